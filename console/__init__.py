@@ -1,0 +1,1 @@
+"""What people touch: command line, terminal console, link, and the gateway that wires the rooms together."""

@@ -1,0 +1,121 @@
+"""What travels between gateway and consoles: frames, messages, requests.
+
+A frame is a 4-byte big-endian length (<= 1 MiB) and a msgpack document. Client to gateway: `Hello` first, then `Request`.
+Gateway to client: `Welcome`, then `Published` (latest wins), `PlanMessage` when it changes, `EventMessage` (queued), `Response`.
+Identity is the kernel's (SO_PEERCRED); a client never states its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dispatch.alarms import Alarm
+from dispatch.model import Decision, Event, Interval, Plan, Snapshot
+
+VERSION = 1
+MAX_FRAME = 1 << 20
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First frame of a client. `rate_hz` = 0: no snapshots, requests only."""
+
+    version: int = VERSION
+    rate_hz: float = 1.0
+
+
+class Request(msgspec.Struct, frozen=True, tag="request", forbid_unknown_fields=True):
+    """A question or a command. `id` comes back in the response."""
+
+    id: int
+    method: str  # status | history | events | why | decisions | alarm.acknowledge
+    params: dict[str, Any] = {}
+
+
+ClientMessage = Hello | Request
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+    """First frame of the gateway."""
+
+    version: int
+    site: str
+    timezone: str
+    user: str  # who the kernel says is on the other end
+    pid: int  # of the gateway
+    started_utc_s: float
+    speed: float  # of the site's clock; 1 on a real site
+    simulated: bool  # the devices are the twin's
+    rate_hz: float  # of the tick
+    limits: dict[str, float] = {}  # fuse_w, contracted_peak_w, pcs_w, pv_peak_w, energy_kwh, reserve_soc_pct, ...
+
+
+class LoopStats(msgspec.Struct, frozen=True):
+    """How punctual the tick is. Lateness: decision begun minus meter poll due, over the last 10 000 ticks."""
+
+    ticks: int = 0
+    period_s: float = 0.2
+    lateness_p50_ms: float = 0.0
+    lateness_p999_ms: float = 0.0
+    lateness_max_ms: float = 0.0
+    overruns: int = 0
+    consoles: int = 0
+
+
+class TariffNow(msgspec.Struct, frozen=True):
+    """Import price now, and the hours to come as (start_utc_s, EUR/kWh) pairs, changes only."""
+
+    now_eur_per_kwh: float | None = None
+    ahead: tuple[tuple[int, float], ...] = ()
+    ends_utc_s: int | None = None  # the last published price ends here
+
+
+class Published(msgspec.Struct, frozen=True, tag="published"):
+    """Everything a console draws, once per wanted period."""
+
+    snapshot: Snapshot
+    decision: Decision
+    alarms: tuple[Alarm, ...]
+    interval: Interval
+    month_peak_w: float
+    tariff: TariffNow
+    loop: LoopStats
+    pulse_since_utc_s: float | None = None  # a load pulse is under way since
+    pulses_seen: int = 0
+
+
+class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):
+    """The plan in force, sent after hello and whenever it changes."""
+
+    plan: Plan | None
+
+
+class EventMessage(msgspec.Struct, frozen=True, tag="event"):
+    """An event as it happens."""
+
+    event: Event
+
+
+class Response(msgspec.Struct, frozen=True, tag="response"):
+    """The answer to one request; `error` is a line for a person."""
+
+    id: int
+    ok: bool
+    result: Any = None
+    error: str = ""
+
+
+GatewayMessage = Welcome | Published | PlanMessage | EventMessage | Response
+
+
+class FrameError(Exception):
+    """The peer sent something that is not a frame of this protocol."""
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """A message as one frame. Raises FrameError beyond 1 MiB."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"{type(message).__name__} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME}")
+    return len(body).to_bytes(4, "big") + body

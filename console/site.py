@@ -1,0 +1,252 @@
+"""The site file: TOML, composed of the sections each room defines, checked whole.
+
+`load` never stops at the first mistake: it gathers every error, each with file, key, value and what was expected.
+Numbers may be written with their unit ("55 kW"); the key's suffix says which quantity is meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.config import BatteryConfig, DispatchConfig, GridConfig, PlanConfig, ReserveConfig, RulesConfig, inconsistencies
+from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
+from drivers.twin.config import TwinConfig
+from storage.config import StorageConfig
+
+
+class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """`[site]`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=32)]
+    timezone: str = "Europe/Berlin"
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[gateway]`. State directory: default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/skerry/<site file's name>`."""
+
+    rate_hz: Annotated[float, Meta(ge=1, le=10)] = 5.0
+    state_dir: str = ""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole site file. Table names are singular, as written: `[[battery]]`, `[[pcs]]`, `[[meter]]` ..."""
+
+    path: Path
+    site: SiteInfo
+    grid: GridConfig
+    gateway: GatewayConfig = GatewayConfig()
+    reserve: ReserveConfig = ReserveConfig()
+    rules: RulesConfig = RulesConfig()
+    plan: PlanConfig = PlanConfig()
+    tariff: TariffConfig = TariffConfig()
+    io: IoConfig = IoConfig()
+    storage: StorageConfig = StorageConfig()
+    twin: TwinConfig | None = None
+    battery: tuple[BatteryConfig, ...] = ()
+    pcs: tuple[PcsDevice, ...] = ()
+    meter: tuple[MeterDevice, ...] = ()
+    pv: tuple[PvDevice, ...] = ()
+    switch: tuple[SwitchDevice, ...] = ()
+    node: tuple[NodeDevice, ...] = ()
+
+    @property
+    def dispatch(self) -> DispatchConfig:
+        """What the dispatch room needs of this site."""
+        return DispatchConfig(
+            grid=self.grid,
+            timezone=self.site.timezone,
+            reserve=self.reserve,
+            batteries=self.battery,
+            pcs=self.pcs,
+            rules=self.rules,
+            plan=self.plan,
+            tariff=self.tariff,
+        )
+
+    @property
+    def uses_twin(self) -> bool:
+        """Whether any device is the twin's."""
+        devices = (*self.pcs, *self.meter, *self.pv, *self.switch, *(n for n in self.node if n.source == "modbus"))
+        return any(d.url == "twin" for d in devices)
+
+
+@dataclass(frozen=True)
+class SiteError:
+    """One mistake in a site file."""
+
+    key: str
+    value: object
+    expected: str
+
+    def __str__(self) -> str:
+        shown = "" if self.value is MISSING_KEY else f" = {self.value!r}"
+        return f"{self.key}{shown}: expected {self.expected}"
+
+
+class SiteFileError(Exception):
+    """A site file that cannot be used: every error found in it, in file order of the sections."""
+
+    def __init__(self, path: Path, errors: list[SiteError]) -> None:
+        self.path, self.errors = path, errors
+        super().__init__("\n".join(f"{path}: {e}" for e in errors))
+
+
+MISSING_KEY = object()
+
+# quantity suffix -> unit word -> factor to the suffix's own unit
+UNITS: dict[str, dict[str, float]] = {
+    "_w": {"W": 1, "kW": 1e3, "MW": 1e6},
+    "_kwh": {"Wh": 1e-3, "kWh": 1, "MWh": 1e3},
+    "_s": {"ms": 1e-3, "s": 1, "min": 60, "h": 3600},
+    "_h": {"min": 1 / 60, "h": 1},
+    "_a": {"A": 1, "kA": 1e3},
+    "_v": {"V": 1, "kV": 1e3},
+    "_hz": {"Hz": 1},
+    "_pct": {"%": 1},
+    "_c": {"C": 1, "°C": 1},
+    "_w_per_s": {"W/s": 1, "kW/s": 1e3},
+    "_eur_per_kwh": {"EUR/kWh": 1, "ct/kWh": 0.01},
+    "_eur_per_kw_month": {"EUR/kW": 1},
+}
+QUANTITY = re.compile(r"^\s*([+-]?[\d_]+(?:\.\d+)?)\s*([^\d\s].*?)\s*$")
+
+
+def load(path: Path) -> Site:
+    """Read and check a site file.
+
+    Raises SiteFileError with every error found; OSError if it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, f"a TOML document; {error}")]) from None
+    return compose(path, raw)
+
+
+def compose(path: Path, raw: dict[str, Any]) -> Site:
+    """Build a Site of a parsed TOML document. Raises SiteFileError."""
+    errors: list[SiteError] = []
+    values: dict[str, Any] = {"path": path}
+    hints = typing.get_type_hints(Site, include_extras=True)
+    hints.pop("path")
+    for key in raw.keys() - hints.keys():
+        errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, hints)}"))
+    for name, hint in hints.items():
+        struct, many = _section_type(hint)
+        if name not in raw:
+            if name in ("site", "grid"):
+                errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
+            continue
+        value = raw[name]
+        if many:
+            if not isinstance(value, list):
+                errors.append(SiteError(name, value, f"a list of tables, written [[{name}]]"))
+                continue
+            values[name] = tuple(_table(f"{name}[{n}]", struct, item, errors) for n, item in enumerate(value))
+        else:
+            values[name] = _table(name, struct, value, errors)
+    if errors:
+        raise SiteFileError(path, errors)
+    site = Site(**values)
+    errors = list(_across(site))
+    if errors:
+        raise SiteFileError(path, errors)
+    return site
+
+
+def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
+    """The struct of a section, and whether it is a list of tables."""
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    if isinstance(hint, types.UnionType):
+        return next(a for a in typing.get_args(hint) if a is not type(None)), False
+    return hint, False
+
+
+def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[SiteError]) -> msgspec.Struct | None:
+    """One table of the file as its struct; None, with errors appended, if anything in it is wrong."""
+    if not isinstance(raw, dict):
+        errors.append(SiteError(where, raw, f"a table, written [{where}]"))
+        return None
+    hints = typing.get_type_hints(struct, include_extras=True)
+    required = {f.encode_name for f in msgspec.structs.fields(struct) if f.required}
+    before = len(errors)
+    values = {}
+    for key, value in raw.items():
+        if key not in hints:
+            errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
+            continue
+        try:
+            values[key] = msgspec.convert(_in_own_unit(key, value), hints[key], strict=True)
+        except (msgspec.ValidationError, ValueError) as error:
+            errors.append(SiteError(f"{where}.{key}", value, _expectation(str(error))))
+    for key in sorted(required - raw.keys()):
+        errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
+    return struct(**values) if len(errors) == before else None
+
+
+def _in_own_unit(key: str, value: Any) -> Any:
+    """Turn "55 kW" under a key ending in _w into 55000.0. Raises ValueError when the unit does not fit the key."""
+    suffix = max((s for s in UNITS if key.endswith(s)), key=len, default=None)
+    if not isinstance(value, str) or suffix is None:
+        return value
+    allowed = UNITS[suffix]
+    match = QUANTITY.match(value)
+    if match is None or match[2] not in allowed:
+        raise ValueError(f"a number, or a number with one of the units {', '.join(allowed)}")
+    return float(match[1]) * allowed[match[2]]
+
+
+def _expectation(message: str) -> str:
+    """msgspec's message as what was expected, in a few words."""
+    message = message.removeprefix("Expected ").split(" - at `")[0]
+    return message.replace("`", "")
+
+
+def _nearest(key: str, known: Any) -> str:
+    """"; did you mean X?" when something known is spelled alike, else the list of what is known."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f": {', '.join(known)}"
+
+
+def _across(site: Site) -> typing.Iterator[SiteError]:
+    """Errors that span sections."""
+    for key, value, expected in inconsistencies(site.dispatch):
+        yield SiteError(key, value, expected)
+    try:
+        ZoneInfo(site.site.timezone)
+    except (KeyError, ValueError, OSError):
+        yield SiteError("site.timezone", site.site.timezone, "an IANA time zone such as Europe/Berlin")
+    meters = [m for m in site.meter if m.role == "grid"]
+    if len(meters) != 1:
+        yield SiteError("meter", [m.id for m in site.meter], f'exactly one [[meter]] with role = "grid", found {len(meters)}')
+    if sum(m.role == "load" for m in site.meter) > 1:
+        yield SiteError("meter", [m.id for m in site.meter], 'at most one [[meter]] with role = "load"')
+    seen: dict[str, str] = {}
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node"):
+        for n, item in enumerate(getattr(site, section)):
+            if item.id in seen:
+                yield SiteError(f"{section}[{n}].id", item.id, f"an id of its own; {seen[item.id]} has it already")
+            seen.setdefault(item.id, f"{section}[{n}]")
+    for battery in site.battery:
+        owners = [p.id for p in site.pcs if p.battery == battery.id]
+        if len(owners) > 1:
+            yield SiteError("pcs", owners, f"one [[pcs]] per [[battery]]; these share {battery.id}")
+    if site.io.deadline_s >= 0.5 / site.gateway.rate_hz:
+        yield SiteError(
+            "io.deadline_s", site.io.deadline_s, f"below half the poll period, {0.5 / site.gateway.rate_hz:g} s at {site.gateway.rate_hz:g} Hz"
+        )
+    if site.uses_twin and site.twin is None:
+        yield SiteError("[twin]", MISSING_KEY, 'this section, because a device has url = "twin"')

@@ -1,0 +1,179 @@
+"""The sections of the site file that decide: grid, reserve, battery, PCS ratings, planning, safe values.
+
+Every field's unit is its suffix. `msgspec.Meta` holds the allowed range; what spans several keys is in `inconsistencies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Watts = Annotated[float, Meta(ge=0)]
+PositiveWatts = Annotated[float, Meta(gt=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Seconds = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(gt=0, le=1)]
+
+
+class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[grid]`: the connection at the PCC."""
+
+    fuse_a: Annotated[float, Meta(gt=0)]  # per phase
+    voltage_v: Annotated[float, Meta(ge=90, le=300)] = 230.0  # phase to neutral
+    phases: Literal[1, 3] = 3
+    export_limit_w: Watts = 0.0
+    contracted_peak_w: PositiveWatts
+    metering_interval_s: Literal[900, 1800, 3600] = 900
+    interval_offset_s: Annotated[float, Meta(ge=-60, le=60)] = 0.0  # the utility meter's clock minus ours
+    interval_guard_s: Annotated[float, Meta(ge=0, le=30)] = 2.0
+    ramp_w_per_s: Annotated[float, Meta(ge=0)] = 0.0  # 0: no ramp limit at the PCC
+    meter_delay_min_s: Seconds = 0.0  # proven at commissioning: how old a reading is when it arrives
+    meter_delay_max_s: Annotated[float, Meta(ge=0, le=10)] = 2.0
+
+    @property
+    def fuse_w(self) -> float:
+        """What the fuses carry at nominal voltage, all phases, unity power factor."""
+        return self.fuse_a * self.voltage_v * self.phases
+
+
+class ReserveConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[reserve]`: energy kept for ride-through, hours x critical load (with cooling and network)."""
+
+    hours: Annotated[float, Meta(ge=0, le=72)] = 0.0
+    critical_load_w: Watts = 0.0
+
+
+class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[battery]]`."""
+
+    id: str
+    energy_kwh: Annotated[float, Meta(gt=0)]
+    soc_min_pct: Percent = 5.0
+    soc_max_pct: Percent = 95.0
+    charge_efficiency: Fraction = 0.94
+    discharge_efficiency: Fraction = 0.94
+    wear_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.01  # per kWh of throughput, charge and discharge both counted
+    temp_min_c: float = 0.0  # outside these temperatures the battery is not charged or discharged
+    temp_max_c: float = 45.0
+
+
+class PcsRatings(msgspec.Struct, frozen=True, kw_only=True):
+    """What dispatch needs of a `[[pcs]]`."""
+
+    id: str
+    battery: str
+    charge_w: PositiveWatts
+    discharge_w: PositiveWatts
+
+
+class RulesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[rules]`: how the tick behaves."""
+
+    deadband_w: Watts = 250.0  # a setpoint is left alone while it is this close
+    min_write_interval_s: Seconds = 0.2
+    rest_soc_pct: Percent = 60.0  # without a plan the battery returns here, under the peak
+    rest_charge_w: Watts = 10_000.0  # and no faster than this
+    meter_lost_hold_s: Annotated[float, Meta(ge=0, le=5)] = 5.0
+    meter_lost_w: float = 0.0  # grid-tied, meter lost: then the battery goes to this power
+    meter_lost_ramp_w_per_s: PositiveWatts = 20_000.0
+
+
+class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[plan]`."""
+
+    enabled: bool = True
+    horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
+    period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
+    deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+
+
+class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a bill of a price: fees and tax per kWh, VAT, export margin, the demand charge."""
+
+    fee_eur_per_kwh: float = 0.0
+    tax_eur_per_kwh: float = 0.0
+    vat_pct: Percent = 0.0
+    export_margin_eur_per_kwh: float = 0.0
+    demand_eur_per_kw_month: Annotated[float, Meta(ge=0)] = 0.0
+
+    def import_eur_per_kwh(self, market_eur_per_mwh: float) -> float:
+        """What an imported kWh costs, fees, tax and VAT included."""
+        return (market_eur_per_mwh / 1000 + self.fee_eur_per_kwh + self.tax_eur_per_kwh) * (1 + self.vat_pct / 100)
+
+    def export_eur_per_kwh(self, market_eur_per_mwh: float) -> float:
+        """What an exported kWh earns."""
+        return market_eur_per_mwh / 1000 - self.export_margin_eur_per_kwh
+
+
+class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything dispatch knows of a site that does not change while it runs."""
+
+    grid: GridConfig
+    timezone: str
+    reserve: ReserveConfig = ReserveConfig()
+    batteries: tuple[BatteryConfig, ...] = ()
+    pcs: tuple[PcsRatings, ...] = ()
+    rules: RulesConfig = RulesConfig()
+    plan: PlanConfig = PlanConfig()
+    tariff: TariffTerms = TariffTerms()
+
+    @property
+    def energy_kwh(self) -> float:
+        """Rated energy of all batteries."""
+        return sum(b.energy_kwh for b in self.batteries)
+
+    @property
+    def charge_w(self) -> float:
+        """Rated charging power of all PCS, >= 0."""
+        return sum(p.charge_w for p in self.pcs)
+
+    @property
+    def discharge_w(self) -> float:
+        """Rated discharging power of all PCS, >= 0."""
+        return sum(p.discharge_w for p in self.pcs)
+
+    @property
+    def reserve_kwh(self) -> float:
+        """Energy the critical load takes in the promised hours, at the AC terminals."""
+        return self.reserve.hours * self.reserve.critical_load_w / 1000
+
+    @property
+    def reserve_soc_pct(self) -> float:
+        """SoC that must be left for ride-through: soc_min plus the reserve through the discharge efficiency."""
+        if not self.batteries:
+            return 0.0
+        lowest = min(b.soc_min_pct for b in self.batteries)
+        worst = min(b.discharge_efficiency for b in self.batteries)
+        return lowest + 100 * self.reserve_kwh / (worst * self.energy_kwh)
+
+
+def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]:
+    """Yield (key, value, expectation) for limits that contradict each other."""
+    grid = config.grid
+    if grid.contracted_peak_w > grid.fuse_w:
+        yield "grid.contracted_peak_w", grid.contracted_peak_w, (
+            f"at most what the fuses carry: {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} = {grid.fuse_w:g} W"
+        )
+    if grid.meter_delay_min_s > grid.meter_delay_max_s:
+        yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most meter_delay_max_s = {grid.meter_delay_max_s:g}"
+    for n, battery in enumerate(config.batteries):
+        if battery.soc_min_pct >= battery.soc_max_pct:
+            yield f"battery[{n}].soc_min_pct", battery.soc_min_pct, f"below soc_max_pct = {battery.soc_max_pct:g}"
+        if battery.temp_min_c >= battery.temp_max_c:
+            yield f"battery[{n}].temp_min_c", battery.temp_min_c, f"below temp_max_c = {battery.temp_max_c:g}"
+    known = {b.id for b in config.batteries}
+    for n, pcs in enumerate(config.pcs):
+        if pcs.battery not in known:
+            yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {', '.join(sorted(known)) or 'there is none'}"
+    if config.batteries:
+        usable = config.reserve_soc_pct
+        highest = min(b.soc_max_pct for b in config.batteries)
+        if usable > highest:
+            yield "reserve.hours", config.reserve.hours, (
+                f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
+            )
+    elif config.reserve_kwh > 0:
+        yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"

@@ -1,0 +1,1 @@
+"""What speaks to devices and feeds: Modbus, SunSpec, register maps, nodes, tariffs, and the twin."""

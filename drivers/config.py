@@ -1,0 +1,76 @@
+"""The sections of the site file that say how devices are reached: PCS, meters, PV, switch, nodes, tariff file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.config import PcsRatings, TariffTerms
+
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
+Url = Annotated[str, Meta(pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$")]  # "twin": whatever port the site's twin got
+Unit = Annotated[int, Meta(ge=1, le=247)]
+
+
+class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[meter]]`: a SunSpec meter (201-204, 211-214). Exactly one has role "grid"."""
+
+    id: Id
+    url: Url
+    unit: Unit = 1
+    role: Literal["grid", "load"] = "grid"
+    invert: bool = False  # the model does not define the sign of W: true where export reads positive
+
+
+class PcsDevice(PcsRatings, frozen=True, kw_only=True):
+    """`[[pcs]]`: a SunSpec PCS (1, 701, 702, 704, 713, 715, 802)."""
+
+    url: Url
+    unit: Unit = 1
+    revert_s: Annotated[float, Meta(ge=5, le=3600)] = 60.0  # reversion timer we ask for; renewed at half of it
+
+
+class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[pv]]`: a SunSpec inverter (101-103 or 701)."""
+
+    id: Id
+    url: Url
+    unit: Unit = 1
+    peak_w: Annotated[float, Meta(gt=0)]
+
+
+class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[switch]]`: the switch at the PCC, by a register map of `drivers/maps`."""
+
+    id: Id
+    url: Url
+    unit: Unit = 1
+    map: Literal["skerry-switch"] = "skerry-switch"
+
+
+class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[node]]`: a compute node. "psutil" and "nvml" read this machine; "modbus" reads the register map `skerry-node`."""
+
+    id: Id
+    source: Literal["psutil", "nvml", "modbus"]
+    critical: bool = False
+    url: Url = "twin"
+    unit: Unit = 1
+    idle_w: Annotated[float, Meta(ge=0)] = 60.0  # psutil has no power meter: estimate = idle + cpu share x (full - idle)
+    full_w: Annotated[float, Meta(ge=0)] = 200.0
+
+
+class TariffConfig(TariffTerms, frozen=True, kw_only=True):
+    """`[tariff]`: a CSV of market prices and what a bill adds to them."""
+
+    file: str = ""  # start_utc,price_eur_per_mwh; relative to the site file, or "bundled:de-lu-2025"
+
+
+class IoConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[io]`: deadlines of the conversation with devices. Unscaled seconds."""
+
+    deadline_s: Annotated[float, Meta(gt=0, le=5)] = 0.08  # one request; must stay below half the poll period
+    stale_after_s: Annotated[float, Meta(gt=0, le=2)] = 1.0
+    backoff_max_s: Annotated[float, Meta(gt=0, le=60)] = 2.0

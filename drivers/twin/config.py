@@ -1,0 +1,31 @@
+"""`[twin]`: the physics behind devices whose url is "twin"."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the simulated site is like. Everything random in it comes from `seed`."""
+
+    seed: int = 1
+    start_utc: str = "2025-09-16T06:55:00Z"  # calendar instant at which the twin's clock starts
+    speed: Annotated[float, Meta(ge=1, le=10)] = 1.0  # N of the scaled clock; I/O deadlines are never scaled
+    personality: Literal["compliant", "cosmetic-revert", "deaf-heartbeat"] = "compliant"
+    soc_pct: Annotated[float, Meta(ge=0, le=100)] = 55.0
+    load_trace: str = "bundled:helios"  # start_utc,power_w; played from start_utc, repeated
+    load_scale: Annotated[float, Meta(gt=0)] = 1.0
+    cooling_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.20  # of node power
+    nodes: Annotated[int, Meta(ge=1, le=64)] = 8  # the trace's power is shared among them
+    gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 8
+    host_node: bool = True  # one more node: this machine, from its real CPU use (never in lock-step)
+    base_load_w: Annotated[float, Meta(ge=0)] = 800.0  # network, light, losses
+    pcs_lag_s: Annotated[float, Meta(ge=0)] = 0.3
+    pcs_ramp_w_per_s: Annotated[float, Meta(gt=0)] = 100_000.0
+    pcs_dead_time_s: Annotated[float, Meta(ge=0)] = 0.0
+    meter_delay_s: Annotated[float, Meta(ge=0)] = 0.2
+    pv_peak_w: Annotated[float, Meta(ge=0)] = 50_000.0
+    ambient_c: float = 18.0

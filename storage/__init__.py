@@ -1,0 +1,1 @@
+"""What remembers: telemetry, events, decisions. ("storage" is data; the battery is "battery".)"""
