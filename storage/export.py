@@ -1,0 +1,123 @@
+"""Export: one directory that stands on its own, for another machine, a spreadsheet, Datasette or an auditor."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage import schema
+from storage.reader import open_read_only
+from storage.rollup import MINUTE_S
+from storage.rows import to_us
+
+WIDE = "telemetry_wide_1m"
+MANIFEST = "manifest.json"
+
+
+class ExportError(Exception):
+    """The export was not made; the text says why."""
+
+
+def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_s: float) -> dict[str, Any]:
+    """Write what was recorded in [start, end) to a new or empty directory; returns the manifest.
+
+    `telemetry.db` (a consistent copy, also while a gateway writes; with a wide table of minute means), `telemetry.csv`,
+    `events.csv`, `decisions.csv`, and `manifest.json` with rows, bytes and SHA-256 of each.
+
+    Raises NoRecords if there is nothing to read, ExportError, and OSError if the directory cannot be written.
+    """
+    if not end_utc_s > start_utc_s:
+        raise ExportError(f"expected an end after the start, got {_iso(start_utc_s)} to {_iso(end_utc_s)}")
+    copy = directory_out / schema.FILE
+    with closing(open_read_only(directory_in / schema.FILE)) as source:
+        directory_out.mkdir(parents=True, exist_ok=True)
+        if any(directory_out.iterdir()):
+            raise ExportError(f"{directory_out} is not empty: name a new directory")
+        # SQLite's online backup in one step: one state of the file, WAL included, whoever writes meanwhile
+        with closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as con:
+        schema.migrate(con, copy)
+        _trim(con, start_utc_s, end_utc_s)
+        rows = _tables(con, directory_out)
+        con.execute("VACUUM")
+        con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path), "rows": rows.get(path.name)}
+        for path in sorted(directory_out.iterdir())
+    }
+    manifest = {
+        "format": 1,
+        "schema": len(schema.STEPS),
+        "start": _iso(start_utc_s),
+        "end": _iso(end_utc_s),
+        "files": files,
+    }
+    (directory_out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _trim(con: sqlite3.Connection, start_utc_s: float, end_utc_s: float) -> None:
+    """Only what was asked for leaves the house."""
+    start_us, end_us = to_us(start_utc_s), to_us(end_utc_s)
+    con.execute("BEGIN")
+    con.execute("DELETE FROM hot WHERE ts < ? OR ts >= ?", (start_us, end_us))
+    con.execute("DELETE FROM r1m WHERE t < ? OR t >= ?", (start_utc_s // MINUTE_S * MINUTE_S, end_utc_s))
+    for table in ("event", "decision"):
+        con.execute(f"DELETE FROM {table} WHERE ts_utc_us < ? OR ts_utc_us >= ?", (start_us, end_us))
+    con.execute("COMMIT")
+
+
+def _tables(con: sqlite3.Connection, directory_out: Path) -> dict[str, int]:
+    """The wide table in the copy, and the CSV files; rows by file."""
+    import sqlite_utils
+
+    db = sqlite_utils.Database(con, recursive_triggers=False, execute_plugins=False)
+    names = [row["name"] for row in db.query("SELECT name FROM signal ORDER BY id")]
+    columns: dict[str, type] = {"t": str, **dict.fromkeys(names, float)}
+    wide: Any = db[WIDE]
+    wide.create(columns, pk="t")
+    wide.insert_all(_wide_rows(db, names))
+    sources = {"telemetry.csv": WIDE, "events.csv": "events", "decisions.csv": "decisions"}
+    return {name: _csv(db, table, directory_out / name) for name, table in sources.items()}
+
+
+def _wide_rows(db: Any, names: list[str]) -> Iterator[dict[str, Any]]:
+    """One row a minute, one column a signal: its mean, empty where it was missing."""
+    row: dict[str, Any] = {}
+    for cell in db.query("SELECT t, signal, mean FROM telemetry_1m ORDER BY t"):
+        if cell["t"] != row.get("t"):
+            if row:
+                yield row
+            row = {"t": cell["t"], **dict.fromkeys(names)}
+        row[cell["signal"]] = cell["mean"]
+    if row:
+        yield row
+
+
+def _csv(db: Any, table: str, path: Path) -> int:
+    """A table or view as CSV, oldest first, with a header; how many rows."""
+    rows = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(column.name for column in db[table].columns)
+        for row in db[table].rows_where(order_by="t"):
+            writer.writerow(row.values())
+            rows += 1
+    return rows
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _iso(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,281 @@
+"""The telemetry file, open for writing: one connection, used by the writer thread alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from dispatch.model import Event
+from storage import schema
+from storage.intake import HotRow, Intake
+from storage.rollup import Minute, Summary
+from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, event_row, pack, to_us
+from storage.signals import MISSING, definition, to_raw
+
+BUSY_S = 2.0  # someone else writes to the file: wait this long, then try again later
+CHECK_S = 5.0  # the check at start takes no longer; a file too large for it is taken as it is
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+class Damaged(Exception):
+    """The file is not, or no longer, a sound database."""
+
+
+class TelemetryFile:
+    """Opens, checks, migrates and writes `telemetry.db`. Methods raise sqlite3.Error, OSError and NewerSchema.
+
+    A file found damaged is moved aside, with its WAL, and a new one begun; `found` then holds the event that says so.
+    """
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self.path = path
+        self.found: list[Event] = []
+        self._boot_id = boot_id
+        self._started_us: int | None = None
+        self._con: sqlite3.Connection | None = None
+        self._inode = 0
+        self._run = 0
+        self._known: dict[str, tuple[int, float]] = {}
+        self._seen: set[str] = set()  # signals of this run
+
+    def ensure_open(self, utc_s: float) -> None:
+        """Have the file open, whatever happened to it. `utc_s`: the site's time, for names and rows."""
+        if self._con is not None and self._moved():
+            self.abandon()
+            self._tell(utc_s, "warning", f"{self.path} was moved or deleted while in use; a new one was begun")
+        if self._con is not None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._open(utc_s)
+        except Damaged as error:
+            self.set_aside(utc_s, str(error))
+            self._open(utc_s)
+
+    def set_aside(self, utc_s: float, why: str) -> None:
+        """Rename a damaged file, its WAL first: a new file must never meet an old WAL. Raises OSError.
+
+        Renamed before the connection closes: a last close would fold the WAL into the file and delete it.
+        """
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(utc_s))
+        aside = self.path.with_name(f"{self.path.name}.corrupt.{stamp}")
+        copies = 1
+        while aside.exists():
+            copies += 1
+            aside = self.path.with_name(f"{self.path.name}.corrupt.{stamp}-{copies}")
+        for suffix in ("-shm", "-wal", ""):
+            part = Path(f"{self.path}{suffix}")
+            if part.exists():
+                part.rename(f"{aside}{suffix}")
+        self.abandon()
+        self._tell(utc_s, "alarm", f"{self.path} was damaged ({why}); kept as {aside.name}, a new one was begun")
+
+    def abandon(self) -> None:
+        """Close without another word to the file: it failed, or it is gone."""
+        con, self._con = self._con, None
+        self._known, self._run = {}, 0
+        if con is not None:
+            try:
+                con.close()
+            except sqlite3.Error:  # the failure that led here has been reported; a second one adds nothing
+                pass
+
+    def close(self, utc_us: int) -> None:
+        """Note which signals the site no longer has, and close. Raises sqlite3.Error."""
+        con = self._con
+        if con is None:
+            return
+        if self._seen:
+            gone = [(utc_us, name) for name in self._known if name not in self._seen]
+            with self._transaction() as con:
+                con.executemany("UPDATE signal SET until = ? WHERE name = ? AND until IS NULL", gone)
+        self._con = None
+        con.close()
+
+    def write_event(self, event: Event, mono_ns: int, durable: bool) -> int:
+        """One event, one commit; its row id. Durable: on the disk itself when this returns."""
+        assert self._con is not None, "ensure_open comes first"
+        if durable:
+            # with FULL a commit syncs the WAL, and with it every commit before
+            self._con.execute("PRAGMA synchronous = FULL")
+        try:
+            with self._transaction() as con:
+                cursor = con.execute(
+                    f"INSERT INTO event (run, mono_ns, {EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
+                    (self._run, mono_ns, *event_row(event)),
+                )
+        finally:
+            if durable and self._con is not None:
+                self._con.execute("PRAGMA synchronous = NORMAL")
+        return int(cursor.lastrowid or 0)
+
+    def write(self, intake: Intake) -> dict[str, int]:
+        """Everything that waits, in one transaction; the new rows by table."""
+        try:
+            with self._transaction() as con:
+                self._register(con, intake)
+                for row in intake.hot:
+                    self._insert_hot(con, row)
+                minutes = [m for m in intake.minutes.values() if m.changed]
+                rolled = {m.t: self._write_minute(con, m) for m in minutes}
+                con.executemany(
+                    f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                    [(self._run, *row) for row in intake.decisions],
+                )
+                con.executemany(
+                    "INSERT INTO state (key, value, ts_utc_us) VALUES (?,?,?) "
+                    "ON CONFLICT (key) DO UPDATE SET value = excluded.value, ts_utc_us = excluded.ts_utc_us",
+                    [(key, value, ts) for key, (value, ts) in intake.states.items()],
+                )
+        except BaseException:
+            # ids given out in a transaction that was rolled back: read again by the next
+            self._known, self._seen = {}, set()
+            raise
+        new = 0
+        for minute in minutes:
+            new += rolled[minute.t] - minute.rows
+            minute.rows = rolled[minute.t]
+        return {"hot": len(intake.hot), "r1m": new, "decision": len(intake.decisions)}
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, utc_s: float) -> None:
+        """Open, check, migrate, begin a run. Raises Damaged."""
+        if self._started_us is None:
+            self._started_us = to_us(utc_s)
+        if self.path.exists():
+            _check(self.path)
+        con = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            schema.prepare(con)
+            schema.migrate(con, self.path)
+            run = (self._boot_id, self._started_us)
+            con.execute("INSERT OR IGNORE INTO run (boot_id, started_utc_us) VALUES (?,?)", run)
+            self._run = con.execute("SELECT id FROM run WHERE boot_id = ? AND started_utc_us = ?", run).fetchone()[0]
+            self._inode = os.stat(self.path).st_ino
+        except sqlite3.DatabaseError as error:
+            con.close()
+            if is_damage(error):
+                raise Damaged(str(error)) from error
+            raise
+        except BaseException:
+            con.close()
+            raise
+        self._con = con
+
+    def _moved(self) -> bool:
+        """The name no longer leads to the file that is open."""
+        try:
+            return os.stat(self.path).st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _tell(self, utc_s: float, severity: str, text: str) -> None:
+        self.found.append(Event(utc_s, "gateway", severity, "storage", text))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction, rolled back on any error."""
+        con = self._con
+        assert con is not None, "ensure_open comes first"
+        con.execute("BEGIN IMMEDIATE")
+        try:
+            yield con
+            con.execute("COMMIT")
+        except BaseException:
+            if con.in_transaction:  # a full disk has rolled back already
+                con.execute("ROLLBACK")
+            raise
+
+    def _register(self, con: sqlite3.Connection, intake: Intake) -> None:
+        """Give every signal that waits an id; know them all, in order of id."""
+        if not self._known:
+            self._load_known(con)
+        waiting: dict[str, int] = {}
+        for row in intake.hot:
+            for name in row.values:
+                if name not in self._seen or name not in self._known:
+                    waiting.setdefault(name, row.ts_us)
+        for minute in intake.minutes.values():
+            for name in minute.names():
+                if name not in self._known:
+                    waiting.setdefault(name, minute.t * 1_000_000)
+        if not waiting:
+            return
+        con.executemany(
+            "INSERT INTO signal (id, name, unit, scale, kind, since) "
+            "SELECT coalesce(max(id), 0) + 1, ?,?,?,?,? FROM signal WHERE true "
+            "ON CONFLICT (name) DO UPDATE SET until = NULL",
+            [(*definition(name), since_us) for name, since_us in waiting.items()],
+        )
+        self._load_known(con)
+        self._seen.update(waiting)
+
+    def _load_known(self, con: sqlite3.Connection) -> None:
+        rows = con.execute("SELECT name, id, scale FROM signal ORDER BY id")
+        self._known = {name: (sid, scale) for name, sid, scale in rows}
+
+    def _insert_hot(self, con: sqlite3.Connection, row: HotRow) -> None:
+        """A row at its time. A clock that stepped back may have been there before: then the next free microsecond."""
+        blob, ts = pack(row.values, self._known), row.ts_us
+        sql = "INSERT OR IGNORE INTO hot (ts, run, mono_us, v) VALUES (?,?,?,?)"
+        while con.execute(sql, (ts, self._run, row.mono_us, blob)).rowcount == 0:
+            ts += 1
+
+    def _write_minute(self, con: sqlite3.Connection, minute: Minute) -> int:
+        """The minute as it stands, over what was written of it before; how many rows it has."""
+        known = self._known
+        if minute.base is None:
+            names = {sid: (name, scale) for name, (sid, scale) in known.items()}
+            minute.base = {}
+            for sid, mn, mx, mean, last, n in con.execute(
+                "SELECT sid, mn, mx, mean, last, n FROM r1m WHERE t = ?", (minute.t,)
+            ):
+                name, scale = names[sid]
+                minute.base[name] = Summary(mn * scale, mx * scale, mean * scale, last * scale, n)
+            minute.rows = sum(name in minute.base for name in minute.names())
+        rows = list(_raw(minute.t, minute.summaries(), known))
+        con.executemany("INSERT OR REPLACE INTO r1m (t, sid, mn, mx, mean, last, n) VALUES (?,?,?,?,?,?,?)", rows)
+        return len(rows)
+
+
+def _raw(t: int, summaries: Mapping[str, Summary], known: dict[str, tuple[int, float]]) -> Iterator[tuple[int, ...]]:
+    """Rows of r1m, in order of signal id so that they land in the tree where the cursor already is."""
+    for name in sorted(summaries, key=known.__getitem__):
+        sid, scale = known[name]
+        mn, mx, mean, last, n = summaries[name]
+        row = (to_raw(mn, scale), to_raw(mx, scale), to_raw(mean, scale), to_raw(last, scale))
+        if MISSING not in row:
+            yield t, sid, *row, n
+
+
+def _check(path: Path) -> None:
+    """SQLite's own quick check, for `CHECK_S` at most. Raises Damaged with its first finding, and sqlite3.Error.
+
+    On a read-only connection: closing it leaves a WAL as it is.
+    """
+    deadline = time.monotonic() + CHECK_S
+    con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
+    con.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
+    try:
+        finding = con.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorname == "SQLITE_INTERRUPT":
+            return
+        if is_damage(error):
+            raise Damaged(str(error)) from error
+        raise
+    finally:
+        con.close()
+    if finding != "ok":
+        raise Damaged(str(finding).replace("\n", " ").strip())
+
+
+def is_damage(error: BaseException) -> bool:
+    """This error means that the file itself is broken, not that it cannot be reached or written."""
+    name = getattr(error, "sqlite_errorname", "")
+    return isinstance(error, sqlite3.DatabaseError) and name.startswith(DAMAGED)

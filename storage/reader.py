@@ -1,0 +1,294 @@
+"""Reading the records: its own read-only connection, bounded questions, nothing a writer would notice.
+
+Loads no sqlite_utils and no numpy: `skerry status` and an attached console use it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dispatch.model import Decision, Event
+from storage.intake import DECISION_EVERY_S
+from storage.rollup import MINUTE_S
+from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us, unpack_one
+from storage.schema import FILE
+from storage.signals import Signal
+
+POINTS = 5000  # of one history, at most: the step grows until it fits
+ROWS = 1000  # of one list of events or decisions, at most
+SLACK_S = 30.0  # a decision may come this much later than once a minute
+READS_VERSION = 1  # schemas from this one on
+
+
+class NoRecords(Exception):
+    """There is nothing to read here: no file, or none that can be read. The text says which and where."""
+
+
+class QueryTimeout(Exception):
+    """The question took longer than it may; ask for a shorter span."""
+
+
+class Archive:
+    """The records of one state directory, for any thread, one question at a time.
+
+    The file is opened by the first question and again when it was replaced. Every method raises NoRecords when there is
+    nothing to read and QueryTimeout after `timeout_s`.
+    """
+
+    def __init__(self, directory: Path, timeout_s: float = 2.0) -> None:
+        self.path = directory / FILE
+        self.timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._con: sqlite3.Connection | None = None
+        self._inode = 0
+        self._deadline = 0.0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._drop()
+
+    def signals(self) -> list[Signal]:
+        """Every signal on record."""
+        with self._asking() as con:
+            return [Signal(*row) for row in con.execute("SELECT name, unit, scale, kind FROM signal ORDER BY id")]
+
+    def history(self, signals: Sequence[str], start_utc_s: float, end_utc_s: float, step_s: float) -> dict[str, Any]:
+        """Means over time: {"t": [bucket starts, UTC s], "step_s": s, "signals": {name: [mean or None, ...]}}.
+
+        Buckets are aligned to whole steps of UTC and cover [start, end). From 60 s up the step is made a multiple of a
+        minute and answered from the roll-ups; below, from the samples, and from the minute's mean where there are none.
+        A step that would give more than `POINTS` grows until it fits. A signal nobody recorded is all None.
+
+        Raises ValueError if the end is not after the start or the step not above 0.
+        """
+        if not (end_utc_s > start_utc_s and step_s > 0):
+            raise ValueError(f"expected start < end and step > 0, got {start_utc_s:g}, {end_utc_s:g}, {step_s:g}")
+        step_us = _step_us(start_utc_s, end_utc_s, step_s)
+        first = to_us(start_utc_s) // step_us
+        count = -(-to_us(end_utc_s) // step_us) - first
+        with self._asking() as con:
+            marks = ",".join("?" * len(signals))
+            known = {
+                name: (sid, scale)
+                for name, sid, scale in con.execute(
+                    f"SELECT name, id, scale FROM signal WHERE name IN ({marks})", list(signals)
+                )
+            }
+            wanted = [known[name] for name in signals if name in known]
+            if step_us >= MINUTE_S * 1_000_000:
+                columns = _from_minutes(con, wanted, first, count, step_us)
+            else:
+                columns = _from_samples(con, wanted, first, count, step_us)
+        empty: list[float | None] = [None] * count
+        return {
+            "t": [(first + n) * step_us / 1e6 for n in range(count)],
+            "step_s": step_us / 1e6,
+            "signals": {name: columns[known[name][0]] if name in known else list(empty) for name in signals},
+        }
+
+    def events(
+        self, limit: int, before_utc_s: float | None = None, text: str | None = None, kind: str | None = None
+    ) -> list[Event]:
+        """Events, newest first, at most `limit` (and `ROWS`). `text` is looked for in text, subject and who."""
+        where = ["true"]
+        values: list[str | int] = []
+        if before_utc_s is not None:
+            where.append("ts_utc_us < ?")
+            values.append(to_us(before_utc_s))
+        if kind is not None:
+            where.append("kind = ?")
+            values.append(kind)
+        if text:
+            pattern = "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+            where.append(r"(text LIKE ? ESCAPE '\' OR subject LIKE ? ESCAPE '\' OR who LIKE ? ESCAPE '\')")
+            values += [pattern] * 3
+        sql = f"SELECT {EVENT_COLUMNS} FROM event WHERE {' AND '.join(where)} ORDER BY ts_utc_us DESC, id DESC LIMIT ?"
+        with self._asking() as con:
+            return [event_of(row) for row in con.execute(sql, (*values, _limited(limit)))]
+
+    def decisions(self, start_utc_s: float, end_utc_s: float, limit: int = ROWS) -> list[Decision]:
+        """Stored decisions in [start, end), newest first, at most `limit` (and `ROWS`)."""
+        sql = (
+            f"SELECT {DECISION_COLUMNS} FROM decision WHERE ts_utc_us >= ? AND ts_utc_us < ? "
+            "ORDER BY ts_utc_us DESC, id DESC LIMIT ?"
+        )
+        with self._asking() as con:
+            rows = con.execute(sql, (to_us(start_utc_s), to_us(end_utc_s), _limited(limit))).fetchall()
+        return [decision_of(row) for row in rows]
+
+    def why(self, at_utc_s: float | None = None) -> Decision | None:
+        """The decision in force at an instant, with its whole chain; without one, the latest on record.
+
+        None if none is on record, or if nothing was decided then: decisions are stored at least once a minute.
+        """
+        at_us = 2**62 if at_utc_s is None else to_us(at_utc_s)
+        sql = f"SELECT {DECISION_COLUMNS} FROM decision WHERE ts_utc_us <= ? ORDER BY ts_utc_us DESC, id DESC LIMIT 1"
+        with self._asking() as con:
+            row = con.execute(sql, (at_us,)).fetchone()
+        if row is None:
+            return None
+        decision = decision_of(row)
+        if at_utc_s is not None and at_utc_s - decision.utc_s > DECISION_EVERY_S + SLACK_S:
+            return None
+        return decision
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table."""
+        with self._asking() as con:
+            return {
+                table: int(con.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+                for table in ("signal", "hot", "r1m", "event", "decision", "state")
+            }
+
+    def last_state(self, key: str) -> Any:
+        """What the controller last saved under a key, as decoded JSON; None if nothing."""
+        with self._asking() as con:
+            row = con.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0])
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def _asking(self) -> Iterator[sqlite3.Connection]:
+        """The connection for one question, all of whose reads see one state of the file."""
+        with self._lock:
+            con = self._connected()
+            self._deadline = time.monotonic() + self.timeout_s
+            try:
+                con.execute("BEGIN")
+                yield con
+                con.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                self._drop()
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                    raise QueryTimeout(
+                        f"reading {self.path} took longer than {self.timeout_s:g} s; ask for a shorter span"
+                    ) from error
+                raise NoRecords(f"cannot read {self.path}: {error}") from error
+            except BaseException:
+                self._drop()
+                raise
+
+    def _connected(self) -> sqlite3.Connection:
+        """The open connection, if its file is still the one of that name, else a new one."""
+        try:
+            inode = os.stat(self.path).st_ino
+        except OSError as error:
+            self._drop()
+            raise NoRecords(f"no records at {self.path}: {error.strerror}") from error
+        if self._con is None or inode != self._inode:
+            self._drop()
+            self._con, self._inode = self._open(), inode
+        return self._con
+
+    def _open(self) -> sqlite3.Connection:
+        con = open_read_only(self.path)
+        con.set_progress_handler(lambda: int(time.monotonic() > self._deadline), 20_000)
+        return con
+
+    def _drop(self) -> None:
+        con, self._con = self._con, None
+        if con is not None:
+            con.close()
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can only read a telemetry file. Raises NoRecords."""
+    if not path.exists():
+        raise NoRecords(f"no records at {path}: there is no such file")
+    try:
+        con = _connect(path)
+    except sqlite3.Error as error:
+        raise NoRecords(f"cannot read {path}: {error}") from error
+    if con.execute("PRAGMA user_version").fetchone()[0] < READS_VERSION:
+        con.close()
+        raise NoRecords(f"no records at {path}: the file is there, but nothing has been written yet")
+    return con
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A read-only connection. At rest in a directory we cannot write, a file needs `immutable`; never beside a WAL."""
+    uri = path.absolute().as_uri()
+    con = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
+    try:
+        con.execute("PRAGMA query_only = ON")
+        con.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.DatabaseError as error:
+        con.close()
+        wal = Path(f"{path}-wal")
+        if error.sqlite_errorname != "SQLITE_CANTOPEN" or wal.exists():
+            raise
+        uri = f"{uri}?mode=ro&immutable=1"
+        con = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    return con
+
+
+def _limited(limit: int) -> int:
+    return max(0, min(limit, ROWS))
+
+
+def _step_us(start_utc_s: float, end_utc_s: float, step_s: float) -> int:
+    """The step that answers: at most POINTS of them, whole minutes from a minute up."""
+    step_us = max(to_us(step_s), 1, -(-to_us(end_utc_s - start_utc_s) // (POINTS - 1)))
+    minute_us = MINUTE_S * 1_000_000
+    return step_us if step_us < minute_us else -(-step_us // minute_us) * minute_us
+
+
+Wanted = Iterable[tuple[int, float]]  # (signal id, scale)
+Columns = dict[int, list[float | None]]
+
+
+def _from_minutes(con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int) -> Columns:
+    """Means of whole minutes, weighted by their samples."""
+    step_s = step_us // 1_000_000
+    scales = dict(wanted)
+    columns: Columns = {sid: [None] * count for sid in scales}
+    sql = (
+        "SELECT t / ? AS bucket, sid, sum(mean * n) * 1.0 / sum(n) FROM r1m "
+        f"WHERE t >= ? AND t < ? AND sid IN ({','.join('?' * len(scales))}) GROUP BY bucket, sid"
+    )
+    for bucket, sid, mean in con.execute(sql, (step_s, first * step_s, (first + count) * step_s, *scales)):
+        columns[sid][bucket - first] = mean * scales[sid]
+    return columns
+
+
+def _from_samples(con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int) -> Columns:
+    """Means of the samples; a bucket in a minute without any sample gets that minute's mean from the roll-ups."""
+    wanted = list(wanted)
+    sums = {sid: [0.0] * count for sid, _ in wanted}
+    numbers = {sid: [0] * count for sid, _ in wanted}
+    minute_us = MINUTE_S * 1_000_000
+    sampled: set[int] = set()
+    for ts, blob in con.execute(
+        "SELECT ts, v FROM hot WHERE ts >= ? AND ts < ?", (first * step_us, (first + count) * step_us)
+    ):
+        n = ts // step_us - first
+        sampled.add(ts // minute_us)
+        for sid, scale in wanted:
+            value = unpack_one(blob, sid, scale)
+            if value is not None:
+                sums[sid][n] += value
+                numbers[sid][n] += 1
+    columns: Columns = {
+        sid: [s / n if n else None for s, n in zip(sums[sid], numbers[sid], strict=True)] for sid, _ in wanted
+    }
+    minutes = range(first * step_us // minute_us, (first + count) * step_us // minute_us + 1)
+    if all(m in sampled for m in minutes):
+        return columns
+    rolled = _from_minutes(con, wanted, minutes.start, len(minutes), minute_us)
+    for n in range(count):
+        minute = (first + n) * step_us // minute_us
+        if minute not in sampled:
+            for sid, _ in wanted:
+                columns[sid][n] = rolled[sid][minute - minutes.start]
+    return columns

@@ -1,0 +1,332 @@
+"""The recorder: the gateway's side of storage. The tick hands over; one thread writes.
+
+Nothing here waits for a disk on the caller's side, and nothing raises into the tick. What cannot be written waits in
+memory, bounded, and is written once it can be; `error` says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dispatch.model import Clock, Decision, Event, Snapshot
+from storage.config import StorageConfig
+from storage.file import TelemetryFile, is_damage
+from storage.intake import Intake
+from storage.rows import to_us
+from storage.schema import FILE, NewerSchema
+
+QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
+EVENTS_WAITING = 2000
+POLL_S = 1.0  # the writer looks at the queue this often
+RETRY_S = 2.0  # after a failure
+ADVICE = {
+    "SQLITE_FULL": "free space on that disk",
+    "SQLITE_BUSY": "close the program that holds the file",
+    "SQLITE_READONLY": "let the gateway's user write to that file and directory",
+    "SQLITE_CANTOPEN": "let the gateway's user write to that directory",
+    "SQLITE_IOERR": "check the disk and whether its file system is mounted read-only",
+}
+
+log = logging.getLogger(__name__)
+Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
+
+
+class NotRecorded(Exception):
+    """An event or flush is not on disk. An event stays in memory and is written once the file can be."""
+
+
+class _MachineClock:
+    speed = 1.0
+    utc_s = staticmethod(time.time)
+    mono_s = staticmethod(time.monotonic)
+
+
+class _Waiting:
+    """An event on its way to the file."""
+
+    __slots__ = ("durable", "event", "future", "mono_ns")
+
+    def __init__(self, event: Event, mono_ns: int, durable: bool) -> None:
+        self.event, self.mono_ns, self.durable = event, mono_ns, durable
+        self.future: Future[int] = Future()
+        self.future.set_running_or_notify_cancel()  # a caller who stops waiting does not take the event back
+
+
+class Recorder:
+    """Keeps the site's telemetry, events, decisions and the controller's memory.
+
+    Args:
+        directory: the state directory; made if it is not there.
+        config: sampling and flush periods. At most `flush_s` (machine seconds) of telemetry are at risk.
+        boot_id: of this machine, beside every monotonic time.
+        deadband_w: a setpoint that moves less is not a new decision worth a row.
+        clock: the site's; the machine's by default.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: StorageConfig,
+        boot_id: str,
+        *,
+        deadband_w: float = 250.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock: Clock = clock or _MachineClock()
+        self._file = TelemetryFile(directory / FILE, boot_id)
+        self._intake = Intake(config, deadband_w)
+        self._flush_s = config.flush_s
+        self._poll_s = min(POLL_S, config.flush_s / 2)
+        self._ticks: deque[Tick] = deque()
+        self._events: deque[_Waiting] = deque()
+        self._states: deque[tuple[str, str, int]] = deque()
+        self._flushes: deque[Future[None]] = deque()
+        self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
+        self._overflow = 0  # ticks the queue had no room for
+        self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0}
+        self._error = ""
+        self._flush_at = time.monotonic() + self._flush_s - self._poll_s
+        self._retry_at = 0.0
+        self._wake = threading.Event()
+        self._opened = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._thread.start()
+
+    # ── the caller's side: never waits, never raises ────────────────────────────────────────────────────────────────
+
+    def put(
+        self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None = None
+    ) -> None:
+        """Hand one tick over. A tick that finds the queue full, or the recorder closed, is counted in `dropped`."""
+        if len(self._ticks) >= QUEUE or self._closing.is_set():
+            self._overflow += 1
+            return
+        self._ticks.append((snapshot, decision, extras))
+        if len(self._ticks) == QUEUE // 2:
+            self._wake.set()
+
+    def event(self, event: Event, durable: bool = False) -> Future[int]:
+        """Record an event in a commit of its own.
+
+        The future gives its row id once it is committed, with `durable` once the disk itself has it
+        (asyncio: `await asyncio.wrap_future(...)`). It raises NotRecorded when that failed; the event then waits in
+        memory all the same and is written once the file can be.
+        """
+        waiting = _Waiting(event, int(self._clock.mono_s() * 1e9), durable)
+        if self._closing.is_set():
+            waiting.future.set_exception(NotRecorded("the recorder is closed"))
+            return waiting.future
+        self._events.append(waiting)
+        self._wake.set()
+        return waiting.future
+
+    def save_state(self, key: str, value: Any) -> None:
+        """Keep a JSON-able value (or struct) of the controller's memory; on disk with the next flush.
+
+        Raises TypeError if the value has no JSON form.
+        """
+        self._states.append((key, msgspec.json.encode(value).decode(), to_us(self._clock.utc_s())))
+
+    def flush(self) -> Future[None]:
+        """Write what was handed over so far, now. The future raises NotRecorded if that failed."""
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()
+        if self._closing.is_set():
+            future.set_exception(NotRecorded("the recorder is closed"))
+            return future
+        self._flushes.append(future)
+        self._wake.set()
+        return future
+
+    def wait_open(self, timeout_s: float) -> bool:
+        """Wait until the file is open and checked; False if it is not by then (`error` says why)."""
+        return self._opened.wait(timeout_s)
+
+    def notices(self) -> list[Event]:
+        """What the recorder itself had to say since the last call: a damaged file, a clock step, a full disk.
+
+        They are in the record already; show them, do not record them again.
+        """
+        result = []
+        while self._notices:
+            result.append(self._notices.popleft())
+        return result
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Write what waits, close the file, end the thread. False if it took longer, or something stayed unwritten."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive() and not self._error
+
+    @property
+    def error(self) -> str:
+        """Why nothing is being written, and what to do; empty when all is well."""
+        return self._error
+
+    @property
+    def dropped(self) -> int:
+        """Ticks, rows and events lost because no more could wait."""
+        return self._overflow + self._intake.dropped
+
+    @property
+    def rows_written(self) -> int:
+        """Rows committed by this recorder, all tables."""
+        return sum(self._rows.values())
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows committed by this recorder, by table."""
+        return dict(self._rows)
+
+    # ── the writer thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        self._turn(force=True)  # open, check and migrate at once
+        while not self._closing.is_set():
+            self._wake.wait(self._poll_s)
+            self._wake.clear()
+            self._turn(force=False)
+        self._retry_at = 0.0
+        self._turn(force=True)
+        if self._events and not self._error:
+            self._turn(force=True)  # what that turn itself had to say
+        try:
+            self._file.close(to_us(self._clock.utc_s()))
+        except sqlite3.Error as error:
+            self._failed(error)
+        self._refuse(self._error or "the recorder is closed", list(self._flushes))
+
+    def _turn(self, force: bool) -> None:
+        """Take in what was handed over; write what is due."""
+        flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]  # before the ticks they must cover
+        self._take_in()
+        force = force or bool(flushes)
+        due = time.monotonic() >= self._flush_at
+        if not (force or due or self._events):
+            return
+        if time.monotonic() < self._retry_at:
+            self._refuse(self._error, flushes)
+            return
+        try:
+            self._file.ensure_open(self._clock.utc_s())
+            self._opened.set()
+            self._report_found()
+            self._write_events()
+            if force or due:
+                self._write_rows()
+        except (sqlite3.Error, OSError, NewerSchema) as error:
+            self._failed(error)
+            self._refuse(self._error, flushes)
+        except Exception as error:  # a bug must not end the record of everything that follows
+            log.exception("recorder: unexpected failure")
+            self._failed(error)
+            self._refuse(self._error, flushes)
+        else:
+            self._recovered()
+            for future in flushes:
+                future.set_result(None)
+
+    def _take_in(self) -> None:
+        """Ticks and states into the intake."""
+        while self._ticks:
+            tick = self._ticks.popleft()
+            try:
+                step = self._intake.take(*tick)
+            except Exception:  # one tick that cannot be understood is lost, the next one is not
+                log.exception("recorder: tick %s not recorded", tick[0].seq)
+                self._overflow += 1
+                continue
+            if step is not None:
+                self._notice(step)
+        while self._states:
+            key, value, ts_us = self._states.popleft()
+            self._intake.states[key] = (value, ts_us)
+
+    def _write_events(self) -> None:
+        """Events one by one, each taken off the queue only when the file has it."""
+        while self._events:
+            waiting = self._events[0]
+            try:
+                row = self._file.write_event(waiting.event, waiting.mono_ns, waiting.durable)
+            except (TypeError, ValueError, sqlite3.IntegrityError, sqlite3.InterfaceError) as error:
+                self._events.popleft()  # no row can be made of it, today or later; the ones behind it go on
+                self._overflow += 1
+                log.error("recorder: event not recorded: %s: %s", error, waiting.event)
+                if not waiting.future.done():
+                    waiting.future.set_exception(NotRecorded(f"no row can be made of this event: {error}"))
+                continue
+            self._events.popleft()
+            self._rows["event"] += 1
+            if not waiting.future.done():
+                waiting.future.set_result(row)
+
+    def _write_rows(self) -> None:
+        """Everything else, in one transaction."""
+        self._flush_at = time.monotonic() + self._flush_s - self._poll_s
+        if self._intake.empty:
+            return
+        for table, rows in self._file.write(self._intake).items():
+            self._rows[table] += rows
+        self._intake.written()
+
+    def _report_found(self) -> None:
+        """What the file found out while it was opened."""
+        while self._file.found:
+            self._notice(self._file.found.pop(0))
+
+    def _notice(self, event: Event) -> None:
+        """Record and show an event of the recorder's own."""
+        self._notices.append(event)
+        self._events.append(_Waiting(event, int(self._clock.mono_s() * 1e9), durable=False))
+
+    def _failed(self, error: BaseException) -> None:
+        """Say what is wrong, let go of a connection that may be broken, try again later."""
+        self._retry_at = time.monotonic() + RETRY_S
+        self._flush_at = self._retry_at
+        name = getattr(error, "sqlite_errorname", "")
+        advice = next((text for code, text in ADVICE.items() if name.startswith(code)), "")
+        if isinstance(error, OSError):
+            advice = "the state directory must be a directory the gateway's user can write to"
+        line = f"records: cannot write {self._file.path}: {error}" + (f"; {advice}" if advice else "")
+        begins = not self._error
+        self._error = line
+        utc_s = self._clock.utc_s()
+        if is_damage(error):
+            try:
+                self._file.set_aside(utc_s, str(error))
+            except OSError as second:
+                self._error = f"{line}; and it cannot be moved aside: {second}"
+        elif not name.startswith(("SQLITE_FULL", "SQLITE_BUSY")):
+            self._file.abandon()
+        if begins:
+            self._notice(Event(utc_s, "gateway", "alarm", "storage", self._error))
+        while len(self._events) > EVENTS_WAITING:
+            self._events.popleft()
+            self._overflow += 1
+
+    def _recovered(self) -> None:
+        """The first success after a failure."""
+        if self._error:
+            self._error = ""
+            lost = f"; {self.dropped} ticks, rows and events were lost" if self.dropped else "; nothing was lost"
+            self._notice(Event(self._clock.utc_s(), "gateway", "info", "storage", f"records are written again{lost}"))
+
+    def _refuse(self, why: str, flushes: list[Future[None]]) -> None:
+        """Tell everyone who waits that nothing is on disk; the events themselves go on waiting."""
+        for waiting in tuple(self._events):
+            if not waiting.future.done():
+                waiting.future.set_exception(NotRecorded(why))
+        for future in flushes:
+            future.set_exception(NotRecorded(why))

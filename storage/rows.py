@@ -1,0 +1,104 @@
+"""Rows and what they stand for: the same functions write and read them, so the two cannot drift apart."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from dispatch.model import Decision, Event, IslandState, Mode, RuleTrace, Setpoint
+from storage.signals import MISSING, to_raw
+
+Known = Mapping[str, tuple[int, float]]  # signal name -> (id, scale); ids run from 1 without a gap
+
+EVENT_COLUMNS = "ts_utc_us, kind, severity, subject, text, who"
+DECISION_COLUMNS = (
+    "ts_utc_us, seq, mode, island, binding, reason, battery_w, net_load_w, import_target_w, setpoints, chain"
+)
+
+
+def to_us(seconds: float) -> int:
+    """Seconds as whole microseconds."""
+    return round(seconds * 1e6)
+
+
+def pack(values: Mapping[str, float | None], known: Known) -> bytes:
+    """A hot row's blob: one little-endian int32 per signal known by now, in order of their ids."""
+    return struct.pack(f"<{len(known)}i", *(to_raw(values.get(name), scale) for name, (_, scale) in known.items()))
+
+
+def unpack_one(blob: bytes, sid: int, scale: float) -> float | None:
+    """One signal of a hot row; None if it was missing or not yet known when the row was written."""
+    if len(blob) < 4 * sid:
+        return None
+    raw: int = struct.unpack_from("<i", blob, 4 * (sid - 1))[0]
+    return None if raw == MISSING else raw * scale
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """EVENT_COLUMNS of an event."""
+    return (to_us(event.utc_s), event.kind, event.severity, event.subject, event.text, event.who)
+
+
+def event_of(row: Sequence[Any]) -> Event:
+    """The event of its EVENT_COLUMNS."""
+    return Event(row[0] / 1e6, *row[1:6])
+
+
+def decision_row(decision: Decision) -> tuple[Any, ...]:
+    """DECISION_COLUMNS of a decision. Watts in the chain are kept to 0.1 W; an open bound becomes null."""
+    setpoints = [[s.device_id, _tenths(s.w)] for s in decision.setpoints]
+    chain = [
+        [r.rule, r.name, _tenths(r.low_w), _tenths(r.high_w), _tenths(r.preferred_w), r.bound, r.reason]
+        for r in decision.chain
+    ]
+    return (
+        to_us(decision.utc_s),
+        decision.seq,
+        decision.mode.value,
+        decision.island.value,
+        decision.binding,
+        decision.reason,
+        _tenths(decision.battery_w),
+        _tenths(decision.net_load_w),
+        _tenths(decision.import_target_w),
+        msgspec.json.encode(setpoints).decode(),
+        msgspec.json.encode(chain).decode(),
+    )
+
+
+def decision_of(row: Sequence[Any]) -> Decision:
+    """The decision of its DECISION_COLUMNS."""
+    chain = tuple(
+        RuleTrace(
+            rule,
+            name,
+            -math.inf if low_w is None else float(low_w),
+            math.inf if high_w is None else float(high_w),
+            preferred_w,
+            bound,
+            reason,
+        )
+        for rule, name, low_w, high_w, preferred_w, bound, reason in msgspec.json.decode(row[10])
+    )
+    return Decision(
+        seq=row[1],
+        utc_s=row[0] / 1e6,
+        mode=Mode(row[2]),
+        island=IslandState(row[3]),
+        setpoints=tuple(Setpoint(device_id, w) for device_id, w in msgspec.json.decode(row[9])),
+        battery_w=row[6],
+        net_load_w=row[7],
+        import_target_w=row[8],
+        binding=row[4],
+        reason=row[5],
+        chain=chain,
+    )
+
+
+def _tenths(w: float | None) -> float | None:
+    """Watts to 0.1 W, finer than any meter; None for none and for an open bound."""
+    return None if w is None or not math.isfinite(w) else round(float(w), 1)

@@ -1,0 +1,182 @@
+"""The telemetry file: its tables, its views and how an older one becomes a newer one.
+
+Times are UTC microseconds (`ts_utc_us`, `ts`) or UTC seconds (`t` of a minute). Scaled values are integers: value in
+the signal's unit = raw x signal.scale. Position n (from 0) of a hot row's blob belongs to signal n + 1; a blob too
+short for a signal was written before that signal existed. Signals are never deleted or rescaled, so every blob stays
+readable.
+
+Migrations run through sqlite-utils, imported only when a file is behind; readers never need it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FILE = "telemetry.db"
+APPLICATION_ID = 0x534B_5259  # "SKRY", for file(1) and for whoever finds the file in ten years
+
+TABLES = """
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY,
+  boot_id TEXT NOT NULL,             -- of the machine; mono_us counts within one run
+  started_utc_us INTEGER NOT NULL,
+  UNIQUE (boot_id, started_utc_us)
+) STRICT;
+CREATE TABLE signal (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  unit TEXT NOT NULL,
+  scale REAL NOT NULL,
+  kind TEXT NOT NULL,                -- measured | derived | decided | given
+  since INTEGER NOT NULL,            -- UTC us of its first row
+  until INTEGER                      -- UTC us from which on the site no longer had it
+) STRICT;
+CREATE TABLE hot (
+  ts INTEGER PRIMARY KEY,            -- UTC us
+  run INTEGER NOT NULL REFERENCES run(id),
+  mono_us INTEGER NOT NULL,
+  v BLOB NOT NULL                    -- little-endian int32, one per signal; -2147483648 is missing
+) STRICT;
+CREATE TABLE r1m (
+  t INTEGER NOT NULL,                -- UTC s, start of the minute
+  sid INTEGER NOT NULL REFERENCES signal(id),
+  mn INTEGER NOT NULL, mx INTEGER NOT NULL, mean INTEGER NOT NULL, last INTEGER NOT NULL,
+  n INTEGER NOT NULL,                -- samples
+  PRIMARY KEY (t, sid)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY,
+  ts_utc_us INTEGER NOT NULL,
+  run INTEGER NOT NULL REFERENCES run(id),
+  mono_ns INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  severity TEXT NOT NULL,            -- info | warning | alarm
+  subject TEXT NOT NULL,
+  text TEXT NOT NULL,
+  who TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_ts ON event (ts_utc_us);
+CREATE TABLE decision (
+  id INTEGER PRIMARY KEY,
+  ts_utc_us INTEGER NOT NULL,
+  run INTEGER NOT NULL REFERENCES run(id),
+  seq INTEGER NOT NULL,
+  mode TEXT NOT NULL,
+  island TEXT NOT NULL,
+  binding TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  battery_w REAL, net_load_w REAL, import_target_w REAL,
+  setpoints TEXT NOT NULL,           -- JSON: [[device, W or null], ...]
+  chain TEXT NOT NULL                -- JSON: [[rule, name, low W, high W, preferred W, bound, reason], ...]
+) STRICT;
+CREATE INDEX decision_ts ON decision (ts_utc_us);
+CREATE TABLE state (
+  key TEXT PRIMARY KEY,              -- the controller's memory: the month's peak, ...
+  value TEXT NOT NULL,               -- JSON
+  ts_utc_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1e6, 'unixepoch')"
+VIEWS = f"""
+CREATE VIEW telemetry_1m AS
+  SELECT strftime('%Y-%m-%dT%H:%M:%SZ', r.t, 'unixepoch') AS t, s.name AS signal, s.unit AS unit,
+         round(r.mean * s.scale, 6) AS mean, round(r.mn * s.scale, 6) AS min, round(r.mx * s.scale, 6) AS max,
+         round(r.last * s.scale, 6) AS last, r.n AS samples
+  FROM r1m AS r JOIN signal AS s ON s.id = r.sid;
+CREATE VIEW events AS
+  SELECT {_TIME.format("e.ts_utc_us")} AS t, e.severity, e.kind, e.subject, e.text, e.who, run.boot_id
+  FROM event AS e JOIN run ON run.id = e.run;
+CREATE VIEW decisions AS
+  SELECT {_TIME.format("ts_utc_us")} AS t, mode, island, binding, reason,
+         battery_w, net_load_w, import_target_w, setpoints
+  FROM decision;
+CREATE VIEW decision_chain AS
+  SELECT {_TIME.format("d.ts_utc_us")} AS t, d.binding, r.value ->> 0 AS rule, r.value ->> 1 AS name,
+         r.value ->> 2 AS low_w, r.value ->> 3 AS high_w,
+         r.value ->> 4 AS preferred_w, r.value ->> 5 AS bound, r.value ->> 6 AS reason
+  FROM decision AS d, json_each(d.chain) AS r;
+"""
+
+
+def tables(db: Any) -> None:
+    """Version 1: what is stored."""
+    _script(db.conn, TABLES)
+
+
+def views(db: Any) -> None:
+    """Version 2: the same with names, units and scaled values, for Datasette and sqlite-utils."""
+    _script(db.conn, VIEWS)
+
+
+# Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
+STEPS: list[Callable[[Any], None]] = [tables, views]
+
+
+class NewerSchema(Exception):
+    """The file was written by a newer Skerry than this one."""
+
+
+def version(con: sqlite3.Connection) -> int:
+    """The schema version of an open file; 0 for an empty one. Raises sqlite3.DatabaseError if it is no database."""
+    return int(con.execute("PRAGMA user_version").fetchone()[0])
+
+
+def prepare(con: sqlite3.Connection) -> None:
+    """Set an autocommit connection up for writing telemetry. What must precede the first table does.
+
+    Raises sqlite3.Error.
+    """
+    if con.execute("PRAGMA page_count").fetchone()[0] == 0:
+        con.execute("PRAGMA page_size = 4096")
+        con.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    con.execute("PRAGMA journal_mode = WAL")
+    con.execute("PRAGMA synchronous = NORMAL")
+    con.execute(f"PRAGMA journal_size_limit = {8 << 20}")
+
+
+def migrate(con: sqlite3.Connection, path: Path) -> int:
+    """Bring an open file up to date, each step in its own transaction; returns the version it had.
+
+    Raises NewerSchema, and sqlite3.Error from a step: the file then stays at the last version that was complete.
+    """
+    found = version(con)
+    if found > len(STEPS):
+        raise NewerSchema(
+            f"{path} has schema {found}, this Skerry writes schema {len(STEPS)}: "
+            "start the newer Skerry, or move the file away"
+        )
+    if found < len(STEPS):
+        _apply(con)
+    return found
+
+
+def _apply(con: sqlite3.Connection) -> None:
+    """Run the missing steps; each leaves its number in user_version, within its transaction."""
+    import sqlite_utils
+
+    # its journal of migrations is read by sqlite-utils' own tools; user_version is what decides and what readers check
+    migrations = sqlite_utils.Migrations("skerry")
+
+    def register(number: int, step: Callable[[Any], None]) -> None:
+        def run(db: Any) -> None:
+            step(db)
+            db.conn.execute(f"PRAGMA user_version = {number}")
+
+        migrations(name=f"{number:04d}_{step.__name__}")(run)
+
+    for number, step in enumerate(STEPS, 1):
+        register(number, step)
+    db = sqlite_utils.Database(con, recursive_triggers=False, execute_plugins=False)
+    con.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    migrations.apply(db)
+
+
+def _script(con: sqlite3.Connection, sql: str) -> None:
+    """Run statements one by one: executescript would commit the transaction around them."""
+    for statement in sql.split(";\n"):
+        if statement.strip():
+            con.execute(statement)

@@ -1,0 +1,146 @@
+"""Signals: what of a tick is worth a column, its name, unit and resolution.
+
+A name is `<what>.<quantity>`; the quantity carries the unit ("grid.w", "bat1.soc_pct"). The grid and load meters are
+always "grid" and "load", whatever the devices are called; every other device keeps its own id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from dispatch.model import Battery, Decision, Snapshot, total
+
+MISSING = -(2**31)  # a raw value that stands for "no value"
+RAW_MAX = 2**31 - 1
+
+# quantity -> (unit, scale); stored raw = value / scale, a signed 32-bit integer. The resolution is finer than the class
+# of the meters that feed it: 1 W, 1 mHz, 10 mV, 10 mA, 0.01 %, 0.1 °C.
+QUANTITIES: dict[str, tuple[str, float]] = {
+    "w": ("W", 1.0),
+    "wh": ("Wh", 10.0),
+    "hz": ("Hz", 0.001),
+    "v": ("V", 0.01),
+    "a": ("A", 0.01),
+    "pct": ("%", 0.01),
+    "c": ("°C", 0.1),
+    "s": ("s", 0.001),
+    "ms": ("ms", 0.001),
+    "kwh": ("kWh", 0.01),
+    "eur_per_kwh": ("EUR/kWh", 1e-6),
+}
+PLAIN = ("", 0.001)  # a number without a unit
+
+# names that aggregates and the gateway use; a device of that id is written "device:<id>"
+RESERVED = frozenset({"grid", "load", "site_load", "pcs", "pv", "nodes", "decision", "interval", "price", "tick"})
+
+
+class Signal(NamedTuple):
+    """One column of the telemetry. Value in `unit` = raw x `scale`."""
+
+    name: str
+    unit: str
+    scale: float
+    kind: str  # measured (a device said so) | derived (sums, balances) | decided | given (tariff, interval, loop)
+
+
+def definition(name: str) -> Signal:
+    """Unit and scale by the quantity a name ends in, kind by what it starts with."""
+    head, _, quantity = name.rpartition(".")
+    word = quantity.rstrip("0123456789") or quantity
+    unit, scale = PLAIN
+    for suffix in sorted(QUANTITIES, key=len, reverse=True):
+        if word == suffix or word.endswith("_" + suffix):
+            unit, scale = QUANTITIES[suffix]
+            break
+    if head == "decision":
+        kind = "decided"
+    elif head in {"interval", "price", "tick"}:
+        kind = "given"
+    elif head in {"site_load", "pcs", "pv", "nodes", ""}:
+        kind = "derived"
+    else:
+        kind = "measured"
+    return Signal(name, unit, scale, kind)
+
+
+def to_raw(value: float | None, scale: float) -> int:
+    """A value as stored; `MISSING` for none, for NaN and for what 32 bits cannot hold."""
+    if value is None:
+        return MISSING
+    scaled = value / scale
+    return round(scaled) if -RAW_MAX <= scaled <= RAW_MAX else MISSING  # NaN compares false
+
+
+def signal_values(
+    snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None = None
+) -> dict[str, float | None]:
+    """Every signal of one tick by name. Only good readings count: stale or missing is None, never zero.
+
+    Args:
+        snapshot: the site as read.
+        decision: what was decided on it, if anything was.
+        extras: what the gateway adds under full names, such as "interval.left_w", "price.eur_per_kwh",
+            "tick.lateness_ms". They may not take the name of a device's signal: theirs wins.
+    """
+    values = dict(_measured(snapshot))
+    values["decision.battery_w"] = None if decision is None else decision.battery_w
+    values["decision.import_target_w"] = None if decision is None else decision.import_target_w
+    if extras:
+        values.update(extras)
+    return values
+
+
+def _measured(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
+    """The devices' readings and the sums over them."""
+    grid = snapshot.grid
+    yield "grid.w", grid.w.good
+    yield "grid.hz", grid.hz.good
+    for n, volts in enumerate(grid.v, 1):
+        yield f"grid.v{n}", volts.good
+    for n, amperes in enumerate(grid.a, 1):
+        yield f"grid.a{n}", amperes.good
+    yield "grid.import_wh", grid.import_wh.good
+    yield "grid.export_wh", grid.export_wh.good
+    if snapshot.load is not None:
+        yield "load.w", snapshot.load.w.good
+    yield "site_load.w", snapshot.load_w
+    if snapshot.pcs:
+        yield "pcs.w", snapshot.pcs_w
+    for pcs in snapshot.pcs:
+        own = _own(pcs.id)
+        yield f"{own}.w", pcs.w.good
+        yield f"{own}.setpoint_w", pcs.setpoint_w.good
+    if snapshot.batteries:
+        yield "soc_pct", _soc_pct(snapshot.batteries)
+    for battery in snapshot.batteries:
+        own = _own(battery.id)
+        yield f"{own}.soc_pct", battery.soc_pct.good
+        yield f"{own}.temp_c", battery.temp_c.good
+    if snapshot.pv:
+        yield "pv.w", snapshot.pv_w
+    for pv in snapshot.pv:
+        yield f"{_own(pv.id)}.w", pv.w.good
+    if snapshot.nodes:
+        yield "nodes.w", total(node.w for node in snapshot.nodes)
+    for node in snapshot.nodes:
+        yield f"{_own(node.id)}.w", node.w.good
+
+
+def _own(device_id: str) -> str:
+    """A device's id as the head of its signals, kept apart from the names of sums."""
+    return f"device:{device_id}" if device_id in RESERVED else device_id
+
+
+def _soc_pct(batteries: tuple[Battery, ...]) -> float | None:
+    """SoC of all batteries, weighted by rated energy; None as soon as one of the numbers needed is not good."""
+    if len(batteries) == 1:
+        return batteries[0].soc_pct.good
+    stored_wh = rated_wh = 0.0
+    for battery in batteries:
+        soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
+        if soc_pct is None or energy_wh is None:
+            return None
+        stored_wh += soc_pct * energy_wh
+        rated_wh += energy_wh
+    return stored_wh / rated_wh if rated_wh > 0 else None

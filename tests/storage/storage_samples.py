@@ -1,0 +1,81 @@
+"""A small site's ticks, by number: what storage tests feed in and later look for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from dispatch.model import (
+    Battery,
+    Decision,
+    IslandState,
+    Meter,
+    Mode,
+    Node,
+    Pcs,
+    Pv,
+    RuleTrace,
+    Setpoint,
+    Snapshot,
+    reading,
+)
+from storage.recorder import Recorder
+
+T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute
+DT = 0.2  # s, the tick
+
+
+def grid_w(n: int) -> float:
+    """The grid power of tick n, W: different in every tick of a day."""
+    return float(n % 432_000)
+
+
+def snapshot(n: int, utc_s: float | None = None, grid: float | None = None, missing: bool = False) -> Snapshot:
+    """Tick n, 0.2 s apart. `utc_s` overrides the calendar, not the monotonic clock."""
+    w = grid_w(n) if grid is None else grid
+    return Snapshot(
+        seq=n,
+        utc_s=T0 + n * DT if utc_s is None else utc_s,
+        mono_s=round(n * DT, 6),
+        grid=Meter("pcc-meter", w=reading(None if missing else w), hz=reading(50.012), v=(reading(230.12),) * 3),
+        load=Meter("load", w=reading(30_000.0)),
+        pcs=(Pcs("pcs1", w=reading(5_000.0), setpoint_w=reading(5_100.0)),),
+        batteries=(Battery("bat1", soc_pct=reading(55.5), energy_wh=reading(1e5), temp_c=reading(25.3)),),
+        pv=(Pv("pv1", w=reading(4_000.0)),),
+        nodes=(Node("gpu-01", w=reading(1_500.0)), Node("gpu-02", w=reading(1_600.0))),
+    )
+
+
+def decision(n: int, w: float | None = 5_000.0, binding: str = "budget", utc_s: float | None = None) -> Decision:
+    """A decision on tick n with a chain of three rules, one of them without an upper bound."""
+    chain = (
+        RuleTrace(1, "ratings", -60_000.0, math.inf, None, False, ""),
+        RuleTrace(6, "budget", -60_000.0, 12_345.6, w, binding == "budget", "3.2 kWh left for 410 s"),
+        RuleTrace(8, "plan", -60_000.0, 12_345.6, w, binding == "plan", "cheap until 14:00"),
+    )
+    return Decision(
+        seq=n,
+        utc_s=T0 + n * DT if utc_s is None else utc_s,
+        mode=Mode.PLAN,
+        island=IslandState.GRID_TIED,
+        setpoints=(Setpoint("pcs1", w),),
+        battery_w=w,
+        net_load_w=26_000.5,
+        import_target_w=21_000.0,
+        binding=binding,
+        reason=f"{binding} holds the battery",
+        chain=chain,
+    )
+
+
+def feed(recorder: Recorder, numbers: range) -> None:
+    """Put ticks, letting the writer keep up."""
+    for n in numbers:
+        recorder.put(snapshot(n), decision(n), {"price.eur_per_kwh": 0.2312})
+        if n % 400 == 399:
+            recorder.flush().result(10)
+
+
+def parts(directory: Path) -> set[str]:
+    """Names of the files of a state directory."""
+    return {path.name for path in directory.iterdir()}

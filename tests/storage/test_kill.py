@@ -1,0 +1,72 @@
+"""A gateway killed with -9, again and again on one file: nothing that was flushed is lost, and the file is sound."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from storage_samples import T0
+
+from storage.reader import Archive
+
+KILLS = 10
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from storage_samples import T0, decision, snapshot
+from dispatch.model import Event
+from storage.config import StorageConfig
+from storage.recorder import Recorder
+
+run = int(sys.argv[3])
+recorder = Recorder(Path(sys.argv[1]), StorageConfig(flush_s=0.01), f"boot-{run}")
+n = 0
+while True:
+    for _ in range(50):
+        utc_s = T0 + run * 100_020 + n * 0.2
+        recorder.put(snapshot(n, utc_s), decision(n, binding=f"rule {n}", utc_s=utc_s))
+        n += 1
+    event = recorder.event(Event(T0 + run * 100_020, "twin", "info", str(run), str(n)))
+    recorder.flush().result()
+    event.result()
+    print(n, flush=True)
+"""
+
+
+def test_nothing_flushed_is_lost(tmp_path: Path) -> None:
+    chance = random.Random(9)
+    acknowledged = []
+    for run in range(KILLS):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent), str(run)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        flushed = 0
+        for _ in range(chance.randint(1, 40)):
+            flushed = int(process.stdout.readline())
+        process.kill()  # wherever it is by now: filling, writing, checkpointing
+        flushed = max([flushed, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        process.wait()
+        process.stdout.close()
+        acknowledged.append(flushed)
+
+    con = sqlite3.connect(tmp_path / "telemetry.db")
+    assert con.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    for run, ticks in enumerate(acknowledged):
+        begin, end = int(T0 + run * 100_020), int(T0 + (run + 1) * 100_020)
+        first = [row[0] for row in con.execute(f"SELECT ts FROM hot WHERE ts >= {begin}000000 AND ts < {end}000000")]
+        assert len(first) >= ticks // 5
+        # and no hole among those that came after the last acknowledgement
+        assert [round(ts / 1e6 - begin) for ts in sorted(first)] == list(range(len(first)))
+        sql = "SELECT sum(n) FROM r1m JOIN signal ON id = sid WHERE name = 'grid.w' AND t >= ? AND t < ?"
+        assert con.execute(sql, (begin, end)).fetchone()[0] >= ticks
+        sql = "SELECT count(*) FROM decision WHERE ts_utc_us >= ? AND ts_utc_us < ?"
+        assert con.execute(sql, (begin * 1_000_000, end * 1_000_000)).fetchone()[0] >= ticks
+        sql = "SELECT count(*) FROM event WHERE subject = ?"
+        assert con.execute(sql, (str(run),)).fetchone()[0] >= ticks // 50
+    con.close()
+    assert not [path.name for path in tmp_path.iterdir() if "corrupt" in path.name]
+    assert Archive(tmp_path).why() is not None

@@ -1,0 +1,173 @@
+"""The recorder when all is well: what it keeps, what it costs, what an acknowledgement means."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+from storage_samples import DT, T0, decision, feed, grid_w, snapshot
+
+from dispatch.model import Event
+from storage.config import StorageConfig
+from storage.reader import Archive
+from storage.recorder import Recorder
+from storage.rows import unpack_one
+
+
+def test_a_second_a_row_and_its_values_come_back(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    feed(recorder, range(1500))
+    assert recorder.close()
+    assert (recorder.error, recorder.dropped) == ("", 0)
+    con = sqlite3.connect(tmp_path / "telemetry.db")
+    sid, scale = con.execute("SELECT id, scale FROM signal WHERE name = 'grid.w'").fetchone()
+    rows = con.execute("SELECT ts, mono_us, v FROM hot ORDER BY ts").fetchall()
+    con.close()
+    assert [row[0] for row in rows] == [round((T0 + n * DT) * 1e6) for n in range(0, 1500, 5)]
+    assert [row[1] for row in rows] == [n * 200_000 for n in range(0, 1500, 5)]
+    assert [unpack_one(row[2], sid, scale) for row in rows] == [grid_w(n) for n in range(0, 1500, 5)]
+    counts = Archive(tmp_path).counts()
+    assert recorder.rows == {table: counts[table] for table in ("hot", "r1m", "decision", "event")}
+    assert recorder.rows_written == sum(recorder.rows.values())
+
+
+def test_put_takes_microseconds(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.wait_open(10)
+    took = []
+    decided = decision(0)
+    for n in range(20_000):
+        site = snapshot(n)
+        before = time.perf_counter()
+        recorder.put(site, decided)
+        took.append(time.perf_counter() - before)
+        if n % 400 == 399:
+            recorder.flush().result(10)
+    assert recorder.close()
+    assert recorder.dropped == 0
+    took.sort()
+    assert took[int(len(took) * 0.99)] < 1e-3
+
+
+def test_decisions_are_kept_when_they_change_and_once_a_minute(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot", deadband_w=250.0)
+    plan = {
+        50: decision(50, 5_200.0),  # within the deadband of what is stored
+        100: decision(100, 5_260.0),  # beyond it
+        150: decision(150, 5_260.0, binding="plan"),
+        200: decision(200, None, binding="plan"),
+        640: decision(640, None, binding="plan"),  # nothing new, 88 s later
+    }
+    current = decision(0)
+    for n in range(700):
+        current = plan.get(n, current)
+        recorder.put(snapshot(n), current)
+    recorder.close()
+    stored = Archive(tmp_path).decisions(T0, T0 + 1e6)
+    # the same decision is stored again, under its own time, when a minute has passed without a change
+    assert [d.seq for d in reversed(stored)] == [0, 100, 150, 200, 200]
+    assert stored[2] == plan[150]
+
+
+async def test_an_event_is_acknowledged_once_it_can_be_read(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    event = Event(T0, "command", "info", "setpoint", "20 kW for 15 min", "ada")
+    row = await asyncio.wrap_future(recorder.event(event, durable=True))
+    archive = Archive(tmp_path)
+    assert archive.events(10) == [event]
+    con = sqlite3.connect(tmp_path / "telemetry.db")
+    assert con.execute("SELECT text, boot_id FROM event JOIN run ON run.id = run WHERE event.id = ?", (row,)).fetchone()
+    con.close()
+    recorder.close()
+
+
+def test_a_durable_event_syncs_the_disk_and_an_ordinary_one_leaves_it_to_the_checkpoint(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.wait_open(10)
+    con = recorder._file._con
+    assert con is not None
+    seen: list[str] = []
+    con.set_trace_callback(seen.append)
+    recorder.event(Event(T0, "twin", "info", "x", "ordinary")).result(10)
+    assert not [sql for sql in seen if "synchronous" in sql]
+    recorder.event(Event(T0, "twin", "info", "x", "durable"), durable=True).result(10)
+    order = [sql for sql in seen if "synchronous" in sql or sql == "COMMIT"]
+    assert order[-3:] == ["PRAGMA synchronous = FULL", "COMMIT", "PRAGMA synchronous = NORMAL"]
+    recorder.close()
+
+
+def test_the_controllers_memory_survives(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    recorder.save_state("month_peak", {"month": "2025-09", "w": 31_000.0})
+    recorder.save_state("month_peak", {"month": "2025-09", "w": 32_000.0})
+    recorder.flush().result(10)
+    assert archive.last_state("month_peak") == {"month": "2025-09", "w": 32_000.0}
+    assert archive.last_state("nothing") is None
+    recorder.close()
+    again = Recorder(tmp_path, StorageConfig(), "boot2")
+    again.save_state("other", 1)
+    again.close()
+    assert archive.last_state("month_peak")["w"] == 32_000.0
+
+
+def test_rows_reach_the_file_by_themselves_within_the_flush_period(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(flush_s=0.2), "boot")
+    assert recorder.wait_open(10)
+    recorder.put(snapshot(0), decision(0))
+    began, archive = time.monotonic(), Archive(tmp_path)
+    while archive.counts()["hot"] == 0:
+        assert time.monotonic() - began < 5
+    recorder.close()
+
+
+def test_a_clock_that_steps_back_loses_nothing_and_is_told(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    for n in range(1_000):
+        late = 0.0 if n < 500 else 60.0  # set back by a minute in the middle
+        recorder.put(snapshot(n, T0 + n * DT - late), decision(n))
+    recorder.flush().result(10)
+    (told,) = recorder.notices()
+    assert (told.kind, told.subject) == ("gateway", "clock")
+    assert "back 60.0 s" in told.text
+    recorder.close()
+    archive = Archive(tmp_path)
+    assert archive.counts()["hot"] == 200
+    assert archive.events(10) == [told]
+    con = sqlite3.connect(tmp_path / "telemetry.db")
+    stamps = [row[0] for row in con.execute("SELECT ts FROM hot ORDER BY mono_us")]
+    assert len(set(stamps)) == 200
+    # rows that fell on an instant already taken moved by a microsecond, no more
+    assert all(
+        abs(ts - (T0 + n * DT - (0 if n < 500 else 60)) * 1e6) < 2
+        for ts, n in zip(stamps, range(0, 1000, 5), strict=True)
+    )
+    samples = con.execute("SELECT sum(n) FROM r1m JOIN signal ON id = sid WHERE name = 'grid.w'").fetchone()
+    con.close()
+    assert samples == (1_000,)
+
+
+def test_a_signal_that_left_the_site_is_closed_and_one_that_returns_is_opened_again(tmp_path: Path) -> None:
+    def until(name: str) -> int | None:
+        con = sqlite3.connect(tmp_path / "telemetry.db")
+        (value,) = con.execute("SELECT until FROM signal WHERE name = ?", (name,)).fetchone()
+        con.close()
+        return value
+
+    for extras, closed in (({"a.w": 1.0}, False), ({}, True), ({"a.w": 2.0}, False)):
+        recorder = Recorder(tmp_path, StorageConfig(), "boot")
+        recorder.put(snapshot(0), None, extras)
+        recorder.close()
+        assert (until("a.w") is not None) == closed
+        assert until("grid.w") is None
+
+
+def test_after_close_nothing_is_taken_and_nothing_raises(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.close()
+    recorder.put(snapshot(0), decision(0))
+    assert recorder.dropped == 1
+    assert recorder.event(Event(T0, "twin", "info", "x", "y")).exception(1) is not None
+    assert recorder.flush().exception(1) is not None

@@ -1,0 +1,85 @@
+"""Roll-ups against brute force: any ticks, any flushes, any restarts, any clock."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from storage_samples import T0, snapshot
+
+from storage.config import StorageConfig
+from storage.file import TelemetryFile
+from storage.intake import Intake
+
+STEP = st.tuples(
+    st.sampled_from([0.2, 0.2, 0.2, 7.0, 31.0, 61.0, -45.0, -130.0]),  # s on the calendar since the tick before
+    st.one_of(st.none(), st.integers(-70_000, 70_000).map(float), st.floats(-70_000, 70_000)),  # grid W
+    st.sampled_from(["", "", "", "", "flush", "restart"]),
+)
+
+
+@given(st.lists(STEP, min_size=1, max_size=60))
+@settings(max_examples=60)
+def test_rollups_are_what_brute_force_says(steps: list[tuple[float, float | None, str]]) -> None:
+    expected: dict[int, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "telemetry.db"
+        file, intake = TelemetryFile(path, "boot"), Intake(StorageConfig(), 250.0)
+        utc_s, restarts = T0, 0
+        for n, (dt, value, then) in enumerate(steps):
+            utc_s += dt
+            intake.take(snapshot(n, utc_s, grid=value or 0.0, missing=value is None), None, None)
+            if value is not None:
+                expected[int(utc_s // 60) * 60].append(value)
+            if then:
+                file.ensure_open(utc_s)
+                file.write(intake)
+                intake.written()
+            if then == "restart":
+                restarts += 1
+                file.close(0)
+                file, intake = TelemetryFile(path, f"boot-{restarts}"), Intake(StorageConfig(), 250.0)
+        file.ensure_open(utc_s)
+        file.write(intake)
+        file.close(0)
+        con = sqlite3.connect(path)
+        sql = "SELECT t, mn, mx, mean, last, n FROM r1m JOIN signal ON id = sid WHERE name = 'grid.w'"
+        found = {row[0]: row[1:] for row in con.execute(sql)}
+        assert con.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        con.close()
+    assert found.keys() == expected.keys()
+    for t, values in expected.items():
+        mn, mx, mean, last, n = found[t]
+        assert (mn, mx, last, n) == (round(min(values)), round(max(values)), round(values[-1]), len(values))
+        # every return to a minute already on file starts from a mean rounded to 1 W
+        assert mean == pytest.approx(math.fsum(values) / n, abs=0.51 * (1 + len(steps)))
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e5, 1e5)), min_size=1, max_size=50))
+@settings(max_examples=25)
+def test_within_one_run_the_mean_is_exact_to_its_resolution(values: list[float | None]) -> None:
+    """However often the running minute is flushed: it is written again from its own sums, not from rounded rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "telemetry.db"
+        file, intake = TelemetryFile(path, "boot"), Intake(StorageConfig(), 250.0)
+        for n, value in enumerate(values):
+            intake.take(snapshot(n, grid=value or 0.0, missing=value is None), None, None)
+            file.ensure_open(T0)
+            file.write(intake)
+            intake.written()
+        file.close(0)
+        con = sqlite3.connect(path)
+        row = con.execute("SELECT mean, n FROM r1m JOIN signal ON id = sid WHERE name = 'grid.w'").fetchone()
+        con.close()
+    good = [v for v in values if v is not None]
+    if not good:
+        assert row is None
+    else:
+        assert row[1] == len(good)
+        assert row[0] == pytest.approx(math.fsum(good) / len(good), abs=0.5001)

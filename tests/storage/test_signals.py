@@ -1,0 +1,117 @@
+"""Names, units and resolution of signals; missing stays missing."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from storage_samples import decision, snapshot
+
+from dispatch.model import Battery, Node, Quality, Reading, reading
+from storage.rows import decision_of, decision_row, pack, unpack_one
+from storage.signals import MISSING, definition, signal_values, to_raw
+
+
+def test_names_of_a_small_site() -> None:
+    values = signal_values(snapshot(7), decision(7), {"interval.left_w": 9_000.0, "price.eur_per_kwh": None})
+    assert values == {
+        "grid.w": 7.0,
+        "grid.hz": 50.012,
+        "grid.v1": 230.12,
+        "grid.v2": 230.12,
+        "grid.v3": 230.12,
+        "grid.import_wh": None,
+        "grid.export_wh": None,
+        "load.w": 30_000.0,
+        "site_load.w": 9_007.0,
+        "pcs.w": 5_000.0,
+        "pcs1.w": 5_000.0,
+        "pcs1.setpoint_w": 5_100.0,
+        "soc_pct": 55.5,
+        "bat1.soc_pct": 55.5,
+        "bat1.temp_c": 25.3,
+        "pv.w": 4_000.0,
+        "pv1.w": 4_000.0,
+        "nodes.w": 3_100.0,
+        "gpu-01.w": 1_500.0,
+        "gpu-02.w": 1_600.0,
+        "decision.battery_w": 5_000.0,
+        "decision.import_target_w": 21_000.0,
+        "interval.left_w": 9_000.0,
+        "price.eur_per_kwh": None,
+    }
+
+
+def test_a_stale_or_missing_reading_is_none_and_takes_its_sums_with_it() -> None:
+    stale = Reading(1_500.0, 9.0, Quality.STALE)
+    site = msgspec.structs.replace(snapshot(1, missing=True), nodes=(Node("a", w=stale), Node("b", w=reading(1.0))))
+    values = signal_values(site, None)
+    assert values["grid.w"] is None
+    assert values["site_load.w"] is None
+    assert values["a.w"] is None
+    assert values["nodes.w"] is None
+    assert values["b.w"] == 1.0
+    assert values["decision.battery_w"] is None
+
+
+def test_soc_is_weighted_by_energy_and_missing_when_it_cannot_be() -> None:
+    small, large = Battery("s", reading(10.0), energy_wh=reading(1_000.0)), Battery("l", reading(90.0))
+    site = msgspec.structs.replace(snapshot(1), batteries=(small, large))
+    assert signal_values(site, None)["soc_pct"] is None
+    known = msgspec.structs.replace(large, energy_wh=reading(3_000.0))
+    site = msgspec.structs.replace(site, batteries=(small, known))
+    assert signal_values(site, None)["soc_pct"] == pytest.approx(70.0)
+
+
+def test_a_device_named_like_a_sum_does_not_overwrite_it() -> None:
+    site = msgspec.structs.replace(snapshot(1), nodes=(Node("pcs", w=reading(1.0)),))
+    values = signal_values(site, None)
+    assert values["pcs.w"] == 5_000.0
+    assert values["device:pcs.w"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "scale", "kind"),
+    [
+        ("grid.w", "W", 1.0, "measured"),
+        ("grid.v3", "V", 0.01, "measured"),
+        ("bat1.soc_pct", "%", 0.01, "measured"),
+        ("soc_pct", "%", 0.01, "derived"),
+        ("grid.import_wh", "Wh", 10.0, "measured"),
+        ("decision.battery_w", "W", 1.0, "decided"),
+        ("price.eur_per_kwh", "EUR/kWh", 1e-6, "given"),
+        ("tick.lateness_ms", "ms", 0.001, "given"),
+        ("rack.10.w", "W", 1.0, "measured"),
+        ("tick.overruns", "", 0.001, "given"),
+    ],
+)
+def test_unit_and_resolution_come_from_the_name(name: str, unit: str, scale: float, kind: str) -> None:
+    assert definition(name) == (name, unit, scale, kind)
+
+
+@given(st.one_of(st.none(), st.floats()), st.sampled_from(["x.w", "x.hz", "x.soc_pct", "price.eur_per_kwh"]))
+def test_a_value_comes_back_to_its_resolution_or_is_missing(value: float | None, name: str) -> None:
+    known = {"other.w": (1, 1.0), name: (2, definition(name).scale)}
+    back = unpack_one(pack({name: value}, known), *known[name])
+    scale = known[name][1]
+    if value is None or not math.isfinite(value) or abs(value) > (2**31 - 1.5) * scale:
+        assert back is None or abs(value or 0) <= 2**31 * scale
+        assert to_raw(value, scale) == MISSING or back is not None
+    else:
+        assert back == pytest.approx(value, abs=scale * 0.51)
+    assert unpack_one(pack({name: value}, known), 1, 1.0) is None
+
+
+def test_a_row_older_than_a_signal_holds_nothing_of_it() -> None:
+    assert unpack_one(pack({"a.w": 5.0}, {"a.w": (1, 1.0)}), 2, 1.0) is None
+
+
+@pytest.mark.parametrize("w", [5_000.04, None])
+def test_a_decision_comes_back_with_its_chain(w: float | None) -> None:
+    stored = decision_of(decision_row(decision(3, w)))
+    expected = decision(3, None if w is None else 5_000.0)
+    assert stored == expected
+    assert stored.chain[0].high_w == math.inf
