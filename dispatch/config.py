@@ -1,6 +1,6 @@
 """The sections of the site file that decide: grid, reserve, battery, PCS ratings, planning, safe values.
 
-Every field's unit is its suffix. `msgspec.Meta` holds the allowed range; what spans several keys is in `inconsistencies`.
+Every field's unit is its suffix. `msgspec.Meta` holds the allowed range; `inconsistencies` what spans keys.
 """
 
 from __future__ import annotations
@@ -155,10 +155,10 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
     grid = config.grid
     if grid.contracted_peak_w > grid.fuse_w:
         yield "grid.contracted_peak_w", grid.contracted_peak_w, (
-            f"at most what the fuses carry: {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} = {grid.fuse_w:g} W"
+            f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
         )
     if grid.meter_delay_min_s > grid.meter_delay_max_s:
-        yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most meter_delay_max_s = {grid.meter_delay_max_s:g}"
+        yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
     for n, battery in enumerate(config.batteries):
         if battery.soc_min_pct >= battery.soc_max_pct:
             yield f"battery[{n}].soc_min_pct", battery.soc_min_pct, f"below soc_max_pct = {battery.soc_max_pct:g}"
@@ -167,7 +167,8 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
     known = {b.id for b in config.batteries}
     for n, pcs in enumerate(config.pcs):
         if pcs.battery not in known:
-            yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {', '.join(sorted(known)) or 'there is none'}"
+            there = ", ".join(sorted(known)) or "there is none"
+            yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {there}"
     if config.batteries:
         usable = config.reserve_soc_pct
         highest = min(b.soc_max_pct for b in config.batteries)

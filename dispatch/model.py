@@ -8,7 +8,7 @@ site balance `load = grid + sum(pcs) + sum(pv)`. Times: `utc_s` is POSIX seconds
 from __future__ import annotations
 
 import enum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -16,7 +16,10 @@ import msgspec
 class Clock(Protocol):
     """The only source of time for whatever decides. The gateway's, the twin's and the tests' clocks all fit it."""
 
-    speed: float
+    @property
+    def speed(self) -> float:
+        """Site seconds per machine second."""
+        ...
 
     def utc_s(self) -> float:
         """POSIX seconds on the site's calendar; may step when the wall clock is corrected."""
@@ -169,22 +172,23 @@ class Node(msgspec.Struct, frozen=True):
 
 
 Part = Meter | Pcs | Battery | Pv | Switch | Node
-P = TypeVar("P", Meter, Pcs, Battery, Pv, Switch, Node, Gpu)
+P = TypeVar("P", bound=msgspec.Struct)
 
 
 def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
-    """The same part, `age_s` later: every value it holds gets that age and quality; what was missing stays missing."""
-    changes: dict[str, object] = {}
-    for name in part.__struct_fields__:
-        value = getattr(part, name)
+    """The same part, `age_s` later, every value of at best this quality; what was missing stays missing."""
+
+    def older(value: Any) -> Any:
         if isinstance(value, (Reading, Status)):
-            if value.quality is not Quality.MISSING:
-                changes[name] = type(value)(value.value, age_s, quality)  # type: ignore[arg-type]
-        elif isinstance(value, tuple) and value and isinstance(value[0], Reading):
-            changes[name] = tuple(r if r.value is None else Reading(r.value, age_s, quality) for r in value)
-        elif isinstance(value, tuple) and value and isinstance(value[0], Gpu):
-            changes[name] = tuple(aged(gpu, age_s, quality) for gpu in value)
-    return msgspec.structs.replace(part, **changes)
+            if value.quality is Quality.MISSING:
+                return value
+            worse = quality if value.quality is Quality.GOOD else value.quality
+            return type(value)(value.value, (value.age_s or 0.0) + age_s, worse)  # type: ignore[arg-type]
+        if isinstance(value, tuple):
+            return tuple(older(item) for item in value)
+        return aged(value, age_s, quality) if isinstance(value, Gpu) else value
+
+    return msgspec.structs.replace(part, **{name: older(getattr(part, name)) for name in part.__struct_fields__})
 
 
 class DeviceHealth(msgspec.Struct, frozen=True):
@@ -299,7 +303,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class RuleTrace(msgspec.Struct, frozen=True):
-    """What one rule did to the allowed battery power. `low_w`/`high_w`: the interval after it, `preferred_w`: after it."""
+    """What one rule did to the allowed battery power; `low_w`, `high_w`, `preferred_w` are as it left them."""
 
     rule: int  # its number in DESIGN §3
     name: str
@@ -348,7 +352,7 @@ class Interval(msgspec.Struct, frozen=True):
 
     start_utc_s: float
     length_s: float
-    energy_wh: float  # net import so far, >= 0 as billed
+    energy_wh: float  # imported so far; export earns nothing back
     unknown_s: float  # of it without a good meter reading
     limit_w: float  # the mean that must not be exceeded
     left_w: float  # import that, held to the end, just meets the limit

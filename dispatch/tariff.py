@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import msgspec
+
+SAME_HOUR_DAYS = 7  # known days whose same hour stands in for a price not yet published
 
 
 class PriceSeries(msgspec.Struct, frozen=True):
@@ -22,3 +28,57 @@ class PriceSeries(msgspec.Struct, frozen=True):
         if not self.start_utc_s or utc_s < self.start_utc_s[0] or utc_s >= self.end_utc_s:
             return None
         return self.eur_per_mwh[bisect.bisect_right(self.start_utc_s, utc_s) - 1]
+
+    def changes(self, start_utc_s: float, end_utc_s: float) -> Iterator[tuple[float, float | None]]:
+        """Each (instant, EUR/MWh or None) from which a price holds within [start, end); the first is at `start`.
+
+        Where the series ends before `end`, the last one yielded is (series end, None). Equal neighbours are one.
+        """
+        if end_utc_s <= start_utc_s:
+            return
+        before = self.at(start_utc_s)
+        yield start_utc_s, before
+        first = bisect.bisect_right(self.start_utc_s, start_utc_s)
+        last = bisect.bisect_left(self.start_utc_s, end_utc_s)
+        instants = [*self.start_utc_s[first:last], self.end_utc_s] if self.start_utc_s else []
+        for instant in instants:
+            price = self.at(instant)
+            if start_utc_s < instant < end_utc_s and price != before:
+                yield instant, price
+                before = price
+
+
+def filled(prices: PriceSeries, starts_utc_s: Sequence[float], timezone: str) -> tuple[list[float] | None, int]:
+    """Market price at each instant, EUR/MWh, and how many of them are stand-ins because none is published.
+
+    A stand-in is the mean of the same local hour on the last seven known days, else the mean of all those days.
+    Returns (None, number of instants) when the series holds no price at all.
+    """
+    published = [
+        price if price is not None and math.isfinite(price) else None for price in map(prices.at, starts_utc_s)
+    ]
+    missing = sum(1 for price in published if price is None)
+    if not missing:
+        return [price for price in published if price is not None], 0
+    hours = _mean_by_hour(prices, ZoneInfo(timezone))
+    if not hours:
+        return None, missing
+    overall = sum(hours.values()) / len(hours)
+    zone = ZoneInfo(timezone)
+    result = []
+    for t, price in zip(starts_utc_s, published, strict=True):
+        result.append(hours.get(_local_hour(t, zone), overall) if price is None else price)
+    return result, missing
+
+
+def _mean_by_hour(prices: PriceSeries, zone: ZoneInfo) -> dict[int, float]:
+    first = bisect.bisect_left(prices.start_utc_s, prices.end_utc_s - SAME_HOUR_DAYS * 86400)
+    seen: dict[int, list[float]] = {}
+    for start, price in zip(prices.start_utc_s[first:], prices.eur_per_mwh[first:], strict=True):
+        if price is not None and math.isfinite(price):
+            seen.setdefault(_local_hour(start, zone), []).append(price)
+    return {hour: sum(values) / len(values) for hour, values in seen.items()}
+
+
+def _local_hour(utc_s: float, zone: ZoneInfo) -> int:
+    return datetime.fromtimestamp(utc_s, UTC).astimezone(zone).hour

@@ -1,0 +1,283 @@
+"""The tick's decision: snapshot and plan in, one setpoint per PCS out, with the chain of rules that led to it."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from dispatch.allocate import Share, allocate
+from dispatch.chain import Ask, Bounds, Chain, Outcome
+from dispatch.config import DispatchConfig
+from dispatch.figures import action
+from dispatch.interval import Billing, MeteringInterval
+from dispatch.islanding import Islanding, observe
+from dispatch.limits import Ready, site_soc_pct, units
+from dispatch.model import Decision, Interval, Mode, Plan, Setpoint, Snapshot
+from dispatch.netload import NetLoad
+from dispatch.pulses import Pulses
+from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
+from dispatch.safe import Lost, meter_lost_w
+
+MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
+WRITE_JITTER = 0.9  # a tick that comes this early still counts as the next write interval
+
+
+class ControllerMemory(msgspec.Struct, frozen=True):
+    """What a restarted gateway gives its controller. Setpoints are not in it: they are read from the devices."""
+
+    billing: Billing = Billing()
+    pulses_seen: int = 0
+
+
+class Controller:
+    """Steps once per tick. Deterministic: all time comes from the snapshots, which must not go back in `mono_s`."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self.config = config
+        self._interval = MeteringInterval(config.grid, config.timezone, config.rules.deadband_w)
+        grid = config.grid
+        self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
+        self._pulses = Pulses(grid.contracted_peak_w)
+        self._pulses_before = 0
+        self._limit_w = grid.contracted_peak_w
+        self._setpoints: dict[str, float] = {}  # the last asked, by PCS
+        self._last_mono_s: float | None = None
+        self._changed_mono_s: float | None = None
+        self._lost: Lost | None = None
+        self._ramp_from_w: float | None = None
+        self._recharging = self._topping = False
+        self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
+
+    # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def interval(self) -> Interval:
+        """The running metering interval."""
+        return self._interval.view(self._limit_w)
+
+    @property
+    def month_peak_w(self) -> float:
+        """Largest interval mean of this month (site time zone), W, over complete intervals."""
+        return self._interval.month_peak_w
+
+    @property
+    def pulse_since_utc_s(self) -> float | None:
+        """When the running load pulse began, None between pulses."""
+        return self._pulses.since_utc_s
+
+    @property
+    def pulses_seen(self) -> int:
+        """Load pulses seen so far."""
+        return self._pulses_before + self._pulses.seen
+
+    def memory(self) -> ControllerMemory:
+        """What to keep for a restart."""
+        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen)
+
+    def restore(self, memory: ControllerMemory) -> None:
+        """Take over what was kept; call before the first step."""
+        self._interval.restore(memory.billing)
+        self._pulses_before = memory.pulses_seen
+
+    # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self, snapshot: Snapshot, plan: Plan | None) -> Decision:
+        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint."""
+        seen = observe(snapshot)
+        if not seen.commands_battery:
+            self._let_go()
+        self._adopt(snapshot)
+        situation = self._situation(snapshot, plan, seen)
+        self._watch_pulses(snapshot)
+        outcome, hard = _run(situation)
+        total_w = self._settle(outcome, hard, situation)
+        setpoints = self._split(situation, total_w)
+        self._remember(situation, outcome.w, setpoints)
+        return self._decision(situation, outcome, total_w, setpoints)
+
+    def _let_go(self) -> None:
+        """Not grid-tied: what was known of import and setpoints does not carry over to the return of the grid."""
+        self._net.restart()
+        self._setpoints.clear()
+        self._lost = self._ramp_from_w = None
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """Take a PCS we have not commanded yet as it is: the setpoint it holds if it is enabled, else its power."""
+        for pcs in snapshot.pcs:
+            if pcs.id not in self._setpoints:
+                held_w = pcs.setpoint_w.good if pcs.setpoint_enabled.good == 1 else None
+                w = held_w if held_w is not None else pcs.w.good
+                if w is not None:
+                    self._setpoints[pcs.id] = w
+
+    def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding) -> Situation:
+        site_net_w = self._net.update(snapshot)
+        self._interval.advance(snapshot.utc_s, snapshot.mono_s, None if self._net.frozen else snapshot.grid.w.good)
+        step = plan.at(snapshot.utc_s) if plan is not None else None
+        allowance = self._interval.allowance(plan if step is not None else None)
+        self._limit_w = allowance.limit_w
+        found = units(self.config, snapshot, self._setpoints)
+        ready = [u.id for u in found if u.ready is Ready.READY]
+        last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
+        net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
+        soc_pct = site_soc_pct(self.config, snapshot)
+        self._latch(soc_pct)
+        return Situation(
+            config=self.config,
+            snapshot=snapshot,
+            islanding=seen,
+            units=found,
+            net_w=net_w,
+            allowance=allowance,
+            soc_pct=soc_pct,
+            last_w=last_w,
+            safe=self._safe(snapshot, net_w, last_w),
+            ramp=self._ramp(snapshot.mono_s, net_w, last_w),
+            step=step,
+            recharging=self._recharging,
+            topping=self._topping,
+        )
+
+    def _latch(self, soc_pct: float | None) -> None:
+        """Hysteresis of refilling the reserve and of returning to rest SoC."""
+        if soc_pct is None:
+            return
+        reserve_pct, rest_pct = self.config.reserve_soc_pct, self.config.rules.rest_soc_pct
+        if self.config.reserve_kwh > 0:
+            if soc_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
+                self._recharging = True
+            elif soc_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
+                self._recharging = False
+        if soc_pct < rest_pct - SOC_HYSTERESIS_PCT:
+            self._topping = True
+        elif soc_pct >= rest_pct:
+            self._topping = False
+
+    def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, str] | None:
+        if net_w is not None:
+            self._lost = None
+            return None
+        if self._lost is None:
+            self._lost = Lost(snapshot.mono_s, last_w, self._trouble(snapshot))
+        return meter_lost_w(self.config.rules, self._lost, snapshot.mono_s)
+
+    def _trouble(self, snapshot: Snapshot) -> str:
+        """Why the net load is not known."""
+        if snapshot.grid.w.good is None:
+            return f"no reading from grid meter {snapshot.grid.id}"
+        if self._net.frozen:
+            return f"grid meter {snapshot.grid.id} stands still while the PCS moves,"
+        return "a PCS has never been read,"
+
+    def _ramp(self, mono_s: float, net_w: float | None, last_w: float) -> Ramp | None:
+        """Where import may go from; it starts from where the last setpoints leave it."""
+        if net_w is None:
+            return None
+        dt_s = 0.0 if self._last_mono_s is None else mono_s - self._last_mono_s
+        if self._ramp_from_w is None or dt_s > MAX_STEP_S:
+            return Ramp(net_w - last_w, 0.0)
+        return Ramp(self._ramp_from_w, self.config.grid.ramp_w_per_s * dt_s)
+
+    def _watch_pulses(self, snapshot: Snapshot) -> None:
+        """Look for pulses in load, not net load: a cloud over the PV is not a job."""
+        pv_w = snapshot.pv_w
+        self._pv_w = self._pv_w if pv_w is None else pv_w
+        if self._net.w is not None and self._net.band is not None:
+            self._pulses.update(snapshot.utc_s, snapshot.mono_s, self._net.w + self._pv_w)
+
+    def _settle(self, outcome: Outcome, hard: Bounds, situation: Situation) -> float | None:
+        """Stay at the last total while it is close enough, or just changed, and no hard limit is against it."""
+        w, last_w, rules = outcome.w, situation.last_w, self.config.rules
+        if w is None or not hard.low_w <= last_w <= hard.high_w:
+            return w
+        close = abs(w - last_w) <= rules.deadband_w and not w == 0 != last_w
+        changed_s = self._changed_mono_s
+        since_s = math.inf if changed_s is None else situation.snapshot.mono_s - changed_s
+        return last_w if close or since_s < WRITE_JITTER * rules.min_write_interval_s else w
+
+    def _split(self, situation: Situation, total_w: float | None) -> dict[str, float]:
+        """Setpoints of the PCS that take part. A split that is still good enough stays: fewer writes."""
+        if total_w is None:
+            return {}
+        ready = [u for u in situation.units if u.ready is Ready.READY]
+        parts = allocate(total_w, [Share(u.id, u.low_w, u.high_w, u.soc_pct) for u in ready])
+        last = [self._setpoints.get(u.id, 0.0) for u in ready]
+        same_total = abs(sum(last) - sum(parts)) < 1e-6
+        allowed = all(u.low_w <= w <= u.high_w for u, w in zip(ready, last, strict=True))
+        near = all(abs(a - b) <= self.config.rules.deadband_w for a, b in zip(parts, last, strict=True))
+        chosen = last if same_total and allowed and near else parts
+        return {u.id: w for u, w in zip(ready, chosen, strict=True)}
+
+    def _remember(self, situation: Situation, wanted_w: float | None, setpoints: dict[str, float]) -> None:
+        mono_s = situation.snapshot.mono_s
+        if any(self._setpoints.get(name) != w for name, w in setpoints.items()):
+            self._changed_mono_s = mono_s
+        for unit in situation.units:
+            if unit.ready is Ready.WITHHELD:  # whoever commands it now may leave it anywhere: adopt it when it is back
+                self._setpoints.pop(unit.id, None)
+        for name, w in setpoints.items():
+            self._setpoints[name] = w
+            self._net.asked(mono_s, name, w)
+        self._ramp_from_w = None if wanted_w is None or not setpoints else self._ramped(situation, wanted_w)
+        self._last_mono_s = mono_s
+
+    def _ramped(self, situation: Situation, wanted_w: float) -> float | None:
+        """The ramp's import: towards the one aimed at, or there at once when the battery could not hold the ramp."""
+        ramp = situation.ramp
+        if ramp is None or situation.net_w is None:
+            return None
+        gap_w = situation.net_w - wanted_w - ramp.import_w
+        if abs(gap_w) > ramp.step_w + self.config.rules.deadband_w + 1e-6:
+            return ramp.import_w + gap_w
+        return ramp.import_w + min(max(gap_w, -ramp.step_w), ramp.step_w)
+
+    def _decision(
+        self, situation: Situation, outcome: Outcome, total_w: float | None, setpoints: dict[str, float]
+    ) -> Decision:
+        asked: dict[str, float | None] = dict.fromkeys((p.id for p in self.config.pcs), None)
+        battery_w = None
+        if total_w is not None:
+            asked.update(setpoints)
+            kept = {u.id: self._setpoints.get(u.id) for u in situation.units if u.ready is Ready.LOST}
+            asked.update(kept)
+            known = [w for w in asked.values() if w is not None]
+            battery_w = sum(known) if known else None
+        net_w = situation.net_w
+        what = "no setpoint" if battery_w is None else action(battery_w)
+        return Decision(
+            seq=situation.snapshot.seq,
+            utc_s=situation.snapshot.utc_s,
+            mode=_mode(situation, battery_w),
+            island=situation.islanding.state,
+            setpoints=tuple(Setpoint(name, w) for name, w in asked.items()),
+            battery_w=battery_w,
+            net_load_w=None if net_w is None else net_w + sum(u.fixed_w for u in situation.units),
+            import_target_w=None if net_w is None or total_w is None else net_w - total_w,
+            binding=outcome.binding,
+            reason=f"{what} — {outcome.binding}: {outcome.reason}",
+            chain=outcome.traces,
+        )
+
+
+def _run(situation: Situation) -> tuple[Outcome, Bounds]:
+    """Run every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
+    config, state = situation.config, situation.islanding.state
+    chain = Chain(-config.charge_w, config.discharge_w)
+    hard = chain.bounds
+    for number, name, states, rule in RULES:
+        if state in states:
+            chain.apply(number, name, rule(situation, chain.bounds))
+        else:
+            chain.apply(number, name, Ask(f"at rest: the site is {state.value}"))
+        if number <= HARD:
+            hard = chain.bounds
+    return chain.outcome(), hard
+
+
+def _mode(situation: Situation, battery_w: float | None) -> Mode:
+    if battery_w is None:
+        return Mode.OBSERVE
+    if situation.safe is not None or all(u.ready is not Ready.READY for u in situation.units):
+        return Mode.SAFE
+    return Mode.RULES if situation.step is None else Mode.PLAN

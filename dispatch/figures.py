@@ -1,0 +1,15 @@
+"""How figures are written in reasons."""
+
+from __future__ import annotations
+
+
+def kw(w: float) -> str:
+    """Watts as kW with one decimal: "18.4 kW"; never "-0.0 kW"."""
+    return f"{round(w / 1000, 1) + 0.0:.1f} kW"
+
+
+def action(w: float) -> str:
+    """A battery power as what it does: "discharge 18.4 kW", "charge 3.0 kW", "battery at 0 kW"."""
+    if abs(w) < 50:
+        return "battery at 0 kW"
+    return f"{'discharge' if w > 0 else 'charge'} {kw(abs(w))}"

@@ -1,0 +1,196 @@
+"""What each PCS and its battery can give now: ratings, device limits, temperature, SoC; and whether it obeys us."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import msgspec
+
+from dispatch.config import BatteryConfig, DispatchConfig, PcsRatings
+from dispatch.figures import kw
+from dispatch.model import Battery, Pcs, Snapshot
+
+SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
+TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
+
+# SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.
+NOT_RUNNING = frozenset({"off", "sleeping", "starting", "shutting_down", "fault", "standby"})
+BATTERY_TRIPPED = frozenset({"fault", "disconnected", "emergency_stop"})
+
+
+class Ready(enum.Enum):
+    """READY: takes setpoints. WITHHELD: must get none. LOST: cannot be read, its last setpoint is kept."""
+
+    READY = "ready"
+    WITHHELD = "withheld"
+    LOST = "lost"
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """One PCS with its battery, as dispatch may use it now. Watts at the AC terminals, discharge > 0."""
+
+    id: str
+    ready: Ready
+    why: str  # it is not ready
+    low_w: float
+    low_why: str
+    high_w: float
+    high_why: str
+    soc_pct: float | None
+    fixed_w: float  # what it does anyway while it takes no part, 0 when ready
+
+
+def units(config: DispatchConfig, snapshot: Snapshot, last_w: Mapping[str, float]) -> tuple[Unit, ...]:
+    """Every configured PCS as it is now; `last_w` holds the last setpoints."""
+    found_pcs = {p.id: p for p in snapshot.pcs}
+    found_batteries = {b.id: b for b in snapshot.batteries}
+    configs = {b.id: b for b in config.batteries}
+    result = []
+    for ratings in config.pcs:
+        share = ratings.discharge_w / sum(p.discharge_w for p in config.pcs if p.battery == ratings.battery)
+        result.append(
+            _unit(
+                ratings,
+                share,
+                configs[ratings.battery],
+                found_pcs.get(ratings.id),
+                found_batteries.get(ratings.battery),
+                last_w.get(ratings.id),
+            )
+        )
+    return tuple(result)
+
+
+def site_soc_pct(config: DispatchConfig, snapshot: Snapshot) -> float | None:
+    """SoC of all batteries together, by rated energy; None as soon as one is not known."""
+    found = {b.id: b.soc_pct.good for b in snapshot.batteries}
+    energy_kwh = stored = 0.0
+    for battery in config.batteries:
+        soc_pct = found.get(battery.id)
+        if soc_pct is None:
+            return None
+        energy_kwh += battery.energy_kwh
+        stored += soc_pct * battery.energy_kwh
+    return stored / energy_kwh if energy_kwh else None
+
+
+def _unit(
+    ratings: PcsRatings,
+    share: float,
+    config: BatteryConfig,
+    pcs: Pcs | None,
+    battery: Battery | None,
+    last_w: float | None,
+) -> Unit:
+    ready, why = readiness(pcs, battery, ratings.id)
+    fixed_w = 0.0
+    if ready is Ready.LOST:
+        fixed_w = last_w if last_w is not None else _last_power_w(pcs)
+    elif ready is Ready.WITHHELD:
+        fixed_w = _last_power_w(pcs)
+    high_w, high_why = min(_discharge_limits(ratings, share, config, pcs, battery, last_w))
+    charge_w, low_why = min(_charge_limits(ratings, share, config, pcs, battery, last_w))
+    return Unit(
+        id=ratings.id,
+        ready=ready,
+        why=why,
+        low_w=-charge_w if charge_w else 0.0,
+        low_why=low_why,
+        high_w=high_w,
+        high_why=high_why,
+        soc_pct=battery.soc_pct.good if battery is not None else None,
+        fixed_w=fixed_w,
+    )
+
+
+def _last_power_w(pcs: Pcs | None) -> float:
+    """The power last read. Of a PCS never read there is none: then the net load is unknown and nothing uses this."""
+    return 0.0 if pcs is None or pcs.w.value is None else pcs.w.value
+
+
+def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Ready, str]:
+    """Whether a PCS takes setpoints from us now, and if not, why not."""
+    if battery is not None and battery.state.good in BATTERY_TRIPPED:
+        return Ready.WITHHELD, f"battery {battery.id} reports {battery.state.good}"
+    if pcs is None:
+        return Ready.LOST, f"{name} has not been read"
+    if pcs.control.good == "local":
+        return Ready.WITHHELD, f"{name} is under local control"
+    if pcs.state.good in NOT_RUNNING:
+        return Ready.WITHHELD, f"{name} is {pcs.state.good}"
+    if pcs.connection.good == "disconnected" and pcs.mode.good != "grid_forming":  # forming: rule 2 speaks of it
+        return Ready.WITHHELD, f"{name} is disconnected from the grid"
+    if pcs.w.good is None:
+        age = "never read" if pcs.w.age_s is None else f"last read {pcs.w.age_s:.1f} s ago"
+        return Ready.LOST, f"{name}'s power is not known ({age})"
+    return Ready.READY, ""
+
+
+def _discharge_limits(
+    ratings: PcsRatings,
+    share: float,
+    config: BatteryConfig,
+    pcs: Pcs | None,
+    battery: Battery | None,
+    last_w: float | None,
+) -> list[tuple[float, str]]:
+    """Every limit on discharging, AC watts >= 0, with its reason."""
+    found = [(ratings.discharge_w, f"rating {kw(ratings.discharge_w)}")]
+    # A limit that went stale still limits: holding it is the safe side.
+    if pcs is not None and pcs.discharge_limit_w.value is not None:
+        limit_w = max(pcs.discharge_limit_w.value, 0.0)
+        found.append((limit_w, f"{pcs.id} allows {kw(limit_w)}"))
+    if battery is None:
+        return [*found, (max(last_w or 0.0, 0.0), f"SoC of {config.id} unknown: only towards 0")]
+    if battery.discharge_limit_w.value is not None:
+        limit_w = max(battery.discharge_limit_w.value, 0.0) * share * config.discharge_efficiency
+        found.append((limit_w, f"BMS of {config.id} allows {kw(limit_w)}"))
+    soc_pct = battery.soc_pct.good
+    if soc_pct is None:
+        found.append((max(last_w or 0.0, 0.0), f"SoC of {config.id} unknown: only towards 0"))
+    else:
+        fade = _fade((soc_pct - config.soc_min_pct) / SOC_TAPER_PCT)
+        found.append((ratings.discharge_w * fade, f"SoC {soc_pct:.1f} % against soc_min {config.soc_min_pct:g} %"))
+    return [*found, *_temperature_limit(ratings.discharge_w, config, battery)]
+
+
+def _charge_limits(
+    ratings: PcsRatings,
+    share: float,
+    config: BatteryConfig,
+    pcs: Pcs | None,
+    battery: Battery | None,
+    last_w: float | None,
+) -> list[tuple[float, str]]:
+    """Every limit on charging, AC watts >= 0, with its reason."""
+    found = [(ratings.charge_w, f"rating {kw(ratings.charge_w)}")]
+    if pcs is not None and pcs.charge_limit_w.value is not None:
+        limit_w = max(pcs.charge_limit_w.value, 0.0)
+        found.append((limit_w, f"{pcs.id} allows {kw(limit_w)}"))
+    if battery is None:
+        return [*found, (max(-(last_w or 0.0), 0.0), f"SoC of {config.id} unknown: only towards 0")]
+    if battery.charge_limit_w.value is not None:
+        limit_w = max(battery.charge_limit_w.value, 0.0) * share / config.charge_efficiency
+        found.append((limit_w, f"BMS of {config.id} allows {kw(limit_w)}"))
+    soc_pct = battery.soc_pct.good
+    if soc_pct is None:
+        found.append((max(-(last_w or 0.0), 0.0), f"SoC of {config.id} unknown: only towards 0"))
+    else:
+        fade = _fade((config.soc_max_pct - soc_pct) / SOC_TAPER_PCT)
+        found.append((ratings.charge_w * fade, f"SoC {soc_pct:.1f} % against soc_max {config.soc_max_pct:g} %"))
+    return [*found, *_temperature_limit(ratings.charge_w, config, battery)]
+
+
+def _temperature_limit(rating_w: float, config: BatteryConfig, battery: Battery) -> list[tuple[float, str]]:
+    """Without a temperature the BMS's own limits are all there is."""
+    temp_c = battery.temp_c.good
+    if temp_c is None:
+        return []
+    room_c = min(temp_c - config.temp_min_c, config.temp_max_c - temp_c)
+    bounds = f"{config.temp_min_c:g}..{config.temp_max_c:g} C"
+    return [(rating_w * _fade(room_c / TEMP_TAPER_C), f"{config.id} at {temp_c:.1f} C, allowed {bounds}")]
+
+
+def _fade(share: float) -> float:
+    return min(max(share, 0.0), 1.0)

@@ -1,0 +1,190 @@
+"""Net load (load minus PV) at the PCC, from a grid reading of unknown age and a history of PCS power.
+
+The grid meter shows the past: a sample taken at `t` shows the PCC at some `t - d`, where all that is known of the
+device's delay is `delay_min_s <= d <= delay_max_s`. The PCS power at that instant lies between the smallest and the
+largest PCS power over `[t - delay_max_s, t - delay_min_s]`, so the net load then lies in
+
+    [grid_w + min(pcs_w), grid_w + max(pcs_w)]
+
+The estimate is the previous one, projected on that band (a play operator). Projection on a set that holds the truth
+never increases the error; so for a constant net load the estimate approaches it from one side, whatever the delay
+within its bounds and whatever the PCS does meanwhile. While the PCS moves the band is wide and the estimate stands;
+when it rests the band collapses to the sum of two readings. There is no integrator: nothing winds up, nothing swings.
+
+That holds for a meter that measures. One that hangs on its last value while the PCS moves would make the estimate run
+away with the PCS; so a grid reading that stays the same to the last digit, while the PCS moved by more than `FROZEN_W`
+well over `delay_max_s` ago, is not believed until it changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from dispatch.model import Pcs, Snapshot
+
+# A delay proven at commissioning is not exact, and polling adds to it; beyond the window the law overshoots at once.
+MARGIN, MARGIN_S = 0.25, 0.25
+# The fastest PCS we reckon with: how far it may have gone towards its setpoint since it was last read.
+FASTEST_LAG_S = 0.1
+# Grid readings older than this are not good any more in any driver; history is kept this much longer than the delay.
+OLDEST_READING_S = 5.0
+FROZEN_W = 1_000.0  # a meter that hangs is told by the PCS having moved this much
+FROZEN_S = 1.0  # and this much longer ago than its delay explains
+
+
+class Band(msgspec.Struct, frozen=True):
+    """Where the net load lies for certain, W."""
+
+    low_w: float
+    high_w: float
+
+
+class PcsTrack:
+    """What one PCS did and was asked to do in the last seconds, in site monotonic time."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque()
+        self._asked: deque[tuple[float, float]] = deque()
+
+    def sample(self, t_s: float, w: float) -> None:
+        """Remember a power reading taken at `t_s`; a reading seen before is ignored."""
+        if not self._samples or t_s > self._samples[-1][0] + 1e-6:
+            self._samples.append((t_s, w))
+
+    def asked(self, t_s: float, w: float) -> None:
+        """Remember a setpoint sent at `t_s`."""
+        if not self._asked or self._asked[-1][1] != w:
+            self._asked.append((t_s, w))
+
+    def forget(self, before_s: float) -> None:
+        """Drop what is older than `before_s`, except the newest entry before it, which still holds then."""
+        for queue in (self._samples, self._asked):
+            while len(queue) > 1 and queue[1][0] <= before_s:
+                queue.popleft()
+
+    def first_from(self, t_s: float) -> float | None:
+        """The first power read at or after `t_s`."""
+        return next((w for at_s, w in self._samples if at_s >= t_s), None)
+
+    def last_until(self, t_s: float, from_s: float) -> float | None:
+        """The last power read at or before `t_s`, but not before `from_s`."""
+        return next((w for at_s, w in reversed(self._samples) if from_s <= at_s <= t_s), None)
+
+    def span(self, from_s: float, to_s: float, readable: bool) -> Band | None:
+        """Smallest and largest power over [from_s, to_s]; None when nothing is known of this PCS.
+
+        Between two samples the power is taken to lie between them, so the samples that bracket the window belong to it.
+        After the last one it may have moved towards its setpoints, or gone on as it went. A PCS that cannot be
+        read may be anywhere between its last power, its setpoints and 0 (it may have reverted or tripped).
+        """
+        if not self._samples:
+            return None
+        inside: list[float] = []
+        for n, (t_s, w) in enumerate(self._samples):
+            if t_s < from_s:
+                if n + 1 == len(self._samples) or self._samples[n + 1][0] > from_s:
+                    inside.append(w)
+            else:
+                inside.append(w)
+                if t_s >= to_s:
+                    break
+        gap_s = to_s - self._samples[-1][0]
+        if gap_s > 0:
+            inside.extend(self._may_have_gone(gap_s))
+        if not readable:
+            inside.append(0.0)
+            inside.extend(w for _, w in self._asked)
+        return Band(min(inside), max(inside))
+
+    def _may_have_gone(self, gap_s: float) -> list[float]:
+        """Powers it may have reached `gap_s` after the last sample."""
+        last_s, last_w = self._samples[-1]
+        share = 1.0 - math.exp(-gap_s / FASTEST_LAG_S)
+        since = [w for t_s, w in self._asked if t_s >= last_s] + [w for t_s, w in self._asked if t_s < last_s][-1:]
+        reached = [last_w + share * (w - last_w) for w in since]
+        if len(self._samples) > 1:
+            before_s, before_w = self._samples[-2]
+            reached.append(last_w + (last_w - before_w) * min(gap_s / (last_s - before_s), 1.0))
+        return reached
+
+
+class NetLoad:
+    """The estimate and the history it needs."""
+
+    def __init__(self, delay_min_s: float, delay_max_s: float, pcs_ids: Iterable[str]) -> None:
+        self._delay_min_s = max((1 - MARGIN) * delay_min_s - MARGIN_S, 0.0)
+        self._delay_max_s = (1 + MARGIN) * delay_max_s + MARGIN_S
+        self._tracks: dict[str, PcsTrack] = {pcs_id: PcsTrack() for pcs_id in pcs_ids}
+        self.w: float | None = None  # the estimate, W; None until there was one
+        self.band: Band | None = None  # of the latest good grid reading
+        self.frozen = False  # the grid meter answers, but its reading does not follow the PCS
+        self._same: tuple[float, float] | None = None  # since when (site time) the reading has had this value
+        self._anchor: dict[str, float] = {}  # what each PCS did when it began to
+
+    def restart(self) -> None:
+        """Forget the estimate, keep the history: the next band's middle is the new one."""
+        self.w = self.band = None
+
+    def asked(self, mono_s: float, pcs_id: str, w: float) -> None:
+        """Remember that `pcs_id` was asked for `w` at `mono_s`."""
+        self._tracks.setdefault(pcs_id, PcsTrack()).asked(mono_s, w)
+
+    def update(self, snapshot: Snapshot) -> float | None:
+        """Take in a snapshot. Return the estimate, W; None without a good grid reading or with a PCS never read."""
+        for pcs in snapshot.pcs:
+            self._take(snapshot.mono_s, pcs)
+        grid_w = snapshot.grid.w.good
+        if grid_w is None:
+            self.band = None
+            return None
+        taken_s = snapshot.mono_s - (snapshot.grid.w.age_s or 0.0)
+        if self._hangs(grid_w, taken_s):
+            self.band = None
+            return None
+        band = self._band(snapshot, grid_w, taken_s - self._delay_max_s, taken_s - self._delay_min_s)
+        self.band = band
+        if band is None:
+            return None
+        if self.w is None:
+            self.w = (band.low_w + band.high_w) / 2
+        self.w = min(max(self.w, band.low_w), band.high_w)
+        return self.w
+
+    def _hangs(self, grid_w: float, taken_s: float) -> bool:
+        """Whether the reading has stood still while the PCS moved."""
+        if self._same is None or self._same[1] != grid_w:
+            self._same, self._anchor, self.frozen = (taken_s, grid_w), {}, False
+            return False
+        moved_w = 0.0
+        for pcs_id, track in self._tracks.items():
+            if pcs_id not in self._anchor:
+                first_w = track.first_from(self._same[0])
+                if first_w is None:
+                    continue
+                self._anchor[pcs_id] = first_w
+            last_w = track.last_until(taken_s - self._delay_max_s - FROZEN_S, self._same[0])
+            moved_w += 0.0 if last_w is None else last_w - self._anchor[pcs_id]
+        self.frozen = self.frozen or abs(moved_w) > FROZEN_W
+        return self.frozen
+
+    def _take(self, mono_s: float, pcs: Pcs) -> None:
+        track = self._tracks.setdefault(pcs.id, PcsTrack())
+        w = pcs.w.good
+        if w is not None:
+            track.sample(mono_s - (pcs.w.age_s or 0.0), w)
+        track.forget(mono_s - self._delay_max_s - OLDEST_READING_S)
+
+    def _band(self, snapshot: Snapshot, grid_w: float, from_s: float, to_s: float) -> Band | None:
+        low = high = grid_w
+        readable = {pcs.id for pcs in snapshot.pcs if pcs.w.good is not None}
+        for pcs_id, track in self._tracks.items():
+            span = track.span(from_s, to_s, pcs_id in readable)
+            if span is None:
+                return None
+            low += span.low_w
+            high += span.high_w
+        return Band(low, high)

@@ -1,0 +1,288 @@
+"""The plan as a linear program, and HiGHS to solve it: one model kept, numbers changed between solves.
+
+Everything here is kW, kWh, hours and EUR. highspy and numpy are imported when the first program is solved.
+
+Columns, for each of n steps: charge, discharge, import up to the fuse, import above it, export up to the limit, export
+above it, and the stored energy in four layers (floor | up to the reserve | up to the resting level | up to the ceiling)
+whose worth falls from layer to layer, so that they fill in order. Then for each calendar month two: the peak up to the
+contract, and above it. An idle battery is always a solution: what the world may break is a price or leaves room for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from highspy import _core
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+CHARGE, DISCHARGE, IMPORT, OVER_FUSE, EXPORT, OVER_EXPORT, LAYER = range(7)
+LAYERS = 4
+BLOCKS = LAYER + LAYERS
+TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
+EARLY_EUR_PER_KWH_H = 1e-5  # of equal hours, charge in the first and discharge in the last
+
+
+class SolverFailed(Exception):
+    """HiGHS gave no optimal solution; says which status it gave."""
+
+
+@dataclass(frozen=True)
+class Metering:
+    """One interval of the utility meter inside the horizon. Its mean import is (energy_kwh + own import) / hours."""
+
+    steps: tuple[int, ...]
+    month: int
+    hours: float
+    energy_kwh: float = 0.0  # imported before the horizon begins
+
+
+@dataclass(frozen=True)
+class Month:
+    """One calendar month the horizon touches: the peak that is paid for anyway."""
+
+    base_kw: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All the numbers of one plan. `net_kw` is load - pv; prices are EUR per kWh, all included."""
+
+    hours: tuple[float, ...]
+    net_kw: tuple[float, ...]
+    buy: tuple[float, ...]
+    sell: tuple[float, ...]
+    charge_kw: tuple[float, ...]  # limit in each step
+    discharge_kw: tuple[float, ...]
+    charge_efficiency: float
+    discharge_efficiency: float
+    stored_kwh: float
+    layers_kwh: tuple[float, float, float, float]  # widths: floor, to the reserve, to the resting level, to the ceiling
+    wear: float
+    demand: float  # EUR per kW and month
+    fuse_kw: float
+    export_limit_kw: float
+    contracted_kw: float
+    meterings: tuple[Metering, ...]
+    months: tuple[Month, ...]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What HiGHS found. `peaks_kw`: for each month, the interval mean that is paid for."""
+
+    charge_kw: list[float]
+    discharge_kw: list[float]
+    stored_kwh: list[float]
+    peaks_kw: list[float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What breaking each soft bound costs, all in proportion to the site's own prices: scaling them changes no plan.
+
+    In order: the fuse (EUR/kWh) outweighs the floor, which outweighs the contract (EUR/kW), which outweighs the month's
+    peak. Coming back up to the reserve is worth less than a peak within the hour, more than any spread within hours.
+    """
+
+    fuse: float
+    floor: float  # EUR per kWh and hour, as the next two
+    reserve: float
+    ready: float
+    contract: float  # EUR per kW
+    stored_low: float  # EUR per kWh left at the end, up to the resting level: what it costs to buy again
+    stored_high: float  # above it: what it saves
+
+
+def worth(problem: Problem) -> Worth:
+    """Price the soft bounds of a problem."""
+    span = sum(problem.hours) or 1.0
+    mean = max(0.0, sum(p * h for p, h in zip(problem.buy, problem.hours, strict=True)) / span)
+    unit = max(0.01, *(abs(p) for p in problem.buy), *(abs(p) for p in problem.sell))
+    floor = 100 * (problem.demand + unit)
+    low = (mean + problem.wear) / problem.charge_efficiency * 1.001
+    return Worth(
+        fuse=100 * floor,
+        floor=floor,
+        reserve=unit,
+        ready=0.002 * mean,
+        contract=3 * (problem.demand + unit),
+        stored_low=low,
+        stored_high=max(0.0, (mean - problem.wear) * problem.discharge_efficiency),
+    )
+
+
+@dataclass
+class _Numbers:
+    cost: Floats
+    lower: Floats
+    upper: Floats
+    rows: Floats  # right-hand sides
+
+
+class LinearProgram:
+    """Holds the HiGHS model between solves. Not for two threads at once; `solve` releases the GIL while it runs."""
+
+    def __init__(self, time_limit_s: float) -> None:
+        self._time_limit_s = time_limit_s
+        self._highs: _core._Highs | None = None
+        self._shape: tuple[object, ...] = ()
+
+    def solve(self, problem: Problem) -> Solution:
+        """Solve to optimality, warm from the last solution if the shape is the same. Raises SolverFailed."""
+        import highspy
+
+        n = len(problem.hours)
+        numbers = _numbers(problem)
+        shape = (
+            n,
+            problem.charge_efficiency,
+            problem.discharge_efficiency,
+            tuple((m.steps, m.month) for m in problem.meterings),
+            problem.hours[1:],
+            tuple(m.hours for m in problem.meterings[1:]),
+        )
+        warm = self._highs is not None and shape == self._shape
+        if warm:
+            assert self._highs is not None
+            self._change(self._highs, problem, numbers)
+        else:
+            self._highs = _fresh(problem, numbers, self._time_limit_s)
+            self._shape = shape
+        highs = self._highs
+        seconds, status = _run(highs, self._time_limit_s)
+        if warm and status != highspy.HighsModelStatus.kOptimal:
+            # a basis from other numbers can leave the simplex without a verdict: forget it and start cold
+            highs.clearSolver()
+            more, status = _run(highs, self._time_limit_s)
+            seconds += more
+        if status != highspy.HighsModelStatus.kOptimal:
+            self._highs = None
+            raise SolverFailed(f"HiGHS: {highs.modelStatusToString(status)} after {seconds:.1f} s")
+        values: list[float] = list(highs.getSolution().col_value)
+        peaks = values[BLOCKS * n :]
+        return Solution(
+            charge_kw=values[CHARGE * n : (CHARGE + 1) * n],
+            discharge_kw=values[DISCHARGE * n : (DISCHARGE + 1) * n],
+            stored_kwh=[sum(values[(LAYER + k) * n + t] for k in range(LAYERS)) for t in range(n)],
+            peaks_kw=[peaks[2 * m] + peaks[2 * m + 1] for m in range(len(problem.months))],
+            seconds=seconds,
+        )
+
+    @staticmethod
+    def _change(highs: _core._Highs, problem: Problem, numbers: _Numbers) -> None:
+        """New costs, bounds and right-hand sides, and the few coefficients that hold the first step's length."""
+        import numpy as np
+
+        n = len(problem.hours)
+        columns = np.arange(len(numbers.cost), dtype=np.int32)
+        highs.changeColsCost(len(columns), columns, numbers.cost)
+        highs.changeColsBounds(len(columns), columns, numbers.lower, numbers.upper)
+        rows = np.arange(len(numbers.rows), dtype=np.int32)
+        lower = numbers.rows.copy()
+        lower[2 * n :] = -np.inf
+        highs.changeRowsBounds(len(rows), rows, lower, numbers.rows)  # type: ignore[attr-defined]
+        first = problem.meterings[0]
+        highs.changeCoeff(n, CHARGE * n, -problem.charge_efficiency * problem.hours[0])
+        highs.changeCoeff(n, DISCHARGE * n, problem.hours[0] / problem.discharge_efficiency)
+        for block in (IMPORT, OVER_FUSE):
+            highs.changeCoeff(2 * n, block * n, problem.hours[0])
+        for column in (BLOCKS * n + 2 * first.month, BLOCKS * n + 2 * first.month + 1):
+            highs.changeCoeff(2 * n, column, -first.hours)
+
+
+def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
+    """Run once; returns (solver seconds, model status). HiGHS counts its run time up over the life of the model."""
+    before = highs.getRunTime()
+    highs.setOptionValue("time_limit", before + time_limit_s)
+    highs.run()
+    return highs.getRunTime() - before, highs.getModelStatus()
+
+
+def _numbers(problem: Problem) -> _Numbers:
+    import numpy as np
+
+    n, value = len(problem.hours), worth(problem)
+    hours, buy = np.array(problem.hours), np.array(problem.buy)
+    # export may never earn what import costs in the same step, or doing both at once would pay; export above the limit
+    # earns nothing (there PV is cut back), so that it is no reason to do anything but store what can be stored
+    sell = np.minimum(np.array(problem.sell), buy - TIE_EUR_PER_KWH)
+    through = hours * (problem.wear + TIE_EUR_PER_KWH)
+    layers = (value.floor, value.reserve, value.ready, EARLY_EUR_PER_KWH_H)
+    left = (value.stored_low, value.stored_low, value.stored_low, value.stored_high)
+    cost = [through, through, hours * buy, hours * (buy + value.fuse), -hours * sell, hours * np.maximum(0.0, -sell)]
+    for per_hour, at_end in zip(layers, left, strict=True):
+        held = -hours * per_hour
+        held[-1] -= at_end
+        cost.append(held)
+    full = np.ones(n)
+    # beyond the limits only what load and PV do by themselves: the battery never adds to it, and 0 is always a way out
+    net = np.array(problem.net_kw)
+    over_fuse = np.maximum(0.0, net - problem.fuse_kw)
+    over_export = np.maximum(0.0, -net - problem.export_limit_kw)
+    upper = [np.array(problem.charge_kw), np.array(problem.discharge_kw), full * problem.fuse_kw, over_fuse]
+    upper += [full * problem.export_limit_kw, over_export]
+    upper += [full * width for width in problem.layers_kwh]
+    peak_cost, peak_lower, peak_upper = [], [], []
+    for month in problem.months:
+        peak_cost += [problem.demand + TIE_EUR_PER_KWH, problem.demand + value.contract]
+        peak_lower += [month.base_kw, 0.0]
+        peak_upper += [max(month.base_kw, problem.contracted_kw), np.inf]
+    dynamics = np.zeros(n)
+    dynamics[0] = problem.stored_kwh
+    return _Numbers(
+        cost=np.concatenate([*cost, peak_cost]),
+        lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower]),
+        upper=np.concatenate([*upper, peak_upper]),
+        rows=np.concatenate([net, dynamics, [-m.energy_kwh for m in problem.meterings]]),
+    )
+
+
+def _fresh(problem: Problem, numbers: _Numbers, time_limit_s: float) -> _core._Highs:
+    import highspy
+    import numpy as np
+    from highspy import _core
+
+    n = len(problem.hours)
+    columns: list[list[tuple[int, float]]] = [[] for _ in range(len(numbers.cost))]
+
+    def put(row: int, column: int, value: float) -> None:
+        columns[column].append((row, value))
+
+    for t in range(n):
+        for block, sign in ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1)):
+            put(t, block * n + t, sign)
+        put(n + t, CHARGE * n + t, -problem.charge_efficiency * problem.hours[t])
+        put(n + t, DISCHARGE * n + t, problem.hours[t] / problem.discharge_efficiency)
+        for layer in range(LAYER, LAYER + LAYERS):
+            put(n + t, layer * n + t, 1.0)
+            if t + 1 < n:
+                put(n + t + 1, layer * n + t, -1.0)
+    for row, metering in enumerate(problem.meterings, start=2 * n):
+        for t in metering.steps:
+            put(row, IMPORT * n + t, problem.hours[t])
+            put(row, OVER_FUSE * n + t, problem.hours[t])
+        put(row, BLOCKS * n + 2 * metering.month, -metering.hours)
+        put(row, BLOCKS * n + 2 * metering.month + 1, -metering.hours)
+
+    program = highspy.HighsLp()
+    program.num_col_, program.num_row_ = len(columns), len(numbers.rows)
+    program.col_cost_, program.col_lower_, program.col_upper_ = numbers.cost, numbers.lower, numbers.upper
+    program.row_lower_ = np.concatenate([numbers.rows[: 2 * n], np.full(len(problem.meterings), -np.inf)])
+    program.row_upper_ = numbers.rows
+    matrix = program.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kColwise
+    matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
+    matrix.index_ = np.array([row for column in columns for row, _ in column])
+    matrix.value_ = np.array([value for column in columns for _, value in column])
+    highs = _core._Highs()  # the bare solver: the wrapper class prints a banner on stdout when it is made
+    for option, setting in (("output_flag", False), ("solver", "simplex"), ("time_limit", time_limit_s)):
+        highs.setOptionValue(option, setting)
+    if highs.passModel(program) == highspy.HighsStatus.kError:
+        raise SolverFailed("HiGHS refused the model: a number in the inputs is not finite or bounds cross")
+    return highs

@@ -1,0 +1,173 @@
+"""Why each step of a plan is as it is, read from the finished solution. Prices in ct/kWh, all included; site time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from dispatch.config import DispatchConfig
+
+NEAR_W = 50.0  # two powers this close are the same to a reader
+NEAR_PCT = 0.1
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A finished plan before its reasons. Sequences hold one value for each step; W, %, EUR/kWh."""
+
+    config: DispatchConfig
+    starts_utc_s: Sequence[int]
+    buy: Sequence[float]
+    sell: Sequence[float]
+    net_w: Sequence[float]  # load - pv
+    battery_w: Sequence[float]
+    grid_w: Sequence[float]
+    soc_pct: Sequence[float]
+    soc_now_pct: float
+    target_w: float
+    month_peak_w: float
+
+
+def reasons(plan: Sketch) -> list[str]:
+    """One line for each step."""
+    zone = ZoneInfo(plan.config.timezone)
+    clock = [f"{datetime.fromtimestamp(t, UTC).astimezone(zone):%H:%M}" for t in plan.starts_utc_s]
+    buys_at = _cheapest_later(plan)
+    lines = []
+    for t, w in enumerate(plan.battery_w):
+        if not plan.config.batteries:
+            line = "no battery"
+        elif w < -NEAR_W:
+            line = _charging(plan, t, clock)
+        elif w > NEAR_W:
+            line = _discharging(plan, t, clock, buys_at[t])
+        else:
+            line = _holding(plan, t, clock, buys_at[t])
+        lines.append(line + _strain(plan, t))
+    return lines
+
+
+def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
+    head = f"charge {_kw(-plan.battery_w[t])}: "
+    reserve = plan.config.reserve_soc_pct
+    held = ", held to the peak" if _at_peak(plan, t) else ""
+    if plan.net_w[t] < 0 and plan.battery_w[t] >= plan.net_w[t] - NEAR_W:
+        return head + "PV surplus"
+    if plan.buy[t] < 0:
+        return head + f"import is paid, {_ct(plan.buy[t])} ct/kWh"
+    if _before(plan, t) < reserve - NEAR_PCT:
+        return head + f"back to the reserve, SoC {reserve:.0f} %{held}"
+    use, defends = _use(plan, t)
+    if use is not None and defends:
+        return head + f"energy for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}{held}"
+    if use is not None and plan.buy[use] > plan.buy[t]:
+        return head + f"{_ct(plan.buy[t])} ct/kWh now, {_ct(plan.buy[use])} at {clock[use]}{held}"
+    return head + f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
+
+
+def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
+    head = f"discharge {_kw(plan.battery_w[t])}: "
+    if plan.net_w[t] > plan.config.grid.fuse_w:
+        return head + f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
+    if _defends(plan, t):
+        whose = "the month's peak" if plan.target_w <= plan.month_peak_w + NEAR_W else "the planned peak"
+        return head + f"keeps import below {whose} {_kw(plan.target_w)}"
+    if plan.grid_w[t] < -NEAR_W:
+        return head + f"export earns {_ct(plan.sell[t])} ct/kWh"
+    if buys is not None and plan.buy[buys] < plan.buy[t]:
+        return head + f"{_ct(plan.buy[t])} ct/kWh now, {_ct(plan.buy[buys])} at {clock[buys]}"
+    return head + f"{_ct(plan.buy[t])} ct/kWh now is above what stored energy is worth later"
+
+
+def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
+    following = next((k for k in range(t + 1, len(plan.battery_w)) if abs(plan.battery_w[k]) > NEAR_W), None)
+    if following is not None and plan.battery_w[following] > 0:
+        use, defends = _use(plan, t)
+        if use is not None and defends:
+            return f"hold: kept for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}"
+        if use is not None and plan.buy[use] > plan.buy[t]:
+            return f"hold: kept for {clock[use]}, {_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])} now"
+    if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
+        return f"hold: {_ct(plan.buy[t])} ct/kWh now, cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
+    if plan.soc_pct[t] <= plan.config.reserve_soc_pct + NEAR_PCT:
+        return f"hold: at the reserve, SoC {plan.config.reserve_soc_pct:.0f} %"
+    if plan.soc_pct[t] >= min(b.soc_max_pct for b in plan.config.batteries) - NEAR_PCT:
+        return "hold: battery full"
+    return "hold: no price difference pays for losses and wear"
+
+
+def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
+    """What the energy in the battery after step t is for: (a step, whether it is there to keep the peak).
+
+    Looks as far as the SoC falls back to where it was before step t (for a step that holds: to the next charge), and
+    takes whichever uses more of the energy, peak or price; of the price, the dearest step.
+    """
+    peak_w = trade_w = 0.0
+    first_peak: int | None = None
+    dearest: int | None = None
+    charging = plan.battery_w[t] < -NEAR_W
+    for k in range(t + 1, len(plan.battery_w)):
+        w = plan.battery_w[k]
+        if w < -NEAR_W and not charging:
+            break
+        if w > NEAR_W and _defends(plan, k):
+            peak_w += w
+            first_peak = k if first_peak is None else first_peak
+        elif w > NEAR_W:
+            trade_w += w
+            dearest = k if dearest is None or plan.buy[k] > plan.buy[dearest] else dearest
+        if charging and plan.soc_pct[k] <= _before(plan, t) + NEAR_PCT:
+            break
+    return (first_peak, True) if peak_w > trade_w else (dearest, False)
+
+
+def _strain(plan: Sketch, t: int) -> str:
+    """What the step cannot keep. Charging above the contract is no strain: it uses what an interval has left."""
+    grid, limits = plan.grid_w[t], plan.config.grid
+    if grid > limits.fuse_w + NEAR_W:
+        return f"; import {_kw(grid)} exceeds the fuse {_kw(limits.fuse_w)}"
+    if grid > limits.contracted_peak_w + NEAR_W and plan.battery_w[t] > -NEAR_W:
+        return f"; import {_kw(grid)} exceeds the contract {_kw(limits.contracted_peak_w)}"
+    if -grid > limits.export_limit_w + NEAR_W:
+        return f"; export {_kw(-grid)} exceeds the limit {_kw(limits.export_limit_w)}"
+    return ""
+
+
+def _cheapest_later(plan: Sketch) -> list[int | None]:
+    """For each step, the cheapest (of equals the earliest) step of the next time the battery charges."""
+    result: list[int | None] = [None] * len(plan.battery_w)
+    best: int | None = None
+    discharged = False
+    for t in range(len(plan.battery_w) - 1, -1, -1):
+        result[t] = best
+        if plan.battery_w[t] > NEAR_W:
+            discharged = True
+        elif plan.battery_w[t] < -NEAR_W:
+            if best is None or discharged or plan.buy[t] <= plan.buy[best]:
+                best = t
+            discharged = False
+    return result
+
+
+def _before(plan: Sketch, t: int) -> float:
+    """SoC at the start of step t, %."""
+    return plan.soc_pct[t - 1] if t else plan.soc_now_pct
+
+
+def _defends(plan: Sketch, t: int) -> bool:
+    """Without the battery the import of step t would pass the peak."""
+    return plan.net_w[t] > plan.target_w + NEAR_W
+
+
+def _at_peak(plan: Sketch, t: int) -> bool:
+    return plan.grid_w[t] >= plan.target_w - NEAR_W
+
+
+def _kw(w: float) -> str:
+    return f"{w / 1000:.1f} kW"
+
+
+def _ct(eur: float) -> str:
+    return f"{100 * eur:.1f}"

@@ -1,0 +1,339 @@
+"""Make a plan: inputs in watts and percent -> linear program -> steps, each with its reason.
+
+Steps are the UTC quarter hours from the running one on. The running one counts only for the time it has left: its
+powers are means over that rest, and its SoC is the one at its end. highspy and numpy load with the first solve.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.config import DispatchConfig
+from dispatch.forecast import STEP_S, Forecast
+from dispatch.model import Plan, PlanStep
+from dispatch.plan_lp import LinearProgram, Metering, Month, Problem, Solution, SolverFailed, worth
+from dispatch.plan_reasons import Sketch, reasons
+from dispatch.tariff import PriceSeries, filled
+
+FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
+SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
+QUIET_W = 1.0  # smaller battery powers are the solver's rounding
+BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
+
+
+class PlanFailed(Exception):
+    """No plan could be made; the message says why. The gateway keeps the last good plan, then the rules decide."""
+
+
+class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a plan is made from. `load` and `pv_w` begin at the running quarter; too short, they are held."""
+
+    now_utc_s: float
+    config: DispatchConfig
+    prices: PriceSeries
+    load: Forecast
+    pv_w: tuple[float, ...] = ()
+    soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
+    month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month
+    peak_prior_w: float | None = None  # where the month's peak is expected to end (`forecast.held_peak_w`)
+    interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
+
+
+class Planner:
+    """Keeps the solver's model from plan to plan. One thread at a time; `solve` is meant for a worker thread."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._program = LinearProgram(config.plan.deadline_s)
+        self.last: Plan | None = None
+
+    def solve(self, inputs: PlanInputs) -> Plan:
+        """Make a plan and remember it as `last`. Raises PlanFailed; `last` then stays what it was."""
+        self.last = make_plan(inputs, self._program)
+        return self.last
+
+
+def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
+    """Plan the next `config.plan.horizon_h` hours. Raises PlanFailed: inputs unusable, or no verdict of the solver."""
+    config = inputs.config
+    starts = _starts(inputs)
+    _reject(inputs)
+    market, notes = _market(inputs, starts)
+    buy = [config.tariff.import_eur_per_kwh(price) for price in market]
+    sell = [config.tariff.export_eur_per_kwh(price) for price in market]
+    load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
+    problem = _problem(inputs, starts, buy, sell, [a - b for a, b in zip(load_w, pv_w, strict=True)])
+    solution = _solve(problem, program or LinearProgram(config.plan.deadline_s))
+
+    battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
+    grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
+    soc_pct = _soc(inputs, problem, battery_w)
+    target_w = _target(config, solution)
+    if inputs.load.note:
+        notes.append(inputs.load.note)
+    over = max(grid_w) - config.grid.fuse_w
+    if over > QUIET_W:
+        notes.append(
+            f"import exceeds the fuse by up to {over / 1000:.1f} kW: the battery cannot hold the forecast load"
+        )
+    sketch = Sketch(
+        config=config,
+        starts_utc_s=starts,
+        buy=buy,
+        sell=sell,
+        net_w=[a - b for a, b in zip(load_w, pv_w, strict=True)],
+        battery_w=battery_w,
+        grid_w=grid_w,
+        soc_pct=soc_pct,
+        soc_now_pct=inputs.soc_pct or 0.0,
+        target_w=target_w,
+        month_peak_w=inputs.month_peak_w,
+    )
+    steps = tuple(
+        PlanStep(*numbers)
+        for numbers in zip(
+            starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, reasons(sketch), strict=True
+        )
+    )
+    return Plan(
+        made_utc_s=inputs.now_utc_s,
+        step_s=STEP_S,
+        steps=steps,
+        peak_target_w=target_w,
+        cost_eur=_cost(problem, sell, battery_w, grid_w, solution),
+        solve_ms=1000 * solution.seconds,
+        note="; ".join(notes),
+    )
+
+
+def _solve(problem: Problem, program: LinearProgram) -> Solution:
+    """Solve; where the answer charges and discharges at once, solve again with one direction open in each step.
+
+    That happens where room in the battery is worth more than the energy in it: before hours that pay for import, on a
+    site that may not export. Then burning energy in its losses would pay, which no plan may do.
+    """
+    try:
+        first = program.solve(problem)
+        if not any(min(c, d) > BOTH_KW for c, d in zip(first.charge_kw, first.discharge_kw, strict=True)):
+            return first
+        mean = sum(problem.buy) / len(problem.buy)
+        net = [d - c for c, d in zip(first.charge_kw, first.discharge_kw, strict=True)]
+        discharges = [w > BOTH_KW or (w >= -BOTH_KW and p > mean) for w, p in zip(net, problem.buy, strict=True)]
+        charge = tuple(0.0 if way else kw for way, kw in zip(discharges, problem.charge_kw, strict=True))
+        discharge = tuple(kw if way else 0.0 for way, kw in zip(discharges, problem.discharge_kw, strict=True))
+        second = program.solve(replace(problem, charge_kw=charge, discharge_kw=discharge))
+        return replace(second, seconds=first.seconds + second.seconds)
+    except SolverFailed as error:
+        raise PlanFailed(f"{error}; the last plan stays") from error
+
+
+def _starts(inputs: PlanInputs) -> list[int]:
+    if not math.isfinite(inputs.now_utc_s):
+        raise PlanFailed(f"the time of planning is {inputs.now_utc_s}: expected POSIX seconds")
+    first = int(inputs.now_utc_s // STEP_S) * STEP_S
+    return [first + k * STEP_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / STEP_S)))]
+
+
+def _reject(inputs: PlanInputs) -> None:
+    """Raise PlanFailed for what no plan can be made from."""
+    if inputs.config.batteries and inputs.soc_pct is None:
+        raise PlanFailed("SoC unknown: no battery answers; a plan needs to know what is stored")
+    forecast = inputs.load
+    if not forecast.load_w or not len(forecast.load_w) == len(forecast.low_w) == len(forecast.high_w):
+        raise PlanFailed("the load forecast is empty or its band has another length: no plan without a load")
+    numbers = {
+        "soc_pct": (inputs.soc_pct or 0.0,),
+        "month_peak_w": (inputs.month_peak_w,),
+        "peak_prior_w": (inputs.peak_prior_w or 0.0,),
+        "interval_energy_wh": (inputs.interval_energy_wh or 0.0,),
+        "pv_w": inputs.pv_w,
+        "load forecast": (*forecast.load_w, *forecast.low_w, *forecast.high_w),
+    }
+    for name, values in numbers.items():
+        for value in values:
+            if not math.isfinite(value):
+                raise PlanFailed(f"{name} holds {value}: expected finite numbers")
+
+
+def _market(inputs: PlanInputs, starts: list[int]) -> tuple[list[float], list[str]]:
+    """Market price of each step, EUR/MWh, and what must be said about it."""
+    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
+    market, missing = filled(inputs.prices, instants, inputs.config.timezone)
+    if market is None:
+        return [FLAT_EUR_PER_MWH] * len(starts), [
+            f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
+        ]
+    if not missing:
+        return market, []
+    end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
+    return market, [f"prices known until {end:%a %H:%M}: for {missing} steps the mean of the same hour on known days"]
+
+
+def _loads(
+    inputs: PlanInputs, starts: list[int], notes: list[str]
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
+    forecast = inputs.load
+    offset = (starts[0] - forecast.start_utc_s) // STEP_S
+    last = len(forecast.load_w) - 1
+    if forecast.start_utc_s % STEP_S or not 0 <= offset <= last:
+        raise PlanFailed(f"the load forecast starts at {forecast.start_utc_s}: expected the quarter of {starts[0]}")
+    if offset + len(starts) - 1 > last:
+        notes.append(f"load forecast ends {offset + len(starts) - 1 - last} steps early: its last value held")
+    picks = [min(offset + k, last) for k in range(len(starts))]
+    pv = inputs.pv_w or (0.0,)
+    sunny = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]
+    return (
+        [forecast.load_w[k] for k in picks],
+        [forecast.low_w[k] for k in picks],
+        [forecast.high_w[k] for k in picks],
+        sunny,
+    )
+
+
+def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list[float], net_w: list[float]) -> Problem:
+    config = inputs.config
+    left_s = max(SHORTEST_S, starts[0] + STEP_S - inputs.now_utc_s)
+    hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
+    months, month_of = _months(inputs, starts)
+    charge_kw, discharge_kw = _directions(config, buy, sell, net_w, [months[k].base_kw for k in month_of])
+    bottom_kwh, stored_kwh, layers_kwh = _layers(inputs)
+    energy_kwh = config.energy_kwh or 1.0
+    return Problem(
+        hours=hours,
+        net_kw=tuple(w / 1000 for w in net_w),
+        buy=tuple(buy),
+        sell=tuple(sell),
+        charge_kw=charge_kw,
+        discharge_kw=discharge_kw,
+        charge_efficiency=sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
+        discharge_efficiency=sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
+        stored_kwh=stored_kwh - bottom_kwh,
+        layers_kwh=layers_kwh,
+        wear=sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh,
+        demand=config.tariff.demand_eur_per_kw_month,
+        fuse_kw=config.grid.fuse_w / 1000,
+        export_limit_kw=config.grid.export_limit_w / 1000,
+        contracted_kw=config.grid.contracted_peak_w / 1000,
+        meterings=_meterings(inputs, starts, hours, month_of),
+        months=tuple(months),
+    )
+
+
+def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[int]]:
+    """The local months in the horizon, each with the peak to defend, and the month of each step.
+
+    The running month's is its peak so far or the prior, whichever is higher; a month that begins inside the horizon is
+    expected to end where the prior says, without a prior where the running one stands.
+    """
+    zone = ZoneInfo(inputs.config.timezone)
+    names = [(local.year, local.month) for local in (datetime.fromtimestamp(t, UTC).astimezone(zone) for t in starts)]
+    order = sorted(set(names))
+    prior_w = min(inputs.peak_prior_w or 0.0, inputs.config.grid.contracted_peak_w)
+    first_w = max(0.0, inputs.month_peak_w, prior_w)
+    later_w = prior_w if inputs.peak_prior_w is not None else first_w
+    months = [Month(base_kw=(first_w if k == 0 else later_w) / 1000) for k in range(len(order))]
+    return months, [order.index(name) for name in names]
+
+
+def _meterings(
+    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], month_of: list[int]
+) -> tuple[Metering, ...]:
+    length_s = inputs.config.grid.metering_interval_s
+    groups: dict[int, list[int]] = {}
+    for k, start in enumerate(starts):
+        groups.setdefault(start // length_s, []).append(k)
+    result = []
+    for number, steps in groups.items():
+        inside_h = sum(hours[k] for k in steps)
+        if number == starts[0] // length_s and inputs.interval_energy_wh is not None:
+            metering = Metering(tuple(steps), month_of[steps[0]], length_s / 3600, inputs.interval_energy_wh / 1000)
+        else:  # no reading of what went before: the rest of the interval stands for all of it
+            metering = Metering(tuple(steps), month_of[steps[0]], inside_h)
+        result.append(metering)
+    return tuple(result)
+
+
+def _directions(
+    config: DispatchConfig, buy: list[float], sell: list[float], net_w: list[float], base_kw: list[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Charge and discharge limit of each step, kW.
+
+    Where burning energy in the battery's losses would pay (a negative price, or PV that can neither be used nor
+    exported) a program without integers would charge and discharge at once. There only one direction is open:
+    charging, unless the load alone is above the peak to defend.
+    """
+    charge_kw, discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
+    if not config.batteries:
+        charge_kw = discharge_kw = 0.0
+    charge, discharge = [], []
+    for price, revenue, net, base in zip(buy, sell, net_w, base_kw, strict=True):
+        burning_pays = min(price, revenue) < 0 or (net < 0 and -net >= config.grid.export_limit_w)
+        defend = net / 1000 > (base or config.grid.contracted_peak_w / 1000)
+        charge.append(0.0 if burning_pays and defend else charge_kw)
+        discharge.append(0.0 if burning_pays and not defend else discharge_kw)
+    return tuple(charge), tuple(discharge)
+
+
+def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, float, float, float]]:
+    """(energy below which nothing is planned, energy stored now, widths of the layers above), kWh.
+
+    The floor is the reserve, or what is stored now if that is less: the plan does not discharge below it, and comes
+    back up to the reserve. An SoC outside its limits is where the plan starts from; it is not left further.
+    """
+    config = inputs.config
+    energy_kwh = config.energy_kwh
+    if not energy_kwh:
+        return 0.0, 0.0, (0.0, 0.0, 0.0, 0.0)
+    now = min(100.0, max(0.0, inputs.soc_pct or 0.0)) / 100 * energy_kwh
+    lowest = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / 100
+    highest = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+    bottom, ceiling = min(lowest, now), max(highest, now)
+    reserve = min(highest, max(lowest, config.reserve_soc_pct / 100 * energy_kwh))
+    floor = min(reserve, now)
+    resting = min(highest, max(reserve, config.rules.rest_soc_pct / 100 * energy_kwh))
+    return bottom, now, (floor - bottom, reserve - floor, resting - reserve, ceiling - resting)
+
+
+def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[float]:
+    """SoC at the end of each step, %, from the battery power that the plan states."""
+    energy_kwh = inputs.config.energy_kwh
+    if not energy_kwh:
+        return [0.0] * len(battery_w)
+    stored = min(100.0, max(0.0, inputs.soc_pct or 0.0)) / 100 * energy_kwh
+    result = []
+    for w, hours in zip(battery_w, problem.hours, strict=True):
+        stored -= w / 1000 * hours * (problem.charge_efficiency if w < 0 else 1 / problem.discharge_efficiency)
+        result.append(100 * stored / energy_kwh)
+    return result
+
+
+def _target(config: DispatchConfig, solution: Solution) -> float:
+    """The interval mean to keep in the running month. Where peaks cost nothing, the contract is to be kept."""
+    planned_w = 1000 * solution.peaks_kw[0]
+    return planned_w if config.tariff.demand_eur_per_kw_month > 0 else max(planned_w, config.grid.contracted_peak_w)
+
+
+def _cost(
+    problem: Problem, sell: list[float], battery_w: list[float], grid_w: list[float], solution: Solution
+) -> float:
+    """EUR: energy, wear, and peaks above those to defend, less what the change in stored energy is worth."""
+    cost, stored = 0.0, 0.0
+    for t, hours in enumerate(problem.hours):
+        grid_kw, battery_kw = grid_w[t] / 1000, battery_w[t] / 1000
+        cost += hours * grid_kw * (problem.buy[t] if grid_kw > 0 else sell[t])
+        cost += hours * abs(battery_kw) * problem.wear
+        stored -= (
+            hours * battery_kw * (problem.charge_efficiency if battery_kw < 0 else 1 / problem.discharge_efficiency)
+        )
+    for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
+        cost += problem.demand * (peak_kw - month.base_kw)
+    return cost - worth(problem).stored_high * stored
+
+
+def _quiet(w: float) -> float:
+    return 0.0 if abs(w) < QUIET_W else w
