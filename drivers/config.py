@@ -51,14 +51,14 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[node]]`: a compute node. "psutil" and "nvml" read this machine; "modbus" reads the register map `skerry-node`."""
+    """`[[node]]`: a compute node. "psutil", "nvml": this machine; "modbus": the register map `skerry-node`."""
 
     id: Id
     source: Literal["psutil", "nvml", "modbus"]
     critical: bool = False
     url: Url = "twin"
     unit: Unit = 1
-    idle_w: Annotated[float, Meta(ge=0)] = 60.0  # psutil has no power meter: estimate = idle + cpu share x (full - idle)
+    idle_w: Annotated[float, Meta(ge=0)] = 60.0  # psutil estimates: idle + cpu share x (full - idle)
     full_w: Annotated[float, Meta(ge=0)] = 200.0
 
 

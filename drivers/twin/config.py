@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -27,5 +28,10 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     pcs_ramp_w_per_s: Annotated[float, Meta(gt=0)] = 100_000.0
     pcs_dead_time_s: Annotated[float, Meta(ge=0)] = 0.0
     meter_delay_s: Annotated[float, Meta(ge=0)] = 0.2
-    pv_peak_w: Annotated[float, Meta(ge=0)] = 50_000.0
+    pv_peak_w: Annotated[float, Meta(ge=0)] = math.inf  # panels of all inverters, if less than their peak_w
     ambient_c: float = 18.0
+    latitude_deg: Annotated[float, Meta(ge=-66, le=66)] = 51.0  # where the sun of the PV generator shines
+    longitude_deg: Annotated[float, Meta(ge=-180, le=180)] = 10.0
+    heartbeat_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # ControllerHb still for so long: a compliant PCS reverts
+    reconnect_wait_s: Annotated[float, Meta(ge=0)] = 30.0  # grid back -> switch closes by itself
+    load_noise: Annotated[float, Meta(ge=0, le=0.2)] = 0.01  # seeded flutter of node power, one sigma as a fraction

@@ -1,0 +1,75 @@
+"""Every driver of a site, made from its site file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from dispatch.model import Battery, Clock, Meter, Node, Pcs, Pv, Switch
+from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.meter import MeterDriver
+from drivers.modbus.transport import ModbusLink
+from drivers.nodes.modbus_node import NodeDriver
+from drivers.nodes.psutil_node import PsutilNode
+from drivers.pcs import PcsDriver
+from drivers.pv import PvDriver
+from drivers.switch import SwitchDriver
+
+Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node
+Resolve = Callable[[str, str, int], tuple[str, int, int]]  # device id, url, unit -> host, port, unit
+
+
+class Driver(Protocol):
+    """What the gateway needs of a driver. `kind`: meter load_meter pcs pv switch node."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    async def read(self) -> Read:
+        """Fresh parts of the snapshot. Raises DeviceError; connects and finds the device's models when need be."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the device for good."""
+        ...
+
+
+def make_drivers(
+    meters: Iterable[MeterDevice],
+    pcs: Iterable[PcsDevice],
+    pv: Iterable[PvDevice],
+    switches: Iterable[SwitchDevice],
+    nodes: Iterable[NodeDevice],
+    io: IoConfig,
+    resolve: Resolve,
+    clock: Clock | None = None,
+) -> list[Driver]:
+    """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
+
+    Every device has a link, and so a queue, of its own: a slow one delays nobody else.
+    """
+
+    def at(device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice) -> tuple[ModbusLink, int]:
+        host, port, unit = resolve(device.id, device.url, device.unit)
+        link = ModbusLink(host, port, deadline_s=io.deadline_s, backoff_max_s=io.backoff_max_s, device=device.id)
+        return link, unit
+
+    def node(config: NodeDevice) -> Driver:
+        if config.source == "psutil":
+            return PsutilNode(config)
+        if config.source == "nvml":
+            from drivers.nodes.nvml_node import NvmlNode  # only here: NVML's bindings take a while to load
+
+            return NvmlNode(config, clock)
+        return NodeDriver(config, *at(config))
+
+    return [
+        *(MeterDriver(m, *at(m)) for m in meters),
+        *(PcsDriver(p, *at(p), clock) for p in pcs),
+        *(PvDriver(p, *at(p)) for p in pv),
+        *(SwitchDriver(s, *at(s)) for s in switches),
+        *(node(n) for n in nodes),
+    ]

@@ -1,0 +1,21 @@
+"""Register map `skerry-node`: a compute node's power and use, holding registers from 0."""
+
+from __future__ import annotations
+
+from drivers.maps.registers import Register, RegisterMap
+
+NODE = RegisterMap(
+    name="skerry-node",
+    magic=0x534E,  # "SN"
+    version=1,
+    registers=(
+        Register("power_w", 2, size=2),
+        Register("cpu_pct", 4, factor=0.1, missing=0xFFFF),
+        Register("gpus_total", 5),
+        Register("gpus_busy", 6, missing=0xFFFF),
+        # power cap and suspended: read and write
+        Register("power_cap_w", 7, missing=0xFFFF),
+        Register("suspended", 8, words={0: "no", 1: "yes"}),
+        Register("memory_pct", 9, factor=0.1, missing=0xFFFF),
+    ),
+)

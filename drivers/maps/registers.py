@@ -1,0 +1,62 @@
+"""Register maps as data: a block of holding registers that starts with a magic number and a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from drivers.modbus.errors import WrongDevice
+from drivers.modbus.transport import ModbusLink
+
+
+@dataclass(frozen=True)
+class Register:
+    """One value of a map. 32-bit values have the high word first."""
+
+    name: str
+    address: int
+    size: int = 1
+    factor: float = 1.0  # value = raw * factor
+    missing: int | None = None  # the raw value that means "there is none"
+    words: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegisterMap:
+    """A map. Register 0 holds `magic`, register 1 `version`; the whole of it is read in one request."""
+
+    name: str
+    magic: int
+    version: int
+    registers: tuple[Register, ...]
+
+    @property
+    def count(self) -> int:
+        """Registers to read from address 0."""
+        return max(r.address + r.size for r in self.registers)
+
+    def decode(self, raw: Sequence[int]) -> dict[str, float | str | None]:
+        """The values by name; None: there is none, or a number without a word. Raises ValueError for another map."""
+        if raw[0] != self.magic:
+            raise ValueError(f"register 0 holds 0x{raw[0]:04X}, expected 0x{self.magic:04X} of map {self.name}")
+        if raw[1] != self.version:
+            raise ValueError(f"register 1 says version {raw[1]}, expected {self.version} of map {self.name}")
+        values: dict[str, float | str | None] = {}
+        for register in self.registers:
+            number = 0
+            for word in raw[register.address : register.address + register.size]:
+                number = number << 16 | word
+            if register.words:
+                values[register.name] = register.words.get(number)
+            else:
+                values[register.name] = None if number == register.missing else number * register.factor
+        return values
+
+
+async def read(link: ModbusLink, unit: int, of: RegisterMap) -> dict[str, float | str | None]:
+    """Read a whole map in one request. Raises as `ModbusLink.read`; WrongDevice when it is another map."""
+    raw = await link.read(unit, 0, of.count)
+    try:
+        return of.decode(raw)
+    except ValueError as error:
+        raise WrongDevice(f"{link.device} at {link.host}:{link.port} unit {unit}", str(error)) from None

@@ -1,0 +1,46 @@
+"""SunSpec power meters, models 201-204 (scaled integers) and 211-214 (floats)."""
+
+from __future__ import annotations
+
+from dispatch.model import Meter
+from drivers.config import MeterDevice
+from drivers.modbus.transport import ModbusLink
+from drivers.sample import Sample
+from drivers.sunspec.device import SunSpecDevice
+
+MODELS = (203, 213, 204, 214, 202, 212, 201, 211)
+PHASES = {201: "A", 211: "A", 202: "AB", 212: "AB"}  # the others: A, B, C
+
+
+class MeterDriver:
+    """One meter, one request a reading: power, frequency, phases and energy of the same instant."""
+
+    def __init__(self, config: MeterDevice, link: ModbusLink, unit: int) -> None:
+        self.id = config.id
+        self.kind = "meter" if config.role == "grid" else "load_meter"
+        self._sign = -1.0 if config.invert else 1.0
+        self._device = SunSpecDevice(link, unit)
+
+    async def read(self) -> Meter:
+        """Read it now. Raises DeviceError."""
+        await self._device.open()
+        model_id = self._device.first(*MODELS)
+        phases = PHASES.get(model_id, "ABC")
+        volts, amps = tuple(f"PhVph{p}" for p in phases), tuple(f"Aph{p}" for p in phases)
+        sample = Sample(await self._device.read(model_id, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps)))
+        w = sample.number("W")
+        imported, exported = ("TotWhExp", "TotWhImp") if self._sign < 0 else ("TotWhImp", "TotWhExp")
+        currents = (sample.number(name) for name in amps)
+        return Meter(
+            self.id,
+            w=sample.of(None if w is None else self._sign * w),
+            hz=sample.reading("Hz"),
+            v=tuple(sample.reading(name) for name in volts),
+            a=tuple(sample.of(None if a is None else abs(a)) for a in currents),
+            import_wh=sample.reading(imported),
+            export_wh=sample.reading(exported),
+        )
+
+    async def close(self) -> None:
+        """Drop the connection for good."""
+        await self._device.link.close()

@@ -1,0 +1,42 @@
+"""A compute node by the register map `skerry-node`."""
+
+from __future__ import annotations
+
+from dispatch.model import Node
+from drivers.config import NodeDevice
+from drivers.maps import registers
+from drivers.maps.node import NODE
+from drivers.modbus.transport import ModbusLink
+from drivers.sample import Sample
+
+
+class NodeDriver:
+    """One node, one request a reading."""
+
+    kind = "node"
+
+    def __init__(self, config: NodeDevice, link: ModbusLink, unit: int) -> None:
+        self.id, self._critical, self._link, self._unit = config.id, config.critical, link, unit
+
+    async def read(self) -> Node:
+        """Read it now. Raises DeviceError."""
+        sample = Sample(await registers.read(self._link, self._unit, NODE))
+        cap_w = sample.number("power_cap_w")
+        notes = [f"capped at {cap_w:g} W"] if cap_w is not None else []
+        if sample.text("suspended") == "yes":
+            notes.append("suspended")
+        return Node(
+            self.id,
+            w=sample.reading("power_w"),
+            cpu_pct=sample.reading("cpu_pct"),
+            memory_pct=sample.reading("memory_pct"),
+            gpus_busy=sample.reading("gpus_busy"),
+            gpus_total=int(sample.number("gpus_total") or 0),
+            critical=self._critical,
+            source="modbus",
+            note=", ".join(notes),
+        )
+
+    async def close(self) -> None:
+        """Drop the connection for good."""
+        await self._link.close()

@@ -1,0 +1,119 @@
+"""Holding a SunSpec PCS (model 704) at a power: safe write order, reversion timer, read back.
+
+Order: what the device falls back to and its timer, then mode and value, then the enable. A setpoint that is live before
+its timer would outlive us. Renewal writes the timer, then the enable (SunSpec Modbus Conformance 1.4, REV-1..3).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from drivers.modbus.errors import ReadbackMismatch, WrongDevice
+from drivers.sunspec.device import SunSpecDevice, raw_scale
+from drivers.sunspec.model import Value, scaled, unscaled
+
+MODEL = 704
+POINTS = ("WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetEnaRvrt", "WSetRvrtTms", "WSetRvrtRem", "WSet_SF")
+REVERT_W = 0.0  # what the device holds once its timer ran out
+RETRY_S = 1.0  # before the same value is tried again on a device that did not take it
+
+Points = dict[str, float | str]
+Held = dict[str, Value | None]
+
+
+class CommandResult(msgspec.Struct, frozen=True):
+    """What became of an order: whether anything of the setpoint was written, what the device holds now, and why."""
+
+    written: bool
+    note: str = ""
+    w: float | None = None  # the setpoint as the device holds it, in its own resolution; None: not commanded
+
+
+class SetpointWriter:
+    """Writes on change, renews at half the reversion time, checks by reading back. Times are site seconds."""
+
+    def __init__(self, device: SunSpecDevice, revert_s: float) -> None:
+        self._device = device
+        self._revert_s = round(revert_s)  # WSetRvrtTms counts whole seconds
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what the device holds: after a new connection it may be another device, or have restarted."""
+        self.held: Held = {}
+        self._target: float | None = None  # proven by read-back; None: everything must be written again
+        self._renewed_s = 0.0
+        self._refused: tuple[float, float] | None = None  # (value, when) that read back differently
+
+    async def look(self) -> Held:
+        """Read what the device holds now. Raises as `SunSpecDevice.read`."""
+        self.held = await self._device.read(MODEL, POINTS)
+        return self.held
+
+    async def hold(self, w: float, now_s: float) -> CommandResult:
+        """Make the device hold `w` (> 0 discharges).
+
+        Raises DeviceError, ReadbackMismatch when it holds something else afterwards, ValueError for a value that
+        its registers cannot carry. After any of them the next call writes everything again.
+        """
+        held = self.held or await self.look()
+        scale = raw_scale(held, "WSet_SF")
+        if held["WSet"] is None or held["WSetEna"] is None or scale is None:
+            raise WrongDevice(self._device.where(MODEL, "WSet"), "this device takes no setpoint in watts")
+        target = scaled(unscaled(w, scale), scale)  # in the device's resolution, as it reads back
+        if self._refused and self._refused[0] == target and now_s - self._refused[1] < RETRY_S:
+            return CommandResult(False, "waiting: the device did not take this value")
+        steps, note = self._steps(target, held, now_s)
+        if not steps:
+            return CommandResult(False, "", target)
+        self._target = None
+        for step in steps:
+            await self._device.write(MODEL, step, {"WSet": scale, "WSetRvrt": scale})
+        await self._check(target, now_s)
+        if self._timerless or any("WSetRvrtTms" in step for step in steps):
+            self._renewed_s = now_s
+        self._target, self._refused = target, None
+        return CommandResult(True, note, target)
+
+    @property
+    def _timerless(self) -> bool:
+        return self.held.get("WSetRvrtTms") is None
+
+    def _steps(self, target: float, held: Held, now_s: float) -> tuple[list[Points], str]:
+        """The writes that are due, in safe order, and why."""
+        value: list[Points] = [{"WSetMod": "watts", "WSet": target}]
+        enable: list[Points] = [{"WSetEna": "enabled"}]
+        timer: list[Points] = [] if self._timerless else [{"WSetRvrtTms": self._revert_s}]
+        if self._target is None:
+            note = "armed, but this device has no reversion timer" if self._timerless else "armed"
+            return [*self._fall_back(held), *value, *enable], note
+        if held["WSetEna"] != "enabled" or held["WSet"] != self._target:
+            note = f"the device held {held['WSet']} W, {held['WSetEna']}; ours was {self._target:g} W: written again"
+            return [*self._fall_back(held), *value, *enable], note
+        due = now_s - self._renewed_s >= self._revert_s / 2
+        if target != self._target:
+            return [*(timer if due else []), *value, *enable], "changed"
+        if due:
+            return [*(timer or value), *enable], "renewed"
+        return [], ""
+
+    def _fall_back(self, held: Held) -> list[Points]:
+        """The reversion block, as far as the device implements it; neighbours go in one request."""
+        after: Points = {}
+        if held["WSetEnaRvrt"] is not None:
+            after["WSetEnaRvrt"] = "enabled"
+        if not self._timerless:
+            after["WSetRvrtTms"] = self._revert_s
+        before: Points = {} if held["WSetRvrt"] is None else {"WSetRvrt": REVERT_W}
+        return [step for step in (before, after) if step]
+
+    async def _check(self, target: float, now_s: float) -> None:
+        """Read back and compare. Raises ReadbackMismatch naming the first point that differs."""
+        before = self.held
+        held = await self.look()
+        expected: dict[str, Value] = {"WSetMod": "watts", "WSet": target, "WSetEna": "enabled"}
+        if before["WSetRvrtTms"] is not None:
+            expected["WSetRvrtTms"] = self._revert_s
+        for name, value in expected.items():
+            if held[name] != value:
+                self._refused = (target, now_s)
+                raise ReadbackMismatch(self._device.where(MODEL, name), f"wrote {value}, reads back {held[name]}")

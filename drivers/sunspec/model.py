@@ -1,0 +1,275 @@
+"""SunSpec information models as data: the JSON that the package pysunspec2 ships, compiled to struct formats.
+
+Source: github.com/sunspec/models (Apache-2.0). Offsets count registers from the model's ID register. Nested groups
+without a count are flattened as "Group.Point"; repeating groups (curves, strings, modules) are not compiled: no driver
+reads one.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+Value = float | int | str | tuple[str, ...]
+
+SF_RANGE = range(-10, 11)  # SunSpec Device Information Model Specification 1.1, 3.1.6
+MAX_READ = 125
+
+# type -> struct code, raw value that means "not implemented" (Device Information Model Specification 1.1, table 3).
+# An accumulator that was never implemented reads 0; a float reads NaN.
+NUMBERS: dict[str, tuple[str, int | None]] = {
+    "int16": ("h", -0x8000),
+    "int32": ("i", -0x8000_0000),
+    "int64": ("q", -0x8000_0000_0000_0000),
+    "uint16": ("H", 0xFFFF),
+    "uint32": ("I", 0xFFFF_FFFF),
+    "uint64": ("Q", 0xFFFF_FFFF_FFFF_FFFF),
+    "count": ("H", 0xFFFF),
+    "acc16": ("H", 0),
+    "acc32": ("I", 0),
+    "acc64": ("Q", 0),
+    "enum16": ("H", 0xFFFF),
+    "enum32": ("I", 0xFFFF_FFFF),
+    "bitfield16": ("H", 0xFFFF),
+    "bitfield32": ("I", 0xFFFF_FFFF),
+    "bitfield64": ("Q", 0xFFFF_FFFF_FFFF_FFFF),
+    "sunssf": ("h", -0x8000),
+    "float32": ("f", None),
+    "float64": ("d", None),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a model. `sf` is a fixed exponent or the name of the point that holds it."""
+
+    name: str
+    type: str
+    offset: int
+    size: int  # registers
+    sf: str | int | None = None
+    symbols: dict[int, str] = field(default_factory=dict)  # lower case
+
+    @property
+    def end(self) -> int:
+        """Offset of the register after it."""
+        return self.offset + self.size
+
+    @property
+    def code(self) -> str:
+        """Its struct format."""
+        return NUMBERS[self.type][0] if self.type in NUMBERS else f"{2 * self.size}s"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One information model."""
+
+    id: int
+    points: dict[str, Point]
+
+    def scale_of(self, point: Point) -> Point | None:
+        """The point that holds its scale factor: in its own group first, then in the model's."""
+        if not isinstance(point.sf, str):
+            return None
+        group, _, _ = point.name.rpartition(".")
+        return self.points.get(f"{group}.{point.sf}") or self.points[point.sf]
+
+
+class _Json(msgspec.Struct):
+    """The fields of the JSON that matter here."""
+
+    name: str
+    type: str = "group"
+    size: int = 0
+    sf: str | int | None = None
+    count: str | int | None = None
+    symbols: list[_Symbol] = []
+    points: list[_Json] = []
+    groups: list[_Json] = []
+
+
+class _Symbol(msgspec.Struct):
+    name: str
+    value: int
+
+
+class _Document(msgspec.Struct):
+    id: int
+    group: _Json
+
+
+@functools.cache
+def _json_decoder() -> msgspec.json.Decoder[_Document]:
+    return msgspec.json.Decoder(_Document)
+
+
+@functools.cache
+def model(model_id: int) -> Model:
+    """The model with this number. Raises LookupError if SunSpec has none."""
+    file = importlib.resources.files("sunspec2") / "models" / "json" / f"model_{model_id}.json"
+    if not file.is_file():
+        raise LookupError(f"SunSpec has no model {model_id} in {file.name}: expected a file of the package pysunspec2")
+    document = _json_decoder().decode(file.read_bytes())
+    points: dict[str, Point] = {}
+    _compile(document.group, "", 0, points)
+    return Model(document.id, points)
+
+
+def _compile(group: _Json, prefix: str, offset: int, points: dict[str, Point]) -> int | None:
+    """Add a group's points; the offset after it, or None once a repeating group makes what follows unknown."""
+    for item in group.points:
+        symbols = {s.value: s.name.lower() for s in item.symbols}
+        points[prefix + item.name] = Point(prefix + item.name, item.type, offset, item.size, item.sf, symbols)
+        offset += item.size
+    for nested in group.groups:
+        if nested.count is not None:
+            return None
+        after = _compile(nested, f"{prefix}{nested.name}.", offset, points)
+        if after is None:
+            return None
+        offset = after
+    return offset
+
+
+@dataclass(frozen=True)
+class Block:
+    """One read request and how to take its registers apart. Every value in it comes with its own scale factor."""
+
+    offset: int
+    count: int
+    unpacker: struct.Struct
+    fields: tuple[tuple[Point, int | None], ...]  # in unpacking order; the index of its scale factor among the fields
+    wanted: frozenset[str]
+
+    def decode(self, registers: Sequence[int]) -> dict[str, Value | None]:
+        """The wanted values, scaled; None: not implemented. Raises struct.error on a wrong number of registers."""
+        raw = self.unpacker.unpack(struct.pack(f">{len(registers)}H", *registers))
+        return {
+            point.name: decode(point, raw[n], point.sf if sf_index is None else raw[sf_index])
+            for n, (point, sf_index) in enumerate(self.fields)
+            if point.name in self.wanted
+        }
+
+
+@functools.cache
+def plan(model_id: int, names: tuple[str, ...], length: int) -> tuple[Block, ...]:
+    """The fewest reads that fetch these points of a model whose L is `length`, each value with its scale factor.
+
+    Points beyond the device's own length are left out. Raises LookupError for a name the model does not have
+    or that lies further than one request from its scale factor.
+    """
+    of = model(model_id)
+    wanted: list[tuple[int, int, Point, Point | None]] = []
+    for name in names:
+        if name not in of.points:
+            raise LookupError(f"SunSpec model {model_id} has no point {name}")
+        point = of.points[name]
+        scale = of.scale_of(point)
+        low = min(point.offset, scale.offset if scale else point.offset)
+        high = max(point.end, scale.end if scale else point.end)
+        if high - low > MAX_READ:
+            raise LookupError(f"SunSpec model {model_id}: {name} and its scale factor do not fit one request")
+        if high <= length + 2:  # ID and L are not counted in L
+            wanted.append((low, high, point, scale))
+    groups: list[list[tuple[int, int, Point, Point | None]]] = []
+    for item in sorted(wanted, key=lambda w: w[:2]):
+        if groups and max(item[1], *(w[1] for w in groups[-1])) - groups[-1][0][0] <= MAX_READ:
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return tuple(_block(group) for group in groups)
+
+
+def _block(items: list[tuple[int, int, Point, Point | None]]) -> Block:
+    low, high = items[0][0], max(item[1] for item in items)
+    points = {p.name: p for _, _, point, scale in items for p in (point, scale) if p is not None}
+    ordered = sorted(points.values(), key=lambda p: p.offset)
+    index = {p.name: n for n, p in enumerate(ordered)}
+    scales = {point.name: index[scale.name] for _, _, point, scale in items if scale}
+    layout, at = ">", low
+    for point in ordered:
+        layout += f"{2 * (point.offset - at)}x{point.code}"
+        at = point.end
+    layout += f"{2 * (high - at)}x"
+    wanted = frozenset(point.name for _, _, point, _ in items)
+    return Block(low, high - low, struct.Struct(layout), tuple((p, scales.get(p.name)) for p in ordered), wanted)
+
+
+def decode(point: Point, raw: int | float | bytes, sf: int | float | bytes | str | None) -> Value | None:
+    """A raw value as what it means: scaled number, lower-case word, names of the set bits, text. None: not implemented.
+
+    A scale factor that is itself not implemented or outside -10..10 leaves the value without meaning: None.
+    """
+    if isinstance(raw, bytes):
+        return _text(point, raw)
+    if isinstance(raw, float):
+        return raw if math.isfinite(raw) else None
+    if raw == NUMBERS[point.type][1]:
+        return None
+    if point.type.startswith("bitfield"):
+        return tuple(point.symbols.get(bit, f"bit_{bit}") for bit in range(raw.bit_length()) if raw >> bit & 1)
+    if point.type.startswith("enum"):
+        return point.symbols.get(raw, f"unknown_{raw}")
+    if sf is None:
+        return raw
+    if not isinstance(sf, int) or sf not in SF_RANGE:
+        return None
+    return scaled(raw, sf)
+
+
+def scaled(raw: int, sf: int) -> float:
+    """raw x 10^sf; dividing by a power of ten keeps 4990 x 10^-2 at 49.9."""
+    power: int = 10 ** abs(sf)
+    return raw * power if sf >= 0 else raw / power
+
+
+def unscaled(value: float, sf: int) -> int:
+    """The raw number nearest to a value."""
+    power: int = 10 ** abs(sf)
+    return round(value / power if sf >= 0 else value * power)
+
+
+def _text(point: Point, raw: bytes) -> str | None:
+    """Strings end at the first NUL; addresses and padding are hexadecimal."""
+    if point.type == "string":
+        text = raw.split(b"\0", 1)[0].decode("utf-8", errors="replace").strip()
+        return text or None
+    return raw.hex() if any(raw) else None
+
+
+def encode(point: Point, value: float | str, sf: int | None = None) -> list[int]:
+    """The registers for a value: a number in the point's unit, or the word of an enum. `sf`: the device's scale factor.
+
+    Raises ValueError for what the point cannot hold, the "not implemented" value included.
+    """
+    if point.type not in NUMBERS:
+        raise ValueError(f"{point.name}: a {point.type} is never written here")
+    code, sentinel = NUMBERS[point.type]
+    raw: float | int
+    if isinstance(value, str):
+        words = {word: number for number, word in point.symbols.items()}
+        if value not in words:
+            raise ValueError(f"{point.name} = {value!r}: expected one of {', '.join(words) or 'no words at all'}")
+        raw = words[value]
+    elif not math.isfinite(value):
+        raise ValueError(f"{point.name} = {value}: expected a finite number")
+    elif code in "fd":
+        raw = float(value)
+    else:
+        if point.sf is not None and sf not in SF_RANGE:
+            raise ValueError(f"{point.name}: its scale factor is {sf}, expected -10..10")
+        raw = unscaled(value, sf or 0)
+    try:
+        data = struct.pack(f">{code}", raw)
+    except struct.error:
+        raise ValueError(f"{point.name} = {value}: does not fit a {point.type} with scale factor {sf}") from None
+    if raw == sentinel:
+        raise ValueError(f"{point.name} = {value}: that raw value means 'not implemented'")
+    return list(struct.unpack(f">{len(data) // 2}H", data))

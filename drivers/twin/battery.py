@@ -1,0 +1,78 @@
+"""The battery: energy with both efficiencies, power taper near full and empty, temperature.
+
+Powers are watts at the AC terminals of its PCS, > 0 discharges. The efficiencies of `[[battery]]` cover everything
+between those terminals and the cells, so that in every step, exactly:
+
+    discharging:  energy_wh -= w x dt / discharge_efficiency
+    charging:     energy_wh += -w x dt x charge_efficiency
+"""
+
+from __future__ import annotations
+
+import math
+
+from dispatch.config import BatteryConfig
+
+EMPTY_TAPER_PCT = 4.0  # below this SoC the BMS lowers the discharge limit in proportion, to 0 at 0 %
+FULL_TAPER_PCT = 6.0  # and the charge limit over as much below 100 %
+WARM_TAPER_K = 5.0  # below temp_max_c both limits fall in proportion, to 0 at temp_max_c
+HEAT_CAPACITY_J_PER_K_KWH = 10_000.0  # about 10 kg/kWh of cells and racks x 1000 J/(kg K)
+COOLING_TIME_S = 3600.0  # time constant towards ambient, with its fans on
+EMPTY_V, FULL_V = 650.0, 800.0  # open-circuit voltage, taken as linear in SoC
+
+
+class TwinBattery:
+    """One battery. `charge_w` and `discharge_w` are its limits in its middle range, W at the AC terminals."""
+
+    def __init__(
+        self, config: BatteryConfig, charge_w: float, discharge_w: float, soc_pct: float, ambient_c: float
+    ) -> None:
+        self.config = config
+        self.charge_w, self.discharge_w = charge_w, discharge_w
+        self.capacity_wh = config.energy_kwh * 1000
+        self.energy_wh = self.capacity_wh * soc_pct / 100
+        self.temp_c = self._ambient_c = ambient_c
+        self.soh_pct = 98.0
+        self.w = 0.0  # of the last step
+
+    @property
+    def soc_pct(self) -> float:
+        """State of charge, % of capacity."""
+        return 100 * self.energy_wh / self.capacity_wh
+
+    @property
+    def v(self) -> float:
+        """DC terminal voltage, V."""
+        return EMPTY_V + (FULL_V - EMPTY_V) * self.energy_wh / self.capacity_wh
+
+    @property
+    def dc_w(self) -> float:
+        """Power at the cells, W, > 0 discharges."""
+        return self.w / self.config.discharge_efficiency if self.w > 0 else self.w * self.config.charge_efficiency
+
+    def limits_w(self, dt_s: float) -> tuple[float, float]:
+        """(charge, discharge) that the BMS allows for the next `dt_s`, both >= 0, W at the AC terminals."""
+        config, soc_pct = self.config, self.soc_pct
+        warm = (config.temp_max_c - self.temp_c) / WARM_TAPER_K
+        if warm <= 0 or self.temp_c < config.temp_min_c:
+            return 0.0, 0.0
+        warm = min(1.0, warm)
+        charge_w = self.charge_w * min(warm, max(0.0, 100 - soc_pct) / FULL_TAPER_PCT)
+        discharge_w = self.discharge_w * min(warm, soc_pct / EMPTY_TAPER_PCT)
+        if dt_s > 0:  # however long the step, it neither overfills nor overdraws the cells
+            room_w = (self.capacity_wh - self.energy_wh) * 3600 / dt_s / config.charge_efficiency
+            left_w = self.energy_wh * 3600 / dt_s * config.discharge_efficiency
+            charge_w, discharge_w = min(charge_w, max(0.0, room_w)), min(discharge_w, left_w)
+        return charge_w, discharge_w
+
+    def step(self, w: float, dt_s: float) -> None:
+        """Let `w` flow for `dt_s`; `w` must be within `limits_w(dt_s)`."""
+        self.w = w
+        dc_w = self.dc_w
+        self.energy_wh = min(
+            self.capacity_wh, max(0.0, self.energy_wh - dc_w * dt_s / 3600)
+        )  # limits keep it inside; rounding may not
+        loss_w = abs(w - dc_w)
+        capacity_j_per_k = HEAT_CAPACITY_J_PER_K_KWH * self.config.energy_kwh
+        final_c = self._ambient_c + loss_w * COOLING_TIME_S / capacity_j_per_k
+        self.temp_c = final_c + (self.temp_c - final_c) * math.exp(-dt_s / COOLING_TIME_S)

@@ -1,0 +1,106 @@
+"""Orders to the twin from outside, one JSON object a line: faults, load steps, local control, the true state.
+
+    {"fault": "hung", "device": "grid", "for_s": 10}     also: outage frozen slow exception not_implemented
+    {"fault": "slow", "device": "grid", "delay_s": 0.3}  delay_s is machine seconds, for_s site seconds
+    {"fault": "exception", "device": "pcs1", "code": 4}
+    {"clear": "grid"}, {"clear": "outage"}, {"clear": "all"}
+    {"load_step_w": 60000}                               adds to the site's load; a negative step takes it away
+    {"local": "pcs1"}, {"remote": "pcs1"}                the key on the device
+    {"state": {}}                                        what is really there, undelayed
+
+Without for_s a fault stays until it is cleared. Answers are {"ok": true, "mono_s": ...}, CLOCK_MONOTONIC when it was
+carried out, or {"ok": false, "error": "..."}: what was expected, where, and what was found instead.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import msgspec
+
+from drivers.twin.faults import KINDS, Fault
+from drivers.twin.grid import PccSwitch
+from drivers.twin.pcs import TwinPcs
+from drivers.twin.physics import TwinSite
+
+ORDERS = ("fault", "clear", "load_step_w", "local", "remote", "state")
+
+
+class BadOrder(Exception):
+    """An order that cannot be carried out; the text says what was expected."""
+
+
+def answer(site: TwinSite, line: bytes) -> bytes:
+    """Carry out one line; the answer is one line too."""
+    try:
+        order = msgspec.json.decode(line)
+        if not isinstance(order, dict):
+            raise BadOrder(f"a JSON object with one of {', '.join(ORDERS)}, not {order!r}")
+        reply = {"ok": True, "mono_s": time.monotonic(), **_obey(site, order)}
+    except msgspec.DecodeError as error:
+        reply = {"ok": False, "error": f"expected one JSON object a line; {error}"}
+    except BadOrder as error:
+        reply = {"ok": False, "error": f"expected {error}"}
+    return msgspec.json.encode(reply) + b"\n"
+
+
+def device_ids(site: TwinSite) -> list[str]:
+    """Every device that can have a fault."""
+    ids = [m.id for m in site.meters] + [p.id for p in site.pcs] + [p.id for p in site.pv]
+    return ids + [s.id for s in site.switches] + [n.id for n in site.node_devices]
+
+
+def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
+    found = [name for name in ORDERS if name in order]
+    if len(found) != 1:
+        raise BadOrder(f"exactly one of {', '.join(ORDERS)}, found {', '.join(found) or 'none'}")
+    name = found[0]
+    if name == "fault":
+        site.faults.put(_fault(site, order))
+        return {}
+    if name == "clear":
+        what = order["clear"]
+        site.faults.clear(None if what == "all" else "" if what == "outage" else _device(site, what))
+        return {}
+    if name == "load_step_w":
+        site.load.step_w += _number(order, "load_step_w", -math.inf, 0.0)
+        return {"t_s": site.t_s, "load_step_w": site.load.step_w}
+    if name == "state":
+        listed = [{"fault": f.kind, "device": f.device} for f in site.faults.listed(site.t_s)]
+        return {"state": {**site.true_state(), "faults": listed}}
+    units: dict[str, TwinPcs | PccSwitch] = {p.id: p for p in site.pcs}
+    units |= {s.id: s for s in site.switches}
+    if order[name] not in units:
+        raise BadOrder(f"{name} to name a PCS or a switch: {', '.join(units)}; found {order[name]!r}")
+    units[order[name]].local = name == "local"
+    return {}
+
+
+def _fault(site: TwinSite, order: dict[str, Any]) -> Fault:
+    kind = order["fault"]
+    if kind not in KINDS:
+        raise BadOrder(f"fault to be one of {', '.join(KINDS)}; found {kind!r}")
+    device = "" if kind == "outage" else _device(site, order.get("device"))
+    code = _number(order, "code", 1, 4)
+    if code not in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11):
+        raise BadOrder(f"code to be a Modbus exception code, 1..8, 10 or 11; found {code:g}")
+    until_s = site.t_s + _number(order, "for_s", 0, math.inf)
+    return Fault(kind, device, until_s, _number(order, "delay_s", 0, 0.5), int(code))
+
+
+def _device(site: TwinSite, device: object) -> str:
+    known = device_ids(site)
+    if device not in known:
+        raise BadOrder(f"device to be one of {', '.join(known)}; found {device!r}")
+    return str(device)
+
+
+def _number(order: dict[str, Any], key: str, low: float, default: float) -> float:
+    value = order.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < low:
+        raise BadOrder(
+            f"{key} to be a number" + (f" of at least {low:g}" if low > -math.inf else "") + f"; found {value!r}"
+        )
+    return float(value)

@@ -1,0 +1,211 @@
+"""The twin without wires: virtual time, physics and whoever decides advance in one loop.
+
+No sockets, no threads, no wall clock: the same seed and the same calls give the same bytes. A snapshot is what a
+gateway would have read at this instant: meters late by their delay, a hung device's last values with their age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
+
+from dispatch.model import (
+    Battery,
+    Decision,
+    DeviceHealth,
+    Meter,
+    Node,
+    Part,
+    Pcs,
+    Pv,
+    Quality,
+    Snapshot,
+    Switch,
+    aged,
+    reading,
+    status,
+)
+from drivers.clock import VirtualClock
+from drivers.twin.grid import PccSwitch
+from drivers.twin.load import TwinNode
+from drivers.twin.pcs import TwinPcs
+from drivers.twin.physics import PHASE_SHARE, STEP_S, TwinMeter, TwinSite
+from drivers.twin.pv import TwinPv
+
+Q = TypeVar("Q", bound=Part)
+
+DEFAULT_REVERT_S = 60.0
+
+
+class LockstepSite:
+    """A site and the virtual clock it shares with whoever decides.
+
+    step_s: longest physics step; 0.02 s resolves the PCS's lag, whole seconds will do for days.
+    stale_after_s: as `[io]` has it; older values are STALE.
+    """
+
+    def __init__(
+        self, site: TwinSite, clock: VirtualClock, *, step_s: float = STEP_S, stale_after_s: float = 1.0
+    ) -> None:
+        self.site, self.clock = site, clock
+        self._step_s, self._stale_after_s = step_s, stale_after_s
+        self._last: dict[str, tuple[float, Part]] = {}  # device id -> when it last answered, what it said
+        self._answers: dict[str, tuple[int, int, int]] = {}  # reads, failures, writes
+
+    def advance(self, dt_s: float) -> None:
+        """Let `dt_s` pass, for the physics and on the clock."""
+        self.site.advance(dt_s, self._step_s)
+        self.clock.advance(dt_s)
+
+    def snapshot(self, seq: int) -> Snapshot:
+        """Read every device."""
+        site = self.site
+        meters = {m.role: self._read(m.id, partial(meter_part, m), Meter(m.id)) for m in site.meters}
+        pcs = [self._read(p.id, partial(pcs_part, p, site), Pcs(p.id)) for p in site.pcs]
+        packs = [(p, p.battery.config.id) for p in site.pcs]
+        batteries = [self._read(id, partial(battery_part, p), Battery(id), fault_of=p.id) for p, id in packs]
+        pv = [self._read(p.id, partial(pv_part, p), Pv(p.id)) for p in site.pv]
+        switches = [self._read(s.id, partial(switch_part, s, site), Switch(s.id)) for s in site.switches]
+        served = zip(site.node_devices, site.load.nodes, strict=False)  # the site file may name fewer than there are
+        nodes = [self._read(d.id, partial(node_part, d.id, d.critical, n), Node(d.id)) for d, n in served]
+        kinds = [(m.id, "meter" if m.role == "grid" else "load_meter") for m in site.meters]
+        kinds += [(p.id, "pcs") for p in site.pcs] + [(p.id, "pv") for p in site.pv]
+        kinds += [(s.id, "switch") for s in site.switches] + [(d.id, "node") for d in site.node_devices]
+        return Snapshot(
+            seq=seq,
+            utc_s=self.clock.utc_s(),
+            mono_s=self.clock.mono_s(),
+            grid=meters.get("grid", Meter("grid")),
+            load=meters.get("load"),
+            pcs=tuple(pcs),
+            batteries=tuple(batteries),
+            pv=tuple(pv),
+            switches=tuple(switches),
+            nodes=tuple(nodes),
+            devices=tuple(self._health(id, kind) for id, kind in kinds),
+        )
+
+    def apply(self, decision: Decision) -> None:
+        """Write what was decided, as a driver does: reversion time, then power, then enable; renew at half time."""
+        orders = {s.device_id: s.w for s in decision.setpoints}
+        for unit in self.site.pcs:
+            w = orders.get(unit.id)
+            fault = self.site.faults.of(unit.id, self.site.t_s)
+            if w is None or (fault is not None and fault.kind in ("hung", "slow", "exception")):
+                continue
+            control, revert_s = unit.control, getattr(unit.ratings, "revert_s", DEFAULT_REVERT_S)
+            changed = not control.enabled or control.setpoint_w != w
+            if not changed and control.remaining_s > revert_s / 2:
+                continue
+            control.set_timeout(revert_s)
+            control.in_watts, control.setpoint_w = True, w
+            control.enable(True)
+            self._count(unit.id, writes=1)
+
+    def _read(self, id: str, fresh: Callable[[], Q], nothing: Q, fault_of: str = "") -> Q:
+        now_s = self.site.t_s
+        fault = self.site.faults.of(fault_of or id, now_s)
+        kind = None if fault is None else fault.kind
+        if kind in ("hung", "slow", "exception"):
+            self._count(id, failures=1)
+            if id not in self._last:
+                return nothing
+            since_s, last = self._last[id]
+            age_s = now_s - since_s
+            quality = Quality.STALE if age_s > self._stale_after_s else Quality.GOOD
+            return cast(Q, aged(last, age_s, quality))  # type: ignore[type-var]
+        self._count(id, reads=1)
+        part = nothing if kind == "not_implemented" else fresh()
+        if kind == "frozen" and id in self._last:
+            part = cast(Q, self._last[id][1])
+        self._last[id] = (now_s, part)
+        return part
+
+    def _count(self, id: str, reads: int = 0, failures: int = 0, writes: int = 0) -> None:
+        r, f, w = self._answers.get(id, (0, 0, 0))
+        self._answers[id] = (r + reads, f + failures, w + writes)
+
+    def _health(self, id: str, kind: str) -> DeviceHealth:
+        now_s = self.site.t_s
+        fault = self.site.faults.of(id, now_s)
+        online = fault is None or fault.kind in ("frozen", "not_implemented")
+        age_s = now_s - self._last[id][0] if id in self._last else None
+        reads, failures, writes = self._answers.get(id, (0, 0, 0))
+        error = "" if online or fault is None else f"{id}: no usable answer ({fault.kind}); clear the twin's fault"
+        return DeviceHealth(id, kind, online, age_s, reads, failures, writes, error)
+
+
+def meter_part(meter: TwinMeter) -> Meter:
+    """What the meter's registers say, delay included."""
+    now = meter.reading
+    amps = tuple(reading(abs(now.w) * share / now.v if now.v > 0 else 0.0) for share in PHASE_SHARE)
+    volts = (reading(now.v),) * 3
+    return Meter(meter.id, reading(now.w), reading(now.hz), volts, amps, reading(now.import_wh), reading(now.export_wh))
+
+
+def pcs_part(unit: TwinPcs, site: TwinSite) -> Pcs:
+    """What the PCS says of itself."""
+    control = unit.control
+    return Pcs(
+        unit.id,
+        w=reading(unit.w),
+        hz=reading(site.hz),
+        v=reading(site.v),
+        state=status(unit.state.name.lower()),
+        connection=status("connected" if unit.connected and not unit.grid_lost else "disconnected"),
+        mode=status("grid_forming" if unit.forming else "grid_following"),
+        control=status("local" if unit.local else "remote"),
+        setpoint_w=reading(control.setpoint_w),
+        setpoint_enabled=reading(float(control.enabled)),
+        revert_remaining_s=reading(control.remaining_s),
+        charge_limit_w=reading(unit.charge_setting_w),
+        discharge_limit_w=reading(unit.discharge_setting_w),
+        temp_c=reading(unit.battery.temp_c),
+        alarms=("grid_disconnect",) if unit.grid_lost else (),
+    )
+
+
+def battery_part(unit: TwinPcs) -> Battery:
+    """What the BMS says; limits at the battery, as DC watts."""
+    battery, config = unit.battery, unit.battery.config
+    charge_w, discharge_w = battery.limits_w(0.0)
+    return Battery(
+        config.id,
+        soc_pct=reading(battery.soc_pct),
+        soh_pct=reading(battery.soh_pct),
+        energy_wh=reading(battery.capacity_wh),
+        charge_limit_w=reading(charge_w * config.charge_efficiency),
+        discharge_limit_w=reading(discharge_w / config.discharge_efficiency),
+        temp_c=reading(battery.temp_c),
+        state=status("connected"),
+    )
+
+
+def pv_part(pv: TwinPv) -> Pv:
+    """What the inverter says."""
+    return Pv(pv.id, reading(pv.w), status("mppt" if pv.w > 0 else "sleeping"))
+
+
+def switch_part(switch: PccSwitch, site: TwinSite) -> Switch:
+    """What the contacts say."""
+    return Switch(
+        switch.id,
+        status(switch.position.name.lower()),
+        status("local" if switch.local else "remote"),
+        status("present" if site.grid.present else "absent"),
+    )
+
+
+def node_part(id: str, critical: bool, node: TwinNode) -> Node:
+    """What the node says."""
+    return Node(
+        id,
+        w=reading(node.w),
+        cpu_pct=reading(node.cpu_pct),
+        memory_pct=reading(node.memory_pct),
+        gpus_busy=reading(None if node.gpus_busy is None else float(node.gpus_busy)),
+        gpus_total=node.gpus_total,
+        critical=critical,
+        source="twin",
+    )

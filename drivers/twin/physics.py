@@ -1,0 +1,281 @@
+"""The physics of a site: one bus on which grid, PCS, PV and load always balance, exactly.
+
+    load = grid + sum(pcs) + sum(pv)
+
+No clock, no randomness beyond the seeded generators, no I/O but reading the trace at the start: `advance` alone lets
+time pass, and the same sections and the same calls give the same site, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from dispatch.config import BatteryConfig, GridConfig, PcsRatings
+from drivers.config import MeterDevice, NodeDevice, PvDevice, SwitchDevice
+from drivers.twin.battery import TwinBattery
+from drivers.twin.config import TwinConfig
+from drivers.twin.faults import FaultBook
+from drivers.twin.grid import GridSource, PccSwitch
+from drivers.twin.load import TwinLoad
+from drivers.twin.pcs import TwinPcs
+from drivers.twin.pv import SOURCE, TwinPv
+from drivers.twin.trace import read_trace, trace_path
+
+PHASE_SHARE = (0.345, 0.325, 0.330)  # of the load's and the grid's power on L1..L3; PCS and PV are balanced
+CURTAIL_FROM_HZ, CURTAIL_SPAN_HZ = 50.2, 1.3  # an island with too much PV runs fast: P(f) of VDE-AR-N 4105
+STEP_S = 0.02
+
+
+class MeterReading(NamedTuple):
+    """What a meter's registers hold. `t_s` is when it was true."""
+
+    t_s: float
+    w: float
+    hz: float
+    v: float
+    import_wh: float
+    export_wh: float
+
+
+class TwinMeter:
+    """A power meter whose readings arrive `delay_s` late. `w` > 0 is import (grid) or consumption (load)."""
+
+    def __init__(self, id: str, role: str, delay_s: float) -> None:
+        self.id, self.role, self.delay_s = id, role, delay_s
+        self._line: deque[MeterReading] = deque()
+        self._import_wh, self._export_wh = 0.0, 0.0
+
+    @property
+    def reading(self) -> MeterReading:
+        """The newest reading that has come through."""
+        return self._line[0]
+
+    def measure(self, t_s: float, dt_s: float, w: float, hz: float, v: float) -> None:
+        """`w` flowed for the `dt_s` that end at `t_s`."""
+        if w >= 0:
+            self._import_wh += w * dt_s / 3600
+        else:
+            self._export_wh -= w * dt_s / 3600
+        line = self._line
+        line.append(MeterReading(t_s, w, hz, v, self._import_wh, self._export_wh))
+        due_s = t_s - self.delay_s + 1e-9
+        while len(line) > 1 and line[1].t_s <= due_s:
+            line.popleft()
+
+
+class TwinSite:
+    """A whole site. `t_s` counts site seconds from `start_utc_s`."""
+
+    def __init__(
+        self,
+        grid: GridSource,
+        switches: list[PccSwitch],
+        load: TwinLoad,
+        pcs: list[TwinPcs],
+        pv: list[TwinPv],
+        meters: list[TwinMeter],
+        nodes: list[NodeDevice],
+        start_utc_s: float,
+    ) -> None:
+        self.grid, self.switches, self.load, self.pcs, self.pv, self.meters = grid, switches, load, pcs, pv, meters
+        self.node_devices = nodes
+        self.faults = FaultBook()
+        self.start_utc_s, self.t_s = start_utc_s, 0.0
+        self.load_w = self.grid_w = 0.0
+        self.hz, self.v = 50.0, grid.nominal_v
+        self.blackout = False
+        self.demand_wh = self.unserved_wh = 0.0
+        self.written: dict[str, float] = {}  # "pcs1.704.WSet" -> CLOCK_MONOTONIC of its last change, kept by the server
+        self._step(0.0)  # devices answer with sense from the first moment
+
+    @classmethod
+    def from_sections(
+        cls,
+        twin: TwinConfig,
+        grid: GridConfig,
+        batteries: Sequence[BatteryConfig] = (),
+        pcs: Sequence[PcsRatings] = (),
+        meters: Sequence[MeterDevice] = (),
+        pv: Sequence[PvDevice] = (),
+        switches: Sequence[SwitchDevice] = (),
+        nodes: Sequence[NodeDevice] = (),
+        *,
+        load_w: Callable[[float], float] | None = None,
+        base: Path | None = None,
+    ) -> TwinSite:
+        """Build a site of its sections; every device given is simulated.
+
+        load_w: site load in W as a function of site seconds, instead of the trace. base: the site file's directory.
+        Raises TraceError when the trace cannot be played, ValueError when `twin.start_utc` is not an instant.
+        """
+        start_utc_s = instant_s(twin.start_utc)
+        ratings = {p.battery: p for p in pcs}
+        packs = {
+            b.id: TwinBattery(b, ratings[b.id].charge_w, ratings[b.id].discharge_w, twin.soc_pct, twin.ambient_c)
+            for b in batteries
+            if b.id in ratings
+        }
+        panels = min(1.0, twin.pv_peak_w / total_w) if (total_w := sum(p.peak_w for p in pv)) else 1.0
+        place = (twin.latitude_deg, twin.longitude_deg)
+        served = [n for n in nodes if n.source == "modbus"]
+        trace = None if load_w is not None else read_trace(trace_path(twin.load_trace, base))
+        return cls(
+            GridSource(twin.seed, grid.voltage_v),
+            [PccSwitch(s.id, twin.reconnect_wait_s) for s in switches],
+            TwinLoad(twin, trace, max(twin.nodes, len(served)), load_w),
+            [TwinPcs(p, packs[p.battery], twin) for p in pcs],
+            [TwinPv(p.id, p.peak_w * panels, twin.seed, start_utc_s, place) for p in pv],
+            [TwinMeter(m.id, m.role, twin.meter_delay_s) for m in meters],
+            served,
+            start_utc_s,
+        )
+
+    @property
+    def utc_s(self) -> float:
+        """POSIX seconds on the simulated calendar."""
+        return self.start_utc_s + self.t_s
+
+    @property
+    def joined(self) -> bool:
+        """Whether site and grid are connected."""
+        return all(s.conducting for s in self.switches)
+
+    @property
+    def islanded(self) -> bool:
+        """Whether the site runs on its own sources."""
+        return not self.joined and not self.blackout
+
+    def advance(self, dt_s: float, step_s: float = STEP_S) -> None:
+        """Let `dt_s` pass in steps of at most `step_s`."""
+        end_s = self.t_s + dt_s
+        for n in range(math.ceil(dt_s / step_s - 1e-9), 0, -1):
+            self._step((end_s - self.t_s) / n)
+
+    def _step(self, dt_s: float) -> None:
+        self.t_s += dt_s
+        t_s = self.t_s
+        self.grid.present = self.faults.of("", t_s) is None
+        for switch in self.switches:
+            switch.step(dt_s, self.grid.present)
+        self.load.look(t_s, self.start_utc_s + t_s)
+        for pv in self.pv:
+            pv.look(t_s)
+        if not self.joined:
+            self._island(dt_s)
+        elif self.grid.present:
+            self._grid_tied(dt_s)
+        else:
+            self._dead()
+        self.demand_wh += self.load.w * dt_s / 3600
+        self.unserved_wh += (self.load.w - self.load_w) * dt_s / 3600
+        for pcs in self.pcs:
+            pcs.settle(t_s, dt_s)
+        for meter in self.meters:
+            w = self.grid_w if meter.role == "grid" else self.load_w
+            if meter.role == "grid" and not self.joined:
+                meter.measure(t_s, dt_s, w, self.grid.hz(t_s), self.grid.v(t_s, 0.0))  # it sits on the grid's side
+            else:
+                meter.measure(t_s, dt_s, w, self.hz, self.v)
+
+    def _grid_tied(self, dt_s: float) -> None:
+        """The grid takes what is left."""
+        self.blackout = False
+        self.load_w = self.load.w
+        sources_w = 0.0
+        for pcs in self.pcs:
+            if not pcs.connected or pcs.grid_lost:
+                pcs.restart()
+            pcs.forming = False
+            pcs.follow(self.t_s, dt_s)
+            sources_w += pcs.w
+        for pv in self.pv:
+            pv.settle(pv.available_w, dt_s)
+            sources_w += pv.w
+        self.grid_w = self.load_w - sources_w
+        self.hz, self.v = self.grid.hz(self.t_s), self.grid.v(self.t_s, self.grid_w)
+
+    def _island(self, dt_s: float) -> None:
+        """The ready PCS form the grid and share, by what each can give, what PV leaves of the load."""
+        formers = [] if self.blackout else [p for p in self.pcs if p.ready]
+        limits = [p.limits_w(dt_s) for p in formers]
+        pv_w = sum(p.available_w for p in self.pv)
+        need_w = self.load.w - pv_w
+        most_w = sum(discharge_w for _, discharge_w in limits)
+        least_w = -sum(charge_w for charge_w, _ in limits)
+        if not formers or need_w > most_w:
+            self.blackout = True
+            for pcs in self.pcs:
+                pcs.trip()
+            self._dead()
+            return
+        curtailed_w = max(0.0, least_w - need_w)
+        carried_w = need_w + curtailed_w
+        for pcs in self.pcs:
+            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid.present
+            if not pcs.forming:
+                pcs.carry(0.0)
+        for pcs, (charge_w, discharge_w) in zip(formers, limits, strict=True):
+            share = discharge_w / most_w if carried_w > 0 else (charge_w / -least_w if least_w < 0 else 0.0)
+            pcs.carry(carried_w * share)
+        left = 1 - curtailed_w / pv_w if pv_w > 0 else 1.0
+        for pv in self.pv:
+            pv.settle(pv.available_w * left, dt_s)
+        self.load_w, self.grid_w = self.load.w, 0.0
+        self.hz = CURTAIL_FROM_HZ + CURTAIL_SPAN_HZ * (1 - left) if left < 1 else 50.0
+        self.v = self.grid.nominal_v
+
+    def _dead(self) -> None:
+        """No source carries the bus: everything stands still."""
+        self.load_w = self.grid_w = self.hz = self.v = 0.0
+        for pcs in self.pcs:
+            pcs.grid_lost = True
+            pcs.carry(0.0)
+        for pv in self.pv:
+            pv.settle(0.0, 0.0)
+        if not self.switches:
+            self.blackout = True
+            for pcs in self.pcs:
+                pcs.trip()
+
+    def true_state(self) -> dict[str, object]:
+        """Everything as it really is, undelayed; for tests and benchmarks. W, Wh, %."""
+        return {
+            "t_s": self.t_s,
+            "utc_s": self.utc_s,
+            "load_w": self.load_w,
+            "grid_w": self.grid_w,
+            "pcs_w": {p.id: p.w for p in self.pcs},
+            "pv_w": {p.id: p.w for p in self.pv},
+            "soc_pct": {p.battery.config.id: p.battery.soc_pct for p in self.pcs},
+            "energy_wh": {p.battery.config.id: p.battery.energy_wh for p in self.pcs},
+            "injected_wh": {p.id: p.injected_wh for p in self.pcs},
+            "absorbed_wh": {p.id: p.absorbed_wh for p in self.pcs},
+            "setpoint_w": {p.id: p.control.wanted_w for p in self.pcs},
+            "setpoint_enabled": {p.id: p.control.enabled for p in self.pcs},
+            "reversions": {p.id: p.control.reversions for p in self.pcs},
+            "demand_wh": self.demand_wh,
+            "unserved_wh": self.unserved_wh,
+            "switch": {s.id: s.position.name.lower() for s in self.switches},
+            "grid_present": self.grid.present,
+            "islanded": self.islanded,
+            "blackout": self.blackout,
+            "hz": self.hz,
+            "v": self.v,
+            "pv_source": SOURCE,
+            "written_mono_s": self.written,
+        }
+
+
+def instant_s(text: str) -> float:
+    """POSIX seconds of an ISO 8601 instant with its offset, such as 2025-09-16T06:55:00Z. Raises ValueError."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        raise ValueError(
+            f"twin.start_utc = {text!r}: expected an instant with its offset, such as 2025-09-16T06:55:00Z"
+        )
+    return moment.timestamp()

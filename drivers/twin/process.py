@@ -1,0 +1,180 @@
+"""The twin as a process: physics stepped by the scaled clock, devices on Modbus TCP, a control socket.
+
+Everything runs on one event loop. Whoever starts it gets one `Announcement`: where each device listens and the clock's
+parameters, so that a gateway on this machine shares the same site time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from dispatch.config import BatteryConfig, GridConfig
+from drivers.clock import ScaledClock
+from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.twin.commands import answer
+from drivers.twin.config import TwinConfig
+from drivers.twin.devices import meter_image, node_image, pcs_image, pv_image, switch_image
+from drivers.twin.load import TwinNode
+from drivers.twin.physics import STEP_S, TwinSite
+from drivers.twin.registers import Image
+from drivers.twin.server import TwinServer
+
+WAKE_S = 0.02  # machine seconds between steps
+MOST_STEPS = 100  # in one wake-up; after a longer pause of the machine the steps grow instead
+HOST_PERIOD_S = 1.0
+MAX_LINE = 4096
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What others must know: device id -> (host, port, unit), the control socket, the parameters of the clock."""
+
+    endpoints: dict[str, tuple[str, int, int]]
+    control: str
+    t0_utc_s: float
+    m0_s: float
+    speed: float
+
+    @property
+    def clock(self) -> ScaledClock:
+        """The site's clock, the same in every process that has this announcement."""
+        return ScaledClock(self.t0_utc_s, self.m0_s, self.speed)
+
+
+async def run_twin(
+    twin: TwinConfig,
+    grid: GridConfig,
+    batteries: Sequence[BatteryConfig] = (),
+    pcs: Sequence[PcsDevice] = (),
+    meters: Sequence[MeterDevice] = (),
+    pv: Sequence[PvDevice] = (),
+    switches: Sequence[SwitchDevice] = (),
+    nodes: Sequence[NodeDevice] = (),
+    *,
+    announce: Callable[[Announcement], None],
+    stop: asyncio.Event,
+    base: Path | None = None,
+    control_path: Path | None = None,
+) -> None:
+    """Serve every device whose url is "twin" until `stop` is set.
+
+    base: the site file's directory, for traces named relative to it. control_path: default, a socket in a new private
+    directory, removed at the end. Raises TraceError, ValueError (twin.start_utc) and OSError (a socket cannot be had).
+    """
+    site = TwinSite.from_sections(
+        twin,
+        grid,
+        batteries,
+        [p for p in pcs if p.url == "twin"],
+        [m for m in meters if m.url == "twin"],
+        [p for p in pv if p.url == "twin"],
+        [s for s in switches if s.url == "twin"],
+        [n for n in nodes if n.source == "modbus" and n.url == "twin"],
+        base=base,
+    )
+    host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
+    units = {p.id: p.unit for p in pcs} | {m.id: m.unit for m in meters}
+    units |= {p.id: p.unit for p in pv} | {s.id: s.unit for s in switches}
+    async with AsyncExitStack() as stack:
+        endpoints: dict[str, tuple[str, int, int]] = {}
+        for devices in _servers(site, grid, units, host):
+            server = TwinServer(devices, site)
+            address, port = await server.start()
+            stack.push_async_callback(server.stop)
+            endpoints |= {name: (address, port, unit) for unit, (name, _) in devices.items()}
+        control = await _control(site, control_path, stack)
+        clock = ScaledClock(site.start_utc_s, time.monotonic(), twin.speed)
+        announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed))
+        await _live(site, clock, host, stop)
+
+
+async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: asyncio.Event) -> None:
+    """Keep the physics at site time until `stop`."""
+    while not stop.is_set():
+        if host is not None:
+            host.look()
+        dt_s = clock.mono_s() - site.t_s
+        site.advance(max(0.0, dt_s), max(STEP_S, dt_s / MOST_STEPS))
+        try:
+            async with asyncio.timeout(WAKE_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+def _servers(
+    site: TwinSite, grid: GridConfig, units: dict[str, int], host: _Host | None
+) -> list[dict[int, tuple[str, Image]]]:
+    """What each TCP port serves. Nodes share one, with unit ids by their order; this machine's own node comes last."""
+    full_w = 1.5 * grid.fuse_w
+    images = [(m.id, meter_image(m, full_w)) for m in site.meters]
+    images += [(p.id, pcs_image(p, site)) for p in site.pcs]
+    images += [(p.id, pv_image(p, site)) for p in site.pv]
+    images += [(s.id, switch_image(s, site)) for s in site.switches]
+    served = [{units[name]: (name, image)} for name, image in images]
+    names = [d.id for d in site.node_devices]
+    names += [f"twin-node-{n + 1}" for n in range(len(names), len(site.load.nodes))]
+    nodes = [*zip(names, site.load.nodes, strict=True), *([("twin-host", host.node)] if host else [])]
+    return [*served, {unit: (name, node_image(node, site.load)) for unit, (name, node) in enumerate(nodes, start=1)}]
+
+
+class _Host:
+    """One node of the site is this machine: power estimated from its real CPU use, as `source = "psutil"` does."""
+
+    def __init__(self, site: TwinSite, device: NodeDevice | None) -> None:
+        device = device or NodeDevice(id="twin-host", source="psutil")
+        self._site, self._idle_w, self._full_w = site, device.idle_w, device.full_w
+        self._due_s = 0.0
+        self.node = TwinNode(0)
+        psutil.cpu_percent()  # the first call only sets its starting point
+
+    def look(self) -> None:
+        """Once a second of the machine's time: CPU, memory, power."""
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        cpu_pct = psutil.cpu_percent() if self._due_s else 0.0
+        self._due_s = now_s + HOST_PERIOD_S
+        self.node.cpu_pct, self.node.memory_pct = cpu_pct, psutil.virtual_memory().percent
+        self.node.w = self._site.load.host_w = self._idle_w + cpu_pct / 100 * (self._full_w - self._idle_w)
+
+
+async def _control(site: TwinSite, path: Path | None, stack: AsyncExitStack) -> str:
+    """Listen for orders (see `commands`); return the socket's path."""
+    if path is None:
+        directory = tempfile.mkdtemp(prefix="skerry-twin-")
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        path = Path(directory) / "control.sock"
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        try:
+            while line := await reader.readline():
+                writer.write(answer(site, line))
+                await writer.drain()
+        except ValueError:  # a line longer than MAX_LINE
+            writer.write(b'{"ok":false,"error":"expected lines of at most %d bytes"}\n' % MAX_LINE)
+        except ConnectionError:
+            pass  # the other side left; there is nobody to tell
+        finally:
+            writers.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, path, limit=MAX_LINE)
+
+    def close() -> None:
+        server.close()
+        for writer in tuple(writers):
+            writer.close()
+
+    stack.callback(close)
+    return str(path)

@@ -1,0 +1,107 @@
+"""A PV generator: clear sky by the sun's position, clouds from a seed. It is synthetic and says so (`SOURCE`).
+
+Sun: declination and equation of time after Spencer (1971), Fourier series in the day of the year.
+Clear sky: Haurwitz (1945), GHI = 1098 cos(z) exp(-0.059 / cos(z)) W/m2; 15 % of it taken as diffuse.
+Plane: 30 degrees to the equator, beam by the angle of incidence, diffuse isotropic; 14 % system loss.
+Clouds: alternating gaps and clouds of exponential lengths, each cloud with its own transmittance, edges of 20 s.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+
+SOURCE = "synthetic: Haurwitz clear sky with seeded clouds"
+
+TILT = math.radians(30)
+DIFFUSE = 0.15
+SYSTEM = 0.86
+GAP_S, CLOUD_S = 900.0, 240.0  # mean lengths
+EDGE_S = 20.0
+
+
+def clear_sky(utc_s: float, latitude_deg: float, longitude_deg: float) -> float:
+    """AC output under a clear sky as a fraction of peak power, 0 at night."""
+    moment = time.gmtime(utc_s)
+    day = 2 * math.pi * (moment.tm_yday - 1) / 365
+    declination = (
+        0.006918
+        - 0.399912 * math.cos(day)
+        + 0.070257 * math.sin(day)
+        - 0.006758 * math.cos(2 * day)
+        + 0.000907 * math.sin(2 * day)
+        - 0.002697 * math.cos(3 * day)
+        + 0.00148 * math.sin(3 * day)
+    )
+    equation_min = 229.18 * (
+        0.000075
+        + 0.001868 * math.cos(day)
+        - 0.032077 * math.sin(day)
+        - 0.014615 * math.cos(2 * day)
+        - 0.040849 * math.sin(2 * day)
+    )
+    minutes = (utc_s % 86400) / 60 + 4 * longitude_deg + equation_min
+    hour_angle = math.radians(minutes / 4 - 180)
+    latitude = math.radians(latitude_deg)
+    cos_zenith = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(declination) * math.cos(
+        hour_angle
+    )
+    if cos_zenith <= 0.01:
+        return 0.0
+    ghi = 1098 * cos_zenith * math.exp(-0.059 / cos_zenith)
+    # A plane tilted to the equator sees the sun as a horizontal one does, nearer to the equator by the tilt.
+    flat = latitude - math.copysign(TILT, latitude)
+    cos_incidence = max(
+        0.0, math.sin(flat) * math.sin(declination) + math.cos(flat) * math.cos(declination) * math.cos(hour_angle)
+    )
+    beam = (1 - DIFFUSE) * ghi * cos_incidence / max(cos_zenith, 0.1)
+    diffuse = DIFFUSE * ghi * (1 + math.cos(TILT)) / 2
+    return min(1.0, SYSTEM * (beam + diffuse) / 1000)
+
+
+class Clouds:
+    """What the clouds let through, 0..1, as time goes forward. The same seed gives the same sky."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)
+        self._cloudy = self._random.random() < 0.3
+        self._from = self._to = 1.0
+        self._start_s, self._end_s = 0.0, 0.0
+
+    def transmittance(self, t_s: float) -> float:
+        """At `t_s` >= 0, which must not go backwards."""
+        while t_s >= self._end_s:
+            self._next()
+        edge = min(1.0, (t_s - self._start_s) / EDGE_S)
+        return self._from + (self._to - self._from) * edge
+
+    def _next(self) -> None:
+        self._cloudy = not self._cloudy
+        self._from, self._start_s = self._to, self._end_s
+        self._to = self._random.uniform(0.25, 0.75) if self._cloudy else self._random.uniform(0.95, 1.0)
+        self._end_s += EDGE_S + self._random.expovariate(1 / (CLOUD_S if self._cloudy else GAP_S))
+
+
+class TwinPv:
+    """One PV inverter. `available_w` is what the sun gives, `w` what flows."""
+
+    def __init__(self, id: str, peak_w: float, seed: int, start_utc_s: float, place: tuple[float, float]) -> None:
+        self.id, self.peak_w = id, peak_w
+        self._clouds = Clouds(f"{seed}/{id}")
+        self._start_utc_s, self._place = start_utc_s, place  # latitude and longitude, degrees
+        self._sky_due_s, self._sky = 0.0, 0.0
+        self.available_w = self.w = 0.0
+        self.energy_wh = 0.0
+
+    def look(self, t_s: float) -> None:
+        """Set `available_w` for `t_s`. The sun is looked at every 10 s, the clouds always."""
+        if t_s >= self._sky_due_s:
+            self._sky = clear_sky(self._start_utc_s + t_s, *self._place)
+            self._sky_due_s = t_s + 10
+        self.available_w = self.peak_w * self._sky * self._clouds.transmittance(t_s)
+
+    def settle(self, w: float, dt_s: float) -> None:
+        """`w` <= `available_w` flowed for `dt_s`."""
+        self.w = w
+        self.energy_wh += w * dt_s / 3600

@@ -1,0 +1,221 @@
+"""The Modbus link against a peer that misbehaves: no wrong value is ever accepted, and it recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from toxic import TOXICS, FakeDevice, ToxicServer
+
+from drivers.modbus.connection import frame_fault
+from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
+from drivers.modbus.transport import ModbusLink
+
+DEADLINE_S = 0.15  # ours, and far above what a busy test machine needs to answer
+EXPECTED = {
+    "hang": Timeout,
+    "late": Timeout,
+    "truncated": Timeout,
+    "exception": DeviceException,
+    "reset": ConnectionLost,
+    "close": ConnectionLost,
+    "flood": (BadReply, Timeout),  # pymodbus throws a flood away unseen when it comes in one piece
+}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ToxicServer]:
+    async with ToxicServer(FakeDevice({100: [11, 22, 33], 200: [44, 55, 66]})) as running:
+        running.late_s = 2 * DEADLINE_S
+        yield running
+
+
+@pytest.fixture
+async def link(server: ToxicServer) -> AsyncIterator[ModbusLink]:
+    one = ModbusLink(server.host, server.port, deadline_s=DEADLINE_S, backoff_max_s=0.3, device="pcs1")
+    await until_read(one, 100, 1)
+    yield one
+    await one.close()
+
+
+async def until_read(link: ModbusLink, address: int, count: int, within_s: float = 2.0) -> list[int]:
+    """Keep reading until it works, as a poll does."""
+    async with asyncio.timeout(within_s):
+        while True:
+            try:
+                return await link.read(1, address, count)
+            except DeviceError:
+                await asyncio.sleep(0.02)
+
+
+async def test_reads_and_writes(link: ModbusLink, server: ToxicServer) -> None:
+    assert await link.read(1, 100, 3) == [11, 22, 33]
+    await link.write(1, 101, [7, 8])
+    assert await link.read(1, 100, 3) == [11, 7, 8]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("toxic", TOXICS)
+async def test_toxic_read(link: ModbusLink, server: ToxicServer, toxic: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert await link.read(1, 100, 3) == [11, 22, 33]
+    server.toxic = toxic
+    began = time.monotonic()
+    with pytest.raises(EXPECTED.get(toxic, BadReply)) as caught:
+        await link.read(1, 100, 3)
+    assert time.monotonic() - began < DEADLINE_S + 0.3
+    assert f"pcs1 at 127.0.0.1:{server.port} unit 1, registers 100-102: " in str(caught.value)
+    # while it lasts, no other request ever gets a value, whatever arrives from earlier ones
+    for _ in range(12):
+        with pytest.raises(DeviceError):
+            await link.read(1, 200, 3)
+        await asyncio.sleep(0.02)
+    server.toxic = ""
+    assert await until_read(link, 200, 3) == [44, 55, 66]
+    assert await link.read(1, 100, 3) == [11, 22, 33]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("toxic", [t for t in TOXICS if t not in ("short", "bad_byte_count")])
+async def test_toxic_write_is_never_taken_for_done(link: ModbusLink, server: ToxicServer, toxic: str) -> None:
+    await link.read(1, 100, 1)
+    server.toxic = toxic
+    with pytest.raises(EXPECTED.get(toxic, BadReply)):
+        await link.write(1, 100, [9])
+
+
+async def test_slow_bytes_within_the_deadline_are_an_answer(link: ModbusLink, server: ToxicServer) -> None:
+    server.toxic = "slow"
+    assert await link.read(1, 100, 3) == [11, 22, 33]
+
+
+async def test_late_answer_never_answers_the_next_request(link: ModbusLink, server: ToxicServer) -> None:
+    server.toxic, server.late_s = "late", DEADLINE_S * 1.2
+    for _ in range(5):
+        with pytest.raises(DeviceError):
+            await link.read(1, 100, 3)
+        server.toxic = ""
+        assert await until_read(link, 200, 3) == [44, 55, 66]
+        server.toxic = "late"
+
+
+async def test_bytes_nobody_asked_for_end_the_connection(link: ModbusLink, server: ToxicServer) -> None:
+    first = await link.open()
+    assert await first.read(1, 100, 3) == [11, 22, 33]
+    for writer in server._writers:
+        writer.write(b"\x00\x02\x00\x00\x00\x09\x01\x03\x06\x00\x01\x00\x02\x00\x03")
+    while not first.lost:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    with pytest.raises(ConnectionLost, match="nobody asked for"):
+        await first.read(1, 100, 3)
+    assert await link.open() is not first
+    assert await link.read(1, 200, 3) == [44, 55, 66]
+
+
+async def test_exception_keeps_the_connection(link: ModbusLink, server: ToxicServer) -> None:
+    with pytest.raises(DeviceException, match="exception 2, illegal data address") as caught:
+        await link.read(1, 999, 1)
+    assert caught.value.code == 2
+    assert await link.read(1, 100, 1) == [11]
+    assert server.connections == 1
+
+
+async def test_unit_that_is_not_there(link: ModbusLink) -> None:
+    with pytest.raises(DeviceException, match="unit 9, register 100: exception 11"):
+        await link.read(9, 100, 1)
+
+
+async def test_absent_at_start_then_there(server: ToxicServer) -> None:
+    await server.stop()
+    link = ModbusLink(server.host, server.port, deadline_s=DEADLINE_S, backoff_max_s=0.2)
+    with pytest.raises(ConnectionLost, match="cannot connect"):
+        await link.read(1, 100, 1)
+    began = time.monotonic()
+    with pytest.raises(ConnectionLost, match="next try in"):
+        await link.read(1, 100, 1)
+    assert time.monotonic() - began < DEADLINE_S / 2
+    await server.start()
+    assert await until_read(link, 100, 1) == [11]
+    await link.close()
+
+
+async def test_lost_later_then_back(link: ModbusLink, server: ToxicServer) -> None:
+    assert await link.read(1, 100, 1) == [11]
+    await server.stop()
+    for _ in range(5):
+        with pytest.raises(ConnectionLost):
+            await link.read(1, 100, 1)
+        await asyncio.sleep(0.03)
+    await server.start()
+    assert await until_read(link, 100, 1) == [11]
+
+
+async def test_back_off_spares_a_hung_peer(link: ModbusLink, server: ToxicServer) -> None:
+    server.toxic = "hang"
+    asked = 0
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:
+        with pytest.raises(DeviceError):
+            await link.read(1, 100, 1)
+        asked += 1
+        await asyncio.sleep(0.01)
+    assert server.connections <= 6
+    assert asked > 2 * server.connections
+
+
+async def test_requests_queue_up_and_each_has_its_own_deadline(link: ModbusLink, server: ToxicServer) -> None:
+    server.toxic, server.late_s = "late", 0.6 * DEADLINE_S
+    answers = await asyncio.gather(*(link.read(1, 100 + n, 1) for n in range(3)))
+    assert answers == [[11], [22], [33]]
+
+
+async def test_cancelled_request_does_not_poison_the_next(link: ModbusLink, server: ToxicServer) -> None:
+    await link.read(1, 100, 1)
+    server.toxic, server.late_s = "late", 0.04
+    asked = server.requests
+    task = asyncio.create_task(link.read(1, 100, 3))
+    while server.requests == asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    server.toxic = ""
+    assert await link.read(1, 200, 3) == [44, 55, 66]
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99999), ("no..such..host", 502)])
+async def test_address_that_cannot_be_one(host: str, port: int) -> None:
+    link = ModbusLink(host, port, deadline_s=1.0, backoff_max_s=0.3)
+    with pytest.raises(ConnectionLost, match="cannot connect"):
+        await link.read(1, 100, 1)
+    await link.close()
+
+
+async def test_closed_link_says_so(link: ModbusLink) -> None:
+    await link.close()
+    with pytest.raises(ConnectionLost, match="closed"):
+        await link.read(1, 100, 1)
+
+
+async def test_too_much_is_refused_before_the_wire(link: ModbusLink) -> None:
+    with pytest.raises(ValueError, match=r"1\.\.125"):
+        await link.read(1, 0, 126)
+
+
+def test_every_prefix_of_an_answer_may_still_become_one() -> None:
+    request = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
+    reply = bytes.fromhex("0005 0000 0007 01 03 04 000b 0016")
+    assert [frame_fault(request, reply[:n]) for n in range(len(reply) + 1)] == [""] * (len(reply) + 1)
+    write = bytes.fromhex("0005 0000 000b 01 10 0064 0002 04 0001 0002")
+    done = bytes.fromhex("0005 0000 0006 01 10 0064 0002")
+    assert [frame_fault(write, done[:n]) for n in range(len(done) + 1)] == [""] * (len(done) + 1)
+
+
+def test_any_changed_byte_ahead_of_the_values_is_a_fault() -> None:
+    request = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
+    reply = bytes.fromhex("0005 0000 0007 01 03 04 000b 0016")
+    for n in range(9):
+        changed = bytearray(reply)
+        changed[n] ^= 0x01
+        assert frame_fault(request, bytes(changed)), f"byte {n}"

@@ -1,0 +1,270 @@
+"""The PCS driver on the wire: what it reads, in which order it writes, what it does when the device disagrees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sunspec_image import address_of, image, model_words, pcs_image
+from toxic import FakeDevice, ToxicServer
+
+from dispatch.model import Quality
+from drivers.clock import VirtualClock
+from drivers.config import PcsDevice
+from drivers.modbus.errors import ConnectionLost, DeviceError, ReadbackMismatch, WrongDevice
+from drivers.modbus.transport import ModbusLink
+from drivers.pcs import PcsDriver
+
+CONFIG = PcsDevice(id="pcs1", battery="bat1", charge_w=60e3, discharge_w=60e3, url="twin", revert_s=60)
+
+
+class Rig:
+    """A PCS on loopback, its driver, and a clock that stands still."""
+
+    def __init__(self, registers: list[int]) -> None:
+        self.registers = registers
+        self.device = FakeDevice({40000: registers})
+        self.server = ToxicServer(self.device)
+        self.server.late_s = 0.4
+        self.clock = VirtualClock()
+
+    async def start(self) -> Rig:
+        await self.server.start()
+        link = ModbusLink(self.server.host, self.server.port, deadline_s=0.25, backoff_max_s=0.2, device="pcs1")
+        self.driver = PcsDriver(CONFIG, link, 1, self.clock)
+        return self
+
+    async def stop(self) -> None:
+        await self.driver.close()
+        await self.server.stop()
+
+    def at(self, model_id: int, point: str) -> int:
+        return address_of(self.registers, model_id, point)
+
+    def take_writes(self) -> list[tuple[str, list[int]]]:
+        """The writes since last asked, by the name of their first point."""
+        points = ("WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetEnaRvrt", "WSetRvrtTms")
+        names = {self.at(704, point): point for point in points} | {self.at(715, "ControllerHb"): "ControllerHb"}
+        writes = [(names[address], values) for address, values in self.device.writes]
+        self.device.writes.clear()
+        return writes
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    running = await Rig(pcs_image()).start()
+    yield running
+    await running.stop()
+
+
+async def rig_with(**changes: dict[str, Any]) -> Rig:
+    return await Rig(pcs_image(**changes)).start()
+
+
+def beatless(writes: list[tuple[str, list[int]]]) -> list[tuple[str, list[int]]]:
+    return [w for w in writes if w[0] != "ControllerHb"]
+
+
+async def test_reads_pcs_and_battery(rig: Rig) -> None:
+    pcs, battery = await rig.driver.read()
+    assert battery is not None
+    assert (pcs.w.good, pcs.hz.good, pcs.v.good, pcs.temp_c.good) == (5000, 50.012, 230.1, 31.5)
+    assert (pcs.state.good, pcs.connection.good, pcs.mode.good, pcs.control.good) == (
+        "running", "connected", "grid_following", "remote",
+    )  # fmt: skip
+    assert (pcs.charge_limit_w.good, pcs.discharge_limit_w.good) == (55_000, 60_000)
+    assert (pcs.setpoint_w.good, pcs.setpoint_enabled.good, pcs.revert_remaining_s.good) == (0, 0, 0)
+    assert battery.id == "bat1"
+    assert (battery.soc_pct.good, battery.soh_pct.good, battery.energy_wh.good) == (55.12, 99, 100_000)
+    assert battery.charge_limit_w.good == 60 * 700  # AChaMax x V is below WChaRteMax
+    assert battery.discharge_limit_w.good == 60_000
+    assert (battery.state.good, battery.alarms) == ("connected", ("over_temp_warning",))
+
+
+async def test_a_tick_costs_three_requests_and_slow_values_keep_their_age(rig: Rig) -> None:
+    await rig.driver.read()
+    counts = []
+    for _ in range(20):
+        rig.clock.advance(0.25)
+        rig.device.reads.clear()
+        pcs, battery = await rig.driver.read()
+        counts.append(len(rig.device.reads))
+        assert pcs.w.age_s == 0
+        assert battery is not None
+        assert 0 <= (battery.soc_pct.age_s or 0) <= 1.25
+    assert max(counts) == 3
+    assert sum(counts) >= 2 * 20 + 12
+
+
+async def test_safe_write_order_on_the_wire(rig: Rig) -> None:
+    await rig.driver.read()
+    result = await rig.driver.command(12_340, now_s=10)
+    assert (result.written, result.w) == (True, 12_340)
+    assert rig.take_writes() == [
+        ("ControllerHb", [0, 42]),
+        ("WSetRvrt", [0, 0]),
+        ("WSetEnaRvrt", [1, 0, 60]),
+        ("WSetMod", [1, 0, 1234]),
+        ("WSetEna", [1]),
+    ]
+
+
+async def test_writes_on_change_and_renews_at_half_the_timer(rig: Rig) -> None:
+    await rig.driver.command(5_000, now_s=0)
+    rig.take_writes()
+    assert (await rig.driver.command(5_004, now_s=5)).written is False  # the same in the device's resolution of 10 W
+    assert beatless(rig.take_writes()) == []
+    assert (await rig.driver.command(-7_000, now_s=6)).note == "changed"
+    assert beatless(rig.take_writes()) == [("WSetMod", [1, 0xFFFF, 0x10000 - 700]), ("WSetEna", [1])]
+    assert (await rig.driver.command(-7_000, now_s=29.9)).written is False
+    assert (await rig.driver.command(-7_000, now_s=30.0)).note == "renewed"
+    assert beatless(rig.take_writes()) == [("WSetRvrtTms", [0, 60]), ("WSetEna", [1])]
+    assert (await rig.driver.command(-7_000, now_s=59)).written is False
+    assert (await rig.driver.command(2_000, now_s=60)).note == "changed"
+    assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrtTms", "WSetMod", "WSetEna"]
+
+
+async def test_none_sends_nothing_until_a_setpoint_was_given_then_the_heartbeat_goes_on(rig: Rig) -> None:
+    assert (await rig.driver.command(None, now_s=0)).written is False
+    assert rig.server.requests == 0
+    await rig.driver.command(1_000, now_s=1)
+    rig.take_writes()
+    for n in range(1, 26):
+        await rig.driver.command(None, now_s=1 + n / 5)
+    assert rig.take_writes() == [("ControllerHb", [0, 43 + n]) for n in range(5)]
+
+
+async def test_beyond_the_devices_limit_is_clipped_and_noted(rig: Rig) -> None:
+    result = await rig.driver.command(-80_000, now_s=0)
+    assert result.w == -55_000
+    assert "-80000 W clipped to -55000 W" in result.note
+    pcs, _ = await rig.driver.read()
+    assert (pcs.setpoint_w.good, pcs.setpoint_enabled.good) == (-55_000, 1)
+
+
+async def test_local_control_is_never_written() -> None:
+    rig = await rig_with(m715={"LocRemCtl": 1})
+    result = await rig.driver.command(1_000, now_s=0)
+    assert (result.written, result.note) == (False, "pcs1 is in local control: not written")
+    assert rig.device.writes == []
+    await rig.stop()
+
+
+async def test_device_that_holds_something_else_is_reported_and_not_hammered(rig: Rig) -> None:
+    held = rig.at(704, "WSet") + 1
+
+    def derate(address: int, values: list[int]) -> None:
+        rig.device[held] = 300
+
+    rig.device.on_write = derate
+    with pytest.raises(ReadbackMismatch, match=rf"model 704 WSet, register {held - 1}: wrote 9000, reads back 3000"):
+        await rig.driver.command(9_000, now_s=0)
+    rig.take_writes()
+    assert "waiting" in (await rig.driver.command(9_000, now_s=0.5)).note
+    assert beatless(rig.take_writes()) == []
+    assert (await rig.driver.command(3_000, now_s=0.6)).written  # another value may go at once
+    rig.device.on_write = lambda address, values: None
+    assert (await rig.driver.command(9_000, now_s=1.2)).written
+
+
+async def test_setpoint_that_someone_else_changed_is_written_again_in_full(rig: Rig) -> None:
+    await rig.driver.command(4_000, now_s=0)
+    rig.take_writes()
+    rig.device[rig.at(704, "WSetEna")] = 0
+    await rig.driver.read()
+    result = await rig.driver.command(4_000, now_s=1)
+    assert "the device held 4000 W, disabled; ours was 4000 W" in result.note
+    assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
+
+
+async def test_device_without_a_reversion_timer_says_so() -> None:
+    rig = await rig_with(m704={"WSetRvrtTms": None, "WSetEnaRvrt": None, "WSetRvrt": None})
+    result = await rig.driver.command(4_000, now_s=0)
+    assert result.note == "armed, but this device has no reversion timer"
+    assert [w[0] for w in beatless(rig.take_writes())] == ["WSetMod", "WSetEna"]
+    assert (await rig.driver.command(4_000, now_s=31)).note == "renewed"
+    assert [w[0] for w in beatless(rig.take_writes())] == ["WSetMod", "WSetEna"]
+    assert (await rig.driver.command(4_000, now_s=32)).written is False
+    await rig.stop()
+
+
+async def test_after_a_reconnect_the_models_are_found_and_the_timer_armed_again(rig: Rig) -> None:
+    await rig.driver.command(4_000, now_s=0)
+    rig.take_writes()
+    await rig.server.stop()
+    with pytest.raises(ConnectionLost):
+        await rig.driver.read()
+    # it comes back as another unit: one model more, so everything has moved
+    moved = pcs_image()
+    rig.registers = image(model_words(1, Mn="Other"), model_words(120), moved[2 + 68 : -2])
+    rig.device.registers = {40000 + n: w for n, w in enumerate(rig.registers)}
+    await rig.server.start()
+    async with asyncio.timeout(2):
+        while True:
+            try:
+                result = await rig.driver.command(4_000, now_s=2)
+                break
+            except DeviceError:
+                await asyncio.sleep(0.02)
+    assert result.note == "armed"
+    assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
+
+
+async def test_refused_model_grows_stale_and_holds_up_nobody(rig: Rig) -> None:
+    await rig.driver.read()
+    rig.device.refuse[rig.at(713, "SoC")] = 6
+    for _ in range(24):
+        rig.clock.advance(0.25)
+        pcs, battery = await rig.driver.read()
+    assert battery is not None
+    assert battery.soc_pct.quality is Quality.STALE
+    assert battery.soc_pct.age_s == pytest.approx(6, abs=0.3)
+    assert battery.charge_limit_w.quality is Quality.GOOD
+    assert pcs.w.quality is Quality.GOOD
+
+
+async def test_not_implemented_values_are_missing() -> None:
+    rig = await rig_with(m701={"W": None, "TmpCab": None}, m713={"SoC": None}, m802={"SoC": None, "AChaMax": None})
+    pcs, battery = await rig.driver.read()
+    assert battery is not None
+    assert pcs.w.quality is pcs.temp_c.quality is battery.soc_pct.quality is Quality.MISSING
+    assert battery.charge_limit_w.good == 50_000
+    await rig.stop()
+
+
+async def test_impossible_soc_is_missing() -> None:
+    rig = await rig_with(m713={"SoC": 12_000}, m802={"SoC": None})
+    _, battery = await rig.driver.read()
+    assert battery is not None
+    assert battery.soc_pct.quality is Quality.MISSING
+    await rig.stop()
+
+
+@pytest.mark.parametrize("toxic", ["hang", "late", "short", "wrong_tid", "wrong_function", "exception"])
+async def test_toxic_write_leaves_nothing_taken_for_granted(rig: Rig, toxic: str) -> None:
+    await rig.driver.command(4_000, now_s=0)
+    rig.server.toxic = toxic
+    with pytest.raises(DeviceError):
+        await rig.driver.command(5_000, now_s=0.5)
+    rig.server.toxic = ""
+    rig.take_writes()
+    async with asyncio.timeout(2):
+        while True:
+            try:
+                result = await rig.driver.command(5_000, now_s=2)
+                break
+            except DeviceError:
+                await asyncio.sleep(0.02)
+    assert result.written
+    assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
+
+
+async def test_device_that_takes_no_setpoint() -> None:
+    rig = await Rig(image(model_words(1), model_words(701, W=1))).start()
+    _, battery = await rig.driver.read()
+    assert battery is None
+    with pytest.raises(WrongDevice, match="no SunSpec model 704, only 1, 701"):
+        await rig.driver.command(1_000, now_s=0)
+    await rig.stop()

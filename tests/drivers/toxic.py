@@ -1,0 +1,226 @@
+"""A Modbus TCP server that misbehaves on demand, in front of a fake device or of a real server.
+
+    device = FakeDevice({40000: [0x5375, 0x6E53]})
+    async with ToxicServer(device) as server:
+        server.toxic = "late"
+
+`Upstream(host, port)` instead of a FakeDevice makes it a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+from typing import Protocol
+
+TOXICS = (
+    "hang",  # takes the request, says nothing
+    "late",  # answers, after `late_s`
+    "short",  # one register less, with a byte count that fits
+    "truncated",  # the last byte never comes
+    "bad_byte_count",  # byte count larger than the frame
+    "wrong_tid",
+    "zero_tid",
+    "previous_tid",
+    "wrong_protocol",
+    "wrong_unit",
+    "wrong_function",
+    "exception",
+    "reset",  # TCP RST
+    "close",  # orderly close instead of an answer
+    "garbage",
+    "flood",
+    "extra",  # the answer and then some
+)
+
+
+class Backend(Protocol):
+    async def exchange(self, frame: bytes) -> bytes: ...
+
+
+class FakeDevice:
+    """Holding registers. `writes` records each (address, values), `reads` each (address, count)."""
+
+    def __init__(self, blocks: dict[int, list[int]], unit: int = 1) -> None:
+        self.registers = {base + n: value for base, values in blocks.items() for n, value in enumerate(values)}
+        self.unit = unit
+        self.reads: list[tuple[int, int]] = []
+        self.writes: list[tuple[int, list[int]]] = []
+        self.on_write: Callable[[int, list[int]], None] = lambda address, values: None
+        self.refuse: dict[int, int] = {}  # register -> exception code on read or write
+
+    def __getitem__(self, address: int) -> int:
+        return self.registers[address]
+
+    def __setitem__(self, address: int, value: int) -> None:
+        self.registers[address] = value & 0xFFFF
+
+    async def exchange(self, frame: bytes) -> bytes:
+        tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", frame[:12])
+        wanted = range(address, address + count)
+        code = next((self.refuse[r] for r in wanted if r in self.refuse), 0)
+        if not code and any(r not in self.registers for r in wanted):
+            code = 2
+        if unit != self.unit:
+            code = 11
+        if code:
+            return adu(tid, unit, bytes([function | 0x80, code]))
+        if function == 3:
+            self.reads.append((address, count))
+            body = struct.pack(f">BB{count}H", 3, 2 * count, *(self.registers[r] for r in wanted))
+        else:
+            values = list(struct.unpack(f">{count}H", frame[13 : 13 + 2 * count]))
+            self.writes.append((address, values))
+            self.registers.update(zip(wanted, values, strict=True))
+            self.on_write(address, values)
+            body = frame[7:12]
+        return adu(tid, unit, body)
+
+
+class Upstream:
+    """A real Modbus TCP server; one connection, reopened after it fails."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address = (host, port)
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._lock = asyncio.Lock()
+
+    async def exchange(self, frame: bytes) -> bytes:
+        async with self._lock:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection(*self.address)
+            reader, writer = self._streams
+            try:
+                writer.write(frame)
+                return await read_adu(reader)
+            except (OSError, asyncio.IncompleteReadError):
+                writer.close()
+                self._streams = None
+                raise
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._streams is not None:
+            self._streams[1].close()
+            await self._streams[1].wait_closed()
+
+
+def adu(tid: int, unit: int, pdu: bytes) -> bytes:
+    return struct.pack(">HHHB", tid, 0, len(pdu) + 1, unit) + pdu
+
+
+async def read_adu(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(6)
+    return head + await reader.readexactly(int.from_bytes(head[4:6], "big"))
+
+
+class ToxicServer:
+    """Serves `backend` on an ephemeral loopback port; `toxic` (one of TOXICS, "slow" or "") applies to each answer."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.toxic = ""
+        self.late_s = 0.15
+        self.requests = 0
+        self.connections = 0
+        self.host, self.port = "127.0.0.1", 0
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> ToxicServer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; after `stop` on the same port again."""
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while True:
+                request = await read_adu(reader)
+                self.requests += 1
+                toxic = self.toxic
+                await self._reply(writer, toxic, request, await self.backend.exchange(request))
+        except (asyncio.IncompleteReadError, OSError):
+            writer.close()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        finally:
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+
+    async def _reply(self, writer: asyncio.StreamWriter, toxic: str, request: bytes, reply: bytes) -> None:
+        if toxic == "hang":
+            return
+        if toxic == "late":
+            await asyncio.sleep(self.late_s)
+        if toxic == "slow":
+            for byte in reply:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0.001)
+            return
+        if toxic == "reset":
+            writer.transport.abort()
+            return
+        if toxic == "close":
+            writer.close()
+            return
+        writer.write(poison(toxic, request, reply))
+        await writer.drain()
+
+
+def poison(toxic: str, request: bytes, reply: bytes) -> bytes:
+    """The bytes that go out instead of `reply`."""
+    tid, unit, function = int.from_bytes(reply[:2], "big"), reply[6], reply[7]
+    pdu = reply[7:]
+    match toxic:
+        case "short":
+            return adu(tid, unit, bytes([function, max(pdu[1] - 2, 0)]) + pdu[2:-2])
+        case "truncated":
+            return reply[:-1]
+        case "bad_byte_count":
+            return adu(tid, unit, bytes([function, 250]) + pdu[2:])
+        case "wrong_tid":
+            return adu(tid ^ 0x0100, unit, pdu)
+        case "zero_tid":
+            return adu(0, unit, pdu)
+        case "previous_tid":
+            return adu(max(tid - 1, 0), unit, pdu)
+        case "wrong_protocol":
+            return reply[:2] + b"\x00\x07" + reply[4:]
+        case "wrong_unit":
+            return adu(tid, unit ^ 0x11, pdu)
+        case "wrong_function":
+            return adu(tid, unit, bytes([4 if function == 3 else 6]) + pdu[1:])
+        case "exception":
+            return adu(tid, unit, bytes([request[7] | 0x80, 4]))
+        case "garbage":
+            return bytes((17 * n + 3) & 0xFF for n in range(61))
+        case "flood":
+            return b"\xa5" * 4000
+        case "extra":
+            return reply + reply
+        case _:
+            return reply
