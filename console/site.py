@@ -19,7 +19,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
-from dispatch.config import BatteryConfig, DispatchConfig, GridConfig, PlanConfig, ReserveConfig, RulesConfig, inconsistencies
+from dispatch.config import (
+    BatteryConfig,
+    DispatchConfig,
+    GridConfig,
+    PlanConfig,
+    ReserveConfig,
+    RulesConfig,
+    inconsistencies,
+)
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
 from drivers.twin.config import TwinConfig
 from storage.config import StorageConfig
@@ -77,6 +85,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def uses_twin(self) -> bool:
         """Whether any device is the twin's."""
+        devices: tuple[PcsDevice | MeterDevice | PvDevice | SwitchDevice | NodeDevice, ...]
         devices = (*self.pcs, *self.meter, *self.pv, *self.switch, *(n for n in self.node if n.source == "modbus"))
         return any(d.url == "twin" for d in devices)
 
@@ -216,7 +225,7 @@ def _expectation(message: str) -> str:
 
 
 def _nearest(key: str, known: Any) -> str:
-    """"; did you mean X?" when something known is spelled alike, else the list of what is known."""
+    """ "; did you mean X?" when something known is spelled alike, else the list of what is known."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else f": {', '.join(known)}"
 
@@ -231,7 +240,9 @@ def _across(site: Site) -> typing.Iterator[SiteError]:
         yield SiteError("site.timezone", site.site.timezone, "an IANA time zone such as Europe/Berlin")
     meters = [m for m in site.meter if m.role == "grid"]
     if len(meters) != 1:
-        yield SiteError("meter", [m.id for m in site.meter], f'exactly one [[meter]] with role = "grid", found {len(meters)}')
+        yield SiteError(
+            "meter", [m.id for m in site.meter], f'exactly one [[meter]] with role = "grid", found {len(meters)}'
+        )
     if sum(m.role == "load" for m in site.meter) > 1:
         yield SiteError("meter", [m.id for m in site.meter], 'at most one [[meter]] with role = "load"')
     seen: dict[str, str] = {}
@@ -246,7 +257,9 @@ def _across(site: Site) -> typing.Iterator[SiteError]:
             yield SiteError("pcs", owners, f"one [[pcs]] per [[battery]]; these share {battery.id}")
     if site.io.deadline_s >= 0.5 / site.gateway.rate_hz:
         yield SiteError(
-            "io.deadline_s", site.io.deadline_s, f"below half the poll period, {0.5 / site.gateway.rate_hz:g} s at {site.gateway.rate_hz:g} Hz"
+            "io.deadline_s",
+            site.io.deadline_s,
+            f"below half the poll period, {0.5 / site.gateway.rate_hz:g} s at {site.gateway.rate_hz:g} Hz",
         )
     if site.uses_twin and site.twin is None:
         yield SiteError("[twin]", MISSING_KEY, 'this section, because a device has url = "twin"')

@@ -1,7 +1,8 @@
 """What travels between gateway and consoles: frames, messages, requests.
 
-A frame is a 4-byte big-endian length (<= 1 MiB) and a msgpack document. Client to gateway: `Hello` first, then `Request`.
-Gateway to client: `Welcome`, then `Published` (latest wins), `PlanMessage` when it changes, `EventMessage` (queued), `Response`.
+A frame is a 4-byte big-endian length (<= 1 MiB) and a msgpack document. Client to gateway: `Hello`, then `Request`s.
+Gateway to client: `Welcome`, then `Published` (latest wins), `PlanMessage` when it changes, `EventMessage` (queued),
+`Response`.
 Identity is the kernel's (SO_PEERCRED); a client never states its own.
 """
 
@@ -98,12 +99,13 @@ class EventMessage(msgspec.Struct, frozen=True, tag="event"):
 
 
 class Response(msgspec.Struct, frozen=True, tag="response"):
-    """The answer to one request; `error` is a line for a person."""
+    """The answer to one request; `error` is a line for a person. A refused hello is answered with `id` 0."""
 
     id: int
     ok: bool
     result: Any = None
     error: str = ""
+    code: str = ""  # of an error, for a program: refused | failed | version
 
 
 GatewayMessage = Welcome | Published | PlanMessage | EventMessage | Response

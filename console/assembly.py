@@ -1,0 +1,162 @@
+"""Puts a gateway together: prices, drivers, recorder, planner, link; and what it remembers of its last run."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from console import exits, paths
+from console.gateway import Gateway
+from console.link.protocol import Published, Welcome
+from console.link.server import LinkServer, Peer, SocketInUse
+from console.planning import LEARN_S, QUARTER_S, PlanKeeper
+from console.requests import Requests
+from console.service import StartRefused
+from console.site import Site
+from console.twin_child import TwinLink
+from dispatch.controller import ControllerMemory
+from dispatch.model import Clock, Event
+from dispatch.tariff import PriceSeries
+from drivers.clock import SystemClock
+from drivers.devices import make_drivers
+from drivers.tariffs.csv_file import TariffFileError, load
+from storage.reader import Archive, NoRecords, QueryTimeout
+from storage.recorder import Recorder
+
+RECORD_OPEN_S = 2.0
+
+
+async def assemble(
+    site: Site, state_dir: Path, twin: TwinLink | None
+) -> tuple[Gateway, LinkServer, Requests, Recorder]:
+    """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
+    clock: Clock = SystemClock() if twin is None else twin.clock
+    prices, price_trouble = _prices(site)
+    memory = _remembered(state_dir)
+    recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
+    recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
+    drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock)
+    started_utc_s = clock.utc_s()
+    holder: list[Requests] = []
+
+    def welcome(peer: Peer) -> Welcome:
+        return Welcome(
+            version=1,
+            site=site.site.name,
+            timezone=site.site.timezone,
+            user=peer.user,
+            pid=os.getpid(),
+            started_utc_s=started_utc_s,
+            speed=clock.speed,
+            simulated=twin is not None,
+            rate_hz=site.gateway.rate_hz,
+            limits=_limits(site),
+        )
+
+    link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))
+    planner = PlanKeeper(site, prices, link.plan)
+    planner.learn(*_past(state_dir, started_utc_s))
+
+    def announce(event: Event) -> None:
+        link.event(event)
+
+    def publish(published: Published) -> None:
+        link.publish(published)
+
+    gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
+    gateway.consoles = lambda: link.consoles
+    holder.append(Requests(gateway, state_dir))
+    if memory is not None:
+        gateway.controller.restore(memory)
+    try:
+        await link.start()
+    except SocketInUse as error:
+        recorder.close()
+        raise StartRefused(str(error), exits.ALREADY_RUNNING) from None
+    except OSError as error:
+        recorder.close()
+        raise StartRefused(
+            f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
+        ) from None
+    if price_trouble:
+        gateway.event("gateway", "warning", "tariff", price_trouble)
+    return gateway, link, holder[0], recorder
+
+
+def _prices(site: Site) -> tuple[PriceSeries, str]:
+    """The tariff's prices; without usable ones an empty series and a line saying so: the rules run without prices."""
+    empty = PriceSeries((), (), 0)
+    if not site.tariff.file:
+        return empty, "no [tariff] file: planning without prices"
+    try:
+        return load(site.tariff.file, site.path.parent), ""
+    except (TariffFileError, OSError) as error:
+        return empty, f"planning without prices: {error}"
+
+
+def _resolver(twin: TwinLink | None) -> Any:
+    def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
+        if url == "twin":
+            assert twin is not None
+            return twin.resolve(device_id)
+        host, port = url.removeprefix("tcp://").rsplit(":", 1)
+        return host, int(port), unit
+
+    return resolve
+
+
+def _limits(site: Site) -> dict[str, float]:
+    config = site.dispatch
+    return {
+        "fuse_w": config.grid.fuse_w,
+        "contracted_peak_w": config.grid.contracted_peak_w,
+        "export_limit_w": config.grid.export_limit_w,
+        "charge_w": config.charge_w,
+        "discharge_w": config.discharge_w,
+        "energy_kwh": config.energy_kwh,
+        "reserve_soc_pct": config.reserve_soc_pct,
+        "critical_load_w": config.reserve.critical_load_w,
+        "pv_peak_w": sum(p.peak_w for p in site.pv),
+        "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,
+        "stale_after_s": site.io.stale_after_s,
+    }
+
+
+def _remembered(state_dir: Path) -> ControllerMemory | None:
+    """What the controller wrote down last time, if there is a record."""
+    archive = Archive(state_dir)
+    try:
+        state = archive.last_state("controller")
+    except NoRecords:
+        return None
+    finally:
+        archive.close()
+    return None if state is None else msgspec.convert(state, ControllerMemory)
+
+
+def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:
+    """Quarter-hour means of load and PV of the last days on record, keyed by their start; empty on a new site."""
+    end_s = int(now_utc_s // QUARTER_S) * QUARTER_S
+    archive = Archive(state_dir, timeout_s=5.0)
+    try:
+        history = archive.history(["site_load.w", "pv.w"], end_s - LEARN_S, end_s, QUARTER_S)
+    except (NoRecords, QueryTimeout):
+        return {}, {}
+    finally:
+        archive.close()
+    load_w, pv_w = (
+        {int(t): max(0.0, w) for t, w in zip(history["t"], history["signals"][name], strict=True) if w is not None}
+        for name in ("site_load.w", "pv.w")
+    )
+    return load_w, pv_w
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"boot-{time.time_ns() - time.monotonic_ns()}"

@@ -1,0 +1,133 @@
+"""`skerry check`: a site file's every error, or what follows from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+
+from console import exits, paths
+from console.cli.values import json_option
+from console.cli.words import date_time
+from console.site import MISSING_KEY, Site, SiteError, SiteFileError, load
+
+
+@click.command()
+@click.argument("site", type=click.Path(path_type=Path))
+@json_option
+def check(site: Path, as_json: bool) -> int:
+    """Check SITE: every error with key, value and what was expected (exit code 2), or a summary of what it means."""
+    try:
+        loaded = load(site)
+        tariff, trouble = _tariff(loaded)
+    except SiteFileError as error:
+        _report(error, as_json)
+        return exits.USAGE
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{site}: expected UTF-8 text: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise click.UsageError(f"{site}: {error.strerror}") from None
+    if as_json:
+        click.echo(msgspec.json.encode({"ok": True, "file": str(site), "warnings": trouble, **_derived(loaded)}))
+        return exits.OK
+    click.echo(f"{site}: ok")
+    for line in (*_summary(loaded), *tariff):
+        click.echo(f"  {line}")
+    for line in trouble:
+        click.echo(f"skerry: warning: {line}", err=True)
+    return exits.OK
+
+
+def _report(error: SiteFileError, as_json: bool) -> None:
+    if as_json:
+        found = [
+            {"key": e.key, "value": None if e.value is MISSING_KEY else repr(e.value), "expected": e.expected}
+            for e in error.errors
+        ]
+        click.echo(msgspec.json.encode({"ok": False, "file": str(error.path), "errors": found}))
+    for line in str(error).splitlines():
+        click.echo(line, err=True)
+    count = len(error.errors)
+    click.echo(f"skerry: {count} {'error' if count == 1 else 'errors'} in {error.path}", err=True)
+
+
+def _derived(site: Site) -> dict[str, Any]:
+    config = site.dispatch
+    sections = ("battery", "pcs", "meter", "pv", "switch", "node")
+    return {
+        "site": site.site.name,
+        "fuse_w": config.grid.fuse_w,
+        "contracted_peak_w": config.grid.contracted_peak_w,
+        "interval_budget_kwh": config.grid.contracted_peak_w * config.grid.metering_interval_s / 3.6e6,
+        "energy_kwh": config.energy_kwh,
+        "charge_w": config.charge_w,
+        "discharge_w": config.discharge_w,
+        "reserve_kwh": config.reserve_kwh,
+        "reserve_soc_pct": config.reserve_soc_pct,
+        "pv_peak_w": sum(p.peak_w for p in site.pv),
+        "devices": {section: [d.id for d in getattr(site, section)] for section in sections},
+        "twin": site.uses_twin,
+        "state_dir": str(paths.state_dir(site)),
+    }
+
+
+def _summary(site: Site) -> Iterator[str]:
+    d = _derived(site)
+    grid = site.grid
+    yield f"site      {d['site']}, {site.site.timezone}, {site.gateway.rate_hz:g} ticks a second"
+    yield (
+        f"grid      fuse {grid.fuse_a:g} A × {grid.voltage_v:g} V × {grid.phases} = {d['fuse_w'] / 1000:.1f} kW, "
+        f"contracted peak {d['contracted_peak_w'] / 1000:.1f} kW "
+        f"= {d['interval_budget_kwh']:.2f} kWh in {grid.metering_interval_s // 60} min"
+    )
+    if site.battery:
+        yield (
+            f"battery   {d['energy_kwh']:g} kWh, "
+            f"charges {d['charge_w'] / 1000:g} kW, discharges {d['discharge_w'] / 1000:g} kW; "
+            f"reserve {d['reserve_kwh']:g} kWh = SoC {d['reserve_soc_pct']:.1f} %"
+        )
+    yield f"pv        {d['pv_peak_w'] / 1000:g} kW peak"
+    yield "devices   " + "; ".join(f"{section} {', '.join(ids)}" for section, ids in d["devices"].items() if ids)
+    yield f"records   {d['state_dir']}"
+
+
+def _now(site: Site) -> float:
+    """POSIX seconds at which the site starts: now, or the instant on its twin's calendar. Raises SiteFileError."""
+    if not site.uses_twin or site.twin is None:
+        return time.time()
+    try:
+        return datetime.fromisoformat(site.twin.start_utc).timestamp()
+    except ValueError:
+        wrong = SiteError("twin.start_utc", site.twin.start_utc, "an instant such as 2025-09-16T06:55:00Z")
+        raise SiteFileError(site.path, [wrong]) from None
+
+
+def _tariff(site: Site) -> tuple[list[str], list[str]]:
+    """What the price file covers, and what is wrong with it: not an error, the rules run without prices."""
+    if not site.tariff.file:
+        return ["tariff    no price file: the plan does without prices"], []
+    from drivers.tariffs.csv_file import TariffFileError
+    from drivers.tariffs.csv_file import load as load_prices
+
+    try:
+        prices = load_prices(site.tariff.file, site.path.parent)
+    except TariffFileError as error:
+        return [], [f"tariff.file = {site.tariff.file!r}: {line}" for line in str(error).splitlines()]
+    begins, ends = prices.start_utc_s[0], prices.end_utc_s
+    gaps = sum(price is None for price in prices.eur_per_mwh)
+    zone = ZoneInfo(site.site.timezone)
+    steps = len(prices.start_utc_s) - gaps
+    covers = f"tariff    prices from {date_time(begins, zone)} to {date_time(ends, zone)}, {steps} steps"
+    where = f"tariff.file = {site.tariff.file!r}"
+    trouble = [f"{where}: {gaps} gaps"] if gaps else []
+    now_s = _now(site)
+    if ends < now_s + 86_400:
+        wants = f"the plan wants {site.plan.horizon_h:g} h ahead"
+        trouble.append(f"{where}: prices end {date_time(ends, zone)}; {wants}")
+    return [covers], trouble

@@ -1,0 +1,58 @@
+"""Errors as exit codes and lines. Imported only when something went wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from console import exits
+from console.link.errors import (
+    LinkLost,
+    NoGateway,
+    NoSuchSite,
+    RequestFailed,
+    SeveralGateways,
+    SocketInUse,
+    UnsafeDirectory,
+)
+
+
+class Failure(Exception):
+    """A command that did not succeed: the line for stderr and the exit code."""
+
+    def __init__(self, line: str, code: int = exits.FAILED) -> None:
+        self.code = code
+        super().__init__(line)
+
+
+def explain(error: Exception) -> tuple[int | None, list[str]]:
+    """Exit code and lines of an error; (None, []) for one that nobody foresaw."""
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, Failure):
+        return error.code, [str(error)]
+    if isinstance(error, RequestFailed):
+        return exits.REFUSED if error.code == "refused" else exits.FAILED, [str(error)]
+    if isinstance(error, (SeveralGateways, NoSuchSite)):
+        return exits.USAGE, [str(error)]
+    if isinstance(error, (NoGateway, LinkLost)):
+        return exits.NO_GATEWAY, [str(error)]
+    if isinstance(error, SocketInUse):
+        return exits.ALREADY_RUNNING, [str(error)]
+    if isinstance(error, UnsafeDirectory):
+        return exits.FAILED, [str(error)]
+    # A site file can only be at fault once the module that reads them has been imported.
+    site = sys.modules.get("console.site")
+    if site is not None and isinstance(error, site.SiteFileError):
+        return exits.USAGE, str(error).splitlines()
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return exits.FAILED, [f"{where}{error.strerror or error}"]
+    return None, []
+
+
+def _usage(error: click.ClickException) -> tuple[int, list[str]]:
+    context = getattr(error, "ctx", None)
+    hint = f" (see: {context.command_path} --help)" if context is not None else ""
+    return error.exit_code, [error.format_message() + hint]

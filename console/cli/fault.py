@@ -1,0 +1,97 @@
+"""`skerry fault`: make a running twin fail. One JSON line to its control socket, one back."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console import exits, paths
+from console.cli.failures import Failure
+from console.cli.values import duration, site_option
+from drivers.twin.faults import KINDS
+
+_TIMEOUT_S = 5.0
+_ENOUGH = 65_536
+
+
+@click.command()
+@click.argument("name", required=False, metavar=f"[{'|'.join(KINDS)}]")
+@click.option("--device", metavar="ID", help="Which device; an outage needs none.")
+@click.option(
+    "--for", "for_s", type=duration, metavar="TIME", help="End it by itself after this long. Default: until --clear."
+)
+@click.option("--clear", is_flag=True, help="End the fault of --device (or of --device outage), or all of them.")
+@site_option
+@click.option(
+    "--announce", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The twin's announcement."
+)
+def fault(
+    name: str | None, device: str | None, for_s: float | None, clear: bool, site: str | None, announce: Path | None
+) -> None:
+    """Make a running twin fail, e.g. `skerry fault hung --device grid --for 10s`, or end its faults with --clear."""
+    order: dict[str, Any]
+    if clear:
+        if name is not None or for_s is not None:
+            raise click.UsageError("--clear takes at most --device")
+        order = {"clear": device or "all"}
+    elif name is None:
+        raise click.UsageError(f"expected a fault: {', '.join(KINDS)}")
+    elif (kind := name.replace("-", "_")) not in KINDS:
+        raise click.UsageError(f"{name!r}: expected one of {', '.join(KINDS)}")
+    else:
+        given = {"fault": kind, "device": device, "for_s": for_s}
+        order = {key: value for key, value in given.items() if value is not None}
+    answer = _command(_control(announce, site), order)
+    if not answer.get("ok"):
+        raise Failure(f"the twin refuses: {answer.get('error', 'it gives no reason')}", exits.REFUSED)
+    click.echo("ok")
+
+
+def _control(announce: Path | None, site: str | None) -> Path:
+    """The control socket of the twin meant. Raises Failure."""
+    file = announce or _announcement(site or os.environ.get("SKERRY_SITE"))
+    try:
+        return Path(json.loads(file.read_text())["control"])
+    except FileNotFoundError:
+        raise Failure(f"{file}: no twin has announced itself here; is one running?", exits.NO_GATEWAY) from None
+    except (ValueError, KeyError, TypeError):
+        raise Failure(f'{file}: expected a twin\'s announcement, JSON with a key "control"', exits.USAGE) from None
+
+
+def _announcement(site: str | None) -> Path:
+    if site is not None:
+        return paths.announce_path(Path(site))
+    found = sorted(file for directory in paths.runtime_dirs() for file in directory.glob("*.twin.json"))
+    if not found:
+        raise Failure("no twin is running; start one with: skerry demo, or skerry twin SITE.toml", exits.NO_GATEWAY)
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise Failure(f"several twins are running; say which with --site or --announce: {names}", exits.USAGE)
+    return found[0]
+
+
+def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:
+    """Send an order, return the answer. Raises Failure."""
+    line = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(_TIMEOUT_S)
+            link.connect(str(control))
+            link.sendall(json.dumps(order).encode() + b"\n")
+            while not line.endswith(b"\n") and len(line) < _ENOUGH and (piece := link.recv(4096)):
+                line += piece
+        answer = json.loads(line)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise Failure(f"{control}: the twin that announced this is not running any more", exits.NO_GATEWAY) from None
+    except TimeoutError:
+        raise Failure(f"{control}: the twin did not answer within {_TIMEOUT_S:g} s") from None
+    except ValueError:
+        raise Failure(f"{control}: expected a line of JSON, got {line[:80]!r}") from None
+    if not isinstance(answer, dict):
+        raise Failure(f"{control}: expected a JSON object, got {line[:80]!r}")
+    return answer

@@ -1,0 +1,132 @@
+"""The `skerry` command. Only the command that is called is imported; errors are one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console import exits
+
+# name -> module:attribute, and the line in the help; "" hides it. Kept here so that --help imports none of them.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("console.cli.run:demo", "A living site, all simulated, on this machine."),
+    "open": ("console.cli.run:open_", ""),
+    "serve": ("console.cli.run:serve", "Run a site's gateway without a console (what systemd starts)."),
+    "twin": ("console.cli.run:twin", "Run a site's simulated devices alone."),
+    "fault": ("console.cli.fault:fault", "Make a running twin fail, or end its faults."),
+    "check": ("console.cli.check:check", "Check a site file: every error in one run."),
+    "status": ("console.cli.status:status", "How the site stands now."),
+    "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
+    "events": ("console.cli.records:events", "What happened, newest last."),
+    "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
+    "export": ("console.cli.records:export", "Write the site's record to a directory."),
+}
+
+HELP = """Operations console and dispatch controller for the power side of a private compute site.
+
+\b
+skerry demo           try it: a site that lives, all of it simulated
+skerry SITE.toml      the console on a site; starts its gateway if none runs
+skerry status         how the site stands
+
+Commands find the gateway by --site, by $SKERRY_SITE, or because it is the only one running. When none runs, status,
+why and events read the site's record instead.
+"""
+EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exits.MEANINGS.items())
+
+
+class LazyGroup(click.Group):
+    """Commands by name from COMMANDS, imported when called; a site file as first argument opens the console on it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`skerry SITE.toml ...` is `skerry open SITE.toml ...`."""
+        if args and args[0] not in COMMANDS and (args[0].endswith(".toml") or Path(args[0]).is_file()):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items() if line])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The exit codes."""
+        formatter.write_paragraph()
+        formatter.write(EPILOG + "\n")
+
+
+def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"skerry {version('skerry')}")
+    except PackageNotFoundError:
+        click.echo("skerry, run from a source tree")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def skerry() -> None:
+    """The command itself; see HELP."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with one of `console/exits.py`."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. With SKERRY_DEBUG set, unexpected errors keep their traceback."""
+    try:
+        result: Any = skerry.main(args, prog_name="skerry", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output (head, less) has what it wants. Nothing more may be written, not even at exit.
+        # (click does the same, and exits with 1 too, where it meets the closed pipe first.)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return 130  # as a shell reports SIGINT
+    except Exception as error:
+        from console.cli.failures import explain
+
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            error.show()
+            return exits.USAGE
+
+        code, lines = explain(error)
+        if code is None:
+            if os.environ.get("SKERRY_DEBUG"):
+                raise
+            code = exits.FAILED
+            lines = [f"internal error: {type(error).__name__}: {error} (SKERRY_DEBUG=1 shows where)"]
+        for line in lines:
+            click.echo(f"skerry: {line}", err=True)
+        return code
+    return result if isinstance(result, int) else exits.OK
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Commands on what happened: events, acknowledgement, export."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from console.cli.failures import Failure
+from console.cli.source import Record, gateway, gateway_or_record, record
+from console.cli.values import json_option, moment, site_option
+from console.cli.words import event_line
+from console.link.errors import NoGateway
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+@site_option
+@json_option
+def events(limit: int, site: str | None, as_json: bool) -> None:
+    """The log, newest last."""
+    with gateway_or_record(site) as source:
+        found = sorted(source.events(limit), key=lambda event: event.utc_s)
+        if isinstance(source, Record):
+            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for event in found:
+        click.echo(event_line(event, source.zone))
+
+
+@click.command()
+@click.argument("alarm", metavar="ID|all")
+@site_option
+def ack(alarm: str, site: str | None) -> None:
+    """Acknowledge an alarm by its id (see `skerry status`), or all of them."""
+    with gateway(site) as live:
+        answer = live.link.request("alarm.acknowledge", id="*" if alarm == "all" else alarm)
+    count, trouble = answer["acknowledged"], answer["not_durable"]
+    click.echo(f"{count} {'alarm' if count == 1 else 'alarms'} acknowledged{'; NOT on record' if trouble else ''}")
+    if trouble:
+        click.echo(f"skerry: the acknowledgement holds, but it is not on record: {trouble}", err=True)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--from", "start", metavar="T", help="From this time on (as `why --at`). Default: everything.")
+@click.option("--to", "end", metavar="T", help="Up to this time. Default: now.")
+@site_option
+@json_option
+def export(out: Path, start: str | None, end: str | None, site: str | None, as_json: bool) -> None:
+    """Write the record to the new directory OUT: SQLite, CSV and a manifest with hashes.
+
+    A running gateway is not disturbed.
+    """
+    from storage.export import ExportError
+    from storage.export import export as write
+
+    with record(site, NoGateway("nothing to export")) as source:
+        now_utc_s = source.now_utc_s()
+        start_utc_s = 0.0 if start is None else moment(start, now_utc_s, source.zone)
+        end_utc_s = max(now_utc_s, time.time()) + 1 if end is None else moment(end, now_utc_s, source.zone)
+        click.echo(f"skerry: exporting {source.directory}", err=True)
+        try:
+            manifest = write(source.directory, out, start_utc_s, end_utc_s)
+        except ExportError as error:
+            raise Failure(str(error)) from None
+    if as_json:
+        click.echo(msgspec.json.encode(manifest))
+        return
+    for name, file in manifest["files"].items():
+        rows = "" if file["rows"] is None else f"{file['rows']} rows"
+        click.echo(f"{out / name}  {file['bytes']} bytes  {rows}".rstrip())

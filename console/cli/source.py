@@ -1,0 +1,137 @@
+"""Where answers come from: the running gateway, or, when none runs, the site's record on disk, read only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from console import paths
+from console.cli.failures import Failure
+from console.link.ask import Conversation
+from console.link.errors import LinkLost, LinkRefused, NoGateway, NoSuchSite, SeveralGateways
+from dispatch.model import Decision, Event
+
+if TYPE_CHECKING:
+    from storage.reader import Archive
+
+_SYSTEM_STATE = Path("/var/lib/skerry")  # StateDirectory= of the systemd unit
+_RECORD = "telemetry.db"
+
+
+class Live:
+    """Answers of a running gateway."""
+
+    def __init__(self, link: Conversation) -> None:
+        self.link = link
+        self.zone: tzinfo | None = ZoneInfo(link.welcome.timezone)
+
+    def status(self) -> dict[str, Any]:
+        """Everything a console draws, and the gateway's welcome under "welcome"."""
+        return {**self.link.request("status"), "welcome": msgspec.to_builtins(self.link.welcome)}
+
+    def now_utc_s(self) -> float:
+        """The site's clock; a simulated site has a calendar of its own."""
+        return float(self.link.request("status")["snapshot"]["utc_s"])
+
+    def why(self, at_utc_s: float | None) -> Decision | None:
+        """The decision in force then, or now."""
+        params = {} if at_utc_s is None else {"at_utc_s": at_utc_s}
+        return msgspec.convert(self.link.request("why", **params), Decision | None)
+
+    def events(self, limit: int) -> list[Event]:
+        """The newest events."""
+        return msgspec.convert(self.link.request("events", limit=limit), list[Event])
+
+
+class Record:
+    """Answers of the record that a gateway left."""
+
+    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None) -> None:
+        self.archive, self.directory, self.zone = archive, directory, zone
+
+    def now_utc_s(self) -> float:
+        """Where the record ends: its last decision or event; this machine's time if it holds neither."""
+        decision = self.why(None)
+        ends = [event.utc_s for event in self.events(1)] + ([] if decision is None else [decision.utc_s])
+        return max(ends, default=time.time())
+
+    def why(self, at_utc_s: float | None) -> Decision | None:
+        """The decision in force then, or the last one."""
+        return self.archive.why(at_utc_s)
+
+    def events(self, limit: int) -> list[Event]:
+        """The newest events."""
+        return self.archive.events(limit)
+
+
+@contextlib.contextmanager
+def gateway(site: str | None) -> Iterator[Live]:
+    """The running gateway. Raises NoGateway, LinkLost."""
+    with Conversation(paths.find_socket(site)) as link:
+        yield Live(link)
+
+
+@contextlib.contextmanager
+def gateway_or_record(site: str | None) -> Iterator[Live | Record]:
+    """The running gateway, else the record. Raises NoGateway (also of its kinds) when there is neither; LinkRefused."""
+    try:
+        link = Conversation(paths.find_socket(site))
+    except (NoSuchSite, SeveralGateways, LinkRefused):
+        raise
+    except (NoGateway, LinkLost) as absent:
+        with record(site, absent) as found:
+            yield found
+        return
+    with link:
+        yield Live(link)
+
+
+@contextlib.contextmanager
+def record(site: str | None, absent: Exception) -> Iterator[Record]:
+    """The record of a site on disk. Raises NoGateway, with the words of `absent`, when there is none."""
+    from storage.reader import Archive, NoRecords, QueryTimeout
+
+    directory, zone = locate(site)
+    archive = Archive(directory)
+    try:
+        yield Record(archive, directory, zone)
+    except NoRecords as error:
+        raise NoGateway(f"{absent}; and {error}") from None
+    except QueryTimeout as error:
+        raise Failure(str(error)) from None
+    finally:
+        archive.close()
+
+
+def locate(site: str | None) -> tuple[Path, tzinfo | None]:
+    """The state directory meant and its site's time zone (None: this machine's).
+
+    Of the site named (also by $SKERRY_SITE), else of the record written last on this machine.
+    Raises NoGateway, SiteFileError.
+    """
+    named = site or os.environ.get("SKERRY_SITE")
+    if named and not named.endswith(".sock"):
+        from console.site import load
+
+        loaded = load(Path(named))
+        own = paths.state_dir(loaded)
+        beside = loaded.path.resolve().parent  # a demo keeps its site file with its record
+        directory = beside if not (own / _RECORD).exists() and (beside / _RECORD).exists() else own
+        return directory, ZoneInfo(loaded.site.timezone)
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    root = paths.state_root()
+    places = [Path(given)] if given else [_SYSTEM_STATE, *root.glob("*"), *root.glob("demo/*")]
+    written = {place: (place / _RECORD).stat().st_mtime for place in places if os.access(place / _RECORD, os.R_OK)}
+    if not written:
+        raise NoGateway(
+            "no gateway is running on this machine, and no record of one was found; name the site with --site"
+        )
+    return max(written, key=written.__getitem__), None

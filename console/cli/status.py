@@ -1,0 +1,61 @@
+"""`skerry status`."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from console import exits
+from console.cli.source import Live, Record, gateway_or_record
+from console.cli.status_text import lines
+from console.cli.values import json_option, site_option
+from console.cli.words import date_time, event_line, mode_words
+from console.link.protocol import Published
+
+
+@click.command()
+@site_option
+@json_option
+def status(site: str | None, as_json: bool) -> int:
+    """How the site stands now: flows, limits, tariff, why, alarms.
+
+    Without a running gateway: where its record ends, and exit code 3.
+    """
+    with gateway_or_record(site) as source:
+        if isinstance(source, Record):
+            _last_known(source, as_json)
+            return exits.NO_GATEWAY
+        _now(source, as_json)
+    return exits.OK
+
+
+def _now(source: Live, as_json: bool) -> None:
+    raw = source.status()
+    if as_json:
+        click.echo(msgspec.json.encode(raw))
+        return
+    published = msgspec.convert(raw, Published)
+    for line in lines(published, source.link.welcome):
+        click.echo(line)
+
+
+def _last_known(source: Record, as_json: bool) -> None:
+    decision, events, counts = source.why(None), source.events(5), source.archive.counts()
+    if as_json:
+        document = {
+            "gateway": None,
+            "record": str(source.directory),
+            "decision": decision,
+            "events": events,
+            "counts": counts,
+        }
+        click.echo(msgspec.json.encode(document))
+        return
+    empty = decision is None and not events
+    ends = "its record is empty" if empty else f"last record of {date_time(source.now_utc_s(), source.zone)}"
+    click.echo(f"No gateway is running; {ends}, in {source.directory}")
+    if decision is not None:
+        click.echo(f"Then      {mode_words(decision)}")
+        click.echo(f"Why       {decision.reason}")
+    for n, event in enumerate(events):
+        click.echo(f"{'' if n else 'Events':<9} {event_line(event, source.zone)}")

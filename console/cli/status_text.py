@@ -1,0 +1,141 @@
+"""`skerry status` as text: aligned, without colour, every number with its limit. Stale and missing say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import tzinfo
+from zoneinfo import ZoneInfo
+
+from console.cli.words import date_time, flow, kw, mark, mode_words, time_of_day
+from console.link.protocol import Published, TariffNow, Welcome
+from dispatch.alarms import Alarm, AlarmState, Priority
+from dispatch.model import Interval, Quality, Reading, Snapshot
+
+_PRIORITY = {Priority.HIGH: "▲1 high", Priority.MEDIUM: "▲2 medium", Priority.LOW: "▲3 low"}
+_STATE = {
+    AlarmState.ACKNOWLEDGED: "acknowledged",
+    AlarmState.UNACKNOWLEDGED: "NOT ACKNOWLEDGED",
+    AlarmState.RETURNED: "gone, not acknowledged",
+}
+
+
+def lines(published: Published, welcome: Welcome) -> Iterator[str]:
+    """The whole status, line by line."""
+    zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
+    yield f"{welcome.site} · {mode_words(published.decision)} · {date_time(snapshot.utc_s, zone)}"
+    yield _gateway(published, welcome)
+    yield ""
+    yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + mark(snapshot.grid.w), *_grid_limits(limits))
+    yield _row(
+        "Interval", *_interval(published.interval, snapshot.utc_s), f"month's peak {kw(published.month_peak_w).strip()}"
+    )
+    yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits))
+    yield _row(
+        "PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w']).strip()} peak"] if limits.get("pv_peak_w") else [])
+    )
+    yield _row("Load", _load(snapshot), *_pulse(published))
+    yield _row("Tariff", *_tariff(published.tariff, zone))
+    yield _row("Why", published.decision.reason or "no reason given")
+    yield from _alarms(published.alarms, zone)
+    yield from _devices(snapshot)
+
+
+def _row(label: str, *parts: str) -> str:
+    first, *rest = parts
+    return f"{label:<9} {first:<22}{' · '.join(rest)}".rstrip() if rest else f"{label:<9} {first}".rstrip()
+
+
+def _gateway(published: Published, welcome: Welcome) -> str:
+    loop = published.loop
+    site = f"simulated, clock ×{welcome.speed:g}" if welcome.simulated else "live site"
+    minutes = max(0.0, published.snapshot.utc_s - welcome.started_utc_s) / 60
+    late = f"late p50 {loop.lateness_p50_ms:.1f} ms, p99.9 {loop.lateness_p999_ms:.1f} ms, {loop.overruns} overruns"
+    return (
+        f"{site} · gateway pid {welcome.pid}, up {minutes:.0f} min · tick {welcome.rate_hz:g} Hz, {late} · "
+        f"{loop.consoles} {'console' if loop.consoles == 1 else 'consoles'}"
+    )
+
+
+def _grid_limits(limits: dict[str, float]) -> Iterator[str]:
+    if "contracted_peak_w" in limits:
+        yield f"contracted peak {kw(limits['contracted_peak_w']).strip()}"
+    if "fuse_w" in limits:
+        yield f"fuse {kw(limits['fuse_w']).strip()}"
+
+
+def _interval(interval: Interval, utc_s: float) -> Iterator[str]:
+    left_s = max(0, round(interval.start_utc_s + interval.length_s - utc_s))
+    allowed_kwh = interval.limit_w * interval.length_s / 3.6e6
+    yield f"{interval.energy_wh / 1000:.2f} of {allowed_kwh:.2f} kWh"
+    yield f"{left_s // 60}:{left_s % 60:02d} left, room for {kw(interval.left_w).strip()}"
+    if interval.unknown_s >= 1:
+        yield f"{interval.unknown_s:.0f} s of it not measured"
+
+
+def _sum(snapshot: Snapshot, what: str) -> str:
+    """Power of all PCS or PV inverters; with one not good, the last values known, marked."""
+    readings: list[Reading] = [p.w for p in (snapshot.pcs if what == "pcs" else snapshot.pv)]
+    if not readings:
+        return "none on this site"
+    words = ("discharge", "charge") if what == "pcs" else ("production", "consumption")
+    known = [r.value for r in readings if r.value is not None]
+    text = flow(sum(known) if len(known) == len(readings) else None, *words)
+    stale = [r for r in readings if r.quality is Quality.STALE]
+    return text + (mark(max(stale, key=lambda r: r.age_s or 0.0)) if stale else "")
+
+
+def _state_of_charge(snapshot: Snapshot, limits: dict[str, float]) -> Iterator[str]:
+    for battery in snapshot.batteries:
+        soc = battery.soc_pct
+        yield f"{battery.id} SoC {'—' if soc.value is None else f'{soc.value:.1f}'} %{mark(soc)}"
+    if snapshot.batteries and "reserve_soc_pct" in limits:
+        yield f"reserve {limits['reserve_soc_pct']:.1f} %"
+
+
+def _load(snapshot: Snapshot) -> str:
+    """By balance; where a part of it is missing, by the load's own meter if there is one."""
+    if (balance := snapshot.load_w) is not None:
+        return kw(balance)
+    if snapshot.load is not None and snapshot.load.w.value is not None:
+        return f"{kw(snapshot.load.w.value)} by its meter{mark(snapshot.load.w)}"
+    return f"{kw(None)} missing"
+
+
+def _pulse(published: Published) -> Iterator[str]:
+    if published.pulse_since_utc_s is not None:
+        yield f"pulse for {max(0.0, published.snapshot.utc_s - published.pulse_since_utc_s):.0f} s"
+    if published.pulses_seen:
+        yield f"{published.pulses_seen} pulses since start"
+
+
+def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
+    now = tariff.now_eur_per_kwh
+    yield "no price" if now is None else f"{now * 100:4.1f} ct/kWh"
+    for start_utc_s, price in tariff.ahead[:2]:
+        if price != now:
+            yield f"{price * 100:.1f} from {time_of_day(start_utc_s, zone)}"
+    if tariff.ends_utc_s is not None and not tariff.ahead:
+        yield f"no price known after {time_of_day(tariff.ends_utc_s, zone)}"
+
+
+def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
+    if not alarms:
+        yield _row("Alarms", "none")
+    for n, alarm in enumerate(alarms):
+        first = ", first out" if alarm.first_out else ""
+        state = _STATE.get(alarm.state, alarm.state.value)
+        since = time_of_day(alarm.since_utc_s, zone)
+        text = f"{_PRIORITY[alarm.priority]}  {alarm.id}  {alarm.title}, since {since}, {state}{first}"
+        yield _row("" if n else "Alarms", text)
+        yield _row("", f"  do: {alarm.action}")
+
+
+def _devices(snapshot: Snapshot) -> Iterator[str]:
+    lost = [d for d in snapshot.devices if not d.online]
+    for n, device in enumerate(lost):
+        silent = "never answered" if device.age_s is None else f"silent for {device.age_s:.0f} s"
+        yield _row(
+            "" if n else "Lost", f"{device.id} ({device.kind}) {silent}{': ' if device.error else ''}{device.error}"
+        )
+    if not lost and snapshot.devices:
+        yield _row("Devices", f"all {len(snapshot.devices)} answer")

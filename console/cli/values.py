@@ -1,0 +1,57 @@
+"""What is typed on a command line: durations, moments, sites."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, tzinfo
+
+import click
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?")
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+
+site_option = click.option(
+    "--site", metavar="SITE.toml", help="Which site, if more than one gateway runs. Default: $SKERRY_SITE."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+
+
+def seconds(text: str) -> float:
+    """ "90", "90s", "15m", "1.5h" as seconds. Raises ValueError."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r}: expected a duration such as 60s, 15m or 2h")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]
+
+
+def duration(text: str) -> float:
+    """A duration above 0 in seconds, for `type=` of an option. Raises click.BadParameter."""
+    try:
+        result = seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if result <= 0:
+        raise click.BadParameter(f"{text!r}: expected more than 0 s")
+    return result
+
+
+def moment(text: str, now_utc_s: float, zone: tzinfo | None) -> float:
+    """A time as POSIX seconds: ISO 8601, HH:MM[:SS] today at the site, or "-10m" before the site's now.
+
+    A time without offset is the site's (`zone`; None: this machine's). Raises click.BadParameter.
+    """
+    text = text.strip()
+    now = datetime.fromtimestamp(now_utc_s, zone)
+    try:
+        if text.startswith("-"):
+            return now_utc_s - seconds(text[1:])
+        if match := _TIME_OF_DAY.fullmatch(text):
+            hour, minute, second = (int(part or 0) for part in match.groups())
+            return now.replace(hour=hour, minute=minute, second=second, microsecond=0).timestamp()
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo is not None else found.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r}: expected a time such as {now:%H:%M}, {now - timedelta(hours=1):%Y-%m-%dT%H:%M}, or -10m"
+        ) from None

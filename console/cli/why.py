@@ -1,0 +1,80 @@
+"""`skerry why`: the decision and the chain of rules that led to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import tzinfo
+
+import click
+import msgspec
+
+from console import exits
+from console.cli.failures import Failure
+from console.cli.source import Record, gateway_or_record
+from console.cli.values import json_option, moment, site_option
+from console.cli.words import date_time, flow, mode_words
+from dispatch.model import Decision, RuleTrace
+
+
+@click.command()
+@click.option(
+    "--at", "at", metavar="T", help="HH:MM[:SS] today, an ISO 8601 time, or -10m; the site's time zone and clock."
+)
+@site_option
+@json_option
+def why(at: str | None, site: str | None, as_json: bool) -> None:
+    """Why the battery does what it does: each rule's interval, what it preferred, which one bound (●).
+
+    In JSON, null for a bound means there is none.
+    """
+    with gateway_or_record(site) as source:
+        at_utc_s = None if at is None else moment(at, source.now_utc_s(), source.zone)
+        decision = source.why(at_utc_s)
+        if isinstance(source, Record):
+            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+    if decision is None:
+        raise Failure("no decision is on record at or before that time", exits.FAILED)
+    if as_json:
+        click.echo(msgspec.json.encode(decision))
+        return
+    for line in lines(decision, source.zone):
+        click.echo(line)
+
+
+def lines(decision: Decision, zone: tzinfo | None) -> Iterator[str]:
+    """The decision as text."""
+    yield f"{date_time(decision.utc_s, zone)} · {mode_words(decision)}"
+    asked = decision.battery_w
+    yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
+    yield f"Because   {decision.reason}"
+    if decision.net_load_w is not None:
+        yield f"Net load  {_kw(decision.net_load_w)} kW (load less PV)" + (
+            "" if decision.import_target_w is None else f", import wanted {_kw(decision.import_target_w)} kW"
+        )
+    if decision.chain:
+        yield ""
+        yield from table(decision.chain)
+
+
+def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
+    """The chain; powers are the battery's, kW, > 0 discharges. A ● stands at a rule that changed the outcome."""
+    rows = [("", "rule", "", "min kW", "max kW", "prefers", "reason")]
+    rows += [
+        ("●" if t.bound else " ", str(t.rule), t.name, _kw(t.low_w), _kw(t.high_w), _kw(t.preferred_w), t.reason)
+        for t in chain
+    ]
+    widths = [max(len(row[n]) for row in rows) for n in range(6)]
+    for mark, number, name, low, high, preferred, reason in rows:
+        yield (
+            f"{mark:<{widths[0]}} {number:>{widths[1]}} {name:<{widths[2]}}  {low:>{widths[3]}}  {high:>{widths[4]}}  "
+            f"{preferred:>{widths[5]}}  {reason}"
+        ).rstrip()
+
+
+def _kw(watts: float | None) -> str:
+    if watts is None:
+        return "—"
+    if math.isinf(watts):
+        return "∞" if watts > 0 else "-∞"
+    return f"{watts / 1000 + 0.0:.1f}"

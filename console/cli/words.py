@@ -1,0 +1,57 @@
+"""Phrases that several commands print."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+
+from dispatch.model import Decision, Event, Mode, Quality, Reading
+
+_MODES = {
+    Mode.PLAN: "steered by the plan",
+    Mode.RULES: "steered by the rules, no plan",
+    Mode.MANUAL: "manual setpoint",
+    Mode.SAFE: "SAFE VALUE",
+    Mode.OBSERVE: "observing only, no setpoint",
+}
+IDLE_W = 50.0  # below this no direction is claimed
+
+
+def mode_words(decision: Decision) -> str:
+    """Island state and who steers."""
+    return f"{decision.island.value}, {_MODES[decision.mode]}"
+
+
+def date_time(utc_s: float, zone: tzinfo | None) -> str:
+    """2025-09-16 09:02:11 CEST, at the site."""
+    return f"{datetime.fromtimestamp(utc_s, zone).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def time_of_day(utc_s: float, zone: tzinfo | None) -> str:
+    """09:02 at the site."""
+    return f"{datetime.fromtimestamp(utc_s, zone):%H:%M}"
+
+
+def event_line(event: Event, zone: tzinfo | None) -> str:
+    """One event on one line."""
+    when = f"{datetime.fromtimestamp(event.utc_s, zone):%Y-%m-%d %H:%M:%S}"
+    who = f"  [{event.who}]" if event.who else ""
+    return f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}"
+
+
+def kw(watts: float | None) -> str:
+    """ " 21.4 kW"; a dash for what is missing, never 0."""
+    return "   — kW" if watts is None else f"{watts / 1000 + 0.0:4.1f} kW"
+
+
+def flow(watts: float | None, out: str, back: str) -> str:
+    """Power and its direction: `out` for > 0, `back` for < 0."""
+    if watts is None:
+        return f"{kw(None)} missing"
+    return f"{kw(abs(watts))} {'idle' if abs(watts) < IDLE_W else out if watts > 0 else back}"
+
+
+def mark(reading: Reading) -> str:
+    """ " STALE 4 s" behind a value that may not be used any more."""
+    if reading.quality is not Quality.STALE:
+        return ""
+    return " STALE" if reading.age_s is None else f" STALE {reading.age_s:.0f} s"

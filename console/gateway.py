@@ -1,0 +1,312 @@
+"""The gateway: one circle per tick. Owns the devices; planner, records and link run beside the tick, never in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from console.actuator import Actuator
+from console.facts import ClockWatch, LastMinute
+from console.link.protocol import Published, TariffNow
+from console.planning import PlanKeeper
+from console.poller import Poller
+from console.site import Site
+from console.tally import Balance, Punctuality
+from dispatch.alarm_conditions import Facts, conditions
+from dispatch.alarm_definitions import DEFINITIONS
+from dispatch.alarms import AlarmBook
+from dispatch.controller import Controller
+from dispatch.model import (
+    Battery,
+    Clock,
+    Decision,
+    Event,
+    IslandState,
+    Meter,
+    Mode,
+    Node,
+    Part,
+    Pcs,
+    Pv,
+    Snapshot,
+    Switch,
+)
+from dispatch.tariff import PriceSeries
+from drivers.modbus.errors import DeviceError
+from storage.recorder import Recorder
+
+log = logging.getLogger("skerry.gateway")
+
+NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
+GRACE_S = 0.004  # how long a tick waits, after the grid meter's answer, for the others of the same poll
+
+
+class Gateway:
+    """Everything that lives between `start` and `stop` of one site."""
+
+    def __init__(
+        self,
+        site: Site,
+        clock: Clock,
+        drivers: Sequence[Any],
+        recorder: Recorder,
+        prices: PriceSeries,
+        publish: Callable[[Published], None],
+        announce: Callable[[Event], None],
+        planner: PlanKeeper,
+    ) -> None:
+        self.site, self.clock, self.recorder, self.prices = site, clock, recorder, prices
+        self._config = site.dispatch
+        self.controller = Controller(self._config)
+        self.alarms = AlarmBook(DEFINITIONS)
+        self.planner = planner
+        self.punctuality = Punctuality(1 / site.gateway.rate_hz)
+        self.balance = Balance()
+        self.published: Published | None = None
+        self.consoles: Callable[[], int] = lambda: 0
+        self.after_tick: Callable[[], None] = lambda: None
+        self._publish, self._announce = publish, announce
+        self._pollers = [
+            Poller(d, clock, self._stale_after_s(d.kind), DeviceError, self._device_changed) for d in drivers
+        ]
+        self._grid = next(p for p in self._pollers if p.driver.kind == "meter")
+        self._fast = [p for p in self._pollers if p.driver.kind != "node"]
+        self._slow = [p for p in self._pollers if p.driver.kind == "node"]
+        self._actuators = {
+            d.id: Actuator(d, clock, DeviceError, self._actuator_changed, self._actuator_noted)
+            for d in drivers
+            if d.kind == "pcs"
+        }
+        self._noted: dict[str, str] = {}
+        self._roles = {m.id: m.role for m in site.meter}
+        self._stopping = asyncio.Event()
+        self._clock_watch = ClockWatch(clock.utc_s(), clock.mono_s())
+        self._overruns, self._dropped = LastMinute(), LastMinute()
+        self._seq = 0
+        self._loop_stats = self.punctuality.stats(0)
+        self._tariff = TariffNow()
+        self._tariff_until_s = float("-inf")
+
+    def _stale_after_s(self, kind: str) -> float:
+        """Nodes are read once a second: theirs grow a second older before they count as stale."""
+        return self.site.io.stale_after_s + (NODE_PERIOD_S if kind == "node" else 0.0)
+
+    # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
+        """Record something that happened and tell the consoles."""
+        self.note(Event(self.clock.utc_s(), kind, severity, subject, text, who))
+
+    def note(self, event: Event, durable: bool = False) -> Future[int]:
+        """Record an event and tell the consoles. The future ends once it is committed, or raises NotRecorded."""
+        recorded = self.recorder.event(event, durable)
+        self._announce(event)
+        return recorded
+
+    def _device_changed(self, poller: Poller, online: bool) -> None:
+        text = "answers" if online else f"lost: {poller.error or 'no answer yet'}"
+        self.event("device", "info" if online else "warning", poller.driver.id, text)
+
+    def _actuator_changed(self, device_id: str, error: str) -> None:
+        text = f"setpoint not accepted: {error}" if error else "setpoint accepted again"
+        self.event("device", "warning" if error else "info", device_id, text)
+
+    def _actuator_noted(self, device_id: str, note: str) -> None:
+        if self._noted.get(device_id) != note:  # a note that repeats itself is one event
+            self._noted[device_id] = note
+            self.event("device", "warning", device_id, note)
+
+    # ── the circle ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Tick until `stop` is asked for."""
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(a.run()) for a in self._actuators.values()]
+            beside.append(group.create_task(self._poll_slow()))
+            beside.append(group.create_task(self.planner.run(self)))
+            try:
+                await self._ticks()
+            finally:
+                for task in beside:
+                    task.cancel()
+
+    def stop(self) -> None:
+        """Finish the tick under way, then let `run` return."""
+        self._stopping.set()
+
+    async def _ticks(self) -> None:
+        loop, period_s = asyncio.get_running_loop(), self.punctuality.period_s
+        due = loop.time()
+        while not self._stopping.is_set():
+            due += period_s
+            behind = int((loop.time() - due) / period_s)
+            if behind > 0:
+                self.punctuality.overrun(behind)
+                due += behind * period_s
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), max(0.0, due - loop.time()))
+            reads = [poller.start() for poller in self._fast]
+            await asyncio.wait([self._grid.start()], timeout=self.site.io.deadline_s)
+            if pending := [task for task in reads if not task.done()]:
+                await asyncio.wait(pending, timeout=GRACE_S)
+            self.punctuality.tick(loop.time() - due)
+            self.tick()
+
+    async def _poll_slow(self) -> None:
+        while True:
+            for poller in self._slow:
+                poller.start()
+            await asyncio.sleep(NODE_PERIOD_S)
+
+    def tick(self) -> None:
+        """Snapshot, decide, order, record, publish. Nothing here waits."""
+        self._watch_clock()
+        snapshot = self._snapshot()
+        decision = self.controller.step(snapshot, self.planner.plan)
+        for setpoint in decision.setpoints:
+            if (actuator := self._actuators.get(setpoint.device_id)) is not None:
+                actuator.submit(setpoint.w)
+        for event in self.alarms.update(conditions(snapshot, decision, self._facts()), snapshot.utc_s, snapshot.mono_s):
+            self.note(event)
+        self.balance.add(snapshot)
+        self.planner.observe(snapshot)
+        if self._seq % max(1, round(1 / self.punctuality.period_s)) == 0:
+            self._loop_stats = self.punctuality.stats(self.consoles())
+        self.published = Published(
+            snapshot=snapshot,
+            decision=decision,
+            alarms=self.alarms.active(),
+            interval=self.controller.interval,
+            month_peak_w=self.controller.month_peak_w,
+            tariff=self._tariff_now(snapshot.utc_s),
+            loop=self._loop_stats,
+            pulse_since_utc_s=self.controller.pulse_since_utc_s,
+            pulses_seen=self.controller.pulses_seen,
+        )
+        self.recorder.put(snapshot, decision, self._extras())
+        for event in self.recorder.notices():
+            self._announce(event)  # the recorder has recorded these itself
+        self._publish(self.published)
+        self.after_tick()
+
+    def _extras(self) -> dict[str, float | None]:
+        interval = self.controller.interval
+        return {
+            "interval.left_w": interval.left_w,
+            "interval.limit_w": interval.limit_w,
+            "interval.energy_wh": interval.energy_wh,
+            "month.peak_w": self.controller.month_peak_w,
+            "price.eur_per_kwh": self._tariff.now_eur_per_kwh,
+        }
+
+    def _watch_clock(self) -> None:
+        step_s = self._clock_watch.look(self.clock.utc_s(), self.clock.mono_s())
+        if step_s:
+            text = f"wall clock stepped by {step_s:+.1f} s; deadlines are unaffected"
+            self.event("gateway", "warning", "clock", text)
+
+    def _snapshot(self) -> Snapshot:
+        self._seq += 1
+        parts: list[Part] = []
+        for poller in self._pollers:
+            parts.extend(poller.parts())
+        meters = {p.id: p for p in parts if isinstance(p, Meter)}
+        grid_id = self._grid.driver.id
+        load_id = next((id_ for id_, role in self._roles.items() if role == "load"), None)
+
+        def of(kind: type[Any], ids: Sequence[str]) -> tuple[Any, ...]:
+            """Every declared device of a kind, in the site file's order; one never heard of has only missing values."""
+            known = {p.id: p for p in parts if isinstance(p, kind)}
+            return tuple(known.get(id_) or kind(id=id_) for id_ in ids)
+
+        for poller in self._pollers:
+            if (actuator := self._actuators.get(poller.driver.id)) is not None:
+                poller.writes = actuator.writes
+        return Snapshot(
+            seq=self._seq,
+            utc_s=self.clock.utc_s(),
+            mono_s=self.clock.mono_s(),
+            grid=meters.get(grid_id) or Meter(id=grid_id),
+            load=None if load_id is None else meters.get(load_id) or Meter(id=load_id),
+            pcs=of(Pcs, [p.id for p in self.site.pcs]),
+            batteries=of(Battery, [b.id for b in self.site.battery]),
+            pv=of(Pv, [p.id for p in self.site.pv]),
+            switches=of(Switch, [s.id for s in self.site.switch]),
+            nodes=of(Node, [n.id for n in self.site.node]),
+            devices=tuple(p.health() for p in self._pollers),
+        )
+
+    def _facts(self) -> Facts:
+        mono_s, plan = self.clock.mono_s(), self.planner.plan
+        utc_s = self.clock.utc_s()
+        return Facts(
+            config=self._config,
+            interval=self.controller.interval,
+            plan_age_s=None if plan is None else utc_s - plan.made_utc_s,
+            plan_error=self.planner.error,
+            prices_expected=bool(self.site.tariff.file),
+            prices_end_utc_s=self.prices.end_utc_s if self.prices.start_utc_s else None,
+            price_now=self.prices.at(utc_s) is not None,
+            written_w={id_: a.held_w for id_, a in self._actuators.items() if a.held_w is not None},
+            overruns_per_min=self._overruns.grown(mono_s, self.punctuality.overruns),
+            records_dropped_per_min=self._dropped.grown(mono_s, self.recorder.dropped),
+            records_error=self.recorder.error,
+            clock_step_s=self._clock_watch.recent_s(mono_s),
+        )
+
+    def _tariff_now(self, utc_s: float) -> TariffNow:
+        """The tariff strip; rebuilt once a minute."""
+        if utc_s < self._tariff_until_s and utc_s > self._tariff_until_s - 120:
+            return self._tariff
+        self._tariff_until_s = utc_s - utc_s % 60 + 60
+        terms, prices = self.site.tariff, self.prices
+        now = prices.at(utc_s)
+        ahead: list[tuple[int, float]] = []
+        for start_s, price in zip(prices.start_utc_s, prices.eur_per_mwh, strict=True):
+            if price is not None and utc_s - 3600 < start_s < utc_s + 36 * 3600:
+                value = round(terms.import_eur_per_kwh(price), 5)
+                if not ahead or ahead[-1][1] != value:
+                    ahead.append((start_s, value))
+        self._tariff = TariffNow(
+            now_eur_per_kwh=None if now is None else round(terms.import_eur_per_kwh(now), 5),
+            ahead=tuple(ahead),
+            ends_utc_s=prices.end_utc_s if prices.start_utc_s else None,
+        )
+        return self._tariff
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def to_safe_value(self) -> None:
+        """Bring every PCS to the safe value and read it back. Islanded or unknown: leave the forming PCS alone."""
+        decision: Decision | None = self.published.decision if self.published is not None else None
+        if decision is None or decision.mode is Mode.OBSERVE or decision.island is not IslandState.GRID_TIED:
+            self.event("gateway", "info", "stop", "no setpoint sent at stop: the site is not known to be grid-tied")
+            return
+        share_w = self.site.rules.meter_lost_w / max(1, len(self._actuators))
+        for actuator in self._actuators.values():
+            held = await actuator.deliver(share_w)
+            text = f"safe value {share_w / 1000:.1f} kW " + (
+                "set and read back" if held else f"NOT confirmed: {actuator.error}"
+            )
+            self.event("gateway", "info" if held else "warning", actuator.driver.id, text)
+
+    async def close(self) -> None:
+        """Hang up on every device."""
+        for poller in self._pollers:
+            if (task := poller.in_flight) is not None:
+                await task
+            await poller.driver.close()
+
+    @property
+    def reads(self) -> int:
+        """Good answers so far."""
+        return sum(p.reads for p in self._pollers)
+
+    @property
+    def writes(self) -> int:
+        """Setpoint writes so far, renewals included."""
+        return sum(a.writes for a in self._actuators.values())

@@ -1,0 +1,168 @@
+"""Keeps a plan in force: learns the load, solves beside the tick, lets independent code check, swaps plans in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from console.site import Site
+from console.tally import mean_soc_pct
+from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
+from dispatch.model import Plan, Snapshot
+from dispatch.plan_check import check_plan
+from dispatch.planner import PlanFailed, PlanInputs, Planner
+from dispatch.tariff import PriceSeries
+
+if TYPE_CHECKING:
+    from console.gateway import Gateway
+
+QUARTER_S = 900
+LEARN_S = 10 * 86400  # of the site's own record, at start
+PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
+
+
+class QuarterMean:
+    """The mean of a power over each quarter hour of UTC, weighted by time; one less than half seen is not given."""
+
+    def __init__(self, observe: Callable[[int, float], bool]) -> None:
+        self._observe = observe
+        self._quarter: int | None = None
+        self._energy_ws = self._seen_s = 0.0
+        self._last_s: float | None = None
+
+    def add(self, utc_s: float, w: float | None) -> None:
+        """One sample; None (unknown) lets time pass without weight."""
+        quarter = int(utc_s // QUARTER_S) * QUARTER_S
+        if quarter != self._quarter:
+            if self._quarter is not None and self._seen_s > QUARTER_S / 2:
+                self._observe(self._quarter, max(0.0, self._energy_ws / self._seen_s))
+            self._quarter, self._energy_ws, self._seen_s = quarter, 0.0, 0.0
+        elif self._last_s is not None and w is not None and 0 < utc_s - self._last_s < 60:
+            self._energy_ws += w * (utc_s - self._last_s)
+            self._seen_s += utc_s - self._last_s
+        self._last_s = utc_s
+
+
+class PlanKeeper:
+    """The plan in force, and what makes the next one. A failed, late or faulty plan leaves the last good one."""
+
+    def __init__(self, site: Site, prices: PriceSeries, on_plan: Callable[[Plan], None]) -> None:
+        self.plan: Plan | None = None
+        self.error = ""
+        self._site, self._prices, self._on_plan = site, prices, on_plan
+        self._load, self._pv = LoadForecaster(), PvForecaster(site.site.timezone)
+        self._loads_w: dict[int, float] = {}
+        self._pvs_w: dict[int, float] = {}
+        self._load_mean, self._pv_mean = QuarterMean(self._observe_load), QuarterMean(self._observe_pv)
+        self._last: Snapshot | None = None
+        self._thread = ThreadPoolExecutor(1, "planner")
+        self._planner = Planner(site.dispatch)
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Learn from one snapshot."""
+        self._last = snapshot
+        self._load_mean.add(snapshot.utc_s, snapshot.load_w)
+        self._pv_mean.add(snapshot.utc_s, snapshot.pv_w)
+
+    async def run(self, gateway: Gateway) -> None:
+        """Solve every `plan.period_s` of site time, at once when none is in force, until cancelled."""
+        if not self._site.plan.enabled or not self._site.battery:
+            return
+        clock, period_s = gateway.clock, self._site.plan.period_s
+        while True:
+            inputs = self._inputs(gateway)
+            if inputs is None:
+                await asyncio.sleep(gateway.punctuality.period_s)
+                continue
+            await self._solve(gateway, inputs)
+            await asyncio.sleep((period_s - clock.mono_s() % period_s) / clock.speed)
+
+    def _inputs(self, gateway: Gateway) -> PlanInputs | None:
+        """What a plan is made of, or None while the site is not known well enough to plan."""
+        snapshot = self._last
+        if snapshot is None:
+            return None
+        soc_pct, load_w, pv_w = mean_soc_pct(snapshot), snapshot.load_w, snapshot.pv_w
+        if soc_pct is None or load_w is None or pv_w is None:
+            return None
+        start_s = int(snapshot.utc_s // QUARTER_S) * QUARTER_S
+        steps = int(self._site.plan.horizon_h * 4)
+        return PlanInputs(
+            now_utc_s=snapshot.utc_s,
+            config=self._site.dispatch,
+            prices=self._prices,
+            load=self._load.predict(start_s, steps, now_w=load_w),
+            pv_w=self._pv.predict(start_s, steps, now_w=pv_w),
+            soc_pct=soc_pct,
+            month_peak_w=gateway.controller.month_peak_w,
+            interval_energy_wh=gateway.controller.interval.energy_wh,
+        )
+
+    def learn(self, load_w: dict[int, float], pv_w: dict[int, float]) -> None:
+        """Take in quarter-hour means of the past, keyed by their start, before the first plan."""
+        for start_s in sorted(load_w):
+            self._observe_load(start_s, load_w[start_s])
+        for start_s in sorted(pv_w):
+            self._observe_pv(start_s, pv_w[start_s])
+
+    def _observe_load(self, start_s: int, w: float) -> bool:
+        self._loads_w[start_s] = w
+        return self._load.observe(start_s, w)
+
+    def _observe_pv(self, start_s: int, w: float) -> bool:
+        self._pvs_w[start_s] = w
+        return self._pv.observe(start_s, w)
+
+    def _recent_net_w(self) -> list[float]:
+        """Net load of the last days' quarters, as far as they were seen; what is older is forgotten here."""
+        newest_s = max(self._loads_w, default=0)
+        for known in (self._loads_w, self._pvs_w):
+            for start_s in [s for s in known if s < newest_s - LEARN_S]:
+                del known[start_s]
+        return [w - self._pvs_w.get(start_s, 0.0) for start_s, w in sorted(self._loads_w.items())]
+
+    def _make(self, inputs: PlanInputs, recent_net_w: list[float]) -> tuple[Plan, list[str]]:
+        """In the planner's thread: a plan, and what its check finds wrong with it. Raises PlanFailed.
+
+        The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
+        """
+        config = self._site.dispatch
+        known = len(recent_net_w) >= PRIOR_QUARTERS
+        prior_w = held_peak_w(recent_net_w, config) if known else config.grid.contracted_peak_w
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w)
+        plan = self._planner.solve(inputs)
+        return plan, check_plan(plan, inputs)
+
+    async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._thread, self._make, inputs, self._recent_net_w())
+        try:
+            plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
+        except TimeoutError:
+            self._failed(gateway, f"no plan within {self._site.plan.deadline_s:g} s; the last one stays")
+            await asyncio.wait([work])
+            return
+        except PlanFailed as error:
+            self._failed(gateway, f"no plan: {error}; the last one stays")
+            return
+        if faults:
+            self._failed(gateway, f"plan refused by its check: {'; '.join(faults[:3])}")
+            return
+        if self.error:
+            gateway.event("plan", "info", "planner", "plans are made again")
+        self.error = ""
+        self.plan = plan
+        self._on_plan(plan)
+
+    def _failed(self, gateway: Gateway, error: str) -> None:
+        if error != self.error:
+            gateway.event("plan", "warning", "planner", error)
+        self.error = error
+
+    def close(self) -> None:
+        """Join the solver's thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)

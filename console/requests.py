@@ -1,0 +1,117 @@
+"""What consoles may ask of the gateway. The archive is asked by a thread of its own, never by the tick."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from console.gateway import Gateway
+from console.link.protocol import Request
+from console.link.server import CommandRefused, Peer
+from dispatch.model import Decision
+from storage.reader import Archive, NoRecords, QueryTimeout
+
+MAX_EVENTS = 500
+
+
+class Requests:
+    """Dispatches a request to what answers it. After `close` every command is refused."""
+
+    def __init__(self, gateway: Gateway, state_dir: Path) -> None:
+        self._gateway, self._state_dir = gateway, state_dir
+        self._archive_thread = ThreadPoolExecutor(1, "archive")
+        self._stopping = False
+        self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
+            "status": self._status,
+            "history": self._history,
+            "events": self._events,
+            "why": self._why,
+            "decisions": self._decisions,
+            "alarm.acknowledge": self._acknowledge,
+        }
+
+    def refuse(self) -> None:
+        """From now on commands are refused: the gateway is stopping."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Let the archive's thread end."""
+        self._archive_thread.shutdown(wait=True, cancel_futures=True)
+
+    async def handle(self, peer: Peer, request: Request) -> Any:
+        """Answer one request. Raises CommandRefused with a line for a person."""
+        method = self._methods.get(request.method)
+        if method is None:
+            raise CommandRefused(f"unknown method {request.method!r}; known: {', '.join(sorted(self._methods))}")
+        try:
+            return await method(peer, request.params)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CommandRefused(f"{request.method}: bad parameters: {error}") from None
+        except (NoRecords, QueryTimeout) as error:
+            raise CommandRefused(str(error)) from None
+
+    async def _from_archive(self, ask: Callable[[Archive], Any]) -> Any:
+        def run() -> Any:
+            archive = Archive(self._state_dir)
+            try:
+                return ask(archive)
+            finally:
+                archive.close()
+
+        return await asyncio.get_running_loop().run_in_executor(self._archive_thread, run)
+
+    async def _status(self, peer: Peer, params: dict[str, Any]) -> Any:
+        published = self._gateway.published
+        if published is None:
+            raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
+        return msgspec.to_builtins(published)
+
+    async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
+        signals = [str(name) for name in params["signals"]]
+        start_s, end_s, step_s = float(params["start_utc_s"]), float(params["end_utc_s"]), float(params["step_s"])
+        return await self._from_archive(lambda archive: archive.history(signals, start_s, end_s, step_s))
+
+    async def _events(self, peer: Peer, params: dict[str, Any]) -> Any:
+        limit = min(int(params.get("limit", 100)), MAX_EVENTS)
+        before = params.get("before_utc_s")
+        events = await self._from_archive(
+            lambda archive: archive.events(limit, before_utc_s=before, text=params.get("text"), kind=params.get("kind"))
+        )
+        return [msgspec.to_builtins(event) for event in events]
+
+    async def _why(self, peer: Peer, params: dict[str, Any]) -> Any:
+        at = params.get("at_utc_s")
+        decision: Decision | None
+        if at is None:
+            published = self._gateway.published
+            decision = published.decision if published is not None else None
+        else:
+            decision = await self._from_archive(lambda archive: archive.why(float(at)))
+        if decision is None:
+            raise CommandRefused("no decision is on record at or before that time")
+        return msgspec.to_builtins(decision)
+
+    async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
+        start_s, end_s = float(params["start_utc_s"]), float(params["end_utc_s"])
+        limit = min(int(params.get("limit", 100)), MAX_EVENTS)
+        found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
+        return [msgspec.to_builtins(decision) for decision in found]
+
+    async def _acknowledge(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Acknowledge one alarm, or all with "*"; answered only after it is on record."""
+        if self._stopping:
+            raise CommandRefused("the gateway is stopping; no command is taken any more")
+        gateway = self._gateway
+        try:
+            events = gateway.alarms.acknowledge(str(params["id"]), peer.user, gateway.clock.utc_s())
+        except LookupError as error:
+            raise CommandRefused(str(error)) from None
+        written = [asyncio.wrap_future(gateway.note(event, durable=True)) for event in events]
+        results = await asyncio.gather(*written, return_exceptions=True)
+        lost = [str(result) for result in results if isinstance(result, BaseException)]
+        return {"acknowledged": len(events), "not_durable": lost[0] if lost else ""}

@@ -1,0 +1,282 @@
+"""`skerry serve`: one gateway process from lock to last fsync, and the order in which it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from console import exits, paths
+from console.notify import AlreadyRunning, InstanceLock, Systemd
+from console.site import Site, SiteFileError, load
+
+log = logging.getLogger("skerry")
+
+WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
+MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the command line adds to the site file."""
+
+    state_dir: Path | None = None
+    twin_announce: Path | None = None  # attach to a twin that already runs, by the file it announced itself in
+    stop_on_stdin_eof: bool = False
+    for_s: float | None = None  # stop after this many seconds
+    json_summary: bool = False  # print the run's figures as the final stdout line
+    rate_hz: float | None = None
+    speed: float | None = None
+
+
+class StartRefused(Exception):
+    """The gateway cannot start; the line says what to do."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.code = code
+
+
+def serve(site_path: Path, options: ServeOptions = ServeOptions()) -> int:
+    """Run the gateway until told to stop; returns the exit code (see `console/exits.py`)."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
+    try:
+        site = _with_options(load(site_path), options)
+        state_dir = _state_dir(site, options)
+        lock = InstanceLock(state_dir)
+    except SiteFileError as error:
+        print(error, file=sys.stderr)
+        return exits.USAGE
+    except OSError as error:
+        return _refused(StartRefused(f"{error.filename or site_path}: {error.strerror}", exits.USAGE))
+    except AlreadyRunning as error:
+        return _refused(StartRefused(str(error), exits.ALREADY_RUNNING))
+    except StartRefused as error:
+        return _refused(error)
+    try:
+        return asyncio.run(_Service(site, state_dir, options).run())
+    except StartRefused as error:
+        return _refused(error)
+    finally:
+        lock.release()
+
+
+def _refused(error: StartRefused) -> int:
+    print(f"skerry: {error}", file=sys.stderr)
+    return error.code
+
+
+def _with_options(site: Site, options: ServeOptions) -> Site:
+    if options.rate_hz is not None:
+        gateway = msgspec.structs.replace(site.gateway, rate_hz=options.rate_hz)
+        io = msgspec.structs.replace(site.io, deadline_s=min(site.io.deadline_s, 0.4 / options.rate_hz))
+        site = msgspec.structs.replace(site, gateway=gateway, io=io)
+    if options.speed is not None and site.twin is not None:
+        site = msgspec.structs.replace(site, twin=msgspec.structs.replace(site.twin, speed=options.speed))
+    return site
+
+
+def _state_dir(site: Site, options: ServeOptions) -> Path:
+    """The state directory, made and proven writable. Raises StartRefused."""
+    directory = options.state_dir or paths.state_dir(site)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        probe = directory / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        what_to_do = "set [gateway] state_dir or $STATE_DIRECTORY"
+        line = f"state directory {directory} cannot be written: {error.strerror}; {what_to_do}"
+        raise StartRefused(line, exits.FAILED) from None
+    return directory
+
+
+class _Service:
+    """The process around one Gateway: twin child, link, signals, watchdog, stop order."""
+
+    def __init__(self, site: Site, state_dir: Path, options: ServeOptions) -> None:
+        self._site, self._state_dir, self._options = site, state_dir, options
+        self._systemd = Systemd()
+        self._stop = asyncio.Event()
+        self._why_stop = "asked to"
+
+    def _ask_stop(self, why: str) -> None:
+        if not self._stop.is_set():
+            self._why_stop = why
+            self._stop.set()
+
+    async def run(self) -> int:
+        self._watch_for_stop()
+        async with self._twin() as twin:
+            if self._stop.is_set():
+                return exits.OK
+            return await self._run_gateway(twin)
+
+    def _watch_for_stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(sign, self._ask_stop, signal.Signals(sign).name)
+        if self._options.stop_on_stdin_eof:
+            loop.add_reader(0, self._stdin_ready)
+
+    def _stdin_ready(self) -> None:
+        if not os.read(0, 4096):
+            asyncio.get_running_loop().remove_reader(0)
+            self._ask_stop("the console is gone (end of stdin)")
+
+    @contextlib.asynccontextmanager
+    async def _twin(self) -> AsyncIterator[Any]:
+        """The twin's announcement, or None on a real site. A twin we started ends after everything else."""
+        if not self._site.uses_twin:
+            yield None
+            return
+        from console.twin_child import TwinChild, TwinFailed, read_announcement
+
+        assert self._site.twin is not None
+        file = self._options.twin_announce
+        try:
+            if file is not None:
+                yield read_announcement(file.read_text(), str(file))
+                return
+            child = await TwinChild.start(self._site.path, ["--speed", f"{self._site.twin.speed:g}"], log=None)
+            try:
+                with contextlib.suppress(ImportError):
+                    import dispatch.planner  # noqa: F401  the heavy imports, while the twin makes its own
+                yield await child.announced()
+            finally:
+                await child.stop()
+        except (TwinFailed, OSError) as error:
+            raise StartRefused(str(error), exits.DEVICE) from None
+
+    async def _run_gateway(self, twin: Any) -> int:
+        from console.assembly import assemble
+
+        gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
+        saved_s = 0.0
+
+        def after_tick() -> None:
+            nonlocal saved_s
+            if gateway.punctuality.ticks == 1:
+                self._systemd.send(
+                    f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz"
+                )
+            if gateway.punctuality.ticks % WATCHDOG_TICKS == 0:
+                self._systemd.send("WATCHDOG=1")
+            if time.monotonic() - saved_s > MEMORY_PERIOD_S:
+                saved_s = time.monotonic()
+                recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
+
+        gateway.after_tick = after_tick
+        gateway.event(
+            "gateway", "info", "start", f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
+        )
+        ticking = asyncio.create_task(gateway.run())
+        asked = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([ticking, asked], timeout=self._options.for_s, return_when=asyncio.FIRST_COMPLETED)
+        if not ticking.done() and not asked.done():
+            self._why_stop = f"ran for {self._options.for_s:g} s as asked"
+        asked.cancel()
+        failure = ticking.exception() if ticking.done() else None
+        if failure is not None:
+            log.error("the tick failed; going to the safe value", exc_info=failure)
+            self._why_stop = f"internal error: {failure!r}"
+
+        self._systemd.send("STOPPING=1")
+        requests.refuse()
+        gateway.stop()
+        await asyncio.gather(ticking, return_exceptions=True)
+        gateway.event("gateway", "info" if failure is None else "alarm", "stop", f"gateway stops: {self._why_stop}")
+        await gateway.to_safe_value()
+        gateway.planner.close()
+        recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
+        await asyncio.to_thread(recorder.close)
+        await gateway.close()
+        requests.close()
+        await link.close()
+        self._systemd.close()
+        if self._options.json_summary:
+            from console.tally import summary
+
+            figures = summary(
+                gateway.punctuality,
+                gateway.balance,
+                gateway.reads,
+                gateway.writes,
+                recorder.rows_written,
+                gateway.controller.pulses_seen,
+            )
+            print(json.dumps(figures), flush=True)
+        return exits.OK if failure is None else exits.FAILED
+
+
+def twin(
+    site_path: Path, announce: Path | None = None, stop_on_stdin_eof: bool = False, speed: float | None = None
+) -> int:
+    """Run the site's twin alone until told to stop; prints its announcement as one JSON line."""
+    from drivers.twin.process import run_twin
+    from drivers.twin.trace import TraceError
+
+    try:
+        site = _with_options(load(site_path), ServeOptions(speed=speed))
+    except SiteFileError as error:
+        print(error, file=sys.stderr)
+        return exits.USAGE
+    if site.twin is None:
+        print(f"{site_path}: [twin]: expected this section; a site of real devices has no twin to run", file=sys.stderr)
+        return exits.USAGE
+    twin_config = site.twin
+
+    def on_announce(announcement: msgspec.Struct) -> None:
+        line = msgspec.json.encode(announcement).decode()
+        if announce is not None:
+            partial = announce.with_suffix(".tmp")
+            partial.write_text(line + "\n")
+            partial.replace(announce)
+        print(line, flush=True)
+
+    async def main() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def at_stdin() -> None:
+            if not os.read(0, 4096):
+                loop.remove_reader(0)
+                stop.set()
+
+        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(sign, stop.set)
+        if stop_on_stdin_eof:
+            loop.add_reader(0, at_stdin)
+        await run_twin(
+            twin_config,
+            site.grid,
+            site.battery,
+            site.pcs,
+            site.meter,
+            site.pv,
+            site.switch,
+            site.node,
+            announce=on_announce,
+            stop=stop,
+            base=site.path.parent,
+        )
+
+    try:
+        asyncio.run(main())
+    except (TraceError, ValueError) as error:
+        print(f"{site_path}: [twin]: {error}", file=sys.stderr)
+        return exits.USAGE
+    except OSError as error:
+        return _refused(StartRefused(f"the twin cannot serve: {error}", exits.DEVICE))
+    return exits.OK

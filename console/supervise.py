@@ -1,0 +1,161 @@
+"""The console's side of a site: attach to its gateway, or start one, supervise it, and let it end with the console."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from console import exits, paths
+from console.link.client import GatewayClient, LinkLost
+from console.link.socketfile import listening
+from console.site import SiteFileError, load
+
+START_LIMIT_S = 20.0
+KEPT_DEMOS = 5
+
+
+class GatewayChild:
+    """`skerry serve SITE --stop-on-stdin-eof` in a session of its own; closing its stdin, in whatever way, stops it."""
+
+    def __init__(self, site_path: Path, state_dir: Path, options: list[str]) -> None:
+        self.socket = paths.socket_path(site_path)
+        self._site_path, self._state_dir, self._options = site_path, state_dir, options
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def log(self) -> Path:
+        """What the gateway wrote on stderr."""
+        return self._state_dir / "gateway.log"
+
+    async def start(self) -> None:
+        """Start the process."""
+        self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        command = [sys.executable, "-P", "-m", "console.cli.main", "serve", str(self._site_path), "--stop-on-stdin-eof"]
+        command += ["--state-dir", str(self._state_dir), *self._options]
+        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=null, stderr=log, start_new_session=True
+            )
+
+    @property
+    def ended(self) -> int | None:
+        """Its exit code once it has ended."""
+        return None if self._process is None else self._process.returncode
+
+    def last_words(self) -> str:
+        """The last line it wrote, for a person who wonders why it ended."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1]
+        return f"nothing in {self.log}"
+
+    async def stop(self) -> int:
+        """Close its stdin and wait for its orderly stop; the exit code. After 20 s it is killed."""
+        process = self._process
+        if process is None:
+            return exits.OK
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            return await asyncio.wait_for(process.wait(), START_LIMIT_S)
+        except TimeoutError:
+            process.kill()
+            return await process.wait()
+
+
+class Supervisor:
+    """Hands the console a connected client: of a gateway that runs, else of one it starts and restarts if it dies."""
+
+    def __init__(self, site_path: Path, state_dir: Path, options: list[str] | None = None) -> None:
+        self._child = GatewayChild(site_path, state_dir, options or [])
+        self.started_own = False
+
+    async def connect(self) -> GatewayClient:
+        """A client, connected. Raises LinkLost with a line to show while it cannot be had."""
+        with contextlib.suppress(LinkLost):
+            return await GatewayClient.connect(self._child.socket)
+        if not self.started_own or self._child.ended is not None:
+            self.started_own = True
+            await self._child.start()
+        until = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < until:
+            if (code := self._child.ended) is not None:
+                raise LinkLost(f"the gateway ended with exit code {code}: {self._child.last_words()}")
+            with contextlib.suppress(LinkLost):
+                return await GatewayClient.connect(self._child.socket)
+            await asyncio.sleep(0.05)
+        raise LinkLost(f"the gateway did not open {self._child.socket} within {START_LIMIT_S:g} s")
+
+    async def stop(self) -> None:
+        """Stop the gateway we started, in order; leave one we only attached to alone."""
+        if self.started_own:
+            await self._child.stop()
+
+
+def open_site(site_path: Path) -> int:
+    """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
+    try:
+        site = load(site_path)
+    except SiteFileError as error:
+        print(error, file=sys.stderr)
+        return exits.USAGE
+    except OSError as error:
+        print(f"skerry: {site_path}: {error.strerror}", file=sys.stderr)
+        return exits.USAGE
+    return _console(Supervisor(site_path, paths.state_dir(site)))
+
+
+def demo(
+    speed: float | None = None,
+    rate_hz: float | None = None,
+    headless: bool = False,
+    for_s: float | None = None,
+    json_summary: bool = False,
+) -> int:
+    """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless."""
+    with as_file(files("console") / "demo.toml") as packaged:
+        state_dir = _fresh_demo_dir()
+        site_path = state_dir / "demo.toml"
+        shutil.copyfile(packaged, site_path)
+    if headless:
+        from console.service import ServeOptions, serve
+
+        return serve(
+            site_path,
+            ServeOptions(state_dir=state_dir, for_s=for_s, json_summary=json_summary, rate_hz=rate_hz, speed=speed),
+        )
+    options = [f"--{name}={value:g}" for name, value in (("speed", speed), ("rate", rate_hz)) if value is not None]
+    code = _console(Supervisor(site_path, state_dir, options))
+    print(f"The records of this demo: {state_dir / 'telemetry.db'} (SQLite; or: skerry why --site {site_path})")
+    return code
+
+
+def _fresh_demo_dir() -> Path:
+    """A new directory for one demo run; the oldest beyond five are removed."""
+    root = paths.state_root() / "demo"
+    root.mkdir(parents=True, exist_ok=True, mode=0o750)
+    kept = sorted(p for p in root.iterdir() if p.is_dir() and not listening(paths.socket_path(p / "demo.toml")))
+    for old in kept[: max(0, len(kept) - KEPT_DEMOS + 1)]:
+        shutil.rmtree(old)
+    directory, number = root / time.strftime("%Y%m%dT%H%M%S"), 1
+    while directory.exists():
+        number += 1
+        directory = root / f"{time.strftime('%Y%m%dT%H%M%S')}-{number}"
+    directory.mkdir(mode=0o750)
+    return directory
+
+
+def _console(supervisor: Supervisor) -> int:
+    """Run the Textual console on what the supervisor connects to."""
+    from console.tui.app import SkerryApp
+
+    app = SkerryApp(supervisor.connect, supervisor.stop)
+    app.run()
+    return app.return_code or exits.OK

@@ -1,0 +1,102 @@
+"""The twin as a child of the gateway: started and ended with it, even when the gateway is killed (stdin closes)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from drivers.clock import ScaledClock
+
+START_LIMIT_S = 15.0
+
+
+class TwinFailed(Exception):
+    """The twin did not start; the text says why."""
+
+
+class TwinLink(msgspec.Struct, frozen=True):
+    """What a twin announces: where its devices are, its control socket, the clock it shares."""
+
+    endpoints: dict[str, tuple[str, int, int]]
+    control: str
+    t0_utc_s: float
+    m0_s: float
+    speed: float
+
+    @property
+    def clock(self) -> ScaledClock:
+        """The twin's clock; on one machine both processes read the same."""
+        return ScaledClock(self.t0_utc_s, self.m0_s, self.speed)
+
+    def resolve(self, device_id: str) -> tuple[str, int, int]:
+        """Where a device is: host, port, unit. Raises TwinFailed for one the twin does not have."""
+        if device_id not in self.endpoints:
+            raise TwinFailed(f"the twin serves no device {device_id!r}; it has {', '.join(sorted(self.endpoints))}")
+        return self.endpoints[device_id]
+
+
+def read_announcement(text: str | bytes, origin: str) -> TwinLink:
+    """Parse the JSON a twin prints. Raises TwinFailed."""
+    try:
+        return msgspec.convert(json.loads(text), TwinLink)
+    except (json.JSONDecodeError, msgspec.ValidationError) as error:
+        raise TwinFailed(f"{origin}: not a twin's announcement: {error}") from None
+
+
+class TwinChild:
+    """`skerry twin SITE --stop-on-stdin-eof` as a child process in its own session."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, site_path: Path, options: list[str], log: Any) -> TwinChild:
+        """Start the process; `announced` waits for it to be ready."""
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "console.cli.main",
+            "twin",
+            str(site_path),
+            "--stop-on-stdin-eof",
+            *options,
+        ]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
+        )
+        return cls(process)
+
+    async def announced(self) -> TwinLink:
+        """The announcement, the twin's first line. Raises TwinFailed."""
+        assert self._process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self._process.stdout.readline(), START_LIMIT_S)
+        except TimeoutError:
+            raise TwinFailed(f"the twin announced nothing within {START_LIMIT_S:g} s") from None
+        if not line:
+            code = await self._process.wait()
+            raise TwinFailed(
+                f"the twin ended at start with exit code {code}; its own message is above or in gateway.log"
+            )
+        return read_announcement(line, "twin")
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Close its stdin and wait; after 5 s insist."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 5)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()

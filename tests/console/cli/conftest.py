@@ -1,0 +1,198 @@
+"""The command line as its user has it: a process of its own, exit code and both streams; and a gateway to talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from console import paths
+from console.link.protocol import LoopStats, Published, Request, TariffNow, Welcome
+from console.link.server import CommandRefused, LinkServer, Peer
+from dispatch.alarms import Alarm, AlarmState, Priority
+from dispatch.model import (
+    Battery,
+    Decision,
+    DeviceHealth,
+    Event,
+    Interval,
+    IslandState,
+    Meter,
+    Mode,
+    Pcs,
+    Pv,
+    Quality,
+    Reading,
+    RuleTrace,
+    Setpoint,
+    Snapshot,
+    reading,
+)
+
+ROOT = Path(__file__).parents[3]
+NOON_UTC_S = 1_758_016_800.0  # 2025-09-16T10:00:00Z, 12:00 in Berlin
+
+DECISION = Decision(
+    seq=7,
+    utc_s=NOON_UTC_S,
+    mode=Mode.RULES,
+    island=IslandState.GRID_TIED,
+    setpoints=(Setpoint("pcs1", 12_000.0),),
+    battery_w=12_000.0,
+    net_load_w=33_400.0,
+    import_target_w=21_400.0,
+    binding="interval budget",
+    reason="discharging 12.0 kW: the interval's energy would not last",
+    chain=(
+        RuleTrace(1, "device ratings", -60_000.0, 60_000.0, None, False, "pcs1 rated 60 kW"),
+        RuleTrace(6, "interval budget", 12_000.0, float("inf"), 12_000.0, True, "5.9 kWh left for 12 min"),
+    ),
+)
+
+PUBLISHED = Published(
+    snapshot=Snapshot(
+        seq=7,
+        utc_s=NOON_UTC_S,
+        mono_s=100.0,
+        grid=Meter("grid", w=reading(21_400.0)),
+        pcs=(Pcs("pcs1", w=reading(12_000.0)),),
+        batteries=(Battery("bat1", soc_pct=reading(54.3)),),
+        pv=(Pv("pv1", w=Reading(8_200.0, 3.2, Quality.STALE)),),
+        devices=(
+            DeviceHealth("grid", "meter", True, 0.1, 100, 0, 0),
+            DeviceHealth("pv1", "pv", False, 3.2, 80, 16, 0, "no answer from 127.0.0.1:5020; is the inverter asleep?"),
+        ),
+    ),
+    decision=DECISION,
+    alarms=(
+        Alarm(
+            "device-lost:pv1",
+            Priority.LOW,
+            AlarmState.UNACKNOWLEDGED,
+            "PV inverter pv1 is lost",
+            "no answer",
+            "PV is unknown",
+            "check its network",
+            NOON_UTC_S - 60,
+            first_out=True,
+        ),
+    ),
+    interval=Interval(NOON_UTC_S - 180, 900.0, 2_100.0, 0.0, 32_000.0, 29_500.0),
+    month_peak_w=31_000.0,
+    tariff=TariffNow(0.182, ((int(NOON_UTC_S) + 3600, 0.151),)),
+    loop=LoopStats(ticks=500, lateness_p50_ms=0.4, lateness_p999_ms=3.1, consoles=2),
+)
+
+EVENTS = [
+    Event(NOON_UTC_S, "device", "warning", "pv1", "lost: no answer"),
+    Event(NOON_UTC_S - 60, "gateway", "info", "start", "gateway started", "alice"),
+]
+
+
+@dataclass
+class Ran:
+    """How a command ended."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+@dataclass
+class Machine:
+    """Directories of its own, so that nothing else that runs here is found."""
+
+    directory: Path
+    environment: dict[str, str]
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    disk_full: bool = False
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    async def skerry(self, *arguments: str, **options: Any) -> Ran:
+        """Run `skerry ARGUMENTS` from an unrelated directory."""
+        pipe = asyncio.subprocess.PIPE
+        settings: dict[str, Any] = {"stdout": pipe, "stderr": pipe, "cwd": self.directory, "env": self.environment}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "console.cli.main", *arguments, **(settings | options)
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+        return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+    def site(self, name: str = "site.toml", extra: str = "") -> Path:
+        """A site file that is in order."""
+        path = self.directory / name
+        path.write_text(SITE + extra)
+        return path
+
+
+SITE = """
+[site]
+name = "Test site"
+[grid]
+fuse_a = 63
+contracted_peak_w = "32 kW"
+[[meter]]
+id = "grid"
+url = "tcp://127.0.0.1:1502"
+"""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A short path: sockets live in it."""
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
+        directory = Path(name)
+        (directory / "run").mkdir(mode=0o700)
+        own = {"RUNTIME_DIRECTORY": f"{name}/run", "XDG_STATE_HOME": f"{name}/state", "PYTHONPATH": str(ROOT)}
+        for key, value in own.items():
+            monkeypatch.setenv(key, value)
+        for key in ("SKERRY_SITE", "SKERRY_DEBUG", "STATE_DIRECTORY", "XDG_RUNTIME_DIR"):
+            monkeypatch.delenv(key, raising=False)
+        yield Machine(directory, dict(os.environ))
+
+
+@pytest_asyncio.fixture
+async def gateway(machine: Machine) -> AsyncIterator[LinkServer]:
+    """A gateway's link with one known state, on the site `site.toml` of `machine`, named by $SKERRY_SITE."""
+
+    async def handle(peer: Peer, request: Request) -> Any:
+        machine.asked.append((request.method, request.params))
+        match request.method:
+            case "status":
+                return msgspec.to_builtins(PUBLISHED)
+            case "why":
+                if request.params.get("at_utc_s", NOON_UTC_S) < NOON_UTC_S - 7200:
+                    raise CommandRefused("no decision is on record at or before that time")
+                return msgspec.to_builtins(DECISION)
+            case "events":
+                return [msgspec.to_builtins(event) for event in EVENTS]
+            case "alarm.acknowledge":
+                if request.params["id"] not in ("*", "device-lost:pv1"):
+                    raise CommandRefused(f"no alarm {request.params['id']!r} is listed")
+                return {"acknowledged": 1, "not_durable": "disk full" if machine.disk_full else ""}
+        raise CommandRefused(f"unknown method {request.method!r}")
+
+    def welcome(peer: Peer) -> Welcome:
+        limits = {"fuse_w": 43_470.0, "contracted_peak_w": 32_000.0, "reserve_soc_pct": 17.8, "pv_peak_w": 20_000.0}
+        return Welcome(
+            1, "Test site", "Europe/Berlin", peer.user, os.getpid(), NOON_UTC_S - 600, 1.0, True, 5.0, limits
+        )
+
+    site = machine.site()
+    machine.environment["SKERRY_SITE"] = str(site)
+    server = LinkServer(paths.socket_path(site), welcome, handle)
+    await server.start()
+    yield server
+    await server.close()

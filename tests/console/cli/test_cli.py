@@ -1,0 +1,412 @@
+"""Every command as a process: what it prints, where, and the exit code. Errors are lines, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from console import exits, paths
+from console.link.protocol import Published
+from console.link.server import LinkServer
+from dispatch.model import Decision
+from storage.config import StorageConfig
+from storage.recorder import Recorder
+
+if TYPE_CHECKING:
+    from tests.console.cli.conftest import Machine
+
+NOON_UTC_S = 1_758_016_800.0
+HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils", "textual", "rich", "asyncio", "sqlite3")
+
+
+# ── the command itself ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
+    ran = await machine.skerry("--help")
+    assert ran.code == exits.OK
+    for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack"):
+        assert f"\n  {word} " in ran.out
+    assert "\n  open " not in ran.out  # hidden
+    for code, meaning in exits.MEANINGS.items():
+        assert f"{code}  {meaning}" in ran.out
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", "open", "serve", "twin", "fault", "check", "status", "why", "events", "ack", "export"]
+)
+async def test_every_command_has_help(machine: Machine, name: str) -> None:
+    ran = await machine.skerry(name, "--help")
+    assert (ran.code, ran.err) == (exits.OK, "")
+    assert f"skerry {name}" in ran.out
+
+
+async def test_version_is_quick(machine: Machine) -> None:
+    """The least of three runs: other work on the machine slows a start, never quickens it."""
+    spans = []
+    for _ in range(3):
+        start = time.perf_counter()
+        ran = await machine.skerry("--version")
+        spans.append(time.perf_counter() - start)
+    assert ran.out.startswith("skerry")
+    assert min(spans) < 0.5  # 0.15 s on an idle machine
+
+
+async def test_nothing_heavy_is_loaded(machine: Machine, gateway: LinkServer) -> None:
+    for arguments in (["--help"], ["--version"], ["status"], ["why"], ["events"], ["status", "--json"]):
+        code = "import sys; from console.cli.main import run; code = run(sys.argv[1:])\n"
+        code += f"print(code, [m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", code, *arguments, stdout=pipe, stderr=pipe, env=machine.environment
+        )
+        _, err = await process.communicate()
+        assert err.decode().strip() == "0 []", arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Usage: skerry"),
+        (["launch"], "No such command 'launch'"),
+        (["why", "--when"], "No such option"),
+        (["events", "--limit", "0"], "0 is not in the range"),
+        (["demo", "--for", "5s"], "--for and --json belong to --headless"),
+        (["demo", "--headless", "--for", "soon"], "'soon': expected a duration such as 60s, 15m or 2h"),
+        (["demo", "--headless", "--for", "0s"], "expected more than 0 s"),
+        (["demo", "--speed", "100"], "100.0 is not in the range"),
+        (["status", "--site", "nowhere.toml"], "nowhere.toml: no such site file or socket"),
+        (["check", "nowhere.toml"], "nowhere.toml: No such file or directory"),
+        (["nowhere.toml"], "nowhere.toml: No such file or directory"),
+        (["fault"], "expected a fault: outage"),
+        (["fault", "fire"], "'fire': expected one of outage"),
+    ],
+)
+async def test_bad_usage(machine: Machine, arguments: list[str], said: str) -> None:
+    ran = await machine.skerry(*arguments)
+    assert (ran.code, ran.out) == (exits.USAGE, "")
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_a_site_file_as_first_argument_opens_the_console(machine: Machine) -> None:
+    """A broken site shows that the argument went to `open`: its errors, and no console."""
+    site = machine.site(extra="[gird]\n")
+    for name in (str(site), "site.toml"):
+        ran = await machine.skerry(name)
+        assert ran.code == exits.USAGE
+        assert "[gird]: expected a known section; did you mean grid?" in ran.err
+    (machine.directory / "plain").write_text(site.read_text())
+    assert "[gird]" in (await machine.skerry("plain")).err
+
+
+async def test_broken_pipe_is_quiet(machine: Machine, gateway: LinkServer) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ran = await machine.skerry("events", stdout=write)
+    finally:
+        os.close(write)
+    assert ran.err == ""
+    assert ran.code == exits.FAILED
+
+
+async def test_unforeseen_error_is_a_line_and_a_traceback_on_request(machine: Machine, gateway: LinkServer) -> None:
+    code = "import console.cli.main as m; m.COMMANDS['status'] = ('console.cli.nothing:x', ''); m.main(['status'])"
+    for debug, shown in (("", False), ("1", True)):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-c", code),
+            stderr=asyncio.subprocess.PIPE,
+            env={**machine.environment, "SKERRY_DEBUG": debug},
+        )
+        _, err = await process.communicate()
+        assert process.returncode == exits.FAILED
+        assert ("Traceback" in err.decode()) is shown
+        assert "No module named 'console.cli.nothing'" in err.decode()
+
+
+# ── with a gateway ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_status(machine: Machine, gateway: LinkServer) -> None:
+    ran = await machine.skerry("status")
+    assert (ran.code, ran.err) == (exits.OK, "")
+    lines = ran.out.splitlines()
+    assert lines[0] == "Test site · grid-tied, steered by the rules, no plan · 2025-09-16 12:00:00 CEST"
+    shown = {line.split()[0]: line for line in lines[3:]}
+    assert "21.4 kW import" in shown["Grid"]
+    assert "contracted peak 32.0 kW · fuse 43.5 kW" in shown["Grid"]
+    assert "2.10 of 8.00 kWh" in shown["Interval"]
+    assert "12:00 left, room for 29.5 kW · month's peak 31.0 kW" in shown["Interval"]
+    assert "12.0 kW discharge" in shown["Battery"]
+    assert "bat1 SoC 54.3 % · reserve 17.8 %" in shown["Battery"]
+    assert "8.2 kW production STALE 3 s" in shown["PV"]
+    assert "— kW missing" in shown["Load"]  # PV is stale: the balance is not known, and not 0
+    assert "18.2 ct/kWh" in shown["Tariff"]
+    assert "15.1 from 13:00" in shown["Tariff"]
+    assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
+    assert "▲3 low  device-lost:pv1  PV inverter pv1 is lost, since 11:59, NOT ACKNOWLEDGED, first out" in ran.out
+    assert "do: check its network" in ran.out
+    assert "pv1 (pv) silent for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]
+    assert max(len(line) for line in lines) <= 140
+
+
+async def test_status_json_is_the_raw_state(machine: Machine, gateway: LinkServer) -> None:
+    ran = await machine.skerry("status", "--json")
+    document = json.loads(ran.out)
+    assert document["welcome"]["site"] == "Test site"
+    assert document["decision"]["chain"].pop()["high_w"] is None  # JSON has no infinity: no bound
+    published = msgspec.convert(document, Published)
+    assert published.snapshot.grid.w.good == 21_400.0
+    assert published.snapshot.load_w is None
+
+
+@pytest.mark.parametrize(
+    ("at", "utc_s"),
+    [
+        ("11:30", NOON_UTC_S - 1800),  # Berlin is two hours ahead of UTC in September
+        ("11:30:15", NOON_UTC_S - 1785),
+        ("-10m", NOON_UTC_S - 600),
+        ("2025-09-16T11:00", NOON_UTC_S - 3600),
+        ("2025-09-16T09:00:00Z", NOON_UTC_S - 3600),
+        ("2025-09-16 09:00:00+00:00", NOON_UTC_S - 3600),
+    ],
+)
+async def test_why_at(machine: Machine, gateway: LinkServer, at: str, utc_s: float) -> None:
+    ran = await machine.skerry("why", "--at", at)
+    assert ran.code == exits.OK
+    assert machine.asked[-1] == ("why", {"at_utc_s": utc_s})
+
+
+async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> None:
+    ran = await machine.skerry("why")
+    assert (ran.code, ran.err) == (exits.OK, "")
+    assert ran.out.splitlines() == [
+        "2025-09-16 12:00:00 CEST · grid-tied, steered by the rules, no plan",
+        "Asked     12.0 kW discharge",
+        "Because   discharging 12.0 kW: the interval's energy would not last",
+        "Net load  33.4 kW (load less PV), import wanted 21.4 kW",
+        "",
+        "  rule                  min kW  max kW  prefers  reason",
+        "     1 device ratings    -60.0    60.0        —  pcs1 rated 60 kW",
+        "●    6 interval budget    12.0       ∞     12.0  5.9 kWh left for 12 min",
+    ]
+    asjson = await machine.skerry("why", "--json")
+    document = json.loads(asjson.out)
+    assert document["chain"].pop()["high_w"] is None  # JSON has no infinity: no bound
+    assert msgspec.convert(document, Decision).binding == "interval budget"
+
+
+async def test_why_refused_and_misspelt(machine: Machine, gateway: LinkServer) -> None:
+    ran = await machine.skerry("why", "--at", "2020-01-01")
+    assert (ran.code, ran.err) == (exits.REFUSED, "skerry: no decision is on record at or before that time\n")
+    ran = await machine.skerry("why", "--at", "noonish")
+    assert ran.code == exits.USAGE
+    assert "'noonish': expected a time such as 12:00, 2025-09-16T11:00, or -10m" in ran.err
+
+
+async def test_events(machine: Machine, gateway: LinkServer) -> None:
+    ran = await machine.skerry("events", "--limit", "7")
+    assert machine.asked[-1] == ("events", {"limit": 7})
+    assert ran.out.splitlines() == [
+        "2025-09-16 11:59:00  info     gateway  start             gateway started  [alice]",
+        "2025-09-16 12:00:00  warning  device   pv1               lost: no answer",
+    ]
+    assert [e["subject"] for e in json.loads((await machine.skerry("events", "--json")).out)] == ["start", "pv1"]
+
+
+async def test_ack(machine: Machine, gateway: LinkServer) -> None:
+    assert (await machine.skerry("ack", "device-lost:pv1")).out == "1 alarm acknowledged\n"
+    assert machine.asked[-1] == ("alarm.acknowledge", {"id": "device-lost:pv1"})
+    await machine.skerry("ack", "all")
+    assert machine.asked[-1] == ("alarm.acknowledge", {"id": "*"})
+    machine.disk_full = True
+    ran = await machine.skerry("ack", "all")
+    assert (ran.code, ran.out) == (exits.OK, "1 alarm acknowledged; NOT on record\n")
+    assert ran.err == "skerry: the acknowledgement holds, but it is not on record: disk full\n"
+    ran = await machine.skerry("ack", "typo")
+    assert (ran.code, ran.err) == (exits.REFUSED, "skerry: no alarm 'typo' is listed\n")
+
+
+async def test_a_gateway_that_leaves_halfway(machine: Machine) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    site = machine.site()
+    server = await asyncio.start_unix_server(hang_up, str(paths.socket_path(site)))
+    ran = await machine.skerry("ack", "all", "--site", str(site))
+    server.close()
+    assert ran.code == exits.NO_GATEWAY
+    assert "the gateway closed the connection" in ran.err
+
+
+# ── without a gateway ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_nothing_at_all(machine: Machine) -> None:
+    site = machine.site()
+    for command in (["status"], ["why"], ["events"], ["ack", "all"]):
+        ran = await machine.skerry(*command, "--site", str(site))
+        assert (ran.code, ran.out) == (exits.NO_GATEWAY, "")
+        assert f"{site}: no gateway is running for this site; start one with: skerry serve SITE.toml" in ran.err
+    ran = await machine.skerry("fault", "hung", "--device", "grid", "--site", str(site))
+    assert ran.code == exits.NO_GATEWAY
+    assert "no twin has announced itself here" in ran.err
+
+
+@pytest.fixture
+def recorded(machine: Machine) -> Path:
+    """A record of one decision and two events, as a gateway leaves it."""
+    from tests.console.cli.conftest import DECISION, EVENTS, PUBLISHED
+
+    site = machine.site()
+    directory = machine.state / "skerry" / paths.slug(site)
+    recorder = Recorder(directory, StorageConfig(), "boot")
+    recorder.put(PUBLISHED.snapshot, DECISION)
+    written = [recorder.event(event) for event in reversed(EVENTS)]
+    assert recorder.close()
+    assert all(future.done() for future in written)
+    return site
+
+
+async def test_record_is_read_when_no_gateway_runs(machine: Machine, recorded: Path) -> None:
+    named = ["--site", str(recorded)]
+    status = await machine.skerry("status", *named)
+    assert status.code == exits.NO_GATEWAY
+    assert "No gateway is running; last record of 2025-09-16 12:00:00 CEST" in status.out
+    assert "discharging 12.0 kW" in status.out
+    document = json.loads((await machine.skerry("status", "--json", *named)).out)
+    assert document["gateway"] is None
+    assert document["decision"]["binding"] == "interval budget"
+    why = await machine.skerry("why", "--at", "12:01", *named)
+    assert why.code == exits.OK
+    assert "interval budget" in why.out
+    assert "no gateway is running; read from" in why.err
+    assert (await machine.skerry("why", "--at", "09:00", *named)).code == exits.FAILED
+    events = await machine.skerry("events", *named)
+    assert "gateway started" in events.out
+
+
+async def test_export(machine: Machine, recorded: Path) -> None:
+    ran = await machine.skerry("export", "out", "--site", str(recorded))
+    assert ran.code == exits.OK, ran.err
+    assert {p.name for p in (machine.directory / "out").iterdir()} >= {"telemetry.db", "events.csv", "manifest.json"}
+    assert "events.csv" in ran.out
+    again = await machine.skerry("export", "out", "--site", str(recorded))
+    assert (again.code, again.err.splitlines()[-1]) == (exits.FAILED, "skerry: out is not empty: name a new directory")
+
+
+# ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_check_prints_every_error(machine: Machine) -> None:
+    site = machine.directory / "bad.toml"
+    site.write_text(
+        '[site]\nname = "x"\n[grid]\nfuse_a = -1\ncontracted_peak_w = "9 kWh"\nfuze = 3\n'
+        '[[meter]]\nid = "grid"\nurl = "serial"\n'
+    )
+    ran = await machine.skerry("check", str(site))
+    assert (ran.code, ran.out) == (exits.USAGE, "")
+    for said in (
+        f"{site}: grid.fuse_a = -1: expected",
+        f"{site}: grid.contracted_peak_w = '9 kWh': expected a number, or a number with one of the units W, kW, MW",
+        f"{site}: grid.fuze = 3: expected a known key; did you mean fuse_a?",
+        f"{site}: meter[0].url = 'serial': expected",
+        f"skerry: 4 errors in {site}",
+    ):
+        assert said in ran.err
+    document = json.loads((await machine.skerry("check", str(site), "--json")).out)
+    assert document["ok"] is False
+    assert {e["key"] for e in document["errors"]} == {
+        "grid.fuse_a",
+        "grid.contracted_peak_w",
+        "grid.fuze",
+        "meter[0].url",
+    }
+
+
+async def test_check_of_a_good_site(machine: Machine) -> None:
+    ran = await machine.skerry("check", str(machine.site()))
+    assert (ran.code, ran.err) == (exits.OK, "")
+    assert "fuse 63 A × 230 V × 3 = 43.5 kW, contracted peak 32.0 kW = 8.00 kWh in 15 min" in ran.out
+    assert "meter grid" in ran.out
+    demo = json.loads((await machine.skerry("check", str(ROOT / "sites" / "demo.toml"), "--json")).out)
+    assert demo["ok"] is True
+    assert demo["fuse_w"] == pytest.approx(110_400)
+    assert demo["reserve_soc_pct"] == pytest.approx(5 + 100 * 12 / 0.94 / 100)
+
+
+async def test_check_warns_of_prices_that_end(machine: Machine) -> None:
+    site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
+    missing = await machine.skerry("check", str(site))
+    assert missing.code == exits.OK
+    assert "skerry: warning: tariff.file = 'prices.csv'" in missing.err
+    (machine.directory / "prices.csv").write_text(
+        "start_utc,price_eur_per_mwh\n2025-01-01T00:00:00Z,80\n2025-01-01T01:00:00Z,90\n"
+    )
+    ended = await machine.skerry("check", str(site))
+    assert "prices from 2025-01-01 01:00:00 CET to 2025-01-01 03:00:00 CET, 2 steps" in ended.out
+    assert "prices end 2025-01-01 03:00:00 CET; the plan wants 36 h ahead" in ended.err
+
+
+async def test_check_of_what_is_no_site_file(machine: Machine) -> None:
+    path = machine.directory / "x.toml"
+    path.write_text("[site\n")
+    assert "expected a TOML document" in (await machine.skerry("check", str(path))).err
+    path.write_bytes(b"\xff\xfe\x00")
+    ran = await machine.skerry("check", str(path))
+    assert ran.code == exits.USAGE
+    assert "expected UTF-8 text" in ran.err
+
+
+# ── fault ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
+    asked: list[Any] = []
+
+    async def twin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(json.loads(await reader.readline()))
+        known = asked[-1].get("device", "grid") == "grid"
+        writer.write(
+            json.dumps({"ok": True} if known else {"ok": False, "error": "expected a device"}).encode() + b"\n"
+        )
+        await writer.drain()
+        writer.close()
+
+    control = machine.directory / "control.sock"
+    server = await asyncio.start_unix_server(twin, str(control))
+    site = machine.site()
+    announce = paths.announce_path(site)
+    announce.write_text(json.dumps({"control": str(control)}))
+    machine.environment["SKERRY_SITE"] = str(site)
+    ran = await machine.skerry("fault", "not-implemented", "--device", "grid", "--for", "2m")
+    assert (ran.code, ran.out) == (exits.OK, "ok\n")
+    await machine.skerry("fault", "--clear")
+    await machine.skerry("fault", "--clear", "--device", "grid", "--announce", str(announce))
+    refused = await machine.skerry("fault", "hung", "--device", "roof")
+    assert asked == [
+        {"fault": "not_implemented", "device": "grid", "for_s": 120.0},
+        {"clear": "all"},
+        {"clear": "grid"},
+        {"fault": "hung", "device": "roof"},
+    ]
+    assert (refused.code, refused.err) == (exits.REFUSED, "skerry: the twin refuses: expected a device\n")
+    server.close()
+    await server.wait_closed()
+    gone = await machine.skerry("fault", "outage")
+    assert gone.code == exits.NO_GATEWAY
+    assert "is not running any more" in gone.err
+    announce.write_text("{}")
+    assert (await machine.skerry("fault", "outage")).code == exits.USAGE
+
+
+ROOT = Path(__file__).parents[3]

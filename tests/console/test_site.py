@@ -1,0 +1,128 @@
+"""The site file: every mistake is found in one run, each with key, value and expectation."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import site as site_file
+from console.site import SiteFileError
+
+MINIMAL = """
+[site]
+name = "Test site"
+[grid]
+fuse_a = 63
+contracted_peak_w = "30 kW"
+[reserve]
+hours = 1
+critical_load_w = 5000
+[[battery]]
+id = "bat1"
+energy_kwh = 50
+[[pcs]]
+id = "pcs1"
+battery = "bat1"
+charge_w = 20000
+discharge_w = "20 kW"
+url = "tcp://127.0.0.1:1502"
+[[meter]]
+id = "grid"
+url = "tcp://127.0.0.1:1503"
+"""
+
+
+def document() -> dict[str, Any]:
+    """A valid document, to be broken by a test."""
+    return copy.deepcopy(tomllib.loads(MINIMAL))
+
+
+def errors_of(raw: dict[str, Any]) -> dict[str, str]:
+    """Key -> whole error line of a document that must be refused."""
+    with pytest.raises(SiteFileError) as caught:
+        site_file.compose(Path("x.toml"), raw)
+    return {error.key: str(error) for error in caught.value.errors}
+
+
+def test_units_are_converted_to_the_keys_own() -> None:
+    """A number may carry its unit; the key's suffix decides what it becomes."""
+    site = site_file.compose(Path("x.toml"), document())
+    assert site.grid.contracted_peak_w == 30_000
+    assert site.pcs[0].discharge_w == 20_000
+    assert site.dispatch.grid.fuse_w == 63 * 230 * 3
+
+
+def test_every_error_in_one_run() -> None:
+    """Unknown key and section, wrong unit, negative rating, wrong type, missing key: all of them, at once."""
+    raw = document()
+    raw["grid"]["contracted_peek_w"] = 1
+    raw["grid"]["fuse_a"] = -3
+    raw["reserve"]["critical_load_w"] = "12 kWh"
+    raw["batteries"] = []
+    raw["battery"][0]["energy_kwh"] = "big"
+    del raw["site"]["name"]
+    found = errors_of(raw)
+    assert found.keys() == {
+        "grid.contracted_peek_w",
+        "grid.fuse_a",
+        "reserve.critical_load_w",
+        "[batteries]",
+        "battery[0].energy_kwh",
+        "site.name",
+    }
+    assert "did you mean contracted_peak_w" in found["grid.contracted_peek_w"]
+    assert "-3" in found["grid.fuse_a"]
+    assert "'12 kWh'" in found["reserve.critical_load_w"]
+    assert "kW" in found["reserve.critical_load_w"]
+    assert "did you mean battery" in found["[batteries]"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "blamed"),
+    [
+        ("grid", "contracted_peak_w", 60_000, "grid.contracted_peak_w"),  # above what 63 A carry
+        ("reserve", "hours", 20, "reserve.hours"),  # 100 kWh out of a 50 kWh battery
+        ("grid", "meter_delay_min_s", 3, "grid.meter_delay_min_s"),
+    ],
+)
+def test_limits_that_contradict_each_other(section: str, key: str, value: float, blamed: str) -> None:
+    """Inconsistent limits are refused with both figures."""
+    raw = document()
+    raw[section][key] = value
+    assert errors_of(raw).keys() == {blamed}
+
+
+def test_references_ids_and_roles() -> None:
+    """A PCS of an unknown battery, an id used twice, no grid meter, a twin url without [twin], a deadline too long."""
+    raw = document()
+    raw["pcs"][0]["battery"] = "bat9"
+    raw["meter"][0] |= {"role": "load", "id": "pcs1", "url": "twin"}
+    raw["io"] = {"deadline_s": 0.2}
+    assert errors_of(raw).keys() == {"pcs[0].battery", "meter", "meter[0].id", "[twin]", "io.deadline_s"}
+
+
+def test_time_zone_must_exist() -> None:
+    """An unknown time zone is an error of the site file, not of a later tick."""
+    raw = document()
+    raw["site"]["timezone"] = "Europe/Atlantis"
+    assert "IANA" in errors_of(raw)["site.timezone"]
+
+
+def test_text_that_is_not_toml(tmp_path: Path) -> None:
+    """A syntax error names the line."""
+    path = tmp_path / "broken.toml"
+    path.write_text("[site\nname = 1")
+    with pytest.raises(SiteFileError, match="line 1"):
+        site_file.load(path)
+
+
+def test_a_site_file_of_another_type_of_table() -> None:
+    """A table where a list of tables belongs, and the reverse."""
+    raw = document()
+    raw["meter"] = {"id": "grid"}
+    raw["site"] = "Fjord One"
+    assert errors_of(raw).keys() == {"meter", "site"}
