@@ -114,7 +114,7 @@ class LockstepSite:
             since_s, last = self._last[id]
             age_s = now_s - since_s
             quality = Quality.STALE if age_s > self._stale_after_s else Quality.GOOD
-            return cast(Q, aged(last, age_s, quality))  # type: ignore[type-var]
+            return cast(Q, aged(last, age_s, quality))
         self._count(id, reads=1)
         part = nothing if kind == "not_implemented" else fresh()
         if kind == "frozen" and id in self._last:
