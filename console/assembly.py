@@ -119,6 +119,8 @@ def _limits(site: Site) -> dict[str, float]:
         "discharge_w": config.discharge_w,
         "energy_kwh": config.energy_kwh,
         "reserve_soc_pct": config.reserve_soc_pct,
+        "soc_min_pct": max((b.soc_min_pct for b in config.batteries), default=0.0),
+        "discharge_efficiency": min((b.discharge_efficiency for b in config.batteries), default=1.0),
         "critical_load_w": config.reserve.critical_load_w,
         "pv_peak_w": sum(p.peak_w for p in site.pv),
         "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,

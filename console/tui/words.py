@@ -103,10 +103,11 @@ def next_line(plan: Plan | None, now_utc_s: float | None, timezone: str) -> str:
 
 
 def _plan_words(start_utc_s: float, battery_w: float, reason: str, price: float, timezone: str) -> str:
-    """When, and the plan's own reason; where it gives none, power and price."""
+    """When, what, and the plan's own reason; where it gives none, the price."""
     word = battery_word(battery_w)
     power = "" if word == "idle" else f" {kw(abs(battery_w)).strip()} kW"
-    return f"{hour_minute(start_utc_s, timezone)} {reason or f'{word}{power} at {cents(price)} ct/kWh'}"
+    why = reason or f"{cents(price)} ct/kWh"
+    return f"{hour_minute(start_utc_s, timezone)} {word}{power}: {why}"
 
 
 def alarm_words(alarm: Alarm, model: Model) -> str:
