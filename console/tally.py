@@ -17,7 +17,6 @@ class Punctuality:
     def __init__(self, period_s: float) -> None:
         self.period_s, self.ticks, self.overruns = period_s, 0, 0
         self._lateness_s: deque[float] = deque(maxlen=KEPT_TICKS)
-        self._stats = LoopStats(period_s=period_s)
 
     def tick(self, lateness_s: float) -> None:
         """One tick, begun this late."""
