@@ -19,10 +19,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from console.roles import RolesConfig
 from dispatch.config import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
+    OrdersConfig,
     PlanConfig,
     ReserveConfig,
     RulesConfig,
@@ -57,6 +59,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     reserve: ReserveConfig = ReserveConfig()
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
+    orders: OrdersConfig = OrdersConfig()
+    roles: RolesConfig | None = None
     tariff: TariffConfig = TariffConfig()
     io: IoConfig = IoConfig()
     storage: StorageConfig = StorageConfig()
@@ -79,6 +83,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             pcs=self.pcs,
             rules=self.rules,
             plan=self.plan,
+            orders=self.orders,
             tariff=self.tariff,
         )
 
