@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.planning import LEARN_S, QUARTER_S, PlanKeeper
 from console.requests import Requests
+from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
 from console.twin_child import TwinLink
@@ -24,6 +26,8 @@ from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
 from drivers.tariffs.csv_file import TariffFileError, load
+from storage import audit_reader
+from storage.audit import AuditLog
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
@@ -69,19 +73,28 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
-    holder.append(Requests(gateway, state_dir))
+    left = _left_in_force(state_dir)
+    audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
+    roles = Roles(site.roles, os.getuid())
+    commands = Commands(gateway, roles, audit)
+    holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
     try:
-        await link.start()
-    except SocketInUse as error:
+        await link.start(roles.viewers_gid())
+    except (SocketInUse, UnknownGroup) as error:
         recorder.close()
+        audit.close()
+        if isinstance(error, UnknownGroup):
+            raise StartRefused(str(error), exits.USAGE) from None
         raise StartRefused(str(error), exits.ALREADY_RUNNING) from None
     except OSError as error:
         recorder.close()
+        audit.close()
         raise StartRefused(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
+    commands.begin(left)
     if price_trouble:
         gateway.event("gateway", "warning", "tariff", price_trouble)
     return gateway, link, holder[0], recorder
@@ -138,6 +151,14 @@ def _remembered(state_dir: Path) -> ControllerMemory | None:
     finally:
         archive.close()
     return None if state is None else msgspec.convert(state, ControllerMemory)
+
+
+def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
+    """Orders that a gateway before this one put in force and did not live to end."""
+    try:
+        return audit_reader.left_in_force(state_dir)
+    except NoRecords:
+        return []
 
 
 def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from console.actuator import Actuator
+from console.caps import NodeCaps
 from console.facts import ClockWatch, LastMinute
 from console.link.protocol import Published, TariffNow
 from console.planning import PlanKeeper
@@ -35,6 +36,7 @@ from dispatch.model import (
     Snapshot,
     Switch,
 )
+from dispatch.orders import Order, OrderBook, OrderKind, span, words
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
 from storage.recorder import Recorder
@@ -69,6 +71,11 @@ class Gateway:
         self.published: Published | None = None
         self.consoles: Callable[[], int] = lambda: 0
         self.after_tick: Callable[[], None] = lambda: None
+        self.orders = OrderBook()
+        self.order_over: Callable[[Order, str], None] = lambda order, why: None
+        self.audit_error: Callable[[], str] = lambda: ""
+        self.audit_found: list[str] = []  # what the audit has to say of itself
+        self._awaiting: list[asyncio.Future[Published]] = []
         self._publish, self._announce = publish, announce
         self._pollers = [
             Poller(d, clock, self._stale_after_s(d.kind), DeviceError, self._device_changed) for d in drivers
@@ -82,6 +89,7 @@ class Gateway:
             if d.kind == "pcs"
         }
         self._noted: dict[str, str] = {}
+        self.caps = NodeCaps({d.id: d for d in drivers if hasattr(d, "cap")}, DeviceError, self._actuator_changed)
         self._roles = {m.id: m.role for m in site.meter}
         self._stopping = asyncio.Event()
         self._clock_watch = ClockWatch(clock.utc_s(), clock.mono_s())
@@ -126,6 +134,7 @@ class Gateway:
         """Tick until `stop` is asked for."""
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(a.run()) for a in self._actuators.values()]
+            beside.append(group.create_task(self.caps.run()))
             beside.append(group.create_task(self._poll_slow()))
             beside.append(group.create_task(self.planner.run(self)))
             try:
@@ -170,7 +179,10 @@ class Gateway:
         """Snapshot, decide, order, record, publish. Nothing here waits."""
         self._watch_clock()
         snapshot = self._snapshot()
-        decision = self.controller.step(snapshot, self.planner.plan)
+        for order in self.orders.expire(snapshot.mono_s):
+            self._over(order, "its time is up")
+        decision = self.controller.step(snapshot, self.planner.plan, self.orders.active)
+        self.caps.submit({o.target: o.value for o in self.orders.active if o.kind is OrderKind.NODE_CAP})
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:
                 actuator.submit(setpoint.w)
@@ -190,12 +202,38 @@ class Gateway:
             loop=self._loop_stats,
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
+            orders=self.orders.active,
         )
         self.recorder.put(snapshot, decision, self._extras())
         for event in self.recorder.notices():
             self._announce(event)  # the recorder has recorded these itself
+        while self.audit_found:
+            self.event("gateway", "alarm", "audit", self.audit_found.pop(0))
         self._publish(self.published)
+        awaiting, self._awaiting = self._awaiting, []
+        for future in awaiting:
+            if not future.done():
+                future.set_result(self.published)
         self.after_tick()
+
+    async def next_tick(self) -> Published:
+        """What the next tick publishes: the first that knows of an order given just now."""
+        future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+        self._awaiting.append(future)
+        return await future
+
+    def end_order(self, id: str, why: str, who: str = "") -> Order:
+        """Take an order out of force, from the next tick on. Raises LookupError."""
+        order = self.orders.end(id)
+        self._over(order, why, who)
+        return order
+
+    def _over(self, order: Order, why: str, who: str = "") -> None:
+        lasted = span(max(self.clock.utc_s() - order.given_utc_s, 0.0))
+        what = words(order.kind, order.value, order.target)
+        text = f"order {order.id} of {order.who} is over after {lasted}: {what}; {why}"
+        self.event("command", "info", "order", text, who)
+        self.order_over(order, why)
 
     def _extras(self) -> dict[str, float | None]:
         interval = self.controller.interval
@@ -258,7 +296,7 @@ class Gateway:
             written_w={id_: a.held_w for id_, a in self._actuators.items() if a.held_w is not None},
             overruns_per_min=self._overruns.grown(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.grown(mono_s, self.recorder.dropped),
-            records_error=self.recorder.error,
+            records_error=self.recorder.error or self.audit_error(),
             clock_step_s=self._clock_watch.recent_s(mono_s),
         )
 
@@ -299,7 +337,8 @@ class Gateway:
             self.event("gateway", "info" if held else "warning", actuator.driver.id, text)
 
     async def close(self) -> None:
-        """Hang up on every device."""
+        """Lift the power caps, hang up on every device."""
+        await self.caps.lift()
         for poller in self._pollers:
             if (task := poller.in_flight) is not None:
                 await task

@@ -10,34 +10,36 @@ from typing import Any
 
 import msgspec
 
+from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Request
 from console.link.server import CommandRefused, Peer
 from dispatch.model import Decision
+from storage import audit_reader
 from storage.reader import Archive, NoRecords, QueryTimeout
 
 MAX_EVENTS = 500
 
 
 class Requests:
-    """Dispatches a request to what answers it. After `close` every command is refused."""
+    """Answers questions itself and hands commands on."""
 
-    def __init__(self, gateway: Gateway, state_dir: Path) -> None:
-        self._gateway, self._state_dir = gateway, state_dir
+    def __init__(self, gateway: Gateway, state_dir: Path, commands: Commands) -> None:
+        self._gateway, self._state_dir, self.commands = gateway, state_dir, commands
         self._archive_thread = ThreadPoolExecutor(1, "archive")
-        self._stopping = False
         self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
             "status": self._status,
             "history": self._history,
             "events": self._events,
             "why": self._why,
             "decisions": self._decisions,
-            "alarm.acknowledge": self._acknowledge,
+            "audit": self._audit,
+            **commands.methods,
         }
 
     def refuse(self) -> None:
         """From now on commands are refused: the gateway is stopping."""
-        self._stopping = True
+        self.commands.refuse()
 
     def close(self) -> None:
         """Let the archive's thread end."""
@@ -102,16 +104,9 @@ class Requests:
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
 
-    async def _acknowledge(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Acknowledge one alarm, or all with "*"; answered only after it is on record."""
-        if self._stopping:
-            raise CommandRefused("the gateway is stopping; no command is taken any more")
-        gateway = self._gateway
-        try:
-            events = gateway.alarms.acknowledge(str(params["id"]), peer.user, gateway.clock.utc_s())
-        except LookupError as error:
-            raise CommandRefused(str(error)) from None
-        written = [asyncio.wrap_future(gateway.note(event, durable=True)) for event in events]
-        results = await asyncio.gather(*written, return_exceptions=True)
-        lost = [str(result) for result in results if isinstance(result, BaseException)]
-        return {"acknowledged": len(events), "not_durable": lost[0] if lost else ""}
+    async def _audit(self, peer: Peer, params: dict[str, Any]) -> Any:
+        limit, before = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("before_seq")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._archive_thread, audit_reader.rows, self._state_dir, limit, None if before is None else int(before)
+        )

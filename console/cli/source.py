@@ -50,6 +50,11 @@ class Live:
         """The newest events."""
         return msgspec.convert(self.link.request("events", limit=limit), list[Event])
 
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The newest rows of the audit, oldest first."""
+        rows: list[dict[str, Any]] = self.link.request("audit", limit=limit)
+        return rows
+
 
 class Record:
     """Answers of the record that a gateway left."""
@@ -70,6 +75,12 @@ class Record:
     def events(self, limit: int) -> list[Event]:
         """The newest events."""
         return self.archive.events(limit)
+
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The newest rows of the audit, oldest first. Raises NoRecords."""
+        from storage import audit_reader
+
+        return audit_reader.rows(self.directory, limit)
 
 
 @contextlib.contextmanager
