@@ -252,9 +252,10 @@ class Commands:
         except TimeoutError:
             return f"no tick within {TICK_WAIT_S:g} s"
 
-    def _over(self, order: Order, why: str) -> None:
+    def _over(self, order: Order, why: str, who: str) -> None:
         what = words(order.kind, order.value, order.target)
-        self._audit.spool({"kind": "end", "order": order.id, "who": "gateway", "text": f"{what} is over: {why}"})
+        text = f"{order.id} of {order.who}, {what}, is over: {why}"
+        self._audit.spool({"kind": "end", "order": order.id, "who": who or "gateway", "text": text})
 
     # ── alarms ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -72,7 +72,7 @@ class Gateway:
         self.consoles: Callable[[], int] = lambda: 0
         self.after_tick: Callable[[], None] = lambda: None
         self.orders = OrderBook()
-        self.order_over: Callable[[Order, str], None] = lambda order, why: None
+        self.order_over: Callable[[Order, str, str], None] = lambda order, why, who: None
         self.audit_error: Callable[[], str] = lambda: ""
         self.audit_found: list[str] = []  # what the audit has to say of itself
         self._awaiting: list[asyncio.Future[Published]] = []
@@ -233,7 +233,7 @@ class Gateway:
         what = words(order.kind, order.value, order.target)
         text = f"order {order.id} of {order.who} is over after {lasted}: {what}; {why}"
         self.event("command", "info", "order", text, who)
-        self.order_over(order, why)
+        self.order_over(order, why, who)
 
     def _extras(self) -> dict[str, float | None]:
         interval = self.controller.interval
