@@ -15,10 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT)]
-
 import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
@@ -39,6 +35,7 @@ from storage.audit import AuditLog
 from storage.reader import NoRecords
 from storage.recorder import Recorder
 
+ROOT = Path(__file__).resolve().parents[2]  # in PYTHONPATH where this is run as a script
 LOAD_W = 20_000.0
 SITE: dict[str, Any] = {
     "site": {"name": "Small"},
@@ -201,7 +198,7 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
 
 async def _serve(directory: Path, socket: Path, roles: RolesConfig | None) -> None:
     async with running(directory, socket, Roles(roles, os.getuid())) as there:
-        socket.chmod(0o666)  # the matrix asks what roles decide, not what the socket's mode does
+        os.chmod(socket, 0o666)  # the matrix asks what roles decide, not what the socket's mode does
         print(json.dumps({"pid": os.getpid(), "socket": str(there.socket)}), flush=True)
         await asyncio.Event().wait()
 

@@ -207,40 +207,39 @@ async def test_preview_orders_nothing(there: Running, client: GatewayClient) -> 
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "more", "said"),
-    [
-        ("setpoint", 61_000.0, {}, "beyond ratings: discharge 61.0 kW against rated 60.0 kW charge, 60.0 kW discharge"),
-        ("setpoint", -61_000.0, {}, "beyond ratings: charge 61.0 kW"),
-        ("setpoint", float("nan"), {}, "value: expected a number"),
-        ("import-target", 120_000.0, {}, "beyond ratings: import 120.0 kW against export limit 20.0 kW, fuse 110.4 kW"),
-        ("setpoint", 1.0, {"for_s": 3601.0}, "orders.max_s: 1 h is longer than the 1 h"),
-        ("setpoint", 1.0, {"for_s": 7200.0}, "orders.max_s: 2 h is longer than the 1 h this site allows"),
-        ("setpoint", 1.0, {"for_s": -60.0}, "in the past: a duration of -60 s has ended before it begins"),
-        ("setpoint", 1.0, {"reason": ""}, "reason: an order needs a reason"),
-        ("setpoint", 1.0, {"reason": "a\nb\nc"}, "reason: expected printable characters on one line"),
-        ("setpoint", 1.0, {"seen_utc_s": 0.0}, "stale console: the newest state it has seen is"),
-        ("setpoint", 1.0, {"seen_utc_s": None}, "stale console: expected seen_utc_s"),
-        ("soc-target", 80.0, {"by_utc_s": 1e9}, "in the past: the time stated was"),
-        ("soc-target", 80.0, {}, "by: a SoC target needs the time"),
-        ("soc-target", 99.0, {"by_utc_s": -3600}, "beyond ratings: SoC 99 % against soc_min 5 %, soc_max 95 %"),
-        ("soc-target", 95.0, {"by_utc_s": -600}, "takes charge 223.4 kW, rated 60.0 kW; it can be had in 37 min"),
-        ("soc-target", 80.0, {"by_utc_s": -90_000}, "orders.soc_target_max_s: 25 h is longer than the 24 h"),
-        ("reserve-level", 97.0, {}, "beyond ratings: reserve 97 % SoC"),
-        ("node-cap", 900.0, {"target": "gpu-99"}, "node: 'gpu-99': expected one of gpu-01, here"),
-        ("node-cap", 900.0, {"target": "here"}, "node: here takes no power cap; these do: gpu-01"),
-        ("node-cap", 0.0, {"target": "gpu-01"}, "beyond ratings: gpu-01 at most 0.0 kW against 1 W to 65.5 kW"),
-        ("disable", 0.0, {"target": "grid"}, "device: 'grid': expected a PCS, pcs1"),
-        ("warp", 1.0, {}, "order.set: bad parameters: Invalid enum value 'warp'"),
-        ("setpoint", 1.0, {"colour": "red"}, "bad parameters: unknown: colour"),
-    ],
-)
-async def test_refused_with_rule_and_figure(
-    there: Running, client: GatewayClient, kind: str, value: float, more: dict[str, Any], said: str
-) -> None:
-    if (by := more.get("by_utc_s")) is not None and by < 0:
-        more = more | {"by_utc_s": there.gateway.clock.utc_s() - by}
-    assert said in await refused(client, there, kind, value, **more)
+REFUSED: list[tuple[str, float, dict[str, Any], str]] = [
+    ("setpoint", 61_000.0, {}, "beyond ratings: discharge 61.0 kW against rated 60.0 kW charge, 60.0 kW discharge"),
+    ("setpoint", -61_000.0, {}, "beyond ratings: charge 61.0 kW"),
+    ("setpoint", float("nan"), {}, "value: expected a number"),
+    ("import-target", 120_000.0, {}, "beyond ratings: import 120.0 kW against export limit 20.0 kW, fuse 110.4 kW"),
+    ("setpoint", 1.0, {"for_s": 3601.0}, "orders.max_s: 1 h is longer than the 1 h"),
+    ("setpoint", 1.0, {"for_s": 7200.0}, "orders.max_s: 2 h is longer than the 1 h this site allows"),
+    ("setpoint", 1.0, {"for_s": -60.0}, "in the past: a duration of -60 s has ended before it begins"),
+    ("setpoint", 1.0, {"reason": ""}, "reason: an order needs a reason"),
+    ("setpoint", 1.0, {"reason": "a\nb\nc"}, "reason: expected printable characters on one line"),
+    ("setpoint", 1.0, {"seen_utc_s": 0.0}, "stale console: the newest state it has seen is"),
+    ("setpoint", 1.0, {"seen_utc_s": None}, "stale console: expected seen_utc_s"),
+    ("soc-target", 80.0, {"by_utc_s": 1e9}, "in the past: the time stated was"),
+    ("soc-target", 80.0, {}, "by: a SoC target needs the time"),
+    ("soc-target", 99.0, {"by_utc_s": -3600}, "beyond ratings: SoC 99 % against soc_min 5 %, soc_max 95 %"),
+    ("soc-target", 95.0, {"by_utc_s": -600}, "takes charge 223.4 kW, rated 60.0 kW; it can be had in 37 min"),
+    ("soc-target", 80.0, {"by_utc_s": -90_000}, "orders.soc_target_max_s: 25 h is longer than the 24 h"),
+    ("reserve-level", 97.0, {}, "beyond ratings: reserve 97 % SoC"),
+    ("node-cap", 900.0, {"target": "gpu-99"}, "node: 'gpu-99': expected one of gpu-01, here"),
+    ("node-cap", 900.0, {"target": "here"}, "node: here takes no power cap; these do: gpu-01"),
+    ("node-cap", 0.0, {"target": "gpu-01"}, "beyond ratings: gpu-01 at most 0.0 kW against 1 W to 65.5 kW"),
+    ("disable", 0.0, {"target": "grid"}, "device: 'grid': expected a PCS, pcs1"),
+    ("warp", 1.0, {}, "order.set: bad parameters: Invalid enum value 'warp'"),
+    ("setpoint", 1.0, {"colour": "red"}, "bad parameters: unknown: colour"),
+]
+
+
+async def test_refused_with_rule_and_figure(there: Running, client: GatewayClient) -> None:
+    for kind, value, more, said in REFUSED:
+        if (by := more.get("by_utc_s")) is not None and by < 0:
+            more = more | {"by_utc_s": there.gateway.clock.utc_s() - by}
+        line = await refused(client, there, kind, value, **more)
+        assert said in line
 
 
 async def test_refused_for_a_device_that_is_offline_and_on_record(there: Running, client: GatewayClient) -> None:

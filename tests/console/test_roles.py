@@ -237,7 +237,9 @@ async def test_role_by_command_matrix_with_real_users(place: Path) -> None:
     (place / "state").mkdir()
     pipe = asyncio.subprocess.PIPE
     gateway = await asyncio.create_subprocess_exec(
-        *("unshare", "-m", "sh", "-c", script, "sh", str(database.passwd), str(database.group), *serve), stdout=pipe
+        *("unshare", "-m", "sh", "-c", script, "sh", str(database.passwd), str(database.group), *serve),
+        stdout=pipe,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     processes = [gateway]
     try:

@@ -72,7 +72,7 @@ def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
     assert trace(decision, "plan").reason == "at rest: order o1 steers"
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from([OrderKind.SETPOINT, OrderKind.IMPORT_TARGET, OrderKind.SOC_TARGET, OrderKind.HOLD]),
     value=st.floats(-80_000, 80_000),
@@ -105,7 +105,7 @@ def test_limits_and_safety_always_win(
     assert (decision.battery_w is None) == (before.battery_w is None)
     if decision.battery_w is not None:
         assert limits[-1].low_w - 1e-6 <= decision.battery_w <= limits[-1].high_w + 1e-6
-        if decision.mode is Mode.MANUAL and kind is OrderKind.SETPOINT and decision.battery_w != value:
+        if decision.mode is Mode.MANUAL and kind is OrderKind.SETPOINT and abs(decision.battery_w - value) > 1:
             assert decision.binding != "manual", "what holds an order back is named"
 
 
@@ -151,7 +151,7 @@ def test_a_soc_target_is_reached_by_its_time(start_pct: float, target_pct: float
 
 
 def test_a_soc_target_gives_way_to_the_peak_while_there_is_time() -> None:
-    """30 kW contracted, 28 kW load: charging 100 kW is not had; with hours left the peak is held, at the end it is not."""
+    """30 kW contracted, 28 kW load: with an hour left the peak is held, with just enough time it is not."""
     early = decide(an_order(OrderKind.SOC_TARGET, 70, ends_s=3600.0), snapshot=a_snapshot(0.0, 28_000))
     assert trace(early, "manual").preferred_w == pytest.approx(soc_power_w(site_config(), 60, 70, 3597.2), rel=0.01)
     assert early.battery_w is not None

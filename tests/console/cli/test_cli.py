@@ -33,7 +33,7 @@ HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils", "textual", "rich", "asy
 async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
     ran = await machine.skerry("--help")
     assert ran.code == exits.OK
-    for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack"):
+    for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack", "hold"):
         assert f"\n  {word} " in ran.out
     assert "\n  open " not in ran.out  # hidden
     for code, meaning in exits.MEANINGS.items():
@@ -41,7 +41,12 @@ async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "open", "serve", "twin", "fault", "check", "status", "why", "events", "ack", "export"]
+    "name",
+    [
+        *("demo", "open", "serve", "twin", "fault", "check", "status", "why", "events", "ack", "audit", "export"),
+        *("setpoint", "import-target", "soc-target", "hold", "reserve-level", "cap", "disable", "enable", "orders"),
+        *("end", "stop", "verify"),
+    ],
 )
 async def test_every_command_has_help(machine: Machine, name: str) -> None:
     ran = await machine.skerry(name, "--help")
