@@ -181,7 +181,7 @@ class Gateway:
         snapshot = self._snapshot()
         for order in self.orders.expire(snapshot.mono_s):
             self._over(order, "its time is up")
-        decision = self.controller.step(snapshot, self.planner.plan, self.orders.active)
+        decision = self.controller.step(snapshot, self.planner.plan, orders=self.orders.active)
         self.caps.submit({o.target: o.value for o in self.orders.active if o.kind is OrderKind.NODE_CAP})
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:

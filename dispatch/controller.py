@@ -85,7 +85,7 @@ class Controller:
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def step(self, snapshot: Snapshot, plan: Plan | None, orders: Iterable[Order] = ()) -> Decision:
+    def step(self, snapshot: Snapshot, plan: Plan | None, *, orders: Iterable[Order] = ()) -> Decision:
         """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
 
         orders: what people ordered and is in force now.

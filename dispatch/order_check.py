@@ -158,7 +158,7 @@ def _check_place(
         raise OrderRefused("device", "the site file declares no PCS: there is no battery to order about")
     if wanted.kind in BATTERY and wanted.kind is not OrderKind.HOLD:
         if decision.island is not IslandState.GRID_TIED:
-            line = f"the site is {decision.island.value}: the PCS sets its own power, no setpoint is sent"
+            line = f"the site is {decision.island.value}; a battery order is taken when it is grid-tied"
             raise OrderRefused("islanding", line)
         _check_online(ids, health)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from drivers.maps.registers import Register, RegisterMap
 
-POWER_CAP = 7
-NO_CAP = 0xFFFF
+CAP_REGISTER, NO_CAP = 7, 0xFFFF
 
 NODE = RegisterMap(
     name="skerry-node",
@@ -17,7 +16,7 @@ NODE = RegisterMap(
         Register("gpus_total", 5),
         Register("gpus_busy", 6, missing=0xFFFF),
         # power cap and suspended: read and write
-        Register("power_cap_w", POWER_CAP, missing=NO_CAP),
+        Register("power_cap_w", CAP_REGISTER, missing=NO_CAP),
         Register("suspended", 8, words={0: "no", 1: "yes"}),
         Register("memory_pct", 9, factor=0.1, missing=0xFFFF),
     ),

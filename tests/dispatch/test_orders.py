@@ -28,7 +28,7 @@ def decide(
     for n in range(15):
         t_s = 0.2 * n
         now = msgspec.structs.replace(snapshot, utc_s=snapshot.utc_s + t_s, mono_s=snapshot.mono_s + t_s)
-        decision = controller.step(now, None, orders if n == 14 else ())
+        decision = controller.step(now, None, orders=orders if n == 14 else ())
     return decision
 
 
@@ -66,7 +66,7 @@ def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
     snapshot = a_snapshot(0.0, 14_000)
     controller.step(snapshot, a_plan(9_000))
     later = msgspec.structs.replace(snapshot, utc_s=T0 + 0.2, mono_s=0.2)
-    decision = controller.step(later, a_plan(9_000), [an_order(OrderKind.SETPOINT, -10_000)])
+    decision = controller.step(later, a_plan(9_000), orders=[an_order(OrderKind.SETPOINT, -10_000)])
     assert decision.battery_w == -10_000
     assert "cannot be met" in trace(decision, "grid ramp").reason
     assert trace(decision, "plan").reason == "at rest: order o1 steers"
@@ -116,7 +116,7 @@ def test_an_order_ends_with_its_time_and_the_rules_are_back() -> None:
     for n in range(12):
         snapshot = a_snapshot(0.2 * n, 20_000)
         over = book.expire(snapshot.mono_s)
-        modes.append(controller.step(snapshot, None, book.active).mode)
+        modes.append(controller.step(snapshot, None, orders=book.active).mode)
         assert [o.id for o in over] == (["o1"] if n == 5 else [])
     assert modes == [Mode.MANUAL] * 5 + [Mode.RULES] * 7
 
@@ -136,8 +136,8 @@ class Ordered(Controller):
 
     orders: tuple[Order, ...] = ()
 
-    def step(self, snapshot: Snapshot, plan: object, orders: object = ()) -> Decision:
-        return super().step(snapshot, None, [o for o in self.orders if snapshot.mono_s < o.ends_mono_s])
+    def step(self, snapshot: Snapshot, plan: object, **_: object) -> Decision:
+        return super().step(snapshot, None, orders=[o for o in self.orders if snapshot.mono_s < o.ends_mono_s])
 
 
 @pytest.mark.parametrize(("start_pct", "target_pct"), [(60.0, 63.0), (60.0, 57.0)])

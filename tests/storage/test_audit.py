@@ -336,6 +336,8 @@ for run in range(int(sys.argv[3])):
 """
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(300)
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     ran = subprocess.run(

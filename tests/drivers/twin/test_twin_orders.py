@@ -34,7 +34,7 @@ def test_order_to_effect_is_one_tick() -> None:
         if tick in given:
             ends_s = snapshot.mono_s + 1.99
             book.put(Order("o1", OrderKind.SETPOINT, given[tick], "", "alice", "test", 0.0, 0.0, ends_s))
-        decision = controller.step(snapshot, None, book.active)
+        decision = controller.step(snapshot, None, orders=book.active)
         lockstep.apply(decision)
         held.append((site.pcs[0].control.setpoint_w, decision.mode))
     for tick, w in given.items():
