@@ -66,6 +66,7 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
         wanted_key = wanted_key or bytes.fromhex(str(stated.get("public_key", "")))
     try:
         with closing(open_read_only(audit)) as con:
+            con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
             found, chain, checkpoints, key, remarks = _chain(con, outside, wanted_key)
     except sqlite3.Error as error:
         raise CannotVerify(f"{audit}: {error}") from None

@@ -56,7 +56,7 @@ def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
         try:
             sock.bind(str(making))
             if gid is not None:
-                os.chown(making, -1, gid)
+                _hand_over(making, gid)
             os.chmod(making, MODE)
             sock.listen(64)
             os.rename(making, path)
@@ -65,6 +65,15 @@ def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
             making.unlink(missing_ok=True)
             raise
     return sock, os.stat(path).st_ino
+
+
+def _hand_over(path: Path, gid: int) -> None:
+    """Give the socket to the viewers' group. Raises PermissionError with what to do."""
+    try:
+        os.chown(path, -1, gid)
+    except PermissionError:
+        line = f"the socket cannot be handed to group {gid} of [roles]: make the gateway's user a member of it"
+        raise PermissionError(errno.EPERM, line, str(path)) from None
 
 
 def release(path: Path, inode: int) -> None:
