@@ -13,7 +13,8 @@ from console import exits, paths
 from console.gateway import Gateway
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
-from console.planning import LEARN_S, QUARTER_S, PlanKeeper
+from console.plan_source import LEARN_S, QUARTER_S
+from console.planning import PlanKeeper
 from console.requests import Requests
 from console.service import StartRefused
 from console.site import Site
