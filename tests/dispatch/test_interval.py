@@ -122,7 +122,7 @@ def test_interval_follows_the_utility_s_clock() -> None:
     assert interval.start_of(T0 + 880) == T0 + 880
 
 
-@given(step_s=st.floats(-7_200, 7_200), at_s=st.integers(10, 890), import_w=st.floats(0, 60_000))
+@given(step_s=st.floats(-7_200, 7_200), at_s=st.integers(10, 860), import_w=st.floats(0, 60_000))
 @settings(max_examples=80)
 def test_a_step_of_the_wall_clock_neither_crashes_nor_makes_energy(step_s: float, at_s: int, import_w: float) -> None:
     interval = an_interval()
