@@ -85,12 +85,14 @@ def compare(case: Case, schedule: Schedule) -> Scored:
     }
     notes = []
     if stretch.standins:
-        notes.append(f"prices: {stretch.standins} of {len(stretch.eur_per_mwh)} steps have none, the hour's mean instead")
+        notes.append(
+            f"prices: {stretch.standins} of {len(stretch.eur_per_mwh)} steps have none, the hour's mean instead"
+        )
     return Scored(bills, (*case.load.notes, *case.pv.notes, *notes))
 
 
 def night_valley_w(case: Case, end_s: int) -> list[float]:
-    """Charge evenly from 00 to 06 local time, discharge evenly from 07 to 21, between reserve and soc_max; no prices."""
+    """Charge evenly 00 to 06 local time, discharge evenly 07 to 21, between reserve and soc_max, never exporting."""
     config, zone = case.config, ZoneInfo(case.config.timezone)
     charging, discharging = efficiencies(config)
     if not config.energy_kwh:
@@ -106,7 +108,9 @@ def night_valley_w(case: Case, end_s: int) -> list[float]:
         if VALLEY[0] <= hour < VALLEY[1]:
             w = -min(charge_w, max(top_kwh - stored_kwh, 0.0) / charging / hours * 1000)
         elif DAY[0] <= hour < DAY[1]:
-            w = min(discharge_w, max(stored_kwh - floor_kwh, 0.0) * discharging / hours * 1000)
+            net_w = case.load.mean_w(t_s, t_s + case.step_s) - case.pv.mean_w(t_s, t_s + case.step_s)
+            spare_w = max(stored_kwh - floor_kwh, 0.0) * discharging / hours * 1000
+            w = min(discharge_w, spare_w, max(net_w, 0.0))
         stored_kwh -= w / 1000 * hours * (charging if w < 0 else 1 / discharging)
         result.append(w)
     return result

@@ -82,7 +82,9 @@ class Replay:
                 f"{case.config.grid.metering_interval_s} s evenly"
             )
         if case.start_s % case.step_s or case.end_s % case.step_s or case.end_s <= case.start_s:
-            raise ValueError(f"from {case.start_s} to {case.end_s}: expected whole steps of {case.step_s} s between them")
+            raise ValueError(
+                f"from {case.start_s} to {case.end_s}: expected whole steps of {case.step_s} s between them"
+            )
         self.case, self.tally = case, Tally()
         self.schedule = Schedule(case.start_s, case.step_s)
         configs = {b.id: b for b in case.config.batteries}

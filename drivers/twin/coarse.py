@@ -1,7 +1,7 @@
 """A battery in steps of minutes: exact energy, no lag, no taper but the one its BMS reports for the step.
 
-For replays over weeks, where the 20 ms physics of the twin would take as long as the weeks' compute. Powers are watts at
-the AC terminals, > 0 discharges.
+For replays over weeks, for which the 20 ms physics of the twin would take days. Powers are watts at the AC terminals,
+> 0 discharges.
 """
 
 from __future__ import annotations
