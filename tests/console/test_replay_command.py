@@ -16,7 +16,7 @@ from replay_cases import HOURS, START, load_w, prices, pv_w, utc, write_csv
 from console.cli.main import run
 from console.replay.engine import Replay, Schedule
 
-SITE = Path(__file__).parents[3] / "sites" / "yardstick-de.toml"
+SITE = Path(__file__).parents[2] / "sites" / "yardstick-de.toml"
 
 
 @pytest.fixture
