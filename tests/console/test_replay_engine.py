@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from replay_cases import CONFIG, FIRST, HOURS, START, a_case, load_w, played, prices, pv_w
 
+from console.plan_source import Now, PlanSource
 from console.replay.compare import compare, night_valley_w
-from console.replay.engine import Replay
+from console.replay.engine import Replay, Schedule
 from console.replay.traces import Publication, Trace
 from dispatch.bill import stored_change_kwh
+from dispatch.planner import PlanInputs
 from dispatch.tariff import PriceSeries
 
 
@@ -40,14 +42,20 @@ def test_the_controller_counts_the_energy_that_was_imported() -> None:
     assert run.month_peak_w == pytest.approx(max(quarters), rel=1e-6)
 
 
-@given(st.integers(1, 23), st.lists(st.floats(0, 60_000), min_size=8, max_size=8), st.floats(-200, 600))
-@settings(max_examples=4, deadline=None)
-def test_what_comes_after_changes_nothing_before(quarter: int, later_w: list[float], price: float) -> None:
+@given(st.integers(1, 35), st.lists(st.floats(0, 60_000), min_size=8, max_size=8), st.floats(-200, 600))
+@example(7, [55_000.0] * 8, 500.0)  # one third into a quarter hour
+@settings(max_examples=3, deadline=None)
+def test_what_comes_after_changes_nothing_before(step: int, later_w: list[float], price: float) -> None:
     """Load and PV after T, and prices not published at T, may be anything: every output before T is the same."""
-    t_s = START + quarter * 900
-    plain = played(a_case(hours=6)).schedule
-    cut = (t_s - FIRST) // 900
-    loads, suns, market = load_w(), pv_w(), prices()
+    t_s = START + step * 300
+    loads, suns = ([w for w in per for _ in range(3)] for per in (load_w(), pv_w()))
+
+    def outcome(load: list[float], sun: list[float], series: PriceSeries) -> Schedule:
+        case = a_case(hours=3, step_s=300, load=Trace(FIRST, 300, load), pv=Trace(FIRST, 300, sun), prices=series)
+        return played(case).schedule
+
+    plain = outcome(loads, suns, prices())
+    cut, market = (t_s - FIRST) // 300, prices()
     loads[cut : cut + 8] = later_w
     suns[cut : cut + 8] = [w / 3 for w in later_w]
     known_s = Publication(market, CONFIG.timezone).known_at(t_s - 1).end_utc_s
@@ -56,9 +64,29 @@ def test_what_comes_after_changes_nothing_before(quarter: int, later_w: list[flo
         tuple(p if s < known_s else price for s, p in zip(market.start_utc_s, market.eur_per_mwh, strict=True)),
         market.end_utc_s,
     )
-    changed = played(a_case(hours=6, load=Trace(FIRST, 900, loads), pv=Trace(FIRST, 900, suns), prices=other)).schedule
+    changed = outcome(loads, suns, other)
     for name in ("battery_w", "load_w", "pv_w", "soc_pct"):
-        assert getattr(changed, name)[:quarter] == getattr(plain, name)[:quarter], name
+        assert getattr(changed, name)[:step] == getattr(plain, name)[:step], name
+    assert changed.load_w[step:] != plain.load_w[step:]
+
+
+def test_a_plan_on_the_quarter_hour_begins_with_an_empty_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quarter that has just ended is closed and counts as the month's peak before the plan is made."""
+    seen: list[Now] = []
+    inputs = PlanSource.inputs
+
+    def noting(self: PlanSource, now: Now, series: PriceSeries) -> PlanInputs:
+        seen.append(now)
+        return inputs(self, now, series)
+
+    monkeypatch.setattr(PlanSource, "inputs", noting)
+    done = played(a_case(hours=2, step_s=300)).schedule
+    grid = [max(a - b - c, 0.0) for a, b, c in zip(done.load_w, done.pv_w, done.battery_w, strict=True)]
+    quarters = [sum(grid[k : k + 3]) / 3 for k in range(0, len(grid), 3)]
+    assert [now.utc_s for now in seen] == [START + 900.0 * k for k in range(8)]
+    for k, now in enumerate(seen):
+        assert now.interval_energy_wh == 0
+        assert now.month_peak_w == pytest.approx(max([0.0, *quarters[:k]]), abs=1e-6)
 
 
 def test_prices_of_tomorrow_are_known_from_noon_utc() -> None:
