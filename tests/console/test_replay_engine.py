@@ -100,6 +100,30 @@ def test_prices_of_tomorrow_are_known_from_noon_utc() -> None:
     assert late.end_utc_s == autumn + 49 * 3600
 
 
+def test_the_day_with_25_hours() -> None:
+    """From local midnight to local midnight, 100 quarters: every one is planned, and 7 hours lie before 6 o'clock."""
+    midnight = int(datetime(2025, 10, 25, 22, tzinfo=UTC).timestamp())
+    before, length_s = midnight - 3 * 86400, 6 * 86400
+    market = PriceSeries(
+        tuple(range(before, before + length_s, 3600)), tuple(50.0 + k % 24 for k in range(144)), before + length_s
+    )
+    run = played(
+        a_case(
+            load=Trace(before, 900, load_w()),
+            pv=Trace(before, 900, pv_w()),
+            prices=market,
+            start_s=midnight,
+            end_s=midnight + 25 * 3600,
+        )
+    )
+    assert (len(run.schedule), run.tally.plans, run.tally.failed, run.tally.refused) == (100, 100, 0, 0)
+    scored = compare(run.case, run.schedule)
+    assert list(scored.bills["skerry"].peaks_w) == ["2025-10"]
+    valley = night_valley_w(run.case, run.case.end_s)
+    assert [k for k, w in enumerate(valley) if w < 0][-1] < 28  # 28 quarters before 6 o'clock, not 24
+    assert [k for k, w in enumerate(valley) if w > 0][0] >= 32
+
+
 def test_the_four_bills() -> None:
     """Foresight is the cheapest, no battery has no wear, and the share captured is what the bills say."""
     run = played(a_case(hours=24))
