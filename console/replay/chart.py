@@ -5,22 +5,20 @@ Both show, over the whole stretch: the grid's import and export, load less PV, t
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from console.replay.canvas import PITCH, Canvas, Colour
 from console.replay.engine import Schedule
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABEL = 9  # columns before a strip
 
-WHITE, GREY, BLACK = (255, 255, 255), (208, 208, 208), (64, 64, 64)
+GREY, BLACK = (208, 208, 208), (64, 64, 64)
 BLUE, ORANGE, GREEN = (31, 119, 180), (214, 120, 20), (44, 140, 60)
-WIDTH, PANEL, GAP = 1440, 220, 20  # pixels
-
-Colour = tuple[int, int, int]
+WIDTH, PANEL, GAP = 1440, 220, 24  # pixels
 
 
 def terminal(schedule: Schedule, width: int) -> list[str]:
@@ -55,37 +53,6 @@ def _blocks(values: Sequence[float], top: float) -> str:
 # ── PNG ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Canvas:
-    """Pixels, RGB; (0, 0) is the top left."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self._rows = [bytearray(bytes(WHITE) * width) for _ in range(height)]
-
-    def column(self, x: int, y0: int, y1: int, colour: Colour) -> None:
-        """A vertical line of one pixel's width, both ends included, in either order; outside is cut off."""
-        if not 0 <= x < self.width:
-            return
-        for y in range(max(0, min(y0, y1)), min(self.height - 1, max(y0, y1)) + 1):
-            self._rows[y][3 * x : 3 * x + 3] = bytes(colour)
-
-    def row(self, y: int, colour: Colour) -> None:
-        """A horizontal line over the whole width."""
-        if 0 <= y < self.height:
-            self._rows[y] = bytearray(bytes(colour) * self.width)
-
-    def png(self) -> bytes:
-        """The file (PNG 1.2: signature, IHDR, IDAT, IEND; 8 bit RGB, filter 0 on every row)."""
-        head = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
-        body = zlib.compress(b"".join(b"\0" + bytes(row) for row in self._rows), 9)
-        chunks = ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
-        return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def write_png(path: Path, schedule: Schedule) -> None:
     """Three panels, time to the right, a grey line every 24 h and a black one at zero:
 
@@ -98,17 +65,26 @@ def write_png(path: Path, schedule: Schedule) -> None:
         canvas.column(day * canvas.width // len(net), 0, canvas.height, GREY)
     power = (min(0.0, *net, *grid), max(1.0, *net, *grid))
     swing = max(1.0, *(abs(w) for w in schedule.battery_w))
-    panels: list[tuple[tuple[float, float], list[tuple[Sequence[float], Colour]]]] = [
-        (power, [(net, GREY), (grid, BLUE)]),
-        ((-swing, swing), [(schedule.battery_w, GREEN)]),
-        ((0.0, 100.0), [(schedule.soc_pct, ORANGE)]),
+    panels: list[tuple[str, tuple[float, float], list[tuple[Sequence[float], Colour]]]] = [
+        (f"import, net load   {_extent(power)}", power, [(net, GREY), (grid, BLUE)]),
+        (f"battery   {_extent((-swing, swing))}", (-swing, swing), [(schedule.battery_w, GREEN)]),
+        ("SoC   0 to 100 %", (0.0, 100.0), [(schedule.soc_pct, ORANGE)]),
     ]
-    for number, (span, lines) in enumerate(panels):
+    for number, (title, span, lines) in enumerate(panels):
         top = GAP + number * (PANEL + GAP)
         canvas.row(_y(0.0, span, top), BLACK)
         for values, colour in lines:
             _draw(canvas, top, span, values, colour)
+        canvas.text(4, top - 14, title, lines[-1][1])
+    ends = [f"{datetime.fromtimestamp(t_s, UTC):%Y-%m-%d}" for t_s in (schedule.start_s, schedule.end_s)]
+    canvas.text(4, canvas.height - 14, ends[0], BLACK)
+    canvas.text(canvas.width - PITCH * len(ends[1]), canvas.height - 14, ends[1], BLACK)
     path.write_bytes(canvas.png())
+
+
+def _extent(span: tuple[float, float]) -> str:
+    """From where to where a panel reaches."""
+    return f"{span[0] / 1000:.0f} to {span[1] / 1000:.0f} kW"
 
 
 def _draw(canvas: Canvas, top: int, span: tuple[float, float], values: Sequence[float], colour: Colour) -> None:
