@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,16 @@ def pooled(results: list[Result]) -> str:
     return f"pooled over {len(results)} cases: {100 * (none - own) / (none - best):.1f} % of perfect foresight's saving"
 
 
+def _results(folders: dict[str, Path | None], jobs: int, step_s: int) -> Iterator[Result]:
+    """Each case's result, in order; one process needs no pool."""
+    if jobs == 1:
+        yield from (play(name, folder, step_s) for name, folder in folders.items())
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for future in [pool.submit(play, name, folder, step_s) for name, folder in folders.items()]:
+            yield future.result()
+
+
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--cases", type=click.Path(path_type=Path, exists=True, file_okay=False), envvar="SKERRY_YARDSTICK")
@@ -139,11 +150,10 @@ def main(names: tuple[str, ...], cases: Path | None, jobs: int, step_s: int) -> 
     head = "".join(f"{word:>10}" for word in ("none", "valley", "Skerry", "foresight", "captured"))
     click.echo(f"{'EUR':<20}{head}{'kW':>7}{'p95 ms':>8}{'s':>7}")
     results = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for future in [pool.submit(play, name, folder, step_s) for name, folder in folders.items()]:
-            results.append(future.result())
-            click.echo(line(results[-1]))
-            sys.stdout.flush()
+    for result in _results(folders, jobs, step_s):
+        results.append(result)
+        click.echo(line(result))
+        sys.stdout.flush()
     if len(results) > 1:
         click.echo(pooled(results))
 

@@ -121,7 +121,7 @@ def test_the_day_with_25_hours() -> None:
     assert list(scored.bills["skerry"].peaks_w) == ["2025-10"]
     valley = night_valley_w(run.case, run.case.end_s)
     assert [k for k, w in enumerate(valley) if w < 0][-1] < 28  # 28 quarters before 6 o'clock, not 24
-    assert [k for k, w in enumerate(valley) if w > 0][0] >= 32
+    assert next(k for k, w in enumerate(valley) if w > 0) >= 32
 
 
 def test_the_four_bills() -> None:
