@@ -47,7 +47,7 @@ def test_two_prices_by_hand() -> None:
 
 
 def test_a_peak_is_shaved_as_far_as_the_energy_goes() -> None:
-    """One hour of 60 kW in a flat day of 20 kW, 10 EUR/kW: 80 kWh in the cells shave it to 20 + what recharging needs."""
+    """One hour of 60 kW in a flat day of 20 kW, 10 EUR/kW: as low as recharging for it allows."""
     config = site(tariff={"demand_eur_per_kw_month": 10.0})
     net_w = [20_000.0] * 40 + [60_000.0] * 4 + [20_000.0] * 40
     battery_w = foreseen(config, net_w, [100.0] * len(net_w))
