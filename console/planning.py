@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from console.site import Site
-from console.tally import mean_soc_pct
 from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
 from dispatch.model import Plan, Snapshot
 from dispatch.plan_check import check_plan
@@ -86,7 +85,7 @@ class PlanKeeper:
         snapshot = self._last
         if snapshot is None:
             return None
-        soc_pct, load_w, pv_w = mean_soc_pct(snapshot), snapshot.load_w, snapshot.pv_w
+        soc_pct, load_w, pv_w = snapshot.soc_pct, snapshot.load_w, snapshot.pv_w
         if soc_pct is None or load_w is None or pv_w is None:
             return None
         start_s = int(snapshot.utc_s // QUARTER_S) * QUARTER_S
