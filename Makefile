@@ -48,7 +48,7 @@ bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; 
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
 
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
-	$(BIN)/python -m pytest tests/console -k snapshot --snapshot-update
+	$(BIN)/python -m pytest tests/console/tui/test_pictures.py --snapshot-update
 
 clean:  ## remove everything that was built, .venv too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache snapshot_report.html

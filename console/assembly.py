@@ -18,13 +18,13 @@ from console.planning import PlanKeeper
 from console.requests import Requests
 from console.service import StartRefused
 from console.site import Site
-from console.twin_child import TwinLink
 from dispatch.controller import ControllerMemory
 from dispatch.model import Clock, Event
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
 from drivers.tariffs.csv_file import TariffFileError, load
+from drivers.twin.announcement import Announcement
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
@@ -32,7 +32,7 @@ RECORD_OPEN_S = 2.0
 
 
 async def assemble(
-    site: Site, state_dir: Path, twin: TwinLink | None
+    site: Site, state_dir: Path, twin: Announcement | None
 ) -> tuple[Gateway, LinkServer, Requests, Recorder]:
     """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
@@ -99,11 +99,14 @@ def _prices(site: Site) -> tuple[PriceSeries, str]:
         return empty, f"planning without prices: {error}"
 
 
-def _resolver(twin: TwinLink | None) -> Any:
+def _resolver(twin: Announcement | None) -> Any:
     def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
         if url == "twin":
             assert twin is not None
-            return twin.resolve(device_id)
+            if device_id not in twin.endpoints:
+                there = ", ".join(sorted(twin.endpoints))
+                raise StartRefused(f"the twin serves no device {device_id!r}; it has {there}", exits.DEVICE)
+            return twin.endpoints[device_id]
         host, port = url.removeprefix("tcp://").rsplit(":", 1)
         return host, int(port), unit
 
@@ -120,6 +123,8 @@ def _limits(site: Site) -> dict[str, float]:
         "discharge_w": config.discharge_w,
         "energy_kwh": config.energy_kwh,
         "reserve_soc_pct": config.reserve_soc_pct,
+        "soc_min_pct": max((b.soc_min_pct for b in config.batteries), default=0.0),
+        "discharge_efficiency": min((b.discharge_efficiency for b in config.batteries), default=1.0),
         "critical_load_w": config.reserve.critical_load_w,
         "pv_peak_w": sum(p.peak_w for p in site.pv),
         "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,

@@ -42,7 +42,7 @@ from storage.recorder import Recorder
 log = logging.getLogger("skerry.gateway")
 
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
-GRACE_S = 0.004  # how long a tick waits, after the grid meter's answer, for the others of the same poll
+LEAD_S = 0.008  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
 class Gateway:
@@ -74,7 +74,7 @@ class Gateway:
             Poller(d, clock, self._stale_after_s(d.kind), DeviceError, self._device_changed) for d in drivers
         ]
         self._grid = next(p for p in self._pollers if p.driver.kind == "meter")
-        self._fast = [p for p in self._pollers if p.driver.kind != "node"]
+        self._others = [p for p in self._pollers if p.driver.kind not in ("meter", "node")]
         self._slow = [p for p in self._pollers if p.driver.kind == "node"]
         self._actuators = {
             d.id: Actuator(d, clock, DeviceError, self._actuator_changed, self._actuator_noted)
@@ -147,14 +147,18 @@ class Gateway:
             if behind > 0:
                 self.punctuality.overrun(behind)
                 due += behind * period_s
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), max(0.0, due - loop.time()))
-            reads = [poller.start() for poller in self._fast]
+            await self._until(due - LEAD_S)
+            for poller in self._others:
+                poller.start()
+            await self._until(due)
             await asyncio.wait([self._grid.start()], timeout=self.site.io.deadline_s)
-            if pending := [task for task in reads if not task.done()]:
-                await asyncio.wait(pending, timeout=GRACE_S)
             self.punctuality.tick(loop.time() - due)
             self.tick()
+
+    async def _until(self, due_s: float) -> None:
+        """Sleep to a time of the loop's clock; at once awake when the gateway is to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), max(0.0, due_s - asyncio.get_running_loop().time()))
 
     async def _poll_slow(self) -> None:
         while True:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
-from console.tally import mean_soc_pct
 from dispatch.model import Plan, Snapshot
 from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.tariff import PriceSeries
@@ -77,7 +76,7 @@ class PlanKeeper:
         snapshot = self._last
         if snapshot is None:
             return None
-        soc_pct, load_w, pv_w = mean_soc_pct(snapshot), snapshot.load_w, snapshot.pv_w
+        soc_pct, load_w, pv_w = snapshot.soc_pct, snapshot.load_w, snapshot.pv_w
         if soc_pct is None or load_w is None or pv_w is None:
             return None
         now = Now(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from console.site import Site, SiteFileError, load
 log = logging.getLogger("skerry")
 
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
+SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
 MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
 
 
@@ -179,6 +181,9 @@ class _Service:
                 recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
 
         gateway.after_tick = after_tick
+        gc.collect()
+        gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
+        sys.setswitchinterval(SWITCH_S)
         gateway.event(
             "gateway", "info", "start", f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
         )

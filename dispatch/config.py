@@ -73,7 +73,7 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[rules]`: how the tick behaves."""
 
     deadband_w: Watts = 250.0  # a setpoint is left alone while it is this close
-    min_write_interval_s: Seconds = 0.2
+    min_write_interval_s: Seconds = 0.1
     rest_soc_pct: Percent = 60.0  # without a plan the battery returns here, under the peak
     rest_charge_w: Watts = 10_000.0  # and no faster than this
     meter_lost_hold_s: Annotated[float, Meta(ge=0, le=5)] = 5.0

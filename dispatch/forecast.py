@@ -86,15 +86,6 @@ class LoadForecaster:
         self._horizons = {h: _Horizon() for h in PROBES}
         self._pending: dict[int, list[tuple[int, float, float, float | None]]] = {}
 
-    @property
-    def last_utc_s(self) -> int | None:
-        """Start of the newest quarter observed."""
-        return None if self._last is None else self._last * STEP_S
-
-    def recent_w(self) -> tuple[float, ...]:
-        """The quarters remembered (ten days), oldest first, gaps left out."""
-        return tuple(self._loads.values())
-
     def observe(self, start_utc_s: int, mean_w: float) -> bool:
         """Take the mean load of the quarter hour that began at `start_utc_s`.
 

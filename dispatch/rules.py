@@ -221,9 +221,7 @@ def plan(s: Situation, so_far: Bounds) -> Ask:
     if s.soc_pct is None:
         return Ask(f"plan asks {kw(s.step.battery_w)}, but SoC is not known", preferred_w=0.0)
     wanted_w = s.step.battery_w - sum(u.fixed_w for u in s.units)
-    reason = f"plan asks {kw(s.step.battery_w)} at {s.step.price_eur_per_kwh:.3f} EUR/kWh"
-    if s.step.reason:
-        reason = f"{reason}: {s.step.reason}"
+    reason = s.step.reason or f"{s.step.price_eur_per_kwh:.3f} EUR/kWh"
     if s.net_w is not None and wanted_w > 0:
         most_w = max(s.net_w - min(s.step.grid_w, 0.0), 0.0)
         if wanted_w > most_w:

@@ -74,10 +74,11 @@ def pv_image(pv: TwinPv, site: TwinSite) -> Image:
 
 
 def pcs_image(unit: TwinPcs, site: TwinSite) -> Image:
-    """Models 1, 701, 702, 704, 713, 715 and 802. W > 0 discharges."""
+    """Models 1, 701, 702, 704, 713, 715, 802 and 803. W > 0 discharges."""
     measured, capacity, setpoint = _measured(unit, site), _capacity(unit), _setpoint(unit)
     storage, operation, battery = _storage(unit), _operation(unit, site), _battery(unit, site)
-    image = sunspec_image([_common(unit.id, "PCS"), measured, capacity, setpoint, storage, operation, battery])
+    bank = _bank(unit)
+    image = sunspec_image([_common(unit.id, "PCS"), measured, capacity, setpoint, storage, operation, battery, bank])
     image.locked = lambda: unit.local
     return image
 
@@ -265,6 +266,17 @@ def _battery(unit: TwinPcs, site: TwinSite) -> ModelFill:
         "W_SF": exponent_for(1.2 * most_w, signed=True),
     }
     return ModelFill(802, scales, fixed, live)
+
+
+def _bank(unit: TwinPcs) -> ModelFill:
+    """Model 803 for its module temperatures, which 802 does not have; the strings are not listed (NStr 0)."""
+
+    def temp_c() -> float:
+        return unit.battery.temp_c
+
+    live: dict[str, Getter] = {"ModTmpMax": temp_c, "ModTmpMin": temp_c, "ModTmpAvg": temp_c}
+    scales = {"CellV_SF": -3, "ModTmp_SF": -1, "A_SF": 0, "SoC_SF": -2}
+    return ModelFill(803, scales, {"NStr": 0, "NStrCon": 0}, live)
 
 
 def _register(offset: int, size: int = 1, exponent: int = 0) -> Field:

@@ -87,7 +87,7 @@ def test_the_plan_is_followed_under_the_rules() -> None:
     controller = Controller(site_config())
     decision = settle(controller, a_snapshot(), a_plan(8_000))
     assert (decision.battery_w, decision.mode, decision.binding) == (8_000, Mode.PLAN, "plan")
-    assert "dear hour" in decision.reason
+    assert "31.0 ct/kWh, a dear hour" in decision.reason
     outside = a_snapshot(3 * 3600.0)
     assert settle(controller, outside, a_plan(8_000)).mode is Mode.RULES
 

@@ -1,0 +1,48 @@
+"""The help page: keys from the command registry, and what the marks mean."""
+
+from __future__ import annotations
+
+from console.tui.canvas import Canvas, Ink, cut
+from console.tui.commands import LISTED, key_name
+from console.tui.painted import Painted
+from console.tui.viewmodel import Model
+
+MARKS = (
+    ("▶ ◀", "into the site, out of it"),
+    ("▲H ▼L", "above its high, below its low limit"),
+    ("▲1 ▲2 ▲3", "alarm priority"),
+    ("STALE 4s", "last value known, and its age"),
+    ("— …", "no reading, nothing arrived yet"),
+    ("┊", "limit on a bar; broken line: limit in a chart"),
+    ("now │", "left the past, right the plan"),
+)
+
+
+class HelpPage(Painted):
+    """Keys and marks, side by side where there is room, else keys first."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """Keys in the order of the registry; marks in what is left."""
+        canvas.put(1, 0, "Keys", Ink.DIM)
+        y = 1
+        for command in LISTED:
+            canvas.put(2, y, " ".join(key_name(k) for k in command.keys), Ink.BOLD)
+            canvas.put(12, y, command.label)
+            canvas.put(28, y, cut(command.help, canvas.width - 29), Ink.DIM)
+            y += 1
+        canvas.put(2, y, "↑ ↓ pgup pgdn home end  select a line", Ink.DIM)
+        left, top = (1, y + 2) if canvas.height >= y + 2 + len(MARKS) else (1, y + 1)
+        if top + len(MARKS) < canvas.height:
+            canvas.put(left, top, "Marks", Ink.DIM)
+            for n, (mark, meaning) in enumerate(MARKS, start=top + 1):
+                canvas.put(left + 1, n, mark)
+                canvas.put(left + 11, n, meaning, Ink.DIM)
+            return
+        x = 2
+        for n, (mark, meaning) in enumerate(MARKS[:6]):
+            row, column = top + n // 2, n % 2
+            x = 2 if column == 0 else 40
+            x = canvas.put(x, row, mark) + 2
+            canvas.put(x, row, cut(meaning, 38 - len(mark)), Ink.DIM)
