@@ -12,10 +12,10 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test soak check bench screenshots clean
+.PHONY: help install demo test soak check bench bench-dispatch screenshots clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 install: $(READY)  ## set up .venv with the pinned packages
 
@@ -46,6 +46,9 @@ check: $(READY)  ## ruff, mypy, import contract, dead code
 
 bench: $(READY)  ## measure the figures the README quotes
 	$(BIN)/python -m benchmarks.run
+
+bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
+	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
 
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
 	$(BIN)/python -m pytest tests/console/tui/test_pictures.py --snapshot-update

@@ -14,18 +14,19 @@ from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
-from console.planning import LEARN_S, QUARTER_S, PlanKeeper
+from console.plan_source import LEARN_S, QUARTER_S
+from console.planning import PlanKeeper
 from console.requests import Requests
 from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
-from console.twin_child import TwinLink
 from dispatch.controller import ControllerMemory
 from dispatch.model import Clock, Event
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
 from drivers.tariffs.csv_file import TariffFileError, load
+from drivers.twin.announcement import Announcement
 from storage import audit_reader
 from storage.audit import AuditLog
 from storage.reader import Archive, NoRecords, QueryTimeout
@@ -35,7 +36,7 @@ RECORD_OPEN_S = 2.0
 
 
 async def assemble(
-    site: Site, state_dir: Path, twin: TwinLink | None
+    site: Site, state_dir: Path, twin: Announcement | None
 ) -> tuple[Gateway, LinkServer, Requests, Recorder]:
     """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
@@ -111,11 +112,14 @@ def _prices(site: Site) -> tuple[PriceSeries, str]:
         return empty, f"planning without prices: {error}"
 
 
-def _resolver(twin: TwinLink | None) -> Any:
+def _resolver(twin: Announcement | None) -> Any:
     def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
         if url == "twin":
             assert twin is not None
-            return twin.resolve(device_id)
+            if device_id not in twin.endpoints:
+                there = ", ".join(sorted(twin.endpoints))
+                raise StartRefused(f"the twin serves no device {device_id!r}; it has {there}", exits.DEVICE)
+            return twin.endpoints[device_id]
         host, port = url.removeprefix("tcp://").rsplit(":", 1)
         return host, int(port), unit
 

@@ -7,22 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
-from console.tally import mean_soc_pct
-from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
 from dispatch.model import Plan, Snapshot
-from dispatch.plan_check import check_plan
-from dispatch.planner import PlanFailed, PlanInputs, Planner
+from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.tariff import PriceSeries
 
 if TYPE_CHECKING:
     from console.gateway import Gateway
-
-QUARTER_S = 900
-LEARN_S = 10 * 86400  # of the site's own record, at start
-PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
 
 
 class QuarterMean:
@@ -54,13 +46,11 @@ class PlanKeeper:
         self.plan: Plan | None = None
         self.error = ""
         self._site, self._prices, self._on_plan = site, prices, on_plan
-        self._load, self._pv = LoadForecaster(), PvForecaster(site.site.timezone)
-        self._loads_w: dict[int, float] = {}
-        self._pvs_w: dict[int, float] = {}
-        self._load_mean, self._pv_mean = QuarterMean(self._observe_load), QuarterMean(self._observe_pv)
+        self._source = PlanSource(site.dispatch)
+        self._load_mean = QuarterMean(self._source.observe_load)
+        self._pv_mean = QuarterMean(self._source.observe_pv)
         self._last: Snapshot | None = None
         self._thread = ThreadPoolExecutor(1, "planner")
-        self._planner = Planner(site.dispatch)
 
     def observe(self, snapshot: Snapshot) -> None:
         """Learn from one snapshot."""
@@ -86,60 +76,29 @@ class PlanKeeper:
         snapshot = self._last
         if snapshot is None:
             return None
-        soc_pct, load_w, pv_w = mean_soc_pct(snapshot), snapshot.load_w, snapshot.pv_w
+        soc_pct, load_w, pv_w = snapshot.soc_pct, snapshot.load_w, snapshot.pv_w
         if soc_pct is None or load_w is None or pv_w is None:
             return None
-        start_s = int(snapshot.utc_s // QUARTER_S) * QUARTER_S
-        steps = int(self._site.plan.horizon_h * 4)
-        return PlanInputs(
-            now_utc_s=snapshot.utc_s,
-            config=self._site.dispatch,
-            prices=self._prices,
-            load=self._load.predict(start_s, steps, now_w=load_w),
-            pv_w=self._pv.predict(start_s, steps, now_w=pv_w),
+        now = Now(
+            utc_s=snapshot.utc_s,
+            load_w=load_w,
+            pv_w=pv_w,
             soc_pct=soc_pct,
             month_peak_w=gateway.controller.month_peak_w,
             interval_energy_wh=gateway.controller.interval.energy_wh,
         )
+        return self._source.inputs(now, self._prices)
 
     def learn(self, load_w: dict[int, float], pv_w: dict[int, float]) -> None:
         """Take in quarter-hour means of the past, keyed by their start, before the first plan."""
         for start_s in sorted(load_w):
-            self._observe_load(start_s, load_w[start_s])
+            self._source.observe_load(start_s, load_w[start_s])
         for start_s in sorted(pv_w):
-            self._observe_pv(start_s, pv_w[start_s])
-
-    def _observe_load(self, start_s: int, w: float) -> bool:
-        self._loads_w[start_s] = w
-        return self._load.observe(start_s, w)
-
-    def _observe_pv(self, start_s: int, w: float) -> bool:
-        self._pvs_w[start_s] = w
-        return self._pv.observe(start_s, w)
-
-    def _recent_net_w(self) -> list[float]:
-        """Net load of the last days' quarters, as far as they were seen; what is older is forgotten here."""
-        newest_s = max(self._loads_w, default=0)
-        for known in (self._loads_w, self._pvs_w):
-            for start_s in [s for s in known if s < newest_s - LEARN_S]:
-                del known[start_s]
-        return [w - self._pvs_w.get(start_s, 0.0) for start_s, w in sorted(self._loads_w.items())]
-
-    def _make(self, inputs: PlanInputs, recent_net_w: list[float]) -> tuple[Plan, list[str]]:
-        """In the planner's thread: a plan, and what its check finds wrong with it. Raises PlanFailed.
-
-        The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
-        """
-        config = self._site.dispatch
-        known = len(recent_net_w) >= PRIOR_QUARTERS
-        prior_w = held_peak_w(recent_net_w, config) if known else config.grid.contracted_peak_w
-        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w)
-        plan = self._planner.solve(inputs)
-        return plan, check_plan(plan, inputs)
+            self._source.observe_pv(start_s, pv_w[start_s])
 
     async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, self._make, inputs, self._recent_net_w())
+        work = loop.run_in_executor(self._thread, self._source.make, inputs, self._source.recent_net_w())
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:

@@ -57,7 +57,7 @@ class Balance:
         grid_w = snapshot.grid.w.good
         if grid_w is not None and (self.peak_import_w is None or grid_w > self.peak_import_w):
             self.peak_import_w = grid_w
-        soc_pct = mean_soc_pct(snapshot)
+        soc_pct = snapshot.soc_pct
         if soc_pct is not None:
             self.soc_start_pct = soc_pct if self.soc_start_pct is None else self.soc_start_pct
             self.soc_end_pct = soc_pct
@@ -71,18 +71,6 @@ class Balance:
     def error_pct(self) -> float | None:
         """100 x sum |load - grid - pcs - pv| / sum load; None without a complete snapshot."""
         return 100 * self._error_w / self._load_w if self._load_w > 0 else None
-
-
-def mean_soc_pct(snapshot: Snapshot) -> float | None:
-    """SoC of all batteries, weighted by rated energy; None unless every one is known."""
-    stored_wh = rated_wh = 0.0
-    for battery in snapshot.batteries:
-        soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
-        if soc_pct is None or energy_wh is None:
-            return None
-        stored_wh += soc_pct * energy_wh
-        rated_wh += energy_wh
-    return stored_wh / rated_wh if rated_wh > 0 else None
 
 
 def summary(

@@ -22,6 +22,7 @@ from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
+LATE = 1.5  # and where steps are meant to be long: after this many of them
 WRITE_JITTER = 0.9  # a tick that comes this early still counts as the next write interval
 
 
@@ -33,10 +34,14 @@ class ControllerMemory(msgspec.Struct, frozen=True):
 
 
 class Controller:
-    """Steps once per tick. Deterministic: all time comes from the snapshots, which must not go back in `mono_s`."""
+    """Steps once per tick. Deterministic: all time comes from the snapshots, which must not go back in `mono_s`.
 
-    def __init__(self, config: DispatchConfig) -> None:
-        self.config = config
+    step_s: how long a setpoint is meant to hold: 0 at tick rate, the step of a replay, whose setpoints must be fit for
+    the whole of it.
+    """
+
+    def __init__(self, config: DispatchConfig, step_s: float = 0.0) -> None:
+        self.config, self._step_s = config, step_s
         self._interval = MeteringInterval(config.grid, config.timezone, config.rules.deadband_w)
         grid = config.grid
         self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
@@ -85,6 +90,11 @@ class Controller:
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def account(self, snapshot: Snapshot) -> None:
+        """Take in the grid meter ahead of `step`, so that a plan made in between knows which interval has closed."""
+        import_w = None if self._net.frozen else snapshot.grid.w.good
+        self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
+
     def step(self, snapshot: Snapshot, plan: Plan | None, *, orders: Iterable[Order] = ()) -> Decision:
         """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
 
@@ -119,7 +129,7 @@ class Controller:
 
     def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding, orders: Standing) -> Situation:
         site_net_w = self._net.update(snapshot)
-        self._interval.advance(snapshot.utc_s, snapshot.mono_s, None if self._net.frozen else snapshot.grid.w.good)
+        self.account(snapshot)
         step = plan.at(snapshot.utc_s) if plan is not None else None
         allowance = self._interval.allowance(plan if step is not None else None)
         self._limit_w = allowance.limit_w
@@ -138,6 +148,7 @@ class Controller:
             allowance=allowance,
             soc_pct=soc_pct,
             last_w=last_w,
+            hold_s=self._step_s,
             safe=self._safe(snapshot, net_w, last_w),
             ramp=self._ramp(snapshot.mono_s, net_w, last_w),
             step=step,
@@ -186,7 +197,7 @@ class Controller:
         if net_w is None:
             return None
         dt_s = 0.0 if self._last_mono_s is None else mono_s - self._last_mono_s
-        if self._ramp_from_w is None or dt_s > MAX_STEP_S:
+        if self._ramp_from_w is None or dt_s > max(MAX_STEP_S, LATE * self._step_s):
             return Ramp(net_w - last_w, 0.0)
         return Ramp(self._ramp_from_w, self.config.grid.ramp_w_per_s * dt_s)
 

@@ -296,16 +296,17 @@ def _holds(net_loads_w: Sequence[float], peak_w: float, config: DispatchConfig) 
     floor_wh = config.reserve_soc_pct * config.energy_kwh * 10
     charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
     discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+    charge_w, discharge_w = config.charge_w, config.discharge_w  # sums over the PCS: not again for every quarter
     hours = STEP_S / 3600
     stored_wh = max(top_wh, floor_wh)
     for net_w in net_loads_w:
         excess_w = net_w - peak_w
-        if excess_w > config.discharge_w:
+        if excess_w > discharge_w:
             return False
         if excess_w > 0:
             stored_wh -= excess_w * hours / discharging
             if stored_wh < floor_wh:
                 return False
         else:
-            stored_wh = min(top_wh, stored_wh + min(-excess_w, config.charge_w) * hours * charging)
+            stored_wh = min(top_wh, stored_wh + min(-excess_w, charge_w) * hours * charging)
     return True

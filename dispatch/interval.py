@@ -32,7 +32,8 @@ FADE_S = 30.0
 SETTLE_S = 15.0
 MARGIN = 0.01  # of the limit: keeps deadband and meter class (1 %) from raising the peak
 STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
-GAP_S = 5.0  # a longer pause between two readings counts as unknown
+GAP_S = 5.0  # a longer pause between two readings counts as unknown, unless the import register tells
+REGISTER_MOST = 2.0  # times the fuse: a register that went faster was reset or misread
 
 
 class Billing(msgspec.Struct, frozen=True):
@@ -68,6 +69,8 @@ class MeteringInterval:
         self._known_ws = self._assumed_ws = 0.0
         self._known_s = self._unknown_s = self._unrated_s = 0.0
         self._import_w: float | None = None  # the last one known
+        self._register_wh: float | None = None  # the import register at the last call
+        self._metered_w: float | None = None  # mean import since then by the register, where it is what counts
         self._was_good = False
         self._restored: Billing | None = None
 
@@ -93,15 +96,20 @@ class MeteringInterval:
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def advance(self, utc_s: float, mono_s: float, import_w: float | None) -> None:
-        """Account for the time since the last call; `import_w` is the grid reading, None when it is not good."""
+    def advance(self, utc_s: float, mono_s: float, import_w: float | None, register_wh: float | None = None) -> None:
+        """Account for the time since the last call; `import_w` is the grid reading, None when it is not good.
+
+        `register_wh`, the meter's import register, is what counts where two readings lie more than `GAP_S` apart: after
+        a pause in communication, and in a replay, whose steps are minutes.
+        """
         if import_w is not None:
             import_w = max(import_w, 0.0)
         if self._start is None:
             self._first(utc_s, import_w)
         else:
+            self._metered_w = self._metered(mono_s - self._mono_s, register_wh)
             self._account(utc_s, mono_s, import_w)
-        self._utc_s, self._mono_s = utc_s, mono_s
+        self._utc_s, self._mono_s, self._register_wh = utc_s, mono_s, register_wh
         if import_w is not None:
             self._import_w = import_w
             self._rate_unrated()
@@ -151,8 +159,19 @@ class MeteringInterval:
             self._begin(start)
             self._add_unknown(utc_s - start)
 
+    def _metered(self, dt_s: float, register_wh: float | None) -> float | None:
+        """Mean import over a long `dt_s` by the register; None for short ones, and for a register that was reset."""
+        if dt_s <= GAP_S or register_wh is None or self._register_wh is None:
+            return None
+        mean_w = (register_wh - self._register_wh) * 3600 / dt_s
+        return mean_w if 0 <= mean_w <= REGISTER_MOST * self._grid.fuse_w else None
+
     def _add(self, dt_s: float, import_w: float | None) -> None:
-        """Count `dt_s` that ends now: between two good readings as their mean, else as unknown."""
+        """Count `dt_s` that ends now: by the register, or between two good readings as their mean, else as unknown."""
+        if self._metered_w is not None:
+            self._known_s += dt_s
+            self._known_ws += dt_s * self._metered_w
+            return
         if import_w is None or not self._was_good or self._import_w is None or dt_s > GAP_S:
             self._add_unknown(dt_s)
             return

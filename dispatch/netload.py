@@ -77,7 +77,8 @@ class PcsTrack:
     def span(self, from_s: float, to_s: float, readable: bool) -> Band | None:
         """Smallest and largest power over [from_s, to_s]; None when nothing is known of this PCS.
 
-        Between two samples the power is taken to lie between them, so the samples that bracket the window belong to it.
+        Between two samples the power is taken to lie between them, so the samples that bracket the window belong to it
+        (one from before `OLDEST_READING_S` says nothing of the window, when there is a newer one).
         After the last one it may have moved towards its setpoints, or gone on as it went. A PCS that cannot be
         read may be anywhere between its last power, its setpoints and 0 (it may have reverted or tripped).
         """
@@ -86,7 +87,8 @@ class PcsTrack:
         inside: list[float] = []
         for n, (t_s, w) in enumerate(self._samples):
             if t_s < from_s:
-                if n + 1 == len(self._samples) or self._samples[n + 1][0] > from_s:
+                last = n + 1 == len(self._samples)
+                if last or (self._samples[n + 1][0] > from_s and from_s - t_s <= OLDEST_READING_S):
                     inside.append(w)
             else:
                 inside.append(w)

@@ -45,6 +45,7 @@ class Situation(msgspec.Struct, frozen=True):
     allowance: Allowance
     soc_pct: float | None
     last_w: float  # the last total asked
+    hold_s: float = 0.0  # how long the setpoint is meant to hold; 0 at tick rate
     safe: tuple[float, str] | None = None  # battery power and reason when the net load is not known
     ramp: Ramp | None = None
     step: PlanStep | None = None
@@ -164,10 +165,19 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
             high_why=f"{figures}: no discharge",
         )
     share = min(max((s.soc_pct - mark_pct) / RESERVE_TAPER_PCT, 0.0), 1.0)
-    if share < 1:
-        high_w = share * s.config.discharge_w
+    high_w = min(share * s.config.discharge_w, _lasting_w(s))
+    if high_w < s.config.discharge_w:
         return Ask(f"{figures}: discharge at most {kw(high_w)}", high_w=high_w)
     return Ask(f"{figures}: untouched")
+
+
+def _lasting_w(s: Situation) -> float:
+    """Discharging power, >= 0, whose energy above the reserve lasts as long as the setpoint holds."""
+    if s.soc_pct is None or s.hold_s <= 0:
+        return math.inf
+    spare_pct = max(s.soc_pct - s.config.reserve_soc_pct, 0.0)
+    worst = min(b.discharge_efficiency for b in s.config.batteries)
+    return spare_pct / 100 * s.config.energy_kwh * worst * 1000 * 3600 / s.hold_s
 
 
 # ── 5: manual ───────────────────────────────────────────────────────────────────────────────────────────────────────

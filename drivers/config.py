@@ -9,9 +9,15 @@ from msgspec import Meta
 
 from dispatch.config import PcsRatings, TariffTerms
 
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
-Url = Annotated[str, Meta(pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$")]  # "twin": whatever port the site's twin got
-Unit = Annotated[int, Meta(ge=1, le=247)]
+Id = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", description="1..32 letters, digits, dots, dashes, underscores"),
+]
+Url = Annotated[  # "twin": whatever port the site's twin got
+    str,
+    Meta(pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$", description='"twin", or tcp://host:port'),
+]
+Unit = Annotated[int, Meta(ge=1, le=247, description="a Modbus unit id, 1..247")]
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):

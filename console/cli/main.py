@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "twin": ("console.cli.run:twin", "Run a site's simulated devices alone."),
     "fault": ("console.cli.fault:fault", "Make a running twin fail, or end its faults."),
     "check": ("console.cli.check:check", "Check a site file: every error in one run."),
+    "replay": ("console.cli.replay:replay", "Run a site's controller over recorded traces; what it would have cost."),
     "status": ("console.cli.status:status", "How the site stands now."),
     "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
     "events": ("console.cli.records:events", "What happened, newest last."),

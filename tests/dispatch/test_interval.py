@@ -122,7 +122,7 @@ def test_interval_follows_the_utility_s_clock() -> None:
     assert interval.start_of(T0 + 880) == T0 + 880
 
 
-@given(step_s=st.floats(-7_200, 7_200), at_s=st.integers(10, 890), import_w=st.floats(0, 60_000))
+@given(step_s=st.floats(-7_200, 7_200), at_s=st.integers(10, 860), import_w=st.floats(0, 60_000))
 @settings(max_examples=80)
 def test_a_step_of_the_wall_clock_neither_crashes_nor_makes_energy(step_s: float, at_s: int, import_w: float) -> None:
     interval = an_interval()
@@ -181,3 +181,24 @@ def test_no_interval_mean_exceeds_the_limit_while_the_battery_suffices(
         mean_w = sum(max(w, 0.0) for w in plant.imports[start : start + 900]) / 900
         assert mean_w <= limit_w * 1.005
     assert controller.month_peak_w <= limit_w * 1.005
+
+
+def test_over_long_steps_the_import_register_counts() -> None:
+    """Steps of 5 min: 1 kWh, 2 kWh and 3 kWh by the register, whatever the readings at the edges say."""
+    interval = an_interval()
+    for n, register_wh in enumerate((0.0, 1_000.0, 3_000.0, 6_000.0)):
+        interval.advance(T0 + 300 * n, 300.0 * n, 99_000.0 - n, register_wh)
+        if n == 2:
+            assert interval.view(30_000).energy_wh == pytest.approx(3_000)
+            assert interval.view(30_000).unknown_s == 0
+    assert interval.month_peak_w == pytest.approx(24_000)
+    assert interval.view(30_000).energy_wh == 0
+
+
+def test_a_register_that_was_reset_is_not_believed() -> None:
+    for before_wh, after_wh in ((5_000.0, 0.0), (0.0, 9e6)):
+        interval = an_interval()
+        interval.advance(T0, 0.0, 12_000.0, before_wh)
+        interval.advance(T0 + 300, 300.0, 12_000.0, after_wh)
+        assert interval.view(30_000).unknown_s == 300
+        assert interval.view(30_000).energy_wh == pytest.approx(1_000)

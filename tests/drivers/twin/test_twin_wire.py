@@ -12,7 +12,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 from twin_sites import order, running
 
-from drivers.twin.process import Announcement
+from drivers.twin.announcement import Announcement
 
 
 class Stranger:

@@ -1,0 +1,221 @@
+"""`skerry replay`: the very controller over recorded traces, causally; what it would have cost, and might have."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import click
+
+from console import exits
+from console.cli.failures import Failure
+
+if TYPE_CHECKING:
+    from console.replay.compare import Scored
+    from console.replay.engine import Case, Replay
+    from console.site import Site
+
+INTERRUPTED = 130
+DURATION = re.compile(r"^(\d+)\s*(s|m|min|h|)$")
+FACTORS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+NAMES = {
+    "none": "no battery",
+    "night_valley": "night-valley rule",
+    "skerry": "Skerry",
+    "perfect_foresight": "perfect foresight",
+}
+existing = click.Path(path_type=Path)
+
+
+def _step(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    found = DURATION.match(text)
+    if found is None or not int(found[1]):
+        raise click.BadParameter(f"{text!r}: expected a duration such as 5m, 60s or 15min")
+    return int(found[1]) * FACTORS[found[2]]
+
+
+@click.command()
+@click.argument("site", type=existing)
+@click.option("--prices", type=existing, required=True, help="CSV start_utc,price_eur_per_mwh.")
+@click.option("--load", "load_file", type=existing, required=True, help="CSV start_utc,load_w (or power_w).")
+@click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w). Default: no PV.")
+@click.option("--jobs", type=existing, help="Job log: job_id, reference_start_utc and what else is known of each.")
+@click.option("--from", "begin", required=True, help="First instant, e.g. 2025-11-01 (local midnight) or with time.")
+@click.option("--to", "end", required=True, help="End, exclusive.")
+@click.option(
+    "--step", "step_s", default="5m", show_default=True, callback=_step, help="Divides the metering interval."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory for the results."
+)
+@click.option(
+    "--soc", "soc_pct", type=click.FloatRange(0, 100), default=50.0, show_default=True, help="At the start, %."
+)
+def replay(
+    site: Path,
+    prices: Path,
+    load_file: Path,
+    pv: Path | None,
+    jobs: Path | None,
+    begin: str,
+    end: str,
+    step_s: int,
+    out: Path,
+    soc_pct: float,
+) -> int:
+    """Run SITE's controller over recorded traces, step by step, knowing at each instant what it would have known.
+
+    What the files hold before --from is past to learn from. Files may be gzipped. Writes schedule.csv, summary.json,
+    chart.png and, with --jobs, jobs_started.csv to --out. Ctrl-C keeps what was done so far (exit code 130).
+    """
+    from console.replay.engine import Replay
+    from console.replay.traces import read_jobs
+    from console.site import load
+
+    loaded = load(site)
+    log = None
+    with _readable():
+        case = _case(loaded, prices, load_file, pv, _instant(begin, loaded), _instant(end, loaded), step_s, soc_pct)
+        log = read_jobs(jobs) if jobs is not None else None
+        run = Replay(case)
+    began = time.monotonic()
+    complete = _play(run)
+    scored = _write(run, out, time.monotonic() - began)
+    if log is not None:
+        from console.replay.output import write_jobs
+
+        write_jobs(out / "jobs_started.csv", log, case.start_s, run.schedule.end_s)
+    _report(run, scored, out)
+    return exits.OK if complete else INTERRUPTED
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Files and options that cannot be used are bad usage."""
+    try:
+        yield
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
+    except ValueError as error:  # a TraceFileError, a TariffFileError, or a step that does not fit
+        raise Failure(str(error), exits.USAGE) from None
+
+
+def _instant(text: str, site: Site) -> int:
+    """POSIX seconds of an instant given in UTC, or without a zone in the site's local time. Raises ValueError."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r}: expected an instant such as 2025-11-01 or 2025-10-31T23:00:00Z") from None
+    return int((when if when.tzinfo else when.replace(tzinfo=ZoneInfo(site.site.timezone))).timestamp())
+
+
+def _case(
+    site: Site, prices: Path, load: Path, pv: Path | None, start_s: int, end_s: int, step_s: int, soc_pct: float
+) -> Case:
+    """Read the files and check that they reach. Raises ValueError, OSError."""
+    from console.replay.engine import Case
+    from console.replay.output import utc
+    from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, read_trace
+    from drivers.tariffs.csv_file import load as load_prices
+
+    loads = read_trace(load, LOAD_COLUMNS)
+    suns = Trace(loads.start_s, loads.step_s, [0.0] * len(loads.w)) if pv is None else read_trace(pv, PV_COLUMNS)
+    for name, trace in ((load, loads), (pv, suns)):
+        if trace.start_s > start_s or trace.end_s < end_s:
+            raise ValueError(
+                f"{name}: holds {utc(trace.start_s)} to {utc(trace.end_s)}; expected all of --from {utc(start_s)} "
+                f"to --to {utc(end_s)}"
+            )
+    return Case(
+        config=site.dispatch,
+        prices=load_prices(str(prices.absolute()), prices.parent),
+        load=loads,
+        pv=suns,
+        start_s=start_s,
+        end_s=end_s,
+        step_s=step_s,
+        soc_pct=soc_pct,
+    )
+
+
+def _play(run: Replay) -> bool:
+    """Run it to its end, with a progress bar; False when it was interrupted, always between two steps."""
+    steps = (run.case.end_s - run.case.start_s) // run.case.step_s
+    per_day = max(1, 86400 // run.case.step_s)
+    with (
+        _interruptible() as interrupted,
+        click.progressbar(length=steps, label="replay", update_min_steps=per_day) as bar,
+    ):
+        for _ in run.run():
+            bar.update(1)
+            if interrupted.is_set():
+                return False
+        bar.finish()
+    return True
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, a second one ends the process as ever."""
+    interrupted = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write(run: Replay, out: Path, wall_s: float) -> Scored:
+    from console.replay.chart import write_png
+    from console.replay.compare import compare
+    from console.replay.output import summary, write_schedule, write_summary
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_schedule(out / "schedule.csv", run.schedule)
+    write_png(out / "chart.png", run.schedule)
+    scored = compare(run.case, run.schedule)
+    write_summary(out / "summary.json", summary(run.case, run.schedule, run.tally, scored, wall_s))
+    return scored
+
+
+def _report(run: Replay, scored: Scored, out: Path) -> None:
+    """The run in strips of blocks, the table of strategies, and what was odd."""
+    from console.replay.chart import terminal
+
+    for line in terminal(run.schedule, shutil.get_terminal_size().columns):
+        click.echo(line)
+    click.echo(f"{'':<18}{'total':>11}{'energy':>11}{'peak':>10}{'wear':>9}{'captured':>10}   EUR")
+    for name, one in scored.bills.items():
+        share = scored.captured_pct(name)
+        captured = "—" if share is None else f"{share:.0f} %"
+        energy = one.energy_eur - one.stored_eur
+        click.echo(
+            f"{NAMES[name]:<18}{one.total_eur:>11.2f}{energy:>11.2f}{one.peak_eur:>10.2f}{one.wear_eur:>9.2f}"
+            f"{captured:>10}"
+        )
+    for note in scored.notes:
+        click.echo(f"skerry: note: {note}", err=True)
+    tally = run.tally
+    if tally.failed or tally.refused:
+        click.echo(
+            f"skerry: note: {tally.failed} plans failed, {tally.refused} refused by their check: {tally.trouble}",
+            err=True,
+        )
+    if run.schedule.end_s < run.case.end_s:
+        done = len(run.schedule) * run.case.step_s / (run.case.end_s - run.case.start_s)
+        click.echo(f"skerry: interrupted after {100 * done:.0f} %; what was done is in {out}, marked partial", err=True)

@@ -1,0 +1,86 @@
+"""What plans are made of and from: the site's own past, the forecasts, the linear program, the check of its answer.
+
+Knows neither clock nor threads. The gateway feeds it live (`console.planning`), the replay from recorded traces
+(`console.replay`); so both make the very same plans of the same past.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.config import DispatchConfig
+from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
+from dispatch.model import Plan
+from dispatch.plan_check import check_plan
+from dispatch.planner import PlanInputs, Planner
+from dispatch.tariff import PriceSeries
+
+QUARTER_S = 900
+LEARN_S = 10 * 86400  # of the site's own record, at start
+PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
+
+
+class Now(msgspec.Struct, frozen=True, kw_only=True):
+    """The site at the moment of planning."""
+
+    utc_s: float
+    load_w: float
+    pv_w: float
+    soc_pct: float
+    month_peak_w: float
+    interval_energy_wh: float
+
+
+class PlanSource:
+    """Learns finished quarter hours and makes plans. `make` may run in another thread than the rest."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config = config
+        self._load, self._pv = LoadForecaster(), PvForecaster(config.timezone)
+        self._loads_w: dict[int, float] = {}
+        self._pvs_w: dict[int, float] = {}
+        self._planner = Planner(config)
+
+    def observe_load(self, start_s: int, w: float) -> bool:
+        """Take the mean load of the quarter hour that began at `start_s`, W; False if it is not a new one."""
+        self._loads_w[start_s] = w
+        return self._load.observe(start_s, w)
+
+    def observe_pv(self, start_s: int, w: float) -> bool:
+        """Take the mean PV power of the quarter hour that began at `start_s`, W; False if it is not a new one."""
+        self._pvs_w[start_s] = w
+        return self._pv.observe(start_s, w)
+
+    def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
+        """What a plan at this moment is made from; the peak's prior is added by `make`."""
+        start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
+        steps = int(self._config.plan.horizon_h * 4)
+        return PlanInputs(
+            now_utc_s=now.utc_s,
+            config=self._config,
+            prices=prices,
+            load=self._load.predict(start_s, steps, now_w=now.load_w),
+            pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
+            soc_pct=now.soc_pct,
+            month_peak_w=now.month_peak_w,
+            interval_energy_wh=now.interval_energy_wh,
+        )
+
+    def recent_net_w(self) -> list[float]:
+        """Net load of the last days' quarters, as far as they were seen; what is older is forgotten here."""
+        newest_s = max(self._loads_w, default=0)
+        for known in (self._loads_w, self._pvs_w):
+            for start_s in [s for s in known if s < newest_s - LEARN_S]:
+                del known[start_s]
+        return [w - self._pvs_w.get(start_s, 0.0) for start_s, w in sorted(self._loads_w.items())]
+
+    def make(self, inputs: PlanInputs, recent_net_w: list[float]) -> tuple[Plan, list[str]]:
+        """A plan, and what its check finds wrong with it. Raises PlanFailed.
+
+        The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
+        """
+        known = len(recent_net_w) >= PRIOR_QUARTERS
+        prior_w = held_peak_w(recent_net_w, self._config) if known else self._config.grid.contracted_peak_w
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w)
+        plan = self._planner.solve(inputs)
+        return plan, check_plan(plan, inputs)

@@ -1,0 +1,120 @@
+"""The bill of what was done, beside that of no battery, of a night-valley rule and of perfect foresight.
+
+Foresight ends with the energy it began with; what others end with is charged at the mean import price. Over a month
+that hardly matters; over hours an emptier battery may look cheaper than foresight's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import gcd
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from console.replay.engine import Case, Schedule
+from dispatch.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
+from dispatch.foresight import perfect_battery_w
+from dispatch.tariff import filled
+
+QUARTER_S = 900
+VALLEY = (0, 6)  # local hours in which the night-valley rule charges
+DAY = (7, 21)  # and discharges
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """Bills by name: "none", "night_valley", "skerry", "perfect_foresight"."""
+
+    bills: dict[str, Bill]
+    notes: tuple[str, ...]
+
+    def captured_pct(self, name: str) -> float | None:
+        """Share of perfect foresight's saving; None where there is none to be had."""
+        none, best = self.bills["none"].total_eur, self.bills["perfect_foresight"].total_eur
+        return 100 * (none - self.bills[name].total_eur) / (none - best) if none - best > 0.005 else None
+
+
+class Stretch:
+    """The part of a case that is scored: powers at the finest step of trace and schedule, prices filled."""
+
+    def __init__(self, case: Case, end_s: int) -> None:
+        self.case, self.end_s = case, end_s
+        self.fine_s = gcd(case.load.step_s, case.step_s)
+        self.load_w = case.load.means_w(case.start_s, end_s, self.fine_s)
+        self.pv_w = case.pv.means_w(case.start_s, end_s, self.fine_s)
+        self.eur_per_mwh, self.standins = self._prices(self.fine_s)
+
+    def _prices(self, step_s: int) -> tuple[list[float], int]:
+        case = self.case
+        starts = range(case.start_s, self.end_s, step_s)
+        market, missing = filled(case.prices, starts, case.config.timezone)
+        return [0.0] * len(starts) if market is None else market, missing
+
+    def charge(self, battery_w: Sequence[float], step_s: int) -> Bill:
+        """The bill with this battery power, held over `step_s` each."""
+        case, times = self.case, step_s // self.fine_s
+        held = [w for w in battery_w for _ in range(times)]
+        flow = Flow(
+            start_utc_s=case.start_s,
+            step_s=self.fine_s,
+            load_w=self.load_w,
+            pv_w=self.pv_w,
+            eur_per_mwh=self.eur_per_mwh,
+            battery_w=held,
+        )
+        return bill(case.config, flow, stored_change_kwh(case.config, step_s, battery_w))
+
+    def perfect_w(self) -> tuple[list[float], int]:
+        """Perfect foresight's battery power and its step, s."""
+        case = self.case
+        span = gcd(self.end_s - case.start_s, case.start_s)
+        step_s = QUARTER_S if span % QUARTER_S == 0 else case.step_s
+        load, pv = (t.means_w(case.start_s, self.end_s, step_s) for t in (case.load, case.pv))
+        net_w = [a - b for a, b in zip(load, pv, strict=True)]
+        prices, _ = self._prices(step_s)
+        return perfect_battery_w(case.config, case.start_s, step_s, net_w, prices, case.soc_pct), step_s
+
+
+def compare(case: Case, schedule: Schedule) -> Scored:
+    """All four bills over what was done. Raises SolverFailed."""
+    stretch = Stretch(case, schedule.end_s)
+    perfect_w, perfect_s = stretch.perfect_w()
+    idle = [0.0] * len(schedule)
+    bills = {
+        "none": stretch.charge(idle, case.step_s),
+        "night_valley": stretch.charge(night_valley_w(case, schedule.end_s), case.step_s),
+        "skerry": stretch.charge(schedule.battery_w, case.step_s),
+        "perfect_foresight": stretch.charge(perfect_w, perfect_s),
+    }
+    notes = []
+    if stretch.standins:
+        notes.append(
+            f"prices: {stretch.standins} of {len(stretch.eur_per_mwh)} steps have none, the hour's mean instead"
+        )
+    return Scored(bills, (*case.load.notes, *case.pv.notes, *notes))
+
+
+def night_valley_w(case: Case, end_s: int) -> list[float]:
+    """Charge evenly 00 to 06 local time, discharge evenly 07 to 21, between reserve and soc_max, never exporting."""
+    config, zone = case.config, ZoneInfo(case.config.timezone)
+    charging, discharging = efficiencies(config)
+    if not config.energy_kwh:
+        return [0.0] * ((end_s - case.start_s) // case.step_s)
+    top_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+    floor_kwh = min(config.reserve_soc_pct / 100 * config.energy_kwh, top_kwh)
+    charge_w = min(1000 * (top_kwh - floor_kwh) / charging / (VALLEY[1] - VALLEY[0]), config.charge_w)
+    discharge_w = min(1000 * (top_kwh - floor_kwh) * discharging / (DAY[1] - DAY[0]), config.discharge_w)
+    stored_kwh, hours, result = case.soc_pct / 100 * config.energy_kwh, case.step_s / 3600, []
+    for t_s in range(case.start_s, end_s, case.step_s):
+        hour = datetime.fromtimestamp(t_s, UTC).astimezone(zone).hour
+        w = 0.0
+        if VALLEY[0] <= hour < VALLEY[1]:
+            w = -min(charge_w, max(top_kwh - stored_kwh, 0.0) / charging / hours * 1000)
+        elif DAY[0] <= hour < DAY[1]:
+            net_w = case.load.mean_w(t_s, t_s + case.step_s) - case.pv.mean_w(t_s, t_s + case.step_s)
+            spare_w = max(stored_kwh - floor_kwh, 0.0) * discharging / hours * 1000
+            w = min(discharge_w, spare_w, max(net_w, 0.0))
+        stored_kwh -= w / 1000 * hours * (charging if w < 0 else 1 / discharging)
+        result.append(w)
+    return result

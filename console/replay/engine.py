@@ -1,0 +1,202 @@
+"""The very controller and the very planner over recorded traces, in lock-step and causally.
+
+At every step the controller sees the net load of that step (a fast loop would, on its meter) and nothing later; the
+planner sees quarter hours that have ended and prices that are published. Plans are made on the quarter hour.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+import msgspec
+
+from console.plan_source import LEARN_S, QUARTER_S, Now, PlanSource
+from console.replay.traces import Publication, Trace
+from dispatch.config import DispatchConfig
+from dispatch.controller import Controller
+from dispatch.model import Battery, Meter, Mode, Pcs, Plan, Pv, Snapshot, reading, status
+from dispatch.planner import PlanFailed
+from dispatch.tariff import PriceSeries
+from drivers.twin.coarse import CoarseBattery
+
+SHORTEST_S = 10  # shorter steps are the twin's, with lag and ramps
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What is replayed: a site, its traces, from when to when in which steps."""
+
+    config: DispatchConfig
+    prices: PriceSeries
+    load: Trace
+    pv: Trace
+    start_s: int
+    end_s: int
+    step_s: int
+    soc_pct: float = 50.0
+    planning: bool = True
+
+
+class Tally(msgspec.Struct):
+    """How the planning went."""
+
+    plans: int = 0
+    failed: int = 0
+    refused: int = 0
+    solve_ms: list[float] = []
+    trouble: str = ""  # the last one
+    safe_steps: int = 0  # the controller did not believe what it saw
+
+
+class Schedule:
+    """What was done so far, one value per step."""
+
+    def __init__(self, start_s: int, step_s: int) -> None:
+        self.start_s, self.step_s = start_s, step_s
+        self.battery_w, self.load_w, self.pv_w, self.soc_pct, self.shed_w = (array("d") for _ in range(5))
+
+    def __len__(self) -> int:
+        return len(self.battery_w)
+
+    @property
+    def end_s(self) -> int:
+        """Until when it goes."""
+        return self.start_s + self.step_s * len(self)
+
+    def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float) -> None:
+        """One more step; `soc_pct` at its end."""
+        self.battery_w.append(battery_w)
+        self.load_w.append(load_w)
+        self.pv_w.append(pv_w)
+        self.soc_pct.append(soc_pct)
+        self.shed_w.append(0.0)
+
+
+class Replay:
+    """One run over a case. `run` yields after each step, so that whoever runs it can stop anywhere."""
+
+    def __init__(self, case: Case) -> None:
+        if case.config.grid.metering_interval_s % case.step_s or case.step_s < SHORTEST_S:
+            raise ValueError(
+                f"step of {case.step_s} s: expected at least {SHORTEST_S} s and to divide the metering interval of "
+                f"{case.config.grid.metering_interval_s} s evenly"
+            )
+        if case.start_s % case.step_s or case.end_s % case.step_s or case.end_s <= case.start_s:
+            raise ValueError(
+                f"from {case.start_s} to {case.end_s}: expected whole steps of {case.step_s} s between them"
+            )
+        self.case, self.tally = case, Tally()
+        self.schedule = Schedule(case.start_s, case.step_s)
+        configs = {b.id: b for b in case.config.batteries}
+        self._batteries = [CoarseBattery(configs[p.battery], p, case.soc_pct) for p in case.config.pcs]
+        self._controller = Controller(case.config, float(case.step_s))
+        self._source = PlanSource(case.config)
+        self._published = Publication(case.prices, case.config.timezone)
+        self._plan: Plan | None = None
+        self._import_wh = 0.0
+        first = max(case.load.start_s, case.start_s - LEARN_S)
+        self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
+
+    @property
+    def month_peak_w(self) -> float:
+        """The month's peak as the controller knows it."""
+        return self._controller.month_peak_w
+
+    def run(self) -> Iterator[Schedule]:
+        """Step through the case."""
+        case = self.case
+        for seq, t_s in enumerate(range(case.start_s, case.end_s, case.step_s)):
+            self._learn(t_s)
+            self._step(seq, t_s)
+            yield self.schedule
+
+    def _learn(self, until_s: int) -> None:
+        """Every quarter hour that has ended; one that the traces do not reach is not made up."""
+        load, pv = self.case.load, self.case.pv
+        while self._learnt_s + QUARTER_S <= until_s:
+            start_s, end_s = self._learnt_s, self._learnt_s + QUARTER_S
+            self._source.observe_load(start_s, load.mean_w(start_s, end_s))
+            if pv.start_s <= start_s:
+                self._source.observe_pv(start_s, pv.mean_w(start_s, end_s))
+            self._learnt_s = end_s
+
+    def _step(self, seq: int, t_s: int) -> None:
+        case, step_s = self.case, self.case.step_s
+        load_w, pv_w = case.load.mean_w(t_s, t_s + step_s), case.pv.mean_w(t_s, t_s + step_s)
+        snapshot = self._snapshot(seq, t_s, load_w, pv_w)
+        self._controller.account(snapshot)
+        if case.planning and case.config.batteries and (t_s % QUARTER_S == 0 or seq == 0):
+            self._make_plan(t_s)
+        decision = self._controller.step(snapshot, self._plan)
+        self.tally.safe_steps += decision.mode is Mode.SAFE
+        orders = {s.device_id: s.w for s in decision.setpoints}
+        for battery in self._batteries:
+            asked_w = orders.get(battery.pcs.id)
+            battery.step(battery.w if asked_w is None else asked_w, step_s)
+        battery_w = sum(b.w for b in self._batteries)
+        self._import_wh += max(load_w - pv_w - battery_w, 0.0) * step_s / 3600
+        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct())
+
+    def _soc_pct(self) -> float:
+        energy_kwh = sum(b.config.energy_kwh for b in self._batteries)
+        return 100 * sum(b.stored_kwh for b in self._batteries) / energy_kwh if energy_kwh else 0.0
+
+    def _snapshot(self, seq: int, t_s: int, load_w: float, pv_w: float) -> Snapshot:
+        """What the meters show as the step begins: its own load, the battery still as it was left."""
+        pcs, batteries = [], []
+        for unit in self._batteries:
+            charge_w, discharge_w = unit.limits_w(self.case.step_s)
+            pcs.append(
+                Pcs(
+                    unit.pcs.id,
+                    w=reading(unit.w),
+                    state=status("running"),
+                    connection=status("connected"),
+                    mode=status("grid_following"),
+                    control=status("remote"),
+                    charge_limit_w=reading(charge_w),
+                    discharge_limit_w=reading(discharge_w),
+                )
+            )
+            batteries.append(
+                Battery(
+                    unit.config.id,
+                    soc_pct=reading(unit.soc_pct),
+                    energy_wh=reading(1000 * unit.config.energy_kwh),
+                )
+            )
+        grid_w = load_w - pv_w - sum(unit.w for unit in self._batteries)
+        return Snapshot(
+            seq=seq,
+            utc_s=float(t_s),
+            mono_s=float(t_s - self.case.start_s),
+            grid=Meter("grid", w=reading(grid_w), import_wh=reading(self._import_wh)),
+            pcs=tuple(pcs),
+            batteries=tuple(batteries),
+            pv=(Pv("pv", w=reading(pv_w)),),
+        )
+
+    def _make_plan(self, t_s: int) -> None:
+        before_s, load, pv = t_s - self.case.step_s, self.case.load, self.case.pv
+        now = Now(
+            utc_s=float(t_s),
+            load_w=load.mean_w(before_s, t_s),
+            pv_w=pv.mean_w(before_s, t_s),
+            soc_pct=self._soc_pct(),
+            month_peak_w=self._controller.month_peak_w,
+            interval_energy_wh=self._controller.interval.energy_wh,
+        )
+        inputs = self._source.inputs(now, self._published.known_at(t_s))
+        try:
+            plan, faults = self._source.make(inputs, self._source.recent_net_w())
+        except PlanFailed as error:
+            self.tally.failed += 1
+            self.tally.trouble = str(error)
+            return
+        if faults:
+            self.tally.refused += 1
+            self.tally.trouble = "; ".join(faults[:3])
+            return
+        self.tally.plans += 1
+        self.tally.solve_ms.append(plan.solve_ms)
+        self._plan = plan

@@ -1,0 +1,98 @@
+"""What a replay leaves behind: schedule.csv, jobs_started.csv, summary.json."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from console.replay.compare import Scored
+from console.replay.engine import Case, Schedule, Tally
+from console.replay.traces import Job
+from dispatch.bill import Bill
+
+SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
+
+
+def utc(t_s: int) -> str:
+    """2025-09-16T06:00:00Z"""
+    return f"{datetime.fromtimestamp(t_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def write_schedule(path: Path, schedule: Schedule) -> None:
+    """One row per step: powers in W as means over it, soc (0..1) at its end."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(SCHEDULE_COLUMNS)
+        rows = zip(schedule.battery_w, schedule.load_w, schedule.pv_w, schedule.soc_pct, schedule.shed_w, strict=True)
+        for k, (battery_w, load_w, pv_w, soc_pct, shed_w) in enumerate(rows):
+            grid_w = load_w - shed_w - pv_w - battery_w
+            start = utc(schedule.start_s + k * schedule.step_s)
+            watts = (f"{w:.3f}" for w in (battery_w, grid_w, load_w, pv_w))
+            writer.writerow((start, *watts, f"{soc_pct / 100:.6f}", f"{shed_w:.3f}"))
+
+
+def write_jobs(path: Path, jobs: Sequence[Job], start_s: int, end_s: int) -> None:
+    """The jobs that started in the stretch."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("job_id", "start_utc"))
+        writer.writerows((job.id, utc(job.reference_s)) for job in jobs if start_s <= job.reference_s < end_s)
+
+
+def summary(case: Case, schedule: Schedule, tally: Tally, scored: Scored, wall_s: float) -> dict[str, Any]:
+    """The run in figures: EUR split into energy, peak and wear, by strategy; what planning took; what was odd."""
+    solves = sorted(tally.solve_ms)
+    return {
+        "from_utc": utc(case.start_s),
+        "to_utc": utc(schedule.end_s),
+        "asked_to_utc": utc(case.end_s),
+        "partial": schedule.end_s < case.end_s,
+        "step_s": case.step_s,
+        "soc_start": case.soc_pct / 100,
+        "soc_end": round(schedule.soc_pct[-1] / 100, 6),
+        "soc_min": round(min(schedule.soc_pct) / 100, 6),
+        "strategies": {
+            name: _costs(one) | {"captured_pct": _rounded(scored.captured_pct(name), 1)}
+            for name, one in scored.bills.items()
+        },
+        "plans": {
+            "made": tally.plans,
+            "failed": tally.failed,
+            "refused_by_check": tally.refused,
+            "last_trouble": tally.trouble,
+            "solve_p50_ms": round(solves[len(solves) // 2], 2) if solves else None,
+            "solve_p95_ms": round(solves[int(0.95 * len(solves))], 2) if solves else None,
+        },
+        "safe_value_steps": tally.safe_steps,
+        "wall_s": round(wall_s, 1),
+        "notes": list(scored.notes),
+    }
+
+
+def write_summary(path: Path, content: dict[str, Any]) -> None:
+    """As indented JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def _costs(one: Bill) -> dict[str, Any]:
+    return {
+        "total_eur": round(one.total_eur, 2),
+        "energy_eur": round(one.energy_eur, 2),
+        "peak_eur": round(one.peak_eur, 2),
+        "wear_eur": round(one.wear_eur, 2),
+        "shed_eur": round(one.shed_eur, 2),
+        "stored_value_eur": round(one.stored_eur, 2),
+        "import_kwh": round(one.import_kwh, 1),
+        "export_kwh": round(one.export_kwh, 1),
+        "throughput_kwh": round(one.throughput_kwh, 1),
+        "peaks_kw": {month: round(w / 1000, 2) for month, w in one.peaks_w.items()},
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

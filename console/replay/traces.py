@@ -1,0 +1,212 @@
+"""What a replay plays: load and PV as recorded, prices as published, jobs as submitted.
+
+Files are CSV, gzip by their suffix, instants in UTC at the START of each row. Rows evenly spaced; a row that is missing
+or not a number is a gap: the value before it is held, and how much was held is told.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import zlib
+from array import array
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.tariff import PriceSeries
+
+LOAD_COLUMNS = ("load_w", "power_w")
+PV_COLUMNS = ("pv_w", "power_w")
+PUBLICATION_H_UTC = 12  # day-ahead prices of tomorrow are known from then on
+SHOWN = 5  # errors named in one message
+
+
+class TraceFileError(ValueError):
+    """A trace that cannot be replayed: file, line, what is wrong, what was expected."""
+
+
+class Trace:
+    """Mean power over evenly spaced steps, W: value i from `start_s + i x step_s` on. Outside: the nearest value."""
+
+    def __init__(self, start_s: int, step_s: int, w: Sequence[float], notes: tuple[str, ...] = ()) -> None:
+        self.start_s, self.step_s, self.notes = start_s, step_s, notes
+        self.w = array("d", w)
+        self._sums = array("d", accumulate(self.w, initial=0.0))
+
+    @property
+    def end_s(self) -> int:
+        """The end of the last row."""
+        return self.start_s + self.step_s * len(self.w)
+
+    def mean_w(self, from_s: float, to_s: float) -> float:
+        """Mean over [from, to)."""
+        return (self._energy(to_s) - self._energy(from_s)) / (to_s - from_s)
+
+    def means_w(self, from_s: int, to_s: int, step_s: int) -> list[float]:
+        """Means of all steps in [from, to)."""
+        return [self.mean_w(t, t + step_s) for t in range(from_s, to_s, step_s)]
+
+    def _energy(self, t_s: float) -> float:
+        """Ws from the start of the trace to `t_s`."""
+        place = (t_s - self.start_s) / self.step_s
+        row = min(max(math.floor(place), 0), len(self.w) - 1)
+        return (self._sums[row] + (place - row) * self.w[row]) * self.step_s
+
+
+def read_trace(path: Path, columns: Sequence[str]) -> Trace:
+    """Read a trace whose value column is one of `columns`. Raises TraceFileError, OSError."""
+    header, rows = _table(path)
+    value = next((c for c in columns if c in header), None)
+    if "start_utc" not in header or value is None:
+        wanted = " or ".join(f"start_utc,{c}" for c in columns)
+        raise TraceFileError(f"{path}:1: expected the columns {wanted}, found {','.join(header)}")
+    when, what = header.index("start_utc"), header.index(value)
+    values: dict[int, float] = {}
+    errors: list[str] = []
+    bad = twice = 0
+    for line, row in rows:
+        try:
+            start_s = instant(row[when])
+        except (ValueError, IndexError) as error:
+            errors.append(f"{path}:{line}: {error}")
+            continue
+        w = _number(row[what] if what < len(row) else "")
+        if start_s in values:
+            twice += 1
+            if w is not None and w != values[start_s]:
+                errors.append(f"{path}:{line}: {row[when]} was given before as {values[start_s]:g} W, now {w:g} W")
+        elif w is None:
+            bad += 1
+        else:
+            values[start_s] = w
+    if len(values) < 2 and not errors:
+        errors.append(f"{path}: expected at least two rows with a power >= 0, found {len(values)}")
+    if errors:
+        more = [f"{path}: and {len(errors) - SHOWN} more lines"] if len(errors) > SHOWN else []
+        raise TraceFileError("\n".join(errors[:SHOWN] + more))
+    return _even(path, values, bad, twice)
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and numbered rows; comments (#) and empty lines left out."""
+    raw = path.read_bytes()
+    try:
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise TraceFileError(f"{path}: expected gzip, {error}; write it again or drop the suffix .gz") from None
+    except UnicodeDecodeError as error:
+        raise TraceFileError(f"{path}: expected UTF-8 text, {error}") from None
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    parsed = csv.reader(io.StringIO("\n".join(line for _, line in lines)))
+    rows = [(n, row) for (n, _), row in zip(lines, parsed, strict=False)]
+    if not rows:
+        raise TraceFileError(f"{path}: expected a header and rows, found nothing")
+    return [name.strip() for name in rows[0][1]], rows[1:]
+
+
+def instant(text: str) -> int:
+    """POSIX seconds of an ISO 8601 instant in UTC. Raises ValueError saying what was expected."""
+    try:
+        when = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"start_utc = {text!r}: expected ISO 8601 such as 2025-09-16T06:00:00Z") from None
+    if when.utcoffset() != timedelta(0):
+        raise ValueError(f"start_utc = {text!r}: expected UTC, ending in Z (local time is ambiguous in October)")
+    return int(when.timestamp())
+
+
+def _number(text: str) -> float | None:
+    """Watts >= 0, or None."""
+    try:
+        w = float(text)
+    except ValueError:
+        return None
+    return w if math.isfinite(w) and w >= 0 else None
+
+
+def _even(path: Path, values: dict[int, float], bad: int, twice: int) -> Trace:
+    """Rows on an even grid, gaps held."""
+    starts = sorted(values)
+    step_s = min(b - a for a, b in pairwise(starts))
+    off = next((s for s in starts if (s - starts[0]) % step_s), None)
+    if off is not None:
+        when = datetime.fromtimestamp(off, UTC)
+        raise TraceFileError(f"{path}: {when:%Y-%m-%dT%H:%M:%SZ}: expected rows evenly spaced by {step_s} s")
+    w: list[float] = []
+    held = 0
+    for start_s in range(starts[0], starts[-1] + step_s, step_s):
+        known = values.get(start_s)
+        held += known is None
+        w.append(w[-1] if known is None else known)
+    notes = []
+    if held:
+        notes.append(f"{path.name}: {held} of {len(w)} rows are missing or no power ({bad} unreadable): the last held")
+    if twice:
+        notes.append(f"{path.name}: {twice} rows are there twice with the same value: taken once")
+    return Trace(starts[0], step_s, w, tuple(notes))
+
+
+# ── prices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Publication:
+    """Prices as they come out: all of today, and of tomorrow (local days) from 12:00 UTC on."""
+
+    def __init__(self, prices: PriceSeries, timezone: str) -> None:
+        self._prices, self._zone = prices, ZoneInfo(timezone)
+        self._known: tuple[int, PriceSeries] | None = None
+
+    def known_at(self, utc_s: float) -> PriceSeries:
+        """What is published at this instant."""
+        now = datetime.fromtimestamp(utc_s, UTC)
+        days = 2 if now.hour >= PUBLICATION_H_UTC else 1
+        day = now.astimezone(self._zone).date() + timedelta(days=days)
+        end_s = int(datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp())
+        if self._known is None or self._known[0] != end_s:
+            self._known = (end_s, self._until(end_s))
+        return self._known[1]
+
+    def _until(self, end_s: int) -> PriceSeries:
+        starts = [s for s in self._prices.start_utc_s if s < end_s]
+        prices = self._prices.eur_per_mwh[: len(starts)]
+        return PriceSeries(tuple(starts), prices, min(end_s, self._prices.end_utc_s))
+
+
+# ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One job of the log; `reference_s` is when it starts if nobody moves it."""
+
+    id: str
+    reference_s: int
+
+
+def read_jobs(path: Path) -> list[Job]:
+    """Read a job log: job_id and reference_start_utc of each. Raises TraceFileError, OSError."""
+    header, rows = _table(path)
+    missing = [c for c in ("job_id", "reference_start_utc") if c not in header]
+    if missing:
+        raise TraceFileError(f"{path}:1: expected the columns {', '.join(missing)}, found {','.join(header)}")
+    name, when = header.index("job_id"), header.index("reference_start_utc")
+    jobs: dict[str, Job] = {}
+    errors = []
+    for line, row in rows:
+        try:
+            job = Job(row[name], instant(row[when]))
+        except (ValueError, IndexError) as error:
+            errors.append(f"{path}:{line}: {error}".replace("start_utc =", "reference_start_utc ="))
+            continue
+        if jobs.setdefault(job.id, job) != job:
+            errors.append(f"{path}:{line}: job {job.id} was given before with another start")
+    if errors:
+        more = [f"{path}: and {len(errors) - SHOWN} more lines"] if len(errors) > SHOWN else []
+        raise TraceFileError("\n".join(errors[:SHOWN] + more))
+    return sorted(jobs.values(), key=lambda job: (job.reference_s, job.id))
