@@ -18,6 +18,7 @@ from small_gateway import ROOT, small_site
 
 from console.commands import COMMANDS
 from console.link.peer import Peer, login_uid, name_peer
+from console.link.socketfile import claim, release
 from console.roles import Role, Roles, RolesConfig, UnknownGroup
 from console.site import SiteFileError
 
@@ -109,6 +110,13 @@ def a_peer(uid: int, user: str = "somebody", login: str = "") -> Peer:
     return Peer(1, uid, uid, user, login)
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 # ── without privileges ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -173,6 +181,19 @@ def test_roles_section(tmp_path: Path) -> None:
         small_site(tmp_path, orders={"max_s": 60})
 
 
+async def test_the_socket_is_handed_to_the_viewers_group(place: Path) -> None:
+    gids = [gid for gid in os.getgroups() if gid != os.getgid()] or ([GIDS["viewer"]] if os.geteuid() == 0 else [])
+    if not gids:
+        pytest.skip("needs a second group to hand the socket to, or root")
+    sock, inode = claim(place / "s.sock", gids[0])
+    try:
+        found = os.stat(place / "s.sock")
+        assert (found.st_gid, found.st_mode & 0o777) == (gids[0], 0o660)
+    finally:
+        sock.close()
+        release(place / "s.sock", inode)
+
+
 # ── with real users ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -201,13 +222,6 @@ def can_unshare() -> bool:
 needs_root = pytest.mark.skipif(
     not can_unshare(), reason="needs root and a mount namespace of its own, to have users that are not on this machine"
 )
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 async def a_client(place: Path, uid: int, gids: list[int]) -> asyncio.subprocess.Process:

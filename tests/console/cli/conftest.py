@@ -37,6 +37,7 @@ from dispatch.model import (
     Snapshot,
     reading,
 )
+from dispatch.orders import Order, OrderKind
 
 ROOT = Path(__file__).parents[3]
 NOON_UTC_S = 1_758_016_800.0  # 2025-09-16T10:00:00Z, 12:00 in Berlin
@@ -89,6 +90,9 @@ PUBLISHED = Published(
     interval=Interval(NOON_UTC_S - 180, 900.0, 2_100.0, 0.0, 32_000.0, 29_500.0),
     month_peak_w=31_000.0,
     tariff=TariffNow(0.182, ((int(NOON_UTC_S) + 3600, 0.151),)),
+    orders=(
+        Order("o17", OrderKind.SETPOINT, 12_000.0, "", "alice", "feeder test", NOON_UTC_S, NOON_UTC_S + 840, 940.0),
+    ),
     loop=LoopStats(ticks=500, lateness_p50_ms=0.4, lateness_p999_ms=3.1, consoles=2),
 )
 
