@@ -37,7 +37,7 @@ async def assemble(
     """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_trouble = _prices(site)
-    memory = _remembered(state_dir)
+    memory, memory_trouble = _remembered(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
     recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
     drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock)
@@ -83,6 +83,8 @@ async def assemble(
         raise StartRefused(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
+    if memory_trouble:
+        gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
         gateway.event("gateway", "warning", "tariff", price_trouble)
     return gateway, link, holder[0], recorder
@@ -132,16 +134,18 @@ def _limits(site: Site) -> dict[str, float]:
     }
 
 
-def _remembered(state_dir: Path) -> ControllerMemory | None:
-    """What the controller wrote down last time, if there is a record."""
+def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
+    """What the controller wrote down last time, if there is a record; and why not, if it cannot be read."""
     archive = Archive(state_dir)
     try:
         state = archive.last_state("controller")
+        return None if state is None else msgspec.convert(state, ControllerMemory), ""
     except NoRecords:
-        return None
+        return None, ""
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        return None, f"what the controller remembered cannot be read, it starts anew: {error}"
     finally:
         archive.close()
-    return None if state is None else msgspec.convert(state, ControllerMemory)
 
 
 def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:
