@@ -41,7 +41,7 @@ async def assemble(
     """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_trouble = _prices(site)
-    memory = _remembered(state_dir)
+    memory, memory_trouble = _remembered(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
     recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
     drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock)
@@ -96,6 +96,8 @@ async def assemble(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
     commands.begin(left)
+    if memory_trouble:
+        gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
         gateway.event("gateway", "warning", "tariff", price_trouble)
     return gateway, link, holder[0], recorder
@@ -145,16 +147,18 @@ def _limits(site: Site) -> dict[str, float]:
     }
 
 
-def _remembered(state_dir: Path) -> ControllerMemory | None:
-    """What the controller wrote down last time, if there is a record."""
+def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
+    """What the controller wrote down last time, if there is a record; and why not, if it cannot be read."""
     archive = Archive(state_dir)
     try:
         state = archive.last_state("controller")
+        return None if state is None else msgspec.convert(state, ControllerMemory), ""
     except NoRecords:
-        return None
+        return None, ""
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        return None, f"what the controller remembered cannot be read, it starts anew: {error}"
     finally:
         archive.close()
-    return None if state is None else msgspec.convert(state, ControllerMemory)
 
 
 def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -37,6 +37,7 @@ from dispatch.model import (
     Switch,
 )
 from dispatch.orders import Order, OrderBook, OrderKind, span, words
+from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
 from storage.recorder import Recorder
@@ -44,6 +45,7 @@ from storage.recorder import Recorder
 log = logging.getLogger("skerry.gateway")
 
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
+RESTART_S = 5.0
 LEAD_S = 0.008  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
@@ -133,15 +135,25 @@ class Gateway:
     async def run(self) -> None:
         """Tick until `stop` is asked for."""
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(a.run()) for a in self._actuators.values()]
-            beside.append(group.create_task(self.caps.run()))
-            beside.append(group.create_task(self._poll_slow()))
-            beside.append(group.create_task(self.planner.run(self)))
+            work = [(f"setpoints of {a.driver.id}", a.run) for a in self._actuators.values()]
+            work += [("node caps", self.caps.run), ("node polling", self._poll_slow)]
+            work += [("planner", lambda: self.planner.run(self))]
+            beside = [group.create_task(self._keep(name, run)) for name, run in work]
             try:
                 await self._ticks()
             finally:
                 for task in beside:
                     task.cancel()
+
+    async def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what works beside the tick. If it fails by a mistake of ours, say so and begin it again."""
+        while True:
+            try:
+                return await run()
+            except Exception as error:
+                log.exception("%s failed", name)
+                self.event("gateway", "alarm", name, f"internal error, begun again in {RESTART_S:g} s: {error!r}")
+                await asyncio.sleep(RESTART_S)
 
     def stop(self) -> None:
         """Finish the tick under way, then let `run` return."""
@@ -328,13 +340,13 @@ class Gateway:
         if decision is None or decision.mode is Mode.OBSERVE or decision.island is not IslandState.GRID_TIED:
             self.event("gateway", "info", "stop", "no setpoint sent at stop: the site is not known to be grid-tied")
             return
-        share_w = self.site.rules.meter_lost_w / max(1, len(self._actuators))
-        for actuator in self._actuators.values():
-            held = await actuator.deliver(share_w)
-            text = f"safe value {share_w / 1000:.1f} kW " + (
+        for device_id, w in stop_setpoints(self._config, decision).items():
+            actuator = self._actuators[device_id]
+            held = await actuator.deliver(w)
+            text = f"safe value {w / 1000:.1f} kW " + (
                 "set and read back" if held else f"NOT confirmed: {actuator.error}"
             )
-            self.event("gateway", "info" if held else "warning", actuator.driver.id, text)
+            self.event("gateway", "info" if held else "warning", device_id, text)
 
     async def close(self) -> None:
         """Lift the power caps, hang up on every device."""

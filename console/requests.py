@@ -52,7 +52,7 @@ class Requests:
             raise CommandRefused(f"unknown method {request.method!r}; known: {', '.join(sorted(self._methods))}")
         try:
             return await method(peer, request.params)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CommandRefused(f"{request.method}: bad parameters: {error}") from None
         except (NoRecords, QueryTimeout) as error:
             raise CommandRefused(str(error)) from None
@@ -95,7 +95,7 @@ class Requests:
         else:
             decision = await self._from_archive(lambda archive: archive.why(float(at)))
         if decision is None:
-            raise CommandRefused("no decision is on record at or before that time")
+            raise CommandRefused("no decision is on record within 90 s before that time")
         return msgspec.to_builtins(decision)
 
     async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:

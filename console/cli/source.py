@@ -59,8 +59,10 @@ class Live:
 class Record:
     """Answers of the record that a gateway left."""
 
-    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None) -> None:
+    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None, absent: Exception) -> None:
         self.archive, self.directory, self.zone = archive, directory, zone
+        hangs = isinstance(absent, LinkLost)  # it listens, or did a moment ago
+        self.absent = f"The gateway does not answer ({absent})" if hangs else "No gateway is running"
 
     def now_utc_s(self) -> float:
         """Where the record ends: its last decision or event; this machine's time if it holds neither."""
@@ -113,7 +115,7 @@ def record(site: str | None, absent: Exception) -> Iterator[Record]:
     directory, zone = locate(site)
     archive = Archive(directory)
     try:
-        yield Record(archive, directory, zone)
+        yield Record(archive, directory, zone, absent)
     except NoRecords as error:
         raise NoGateway(f"{absent}; and {error}") from None
     except QueryTimeout as error:
