@@ -32,6 +32,7 @@ class Requests:
             "events": self._events,
             "why": self._why,
             "decisions": self._decisions,
+            "plan": self._plan,
             "alarm.acknowledge": self._acknowledge,
         }
 
@@ -101,6 +102,17 @@ class Requests:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
+
+    async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
+        keeper, site = self._gateway.planner, self._gateway.site
+        if keeper.plan is not None:
+            return msgspec.to_builtins(keeper.plan)
+        why = (
+            "planning is switched off, [plan] enabled = false" if not site.plan.enabled
+            else "the site has no battery to plan for" if not site.battery
+            else keeper.error or "the first one waits for good readings of SoC, load and PV"
+        )  # fmt: skip
+        raise CommandRefused(f"no plan is in force, the rules steer alone: {why}")
 
     async def _acknowledge(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Acknowledge one alarm, or all with "*"; answered only after it is on record."""

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("console.cli.check:check", "Check a site file: every error in one run."),
     "status": ("console.cli.status:status", "How the site stands now."),
     "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
+    "plan": ("console.cli.plan:plan", "The plan in force, hour by hour, and why each hour is as it is."),
     "events": ("console.cli.records:events", "What happened, newest last."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
     "export": ("console.cli.records:export", "Write the site's record to a directory."),
