@@ -12,7 +12,7 @@ from recorded_client import RecordedClient
 
 from console.link.errors import LinkLost
 from console.link.protocol import EventMessage
-from console.tui import app as app_module
+from console.tui import feed as feed_module
 from console.tui.app import SkerryApp
 from console.tui.chrome import LinkLine
 from console.tui.flows import GridFlow
@@ -72,7 +72,7 @@ async def test_says_that_it_waits_and_why_while_there_is_no_gateway(eventually: 
 async def test_a_lost_gateway_is_said_and_the_console_attaches_again(
     eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(feed_module, "FIRST_RETRY_S", 0.05)
     gateways = Gateways("calm", "pulse")
     gateways.attempts = 0
     async with gateways.app().run_test(size=(80, 24)) as pilot:

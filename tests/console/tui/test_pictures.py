@@ -18,12 +18,14 @@ PICTURES = {
     "overview_stale": ("stale", (80, 24), ""),
     "overview_no_color": ("alarms", (80, 24), ""),
     "compute": ("pulse", (80, 24), "2"),
+    "plan_80x24": ("calm", (80, 24), "3"),
+    "plan_120x40": ("pulse", (120, 40), "3"),
     "alarms": ("alarms", (80, 24), "5"),
     "log": ("alarms", (80, 24), "6"),
     "help": ("calm", (80, 24), "question_mark"),
     "palette": ("calm", (80, 24), "colon"),
 }
-OPENED = {"2": "compute", "5": "alarms", "6": "log", "question_mark": "help"}
+OPENED = {"2": "compute", "3": "plan", "5": "alarms", "6": "log", "question_mark": "help"}
 
 
 @pytest.mark.parametrize("name", PICTURES)
