@@ -63,8 +63,10 @@ class Feed:
         while True:
             try:
                 client = await self._connect()
-            except (LinkLost, OSError) as error:
+            except LinkLost as error:
                 self._app.show(link_note=str(error))
+            except OSError as error:
+                self._app.show(link_note=f"{error.filename}: {error.strerror}" if error.filename else str(error))
             else:
                 delay_s = FIRST_RETRY_S
                 try:
@@ -143,9 +145,15 @@ class Feed:
         )
         if decisions:
             made = sorted((msgspec.convert(d, Decision) for d in decisions), key=lambda d: d.utc_s)
+            # the record is more exact, but a few seconds behind
+            newest = made[-1]
             seen = [
-                e for e in self._app.model.events if e.kind != "why" or e.utc_s < made[0].utc_s
-            ]  # the record is more exact
+                e
+                for e in self._app.model.events
+                if e.kind != "why"
+                or e.utc_s < made[0].utc_s
+                or (e.utc_s > newest.utc_s and e.subject != newest.binding)
+            ]
             self._app.show(events=with_events(tuple(seen), decision_events(made)[1:]))
 
     async def load_events(self, before_utc_s: float | None) -> None:

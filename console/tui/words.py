@@ -80,7 +80,7 @@ def why_line(model: Model) -> str:
     if model.published is None:
         return model.link_note or "waiting for the first snapshot"
     if model.link is Link.LOST:
-        return f"unknown, {model.link_note}; shown are the last values known"
+        return f"unknown, last values shown: {model.link_note}"
     return model.published.decision.reason or "no reason given"
 
 
