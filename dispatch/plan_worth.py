@@ -9,6 +9,7 @@ import msgspec
 
 from dispatch.model import Plan
 
+BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
 NEAR_W = 50.0  # a peak this little higher is the same to a reader
 
 
@@ -43,12 +44,12 @@ def worth(plan: Plan, interval_s: float, month_peak_w: float, timezone: str) -> 
     bare_w = _interval_means(plan, span_s, [max(0.0, s.grid_w + s.battery_w) for s in plan.steps])
     kept_w: dict[str, float] = {months[0]: max(month_peak_w, plan.peak_target_w)} if months else {}
     for month, w in zip(months, planned_w, strict=True):
-        kept_w[month] = max(kept_w.get(month, 0.0), w)
+        kept_w[month] = max(kept_w.get(month, 0.0), w or 0.0)
     result = []
     for n, step in enumerate(plan.steps):
         import_w, bare_import_w = max(0.0, step.grid_w), max(0.0, step.grid_w + step.battery_w)
         import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
-        price, rise_w = step.price_eur_per_kwh, bare_w[n] - kept_w[months[n]]
+        price, rise_w = step.price_eur_per_kwh, (bare_w[n] or 0.0) - kept_w[months[n]]
         result.append(
             Worth(
                 import_w,
@@ -63,15 +64,13 @@ def worth(plan: Plan, interval_s: float, month_peak_w: float, timezone: str) -> 
     return tuple(result)
 
 
-def _interval_means(plan: Plan, span_s: int, values_w: list[float]) -> list[float]:
-    """For each step the mean over its metering interval, of what the plan covers of it."""
+def _interval_means(plan: Plan, span_s: int, values_w: list[float]) -> list[float | None]:
+    """For each step the mean over its metering interval; None where the plan does not cover all of that."""
     energy_wh: dict[int, float] = {}
     length_h: dict[int, float] = {}
-    for n, step in enumerate(plan.steps):
-        interval = step.start_utc_s // span_s
-        # a step with nothing left of it still has a power: it counts for a second, as in the planner
-        length = max(hours(plan, n), 1 / 3600)
-        energy_wh[interval] = energy_wh.get(interval, 0.0) + values_w[n] * length
-        length_h[interval] = length_h.get(interval, 0.0) + length
     intervals = [step.start_utc_s // span_s for step in plan.steps]
-    return [energy_wh[i] / length_h[i] for i in intervals]
+    for n, interval in enumerate(intervals):
+        energy_wh[interval] = energy_wh.get(interval, 0.0) + values_w[n] * hours(plan, n)
+        length_h[interval] = length_h.get(interval, 0.0) + hours(plan, n)
+    whole_h = (span_s - BEGUN_S) / 3600
+    return [energy_wh[i] / length_h[i] if length_h[i] >= whole_h else None for i in intervals]

@@ -79,8 +79,10 @@ def draw_import(canvas: Canvas, top: int, height: int, window: Window, month_pea
     """Import as planned, the peak so far as a broken line, the peak to keep as dots."""
     planned = window.dots(lambda s: s.grid_w)
     target_w = window.plan.peak_target_w
-    ceiling = _ceiling(planned, [month_peak_w * 1.05, target_w * 1.05])
-    lowest = min([v for v in planned if v is not None], default=0.0)
+    # the rest of the running quarter may be planned far above the others; it goes to the edge, not they to the bottom
+    whole = window.dots(lambda s: s.grid_w if s is not window.plan.steps[0] else 0.0)
+    ceiling = _ceiling(whole, [month_peak_w * 1.05, target_w * 1.05])
+    lowest = min([v for v in whole if v is not None], default=0.0)
     floor = -nice_ceiling(-lowest) if lowest < -0.1 * ceiling else 0.0
     raster = Raster(PLOT, height, floor, ceiling)
     raster.dashed([month_peak_w] * 2 * PLOT)

@@ -64,7 +64,8 @@ class PlanView(Painted):
         plan_charts.draw_import(canvas, *grid, window, told.month_peak_w)
         plan_charts.draw_soc(canvas, *soc, window, model.limit("reserve_soc_pct"))
         plan_charts.draw_times(canvas, TIMES_ROW, window, step.start_utc_s, model)
-        canvas.ink[prices[0]][AXIS + window.column(step.start_utc_s)] = Ink.REVERSE
+        for y in range(load[0], TIMES_ROW):
+            canvas.ink[y][AXIS + window.column(step.start_utc_s)] = Ink.REVERSE
         plan_words.draw_step(canvas, TEXT_ROW, step, worths[at], plan, model)
         if canvas.width >= SIDE_COLUMN + SIDE_WIDTH:
             plan_words.draw_side(canvas, SIDE_COLUMN, worths, plan, model)

@@ -109,8 +109,8 @@ def draw_side(canvas: Canvas, x: int, worths: Sequence[Worth], plan: Plan, model
         ("energy EUR", sum(w.import_eur for w in worths), sum(w.bare_import_eur for w in worths), 2),
         (
             "highest kW",
-            max((w.import_w for w in worths), default=0.0) / 1000,
-            max((w.bare_import_w for w in worths), default=0.0) / 1000,
+            max((w.import_w for w in worths[1:]), default=0.0) / 1000,  # the running step is a rest, not a mean
+            max((w.bare_import_w for w in worths[1:]), default=0.0) / 1000,
             1,
         ),
     )

@@ -43,6 +43,12 @@ def test_the_running_quarter_counts_for_what_is_left_of_it() -> None:
     assert worth(made, 900, 0.0, "UTC")[0].import_kwh == pytest.approx(40 / 12)
 
 
+def test_of_an_interval_covered_in_part_no_peak_is_told() -> None:
+    """80 kW without the battery in the last minute is no interval of 80 kW."""
+    late = plan((40_000.0, 40_000.0), (40_000.0, 40_000.0), made_utc_s=NOON + 840)
+    assert [w.peak_rise_w for w in worth(late, 900, 40_000.0, "UTC")] == [0.0, 40_000.0]
+
+
 def test_a_peak_is_the_mean_of_the_metering_interval() -> None:
     """One quarter of 60 kW in an hour of 20 kW else is a peak of 30 kW by the hour."""
     pulse = plan((20_000.0, 0.0), (20_000.0, 40_000.0), (20_000.0, 0.0), (20_000.0, 0.0))

@@ -113,7 +113,8 @@ def test_the_cursor_is_seen_without_colour() -> None:
     model = shown()
     canvas = drawn(model)
     assert canvas.lines()[TIMES][AXIS] == "▲"
-    assert canvas.ink[PRICES][AXIS] is Ink.REVERSE
+    assert canvas.ink[TIMES][AXIS] is Ink.BOLD
+    assert {row[AXIS] for row in canvas.ink[PRICES + 1 : TIMES]} == {Ink.REVERSE}
     assert [ink for row in canvas.ink for ink in row if ink in (Ink.HIGH, Ink.MEDIUM, Ink.LOW)] == []
 
 
