@@ -107,10 +107,11 @@ class Requests:
         keeper, site = self._gateway.planner, self._gateway.site
         if keeper.plan is not None:
             return msgspec.to_builtins(keeper.plan)
+        trouble = keeper.error.removeprefix("no plan: ").removesuffix("; the last one stays")
         why = (
             "planning is switched off, [plan] enabled = false" if not site.plan.enabled
             else "the site has no battery to plan for" if not site.battery
-            else keeper.error or "the first one waits for good readings of SoC, load and PV"
+            else trouble or "the first one waits for good readings of SoC, load and PV"
         )  # fmt: skip
         raise CommandRefused(f"no plan is in force, the rules steer alone: {why}")
 
