@@ -13,10 +13,22 @@ import msgspec
 from console.gateway import Gateway
 from console.link.protocol import Request
 from console.link.server import CommandRefused, Peer
+from console.site import Site
 from dispatch.model import Decision
 from storage.reader import Archive, NoRecords, QueryTimeout
 
 MAX_EVENTS = 500
+
+
+def no_plan(site: Site, error: str) -> str:
+    """That there is no plan, and why; `error` is what the planner said last."""
+    trouble = error.removeprefix("no plan: ").removesuffix("; the last one stays")
+    why = (
+        "planning is switched off, [plan] enabled = false" if not site.plan.enabled
+        else "the site has no battery to plan for" if not site.battery
+        else trouble or "the first one waits for good readings of SoC, load and PV"
+    )  # fmt: skip
+    return f"no plan is in force, the rules steer alone: {why}"
 
 
 class Requests:
@@ -28,11 +40,11 @@ class Requests:
         self._stopping = False
         self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
             "status": self._status,
+            "plan": self._plan,
             "history": self._history,
             "events": self._events,
             "why": self._why,
             "decisions": self._decisions,
-            "plan": self._plan,
             "alarm.acknowledge": self._acknowledge,
         }
 
@@ -72,6 +84,12 @@ class Requests:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
         return msgspec.to_builtins(published)
 
+    async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
+        planner = self._gateway.planner
+        if planner.plan is None:
+            raise CommandRefused(no_plan(self._gateway.site, planner.error))
+        return msgspec.to_builtins(planner.plan)
+
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
         signals = [str(name) for name in params["signals"]]
         start_s, end_s, step_s = float(params["start_utc_s"]), float(params["end_utc_s"]), float(params["step_s"])
@@ -102,18 +120,6 @@ class Requests:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
-
-    async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
-        keeper, site = self._gateway.planner, self._gateway.site
-        if keeper.plan is not None:
-            return msgspec.to_builtins(keeper.plan)
-        trouble = keeper.error.removeprefix("no plan: ").removesuffix("; the last one stays")
-        why = (
-            "planning is switched off, [plan] enabled = false" if not site.plan.enabled
-            else "the site has no battery to plan for" if not site.battery
-            else trouble or "the first one waits for good readings of SoC, load and PV"
-        )  # fmt: skip
-        raise CommandRefused(f"no plan is in force, the rules steer alone: {why}")
 
     async def _acknowledge(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Acknowledge one alarm, or all with "*"; answered only after it is on record."""

@@ -30,7 +30,7 @@ class Request(msgspec.Struct, frozen=True, tag="request", forbid_unknown_fields=
     """A question or a command. `id` comes back in the response."""
 
     id: int
-    method: str  # status | history | events | why | decisions | plan | alarm.acknowledge
+    method: str  # status | history | events | why | decisions | alarm.acknowledge
     params: dict[str, Any] = {}
 
 

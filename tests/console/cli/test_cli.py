@@ -33,7 +33,7 @@ HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils", "textual", "rich", "asy
 async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
     ran = await machine.skerry("--help")
     assert ran.code == exits.OK
-    for word in ("demo", "serve", "status", "why", "plan", "check", "twin", "fault", "export", "events", "ack"):
+    for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack"):
         assert f"\n  {word} " in ran.out
     assert "\n  open " not in ran.out  # hidden
     for code, meaning in exits.MEANINGS.items():
@@ -41,7 +41,7 @@ async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "open", "serve", "twin", "fault", "check", "status", "why", "plan", "events", "ack", "export"]
+    "name", ["demo", "open", "serve", "twin", "fault", "check", "status", "why", "events", "ack", "export"]
 )
 async def test_every_command_has_help(machine: Machine, name: str) -> None:
     ran = await machine.skerry(name, "--help")
@@ -61,7 +61,7 @@ async def test_version_is_quick(machine: Machine) -> None:
 
 
 async def test_nothing_heavy_is_loaded(machine: Machine, gateway: LinkServer) -> None:
-    for arguments in (["--help"], ["--version"], ["status"], ["why"], ["plan"], ["events"], ["status", "--json"]):
+    for arguments in (["--help"], ["--version"], ["status"], ["why"], ["events"], ["status", "--json"]):
         code = "import sys; from console.cli.main import run; code = run(sys.argv[1:])\n"
         code += f"print(code, [m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
         pipe = asyncio.subprocess.PIPE

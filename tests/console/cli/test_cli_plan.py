@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -54,6 +56,21 @@ async def test_without_a_gateway_there_is_no_plan(machine: Machine) -> None:
     ran = await machine.skerry("plan", "--site", str(machine.site()))
     assert ran.code == exits.NO_GATEWAY
     assert "skerry serve" in ran.err
+
+
+async def test_it_is_in_the_help_and_loads_nothing_heavy(machine: Machine, gateway: LinkServer) -> None:
+    assert "\n  plan " in (await machine.skerry("--help")).out
+    assert "skerry plan" in (await machine.skerry("plan", "--help")).out
+    code = (
+        "import sys; from console.cli.main import run; code = run(['plan']); "
+        "print(code, {'numpy', 'highspy', 'textual', 'asyncio', 'sqlite3'} & set(sys.modules), file=sys.stderr)"
+    )
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", code, stdout=pipe, stderr=pipe, env=machine.environment
+    )
+    _, err = await process.communicate()
+    assert err.decode().strip() == "0 set()"
 
 
 def test_the_hour_that_a_change_of_clocks_repeats_is_two_rows() -> None:
