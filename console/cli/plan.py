@@ -12,6 +12,9 @@ from console.cli.source import gateway
 from console.cli.values import json_option, site_option
 from console.cli.words import time_of_day
 from dispatch.model import Plan, PlanStep
+from dispatch.plan_worth import hours
+
+LEAST_H = 1 / 3600  # a step that was over when the plan was made
 
 
 @click.command()
@@ -44,7 +47,7 @@ def lines(plan: Plan, zone: tzinfo | None, by: str) -> Iterator[str]:
     yield ""
     yield _row("", "ct/kWh", "load kW", "band 90 %", "PV kW", "battery", "grid kW", "SoC %", "reason")
     for row in rows(plan, zone, by):
-        yield _row(*_cells(row, zone))
+        yield _row(*_cells(plan, row, zone))
 
 
 def rows(plan: Plan, zone: tzinfo | None, by: str) -> list[tuple[PlanStep, ...]]:
@@ -61,11 +64,13 @@ def rows(plan: Plan, zone: tzinfo | None, by: str) -> list[tuple[PlanStep, ...]]
     return [tuple(row) for row in result]
 
 
-def _cells(steps: Sequence[PlanStep], zone: tzinfo | None) -> tuple[str, ...]:
-    """One row of the table. Powers and prices are means, SoC that at the end."""
+def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo | None) -> tuple[str, ...]:
+    """One row of the table. Powers and prices are means over what the steps count for, SoC that at the end."""
+    first_utc_s = plan.steps[0].start_utc_s
+    spans_h = {step: max(hours(plan, (step.start_utc_s - first_utc_s) // plan.step_s), LEAST_H) for step in steps}
 
     def mean(name: str) -> float:
-        return sum(float(getattr(step, name)) for step in steps) / len(steps)
+        return sum(float(getattr(step, name)) * span_h for step, span_h in spans_h.items()) / sum(spans_h.values())
 
     return (
         f"{datetime.fromtimestamp(steps[0].start_utc_s, zone):%a %H:%M}",
@@ -76,7 +81,7 @@ def _cells(steps: Sequence[PlanStep], zone: tzinfo | None) -> tuple[str, ...]:
         _kw(mean("battery_w")),
         _kw(mean("grid_w")),
         f"{steps[-1].soc_pct:.1f}",
-        max(steps, key=lambda step: abs(step.battery_w)).reason,
+        max(steps, key=lambda step: abs(step.battery_w) * spans_h[step]).reason,
     )
 
 

@@ -95,7 +95,7 @@ PUBLISHED = Published(
 )
 
 PLAN = Plan(
-    made_utc_s=NOON_UTC_S + 60,
+    made_utc_s=NOON_UTC_S + 600,
     step_s=900,
     steps=tuple(
         PlanStep(int(NOON_UTC_S) + 900 * n, 0.2, 30_000.0, 20_000.0, 41_000.0, 8_000.0, w, 22_000.0 - w, 60.0 - n, why)
