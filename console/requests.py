@@ -14,11 +14,23 @@ from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Request
 from console.link.server import CommandRefused, Peer
+from console.site import Site
 from dispatch.model import Decision
 from storage import audit_reader
 from storage.reader import Archive, NoRecords, QueryTimeout
 
 MAX_EVENTS = 500
+
+
+def no_plan(site: Site, error: str) -> str:
+    """That there is no plan, and why; `error` is what the planner said last."""
+    trouble = error.removeprefix("no plan: ").removesuffix("; the last one stays")
+    why = (
+        "planning is switched off, [plan] enabled = false" if not site.plan.enabled
+        else "the site has no battery to plan for" if not site.battery
+        else trouble or "the first one waits for good readings of SoC, load and PV"
+    )  # fmt: skip
+    return f"no plan is in force, the rules steer alone: {why}"
 
 
 class Requests:
@@ -29,6 +41,7 @@ class Requests:
         self._archive_thread = ThreadPoolExecutor(1, "archive")
         self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
             "status": self._status,
+            "plan": self._plan,
             "history": self._history,
             "events": self._events,
             "why": self._why,
@@ -72,6 +85,12 @@ class Requests:
         if published is None:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
         return msgspec.to_builtins(published)
+
+    async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
+        planner = self._gateway.planner
+        if planner.plan is None:
+            raise CommandRefused(no_plan(self._gateway.site, planner.error))
+        return msgspec.to_builtins(planner.plan)
 
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
         signals = [str(name) for name in params["signals"]]

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("console.cli.replay:replay", "Run a site's controller over recorded traces; what it would have cost."),
     "status": ("console.cli.status:status", "How the site stands now."),
     "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
+    "plan": ("console.cli.plan:plan", "The plan in force, hour by hour, and why each hour is as it is."),
     "events": ("console.cli.records:events", "What happened, newest last."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
     "setpoint": ("console.cli.orders:setpoint", "Order a battery power for a time; > 0 discharges."),
