@@ -23,8 +23,10 @@ from dispatch.config import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
+    IslandConfig,
     PlanConfig,
     ReserveConfig,
+    RideThroughConfig,
     RulesConfig,
     inconsistencies,
 )
@@ -57,6 +59,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     reserve: ReserveConfig = ReserveConfig()
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
+    island: IslandConfig = IslandConfig()
+    ride_through: RideThroughConfig = RideThroughConfig()
     tariff: TariffConfig = TariffConfig()
     io: IoConfig = IoConfig()
     storage: StorageConfig = StorageConfig()
@@ -80,6 +84,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             rules=self.rules,
             plan=self.plan,
             tariff=self.tariff,
+            island=self.island,
+            ride_through=self.ride_through,
+            switches=tuple(s.id for s in self.switch),
+            nodes=tuple(n.terms for n in self.node),
         )
 
     @property

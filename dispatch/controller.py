@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,11 +12,14 @@ from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.islanding import Islanding, observe
+from dispatch.island_machine import IslandMachine, IslandStep
+from dispatch.island_view import IslandRequest
+from dispatch.islanding import Islanding
 from dispatch.limits import Ready, site_soc_pct, units
 from dispatch.model import Decision, Interval, Mode, Plan, Setpoint, Snapshot
 from dispatch.netload import NetLoad
 from dispatch.pulses import Pulses
+from dispatch.ride_through import RideKeeper, RideMemory, RideResult
 from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
 
@@ -28,6 +32,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
 
     billing: Billing = Billing()
     pulses_seen: int = 0
+    ride: RideMemory = RideMemory()
 
 
 class Controller:
@@ -47,6 +52,8 @@ class Controller:
         self._lost: Lost | None = None
         self._ramp_from_w: float | None = None
         self._recharging = self._topping = False
+        self.island = IslandMachine(config)
+        self.ride = RideKeeper(config)
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -73,18 +80,24 @@ class Controller:
 
     def memory(self) -> ControllerMemory:
         """What to keep for a restart."""
-        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen)
+        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen, ride=self.ride.memory())
 
     def restore(self, memory: ControllerMemory) -> None:
         """Take over what was kept; call before the first step."""
         self._interval.restore(memory.billing)
         self._pulses_before = memory.pulses_seen
+        self.ride.restore(memory.ride)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def step(self, snapshot: Snapshot, plan: Plan | None) -> Decision:
-        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint."""
-        seen = observe(snapshot)
+    def step(self, snapshot: Snapshot, plan: Plan | None, requests: Sequence[IslandRequest] = ()) -> Decision:
+        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
+
+        `requests`: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
+        """
+        island = self.island.step(snapshot, requests)
+        ride = self.ride.step(snapshot, island.riding, island.seen.state)
+        seen = island.seen
         if not seen.commands_battery:
             self._let_go()
         self._adopt(snapshot)
@@ -94,7 +107,7 @@ class Controller:
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
-        return self._decision(situation, outcome, total_w, setpoints)
+        return _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
 
     def _let_go(self) -> None:
         """Not grid-tied: what was known of import and setpoints does not carry over to the return of the grid."""
@@ -258,6 +271,20 @@ class Controller:
             reason=f"{what} — {outcome.binding}: {outcome.reason}",
             chain=outcome.traces,
         )
+
+
+def _with_island(decision: Decision, island: IslandStep, ride: RideResult) -> Decision:
+    return msgspec.structs.replace(
+        decision,
+        islanding=island.view,
+        switch=island.switch,
+        pcs_orders=island.pcs_orders,
+        nodes=ride.orders,
+        ride=ride.view,
+        events=(*island.events, *ride.events),
+        replies=island.replies,
+        report=island.report,
+    )
 
 
 def _run(situation: Situation) -> tuple[Outcome, Bounds]:
