@@ -109,11 +109,13 @@ class IslandMachine:
         if self._drill is not None:
             self._drill.watch(snapshot, self.state in OPEN_STATES)
         replies = tuple(self._hear(request) for request in requests)
-        for _ in range(len(S)):  # several roads may lead on within one tick
-            road = self._road(contact)
-            if road is None or road[0] is self.state:
+        for _ in range(2):  # one road a tick, and one more for who knew nothing: what is found is adopted at once
+            road, was = self._road(contact), self.state
+            if road is None or road[0] is was:
                 break
             self._go(*road)
+            if was is not S.UNKNOWN and self.state is not S.UNKNOWN:
+                break
         self._finish_ramp()
         return self._result(replies)
 

@@ -32,7 +32,7 @@ from drivers.twin.lockstep import LockstepSite
 from drivers.twin.physics import TwinSite
 
 TICK_S, QUICK_S, QUICK_FOR_S = 1.0, 0.2, 2.0  # ticks come quickly for a while after anything has happened
-PHYSICS_S = 0.1
+PHYSICS_S, QUICK_PHYSICS_S = 0.5, 0.05
 METER_FAULTS = ("frozen", "hung", "not_implemented", "exception")
 SHUTDOWN_S = 120.0
 
@@ -71,7 +71,7 @@ def draw(seed: int) -> Draw:
     start_s = chance.uniform(3, 20)
     trouble = []
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        length_s = chance.choice((chance.uniform(0.3, 5), chance.uniform(5, 60), chance.uniform(60, 400)))
+        length_s = chance.uniform(*chance.choice(((0.3, 5), (5, 60), (60, 300), (100, 300))))
         share, hz = (0.0, 0.0) if chance.random() < 0.7 else (chance.uniform(0.55, 0.9), chance.uniform(49.0, 50.5))
         trouble.append((start_s, start_s + length_s, share, hz))
         start_s += length_s + chance.uniform(2, 90)
@@ -79,12 +79,13 @@ def draw(seed: int) -> Draw:
     if chance.random() < 0.6:
         from_s = chance.uniform(0, start_s)
         device = chance.choice(("grid", "grid", "grid", "pcc", "pcs1"))
-        fault = (chance.choice(METER_FAULTS if device == "grid" else ("hung",)), device, from_s, from_s + chance.uniform(2, 60))
+        kind = chance.choice(METER_FAULTS if device == "grid" else ("hung",))
+        fault = (kind, device, from_s, from_s + chance.uniform(2, 60))
     return Draw(
         seed=seed,
         soc_pct=chance.uniform(10, 96),
-        energy_kwh=chance.choice((100.0, 100.0, 20.0, 6.0)),
-        load_w=chance.uniform(4_000, 40_000),
+        energy_kwh=chance.choice((100.0, 100.0, 20.0, 6.0, 6.0)),
+        load_w=chance.uniform(4_000, 40_000) if chance.random() < 0.8 else chance.uniform(40_000, 62_000),
         pulse_w=chance.choice((0.0, chance.uniform(0, 12_000))),
         pv_peak_w=chance.choice((0.0, chance.uniform(0, 20_000))),
         lag_s=chance.uniform(0.05, 1.5),
@@ -92,7 +93,7 @@ def draw(seed: int) -> Draw:
         reclose=chance.choice(("permit", "permit", "device")),
         trouble=tuple(trouble),
         fault=fault,
-        end_s=start_s + 60,
+        end_s=start_s + 20,
     )
 
 
@@ -112,7 +113,7 @@ class Storm:
             reserve=ReserveConfig(hours=0.5, critical_load_w=5_000),
             batteries=(battery,),
             pcs=(pcs,),
-            island=IslandConfig(reclose=drawn.reclose, wait_s=30.0, close_timeout_s=40.0),  # type: ignore[arg-type]
+            island=IslandConfig(reclose=drawn.reclose, wait_s=20.0, close_timeout_s=40.0),  # type: ignore[arg-type]
             ride_through=RideThroughConfig(shutdown_s=SHUTDOWN_S, settle_s=10.0, undo_s=10.0),
             switches=("pcc",),
             nodes=tuple(NodeTerms(**msgspec.structs.asdict(n.terms)) for n in nodes),
@@ -125,6 +126,7 @@ class Storm:
             pv_peak_w=drawn.pv_peak_w,
             start_utc="2025-09-18T10:00:00Z",
             host_node=False,
+            nodes=len(nodes),
         )
         site = TwinSite.from_sections(
             twin,
@@ -146,6 +148,8 @@ class Storm:
         self.blackout_why = ""
         self.closings = 0
         self.asked: str | None = None
+        self.physics_s = PHYSICS_S
+        self.shut_down = False
         self.states: list[str] = []
         self.dark_since_s: float | None = None
 
@@ -162,6 +166,7 @@ class Storm:
             step_s = QUICK_S if t_s < quick_until_s else TICK_S
             due = next((c for c in changes if t_s < c <= t_s + step_s), None)
             before = self.site.switches[0].position
+            self.physics_s = QUICK_PHYSICS_S if step_s == QUICK_S or due is not None else PHYSICS_S
             self._advance(step_s if due is None else max(due - t_s, 1e-3))
             if due is not None or self.site.switches[0].position is not before:
                 quick_until_s = self.site.t_s + QUICK_FOR_S
@@ -170,10 +175,10 @@ class Storm:
             decision = self.controller.step(snapshot, None, self._engineer(snapshot))
             self._check(snapshot, decision)
             self.lockstep.apply(decision)
+            self.shut_down |= all(n.down for n in self.site.load.nodes)
         self._check_end()
-        down = all(n.down for n in self.site.load.nodes)
         d = self.drawn
-        return Ride(d.seed, tuple(self.states), self.unserved_s, self.blackout_why, self.closings, down)
+        return Ride(d.seed, tuple(self.states), self.unserved_s, self.blackout_why, self.closings, self.shut_down)
 
     @property
     def settled(self) -> bool:
@@ -193,7 +198,7 @@ class Storm:
                 self.site.faults.clear("")
             self._fault(t_s)
             was_dark, limit_w = self.site.blackout, self._most_w()
-            self.lockstep.advance(min(PHYSICS_S, end_s - t_s))
+            self.lockstep.advance(min(self.physics_s, end_s - t_s))
             v_pct, hz = 100 * grid.v(self.site.t_s, 0.0) / grid.nominal_v, grid.hz(self.site.t_s)
             fit = self.code.v_low_pct <= v_pct <= self.code.v_high_pct and self.code.hz_low <= hz <= self.code.hz_high
             if not fit:
@@ -203,10 +208,10 @@ class Storm:
             if self.site.blackout and not was_dark:
                 self._blackout(limit_w)
             if self.site.load_w < self.site.load.w - 1 and not self.site.joined:
-                self.unserved_s += min(PHYSICS_S, end_s - t_s)
+                self.unserved_s += min(self.physics_s, end_s - t_s)
 
     def _most_w(self) -> float:
-        return self.site.pcs[0].limits_w(PHYSICS_S)[1]
+        return self.site.pcs[0].limits_w(self.physics_s)[1]
 
     def _fault(self, t_s: float) -> None:
         if self.drawn.fault is None:
@@ -219,7 +224,8 @@ class Storm:
         """A blackout must have a reason that is not ours: the rating, or a battery that is empty."""
         soc_pct, need_w = self.site.pcs[0].battery.soc_pct, self.site.load.w - sum(p.available_w for p in self.site.pv)
         empty = soc_pct < 5 or self.site.pcs[0].battery.energy_wh < 150
-        assert need_w > limit_w, f"{self}: dark with {need_w:.0f} W asked and {limit_w:.0f} W possible, SoC {soc_pct:.1f}"
+        figures = f"{need_w:.0f} W asked, {limit_w:.0f} W possible, SoC {soc_pct:.1f} %"
+        assert need_w > limit_w, f"{self}: dark with {figures}"
         self.blackout_why = "empty" if empty else "rating"
         assert empty or need_w > 0.5 * limit_w, f"{self}: dark at SoC {soc_pct:.1f} %"
         if empty and self._enough_time():
@@ -273,7 +279,8 @@ class Storm:
         assert self.fit_since_s is not None, f"{self}: closing asked for at {t_s:.1f} s, the grid is not fit"
         fit_s = t_s - self.fit_since_s
         assert fit_s >= self.code.wait_s - 1e-6, f"{self}: closing asked for after {fit_s:.1f} s"
-        assert self.site.pcs[0].forming and not self.site.blackout, f"{self}: closing asked for on a bus that is not ours"
+        ours = self.site.pcs[0].forming and not self.site.blackout
+        assert ours, f"{self}: closing asked for on a bus that is not ours"
 
     def _check_end(self) -> None:
         if self.blackout_why:
