@@ -11,6 +11,7 @@ from typing import Any
 
 from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
+from console.hands import Hands
 from console.link.protocol import Published, TariffNow
 from console.planning import PlanKeeper
 from console.poller import Poller
@@ -20,6 +21,7 @@ from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
     Clock,
@@ -37,6 +39,7 @@ from dispatch.model import (
 )
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
+from drivers.nodes.actuators import make_actuators
 from storage.recorder import Recorder
 
 log = logging.getLogger("skerry.gateway")
@@ -81,6 +84,10 @@ class Gateway:
             for d in drivers
             if d.kind == "pcs"
         }
+        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
+        self.hands = Hands(drivers, nodes, DeviceError, self._hand_reported)
+        self.drill_report: DrillReport | None = None  # the last one's
+        self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
         self._roles = {m.id: m.role for m in site.meter}
         self._stopping = asyncio.Event()
@@ -120,12 +127,22 @@ class Gateway:
             self._noted[device_id] = note
             self.event("device", "warning", device_id, note)
 
+    def _hand_reported(self, severity: str, device_id: str, text: str) -> None:
+        self.event("node" if any(n.id == device_id for n in self.site.node) else "device", severity, device_id, text)
+
+    def ask(self, request: IslandRequest) -> Future[IslandReply]:
+        """Hand a request to the next tick: drill, abort, fault reset, black start. The future ends with its answer."""
+        answer: Future[IslandReply] = Future()
+        self._requests[request.id] = (request, answer)
+        return answer
+
     # ── the circle ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         """Tick until `stop` is asked for."""
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(a.run()) for a in self._actuators.values()]
+            beside += [group.create_task(carrier.run()) for carrier in self.hands.carriers]
             beside.append(group.create_task(self._poll_slow()))
             beside.append(group.create_task(self.planner.run(self)))
             try:
@@ -166,7 +183,14 @@ class Gateway:
         """Snapshot, decide, order, record, publish. Nothing here waits."""
         self._watch_clock()
         snapshot = self._snapshot()
-        decision = self.controller.step(snapshot, self.planner.plan)
+        asked, self._requests = self._requests, {}
+        decision = self.controller.step(snapshot, self.planner.plan, [request for request, _ in asked.values()])
+        self.hands.submit(decision)
+        for event in decision.events:
+            self.note(event)
+        for reply in decision.replies:
+            asked[reply.id][1].set_result(reply)
+        self.drill_report = decision.report or self.drill_report
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:
                 actuator.submit(setpoint.w)

@@ -16,7 +16,7 @@ from dispatch.config import DispatchConfig
 JUMP_PCT = 1.0  # SoC moved by this much more than the energy explains, between two readings: recalibrated
 GAP_S = 5.0  # readings further apart than this say nothing about energy
 SEGMENT_PCT = 1.0  # energy is weighed over whole points
-PRIOR_PCT = 1.5  # the rated energy counts as much as this many points seen
+PRIOR_PCT = 1.0  # the rated energy counts as much as this many points seen
 HALF_PCT = 30.0  # points after which what was learnt counts half
 AFTER_JUMP_PCT = 1.5  # how wrong the SoC may be after a recalibration
 UNKNOWN_SHARE, LEARNT_SHARE, LEARN_PCT = 0.25, 0.05, 5.0  # how wrong the energy per point may be, at first and later

@@ -76,6 +76,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     on_start: Command = ()
     freeze: str = ""  # a cgroup v2 directory whose cgroup.freeze suspends the jobs, such as /sys/fs/cgroup/jobs.slice
     command_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    gpus: Annotated[int, Meta(ge=0, le=64)] = 0  # for {watts_per_gpu}
 
     @property
     def terms(self) -> NodeTerms:

@@ -160,9 +160,9 @@ class Islanding(RuleBasedStateMachine):
         d.contact, d.mode, d.pcs_state, d.bus_v = "open", "grid_forming", "running", 230.0
         self._tick(0.2)
 
-    @rule()
-    def grid_back(self) -> None:
-        self.devices.v, self.devices.hz, self.devices.delta_deg, self.devices.key = 230.0, 50.0, 1.0, "remote"
+    @rule(deg=st.sampled_from([1.0, 45.0, None]))
+    def grid_back(self, deg: float | None) -> None:
+        self.devices.v, self.devices.hz, self.devices.delta_deg, self.devices.key = 230.0, 50.0, deg, "remote"
         for _ in range(4):
             self._tick(20.0)
 
