@@ -12,7 +12,8 @@ from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.island_machine import IslandMachine, IslandStep
+from dispatch.island_evidence import IslandStep
+from dispatch.island_machine import IslandMachine
 from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, site_soc_pct, units

@@ -11,7 +11,7 @@ from dispatch.figures import kw
 from dispatch.grid_code import WindowLook
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandRequest
 from dispatch.limits import NOT_RUNNING, site_soc_pct
-from dispatch.model import IslandState, Snapshot, Switch
+from dispatch.model import MISSING, IslandState, Quality, Snapshot, Switch
 
 ENERGY_MARGIN = 1.2  # a drill must find this much more energy than it needs
 RATING_SHARE = 0.85  # load may be this much of what the PCS can give when a drill begins,
@@ -113,9 +113,12 @@ def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]
         found.append(Check(f"PCS {ratings.id}", ok, figure, "it must run, in remote control"))
     for config_ in config.batteries:
         battery = next((b for b in snapshot.batteries if b.id == config_.id), None)
-        temp_c = battery.temp_c.good if battery is not None else None
+        reading = battery.temp_c if battery is not None else MISSING
+        temp_c = reading.good
         ok = temp_c is not None and config_.temp_min_c + 2 <= temp_c <= config_.temp_max_c - 2
-        figure = "not read" if temp_c is None else f"{temp_c:.1f} C"
+        figure = "not read now" if temp_c is None else f"{temp_c:.1f} C"
+        if reading.quality is Quality.MISSING:  # many a BMS gives none; its own limits are all there is then
+            ok, figure = battery is not None, "not measured, the BMS's own limits hold"
         within = f"between {config_.temp_min_c + 2:g} and {config_.temp_max_c - 2:g} C"
         found.append(Check(f"temperature {config_.id}", ok, figure, f"{within}, two degrees inside its limits"))
     return found

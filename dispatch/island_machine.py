@@ -25,11 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from dispatch.config import DispatchConfig
 from dispatch.drill import Drill, prechecks, switch_of
 from dispatch.figures import kw
+from dispatch.island_evidence import IslandStep, against_black_start, contact_of, differences, startable
 from dispatch.island_view import (
     DrillReport,
     IslandReply,
@@ -39,7 +38,6 @@ from dispatch.island_view import (
     SwitchOrder,
 )
 from dispatch.islanding import Islanding, bus_of, observe
-from dispatch.limits import NOT_RUNNING
 from dispatch.model import Event, IslandState, Snapshot, Switch
 from dispatch.reconnect import Reconnection
 
@@ -51,19 +49,6 @@ WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say close
 SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
 
 Road = tuple[IslandState, str] | None  # where to, and why
-
-
-class IslandStep(msgspec.Struct, frozen=True):
-    """What came out of one tick."""
-
-    seen: Islanding  # state, reason, and the window for import that rule 2 applies
-    view: IslandView
-    riding: bool  # the site lives on its battery as far as anybody can tell
-    switch: SwitchOrder | None
-    pcs_orders: tuple[PcsOrder, ...]
-    events: tuple[Event, ...]
-    replies: tuple[IslandReply, ...]
-    report: DrillReport | None
 
 
 class IslandMachine:
@@ -82,6 +67,7 @@ class IslandMachine:
         self._import_from_w = 0.0  # preparing: import when it began
         self._not_ours_s: float | None = None  # since when the bus has not been ours while the switch was open
         self._closed_s: float | None = None  # since when the site has been joined again, while it ramps back
+        self._both_s: float | None = None  # since when the switch is closed and a PCS still forms
         self._tries = 0  # closings asked for in vain in this islanding
         self._start_why = ""
         self._was_riding = False
@@ -101,7 +87,7 @@ class IslandMachine:
         if not self._entered:
             self._entered, self._since = True, (snapshot.utc_s, snapshot.mono_s)
         self._switch: Switch | None = switch_of(self._config, snapshot)
-        contact = _contact(snapshot)
+        contact = contact_of(snapshot)
         self._seen = observe(snapshot)
         self._bus = bus_of(snapshot, contact, self._config.grid.voltage_v)
         self._reconnection.update(snapshot, self._switch, contact)
@@ -191,7 +177,7 @@ class IslandMachine:
 
     def _from_open(self, contact: str | None) -> Road:
         """Islanded, synchronising, closing: what all three have in common comes first."""
-        if self._seen.state is S.GRID_TIED:
+        if self._seen.state is S.GRID_TIED and not self._still_forming():
             how = "as permitted" if self.state is S.CLOSING else "by the device itself or by hand"
             return S.GRID_TIED, f"the switch has closed, {how}"
         if self._seen.state is S.BLACKOUT:
@@ -210,6 +196,15 @@ class IslandMachine:
         if self.state is S.SYNCHRONISING:
             return self._from_synchronising()
         return self._from_closing()
+
+    def _still_forming(self) -> bool:
+        """The contact says closed, a PCS still says that it forms: it gets a moment, and no setpoint meanwhile."""
+        if not any(p.mode.good == "grid_forming" for p in self._now.pcs):
+            self._both_s = None
+            return False
+        if self._both_s is None:
+            self._both_s = self._now.mono_s
+        return self._now.mono_s - self._both_s < self._island.form_timeout_s
 
     def _bus_trouble(self) -> Road:
         if self._not_ours_s is None:
@@ -267,7 +262,7 @@ class IslandMachine:
         if self._age_s() > self._island.close_timeout_s:
             self._tries += 1
             self._reconnection.failed()
-            text = f"not closed {self._island.close_timeout_s:g} s after permission, {self._deltas()}"
+            text = f"not closed {self._island.close_timeout_s:g} s after permission, {differences(self._switch)}"
             if self._tries >= self._island.attempts:
                 return S.FAULT, f"{text}; {self._tries} times"
             return S.SYNCHRONISING, f"{text}; again after {self._reconnection.wait_s:.0f} s"
@@ -301,7 +296,7 @@ class IslandMachine:
         self._say(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {reason}")
         if self._drill is not None:
             self._drill.note(now.utc_s, f"{state.value}: {reason}")
-        self._withdrawn_s = self._near_zero_s = None
+        self._withdrawn_s = self._near_zero_s = self._both_s = None
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
         if state is S.OPENING:
@@ -381,7 +376,7 @@ class IslandMachine:
             else:
                 refusal = f"there is no fault to reset: the site is {self.state.value}"
         else:
-            refusal = self._against_black_start(request)
+            refusal = against_black_start(self.state, request, self._bus, self._now)
             if not refusal:
                 text = f"black start: {request.who} says that nobody works on the bus"
                 self._start_why = text
@@ -405,29 +400,13 @@ class IslandMachine:
         self._go(S.PREPARING, text)
         return IslandReply(request.id, True, text, checks)
 
-    def _against_black_start(self, request: IslandRequest) -> str:
-        if self.state is not S.BLACKOUT:
-            return f"black start is for a dead site; it is {self.state.value}"
-        if not request.confirmed:
-            return "black start needs an engineer's word that nobody works on the bus"
-        if self._bus.life != "dead":
-            return f"the bus must read dead and the switch open: {self._bus.why}"
-        if not self._startable():
-            return "no PCS stands still in remote control: " + ", ".join(
-                f"{p.id} is {p.state.good or 'not read'}, {p.control.good or 'control not read'}" for p in self._now.pcs
-            )
-        return ""
-
-    def _startable(self) -> list[str]:
-        return [p.id for p in self._now.pcs if p.control.good == "remote" and p.state.good in (*NOT_RUNNING, "running")]
-
     # ── what comes out ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _result(self, replies: tuple[IslandReply, ...]) -> IslandStep:
         now = self._now
         low_w, high_w = self._import_window()
         reason = self.reason if self.state is not self._seen.state or low_w is not None else self._seen.reason
-        starts = self._startable() if self.state is S.BLACK_START else []
+        starts = startable(self._now) if self.state is S.BLACK_START else []
         view = IslandView(
             since_utc_s=self._since[0],
             since_mono_s=self._since[1],
@@ -486,22 +465,5 @@ class IslandMachine:
     def _lost_voltage(self) -> bool:
         return self._switch is not None and self._switch.grid_voltage.good == "absent"
 
-    def _deltas(self) -> str:
-        switch = self._switch
-        if switch is None or switch.delta_v.good is None:
-            return "voltage, frequency and phase difference not measured"
-        found = ((switch.delta_v, "V"), (switch.delta_hz, "Hz"), (switch.delta_deg, "deg"))
-        return "differences " + ", ".join(f"{r.good:.2f} {unit}" for r, unit in found if r.good is not None)
-
     def _say(self, severity: str, text: str, who: str = "") -> None:
         self._events.append(Event(self._now.utc_s, "island", severity, "island", text, who))
-
-
-def _contact(snapshot: Snapshot) -> str | None:
-    """All switches in series as one: open when one is, closed when all are. None: not read."""
-    words = [s.position.good for s in snapshot.switches]
-    if "open" in words:
-        return "open"
-    if "moving" in words:
-        return "moving"
-    return "closed" if words and all(w == "closed" for w in words) else None
