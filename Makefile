@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check bench screenshots clean
+.PHONY: help install demo test soak check bench screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -34,6 +34,9 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest
+
+soak: $(READY)  ## the long searches: 100 000 island examples, 5 000 random outages (hours)
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/test_island_machine.py tests/drivers/twin/test_outage_storm.py
 
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .

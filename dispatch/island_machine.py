@@ -46,6 +46,7 @@ OPEN_STATES = frozenset({S.ISLANDED, S.SYNCHRONISING, S.CLOSING})
 STEADY_S = 2.0  # import must stay near 0 for so long before a drill opens the switch
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
+ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
 SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
 
 Road = tuple[IslandState, str] | None  # where to, and why
@@ -62,6 +63,7 @@ class IslandMachine:
         self._reconnection = Reconnection(config)
         self._drill: Drill | None = None
         self._asked: tuple[str, str] | None = None  # what the switch is asked now, and why
+        self._none_until_s = 0.0  # the withdrawal of an order stands at least until then
         self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
         self._near_zero_s: float | None = None  # preparing: since when import has been near 0
         self._import_from_w = 0.0  # preparing: import when it began
@@ -168,7 +170,7 @@ class IslandMachine:
                     f"the switch did not confirm open in {self._island.open_timeout_s:g} s: reads {position}"
                 )
             self._withdrawn_s = now.mono_s
-            self._asked = ("none", "opening is withdrawn")
+            self._ask("none", "opening is withdrawn")
         if self._withdrawn_s is not None and now.mono_s - self._withdrawn_s >= WITHDRAW_S:
             if self._seen.state is S.GRID_TIED:
                 return S.GRID_TIED, "opening is withdrawn, the contact says closed"
@@ -300,11 +302,11 @@ class IslandMachine:
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
         if state is S.OPENING:
-            self._asked = ("open", self._drill.request.reason if self._drill else "")
+            self._ask("open", self._drill.request.reason if self._drill else "")
         elif state is S.CLOSING:
-            self._asked = ("close", reason)
+            self._ask("close", reason)
         elif was is S.CLOSING or state in (S.GRID_TIED, S.FAULT, S.BLACKOUT) or was is S.FAULT:
-            self._asked = ("none", reason)
+            self._ask("none", reason)
         self._move_drill(was, state)
         if state is S.GRID_TIED and was not in (S.PREPARING, S.OPENING):
             self._tries = 0
@@ -454,10 +456,17 @@ class IslandMachine:
             return None
         action, reason = self._asked
         if action == "none":
-            if self._switch.command.good == "none":
+            if self._switch.command.good == "none" and self._now.mono_s >= self._none_until_s:
                 self._asked = None
+                return None
             return SwitchOrder(self._switch.id, "none", reason)
         return SwitchOrder(self._switch.id, "open" if action == "open" else "close", reason)
+
+    def _ask(self, action: str, reason: str) -> None:
+        """This stands now. What was asked a moment ago may still be on its way: its withdrawal stands a while too."""
+        if action == "none" and self._asked is not None and self._asked[0] != "none":
+            self._none_until_s = self._now.mono_s + ON_ITS_WAY_S
+        self._asked = (action, reason)
 
     def _age_s(self) -> float:
         return self._now.mono_s - self._since[1]
