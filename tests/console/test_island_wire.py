@@ -53,6 +53,14 @@ async def reached(gateway: Gateway, state: IslandState) -> None:
         await asyncio.sleep(0.05)
 
 
+def all_read(gateway: Gateway) -> bool:
+    """Whether load, SoC and the BMS's limits are known."""
+    assert gateway.published is not None
+    snapshot = gateway.published.snapshot
+    battery = snapshot.batteries[0]
+    return None not in (snapshot.load_w, battery.soc_pct.good, battery.discharge_limit_w.good)
+
+
 async def test_an_outage_survives_the_death_of_its_gateway(wire: Site) -> None:
     """The forming PCS keeps forming; the next gateway adopts the island, waits, and permits closing."""
     gateway = await wire.gateway()
@@ -87,6 +95,8 @@ async def test_a_drill_on_the_wire_opens_holds_and_comes_back(wire: Site) -> Non
     try:
         async with asyncio.timeout(40):
             await reached(gateway, IslandState.GRID_TIED)
+            while not all_read(gateway):  # noqa: ASYNC110 - the pre-checks want every device
+                await asyncio.sleep(0.05)
             request = IslandRequest(id="1", kind="drill", who="ann", reason="rehearsal", minutes=0.05)
             reply = await asyncio.wrap_future(gateway.ask(request))
             assert reply.ok, reply.text
