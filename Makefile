@@ -37,6 +37,7 @@ test: $(READY)  ## every test
 
 soak: $(READY)  ## the tests that have a long version, at length
 	SKERRY_SOAK=1 $(BIN)/python -m pytest -m soak
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/test_island_machine.py tests/drivers/twin/test_outage_storm.py
 
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .

@@ -98,7 +98,7 @@ class Commands:
             self._gateway.event("command", "warning", "order", text)
             self._audit.spool({"kind": "end", "order": body["order"], "who": "gateway", "text": text})
             if body.get("order_kind") == OrderKind.NODE_CAP.value:
-                self._gateway.caps.free(body.get("target", ""))
+                self._gateway.hands.free(body.get("target", ""))
 
     def finish(self) -> None:
         """Put the end on record, of every order and of the run."""
@@ -205,7 +205,7 @@ class Commands:
         if published is None:
             raise OrderRefused("not ready", "the gateway has not completed a tick yet; try again in a second")
         snapshot, decision = published.snapshot, published.decision
-        active, nodes = gateway.orders.active, gateway.caps.nodes
+        active, nodes = gateway.orders.active, gateway.hands.cappable
         return preview(wanted, gateway.site.dispatch, snapshot, decision, active, nodes)
 
     async def _give(self, peer: Peer, name: str, wanted: Wanted, found: Preview, intent: int | None) -> Any:

@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from console.actuator import Actuator
-from console.caps import NodeCaps
 from console.facts import ClockWatch, LastMinute
+from console.hands import Hands
 from console.link.protocol import Published, TariffNow
 from console.planning import PlanKeeper
 from console.poller import Poller
@@ -21,6 +21,7 @@ from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
     Clock,
@@ -40,6 +41,7 @@ from dispatch.orders import Order, OrderBook, OrderKind, span, words
 from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
+from drivers.nodes.actuators import make_actuators
 from storage.recorder import Recorder
 
 log = logging.getLogger("skerry.gateway")
@@ -90,8 +92,11 @@ class Gateway:
             for d in drivers
             if d.kind == "pcs"
         }
+        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
+        self.hands = Hands(drivers, nodes, DeviceError, self._hand_reported)
+        self.drill_report: DrillReport | None = None  # the last one's
+        self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
-        self.caps = NodeCaps({d.id: d for d in drivers if hasattr(d, "cap")}, DeviceError, self._actuator_changed)
         self._roles = {m.id: m.role for m in site.meter}
         self._stopping = asyncio.Event()
         self._clock_watch = ClockWatch(clock.utc_s(), clock.mono_s())
@@ -130,13 +135,23 @@ class Gateway:
             self._noted[device_id] = note
             self.event("device", "warning", device_id, note)
 
+    def _hand_reported(self, severity: str, device_id: str, text: str) -> None:
+        self.event("node" if any(n.id == device_id for n in self.site.node) else "device", severity, device_id, text)
+
+    def ask(self, request: IslandRequest) -> Future[IslandReply]:
+        """Hand a request to the next tick: drill, abort, fault reset, black start. The future ends with its answer."""
+        answer: Future[IslandReply] = Future()
+        self._requests[request.id] = (request, answer)
+        return answer
+
     # ── the circle ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         """Tick until `stop` is asked for."""
         async with asyncio.TaskGroup() as group:
             work = [(f"setpoints of {a.driver.id}", a.run) for a in self._actuators.values()]
-            work += [("node caps", self.caps.run), ("node polling", self._poll_slow)]
+            work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
+            work += [("node polling", self._poll_slow)]
             work += [("planner", lambda: self.planner.run(self))]
             beside = [group.create_task(self._keep(name, run)) for name, run in work]
             try:
@@ -193,8 +208,15 @@ class Gateway:
         snapshot = self._snapshot()
         for order in self.orders.expire(snapshot.mono_s):
             self._over(order, "its time is up")
-        decision = self.controller.step(snapshot, self.planner.plan, orders=self.orders.active)
-        self.caps.submit({o.target: o.value for o in self.orders.active if o.kind is OrderKind.NODE_CAP})
+        asked, self._requests = self._requests, {}
+        requests = [request for request, _ in asked.values()]
+        decision = self.controller.step(snapshot, self.planner.plan, requests, orders=self.orders.active)
+        self.hands.submit(decision, {o.target: o.value for o in self.orders.active if o.kind is OrderKind.NODE_CAP})
+        for event in decision.events:
+            self.note(event)
+        for reply in decision.replies:
+            asked[reply.id][1].set_result(reply)
+        self.drill_report = decision.report or self.drill_report
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:
                 actuator.submit(setpoint.w)
@@ -350,7 +372,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Lift the power caps, hang up on every device."""
-        await self.caps.lift()
+        await self.hands.lift()
         for poller in self._pollers:
             if (task := poller.in_flight) is not None:
                 await task

@@ -26,9 +26,11 @@ from dispatch.config import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
+    IslandConfig,
     OrdersConfig,
     PlanConfig,
     ReserveConfig,
+    RideThroughConfig,
     RulesConfig,
     inconsistencies,
 )
@@ -63,6 +65,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     plan: PlanConfig = PlanConfig()
     orders: OrdersConfig = OrdersConfig()
     roles: RolesConfig | None = None
+    island: IslandConfig = IslandConfig()
+    ride_through: RideThroughConfig = RideThroughConfig()
     tariff: TariffConfig = TariffConfig()
     io: IoConfig = IoConfig()
     storage: StorageConfig = StorageConfig()
@@ -87,6 +91,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             plan=self.plan,
             orders=self.orders,
             tariff=self.tariff,
+            island=self.island,
+            ride_through=self.ride_through,
+            switches=tuple(s.id for s in self.switch),
+            nodes=tuple(n.terms for n in self.node),
         )
 
     @property

@@ -55,7 +55,19 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(_pcs(pcs, snapshot, decision, facts))
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
+    found.update(_island(decision))
     return found
+
+
+def _island(decision: Decision | None) -> Iterator[tuple[str, Condition]]:
+    """The state machine's own words; the step of the ladder."""
+    state = decision.island if decision else IslandState.UNKNOWN
+    why = decision.islanding.reason if decision and decision.islanding else ""
+    yield "island-fault", Condition(state is IslandState.FAULT, why)
+    yield "island-blackout", Condition(state is IslandState.BLACKOUT, why)
+    ride = decision.ride if decision else None
+    up = ride is not None and ride.rung > 0
+    yield "ride-through-step", Condition(up, f"{ride.rung_name}: {ride.why}" if ride is not None and up else "")
 
 
 def _age(age_s: float | None) -> str:

@@ -222,4 +222,32 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         on_delay_s=30.0,
         off_delay_s=30.0,
     ),
+    AlarmDefinition(
+        "island-fault",
+        HIGH,
+        "Islanding fault",
+        "Switch, PCS and bus contradict each other, or the switch did not close after several permissions.",
+        "Nothing more is asked of the switch, and the battery gets no setpoint, until an operator resets the fault.",
+        "Read the reason on the Island view. Compare the switch's position by eye with its contacts, and the PCS "
+        "display with what is shown. When cause and state are clear, reset the fault there.",
+    ),
+    AlarmDefinition(
+        "island-blackout",
+        HIGH,
+        "Site is dark",
+        "No source carries the site's bus.",
+        "Nothing is supplied but what has a UPS of its own.",
+        "Find out why the PCS stopped: overload, empty battery, fault. Only an engineer who knows that nobody works on "
+        "the bus may start it: black start on the Island view. A grid that is back closes by the device or by hand.",
+        on_delay_s=1.0,
+    ),
+    AlarmDefinition(
+        "ride-through-step",
+        MEDIUM,
+        "Ride-through gives up load",
+        "The battery does not last for the promised hours at this load, or the load is near what it can give.",
+        "Deferrable nodes are capped or suspended, critical ones capped, at last all are shut down.",
+        "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is back "
+        "and the battery has recovered.",
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -12,12 +12,16 @@ from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.islanding import Islanding, observe
+from dispatch.island_evidence import IslandStep
+from dispatch.island_machine import IslandMachine
+from dispatch.island_view import IslandRequest
+from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit, site_soc_pct, units
 from dispatch.model import Decision, Interval, Mode, Plan, Setpoint, Snapshot
 from dispatch.netload import NetLoad
 from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
+from dispatch.ride_through import RideKeeper, RideMemory, RideResult
 from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
 
@@ -31,6 +35,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
 
     billing: Billing = Billing()
     pulses_seen: int = 0
+    ride: RideMemory = RideMemory()
 
 
 class Controller:
@@ -55,6 +60,8 @@ class Controller:
         self._ramp_from_w: float | None = None
         self._recharging = self._topping = False
         self._order: Order | None = None  # the battery order the last decision obeyed
+        self.island = IslandMachine(config)
+        self.ride = RideKeeper(config)
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -81,12 +88,13 @@ class Controller:
 
     def memory(self) -> ControllerMemory:
         """What to keep for a restart."""
-        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen)
+        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen, ride=self.ride.memory())
 
     def restore(self, memory: ControllerMemory) -> None:
         """Take over what was kept; call before the first step."""
         self._interval.restore(memory.billing)
         self._pulses_before = memory.pulses_seen
+        self.ride.restore(memory.ride)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,12 +103,22 @@ class Controller:
         import_w = None if self._net.frozen else snapshot.grid.w.good
         self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
 
-    def step(self, snapshot: Snapshot, plan: Plan | None, *, orders: Iterable[Order] = ()) -> Decision:
+    def step(
+        self,
+        snapshot: Snapshot,
+        plan: Plan | None,
+        requests: Sequence[IslandRequest] = (),
+        *,
+        orders: Iterable[Order] = (),
+    ) -> Decision:
         """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
 
+        requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
         orders: what people ordered and is in force now.
         """
-        seen = observe(snapshot)
+        island = self.island.step(snapshot, requests)
+        ride = self.ride.step(snapshot, island.riding, island.seen.state)
+        seen = island.seen
         if not seen.commands_battery:
             self._let_go()
         self._adopt(snapshot)
@@ -110,7 +128,7 @@ class Controller:
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
-        return self._decision(situation, outcome, total_w, setpoints)
+        return _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
 
     def _let_go(self) -> None:
         """Not grid-tied: what was known of import and setpoints does not carry over to the return of the grid."""
@@ -294,6 +312,20 @@ def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
     still = msgspec.structs.replace
     return tuple(
         still(u, low_w=0.0, high_w=0.0, low_why=off[u.id], high_why=off[u.id]) if u.id in off else u for u in found
+    )
+
+
+def _with_island(decision: Decision, island: IslandStep, ride: RideResult) -> Decision:
+    return msgspec.structs.replace(
+        decision,
+        islanding=island.view,
+        switch=island.switch,
+        pcs_orders=island.pcs_orders,
+        nodes=ride.orders,
+        ride=ride.view,
+        events=(*island.events, *ride.events),
+        replies=island.replies,
+        report=island.report,
     )
 
 

@@ -12,6 +12,16 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from dispatch.island_view import (
+    DrillReport,
+    IslandReply,
+    IslandView,
+    NodeOrder,
+    PcsOrder,
+    RideThrough,
+    SwitchOrder,
+)
+
 
 class Clock(Protocol):
     """The only source of time for whatever decides. The gateway's, the twin's and the tests' clocks all fit it."""
@@ -142,6 +152,14 @@ class Switch(msgspec.Struct, frozen=True):
     position: Status = UNKNOWN
     control: Status = UNKNOWN  # remote local
     grid_voltage: Status = UNKNOWN  # present absent
+    command: Status = UNKNOWN  # what it was last asked: none open close
+    grid_v: Reading = MISSING  # its own measurement of the grid side, phase to neutral
+    grid_hz: Reading = MISSING
+    delta_v: Reading = MISSING  # bus minus grid, as its synchro-check sees them
+    delta_hz: Reading = MISSING
+    delta_deg: Reading = MISSING
+    transfer_ms: Reading = MISSING  # the last transfer, by its own recorder
+    faults: Reading = MISSING  # bits, the vendor's
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -205,7 +223,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
 
 
 class IslandState(enum.Enum):
-    """DESIGN §5. The first release observes; it does not yet order transitions."""
+    """The states of `dispatch.island_machine`. UNKNOWN: the devices do not settle it."""
 
     UNKNOWN = "unknown"
     GRID_TIED = "grid-tied"
@@ -345,6 +363,17 @@ class Mode(enum.Enum):
     OBSERVE = "observe"
 
 
+class Event(msgspec.Struct, frozen=True):
+    """One line of the log."""
+
+    utc_s: float
+    kind: str  # gateway device alarm rule command plan twin island node
+    severity: str  # info warning alarm
+    subject: str  # device id, alarm id, rule name
+    text: str
+    who: str = ""
+
+
 class Decision(msgspec.Struct, frozen=True):
     """One setpoint per actuator, and the chain that led to it: plan, each rule's interval, which rule bound."""
 
@@ -359,6 +388,14 @@ class Decision(msgspec.Struct, frozen=True):
     binding: str  # name of the binding rule
     reason: str  # one line: what and why
     chain: tuple[RuleTrace, ...] = ()
+    islanding: IslandView | None = None
+    switch: SwitchOrder | None = None  # None: nothing is asked of the switch
+    pcs_orders: tuple[PcsOrder, ...] = ()
+    nodes: tuple[NodeOrder, ...] = ()  # nodes that ride-through has a say in; empty: leave all as they are
+    ride: RideThrough | None = None
+    events: tuple[Event, ...] = ()  # what islanding and ride-through have to report of this tick
+    replies: tuple[IslandReply, ...] = ()  # to the requests of this tick
+    report: DrillReport | None = None  # in the tick in which a drill ends
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -375,14 +412,3 @@ class Interval(msgspec.Struct, frozen=True):
     def energy_left_wh(self) -> float:
         """Import left in this interval before its mean exceeds the limit, Wh; negative once it has."""
         return self.limit_w * self.length_s / 3600 - self.energy_wh
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One line of the log."""
-
-    utc_s: float
-    kind: str  # gateway device alarm rule command plan twin
-    severity: str  # info warning alarm
-    subject: str  # device id, alarm id, rule name
-    text: str
-    who: str = ""

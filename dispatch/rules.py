@@ -108,7 +108,17 @@ def safe_value(s: Situation, so_far: Bounds) -> Ask:
 
 def islanding(s: Situation, so_far: Bounds) -> Ask:
     """Rule 2: islanded or not known to be grid-tied, no setpoint; the forming PCS is never stopped or reverted."""
-    return Ask(s.islanding.reason, command=s.islanding.commands_battery)
+    seen = s.islanding
+    if not seen.commands_battery or s.net_w is None or (seen.import_low_w is None and seen.import_high_w is None):
+        return Ask(seen.reason, command=seen.commands_battery)
+    low_w, high_w = -math.inf, math.inf
+    if seen.import_high_w is not None:  # as far as the battery reaches: the grid takes the rest
+        low_w = min(max(s.net_w - seen.import_high_w, so_far.low_w), so_far.high_w)
+    if seen.import_low_w is not None:  # nobody has to charge what PV sends out by itself
+        high_w = max(s.net_w - seen.import_low_w, low_w, min(0.0, so_far.high_w))
+    if seen.state is IslandState.PREPARING:
+        return Ask(seen.reason, low_w, max(low_w, min(s.net_w - (seen.import_low_w or 0.0), so_far.high_w)), low_w)
+    return Ask(seen.reason, low_w, high_w)
 
 
 # ── 3: fuse, export ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,6 +167,8 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
         return Ask(f"SoC is not known, reserve {mark_pct:.0f} %: discharge at most {kw(most_w)}", high_w=most_w)
     whose = f"{s.config.reserve_kwh:g} kWh" if order is None else signed(order, s.orders.mono_s)
     figures = f"SoC {s.soc_pct:.1f} %, reserve {mark_pct:.1f} % ({whose})"
+    if s.islanding.import_high_w is not None:
+        return Ask(f"{figures}: refill once import has ramped back")
     if s.recharging:
         return Ask(
             f"{figures}: refill while import stays under {kw(_charge_ceiling_w(s))}",
@@ -288,14 +300,15 @@ def idle(s: Situation, so_far: Bounds) -> Ask:
 Rule = Callable[[Situation, Bounds], Ask]
 ALL = frozenset(IslandState)
 TIED = frozenset({IslandState.GRID_TIED})
+CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
 
 # Number, name, the islanding states in which it lives, the rule. The order is DESIGN §3's.
 RULES: tuple[tuple[int, str, frozenset[IslandState], Rule], ...] = (
     (0, "protection", ALL, protection),
     (1, "device limits", ALL, device_limits),
-    (1, "safe value", TIED, safe_value),
+    (1, "safe value", CLOSED, safe_value),
     (2, "islanding", ALL, islanding),
-    (3, "fuse", TIED, fuse),
+    (3, "fuse", CLOSED, fuse),
     (4, "reserve", TIED, reserve),
     (5, "manual", TIED, manual),
     (6, "interval budget", TIED, interval_budget),

@@ -27,6 +27,8 @@ SLOW_STALE_S = 5.0
 HEARTBEAT_S = 1.0  # 715.ControllerHb "increments every second"
 HEARTBEAT_WRAP = 0xFFFF_FFFE  # below the value that means "not implemented"
 
+OPERATION, START = 715, 1  # SunSpec DERCtl, OpCtl
+
 
 class PcsDriver:
     """One PCS. `read` and `command` may be called from different tasks; one waits for the other."""
@@ -78,6 +80,15 @@ class PcsDriver:
             result = await self._setpoint.hold(allowed_w, now_s)
         notes = [note for note in (clipped, result.note) if note]
         return CommandResult(result.written, "; ".join(notes), result.w)
+
+    async def start(self) -> None:
+        """Start a PCS that stands still (715 OpCtl = START), unless it is in local control. Raises DeviceError."""
+        async with self._lock:
+            await self._open()
+            await self._refresh(self._clock.mono_s())
+            self._device.first(OPERATION)
+            if not self._local:
+                await self._device.write(OPERATION, {"OpCtl": START})
 
     async def close(self) -> None:
         """Drop the connection for good; the device's own reversion timer runs out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dispatch.island_view import NodeOrder
 from dispatch.model import Node
 from drivers.config import NodeDevice
 from drivers.maps import registers
@@ -26,6 +27,8 @@ class NodeDriver:
         notes = [f"capped at {cap_w:g} W"] if cap_w is not None else []
         if sample.text("suspended") == "yes":
             notes.append("suspended")
+        elif sample.text("suspended") == "off":
+            notes.append("shut down")
         return Node(
             self.id,
             w=sample.reading("power_w"),
@@ -38,14 +41,16 @@ class NodeDriver:
             note=", ".join(notes),
         )
 
-    async def cap(self, w: float | None) -> None:
-        """Limit the node's power, W in whole watts; None lifts the limit. Raises DeviceError, ReadbackMismatch."""
-        raw = NO_CAP if w is None else min(max(round(w), 0), NO_CAP - 1)
-        await self._link.write(self._unit, CAP_REGISTER, [raw])
-        found = (await registers.read(self._link, self._unit, NODE))["power_cap_w"]
-        if found != (None if w is None else raw):
-            where = f"{self.id} at {self._link.host}:{self._link.port} unit {self._unit}, register {CAP_REGISTER}"
-            raise ReadbackMismatch(where, f"wrote a power cap of {raw}, reads back {found}")
+    async def order(self, order: NodeOrder) -> str:
+        """Cap, suspend or shut down, and read back. Return what was done. Raises DeviceError."""
+        cap = NO_CAP if order.cap_w is None else min(max(round(order.cap_w), 0), NO_CAP - 1)
+        wanted = [cap, 2 if order.off else int(order.suspended)]
+        await self._link.write(self._unit, CAP_REGISTER, wanted)
+        held = await self._link.read(self._unit, CAP_REGISTER, len(wanted))
+        if held != wanted:
+            where = f"{self.id}, registers {CAP_REGISTER}..{CAP_REGISTER + 1}"
+            raise ReadbackMismatch(where, f"{wanted} written, {held} read")
+        return "written and read back"
 
     async def close(self) -> None:
         """Drop the connection for good."""

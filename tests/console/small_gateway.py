@@ -26,6 +26,7 @@ from console.planning import PlanKeeper
 from console.requests import Requests
 from console.roles import Roles, RolesConfig
 from console.site import Site, compose
+from dispatch.island_view import NodeOrder
 from dispatch.model import Battery, Event, Meter, Node, Pcs, Switch, reading, status
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
@@ -77,7 +78,7 @@ class Devices:
     def drivers(self) -> list[Any]:
         """One driver per device of SITE."""
         meter = _Device("grid", "meter", self, lambda: Meter("grid", w=reading(LOAD_W - self.pcs_w)))
-        switch = _Device(
+        switch = _Switch(
             "pcc", "switch", self, lambda: Switch("pcc", position=status("closed"), grid_voltage=status("present"))
         )
         here = _Device("here", "node", self, lambda: Node("here", w=reading(90.0)))
@@ -123,11 +124,21 @@ class _Pcs(_Device):
         self.site.writes.append((asyncio.get_running_loop().time(), w))
         return Result(True, w, "changed")
 
+    async def start(self) -> None:
+        """Nothing stands still here."""
+        self.check()
+
 
 class _Node(_Device):
-    async def cap(self, w: float | None) -> None:
+    async def order(self, order: NodeOrder) -> str:
         self.check()
-        self.site.caps.append(w)
+        self.site.caps.append(order.cap_w)
+        return ""
+
+
+class _Switch(_Device):
+    async def order(self, action: str) -> None:
+        self.check()
 
 
 @dataclass

@@ -24,3 +24,21 @@ _.BLACK_START
 _.SLEEPING
 _.SHUTTING_DOWN
 _.EXIT_STANDBY
+
+# dispatch/island_view.py: travels in each decision, into `status --json` and the record
+_.in_window
+_.hold_left_s
+_.ended_utc_s
+_.timeline
+_.transfer_gap
+_.islanded_s
+_.v_min
+_.v_max
+_.hz_min
+_.hz_max
+_.battery_wh
+_.soc_track
+_.permit_close
+_.reconnect
+_.promised_left_s
+_.draw_w

@@ -151,7 +151,7 @@ async def test_switch_map_and_a_drill() -> None:
         async def registers() -> list[int]:
             return (await client.read_holding_registers(0, count=10, device_id=unit)).registers
 
-        assert await registers() == [0x534B, 1, 2, 1, 0, 0, 1, 0, 0xFFFF, 0]
+        assert await registers() == [0x534B, 2, 2, 1, 0, 0, 1, 0, 0xFFFF, 0]
         assert not (await client.write_register(7, 1, device_id=unit)).isError()
 
         async def is_open() -> bool:
