@@ -96,9 +96,10 @@ def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, 
     if w is None:
         yield "peak-at-risk", Condition(None)
     else:
-        detail = f"import {_kw(w)}, to stay below {_kw(interval.limit_w)} it may be {_kw(max(0.0, interval.left_w))}"
+        held_w = interval.held_w(snapshot.utc_s)
+        detail = f"import {_kw(w)}, to stay below {_kw(interval.limit_w)} it may be {_kw(held_w)}"
         # an interval already lost is not at risk any more
-        yield "peak-at-risk", Condition(left_wh >= 0 and w > interval.left_w, detail)
+        yield "peak-at-risk", Condition(left_wh >= 0 and w > held_w, detail)
 
 
 def _battery(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:

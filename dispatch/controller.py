@@ -63,8 +63,13 @@ class Controller:
 
     @property
     def month_peak_w(self) -> float:
-        """Largest interval mean of this month (site time zone), W, over complete intervals."""
+        """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this."""
         return self._interval.month_peak_w
+
+    @property
+    def month_unmeasured_s(self) -> float:
+        """How much of this month, up to the running interval, was not measured: 0 when `month_peak_w` is sure."""
+        return self._interval.month_unmeasured_s
 
     @property
     def pulse_since_utc_s(self) -> float | None:
