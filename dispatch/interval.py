@@ -9,7 +9,7 @@ When the clock is set, what was counted is fitted to the time that has passed of
 less, so that setting a clock makes neither credit nor debt. Small steps keep what was measured.
 
 Peaks are kept by month, so that a clock that shows another month for a while costs nothing. The month's peak is a lower
-bound, "at least": only measured energy raises it, and `month_unmeasured_s` tells how much of the month was not measured.
+bound, "at least": only measured energy raises it; `month_unmeasured_s` tells how much of the month was not measured.
 
 The limit is the larger of the contracted peak and the month's peak so far (import below a peak that already
 stands costs nothing). A plan may lower it to the peak it means to keep, down to the month's peak; it cannot raise it.
