@@ -18,6 +18,7 @@ from dispatch.netload import NetLoad
 from dispatch.pulses import Pulses
 from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
+from dispatch.setpoint_watch import SetpointWatch
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them
@@ -43,6 +44,7 @@ class Controller:
         self._interval = MeteringInterval(config.grid, config.timezone, config.rules.deadband_w)
         grid = config.grid
         self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
+        self._watch = SetpointWatch(config)
         self._pulses = Pulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._limit_w = grid.contracted_peak_w
@@ -273,6 +275,8 @@ class Controller:
             binding=outcome.binding,
             reason=f"{what} — {outcome.binding}: {outcome.reason}",
             chain=outcome.traces,
+            meter_frozen=self._net.frozen,
+            contested=self._watch.look(situation.snapshot, asked),
         )
 
 

@@ -335,6 +335,14 @@ class Setpoint(msgspec.Struct, frozen=True):
     w: float | None
 
 
+class Contested(msgspec.Struct, frozen=True):
+    """A PCS that does not keep the setpoint it is asked to hold: it refuses it, or another master writes too."""
+
+    device_id: str
+    held_w: float  # at the last wrong look
+    share: float  # of the last looks at its readback that were wrong
+
+
 class Mode(enum.Enum):
     """Who steers: the plan, the rules alone, a manual order, the safe-value table, or nobody."""
 
@@ -359,6 +367,8 @@ class Decision(msgspec.Struct, frozen=True):
     binding: str  # name of the binding rule
     reason: str  # one line: what and why
     chain: tuple[RuleTrace, ...] = ()
+    meter_frozen: bool = False  # the grid meter answers, but its value stands still while the battery moves
+    contested: tuple[Contested, ...] = ()
 
 
 LAST_S = 15.0  # an interval's end closer than this is not divided by: meters and clocks are not that exact
