@@ -1,8 +1,8 @@
 """Whether each PCS holds what it is asked to: what it reads back, look by look, against the setpoints of late.
 
 A look is wrong when the setpoint read back is none of those asked in the last `LATE_S` seconds, nor between them, or is
-not enabled: a write may still be under way, or a ramp. A single wrong look says little; another master that is overwritten
-at once each time shows in some looks only. So the share of wrong looks over `WINDOW_S` is what counts.
+not enabled: a write may still be under way, or a ramp. A single wrong look says little; another master that is
+overwritten at once shows in some looks only. So the share of wrong looks over `WINDOW_S` is what counts.
 """
 
 from __future__ import annotations
