@@ -183,7 +183,7 @@ class MeteringInterval:
         dt_s = max(mono_s - self._mono_s, 0.0)
         jump_s = utc_s - self._utc_s - dt_s
         start = self.start_of(utc_s)
-        if abs(jump_s) > GAP_S:
+        if abs(jump_s) > GAP_S or self._start - utc_s > GAP_S:
             self._add(dt_s, import_w)
             self._forget_when()
             self._start_at(start)

@@ -166,6 +166,15 @@ def test_a_clock_set_by_seconds_keeps_what_was_measured() -> None:
         assert view.energy_wh == pytest.approx(50_000 * (401 + step_s) / 3600)
 
 
+def test_a_clock_set_back_in_many_small_steps_ends_where_it_says() -> None:
+    interval = an_interval(contracted_peak_w=60_000)
+    for n in range(1_300):
+        utc_s = T0 + n - 4.0 * min(max(n - 920, 0), 100)  # 400 s in all, from just behind a boundary
+        interval.advance(utc_s, n, 50_000)
+        assert interval.allowance(None).import_max_w >= 59_300, n
+        assert interval.view(60_000).start_utc_s <= utc_s + 5
+
+
 def test_a_clock_that_glitches_does_not_forget_the_month_s_peak() -> None:
     interval = an_interval()
     feed(interval, 0, 900, 80_000)
