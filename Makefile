@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check bench bench-dispatch screenshots clean
+.PHONY: help install demo test soak check bench bench-dispatch screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -34,6 +34,9 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest
+
+soak: $(READY)  ## the tests that have a long version, at length
+	SKERRY_SOAK=1 $(BIN)/python -m pytest -m soak
 
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
 from console.planning import PlanKeeper
 from console.requests import Requests
+from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
 from dispatch.controller import ControllerMemory
@@ -25,6 +27,8 @@ from drivers.clock import SystemClock
 from drivers.devices import make_drivers
 from drivers.tariffs.csv_file import TariffFileError, load
 from drivers.twin.announcement import Announcement
+from storage import audit_reader
+from storage.audit import AuditLog
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
@@ -37,7 +41,7 @@ async def assemble(
     """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_trouble = _prices(site)
-    memory = _remembered(state_dir)
+    memory, memory_trouble = _remembered(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
     recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
     drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock)
@@ -70,19 +74,30 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
-    holder.append(Requests(gateway, state_dir))
+    left = _left_in_force(state_dir)
+    audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
+    roles = Roles(site.roles, os.getuid())
+    commands = Commands(gateway, roles, audit)
+    holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
     try:
-        await link.start()
-    except SocketInUse as error:
+        await link.start(roles.viewers_gid())
+    except (SocketInUse, UnknownGroup) as error:
         recorder.close()
+        audit.close()
+        if isinstance(error, UnknownGroup):
+            raise StartRefused(str(error), exits.USAGE) from None
         raise StartRefused(str(error), exits.ALREADY_RUNNING) from None
     except OSError as error:
         recorder.close()
+        audit.close()
         raise StartRefused(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
+    commands.begin(left)
+    if memory_trouble:
+        gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
         gateway.event("gateway", "warning", "tariff", price_trouble)
     return gateway, link, holder[0], recorder
@@ -132,16 +147,26 @@ def _limits(site: Site) -> dict[str, float]:
     }
 
 
-def _remembered(state_dir: Path) -> ControllerMemory | None:
-    """What the controller wrote down last time, if there is a record."""
+def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
+    """What the controller wrote down last time, if there is a record; and why not, if it cannot be read."""
     archive = Archive(state_dir)
     try:
         state = archive.last_state("controller")
+        return None if state is None else msgspec.convert(state, ControllerMemory), ""
     except NoRecords:
-        return None
+        return None, ""
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        return None, f"what the controller remembered cannot be read, it starts anew: {error}"
     finally:
         archive.close()
-    return None if state is None else msgspec.convert(state, ControllerMemory)
+
+
+def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
+    """Orders that a gateway before this one put in force and did not live to end."""
+    try:
+        return audit_reader.left_in_force(state_dir)
+    except NoRecords:
+        return []
 
 
 def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:

@@ -21,10 +21,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from console.roles import RolesConfig
 from dispatch.config import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
+    OrdersConfig,
     PlanConfig,
     ReserveConfig,
     RulesConfig,
@@ -59,6 +61,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     reserve: ReserveConfig = ReserveConfig()
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
+    orders: OrdersConfig = OrdersConfig()
+    roles: RolesConfig | None = None
     tariff: TariffConfig = TariffConfig()
     io: IoConfig = IoConfig()
     storage: StorageConfig = StorageConfig()
@@ -81,6 +85,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             pcs=self.pcs,
             rules=self.rules,
             plan=self.plan,
+            orders=self.orders,
             tariff=self.tariff,
         )
 
@@ -218,7 +223,8 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
             if key in CHECKS:
                 CHECKS[key](values[key])
         except (msgspec.ValidationError, ValueError) as error:
-            errors.append(SiteError(f"{where}.{key}", value, _described(hints[key]) or _expectation(str(error))))
+            expected = _described(hints[key], error) or _expectation(str(error))
+            errors.append(SiteError(f"{where}.{key}", value, expected))
     for key in sorted(required - raw.keys()):
         errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
     return struct(**values) if len(errors) == before else None
@@ -256,11 +262,22 @@ def _instant(text: str) -> None:
         raise ValueError(expected)
 
 
-CHECKS: dict[str, Callable[[str], None]] = {"timezone": _zone, "start_utc": _instant}  # beyond what a type can say
+def _url(text: str) -> None:
+    """Raises ValueError for a port that does not exist."""
+    if text != "twin" and not 0 < int(text.rpartition(":")[2]) < 1 << 16:
+        raise ValueError("a TCP port of 1..65535")
 
 
-def _described(hint: Any) -> str:
-    """What a field's `Meta` says in words, if it does."""
+# beyond what a type can say
+CHECKS: dict[str, Callable[[str], None]] = {"timezone": _zone, "start_utc": _instant, "url": _url}
+
+
+def _described(hint: Any, error: Exception) -> str:
+    """What a type says in words: a Literal's choices, a `Meta`'s description; "" for errors of our own."""
+    if not isinstance(error, msgspec.ValidationError):
+        return ""
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
     return next((m.description for m in getattr(hint, "__metadata__", ()) if getattr(m, "description", None)), "")
 
 

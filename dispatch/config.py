@@ -90,6 +90,14 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
 
 
+class OrdersConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[orders]`: how long manual orders may last."""
+
+    default_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
+    max_s: Annotated[float, Meta(ge=1, le=7 * 86_400)] = 4 * 3600.0
+    soc_target_max_s: Annotated[float, Meta(ge=60, le=7 * 86_400)] = 24 * 3600.0  # a SoC target lasts until its time
+
+
 class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What makes a bill of a price: fees and tax per kWh, VAT, export margin, the demand charge."""
 
@@ -119,6 +127,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
     tariff: TariffTerms = TariffTerms()
+    orders: OrdersConfig = OrdersConfig()
 
     @property
     def energy_kwh(self) -> float:
@@ -157,6 +166,8 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         yield "grid.contracted_peak_w", grid.contracted_peak_w, (
             f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
         )
+    if config.orders.default_s > config.orders.max_s:
+        yield "orders.default_s", config.orders.default_s, f"at most orders.max_s = {config.orders.max_s:g}"
     if grid.meter_delay_min_s > grid.meter_delay_max_s:
         yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
     for n, battery in enumerate(config.batteries):

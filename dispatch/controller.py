@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
@@ -12,9 +13,10 @@ from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
 from dispatch.islanding import Islanding, observe
-from dispatch.limits import Ready, site_soc_pct, units
+from dispatch.limits import Ready, Unit, site_soc_pct, units
 from dispatch.model import Decision, Interval, Mode, Plan, Setpoint, Snapshot
 from dispatch.netload import NetLoad
+from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
 from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
@@ -54,6 +56,7 @@ class Controller:
         self._lost: Lost | None = None
         self._ramp_from_w: float | None = None
         self._recharging = self._topping = False
+        self._order: Order | None = None  # the battery order the last decision obeyed
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -99,13 +102,16 @@ class Controller:
         import_w = None if self._net.frozen else snapshot.grid.w.good
         self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
 
-    def step(self, snapshot: Snapshot, plan: Plan | None) -> Decision:
-        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint."""
+    def step(self, snapshot: Snapshot, plan: Plan | None, *, orders: Iterable[Order] = ()) -> Decision:
+        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
+
+        orders: what people ordered and is in force now.
+        """
         seen = observe(snapshot)
         if not seen.commands_battery:
             self._let_go()
         self._adopt(snapshot)
-        situation = self._situation(snapshot, plan, seen)
+        situation = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
         self._watch_pulses(snapshot)
         outcome, hard = _run(situation)
         total_w = self._settle(outcome, hard, situation)
@@ -128,18 +134,18 @@ class Controller:
                 if w is not None:
                     self._setpoints[pcs.id] = w
 
-    def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding) -> Situation:
+    def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding, orders: Standing) -> Situation:
         site_net_w = self._net.update(snapshot)
         self.account(snapshot)
         step = plan.at(snapshot.utc_s) if plan is not None else None
         allowance = self._interval.allowance(plan if step is not None else None)
         self._limit_w = allowance.limit_w
-        found = units(self.config, snapshot, self._setpoints)
+        found = _enabled(units(self.config, snapshot, self._setpoints), orders)
         ready = [u.id for u in found if u.ready is Ready.READY]
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
         soc_pct = site_soc_pct(self.config, snapshot)
-        self._latch(soc_pct)
+        self._latch(soc_pct, orders.reserve)
         return Situation(
             config=self.config,
             snapshot=snapshot,
@@ -155,14 +161,19 @@ class Controller:
             step=step,
             recharging=self._recharging,
             topping=self._topping,
+            orders=orders,
         )
 
-    def _latch(self, soc_pct: float | None) -> None:
+    def _latch(self, soc_pct: float | None, order: Order | None) -> None:
         """Hysteresis of refilling the reserve and of returning to rest SoC."""
         if soc_pct is None:
             return
         reserve_pct, rest_pct = self.config.reserve_soc_pct, self.config.rules.rest_soc_pct
-        if self.config.reserve_kwh > 0:
+        if order is not None:
+            reserve_pct = order.value
+        if self.config.reserve_kwh <= 0 and order is None:
+            self._recharging = False
+        else:
             if soc_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
                 self._recharging = True
             elif soc_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
@@ -207,6 +218,10 @@ class Controller:
     def _settle(self, outcome: Outcome, hard: Bounds, situation: Situation) -> float | None:
         """Stay at the last total while it is close enough, or just changed, and no hard limit is against it."""
         w, last_w, rules = outcome.w, situation.last_w, self.config.rules
+        if situation.orders.battery != self._order:  # a person's order takes effect at this tick, to the watt
+            self._order = situation.orders.battery
+            if self._order is not None:
+                return w
         if w is None or not hard.low_w <= last_w <= hard.high_w:
             return w
         close = abs(w - last_w) <= rules.deadband_w and not w == 0 != last_w
@@ -280,6 +295,17 @@ class Controller:
         )
 
 
+def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
+    """A PCS that somebody disabled goes to 0 kW and stays there."""
+    off = {order.target: signed(order, orders.mono_s) for order in orders.disabled}
+    if not off:
+        return found
+    still = msgspec.structs.replace
+    return tuple(
+        still(u, low_w=0.0, high_w=0.0, low_why=off[u.id], high_why=off[u.id]) if u.id in off else u for u in found
+    )
+
+
 def _run(situation: Situation) -> tuple[Outcome, Bounds]:
     """Run every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
     config, state = situation.config, situation.islanding.state
@@ -300,4 +326,6 @@ def _mode(situation: Situation, battery_w: float | None) -> Mode:
         return Mode.OBSERVE
     if situation.safe is not None or all(u.ready is not Ready.READY for u in situation.units):
         return Mode.SAFE
+    if situation.orders.battery is not None:
+        return Mode.MANUAL
     return Mode.RULES if situation.step is None else Mode.PLAN

@@ -18,6 +18,7 @@ from dispatch.interval import Allowance
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit
 from dispatch.model import IslandState, Meter, PlanStep, Snapshot
+from dispatch.orders import Standing, ask, signed
 
 SOC_HYSTERESIS_PCT = 1.0  # reserve and rest begin charging this far below and end at (rest) or above (reserve) the mark
 CHARGE_ROOM = (
@@ -50,6 +51,13 @@ class Situation(msgspec.Struct, frozen=True):
     step: PlanStep | None = None
     recharging: bool = False  # the reserve was touched and is being refilled
     topping: bool = False  # on the way back to rest SoC
+    orders: Standing = Standing()
+
+    @property
+    def reserve_soc_pct(self) -> float:
+        """The reserve in force: a person's, else the site file's."""
+        order = self.orders.reserve
+        return self.config.reserve_soc_pct if order is None else order.value
 
 
 def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tuple[float, float]:
@@ -141,13 +149,14 @@ def fuse(s: Situation, so_far: Bounds) -> Ask:
 
 def reserve(s: Situation, so_far: Bounds) -> Ask:
     """Rule 4: SoC for ride-through is not spent on money. Below it, refill within the budget."""
-    mark_pct = s.config.reserve_soc_pct
-    if s.config.reserve_kwh <= 0:
+    mark_pct, order = s.reserve_soc_pct, s.orders.reserve
+    if s.config.reserve_kwh <= 0 and order is None:
         return Ask("no reserve is declared: 0 kWh")
     if s.soc_pct is None:
         most_w = max(s.last_w, 0.0)
         return Ask(f"SoC is not known, reserve {mark_pct:.0f} %: discharge at most {kw(most_w)}", high_w=most_w)
-    figures = f"SoC {s.soc_pct:.1f} %, reserve {mark_pct:.1f} % ({s.config.reserve_kwh:g} kWh)"
+    whose = f"{s.config.reserve_kwh:g} kWh" if order is None else signed(order, s.orders.mono_s)
+    figures = f"SoC {s.soc_pct:.1f} %, reserve {mark_pct:.1f} % ({whose})"
     if s.recharging:
         return Ask(
             f"{figures}: refill while import stays under {kw(_charge_ceiling_w(s))}",
@@ -175,8 +184,12 @@ def _lasting_w(s: Situation) -> float:
 
 
 def manual(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 5: a person's setpoint. There is no way to give one in this release."""
-    return Ask("no manual setpoint")
+    """Rule 5: a person's order (`dispatch.orders`): who, for how long, why. What is above it in this list wins."""
+    order = s.orders.battery
+    if order is None:
+        return Ask("no manual order")
+    fixed_w = sum(u.fixed_w for u in s.units)
+    return ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
 
 
 # ── 6 and 7: import ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,6 +231,8 @@ def plan(s: Situation, so_far: Bounds) -> Ask:
     """Rule 8: the plan's step; it does not export what it did not mean to, charge above the limit on the interval's
     credit, nor undo the reserve's refill.
     """
+    if s.orders.battery is not None:
+        return Ask(f"at rest: order {s.orders.battery.id} steers")
     if s.step is None:
         return Ask("no plan for this instant")
     if not any(u.ready is Ready.READY for u in s.units):
@@ -247,6 +262,8 @@ def rest(s: Situation, so_far: Bounds) -> Ask:
     What is above rest SoC stays: without prices nobody knows what it was stored for.
     """
     rules = s.config.rules
+    if s.orders.battery is not None:
+        return Ask(f"at rest: order {s.orders.battery.id} steers")
     if s.step is not None or so_far.preferred_w is not None:
         return Ask("not needed: an earlier rule states what it prefers")
     if s.soc_pct is None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 from textual.app import App, ComposeResult
@@ -16,8 +15,6 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.worker import Worker
 
-from console.link.errors import LinkLost, RequestFailed
-from console.link.protocol import EventMessage, PlanMessage, Published, Welcome
 from console.tui.chrome import (
     MIN_COLUMNS,
     MIN_ROWS,
@@ -32,53 +29,32 @@ from console.tui.chrome import (
 )
 from console.tui.commands import COMMANDS, FILTERABLE, Needs
 from console.tui.driver import ConsoleDriver
+from console.tui.feed import Client, Feed
 from console.tui.lines import Lines
 from console.tui.painted import Painted
 from console.tui.prompt import FILTER, PALETTE, Prompt
-from console.tui.viewmodel import (
-    DAY_POINTS,
-    DAY_STEP_S,
-    STALE_AFTER_S,
-    TREND_POINTS,
-    TREND_STEP_S,
-    Link,
-    Model,
-    decision_events,
-    lost,
-    received,
-    unacknowledged,
-    with_events,
-    with_history,
-)
-from dispatch.model import Decision, Event
+from console.tui.viewmodel import Model, unacknowledged
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),
     "compute": ("console.tui.compute", "Compute"),
+    "plan": ("console.tui.plan_view", "PlanView"),
     "alarms": ("console.tui.alarm_list", "AlarmList"),
     "log": ("console.tui.event_log", "EventLog"),
     "help": ("console.tui.help_page", "HelpPage"),
 }
 TICK_S = 0.5
-FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
 NOTICE_S = 6.0
 FRAME_S = 1 / 60
 BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
-EVENTS_A_PAGE = 200
-HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
 
 
-class Client(Protocol):
-    """A live conversation with a gateway; `console.link.client.GatewayClient` is one."""
+@runtime_checkable
+class Movable(Protocol):
+    """A view with something to move: a selected line, a cursor."""
 
-    @property
-    def welcome(self) -> Welcome: ...
-
-    def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]: ...
-
-    async def request(self, method: str, **params: Any) -> Any: ...
-
-    async def close(self) -> None: ...
+    def move(self, by: int) -> None:
+        """By lines or steps, stopping at the ends."""
 
 
 class SkerryApp(App[None], inherit_bindings=False):
@@ -109,11 +85,9 @@ class SkerryApp(App[None], inherit_bindings=False):
     ) -> None:
         super().__init__(driver_class=ConsoleDriver, ansi_color=True)
         self.model = Model()
-        self._connect, self._stop, self._monotonic = connect, stop, monotonic
-        self._client: Client | None = None
-        self._since_s = monotonic()  # the last snapshot, or the loss of the link
+        self.feed = Feed(self, connect, monotonic)
+        self._stop, self._monotonic = stop, monotonic
         self._notice_until_s = 0.0
-        self._history_wanted = False
         self._behind = False
         self._leaving = False
         self._shown = self.model.view
@@ -141,7 +115,7 @@ class SkerryApp(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         """Draw what is known, nothing yet, and start listening."""
         self._fan_out()
-        self._link_worker = self.run_worker(self._follow(), name="link")
+        self._link_worker = self.run_worker(self.feed.follow(), name="link")
         self.set_interval(TICK_S, self._tick)
 
     @staticmethod
@@ -160,9 +134,12 @@ class SkerryApp(App[None], inherit_bindings=False):
     def _prompt(self) -> Prompt:
         return self.query_one(Prompt)
 
-    def _show(self, **changes: Any) -> None:
+    def show(self, **changes: Any) -> None:
         """Change the model and draw what differs."""
-        model = msgspec.structs.replace(self.model, **changes)
+        self.become(msgspec.structs.replace(self.model, **changes))
+
+    def become(self, model: Model) -> None:
+        """Draw what differs in another model."""
         if model != self.model:
             self.model = model
             self._fan_out()
@@ -182,111 +159,26 @@ class SkerryApp(App[None], inherit_bindings=False):
     def _body(self) -> Widget:
         return self.query_one("#body")
 
-    # ── the link ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _follow(self) -> None:
-        """Attach, listen, and attach again, for as long as the app runs."""
-        delay_s = FIRST_RETRY_S
-        while True:
-            try:
-                client = await self._connect()
-            except (LinkLost, OSError) as error:
-                self._show(link_note=str(error))
-            else:
-                delay_s = FIRST_RETRY_S
-                try:
-                    await self._converse(client)
-                finally:
-                    self._client = None
-                    await client.close()
-                self._since_s = self._monotonic()
-                self.model = lost(self.model, str(getattr(client, "lost", None) or "the gateway hung up"))
-                self._fan_out()
-            await asyncio.sleep(delay_s)
-            delay_s = min(LAST_RETRY_S, delay_s * 2)
-
-    async def _converse(self, client: Client) -> None:
-        """Take messages until the gateway is gone."""
-        self._client, self._history_wanted = client, True
-        self._show(welcome=client.welcome)
-        async for message in client.messages():
-            if isinstance(message, Published):
-                self._since_s = self._monotonic()
-                self.model = received(self.model, message)
-                self._fan_out()
-                if self._history_wanted:
-                    self._history_wanted = False
-                    self.run_worker(self._recall(message.snapshot.utc_s), name="recall", exclusive=True, group="recall")
-            elif isinstance(message, PlanMessage):
-                self._show(plan=message.plan)
-            else:
-                self._show(events=with_events(self.model.events, [message.event]))
-
     def _tick(self) -> None:
         """Count ages, let the notice go, catch up with a terminal that had fallen behind."""
-        age_s = self._monotonic() - self._since_s
-        changes: dict[str, Any] = {}
-        if self.model.link is not Link.LIVE or age_s > STALE_AFTER_S:
-            changes["age_s"] = float(int(age_s)) if age_s >= 3 else age_s
+        self.feed.age()
         if self.model.notice and self._monotonic() > self._notice_until_s:
-            changes["notice"] = ""
-        if changes:
-            self._show(**changes)
+            self.show(notice="")
         if self._behind:
             self._fan_out()
 
-    async def _ask(self, method: str, **params: Any) -> Any:
-        """A request's answer, or None with the refusal shown."""
-        if self._client is None:
-            self._say("no gateway: nothing was sent")
-            return None
-        try:
-            return await self._client.request(method, **params)
-        except (RequestFailed, LinkLost) as error:
-            self._say(str(error))
-            return None
-
-    async def _recall(self, now_utc_s: float) -> None:
-        """What the gateway remembers from before this console came."""
-        for name, step_s, points in (("trend", TREND_STEP_S, TREND_POINTS), ("day", DAY_STEP_S, DAY_POINTS)):
-            answer = await self._ask(
-                "history",
-                signals=HISTORY_SIGNALS,
-                start_utc_s=now_utc_s - points * step_s,
-                end_utc_s=now_utc_s,
-                step_s=step_s,
-            )
-            if answer:
-                known = getattr(self.model, name)
-                self._show(**{name: with_history(known, answer["t"], answer["signals"], step_s)})
-        await self._load_events(None)
-        decisions = await self._ask(
-            "decisions", start_utc_s=now_utc_s - 86_400, end_utc_s=now_utc_s, limit=EVENTS_A_PAGE
-        )
-        if decisions:
-            made = sorted((msgspec.convert(d, Decision) for d in decisions), key=lambda d: d.utc_s)
-            seen = [
-                e for e in self.model.events if e.kind != "why" or e.utc_s < made[0].utc_s
-            ]  # the record is more exact
-            self._show(events=with_events(tuple(seen), decision_events(made)[1:]))
-
-    async def _load_events(self, before_utc_s: float | None) -> None:
-        found = await self._ask(
-            "events", limit=EVENTS_A_PAGE, **({} if before_utc_s is None else {"before_utc_s": before_utc_s})
-        )
-        if found:
-            self._show(events=with_events(self.model.events, [msgspec.convert(e, Event) for e in found]))
-
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """A line in the footer for a few seconds."""
         self._notice_until_s = self._monotonic() + NOTICE_S
-        self._show(notice=text)
+        self.show(notice=text)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands whose needs are not met do nothing."""
         needs = next((c.needs for c in COMMANDS if c.action.partition("(")[0] == action), Needs.NOTHING)
+        if needs is Needs.PLAN:
+            return self._shown == "plan"
         return needs is not Needs.LIST or self._shown in FILTERABLE
 
     def action_view(self, name: str) -> None:
@@ -313,9 +205,13 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._fan_out()
 
     def action_move(self, by: int) -> None:
-        """Move the selection of the open view's list."""
-        if isinstance(self._view, Lines):
+        """Move the selection of the open view's list, or the plan's cursor."""
+        if isinstance(self._view, Movable):
             self._view.move(by)
+
+    def action_cursor(self, by: int) -> None:
+        """Move the plan's cursor by steps."""
+        self.action_move(by)
 
     def action_palette(self) -> None:
         """Type a part of a command's name."""
@@ -367,7 +263,7 @@ class SkerryApp(App[None], inherit_bindings=False):
     def on_event_log_older_wanted(self) -> None:
         """The log's end was reached."""
         if self.model.events:
-            self.run_worker(self._load_events(self.model.events[0].utc_s), exclusive=True, group="older")
+            self.run_worker(self.feed.load_events(self.model.events[0].utc_s), exclusive=True, group="older")
 
     async def action_acknowledge(self) -> None:
         """Acknowledge the selected alarm; in other views the first that waits."""
@@ -376,7 +272,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         selected = self._view.selected if self._shown == "alarms" and isinstance(self._view, Lines) else None
         alarm = selected if selected in waiting else (waiting[0] if waiting and selected is None else None)
         if alarm is None:
-            self._say("no alarm waits to be acknowledged" if not waiting else "this alarm is acknowledged already")
+            self.say("no alarm waits to be acknowledged" if not waiting else "this alarm is acknowledged already")
             return
         await self._acknowledge(alarm.id, f"acknowledged: {alarm.title}")
 
@@ -384,22 +280,22 @@ class SkerryApp(App[None], inherit_bindings=False):
         """Acknowledge every alarm that waits."""
         waiting = unacknowledged(self.model.published.alarms if self.model.published else ())
         if not waiting:
-            self._say("no alarm waits to be acknowledged")
+            self.say("no alarm waits to be acknowledged")
             return
         await self._acknowledge("*", f"acknowledged: {len(waiting)} alarms")
 
     async def _acknowledge(self, alarm_id: str, done: str) -> None:
-        answer = await self._ask("alarm.acknowledge", id=alarm_id)
+        answer = await self.feed.ask("alarm.acknowledge", id=alarm_id)
         if answer is not None:
             durable = not isinstance(answer, dict) or answer.get("durable", True)
-            self._say(done if durable else f"{done} — but not written to disk")
+            self.say(done if durable else f"{done} — but not written to disk")
 
     async def action_leave(self) -> None:
         """Leave; a gateway this console started is stopped in order first. Asked twice, it does not wait."""
         if self._stop is not None and not self._leaving:
             self._leaving = True
             self._notice_until_s = float("inf")
-            self._show(notice="stopping the gateway in order")
+            self.show(notice="stopping the gateway in order")
             self.run_worker(self._stop_and_exit(), name="leave")
             return
         self.exit()

@@ -18,6 +18,7 @@ from console.tui.words import (
 )
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
+WHY_ROWS = 2
 LABEL = 6  # width of "Why", "Next", "Alarms" and the blank after them
 
 
@@ -70,10 +71,18 @@ class WhyLine(Painted):
     """What the controller does and why."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """Two rows."""
+        """Two rows; what is longer goes on in the line below."""
         canvas.put(1, 0, "Why", Ink.DIM)
-        for y, line in enumerate(wrap(why_line(model), canvas.width - LABEL - 3, canvas.height)):
+        for y, line in enumerate(why_rows(model, canvas.width)[: canvas.height]):
             canvas.put(LABEL + 2, y, line)
+
+
+def why_rows(model: Model, width: int) -> list[str]:
+    """The why line in rows. Without a gateway what went wrong may take the line of what is next, and before the first
+    snapshot that of the alarms too: neither has anything to say.
+    """
+    rows = WHY_ROWS if model.link is Link.LIVE else WHY_ROWS + 1 if model.published else WHY_ROWS + 2
+    return wrap(why_line(model), width - LABEL - 3, rows)
 
 
 class NextLine(Painted):
@@ -81,6 +90,9 @@ class NextLine(Painted):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row: as many changes as fit whole."""
+        if rest := why_rows(model, canvas.width)[WHY_ROWS:]:
+            canvas.put(LABEL + 2, 0, rest[0])
+            return
         canvas.put(1, 0, "Next", Ink.DIM)
         room = canvas.width - LABEL - 3
         text = next_line(model.plan, model.now_utc_s, model.timezone)
@@ -94,6 +106,9 @@ class AlarmLine(Painted):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row."""
+        if rest := why_rows(model, canvas.width)[WHY_ROWS + 1 :]:
+            canvas.put(LABEL + 2, 0, rest[0])
+            return
         canvas.put(1, 0, "Alarms", Ink.DIM)
         if model.published is None:
             canvas.put(LABEL + 2, 0, WAITING, Ink.DIM)

@@ -17,6 +17,7 @@ class Needs(enum.Enum):
     NOTHING = "nothing"
     ALARM = "alarm"  # one that waits to be acknowledged
     LIST = "list"  # a view that can be filtered
+    PLAN = "plan"  # the plan is open
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
         "view('compute')",
         footer=True,
     ),
+    Command("view.plan", ("3",), "Plan", "each quarter to come: why, and what it costs", "view('plan')", footer=True),
     Command("view.alarms", ("5",), "Alarms", "list with cause, consequence and action", "view('alarms')", footer=True),
     Command("view.log", ("6",), "Log", "events and why the setpoint changed", "view('log')", footer=True),
     Command(
@@ -84,6 +86,26 @@ COMMANDS: tuple[Command, ...] = (
     Command("line.page_down", ("pagedown",), "Page down", "ten lines down", "move(10)", listed=False),
     Command("line.first", ("home", "g"), "First line", "select the first line", "move(-100000)", listed=False),
     Command("line.last", ("end", "G"), "Last line", "select the last line", "move(100000)", listed=False),
+    Command("plan.earlier", ("left", "h"), "Earlier", "a quarter earlier", "cursor(-1)", Needs.PLAN, listed=False),
+    Command("plan.later", ("right", "l"), "Later", "a quarter later", "cursor(1)", Needs.PLAN, listed=False),
+    Command(
+        "plan.hour_earlier",
+        ("left_square_bracket", "shift+left", "ctrl+left"),
+        "Hour earlier",
+        "an hour earlier in the plan",
+        "cursor(-4)",
+        Needs.PLAN,
+        listed=False,
+    ),
+    Command(
+        "plan.hour_later",
+        ("right_square_bracket", "shift+right", "ctrl+right"),
+        "Hour later",
+        "an hour later in the plan",
+        "cursor(4)",
+        Needs.PLAN,
+        listed=False,
+    ),
     Command(
         "quit",
         ("q", "ctrl+c"),

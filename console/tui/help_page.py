@@ -7,14 +7,16 @@ from console.tui.commands import LISTED, key_name
 from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 
+VIEW = "view."
 MARKS = (
     ("▶ ◀", "into the site, out of it"),
-    ("▲H ▼L", "above its high, below its low limit"),
+    ("▲H ▼L", "above high, below low limit"),
     ("▲1 ▲2 ▲3", "alarm priority"),
     ("STALE 4s", "last value known, and its age"),
     ("— …", "no reading, nothing arrived yet"),
-    ("┊", "limit on a bar; broken line: limit in a chart"),
+    ("┊ ┄", "limit on a bar, in a chart"),
     ("now │", "left the past, right the plan"),
+    ("⡀⡄⡆⡇", "price not published yet"),
 )
 
 
@@ -27,12 +29,16 @@ class HelpPage(Painted):
         """Keys in the order of the registry; marks in what is left."""
         canvas.put(1, 0, "Keys", Ink.DIM)
         y = 1
-        for command in LISTED:
+        views = [c for c in LISTED if c.id.startswith(VIEW) and c.keys[0].isdigit()]
+        canvas.put(2, y, f"{views[0].keys[0]} – {views[-1].keys[0]}", Ink.BOLD)
+        canvas.put(12, y, " · ".join(f"{c.keys[0]} {c.label}" for c in views))
+        y += 1
+        for command in (c for c in LISTED if c not in views):
             canvas.put(2, y, " ".join(key_name(k) for k in command.keys), Ink.BOLD)
             canvas.put(12, y, command.label)
             canvas.put(28, y, cut(command.help, canvas.width - 29), Ink.DIM)
             y += 1
-        canvas.put(2, y, "↑ ↓ pgup pgdn home end  select a line", Ink.DIM)
+        canvas.put(2, y, "↑ ↓ pgup pgdn home end  a line · ← → [ ]  a quarter, an hour of the plan", Ink.DIM)
         left, top = (1, y + 2) if canvas.height >= y + 2 + len(MARKS) else (1, y + 1)
         if top + len(MARKS) < canvas.height:
             canvas.put(left, top, "Marks", Ink.DIM)
@@ -41,7 +47,7 @@ class HelpPage(Painted):
                 canvas.put(left + 11, n, meaning, Ink.DIM)
             return
         x = 2
-        for n, (mark, meaning) in enumerate(MARKS[:6]):
+        for n, (mark, meaning) in enumerate(MARKS[: 2 * (canvas.height - top)]):
             row, column = top + n // 2, n % 2
             x = 2 if column == 0 else 40
             x = canvas.put(x, row, mark) + 2

@@ -53,6 +53,7 @@ class Model(msgspec.Struct, frozen=True):
     welcome: Welcome | None = None
     published: Published | None = None
     plan: Plan | None = None
+    no_plan: str = ""  # why there is none, in the gateway's words
     trend: tuple[Point, ...] = ()
     day: tuple[Point, ...] = ()
     events: tuple[Event, ...] = ()  # oldest first

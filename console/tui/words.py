@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 from console.tui.canvas import Ink
 from console.tui.formats import age, cents, hour_minute, kw
 from console.tui.viewmodel import Link, Model
 from dispatch.alarms import Alarm, AlarmState, Priority
-from dispatch.model import IslandState, Mode, Plan, Quality, Reading
+from dispatch.model import IslandState, Mode, Plan, PlanStep, Quality, Reading
 
 IDLE_W = 50.0  # below this no direction is claimed
-PLAN_STEP_WORTH_W = 1000.0  # a smaller change of the planned battery power is not announced
+PLAN_STEP_WORTH_W = 1000.0  # a smaller planned battery power is not announced
+NEXT_CHANGES = 6
 
 MODES: dict[Mode, tuple[str, Ink]] = {
     Mode.PLAN: ("auto · plan", Ink.PLAIN),
@@ -76,12 +80,12 @@ def why_line(model: Model) -> str:
     if model.published is None:
         return model.link_note or "waiting for the first snapshot"
     if model.link is Link.LOST:
-        return f"unknown, {model.link_note}; shown are the last values known"
+        return f"unknown, last values shown: {model.link_note}"
     return model.published.decision.reason or "no reason given"
 
 
 def next_line(plan: Plan | None, now_utc_s: float | None, timezone: str) -> str:
-    """The next changes of the plan with their reasons; what steers when there is none."""
+    """When the plan next turns to charging, discharging or idling, and what for; what steers when there is none."""
     if now_utc_s is None:
         return ""
     if plan is None or not plan.steps:
@@ -90,24 +94,34 @@ def next_line(plan: Plan | None, now_utc_s: float | None, timezone: str) -> str:
     if current is None:
         return "the plan has run out: the rules steer alone"
     parts: list[str] = []
-    last = current.battery_w
-    for step in plan.steps:
-        if step.start_utc_s <= now_utc_s:
+    last = _planned_word(current)
+    for n, step in enumerate(plan.steps):
+        word = _planned_word(step)
+        if step.start_utc_s <= now_utc_s or word == last:
             continue
-        if abs(step.battery_w - last) >= PLAN_STEP_WORTH_W:
-            parts.append(_plan_words(step.start_utc_s, step.battery_w, step.reason, step.price_eur_per_kwh, timezone))
-            last = step.battery_w
-        if len(parts) == 3:
+        parts.append(_plan_words(plan.steps[n:], timezone))
+        last = word
+        if len(parts) == NEXT_CHANGES:
             break
     return " · ".join(parts) or "the plan keeps the battery as it is"
 
 
-def _plan_words(start_utc_s: float, battery_w: float, reason: str, price: float, timezone: str) -> str:
-    """When, what, and the plan's own reason; where it gives none, the price."""
-    word = battery_word(battery_w)
-    power = "" if word == "idle" else f" {kw(abs(battery_w)).strip()} kW"
-    why = reason or f"{cents(price)} ct/kWh"
-    return f"{hour_minute(start_utc_s, timezone)} {word}{power}: {why}"
+def _planned_word(step: PlanStep) -> str:
+    """charge, discharge or idle; a power too small to speak of is idle."""
+    return battery_word(step.battery_w) if abs(step.battery_w) >= PLAN_STEP_WORTH_W else "idle"
+
+
+def _plan_words(steps: Sequence[PlanStep], timezone: str) -> str:
+    """When a run of one direction begins, its highest power, and what for: the price, or the plan's other reason."""
+    first = steps[0]
+    word = _planned_word(first)
+    text = f"{hour_minute(first.start_utc_s, timezone)} {word}"
+    if word == "idle":
+        return text
+    run = takewhile(lambda step: _planned_word(step) == word, steps)
+    text += f" {kw(max(abs(step.battery_w) for step in run)).strip()} kW"
+    traded = not first.reason or "ct/kWh" in first.reason
+    return f"{text} at {cents(first.price_eur_per_kwh)} ct" if traded else f"{text}: {first.reason}"
 
 
 def alarm_words(alarm: Alarm, model: Model) -> str:

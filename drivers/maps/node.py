@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from drivers.maps.registers import Register, RegisterMap
 
+CAP_REGISTER, NO_CAP = 7, 0xFFFF
+
 NODE = RegisterMap(
     name="skerry-node",
     magic=0x534E,  # "SN"
@@ -14,7 +16,7 @@ NODE = RegisterMap(
         Register("gpus_total", 5),
         Register("gpus_busy", 6, missing=0xFFFF),
         # power cap and suspended: read and write
-        Register("power_cap_w", 7, missing=0xFFFF),
+        Register("power_cap_w", CAP_REGISTER, missing=NO_CAP),
         Register("suspended", 8, words={0: "no", 1: "yes"}),
         Register("memory_pct", 9, factor=0.1, missing=0xFFFF),
     ),

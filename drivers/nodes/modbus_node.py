@@ -5,7 +5,8 @@ from __future__ import annotations
 from dispatch.model import Node
 from drivers.config import NodeDevice
 from drivers.maps import registers
-from drivers.maps.node import NODE
+from drivers.maps.node import CAP_REGISTER, NO_CAP, NODE
+from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 from drivers.sample import Sample
 
@@ -36,6 +37,15 @@ class NodeDriver:
             source="modbus",
             note=", ".join(notes),
         )
+
+    async def cap(self, w: float | None) -> None:
+        """Limit the node's power, W in whole watts; None lifts the limit. Raises DeviceError, ReadbackMismatch."""
+        raw = NO_CAP if w is None else min(max(round(w), 0), NO_CAP - 1)
+        await self._link.write(self._unit, CAP_REGISTER, [raw])
+        found = (await registers.read(self._link, self._unit, NODE))["power_cap_w"]
+        if found != (None if w is None else raw):
+            where = f"{self.id} at {self._link.host}:{self._link.port} unit {self._unit}, register {CAP_REGISTER}"
+            raise ReadbackMismatch(where, f"wrote a power cap of {raw}, reads back {found}")
 
     async def close(self) -> None:
         """Drop the connection for good."""

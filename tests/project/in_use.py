@@ -6,6 +6,7 @@ Compute
 EventLog
 HelpPage
 Overview
+PlanView
 
 # dispatch/model.py: shown by `skerry status --json` and kept in the record, by name of the field
 _.memory_used_mib

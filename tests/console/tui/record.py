@@ -21,7 +21,6 @@ from scenes import SCENES, Scene  # noqa: E402
 from console.link.protocol import LoopStats, Published, TariffNow, Welcome  # noqa: E402
 from console.planning import QuarterMean  # noqa: E402
 from console.site import Site, compose  # noqa: E402
-from console.tally import mean_soc_pct  # noqa: E402
 from console.tui.viewmodel import Model, received  # noqa: E402
 from dispatch.alarm_conditions import Facts, conditions  # noqa: E402
 from dispatch.alarm_definitions import DEFINITIONS  # noqa: E402
@@ -142,7 +141,7 @@ class Recorder:
     def _plan(self, snapshot: Snapshot) -> None:
         self.load_mean.add(snapshot.utc_s, snapshot.load_w)
         self.pv_mean.add(snapshot.utc_s, snapshot.pv_w)
-        soc = mean_soc_pct(snapshot)
+        soc = snapshot.soc_pct
         if self.seq % PLAN_EVERY_S != 2 or soc is None or snapshot.load_w is None or snapshot.pv_w is None:
             return
         start_s, steps = int(snapshot.utc_s // 900) * 900, int(self.site.plan.horizon_h * 4)

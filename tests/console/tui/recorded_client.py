@@ -23,6 +23,7 @@ class RecordedClient:
         self.lost: str | None = None
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refuse: str = ""
+        self.no_plan = "no plan is in force, the rules steer alone"
         self._queue: asyncio.Queue[Published | PlanMessage | EventMessage | None] = asyncio.Queue()
         self.push(PlanMessage(scene.plan))
         self.push(scene.published)
@@ -61,6 +62,8 @@ class RecordedClient:
             return [msgspec.to_builtins(e) for e in self.scene.events if e.utc_s < before][-params["limit"] :]
         if method == "decisions":
             return [msgspec.to_builtins(self.scene.published.decision)]
+        if method == "plan" and self.scene.plan is None:
+            raise RequestFailed(self.no_plan, "refused")
         if method == "alarm.acknowledge":
             return {"acknowledged": 1, "durable": True}
         raise RequestFailed(f"unknown method {method!r}", "refused")

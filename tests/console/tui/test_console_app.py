@@ -12,7 +12,7 @@ from recorded_client import RecordedClient
 
 from console.link.errors import LinkLost
 from console.link.protocol import EventMessage
-from console.tui import app as app_module
+from console.tui import feed as feed_module
 from console.tui.app import SkerryApp
 from console.tui.chrome import LinkLine
 from console.tui.flows import GridFlow
@@ -69,10 +69,49 @@ async def test_says_that_it_waits_and_why_while_there_is_no_gateway(eventually: 
         assert " 0.0" not in screen_text(pilot.app)
 
 
+async def test_why_a_gateway_cannot_start_is_readable_to_its_end(eventually: Eventually) -> None:
+    told = (
+        "the gateway ended with exit code 6: /etc/skerry/sites/render-farm-hall-3.toml: meter grid: nothing answers "
+        "on 192.168.100.17:502; check that it is powered and that no other master holds it"
+    )
+
+    async def connect() -> RecordedClient:
+        raise LinkLost(told)
+
+    async with SkerryApp(connect).run_test(size=(80, 24)) as pilot:
+        await eventually(pilot, lambda: pilot.app.model.link_note == told)
+        rows = screen_text(pilot.app).splitlines()[19:23]
+        assert " ".join(" ".join(rows).split()) == f"Why {told}"
+
+
+async def test_what_a_lost_gateway_leaves_is_readable_too(eventually: Eventually) -> None:
+    gateways = Gateways("calm")
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        gateways.clients[0].break_link(told := "/run/skerry/render-farm-hall-3.sock: the gateway closed the connection")
+        await eventually(pilot, lambda: pilot.app.model.link is Link.LOST)
+        await eventually(pilot, lambda: "last values shown" in screen_text(pilot.app))
+        assert told in " ".join(" ".join(screen_text(pilot.app).splitlines()[19:21]).split())
+
+
+async def test_an_event_heard_live_and_from_the_records_is_one_line(eventually: Eventually) -> None:
+    gateways = Gateways("alarms")
+    client = gateways.clients[0]
+    heard = msgspec.structs.replace(client.scene.events[-1], utc_s=client.scene.events[-1].utc_s + 0.0004)
+    client.push(EventMessage(heard))
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        client.push(EventMessage(heard))
+        await eventually(pilot, lambda: client._queue.empty())
+        known = [e for e in pilot.app.model.events if (e.subject, e.text) == (heard.subject, heard.text)]
+        before = [e for e in client.scene.events if (e.subject, e.text) == (heard.subject, heard.text)]
+        assert len(known) == len(before)
+
+
 async def test_a_lost_gateway_is_said_and_the_console_attaches_again(
     eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(feed_module, "FIRST_RETRY_S", 0.05)
     gateways = Gateways("calm", "pulse")
     gateways.attempts = 0
     async with gateways.app().run_test(size=(80, 24)) as pilot:
