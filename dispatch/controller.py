@@ -24,6 +24,7 @@ from dispatch.pulses import Pulses
 from dispatch.ride_through import RideKeeper, RideMemory, RideResult
 from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
+from dispatch.setpoint_watch import SetpointWatch
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them
@@ -50,6 +51,7 @@ class Controller:
         self._interval = MeteringInterval(config.grid, config.timezone, config.rules.deadband_w)
         grid = config.grid
         self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
+        self._watch = SetpointWatch(config)
         self._pulses = Pulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._limit_w = grid.contracted_peak_w
@@ -73,8 +75,13 @@ class Controller:
 
     @property
     def month_peak_w(self) -> float:
-        """Largest interval mean of this month (site time zone), W, over complete intervals."""
+        """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this."""
         return self._interval.month_peak_w
+
+    @property
+    def month_unmeasured_s(self) -> float:
+        """How much of this month, up to the running interval, was not measured: 0 when `month_peak_w` is sure."""
+        return self._interval.month_unmeasured_s
 
     @property
     def pulse_since_utc_s(self) -> float | None:
@@ -301,6 +308,8 @@ class Controller:
             binding=outcome.binding,
             reason=f"{what} — {outcome.binding}: {outcome.reason}",
             chain=outcome.traces,
+            meter_frozen=self._net.frozen,
+            contested=self._watch.look(situation.snapshot, asked),
         )
 
 

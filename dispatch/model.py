@@ -353,6 +353,14 @@ class Setpoint(msgspec.Struct, frozen=True):
     w: float | None
 
 
+class Contested(msgspec.Struct, frozen=True):
+    """A PCS that does not keep the setpoint it is asked to hold: it refuses it, or another master writes too."""
+
+    device_id: str
+    held_w: float  # at the last wrong look
+    share: float  # of the last looks at its readback that were wrong
+
+
 class Mode(enum.Enum):
     """Who steers: the plan, the rules alone, a manual order, the safe-value table, or nobody."""
 
@@ -396,6 +404,11 @@ class Decision(msgspec.Struct, frozen=True):
     events: tuple[Event, ...] = ()  # what islanding and ride-through have to report of this tick
     replies: tuple[IslandReply, ...] = ()  # to the requests of this tick
     report: DrillReport | None = None  # in the tick in which a drill ends
+    meter_frozen: bool = False  # the grid meter answers, but its value stands still while the battery moves
+    contested: tuple[Contested, ...] = ()
+
+
+LAST_S = 15.0  # an interval's end closer than this is not divided by: meters and clocks are not that exact
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -406,9 +419,14 @@ class Interval(msgspec.Struct, frozen=True):
     energy_wh: float  # imported so far; export earns nothing back
     unknown_s: float  # of it without a good meter reading
     limit_w: float  # the mean that must not be exceeded
-    left_w: float  # import that, held to the end, just meets the limit
+    left_w: float  # import that the budget (rule 6) allows now; never above the fuse
 
     @property
     def energy_left_wh(self) -> float:
         """Import left in this interval before its mean exceeds the limit, Wh; negative once it has."""
         return self.limit_w * self.length_s / 3600 - self.energy_wh
+
+    def held_w(self, utc_s: float) -> float:
+        """Import that, held from `utc_s` to the end, would just meet the limit, W >= 0; the fuse may allow less."""
+        left_s = self.start_utc_s + self.length_s - utc_s
+        return max(self.energy_left_wh, 0.0) * 3600 / max(left_s, LAST_S)

@@ -13,7 +13,7 @@ import msgspec
 
 from dispatch.chain import Ask, Bounds
 from dispatch.config import DispatchConfig, GridConfig
-from dispatch.figures import kw
+from dispatch.figures import action, kw
 from dispatch.interval import Allowance
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit
@@ -83,7 +83,7 @@ def protection(s: Situation, so_far: Bounds) -> Ask:
 def device_limits(s: Situation, so_far: Bounds) -> Ask:
     """Rule 1: ratings, limits that PCS and BMS report, temperature, SoC bounds, readings that are lost."""
     ready = [u for u in s.units if u.ready is Ready.READY]
-    lost = "; ".join(f"{u.why}: its setpoint {kw(u.fixed_w)} is kept" for u in s.units if u.ready is Ready.LOST)
+    lost = "; ".join(u.why for u in s.units if u.ready is Ready.LOST)
     if not ready:
         return Ask(lost or "0 PCS take part", low_w=0.0, high_w=0.0, preferred_w=0.0)
     low_w, high_w = sum(u.low_w for u in ready), sum(u.high_w for u in ready)
@@ -240,21 +240,31 @@ def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
 
 
 def plan(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 8: the plan's step; it does not export what it did not mean to, nor undo the reserve's refill."""
+    """Rule 8: the plan's step; it does not export what it did not mean to, charge above the limit on the interval's
+    credit, nor undo the reserve's refill.
+    """
     if s.orders.battery is not None:
         return Ask(f"at rest: order {s.orders.battery.id} steers")
     if s.step is None:
         return Ask("no plan for this instant")
+    if not any(u.ready is Ready.READY for u in s.units):
+        return Ask(f"plan asks {action(s.step.battery_w)}, but no PCS takes part: 0 of {len(s.units)}")
     if s.soc_pct is None:
-        return Ask(f"plan asks {kw(s.step.battery_w)}, but SoC is not known", preferred_w=0.0)
+        stuck = so_far.low_w == so_far.high_w == 0  # then the rule that left only 0 is the one to name
+        wanted_w = s.step.battery_w if stuck else 0.0
+        return Ask(f"plan asks {action(s.step.battery_w)}, but SoC is not known", preferred_w=wanted_w)
     wanted_w = s.step.battery_w - sum(u.fixed_w for u in s.units)
     reason = s.step.reason or f"{s.step.price_eur_per_kwh:.3f} EUR/kWh"
     if s.net_w is not None and wanted_w > 0:
         most_w = max(s.net_w - min(s.step.grid_w, 0.0), 0.0)
         if wanted_w > most_w:
             wanted_w, reason = most_w, f"{reason}; load is lower than planned, {kw(most_w)} is enough"
+    if s.net_w is not None and wanted_w < 0:  # unused energy of the interval is there for the load, not for charging
+        room_w = max(s.allowance.aim_w - s.net_w, 0.0)
+        if -wanted_w > room_w:
+            wanted_w, reason = -room_w, f"{reason}; import stays under {kw(s.allowance.aim_w)}: {action(-room_w)}"
     if so_far.preferred_w is not None and so_far.preferred_w <= wanted_w:
-        return Ask(f"{reason}; an earlier rule already asks {kw(so_far.preferred_w)}")
+        return Ask(f"{reason}; an earlier rule already asks {action(so_far.preferred_w)}")
     return Ask(reason, preferred_w=wanted_w)
 
 
@@ -293,7 +303,7 @@ def _charge_room_w(s: Situation) -> float:
 def idle(s: Situation, so_far: Bounds) -> Ask:
     """Rule 9: nothing is wanted."""
     if so_far.preferred_w is not None:
-        return Ask(f"not idle: {kw(so_far.preferred_w)} is preferred")
+        return Ask(f"not idle: {action(so_far.preferred_w)} is preferred")
     return Ask("nothing asks for power: idle at 0 kW", preferred_w=0.0)
 
 

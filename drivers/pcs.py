@@ -79,7 +79,7 @@ class PcsDriver:
             allowed_w, clipped = self._clip(w)
             result = await self._setpoint.hold(allowed_w, now_s)
         notes = [note for note in (clipped, result.note) if note]
-        return CommandResult(result.written, "; ".join(notes), result.w)
+        return CommandResult(result.written, "; ".join(notes), result.w, result.held and not clipped)
 
     async def start(self) -> None:
         """Start a PCS that stands still (715 OpCtl = START), unless it is in local control. Raises DeviceError."""

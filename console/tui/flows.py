@@ -78,7 +78,7 @@ class GridFlow(Flow):
         x = canvas.put(0, 3, "limit ", Ink.DIM)
         x = canvas.put(x, 3, kw(limit_w).strip())
         canvas.put(x, 3, " kW", Ink.DIM)
-        if grid.w.good is not None and grid.w.good > model.published.interval.left_w:
+        if grid.w.good is not None and grid.w.good > model.published.interval.held_w(model.published.snapshot.utc_s):
             canvas.put(
                 6, 0, "▲H", Ink.MEDIUM
             )  # held to the end of the interval, this import raises its mean above the limit
