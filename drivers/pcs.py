@@ -23,7 +23,7 @@ SLOW = {  # read one at a time, each about once in SLOW_S
     803: ("ModTmpMax",),
 }
 SLOW_S = 1.0  # site seconds
-SLOW_STALE_S = 5.0
+SLOW_STALE_S = 5.0  # machine seconds: how often the models are read does not scale with a twin's clock
 HEARTBEAT_S = 1.0  # 715.ControllerHb "increments every second"
 HEARTBEAT_WRAP = 0xFFFF_FFFE  # below the value that means "not implemented"
 
@@ -129,7 +129,7 @@ class PcsDriver:
             return Sample({})
         at_s, sample = self._slow[model_id]
         age_s = max(self._clock.mono_s() - at_s, 0.0)
-        return sample.aged(age_s, Quality.GOOD if age_s <= SLOW_STALE_S else Quality.STALE)
+        return sample.aged(age_s, Quality.GOOD if age_s <= SLOW_STALE_S * self._clock.speed else Quality.STALE)
 
     async def _beat(self, now_s: float) -> None:
         """Count the controller's heartbeat up, about once a second, on devices that have one."""

@@ -123,7 +123,7 @@ class ImportChart(Painted):
         canvas.put(x, 1, f"limit    {kw(interval.limit_w)}", Ink.DIM)
         mean = interval.energy_wh * 3600 / elapsed if elapsed >= 1 else None
         canvas.put(x, 2, f"interval {kw(mean)}")
-        over = interval.left_w < 0
+        over = interval.energy_left_wh < 0
         canvas.put(
             x, 3, f"{countdown(left_s):>5} left ≤{kw(max(0.0, interval.left_w))}", Ink.MEDIUM if over else Ink.PLAIN
         )
