@@ -347,7 +347,7 @@ class Commands:
             why = str(error)
         except TimeoutError:
             why = f"the disk has not answered for {RAISE_WAIT_S:g} s"
-        line = f"audit: not on record, so not done: {why}; hold, stop and end work all the same"
+        line = f"audit: not on record, so not done: {why}; hold, stop, end and abort work all the same"
         raise CommandRefused(line)
 
     async def _intent_if_it_can(self, peer: Peer, name: str, text: str, wanted: Wanted | str) -> int | None:

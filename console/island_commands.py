@@ -136,4 +136,4 @@ class IslandCommands(Commands):
         if not reply.ok:
             self._note_refusal(peer, name, reply.text, intent)
             return answer | {"not_durable": ""}
-        return answer | {"not_durable": await self._result(peer, name, intent, "begun", reply.text)}
+        return answer | {"not_durable": await self._result(peer, name, intent, "accepted", reply.text)}

@@ -284,7 +284,7 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
         await client.request("order.end", id=answer["order"]["id"])
     assert line.startswith("audit: not on record, so not done")
     assert "database or disk is full" in line
-    assert "hold, stop and end work all the same" in line
+    assert "hold, stop, end and abort work all the same" in line
     held = await client.request("order.set", kind="hold")
     assert "full" in held["not_durable"]
     assert held["order"]["id"].startswith("n")

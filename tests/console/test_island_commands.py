@@ -66,11 +66,16 @@ async def test_with_a_full_disk_an_abort_reaches_the_tick_and_a_drill_does_not(
     asked: list[str] = []
     ask = there.gateway.ask
     monkeypatch.setattr(there.gateway, "ask", lambda request: asked.append(request.kind) or ask(request))
-    with pytest.raises(RequestFailed, match="audit: not on record, so not done"):  # noqa: PT012
-        for _ in range(50):  # until the page that is there is full
-            asked.clear()
-            seen = there.gateway.clock.utc_s()
+    line = ""
+    for _ in range(40):  # first whatever room is left in the last page
+        asked.clear()
+        seen = there.gateway.clock.utc_s()
+        try:
             await client.request("drill.start", minutes=1, reason="rehearsal " * 15, seen_utc_s=seen)
+        except RequestFailed as error:
+            line = str(error)
+            break
+    assert line.startswith("audit: not on record, so not done")
     assert asked == []
     answer = await client.request("drill.abort", reason="enough " * 25)
     assert asked == ["abort"]
