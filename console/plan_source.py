@@ -6,11 +6,15 @@ Knows neither clock nor threads. The gateway feeds it live (`console.planning`),
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
 import msgspec
 
 from dispatch.config import DispatchConfig
 from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
 from dispatch.model import Plan
+from dispatch.peak import PeakWatch
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner
 from dispatch.tariff import PriceSeries
@@ -40,6 +44,8 @@ class PlanSource:
         self._loads_w: dict[int, float] = {}
         self._pvs_w: dict[int, float] = {}
         self._planner = Planner(config)
+        self._peak = PeakWatch(config)
+        self._peak_s = -1  # the newest quarter it has seen
 
     def observe_load(self, start_s: int, w: float) -> bool:
         """Take the mean load of the quarter hour that began at `start_s`, W; False if it is not a new one."""
@@ -52,7 +58,10 @@ class PlanSource:
         return self._pv.observe(start_s, w)
 
     def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
-        """What a plan at this moment is made from; the peak's prior is added by `make`."""
+        """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
+        for quarter_s in sorted(s for s in self._loads_w if s > self._peak_s):
+            self._peak.observe(quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0))
+            self._peak_s = quarter_s
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
         return PlanInputs(
@@ -79,8 +88,24 @@ class PlanSource:
 
         The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
         """
-        known = len(recent_net_w) >= PRIOR_QUARTERS
-        prior_w = held_peak_w(recent_net_w, self._config) if known else self._config.grid.contracted_peak_w
-        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w)
+        config, prior_w = self._config, self._config.grid.contracted_peak_w
+        outlook = self._peak.outlook(
+            self._loads_w[self._peak_s] if self._peak_s in self._loads_w else inputs.load.load_w[0],
+            len(inputs.load.load_w),
+            inputs.soc_pct or 0.0,
+            config.energy_kwh,
+            inputs.month_peak_w,
+            _days_left(inputs.now_utc_s, config.timezone),
+        )
+        if outlook is None and len(recent_net_w) >= PRIOR_QUARTERS:
+            prior_w = held_peak_w(recent_net_w, config)
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
         plan = self._planner.solve(inputs)
         return plan, check_plan(plan, inputs)
+
+
+def _days_left(utc_s: float, timezone: str) -> float:
+    """Days until the local calendar month ends."""
+    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone))
+    following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (following - now).total_seconds() / 86400

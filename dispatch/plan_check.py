@@ -155,6 +155,8 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
     """The stated peak: never below the month's peak so far, nor below the next whole interval of this month."""
     if plan.peak_target_w < inputs.month_peak_w - POWER_W:
         return [f"peak target {plan.peak_target_w:.0f} W below the month's peak so far, {inputs.month_peak_w:.0f} W"]
+    if inputs.peak is not None:
+        return []  # the target is then for the running interval alone: a later one may be let rise when it comes
     length_s = inputs.config.grid.metering_interval_s
     intervals: dict[int, list[float]] = {}
     for step in plan.steps:

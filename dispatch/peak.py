@@ -1,0 +1,298 @@
+"""The month's peak as a decision under uncertainty, from nothing but the site's own past.
+
+Nobody forecasts the next pulse; but the last two weeks hold many quarters much like the present one, and what followed
+each of them. For every past quarter a table says how low the battery could have held the import of the following day,
+had it held a given energy just then (by hindsight, recharging below the peak as fast as it allows). From that table
+three things follow, none of which needs a constant of the site:
+
+* `target_w`: how far the peak may rise now. Giving way by one kW is paid for if the pulse turns out shorter than the
+  battery; holding on spends energy that is missing at the end of a long one. Of the futures that followed quarters
+  like this one, the share that is short is the worth of holding; the energy of one more quarter, at the rate at which
+  energy buys peak in the long ones, is its price. The lowest target at which holding is worth its price is kept.
+* `rises`: what a higher peak costs beyond what the month will cost anyway. The rest of the month is as many days as
+  it has left, each drawn from the days seen; a peak that it is likely to exceed later is hardly worth defending now.
+* `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
+  weighs it against what the energy earns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dispatch.config import DispatchConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+STEP_S = 900
+DAY = 96
+MEMORY = 14 * DAY  # quarters looked back to: whole weeks, short enough to follow a site that changes
+LAYERS = 5  # equal parts of the energy between reserve and full
+LIKE_NOW = 64  # past quarters taken for like the present one
+SAME_TIME = 12  # quarters of the day, either way, within which they are looked for: the sun and people's habits
+ENOUGH = 2 * DAY  # quarters with a known following day before any of this means something
+BATCH = 16  # quarters whose following day is worked out together
+BISECTIONS = 9
+PEAKS_TRIED = 24
+LASTING_H = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0)
+HOURS = STEP_S / 3600
+GAP = DAY  # a longer gap in the record starts it anew
+
+
+class Rise(msgspec.Struct, frozen=True):
+    """The next `width_w` of peak, and the share of the demand price that they are expected to cost, 0..1."""
+
+    width_w: float
+    share: float
+
+
+class PeakOutlook(msgspec.Struct, frozen=True):
+    """What the past says of the month's peak, for one plan."""
+
+    target_w: float  # keep the running interval's mean import here; never below the month's peak so far
+    rises: tuple[Rise, ...]  # from the month's peak so far upwards; the last holds for everything above
+    ready: tuple[tuple[float, ...], ...]  # [step][layer, lowest first]: share of the demand price, kW per kWh stored
+
+
+class PeakWatch:
+    """Feed it each finished quarter hour in order; ask it before each plan."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        highest_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+        self._reserve_kwh = config.reserve_soc_pct / 100 * config.energy_kwh
+        self._usable_kwh = max(0.0, highest_kwh - self._reserve_kwh)
+        self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
+        self._in = min((b.charge_efficiency for b in config.batteries), default=1.0)
+        self._out = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+        self._first = 0  # quarter number of the first entry of the lists
+        self._load_kw: list[float] = []
+        self._net_kw: list[float] = []
+        self._daily: tuple[int, Floats, Floats, float] | None = None
+        self._held: list[list[float]] = []  # for each quarter whose following day is known: peak held, kW, by energy
+
+    def observe(self, start_utc_s: int, load_w: float, pv_w: float) -> None:
+        """Take the means of the quarter hour that began at `start_utc_s`. A short gap counts as the load held."""
+        quarter = start_utc_s // STEP_S
+        following = self._first + len(self._load_kw)
+        if self._load_kw and quarter < following:
+            return
+        if not self._load_kw or quarter - following > GAP:
+            self._first = quarter
+            self._load_kw, self._net_kw, self._held = [], [], []
+        else:
+            for _ in range(quarter - following):
+                self._load_kw.append(self._load_kw[-1])
+                self._net_kw.append(self._net_kw[-1])
+        self._load_kw.append(load_w / 1000)
+        self._net_kw.append((load_w - pv_w) / 1000)
+        excess = len(self._load_kw) - MEMORY
+        if excess > 0:
+            self._first += excess
+            del self._load_kw[:excess], self._net_kw[:excess], self._held[:excess]
+
+    def outlook(
+        self, load_w: float, steps: int, soc_pct: float, energy_kwh: float, month_peak_w: float, days_left: float
+    ) -> PeakOutlook | None:
+        """What the past says; None while it is too short, or where there is no battery to hold anything.
+
+        `load_w` is the load as last known, `days_left` the days of the billing month still to come.
+        """
+        if self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
+            return None
+        self._work_out()
+        import numpy as np
+
+        stored_kwh = min(max(soc_pct / 100 * energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
+        held, net = np.array(self._held), np.array(self._net_kw)
+        peak_kw = month_peak_w / 1000
+        cost = self._cost(peak_kw, days_left)
+        like, shift = self._like_now(load_w / 1000, len(held))
+        futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
+        target_kw = _target(futures, cost)
+        ready = self._ready(held, net, like, shift, max(peak_kw, target_kw), cost, steps)
+        rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
+        return PeakOutlook(1000 * target_kw, rises, tuple(map(tuple, ready.tolist())))
+
+    def _work_out(self) -> None:
+        """Fill the table for every quarter whose following day has passed, a batch at a time."""
+        import numpy as np
+
+        while len(self._held) + BATCH + DAY <= len(self._net_kw):
+            first = len(self._held)
+            net = np.array(self._net_kw[first : first + BATCH + DAY])
+            days = np.lib.stride_tricks.sliding_window_view(net, DAY)[:BATCH]
+            stored = np.linspace(0.0, self._usable_kwh, LAYERS + 1)
+            peaks = self._hold(np.repeat(days, LAYERS + 1, axis=0), np.tile(stored, BATCH))
+            self._held.extend(peaks.reshape(BATCH, LAYERS + 1).tolist())
+
+    def _hold(self, paths_kw: Floats, stored_kwh: Floats) -> Floats:
+        """Lowest peak that could have been held over each path from each stored energy: greedy, by bisection."""
+        import numpy as np
+
+        low, high = np.zeros(len(paths_kw)), np.maximum(paths_kw.max(axis=1), 0.1)
+        columns = np.ascontiguousarray(paths_kw.T)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            stored, lowest = stored_kwh.copy(), stored_kwh.copy()
+            for net in columns:
+                over = net - middle
+                change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
+                stored = np.minimum(stored + HOURS * change, self._usable_kwh)
+                np.minimum(lowest, stored, out=lowest)
+            holds = (lowest >= 0) & (columns.max(axis=0) - middle <= self._discharge_kw)
+            high, low = np.where(holds, middle, high), np.where(holds, low, middle)
+        return high
+
+    def _cost(self, peak_kw: float, days_left: float) -> _PeakCost:
+        """What a higher peak costs, given the days still to come: less, the likelier they exceed it anyway."""
+        import numpy as np
+
+        grid, overrun, days = self._overruns()
+        top_kw = max(peak_kw + 1.0, float(grid[int(np.argmin(overrun))]))  # the lowest that was never exceeded
+        middle_kw = float(np.interp(-0.5, -overrun, grid))
+        tail_kw = max(0.5, (top_kw - middle_kw) / float(np.log(days + 1)))
+        edges = np.array([peak_kw, (peak_kw + top_kw) / 2, top_kw, top_kw + tail_kw, top_kw + 3 * tail_kw])
+        at = np.append((edges[:-1] + edges[1:]) / 2, edges[-1])
+        beyond = 1 / (days + 1)  # the chance that a day exceeds all days seen
+        seen = beyond + (1 - beyond) * np.interp(at, grid, overrun)
+        chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
+        shares = np.maximum.accumulate((1 - chance) ** max(0.0, days_left))
+        return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
+
+    def _overruns(self) -> tuple[Floats, Floats, float]:
+        """(peaks kW, share of the days on which the battery alone could not have held each of them, days).
+
+        One battery for each peak runs through the whole record, doing nothing else. Worked out again once a batch.
+        """
+        import numpy as np
+
+        if self._daily is None or self._daily[0] != self._first + len(self._held):
+            net = np.array(self._net_kw)
+            grid = np.linspace(0.0, max(1.0, float(net.max())), PEAKS_TRIED)
+            stored = np.full(PEAKS_TRIED, self._usable_kwh)
+            days = len(net) // DAY
+            failed = np.zeros((days + 1, PEAKS_TRIED), dtype=bool)
+            for k, kw in enumerate(net.tolist()):
+                over = kw - grid
+                change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
+                stored = np.minimum(stored + HOURS * change, self._usable_kwh)
+                failed[k // DAY] |= (stored < 0) | (over > self._discharge_kw)
+                np.maximum(stored, 0.0, out=stored)
+            self._daily = (self._first + len(self._held), grid, failed[:days].mean(axis=0), float(days))
+        return self._daily[1:]
+
+    def _like_now(self, load_kw: float, known: int) -> tuple[NDArray[np.intp], Floats]:
+        """Past quarters like the one just over, the nearest in load, and by how much the load is higher now."""
+        import numpy as np
+
+        past = np.arange(known - 1)  # what followed each is in the table
+        ahead = len(self._load_kw) - 1 - past
+        past = past[np.abs((ahead + DAY // 2) % DAY - DAY // 2) <= SAME_TIME]
+        loads = np.array(self._load_kw)[past]
+        nearest = np.argsort(np.abs(loads - load_kw), kind="stable")[:LIKE_NOW]
+        return past[nearest], load_kw - loads[nearest]
+
+    def _futures(self, held: Floats, stored_kwh: float, like: NDArray[np.intp], net_kw: float) -> _Futures:
+        """What the battery could hold with what is stored, in each of the futures.
+
+        A few pulses are all that a fortnight shows, so one more guess stands beside them, with the weight of one more
+        day: the present level lasts, for 1, 2, 4, 8, 16 or 24 hours alike.
+        """
+        import numpy as np
+
+        layer_kwh = self._usable_kwh / LAYERS
+        at = stored_kwh / layer_kwh
+        slopes = (_between(held, at - 0.5) - _between(held, at + 0.5)) / layer_kwh
+        guesses_kw = np.maximum(0.0, net_kw - stored_kwh * self._out / np.array(LASTING_H))
+        seen_days = len(np.unique(like // DAY))
+        weights = np.full(len(like), seen_days / (seen_days + 1) / len(like))
+        guessed = np.full(len(LASTING_H), 1 / (seen_days + 1) / len(LASTING_H))
+        return _Futures(
+            np.concatenate([_between(held, at), guesses_kw]),
+            np.concatenate([slopes, self._out / np.array(LASTING_H)]),
+            np.concatenate([weights, guessed]),
+        )
+
+    def _ready(
+        self,
+        held: Floats,
+        net: Floats,
+        like: NDArray[np.intp],
+        shift: Floats,
+        target_kw: float,
+        cost: _PeakCost,
+        steps: int,
+    ) -> Floats:
+        """For each step and layer, what a stored kWh would have spared the futures whose pulse begins just after it."""
+        import numpy as np
+
+        ready = np.zeros((steps, LAYERS))
+        when = like[:, None] + 1 + np.arange(steps)
+        known = when < len(held)
+        over = known & (net[np.minimum(when, len(net) - 1)] + shift[:, None] > target_kw)
+        some = over.any(axis=1)
+        begins = np.minimum(np.maximum(over.argmax(axis=1), 1), steps - 1)[some]
+        starts = np.minimum(like[some] + 1 + begins, len(held) - 1)
+        prices = cost.total(np.maximum(cost.peak_kw, held[starts] + shift[some][:, None]))
+        np.add.at(ready, begins - 1, -np.diff(prices, axis=1) * LAYERS / self._usable_kwh / len(like))
+        sorted_: Floats = -np.sort(-np.maximum(ready, 0.0), axis=1)  # the lowest layer is worth most
+        return sorted_
+
+
+def _target(futures: _Futures, cost: _PeakCost) -> float:
+    """The lowest peak, kW, that is worth holding on to."""
+    import numpy as np
+
+    held, weights = futures.held_kw, futures.weights
+    levels = np.append(cost.peak_kw, np.sort(held[held > cost.peak_kw]))
+    worth = cost.rate(levels) * ((held[None, :] <= levels[:, None]) * weights).sum(axis=1)
+    price = np.where(held > levels[:, None], cost.rate(held) * futures.slopes * weights * HOURS, 0.0).sum(axis=1)
+    return float(levels[int(np.argmax(worth >= price))])  # at the highest level nothing is left to pay for
+
+
+class _Futures(NamedTuple):
+    """For each future: the peak that can be held, what a stored kWh more would lower it by, how likely it is."""
+
+    held_kw: Floats
+    slopes: Floats
+    weights: Floats
+
+
+class _PeakCost:
+    """A convex price of peak above the month's, as a share of the demand price."""
+
+    def __init__(self, peak_kw: float, widths_kw: Sequence[float], shares: Sequence[float]) -> None:
+        import numpy as np
+
+        self.peak_kw, self.widths_kw, self.shares = peak_kw, widths_kw, shares
+        self._edges = peak_kw + np.concatenate([[0.0], np.cumsum(widths_kw)])
+        self._totals = np.concatenate([[0.0], np.cumsum(np.array(widths_kw) * np.array(shares))])
+
+    def rate(self, kw: Floats) -> Floats:
+        """Share that the kW above each peak costs."""
+        import numpy as np
+
+        index = np.searchsorted(self._edges, kw, side="right") - 1
+        rates: Floats = np.array(self.shares)[np.clip(index, 0, len(self.shares) - 1)]
+        return rates
+
+    def total(self, kw: Floats) -> Floats:
+        """kW, weighted by their shares, above the month's peak."""
+        import numpy as np
+
+        totals: Floats = np.interp(kw, self._edges, self._totals)
+        return totals
+
+
+def _between(table: Floats, at: float) -> Floats:
+    """Each row of `table` at a fractional column, held at the ends."""
+    at = min(max(at, 0.0), table.shape[1] - 1.0)
+    left = min(int(at), table.shape[1] - 2)
+    values: Floats = table[:, left] + (at - left) * (table[:, left + 1] - table[:, left])
+    return values
