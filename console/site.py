@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from dispatch.config import (
     BatteryConfig,
+    CapsConfig,
     DispatchConfig,
     GridConfig,
     PlanConfig,
@@ -58,6 +59,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
     tariff: TariffConfig = TariffConfig()
+    caps: CapsConfig = CapsConfig()
     io: IoConfig = IoConfig()
     storage: StorageConfig = StorageConfig()
     twin: TwinConfig | None = None
@@ -80,6 +82,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             rules=self.rules,
             plan=self.plan,
             tariff=self.tariff,
+            caps=self.caps,
         )
 
     @property

@@ -108,6 +108,16 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
         return market_eur_per_mwh / 1000 - self.export_margin_eur_per_kwh
 
 
+class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[caps]`: what GPU caps on deferrable nodes may do for the month's peak. Without the section: nothing."""
+
+    value_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.0  # what a kWh not delivered to GPUs is worth to their users
+    max_share: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of the load above idle_w; 0: no caps
+    idle_w: Watts = 0.0  # load that no cap reaches: idle servers, cooling, critical nodes
+    minutes_per_day: Annotated[float, Meta(ge=0, le=1440)] = 1440.0
+    ramp_w_per_s: Watts = 0.0  # how fast a cap may deepen; 0: at once
+
+
 class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything dispatch knows of a site that does not change while it runs."""
 
@@ -119,6 +129,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
     tariff: TariffTerms = TariffTerms()
+    caps: CapsConfig = CapsConfig()
 
     @property
     def energy_kwh(self) -> float:
@@ -154,8 +165,10 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
     """Yield (key, value, expectation) for limits that contradict each other."""
     grid = config.grid
     if grid.contracted_peak_w > grid.fuse_w:
-        yield "grid.contracted_peak_w", grid.contracted_peak_w, (
-            f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
+        yield (
+            "grid.contracted_peak_w",
+            grid.contracted_peak_w,
+            (f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"),
         )
     if grid.meter_delay_min_s > grid.meter_delay_max_s:
         yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
@@ -173,8 +186,12 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         usable = config.reserve_soc_pct
         highest = min(b.soc_max_pct for b in config.batteries)
         if usable > highest:
-            yield "reserve.hours", config.reserve.hours, (
-                f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
+            yield (
+                "reserve.hours",
+                config.reserve.hours,
+                (
+                    f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
+                ),
             )
     elif config.reserve_kwh > 0:
         yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"

@@ -57,6 +57,7 @@ class PeakOutlook(msgspec.Struct, frozen=True):
 
     target_w: float  # keep the running interval's mean import here; never below the month's peak so far
     rises: tuple[Rise, ...]  # from the month's peak so far upwards; the last holds for everything above
+    usual_w: float  # the lowest peak that the battery alone could have held over all that is remembered
     ready: tuple[tuple[float, ...], ...]  # [step][layer, lowest first]: share of the demand price, kW per kWh stored
 
 
@@ -70,10 +71,11 @@ class PeakWatch:
         self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
         self._in = min((b.charge_efficiency for b in config.batteries), default=1.0)
         self._out = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+        self._caps, self._demand = config.caps, config.tariff.demand_eur_per_kw_month
         self._first = 0  # quarter number of the first entry of the lists
         self._load_kw: list[float] = []
         self._net_kw: list[float] = []
-        self._daily: tuple[int, Floats, Floats, float] | None = None
+        self._daily: _Daily | None = None
         self._held: list[list[float]] = []  # for each quarter whose following day is known: peak held, kW, by energy
 
     def observe(self, start_utc_s: int, load_w: float, pv_w: float) -> None:
@@ -115,9 +117,11 @@ class PeakWatch:
         like, shift = self._like_now(load_w / 1000, len(held))
         futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
         target_kw = _target(futures, cost)
+        if self._caps.max_share > 0 and self._demand > 0:
+            target_kw = self._capped_target(held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left)
         ready = self._ready(held, net, like, shift, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
-        return PeakOutlook(1000 * target_kw, rises, tuple(map(tuple, ready.tolist())))
+        return PeakOutlook(1000 * target_kw, rises, 1000 * self._overruns().usual_kw, tuple(map(tuple, ready.tolist())))
 
     def _work_out(self) -> None:
         """Fill the table for every quarter whose following day has passed, a batch at a time."""
@@ -136,7 +140,7 @@ class PeakWatch:
         import numpy as np
 
         low, high = np.zeros(len(paths_kw)), np.maximum(paths_kw.max(axis=1), 0.1)
-        columns = np.ascontiguousarray(paths_kw.T)
+        columns: Floats = np.ascontiguousarray(paths_kw.T)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             stored, lowest = stored_kwh.copy(), stored_kwh.copy()
@@ -147,14 +151,16 @@ class PeakWatch:
                 np.minimum(lowest, stored, out=lowest)
             holds = (lowest >= 0) & (columns.max(axis=0) - middle <= self._discharge_kw)
             high, low = np.where(holds, middle, high), np.where(holds, low, middle)
-        return high
+        held: Floats = high
+        return held
 
     def _cost(self, peak_kw: float, days_left: float) -> _PeakCost:
         """What a higher peak costs, given the days still to come: less, the likelier they exceed it anyway."""
         import numpy as np
 
-        grid, overrun, days = self._overruns()
-        top_kw = max(peak_kw + 1.0, float(grid[int(np.argmin(overrun))]))  # the lowest that was never exceeded
+        seen_days = self._overruns()
+        grid, overrun, days = seen_days.grid_kw, seen_days.overrun, seen_days.days
+        top_kw = max(peak_kw + 1.0, seen_days.usual_kw)
         middle_kw = float(np.interp(-0.5, -overrun, grid))
         tail_kw = max(0.5, (top_kw - middle_kw) / float(np.log(days + 1)))
         edges = np.array([peak_kw, (peak_kw + top_kw) / 2, top_kw, top_kw + tail_kw, top_kw + 3 * tail_kw])
@@ -165,27 +171,59 @@ class PeakWatch:
         shares = np.maximum.accumulate((1 - chance) ** max(0.0, days_left))
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
 
-    def _overruns(self) -> tuple[Floats, Floats, float]:
-        """(peaks kW, share of the days on which the battery alone could not have held each of them, days).
+    def _overruns(self) -> _Daily:
+        """How the days seen would have gone with each of many peaks held by the battery alone.
 
         One battery for each peak runs through the whole record, doing nothing else. Worked out again once a batch.
         """
         import numpy as np
 
-        if self._daily is None or self._daily[0] != self._first + len(self._held):
+        if self._daily is None or self._daily.worked_out != self._first + len(self._held):
             net = np.array(self._net_kw)
             grid = np.linspace(0.0, max(1.0, float(net.max())), PEAKS_TRIED)
             stored = np.full(PEAKS_TRIED, self._usable_kwh)
             days = len(net) // DAY
             failed = np.zeros((days + 1, PEAKS_TRIED), dtype=bool)
+            short = np.zeros(PEAKS_TRIED)
             for k, kw in enumerate(net.tolist()):
                 over = kw - grid
                 change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
                 stored = np.minimum(stored + HOURS * change, self._usable_kwh)
                 failed[k // DAY] |= (stored < 0) | (over > self._discharge_kw)
+                short -= np.minimum(stored, 0.0)
                 np.maximum(stored, 0.0, out=stored)
-            self._daily = (self._first + len(self._held), grid, failed[:days].mean(axis=0), float(days))
-        return self._daily[1:]
+            daily_kwh = short * self._out * DAY / len(net)
+            worked_out = self._first + len(self._held)
+            overrun = failed[:days].mean(axis=0)
+            usual_kw = float(grid[int(np.argmin(overrun))])
+            self._daily = _Daily(worked_out, grid, overrun, daily_kwh, usual_kw, float(days))
+        return self._daily
+
+    def _capped_target(
+        self, held: Floats, futures: _Futures, stored_kwh: float, peak_kw: float, days_left: float
+    ) -> float:
+        """The peak, kW, at which its own price and that of the caps that hold it are least, for the rest of the month.
+
+        The caps' energy: for the day to come what the futures lack at what is stored, then the mean of the days seen.
+        """
+        import numpy as np
+
+        seen = self._overruns()
+        levels = np.linspace(peak_kw, max(peak_kw + 1.0, float(futures.held_kw.max())), PEAKS_TRIED)
+        layer_kwh = self._usable_kwh / LAYERS
+        needed = np.empty((len(held), PEAKS_TRIED))
+        for k, row in enumerate(held):
+            last = max((row[-2] - row[-1]) / layer_kwh, 1e-3)
+            inside = np.interp(levels, row[::-1], layer_kwh * np.arange(LAYERS, -1, -1.0))
+            needed[k] = inside + np.maximum(0.0, row[-1] - levels) / last
+        guessed = np.array(LASTING_H)[:, None] * np.maximum(
+            0.0, (futures.held_kw[len(held) :] + stored_kwh * self._out / np.array(LASTING_H))[:, None] - levels
+        )
+        lacking = np.maximum(0.0, np.concatenate([needed, guessed / self._out]) - stored_kwh) * self._out
+        soon_kwh = (lacking * futures.weights[:, None]).sum(axis=0)
+        later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
+        total = self._demand * (levels - peak_kw) + self._caps.value_eur_per_kwh * (soon_kwh + later_kwh)
+        return float(levels[int(np.argmin(total))])
 
     def _like_now(self, load_kw: float, known: int) -> tuple[NDArray[np.intp], Floats]:
         """Past quarters like the one just over, the nearest in load, and by how much the load is higher now."""
@@ -254,6 +292,17 @@ def _target(futures: _Futures, cost: _PeakCost) -> float:
     worth = cost.rate(levels) * ((held[None, :] <= levels[:, None]) * weights).sum(axis=1)
     price = np.where(held > levels[:, None], cost.rate(held) * futures.slopes * weights * HOURS, 0.0).sum(axis=1)
     return float(levels[int(np.argmax(worth >= price))])  # at the highest level nothing is left to pay for
+
+
+class _Daily(NamedTuple):
+    """The days seen, for each of many peaks: the share on which the battery alone failed, and the mean it lacked."""
+
+    worked_out: int  # the last quarter of the table then
+    grid_kw: Floats
+    overrun: Floats
+    short_kwh: Floats  # a day, at the AC terminals
+    usual_kw: float  # the lowest peak that was never exceeded
+    days: float
 
 
 class _Futures(NamedTuple):

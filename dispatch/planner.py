@@ -34,6 +34,7 @@ from dispatch.tariff import PriceSeries, filled
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
+EXPORT_SHARE = 0.95  # of the limit is planned for: within a quarter hour load and PV flicker
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
 
@@ -235,7 +236,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         wear=sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh,
         demand=demand,
         fuse_kw=config.grid.fuse_w / 1000,
-        export_limit_kw=config.grid.export_limit_w / 1000,
+        export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
         contracted_kw=config.grid.contracted_peak_w / 1000,
         meterings=_meterings(inputs, starts, hours, month_of),
         months=tuple(months),
@@ -259,6 +260,7 @@ def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[in
     months = [Month(base_kw=(first_w if k == 0 else later_w) / 1000) for k in range(len(order))]
     if inputs.peak is not None:
         rises = tuple((rise.width_w / 1000, rise.share) for rise in inputs.peak.rises)
+        months = [Month(base_kw=inputs.peak.usual_w / 1000) for _ in order]
         months[0] = Month(base_kw=max(0.0, inputs.month_peak_w) / 1000, rises=rises)
     return months, [order.index(name) for name in names]
 

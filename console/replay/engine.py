@@ -17,6 +17,7 @@ from dispatch.config import DispatchConfig
 from dispatch.controller import Controller
 from dispatch.model import Battery, Meter, Mode, Pcs, Plan, Pv, Snapshot, reading, status
 from dispatch.planner import PlanFailed
+from dispatch.recourse import CapsLedger, CapsNeed, decide
 from dispatch.tariff import PriceSeries
 from drivers.twin.coarse import CoarseBattery
 
@@ -63,13 +64,13 @@ class Schedule:
         """Until when it goes."""
         return self.start_s + self.step_s * len(self)
 
-    def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float) -> None:
-        """One more step; `soc_pct` at its end."""
+    def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float, shed_w: float = 0.0) -> None:
+        """One more step; `soc_pct` at its end, `shed_w` what GPU caps took from the load."""
         self.battery_w.append(battery_w)
         self.load_w.append(load_w)
         self.pv_w.append(pv_w)
         self.soc_pct.append(soc_pct)
-        self.shed_w.append(0.0)
+        self.shed_w.append(shed_w)
 
 
 class Replay:
@@ -93,6 +94,7 @@ class Replay:
         self._source = PlanSource(case.config)
         self._published = Publication(case.prices, case.config.timezone)
         self._plan: Plan | None = None
+        self._caps = CapsLedger()
         self._import_wh = 0.0
         first = max(case.load.start_s, case.start_s - LEARN_S)
         self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
@@ -129,8 +131,26 @@ class Replay:
             asked_w = orders.get(battery.pcs.id)
             battery.step(battery.w if asked_w is None else asked_w, step_s)
         battery_w = sum(b.w for b in self._batteries)
-        self._import_wh += max(load_w - pv_w - battery_w, 0.0) * step_s / 3600
-        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct())
+        shed_w = self._cap(t_s, load_w, load_w - pv_w - battery_w)
+        self._import_wh += max(load_w - shed_w - pv_w - battery_w, 0.0) * step_s / 3600
+        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct(), shed_w)
+
+    def _cap(self, t_s: int, load_w: float, import_w: float) -> float:
+        """What GPU caps take from the load of this step, W."""
+        config = self.case.config
+        if config.caps.max_share <= 0:
+            return 0.0
+        need = CapsNeed(
+            utc_s=float(t_s),
+            step_s=float(self.case.step_s),
+            load_w=load_w,
+            import_w=import_w,
+            import_max_w=self._controller.interval.left_w,
+            month_peak_w=self._controller.month_peak_w,
+        )
+        decided = decide(config.caps, config.tariff.demand_eur_per_kw_month, config.timezone, need, self._caps)
+        self._caps = decided.ledger
+        return decided.cap_w
 
     def _soc_pct(self) -> float:
         energy_kwh = sum(b.config.energy_kwh for b in self._batteries)
