@@ -16,7 +16,7 @@ from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
 from dispatch.model import Plan
 from dispatch.peak import PeakWatch
 from dispatch.plan_check import check_plan
-from dispatch.planner import PlanInputs, Planner
+from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
 from dispatch.tariff import PriceSeries
 
 QUARTER_S = 900
@@ -96,6 +96,7 @@ class PlanSource:
             config.energy_kwh,
             inputs.month_peak_w,
             _days_left(inputs.now_utc_s, config.timezone),
+            day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
         )
         if outlook is None and len(recent_net_w) >= PRIOR_QUARTERS:
             prior_w = held_peak_w(recent_net_w, config)

@@ -99,11 +99,19 @@ class PeakWatch:
             del self._load_kw[:excess], self._net_kw[:excess], self._held[:excess]
 
     def outlook(
-        self, load_w: float, steps: int, soc_pct: float, energy_kwh: float, month_peak_w: float, days_left: float
+        self,
+        load_w: float,
+        steps: int,
+        soc_pct: float,
+        energy_kwh: float,
+        month_peak_w: float,
+        days_left: float,
+        trade_eur_per_kwh: float = 0.0,
     ) -> PeakOutlook | None:
         """What the past says; None while it is too short, or where there is no battery to hold anything.
 
-        `load_w` is the load as last known, `days_left` the days of the billing month still to come.
+        `load_w` is the load as last known, `days_left` the days of the billing month still to come,
+        `trade_eur_per_kwh` what a kWh of battery earns on prices on a day on which it is not kept for the peak.
         """
         if self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
@@ -113,7 +121,7 @@ class PeakWatch:
         stored_kwh = min(max(soc_pct / 100 * energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         held, net = np.array(self._held), np.array(self._net_kw)
         peak_kw = month_peak_w / 1000
-        cost = self._cost(peak_kw, days_left)
+        cost = self._cost(peak_kw, days_left, trade_eur_per_kwh)
         like, shift = self._like_now(load_w / 1000, len(held))
         futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
         target_kw = _target(futures, cost)
@@ -154,8 +162,12 @@ class PeakWatch:
         held: Floats = high
         return held
 
-    def _cost(self, peak_kw: float, days_left: float) -> _PeakCost:
-        """What a higher peak costs, given the days still to come: less, the likelier they exceed it anyway."""
+    def _cost(self, peak_kw: float, days_left: float, trade_eur_per_kwh: float) -> _PeakCost:
+        """What a higher peak costs, given the days still to come.
+
+        Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: a kW of peak
+        takes as many kWh of battery as the load is above it for hours, and those then earn nothing on prices.
+        """
         import numpy as np
 
         seen_days = self._overruns()
@@ -168,7 +180,9 @@ class PeakWatch:
         beyond = 1 / (days + 1)  # the chance that a day exceeds all days seen
         seen = beyond + (1 - beyond) * np.interp(at, grid, overrun)
         chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
-        shares = np.maximum.accumulate((1 - chance) ** max(0.0, days_left))
+        above_h = 24 * (np.array(self._net_kw)[:, None] > at).mean(axis=0)
+        upkeep = max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand if self._demand > 0 else 0.0
+        shares = np.maximum.accumulate((1 - chance) ** max(0.0, days_left) * np.maximum(0.0, 1 - upkeep))
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
 
     def _overruns(self) -> _Daily:

@@ -124,6 +124,28 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
     )
 
 
+def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s: float) -> float:
+    """What a kWh of battery capacity earned a day on prices of late: EUR, mean of the last week's known days.
+
+    Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear. 0 without prices.
+    """
+    energy_kwh = config.energy_kwh
+    if not energy_kwh:
+        return 0.0
+    charging = sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
+    discharging = sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
+    wear = sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh
+    last = int(now_utc_s // 3600) * 3600
+    earned = []
+    for day in range(7):
+        known = [prices.at(last - 3600 * (24 * day + hour)) for hour in range(24)]
+        hours = sorted(config.tariff.import_eur_per_kwh(p) for p in known if p is not None and math.isfinite(p))
+        if len(hours) >= 12:
+            low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
+            earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))
+    return sum(earned) / len(earned) if earned else 0.0
+
+
 def _solve(problem: Problem, program: LinearProgram) -> Solution:
     """Solve; where the answer charges and discharges at once, solve again with one direction open in each step.
 
