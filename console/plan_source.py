@@ -6,13 +6,15 @@ Knows neither clock nor threads. The gateway feeds it live (`console.planning`),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dispatch.config import DispatchConfig
-from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
+from dispatch.forecast import PROBES, LoadForecaster, PvForecaster, held_peak_w
+from dispatch.jobs import JobModel, KnownJob
 from dispatch.model import Plan
 from dispatch.peak import PeakWatch
 from dispatch.plan_check import check_plan
@@ -45,12 +47,23 @@ class PlanSource:
         self._pvs_w: dict[int, float] = {}
         self._planner = Planner(config)
         self._peak = PeakWatch(config)
+        self._jobs: JobModel | None = None
+        self._known_w: list[float] | None = None  # power of the known jobs from the last quarter on
         self._peak_s = -1  # the newest quarter it has seen
+
+    def observe_jobs(self, start_s: int, jobs: Sequence[KnownJob], gpus_total: int | None = None) -> None:
+        """Take the jobs known at the end of the quarter hour that began at `start_s`; before `observe_load` of it."""
+        self._jobs = self._jobs or JobModel(gpus_total)
+        now_s = start_s + QUARTER_S
+        self._jobs.observe(now_s, jobs)
+        ahead = range(now_s, now_s + QUARTER_S * (max(PROBES) + 1), QUARTER_S)
+        running_w = sum(job.power_w for job in jobs if job.started_utc_s is not None)
+        self._known_w = [running_w, *self._jobs.load_w(now_s, jobs, ahead)]
 
     def observe_load(self, start_s: int, w: float) -> bool:
         """Take the mean load of the quarter hour that began at `start_s`, W; False if it is not a new one."""
         self._loads_w[start_s] = w
-        return self._load.observe(start_s, w)
+        return self._load.observe(start_s, w, self._known_w)
 
     def observe_pv(self, start_s: int, w: float) -> bool:
         """Take the mean PV power of the quarter hour that began at `start_s`, W; False if it is not a new one."""
@@ -68,7 +81,7 @@ class PlanSource:
             now_utc_s=now.utc_s,
             config=self._config,
             prices=prices,
-            load=self._load.predict(start_s, steps, now_w=now.load_w),
+            load=self._load.predict(start_s, steps, now_w=now.load_w, known_w=self._known_w),
             pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,

@@ -30,6 +30,7 @@ class KnownJob(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_s: float | None = None  # what its user asked for
     gpus: int = 0
     announced_utc_s: float | None = None  # a reservation's granted start; None: starts when GPUs are free
+    firm: bool = False  # reserved hours: it ends at its limit, not as such jobs usually do
 
 
 class JobModel:
@@ -51,7 +52,7 @@ class JobModel:
 
     def finished(self, job: KnownJob, duration_s: float) -> None:
         """Learn from one job that ended after `duration_s`; one without a limit teaches nothing."""
-        if not job.time_limit_s or duration_s <= 0:
+        if job.firm or not job.time_limit_s or duration_s <= 0:
             return
         ratio = min(1.0, duration_s / job.time_limit_s)
         self._order.append(ratio)
@@ -70,21 +71,25 @@ class JobModel:
 
     def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
         """Mean power of the known jobs above idle, W, in each quarter hour that begins at `starts_utc_s`."""
+        import numpy as np
+
+        if not starts_utc_s:
+            return []
         queue_starts = self._queue(now_utc_s, jobs)
-        result = []
-        for start_s in starts_utc_s:
-            middle_s = start_s + STEP_S / 2
-            total_w = 0.0
-            for job in jobs:
-                if job.started_utc_s is not None:
-                    total_w += job.power_w * self.survival(job, now_utc_s, max(now_utc_s, middle_s))
-                    continue
-                begins_s = queue_starts.get(job.id, now_utc_s)
-                if middle_s >= begins_s:
-                    begun = msgspec.structs.replace(job, started_utc_s=begins_s)
-                    total_w += job.power_w * self.survival(begun, begins_s, middle_s)
-            result.append(total_w)
-        return result
+        middles = np.maximum(np.array(starts_utc_s, dtype=float) + STEP_S / 2, now_utc_s)
+        ratios, total_w = np.array(self._ratios), np.zeros(len(middles))
+        for job in jobs:
+            begun_s = queue_starts[job.id] if job.started_utc_s is None else job.started_utc_s
+            limit_s = max(LEAST_S, job.time_limit_s or UNLIMITED_S)
+            then = (middles - begun_s) / limit_s
+            if job.firm:
+                total_w += job.power_w * ((then >= 0) & (then < 1))
+                continue
+            longer = (len(ratios) - np.searchsorted(ratios, then, side="right") + 1) / (len(ratios) + 1)
+            still = longer / self._longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
+            total_w += job.power_w * np.where((then >= 0) & (then < 1), still, 0.0)
+        powers: list[float] = total_w.tolist()
+        return powers
 
     def _longer(self, ratio: float) -> float:
         """Share of jobs that run longer than `ratio` of their limit; one that used it all is always counted in."""

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import msgspec
 
 from console.plan_source import LEARN_S, QUARTER_S, Now, PlanSource
-from console.replay.traces import Publication, Trace
+from console.replay.traces import Job, Publication, Trace
 from dispatch.config import DispatchConfig
 from dispatch.controller import Controller
+from dispatch.jobs import KnownJob
 from dispatch.model import Battery, Meter, Mode, Pcs, Plan, Pv, Snapshot, reading, status
 from dispatch.planner import PlanFailed
 from dispatch.recourse import CapsLedger, CapsNeed, decide
@@ -36,6 +37,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     step_s: int
     soc_pct: float = 50.0
     planning: bool = True
+    jobs: tuple[Job, ...] = ()  # the scheduler's log; each is known from its submission on
+    gpus_total: int | None = None
+    notice_s: float = 0.0  # every job is announced so long before with its hours, as a power reservation does
 
 
 class Tally(msgspec.Struct):
@@ -95,6 +99,7 @@ class Replay:
         self._published = Publication(case.prices, case.config.timezone)
         self._plan: Plan | None = None
         self._caps = CapsLedger()
+        self._jobs = [job for job in case.jobs if job.power_w > 0]
         self._import_wh = 0.0
         first = max(case.load.start_s, case.start_s - LEARN_S)
         self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
@@ -109,13 +114,38 @@ class Replay:
 
     def _learn(self, until_s: int) -> None:
         """Every quarter hour that has ended; one that the traces do not reach is not made up."""
-        load, pv = self.case.load, self.case.pv
+        case, load, pv = self.case, self.case.load, self.case.pv
         while self._learnt_s + QUARTER_S <= until_s:
             start_s, end_s = self._learnt_s, self._learnt_s + QUARTER_S
+            if self._jobs:
+                self._source.observe_jobs(start_s, self._known(end_s), case.gpus_total)
             self._source.observe_load(start_s, load.mean_w(start_s, end_s))
             if pv.start_s <= start_s:
                 self._source.observe_pv(start_s, pv.mean_w(start_s, end_s))
             self._learnt_s = end_s
+
+    def _known(self, now_s: int) -> list[KnownJob]:
+        """The jobs a scheduler shows at this moment: submitted (or announced) and not ended."""
+        notice_s = self.case.notice_s
+        known = []
+        for job in self._jobs:
+            seen_s = min(job.submit_s, job.reference_s - notice_s) if notice_s else job.submit_s
+            if seen_s <= now_s < job.reference_s + job.duration_s:
+                started = job.reference_s <= now_s
+                announced = not started and notice_s and job.reference_s - now_s <= notice_s
+                known.append(
+                    KnownJob(
+                        id=job.id,
+                        power_w=job.power_w,
+                        submitted_utc_s=float(job.submit_s),
+                        started_utc_s=float(job.reference_s) if started else None,
+                        time_limit_s=job.duration_s if notice_s else job.time_limit_s,
+                        firm=notice_s > 0,
+                        gpus=job.gpus,
+                        announced_utc_s=float(job.reference_s) if announced else None,
+                    )
+                )
+        return known
 
     def _step(self, seq: int, t_s: int) -> None:
         case, step_s = self.case, self.case.step_s
