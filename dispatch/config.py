@@ -165,10 +165,8 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
     """Yield (key, value, expectation) for limits that contradict each other."""
     grid = config.grid
     if grid.contracted_peak_w > grid.fuse_w:
-        yield (
-            "grid.contracted_peak_w",
-            grid.contracted_peak_w,
-            (f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"),
+        yield "grid.contracted_peak_w", grid.contracted_peak_w, (
+            f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
         )
     if grid.meter_delay_min_s > grid.meter_delay_max_s:
         yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
@@ -186,12 +184,8 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         usable = config.reserve_soc_pct
         highest = min(b.soc_max_pct for b in config.batteries)
         if usable > highest:
-            yield (
-                "reserve.hours",
-                config.reserve.hours,
-                (
-                    f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
-                ),
+            yield "reserve.hours", config.reserve.hours, (
+                f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
             )
     elif config.reserve_kwh > 0:
         yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"

@@ -56,6 +56,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     id: Id
     source: Literal["psutil", "nvml", "modbus"]
     critical: bool = False
+    deferrable: bool = False  # GPU caps under [caps] may reach it; never together with critical
     url: Url = "twin"
     unit: Unit = 1
     idle_w: Annotated[float, Meta(ge=0)] = 60.0  # psutil estimates: idle + cpu share x (full - idle)
