@@ -230,13 +230,16 @@ class PeakWatch:
             last = max((row[-2] - row[-1]) / layer_kwh, 1e-3)
             inside = np.interp(levels, row[::-1], layer_kwh * np.arange(LAYERS, -1, -1.0))
             needed[k] = inside + np.maximum(0.0, row[-1] - levels) / last
-        guessed = np.array(LASTING_H)[:, None] * np.maximum(
-            0.0, (futures.held_kw[len(held) :] + stored_kwh * self._out / np.array(LASTING_H))[:, None] - levels
-        )
+        guessed_kw = futures.held_kw[len(held) :] + stored_kwh * self._out / np.array(LASTING_H)
+        guessed = np.array(LASTING_H)[:, None] * np.maximum(0.0, guessed_kw[:, None] - levels)
         lacking = np.maximum(0.0, np.concatenate([needed, guessed / self._out]) - stored_kwh) * self._out
         soon_kwh = (lacking * futures.weights[:, None]).sum(axis=0)
         later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
-        total = self._demand * (levels - peak_kw) + self._caps.value_eur_per_kwh * (soon_kwh + later_kwh)
+        # a cap is no deeper than its share: once the battery is empty, what is above that rises anyway
+        deepest_kw = self._caps.max_share * max(0.0, max(self._load_kw) - self._caps.idle_w / 1000)
+        left_kw = np.concatenate([held[:, 0], guessed_kw])[:, None] - deepest_kw - levels
+        beyond_kw = (np.where(lacking > 0, np.maximum(0.0, left_kw), 0.0) * futures.weights[:, None]).sum(axis=0)
+        total = self._demand * (levels - peak_kw + beyond_kw) + self._caps.value_eur_per_kwh * (soon_kwh + later_kwh)
         return float(levels[int(np.argmin(total))])
 
     def _like_now(self, load_kw: float, known: int) -> tuple[NDArray[np.intp], Floats]:

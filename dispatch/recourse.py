@@ -3,8 +3,9 @@
 Whether to go on capping or to let the peak rise is a ski-rental question. The rent is the energy that the GPUs do not
 get, at the price the site has put on it; the purchase is the demand charge of the kW by which the peak would rise.
 Nobody knows how long the pulse lasts. Two answers stand together: `dispatch.peak` picks the peak worth defending at
-the expected rent of futures like those seen; and the rule here never pays more rent for a peak than its purchase
-costs, so that whatever comes, caps cost at most as much again as letting go at once would have.
+the expected rent of futures like those seen; and the rule here never pays more rent in a month than the peak that
+caps have spared it so far would have cost. What has been let go no longer counts as spared, so small steps up do not
+begin the rent anew: whatever comes, caps cost at most as much again as letting go at once would have.
 
 Caps are asked of deferrable nodes only; which, and how it is told to their users, is the caller's business.
 """
@@ -27,9 +28,9 @@ class CapsLedger(msgspec.Struct, frozen=True):
 
     day: str = ""  # local day of `minutes`
     minutes: float = 0.0  # capped on that day
-    month_peak_w: float = 0.0  # the peak that the rent below has been paid for
+    month: str = ""  # local month of the next two
     rent_eur: float = 0.0
-    most_w: float = 0.0  # the largest cap since: what the peak would have risen by
+    would_be_w: float = 0.0  # the highest import that caps were asked to bring down
     cap_w: float = 0.0  # in force
 
 
@@ -63,18 +64,19 @@ def decide(
     day = datetime.fromtimestamp(need.utc_s, UTC).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d")
     if day != ledger.day:
         ledger = msgspec.structs.replace(ledger, day=day, minutes=0.0)
-    if abs(need.month_peak_w - ledger.month_peak_w) > QUIET_W:  # bought, or a new month: a new rent begins
-        ledger = msgspec.structs.replace(ledger, month_peak_w=need.month_peak_w, rent_eur=0.0, most_w=0.0)
+    if day[:7] != ledger.month:
+        ledger = msgspec.structs.replace(ledger, month=day[:7], rent_eur=0.0, would_be_w=0.0)
     wanted_w = need.import_w - need.import_max_w
     if wanted_w <= QUIET_W:
         return _none("the battery holds the peak", ledger)
     if caps.max_share <= 0:
         return _none("no caps are allowed", ledger)
-    most_w = max(ledger.most_w, wanted_w)
-    purchase_eur = demand_eur_per_kw * most_w / 1000
+    would_be_w = max(ledger.would_be_w, need.import_w)
+    spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
+    purchase_eur = demand_eur_per_kw * spared_w / 1000
     if ledger.rent_eur >= purchase_eur:
         return _none(
-            f"let the peak rise: caps have cost {ledger.rent_eur:.2f} EUR, {kw(most_w)} more peak costs "
+            f"let the peak rise: caps have cost {ledger.rent_eur:.2f} EUR, {kw(spared_w)} more peak costs "
             f"{purchase_eur:.2f} EUR",
             ledger,
         )
@@ -90,7 +92,7 @@ def decide(
         ledger,
         minutes=ledger.minutes + need.step_s / 60,
         rent_eur=ledger.rent_eur + rent_eur,
-        most_w=most_w,
+        would_be_w=would_be_w,
         cap_w=cap_w,
     )
     reason = (

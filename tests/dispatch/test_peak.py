@@ -1,5 +1,6 @@
 """The month's peak: what the past says of it, what a plan makes of that, and that nothing later is looked at."""
 
+import functools
 import math
 import random
 
@@ -34,6 +35,12 @@ def watched(loads: list[float], **changes: object) -> PeakWatch:
     return watch
 
 
+@functools.cache
+def busy() -> PeakWatch:
+    """Twelve days with a pulse each. Asking it changes nothing, so that the tests share it."""
+    return watched(pulses(12))
+
+
 def look(watch: PeakWatch, load_w: float = 20_000, soc_pct: float = 50.0, **changes: float) -> PeakOutlook:
     outlook = watch.outlook(load_w, 96, soc_pct, 100.0, changes.get("peak_w", 20_000.0), changes.get("days", 15.0))
     assert outlook is not None
@@ -53,7 +60,7 @@ def test_the_usual_peak_is_the_one_the_battery_could_have_held() -> None:
 
 
 def test_the_target_holds_while_pulses_are_short_and_is_never_below_the_peak_so_far() -> None:
-    watch = watched(pulses(12))
+    watch = busy()
     assert look(watch, 50_000, 90.0, peak_w=30_000.0).target_w == pytest.approx(30_000, abs=1)
     for soc_pct in (10.0, 40.0, 90.0):
         for load_w in (20_000, 50_000):
@@ -61,14 +68,14 @@ def test_the_target_holds_while_pulses_are_short_and_is_never_below_the_peak_so_
 
 
 def test_an_emptier_battery_gives_way_earlier() -> None:
-    watch = watched(pulses(12))
+    watch = busy()
     targets = [look(watch, 50_000, soc_pct, peak_w=25_000.0).target_w for soc_pct in (15.0, 30.0, 50.0, 90.0)]
     assert targets == sorted(targets, reverse=True)
     assert targets[0] > 40_000 > targets[-1]
 
 
 def test_rises_cost_more_the_higher_and_more_the_later_in_the_month() -> None:
-    watch = watched(pulses(12))
+    watch = busy()
     early, late = look(watch, days=28.0).rises, look(watch, days=1.0).rises
     for rises in (early, late):
         shares = [rise.share for rise in rises]
@@ -78,7 +85,7 @@ def test_rises_cost_more_the_higher_and_more_the_later_in_the_month() -> None:
 
 
 def test_stored_energy_is_worth_something_before_pulses_and_the_first_layer_most() -> None:
-    ready = look(watched(pulses(12)), peak_w=25_000.0).ready
+    ready = look(busy(), peak_w=25_000.0).ready
     assert len(ready) == 96
     assert all(len(row) == LAYERS for row in ready)
     assert all(row[k] >= row[k + 1] >= 0 for row in ready for k in range(LAYERS - 1))

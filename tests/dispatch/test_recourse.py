@@ -61,15 +61,19 @@ def test_the_minutes_of_a_day_end_and_come_back_tomorrow() -> None:
     assert decide(short, 10.0, BERLIN, need(utc_s=NOON + 86_400), ledger).cap_w == 6_000
 
 
-def test_rent_ends_at_the_purchase_and_begins_anew_once_the_peak_has_risen() -> None:
+def test_rent_ends_at_the_purchase_and_what_is_let_go_no_longer_counts() -> None:
     ledger, held = CapsLedger(), 0
     while (decided := decide(CAPS, 1.0, BERLIN, need(), ledger)).cap_w:
         ledger, held = decided.ledger, held + 1
     assert held == 14  # 0.45 EUR a quarter against 6.00
     assert decided.reason.startswith("let the peak rise: caps have cost 6.30 EUR")
     risen = decide(CAPS, 1.0, BERLIN, need(month_peak_w=52_000, import_max_w=52_000), ledger)
-    assert risen.cap_w == pytest.approx(4_000)
-    assert risen.ledger.rent_eur == pytest.approx(0.3)
+    assert risen.cap_w == 0  # 6.30 EUR were paid, 4 kW are still spared
+    worse = decide(CAPS, 1.0, BERLIN, need(month_peak_w=52_000, import_max_w=52_000, import_w=59_000), ledger)
+    assert worse.cap_w == pytest.approx(7_000)
+    october = decide(CAPS, 1.0, BERLIN, need(utc_s=NOON + 20 * 86_400), ledger)
+    assert october.cap_w == pytest.approx(6_000)
+    assert october.ledger.rent_eur == pytest.approx(0.45)
 
 
 @settings(max_examples=50, deadline=None)
@@ -81,5 +85,5 @@ def test_rent_never_passes_the_purchase_by_more_than_one_step(excess_w: list[flo
         decided = decide(CAPS, demand, BERLIN, at, ledger)
         assert 0 <= decided.cap_w <= CAPS.max_share * (at.load_w - CAPS.idle_w) + 1e-6
         ledger = decided.ledger
-        assert ledger.rent_eur <= demand * ledger.most_w / 1000 + 10 * 0.25 * 0.3 + 1e-9
+        assert ledger.rent_eur <= demand * max(0.0, ledger.would_be_w - 50_000) / 1000 + 10 * 0.25 * 0.3 + 1e-9
         peak_w = max(peak_w, 50_000 + over_w - decided.cap_w)
