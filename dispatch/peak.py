@@ -124,9 +124,12 @@ class PeakWatch:
         cost = self._cost(peak_kw, days_left, trade_eur_per_kwh)
         like, shift = self._like_now(load_w / 1000, len(held))
         futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
-        target_kw = _target(futures, cost)
+        energy = HOURS * trade_eur_per_kwh / self._demand if self._demand > 0 else 0.0
+        target_kw = _target(futures, cost, energy)
         if self._caps.max_share > 0 and self._demand > 0:
-            target_kw = self._capped_target(held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left)
+            target_kw = self._capped_target(
+                held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh
+            )
         ready = self._ready(held, net, like, shift, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
         return PeakOutlook(1000 * target_kw, rises, 1000 * self._overruns().usual_kw, tuple(map(tuple, ready.tolist())))
@@ -214,9 +217,17 @@ class PeakWatch:
         return self._daily
 
     def _capped_target(
-        self, held: Floats, futures: _Futures, stored_kwh: float, peak_kw: float, days_left: float
+        self,
+        held: Floats,
+        futures: _Futures,
+        stored_kwh: float,
+        peak_kw: float,
+        days_left: float,
+        trade_eur_per_kwh: float,
     ) -> float:
-        """The peak, kW, at which its own price and that of the caps that hold it are least, for the rest of the month.
+        """The peak, kW, whose own price and that of holding it are least over the rest of the month.
+
+        Held by caps, and by energy of the battery's that then earns nothing on prices.
 
         The caps' energy: for the day to come what the futures lack at what is stored, then the mean of the days seen.
         """
@@ -239,7 +250,10 @@ class PeakWatch:
         deepest_kw = self._caps.max_share * max(0.0, max(self._load_kw) - self._caps.idle_w / 1000)
         left_kw = np.concatenate([held[:, 0], guessed_kw])[:, None] - deepest_kw - levels
         beyond_kw = (np.where(lacking > 0, np.maximum(0.0, left_kw), 0.0) * futures.weights[:, None]).sum(axis=0)
-        total = self._demand * (levels - peak_kw + beyond_kw) + self._caps.value_eur_per_kwh * (soon_kwh + later_kwh)
+        above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
+        upkeep_eur = max(0.0, days_left) * above_kwh * trade_eur_per_kwh
+        capped_eur = self._caps.value_eur_per_kwh * (soon_kwh + later_kwh)
+        total = self._demand * (levels - peak_kw + beyond_kw) + capped_eur + upkeep_eur
         return float(levels[int(np.argmin(total))])
 
     def _like_now(self, load_kw: float, known: int) -> tuple[NDArray[np.intp], Floats]:
@@ -300,15 +314,19 @@ class PeakWatch:
         return sorted_
 
 
-def _target(futures: _Futures, cost: _PeakCost) -> float:
-    """The lowest peak, kW, that is worth holding on to."""
+def _target(futures: _Futures, cost: _PeakCost, energy: float) -> float:
+    """The lowest peak, kW, that is worth holding on to.
+
+    `energy`: what the energy of one kW for a quarter hour would earn elsewhere, as a share of the demand price.
+    """
     import numpy as np
 
     held, weights = futures.held_kw, futures.weights
     levels = np.append(cost.peak_kw, np.sort(held[held > cost.peak_kw]))
     worth = cost.rate(levels) * ((held[None, :] <= levels[:, None]) * weights).sum(axis=1)
     price = np.where(held > levels[:, None], cost.rate(held) * futures.slopes * weights * HOURS, 0.0).sum(axis=1)
-    return float(levels[int(np.argmax(worth >= price))])  # at the highest level nothing is left to pay for
+    worthwhile = worth >= price + energy
+    return float(levels[int(np.argmax(worthwhile))]) if worthwhile.any() else float(levels[-1])
 
 
 class _Daily(NamedTuple):
