@@ -124,8 +124,7 @@ class PeakWatch:
         cost = self._cost(peak_kw, days_left, trade_eur_per_kwh)
         like, shift = self._like_now(load_w / 1000, len(held))
         futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
-        energy = HOURS * trade_eur_per_kwh / self._demand if self._demand > 0 else 0.0
-        target_kw = _target(futures, cost, energy)
+        target_kw = _target(futures, cost)
         if self._caps.max_share > 0 and self._demand > 0:
             target_kw = self._capped_target(
                 held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh
@@ -314,19 +313,15 @@ class PeakWatch:
         return sorted_
 
 
-def _target(futures: _Futures, cost: _PeakCost, energy: float) -> float:
-    """The lowest peak, kW, that is worth holding on to.
-
-    `energy`: what the energy of one kW for a quarter hour would earn elsewhere, as a share of the demand price.
-    """
+def _target(futures: _Futures, cost: _PeakCost) -> float:
+    """The lowest peak, kW, that is worth holding on to."""
     import numpy as np
 
     held, weights = futures.held_kw, futures.weights
     levels = np.append(cost.peak_kw, np.sort(held[held > cost.peak_kw]))
     worth = cost.rate(levels) * ((held[None, :] <= levels[:, None]) * weights).sum(axis=1)
     price = np.where(held > levels[:, None], cost.rate(held) * futures.slopes * weights * HOURS, 0.0).sum(axis=1)
-    worthwhile = worth >= price + energy
-    return float(levels[int(np.argmax(worthwhile))]) if worthwhile.any() else float(levels[-1])
+    return float(levels[int(np.argmax(worth >= price))])  # at the highest level nothing is left to pay for
 
 
 class _Daily(NamedTuple):
