@@ -5,10 +5,9 @@ each of them. For every past quarter a table says how low the battery could have
 had it held a given energy just then (by hindsight, recharging below the peak as fast as it allows). From that table
 three things follow, none of which needs a constant of the site:
 
-* `target_w`: how far the peak may rise now. Giving way by one kW is paid for if the pulse turns out shorter than the
-  battery; holding on spends energy that is missing at the end of a long one. Of the futures that followed quarters
-  like this one, the share that is short is the worth of holding; the energy of one more quarter, at the rate at which
-  energy buys peak in the long ones, is its price. The lowest target at which holding is worth its price is kept.
+* `target_w`: how far the peak may rise now. It is the level at which four things together cost least over the rest of
+  the month: the peak itself, the energy that is short of holding it (GPU caps, or else more peak), the rise when the
+  battery runs empty all the same, and the trade that stored energy misses while it is kept for the peak.
 * `rises`: what a higher peak costs beyond what the month will cost anyway. The rest of the month is as many days as
   it has left, each drawn from the days seen; a peak that it is likely to exceed later is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
@@ -108,12 +107,12 @@ class PeakWatch:
         days_left: float,
         trade_eur_per_kwh: float = 0.0,
     ) -> PeakOutlook | None:
-        """What the past says; None while it is too short, or where there is no battery to hold anything.
+        """What the past says; None while it is too short, or where no battery can hold anything or peaks cost nothing.
 
         `load_w` is the load as last known, `days_left` the days of the billing month still to come,
         `trade_eur_per_kwh` what a kWh of battery earns on prices on a day on which it is not kept for the peak.
         """
-        if self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
+        if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
         self._work_out()
         import numpy as np
@@ -124,11 +123,9 @@ class PeakWatch:
         cost = self._cost(peak_kw, days_left, trade_eur_per_kwh)
         like, shift = self._like_now(load_w / 1000, len(held))
         futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
-        target_kw = _target(futures, cost)
-        if self._caps.max_share > 0 and self._demand > 0:
-            target_kw = self._capped_target(
-                held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh
-            )
+        target_kw = self._target(
+            held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh
+        )
         ready = self._ready(held, net, like, shift, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
         return PeakOutlook(1000 * target_kw, rises, 1000 * self._overruns().usual_kw, tuple(map(tuple, ready.tolist())))
@@ -183,7 +180,7 @@ class PeakWatch:
         seen = beyond + (1 - beyond) * np.interp(at, grid, overrun)
         chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
         above_h = 24 * (np.array(self._net_kw)[:, None] > at).mean(axis=0)
-        upkeep = max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand if self._demand > 0 else 0.0
+        upkeep = max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
         shares = np.maximum.accumulate((1 - chance) ** max(0.0, days_left) * np.maximum(0.0, 1 - upkeep))
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
 
@@ -215,7 +212,7 @@ class PeakWatch:
             self._daily = _Daily(worked_out, grid, overrun, daily_kwh, usual_kw, float(days))
         return self._daily
 
-    def _capped_target(
+    def _target(
         self,
         held: Floats,
         futures: _Futures,
@@ -251,8 +248,10 @@ class PeakWatch:
         beyond_kw = (np.where(lacking > 0, np.maximum(0.0, left_kw), 0.0) * futures.weights[:, None]).sum(axis=0)
         above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
         upkeep_eur = max(0.0, days_left) * above_kwh * trade_eur_per_kwh
-        capped_eur = self._caps.value_eur_per_kwh * (soon_kwh + later_kwh)
-        total = self._demand * (levels - peak_kw + beyond_kw) + capped_eur + upkeep_eur
+        # without caps, a kW short for a day is a kW of peak
+        value = self._caps.value_eur_per_kwh if self._caps.max_share > 0 else self._demand / 24
+        short_eur = value * (soon_kwh + later_kwh)
+        total = self._demand * (levels - peak_kw + beyond_kw) + short_eur + upkeep_eur
         return float(levels[int(np.argmin(total))])
 
     def _like_now(self, load_kw: float, known: int) -> tuple[NDArray[np.intp], Floats]:
@@ -276,14 +275,12 @@ class PeakWatch:
 
         layer_kwh = self._usable_kwh / LAYERS
         at = stored_kwh / layer_kwh
-        slopes = (_between(held, at - 0.5) - _between(held, at + 0.5)) / layer_kwh
         guesses_kw = np.maximum(0.0, net_kw - stored_kwh * self._out / np.array(LASTING_H))
         seen_days = len(np.unique(like // DAY))
         weights = np.full(len(like), seen_days / (seen_days + 1) / len(like))
         guessed = np.full(len(LASTING_H), 1 / (seen_days + 1) / len(LASTING_H))
         return _Futures(
             np.concatenate([_between(held, at), guesses_kw]),
-            np.concatenate([slopes, self._out / np.array(LASTING_H)]),
             np.concatenate([weights, guessed]),
         )
 
@@ -313,17 +310,6 @@ class PeakWatch:
         return sorted_
 
 
-def _target(futures: _Futures, cost: _PeakCost) -> float:
-    """The lowest peak, kW, that is worth holding on to."""
-    import numpy as np
-
-    held, weights = futures.held_kw, futures.weights
-    levels = np.append(cost.peak_kw, np.sort(held[held > cost.peak_kw]))
-    worth = cost.rate(levels) * ((held[None, :] <= levels[:, None]) * weights).sum(axis=1)
-    price = np.where(held > levels[:, None], cost.rate(held) * futures.slopes * weights * HOURS, 0.0).sum(axis=1)
-    return float(levels[int(np.argmax(worth >= price))])  # at the highest level nothing is left to pay for
-
-
 class _Daily(NamedTuple):
     """The days seen, for each of many peaks: the share on which the battery alone failed, and the mean it lacked."""
 
@@ -336,10 +322,9 @@ class _Daily(NamedTuple):
 
 
 class _Futures(NamedTuple):
-    """For each future: the peak that can be held, what a stored kWh more would lower it by, how likely it is."""
+    """For each future: the peak that can be held, how likely it is."""
 
     held_kw: Floats
-    slopes: Floats
     weights: Floats
 
 

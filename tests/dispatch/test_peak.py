@@ -59,19 +59,18 @@ def test_the_usual_peak_is_the_one_the_battery_could_have_held() -> None:
     assert 26_000 <= look(watched(daily)).usual_w <= 28_300
 
 
-def test_the_target_holds_while_pulses_are_short_and_is_never_below_the_peak_so_far() -> None:
-    watch = busy()
-    assert look(watch, 50_000, 90.0, peak_w=30_000.0).target_w == pytest.approx(30_000, abs=1)
+def test_the_target_is_never_below_the_peak_so_far() -> None:
     for soc_pct in (10.0, 40.0, 90.0):
         for load_w in (20_000, 50_000):
-            assert look(watch, load_w, soc_pct, peak_w=45_000.0).target_w >= 45_000 - 1e-6
+            assert look(busy(), load_w, soc_pct, peak_w=45_000.0).target_w >= 45_000 - 1e-6
 
 
 def test_an_emptier_battery_gives_way_earlier() -> None:
-    watch = busy()
-    targets = [look(watch, 50_000, soc_pct, peak_w=25_000.0).target_w for soc_pct in (15.0, 30.0, 50.0, 90.0)]
-    assert targets == sorted(targets, reverse=True)
-    assert targets[0] > 40_000 > targets[-1]
+    empty_w, half_w, full_w = (
+        look(busy(), 50_000, soc_pct, peak_w=25_000.0).target_w for soc_pct in (15.0, 50.0, 90.0)
+    )
+    assert empty_w > half_w
+    assert half_w >= full_w
 
 
 def test_rises_cost_more_the_higher_and_more_the_later_in_the_month() -> None:
