@@ -12,10 +12,10 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check bench screenshots clean
+.PHONY: help install demo test soak check bench bench-dispatch screenshots clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 install: $(READY)  ## set up .venv with the pinned packages
 
@@ -35,6 +35,10 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest
 
+soak: $(READY)  ## the tests that have a long version, at length
+	SKERRY_SOAK=1 $(BIN)/python -m pytest -m soak
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/test_island_machine.py tests/drivers/twin/test_outage_storm.py
+
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -44,8 +48,11 @@ check: $(READY)  ## ruff, mypy, import contract, dead code
 bench: $(READY)  ## measure the figures the README quotes
 	$(BIN)/python -m benchmarks.run
 
+bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
+	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
+
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
-	$(BIN)/python -m pytest tests/console -k snapshot --snapshot-update
+	$(BIN)/python -m pytest tests/console/tui/test_pictures.py --snapshot-update
 
 clean:  ## remove everything that was built, .venv too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache snapshot_report.html

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dispatch.model import Clock
 
+SETTLED_S = 5.0  # a device that refused counts as accepting again after this long without a refusal
 ROUTINE = ("", "armed", "changed", "renewed", "nothing asked")  # notes of a command that went as it should
 
 
@@ -35,6 +36,7 @@ class Actuator:
         self.driver, self.clock, self.writes, self.error = driver, clock, 0, ""
         self._device_error, self._on_result, self._on_note = device_error, on_result, on_note
         self.held_w: float | None = None  # what the device was last seen to hold by our order
+        self._refused_s = float("-inf")
         self._wanted_w: float | None = None
         self._news = asyncio.Event()
 
@@ -51,20 +53,26 @@ class Actuator:
             await self.deliver(self._wanted_w)
 
     async def deliver(self, w: float | None) -> bool:
-        """Carry one setpoint; True when the device holds it (or there was nothing to say)."""
+        """Carry one setpoint; True when the device is proven to hold it (or there was nothing to say)."""
         try:
             result = await self.driver.command(w, self.clock.mono_s())
-        except self._device_error as error:
-            self._report(str(error))
-            return False
+        except (self._device_error, ValueError) as error:  # ValueError: its registers cannot carry this value
+            return self._refused(str(error))
         self.writes += bool(result.written)
+        if w is not None and result.w is None:
+            return self._refused(result.note)
         self.held_w = result.w
         if result.note not in ROUTINE:
             self._on_note(self.driver.id, result.note)
-        self._report("")
+        if self.error and self.clock.mono_s() - self._refused_s > SETTLED_S:
+            self.error = ""
+            self._on_result(self.driver.id, "")
         return True
 
-    def _report(self, error: str) -> None:
-        if error != self.error:
-            self.error = error
-            self._on_result(self.driver.id, error)
+    def _refused(self, why: str) -> bool:
+        """The device does not hold what was asked. Told once, not at every try."""
+        first, self.error = not self.error, why
+        self._refused_s = self.clock.mono_s()
+        if first:
+            self._on_result(self.driver.id, why)
+        return False

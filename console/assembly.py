@@ -10,21 +10,25 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
 from console.planning import PlanKeeper
 from console.requests import Requests
+from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
-from console.twin_child import TwinLink
 from dispatch.controller import ControllerMemory
 from dispatch.model import Clock, Event
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
 from drivers.tariffs.csv_file import TariffFileError, load
+from drivers.twin.announcement import Announcement
+from storage import audit_reader
+from storage.audit import AuditLog
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
@@ -32,12 +36,12 @@ RECORD_OPEN_S = 2.0
 
 
 async def assemble(
-    site: Site, state_dir: Path, twin: TwinLink | None
+    site: Site, state_dir: Path, twin: Announcement | None
 ) -> tuple[Gateway, LinkServer, Requests, Recorder]:
     """Everything a running site needs, wired; nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_trouble = _prices(site)
-    memory = _remembered(state_dir)
+    memory, memory_trouble = _remembered(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
     recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
     drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock)
@@ -70,19 +74,30 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
-    holder.append(Requests(gateway, state_dir))
+    left = _left_in_force(state_dir)
+    audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
+    roles = Roles(site.roles, os.getuid())
+    commands = Commands(gateway, roles, audit)
+    holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
     try:
-        await link.start()
-    except SocketInUse as error:
+        await link.start(roles.viewers_gid())
+    except (SocketInUse, UnknownGroup) as error:
         recorder.close()
+        audit.close()
+        if isinstance(error, UnknownGroup):
+            raise StartRefused(str(error), exits.USAGE) from None
         raise StartRefused(str(error), exits.ALREADY_RUNNING) from None
     except OSError as error:
         recorder.close()
+        audit.close()
         raise StartRefused(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
+    commands.begin(left)
+    if memory_trouble:
+        gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
         gateway.event("gateway", "warning", "tariff", price_trouble)
     return gateway, link, holder[0], recorder
@@ -99,11 +114,14 @@ def _prices(site: Site) -> tuple[PriceSeries, str]:
         return empty, f"planning without prices: {error}"
 
 
-def _resolver(twin: TwinLink | None) -> Any:
+def _resolver(twin: Announcement | None) -> Any:
     def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
         if url == "twin":
             assert twin is not None
-            return twin.resolve(device_id)
+            if device_id not in twin.endpoints:
+                there = ", ".join(sorted(twin.endpoints))
+                raise StartRefused(f"the twin serves no device {device_id!r}; it has {there}", exits.DEVICE)
+            return twin.endpoints[device_id]
         host, port = url.removeprefix("tcp://").rsplit(":", 1)
         return host, int(port), unit
 
@@ -120,6 +138,8 @@ def _limits(site: Site) -> dict[str, float]:
         "discharge_w": config.discharge_w,
         "energy_kwh": config.energy_kwh,
         "reserve_soc_pct": config.reserve_soc_pct,
+        "soc_min_pct": max((b.soc_min_pct for b in config.batteries), default=0.0),
+        "discharge_efficiency": min((b.discharge_efficiency for b in config.batteries), default=1.0),
         "critical_load_w": config.reserve.critical_load_w,
         "pv_peak_w": sum(p.peak_w for p in site.pv),
         "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,
@@ -127,16 +147,26 @@ def _limits(site: Site) -> dict[str, float]:
     }
 
 
-def _remembered(state_dir: Path) -> ControllerMemory | None:
-    """What the controller wrote down last time, if there is a record."""
+def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
+    """What the controller wrote down last time, if there is a record; and why not, if it cannot be read."""
     archive = Archive(state_dir)
     try:
         state = archive.last_state("controller")
+        return None if state is None else msgspec.convert(state, ControllerMemory), ""
     except NoRecords:
-        return None
+        return None, ""
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        return None, f"what the controller remembered cannot be read, it starts anew: {error}"
     finally:
         archive.close()
-    return None if state is None else msgspec.convert(state, ControllerMemory)
+
+
+def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
+    """Orders that a gateway before this one put in force and did not live to end."""
+    try:
+        return audit_reader.left_in_force(state_dir)
+    except NoRecords:
+        return []
 
 
 def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
+from console.hands import Hands
 from console.link.protocol import Published, TariffNow
 from console.planning import PlanKeeper
 from console.poller import Poller
@@ -20,6 +21,7 @@ from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
     Clock,
@@ -35,14 +37,18 @@ from dispatch.model import (
     Snapshot,
     Switch,
 )
+from dispatch.orders import Order, OrderBook, OrderKind, span, words
+from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
+from drivers.nodes.actuators import make_actuators
 from storage.recorder import Recorder
 
 log = logging.getLogger("skerry.gateway")
 
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
-GRACE_S = 0.004  # how long a tick waits, after the grid meter's answer, for the others of the same poll
+RESTART_S = 5.0
+LEAD_S = 0.008  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
 class Gateway:
@@ -69,18 +75,27 @@ class Gateway:
         self.published: Published | None = None
         self.consoles: Callable[[], int] = lambda: 0
         self.after_tick: Callable[[], None] = lambda: None
+        self.orders = OrderBook()
+        self.order_over: Callable[[Order, str, str], None] = lambda order, why, who: None
+        self.audit_error: Callable[[], str] = lambda: ""
+        self.audit_found: list[str] = []  # what the audit has to say of itself
+        self._awaiting: list[asyncio.Future[Published]] = []
         self._publish, self._announce = publish, announce
         self._pollers = [
             Poller(d, clock, self._stale_after_s(d.kind), DeviceError, self._device_changed) for d in drivers
         ]
         self._grid = next(p for p in self._pollers if p.driver.kind == "meter")
-        self._fast = [p for p in self._pollers if p.driver.kind != "node"]
+        self._others = [p for p in self._pollers if p.driver.kind not in ("meter", "node")]
         self._slow = [p for p in self._pollers if p.driver.kind == "node"]
         self._actuators = {
             d.id: Actuator(d, clock, DeviceError, self._actuator_changed, self._actuator_noted)
             for d in drivers
             if d.kind == "pcs"
         }
+        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
+        self.hands = Hands(drivers, nodes, DeviceError, self._hand_reported)
+        self.drill_report: DrillReport | None = None  # the last one's
+        self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
         self._roles = {m.id: m.role for m in site.meter}
         self._stopping = asyncio.Event()
@@ -120,19 +135,40 @@ class Gateway:
             self._noted[device_id] = note
             self.event("device", "warning", device_id, note)
 
+    def _hand_reported(self, severity: str, device_id: str, text: str) -> None:
+        self.event("node" if any(n.id == device_id for n in self.site.node) else "device", severity, device_id, text)
+
+    def ask(self, request: IslandRequest) -> Future[IslandReply]:
+        """Hand a request to the next tick: drill, abort, fault reset, black start. The future ends with its answer."""
+        answer: Future[IslandReply] = Future()
+        self._requests[request.id] = (request, answer)
+        return answer
+
     # ── the circle ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         """Tick until `stop` is asked for."""
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(a.run()) for a in self._actuators.values()]
-            beside.append(group.create_task(self._poll_slow()))
-            beside.append(group.create_task(self.planner.run(self)))
+            work = [(f"setpoints of {a.driver.id}", a.run) for a in self._actuators.values()]
+            work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
+            work += [("node polling", self._poll_slow)]
+            work += [("planner", lambda: self.planner.run(self))]
+            beside = [group.create_task(self._keep(name, run)) for name, run in work]
             try:
                 await self._ticks()
             finally:
                 for task in beside:
                     task.cancel()
+
+    async def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what works beside the tick. If it fails by a mistake of ours, say so and begin it again."""
+        while True:
+            try:
+                return await run()
+            except Exception as error:
+                log.exception("%s failed", name)
+                self.event("gateway", "alarm", name, f"internal error, begun again in {RESTART_S:g} s: {error!r}")
+                await asyncio.sleep(RESTART_S)
 
     def stop(self) -> None:
         """Finish the tick under way, then let `run` return."""
@@ -147,14 +183,18 @@ class Gateway:
             if behind > 0:
                 self.punctuality.overrun(behind)
                 due += behind * period_s
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), max(0.0, due - loop.time()))
-            reads = [poller.start() for poller in self._fast]
+            await self._until(due - LEAD_S)
+            for poller in self._others:
+                poller.start()
+            await self._until(due)
             await asyncio.wait([self._grid.start()], timeout=self.site.io.deadline_s)
-            if pending := [task for task in reads if not task.done()]:
-                await asyncio.wait(pending, timeout=GRACE_S)
             self.punctuality.tick(loop.time() - due)
             self.tick()
+
+    async def _until(self, due_s: float) -> None:
+        """Sleep to a time of the loop's clock; at once awake when the gateway is to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), max(0.0, due_s - asyncio.get_running_loop().time()))
 
     async def _poll_slow(self) -> None:
         while True:
@@ -166,7 +206,17 @@ class Gateway:
         """Snapshot, decide, order, record, publish. Nothing here waits."""
         self._watch_clock()
         snapshot = self._snapshot()
-        decision = self.controller.step(snapshot, self.planner.plan)
+        for order in self.orders.expire(snapshot.mono_s):
+            self._over(order, "its time is up")
+        asked, self._requests = self._requests, {}
+        requests = [request for request, _ in asked.values()]
+        decision = self.controller.step(snapshot, self.planner.plan, requests, orders=self.orders.active)
+        self.hands.submit(decision, {o.target: o.value for o in self.orders.active if o.kind is OrderKind.NODE_CAP})
+        for event in decision.events:
+            self.note(event)
+        for reply in decision.replies:
+            asked[reply.id][1].set_result(reply)
+        self.drill_report = decision.report or self.drill_report
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:
                 actuator.submit(setpoint.w)
@@ -186,12 +236,38 @@ class Gateway:
             loop=self._loop_stats,
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
+            orders=self.orders.active,
         )
         self.recorder.put(snapshot, decision, self._extras())
         for event in self.recorder.notices():
             self._announce(event)  # the recorder has recorded these itself
+        while self.audit_found:
+            self.event("gateway", "alarm", "audit", self.audit_found.pop(0))
         self._publish(self.published)
+        awaiting, self._awaiting = self._awaiting, []
+        for future in awaiting:
+            if not future.done():
+                future.set_result(self.published)
         self.after_tick()
+
+    async def next_tick(self) -> Published:
+        """What the next tick publishes: the first that knows of an order given just now."""
+        future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+        self._awaiting.append(future)
+        return await future
+
+    def end_order(self, id: str, why: str, who: str = "") -> Order:
+        """Take an order out of force, from the next tick on. Raises LookupError."""
+        order = self.orders.end(id)
+        self._over(order, why, who)
+        return order
+
+    def _over(self, order: Order, why: str, who: str = "") -> None:
+        lasted = span(max(self.clock.utc_s() - order.given_utc_s, 0.0))
+        what = words(order.kind, order.value, order.target)
+        text = f"order {order.id} of {order.who} is over after {lasted}: {what}; {why}"
+        self.event("command", "info", "order", text, who)
+        self.order_over(order, why, who)
 
     def _extras(self) -> dict[str, float | None]:
         interval = self.controller.interval
@@ -254,7 +330,7 @@ class Gateway:
             written_w={id_: a.held_w for id_, a in self._actuators.items() if a.held_w is not None},
             overruns_per_min=self._overruns.grown(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.grown(mono_s, self.recorder.dropped),
-            records_error=self.recorder.error,
+            records_error=self.recorder.error or self.audit_error(),
             clock_step_s=self._clock_watch.recent_s(mono_s),
         )
 
@@ -286,16 +362,17 @@ class Gateway:
         if decision is None or decision.mode is Mode.OBSERVE or decision.island is not IslandState.GRID_TIED:
             self.event("gateway", "info", "stop", "no setpoint sent at stop: the site is not known to be grid-tied")
             return
-        share_w = self.site.rules.meter_lost_w / max(1, len(self._actuators))
-        for actuator in self._actuators.values():
-            held = await actuator.deliver(share_w)
-            text = f"safe value {share_w / 1000:.1f} kW " + (
+        for device_id, w in stop_setpoints(self._config, decision).items():
+            actuator = self._actuators[device_id]
+            held = await actuator.deliver(w)
+            text = f"safe value {w / 1000:.1f} kW " + (
                 "set and read back" if held else f"NOT confirmed: {actuator.error}"
             )
-            self.event("gateway", "info" if held else "warning", actuator.driver.id, text)
+            self.event("gateway", "info" if held else "warning", device_id, text)
 
     async def close(self) -> None:
-        """Hang up on every device."""
+        """Lift the power caps, hang up on every device."""
+        await self.hands.lift()
         for poller in self._pollers:
             if (task := poller.in_flight) is not None:
                 await task

@@ -72,9 +72,10 @@ class PlanSource:
 
     def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
         """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
-        for quarter_s in sorted(s for s in self._loads_w if s > self._peak_s):
-            self._peak.observe(quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0))
-            self._peak_s = quarter_s
+        if self._config.plan.peak_outlook:
+            for quarter_s in sorted(s for s in self._loads_w if s > self._peak_s):
+                self._peak.observe(quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0))
+                self._peak_s = quarter_s
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
         return PlanInputs(

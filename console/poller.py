@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from dispatch.model import Clock, DeviceHealth, Part, Quality, aged
+
+log = logging.getLogger("skerry.poller")
 
 
 class Driver(Protocol):
@@ -63,13 +66,18 @@ class Poller:
         try:
             answer = await self.driver.read()
         except self._device_error as error:
-            self.failures += 1
-            self.error = str(error)
-            self._judge()
-            return
+            return self._failed(str(error))
+        except Exception as error:  # a mistake in a driver must cost this device, not the tick
+            log.exception("driver of %s failed", self.driver.id)
+            return self._failed(f"internal error in its driver: {error!r}")
         self.reads += 1
         self._site_s, self._io_s = self.clock.mono_s(), asyncio.get_running_loop().time()
         self._parts = tuple(p for p in answer if p is not None) if isinstance(answer, tuple) else (answer,)
+        self._judge()
+
+    def _failed(self, error: str) -> None:
+        self.failures += 1
+        self.error = error
         self._judge()
 
     def _judge(self) -> None:

@@ -10,34 +10,49 @@ from typing import Any
 
 import msgspec
 
+from console.commands import Commands
 from console.gateway import Gateway
 from console.link.protocol import Request
 from console.link.server import CommandRefused, Peer
+from console.site import Site
 from dispatch.model import Decision
+from storage import audit_reader
 from storage.reader import Archive, NoRecords, QueryTimeout
 
 MAX_EVENTS = 500
 
 
-class Requests:
-    """Dispatches a request to what answers it. After `close` every command is refused."""
+def no_plan(site: Site, error: str) -> str:
+    """That there is no plan, and why; `error` is what the planner said last."""
+    trouble = error.removeprefix("no plan: ").removesuffix("; the last one stays")
+    why = (
+        "planning is switched off, [plan] enabled = false" if not site.plan.enabled
+        else "the site has no battery to plan for" if not site.battery
+        else trouble or "the first one waits for good readings of SoC, load and PV"
+    )  # fmt: skip
+    return f"no plan is in force, the rules steer alone: {why}"
 
-    def __init__(self, gateway: Gateway, state_dir: Path) -> None:
-        self._gateway, self._state_dir = gateway, state_dir
+
+class Requests:
+    """Answers questions itself and hands commands on."""
+
+    def __init__(self, gateway: Gateway, state_dir: Path, commands: Commands) -> None:
+        self._gateway, self._state_dir, self.commands = gateway, state_dir, commands
         self._archive_thread = ThreadPoolExecutor(1, "archive")
-        self._stopping = False
         self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
             "status": self._status,
+            "plan": self._plan,
             "history": self._history,
             "events": self._events,
             "why": self._why,
             "decisions": self._decisions,
-            "alarm.acknowledge": self._acknowledge,
+            "audit": self._audit,
+            **commands.methods,
         }
 
     def refuse(self) -> None:
         """From now on commands are refused: the gateway is stopping."""
-        self._stopping = True
+        self.commands.refuse()
 
     def close(self) -> None:
         """Let the archive's thread end."""
@@ -50,7 +65,7 @@ class Requests:
             raise CommandRefused(f"unknown method {request.method!r}; known: {', '.join(sorted(self._methods))}")
         try:
             return await method(peer, request.params)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CommandRefused(f"{request.method}: bad parameters: {error}") from None
         except (NoRecords, QueryTimeout) as error:
             raise CommandRefused(str(error)) from None
@@ -70,6 +85,12 @@ class Requests:
         if published is None:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
         return msgspec.to_builtins(published)
+
+    async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
+        planner = self._gateway.planner
+        if planner.plan is None:
+            raise CommandRefused(no_plan(self._gateway.site, planner.error))
+        return msgspec.to_builtins(planner.plan)
 
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
         signals = [str(name) for name in params["signals"]]
@@ -93,7 +114,7 @@ class Requests:
         else:
             decision = await self._from_archive(lambda archive: archive.why(float(at)))
         if decision is None:
-            raise CommandRefused("no decision is on record at or before that time")
+            raise CommandRefused("no decision is on record within 90 s before that time")
         return msgspec.to_builtins(decision)
 
     async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
@@ -102,16 +123,9 @@ class Requests:
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
 
-    async def _acknowledge(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Acknowledge one alarm, or all with "*"; answered only after it is on record."""
-        if self._stopping:
-            raise CommandRefused("the gateway is stopping; no command is taken any more")
-        gateway = self._gateway
-        try:
-            events = gateway.alarms.acknowledge(str(params["id"]), peer.user, gateway.clock.utc_s())
-        except LookupError as error:
-            raise CommandRefused(str(error)) from None
-        written = [asyncio.wrap_future(gateway.note(event, durable=True)) for event in events]
-        results = await asyncio.gather(*written, return_exceptions=True)
-        lost = [str(result) for result in results if isinstance(result, BaseException)]
-        return {"acknowledged": len(events), "not_durable": lost[0] if lost else ""}
+    async def _audit(self, peer: Peer, params: dict[str, Any]) -> Any:
+        limit, before = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("before_seq")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._archive_thread, audit_reader.rows, self._state_dir, limit, None if before is None else int(before)
+        )

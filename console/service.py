@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from console.site import Site, SiteFileError, load
 log = logging.getLogger("skerry")
 
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
+SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
 MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
 
 
@@ -111,6 +113,7 @@ class _Service:
         self._systemd = Systemd()
         self._stop = asyncio.Event()
         self._why_stop = "asked to"
+        self._recorded = True
 
     def _ask_stop(self, why: str) -> None:
         if not self._stop.is_set():
@@ -179,6 +182,9 @@ class _Service:
                 recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
 
         gateway.after_tick = after_tick
+        gc.collect()
+        gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
+        sys.setswitchinterval(SWITCH_S)
         gateway.event(
             "gateway", "info", "start", f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
         )
@@ -198,14 +204,16 @@ class _Service:
         gateway.stop()
         await asyncio.gather(ticking, return_exceptions=True)
         gateway.event("gateway", "info" if failure is None else "alarm", "stop", f"gateway stops: {self._why_stop}")
-        await gateway.to_safe_value()
-        gateway.planner.close()
-        recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
-        await asyncio.to_thread(recorder.close)
-        await gateway.close()
-        requests.close()
-        await link.close()
-        self._systemd.close()
+        async with contextlib.AsyncExitStack() as last:  # in reverse; whatever fails, the rest is closed all the same
+            last.callback(self._systemd.close)
+            last.push_async_callback(link.close)
+            last.callback(requests.close)
+            last.push_async_callback(gateway.close)
+            last.push_async_callback(asyncio.to_thread, requests.commands.close)
+            last.push_async_callback(self._close_record, gateway, recorder)
+            last.callback(gateway.planner.close)
+            last.callback(requests.commands.finish)
+            await gateway.to_safe_value()
         if self._options.json_summary:
             from console.tally import summary
 
@@ -218,7 +226,13 @@ class _Service:
                 gateway.controller.pulses_seen,
             )
             print(json.dumps(figures), flush=True)
-        return exits.OK if failure is None else exits.FAILED
+        return exits.OK if failure is None and self._recorded else exits.FAILED
+
+    async def _close_record(self, gateway: Any, recorder: Any) -> None:
+        recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
+        self._recorded = await asyncio.to_thread(recorder.close)
+        if not self._recorded:
+            log.error("the record is not complete: %s", recorder.error or "the writer did not finish in time")
 
 
 def twin(

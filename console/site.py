@@ -11,7 +11,9 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -19,13 +21,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from console.roles import RolesConfig
 from dispatch.config import (
     BatteryConfig,
     CapsConfig,
     DispatchConfig,
     GridConfig,
+    IslandConfig,
+    OrdersConfig,
     PlanConfig,
     ReserveConfig,
+    RideThroughConfig,
     RulesConfig,
     inconsistencies,
 )
@@ -58,6 +64,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     reserve: ReserveConfig = ReserveConfig()
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
+    orders: OrdersConfig = OrdersConfig()
+    roles: RolesConfig | None = None
+    island: IslandConfig = IslandConfig()
+    ride_through: RideThroughConfig = RideThroughConfig()
     tariff: TariffConfig = TariffConfig()
     caps: CapsConfig = CapsConfig()
     io: IoConfig = IoConfig()
@@ -81,8 +91,13 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             pcs=self.pcs,
             rules=self.rules,
             plan=self.plan,
+            orders=self.orders,
             tariff=self.tariff,
             caps=self.caps,
+            island=self.island,
+            ride_through=self.ride_through,
+            switches=tuple(s.id for s in self.switch),
+            nodes=tuple(n.terms for n in self.node),
         )
 
     @property
@@ -169,13 +184,27 @@ def compose(path: Path, raw: dict[str, Any]) -> Site:
             values[name] = tuple(_table(f"{name}[{n}]", struct, item, errors) for n, item in enumerate(value))
         else:
             values[name] = _table(name, struct, value, errors)
+    broken = {re.split(r"[.\[]", error.key.strip("[]"))[0] for error in errors}
+    errors.extend(error for error in _across(_whole(values)) if not broken & _about(error.key))
     if errors:
         raise SiteFileError(path, errors)
-    site = Site(**values)
-    errors = list(_across(site))
-    if errors:
-        raise SiteFileError(path, errors)
-    return site
+    return Site(**values)
+
+
+def _whole(values: dict[str, Any]) -> Site:
+    """A Site of the sections that could be read, so that errors across sections are found in the same run."""
+    readable = {name: value for name, value in values.items() if value is not None}
+    for name, value in readable.items():
+        if isinstance(value, tuple):
+            readable[name] = tuple(item for item in value if item is not None)
+    stand_in = {"site": SiteInfo(name="?"), "grid": GridConfig(fuse_a=1e6, contracted_peak_w=1.0)}
+    return Site(**(stand_in | readable))
+
+
+def _about(key: str) -> set[str]:
+    """The sections that an error across sections speaks of; it is only said when all of them could be read."""
+    section = re.split(r"[.\[]", key.strip("[]"))[0]
+    return {section} | {"reserve": {"battery"}, "pcs": {"battery"}, "io": {"gateway"}}.get(section, set())
 
 
 def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
@@ -202,8 +231,11 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
             continue
         try:
             values[key] = msgspec.convert(_in_own_unit(key, value), hints[key], strict=True)
+            if key in CHECKS:
+                CHECKS[key](values[key])
         except (msgspec.ValidationError, ValueError) as error:
-            errors.append(SiteError(f"{where}.{key}", value, _expectation(str(error))))
+            expected = _described(hints[key], error) or _expectation(str(error))
+            errors.append(SiteError(f"{where}.{key}", value, expected))
     for key in sorted(required - raw.keys()):
         errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
     return struct(**values) if len(errors) == before else None
@@ -218,13 +250,59 @@ def _in_own_unit(key: str, value: Any) -> Any:
     match = QUANTITY.match(value)
     if match is None or match[2] not in allowed:
         raise ValueError(f"a number, or a number with one of the units {', '.join(allowed)}")
-    return float(match[1]) * allowed[match[2]]
+    number = float(match[1].replace("_", "")) * allowed[match[2]]
+    return int(number) if number.is_integer() else number
+
+
+def _zone(name: str) -> None:
+    """Raises ValueError for a time zone that does not exist."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("an IANA time zone such as Europe/Berlin") from None
+
+
+def _instant(text: str) -> None:
+    """Raises ValueError for what is not an instant with its offset."""
+    expected = "an instant with its offset, such as 2025-09-16T06:55:00Z"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if moment.tzinfo is None:
+        raise ValueError(expected)
+
+
+def _url(text: str) -> None:
+    """Raises ValueError for a port that does not exist."""
+    if text != "twin" and not 0 < int(text.rpartition(":")[2]) < 1 << 16:
+        raise ValueError("a TCP port of 1..65535")
+
+
+# beyond what a type can say
+CHECKS: dict[str, Callable[[str], None]] = {"timezone": _zone, "start_utc": _instant, "url": _url}
+
+
+def _described(hint: Any, error: Exception) -> str:
+    """What a type says in words: a Literal's choices, a `Meta`'s description; "" for errors of our own."""
+    if not isinstance(error, msgspec.ValidationError):
+        return ""
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    return next((m.description for m in getattr(hint, "__metadata__", ()) if getattr(m, "description", None)), "")
 
 
 def _expectation(message: str) -> str:
     """msgspec's message as what was expected, in a few words."""
-    message = message.removeprefix("Expected ").split(" - at `")[0]
-    return message.replace("`", "")
+    message = message.removeprefix("Expected ").split(" - at `")[0].replace("`", "")
+    for plain, words in (
+        ("float", "a number"),
+        ("int", "a whole number"),
+        ("str", "a text"),
+        ("bool", "true or false"),
+    ):
+        message = re.sub(rf"\b{plain}\b", words, message)
+    return message.replace("got a text", "not a text")
 
 
 def _nearest(key: str, known: Any) -> str:
@@ -237,10 +315,6 @@ def _across(site: Site) -> typing.Iterator[SiteError]:
     """Errors that span sections."""
     for key, value, expected in inconsistencies(site.dispatch):
         yield SiteError(key, value, expected)
-    try:
-        ZoneInfo(site.site.timezone)
-    except (KeyError, ValueError, OSError):
-        yield SiteError("site.timezone", site.site.timezone, "an IANA time zone such as Europe/Berlin")
     meters = [m for m in site.meter if m.role == "grid"]
     if len(meters) != 1:
         yield SiteError(

@@ -53,7 +53,7 @@ class GatewayChild:
         with contextlib.suppress(OSError):
             lines = self.log.read_text(errors="replace").strip().splitlines()
             if lines:
-                return lines[-1]
+                return lines[-1].removeprefix("skerry: ")
         return f"nothing in {self.log}"
 
     async def stop(self) -> int:

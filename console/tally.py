@@ -17,7 +17,6 @@ class Punctuality:
     def __init__(self, period_s: float) -> None:
         self.period_s, self.ticks, self.overruns = period_s, 0, 0
         self._lateness_s: deque[float] = deque(maxlen=KEPT_TICKS)
-        self._stats = LoopStats(period_s=period_s)
 
     def tick(self, lateness_s: float) -> None:
         """One tick, begun this late."""
@@ -58,7 +57,7 @@ class Balance:
         grid_w = snapshot.grid.w.good
         if grid_w is not None and (self.peak_import_w is None or grid_w > self.peak_import_w):
             self.peak_import_w = grid_w
-        soc_pct = mean_soc_pct(snapshot)
+        soc_pct = snapshot.soc_pct
         if soc_pct is not None:
             self.soc_start_pct = soc_pct if self.soc_start_pct is None else self.soc_start_pct
             self.soc_end_pct = soc_pct
@@ -72,18 +71,6 @@ class Balance:
     def error_pct(self) -> float | None:
         """100 x sum |load - grid - pcs - pv| / sum load; None without a complete snapshot."""
         return 100 * self._error_w / self._load_w if self._load_w > 0 else None
-
-
-def mean_soc_pct(snapshot: Snapshot) -> float | None:
-    """SoC of all batteries, weighted by rated energy; None unless every one is known."""
-    stored_wh = rated_wh = 0.0
-    for battery in snapshot.batteries:
-        soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
-        if soc_pct is None or energy_wh is None:
-            return None
-        stored_wh += soc_pct * energy_wh
-        rated_wh += energy_wh
-    return stored_wh / rated_wh if rated_wh > 0 else None
 
 
 def summary(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from drivers.clock import ScaledClock
+from drivers.twin.announcement import Announcement
 
 START_LIMIT_S = 15.0
 
@@ -19,31 +19,10 @@ class TwinFailed(Exception):
     """The twin did not start; the text says why."""
 
 
-class TwinLink(msgspec.Struct, frozen=True):
-    """What a twin announces: where its devices are, its control socket, the clock it shares."""
-
-    endpoints: dict[str, tuple[str, int, int]]
-    control: str
-    t0_utc_s: float
-    m0_s: float
-    speed: float
-
-    @property
-    def clock(self) -> ScaledClock:
-        """The twin's clock; on one machine both processes read the same."""
-        return ScaledClock(self.t0_utc_s, self.m0_s, self.speed)
-
-    def resolve(self, device_id: str) -> tuple[str, int, int]:
-        """Where a device is: host, port, unit. Raises TwinFailed for one the twin does not have."""
-        if device_id not in self.endpoints:
-            raise TwinFailed(f"the twin serves no device {device_id!r}; it has {', '.join(sorted(self.endpoints))}")
-        return self.endpoints[device_id]
-
-
-def read_announcement(text: str | bytes, origin: str) -> TwinLink:
+def read_announcement(text: str | bytes, origin: str) -> Announcement:
     """Parse the JSON a twin prints. Raises TwinFailed."""
     try:
-        return msgspec.convert(json.loads(text), TwinLink)
+        return msgspec.convert(json.loads(text), Announcement)
     except (json.JSONDecodeError, msgspec.ValidationError) as error:
         raise TwinFailed(f"{origin}: not a twin's announcement: {error}") from None
 
@@ -73,7 +52,7 @@ class TwinChild:
         )
         return cls(process)
 
-    async def announced(self) -> TwinLink:
+    async def announced(self) -> Announcement:
         """The announcement, the twin's first line. Raises TwinFailed."""
         assert self._process.stdout is not None
         try:

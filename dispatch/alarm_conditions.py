@@ -8,7 +8,8 @@ import msgspec
 
 from dispatch.alarms import Condition
 from dispatch.config import DispatchConfig
-from dispatch.model import Battery, Decision, Interval, IslandState, Pcs, Snapshot
+from dispatch.model import Battery, Contested, Decision, Interval, IslandState, Pcs, Snapshot
+from dispatch.setpoint_watch import tolerance_w
 
 PRICES_SOON_S = 6 * 3600.0  # tomorrow's prices come about 11 h before today's end: less than this and they are late
 OVERRUNS_PER_MIN = 6
@@ -17,6 +18,7 @@ FOLLOW_SHARE = 0.05  # of the rating: a PCS this close to its setpoint follows i
 FOLLOW_W = 500.0
 SOC_MARGIN_PCT = 0.5
 VOLTAGE_LOST = 0.5  # of nominal: a phase below this carries no grid
+DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of class 1, read at two moments, may differ
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +46,12 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         age = "never answered" if device.age_s is None else f"silent for {device.age_s:.0f} s"
         detail = f"{age}; {device.error}" if device.error else age
         found[f"device-lost:{device.id}"] = Condition(not device.online, detail)
-    found["meter-stale"] = Condition(snapshot.grid.w.good is None, _age(snapshot.grid.w.age_s))
+    found["meter-stale"] = _meter(snapshot, decision)
+    found["meters-disagree"] = _meters(snapshot)
     found["grid-outage"] = _outage(snapshot, facts.config, island)
     found["fuse-overload"] = _fuse(snapshot, facts.config)
     found.update(_peak(snapshot, facts.interval))
+    found.update(_missing(snapshot, facts.config))
     for battery in snapshot.batteries:
         found.update(_battery(battery, facts.config))
     found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
@@ -55,11 +59,54 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(_pcs(pcs, snapshot, decision, facts))
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
+    found.update(_island(decision))
     return found
+
+
+def _island(decision: Decision | None) -> Iterator[tuple[str, Condition]]:
+    """The state machine's own words; the step of the ladder."""
+    state = decision.island if decision else IslandState.UNKNOWN
+    why = decision.islanding.reason if decision and decision.islanding else ""
+    yield "island-fault", Condition(state is IslandState.FAULT, why)
+    yield "island-blackout", Condition(state is IslandState.BLACKOUT, why)
+    ride = decision.ride if decision else None
+    up = ride is not None and ride.rung > 0
+    yield "ride-through-step", Condition(up, f"{ride.rung_name}: {ride.why}" if ride is not None and up else "")
 
 
 def _age(age_s: float | None) -> str:
     return "never read" if age_s is None else f"last reading {age_s:.1f} s old"
+
+
+def _meter(snapshot: Snapshot, decision: Decision | None) -> Condition:
+    """No good reading, or one that stands still while the battery moved."""
+    w = snapshot.grid.w
+    if w.good is not None and decision is not None and decision.meter_frozen:
+        return Condition(True, f"value stands still while the battery moved: {_kw(w.good)}")
+    return Condition(w.good is None, _age(w.age_s))
+
+
+def _meters(snapshot: Snapshot) -> Condition:
+    """The site's balance against its own load meter: tells of a grid meter that hangs though no PCS moves."""
+    if snapshot.load is None:
+        return Condition(False)
+    balance_w, load_w = snapshot.load_w, snapshot.load.w.good
+    if balance_w is None or load_w is None:
+        return Condition(None)
+    allowed_w = max(DISAGREE_W, DISAGREE_SHARE * abs(load_w))
+    detail = f"load meter {_kw(load_w)}, grid + PCS + PV {_kw(balance_w)}: {_kw(abs(balance_w - load_w))} apart"
+    return Condition(abs(balance_w - load_w) > allowed_w, f"{detail}, {_kw(allowed_w)} allowed")
+
+
+def _missing(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
+    """Devices that answer without the reading that control needs; silent ones are device-lost."""
+    online = {d.id: d.online for d in snapshot.devices}
+    for pcs in snapshot.pcs:
+        absent = pcs.w.good is None and online.get(pcs.id, True)
+        yield f"reading-missing:{pcs.id}", Condition(absent, "its power is missing")
+    for battery in snapshot.batteries:
+        told = any(online.get(p.id, True) for p in config.pcs if p.battery == battery.id)
+        yield f"reading-missing:{battery.id}", Condition(battery.soc_pct.good is None and told, "its SoC is missing")
 
 
 def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
@@ -96,9 +143,10 @@ def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, 
     if w is None:
         yield "peak-at-risk", Condition(None)
     else:
-        detail = f"import {_kw(w)}, to stay below {_kw(interval.limit_w)} it may be {_kw(max(0.0, interval.left_w))}"
+        held_w = interval.held_w(snapshot.utc_s)
+        detail = f"import {_kw(w)}, to stay below {_kw(interval.limit_w)} it may be {_kw(held_w)}"
         # an interval already lost is not at risk any more
-        yield "peak-at-risk", Condition(left_wh >= 0 and w > interval.left_w, detail)
+        yield "peak-at-risk", Condition(left_wh >= 0 and w > held_w, detail)
 
 
 def _battery(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
@@ -148,7 +196,8 @@ def _pcs(pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts) 
     if decision is not None and all(s.w is None for s in decision.setpoints if s.device_id == pcs.id):
         wanted = None  # nothing is asked of it now: what it held before runs out by itself
     yield f"setpoint-not-followed:{pcs.id}", _following(pcs, wanted, snapshot, facts.config)
-    yield f"setpoint-mismatch:{pcs.id}", _mismatch(pcs, wanted, facts.config)
+    contested = next((c for c in decision.contested if c.device_id == pcs.id), None) if decision else None
+    yield f"setpoint-mismatch:{pcs.id}", _contested(contested, decision) or _mismatch(pcs, wanted, facts.config)
 
 
 def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: DispatchConfig) -> Condition:
@@ -171,6 +220,17 @@ def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: Dis
     return Condition(off, f"setpoint {_kw(wanted_w)}, measured {_kw(pcs.w.good)}")
 
 
+def _contested(contested: Contested | None, decision: Decision | None) -> Condition | None:
+    """What the looks of the last seconds tell, though each overwriting may have been undone at once."""
+    if contested is None or decision is None:
+        return None
+    asked_w = next((s.w for s in decision.setpoints if s.device_id == contested.device_id), None)
+    if asked_w is None:
+        return None
+    share = f"in {100 * contested.share:.0f} % of the last looks"
+    return Condition(True, f"asked {_kw(asked_w)}, the device held {_kw(contested.held_w)} {share}")
+
+
 def _mismatch(pcs: Pcs, wanted_w: float | None, config: DispatchConfig) -> Condition:
     rating = next((p for p in config.pcs if p.id == pcs.id), None)
     if wanted_w is None or rating is None or pcs.control.good == "local":
@@ -180,8 +240,9 @@ def _mismatch(pcs: Pcs, wanted_w: float | None, config: DispatchConfig) -> Condi
     held = pcs.setpoint_w.good
     if held is None:
         return Condition(None)
-    tolerance = config.rules.deadband_w + 0.01 * max(rating.charge_w, rating.discharge_w)
-    return Condition(abs(held - wanted_w) > tolerance, f"wrote {_kw(wanted_w)}, the device holds {_kw(held)}")
+    return Condition(
+        abs(held - wanted_w) > tolerance_w(config, pcs.id), f"wrote {_kw(wanted_w)}, the device holds {_kw(held)}"
+    )
 
 
 def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]]:

@@ -37,7 +37,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         "meter-stale",
         HIGH,
         "Grid import unknown",
-        "No good reading from the grid meter.",
+        "No good reading from the grid meter, or one that stands still.",
         "Nothing is known of import: the battery goes to its safe value, the month's peak is not defended.",
         "Check the meter's supply and network cable. The Log says how it fails. If other devices are lost too, "
         "check the switch in the gateway's cabinet.",
@@ -86,6 +86,27 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         on_delay_s=3.0,
     ),
     AlarmDefinition(
+        "reading-missing",
+        MEDIUM,
+        "{subject} answers without a needed reading",
+        "The device answers, but does not give the reading that control needs.",
+        "Without its power a PCS keeps its last setpoint; without SoC its battery may only go towards 0 kW.",
+        "Look at the device's own display for the value. Restart its communication if that is allowed during "
+        "operation. If it never gave one, the device or its register map does not suit.",
+        on_delay_s=5.0,
+    ),
+    AlarmDefinition(
+        "meters-disagree",
+        MEDIUM,
+        "Meters disagree",
+        "Grid, PCS and PV together are not what the load meter shows.",
+        "One of them is wrong: the peak is defended, and the plan made, on a wrong import or load.",
+        "Compare each meter's display with the Devices view. A value that stands still is the wrong one: check that "
+        "meter's wiring and restart it. Where all move, check the current transformers' ratio and direction.",
+        on_delay_s=30.0,
+        off_delay_s=10.0,
+    ),
+    AlarmDefinition(
         "setpoint-not-followed",
         MEDIUM,
         "PCS {subject} does not follow its setpoint",
@@ -99,11 +120,12 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         "setpoint-mismatch",
         MEDIUM,
         "PCS {subject} holds another setpoint",
-        "The setpoint read back is not the one written: another master commands this device, or it refused the write.",
+        "The setpoint read back is not the one asked: another master commands this device, or it refuses the value.",
         "Two controllers pull at one battery; neither peak nor reserve is safe.",
         "Find the other master: maker's cloud or app, a home automation, a second gateway. Switch its control off. "
         "Only one system may write setpoints.",
         on_delay_s=5.0,
+        off_delay_s=10.0,
     ),
     AlarmDefinition(
         "pcs-local",
@@ -221,5 +243,33 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         "forbids what the peak needs.",
         on_delay_s=30.0,
         off_delay_s=30.0,
+    ),
+    AlarmDefinition(
+        "island-fault",
+        HIGH,
+        "Islanding fault",
+        "Switch, PCS and bus contradict each other, or the switch did not close after several permissions.",
+        "Nothing more is asked of the switch, and the battery gets no setpoint, until an operator resets the fault.",
+        "Read the reason on the Island view. Compare the switch's position by eye with its contacts, and the PCS "
+        "display with what is shown. When cause and state are clear, reset the fault there.",
+    ),
+    AlarmDefinition(
+        "island-blackout",
+        HIGH,
+        "Site is dark",
+        "No source carries the site's bus.",
+        "Nothing is supplied but what has a UPS of its own.",
+        "Find out why the PCS stopped: overload, empty battery, fault. Only an engineer who knows that nobody works on "
+        "the bus may start it: black start on the Island view. A grid that is back closes by the device or by hand.",
+        on_delay_s=1.0,
+    ),
+    AlarmDefinition(
+        "ride-through-step",
+        MEDIUM,
+        "Ride-through gives up load",
+        "The battery does not last for the promised hours at this load, or the load is near what it can give.",
+        "Deferrable nodes are capped or suspended, critical ones capped, at last all are shut down.",
+        "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is back "
+        "and the battery has recovered.",
     ),
 )

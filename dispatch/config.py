@@ -73,7 +73,7 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[rules]`: how the tick behaves."""
 
     deadband_w: Watts = 250.0  # a setpoint is left alone while it is this close
-    min_write_interval_s: Seconds = 0.2
+    min_write_interval_s: Seconds = 0.1
     rest_soc_pct: Percent = 60.0  # without a plan the battery returns here, under the peak
     rest_charge_w: Watts = 10_000.0  # and no faster than this
     meter_lost_hold_s: Annotated[float, Meta(ge=0, le=5)] = 5.0
@@ -88,6 +88,15 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
     period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    peak_outlook: bool = True  # the peak to hold from the last fortnight's days; false: from the forecast alone
+
+
+class OrdersConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[orders]`: how long manual orders may last."""
+
+    default_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
+    max_s: Annotated[float, Meta(ge=1, le=7 * 86_400)] = 4 * 3600.0
+    soc_target_max_s: Annotated[float, Meta(ge=60, le=7 * 86_400)] = 24 * 3600.0  # a SoC target lasts until its time
 
 
 class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +117,58 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
         return market_eur_per_mwh / 1000 - self.export_margin_eur_per_kwh
 
 
+class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[island]`: what Skerry asks of switch and PCS, and by which grid code. It never protects: see DESIGN."""
+
+    switch: str = ""  # the [[switch]] that may be asked; empty: the only one
+    profile: Literal["vde-ar-n-4105", "en-50549-1"] = "vde-ar-n-4105"  # check with your operator; own figures below
+    v_low_pct: Annotated[float, Meta(ge=50, le=100)] | None = None
+    v_high_pct: Annotated[float, Meta(ge=100, le=130)] | None = None
+    hz_low: Annotated[float, Meta(ge=45, le=60)] | None = None
+    hz_high: Annotated[float, Meta(ge=50, le=65)] | None = None
+    wait_s: Annotated[float, Meta(ge=0, le=3600)] | None = None
+    gradient_pct_per_min: Annotated[float, Meta(gt=0, le=6000)] | None = None
+    # After an outage: "permit", the switch waits for our permission; "device", it comes back by itself, we only watch.
+    reclose: Literal["permit", "device"] = "permit"
+    prepare_w: PositiveWatts = 1_000.0  # a drill opens the switch with at most this much import or export
+    prepare_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 180.0
+    ramp_w_per_s: PositiveWatts = 2_000.0  # of import: before a drill opens, and after the switch has closed
+    open_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # until the contacts confirm
+    form_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # until a PCS forms once the switch is open
+    close_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # until the device has synchronised and closed
+    black_start_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 5  # closings asked for in vain before it is a fault
+    flap_s: Seconds = 600.0  # a grid that goes again so soon after it came back has the wait doubled
+    backoff_max_s: Seconds = 1_800.0
+    drill_minutes_max: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    drill_floor_pct: Percent | None = None  # SoC that a drill must leave; none: the reserve's
+
+
+class RideThroughConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[ride_through]`: how the promised hours of `[reserve]` are kept."""
+
+    enabled: bool = True
+    cutoff_pct: Percent = 2.0  # true SoC at which the battery gives up
+    soc_error_pct: Annotated[float, Meta(ge=0, le=20)] = 5.0  # how wrong the BMS may be before it recalibrates
+    margin: Annotated[float, Meta(ge=1, le=3)] = 1.10  # runtime wanted over what is still promised
+    settle_s: Seconds = 60.0  # between two steps of the ladder, so that each shows its effect
+    undo_s: Seconds = 60.0  # between two steps back
+    overload: Fraction = 0.92  # of what PCS and battery can give: above it the next step comes at once
+    shutdown_s: Annotated[float, Meta(ge=0, le=7200)] = 300.0  # an orderly shutdown of every node takes this long
+
+
+class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What dispatch needs of a `[[node]]`."""
+
+    id: str
+    critical: bool = False
+    cap_w: PositiveWatts | None = None  # the power it is capped to; none: it cannot be capped
+    can_suspend: bool = False
+    can_shutdown: bool = False
+
+
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[caps]`: what GPU caps on deferrable nodes may do for the month's peak. Without the section: nothing."""
+    """`[caps]`: what GPU caps may do for the month's peak, in a replay; the gateway caps nothing for it."""
 
     value_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.0  # what a kWh not delivered to GPUs is worth to their users
     max_share: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of the load above idle_w; 0: no caps
@@ -130,6 +189,22 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     plan: PlanConfig = PlanConfig()
     tariff: TariffTerms = TariffTerms()
     caps: CapsConfig = CapsConfig()
+    orders: OrdersConfig = OrdersConfig()
+    island: IslandConfig = IslandConfig()
+    ride_through: RideThroughConfig = RideThroughConfig()
+    switches: tuple[str, ...] = ()  # ids of every [[switch]]
+    nodes: tuple[NodeTerms, ...] = ()
+
+    @property
+    def switch_id(self) -> str | None:
+        """The switch that may be asked to open and close; None: the site cannot be islanded by us."""
+        return self.island.switch or (self.switches[0] if len(self.switches) == 1 else None)
+
+    @property
+    def drill_floor_pct(self) -> float:
+        """SoC that a drill must leave."""
+        own = self.island.drill_floor_pct
+        return self.reserve_soc_pct if own is None else own
 
     @property
     def energy_kwh(self) -> float:
@@ -165,9 +240,13 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
     """Yield (key, value, expectation) for limits that contradict each other."""
     grid = config.grid
     if grid.contracted_peak_w > grid.fuse_w:
-        yield "grid.contracted_peak_w", grid.contracted_peak_w, (
-            f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
+        yield (
+            "grid.contracted_peak_w",
+            grid.contracted_peak_w,
+            (f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"),
         )
+    if config.orders.default_s > config.orders.max_s:
+        yield "orders.default_s", config.orders.default_s, f"at most orders.max_s = {config.orders.max_s:g}"
     if grid.meter_delay_min_s > grid.meter_delay_max_s:
         yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
     for n, battery in enumerate(config.batteries):
@@ -180,6 +259,9 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         if pcs.battery not in known:
             there = ", ".join(sorted(known)) or "there is none"
             yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {there}"
+    if config.island.switch and config.island.switch not in config.switches:
+        there = ", ".join(config.switches) or "there is none"
+        yield "island.switch", config.island.switch, f"the id of a [[switch]]: {there}"
     if config.batteries:
         usable = config.reserve_soc_pct
         highest = min(b.soc_max_pct for b in config.batteries)

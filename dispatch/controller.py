@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,13 +12,19 @@ from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.islanding import Islanding, observe
-from dispatch.limits import Ready, site_soc_pct, units
+from dispatch.island_evidence import IslandStep
+from dispatch.island_machine import IslandMachine
+from dispatch.island_view import IslandRequest
+from dispatch.islanding import Islanding
+from dispatch.limits import Ready, Unit, site_soc_pct, units
 from dispatch.model import Decision, Interval, Mode, Plan, Setpoint, Snapshot
 from dispatch.netload import NetLoad
+from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
+from dispatch.ride_through import RideKeeper, RideMemory, RideResult
 from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
+from dispatch.setpoint_watch import SetpointWatch
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them
@@ -29,6 +36,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
 
     billing: Billing = Billing()
     pulses_seen: int = 0
+    ride: RideMemory = RideMemory()
 
 
 class Controller:
@@ -43,6 +51,7 @@ class Controller:
         self._interval = MeteringInterval(config.grid, config.timezone, config.rules.deadband_w)
         grid = config.grid
         self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
+        self._watch = SetpointWatch(config)
         self._pulses = Pulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._limit_w = grid.contracted_peak_w
@@ -52,6 +61,9 @@ class Controller:
         self._lost: Lost | None = None
         self._ramp_from_w: float | None = None
         self._recharging = self._topping = False
+        self._order: Order | None = None  # the battery order the last decision obeyed
+        self.island = IslandMachine(config)
+        self.ride = RideKeeper(config)
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -63,8 +75,13 @@ class Controller:
 
     @property
     def month_peak_w(self) -> float:
-        """Largest interval mean of this month (site time zone), W, over complete intervals."""
+        """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this."""
         return self._interval.month_peak_w
+
+    @property
+    def month_unmeasured_s(self) -> float:
+        """How much of this month, up to the running interval, was not measured: 0 when `month_peak_w` is sure."""
+        return self._interval.month_unmeasured_s
 
     @property
     def pulse_since_utc_s(self) -> float | None:
@@ -78,12 +95,13 @@ class Controller:
 
     def memory(self) -> ControllerMemory:
         """What to keep for a restart."""
-        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen)
+        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen, ride=self.ride.memory())
 
     def restore(self, memory: ControllerMemory) -> None:
         """Take over what was kept; call before the first step."""
         self._interval.restore(memory.billing)
         self._pulses_before = memory.pulses_seen
+        self.ride.restore(memory.ride)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,19 +110,32 @@ class Controller:
         import_w = None if self._net.frozen else snapshot.grid.w.good
         self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
 
-    def step(self, snapshot: Snapshot, plan: Plan | None) -> Decision:
-        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint."""
-        seen = observe(snapshot)
+    def step(
+        self,
+        snapshot: Snapshot,
+        plan: Plan | None,
+        requests: Sequence[IslandRequest] = (),
+        *,
+        orders: Iterable[Order] = (),
+    ) -> Decision:
+        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
+
+        requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
+        orders: what people ordered and is in force now.
+        """
+        island = self.island.step(snapshot, requests)
+        ride = self.ride.step(snapshot, island.riding, island.seen.state)
+        seen = island.seen
         if not seen.commands_battery:
             self._let_go()
         self._adopt(snapshot)
-        situation = self._situation(snapshot, plan, seen)
+        situation = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
         self._watch_pulses(snapshot)
         outcome, hard = _run(situation)
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
-        return self._decision(situation, outcome, total_w, setpoints)
+        return _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
 
     def _let_go(self) -> None:
         """Not grid-tied: what was known of import and setpoints does not carry over to the return of the grid."""
@@ -121,18 +152,18 @@ class Controller:
                 if w is not None:
                     self._setpoints[pcs.id] = w
 
-    def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding) -> Situation:
+    def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding, orders: Standing) -> Situation:
         site_net_w = self._net.update(snapshot)
         self.account(snapshot)
         step = plan.at(snapshot.utc_s) if plan is not None else None
         allowance = self._interval.allowance(plan if step is not None else None)
         self._limit_w = allowance.limit_w
-        found = units(self.config, snapshot, self._setpoints)
+        found = _enabled(units(self.config, snapshot, self._setpoints), orders)
         ready = [u.id for u in found if u.ready is Ready.READY]
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
         soc_pct = site_soc_pct(self.config, snapshot)
-        self._latch(soc_pct)
+        self._latch(soc_pct, orders.reserve)
         return Situation(
             config=self.config,
             snapshot=snapshot,
@@ -148,14 +179,19 @@ class Controller:
             step=step,
             recharging=self._recharging,
             topping=self._topping,
+            orders=orders,
         )
 
-    def _latch(self, soc_pct: float | None) -> None:
+    def _latch(self, soc_pct: float | None, order: Order | None) -> None:
         """Hysteresis of refilling the reserve and of returning to rest SoC."""
         if soc_pct is None:
             return
         reserve_pct, rest_pct = self.config.reserve_soc_pct, self.config.rules.rest_soc_pct
-        if self.config.reserve_kwh > 0:
+        if order is not None:
+            reserve_pct = order.value
+        if self.config.reserve_kwh <= 0 and order is None:
+            self._recharging = False
+        else:
             if soc_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
                 self._recharging = True
             elif soc_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
@@ -200,6 +236,10 @@ class Controller:
     def _settle(self, outcome: Outcome, hard: Bounds, situation: Situation) -> float | None:
         """Stay at the last total while it is close enough, or just changed, and no hard limit is against it."""
         w, last_w, rules = outcome.w, situation.last_w, self.config.rules
+        if situation.orders.battery != self._order:  # a person's order takes effect at this tick, to the watt
+            self._order = situation.orders.battery
+            if self._order is not None:
+                return w
         if w is None or not hard.low_w <= last_w <= hard.high_w:
             return w
         close = abs(w - last_w) <= rules.deadband_w and not w == 0 != last_w
@@ -268,7 +308,34 @@ class Controller:
             binding=outcome.binding,
             reason=f"{what} — {outcome.binding}: {outcome.reason}",
             chain=outcome.traces,
+            meter_frozen=self._net.frozen,
+            contested=self._watch.look(situation.snapshot, asked),
         )
+
+
+def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
+    """A PCS that somebody disabled goes to 0 kW and stays there."""
+    off = {order.target: signed(order, orders.mono_s) for order in orders.disabled}
+    if not off:
+        return found
+    still = msgspec.structs.replace
+    return tuple(
+        still(u, low_w=0.0, high_w=0.0, low_why=off[u.id], high_why=off[u.id]) if u.id in off else u for u in found
+    )
+
+
+def _with_island(decision: Decision, island: IslandStep, ride: RideResult) -> Decision:
+    return msgspec.structs.replace(
+        decision,
+        islanding=island.view,
+        switch=island.switch,
+        pcs_orders=island.pcs_orders,
+        nodes=ride.orders,
+        ride=ride.view,
+        events=(*island.events, *ride.events),
+        replies=island.replies,
+        report=island.report,
+    )
 
 
 def _run(situation: Situation) -> tuple[Outcome, Bounds]:
@@ -291,4 +358,6 @@ def _mode(situation: Situation, battery_w: float | None) -> Mode:
         return Mode.OBSERVE
     if situation.safe is not None or all(u.ready is not Ready.READY for u in situation.units):
         return Mode.SAFE
+    if situation.orders.battery is not None:
+        return Mode.MANUAL
     return Mode.RULES if situation.step is None else Mode.PLAN

@@ -88,11 +88,6 @@ class _Horizon:
         share = min(1.0, max(0.0, (xy - x * y / n) / spread)) if spread > 1e-6 * max(xx, 1.0) else 0.0
         return share, (y - share * x) / n
 
-    def quantile(self, level: float) -> float | None:
-        """The `level` quantile of the errors, W; None while there are too few."""
-        n = len(self.sorted)
-        return None if n < RESIDUALS_MIN else self.sorted[min(n, math.ceil((n + 1) * level)) - 1]
-
     @property
     def share(self) -> float:
         """Least-squares weight of the profile against persistence, 0..1; 0 while nothing is known."""
@@ -115,15 +110,6 @@ class LoadForecaster:
         self._last: int | None = None
         self._horizons = {h: _Horizon() for h in PROBES}
         self._pending: dict[int, list[tuple[int, _Guess]]] = {}
-
-    @property
-    def last_utc_s(self) -> int | None:
-        """Start of the newest quarter observed."""
-        return None if self._last is None else self._last * STEP_S
-
-    def recent_w(self) -> tuple[float, ...]:
-        """The quarters remembered (ten days), oldest first, gaps left out."""
-        return tuple(self._loads.values())
 
     def observe(self, start_utc_s: int, mean_w: float, known_w: Sequence[float] | None = None) -> bool:
         """Take the mean load of the quarter hour that began at `start_utc_s`.
@@ -159,19 +145,6 @@ class LoadForecaster:
                 (horizon, _Guess(predicted_w, mean_w, profile_w, pull_w))
             )
         return True
-
-    def quantile_w(self, steps_ahead: int, level: float) -> float | None:
-        """The `level` quantile, 0..1, of the load so many quarters after the last one; None while nothing is known.
-
-        Only the horizons in PROBES are followed: raises KeyError for others.
-        """
-        spread_w = self._horizons[steps_ahead].quantile(level)
-        if self._last is None or spread_w is None:
-            return None
-        for horizon, guess in self._pending.get(self._last + steps_ahead, ()):
-            if horizon == steps_ahead:
-                return guess.predicted_w + spread_w
-        return None
 
     def _expected(self, ahead: int, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
         """Load so many quarters ahead: by the known jobs where their change is believed, else by the profile."""

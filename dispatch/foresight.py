@@ -40,16 +40,14 @@ def perfect_battery_w(
     charge_kw = [config.charge_w / 1000] * len(net_w)
     discharge_kw = [config.discharge_w / 1000] * len(net_w)
     program = _Program(config, start_utc_s, step_s, net_w, eur_per_mwh, soc_pct)
-    charge, discharge = program.solve(charge_kw, discharge_kw)
-    both = [k for k, (c, d) in enumerate(zip(charge, discharge, strict=True)) if min(c, d) > BOTH_KW]
-    if both:  # burning energy in the losses would pay, which no battery does: one direction each, and again
-        for k in both:
-            if charge[k] >= discharge[k]:
-                discharge_kw[k] = 0.0
-            else:
-                charge_kw[k] = 0.0
+    while True:
         charge, discharge = program.solve(charge_kw, discharge_kw)
-    return [1000 * (d - c) for c, d in zip(charge, discharge, strict=True)]
+        both = [k for k, (c, d) in enumerate(zip(charge, discharge, strict=True)) if min(c, d) > BOTH_KW]
+        if not both:
+            return [1000 * (d - c) for c, d in zip(charge, discharge, strict=True)]
+        for k in both:  # burning energy in the losses would pay, which no battery does: one direction each, and again
+            closed = discharge_kw if charge[k] >= discharge[k] else charge_kw
+            closed[k] = 0.0
 
 
 class _Program:

@@ -1,8 +1,15 @@
 """The utility's metering interval: what has been imported in it, what may still be, and the month's peak so far.
 
 What is billed is the import register: export within the interval earns nothing back (energy counts max(0, import)).
-Energy is integrated over monotonic time; the wall clock only says in which interval we are, so a step of it can neither
-lose nor double energy. Time without a good reading is counted at the last import known, and reported in `unknown_s`.
+Energy is integrated over monotonic time; the wall clock only says in which interval we are and since when. Time without
+a good reading is counted at the last import known, and reported in `unknown_s`.
+
+When the clock is set, what was counted is fitted to the time that has passed of the interval it now names. By more than
+`GAP_S`, nobody knows which part of it lies in there: it counts as unknown at its own mean, or at the aim where that is
+less, so that setting a clock makes neither credit nor debt. Small steps keep what was measured.
+
+Peaks are kept by month, so that a clock that shows another month for a while costs nothing. The month's peak is a lower
+bound, "at least": only measured energy raises it; `month_unmeasured_s` tells how much of the month was not measured.
 
 The limit is the larger of the contracted peak and the month's peak so far (import below a peak that already
 stands costs nothing). A plan may lower it to the peak it means to keep, down to the month's peak; it cannot raise it.
@@ -34,6 +41,14 @@ MARGIN = 0.01  # of the limit: keeps deadband and meter class (1 %) from raising
 STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
 GAP_S = 5.0  # a longer pause between two readings counts as unknown, unless the import register tells
 REGISTER_MOST = 2.0  # times the fuse: a register that went faster was reset or misread
+MONTHS = 4  # months whose peaks are kept: those the clock was in last
+
+
+class MonthSoFar(msgspec.Struct, frozen=True):
+    """What is known of one month's complete intervals."""
+
+    peak_w: float = 0.0  # at least
+    measured_s: float = 0.0
 
 
 class Billing(msgspec.Struct, frozen=True):
@@ -42,9 +57,13 @@ class Billing(msgspec.Struct, frozen=True):
     month: str = ""  # "2025-09" in the site's time zone; empty: nothing is known
     month_peak_w: float = 0.0
     interval_start_utc_s: float | None = None
-    interval_energy_wh: float = 0.0
+    interval_known_wh: float = 0.0  # measured, in `interval_known_s`
+    interval_known_s: float = 0.0
+    interval_assumed_wh: float = 0.0  # for the rest of the time up to `saved_utc_s`
     saved_utc_s: float | None = None
     import_w: float | None = None  # the last one known
+    month_measured_s: float = 0.0
+    earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -63,7 +82,9 @@ class MeteringInterval:
     def __init__(self, grid: GridConfig, timezone: str, deadband_w: float) -> None:
         self._grid, self._zone, self._deadband_w = grid, ZoneInfo(timezone), deadband_w
         self._length_s = float(grid.metering_interval_s)
-        self.month, self.month_peak_w = "", 0.0
+        self.month = ""
+        self._months: dict[str, MonthSoFar] = {}  # by "2025-09", the one the clock was in last comes last
+        self._aim_w = grid.contracted_peak_w  # the latest `Allowance.aim_w`
         self._start: float | None = None
         self._utc_s = self._mono_s = 0.0
         self._known_ws = self._assumed_ws = 0.0
@@ -78,21 +99,43 @@ class MeteringInterval:
 
     def restore(self, saved: Billing) -> None:
         """Take over what an earlier process knew; call before the first `advance`."""
-        self.month, self.month_peak_w = saved.month, max(saved.month_peak_w, 0.0)
+        self._months = dict(saved.earlier)
+        if saved.month:
+            self._months[saved.month] = MonthSoFar(max(saved.month_peak_w, 0.0), max(saved.month_measured_s, 0.0))
+            self._enter(saved.month)
         self._import_w, self._restored = saved.import_w, saved
 
     def billing(self) -> Billing:
         """What an heir needs."""
+        now = self._months.get(self.month, MonthSoFar())
         if self._start is None:
-            return self._restored or Billing(month=self.month, month_peak_w=self.month_peak_w)
+            return self._restored or Billing(month=self.month, month_peak_w=now.peak_w)
         return Billing(
             month=self.month,
-            month_peak_w=self.month_peak_w,
+            month_peak_w=now.peak_w,
             interval_start_utc_s=self._start,
-            interval_energy_wh=(self._known_ws + self._assumed_ws) / 3600,
+            interval_known_wh=self._known_ws / 3600,
+            interval_known_s=self._known_s,
+            interval_assumed_wh=self._assumed_ws / 3600,
             saved_utc_s=self._utc_s,
             import_w=self._import_w,
+            month_measured_s=now.measured_s,
+            earlier={month: kept for month, kept in self._months.items() if month != self.month},
         )
+
+    @property
+    def month_peak_w(self) -> float:
+        """The largest interval mean of this month that was measured, W: the true one is at least this."""
+        return self._months.get(self.month, MonthSoFar()).peak_w
+
+    @property
+    def month_unmeasured_s(self) -> float:
+        """How much of this month, up to the running interval, was not measured: 0 when the peak is sure."""
+        if self._start is None:
+            return 0.0
+        first = self._utility_time(self._start).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        passed_s = self._start + self._grid.interval_offset_s - first.timestamp()
+        return max(passed_s - self._months.get(self.month, MonthSoFar()).measured_s, 0.0)
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,28 +165,28 @@ class MeteringInterval:
 
     def _first(self, utc_s: float, import_w: float | None) -> None:
         start, saved = self.start_of(utc_s), self._restored
-        if saved is not None and saved.interval_start_utc_s is not None and saved.interval_start_utc_s != start:
-            self.month_peak_w = max(self.month_peak_w, saved.interval_energy_wh * 3600 / self._length_s)
+        same = saved is not None and saved.interval_start_utc_s == start
+        if saved is not None and saved.interval_start_utc_s is not None and not same:
+            self._raise_peak(saved.interval_known_wh * 3600, saved.interval_known_s)
         self._begin(start)
         if self._import_w is None:
             self._import_w = import_w
-        if saved is None or saved.interval_start_utc_s != start:
-            self._add_unknown(utc_s - start)
-            return
-        self._known_ws = saved.interval_energy_wh * 3600
-        until_s = utc_s if saved.saved_utc_s is None else min(max(saved.saved_utc_s, start), utc_s)
-        self._known_s = until_s - start
-        self._add_unknown(utc_s - until_s)
+        if saved is not None and same:
+            counted_s = (saved.saved_utc_s or start) - start
+            self._known_ws, self._assumed_ws = saved.interval_known_wh * 3600, saved.interval_assumed_wh * 3600
+            self._known_s = saved.interval_known_s
+            self._unknown_s = max(counted_s - self._known_s, 0.0)
+        self._fit(utc_s - start, within_s=0.0)
 
     def _account(self, utc_s: float, mono_s: float, import_w: float | None) -> None:
         assert self._start is not None
         dt_s = max(mono_s - self._mono_s, 0.0)
         jump_s = utc_s - self._utc_s - dt_s
         start = self.start_of(utc_s)
-        if start == self._start:
+        if abs(jump_s) > GAP_S or self._start - utc_s > GAP_S:
             self._add(dt_s, import_w)
-            if jump_s > STEP_S:  # our clock was late: the interval is older than we thought
-                self._add_unknown(jump_s)
+            self._forget_when()
+            self._start_at(start)
         elif start > self._start:
             into_s = min(dt_s, utc_s - start)
             left_s = max(self._start + self._length_s - self._utc_s, 0.0)
@@ -151,13 +194,31 @@ class MeteringInterval:
             self._close()
             self._begin(start)
             self._add(into_s, import_w)
-            if utc_s - start - into_s > STEP_S:
-                self._add_unknown(utc_s - start - into_s)
-        elif self._start - utc_s < self._length_s:  # set back a little: stay, and wait for the clock to come back
+        else:  # also when set back to just before the start: stay, and count anew once the clock is there again
             self._add(dt_s, import_w)
-        else:
-            self._begin(start)
-            self._add_unknown(utc_s - start)
+        self._fit(utc_s - self._start)
+
+    def _forget_when(self) -> None:
+        """The clock was set: which part of what was counted lies in its interval is not known."""
+        counted_s = self._known_s + self._unknown_s - self._unrated_s
+        mean_w = (self._known_ws + self._assumed_ws) / counted_s if counted_s > 0 else 0.0
+        self._unknown_s += self._known_s
+        self._known_ws = self._known_s = 0.0
+        self._assumed_ws = counted_s * min(mean_w, self._aim_w)
+
+    def _fit(self, passed_s: float, within_s: float = STEP_S) -> None:
+        """Make what was counted cover the time that has passed, by the clock, of the interval."""
+        passed_s = max(passed_s, 0.0)
+        counted_s = self._known_s + self._unknown_s
+        if abs(counted_s - passed_s) <= within_s:
+            return
+        if counted_s < passed_s:
+            self._add_unknown(passed_s - counted_s)
+            return
+        share = passed_s / counted_s
+        self._known_ws, self._known_s = share * self._known_ws, share * self._known_s
+        self._assumed_ws, self._unknown_s = share * self._assumed_ws, share * self._unknown_s
+        self._unrated_s *= share
 
     def _metered(self, dt_s: float, register_wh: float | None) -> float | None:
         """Mean import over a long `dt_s` by the register; None for short ones, and for a register that was reset."""
@@ -192,16 +253,34 @@ class MeteringInterval:
             self._unrated_s = 0.0
 
     def _begin(self, start: float) -> None:
-        self._start = start
         self._known_ws = self._assumed_ws = self._known_s = self._unknown_s = self._unrated_s = 0.0
-        utility = datetime.fromtimestamp(start + self._grid.interval_offset_s, UTC)
-        month = utility.astimezone(self._zone).strftime("%Y-%m")
-        if month != self.month:
-            self.month, self.month_peak_w = month, 0.0
+        self._start_at(start)
+
+    def _start_at(self, start: float) -> None:
+        self._start = start
+        self._enter(self._utility_time(start).strftime("%Y-%m"))
+
+    def _enter(self, month: str) -> None:
+        """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
+        self.month = month
+        self._months[month] = self._months.pop(month, MonthSoFar())
+        while len(self._months) > MONTHS:
+            del self._months[next(iter(self._months))]
+
+    def _utility_time(self, start: float) -> datetime:
+        """An interval's start on the utility's calendar."""
+        return datetime.fromtimestamp(start + self._grid.interval_offset_s, UTC).astimezone(self._zone)
 
     def _close(self) -> None:
-        """The interval is over. Only measured energy raises the peak: an assumed one must not loosen the limit."""
-        self.month_peak_w = max(self.month_peak_w, self._known_ws / max(self._length_s, self._known_s))
+        """The interval is over."""
+        self._raise_peak(self._known_ws, self._known_s)
+
+    def _raise_peak(self, known_ws: float, known_s: float) -> None:
+        """Only measured energy raises the peak: an assumed one must not loosen the limit."""
+        so_far = self._months.get(self.month, MonthSoFar())
+        mean_w = known_ws / max(self._length_s, known_s)
+        measured_s = so_far.measured_s + min(known_s, self._length_s)
+        self._months[self.month] = MonthSoFar(max(so_far.peak_w, mean_w), measured_s)
 
     # ── budget ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,7 +293,11 @@ class MeteringInterval:
 
     def allowance(self, plan: Plan | None) -> Allowance:
         """The import that the budget allows now."""
-        limit_w = self.limit_w(plan)
+        allowance = self._allow(self.limit_w(plan))
+        self._aim_w = allowance.aim_w
+        return allowance
+
+    def _allow(self, limit_w: float) -> Allowance:
         aim_w = limit_w - min(max(self._deadband_w, MARGIN * limit_w), limit_w / 2)
         elapsed_s, left_s = self._times()
         used_ws = self._known_ws + self._assumed_ws
@@ -236,17 +319,13 @@ class MeteringInterval:
 
     def view(self, limit_w: float) -> Interval:
         """The interval as consoles and records see it."""
-        if self._start is None:
-            return Interval(0.0, self._length_s, 0.0, 0.0, limit_w, min(limit_w, self._grid.fuse_w))
-        used_ws = self._known_ws + self._assumed_ws
-        held_w = (limit_w * self._length_s - used_ws) / max(self._times()[1], SETTLE_S)
         return Interval(
-            start_utc_s=self._start,
+            start_utc_s=self._start if self._start is not None else 0.0,
             length_s=self._length_s,
-            energy_wh=used_ws / 3600,
+            energy_wh=(self._known_ws + self._assumed_ws) / 3600,
             unknown_s=self._unknown_s,
             limit_w=limit_w,
-            left_w=min(max(held_w, 0.0), self._grid.fuse_w),
+            left_w=self._allow(limit_w).import_max_w,
         )
 
     def _times(self) -> tuple[float, float]:

@@ -8,15 +8,45 @@ from dispatch.model import IslandState, Pcs, Snapshot, Switch
 
 
 class Islanding(msgspec.Struct, frozen=True):
-    """The state and the evidence for it."""
+    """The state and the evidence for it; and what rule 2 asks of import while the site leaves or rejoins the grid."""
 
     state: IslandState
     reason: str
+    import_low_w: float | None = None
+    import_high_w: float | None = None
 
     @property
     def commands_battery(self) -> bool:
         """Whether a battery setpoint makes sense: a forming PCS sets its power by itself, and must be left alone."""
-        return self.state is IslandState.GRID_TIED
+        return self.state in (IslandState.GRID_TIED, IslandState.PREPARING)
+
+
+DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus
+NOT_FORMING = ("off", "standby", "fault", "shutting_down", "sleeping", "starting")
+
+
+class Bus(msgspec.Struct, frozen=True):
+    """Who keeps the site's bus alive. `life`: grid, ours, dead, foreign; None: it is not known."""
+
+    life: str | None
+    why: str
+
+
+def bus_of(snapshot: Snapshot, contact: str | None, nominal_v: float) -> Bus:
+    """Judge the site's side of an open switch by what the PCS say: their mode, and the voltage at their terminals."""
+    forming = [p.id for p in snapshot.pcs if p.mode.good == "grid_forming" and p.state.good not in NOT_FORMING]
+    if contact == "closed":
+        return Bus("grid", "the switch is closed")
+    if forming:
+        return Bus("ours", f"{', '.join(forming)} {'form' if len(forming) > 1 else 'forms'} it")
+    if not snapshot.pcs or any(p.mode.good is None for p in snapshot.pcs):
+        return Bus(None, "not every PCS says in which mode it is")
+    volts = [v for p in snapshot.pcs if (v := p.v.good) is not None]
+    if not volts:
+        return Bus(None, "no PCS forms it and its voltage is not measured")
+    if max(volts) < DEAD * nominal_v:
+        return Bus("dead", f"no PCS forms it and it has {max(volts):.0f} V")
+    return Bus("foreign", f"it has {max(volts):.0f} V and no PCS of ours forms it")
 
 
 def observe(snapshot: Snapshot) -> Islanding:

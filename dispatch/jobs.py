@@ -60,15 +60,6 @@ class JobModel:
         if len(self._order) > REMEMBERED:
             del self._ratios[bisect.bisect_left(self._ratios, self._order.popleft())]
 
-    def survival(self, job: KnownJob, now_utc_s: float, utc_s: float) -> float:
-        """Chance that a job running now still runs at `utc_s`, 0..1; past its limit it is taken to end at any time."""
-        assert job.started_utc_s is not None
-        limit_s = max(LEAST_S, job.time_limit_s or UNLIMITED_S)
-        elapsed, then = (now_utc_s - job.started_utc_s) / limit_s, (utc_s - job.started_utc_s) / limit_s
-        if then >= 1:
-            return 0.0
-        return self._longer(then) / self._longer(elapsed)
-
     def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
         """Mean power of the known jobs above idle, W, in each quarter hour that begins at `starts_utc_s`."""
         import numpy as np

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatch.config import BatteryConfig, DispatchConfig, PcsRatings
-from dispatch.figures import kw
-from dispatch.model import Battery, Pcs, Snapshot
+from dispatch.figures import action, kw
+from dispatch.model import Battery, Pcs, Quality, Snapshot
 
 SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
 TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
@@ -87,6 +87,7 @@ def _unit(
     fixed_w = 0.0
     if ready is Ready.LOST:
         fixed_w = last_w if last_w is not None else _last_power_w(pcs)
+        why += ": no setpoint of it is known" if last_w is None else f": its setpoint ({action(last_w)}) is kept"
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs)
     high_w, high_why = min(_discharge_limits(ratings, share, config, pcs, battery, last_w))
@@ -122,9 +123,17 @@ def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Read
     if pcs.connection.good == "disconnected" and pcs.mode.good != "grid_forming":  # forming: rule 2 speaks of it
         return Ready.WITHHELD, f"{name} is disconnected from the grid"
     if pcs.w.good is None:
-        age = "never read" if pcs.w.age_s is None else f"last read {pcs.w.age_s:.1f} s ago"
-        return Ready.LOST, f"{name}'s power is not known ({age})"
+        return Ready.LOST, f"{name}'s power is not known ({_absence(pcs)})"
     return Ready.READY, ""
+
+
+def _absence(pcs: Pcs) -> str:
+    """Why there is no power: the PCS is silent, was never heard of, or answers without one."""
+    if pcs.w.age_s is not None:
+        return f"last read {pcs.w.age_s:.1f} s ago"
+    others = (pcs.state, pcs.connection, pcs.control, pcs.setpoint_w, pcs.hz)
+    answers = any(part.quality is Quality.GOOD for part in others)
+    return "it answers, but without its power" if answers else "no answer that names it"
 
 
 def _discharge_limits(

@@ -12,6 +12,16 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from dispatch.island_view import (
+    DrillReport,
+    IslandReply,
+    IslandView,
+    NodeOrder,
+    PcsOrder,
+    RideThrough,
+    SwitchOrder,
+)
+
 
 class Clock(Protocol):
     """The only source of time for whatever decides. The gateway's, the twin's and the tests' clocks all fit it."""
@@ -142,6 +152,14 @@ class Switch(msgspec.Struct, frozen=True):
     position: Status = UNKNOWN
     control: Status = UNKNOWN  # remote local
     grid_voltage: Status = UNKNOWN  # present absent
+    command: Status = UNKNOWN  # what it was last asked: none open close
+    grid_v: Reading = MISSING  # its own measurement of the grid side, phase to neutral
+    grid_hz: Reading = MISSING
+    delta_v: Reading = MISSING  # bus minus grid, as its synchro-check sees them
+    delta_hz: Reading = MISSING
+    delta_deg: Reading = MISSING
+    transfer_ms: Reading = MISSING  # the last transfer, by its own recorder
+    faults: Reading = MISSING  # bits, the vendor's
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -205,7 +223,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
 
 
 class IslandState(enum.Enum):
-    """DESIGN §5. The first release observes; it does not yet order transitions."""
+    """The states of `dispatch.island_machine`. UNKNOWN: the devices do not settle it."""
 
     UNKNOWN = "unknown"
     GRID_TIED = "grid-tied"
@@ -243,6 +261,20 @@ class Snapshot(msgspec.Struct, frozen=True):
     def pv_w(self) -> float | None:
         """Sum over every PV inverter; None as soon as one is not good, 0 on a site without PV."""
         return total(p.w for p in self.pv)
+
+    @property
+    def soc_pct(self) -> float | None:
+        """SoC of all batteries, weighted by rated energy; None as soon as one of the numbers needed is not good."""
+        if len(self.batteries) == 1:
+            return self.batteries[0].soc_pct.good
+        stored_wh = rated_wh = 0.0
+        for battery in self.batteries:
+            soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
+            if soc_pct is None or energy_wh is None:
+                return None
+            stored_wh += soc_pct * energy_wh
+            rated_wh += energy_wh
+        return stored_wh / rated_wh if rated_wh > 0 else None
 
     @property
     def load_w(self) -> float | None:
@@ -321,6 +353,14 @@ class Setpoint(msgspec.Struct, frozen=True):
     w: float | None
 
 
+class Contested(msgspec.Struct, frozen=True):
+    """A PCS that does not keep the setpoint it is asked to hold: it refuses it, or another master writes too."""
+
+    device_id: str
+    held_w: float  # at the last wrong look
+    share: float  # of the last looks at its readback that were wrong
+
+
 class Mode(enum.Enum):
     """Who steers: the plan, the rules alone, a manual order, the safe-value table, or nobody."""
 
@@ -329,6 +369,17 @@ class Mode(enum.Enum):
     MANUAL = "manual"
     SAFE = "safe"
     OBSERVE = "observe"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One line of the log."""
+
+    utc_s: float
+    kind: str  # gateway device alarm rule command plan twin island node
+    severity: str  # info warning alarm
+    subject: str  # device id, alarm id, rule name
+    text: str
+    who: str = ""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -345,6 +396,19 @@ class Decision(msgspec.Struct, frozen=True):
     binding: str  # name of the binding rule
     reason: str  # one line: what and why
     chain: tuple[RuleTrace, ...] = ()
+    islanding: IslandView | None = None
+    switch: SwitchOrder | None = None  # None: nothing is asked of the switch
+    pcs_orders: tuple[PcsOrder, ...] = ()
+    nodes: tuple[NodeOrder, ...] = ()  # nodes that ride-through has a say in; empty: leave all as they are
+    ride: RideThrough | None = None
+    events: tuple[Event, ...] = ()  # what islanding and ride-through have to report of this tick
+    replies: tuple[IslandReply, ...] = ()  # to the requests of this tick
+    report: DrillReport | None = None  # in the tick in which a drill ends
+    meter_frozen: bool = False  # the grid meter answers, but its value stands still while the battery moves
+    contested: tuple[Contested, ...] = ()
+
+
+LAST_S = 15.0  # an interval's end closer than this is not divided by: meters and clocks are not that exact
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -355,20 +419,14 @@ class Interval(msgspec.Struct, frozen=True):
     energy_wh: float  # imported so far; export earns nothing back
     unknown_s: float  # of it without a good meter reading
     limit_w: float  # the mean that must not be exceeded
-    left_w: float  # import that, held to the end, just meets the limit
+    left_w: float  # import that the budget (rule 6) allows now; never above the fuse
 
     @property
     def energy_left_wh(self) -> float:
         """Import left in this interval before its mean exceeds the limit, Wh; negative once it has."""
         return self.limit_w * self.length_s / 3600 - self.energy_wh
 
-
-class Event(msgspec.Struct, frozen=True):
-    """One line of the log."""
-
-    utc_s: float
-    kind: str  # gateway device alarm rule command plan twin
-    severity: str  # info warning alarm
-    subject: str  # device id, alarm id, rule name
-    text: str
-    who: str = ""
+    def held_w(self, utc_s: float) -> float:
+        """Import that, held from `utc_s` to the end, would just meet the limit, W >= 0; the fuse may allow less."""
+        left_s = self.start_utc_s + self.length_s - utc_s
+        return max(self.energy_left_wh, 0.0) * 3600 / max(left_s, LAST_S)

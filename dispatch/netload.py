@@ -13,7 +13,8 @@ when it rests the band collapses to the sum of two readings. There is no integra
 
 That holds for a meter that measures. One that hangs on its last value while the PCS moves would make the estimate run
 away with the PCS; so a grid reading that stays the same to the last digit, while the PCS moved by more than `FROZEN_W`
-well over `delay_max_s` ago, is not believed until it changes.
+well over `delay_max_s` ago, is not believed until it changes. A meter of coarse resolution (learnt: the smallest change
+seen) may well stand still while the PCS slowly follows the load; there only what the PCS did within `COARSE_S` counts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ FASTEST_LAG_S = 0.1
 OLDEST_READING_S = 5.0
 FROZEN_W = 1_000.0  # a meter that hangs is told by the PCS having moved this much
 FROZEN_S = 1.0  # and this much longer ago than its delay explains
+COARSE_W = 10.0  # a meter that counts in steps of this or more can stand still while import is held,
+COARSE_S = 10.0  # so there the PCS must have moved within this time
+COARSE_STEPS = 5.0  # and by this many steps
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -124,12 +128,16 @@ class NetLoad:
         self.w: float | None = None  # the estimate, W; None until there was one
         self.band: Band | None = None  # of the latest good grid reading
         self.frozen = False  # the grid meter answers, but its reading does not follow the PCS
+        self._step_w = math.inf  # the smallest change of the reading seen: at least the meter's resolution
         self._same: tuple[float, float] | None = None  # since when (site time) the reading has had this value
         self._anchor: dict[str, float] = {}  # what each PCS did when it began to
 
     def restart(self) -> None:
-        """Forget the estimate, keep the history: the next band's middle is the new one."""
-        self.w = self.band = None
+        """Forget the estimate, keep the history: the next band's middle is the new one. Behind an open switch the
+        grid meter stands at 0 whatever the PCS does, so nothing is held against it either.
+        """
+        self.w = self.band = self._same = None
+        self.frozen = False
 
     def asked(self, mono_s: float, pcs_id: str, w: float) -> None:
         """Remember that `pcs_id` was asked for `w` at `mono_s`."""
@@ -159,6 +167,8 @@ class NetLoad:
     def _hangs(self, grid_w: float, taken_s: float) -> bool:
         """Whether the reading has stood still while the PCS moved."""
         if self._same is None or self._same[1] != grid_w:
+            if self._same is not None:
+                self._step_w = min(self._step_w, abs(grid_w - self._same[1]))
             self._same, self._anchor, self.frozen = (taken_s, grid_w), {}, False
             return False
         moved_w = 0.0
@@ -170,8 +180,17 @@ class NetLoad:
                 self._anchor[pcs_id] = first_w
             last_w = track.last_until(taken_s - self._delay_max_s - FROZEN_S, self._same[0])
             moved_w += 0.0 if last_w is None else last_w - self._anchor[pcs_id]
-        self.frozen = self.frozen or abs(moved_w) > FROZEN_W
+        self.frozen = self.frozen or abs(moved_w) > max(FROZEN_W, COARSE_STEPS * self._coarse_w)
+        if not self.frozen and self._coarse_w and taken_s - self._same[0] > self._delay_max_s + FROZEN_S + COARSE_S:
+            self._same, self._anchor = (taken_s, grid_w), {}
         return self.frozen
+
+    @property
+    def _coarse_w(self) -> float:
+        """The meter's resolution where it is coarse enough to hide a held import; 0 for a fine one."""
+        if math.isinf(self._step_w):
+            return COARSE_W  # it has not changed yet
+        return self._step_w if self._step_w >= COARSE_W else 0.0
 
     def _take(self, mono_s: float, pcs: Pcs) -> None:
         track = self._tracks.setdefault(pcs.id, PcsTrack())

@@ -338,14 +338,6 @@ class _PeakCost:
         self._edges = peak_kw + np.concatenate([[0.0], np.cumsum(widths_kw)])
         self._totals = np.concatenate([[0.0], np.cumsum(np.array(widths_kw) * np.array(shares))])
 
-    def rate(self, kw: Floats) -> Floats:
-        """Share that the kW above each peak costs."""
-        import numpy as np
-
-        index = np.searchsorted(self._edges, kw, side="right") - 1
-        rates: Floats = np.array(self.shares)[np.clip(index, 0, len(self.shares) - 1)]
-        return rates
-
     def total(self, kw: Floats) -> Floats:
         """kW, weighted by their shares, above the month's peak."""
         import numpy as np

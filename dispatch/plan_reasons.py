@@ -50,35 +50,33 @@ def reasons(plan: Sketch) -> list[str]:
 
 
 def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
-    head = f"charge {_kw(-plan.battery_w[t])}: "
     reserve = plan.config.reserve_soc_pct
     held = ", held to the peak" if _at_peak(plan, t) else ""
     if plan.net_w[t] < 0 and plan.battery_w[t] >= plan.net_w[t] - NEAR_W:
-        return head + "PV surplus"
+        return "PV surplus"
     if plan.buy[t] < 0:
-        return head + f"import is paid, {_ct(plan.buy[t])} ct/kWh"
+        return f"import is paid, {_ct(plan.buy[t])} ct/kWh"
     if _before(plan, t) < reserve - NEAR_PCT:
-        return head + f"back to the reserve, SoC {reserve:.0f} %{held}"
+        return f"back to the reserve, SoC {reserve:.0f} %{held}"
     use, defends = _use(plan, t)
     if use is not None and defends:
-        return head + f"energy for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}{held}"
+        return f"energy for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}{held}"
     if use is not None and plan.buy[use] > plan.buy[t]:
-        return head + f"{_ct(plan.buy[t])} ct/kWh now, {_ct(plan.buy[use])} at {clock[use]}{held}"
-    return head + f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
+        return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[use])} at {clock[use]}{held}"
+    return f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
 
 
 def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
-    head = f"discharge {_kw(plan.battery_w[t])}: "
     if plan.net_w[t] > plan.config.grid.fuse_w:
-        return head + f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
+        return f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
     if _defends(plan, t):
         whose = "the month's peak" if plan.target_w <= plan.month_peak_w + NEAR_W else "the planned peak"
-        return head + f"keeps import below {whose} {_kw(plan.target_w)}"
+        return f"keeps import below {whose} {_kw(plan.target_w)}"
     if plan.grid_w[t] < -NEAR_W:
-        return head + f"export earns {_ct(plan.sell[t])} ct/kWh"
+        return f"export earns {_ct(plan.sell[t])} ct/kWh"
     if buys is not None and plan.buy[buys] < plan.buy[t]:
-        return head + f"{_ct(plan.buy[t])} ct/kWh now, {_ct(plan.buy[buys])} at {clock[buys]}"
-    return head + f"{_ct(plan.buy[t])} ct/kWh now is above what stored energy is worth later"
+        return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[buys])} at {clock[buys]}"
+    return f"{_ct(plan.buy[t])} ct/kWh is above what stored energy is worth later"
 
 
 def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
@@ -86,16 +84,16 @@ def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
     if following is not None and plan.battery_w[following] > 0:
         use, defends = _use(plan, t)
         if use is not None and defends:
-            return f"hold: kept for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}"
+            return f"kept for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}"
         if use is not None and plan.buy[use] > plan.buy[t]:
-            return f"hold: kept for {clock[use]}, {_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])} now"
+            return f"kept for {clock[use]}, {_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
     if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
-        return f"hold: {_ct(plan.buy[t])} ct/kWh now, cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
+        return f"{_ct(plan.buy[t])} ct/kWh, cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
     if plan.soc_pct[t] <= plan.config.reserve_soc_pct + NEAR_PCT:
-        return f"hold: at the reserve, SoC {plan.config.reserve_soc_pct:.0f} %"
+        return f"at the reserve, SoC {plan.config.reserve_soc_pct:.0f} %"
     if plan.soc_pct[t] >= min(b.soc_max_pct for b in plan.config.batteries) - NEAR_PCT:
-        return "hold: battery full"
-    return "hold: no price difference pays for losses and wear"
+        return "battery full"
+    return "no price difference pays for losses and wear"
 
 
 def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:

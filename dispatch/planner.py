@@ -377,7 +377,7 @@ def _target(inputs: PlanInputs, solution: Solution) -> float:
         return max(planned_w, config.grid.contracted_peak_w)
     if inputs.peak is None:
         return planned_w
-    return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w))
+    return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
 
 
 def _cost(

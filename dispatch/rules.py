@@ -13,11 +13,12 @@ import msgspec
 
 from dispatch.chain import Ask, Bounds
 from dispatch.config import DispatchConfig, GridConfig
-from dispatch.figures import kw
+from dispatch.figures import action, kw
 from dispatch.interval import Allowance
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit
 from dispatch.model import IslandState, Meter, PlanStep, Snapshot
+from dispatch.orders import Standing, ask, signed
 
 SOC_HYSTERESIS_PCT = 1.0  # reserve and rest begin charging this far below and end at (rest) or above (reserve) the mark
 CHARGE_ROOM = (
@@ -50,6 +51,13 @@ class Situation(msgspec.Struct, frozen=True):
     step: PlanStep | None = None
     recharging: bool = False  # the reserve was touched and is being refilled
     topping: bool = False  # on the way back to rest SoC
+    orders: Standing = Standing()
+
+    @property
+    def reserve_soc_pct(self) -> float:
+        """The reserve in force: a person's, else the site file's."""
+        order = self.orders.reserve
+        return self.config.reserve_soc_pct if order is None else order.value
 
 
 def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tuple[float, float]:
@@ -75,7 +83,7 @@ def protection(s: Situation, so_far: Bounds) -> Ask:
 def device_limits(s: Situation, so_far: Bounds) -> Ask:
     """Rule 1: ratings, limits that PCS and BMS report, temperature, SoC bounds, readings that are lost."""
     ready = [u for u in s.units if u.ready is Ready.READY]
-    lost = "; ".join(f"{u.why}: its setpoint {kw(u.fixed_w)} is kept" for u in s.units if u.ready is Ready.LOST)
+    lost = "; ".join(u.why for u in s.units if u.ready is Ready.LOST)
     if not ready:
         return Ask(lost or "0 PCS take part", low_w=0.0, high_w=0.0, preferred_w=0.0)
     low_w, high_w = sum(u.low_w for u in ready), sum(u.high_w for u in ready)
@@ -100,7 +108,17 @@ def safe_value(s: Situation, so_far: Bounds) -> Ask:
 
 def islanding(s: Situation, so_far: Bounds) -> Ask:
     """Rule 2: islanded or not known to be grid-tied, no setpoint; the forming PCS is never stopped or reverted."""
-    return Ask(s.islanding.reason, command=s.islanding.commands_battery)
+    seen = s.islanding
+    if not seen.commands_battery or s.net_w is None or (seen.import_low_w is None and seen.import_high_w is None):
+        return Ask(seen.reason, command=seen.commands_battery)
+    low_w, high_w = -math.inf, math.inf
+    if seen.import_high_w is not None:  # as far as the battery reaches: the grid takes the rest
+        low_w = min(max(s.net_w - seen.import_high_w, so_far.low_w), so_far.high_w)
+    if seen.import_low_w is not None:  # nobody has to charge what PV sends out by itself
+        high_w = max(s.net_w - seen.import_low_w, low_w, min(0.0, so_far.high_w))
+    if seen.state is IslandState.PREPARING:
+        return Ask(seen.reason, low_w, max(low_w, min(s.net_w - (seen.import_low_w or 0.0), so_far.high_w)), low_w)
+    return Ask(seen.reason, low_w, high_w)
 
 
 # ── 3: fuse, export ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,13 +159,16 @@ def fuse(s: Situation, so_far: Bounds) -> Ask:
 
 def reserve(s: Situation, so_far: Bounds) -> Ask:
     """Rule 4: SoC for ride-through is not spent on money. Below it, refill within the budget."""
-    mark_pct = s.config.reserve_soc_pct
-    if s.config.reserve_kwh <= 0:
+    mark_pct, order = s.reserve_soc_pct, s.orders.reserve
+    if s.config.reserve_kwh <= 0 and order is None:
         return Ask("no reserve is declared: 0 kWh")
     if s.soc_pct is None:
         most_w = max(s.last_w, 0.0)
         return Ask(f"SoC is not known, reserve {mark_pct:.0f} %: discharge at most {kw(most_w)}", high_w=most_w)
-    figures = f"SoC {s.soc_pct:.1f} %, reserve {mark_pct:.1f} % ({s.config.reserve_kwh:g} kWh)"
+    whose = f"{s.config.reserve_kwh:g} kWh" if order is None else signed(order, s.orders.mono_s)
+    figures = f"SoC {s.soc_pct:.1f} %, reserve {mark_pct:.1f} % ({whose})"
+    if s.islanding.import_high_w is not None:
+        return Ask(f"{figures}: refill once import has ramped back")
     if s.recharging:
         return Ask(
             f"{figures}: refill while import stays under {kw(_charge_ceiling_w(s))}",
@@ -175,8 +196,12 @@ def _lasting_w(s: Situation) -> float:
 
 
 def manual(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 5: a person's setpoint. There is no way to give one in this release."""
-    return Ask("no manual setpoint")
+    """Rule 5: a person's order (`dispatch.orders`): who, for how long, why. What is above it in this list wins."""
+    order = s.orders.battery
+    if order is None:
+        return Ask("no manual order")
+    fixed_w = sum(u.fixed_w for u in s.units)
+    return ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
 
 
 # ── 6 and 7: import ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,21 +240,31 @@ def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
 
 
 def plan(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 8: the plan's step; it does not export what it did not mean to, nor undo the reserve's refill."""
+    """Rule 8: the plan's step; it does not export what it did not mean to, charge above the limit on the interval's
+    credit, nor undo the reserve's refill.
+    """
+    if s.orders.battery is not None:
+        return Ask(f"at rest: order {s.orders.battery.id} steers")
     if s.step is None:
         return Ask("no plan for this instant")
+    if not any(u.ready is Ready.READY for u in s.units):
+        return Ask(f"plan asks {action(s.step.battery_w)}, but no PCS takes part: 0 of {len(s.units)}")
     if s.soc_pct is None:
-        return Ask(f"plan asks {kw(s.step.battery_w)}, but SoC is not known", preferred_w=0.0)
+        stuck = so_far.low_w == so_far.high_w == 0  # then the rule that left only 0 is the one to name
+        wanted_w = s.step.battery_w if stuck else 0.0
+        return Ask(f"plan asks {action(s.step.battery_w)}, but SoC is not known", preferred_w=wanted_w)
     wanted_w = s.step.battery_w - sum(u.fixed_w for u in s.units)
-    reason = f"plan asks {kw(s.step.battery_w)} at {s.step.price_eur_per_kwh:.3f} EUR/kWh"
-    if s.step.reason:
-        reason = f"{reason}: {s.step.reason}"
+    reason = s.step.reason or f"{s.step.price_eur_per_kwh:.3f} EUR/kWh"
     if s.net_w is not None and wanted_w > 0:
         most_w = max(s.net_w - min(s.step.grid_w, 0.0), 0.0)
         if wanted_w > most_w:
             wanted_w, reason = most_w, f"{reason}; load is lower than planned, {kw(most_w)} is enough"
+    if s.net_w is not None and wanted_w < 0:  # unused energy of the interval is there for the load, not for charging
+        room_w = max(s.allowance.aim_w - s.net_w, 0.0)
+        if -wanted_w > room_w:
+            wanted_w, reason = -room_w, f"{reason}; import stays under {kw(s.allowance.aim_w)}: {action(-room_w)}"
     if so_far.preferred_w is not None and so_far.preferred_w <= wanted_w:
-        return Ask(f"{reason}; an earlier rule already asks {kw(so_far.preferred_w)}")
+        return Ask(f"{reason}; an earlier rule already asks {action(so_far.preferred_w)}")
     return Ask(reason, preferred_w=wanted_w)
 
 
@@ -239,6 +274,8 @@ def rest(s: Situation, so_far: Bounds) -> Ask:
     What is above rest SoC stays: without prices nobody knows what it was stored for.
     """
     rules = s.config.rules
+    if s.orders.battery is not None:
+        return Ask(f"at rest: order {s.orders.battery.id} steers")
     if s.step is not None or so_far.preferred_w is not None:
         return Ask("not needed: an earlier rule states what it prefers")
     if s.soc_pct is None:
@@ -266,21 +303,22 @@ def _charge_room_w(s: Situation) -> float:
 def idle(s: Situation, so_far: Bounds) -> Ask:
     """Rule 9: nothing is wanted."""
     if so_far.preferred_w is not None:
-        return Ask(f"not idle: {kw(so_far.preferred_w)} is preferred")
+        return Ask(f"not idle: {action(so_far.preferred_w)} is preferred")
     return Ask("nothing asks for power: idle at 0 kW", preferred_w=0.0)
 
 
 Rule = Callable[[Situation, Bounds], Ask]
 ALL = frozenset(IslandState)
 TIED = frozenset({IslandState.GRID_TIED})
+CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
 
 # Number, name, the islanding states in which it lives, the rule. The order is DESIGN §3's.
 RULES: tuple[tuple[int, str, frozenset[IslandState], Rule], ...] = (
     (0, "protection", ALL, protection),
     (1, "device limits", ALL, device_limits),
-    (1, "safe value", TIED, safe_value),
+    (1, "safe value", CLOSED, safe_value),
     (2, "islanding", ALL, islanding),
-    (3, "fuse", TIED, fuse),
+    (3, "fuse", CLOSED, fuse),
     (4, "reserve", TIED, reserve),
     (5, "manual", TIED, manual),
     (6, "interval budget", TIED, interval_budget),

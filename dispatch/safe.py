@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.config import RulesConfig
+from dispatch.config import DispatchConfig, RulesConfig
 from dispatch.figures import kw
+from dispatch.model import Decision
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -36,3 +37,18 @@ def meter_lost_w(rules: RulesConfig, lost: Lost, mono_s: float) -> tuple[float, 
     gap_w = rules.meter_lost_w - lost.held_w
     value_w = rules.meter_lost_w if abs(gap_w) <= reach_w else lost.held_w + (reach_w if gap_w > 0 else -reach_w)
     return value_w, f"{lost.what} for {away_s:.0f} s: to the safe value {kw(rules.meter_lost_w)}, now {kw(value_w)}"
+
+
+def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, float]:
+    """What each PCS gets when the gateway of a grid-tied site stops: its share of `meter_lost_w`, W.
+
+    Inside what the device limits (rule 1) of the last decision allow. A PCS that got no setpoint then gets none now.
+    """
+    ratings = {p.id: p.discharge_w for p in config.pcs}
+    commanded = [s.device_id for s in decision.setpoints if s.w is not None and s.device_id in ratings]
+    total_w = config.rules.meter_lost_w
+    for trace in decision.chain:
+        if trace.rule <= 1:
+            total_w = min(max(total_w, trace.low_w), trace.high_w)
+    rated_w = sum(ratings[device_id] for device_id in commanded)
+    return {device_id: total_w * ratings[device_id] / rated_w for device_id in commanded}

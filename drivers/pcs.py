@@ -23,9 +23,11 @@ SLOW = {  # read one at a time, each about once in SLOW_S
     803: ("ModTmpMax",),
 }
 SLOW_S = 1.0  # site seconds
-SLOW_STALE_S = 5.0
+SLOW_STALE_S = 5.0  # machine seconds: how often the models are read does not scale with a twin's clock
 HEARTBEAT_S = 1.0  # 715.ControllerHb "increments every second"
 HEARTBEAT_WRAP = 0xFFFF_FFFE  # below the value that means "not implemented"
+
+OPERATION, START = 715, 1  # SunSpec DERCtl, OpCtl
 
 
 class PcsDriver:
@@ -77,7 +79,16 @@ class PcsDriver:
             allowed_w, clipped = self._clip(w)
             result = await self._setpoint.hold(allowed_w, now_s)
         notes = [note for note in (clipped, result.note) if note]
-        return CommandResult(result.written, "; ".join(notes), result.w)
+        return CommandResult(result.written, "; ".join(notes), result.w, result.held and not clipped)
+
+    async def start(self) -> None:
+        """Start a PCS that stands still (715 OpCtl = START), unless it is in local control. Raises DeviceError."""
+        async with self._lock:
+            await self._open()
+            await self._refresh(self._clock.mono_s())
+            self._device.first(OPERATION)
+            if not self._local:
+                await self._device.write(OPERATION, {"OpCtl": START})
 
     async def close(self) -> None:
         """Drop the connection for good; the device's own reversion timer runs out."""
@@ -118,7 +129,7 @@ class PcsDriver:
             return Sample({})
         at_s, sample = self._slow[model_id]
         age_s = max(self._clock.mono_s() - at_s, 0.0)
-        return sample.aged(age_s, Quality.GOOD if age_s <= SLOW_STALE_S else Quality.STALE)
+        return sample.aged(age_s, Quality.GOOD if age_s <= SLOW_STALE_S * self._clock.speed else Quality.STALE)
 
     async def _beat(self, now_s: float) -> None:
         """Count the controller's heartbeat up, about once a second, on devices that have one."""

@@ -27,6 +27,7 @@ class CommandResult(msgspec.Struct, frozen=True):
     written: bool
     note: str = ""
     w: float | None = None  # the setpoint as the device holds it, in its own resolution; None: not commanded
+    held: bool = False  # read back: the device holds the value asked for, within its resolution
 
 
 class SetpointWriter:
@@ -42,7 +43,8 @@ class SetpointWriter:
         self.held: Held = {}
         self._target: float | None = None  # proven by read-back; None: everything must be written again
         self._renewed_s = 0.0
-        self._refused: tuple[float, float] | None = None  # (value, when) that read back differently
+        self._refused: tuple[float, float] | None = None  # (value, when) that the device did not take
+        self._taken: float | None = None  # the last value it did take
 
     async def look(self) -> Held:
         """Read what the device holds now. Raises as `SunSpecDevice.read`."""
@@ -64,15 +66,15 @@ class SetpointWriter:
             return CommandResult(False, "waiting: the device did not take this value")
         steps, note = self._steps(target, held, now_s)
         if not steps:
-            return CommandResult(False, "", target)
+            return CommandResult(False, "", target, held=True)
         self._target = None
         for step in steps:
             await self._device.write(MODEL, step, {"WSet": scale, "WSetRvrt": scale})
         await self._check(target, now_s)
         if self._timerless or any("WSetRvrtTms" in step for step in steps):
             self._renewed_s = now_s
-        self._target, self._refused = target, None
-        return CommandResult(True, note, target)
+        self._target, self._taken, self._refused = target, target, None
+        return CommandResult(True, note, target, held=True)
 
     @property
     def _timerless(self) -> bool:
@@ -86,8 +88,10 @@ class SetpointWriter:
         if self._target is None:
             note = "armed, but this device has no reversion timer" if self._timerless else "armed"
             return [*self._fall_back(held), *value, *enable], note
-        if held["WSetEna"] != "enabled" or held["WSet"] != self._target:
-            note = f"the device held {held['WSet']} W, {held['WSetEna']}; ours was {self._target:g} W: written again"
+        if held["WSetEna"] != "enabled" or held["WSet"] != self._target or held["WSetMod"] != "watts":
+            mode = "" if held["WSetMod"] == "watts" else f", mode {held['WSetMod']}"
+            what = f"{held['WSet']} W, {held['WSetEna']}{mode}"
+            note = f"the device held {what}; ours was {self._target:g} W: written again"
             return [*self._fall_back(held), *value, *enable], note
         due = now_s - self._renewed_s >= self._revert_s / 2
         if target != self._target:
@@ -107,7 +111,10 @@ class SetpointWriter:
         return [step for step in (before, after) if step]
 
     async def _check(self, target: float, now_s: float) -> None:
-        """Read back and compare. Raises ReadbackMismatch naming the first point that differs."""
+        """Read back and compare. Raises ReadbackMismatch naming the first point that differs.
+
+        A value that the device has held before is tried once more at once: another master may have been quicker.
+        """
         before = self.held
         held = await self.look()
         expected: dict[str, Value] = {"WSetMod": "watts", "WSet": target, "WSetEna": "enabled"}
@@ -115,5 +122,6 @@ class SetpointWriter:
             expected["WSetRvrtTms"] = self._revert_s
         for name, value in expected.items():
             if held[name] != value:
-                self._refused = (target, now_s)
+                again, self._taken = self._taken == target, None
+                self._refused = None if again else (target, now_s)
                 raise ReadbackMismatch(self._device.where(MODEL, name), f"wrote {value}, reads back {held[name]}")

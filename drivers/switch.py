@@ -1,11 +1,16 @@
-"""The switch at the PCC, by the register map `skerry-switch`. Observed; never commanded by this driver."""
+"""The switch at the PCC, by the register map `skerry-switch`: observed, and asked to open or close.
+
+An order is a wish in its command register: the device's own synchro-check and protection decide, and only its contacts
+say what came of it.
+"""
 
 from __future__ import annotations
 
 from dispatch.model import Switch
 from drivers.config import SwitchDevice
 from drivers.maps import registers
-from drivers.maps.switch import SWITCH
+from drivers.maps.switch import COMMAND_REGISTER, COMMANDS, SWITCH, SWITCH_2
+from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 from drivers.sample import Sample
 
@@ -19,10 +24,12 @@ class SwitchDriver:
 
     def __init__(self, config: SwitchDevice, link: ModbusLink, unit: int) -> None:
         self.id, self._link, self._unit = config.id, link, unit
+        self._map = SWITCH  # until the device says that it knows more
 
     async def read(self) -> Switch:
         """Read it now: open or closed only where position and both contacts agree. Raises DeviceError."""
-        values = await registers.read(self._link, self._unit, SWITCH)
+        values = await registers.read(self._link, self._unit, self._map)
+        self._map = SWITCH_2 if values["version"] == 2 else SWITCH
         sample = Sample(values)
         by_contacts = CONTACTS.get((str(values["contact_no"]), str(values["contact_nc"])), "moving")
         position = sample.text("position")
@@ -33,7 +40,24 @@ class SwitchDriver:
             position=sample.word(position),
             control=sample.status("control"),
             grid_voltage=sample.status("grid_voltage"),
+            command=sample.status("command"),
+            grid_v=sample.reading("grid_v"),
+            grid_hz=sample.reading("grid_hz"),
+            delta_v=sample.reading("delta_v"),
+            delta_hz=sample.reading("delta_hz"),
+            delta_deg=sample.reading("delta_deg"),
+            transfer_ms=sample.reading("transfer_ms"),
+            faults=sample.reading("faults"),
         )
+
+    async def order(self, action: str) -> None:
+        """Ask for "open" or "close", or withdraw with "none"; read it back. Raises DeviceError."""
+        wanted = next(number for number, word in COMMANDS.items() if word == action)
+        await self._link.write(self._unit, COMMAND_REGISTER, [wanted])
+        held = (await self._link.read(self._unit, COMMAND_REGISTER, 1))[0]
+        if held != wanted:
+            where = f"{self.id}, register {COMMAND_REGISTER}"
+            raise ReadbackMismatch(where, f"{action} ({wanted}) was written and {held} is read")
 
     async def close(self) -> None:
         """Drop the connection for good."""

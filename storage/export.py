@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storage import schema
+from storage import audit_format, schema
 from storage.reader import open_read_only
 from storage.rollup import MINUTE_S
 from storage.rows import to_us
@@ -29,7 +29,8 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
     """Write what was recorded in [start, end) to a new or empty directory; returns the manifest.
 
     `telemetry.db` (a consistent copy, also while a gateway writes; with a wide table of minute means), `telemetry.csv`,
-    `events.csv`, `decisions.csv`, and `manifest.json` with rows, bytes and SHA-256 of each.
+    `events.csv`, `decisions.csv`, `audit.db` and `audit.csv` where there is an audit (whole: a part of a chain proves
+    nothing), and `manifest.json` with rows, bytes and SHA-256 of each, and the head of the audit's chain.
 
     Raises NoRecords if there is nothing to read, ExportError, and OSError if the directory cannot be written.
     """
@@ -49,6 +50,7 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
         rows = _tables(con, directory_out)
         con.execute("VACUUM")
         con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+    audit = _audit(directory_in, directory_out, rows)
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path), "rows": rows.get(path.name)}
         for path in sorted(directory_out.iterdir())
@@ -59,9 +61,37 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
         "start": _iso(start_utc_s),
         "end": _iso(end_utc_s),
         "files": files,
+        "audit": audit,
     }
     (directory_out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
+
+
+def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dict[str, Any] | None:
+    """Copy the audit; the head of its chain and the key that signs it. None where there is none."""
+    import sqlite_utils
+
+    source_file = directory_in / audit_format.FILE
+    if not source_file.exists():
+        return None
+    copy = directory_out / audit_format.FILE
+    try:
+        with closing(audit_format.open_read_only(source_file)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise ExportError(f"the audit {source_file} cannot be copied: {error}") from None
+    with closing(sqlite3.connect(copy, isolation_level=None)) as con:
+        con.execute("PRAGMA journal_mode = DELETE")
+        db = sqlite_utils.Database(con, recursive_triggers=False, execute_plugins=False)
+        rows["audit.csv"] = _csv(db, "audit", directory_out / "audit.csv", "seq")
+        seq, head = audit_format.last(con)
+        signed = con.execute("SELECT seq, public_key FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
+    return {
+        "rows": seq,
+        "head": audit_format.head_words(seq, head),
+        "signed_up_to": 0 if signed is None else signed[0],
+        "public_key": "" if signed is None else signed[1].hex(),
+    }
 
 
 def _trim(con: sqlite3.Connection, start_utc_s: float, end_utc_s: float) -> None:
@@ -102,13 +132,13 @@ def _wide_rows(db: Any, names: list[str]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _csv(db: Any, table: str, path: Path) -> int:
+def _csv(db: Any, table: str, path: Path, order: str = "t") -> int:
     """A table or view as CSV, oldest first, with a header; how many rows."""
     rows = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(column.name for column in db[table].columns)
-        for row in db[table].rows_where(order_by="t"):
+        for row in db[table].rows_where(order_by=order):
             writer.writerow(row.values())
             rows += 1
     return rows

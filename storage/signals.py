@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from dispatch.model import Battery, Decision, Snapshot, total
+from dispatch.model import Decision, Snapshot, total
 
 MISSING = -(2**31)  # a raw value that stands for "no value"
 RAW_MAX = 2**31 - 1
@@ -112,7 +112,7 @@ def _measured(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
         yield f"{own}.w", pcs.w.good
         yield f"{own}.setpoint_w", pcs.setpoint_w.good
     if snapshot.batteries:
-        yield "soc_pct", _soc_pct(snapshot.batteries)
+        yield "soc_pct", snapshot.soc_pct
     for battery in snapshot.batteries:
         own = _own(battery.id)
         yield f"{own}.soc_pct", battery.soc_pct.good
@@ -130,17 +130,3 @@ def _measured(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
 def _own(device_id: str) -> str:
     """A device's id as the head of its signals, kept apart from the names of sums."""
     return f"device:{device_id}" if device_id in RESERVED else device_id
-
-
-def _soc_pct(batteries: tuple[Battery, ...]) -> float | None:
-    """SoC of all batteries, weighted by rated energy; None as soon as one of the numbers needed is not good."""
-    if len(batteries) == 1:
-        return batteries[0].soc_pct.good
-    stored_wh = rated_wh = 0.0
-    for battery in batteries:
-        soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
-        if soc_pct is None or energy_wh is None:
-            return None
-        stored_wh += soc_pct * energy_wh
-        rated_wh += energy_wh
-    return stored_wh / rated_wh if rated_wh > 0 else None

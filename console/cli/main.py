@@ -23,9 +23,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("console.cli.replay:replay", "Run a site's controller over recorded traces; what it would have cost."),
     "status": ("console.cli.status:status", "How the site stands now."),
     "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
+    "plan": ("console.cli.plan:plan", "The plan in force, hour by hour, and why each hour is as it is."),
     "events": ("console.cli.records:events", "What happened, newest last."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
+    "setpoint": ("console.cli.orders:setpoint", "Order a battery power for a time; > 0 discharges."),
+    "import-target": ("console.cli.orders:import_target", "Order an import at the PCC for a time."),
+    "soc-target": ("console.cli.orders:soc_target", "Order a state of charge by a time."),
+    "hold": ("console.cli.orders:hold", "Hold the batteries at 0 kW; always runs."),
+    "reserve-level": ("console.cli.orders:reserve_level", "Keep another reserve for ride-through for a time."),
+    "cap": ("console.cli.orders:cap", "Limit a compute node's power for a time."),
+    "disable": ("console.cli.orders:disable", "Take a PCS out of dispatch for a time."),
+    "enable": ("console.cli.orders:enable", "Let a disabled PCS take part again."),
+    "orders": ("console.cli.orders:orders", "The manual orders in force: who, how long, why."),
+    "end": ("console.cli.orders:end", "End a manual order."),
+    "stop": ("console.cli.orders:stop", "Withdraw every order and hold the batteries at 0 kW; always runs."),
+    "audit": ("console.cli.records:audit", "Who commanded what, and what came of it."),
     "export": ("console.cli.records:export", "Write the site's record to a directory."),
+    "verify": ("console.cli.records:verify", "Check an export for changes: files, chain, signatures."),
 }
 
 HELP = """Operations console and dispatch controller for the power side of a private compute site.

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from console import exits
 from console.cli.failures import Failure
 from console.cli.source import Record, gateway, gateway_or_record, record
 from console.cli.values import json_option, moment, site_option
-from console.cli.words import event_line
+from console.cli.words import audit_line, event_line
 from console.link.errors import NoGateway
 
 
@@ -71,6 +72,65 @@ def export(out: Path, start: str | None, end: str | None, site: str | None, as_j
     if as_json:
         click.echo(msgspec.json.encode(manifest))
         return
+    if manifest["audit"]:
+        click.echo(
+            f"skerry: head of the audit {manifest['audit']['head']}; note it where this machine's root cannot", err=True
+        )
     for name, file in manifest["files"].items():
         rows = "" if file["rows"] is None else f"{file['rows']} rows"
         click.echo(f"{out / name}  {file['bytes']} bytes  {rows}".rstrip())
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many rows.")
+@site_option
+@json_option
+def audit(limit: int, site: str | None, as_json: bool) -> None:
+    """The audit, newest last: every command with who gave it, before and after it took effect."""
+    with gateway_or_record(site) as source:
+        found = source.audit(limit)
+        if isinstance(source, Record):
+            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for row in found:
+        click.echo(audit_line(row, source.zone))
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--head", "heads", multiple=True, metavar="ROW:HASH", help="A head noted earlier (export, syslog). Repeatable."
+)
+@click.option("--key", default="", metavar="HEX", help="The public key that must have signed the audit.")
+@json_option
+def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> int:
+    """Check an export, or a state directory, for edits, deletions, reordering and cut tails. No gateway is needed.
+
+    A tail cut off by someone who had the key shows only against a --head that left the machine before.
+    """
+    from storage.verify import CannotVerify
+    from storage.verify import verify as check
+
+    try:
+        report = check(directory, heads, key)
+    except CannotVerify as error:
+        raise Failure(str(error)) from None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+        return exits.OK if report.ok else exits.FAILED
+    for line in report.findings:
+        click.echo(f"CHANGED   {line}")
+    for line in report.remarks:
+        click.echo(f"note      {line}")
+    if report.files:
+        click.echo(f"files     {report.files} named in the manifest")
+    click.echo(f"audit     {report.rows} rows, {report.checkpoints} signed heads, key {report.public_key or 'none'}")
+    click.echo(f"head      {report.head or 'none'}")
+    click.echo(
+        "verified: as it was written" if report.ok else f"NOT as it was written: {len(report.findings)} findings"
+    )
+    return exits.OK if report.ok else exits.FAILED

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -99,8 +103,6 @@ def replay(
         run = Replay(case)
     began = time.monotonic()
     complete = _play(run)
-    if not len(run.schedule):
-        return INTERRUPTED
     scored = _write(run, out, time.monotonic() - began)
     if log is not None:
         from console.replay.output import write_jobs
@@ -160,31 +162,56 @@ def _case(
 
 
 def _play(run: Replay) -> bool:
-    """Run it to its end, with a progress bar; False when it was interrupted."""
+    """Run it to its end, with a progress bar; False when it was interrupted, always between two steps."""
     steps = (run.case.end_s - run.case.start_s) // run.case.step_s
-    days = 86400 // run.case.step_s
-    try:
-        with click.progressbar(length=steps, label="replay", update_min_steps=days) as bar:
-            for _ in run.run():
-                bar.update(1)
-    except KeyboardInterrupt:
-        return False
+    per_day = max(1, 86400 // run.case.step_s)
+    with (
+        _interruptible() as interrupted,
+        click.progressbar(length=steps, label="replay", update_min_steps=per_day) as bar,
+    ):
+        for _ in run.run():
+            bar.update(1)
+            if interrupted.is_set():
+                return False
+        bar.finish()
     return True
 
 
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, a second one ends the process as ever."""
+    interrupted = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _write(run: Replay, out: Path, wall_s: float) -> Scored:
+    from console.replay.chart import write_png
     from console.replay.compare import compare
     from console.replay.output import summary, write_schedule, write_summary
 
     out.mkdir(parents=True, exist_ok=True)
     write_schedule(out / "schedule.csv", run.schedule)
+    write_png(out / "chart.png", run.schedule)
     scored = compare(run.case, run.schedule)
     write_summary(out / "summary.json", summary(run.case, run.schedule, run.tally, scored, wall_s))
     return scored
 
 
 def _report(run: Replay, scored: Scored, out: Path) -> None:
-    """The table of strategies, and what was odd."""
+    """The run in strips of blocks, the table of strategies, and what was odd."""
+    from console.replay.chart import terminal
+
+    for line in terminal(run.schedule, shutil.get_terminal_size().columns):
+        click.echo(line)
     click.echo(f"{'':<18}{'total':>11}{'energy':>11}{'peak':>10}{'wear':>9}{'captured':>10}   EUR")
     for name, one in scored.bills.items():
         share = scored.captured_pct(name)

@@ -50,12 +50,19 @@ class Live:
         """The newest events."""
         return msgspec.convert(self.link.request("events", limit=limit), list[Event])
 
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The newest rows of the audit, oldest first."""
+        rows: list[dict[str, Any]] = self.link.request("audit", limit=limit)
+        return rows
+
 
 class Record:
     """Answers of the record that a gateway left."""
 
-    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None) -> None:
+    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None, absent: Exception) -> None:
         self.archive, self.directory, self.zone = archive, directory, zone
+        hangs = isinstance(absent, LinkLost)  # it listens, or did a moment ago
+        self.absent = f"The gateway does not answer ({absent})" if hangs else "No gateway is running"
 
     def now_utc_s(self) -> float:
         """Where the record ends: its last decision or event; this machine's time if it holds neither."""
@@ -70,6 +77,12 @@ class Record:
     def events(self, limit: int) -> list[Event]:
         """The newest events."""
         return self.archive.events(limit)
+
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The newest rows of the audit, oldest first. Raises NoRecords."""
+        from storage import audit_reader
+
+        return audit_reader.rows(self.directory, limit)
 
 
 @contextlib.contextmanager
@@ -102,7 +115,7 @@ def record(site: str | None, absent: Exception) -> Iterator[Record]:
     directory, zone = locate(site)
     archive = Archive(directory)
     try:
-        yield Record(archive, directory, zone)
+        yield Record(archive, directory, zone, absent)
     except NoRecords as error:
         raise NoGateway(f"{absent}; and {error}") from None
     except QueryTimeout as error:

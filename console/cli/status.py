@@ -53,7 +53,7 @@ def _last_known(source: Record, as_json: bool) -> None:
         return
     empty = decision is None and not events
     ends = "its record is empty" if empty else f"last record of {date_time(source.now_utc_s(), source.zone)}"
-    click.echo(f"No gateway is running; {ends}, in {source.directory}")
+    click.echo(f"{source.absent}; {ends}, in {source.directory}")
     if decision is not None:
         click.echo(f"Then      {mode_words(decision)}")
         click.echo(f"Why       {decision.reason}")

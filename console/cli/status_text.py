@@ -10,6 +10,7 @@ from console.cli.words import date_time, flow, kw, mark, mode_words, time_of_day
 from console.link.protocol import Published, TariffNow, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.model import Interval, Quality, Reading, Snapshot
+from dispatch.orders import span, words
 
 _PRIORITY = {Priority.HIGH: "▲1 high", Priority.MEDIUM: "▲2 medium", Priority.LOW: "▲3 low"}
 _STATE = {
@@ -36,6 +37,10 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Load", _load(snapshot), *_pulse(published))
     yield _row("Tariff", *_tariff(published.tariff, zone))
     yield _row("Why", published.decision.reason or "no reason given")
+    for n, order in enumerate(published.orders):
+        what = words(order.kind, order.value, order.target)
+        left = f"until {time_of_day(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
+        yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
 

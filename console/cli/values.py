@@ -36,6 +36,27 @@ def duration(text: str) -> float:
     return result
 
 
+_POWER = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(W|kW|MW)", re.IGNORECASE)
+_FACTOR = {"w": 1.0, "kw": 1e3, "mw": 1e6}
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
+
+
+def power(text: str) -> float:
+    """ "20kW", "-20 kW", "850W" in watts, for `type=` of an argument; the unit is a must. Raises click.BadParameter."""
+    match = _POWER.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r}: expected a power with its unit, such as 20kW, -5.5kW or 850W")
+    return float(match[1]) * _FACTOR[match[2].lower()]
+
+
+def percent(text: str) -> float:
+    """ "80%" or "80", for `type=` of an argument. Raises click.BadParameter."""
+    match = _PERCENT.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r}: expected a percentage such as 80%")
+    return float(match[1])
+
+
 def moment(text: str, now_utc_s: float, zone: tzinfo | None) -> float:
     """A time as POSIX seconds: ISO 8601, HH:MM[:SS] today at the site, or "-10m" before the site's now.
 

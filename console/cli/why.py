@@ -34,7 +34,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if decision is None:
-        raise Failure("no decision is on record at or before that time", exits.FAILED)
+        raise Failure("no decision is on record within 90 s before that time", exits.FAILED)
     if as_json:
         click.echo(msgspec.json.encode(decision))
         return

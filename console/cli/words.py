@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
+from typing import Any
 
 from dispatch.model import Decision, Event, Mode, Quality, Reading
 
@@ -36,6 +37,17 @@ def event_line(event: Event, zone: tzinfo | None) -> str:
     when = f"{datetime.fromtimestamp(event.utc_s, zone):%Y-%m-%d %H:%M:%S}"
     who = f"  [{event.who}]" if event.who else ""
     return f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}"
+
+
+def audit_line(row: dict[str, Any], zone: tzinfo | None) -> str:
+    """One row of the audit on one line."""
+    when = f"{datetime.fromisoformat(row['t']).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    of = f" of {row['of']}" if row.get("of") else ""
+    why = f": {row['reason']}" if row.get("reason") else ""
+    late = "  NOT DURABLE when it happened" if row.get("durable") else ""
+    what = " ".join(part for part in (row.get("command"), row.get("outcome")) if part)
+    head = f"{row['seq']:>6}  {when}  {row['kind'] + of:<12}  {row.get('who', ''):<12}"
+    return f"{head}  {what}{'  ' if what else ''}{row.get('text', '')}{why}{late}"
 
 
 def kw(watts: float | None) -> str:

@@ -6,10 +6,12 @@ import asyncio
 import pwd
 import socket
 import struct
+from pathlib import Path
 
 import msgspec
 
 _UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+_UNSET = 2**32 - 1  # loginuid of a process that no login started, proc(5)
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -19,6 +21,12 @@ class Peer(msgspec.Struct, frozen=True):
     uid: int
     gid: int
     user: str  # "uid 1234" when the user database does not know it
+    login: str = ""  # who logged in, where the kernel's audit id tells and it is somebody else: after sudo or su
+
+    @property
+    def who(self) -> str:
+        """For the record: "root", or "alice as root" when the kernel knows who logged in."""
+        return f"{self.login} as {self.user}" if self.login else self.user
 
 
 def credentials(sock: socket.socket) -> tuple[int, int, int]:
@@ -35,7 +43,21 @@ def user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
+def login_uid(pid: int, proc: Path = Path("/proc")) -> int | None:
+    """The uid with which the session of a process was logged in; sudo and su do not change it. None: not known."""
+    try:
+        uid = int((proc / str(pid) / "loginuid").read_text())
+    except (OSError, ValueError):  # the process is gone, hidden from us, or the kernel keeps no audit ids
+        return None
+    return None if uid == _UNSET else uid
+
+
+def name_peer(pid: int, uid: int, gid: int, proc: Path = Path("/proc")) -> Peer:
+    """The peer with its names. May ask a directory server: not for the event loop."""
+    login = login_uid(pid, proc)
+    return Peer(pid, uid, gid, user_name(uid), "" if login is None or login == uid else user_name(login))
+
+
 async def identify(sock: socket.socket) -> Peer:
-    """The peer of an accepted connection; the user's name is looked up in a thread."""
-    pid, uid, gid = credentials(sock)
-    return Peer(pid, uid, gid, await asyncio.to_thread(user_name, uid))
+    """The peer of an accepted connection; names are looked up in a thread."""
+    return await asyncio.to_thread(name_peer, *credentials(sock))

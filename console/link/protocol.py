@@ -14,6 +14,7 @@ import msgspec
 
 from dispatch.alarms import Alarm
 from dispatch.model import Decision, Event, Interval, Plan, Snapshot
+from dispatch.orders import Order
 
 VERSION = 1
 MAX_FRAME = 1 << 20
@@ -30,7 +31,7 @@ class Request(msgspec.Struct, frozen=True, tag="request", forbid_unknown_fields=
     """A question or a command. `id` comes back in the response."""
 
     id: int
-    method: str  # status | history | events | why | decisions | alarm.acknowledge
+    method: str  # console/requests.py answers questions, console/commands.py takes commands
     params: dict[str, Any] = {}
 
 
@@ -84,6 +85,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     loop: LoopStats
     pulse_since_utc_s: float | None = None  # a load pulse is under way since
     pulses_seen: int = 0
+    orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

@@ -73,9 +73,9 @@ class LinkServer:
         """Clients that want snapshots; short commands do not count."""
         return sum(s.rate_hz > 0 for s in self._sessions)
 
-    async def start(self) -> None:
-        """Create the socket, mode 0660. Raises SocketInUse when a gateway listens there, OSError."""
-        sock, self._inode = claim(self.path)
+    async def start(self, gid: int | None = None) -> None:
+        """Create the socket, mode 0660, for group `gid`. Raises SocketInUse when a gateway listens there, OSError."""
+        sock, self._inode = claim(self.path, gid)
         self._server = await asyncio.start_unix_server(self._connected, sock=sock)
 
     async def close(self) -> None:

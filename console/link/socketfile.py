@@ -35,8 +35,8 @@ def listening(path: Path) -> bool:
     return True
 
 
-def claim(path: Path) -> tuple[socket.socket, int]:
-    """A listening socket at `path`, mode 0660, and its inode. A file nobody listens on is replaced.
+def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
+    """A listening socket at `path`, mode 0660, of group `gid` if given, and its inode. One nobody listens on goes.
 
     The socket is bound under another name and linked into place when it listens: no client ever finds it half made.
     Raises SocketInUse, or OSError when the directory does not let us.
@@ -55,6 +55,8 @@ def claim(path: Path) -> tuple[socket.socket, int]:
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.bind(str(making))
+            if gid is not None:
+                _hand_over(making, gid)
             os.chmod(making, MODE)
             sock.listen(64)
             os.rename(making, path)
@@ -63,6 +65,15 @@ def claim(path: Path) -> tuple[socket.socket, int]:
             making.unlink(missing_ok=True)
             raise
     return sock, os.stat(path).st_ino
+
+
+def _hand_over(path: Path, gid: int) -> None:
+    """Give the socket to the viewers' group. Raises PermissionError with what to do."""
+    try:
+        os.chown(path, -1, gid)
+    except PermissionError:
+        line = f"the socket cannot be handed to group {gid} of [roles]: make the gateway's user a member of it"
+        raise PermissionError(errno.EPERM, line, str(path)) from None
 
 
 def release(path: Path, inode: int) -> None:

@@ -104,6 +104,11 @@ class Replay:
         first = max(case.load.start_s, case.start_s - LEARN_S)
         self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
 
+    @property
+    def month_peak_w(self) -> float:
+        """The month's peak as the controller knows it."""
+        return self._controller.month_peak_w
+
     def run(self) -> Iterator[Schedule]:
         """Step through the case."""
         case = self.case

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from drivers.maps.registers import Register, RegisterMap
 
+CAP_REGISTER, NO_CAP = 7, 0xFFFF  # register 8, right behind it, suspends
+
 NODE = RegisterMap(
     name="skerry-node",
     magic=0x534E,  # "SN"
-    version=1,
+    versions=(1,),
     registers=(
         Register("power_w", 2, size=2),
         Register("cpu_pct", 4, factor=0.1, missing=0xFFFF),
         Register("gpus_total", 5),
         Register("gpus_busy", 6, missing=0xFFFF),
-        # power cap and suspended: read and write
-        Register("power_cap_w", 7, missing=0xFFFF),
-        Register("suspended", 8, words={0: "no", 1: "yes"}),
+        # power cap and suspended: read and write; 2 shuts the node down
+        Register("power_cap_w", CAP_REGISTER, missing=NO_CAP),
+        Register("suspended", 8, words={0: "no", 1: "yes", 2: "off"}),
         Register("memory_pct", 9, factor=0.1, missing=0xFFFF),
     ),
 )

@@ -18,16 +18,17 @@ class Register:
     size: int = 1
     factor: float = 1.0  # value = raw * factor
     missing: int | None = None  # the raw value that means "there is none"
+    signed: bool = False  # two's complement
     words: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """A map. Register 0 holds `magic`, register 1 `version`; the whole of it is read in one request."""
+    """A map. Register 0 holds `magic`, register 1 its version; the whole of it is read in one request."""
 
     name: str
     magic: int
-    version: int
+    versions: tuple[int, ...]
     registers: tuple[Register, ...]
 
     @property
@@ -39,17 +40,22 @@ class RegisterMap:
         """The values by name; None: there is none, or a number without a word. Raises ValueError for another map."""
         if raw[0] != self.magic:
             raise ValueError(f"register 0 holds 0x{raw[0]:04X}, expected 0x{self.magic:04X} of map {self.name}")
-        if raw[1] != self.version:
-            raise ValueError(f"register 1 says version {raw[1]}, expected {self.version} of map {self.name}")
-        values: dict[str, float | str | None] = {}
+        if raw[1] not in self.versions:
+            known = " or ".join(str(v) for v in self.versions)
+            raise ValueError(f"register 1 says version {raw[1]}, expected {known} of map {self.name}")
+        values: dict[str, float | str | None] = {"version": float(raw[1])}
         for register in self.registers:
             number = 0
             for word in raw[register.address : register.address + register.size]:
                 number = number << 16 | word
             if register.words:
                 values[register.name] = register.words.get(number)
+            elif number == register.missing:
+                values[register.name] = None
             else:
-                values[register.name] = None if number == register.missing else number * register.factor
+                whole = 1 << 16 * register.size
+                number -= whole if register.signed and number >= whole // 2 else 0
+                values[register.name] = number * register.factor
         return values
 
 

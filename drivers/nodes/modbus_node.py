@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dispatch.island_view import NodeOrder
 from dispatch.model import Node
 from drivers.config import NodeDevice
 from drivers.maps import registers
-from drivers.maps.node import NODE
+from drivers.maps.node import CAP_REGISTER, NO_CAP, NODE
+from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 from drivers.sample import Sample
 
@@ -25,6 +27,8 @@ class NodeDriver:
         notes = [f"capped at {cap_w:g} W"] if cap_w is not None else []
         if sample.text("suspended") == "yes":
             notes.append("suspended")
+        elif sample.text("suspended") == "off":
+            notes.append("shut down")
         return Node(
             self.id,
             w=sample.reading("power_w"),
@@ -36,6 +40,17 @@ class NodeDriver:
             source="modbus",
             note=", ".join(notes),
         )
+
+    async def order(self, order: NodeOrder) -> str:
+        """Cap, suspend or shut down, and read back. Return what was done. Raises DeviceError."""
+        cap = NO_CAP if order.cap_w is None else min(max(round(order.cap_w), 0), NO_CAP - 1)
+        wanted = [cap, 2 if order.off else int(order.suspended)]
+        await self._link.write(self._unit, CAP_REGISTER, wanted)
+        held = await self._link.read(self._unit, CAP_REGISTER, len(wanted))
+        if held != wanted:
+            where = f"{self.id}, registers {CAP_REGISTER}..{CAP_REGISTER + 1}"
+            raise ReadbackMismatch(where, f"{wanted} written, {held} read")
+        return "written and read back"
 
     async def close(self) -> None:
         """Drop the connection for good."""

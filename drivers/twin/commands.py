@@ -4,6 +4,8 @@
     {"fault": "slow", "device": "grid", "delay_s": 0.3}  delay_s is machine seconds, for_s site seconds
     {"fault": "exception", "device": "pcs1", "code": 4}
     {"clear": "grid"}, {"clear": "outage"}, {"clear": "all"}
+    {"sag": 0.8, "hz": 49.5}                             the grid at this share of its voltage; {"sag": 1} ends it
+    {"grid_record": "/path/blackout.csv"}                play t_s,v,hz (see grid_record); {"grid_record": ""} ends it
     {"load_step_w": 60000}                               adds to the site's load; a negative step takes it away
     {"local": "pcs1"}, {"remote": "pcs1"}                the key on the device
     {"state": {}}                                        what is really there, undelayed
@@ -16,16 +18,18 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from drivers.twin.faults import KINDS, Fault
 from drivers.twin.grid import PccSwitch
+from drivers.twin.grid_record import RecordError, player, read_record
 from drivers.twin.pcs import TwinPcs
 from drivers.twin.physics import TwinSite
 
-ORDERS = ("fault", "clear", "load_step_w", "local", "remote", "state")
+ORDERS = ("fault", "clear", "load_step_w", "local", "remote", "state", "sag", "grid_record")
 
 
 class BadOrder(Exception):
@@ -67,6 +71,12 @@ def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
     if name == "load_step_w":
         site.load.step_w += _number(order, "load_step_w", -math.inf, 0.0)
         return {"t_s": site.t_s, "load_step_w": site.load.step_w}
+    if name == "sag":
+        share, hz = _number(order, "sag", 0, 1.0), _number(order, "hz", 0, 50.0)
+        site.grid.sag = None if share == 1.0 and hz == 50.0 else (share, hz)
+        return {}
+    if name == "grid_record":
+        return _play(site, order["grid_record"])
     if name == "state":
         listed = [{"fault": f.kind, "device": f.device} for f in site.faults.listed(site.t_s)]
         return {"state": {**site.true_state(), "faults": listed}}
@@ -76,6 +86,18 @@ def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
         raise BadOrder(f"{name} to name a PCS or a switch: {', '.join(units)}; found {order[name]!r}")
     units[order[name]].local = name == "local"
     return {}
+
+
+def _play(site: TwinSite, path: object) -> dict[str, Any]:
+    if path == "":
+        site.grid.record = lambda t_s: None
+        return {}
+    try:
+        rows = read_record(Path(str(path)))
+    except RecordError as error:
+        raise BadOrder(f"a record that can be played; {error}") from None
+    site.grid.record = player(rows, site.t_s)
+    return {"t_s": site.t_s, "length_s": rows[-1].t_s - rows[0].t_s}
 
 
 def _fault(site: TwinSite, order: dict[str, Any]) -> Fault:

@@ -35,3 +35,9 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # ControllerHb still for so long: a compliant PCS reverts
     reconnect_wait_s: Annotated[float, Meta(ge=0)] = 30.0  # grid back -> switch closes by itself
     load_noise: Annotated[float, Meta(ge=0, le=0.2)] = 0.01  # seeded flutter of node power, one sigma as a fraction
+    auto_reclose: bool = True  # False: the switch closes only when it is told to, and the grid is fit
+    # A battery that is not what it says: its BMS never tells of any of these.
+    soc_bias_pct: Annotated[float, Meta(ge=-20, le=20)] = 0.0  # reported SoC minus the true one
+    recalibrate_pct: Annotated[float, Meta(ge=0, le=100)] | None = None  # true SoC at which the bias jumps to 0
+    true_health_pct: Annotated[float, Meta(gt=20, le=100)] = 100.0  # of the rated energy that is really there
+    cold_c: float = -40.0  # below this temperature power and energy fall

@@ -3,13 +3,14 @@
 Model 802's limits: WChaRteMax and WDisChaRteMax are nameplate; what the BMS allows at this moment (taper, temperature)
 is AChaMax and ADisChaMax, DC amperes, to be multiplied by V. 702's WChaRteMax and WDisChaRteMax are the PCS's settings.
 
-skerry-switch, holding registers from 0: 0 magic 'SK'; 1 map version; 2 position (0 moving, 1 open, 2 closed);
+skerry-switch, holding registers from 0: 0 magic 'SK'; 1 map version (2); 2 position (0 moving, 1 open, 2 closed);
 3 auxiliary contact NO; 4 auxiliary contact NC; 5 control (0 remote, 1 local); 6 grid voltage present; 7 RW command
 (0 none, 1 open, 2 close); 8 last transfer, ms (65535: not measured); 9 fault bits (1 refused: local; 2 refused: no grid
-voltage).
+voltage). Since version 2, its synchro-check: 10 grid V, 0.1 V; 11 grid Hz, 0.01 Hz; 12-14 bus minus grid, int16: 0.1 V,
+0.001 Hz, 0.1 deg (32768: not measured).
 
 skerry-node: 0 magic 'SN'; 1 map version; 2-3 power, W; 4 CPU, 0.1 %; 5 GPUs; 6 GPUs busy; 7 RW power cap, W (65535:
-none); 8 RW suspended; 9 memory, 0.1 %. 65535: not available.
+none); 8 RW 0 runs, 1 suspended, 2 shut down; 9 memory, 0.1 %. 65535: not available.
 """
 
 from __future__ import annotations
@@ -74,10 +75,11 @@ def pv_image(pv: TwinPv, site: TwinSite) -> Image:
 
 
 def pcs_image(unit: TwinPcs, site: TwinSite) -> Image:
-    """Models 1, 701, 702, 704, 713, 715 and 802. W > 0 discharges."""
+    """Models 1, 701, 702, 704, 713, 715, 802 and 803. W > 0 discharges."""
     measured, capacity, setpoint = _measured(unit, site), _capacity(unit), _setpoint(unit)
     storage, operation, battery = _storage(unit), _operation(unit, site), _battery(unit, site)
-    image = sunspec_image([_common(unit.id, "PCS"), measured, capacity, setpoint, storage, operation, battery])
+    bank = _bank(unit)
+    image = sunspec_image([_common(unit.id, "PCS"), measured, capacity, setpoint, storage, operation, battery, bank])
     image.locked = lambda: unit.local
     return image
 
@@ -189,10 +191,13 @@ def _setpoint(unit: TwinPcs) -> ModelFill:
 
 
 def _storage(unit: TwinPcs) -> ModelFill:
-    battery = unit.battery
-    live: dict[str, Getter] = {"WHAvail": lambda: battery.energy_wh, "SoC": lambda: battery.soc_pct}
-    scales = {"WH_SF": exponent_for(battery.capacity_wh, signed=False), "Pct_SF": -2}
-    return ModelFill(713, scales, {"WHRtg": battery.capacity_wh, "SoH": battery.soh_pct, "Sta": 0}, live)
+    battery, rated_wh = unit.battery, unit.battery.config.energy_kwh * 1000
+    live: dict[str, Getter] = {
+        "WHAvail": lambda: rated_wh * battery.shown_soc_pct / 100,
+        "SoC": lambda: battery.shown_soc_pct,
+    }
+    scales = {"WH_SF": exponent_for(rated_wh, signed=False), "Pct_SF": -2}
+    return ModelFill(713, scales, {"WHRtg": rated_wh, "SoH": battery.soh_pct, "Sta": 0}, live)
 
 
 def _operation(unit: TwinPcs, site: TwinSite) -> ModelFill:
@@ -222,8 +227,8 @@ def _battery(unit: TwinPcs, site: TwinSite) -> ModelFill:
         return 3 if battery.w > 0 else 4
 
     live: dict[str, Getter] = {
-        "SoC": lambda: battery.soc_pct,
-        "DoD": lambda: 100 - battery.soc_pct,
+        "SoC": lambda: battery.shown_soc_pct,
+        "DoD": lambda: 100 - battery.shown_soc_pct,
         "ChaSt": charging_state,
         "LocRemCtl": lambda: int(unit.local),
         "Hb": lambda: int(site.t_s) % 0xFFFF,
@@ -234,8 +239,8 @@ def _battery(unit: TwinPcs, site: TwinSite) -> ModelFill:
         "W": lambda: battery.dc_w,
     }
     fixed: dict[str, float | str] = {
-        "AHRtg": battery.capacity_wh / 725,  # at the middle of its voltage
-        "WHRtg": battery.capacity_wh,
+        "AHRtg": config.energy_kwh * 1000 / 725,  # at the middle of its voltage
+        "WHRtg": config.energy_kwh * 1000,
         "WChaRteMax": charge_w,
         "WDisChaRteMax": discharge_w,
         "SoCMax": 100,
@@ -253,8 +258,8 @@ def _battery(unit: TwinPcs, site: TwinSite) -> ModelFill:
     }
     most_w = max(charge_w, discharge_w)
     scales = {
-        "AHRtg_SF": exponent_for(battery.capacity_wh / 725, signed=False),
-        "WHRtg_SF": exponent_for(battery.capacity_wh, signed=False),
+        "AHRtg_SF": exponent_for(config.energy_kwh * 1000 / 725, signed=False),
+        "WHRtg_SF": exponent_for(config.energy_kwh * 1000, signed=False),
         "WChaDisChaMax_SF": exponent_for(most_w, signed=False),
         "SoC_SF": -2,
         "DoD_SF": -2,
@@ -267,28 +272,52 @@ def _battery(unit: TwinPcs, site: TwinSite) -> ModelFill:
     return ModelFill(802, scales, fixed, live)
 
 
+def _bank(unit: TwinPcs) -> ModelFill:
+    """Model 803 for its module temperatures, which 802 does not have; the strings are not listed (NStr 0)."""
+
+    def temp_c() -> float:
+        return unit.battery.temp_c
+
+    live: dict[str, Getter] = {"ModTmpMax": temp_c, "ModTmpMin": temp_c, "ModTmpAvg": temp_c}
+    scales = {"CellV_SF": -3, "ModTmp_SF": -1, "A_SF": 0, "SoC_SF": -2}
+    return ModelFill(803, scales, {"NStr": 0, "NStrCon": 0}, live)
+
+
 def _register(offset: int, size: int = 1, exponent: int = 0) -> Field:
     return Field(offset, size, False, False, exponent)
 
 
 def switch_image(switch: PccSwitch, site: TwinSite) -> Image:
     """`skerry-switch`. The contacts disagree while it moves."""
-    command = Write(lambda value: switch.order(int(value), site.grid.present), 0, 2)
+    command = Write(lambda value: switch.order(int(value), site.grid_alive), 0, 2)
+    def delta(offset: int, exponent: int) -> Field:
+        return Field(offset, 1, True, False, exponent)
+
     return plain_image(
-        10,
+        15,
         {
             "magic": (_register(0), MAGIC_SWITCH, None, None),
-            "version": (_register(1), 1, None, None),
+            "version": (_register(1), 2, None, None),
             "position": (_register(2), None, lambda: int(switch.position), None),
             "contact_no": (_register(3), None, lambda: int(switch.position is Position.CLOSED), None),
             "contact_nc": (_register(4), None, lambda: int(switch.position is Position.OPEN), None),
             "control": (_register(5), None, lambda: int(switch.local), None),
-            "grid_voltage": (_register(6), None, lambda: int(site.grid.present), None),
+            "grid_voltage": (_register(6), None, lambda: int(site.grid_alive), None),
             "command": (_register(7), None, lambda: switch.command, command),
             "last_transfer_ms": (_register(8), None, lambda: switch.last_transfer_ms, None),
             "faults": (_register(9), None, lambda: int(switch.faults), None),
+            "grid_v": (_register(10, exponent=-1), None, lambda: site.grid.v(site.t_s, site.grid_w), None),
+            "grid_hz": (_register(11, exponent=-2), None, lambda: site.grid.hz(site.t_s), None),
+            "delta_v": (delta(12, -1), None, lambda: _delta(switch, site, 0), None),
+            "delta_hz": (delta(13, -3), None, lambda: _delta(switch, site, 1), None),
+            "delta_deg": (delta(14, -1), None, lambda: _delta(switch, site, 2), None),
         },
     )
+
+
+def _delta(switch: PccSwitch, site: TwinSite, which: int) -> float | None:
+    found = site.deltas(switch)
+    return None if found is None else found[which]
 
 
 def node_image(node: TwinNode, load: TwinLoad) -> Image:
@@ -299,7 +328,8 @@ def node_image(node: TwinNode, load: TwinLoad) -> Image:
         load.refresh()
 
     def suspend(value: float) -> None:
-        node.suspended = bool(value)
+        node.suspended = value == 1
+        node.order_off(value == 2)
         load.refresh()
 
     return plain_image(
@@ -312,7 +342,7 @@ def node_image(node: TwinNode, load: TwinLoad) -> Image:
             "gpus_total": (_register(5), node.gpus_total, None, None),
             "gpus_busy": (_register(6), None, lambda: node.gpus_busy, None),
             "power_cap_w": (_register(7), None, lambda: node.cap_w, Write(cap, 0, NO_CAP)),
-            "suspended": (_register(8), None, lambda: int(node.suspended), Write(suspend, 0, 1)),
+            "suspended": (_register(8), None, lambda: 2 if node.off else int(node.suspended), Write(suspend, 0, 2)),
             "memory_pct": (_register(9, exponent=-1), None, lambda: node.memory_pct, None),
         },
     )

@@ -5,10 +5,15 @@ from __future__ import annotations
 import enum
 import math
 import random
+from collections.abc import Callable
 
 IMPEDANCE_OHM = 0.03  # per phase, of the connection as a whole: voltage falls a little with import
 OPERATING_S = 0.08  # mechanism, open to closed and back
 SYNCHRO_CHECK_S = 2.0  # voltage on both sides compared before it closes
+START_DEG, SLEW_DEG_PER_S, STEP_DEG = 90.0, 15.0, 5.0  # phase of an island that drifted; how it is turned; in step
+ABSENT = 0.5  # of nominal: below it there is no grid
+FIT_V, FIT_HZ = (0.85, 1.15), (47.5, 51.5)  # the switch's own: it closes onto no other grid
+TRIP_V, TRIP_HZ, TRIP_S = (0.80, 1.15), (47.5, 51.5), 0.1  # and leaves a grid that is outside these for so long
 DETECT_S = 0.02  # from loss of voltage until the switch is open and the PCS forms
 
 
@@ -19,6 +24,8 @@ class GridSource:
         source = random.Random(f"{seed}/grid")
         self.nominal_v = nominal_v
         self.present = True
+        self.sag: tuple[float, float] | None = None  # share of nominal voltage and Hz, while the grid is not itself
+        self.record: Callable[[float], tuple[float, float] | None] = lambda t_s: None  # V and Hz from a record
         self._hz = [
             (amplitude, 2 * math.pi / period, source.uniform(0, 2 * math.pi))
             for amplitude, period in ((0.012, 41.0), (0.009, 173.0), (0.006, 907.0))
@@ -30,12 +37,20 @@ class GridSource:
 
     def hz(self, t_s: float) -> float:
         """Frequency, Hz; 0 while the grid is away."""
+        recorded = self.record(t_s)
+        if self.present and (recorded is not None or self.sag is not None):
+            return recorded[1] if recorded is not None else self.sag[1]  # type: ignore[index]
         return 50.0 + sum(a * math.sin(w * t_s + p) for a, w, p in self._hz) if self.present else 0.0
 
     def v(self, t_s: float, import_w: float) -> float:
         """Phase-to-neutral voltage at the PCC, V; 0 while the grid is away."""
         if not self.present:
             return 0.0
+        recorded = self.record(t_s)
+        if recorded is not None:
+            return recorded[0]
+        if self.sag is not None:
+            return self.nominal_v * self.sag[0]
         source_v = self.nominal_v * (1 + sum(a * math.sin(w * t_s + p) for a, w, p in self._v))
         return source_v - IMPEDANCE_OHM * import_w / (3 * self.nominal_v)
 
@@ -56,23 +71,30 @@ class Fault(enum.IntFlag):
 
 
 class PccSwitch:
-    """The switch. It opens by itself when the grid is lost and closes by itself some time after it is back,
-    unless it was told to stay open.
+    """The switch. It opens by itself when the grid leaves its windows, and closes by itself some time after the grid is
+    fit again, unless it was told to stay open; or, with `auto_reclose` off, only once it is told to close.
+
+    Its synchro-check lets it close only when bus and grid have been in step for SYNCHRO_CHECK_S.
     """
 
-    def __init__(self, id: str, reconnect_wait_s: float) -> None:
+    def __init__(self, id: str, reconnect_wait_s: float, auto_reclose: bool = True) -> None:
         self.id = id
         self.position = Position.CLOSED
         self.local = False
+        self.jammed = False  # the mechanism does not move any more
         self.faults = Fault(0)
         self.last_transfer_ms: int | None = None
         self.command = 0  # the last one written
+        self.delta_deg = 0.0
+        self._auto = auto_reclose
         self._reconnect_wait_s = reconnect_wait_s
         self._goal = Position.CLOSED
-        self._held_open = False
+        self._held_open = self._permitted = False
         self._moving_s = 0.0
         self._lost_s = 0.0  # how long the grid has been away while the switch was closed
-        self._back_s = 0.0  # how long it has been there while the switch was open
+        self._off_s = 0.0  # how long it has been there, outside the windows
+        self._back_s = 0.0  # how long it has been fit while the switch was open
+        self._step_s = 0.0  # how long bus and grid have been in step
 
     @property
     def conducting(self) -> bool:
@@ -81,40 +103,61 @@ class PccSwitch:
 
     def order(self, command: int, grid_present: bool) -> None:
         """Write the command register: 0 none, 1 open, 2 close. What it cannot do sets a fault bit."""
-        self.command = command
+        again, self.command = command == self.command, command
         if command == 0:
+            self._held_open = self._permitted = False
             return
         self.faults = Fault(0)
         if self.local:
             self.faults |= Fault.REFUSED_LOCAL
         elif command == 1:
-            self._held_open = True
+            self._held_open, self._permitted = True, False
             self._move(Position.OPEN)
-        else:
+        elif not again or not self._permitted:
             self._held_open = False
             if not grid_present:
-                self.faults |= Fault.REFUSED_DEAD  # it will close by itself when the grid is back
-            self._back_s = max(0.0, self._reconnect_wait_s - SYNCHRO_CHECK_S)
+                self.faults |= Fault.REFUSED_DEAD
+            self._permitted, self._step_s = True, 0.0  # bus and grid are compared anew
 
-    def step(self, dt_s: float, grid_present: bool) -> None:
-        """Move, and act on what the grid does."""
+    def step(self, dt_s: float, grid_v_share: float, grid_hz: float, alive: bool = True) -> None:
+        """Move, and act on what the grid does. `alive`: the site's bus has voltage."""
         if self.position is Position.MOVING:
             self._moving_s -= dt_s
-            if self._moving_s <= 1e-9:
+            if self._moving_s <= 1e-9 and not self.jammed:
                 self.position = self._goal
             return
+        present = grid_v_share > ABSENT
+        fit = FIT_V[0] <= grid_v_share <= FIT_V[1] and FIT_HZ[0] <= grid_hz <= FIT_HZ[1]
         if self.position is Position.CLOSED:
-            self._lost_s = 0.0 if grid_present else self._lost_s + dt_s
-            if self._lost_s >= DETECT_S - 1e-9:
-                self.last_transfer_ms = round(1000 * self._lost_s)
-                self.position = self._goal = Position.OPEN
-                self._lost_s = self._back_s = 0.0
+            self._watch_grid(dt_s, present, grid_v_share, grid_hz)
             return
-        self._back_s = self._back_s + dt_s if grid_present else 0.0
-        if not self._held_open and self._back_s >= max(self._reconnect_wait_s, SYNCHRO_CHECK_S):
+        self._back_s = self._back_s + dt_s if fit else 0.0
+        # With a grid to follow, the forming PCS turns its phase towards it.
+        if present and alive:
+            self.delta_deg = max(self.delta_deg - SLEW_DEG_PER_S * dt_s, 0.0)
+        else:
+            self.delta_deg = START_DEG if alive else 0.0
+        in_step = fit and self.delta_deg <= STEP_DEG
+        self._step_s = self._step_s + dt_s if in_step else 0.0
+        if self._step_s < SYNCHRO_CHECK_S or self._held_open or self.jammed:
+            return
+        if self._permitted or (self._auto and self._back_s >= max(self._reconnect_wait_s, SYNCHRO_CHECK_S)):
+            self._permitted = False
             self._move(Position.CLOSED)
+
+    def _watch_grid(self, dt_s: float, present: bool, v_share: float, hz: float) -> None:
+        self._lost_s = 0.0 if present else self._lost_s + dt_s
+        inside = TRIP_V[0] <= v_share <= TRIP_V[1] and TRIP_HZ[0] <= hz <= TRIP_HZ[1]
+        self._off_s = 0.0 if inside else self._off_s + dt_s
+        if (self._lost_s >= DETECT_S - 1e-9 or self._off_s >= TRIP_S - 1e-9) and not self.jammed:
+            self.last_transfer_ms = round(1000 * max(self._lost_s, self._off_s))
+            self.position = self._goal = Position.OPEN
+            self._lost_s = self._off_s = self._back_s = self._step_s = 0.0
+            self._permitted = False
+            self.delta_deg = START_DEG
 
     def _move(self, goal: Position) -> None:
         if self.position is not goal:
             self._goal, self.position, self._moving_s = goal, Position.MOVING, OPERATING_S
-        self._back_s = 0.0
+        self._back_s = self._step_s = 0.0
+        self.delta_deg = START_DEG if goal is Position.OPEN else 0.0

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from drivers.twin.config import TwinConfig
 from drivers.twin.trace import Trace
 
+IDLE_SHARE = 0.25  # of a load function's node power that is there without jobs
+SHUTDOWN_S = 90.0  # an orderly shutdown of a node takes this long, at idle power
 NOISE_MEMORY = 0.8  # of one second's flutter in the next
 
 
@@ -22,6 +24,19 @@ class TwinNode:
         self.memory_pct: float | None = None
         self.cap_w: float | None = None
         self.suspended = False
+        self.off = False  # told to shut down
+        self.off_in_s = 0.0  # until it is down
+
+    @property
+    def down(self) -> bool:
+        """Whether it has finished shutting down."""
+        return self.off and self.off_in_s <= 0
+
+    def order_off(self, off: bool) -> None:
+        """Shut down in an orderly way, or start again."""
+        if off and not self.off:
+            self.off_in_s = SHUTDOWN_S
+        self.off = off
 
 
 class TwinLoad:
@@ -35,13 +50,17 @@ class TwinLoad:
         self.nodes = [TwinNode(twin.gpus_per_node) for _ in range(nodes)]
         self.host_w = 0.0  # this machine's node, set from outside
         self.step_w = 0.0  # load steps put on by hand
-        self._due_s = 0.0
+        self._due_s = self._seen_s = 0.0
         self._flutter = 0.0
         self._given_w = 0.0  # what trace or function ask for, after caps
         self.w = 0.0
 
     def look(self, t_s: float, utc_s: float) -> None:
         """Set `w` and the nodes for `t_s`. Traces are looked at once a second, a load function always."""
+        for node in self.nodes:
+            if node.off and node.off_in_s > 0:
+                node.off_in_s -= t_s - self._seen_s
+        self._seen_s = t_s
         if self._load_w is not None:
             self._from_function(self._load_w(t_s))
         elif t_s + 1e-9 >= self._due_s:
@@ -58,7 +77,7 @@ class TwinLoad:
         cooled = 1 + self._twin.cooling_fraction
         wanted_w = max(0.0, (load_w - self._twin.base_load_w) / cooled / len(self.nodes))
         for node in self.nodes:
-            self._run(node, wanted_w, 0.0)
+            self._run(node, wanted_w, 0.0, IDLE_SHARE * wanted_w)
         self._given_w = load_w - cooled * sum(wanted_w - node.w for node in self.nodes)
 
     def _from_trace(self, utc_s: float) -> None:
@@ -82,7 +101,9 @@ class TwinLoad:
 
     def _run(self, node: TwinNode, wanted_w: float, busy: float, idle_w: float = 0.0) -> None:
         """One node obeys suspension, then its cap (which cannot push it below idle)."""
-        if node.suspended:
+        if node.down:
+            wanted_w = idle_w = busy = 0.0
+        elif node.suspended or node.off:
             wanted_w, busy = min(wanted_w, idle_w), 0.0
         if node.cap_w is not None:
             wanted_w = min(wanted_w, max(node.cap_w, idle_w))

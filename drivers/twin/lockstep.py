@@ -29,7 +29,7 @@ from dispatch.model import (
 from drivers.clock import VirtualClock
 from drivers.twin.grid import PccSwitch
 from drivers.twin.load import TwinNode
-from drivers.twin.pcs import TwinPcs
+from drivers.twin.pcs import OpCtl, TwinPcs
 from drivers.twin.physics import PHASE_SHARE, STEP_S, TwinMeter, TwinSite
 from drivers.twin.pv import TwinPv
 
@@ -102,6 +102,34 @@ class LockstepSite:
             control.in_watts, control.setpoint_w = True, w
             control.enable(True)
             self._count(unit.id, writes=1)
+        self._apply_island(decision)
+
+    def _apply_island(self, decision: Decision) -> None:
+        """Orders to switch, PCS and nodes; a device with a fault of its own hears nothing."""
+        order = decision.switch
+        for switch in self.site.switches:
+            if order is not None and order.device_id == switch.id and self._hears(switch.id):
+                command = ("none", "open", "close").index(order.action)
+                if command != switch.command:
+                    switch.order(command, self.site.grid_alive)
+                    self._count(switch.id, writes=1)
+        for unit in self.site.pcs:
+            if any(o.device_id == unit.id for o in decision.pcs_orders) and self._hears(unit.id) and not unit.ready:
+                unit.operate(OpCtl.START)
+        orders = {o.device_id: o for o in decision.nodes}
+        for device, node in zip(self.site.node_devices, self.site.load.nodes, strict=False):
+            wanted = orders.get(device.id)
+            if wanted is None or not self._hears(device.id):
+                continue
+            if (node.cap_w, node.suspended, node.off) != (wanted.cap_w, wanted.suspended, wanted.off):
+                node.cap_w, node.suspended = wanted.cap_w, wanted.suspended
+                node.order_off(wanted.off)
+                self.site.load.refresh()
+                self._count(device.id, writes=1)
+
+    def _hears(self, id: str) -> bool:
+        fault = self.site.faults.of(id, self.site.t_s)
+        return fault is None or fault.kind not in ("hung", "slow", "exception")
 
     def _read(self, id: str, fresh: Callable[[], Q], nothing: Q, fault_of: str = "") -> Q:
         now_s = self.site.t_s
@@ -172,9 +200,9 @@ def battery_part(unit: TwinPcs) -> Battery:
     charge_w, discharge_w = battery.limits_w(0.0)
     return Battery(
         config.id,
-        soc_pct=reading(battery.soc_pct),
+        soc_pct=reading(battery.shown_soc_pct),
         soh_pct=reading(battery.soh_pct),
-        energy_wh=reading(battery.capacity_wh),
+        energy_wh=reading(config.energy_kwh * 1000),
         charge_limit_w=reading(charge_w * config.charge_efficiency),
         discharge_limit_w=reading(discharge_w / config.discharge_efficiency),
         temp_c=reading(battery.temp_c),
@@ -188,12 +216,21 @@ def pv_part(pv: TwinPv) -> Pv:
 
 
 def switch_part(switch: PccSwitch, site: TwinSite) -> Switch:
-    """What the contacts say."""
+    """What the contacts and the synchro-check say."""
+    delta_v, delta_hz, delta_deg = site.deltas(switch) or (None, None, None)
     return Switch(
         switch.id,
-        status(switch.position.name.lower()),
-        status("local" if switch.local else "remote"),
-        status("present" if site.grid.present else "absent"),
+        position=status(switch.position.name.lower()),
+        control=status("local" if switch.local else "remote"),
+        grid_voltage=status("present" if site.grid_alive else "absent"),
+        command=status(("none", "open", "close")[switch.command]),
+        grid_v=reading(site.grid.v(site.t_s, site.grid_w)),
+        grid_hz=reading(site.grid.hz(site.t_s)),
+        delta_v=reading(delta_v),
+        delta_hz=reading(delta_hz),
+        delta_deg=reading(delta_deg),
+        transfer_ms=reading(switch.last_transfer_ms),
+        faults=reading(float(switch.faults)),
     )
 
 
@@ -208,4 +245,5 @@ def node_part(id: str, critical: bool, node: TwinNode) -> Node:
         gpus_total=node.gpus_total,
         critical=critical,
         source="twin",
+        note=", ".join(word for word, held in (("suspended", node.suspended), ("shut down", node.off)) if held),
     )

@@ -56,6 +56,7 @@ class TwinPcs:
         self.grid_lost = False  # the alarm bit; cleared when the grid is back
         self.w = 0.0
         self.injected_wh = self.absorbed_wh = 0.0
+        self.black_starting = False  # told to start while it stood still with no grid to follow
         self._operation = InvSt.RUNNING
         self._starting_s = 0.0
         self._pending: deque[tuple[float, float]] = deque()  # (when it takes effect, W): the dead time
@@ -79,18 +80,20 @@ class TwinPcs:
             self._operation = InvSt.OFF
         elif command is OpCtl.ENTER_STANDBY:
             self._operation = InvSt.STANDBY
-        elif not self.ready:
+        elif not self.ready and self._operation is not InvSt.STARTING:
             self._operation, self._starting_s = InvSt.STARTING, START_S
+            self.black_starting = self.grid_lost
 
     def trip(self) -> None:
         """An overload while forming, or the loss of the only source: fault, contactor open."""
         self._operation, self.forming, self.connected = InvSt.FAULT, False, False
+        self.black_starting = False
 
     def restart(self) -> None:
         """The grid is back: leave the fault by starting."""
         if self._operation is InvSt.FAULT:
             self._operation, self._starting_s = InvSt.STARTING, START_S
-        self.connected, self.grid_lost = True, False
+        self.connected, self.grid_lost, self.black_starting = True, False, False
 
     def limits_w(self, dt_s: float) -> tuple[float, float]:
         """(charge, discharge) possible in the next `dt_s`, both >= 0: ratings, settings, BMS."""

@@ -20,7 +20,7 @@ from drivers.config import MeterDevice, NodeDevice, PvDevice, SwitchDevice
 from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig
 from drivers.twin.faults import FaultBook
-from drivers.twin.grid import GridSource, PccSwitch
+from drivers.twin.grid import ABSENT, GridSource, PccSwitch, Position
 from drivers.twin.load import TwinLoad
 from drivers.twin.pcs import TwinPcs
 from drivers.twin.pv import SOURCE, TwinPv
@@ -116,7 +116,7 @@ class TwinSite:
         start_utc_s = instant_s(twin.start_utc)
         ratings = {p.battery: p for p in pcs}
         packs = {
-            b.id: TwinBattery(b, ratings[b.id].charge_w, ratings[b.id].discharge_w, twin.soc_pct, twin.ambient_c)
+            b.id: TwinBattery(b, ratings[b.id].charge_w, ratings[b.id].discharge_w, twin.soc_pct, twin.ambient_c, twin)
             for b in batteries
             if b.id in ratings
         }
@@ -126,7 +126,7 @@ class TwinSite:
         trace = None if load_w is not None else read_trace(trace_path(twin.load_trace, base))
         return cls(
             GridSource(twin.seed, grid.voltage_v),
-            [PccSwitch(s.id, twin.reconnect_wait_s) for s in switches],
+            [PccSwitch(s.id, twin.reconnect_wait_s, twin.auto_reclose) for s in switches],
             TwinLoad(twin, trace, max(twin.nodes, len(served)), load_w),
             [TwinPcs(p, packs[p.battery], twin) for p in pcs],
             [TwinPv(p.id, p.peak_w * panels, twin.seed, start_utc_s, place) for p in pv],
@@ -141,9 +141,25 @@ class TwinSite:
         return self.start_utc_s + self.t_s
 
     @property
+    def grid_alive(self) -> bool:
+        """Whether there is voltage on the grid's side."""
+        return self.grid.v(self.t_s, 0.0) > ABSENT * self.grid.nominal_v
+
+    @property
     def joined(self) -> bool:
         """Whether site and grid are connected."""
         return all(s.conducting for s in self.switches)
+
+    def deltas(self, switch: PccSwitch) -> tuple[float, float, float] | None:
+        """Bus minus grid, V, Hz and degrees, as the switch's synchro-check sees them; None unless both are alive.
+
+        With a grid to follow the forming PCS holds its frequency and voltage near the grid's and turns its phase.
+        """
+        if switch.position is Position.CLOSED:
+            return 0.0, 0.0, 0.0
+        if self.blackout or not self.grid_alive:
+            return None
+        return self.v - self.grid.v(self.t_s, 0.0), 0.05 if switch.delta_deg > 0 else 0.0, switch.delta_deg
 
     @property
     def islanded(self) -> bool:
@@ -160,14 +176,15 @@ class TwinSite:
         self.t_s += dt_s
         t_s = self.t_s
         self.grid.present = self.faults.of("", t_s) is None
+        v_share, hz = self.grid.v(t_s, self.grid_w if self.joined else 0.0) / self.grid.nominal_v, self.grid.hz(t_s)
         for switch in self.switches:
-            switch.step(dt_s, self.grid.present)
+            switch.step(dt_s, v_share, hz, alive=not self.blackout)
         self.load.look(t_s, self.start_utc_s + t_s)
         for pv in self.pv:
             pv.look(t_s)
         if not self.joined:
             self._island(dt_s)
-        elif self.grid.present:
+        elif self.grid_alive:
             self._grid_tied(dt_s)
         else:
             self._dead()
@@ -201,6 +218,8 @@ class TwinSite:
 
     def _island(self, dt_s: float) -> None:
         """The ready PCS form the grid and share, by what each can give, what PV leaves of the load."""
+        if self.blackout and any(p.black_starting and p.ready for p in self.pcs):
+            self.blackout = False
         formers = [] if self.blackout else [p for p in self.pcs if p.ready]
         limits = [p.limits_w(dt_s) for p in formers]
         pv_w = sum(p.available_w for p in self.pv)
@@ -208,15 +227,16 @@ class TwinSite:
         most_w = sum(discharge_w for _, discharge_w in limits)
         least_w = -sum(charge_w for charge_w, _ in limits)
         if not formers or need_w > most_w:
+            if not self.blackout or formers:
+                for pcs in self.pcs:
+                    pcs.trip()
             self.blackout = True
-            for pcs in self.pcs:
-                pcs.trip()
             self._dead()
             return
         curtailed_w = max(0.0, least_w - need_w)
         carried_w = need_w + curtailed_w
         for pcs in self.pcs:
-            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid.present
+            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid_alive
             if not pcs.forming:
                 pcs.carry(0.0)
         for pcs, (charge_w, discharge_w) in zip(formers, limits, strict=True):
@@ -252,6 +272,7 @@ class TwinSite:
             "pcs_w": {p.id: p.w for p in self.pcs},
             "pv_w": {p.id: p.w for p in self.pv},
             "soc_pct": {p.battery.config.id: p.battery.soc_pct for p in self.pcs},
+            "shown_soc_pct": {p.battery.config.id: p.battery.shown_soc_pct for p in self.pcs},
             "energy_wh": {p.battery.config.id: p.battery.energy_wh for p in self.pcs},
             "injected_wh": {p.id: p.injected_wh for p in self.pcs},
             "absorbed_wh": {p.id: p.absorbed_wh for p in self.pcs},

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import msgspec
 import psutil
 
 from dispatch.config import BatteryConfig, GridConfig
 from drivers.clock import ScaledClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.twin.announcement import Announcement
 from drivers.twin.commands import answer
 from drivers.twin.config import TwinConfig
 from drivers.twin.devices import meter_image, node_image, pcs_image, pv_image, switch_image
@@ -32,21 +32,6 @@ WAKE_S = 0.02  # machine seconds between steps
 MOST_STEPS = 100  # in one wake-up; after a longer pause of the machine the steps grow instead
 HOST_PERIOD_S = 1.0
 MAX_LINE = 4096
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """What others must know: device id -> (host, port, unit), the control socket, the parameters of the clock."""
-
-    endpoints: dict[str, tuple[str, int, int]]
-    control: str
-    t0_utc_s: float
-    m0_s: float
-    speed: float
-
-    @property
-    def clock(self) -> ScaledClock:
-        """The site's clock, the same in every process that has this announcement."""
-        return ScaledClock(self.t0_utc_s, self.m0_s, self.speed)
 
 
 async def run_twin(

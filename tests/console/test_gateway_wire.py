@@ -10,12 +10,13 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from harness import Site, a_site, site_text, until
 
 from console import exits
 from console.link.protocol import Published
-from dispatch.model import Mode, Quality
+from dispatch.model import Mode, Plan, Quality
 
 FLAT = """
 load_trace = "flat.csv"
@@ -60,6 +61,10 @@ async def test_pulse_is_absorbed_explained_and_recorded(wire: Site) -> None:
     assert why["battery_w"] > 25_000
     assert why["chain"]
     assert why["reason"]
+    plan = msgspec.convert(await client.request("plan"), Plan)
+    step = plan.at(state.snapshot.utc_s)
+    assert step is not None
+    assert step.reason
     gateway.send_signal(signal.SIGTERM)
     out, err = await asyncio.wait_for(gateway.communicate(), 15)
     assert gateway.returncode == exits.OK, err.decode()

@@ -105,6 +105,41 @@ def test_references_ids_and_roles() -> None:
     assert errors_of(raw).keys() == {"pcs[0].battery", "meter", "meter[0].id", "[twin]", "io.deadline_s"}
 
 
+def test_errors_across_sections_are_found_in_the_same_run() -> None:
+    """A mistyped key does not hide a peak above the fuses, a wrong time zone or a bad start of the twin."""
+    raw = document()
+    raw["site"] |= {"nam": "x", "timezone": "Europe/Berlim"}
+    raw["grid"]["contracted_peak_w"] = 60_000
+    raw["twin"] = {"start_utc": "yesterday"}
+    raw["pcs"][0]["url"] = "tcp:here"
+    raw["reserve"]["hours"] = 20
+    found = errors_of(raw)
+    assert found.keys() == {
+        "site.nam",
+        "site.timezone",
+        "grid.contracted_peak_w",
+        "twin.start_utc",
+        "pcs[0].url",
+        "reserve.hours",
+    }
+    assert "tcp://host:port" in found["pcs[0].url"]
+    assert "2025-09-16T06:55:00Z" in found["twin.start_utc"]
+
+
+def test_what_is_doubtful_is_not_blamed_twice() -> None:
+    """A battery that cannot be read does not make its PCS point nowhere."""
+    raw = document()
+    raw["battery"][0]["energy_kwh"] = -1
+    assert errors_of(raw).keys() == {"battery[0].energy_kwh"}
+
+
+def test_whole_numbers_may_carry_a_unit() -> None:
+    """A metering interval of an hour, in minutes."""
+    raw = document()
+    raw["grid"]["metering_interval_s"] = "60 min"
+    assert site_file.compose(Path("x.toml"), raw).grid.metering_interval_s == 3600
+
+
 def test_time_zone_must_exist() -> None:
     """An unknown time zone is an error of the site file, not of a later tick."""
     raw = document()

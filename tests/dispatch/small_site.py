@@ -124,7 +124,7 @@ def a_plan(battery_w: float, *, peak_target_w: float = 30_000, grid_w: float = 0
             battery_w=battery_w,
             grid_w=grid_w,
             soc_pct=60,
-            reason="dear hour",
+            reason="31.0 ct/kWh, a dear hour",
         )
         for n in range(8)
     )

@@ -13,6 +13,7 @@ from dispatch.alarms import AlarmBook, Condition
 from dispatch.model import (
     MISSING,
     Battery,
+    Contested,
     Decision,
     DeviceHealth,
     Interval,
@@ -95,11 +96,15 @@ LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
 CASES = [
     ("device-lost:grid", {"devices": (LOST,)}, "silent for 12 s; port closed"),
     ("meter-stale", {"grid": Meter("grid")}, "never read"),
+    ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "stands still while the"),
+    ("meters-disagree", {"load": Meter("load", w=reading(44_000))}, "44.0 kW, grid + PCS + PV 50.0 kW: 6.0 kW apart"),
+    ("reading-missing:pcs1", {"pcs": {"w": MISSING}}, "power"),
+    ("reading-missing:bat1", {"battery": {"soc_pct": MISSING}}, "SoC"),
     ("grid-outage", {"switches": (Switch("pcc", grid_voltage=status("absent")),)}, "no grid voltage"),
     ("fuse-overload", {"grid": Meter("g", w=reading(1e5), a=(reading(10), reading(-170)))}, "170 A of 160 A"),
     ("fuse-overload", {"grid": Meter("g", w=reading(120_000))}, "120.0 kW of 110.4 kW"),
     ("peak-exceeded", {"facts": {"interval": Interval(0, 900, 13_000, 0, 50_000, 0)}}, "2.0 kW above 50.0 kW"),
-    ("peak-at-risk", {"facts": {"interval": Interval(0, 900, 11_000, 0, 50_000, 25_000)}}, "it may be 25.0 kW"),
+    ("peak-at-risk", {"facts": {"interval": Interval(899_700, 900, 8_500, 0, 50_000, 99_000)}}, "it may be 24.0 kW"),
     ("soc-low:bat1", {"battery": {"soc_pct": reading(10.2)}}, "SoC 10.2 %, limit 10 %"),
     ("soc-below-reserve", {"battery": {"soc_pct": reading(29)}}, "SoC 29.0 %, reserve 30.0 %"),
     ("battery-temperature:bat1", {"battery": {"temp_c": reading(46)}}, "46.0 °C, allowed 0..45 °C"),
@@ -135,6 +140,8 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
         ("peak-at-risk", {"grid": Meter("g")}),
         ("peak-exceeded", {"facts": {"interval": None}}),
         ("grid-outage", {"grid": Meter("g"), "switches": ()}),
+        ("meters-disagree", {"grid": Meter("g"), "load": Meter("load", w=reading(44_000))}),
+        ("meters-disagree", {"load": Meter("load")}),
         ("soc-low:bat1", {"battery": {"soc_pct": MISSING}}),
         ("soc-below-reserve", {"battery": {"soc_pct": MISSING}}),
         ("battery-temperature:bat1", {"battery": {"temp_c": MISSING}}),
@@ -144,6 +151,20 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
 )
 def test_what_is_missing_is_unknown_not_fine(alarm_id: str, change: dict[str, Any]) -> None:
     assert held(**change)[alarm_id].active is None
+
+
+def test_meters_may_differ_by_their_class_and_silent_devices_miss_nothing() -> None:
+    assert not held(load=Meter("load", w=reading(47_100)))["meters-disagree"].active
+    assert not held(load=Meter("load", w=reading(54_900)))["meters-disagree"].active  # 10 % of it
+    silent = DeviceHealth("pcs1", "pcs", False, 12.0, 10, 3, 0)
+    found = held(devices=(silent,), pcs={"w": MISSING}, battery={"soc_pct": MISSING})
+    assert raised(found) == {"device-lost:pcs1"}
+
+
+def test_a_setpoint_fought_over_is_told_with_its_share() -> None:
+    contested = msgspec.structs.replace(decided(), contested=(Contested("pcs1", -30_000, 0.2),))
+    found = held(contested)["setpoint-mismatch:pcs1"]
+    assert found == Condition(True, "asked 20.0 kW, the device held -30.0 kW in 20 % of the last looks")
 
 
 def test_derating_and_being_asked_nothing_are_no_faults() -> None:

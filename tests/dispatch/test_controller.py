@@ -15,6 +15,7 @@ from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_con
 from dispatch.config import BatteryConfig, PcsRatings, RulesConfig
 from dispatch.controller import Controller, ControllerMemory
 from dispatch.interval import Billing
+from dispatch.limits import site_soc_pct
 from dispatch.model import (
     Decision,
     IslandState,
@@ -87,7 +88,7 @@ def test_the_plan_is_followed_under_the_rules() -> None:
     controller = Controller(site_config())
     decision = settle(controller, a_snapshot(), a_plan(8_000))
     assert (decision.battery_w, decision.mode, decision.binding) == (8_000, Mode.PLAN, "plan")
-    assert "dear hour" in decision.reason
+    assert "31.0 ct/kWh, a dear hour" in decision.reason
     outside = a_snapshot(3 * 3600.0)
     assert settle(controller, outside, a_plan(8_000)).mode is Mode.RULES
 
@@ -95,6 +96,27 @@ def test_the_plan_is_followed_under_the_rules() -> None:
 def test_a_plan_that_discharges_does_not_export_what_it_did_not_mean_to() -> None:
     assert settle(Controller(site_config()), a_snapshot(0, 3_000), a_plan(8_000)).battery_w == 3_000
     assert settle(Controller(site_config()), a_snapshot(0, 3_000), a_plan(8_000, grid_w=-5_000)).battery_w == 8_000
+
+
+def test_a_plan_does_not_charge_above_the_limit_on_the_interval_s_credit() -> None:
+    """Unused energy lets the load run above the limit for a while; charging on it would take it from the load."""
+    controller = Controller(site_config())
+    for n in range(300):
+        controller.step(a_snapshot(n, 2_000.0), a_plan(0))
+    assert controller.interval.left_w > 35_000
+    decision = settle(controller, a_snapshot(300, 20_000), a_plan(-25_000))
+    assert decision.battery_w == pytest.approx(-(29_700 - 20_000))
+    assert decision.import_target_w == pytest.approx(29_700)
+    assert "import stays under 29.7 kW: charge 9.7 kW" in decision.reason
+    loaded = settle(controller, a_snapshot(310, 34_000), a_plan(-25_000))
+    assert (loaded.battery_w, loaded.import_target_w) == (0, 34_000)  # the load may use it
+
+
+def test_what_is_asked_is_said_in_the_same_words_everywhere() -> None:
+    decision = Controller(site_config()).step(a_snapshot(0, 5_000), a_plan(-20_000))
+    assert trace(decision, "idle").reason == "not idle: charge 20.0 kW is preferred"
+    refill = Controller(site_config(reserve_h=1)).step(a_snapshot(0, 20_000, battery=a_battery(14)), a_plan(8_000))
+    assert "an earlier rule already asks charge 8.2 kW" in trace(refill, "plan").reason
 
 
 def test_rest_charges_slowly_under_the_peak_with_hysteresis() -> None:
@@ -257,6 +279,20 @@ def test_a_stale_meter_is_a_lost_meter() -> None:
     assert (decision.net_load_w, decision.import_target_w) == (None, None)
 
 
+def test_a_stale_soc_is_an_unknown_soc() -> None:
+    """Discharging on the SoC of a minute ago could go below soc_min; the site's SoC is not guessed either."""
+    stale = a_battery(Reading(60.0, 9.0, Quality.STALE))
+    decision = settle(Controller(site_config(reserve_h=1)), a_snapshot(0, 60_000, battery=stale))
+    assert decision.battery_w == 0
+    limits = trace(decision, "device limits")
+    assert (limits.low_w, limits.high_w) == (0, 0)
+    assert limits.reason.count("SoC of bat1 unknown: only towards 0") == 2
+    assert trace(decision, "reserve").reason == "SoC is not known, reserve 16 %: discharge at most 0.0 kW"
+    for battery in (stale, a_battery(None)):
+        assert site_soc_pct(site_config(), a_snapshot(battery=battery)) is None
+    assert site_soc_pct(site_config(), a_snapshot()) == 60
+
+
 def test_soc_unknown_only_towards_zero() -> None:
     controller = Controller(site_config())
     held = settle(controller, a_snapshot(0, 40_000)).battery_w
@@ -278,9 +314,25 @@ def test_pcs_reading_lost_keeps_its_last_setpoint_and_says_so() -> None:
     lost = a_pcs(Reading(10_300.0, 2.5, Quality.STALE))
     decision = settle(controller, a_snapshot(4, 55_000, lost))
     assert (decision.battery_w, decision.setpoints[0].w, decision.mode) == (held, held, Mode.SAFE)
-    assert "last read 2.5 s ago): its setpoint 10.3 kW is kept" in decision.reason
+    assert "last read 2.5 s ago): its setpoint (discharge 10.3 kW) is kept" in decision.reason
     unknown = Controller(site_config()).step(a_snapshot(0, 40_000, a_pcs(None)), None)
     assert (unknown.battery_w, unknown.mode) == (None, Mode.OBSERVE)
+
+
+def test_a_pcs_that_answers_without_its_power_is_named_as_what_binds() -> None:
+    """It was told "plan asks -60 kW, but SoC is not known", and "never read" of a PCS that had been read."""
+    controller = Controller(site_config())
+    settle(controller, a_snapshot(0, 20_000))
+    for battery in (a_battery(None), a_battery(60)):
+        decision = settle(controller, a_snapshot(4, 20_000, a_pcs(None), battery), a_plan(-60_000))
+        assert decision.binding == "device limits"
+        assert "pcs1's power is not known (it answers, but without its power): its setpoint (battery" in decision.reason
+        assert trace(decision, "plan").reason == "plan asks charge 60.0 kW, but no PCS takes part: 0 of 1"
+    silent = Controller(site_config()).step(a_snapshot(0, 20_000, Pcs("pcs1")), None)
+    assert "no answer that names it): no setpoint of it is known" in trace(silent, "device limits").reason
+    blind = settle(Controller(site_config()), a_snapshot(0, 20_000, battery=a_battery(None)), a_plan(-60_000))
+    assert (blind.binding, blind.battery_w) == ("device limits", 0)
+    assert "SoC of bat1 unknown: only towards 0" in blind.reason
 
 
 def _two(first: Pcs, second: Pcs, grid_w: float, t_s: float = 0.0) -> Snapshot:
@@ -370,6 +422,20 @@ def test_deadband_rests_but_not_against_a_hard_limit() -> None:
     assert far == pytest.approx(first + 400, abs=50)  # and a little for what the budget is owed
     limited = a_pcs(first, discharge_limit_w=reading(first - 50))
     assert controller.step(a_snapshot(12, 40_000 - first, limited), None).battery_w == first - 50
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_deadband_gives_way_to_fuse_and_export(sign: int) -> None:
+    """Within the deadband, but over what the fuses carry or the contract lets out: the setpoint moves."""
+    config = site_config(contracted_peak_w=300_000, fuse_a=160, export_limit_w=20_000)
+    edge_w = 160 * 230 * 3 if sign > 0 else -20_000
+    controller = Controller(config)
+    first = settle(controller, a_snapshot(0, edge_w + sign * 5_000)).battery_w
+    assert first is not None
+    assert first == pytest.approx(sign * 5_000)
+    over = settle(controller, a_snapshot(8, edge_w + sign * 100, a_pcs(first)))
+    assert over.import_target_w == pytest.approx(edge_w)
+    assert over.battery_w == pytest.approx(first + sign * 100)
 
 
 def test_idle_is_exactly_zero() -> None:
@@ -469,3 +535,46 @@ def test_a_step_is_cheap() -> None:
         controller.step(snapshot, plan)
         spent.append(time.perf_counter() - start)
     assert sorted(spent)[len(spent) // 4] < 0.0005  # the lower quartile: other processes share the machine
+
+
+def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:
+    """1.4 % of 100 kWh above the reserve, through 0.94, last five minutes at 15.7 kW; at tick rate all 60 are free."""
+    snapshot = a_snapshot(0, 90_000, battery=a_battery(17.0385))
+    plan = a_plan(60_000)
+    assert Controller(site_config(reserve_h=1)).step(snapshot, plan).battery_w == pytest.approx(60_000)
+    held = Controller(site_config(reserve_h=1), step_s=300).step(snapshot, plan)
+    mark_pct = site_config(reserve_h=1).reserve_soc_pct
+    assert held.battery_w == pytest.approx((17.0385 - mark_pct) * 1000 * 0.94 * 12)
+    assert held.binding == "reserve"
+
+
+def test_over_steps_of_minutes_the_ramp_limit_leaves_room_for_the_minutes() -> None:
+    """0.5 kW/s lets import move 150 kW in five minutes; taken for a pause, it would pin import where it was."""
+    for step_s, battery_w in ((300.0, 0.0), (0.0, 20_000.0)):
+        controller = Controller(site_config(ramp_w_per_s=500), step_s=step_s)
+        plan = a_plan(0)
+        controller.step(a_snapshot(0, 5_000), plan)
+        controller.step(a_snapshot(1, 5_000), plan)
+        last = controller.step(a_snapshot(301 if step_s else 2, 25_500), plan)
+        assert last.battery_w is not None
+        assert last.battery_w == pytest.approx(battery_w, abs=500)
+
+
+def test_the_net_load_is_known_at_once_when_readings_are_minutes_apart() -> None:
+    """What the PCS did five minutes ago says nothing of a meter that is one second late."""
+    controller = Controller(site_config(), step_s=300)
+    controller.step(a_snapshot(0, 20_000, a_pcs(0.0)), a_plan(5_000))
+    later = controller.step(a_snapshot(300, 21_000, a_pcs(5_000)), a_plan(5_000))
+    assert later.net_load_w == pytest.approx(26_000)
+
+
+def test_accounting_ahead_closes_the_interval_and_counts_nothing_twice() -> None:
+    controller = Controller(site_config(), step_s=300)
+    for n in range(4):
+        register = Meter("grid", w=reading(24_000.0), import_wh=reading(2_000.0 * n))
+        snapshot = a_snapshot(300 * n, grid=register)
+        controller.account(snapshot)
+        if n == 3:
+            assert controller.month_peak_w == pytest.approx(24_000)
+        controller.step(snapshot, None)
+        assert controller.interval.energy_wh == pytest.approx(2_000 * (n % 3))

@@ -48,20 +48,3 @@ def test_jobs_that_say_nothing_are_not_believed() -> None:
     start = T0 + 900 * len(loads)
     noise = fed(loads, known=True, truth=False).predict(start, 8, known_w=[30_000.0] + [0.0] * 8)
     assert all(abs(w - loads[-1]) < 0.3 * 30_000 for w in noise.load_w)
-
-
-def test_the_upper_quantile_is_exceeded_as_often_as_it_says() -> None:
-    loads = steps(16)
-    forecaster, over, asked = LoadForecaster(), 0, 0
-    for k, w in enumerate(loads):
-        high = forecaster.quantile_w(4, 0.9)
-        forecaster.observe(T0 + 900 * k, w)
-        if k > 8 * 96 and k + 3 < len(loads) and high is not None:
-            asked += 1
-            over += loads[k + 3] > high
-    assert asked > 600
-    assert 0.04 <= over / asked <= 0.16
-
-
-def test_nothing_known_gives_no_quantile() -> None:
-    assert LoadForecaster().quantile_w(1, 0.9) is None

@@ -108,8 +108,6 @@ def test_a_clock_set_back_and_bad_numbers() -> None:
         forecaster.observe(T0 + 10, 1.0)
     with pytest.raises(ValueError, match="leave unknown"):
         forecaster.observe(T0 + 2700, float("nan"))
-    assert forecaster.last_utc_s == T0 + 900
-    assert forecaster.recent_w() == (20_000, 21_000)
 
 
 def sun(k: int) -> float:

@@ -23,6 +23,11 @@ def quarters(n: int) -> list[float]:
     return [NOW + 900 * k for k in range(n)]
 
 
+def still(model: JobModel, now_s: float, at_s: float) -> float:
+    """Chance that the job still runs: its expected power in the quarter hour around `at_s`, as a share."""
+    return model.load_w(now_s, [job()], [at_s - 450])[0] / 10_000
+
+
 def test_with_nothing_learnt_a_job_runs_to_its_limit() -> None:
     assert JobModel().load_w(NOW, [job()], quarters(10)) == [10_000] * 8 + [0, 0]
 
@@ -31,17 +36,17 @@ def test_learnt_durations_end_jobs_before_their_limit() -> None:
     model = JobModel()
     for _ in range(9):
         model.finished(job(), 3600)  # half of the limit
-    early, late = model.survival(job(), NOW, NOW + 3000), model.survival(job(), NOW, NOW + 4000)
+    early, late = still(model, NOW, NOW + 3000), still(model, NOW, NOW + 4000)
     assert early == pytest.approx(1.0)
     assert late == pytest.approx(0.1)  # one in ten: the one that is always counted in
-    assert model.survival(job(), NOW + 4000, NOW + 5000) == pytest.approx(1.0)  # it has outlived the others
+    assert still(model, NOW + 4000, NOW + 5000) == pytest.approx(1.0)  # it has outlived the others
 
 
 def test_a_job_that_is_gone_has_ended() -> None:
     model = JobModel()
     model.observe(NOW, [job()])
     model.observe(NOW + 1800, [])
-    assert model.survival(job(), NOW, NOW + 2000) == pytest.approx(0.5)
+    assert still(model, NOW, NOW + 2000) == pytest.approx(0.5)
 
 
 def test_the_queue_starts_when_gpus_come_free_and_announced_jobs_as_granted() -> None:

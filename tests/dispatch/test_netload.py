@@ -135,5 +135,40 @@ def test_a_meter_that_hangs_while_the_pcs_moves_is_not_believed() -> None:
     assert safe_from is not None
     assert safe_from < 20 + 5
     assert decision.battery_w == 0
+    assert decision.meter_frozen
     back = controller.step(a_snapshot(41, 33_000.0, a_pcs(0.0)), None)
+    assert not back.meter_frozen
     assert back.mode is Mode.RULES
+
+
+def climb(net: NetLoad, w_per_s: float, from_s: float, seconds: float, resolution_w: float) -> float | None:
+    """Import held exactly, read in steps, while the PCS follows the load; when the meter was called frozen."""
+    for n in range(round(5 * seconds)):
+        t_s = from_s + 0.2 * n
+        net.update(a_snapshot(t_s, round(30_000 / resolution_w) * resolution_w, a_pcs(5_000 + w_per_s * 0.2 * n)))
+        if net.frozen:
+            return 0.2 * n
+    return None
+
+
+def test_a_coarse_meter_at_a_held_import_is_not_called_frozen() -> None:
+    """Found at a resolution of 100 W and a load that climbs 20 W/s: called frozen after 58 s."""
+    net = NetLoad(0.0, 2.0, ["pcs1"])
+    for n in range(50):  # the meter shows its resolution
+        net.update(a_snapshot(0.2 * n, 29_000.0 + 100 * (n % 3), a_pcs(5_000)))
+    assert climb(net, 20, 10, 300, 100) is None
+    after_s = climb(net, 1_000, 400, 20, 100)
+    assert after_s is not None
+    assert after_s < 8
+    fine = NetLoad(0.0, 2.0, ["pcs1"])
+    for n in range(50):
+        fine.update(a_snapshot(0.2 * n, 29_990.0 + n % 3, a_pcs(5_000)))
+    assert climb(fine, 20, 10, 300, 1) is not None
+
+
+def test_behind_an_open_switch_a_meter_at_zero_is_not_frozen() -> None:
+    controller = Controller(site_config())
+    for n in range(100):
+        decision = controller.step(a_snapshot(0.2 * n, 0.0, a_pcs(20_000 + 100 * n), switch="open"), None)
+        assert not decision.meter_frozen
+    assert controller.interval.unknown_s == 0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.model import Plan
+from dispatch.peak import PeakOutlook, Rise
 from dispatch.plan_check import check_plan
 from dispatch.planner import make_plan
 
@@ -93,3 +94,12 @@ def test_a_plan_for_other_inputs_is_refused() -> None:
     assert check_plan(PLAN, msgspec.structs.replace(INPUTS, soc_pct=50.0))
     assert check_plan(PLAN, msgspec.structs.replace(INPUTS, month_peak_w=70_000.0))
     assert check_plan(PLAN, msgspec.structs.replace(INPUTS, prices=hourly([41.0] * 12)))
+
+
+def test_with_an_outlook_the_target_may_be_its_own_but_neither_less_nor_above_the_fuse() -> None:
+    outlook = PeakOutlook(36_000.0, (Rise(1e6, 1.0),), 36_000.0, ())
+    told = msgspec.structs.replace(INPUTS, peak=outlook)
+    good = make_plan(told)
+    assert check_plan(good, told) == []
+    for target_w in (34_900.0, CONFIG.grid.fuse_w + 100.0):
+        assert any("peak target" in f for f in check_plan(msgspec.structs.replace(good, peak_target_w=target_w), told))

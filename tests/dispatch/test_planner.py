@@ -48,7 +48,7 @@ def test_a_two_price_day_computed_by_hand() -> None:
     assert plan.steps[47].soc_pct == pytest.approx(90)
     assert plan.steps[-1].soc_pct == pytest.approx(10)
     first_charge = next(s for s in plan.steps if s.battery_w < 0)
-    assert "4.0 ct/kWh now, 10.0 at" in first_charge.reason
+    assert "4.0 ct/kWh, 10.0 at" in first_charge.reason
     assert plan.note == ""
 
 
@@ -56,7 +56,7 @@ def test_a_small_spread_is_left_alone() -> None:
     # losses: 1 / 0.81 = 1.235; wear 2 x 1 ct: 60 -> 75 does not pay
     plan = make_plan(ask(site(), hourly([60.0] * 12 + [75.0] * 12), [10_000]))
     assert all(s.battery_w == 0 for s in plan.steps)
-    assert {s.reason for s in plan.steps} == {"hold: at the reserve, SoC 10 %"}
+    assert {s.reason for s in plan.steps} == {"at the reserve, SoC 10 %"}
 
 
 def test_the_peak_is_held_by_charging_before_it_and_the_reason_says_so() -> None:
@@ -66,7 +66,7 @@ def test_the_peak_is_held_by_charging_before_it_and_the_reason_says_so() -> None
     assert max(s.grid_w for s in plan.steps) <= 35_001
     assert plan.peak_target_w == pytest.approx(35_000, abs=1)
     assert plan.steps[32].battery_w == pytest.approx(15_000, abs=1)
-    assert plan.steps[32].reason == "discharge 15.0 kW: keeps import below the month's peak 35.0 kW"
+    assert plan.steps[32].reason == "keeps import below the month's peak 35.0 kW"
     charge = next(s for s in plan.steps if s.battery_w < 0)
     assert "energy for 22:00, when the load passes the peak 35.0 kW" in charge.reason
 
@@ -129,7 +129,7 @@ def test_pv_surplus_is_stored_and_what_the_export_limit_cuts_is_said() -> None:
     inputs = ask(config, hourly([80.0] * 24), [5_000], pv_w=(65_000.0,) * 16 + (0.0,) * 80)
     watched = Watched()
     plan = make_plan(inputs, watched)
-    assert plan.steps[0].reason.startswith("charge 60.0 kW: PV surplus")
+    assert plan.steps[0].reason.startswith("PV surplus")
     assert plan.steps[15].soc_pct == pytest.approx(90)
     assert "exceeds the limit 0.0 kW" in plan.steps[15].reason
     assert_one_direction(watched.solution)

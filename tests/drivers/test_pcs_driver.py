@@ -101,7 +101,7 @@ async def test_a_tick_costs_three_requests_and_slow_values_keep_their_age(rig: R
 async def test_safe_write_order_on_the_wire(rig: Rig) -> None:
     await rig.driver.read()
     result = await rig.driver.command(12_340, now_s=10)
-    assert (result.written, result.w) == (True, 12_340)
+    assert (result.written, result.w, result.held) == (True, 12_340, True)
     assert rig.take_writes() == [
         ("ControllerHb", [0, 42]),
         ("WSetRvrt", [0, 0]),
@@ -114,7 +114,8 @@ async def test_safe_write_order_on_the_wire(rig: Rig) -> None:
 async def test_writes_on_change_and_renews_at_half_the_timer(rig: Rig) -> None:
     await rig.driver.command(5_000, now_s=0)
     rig.take_writes()
-    assert (await rig.driver.command(5_004, now_s=5)).written is False  # the same in the device's resolution of 10 W
+    same = await rig.driver.command(5_004, now_s=5)  # the same in the device's resolution of 10 W
+    assert (same.written, same.held) == (False, True)
     assert beatless(rig.take_writes()) == []
     assert (await rig.driver.command(-7_000, now_s=6)).note == "changed"
     assert beatless(rig.take_writes()) == [("WSetMod", [1, 0xFFFF, 0x10000 - 700]), ("WSetEna", [1])]
@@ -127,7 +128,8 @@ async def test_writes_on_change_and_renews_at_half_the_timer(rig: Rig) -> None:
 
 
 async def test_none_sends_nothing_until_a_setpoint_was_given_then_the_heartbeat_goes_on(rig: Rig) -> None:
-    assert (await rig.driver.command(None, now_s=0)).written is False
+    nothing = await rig.driver.command(None, now_s=0)
+    assert (nothing.written, nothing.held) == (False, False)
     assert rig.server.requests == 0
     await rig.driver.command(1_000, now_s=1)
     rig.take_writes()
@@ -138,7 +140,7 @@ async def test_none_sends_nothing_until_a_setpoint_was_given_then_the_heartbeat_
 
 async def test_beyond_the_devices_limit_is_clipped_and_noted(rig: Rig) -> None:
     result = await rig.driver.command(-80_000, now_s=0)
-    assert result.w == -55_000
+    assert (result.w, result.held) == (-55_000, False)
     assert "-80000 W clipped to -55000 W" in result.note
     pcs, _ = await rig.driver.read()
     assert (pcs.setpoint_w.good, pcs.setpoint_enabled.good) == (-55_000, 1)
@@ -147,7 +149,7 @@ async def test_beyond_the_devices_limit_is_clipped_and_noted(rig: Rig) -> None:
 async def test_local_control_is_never_written() -> None:
     rig = await rig_with(m715={"LocRemCtl": 1})
     result = await rig.driver.command(1_000, now_s=0)
-    assert (result.written, result.note) == (False, "pcs1 is in local control: not written")
+    assert (result.written, result.note, result.held) == (False, "pcs1 is in local control: not written", False)
     assert rig.device.writes == []
     await rig.stop()
 
@@ -162,7 +164,9 @@ async def test_device_that_holds_something_else_is_reported_and_not_hammered(rig
     with pytest.raises(ReadbackMismatch, match=rf"model 704 WSet, register {held - 1}: wrote 9000, reads back 3000"):
         await rig.driver.command(9_000, now_s=0)
     rig.take_writes()
-    assert "waiting" in (await rig.driver.command(9_000, now_s=0.5)).note
+    waiting = await rig.driver.command(9_000, now_s=0.5)
+    assert (waiting.written, waiting.held, waiting.w) == (False, False, None)
+    assert "waiting" in waiting.note
     assert beatless(rig.take_writes()) == []
     assert (await rig.driver.command(3_000, now_s=0.6)).written  # another value may go at once
     rig.device.on_write = lambda address, values: None
@@ -177,6 +181,62 @@ async def test_setpoint_that_someone_else_changed_is_written_again_in_full(rig: 
     result = await rig.driver.command(4_000, now_s=1)
     assert "the device held 4000 W, disabled; ours was 4000 W" in result.note
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
+
+
+async def test_another_master_is_overwritten_at_every_tick_and_each_time_is_noted(rig: Rig) -> None:
+    await rig.driver.command(4_000, now_s=0)
+    for n in range(1, 6):
+        rig.device[rig.at(704, "WSet") + 1] = 700
+        await rig.driver.read()
+        result = await rig.driver.command(4_000, now_s=0.2 * n)
+        assert (result.written, result.held) == (True, True)
+        assert result.note == "the device held 7000 W, enabled; ours was 4000 W: written again"
+
+
+async def test_another_master_that_is_quicker_than_the_readback_is_answered_at_once(rig: Rig) -> None:
+    """A value that the device held before is not taken for refused at the first mismatch; at the second it is."""
+    await rig.driver.command(4_000, now_s=0)
+    held = rig.at(704, "WSet") + 1
+
+    def overwrite(address: int, values: list[int]) -> None:
+        rig.device[held] = 700
+
+    rig.device[held] = 700
+    await rig.driver.read()
+    rig.device.on_write = overwrite
+    with pytest.raises(ReadbackMismatch):
+        await rig.driver.command(4_000, now_s=0.2)
+    with pytest.raises(ReadbackMismatch):
+        await rig.driver.command(4_000, now_s=0.4)
+    rig.take_writes()
+    assert not (await rig.driver.command(4_000, now_s=0.6)).held
+    assert beatless(rig.take_writes()) == []
+    rig.device.on_write = lambda address, values: None
+    assert (await rig.driver.command(4_000, now_s=1.5)).held
+
+
+async def test_a_setpoint_in_another_mode_is_not_ours(rig: Rig) -> None:
+    await rig.driver.command(4_000, now_s=0)
+    rig.device[rig.at(704, "WSetMod")] = 0
+    await rig.driver.read()
+    result = await rig.driver.command(4_000, now_s=0.2)
+    assert (result.written, result.held) == (True, True)
+    assert "written again" in result.note
+
+
+@pytest.mark.parametrize(("point", "offset", "value"), [("WSetRvrtTms", 1, 0), ("WSetMod", 0, 0), ("WSetEna", 0, 0)])
+async def test_each_point_written_is_read_back(rig: Rig, point: str, offset: int, value: int) -> None:
+    """A device that keeps no reversion time, mode or enable does not hold the setpoint as it must."""
+    at = rig.at(704, point) + offset
+
+    def drop(address: int, values: list[int]) -> None:
+        rig.device[at] = value
+
+    rig.device.on_write = drop
+    with pytest.raises(ReadbackMismatch, match=f"model 704 {point}"):
+        await rig.driver.command(4_000, now_s=0)
+    rig.device.on_write = lambda address, values: None
+    assert (await rig.driver.command(4_000, now_s=2)).held
 
 
 async def test_device_without_a_reversion_timer_says_so() -> None:

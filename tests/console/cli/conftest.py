@@ -29,6 +29,8 @@ from dispatch.model import (
     Meter,
     Mode,
     Pcs,
+    Plan,
+    PlanStep,
     Pv,
     Quality,
     Reading,
@@ -37,6 +39,7 @@ from dispatch.model import (
     Snapshot,
     reading,
 )
+from dispatch.orders import Order, OrderKind
 
 ROOT = Path(__file__).parents[3]
 NOON_UTC_S = 1_758_016_800.0  # 2025-09-16T10:00:00Z, 12:00 in Berlin
@@ -89,7 +92,25 @@ PUBLISHED = Published(
     interval=Interval(NOON_UTC_S - 180, 900.0, 2_100.0, 0.0, 32_000.0, 29_500.0),
     month_peak_w=31_000.0,
     tariff=TariffNow(0.182, ((int(NOON_UTC_S) + 3600, 0.151),)),
+    orders=(
+        Order("o17", OrderKind.SETPOINT, 12_000.0, "", "alice", "feeder test", NOON_UTC_S, NOON_UTC_S + 840, 940.0),
+    ),
     loop=LoopStats(ticks=500, lateness_p50_ms=0.4, lateness_p999_ms=3.1, consoles=2),
+)
+
+PLAN = Plan(
+    made_utc_s=NOON_UTC_S + 600,
+    step_s=900,
+    steps=tuple(
+        PlanStep(int(NOON_UTC_S) + 900 * n, 0.2, 30_000.0, 20_000.0, 41_000.0, 8_000.0, w, 22_000.0 - w, 60.0 - n, why)
+        for n, (w, why) in enumerate(
+            [(0.0, "kept for 12:45"), (-4_000.0, "cheap"), (0.0, ""), (12_000.0, "dear"), (2_000.0, "dear still")]
+        )
+    ),
+    peak_target_w=26_000.0,
+    cost_eur=4.2,
+    solve_ms=1.6,
+    note="load band: from the load's range",
 )
 
 EVENTS = [
@@ -115,6 +136,7 @@ class Machine:
     environment: dict[str, str]
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     disk_full: bool = False
+    planned: bool = True
 
     @property
     def state(self) -> Path:
@@ -178,6 +200,10 @@ async def gateway(machine: Machine) -> AsyncIterator[LinkServer]:
                 return msgspec.to_builtins(DECISION)
             case "events":
                 return [msgspec.to_builtins(event) for event in EVENTS]
+            case "plan":
+                if not machine.planned:
+                    raise CommandRefused("no plan is in force, the rules steer alone: SoC unknown")
+                return msgspec.to_builtins(PLAN)
             case "alarm.acknowledge":
                 if request.params["id"] not in ("*", "device-lost:pv1"):
                     raise CommandRefused(f"no alarm {request.params['id']!r} is listed")

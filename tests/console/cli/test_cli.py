@@ -33,7 +33,7 @@ HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils", "textual", "rich", "asy
 async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
     ran = await machine.skerry("--help")
     assert ran.code == exits.OK
-    for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack"):
+    for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack", "hold"):
         assert f"\n  {word} " in ran.out
     assert "\n  open " not in ran.out  # hidden
     for code, meaning in exits.MEANINGS.items():
@@ -41,7 +41,12 @@ async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "open", "serve", "twin", "fault", "check", "status", "why", "events", "ack", "export"]
+    "name",
+    [
+        *("demo", "open", "serve", "twin", "fault", "check", "status", "why", "events", "ack", "audit", "export"),
+        *("setpoint", "import-target", "soc-target", "hold", "reserve-level", "cap", "disable", "enable", "orders"),
+        *("end", "stop", "verify"),
+    ],
 )
 async def test_every_command_has_help(machine: Machine, name: str) -> None:
     ran = await machine.skerry(name, "--help")
@@ -153,6 +158,7 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "18.2 ct/kWh" in shown["Tariff"]
     assert "15.1 from 13:00" in shown["Tariff"]
     assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
+    assert shown["Orders"].endswith("o17  discharge 12.0 kW, until 12:14, 14 min left, alice: feeder test")
     assert "▲3 low  device-lost:pv1  PV inverter pv1 is lost, since 11:59, NOT ACKNOWLEDGED, first out" in ran.out
     assert "do: check its network" in ran.out
     assert "pv1 (pv) silent for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]

@@ -12,7 +12,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 from twin_sites import order, running
 
-from drivers.twin.process import Announcement
+from drivers.twin.announcement import Announcement
 
 
 class Stranger:
@@ -57,7 +57,7 @@ async def modbus(twin: Announcement, device: str) -> tuple[AsyncModbusTcpClient,
 
 
 async def test_stranger_scans_and_reads_every_model() -> None:
-    expected = {"grid": [1, 203], "load": [1, 203], "pcs1": [1, 701, 702, 704, 713, 715, 802], "pv1": [1, 103]}
+    expected = {"grid": [1, 203], "load": [1, 203], "pcs1": [1, 701, 702, 704, 713, 715, 802, 803], "pv1": [1, 103]}
     async with running() as twin:
         for device, models in expected.items():
             stranger = Stranger(twin, device)
@@ -151,7 +151,7 @@ async def test_switch_map_and_a_drill() -> None:
         async def registers() -> list[int]:
             return (await client.read_holding_registers(0, count=10, device_id=unit)).registers
 
-        assert await registers() == [0x534B, 1, 2, 1, 0, 0, 1, 0, 0xFFFF, 0]
+        assert await registers() == [0x534B, 2, 2, 1, 0, 0, 1, 0, 0xFFFF, 0]
         assert not (await client.write_register(7, 1, device_id=unit)).isError()
 
         async def is_open() -> bool:

@@ -12,9 +12,10 @@ import msgspec
 
 from dispatch.config import BatteryConfig, GridConfig
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig
 from drivers.twin.physics import TwinSite
-from drivers.twin.process import Announcement, run_twin
+from drivers.twin.process import run_twin
 
 TWIN = TwinConfig(seed=7, start_utc="2025-09-18T10:00:00Z", meter_delay_s=0.0, load_noise=0.0, host_node=False)
 GRID = GridConfig(fuse_a=160, contracted_peak_w=36_000)

@@ -1,0 +1,238 @@
+"""Manual orders on the command line. The gateway decides; here they are stated, shown and answered for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from console.cli.source import Live, gateway
+from console.cli.values import duration, json_option, moment, percent, power, site_option
+from console.cli.words import time_of_day
+from dispatch.orders import Order, OrderKind, span, words
+
+_SIGNED = {"ignore_unknown_options": True}  # "-20kW" is a power, not an option
+Decorated = Callable[..., Any]
+
+_for_option = click.option(
+    "--for", "for_s", type=duration, metavar="TIME", help="How long. Default: the site's, 15 min."
+)
+_reason_option = click.option("--reason", default="", metavar="TEXT", help="Why: for whoever is next, and on record.")
+_replace_option = click.option("--replace", metavar="ID", help="The order in force that this one replaces.")
+_dry_option = click.option("--dry-run", "dry", is_flag=True, help="Show old, new and the allowed range; order nothing.")
+
+
+def _order_options(command: Decorated) -> Decorated:
+    for option in (json_option, site_option, _dry_option, _replace_option, _reason_option):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings=_SIGNED)
+@click.argument("watts", metavar="POWER", type=power)
+@_for_option
+@_order_options
+def setpoint(watts: float, for_s: float | None, **options: Any) -> None:
+    """Order a battery power, all PCS together: 20kW discharges, -20kW charges.
+
+    Limits, safety and the reserve always win; peak, ramp and plan give way. It ends by itself.
+    """
+    _give(OrderKind.SETPOINT, options, value=watts, for_s=for_s)
+
+
+@click.command("import-target", context_settings=_SIGNED)
+@click.argument("watts", metavar="POWER", type=power)
+@_for_option
+@_order_options
+def import_target(watts: float, for_s: float | None, **options: Any) -> None:
+    """Order an import at the PCC: 30kW imports, -5kW exports; the battery makes up the difference."""
+    _give(OrderKind.IMPORT_TARGET, options, value=watts, for_s=for_s)
+
+
+@click.command("soc-target")
+@click.argument("pct", metavar="PERCENT", type=percent)
+@click.option(
+    "--by", "by", required=True, metavar="T", help="HH:MM today or an ISO 8601 time; the site's time zone and clock."
+)
+@_order_options
+def soc_target(pct: float, by: str, **options: Any) -> None:
+    """Order a state of charge by a time: evenly, under the peak while there is time for that."""
+    _give(OrderKind.SOC_TARGET, options, value=pct, by=by)
+
+
+@click.command("reserve-level")
+@click.argument("pct", metavar="PERCENT", type=percent)
+@_for_option
+@_order_options
+def reserve_level(pct: float, for_s: float | None, **options: Any) -> None:
+    """Keep another SoC for ride-through, e.g. before a storm. Below the declared reserve takes an engineer."""
+    _give(OrderKind.RESERVE_LEVEL, options, value=pct, for_s=for_s)
+
+
+@click.command()
+@click.argument("node", metavar="NODE")
+@click.argument("watts", metavar="POWER", type=power)
+@_for_option
+@_order_options
+def cap(node: str, watts: float, for_s: float | None, **options: Any) -> None:
+    """Limit a compute node's power for a time; its map must know caps."""
+    _give(OrderKind.NODE_CAP, options, value=watts, target=node, for_s=for_s)
+
+
+@click.command()
+@click.argument("pcs", metavar="PCS")
+@_for_option
+@_order_options
+def disable(pcs: str, for_s: float | None, **options: Any) -> None:
+    """Take a PCS out of dispatch: it goes to 0 kW and stays there. Not a lock-out: isolate before you touch it."""
+    _give(OrderKind.DISABLE, options, target=pcs, for_s=for_s)
+
+
+@click.command()
+@_for_option
+@_reason_option
+@site_option
+@json_option
+def hold(for_s: float | None, reason: str, site: str | None, as_json: bool) -> None:
+    """Hold the batteries at 0 kW, whoever has them. Always runs, also with a full disk; needs no reason."""
+    with gateway(site) as live:
+        params: dict[str, Any] = {"kind": OrderKind.HOLD.value, "reason": reason, "for_s": for_s}
+        _answered(live, live.link.request("order.set", **params), as_json)
+
+
+@click.command()
+@_reason_option
+@site_option
+@json_option
+def stop(reason: str, site: str | None, as_json: bool) -> None:
+    """Withdraw every order but disabled devices, and hold the batteries as long as the site allows. Always runs."""
+    with gateway(site) as live:
+        _answered(live, live.link.request("stop", reason=reason), as_json)
+
+
+@click.command()
+@click.argument("order", metavar="ID|all")
+@_reason_option
+@site_option
+@json_option
+def end(order: str, reason: str, site: str | None, as_json: bool) -> None:
+    """End a manual order by its id (see `skerry orders`), or all of them but disabled devices."""
+    with gateway(site) as live:
+        _ended(live, "*" if order == "all" else order, reason, as_json)
+
+
+@click.command()
+@click.argument("pcs", metavar="PCS")
+@_reason_option
+@site_option
+@json_option
+def enable(pcs: str, reason: str, site: str | None, as_json: bool) -> None:
+    """End the order that disables a PCS."""
+    with gateway(site) as live:
+        listed = live.link.request("order.list")
+        there = [o for o in listed if o["kind"] == OrderKind.DISABLE.value and o["target"] == pcs]
+        if not there:
+            click.echo(f"{pcs} is not disabled by an order")
+            return
+        _ended(live, there[0]["id"], reason, as_json)
+
+
+@click.command()
+@site_option
+@json_option
+def orders(site: str | None, as_json: bool) -> None:
+    """The manual orders in force, each with who gave it, how long it lasts and why."""
+    with gateway(site) as live:
+        found = live.link.request("order.list")
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for raw in found:
+        click.echo(_line(live, raw))
+    if not found:
+        click.echo("no manual order is in force")
+
+
+def _line(live: Live, raw: dict[str, Any]) -> str:
+    left_s = raw.get("left_s")
+    order = msgspec.convert(raw, Order)
+    left = "" if left_s is None else f", {span(left_s)} left"
+    until = f"until {time_of_day(order.ends_utc_s, live.zone)}{left}"
+    what, whose = words(order.kind, order.value, order.target), f"{order.who}: {order.reason}".rstrip(": ")
+    return f"{order.id:<6} {what:<28} {until:<28} {whose}"
+
+
+def _give(
+    kind: OrderKind,
+    options: dict[str, Any],
+    value: float = 0.0,
+    target: str = "",
+    for_s: float | None = None,
+    by: str | None = None,
+) -> None:
+    with gateway(options["site"]) as live:
+        seen_utc_s = live.now_utc_s()
+        params: dict[str, Any] = {"kind": kind.value, "value": value, "target": target, "reason": options["reason"]}
+        params["for_s"] = for_s
+        if by is not None:
+            params["by_utc_s"] = moment(by, seen_utc_s, live.zone)
+        if options["dry"]:
+            _shown(live.link.request("order.preview", **params), options["as_json"])
+            return
+        params |= {"seen_utc_s": seen_utc_s, "replace": options["replace"]}
+        _answered(live, live.link.request("order.set", **params), options["as_json"])
+
+
+def _shown(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    click.echo(f"{found['old']} → {found['new']}, for {span(found['for_s'])}")
+    for side in ("low", "high"):
+        if found[side] is not None:
+            word = "at least" if side == "low" else "at most"
+            click.echo(f"{word:<8}  {_figure(found[side], found['unit'])}  {found[side + '_why']}")
+    if found["standing"] is not None:
+        standing = msgspec.convert(found["standing"], Order)
+        what = words(standing.kind, standing.value, standing.target)
+        click.echo(f"in force  {standing.id} of {standing.who}: {what}: {standing.reason}")
+    for note in found["notes"]:
+        click.echo(f"note      {note}")
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value / 1000:.1f} kW" if unit == "W" else f"{value:g} {unit}"
+
+
+def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:
+    """Print what the gateway did."""
+    if as_json:
+        click.echo(msgspec.json.encode(answer))
+        return
+    order = msgspec.convert(answer["order"], Order)
+    until = time_of_day(order.ends_utc_s, live.zone)
+    click.echo(f"{order.id}: {answer['old']} → {answer['new']}, until {until} ({span(answer['for_s'])})")
+    if answer["replaced"] is not None:
+        before = msgspec.convert(answer["replaced"], Order)
+        click.echo(f"replaces  {before.id} of {before.who}: {words(before.kind, before.value, before.target)}")
+    for note in answer["notes"]:
+        click.echo(f"note      {note}")
+    click.echo(f"now       {answer['effect']}")
+    _warn(answer["not_durable"])
+
+
+def _ended(live: Live, id_: str, reason: str, as_json: bool) -> None:
+    answer = live.link.request("order.end", id=id_, reason=reason, seen_utc_s=live.now_utc_s())
+    if as_json:
+        click.echo(msgspec.json.encode(answer))
+        return
+    click.echo(f"ended     {', '.join(answer['ended']) or 'nothing: no such order was in force'}")
+    click.echo(f"now       {answer['effect']}")
+    _warn(answer["not_durable"])
+
+
+def _warn(trouble: str) -> None:
+    if trouble:
+        click.echo(f"skerry: done, but not durable: {trouble}", err=True)

@@ -1,0 +1,93 @@
+"""`skerry plan`: the plan in force, hour by hour or step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, tzinfo
+
+import click
+import msgspec
+
+from console.cli.source import gateway
+from console.cli.values import json_option, site_option
+from console.cli.words import time_of_day
+from dispatch.model import Plan, PlanStep
+from dispatch.plan_worth import hours
+
+LEAST_H = 1 / 3600  # a step that was over when the plan was made
+
+
+@click.command()
+@click.option("--by", type=click.Choice(["hour", "quarter"]), default="hour", show_default=True, help="A row's span.")
+@site_option
+@json_option
+def plan(by: str, site: str | None, as_json: bool) -> None:
+    """The plan in force: price, load with its 90 % band, PV, battery, import and SoC, and why.
+
+    Battery > 0 discharges; grid > 0 imports; SoC is that at the end of the row. An hour's reason is that of its step in
+    which the battery does most. In JSON, every step as planned.
+    """
+    with gateway(site) as source:
+        raw, zone = source.link.request("plan"), source.zone
+    if as_json:
+        click.echo(msgspec.json.encode(raw))
+        return
+    for line in lines(msgspec.convert(raw, Plan), zone, by):
+        click.echo(line)
+
+
+def lines(plan: Plan, zone: tzinfo | None, by: str) -> Iterator[str]:
+    """The plan as text."""
+    yield (
+        f"Plan of {time_of_day(plan.made_utc_s, zone)}: import to be kept below {_kw(plan.peak_target_w)} kW, "
+        f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
+    )
+    if plan.note:
+        yield f"Note      {plan.note}"
+    yield ""
+    yield _row("", "ct/kWh", "load kW", "band 90 %", "PV kW", "battery", "grid kW", "SoC %", "reason")
+    for row in rows(plan, zone, by):
+        yield _row(*_cells(plan, row, zone))
+
+
+def rows(plan: Plan, zone: tzinfo | None, by: str) -> list[tuple[PlanStep, ...]]:
+    """The steps of each row: one, or those of one hour of the site's clock."""
+    result: list[list[PlanStep]] = []
+    last = None
+    for step in plan.steps:
+        at = datetime.fromtimestamp(step.start_utc_s, zone)
+        hour = (at.date(), at.hour, at.utcoffset())
+        if by == "quarter" or hour != last:
+            result.append([])
+        result[-1].append(step)
+        last = hour
+    return [tuple(row) for row in result]
+
+
+def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo | None) -> tuple[str, ...]:
+    """One row of the table. Powers and prices are means over what the steps count for, SoC that at the end."""
+    first_utc_s = plan.steps[0].start_utc_s
+    spans_h = {step: max(hours(plan, (step.start_utc_s - first_utc_s) // plan.step_s), LEAST_H) for step in steps}
+
+    def mean(name: str) -> float:
+        return sum(float(getattr(step, name)) * span_h for step, span_h in spans_h.items()) / sum(spans_h.values())
+
+    return (
+        f"{datetime.fromtimestamp(steps[0].start_utc_s, zone):%a %H:%M}",
+        f"{100 * mean('price_eur_per_kwh') + 0.0:.1f}",
+        _kw(mean("load_w")),
+        f"{_kw(mean('load_low_w'))} – {_kw(mean('load_high_w'))}",
+        _kw(mean("pv_w")),
+        _kw(mean("battery_w")),
+        _kw(mean("grid_w")),
+        f"{steps[-1].soc_pct:.1f}",
+        max(steps, key=lambda step: abs(step.battery_w) * spans_h[step]).reason,
+    )
+
+
+def _row(when: str, price: str, load: str, band: str, pv: str, battery: str, grid: str, soc: str, reason: str) -> str:
+    return f"{when:<9} {price:>7} {load:>8} {band:>14} {pv:>7} {battery:>8} {grid:>8} {soc:>6}  {reason}".rstrip()
+
+
+def _kw(watts: float) -> str:
+    return f"{watts / 1000 + 0.0:.1f}"

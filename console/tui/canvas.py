@@ -1,0 +1,122 @@
+"""A grid of character cells that views draw on. No Textual here: what is drawn can be tested as text.
+
+Every view draws at fixed places on a fresh canvas; what changed since the last one is found cell by cell (`changed`),
+so only that is sent to the terminal.
+"""
+
+from __future__ import annotations
+
+import enum
+import unicodedata
+
+
+class Ink(enum.IntEnum):
+    """How a cell looks. Colour is kept for the abnormal and never comes without a word or mark."""
+
+    PLAIN = 0
+    DIM = 1  # labels, units, what is stale
+    BOLD = 2  # focus, headings
+    REVERSE = 3  # the selected line, the view that is open
+    HIGH = 4  # alarm priorities, and values beyond a limit
+    MEDIUM = 5
+    LOW = 6
+    MARK = 7  # a reserve or limit mark on top of a filled bar
+
+
+FILLED = frozenset((Ink.REVERSE, Ink.MARK))  # inks that show on a blank too
+
+
+class Canvas:
+    """`width` x `height` cells, blank at first. Drawing outside is cut off, never an error."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self.text: list[list[str]] = [[" "] * width for _ in range(height)]
+        self.ink: list[list[Ink]] = [[Ink.PLAIN] * width for _ in range(height)]
+
+    def put(self, x: int, y: int, text: str, ink: Ink = Ink.PLAIN) -> int:
+        """Write `text` from column `x`; returns the column after it. A wide character takes two cells."""
+        if not 0 <= y < self.height:
+            return x + len(text)
+        row, inks = self.text[y], self.ink[y]
+        for char in text:
+            wide = not char.isascii() and unicodedata.east_asian_width(char) in "WF"
+            if not char.isprintable():
+                char = "�"
+            elif not char.isascii() and unicodedata.combining(char):
+                continue
+            if x >= 0 and x + wide < self.width:
+                row[x], inks[x] = char, ink
+                if wide:
+                    row[x + 1], inks[x + 1] = "", ink
+            x += 1 + wide
+        return x
+
+    def right(self, x: int, y: int, text: str, ink: Ink = Ink.PLAIN) -> int:
+        """Write `text` so that it ends before column `x`; returns the column it starts in."""
+        start = x - len(text)
+        self.put(start, y, text, ink)
+        return start
+
+    def fill(self, y: int, ink: Ink) -> None:
+        """Give the whole row `y` one ink, the text kept."""
+        if 0 <= y < self.height:
+            self.ink[y] = [ink] * self.width
+
+    def dim(self) -> None:
+        """Make everything that is plain dim: the values are no longer fresh."""
+        for y, inks in enumerate(self.ink):
+            self.ink[y] = [Ink.DIM if ink is Ink.PLAIN else ink for ink in inks]
+
+    def runs(self, y: int) -> list[tuple[str, Ink]]:
+        """Row `y` as the fewest runs of one ink. A blank takes on its left neighbour's ink where that shows nothing."""
+        result: list[tuple[str, Ink]] = []
+        start, inks, row = 0, self.ink[y], self.text[y]
+        for x in range(1, self.width):
+            ink, current = inks[x], inks[start]
+            if ink is current or (row[x] == " " and ink not in FILLED and current not in FILLED):
+                continue
+            result.append(("".join(row[start:x]), current))
+            start = x
+        if self.width:
+            result.append(("".join(row[start:]), inks[start]))
+        return result
+
+    def lines(self) -> list[str]:
+        """The text alone, a line per row."""
+        return ["".join(row) for row in self.text]
+
+    def changed(self, other: Canvas) -> list[tuple[int, int, int]]:
+        """Where this differs from `other`, of the same size: (row, first column, column after the last)."""
+        spans: list[tuple[int, int, int]] = []
+        for y in range(self.height):
+            text, was_text, ink, was_ink = self.text[y], other.text[y], self.ink[y], other.ink[y]
+            if text == was_text and ink == was_ink:
+                continue
+            differ = [x for x in range(self.width) if text[x] != was_text[x] or ink[x] != was_ink[x]]
+            spans.append((y, differ[0], differ[-1] + 1))
+        return spans
+
+
+def wrap(text: str, width: int, rows: int) -> list[str]:
+    """`text` broken at blanks into at most `rows` lines of `width`; the last ends in "…" when something was cut."""
+    lines: list[str] = []
+    rest = " ".join(text.split())
+    while rest and len(lines) < rows:
+        if len(rest) <= width:
+            lines.append(rest)
+            rest = ""
+        elif len(lines) == rows - 1:
+            lines.append(rest[: width - 1].rstrip() + "…")
+            rest = ""
+        else:
+            at = rest.rfind(" ", 0, width + 1)
+            at = width if at <= 0 else at
+            lines.append(rest[:at].rstrip())
+            rest = rest[at:].lstrip()
+    return lines
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in at most `width` characters, "…" standing for what was cut."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"

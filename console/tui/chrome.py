@@ -1,0 +1,167 @@
+"""The lines that every view keeps in the same place: state, why, next, alarms, footer."""
+
+from __future__ import annotations
+
+from console.tui.canvas import Canvas, Ink, cut, wrap
+from console.tui.commands import COMMANDS, Needs, key_name
+from console.tui.formats import WAITING, clock_zone
+from console.tui.painted import Painted
+from console.tui.viewmodel import Link, Model, ranked, unacknowledged
+from console.tui.words import (
+    MODES,
+    PRIORITY_MARKS,
+    alarm_words,
+    island_word,
+    link_word,
+    next_line,
+    why_line,
+)
+
+MIN_COLUMNS, MIN_ROWS = 80, 24
+WHY_ROWS = 2
+LABEL = 6  # width of "Why", "Next", "Alarms" and the blank after them
+
+
+class StateLine(Painted):
+    """Where, islanding state, who steers, whether any of it is real."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row."""
+        x = canvas.put(1, 0, cut(model.welcome.site if model.welcome else "Skerry", 20), Ink.BOLD) + 2
+        if model.published:
+            decision = model.published.decision
+            for word, ink in (island_word(decision.island), MODES[decision.mode]):
+                x = canvas.put(x, 0, word, Ink.DIM if model.stale and ink is Ink.PLAIN else ink) + 2
+        if model.welcome and model.welcome.simulated:
+            speed = model.welcome.speed
+            canvas.put(x, 0, "simulated" + ("" if speed == 1 else f" ×{speed:g}"), Ink.DIM)
+
+
+class LinkLine(Painted):
+    """Site time, and how the console hears the gateway."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row: the clock at the left, so that a second costs eight characters; without a gateway no time."""
+        now = model.now_utc_s
+        word, ink = link_word(model)
+        if model.link is Link.LOST:
+            canvas.put(0, 0, word, ink)
+            return
+        canvas.put(
+            0, 0, WAITING if now is None else clock_zone(now, model.timezone), Ink.DIM if model.stale else Ink.PLAIN
+        )
+        canvas.put(15, 0, cut(word, canvas.width - 16), ink)
+
+
+class Rule(Painted):
+    """A line across."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row."""
+        canvas.put(1, 0, "─" * (canvas.width - 2), Ink.DIM)
+
+
+class WhyLine(Painted):
+    """What the controller does and why."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """Two rows; what is longer goes on in the line below."""
+        canvas.put(1, 0, "Why", Ink.DIM)
+        for y, line in enumerate(why_rows(model, canvas.width)[: canvas.height]):
+            canvas.put(LABEL + 2, y, line)
+
+
+def why_rows(model: Model, width: int) -> list[str]:
+    """The why line in rows. Without a gateway what went wrong may take the line of what is next, and before the first
+    snapshot that of the alarms too: neither has anything to say.
+    """
+    rows = WHY_ROWS if model.link is Link.LIVE else WHY_ROWS + 1 if model.published else WHY_ROWS + 2
+    return wrap(why_line(model), width - LABEL - 3, rows)
+
+
+class NextLine(Painted):
+    """The next changes of the plan."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row: as many changes as fit whole."""
+        if rest := why_rows(model, canvas.width)[WHY_ROWS:]:
+            canvas.put(LABEL + 2, 0, rest[0])
+            return
+        canvas.put(1, 0, "Next", Ink.DIM)
+        room = canvas.width - LABEL - 3
+        text = next_line(model.plan, model.now_utc_s, model.timezone)
+        while len(text) > room and " · " in text:
+            text = text.rpartition(" · ")[0]
+        canvas.put(LABEL + 2, 0, cut(text, room))
+
+
+class AlarmLine(Painted):
+    """The alarms in the order they deserve a person."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row."""
+        if rest := why_rows(model, canvas.width)[WHY_ROWS + 1 :]:
+            canvas.put(LABEL + 2, 0, rest[0])
+            return
+        canvas.put(1, 0, "Alarms", Ink.DIM)
+        if model.published is None:
+            canvas.put(LABEL + 2, 0, WAITING, Ink.DIM)
+            return
+        alarms = ranked(model.published.alarms)
+        waiting = unacknowledged(alarms)
+        hint = "a acknowledge" if waiting else ""
+        room = canvas.width - 2 - (len(hint) + 2 if hint else 0)
+        x = LABEL + 2
+        if not alarms:
+            canvas.put(x, 0, "none")
+        for n, alarm in enumerate(alarms):
+            mark, ink = PRIORITY_MARKS[alarm.priority]
+            words = alarm_words(alarm, model)
+            more = f"+{len(alarms) - n}"
+            if n and x + len(words) + 3 + len(more) > room:
+                canvas.put(x, 0, more)
+                break
+            ink = ink if alarm in waiting else Ink.PLAIN
+            x = canvas.put(x, 0, f"{mark} ", ink)
+            x = canvas.put(x, 0, cut(words, room - x)) + 2
+        if hint:
+            canvas.right(canvas.width - 1, 0, hint, Ink.DIM)
+
+
+class Footer(Painted):
+    """Keys that work here, or the answer to the last command."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row. Views at the left, the open one in reverse; the rest at the right."""
+        if model.notice:
+            canvas.put(1, 0, cut(model.notice, canvas.width - 2), Ink.BOLD)
+            return
+        shown = [c for c in COMMANDS if c.footer]
+        x = 1
+        for command in (c for c in shown if c.id.startswith("view.")):
+            ink = Ink.REVERSE if command.id == f"view.{model.view}" else Ink.PLAIN
+            x = canvas.put(x, 0, f" {key_name(command.keys[0])} {command.label} ", ink)
+        rest = [c for c in shown if not c.id.startswith("view.") and c.needs is not Needs.ALARM]
+        text = "  ".join(f"{key_name(c.keys[0])} {c.label.lower()}" for c in rest)
+        while len(text) > canvas.width - 2 - x:
+            text = text.partition("  ")[2]
+        canvas.right(canvas.width - 1, 0, text, Ink.DIM)
+
+
+class TooSmall(Painted):
+    """What is shown where the console does not fit."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One line: what is needed, what there is."""
+        size = self.app.size
+        canvas.put(0, 0, f"Skerry needs {MIN_COLUMNS}x{MIN_ROWS}; here {size.width}x{size.height}", Ink.BOLD)

@@ -1,0 +1,145 @@
+"""Every command of the console, once. Keys, palette, footer and help all read this list.
+
+`action` is a Textual action of the app. `needs` says what must be there for the command to make sense.
+Keys that terminals and multiplexers keep for themselves (ctrl+a, ctrl+b, ctrl+s, ctrl+q) are not used.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Needs(enum.Enum):
+    """What a command needs; it is not offered without."""
+
+    NOTHING = "nothing"
+    ALARM = "alarm"  # one that waits to be acknowledged
+    LIST = "list"  # a view that can be filtered
+    PLAN = "plan"  # the plan is open
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One command."""
+
+    id: str
+    keys: tuple[str, ...]
+    label: str  # sentence case, as in footer and palette
+    help: str
+    action: str
+    needs: Needs = Needs.NOTHING
+    footer: bool = False
+    listed: bool = True  # in palette and help; the arrows go without saying
+
+
+FILTERABLE = ("compute", "log")
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "view.overview",
+        ("1",),
+        "Overview",
+        "flows, state of charge, import against the peak, tariff",
+        "view('overview')",
+        footer=True,
+    ),
+    Command(
+        "view.compute",
+        ("2",),
+        "Compute",
+        "nodes and GPUs: power, use, what is critical",
+        "view('compute')",
+        footer=True,
+    ),
+    Command("view.plan", ("3",), "Plan", "each quarter to come: why, and what it costs", "view('plan')", footer=True),
+    Command("view.alarms", ("5",), "Alarms", "list with cause, consequence and action", "view('alarms')", footer=True),
+    Command("view.log", ("6",), "Log", "events and why the setpoint changed", "view('log')", footer=True),
+    Command(
+        "alarm.acknowledge",
+        ("a",),
+        "Acknowledge",
+        "the selected alarm; elsewhere the first one waiting",
+        "acknowledge",
+        Needs.ALARM,
+        True,
+    ),
+    Command(
+        "alarm.acknowledge_all", ("A",), "Acknowledge all", "every alarm that waits", "acknowledge_all", Needs.ALARM
+    ),
+    Command(
+        "filter", ("slash",), "Filter", "show only lines that hold a text; empty shows all", "filter", Needs.LIST, True
+    ),
+    Command(
+        "palette",
+        ("colon", "ctrl+p"),
+        "Commands",
+        "find a command by typing a part of its name",
+        "palette",
+        footer=True,
+    ),
+    Command("help", ("question_mark",), "Help", "this page", "view('help')", footer=True),
+    Command("back", ("escape",), "Back", "close what is open; clear the filter; return to the overview", "step_back"),
+    Command("line.up", ("up", "k"), "Line up", "select the line above", "move(-1)", listed=False),
+    Command("line.down", ("down", "j"), "Line down", "select the line below", "move(1)", listed=False),
+    Command("line.page_up", ("pageup",), "Page up", "ten lines up", "move(-10)", listed=False),
+    Command("line.page_down", ("pagedown",), "Page down", "ten lines down", "move(10)", listed=False),
+    Command("line.first", ("home", "g"), "First line", "select the first line", "move(-100000)", listed=False),
+    Command("line.last", ("end", "G"), "Last line", "select the last line", "move(100000)", listed=False),
+    Command("plan.earlier", ("left", "h"), "Earlier", "a quarter earlier", "cursor(-1)", Needs.PLAN, listed=False),
+    Command("plan.later", ("right", "l"), "Later", "a quarter later", "cursor(1)", Needs.PLAN, listed=False),
+    Command(
+        "plan.hour_earlier",
+        ("left_square_bracket", "shift+left", "ctrl+left"),
+        "Hour earlier",
+        "an hour earlier in the plan",
+        "cursor(-4)",
+        Needs.PLAN,
+        listed=False,
+    ),
+    Command(
+        "plan.hour_later",
+        ("right_square_bracket", "shift+right", "ctrl+right"),
+        "Hour later",
+        "an hour later in the plan",
+        "cursor(4)",
+        Needs.PLAN,
+        listed=False,
+    ),
+    Command(
+        "quit",
+        ("q", "ctrl+c"),
+        "Quit",
+        "leave the console; a gateway it started stops in order, any other runs on",
+        "leave",
+        footer=True,
+    ),
+)
+LISTED = tuple(c for c in COMMANDS if c.listed)
+
+KEY_NAMES = {"slash": "/", "colon": ":", "question_mark": "?", "escape": "esc"}
+
+
+def key_name(key: str) -> str:
+    """A key as printed: "?" for question_mark."""
+    return KEY_NAMES.get(key, key)
+
+
+def matching(text: str) -> list[Command]:
+    """Commands for a typed text: label begins with it, then a word does, then it occurs, then it occurs in the help."""
+    wanted = text.strip().lower()
+    if not wanted:
+        return list(LISTED)
+    ranks = []
+    for order, command in enumerate(LISTED):
+        label = command.label.lower()
+        rank = (
+            0 if label.startswith(wanted)
+            else 1 if any(word.startswith(wanted) for word in label.split())
+            else 2 if wanted in label or wanted in command.id
+            else 3 if wanted in command.help.lower()
+            else None
+        )  # fmt: skip
+        if rank is not None:
+            ranks.append((rank, order, command))
+    return [command for _, _, command in sorted(ranks, key=lambda r: r[:2])]

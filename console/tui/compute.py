@@ -1,0 +1,89 @@
+"""View 2: the nodes, and the GPUs of the selected one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from console.tui.canvas import Canvas, Ink, cut
+from console.tui.charts import bar
+from console.tui.formats import kw, number
+from console.tui.lines import Lines
+from console.tui.viewmodel import Model
+from console.tui.words import stale_word
+from dispatch.model import Gpu, Node, Quality, Reading
+
+
+class Compute(Lines):
+    """A line per node; never a zero where there is no reading."""
+
+    header = "Node            kW             CPU %  mem %   GPUs  Role      Source"
+    nothing = "no [[node]] in the site file"
+
+    def items(self, model: Model) -> list[Hashable]:
+        """Nodes in the site file's order."""
+        if model.published is None:
+            return []
+        wanted = self.needle.lower()
+        return [n for n in model.published.snapshot.nodes if wanted in f"{n.id} {n.source} {n.note}".lower()]
+
+    def key(self, item: Hashable) -> Hashable:
+        """A node's id."""
+        assert isinstance(item, Node)
+        return item.id
+
+    def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
+        """One node."""
+        assert isinstance(item, Node)
+        assert model.published is not None
+        canvas.put(1, y, cut(item.id, 13))
+        value(canvas, 15, y, kw(item.w.value), item.w)
+        full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
+        canvas.put(21, y, bar(item.w.good, full, 8))
+        value(canvas, 33, y, number(item.cpu_pct.value, 5, 0), item.cpu_pct)
+        value(canvas, 40, y, number(item.memory_pct.value, 5, 0), item.memory_pct)
+        canvas.right(52, y, gpus_word(item))
+        canvas.put(54, y, "critical" if item.critical else "")
+        x = 64
+        if stale := stale_word(item.w, model.extra_age_s):
+            x = canvas.put(x, y, f"{stale} ", Ink.MEDIUM)
+        canvas.put(x, y, cut(f"{item.source}  {item.note}".rstrip(), canvas.width - 1 - x), Ink.DIM)
+
+    def detail_rows(self, model: Model, height: int) -> int:
+        """Room for the GPUs, two to a row, while most of the nodes stay in sight."""
+        most = max((len(n.gpus) for n in model.published.snapshot.nodes), default=0) if model.published else 0
+        return min(2 + (most + 1) // 2, max(3, height // 2))
+
+    def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
+        """The GPUs of the selected node, or why there is nothing to show."""
+        assert isinstance(item, Node)
+        canvas.put(1, top, f"GPUs of {item.id}", Ink.DIM)
+        if not item.gpus:
+            text = (
+                f"{item.gpus_total} GPUs, counted but not read one by one" if item.gpus_total else item.note or "no GPU"
+            )
+            canvas.put(1, top + 1, cut(text, canvas.width - 2))
+            return
+        for n, gpu in enumerate(item.gpus):
+            gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
+
+
+def gpus_word(node: Node) -> str:
+    """busy/total, or that there is none."""
+    if not node.gpus_total:
+        return "none"
+    busy = node.gpus_busy.good
+    return f"{'—' if busy is None else f'{busy:.0f}'}/{node.gpus_total}"
+
+
+def value(canvas: Canvas, x: int, y: int, text: str, reading: Reading) -> None:
+    """A value, dim when it is not fresh."""
+    canvas.put(x, y, text, Ink.PLAIN if reading.quality is Quality.GOOD else Ink.DIM)
+
+
+def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:
+    """One GPU: power of its limit, use, temperature."""
+    limit = "" if gpu.limit_w.value is None else f"/{gpu.limit_w.value:.0f}"
+    x = canvas.put(x, y, f"{gpu.index:>2} ", Ink.DIM)
+    x = canvas.put(x, y, f"{number(gpu.w.value, 4, 0)}{limit} W".ljust(12))
+    x = canvas.put(x, y, f"{number(gpu.util_pct.value, 4, 0)} %")
+    canvas.put(x, y, f"{number(gpu.temp_c.value, 4, 0)} °C")

@@ -1,0 +1,39 @@
+"""View 1: the site on one screen. A larger terminal adds beside and below; nothing changes its place."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from console.tui.chrome import Rule
+from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow, PvFlow
+from console.tui.side import GatewayPanel, MonthPanel, RecentEvents, TopNodes
+from console.tui.trends import ImportChart, LoadChart, SocChart, TariffStrip, TimeAxis
+
+
+class Overview(Vertical):
+    """Flows, charts, tariff; month, nodes, gateway beside; state of charge and events below."""
+
+    def compose(self) -> ComposeResult:
+        """Everything, at its place; what does not fit is hidden by the stylesheet."""
+        with Horizontal(id="upper"):
+            with Vertical(id="main"):
+                with Horizontal(id="flows"):
+                    yield GridFlow()
+                    yield BatteryFlow()
+                    yield PvFlow()
+                    yield ComputeFlow()
+                yield Rule()
+                yield LoadChart()
+                yield ImportChart()
+                yield TimeAxis()
+                yield TariffStrip()
+            with Vertical(id="side"):
+                yield MonthPanel()
+                yield TopNodes()
+                yield GatewayPanel()
+        with Vertical(id="lower"):
+            yield Rule()
+            yield SocChart()
+            yield Rule()
+            yield RecentEvents()

@@ -1,0 +1,75 @@
+"""A widget that draws on a canvas and sends only the cells that changed.
+
+Textual repaints a dirty region whole; it does not compare cells. Here every new model is drawn on a fresh canvas,
+compared with the last, and only rows and columns that differ are marked dirty: a second costs what changed in it.
+"""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.events import Resize
+from textual.geometry import Region
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from console.tui.canvas import Canvas, Ink
+from console.tui.viewmodel import Model
+
+STYLES: dict[Ink, Style | None] = {
+    Ink.PLAIN: None,
+    Ink.DIM: Style(dim=True),
+    Ink.BOLD: Style(bold=True),
+    Ink.REVERSE: Style(reverse=True),
+    Ink.HIGH: Style(color="red", bold=True),
+    Ink.MEDIUM: Style(color="yellow", bold=True),
+    Ink.LOW: Style(color="cyan"),
+    Ink.MARK: Style(reverse=True),
+}
+
+
+class Painted(Widget):
+    """Draws the model. Subclasses say how in `paint`, and set `fresh_only` if their values go dim when stale."""
+
+    DEFAULT_CSS = "Painted { height: auto; width: 1fr; }"
+    fresh_only = True
+    model: reactive[Model | None] = reactive(None, repaint=False, init=False)
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._canvas = Canvas(0, 0)
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """Draw the whole widget."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it draws")
+
+    def watch_model(self) -> None:
+        """A new model: draw what differs."""
+        self.redraw()
+
+    def on_resize(self, event: Resize) -> None:
+        """A new size: nothing that was drawn holds. Shown again at the same size, what is drawn still does."""
+        if self.size != (self._canvas.width, self._canvas.height):
+            self.redraw()
+
+    def redraw(self) -> None:
+        """Draw again and mark the cells that changed as dirty."""
+        width, height = self.size
+        if self.model is None or not width or not height:
+            return
+        canvas = Canvas(width, height)
+        self.paint(canvas, self.model)
+        if self.fresh_only and self.model.stale:
+            canvas.dim()
+        last, self._canvas = self._canvas, canvas
+        if (last.width, last.height) != (width, height):
+            self.refresh()
+        elif spans := canvas.changed(last):
+            self.refresh(*(Region(start, y, end - start, 1) for y, start, end in spans))
+
+    def render_line(self, y: int) -> Strip:
+        """One row, as the fewest segments."""
+        if y >= self._canvas.height:
+            return Strip.blank(self.size.width)
+        return Strip([Segment(text, STYLES[ink]) for text, ink in self._canvas.runs(y)], self._canvas.width)

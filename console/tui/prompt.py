@@ -1,0 +1,117 @@
+"""The line at the foot of a view in which one types: a command's name, or a filter. Values above it stay alive."""
+
+from __future__ import annotations
+
+from textual.events import Key
+from textual.message import Message
+
+from console.tui.canvas import Canvas, Ink, cut
+from console.tui.commands import Command, key_name, matching
+from console.tui.painted import Painted
+from console.tui.viewmodel import Model
+
+PALETTE, FILTER = "palette", "filter"
+PALETTE_ROWS = 8
+EDITING = {"backspace", "delete", "ctrl+u", "ctrl+w", "up", "down", "enter", "escape", "tab", "ctrl+h"}
+
+
+class Prompt(Painted, can_focus=True):
+    """Opened by the app, hidden otherwise. Posts what was typed or chosen."""
+
+    fresh_only = False
+
+    class Typed(Message):
+        """A filter's text as it stands; `done` once enter was pressed."""
+
+        def __init__(self, text: str, done: bool) -> None:
+            super().__init__()
+            self.text, self.done = text, done
+
+    class Chosen(Message):
+        """A command was chosen."""
+
+        def __init__(self, command: Command) -> None:
+            super().__init__()
+            self.command = command
+
+    class Closed(Message):
+        """Nothing was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt")
+        self.kind, self.text, self._at = FILTER, "", 0
+
+    def open(self, kind: str, text: str = "") -> None:
+        """Show the prompt for a palette or a filter."""
+        self.kind, self.text, self._at = kind, text, 0
+        self.styles.height = PALETTE_ROWS if kind == PALETTE else 2
+        self.display = True
+        self.focus()
+        self.redraw()
+
+    def close(self) -> None:
+        """Hide it."""
+        self.display = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """A rule, the text with its cursor, and for a palette the commands that match."""
+        title = " Command " if self.kind == PALETTE else " Filter "
+        canvas.put(1, 0, "─" * (canvas.width - 2), Ink.DIM)
+        canvas.put(3, 0, title, Ink.DIM)
+        x = canvas.put(1, 1, ":" if self.kind == PALETTE else "/", Ink.BOLD)
+        x = canvas.put(x + 1, 1, self.text[-(canvas.width - 30) :])
+        canvas.put(x, 1, " ", Ink.REVERSE)
+        canvas.right(canvas.width - 1, 1, "enter accept · esc close", Ink.DIM)
+        if self.kind != PALETTE:
+            return
+        found = matching(self.text)
+        if not found:
+            canvas.put(3, 2, "no such command", Ink.DIM)
+        first = max(0, self._at - (canvas.height - 3))
+        for y, command in enumerate(found[first : first + canvas.height - 2], start=2):
+            canvas.put(3, y, command.label)
+            canvas.put(22, y, key_name(command.keys[0]), Ink.DIM)
+            canvas.put(30, y, cut(command.help, canvas.width - 31), Ink.DIM)
+            if first + y - 2 == self._at:
+                canvas.fill(y, Ink.REVERSE)
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Printable keys are text here, not commands."""
+        return key in EDITING or (character is not None and character.isprintable())
+
+    def on_key(self, event: Key) -> None:
+        """Edit, choose, or close."""
+        if not self.check_consume_key(event.key, event.character):
+            return
+        event.stop()
+        event.prevent_default()
+        found = matching(self.text)
+        if event.key == "escape":
+            self.post_message(self.Closed())
+        elif event.key == "enter":
+            self._accept(found)
+        elif event.key in ("up", "down"):
+            self._at = max(0, min(len(found) - 1, self._at + (1 if event.key == "down" else -1)))
+            self.redraw()
+        else:
+            self._edit(event)
+
+    def _accept(self, found: list[Command]) -> None:
+        if self.kind == FILTER:
+            self.post_message(self.Typed(self.text, done=True))
+        elif found:
+            self.post_message(self.Chosen(found[self._at]))
+
+    def _edit(self, event: Key) -> None:
+        if event.key in ("backspace", "ctrl+h"):
+            self.text = self.text[:-1]
+        elif event.key == "ctrl+u":
+            self.text = ""
+        elif event.key == "ctrl+w":
+            self.text = self.text.rstrip().rpartition(" ")[0]
+        elif event.is_printable and event.character:
+            self.text += event.character
+        self._at = 0
+        self.redraw()
+        if self.kind == FILTER:
+            self.post_message(self.Typed(self.text, done=False))

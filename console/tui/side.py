@@ -1,0 +1,107 @@
+"""What a larger terminal adds beside and below the overview: month, nodes, gateway, last events."""
+
+from __future__ import annotations
+
+from console.tui.canvas import Canvas, Ink, cut
+from console.tui.charts import bar
+from console.tui.formats import age, clock, kw
+from console.tui.painted import Painted
+from console.tui.viewmodel import Model
+from dispatch.model import Event, Node
+
+SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
+SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
+TOP_NODES = 5
+
+
+class MonthPanel(Painted):
+    """The month's peak so far and what it costs."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """A title and up to four rows."""
+        canvas.put(0, 0, "Month", Ink.DIM)
+        if model.published is None:
+            return
+        peak = model.published.month_peak_w
+        contracted, rate = model.limit("contracted_peak_w"), model.limit("demand_eur_per_kw_month")
+        canvas.put(0, 1, f"peak so far    {kw(peak, 7)}")
+        canvas.put(22, 1, " kW", Ink.DIM)
+        if contracted is not None:
+            canvas.put(0, 2, f"contracted     {kw(contracted, 7)}")
+            canvas.put(22, 2, " kW", Ink.DIM)
+            if peak > contracted:
+                canvas.put(26, 2, f"▲H +{kw(peak - contracted).strip()} kW", Ink.MEDIUM)
+        if rate is not None:
+            canvas.put(0, 3, f"demand charge  {peak / 1000 * rate:7.0f}")
+            canvas.put(22, 3, f" EUR at {rate:g} /kW", Ink.DIM)
+        if model.plan is not None:
+            canvas.put(0, 4, f"plan keeps     {kw(model.plan.peak_target_w, 7)}")
+            canvas.put(22, 4, " kW", Ink.DIM)
+
+
+class TopNodes(Painted):
+    """The nodes that draw most."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """A title and five rows."""
+        canvas.put(0, 0, "Nodes", Ink.DIM)
+        canvas.put(14, 0, "   kW              GPU", Ink.DIM)
+        if model.published is None:
+            return
+        for y, node in enumerate(top_nodes(model.published.snapshot.nodes), start=1):
+            canvas.put(0, y, cut(node.id, 13))
+            canvas.put(14, y, kw(node.w.value), Ink.DIM if node.w.good is None else Ink.PLAIN)
+            full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
+            canvas.put(20, y, bar(node.w.good, full, 10))
+            if node.gpus_total:
+                busy = node.gpus_busy.good
+                canvas.right(36, y, f"{'—' if busy is None else f'{busy:.0f}'}/{node.gpus_total}")
+
+
+def top_nodes(nodes: tuple[Node, ...]) -> list[Node]:
+    """The five that draw most, those with no reading last."""
+    return sorted(nodes, key=lambda n: (n.w.value is None, -(n.w.value or 0.0), n.id))[:TOP_NODES]
+
+
+class GatewayPanel(Painted):
+    """How punctual the gateway is, and which devices do not answer."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """A title and rows of devices."""
+        canvas.put(0, 0, "Gateway", Ink.DIM)
+        if model.published is None:
+            return
+        loop, devices = model.published.loop, model.published.snapshot.devices
+        canvas.put(
+            0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms" if loop.period_s else ""
+        )
+        canvas.put(0, 2, f"overruns {loop.overruns}  consoles {loop.consoles}")
+        online = sum(d.online for d in devices)
+        canvas.put(
+            0, 3, f"devices {online} of {len(devices)} answer", Ink.PLAIN if online == len(devices) else Ink.MEDIUM
+        )
+        for y, device in enumerate((d for d in devices if not d.online), start=4):
+            canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
+
+
+class RecentEvents(Painted):
+    """The last five events."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """A row each, the newest first."""
+        canvas.put(1, 0, "Events", Ink.DIM)
+        for y, event in enumerate(reversed(model.events[-(canvas.height - 1) :]), start=1):
+            event_row(canvas, y, event, clock(event.utc_s, model.timezone))
+
+
+def event_row(canvas: Canvas, y: int, event: Event, when: str) -> None:
+    """One event: when, mark of its severity, kind, subject, text, who."""
+    x = canvas.put(1, y, when, Ink.DIM) + 1
+    canvas.put(x, y, SEVERITY_MARK.get(event.severity, " "), SEVERITY_INK.get(event.severity, Ink.PLAIN))
+    canvas.put(x + 2, y, cut(event.kind, 7), Ink.DIM)
+    canvas.put(x + 10, y, cut(event.subject, 16))
+    x += 28
+    who = f"  {event.who}" if event.who else ""
+    canvas.put(x, y, cut(event.text + who, canvas.width - x - 1))

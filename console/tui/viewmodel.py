@@ -1,0 +1,230 @@
+"""What a console draws, as one frozen value: folded from the gateway's messages, drawn by every view.
+
+Pure: each function takes the last model and what arrived and gives the next one. Ages count on the console's own
+monotonic clock from the moment a snapshot arrived, so a gateway that hangs looks stale however fresh its last word was.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from console.link.protocol import Published, Welcome
+from dispatch.alarms import Alarm, AlarmState, Priority
+from dispatch.model import Decision, Event, Plan, Reading
+
+STALE_AFTER_S = 2.0
+TREND_STEP_S = 15  # one dot of the charts' past
+DAY_STEP_S = 900  # one dot of the SoC chart: a plan step
+TREND_POINTS = 480
+DAY_POINTS = 96
+EVENTS_KEPT = 500
+SAME_EVENT_S = 0.01
+PRIORITY_ORDER = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
+STATE_ORDER = {AlarmState.UNACKNOWLEDGED: 0, AlarmState.RETURNED: 1, AlarmState.ACKNOWLEDGED: 2, AlarmState.NORMAL: 3}
+
+
+class Link(enum.Enum):
+    """CONNECTING: never attached yet. LOST: was attached; attempts go on."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    LOST = "lost"
+
+
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """Means over one step of a trend; None where nothing good was read."""
+
+    start_utc_s: int
+    load_w: float | None = None
+    grid_w: float | None = None
+    soc_pct: float | None = None
+    samples: int = 1
+
+
+class Model(msgspec.Struct, frozen=True):
+    """Everything any view needs. `age_s`: since the last snapshot arrived, or since the link was lost."""
+
+    link: Link = Link.CONNECTING
+    link_note: str = ""
+    age_s: float = 0.0
+    welcome: Welcome | None = None
+    published: Published | None = None
+    plan: Plan | None = None
+    no_plan: str = ""  # why there is none, in the gateway's words
+    trend: tuple[Point, ...] = ()
+    day: tuple[Point, ...] = ()
+    events: tuple[Event, ...] = ()  # oldest first
+    view: str = "overview"
+    notice: str = ""  # the answer to the last command, for a few seconds
+
+    @property
+    def stale(self) -> bool:
+        """Whether what is shown must not be taken for the present."""
+        return self.published is not None and (self.link is not Link.LIVE or self.age_s > STALE_AFTER_S)
+
+    @property
+    def extra_age_s(self) -> float:
+        """To add to every reading's own age; 0 while snapshots arrive."""
+        return self.age_s if self.stale else 0.0
+
+    @property
+    def timezone(self) -> str:
+        """The site's, UTC until it is known."""
+        return self.welcome.timezone if self.welcome else "UTC"
+
+    @property
+    def now_utc_s(self) -> float | None:
+        """Site time of the last snapshot."""
+        return self.published.snapshot.utc_s if self.published else None
+
+    def limit(self, name: str) -> float | None:
+        """One of the limits the gateway stated, or None."""
+        return self.welcome.limits.get(name) if self.welcome else None
+
+
+def received(model: Model, published: Published) -> Model:
+    """The model once a snapshot has arrived."""
+    snapshot = published.snapshot
+    soc = soc_pct(published)
+    events = model.events
+    if model.published is not None:
+        before = model.published.decision
+        events = with_events(events, decision_events([before, published.decision])[1:])
+    point = (snapshot.utc_s, snapshot.load_w, snapshot.grid.w.good, soc)
+    return msgspec.structs.replace(
+        model,
+        link=Link.LIVE,
+        link_note="",
+        age_s=0.0,
+        published=published,
+        events=events,
+        trend=extended(model.trend, *point, step_s=TREND_STEP_S, keep=TREND_POINTS),
+        day=extended(model.day, *point, step_s=DAY_STEP_S, keep=DAY_POINTS),
+    )
+
+
+def lost(model: Model, why: str) -> Model:
+    """The model once the link is gone: what was known stays, marked as old."""
+    return msgspec.structs.replace(model, link=Link.LOST, link_note=why, age_s=0.0)
+
+
+def decision_events(decisions: Sequence[Decision]) -> list[Event]:
+    """Why the setpoint changed, as lines of the log: one whenever another rule binds or another mode steers."""
+    result: list[Event] = []
+    last: tuple[object, object] | None = None
+    for decision in decisions:
+        now = (decision.mode, decision.binding)
+        if now != last:
+            result.append(Event(decision.utc_s, "why", "info", decision.binding, decision.reason))
+            last = now
+    return result
+
+
+def extended(
+    trend: tuple[Point, ...],
+    utc_s: float,
+    load_w: float | None,
+    grid_w: float | None,
+    soc_pct: float | None,
+    *,
+    step_s: int,
+    keep: int,
+) -> tuple[Point, ...]:
+    """A trend with one more sample, averaged into its step. A clock that stepped back starts the trend anew."""
+    start = int(utc_s // step_s) * step_s
+    if trend and trend[-1].start_utc_s > start:
+        trend = ()
+    if not trend or trend[-1].start_utc_s < start:
+        return (*trend[-keep + 1 :], Point(start, load_w, grid_w, soc_pct))
+    last = trend[-1]
+    merged = Point(
+        start,
+        _mean(last.load_w, load_w, last.samples),
+        _mean(last.grid_w, grid_w, last.samples),
+        _mean(last.soc_pct, soc_pct, last.samples),
+        last.samples + 1,
+    )
+    return (*trend[:-1], merged)
+
+
+def _mean(mean: float | None, value: float | None, samples: int) -> float | None:
+    """A running mean; a missing sample leaves it as it is."""
+    if value is None or mean is None:
+        return value if mean is None else mean
+    return mean + (value - mean) / (samples + 1)
+
+
+def with_history(
+    trend: tuple[Point, ...], times: Sequence[float], signals: Mapping[str, Sequence[float | None]], step_s: int
+) -> tuple[Point, ...]:
+    """A trend preceded by what the gateway remembers; what was seen live wins."""
+    live = {p.start_utc_s: p for p in trend}
+    empty: Sequence[float | None] = [None] * len(times)
+    columns = (signals.get("site_load.w", empty), signals.get("grid.w", empty), signals.get("soc_pct", empty))
+    old = {
+        int(t // step_s) * step_s: Point(int(t // step_s) * step_s, load, grid, soc)
+        for t, load, grid, soc in zip(times, *columns, strict=True)
+    }
+    return tuple(sorted({**old, **live}.values(), key=lambda p: p.start_utc_s))
+
+
+def series(trend: tuple[Point, ...], name: str, end_utc_s: int, count: int, step_s: int) -> list[float | None]:
+    """The `count` values of one signal up to and with the step that starts at `end_utc_s`; None where there is none."""
+    values: list[float | None] = [None] * count
+    for point in trend[-2 * count :]:
+        place = count - 1 - (end_utc_s - point.start_utc_s) // step_s
+        if 0 <= place < count:
+            values[place] = getattr(point, name)
+    return values
+
+
+def with_events(events: tuple[Event, ...], more: Sequence[Event]) -> tuple[Event, ...]:
+    """Events by time, each once: one heard live comes back from the records with its time rounded."""
+    times: dict[tuple[str, str, str, str], list[float]] = {}
+    for event in events:
+        times.setdefault((event.kind, event.subject, event.text, event.who), []).append(event.utc_s)
+    fresh = []
+    for event in more:
+        known = times.setdefault((event.kind, event.subject, event.text, event.who), [])
+        if not any(abs(event.utc_s - t) < SAME_EVENT_S for t in known):
+            known.append(event.utc_s)
+            fresh.append(event)
+    return tuple(sorted((*events, *fresh), key=lambda e: e.utc_s)[-EVENTS_KEPT:]) if fresh else events
+
+
+def soc_pct(published: Published) -> float | None:
+    """State of charge over all batteries, weighted by rated energy; None if one is missing or stale."""
+    reading = soc_reading(published)
+    return reading.good
+
+
+def soc_reading(published: Published) -> Reading:
+    """The same with the age and quality of the worst battery."""
+    batteries = published.snapshot.batteries
+    return combined([(b.soc_pct, b.energy_wh.value or 1.0) for b in batteries], mean=True)
+
+
+def combined(parts: Sequence[tuple[Reading, float]], mean: bool = False) -> Reading:
+    """Sum, or weighted mean, of readings: as old and as bad as the worst of them; missing as soon as one is."""
+    if not parts or any(r.value is None for r, _ in parts):
+        return Reading()
+    total = sum(r.value * (weight if mean else 1.0) for r, weight in parts if r.value is not None)
+    worst = max((r for r, _ in parts), key=lambda r: (r.quality.value == "stale", r.age_s or 0.0))
+    return Reading(total / sum(w for _, w in parts) if mean else total, worst.age_s, worst.quality)
+
+
+def ranked(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Alarms as listed: unacknowledged first, then by priority, the first-out before what followed, then by time."""
+    listed = [a for a in alarms if a.state is not AlarmState.NORMAL]
+    return sorted(
+        listed,
+        key=lambda a: (STATE_ORDER[a.state], PRIORITY_ORDER[a.priority], not a.first_out, a.since_utc_s, a.id),
+    )
+
+
+def unacknowledged(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Those that wait for a person, in the order listed."""
+    return [a for a in ranked(alarms) if a.state in (AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED)]

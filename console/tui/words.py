@@ -1,0 +1,132 @@
+"""Sentences of the lines every view shares: who and where, mode, why, what next, alarms. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from console.tui.canvas import Ink
+from console.tui.formats import age, cents, hour_minute, kw
+from console.tui.viewmodel import Link, Model
+from dispatch.alarms import Alarm, AlarmState, Priority
+from dispatch.model import IslandState, Mode, Plan, PlanStep, Quality, Reading
+
+IDLE_W = 50.0  # below this no direction is claimed
+PLAN_STEP_WORTH_W = 1000.0  # a smaller planned battery power is not announced
+NEXT_CHANGES = 6
+
+MODES: dict[Mode, tuple[str, Ink]] = {
+    Mode.PLAN: ("auto · plan", Ink.PLAIN),
+    Mode.RULES: ("auto · rules", Ink.PLAIN),
+    Mode.MANUAL: ("MANUAL", Ink.BOLD),
+    Mode.SAFE: ("SAFE", Ink.HIGH),
+    Mode.OBSERVE: ("observe only", Ink.BOLD),
+}
+PRIORITY_MARKS: dict[Priority, tuple[str, Ink]] = {
+    Priority.HIGH: ("▲1", Ink.HIGH),
+    Priority.MEDIUM: ("▲2", Ink.MEDIUM),
+    Priority.LOW: ("▲3", Ink.LOW),
+}
+STATE_WORDS: dict[AlarmState, str] = {
+    AlarmState.UNACKNOWLEDGED: "active",
+    AlarmState.ACKNOWLEDGED: "active, acknowledged",
+    AlarmState.RETURNED: "gone, not acknowledged",
+    AlarmState.NORMAL: "normal",
+}
+
+
+def island_word(state: IslandState) -> tuple[str, Ink]:
+    """The state at the PCC, as shown; anything but grid-tied stands out."""
+    return state.value.upper(), Ink.PLAIN if state is IslandState.GRID_TIED else Ink.HIGH
+
+
+def link_word(model: Model) -> tuple[str, Ink]:
+    """How the console hears the gateway."""
+    if model.link is Link.CONNECTING:
+        return "connecting", Ink.DIM
+    if model.link is Link.LOST:
+        return f"NO GATEWAY {age(model.age_s)}, retrying", Ink.HIGH
+    if model.stale:
+        return f"STALE {age(model.age_s)}", Ink.MEDIUM
+    return f"live {model.welcome.user}" if model.welcome else "live", Ink.DIM
+
+
+def stale_word(reading: Reading, extra_age_s: float) -> str:
+    """ "STALE 4s" when a reading may not be used any more, else nothing."""
+    if reading.value is None or (reading.quality is Quality.GOOD and not extra_age_s):
+        return ""
+    return f"STALE {age((reading.age_s or 0.0) + extra_age_s)}"
+
+
+def battery_word(watts: float | None) -> str:
+    """discharge, charge or idle."""
+    return "" if watts is None else "idle" if abs(watts) < IDLE_W else "discharge" if watts > 0 else "charge"
+
+
+def grid_word(watts: float | None) -> str:
+    """import, export or idle."""
+    return "" if watts is None else "idle" if abs(watts) < IDLE_W else "import" if watts > 0 else "export"
+
+
+def arrow(watts: float | None) -> str:
+    """Into the site, out of it, nothing flowing, or unknown. The length says nothing."""
+    if watts is None:
+        return "· · · · ·"
+    return "─────────" if abs(watts) < IDLE_W else "────────▶" if watts > 0 else "◀────────"
+
+
+def why_line(model: Model) -> str:
+    """What the controller does and why, in its own words; without a gateway, why there is none."""
+    if model.published is None:
+        return model.link_note or "waiting for the first snapshot"
+    if model.link is Link.LOST:
+        return f"unknown, last values shown: {model.link_note}"
+    return model.published.decision.reason or "no reason given"
+
+
+def next_line(plan: Plan | None, now_utc_s: float | None, timezone: str) -> str:
+    """When the plan next turns to charging, discharging or idling, and what for; what steers when there is none."""
+    if now_utc_s is None:
+        return ""
+    if plan is None or not plan.steps:
+        return "no plan: the rules steer alone"
+    current = plan.at(now_utc_s)
+    if current is None:
+        return "the plan has run out: the rules steer alone"
+    parts: list[str] = []
+    last = _planned_word(current)
+    for n, step in enumerate(plan.steps):
+        word = _planned_word(step)
+        if step.start_utc_s <= now_utc_s or word == last:
+            continue
+        parts.append(_plan_words(plan.steps[n:], timezone))
+        last = word
+        if len(parts) == NEXT_CHANGES:
+            break
+    return " · ".join(parts) or "the plan keeps the battery as it is"
+
+
+def _planned_word(step: PlanStep) -> str:
+    """charge, discharge or idle; a power too small to speak of is idle."""
+    return battery_word(step.battery_w) if abs(step.battery_w) >= PLAN_STEP_WORTH_W else "idle"
+
+
+def _plan_words(steps: Sequence[PlanStep], timezone: str) -> str:
+    """When a run of one direction begins, its highest power, and what for: the price, or the plan's other reason."""
+    first = steps[0]
+    word = _planned_word(first)
+    text = f"{hour_minute(first.start_utc_s, timezone)} {word}"
+    if word == "idle":
+        return text
+    run = takewhile(lambda step: _planned_word(step) == word, steps)
+    text += f" {kw(max(abs(step.battery_w) for step in run)).strip()} kW"
+    traded = not first.reason or "ct/kWh" in first.reason
+    return f"{text} at {cents(first.price_eur_per_kwh)} ct" if traded else f"{text}: {first.reason}"
+
+
+def alarm_words(alarm: Alarm, model: Model) -> str:
+    """One alarm in the alarms line: title, since, first-out, whether it has gone."""
+    text = f"{alarm.title} {hour_minute(alarm.since_utc_s, model.timezone)}"
+    if alarm.first_out:
+        text += " (first)"
+    return text + (" (gone)" if alarm.state is AlarmState.RETURNED else "")

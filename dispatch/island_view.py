@@ -1,0 +1,140 @@
+"""What islanding asks for and what it shows: orders to switch, PCS and nodes; reconnection, drill, ride-through.
+
+Only data; `dispatch.model.Decision` carries it. `utc_s` is for people, `mono_s` for deadlines.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class SwitchOrder(msgspec.Struct, frozen=True):
+    """What the switch at the PCC is asked, as long as it stands. `none` withdraws what was asked before."""
+
+    device_id: str
+    action: Literal["open", "close", "none"]
+    reason: str
+
+
+class PcsOrder(msgspec.Struct, frozen=True):
+    """Start a PCS that stands still. Only black start asks for it, with an engineer's word."""
+
+    device_id: str
+    action: Literal["start"]
+    reason: str
+
+
+class NodeOrder(msgspec.Struct, frozen=True):
+    """How a compute node is to be, not what to do: whoever carries it out does the difference. W at the node."""
+
+    device_id: str
+    cap_w: float | None = None  # None: no cap
+    suspended: bool = False
+    off: bool = False
+    reason: str = ""
+
+
+class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person asks of the islanding state machine."""
+
+    id: str  # repeated in the reply
+    kind: Literal["drill", "abort", "reset", "black-start"]
+    who: str
+    reason: str = ""
+    minutes: float = 0.0  # drill: how long to hold
+    confirmed: bool = False  # black start: an engineer's word that nobody works on the bus
+    alarms: tuple[str, ...] = ()  # drill: active alarms of high priority, as the gateway knows them
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One condition with its figure. `remedy` says what would make it pass; empty when it does."""
+
+    name: str
+    ok: bool
+    figure: str
+    remedy: str = ""
+
+
+class IslandReply(msgspec.Struct, frozen=True):
+    """The answer to a request."""
+
+    id: str
+    ok: bool
+    text: str
+    checks: tuple[Check, ...] = ()
+
+
+class Reconnect(msgspec.Struct, frozen=True):
+    """The way back to the grid. `in_window` None: not known. Deltas: as the switch reports them, None: not measured."""
+
+    profile: str
+    in_window: bool | None
+    figures: str
+    wait_s: float  # the profile's, times the back-off
+    left_s: float | None  # until closing may be permitted; None while the window is not met
+    attempts: int = 0  # closings that failed or did not last
+    delta_v: float | None = None
+    delta_hz: float | None = None
+    delta_deg: float | None = None
+
+
+class DrillStatus(msgspec.Struct, frozen=True):
+    """A drill under way. Phases: preparing opening hold returning closing ramp-back."""
+
+    who: str
+    reason: str
+    minutes: float
+    phase: str
+    started_utc_s: float
+    hold_left_s: float | None
+    criteria: tuple[Check, ...] = ()
+
+
+class DrillReport(msgspec.Struct, frozen=True):
+    """What a drill showed. `result`: passed, aborted or failed. Voltages and frequencies are the islanded bus's."""
+
+    who: str
+    reason: str
+    minutes: float
+    started_utc_s: float
+    ended_utc_s: float
+    result: Literal["passed", "aborted", "failed"]
+    why: str
+    timeline: tuple[tuple[float, str], ...]  # utc_s, what
+    checks: tuple[Check, ...]
+    criteria: tuple[Check, ...]  # each at its worst
+    transfer_gap: str
+    islanded_s: float
+    v_min: float | None
+    v_max: float | None
+    hz_min: float | None
+    hz_max: float | None
+    battery_wh: float
+    soc_track: tuple[tuple[float, float], ...]  # utc_s, %
+
+
+class IslandView(msgspec.Struct, frozen=True):
+    """Where the state machine stands."""
+
+    since_utc_s: float
+    since_mono_s: float
+    reason: str
+    permit_close: bool
+    reconnect: Reconnect | None = None
+    drill: DrillStatus | None = None
+
+
+class RideThrough(msgspec.Struct, frozen=True):
+    """How long the battery lasts, at the power it gives now (islanded) or would have to (grid-tied)."""
+
+    runtime_s: float | None  # best estimate; None: not known or nothing is drawn
+    low_s: float | None  # with the SoC as wrong as it may be; what shutdown is timed by
+    promised_left_s: float | None  # of the promised hours, while islanded
+    draw_w: float | None
+    wh_per_pct: float  # AC energy that one point of SoC has been found to give
+    learnt_pct: float  # points of SoC discharged that this rests on
+    rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
+    rung_name: str
+    why: str

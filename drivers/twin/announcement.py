@@ -1,0 +1,22 @@
+"""What a twin tells those who want to speak to its devices. Light: a console or gateway reads it without the twin."""
+
+from __future__ import annotations
+
+import msgspec
+
+from drivers.clock import ScaledClock
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """Device id -> (host, port, unit), the control socket, and the clock that twin and gateway share."""
+
+    endpoints: dict[str, tuple[str, int, int]]
+    control: str
+    t0_utc_s: float
+    m0_s: float
+    speed: float
+
+    @property
+    def clock(self) -> ScaledClock:
+        """The site's clock, the same in every process of this machine that has the announcement."""
+        return ScaledClock(self.t0_utc_s, self.m0_s, self.speed)

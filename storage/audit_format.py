@@ -1,0 +1,110 @@
+"""The audit file: rows chained by SHA-256, heads signed with Ed25519. What writes it and what verifies it share this.
+
+hash(n) = SHA-256(0x00 | n as 8 bytes, big-endian | hash(n - 1) | body as UTF-8); hash(0) is 32 zero bytes. A body is
+canonical JSON (keys sorted, no spaces, no NaN): one record, one spelling. A checkpoint signs (n, hash(n)).
+The chain shows edits, deletions and reordering; a tail cut off together with its checkpoints shows only against a head
+that left the machine: each export's manifest and syslog hold one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+FILE = "audit.db"
+KEY_FILE = "audit.key"  # Ed25519 private key, 32 raw bytes, mode 0600
+APPLICATION_ID = 0x534B_4155  # "SKAU"
+VERSION = 1
+GENESIS = bytes(32)
+
+SCHEMA = """
+CREATE TABLE entry (
+  seq INTEGER PRIMARY KEY,
+  prev BLOB NOT NULL CHECK (length(prev) = 32),  -- hash of the row before, 32 zero bytes for the first
+  hash BLOB NOT NULL CHECK (length(hash) = 32),
+  body TEXT NOT NULL                             -- canonical JSON
+) STRICT;
+CREATE TABLE checkpoint (
+  seq INTEGER PRIMARY KEY REFERENCES entry (seq),
+  hash BLOB NOT NULL CHECK (length(hash) = 32),
+  public_key BLOB NOT NULL CHECK (length(public_key) = 32),
+  signature BLOB NOT NULL CHECK (length(signature) = 64)
+) STRICT;
+CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry BEGIN SELECT RAISE (ABORT, 'audit rows are never changed'); END;
+CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry BEGIN SELECT RAISE (ABORT, 'audit rows are never deleted'); END;
+CREATE TRIGGER entry_appends BEFORE INSERT ON entry
+  WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entry)
+    OR NEW.prev IS NOT coalesce((SELECT hash FROM entry ORDER BY seq DESC LIMIT 1), zeroblob(32))
+  BEGIN SELECT RAISE (ABORT, 'audit rows are only appended'); END;
+CREATE TRIGGER checkpoint_no_update BEFORE UPDATE ON checkpoint
+  BEGIN SELECT RAISE (ABORT, 'audit checkpoints are never changed'); END;
+CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint
+  BEGIN SELECT RAISE (ABORT, 'audit checkpoints are never deleted'); END;
+CREATE TRIGGER checkpoint_appends BEFORE INSERT ON checkpoint
+  WHEN NEW.seq <= (SELECT coalesce(max(seq), 0) FROM checkpoint)
+    OR NEW.hash IS NOT (SELECT hash FROM entry WHERE seq = NEW.seq)
+  BEGIN SELECT RAISE (ABORT, 'audit checkpoints are only appended'); END;
+CREATE VIEW audit AS
+  SELECT seq, body ->> 't' AS t, body ->> 'kind' AS kind, body ->> 'of' AS of, body ->> 'who' AS who,
+         body ->> 'command' AS command, body ->> 'text' AS text, body ->> 'durable' AS durable,
+         lower(hex(hash)) AS sha256
+  FROM entry;
+"""
+
+
+def canonical(record: dict[str, Any]) -> str:
+    """The one spelling of a record. Raises ValueError for NaN or infinity, TypeError for what JSON does not know."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def chained(seq: int, prev: bytes, body: str) -> bytes:
+    """The hash of a row."""
+    return hashlib.sha256(b"\x00" + seq.to_bytes(8, "big") + prev + body.encode()).digest()
+
+
+def signed_text(seq: int, head: bytes) -> bytes:
+    """What a checkpoint signs."""
+    return b"skerry-audit-checkpoint-1\x00" + seq.to_bytes(8, "big") + head
+
+
+def head_words(seq: int, head: bytes) -> str:
+    """A head as it is printed, anchored and typed: "17:9f86d0..."."""
+    return f"{seq}:{head.hex()}"
+
+
+def head_of(words: str) -> tuple[int, bytes]:
+    """A head as it was printed. Raises ValueError with what was expected."""
+    number, _, digest = words.strip().partition(":")
+    try:
+        seq, head = int(number), bytes.fromhex(digest)
+    except ValueError:
+        seq, head = -1, b""
+    if seq < 0 or len(head) != 32:
+        raise ValueError(f"{words!r}: expected a head such as 17:9f86... (row and 64 hexadecimal digits)")
+    return seq, head
+
+
+def last(con: sqlite3.Connection) -> tuple[int, bytes]:
+    """Row number and hash of the newest row; (0, zeros) of an empty chain."""
+    row = con.execute("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
+    return (0, GENESIS) if row is None else (row[0], row[1])
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can only read an audit file. Raises sqlite3.Error, FileNotFoundError."""
+    if not path.exists():
+        raise FileNotFoundError(2, "no such audit file", str(path))
+    con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0, isolation_level=None)
+    try:
+        con.execute("PRAGMA query_only = ON")
+        con.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        con.close()
+        if Path(f"{path}-wal").exists() or error.sqlite_errorname != "SQLITE_CANTOPEN":
+            raise
+        # at rest in a directory we cannot write; never beside a WAL, which `immutable` would ignore
+        con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    return con

@@ -1,0 +1,48 @@
+"""Reading the audit: its rows, newest last, and which orders a gateway left in force when it ended."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from storage.audit_format import FILE, open_read_only
+from storage.reader import NoRecords
+
+MAX_ROWS = 1000
+
+
+def rows(directory: Path, limit: int = 50, before_seq: int | None = None) -> list[dict[str, Any]]:
+    """The newest rows, oldest first: the body's keys, `seq` and `sha256`. Raises NoRecords."""
+    sql = "SELECT seq, hash, body FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+    found = _query(directory, sql, (before_seq or 1 << 62, max(0, min(limit, MAX_ROWS))))
+    return [{"seq": seq, **json.loads(body), "sha256": digest.hex()} for seq, digest, body in reversed(found)]
+
+
+def left_in_force(directory: Path) -> list[dict[str, Any]]:
+    """Bodies of the orders that the last run put in force and that have no end on record. Raises NoRecords."""
+    sql = (
+        "SELECT body FROM entry WHERE seq >= "
+        "(SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
+        "AND body ->> 'order' IS NOT NULL ORDER BY seq"
+    )
+    orders: dict[str, dict[str, Any]] = {}
+    for (text,) in _query(directory, sql, ()):
+        body = json.loads(text)
+        if body["kind"] == "end":
+            orders.pop(body["order"], None)
+        elif body["kind"] == "result" and body.get("outcome") == "in force":
+            orders[body["order"]] = body
+    return list(orders.values())
+
+
+def _query(directory: Path, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    try:
+        with closing(open_read_only(directory / FILE)) as con:
+            return con.execute(sql, values).fetchall()
+    except FileNotFoundError:
+        raise NoRecords(f"no audit at {directory / FILE}: no gateway has written one yet") from None
+    except (sqlite3.Error, ValueError) as error:
+        raise NoRecords(f"cannot read {directory / FILE}: {error}") from None

@@ -1,0 +1,182 @@
+"""`skerry verify`: whether an export or a state directory is as it was written. Needs nothing but the files.
+
+What each check finds: hashes of the manifest (a file changed or missing), the chain (a row edited, deleted, inserted,
+reordered), checkpoints (a tail rewritten or cut without the key, a signature that does not hold), heads from outside
+(a tail cut with its checkpoints, or rewritten by someone who had the key).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from storage.audit_format import FILE, GENESIS, canonical, chained, head_of, head_words, open_read_only, signed_text
+
+MANIFEST = "manifest.json"
+MOST = 20  # findings told; more of the same say nothing new
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was looked at and what is wrong with it. `findings` empty: nothing was found to be changed."""
+
+    files: int
+    rows: int
+    checkpoints: int
+    head: str  # of the chain, as printed in exports
+    public_key: str
+    findings: tuple[str, ...]
+    remarks: tuple[str, ...] = ()  # not signs of tampering, but worth knowing
+
+    @property
+    def ok(self) -> bool:
+        """Nothing was found."""
+        return not self.findings
+
+
+class CannotVerify(Exception):
+    """There is nothing here to verify, or it cannot be read."""
+
+
+def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -> Report:
+    """Check a directory. `heads`: from earlier exports or syslog; `public_key`: hex, what must have signed.
+
+    Raises CannotVerify, and ValueError for a head or key that is none.
+    """
+    outside = [head_of(words) for words in heads]
+    wanted_key = bytes.fromhex(public_key)
+    manifest, findings = _manifest(directory)
+    files = _files(directory, manifest) if manifest is not None else []
+    findings += [line for line in files if line]
+    audit = directory / FILE
+    if not audit.exists():
+        if manifest is None:
+            raise CannotVerify(f"{directory}: expected an export with {MANIFEST}, or a state directory with {FILE}")
+        if manifest.get("audit") or outside:
+            findings.append(f"{FILE} is missing")
+        return Report(len(files), 0, 0, "", "", tuple(findings[:MOST]))
+    if manifest is not None and (stated := manifest.get("audit")):
+        outside.append(head_of(str(stated.get("head", ""))))
+        wanted_key = wanted_key or bytes.fromhex(str(stated.get("public_key", "")))
+    try:
+        with closing(open_read_only(audit)) as con:
+            con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
+            found, chain, checkpoints, key, remarks = _chain(con, outside, wanted_key)
+    except sqlite3.Error as error:
+        raise CannotVerify(f"{audit}: {error}") from None
+    seq = max(chain, default=0)
+    head = head_words(seq, chain.get(seq, GENESIS))
+    return Report(len(files), len(chain), checkpoints, head, key.hex(), tuple((findings + found)[:MOST]), remarks)
+
+
+def _manifest(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, []
+    except (OSError, ValueError) as error:
+        raise CannotVerify(f"{directory / MANIFEST}: {error}") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise CannotVerify(f"{directory / MANIFEST}: expected the manifest of an export")
+    return manifest, []
+
+
+def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
+    """One line per file of the manifest: empty when its bytes are those that were written."""
+    lines = []
+    for name, stated in manifest["files"].items():
+        path = directory / Path(name).name
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            lines.append(f"{name}: {error.strerror}")
+            continue
+        lines.append("" if digest == stated.get("sha256") else f"{name}: its SHA-256 is not that of the manifest")
+    return lines
+
+
+def _chain(
+    con: sqlite3.Connection, outside: list[tuple[int, bytes]], wanted_key: bytes
+) -> tuple[list[str], dict[int, bytes], int, bytes, tuple[str, ...]]:
+    """Findings, hash by row, number of checkpoints, signing key, remarks."""
+    findings: list[str] = []
+    chain: dict[int, bytes] = {}
+    open_intents: dict[int, str] = {}
+    expected_seq, prev = 1, GENESIS
+    for seq, stated_prev, stated, body in con.execute("SELECT seq, prev, hash, body FROM entry ORDER BY seq"):
+        if seq != expected_seq:
+            findings.append(f"rows {expected_seq} to {seq - 1} are missing")
+        if stated_prev != prev and seq == expected_seq:
+            findings.append(f"row {seq} does not follow row {seq - 1}: the chain is broken (reordered or rewritten)")
+        if chained(seq, stated_prev, body) != stated:
+            findings.append(f"row {seq} was edited: its hash does not match its text")
+        findings += _body(seq, body, open_intents)
+        expected_seq, prev = seq + 1, stated
+        chain[seq] = stated
+    checked, key, lines = _checkpoints(con, chain, wanted_key)
+    findings += lines + list(_against(chain, outside))
+    remarks = [f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in open_intents.items()]
+    unsigned = max(chain, default=0) - max(checked, default=0)
+    if unsigned:
+        remarks.append(f"the last {unsigned} rows are not signed yet")
+    return findings, chain, len(checked), key, tuple(remarks[:MOST])
+
+
+def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
+    """Whether a body is canonical JSON, and whether results have intents."""
+    try:
+        body = json.loads(text)
+        if not isinstance(body, dict) or canonical(body) != text:
+            yield f"row {seq} is not in canonical form"
+            return
+    except ValueError:
+        yield f"row {seq} is not JSON"
+        return
+    if body.get("kind") == "intent":
+        open_intents[seq] = str(body.get("command", ""))
+    elif body.get("kind") == "result" and (of := body.get("of")) is not None and open_intents.pop(of, None) is None:
+        yield f"row {seq} is the result of row {body['of']}, which is no open intent"
+
+
+def _checkpoints(
+    con: sqlite3.Connection, chain: dict[int, bytes], wanted_key: bytes
+) -> tuple[list[int], bytes, list[str]]:
+    """Rows that are signed, the key, and what is wrong with the signatures."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    findings, checked, first_key = [], [], wanted_key
+    for seq, head, key, signature in con.execute(
+        "SELECT seq, hash, public_key, signature FROM checkpoint ORDER BY seq"
+    ):
+        first_key = first_key or key
+        if key != first_key:
+            findings.append(f"checkpoint {seq} was signed with another key, {key.hex()[:16]}…")
+        if seq not in chain:
+            findings.append(f"checkpoint {seq} signs a row that is not there: the tail was cut off")
+        elif chain[seq] != head:
+            findings.append(f"checkpoint {seq} signs another hash than row {seq} has: rewritten up to there")
+        try:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, signed_text(seq, head))
+            checked.append(seq)
+        except (InvalidSignature, ValueError):
+            findings.append(f"checkpoint {seq}: the signature does not hold")
+    return checked, first_key, findings
+
+
+def _against(chain: dict[int, bytes], outside: list[tuple[int, bytes]]) -> Iterator[str]:
+    """What a head that left the machine says of the chain."""
+    for seq, head in outside:
+        if seq == 0:
+            continue
+        if seq not in chain:
+            yield f"head {seq} was exported, but the chain ends at row {max(chain, default=0)}: the tail was cut off"
+        elif chain[seq] != head:
+            yield f"row {seq} is not the one that was exported as head {seq}: the chain was rewritten"

@@ -1,0 +1,115 @@
+"""Islanding over the wire: an outage with kill -9 of the gateway in its middle, and a drill on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from harness import Site, a_site, site_text, until
+
+from console.assembly import assemble
+from console.gateway import Gateway
+from console.site import load
+from console.twin_child import read_announcement
+from dispatch.island_view import IslandRequest
+from dispatch.model import IslandState
+
+FLAT_TRACE = "start_utc,power_w\n2025-09-16T00:00:00Z,1000\n2025-09-17T00:00:00Z,1000\n"
+FLAT = """
+load_trace = "flat.csv"
+base_load_w = 20000
+nodes = 1
+cooling_fraction = 0
+pv_peak_w = 0
+soc_pct = 60
+auto_reclose = false
+"""
+QUICK = """
+[island]
+wait_s = 2
+ramp_w_per_s = "20 kW/s"
+"""
+
+
+@pytest.fixture
+async def wire(tmp_path: Path) -> AsyncIterator[Site]:
+    """A flat 21 kW load, and a switch that waits for permission."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    async with a_site(tmp_path, site_text(twin=FLAT, extra=QUICK, revert_s=5)) as site:
+        await site.twin()
+        yield site
+
+
+async def truth(site: Site) -> dict[str, object]:
+    state: dict[str, object] = (await site.twin_says({"state": {}}))["state"]
+    return state
+
+
+async def reached(gateway: Gateway, state: IslandState) -> None:
+    """Return once the gateway is in `state`."""
+    while gateway.published is None or gateway.published.decision.island is not state:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+def all_read(gateway: Gateway) -> bool:
+    """Whether load, SoC and the BMS's limits are known."""
+    assert gateway.published is not None
+    snapshot = gateway.published.snapshot
+    battery = snapshot.batteries[0]
+    return None not in (snapshot.load_w, battery.soc_pct.good, battery.discharge_limit_w.good)
+
+
+async def test_an_outage_survives_the_death_of_its_gateway(wire: Site) -> None:
+    """The forming PCS keeps forming; the next gateway adopts the island, waits, and permits closing."""
+    gateway = await wire.gateway()
+    client = await wire.client()
+    await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)
+    await wire.twin_says({"fault": "outage"})
+    await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
+    unserved_wh = (await truth(wire))["unserved_wh"]  # what the transfer itself cost
+    gateway.kill()
+    await gateway.wait()
+    assert (await truth(wire))["islanded"]
+    await wire.gateway()
+    client = await wire.client()
+    await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
+    await asyncio.sleep(0.5)
+    assert (await truth(wire))["islanded"], "nobody closes onto a dead grid"
+    await wire.twin_says({"clear": "outage"})
+    back = await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)
+    assert back.decision.islanding is not None
+    assert "as permitted" in back.decision.islanding.reason
+    after = await truth(wire)
+    assert after["switch"] == {"pcc": "closed"}
+    assert after["unserved_wh"] == unserved_wh
+
+
+async def test_a_drill_on_the_wire_opens_holds_and_comes_back(wire: Site) -> None:
+    """Orders reach the switch's command register and nothing else; the load never notices."""
+    site = load(wire.path)
+    twin = read_announcement(wire.announce.read_text(), str(wire.announce))
+    gateway, link, _, recorder = await assemble(site, wire.state_dir, twin)
+    running = asyncio.create_task(gateway.run())
+    try:
+        async with asyncio.timeout(40):
+            await reached(gateway, IslandState.GRID_TIED)
+            while not all_read(gateway):  # noqa: ASYNC110 - the pre-checks want every device
+                await asyncio.sleep(0.05)
+            request = IslandRequest(id="1", kind="drill", who="ann", reason="rehearsal", minutes=0.05)
+            reply = await asyncio.wrap_future(gateway.ask(request))
+            assert reply.ok, reply.text
+            await reached(gateway, IslandState.ISLANDED)
+            assert (await truth(wire))["islanded"]
+            await reached(gateway, IslandState.GRID_TIED)
+            while gateway.drill_report is None:  # noqa: ASYNC110 - the gateway ticks by itself
+                await asyncio.sleep(0.05)
+    finally:
+        gateway.stop()
+        await running
+        await link.close()
+        recorder.close()
+        await gateway.close()
+    assert gateway.drill_report.result == "passed", gateway.drill_report.why
+    assert (await truth(wire))["unserved_wh"] == 0

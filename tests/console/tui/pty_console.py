@@ -1,0 +1,52 @@
+"""The console on a site that lives ten times as fast as real time: run in a pty, to count what it sends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[3]), str(Path(__file__).parent)]
+
+from record import Recorder  # noqa: E402
+from scenes import read  # noqa: E402
+
+from console.link.protocol import EventMessage, PlanMessage, Published  # noqa: E402
+from console.tui.app import SkerryApp  # noqa: E402
+
+
+class FastClient:
+    """Every second of the site in a tenth of one."""
+
+    def __init__(self, seconds: int) -> None:
+        self.welcome = read("calm").welcome
+        recorder = Recorder()
+        recorder.run(5)
+        self.feed = [(recorder.step(), recorder.plan) for _ in range(seconds)]
+
+    async def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]:
+        """The plan, then the recorded seconds."""
+        yield PlanMessage(self.feed[0][1])
+        for published, _ in self.feed:
+            yield published
+            await asyncio.sleep(0.1)
+        await asyncio.Event().wait()
+
+    async def request(self, method: str, **params: Any) -> Any:
+        """There is nothing from before."""
+        return {"t": [], "signals": {}} if method == "history" else []
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+if __name__ == "__main__":
+    client = FastClient(int(sys.argv[1]))
+
+    async def connect() -> FastClient:
+        """Attached at once."""
+        return client
+
+    SkerryApp(connect).run()

@@ -1,0 +1,29 @@
+"""The recorded moments that tests and pictures of the console are drawn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from console.link.protocol import Published, Welcome
+from console.tui.viewmodel import Point
+from dispatch.model import Event, Plan
+
+SCENES = Path(__file__).parent / "scenes.json"
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """One moment, and what a console would have been told before it."""
+
+    welcome: Welcome
+    published: Published
+    plan: Plan | None
+    trend: tuple[Point, ...]
+    day: tuple[Point, ...]
+    events: tuple[Event, ...]
+
+
+def read(name: str) -> Scene:
+    """One recorded scene."""
+    return msgspec.json.decode(SCENES.read_bytes(), type=dict[str, Scene])[name]

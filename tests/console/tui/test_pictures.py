@@ -1,0 +1,52 @@
+"""What the console draws of recorded scenes, compared with screenshots/*.svg."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import scenes
+from recorded_client import RecordedClient
+
+from console.tui.app import SkerryApp
+
+PICTURES = {
+    "overview_80x24": ("calm", (80, 24), ""),
+    "overview_120x40": ("calm", (120, 40), ""),
+    "overview_pulse": ("pulse", (80, 24), ""),
+    "overview_stale": ("stale", (80, 24), ""),
+    "overview_no_color": ("alarms", (80, 24), ""),
+    "compute": ("pulse", (80, 24), "2"),
+    "plan_80x24": ("calm", (80, 24), "3" + 10 * " right_square_bracket"),
+    "plan_120x40": ("pulse", (120, 40), "3 right_square_bracket right_square_bracket right"),
+    "alarms": ("alarms", (80, 24), "5"),
+    "log": ("alarms", (80, 24), "6"),
+    "help": ("calm", (80, 24), "question_mark"),
+    "palette": ("calm", (80, 24), "colon"),
+}
+OPENED = {"2": "compute", "3": "plan", "5": "alarms", "6": "log", "question_mark": "help"}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, size, keys = PICTURES[name]
+    key, *moves = keys.split() or [""]
+    if name.endswith("no_color"):
+        monkeypatch.setenv("NO_COLOR", "1")
+    client = RecordedClient(scenes.read(scene))
+
+    async def connect() -> RecordedClient:
+        return client
+
+    async def ready(pilot: Any) -> None:
+        await eventually(pilot, lambda: "decisions" in [method for method, _ in client.asked])
+        if key:
+            await pilot.press(key)
+        if key in OPENED:
+            await eventually(pilot, lambda: bool(pilot.app.query(f"#view-{OPENED[key]}")))
+            await eventually(pilot, lambda: not pilot.app.query_one("#view-overview").display)
+        await pilot.press(*moves)
+
+    app = SkerryApp(connect, monotonic=lambda: 100.0)
+    gallery(name, app, size, ready)

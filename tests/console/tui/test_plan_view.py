@@ -1,0 +1,270 @@
+"""View 3: the plan's cursor, its reasons and prices; driven by keys on a recorded gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import scenes
+from recorded_client import RecordedClient
+
+from console.link.protocol import EventMessage, PlanMessage
+from console.tui.app import SkerryApp
+from console.tui.canvas import Canvas, Ink
+from console.tui.plan_charts import AXIS, LEVELS, PLOT, THIN, Window
+from console.tui.plan_view import PlanView
+from console.tui.viewmodel import Model, received
+from dispatch.model import Event, Plan
+
+Eventually = Callable[..., Any]
+PRICES, TIMES, TEXT = 1, 10, 11  # rows of the view
+
+
+@asynccontextmanager
+async def opened(
+    client: RecordedClient, eventually: Eventually, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[Any, PlanView]]:
+    """The console with view 3 open."""
+
+    async def connect() -> RecordedClient:
+        return client
+
+    async with SkerryApp(connect, monotonic=lambda: 100.0).run_test(size=size) as pilot:
+        await eventually(pilot, lambda: "decisions" in [m for m, _ in client.asked])
+        await pilot.press("3")
+        await eventually(pilot, lambda: pilot.app._shown == "plan")
+        yield pilot, pilot.app.query_one(PlanView)
+
+
+def rows(view: PlanView) -> list[str]:
+    return view._canvas.lines()
+
+
+def calm() -> RecordedClient:
+    return RecordedClient(scenes.read("calm"))
+
+
+def drawn(model: Model, size: tuple[int, int] = (80, 16)) -> Canvas:
+    canvas = Canvas(*size)
+    PlanView().paint(canvas, model)
+    return canvas
+
+
+def shown(scene: str = "calm") -> Model:
+    recorded = scenes.read(scene)
+    return received(Model(welcome=recorded.welcome, plan=recorded.plan), recorded.published)
+
+
+def at_hour(plan: Plan, hour: int) -> int:
+    """Index of the first step at an hour of UTC."""
+    return next(n for n, s in enumerate(plan.steps) if s.start_utc_s % 86_400 == hour * 3600)
+
+
+async def test_the_cursor_moves_by_quarter_and_hour_and_stops_at_the_ends(eventually: Eventually) -> None:
+    async with opened(calm(), eventually) as (pilot, view):
+        seen = []
+        for keys in (
+            [], ["right"], ["right_square_bracket"], ["left"], ["ctrl+right"], ["shift+left"], ["left_square_bracket"],
+            ["home", "left"], ["end"], ["right"], ["pageup"], ["home"],
+        ):  # fmt: skip
+            await pilot.press(*keys)
+            seen.append(rows(view)[TEXT][1:10])
+        assert seen == [
+            "now 10:00", "Tue 10:15", "Tue 11:15", "Tue 11:00", "Tue 12:00", "Tue 11:00", "now 10:00",
+            "now 10:00", "Wed 21:45", "Wed 21:45", "Wed 19:15", "now 10:00",
+        ]  # fmt: skip
+
+
+async def test_each_quarter_says_why_and_what_it_costs(eventually: Eventually) -> None:
+    client = calm()
+    async with opened(client, eventually) as (pilot, view):
+        plan = client.scene.plan
+        assert plan is not None
+        index = at_hour(plan, 18)  # 20:00 in Oslo: the battery carries the load
+        await pilot.press(*["right_square_bracket"] * (index // 4))
+        step, text = plan.steps[index], rows(view)[TEXT : TEXT + 5]
+        assert step.battery_w > 20_000
+        assert text[0].split()[:5] == ["Tue", "20:00", "discharge", f"{step.battery_w / 1000:.1f}", "kW"]
+        assert step.reason in " ".join(" ".join(text[1:3]).split())
+        assert " ".join(text[3].split()) == "at 17.8 ct/kWh import 0.0 kW 0.00 kWh 0.00 EUR"
+        kwh = (step.grid_w + step.battery_w) / 4000
+        bare = f"without battery import {4 * kwh:.1f} kW {kwh:.2f} kWh {kwh * step.price_eur_per_kwh:.2f} EUR"
+        assert " ".join(text[4].split()) == bare
+        await pilot.press(*["left"] * 8)
+        assert plan.steps[index - 8].reason != step.reason
+        assert plan.steps[index - 8].reason in " ".join(" ".join(rows(view)[TEXT + 1 : TEXT + 3]).split())
+
+
+def test_a_peak_the_battery_avoids_is_said_in_kilowatts_and_euros() -> None:
+    model = shown()
+    assert model.plan is not None
+    first = msgspec.structs.replace(model.plan.steps[0], grid_w=30_000.0, battery_w=20_000.0, load_w=50_000.0)
+    plan = msgspec.structs.replace(model.plan, steps=(first, *model.plan.steps[1:]))
+    line = drawn(msgspec.structs.replace(model, plan=plan)).lines()[TEXT + 4]
+    rise_kw = (50_000 - max(s.grid_w for s in plan.steps)) / 1000
+    assert line.rstrip().endswith(f"peak +{rise_kw:.1f} kW {rise_kw * 10:.0f} EUR")
+
+
+def test_the_cursor_is_seen_without_colour() -> None:
+    model = shown()
+    canvas = drawn(model)
+    assert canvas.lines()[TIMES][AXIS] == "▲"
+    assert canvas.ink[TIMES][AXIS] is Ink.BOLD
+    assert {row[AXIS] for row in canvas.ink[PRICES + 1 : TIMES]} == {Ink.REVERSE}
+    assert [ink for row in canvas.ink for ink in row if ink in (Ink.HIGH, Ink.MEDIUM, Ink.LOW)] == []
+
+
+def test_prices_not_published_are_marked() -> None:
+    model = shown()
+    assert model.plan is not None
+    assert model.published is not None
+    start = model.plan.steps[0].start_utc_s
+    told = model.published
+    tariff = msgspec.structs.replace(told.tariff, ends_utc_s=start + 6 * 3600)
+    ends = msgspec.structs.replace(model, published=msgspec.structs.replace(told, tariff=tariff))
+    blocks = drawn(ends).lines()[PRICES][AXIS : AXIS + 72]
+    assert set(blocks[:12]) <= set(LEVELS)
+    assert set(blocks[12:]) <= set(THIN)
+    view = PlanView()
+    view._cursor_utc_s = start + 6 * 3600
+    view.paint(canvas := Canvas(120, 32), ends)
+    assert "price not published yet" in canvas.lines()[TEXT + 3]
+    assert "prices published  to Tue 16:00" in canvas.lines()[2]
+    view._cursor_utc_s -= 900
+    view.paint(canvas := Canvas(80, 16), ends)
+    assert "not published" not in canvas.lines()[TEXT + 3]
+    none = msgspec.structs.replace(told.tariff, ends_utc_s=None)
+    assert set(
+        drawn(msgspec.structs.replace(model, published=msgspec.structs.replace(told, tariff=none))).lines()[PRICES][
+            AXIS : AXIS + 72
+        ]
+    ) <= set(THIN)
+
+
+async def test_a_new_plan_keeps_the_cursor_on_the_same_instant(eventually: Eventually) -> None:
+    client = calm()
+    async with opened(client, eventually) as (pilot, view):
+        await pilot.press(*["right"] * 5)
+        assert rows(view)[TEXT][1:10] == "Tue 11:15"
+        plan = client.scene.plan
+        assert plan is not None
+        reasons = [msgspec.structs.replace(s, reason=f"another reason for step {n}") for n, s in enumerate(plan.steps)]
+        later = msgspec.structs.replace(plan, made_utc_s=plan.made_utc_s + 900, steps=tuple(reasons[1:]))
+        client.push(PlanMessage(later))
+        await eventually(pilot, lambda: "another reason for step 5" in rows(view)[TEXT + 1])
+        assert rows(view)[TEXT][1:10] == "Tue 11:15"
+        much_later = msgspec.structs.replace(plan, made_utc_s=plan.made_utc_s + 9000, steps=tuple(reasons[10:]))
+        client.push(PlanMessage(much_later))  # it no longer holds 11:15: the nearest is its first
+        await eventually(pilot, lambda: "another reason for step 10" in rows(view)[TEXT + 1])
+
+
+async def test_on_the_running_quarter_the_cursor_goes_on_with_time(eventually: Eventually) -> None:
+    client = calm()
+    async with opened(client, eventually) as (pilot, view):
+        told = client.scene.published
+        await pilot.press("right", "left")
+        client.push(
+            msgspec.structs.replace(
+                told, snapshot=msgspec.structs.replace(told.snapshot, utc_s=told.snapshot.utc_s + 900)
+            )
+        )
+        await eventually(pilot, lambda: rows(view)[TEXT][1:10] == "now 10:15")
+
+
+async def test_a_second_changes_nothing_and_a_minute_draws_again(eventually: Eventually) -> None:
+    client = calm()
+    async with opened(client, eventually) as (pilot, view):
+        told, canvas = client.scene.published, view._canvas
+
+        def after(seconds: float) -> Any:
+            snapshot = msgspec.structs.replace(told.snapshot, utc_s=told.snapshot.utc_s + seconds)
+            return msgspec.structs.replace(told, snapshot=snapshot)
+
+        for second in (1, 2, 3):
+            client.push(after(second))
+            await eventually(pilot, lambda: view.model.published.snapshot == after(second).snapshot)  # noqa: B023
+        assert view._canvas is canvas
+        client.push(after(60))
+        await eventually(pilot, lambda: view._canvas is not canvas)
+
+
+async def test_without_a_plan_the_gateway_says_why(eventually: Eventually) -> None:
+    client = RecordedClient(msgspec.structs.replace(scenes.read("alarms"), plan=None))
+    client.no_plan = "no plan is in force, the rules steer alone: SoC unknown"
+    async with opened(client, eventually) as (pilot, view):
+        await eventually(pilot, lambda: "No plan is in force, the rules steer alone: SoC unknown" in rows(view)[0])
+        assert client.scene.published.decision.binding in rows(view)[2]
+        await pilot.press("right", "end", "left_square_bracket")  # nothing to move
+        now = client.scene.published.snapshot.utc_s
+        client.push(EventMessage(Event(now, "plan", "warning", "planner", "no plan: the solver gave up")))
+        await eventually(pilot, lambda: "no plan: the solver gave up" in "\n".join(rows(view)))
+        client.push(PlanMessage(scenes.read("alarms").plan))
+        await eventually(pilot, lambda: rows(view)[0].startswith(" Plan of "))
+
+
+async def test_a_plan_that_ran_out_says_so(eventually: Eventually) -> None:
+    client = calm()
+    plan = client.scene.plan
+    assert plan is not None
+    async with opened(client, eventually) as (pilot, view):
+        client.push(PlanMessage(msgspec.structs.replace(plan, steps=plan.steps[:1], made_utc_s=0.0)))
+        told = client.scene.published
+        late = msgspec.structs.replace(told.snapshot, utc_s=told.snapshot.utc_s + 7200)
+        client.push(msgspec.structs.replace(told, snapshot=late))
+        await eventually(pilot, lambda: "it has run out: the rules steer alone" in rows(view)[0])
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (200, 60)])
+async def test_every_place_holds_at_every_size(size: tuple[int, int], eventually: Eventually) -> None:
+    """A larger terminal adds beside and below; the first 80 columns of the charts and the text are the same."""
+    async with opened(calm(), eventually) as (pilot, view):
+        await pilot.press("right_square_bracket")
+        small = [line[:80].rstrip() for line in rows(view)[:16]]
+    async with opened(calm(), eventually, size) as (pilot, view):
+        await pilot.press("right_square_bracket")
+        lines = rows(view)
+        assert [line[:80].rstrip() for line in lines[:16]] == small
+        assert ("The plan" in lines[0]) is (size[0] >= 120)
+        table = [line for line in lines[16:] if re.match(r" (Mon|Tue|Wed) \d\d:\d\d ", line)]
+        assert len(table) == max(0, size[1] - 8 - 18)
+        if table:
+            chosen = next(y for y, row in enumerate(view._canvas.ink) if row[0] is Ink.REVERSE)
+            assert lines[chosen].startswith(" Tue 11:00 ")
+
+
+@pytest.mark.parametrize("first", [0, 900])
+def test_steps_lie_on_half_hours_and_a_long_plan_moves_with_the_cursor(first: int) -> None:
+    model = shown()
+    assert model.plan is not None
+    start = model.plan.steps[0].start_utc_s // 1800 * 1800 + first
+    step = model.plan.steps[0]
+    steps = tuple(msgspec.structs.replace(step, start_utc_s=start + 900 * n, load_w=float(n)) for n in range(288))
+    plan = msgspec.structs.replace(model.plan, steps=steps)
+    for cursor in (0, 1, 143, 144, 145, 287):
+        window = Window(plan, cursor)
+        column = window.column(steps[cursor].start_utc_s)
+        assert 0 <= column < PLOT
+        assert window.start_utc_s % 1800 == 0
+        dots = window.dots(lambda s: s.load_w)
+        assert cursor in dots[2 * column : 2 * column + 2]
+    assert window.start_utc_s > steps[0].start_utc_s
+
+
+def test_a_site_without_battery_or_prices_is_drawn() -> None:
+    """Zeros everywhere: no division by a span of nothing."""
+    model = shown()
+    assert model.plan is not None
+    flat = [
+        msgspec.structs.replace(
+            s, price_eur_per_kwh=0.1, battery_w=0.0, load_w=0.0, load_low_w=0.0, load_high_w=0.0, pv_w=0.0, grid_w=-9e6
+        )
+        for s in model.plan.steps
+    ]
+    plan = msgspec.structs.replace(model.plan, steps=tuple(flat), peak_target_w=0.0)
+    lines = drawn(msgspec.structs.replace(model, plan=plan)).lines()
+    assert "idle" in lines[TEXT]
+    assert "export" in lines[TEXT + 3]

@@ -1,0 +1,237 @@
+"""Drills against the twin: the whole road, an abort from every state, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import msgspec
+import pytest
+from outage_storm import Draw, Storm
+
+from dispatch.controller import Controller
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest
+from dispatch.model import Decision, IslandState
+from drivers.twin.faults import Fault
+from drivers.twin.grid import Position
+
+CALM = Draw(1, 80.0, 100.0, 20_000.0, 0.0, 5_000.0, 0.3, False, "permit", (), None, 0.0)
+DRILL = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=1.0)
+ABORT = IslandRequest(id="2", kind="abort", who="ann")
+S = IslandState
+
+
+class Bench:
+    """A calm site, its controller, and whoever types."""
+
+    def __init__(self, **changes: object) -> None:
+        self.storm = Storm(msgspec.structs.replace(CALM, **changes))
+        self.site, self.lockstep = self.storm.site, self.storm.lockstep
+        self.seq = 0
+        self.decisions: list[Decision] = []
+        self.replies: list[IslandReply] = []
+        self.report: DrillReport | None = None
+        self.worst_w = 0.0  # largest import or export while the switch was opening
+        self.run(5.0)
+
+    def tick(self, *requests: IslandRequest) -> Decision:
+        self.seq += 1
+        self.lockstep.advance(0.2)
+        snapshot = self.lockstep.snapshot(self.seq)
+        decision = self.storm.controller.step(snapshot, None, requests)
+        self.lockstep.apply(decision)
+        self.decisions.append(decision)
+        self.replies += decision.replies
+        self.report = decision.report or self.report
+        return decision
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.2)):
+            self.tick()
+
+    def until(self, done: Callable[[Decision], bool], at_most_s: float = 400.0) -> Decision:
+        for _ in range(round(at_most_s / 0.2)):
+            decision = self.tick()
+            if done(decision):
+                return decision
+        last = self.decisions[-1]
+        raise AssertionError(f"still {last.island.value} after {at_most_s:g} s: {last.reason}")
+
+    def states(self) -> list[str]:
+        found: list[str] = []
+        for decision in self.decisions:
+            if not found or found[-1] != decision.island.value:
+                found.append(decision.island.value)
+        return found
+
+
+def test_a_drill_goes_the_whole_road() -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    assert bench.replies[0].ok, bench.replies[0].text
+    assert all(check.ok for check in bench.replies[0].checks)
+    opening = bench.until(lambda d: d.island is S.OPENING)
+    assert abs(bench.site.grid_w) <= bench.storm.config.island.prepare_w
+    assert opening.switch is not None
+    assert opening.switch.action == "open"
+    bench.until(lambda d: d.report is not None)
+    road = ["grid-tied", "preparing", "opening", "islanded", "synchronising", "closing", "grid-tied"]
+    assert bench.states() == road
+    report = bench.report
+    assert report is not None
+    assert (report.result, report.who, report.reason) == ("passed", "ann", "monthly")
+    assert all(c.ok for c in report.criteria)
+    watched = {"communication", "bus voltage", "bus frequency", "SoC above floor", "load within rating"}
+    assert {c.name for c in report.criteria} >= watched
+    assert 60 <= report.islanded_s < 90
+    assert report.battery_wh == pytest.approx(15_000 * report.islanded_s / 3600, rel=0.35)
+    assert report.transfer_gap == "below our resolution"
+    heads = [word.split(":")[0] for _, word in report.timeline]
+    assert heads[:4] == ["preparing", "opening", "islanded", "held as long as asked"]
+    assert heads[4:] == ["synchronising", "closing", "grid-tied", "end"]
+    assert bench.site.unserved_wh == 0
+    for before, after in pairwise(bench.decisions):
+        assert after.events or after.island is before.island
+    bench.run(5.0)
+    assert bench.site.switches[0].command == 0, "nothing stays asked for"
+    assert bench.decisions[-1].switch is None
+
+
+def test_import_comes_back_in_a_ramp() -> None:
+    bench = Bench(pv_peak_w=0.0)
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.CLOSING)
+    bench.until(lambda d: d.island is S.GRID_TIED)
+    closed_s = bench.site.t_s
+    steepest_w = 0.0
+    while bench.report is None:
+        bench.tick()
+        away_s = bench.site.t_s - closed_s
+        if away_s > 1.0:  # until then the PCS follows what it last held
+            steepest_w = max(steepest_w, bench.site.grid_w - 2_000 * (away_s + 0.6))
+    assert steepest_w <= 500
+
+
+@pytest.mark.parametrize("state", [S.PREPARING, S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING])
+def test_abort_from_every_state_leads_back_to_the_grid(state: IslandState) -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is state)
+    bench.tick(ABORT)
+    assert bench.replies[-1].ok
+    bench.until(lambda d: bench.report is not None)
+    assert bench.report is not None
+    assert bench.report.result == "aborted"
+    assert bench.decisions[-1].island is S.GRID_TIED
+    assert bench.site.unserved_wh == 0
+
+
+def test_a_switch_that_jams_fails_the_drill_and_is_withdrawn() -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.PREPARING)
+    bench.site.switches[0].jammed = True
+    bench.until(lambda d: d.report is not None)
+    assert bench.report is not None
+    assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.FAULT)  # its contacts disagree
+    assert "did not confirm open" in bench.report.why
+    bench.site.switches[0].jammed = False
+    bench.run(1.0)
+    assert bench.decisions[-1].island is S.FAULT, "only an operator resets a fault"
+    bench.tick(IslandRequest(id="r", kind="reset", who="ann", reason="freed"))
+    bench.until(lambda d: d.island is S.GRID_TIED)
+
+
+def test_a_switch_that_never_closes_is_given_up_after_its_attempts() -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.ISLANDED)
+    bench.site.switches[0].jammed = True
+    bench.until(lambda d: d.island is S.FAULT, 3000)
+    waits = [d.islanding.reconnect.wait_s for d in bench.decisions if d.islanding and d.islanding.reconnect]
+    assert max(waits) == 20 * 2**5
+    assert "5 times" in (bench.decisions[-1].islanding or None).reason  # type: ignore[union-attr]
+    assert bench.site.unserved_wh == 0
+
+
+def test_an_outage_in_the_middle_of_a_drill_makes_it_an_outage() -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.ISLANDED)
+    bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 100))
+    bench.run(2.0)
+    assert bench.report is not None
+    assert "outage" in bench.report.why
+    assert bench.decisions[-1].island is S.ISLANDED
+    bench.until(lambda d: d.island is S.GRID_TIED)
+    assert bench.site.unserved_wh == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "request_", "says"),
+    [
+        ({"soc_pct": 8.0}, DRILL, "energy: SoC 8.0 %"),
+        ({"load_w": 58_000.0}, DRILL, "rating: load 5"),
+        ({}, msgspec.structs.replace(DRILL, minutes=600.0), "duration: 600 min of at most 60"),
+        ({}, msgspec.structs.replace(DRILL, reason=" "), "reason: none"),
+        ({}, msgspec.structs.replace(DRILL, alarms=("pcs-fault:pcs1",)), "alarms: pcs-fault:pcs1"),
+        ({"fault": ("hung", "pcc", 0.0, 1e9)}, DRILL, "switch: pcc is not read"),
+    ],
+)
+def test_a_precheck_that_fails_says_what_would_make_it_pass(
+    changes: dict[str, object], request_: IslandRequest, says: str
+) -> None:
+    bench = Bench(**changes)
+    if "fault" in changes:
+        bench.site.faults.put(Fault("hung", "pcc"))
+        bench.run(3.0)
+    bench.tick(request_)
+    reply = bench.replies[-1]
+    assert not reply.ok
+    assert says in reply.text
+    assert all(c.remedy for c in reply.checks if not c.ok)
+    assert bench.decisions[-1].switch is None
+    assert bench.decisions[-1].island is not S.PREPARING
+
+
+def test_a_second_drill_is_refused_while_one_runs() -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.tick(msgspec.structs.replace(DRILL, id="3"))
+    assert not bench.replies[-1].ok
+    assert "no other drill: one is running" in bench.replies[-1].text
+
+
+@pytest.mark.parametrize("state", [S.PREPARING, S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING])
+def test_a_restarted_controller_adopts_what_it_finds(state: IslandState) -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is state)
+    kept = bench.storm.controller.memory()
+    bench.storm.controller = Controller(bench.storm.config)
+    bench.storm.controller.restore(kept)
+    first = bench.tick()
+    closed = bench.site.switches[0].position is Position.CLOSED
+    assert first.island is (S.GRID_TIED if closed else S.SYNCHRONISING)  # the grid is there
+    bench.until(lambda d: d.island is S.GRID_TIED)
+    assert bench.site.unserved_wh == 0
+
+
+def test_black_start_needs_an_engineers_word() -> None:
+    bench = Bench()
+    bench.site.faults.put(Fault("outage"))
+    bench.run(2.0)
+    bench.site.load.step_w = 80_000.0  # more than the PCS can carry: dark
+    bench.until(lambda d: d.island is S.BLACKOUT)
+    bench.site.load.step_w = 0.0
+    start = IslandRequest(id="b", kind="black-start", who="eve")
+    bench.tick(start)
+    assert not bench.replies[-1].ok
+    assert "engineer's word" in bench.replies[-1].text
+    assert not any(d.pcs_orders for d in bench.decisions)
+    bench.tick(msgspec.structs.replace(start, confirmed=True))
+    assert bench.replies[-1].ok
+    bench.until(lambda d: d.island is S.ISLANDED)
+    assert bench.site.islanded
+    bench.site.faults.clear("")
+    bench.until(lambda d: d.island is S.GRID_TIED)

@@ -1,0 +1,60 @@
+"""Random outages in lock-step; each can be replayed from its seed: `ride(seed)`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from outage_storm import Draw, Storm, ride
+
+from dispatch.reconnect import Reconnection
+from dispatch.ride_through import RideKeeper
+
+RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "300"))
+PARTS = 10
+
+
+@pytest.mark.timeout(max(60, RUNS))
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_outage_hurts_by_our_doing(part: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(part, RUNS, PARTS):
+        result = ride(seed)
+        seen.update(set(result.states))
+        seen["closings"] += result.closings
+    assert seen["islanded"] >= RUNS // PARTS * 0.7
+    assert seen["synchronising"] > 0
+    assert seen["closings"] > 0
+
+
+def test_same_seed_same_ride() -> None:
+    assert ride(11) == ride(11)
+
+
+LONG = Draw(1, 60.0, 6.0, 15_000.0, 0.0, 0.0, 0.3, False, "permit", ((10.0, 2500.0, 0.0, 0.0),), None, 2520.0)
+SAG = Draw(1, 90.0, 100.0, 15_000.0, 0.0, 0.0, 0.3, False, "permit", ((10.0, 90.0, 0.7, 50.0),), None, 200.0)
+
+
+def test_shutdown_is_finished_before_the_cut_off() -> None:
+    result = Storm(LONG).run()
+    assert result.shut_down
+    assert result.blackout_why in ("", "empty")
+
+
+@pytest.mark.parametrize(
+    ("drawn", "where", "name", "broken", "says"),
+    [
+        (SAG, Reconnection, "against", lambda self, *_: "", "closing asked for"),
+        (LONG, RideKeeper, "_up", lambda self, now: None, "nodes still up at the cut-off"),
+    ],
+)
+def test_the_storm_notices_a_broken_rule(
+    monkeypatch: pytest.MonkeyPatch, drawn: Draw, where: type, name: str, broken: Callable[..., Any], says: str
+) -> None:
+    Storm(drawn).run()
+    monkeypatch.setattr(where, name, broken)
+    with pytest.raises(AssertionError, match=says):
+        Storm(drawn).run()

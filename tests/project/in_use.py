@@ -1,0 +1,44 @@
+"""Names that are used where vulture cannot see it; it reads this file as their use. Each with where that is."""
+
+# console/tui/app.py loads views by name
+AlarmList
+Compute
+EventLog
+HelpPage
+Overview
+PlanView
+
+# dispatch/model.py: shown by `skerry status --json` and kept in the record, by name of the field
+_.memory_used_mib
+_.revert_remaining_s
+_.solve_ms
+
+# dispatch/model.py: states of the islanding machine that devices and the record name
+_.PREPARING
+_.OPENING
+_.SYNCHRONISING
+_.CLOSING
+_.BLACK_START
+
+# drivers/twin/pcs.py: values of SunSpec registers, taken by number
+_.SLEEPING
+_.SHUTTING_DOWN
+_.EXIT_STANDBY
+
+# dispatch/island_view.py: travels in each decision, into `status --json` and the record
+_.in_window
+_.hold_left_s
+_.ended_utc_s
+_.timeline
+_.transfer_gap
+_.islanded_s
+_.v_min
+_.v_max
+_.hz_min
+_.hz_max
+_.battery_wh
+_.soc_track
+_.permit_close
+_.reconnect
+_.promised_left_s
+_.draw_w

@@ -1,0 +1,102 @@
+"""The layers hold, and what must start fast loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils")
+ROOMS = ("console", "dispatch", "drivers", "storage")
+PACKAGES = ("console", "console.cli", "console.tui", "dispatch", "drivers", "drivers.twin", "storage")
+
+
+def lint_imports(directory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
+    return subprocess.run(
+        [*command, "--cache-dir", str(cache)], cwd=directory, capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+def test_import_contracts_hold(tmp_path: Path) -> None:
+    done = lint_imports(ROOT, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("room", "line", "contract"),
+    [
+        ("dispatch", "import drivers.clock", "console over drivers | storage over dispatch"),
+        ("drivers", "import storage.config", "console over drivers | storage over dispatch"),
+        ("storage", "from console import site", "console over drivers | storage over dispatch"),
+        ("console/cli", "from textual.app import App", "only console.tui imports textual"),
+        ("console", "import pymodbus", "only the Modbus driver and the twin import pymodbus"),
+        ("dispatch", "import time", "dispatch decides: no I/O, no clock, no chance"),
+        ("storage", "import psutil", "storage and dispatch never speak to devices"),
+    ],
+)
+def test_a_breach_is_seen(room: str, line: str, contract: str, tmp_path: Path) -> None:
+    for name in ROOMS:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "data"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / room / "breach.py").write_text(line + "\n")
+    done = lint_imports(tmp_path, tmp_path / "cache")
+    assert done.returncode == 1
+    assert f"{contract} BROKEN" in done.stdout
+
+
+def loaded(code: str, tmp_path: Path) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after `code`; SystemExit is how commands end."""
+    program = (
+        "import sys, json\n"
+        "try:\n"
+        f"    {code}\n"
+        "except SystemExit as end:\n"
+        "    print('exit', end.code, file=sys.stderr)\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SKERRY", "XDG"))}
+    environment |= {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def command(*arguments: str) -> str:
+    return f"from console.cli.main import main; main({list(arguments)!r})"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("status",), ("status", "--json"), ("check", "sites/render-farm.toml")], ids=" ".join
+)
+def test_short_commands_load_nothing_heavy(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    modules = loaded(command(*arguments), tmp_path)
+    assert "console" in modules
+    assert modules & {*HEAVY, "textual"} == set()
+
+
+def test_an_attached_console_loads_nothing_heavy_but_textual(tmp_path: Path) -> None:
+    modules = loaded("import console.tui.app, console.link.client", tmp_path)
+    assert "textual" in modules
+    assert modules & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("room", PACKAGES)
+def test_rooms_are_free_to_enter(room: str, tmp_path: Path) -> None:
+    """`import drivers` alone must not pull in a driver."""
+    assert loaded(f"import {room}", tmp_path) & {*HEAVY, "textual", "msgspec", "sqlite3"} == set()

@@ -1,0 +1,114 @@
+"""What users get: the wheel, built from an sdist, installed into a clean venv, run where a decoy lies in wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("console", "dispatch", "drivers", "storage", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+FIGURES = {
+    *("ticks", "period_s", "lateness_p50_ms", "lateness_p999_ms", "overruns", "reads", "writes"),
+    *("energy_balance_error_pct", "soc_start_pct", "soc_end_pct", "peak_import_w", "db_rows", "pulses_seen"),
+}
+THE_CALLERS = ("PYTHON", "XDG_", "SKERRY", "STATE_", "RUNTIME_", "NOTIFY_", "WATCHDOG_")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that neither leftovers in build/ get in nor any come to be."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.tmp"))
+        else:
+            shutil.copy(ROOT / name, source)
+    run(sys.executable, "-P", "-m", "build", "--no-isolation", "--outdir", out, source)
+    (built,) = out.glob("skerry-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def skerry(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command in a venv whose own site-packages hold Skerry and nothing else.
+
+    Dependencies come from the running environment by a line in a .pth file: no network. Nested .pth files are not
+    read, so an editable Skerry of the running environment stays out.
+    """
+    venv = tmp_path_factory.mktemp("clean") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", venv)
+    run(sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--no-index", "--no-deps", wheel)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    assert {p.name.split("-")[0] for p in packages.iterdir()} == {"skerry", "console", "dispatch", "drivers", "storage"}
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return venv / "bin/skerry"
+
+
+@pytest.fixture
+def decoy(tmp_path: Path) -> Path:
+    """A directory where every room's name is taken by something that must never be imported."""
+    for room in ("storage", "console", "dispatch", "drivers"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").write_text("raise SystemExit('the decoy was imported')\n")
+    return tmp_path
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A user who has nothing yet. The runtime directory is short: a socket's path holds 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="sk") as runtime:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(THE_CALLERS)}
+        home = tmp_path / "home"
+        home.mkdir()
+        yield kept | {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "XDG_RUNTIME_DIR": runtime}
+
+
+def test_the_wheel_holds_the_rooms_their_data_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
+    assert {n.split("/")[0] for n in names} == {"console", "dispatch", "drivers", "storage", info}
+    assert "console/demo.toml" in names
+    assert any(n.startswith("console/tui/") and n.endswith(".tcss") for n in names)
+    assert any(n.startswith("drivers/tariffs/data/") for n in names)
+    assert any(n.startswith("drivers/twin/data/") for n in names)
+    assert f"{info}/licenses/LICENSE" in names
+    assert f"{info}/licenses/NOTICE" in names
+
+
+def test_the_installed_code_is_the_wheels(skerry: Path, decoy: Path, environment: dict[str, str]) -> None:
+    code = "import storage; print(storage.__file__)"
+    place = run(skerry.parent / "python", "-P", "-c", code, cwd=decoy, env=environment)
+    assert Path(place.strip()).is_relative_to(skerry.parents[1])
+
+
+def test_demo_runs_from_the_wheel(skerry: Path, decoy: Path, environment: dict[str, str]) -> None:
+    output = run(skerry, "demo", "--headless", "--for", "5s", "--json", cwd=decoy, env=environment)
+    figures = json.loads(output.splitlines()[-1])
+    assert figures.keys() >= FIGURES
+    assert "lateness_max_ms" in figures  # fewer than 10 000 ticks
+    assert figures["period_s"] == 0.2
+    assert 15 <= figures["ticks"] <= 30
+    assert figures["reads"] > figures["ticks"]
+    assert figures["writes"] >= 1
+    assert figures["db_rows"] > 0
+    assert abs(figures["energy_balance_error_pct"]) < 10
+    assert 0 < figures["soc_end_pct"] < 100
