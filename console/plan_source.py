@@ -6,6 +6,7 @@ Knows neither clock nor threads. The gateway feeds it live (`console.planning`),
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from dispatch.config import DispatchConfig
 from dispatch.forecast import PROBES, LoadForecaster, PvForecaster, held_peak_w
 from dispatch.jobs import JobModel, KnownJob
 from dispatch.model import Plan
-from dispatch.peak import PeakWatch
+from dispatch.peak import MEMORY, PeakWatch
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
 from dispatch.tariff import PriceSeries
@@ -49,7 +50,10 @@ class PlanSource:
         self._peak = PeakWatch(config)
         self._jobs: JobModel | None = None
         self._known_w: list[float] | None = None  # power of the known jobs from the last quarter on
-        self._peak_s = -1  # the newest quarter it has seen
+        self._peak_s = -1  # the newest quarter handed over to it
+        # start, load and PV of those handed over; `make` may be busy in its thread
+        self._fresh: deque[tuple[int, float, float]] = deque(maxlen=MEMORY)
+        self._latest_w: float | None = None  # load of the newest one it has seen
 
     def observe_jobs(self, start_s: int, jobs: Sequence[KnownJob], gpus_total: int | None = None) -> None:
         """Take the jobs known at the end of the quarter hour that began at `start_s`; before `observe_load` of it."""
@@ -74,7 +78,7 @@ class PlanSource:
         """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
         if self._config.plan.peak_outlook:
             for quarter_s in sorted(s for s in self._loads_w if s > self._peak_s):
-                self._peak.observe(quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0))
+                self._fresh.append((quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0)))
                 self._peak_s = quarter_s
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
@@ -103,8 +107,11 @@ class PlanSource:
         The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
         """
         config, prior_w = self._config, self._config.grid.contracted_peak_w
+        while self._fresh:
+            start_s, self._latest_w, pv_w = self._fresh.popleft()
+            self._peak.observe(start_s, self._latest_w, pv_w)
         outlook = self._peak.outlook(
-            self._loads_w[self._peak_s] if self._peak_s in self._loads_w else inputs.load.load_w[0],
+            inputs.load.load_w[0] if self._latest_w is None else self._latest_w,
             len(inputs.load.load_w),
             inputs.soc_pct or 0.0,
             config.energy_kwh,

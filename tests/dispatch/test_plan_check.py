@@ -103,3 +103,14 @@ def test_with_an_outlook_the_target_may_be_its_own_but_neither_less_nor_above_th
     assert check_plan(good, told) == []
     for target_w in (34_900.0, CONFIG.grid.fuse_w + 100.0):
         assert any("peak target" in f for f in check_plan(msgspec.structs.replace(good, peak_target_w=target_w), told))
+
+
+def test_below_the_outlook_a_target_must_still_cover_the_next_interval() -> None:
+    early = msgspec.structs.replace(INPUTS, month_peak_w=0.0)
+    plan = make_plan(early)
+    low_w = plan.steps[1].grid_w - 1_000.0
+    assert low_w > 0
+    for outlook_w, refused in ((low_w, False), (low_w + 500.0, True)):
+        told = msgspec.structs.replace(early, peak=PeakOutlook(outlook_w, (Rise(1e6, 1.0),), 36_000.0, ()))
+        found = check_plan(msgspec.structs.replace(plan, peak_target_w=low_w), told)
+        assert any("next metering interval" in f for f in found) == refused
