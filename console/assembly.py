@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
-from console.commands import Commands
 from console.gateway import Gateway
+from console.island_commands import IslandCommands
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
@@ -77,7 +77,7 @@ async def assemble(
     left = _left_in_force(state_dir)
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
-    commands = Commands(gateway, roles, audit)
+    commands = IslandCommands(gateway, roles, audit)
     holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)

@@ -60,6 +60,11 @@ COMMANDS: dict[str, Command] = {
     "order.end": Command(Role.OPERATOR),
     "order.end disable": Command(Role.ENGINEER, raises=True),
     "stop": Command(Role.OPERATOR),
+    "drill.status": Command(Role.VIEWER),
+    "drill.start": Command(Role.OPERATOR, raises=True),
+    "drill.abort": Command(Role.OPERATOR),
+    "island.reset": Command(Role.ENGINEER, raises=True),
+    "island.black_start": Command(Role.ENGINEER, raises=True),
 }
 _WANTED = frozenset(Wanted.__struct_fields__)
 
@@ -167,7 +172,7 @@ class Commands:
             raise CommandRefused(str(error)) from None
         if id_ == "*":
             doomed = [o for o in doomed if o.kind is not OrderKind.DISABLE]
-        reason = _printable(str(params.get("reason") or ""))
+        reason = printable(str(params.get("reason") or ""))
         raises = any(o.kind is OrderKind.DISABLE for o in doomed)
         name = "order.end disable" if raises else "order.end"
         if raises:
@@ -382,8 +387,9 @@ def _tame(wanted: Wanted, max_s: float) -> Wanted:
     """A hold that nothing formal stands against: what is wrong with its words is mended, not refused."""
     for_s = wanted.for_s if wanted.for_s is not None and wanted.for_s > 0 else None
     for_s = None if for_s is None else min(for_s, max_s)
-    return Wanted(OrderKind.HOLD, reason=_printable(wanted.reason), for_s=for_s)
+    return Wanted(OrderKind.HOLD, reason=printable(wanted.reason), for_s=for_s)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """What a person typed, fit for one line of the record: at most 200 characters."""
     return "".join(c if c.isprintable() else " " for c in text).strip()[:200]

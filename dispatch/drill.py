@@ -279,7 +279,19 @@ class Drill:
         if self.held_until_s is not None and self.holding:
             left_s = max(self.held_until_s - mono_s, 0.0)
         r = self.request
-        return DrillStatus(r.who, r.reason, r.minutes, self.phase, self.started_utc_s, left_s, self.criteria)
+        return DrillStatus(
+            who=r.who,
+            reason=r.reason,
+            minutes=r.minutes,
+            phase=self.phase,
+            started_utc_s=self.started_utc_s,
+            hold_left_s=left_s,
+            criteria=self.criteria,
+            v_min=min(self._v, default=None),
+            v_max=max(self._v, default=None),
+            hz_min=min(self._hz, default=None),
+            hz_max=max(self._hz, default=None),
+        )
 
     def report(self, utc_s: float) -> DrillReport:
         """What it showed. Passed only when it held its time and came back with no criterion broken."""

@@ -90,6 +90,10 @@ class DrillStatus(msgspec.Struct, frozen=True):
     started_utc_s: float
     hold_left_s: float | None
     criteria: tuple[Check, ...] = ()
+    v_min: float | None = None  # of the islanded bus so far, as in the report
+    v_max: float | None = None
+    hz_min: float | None = None
+    hz_max: float | None = None
 
 
 class DrillReport(msgspec.Struct, frozen=True):

@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "orders": ("console.cli.orders:orders", "The manual orders in force: who, how long, why."),
     "end": ("console.cli.orders:end", "End a manual order."),
     "stop": ("console.cli.orders:stop", "Withdraw every order and hold the batteries at 0 kW; always runs."),
+    "drill": ("console.cli.island:drill", "Rehearse an outage: start, status, abort."),
+    "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
     "audit": ("console.cli.records:audit", "Who commanded what, and what came of it."),
     "export": ("console.cli.records:export", "Write the site's record to a directory."),
     "verify": ("console.cli.records:verify", "Check an export for changes: files, chain, signatures."),

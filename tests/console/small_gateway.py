@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
-from console.commands import Commands
 from console.gateway import Gateway
+from console.island_commands import IslandCommands
 from console.link.protocol import Welcome
 from console.link.server import LinkServer, Peer
 from console.planning import PlanKeeper
@@ -185,7 +185,7 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
     except NoRecords:
         left = []
     audit = AuditLog(directory, f"boot/{os.getpid()}", clock, anchored.append)
-    commands = Commands(gateway, roles or Roles(site.roles, os.getuid()), audit)
+    commands = IslandCommands(gateway, roles or Roles(site.roles, os.getuid()), audit)
     holder.append(Requests(gateway, directory, commands))
     await link.start()
     commands.begin(left)

@@ -63,6 +63,11 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.end disable": ("order.end", {"id": "disable"}),
     "order.end": ("order.end", {"id": "battery"}),
     "stop": ("stop", {}),
+    "drill.status": ("drill.status", {}),
+    "drill.start": ("drill.start", {"minutes": 1.0, **REASON}),
+    "drill.abort": ("drill.abort", {}),
+    "island.reset": ("island.reset", REASON),
+    "island.black_start": ("island.black_start", {"confirmed": True, **REASON}),
 }
 
 # Imports first, as root: the user it becomes may not be able to read the tree. Then it is that user for good.
@@ -80,7 +85,8 @@ if uid:
 with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
-        params = {**params, "seen_utc_s": now} if method.startswith("order.") and method != "order.list" else params
+        sees = method.startswith(("order.", "drill.", "island.")) and method != "order.list"
+        params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
             params["by_utc_s"] += now
         if method == "order.end":

@@ -42,3 +42,6 @@ _.permit_close
 _.reconnect
 _.promised_left_s
 _.draw_w
+
+# console/cli/island.py: a command, by its decorator
+black_start

@@ -1,0 +1,171 @@
+"""Drills, fault reset and black start on the command line. The gateway's state machine decides; here it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import tzinfo
+from typing import Any
+
+import click
+import msgspec
+
+from console import exits
+from console.cli.failures import Failure
+from console.cli.source import gateway
+from console.cli.values import json_option, site_option
+from console.cli.words import date_time, time_of_day
+from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
+from dispatch.orders import span
+
+_reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why: for whoever is next, on record.")
+
+
+@click.group()
+def drill() -> None:
+    """Rehearse an outage: open the switch at the PCC, hold the site on the battery, come back."""
+
+
+@drill.command()
+@click.option("--minutes", type=float, required=True, metavar="N", help="How long to hold.")
+@_reason_option
+@site_option
+@json_option
+def start(minutes: float, reason: str, site: str | None, as_json: bool) -> None:
+    """Check everything, and if all of it holds, begin. Every check is shown with its figure; takes an operator."""
+    _ask("drill.start", site, as_json, live=True, minutes=minutes, reason=reason)
+
+
+@drill.command()
+@click.option("--reason", default="", metavar="TEXT", help="Why.")
+@site_option
+@json_option
+def abort(reason: str, site: str | None, as_json: bool) -> None:
+    """Back to the grid by the grid code's road. Always runs, also with a full disk; needs no reason."""
+    _ask("drill.abort", site, as_json, reason=reason)
+
+
+@drill.command()
+@site_option
+@json_option
+def status(site: str | None, as_json: bool) -> None:
+    """Where islanding stands, the drill under way, and what the last drill showed."""
+    with gateway(site) as live:
+        found, zone = live.link.request("drill.status"), live.zone
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for line in status_lines(found, zone):
+        click.echo(line)
+
+
+@click.group()
+def island() -> None:
+    """What only an engineer asks of islanding: fault reset, black start."""
+
+
+@island.command()
+@_reason_option
+@site_option
+@json_option
+def reset(reason: str, site: str | None, as_json: bool) -> None:
+    """Reset an islanding fault: the site is looked at anew, as after a start."""
+    _ask("island.reset", site, as_json, live=True, reason=reason)
+
+
+@island.command("black-start")
+@_reason_option
+@click.option(
+    "--confirm-nobody-on-the-bus",
+    "confirmed",
+    is_flag=True,
+    help="Your word that nobody works on the bus, which will come alive.",
+)
+@site_option
+@json_option
+def black_start(reason: str, confirmed: bool, site: str | None, as_json: bool) -> None:
+    """Start a dead site from its battery. The bus must read dead and the switch open."""
+    _ask("island.black_start", site, as_json, live=True, reason=reason, confirmed=confirmed)
+
+
+def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **params: Any) -> None:
+    """Ask, show the answer, and raise Failure where it is no. `live`: say what state of the site was seen."""
+    with gateway(site) as there:
+        if live:
+            params["seen_utc_s"] = there.now_utc_s()
+        answer = there.link.request(method, **params)
+    if as_json:
+        click.echo(msgspec.json.encode(answer))
+    else:
+        for check in msgspec.convert(answer["checks"], list[Check]):
+            click.echo(check_line(check))
+    if not answer["ok"]:
+        raise Failure(answer["text"], exits.REFUSED)
+    if not as_json:
+        click.echo(answer["text"])
+    if answer["not_durable"]:
+        click.echo(f"skerry: done, but not durable: {answer['not_durable']}", err=True)
+
+
+def check_line(check: Check) -> str:
+    """ "✗ energy  SoC 12.0 %, … → charge to 31.0 %"."""
+    remedy = f" → {check.remedy}" if check.remedy else ""
+    return f"{'✓' if check.ok else '✗'} {check.name:<18} {check.figure}{remedy}"
+
+
+def status_lines(found: dict[str, Any], zone: tzinfo | None) -> Iterator[str]:
+    """What `drill.status` answers, as text."""
+    view = msgspec.convert(found["view"], IslandView | None)
+    soc = "—" if found["soc_pct"] is None else f"{found['soc_pct']:.1f} %"
+    if view is None:
+        yield f"State     {found['state']}"
+    else:
+        yield f"State     {found['state']} since {time_of_day(view.since_utc_s, zone)}: {view.reason}"
+    yield f"SoC       {soc}"
+    if view is not None and view.reconnect is not None:
+        left_s = view.reconnect.left_s
+        wait = "" if left_s is None else f"; {span(left_s)} until closing may be permitted"
+        yield f"Road back {view.reconnect.profile}: {view.reconnect.figures}{wait}"
+    if view is not None and view.drill is not None:
+        yield from _running(view.drill)
+    yield ""
+    report = msgspec.convert(found["report"], DrillReport | None)
+    if report is None:
+        to_its_end = " to its end" if view is not None and view.drill is not None else ""
+        yield f"No drill has been run{to_its_end} since the gateway started."
+    else:
+        yield from report_lines(report, zone)
+
+
+def _running(drill: DrillStatus) -> Iterator[str]:
+    left = "" if drill.hold_left_s is None else f", {span(drill.hold_left_s)} of the hold left"
+    yield f"Drill     {drill.minutes:g} min by {drill.who}: {drill.reason}"
+    yield f"Phase     {drill.phase}{left}"
+    yield from _extremes(drill.v_min, drill.v_max, drill.hz_min, drill.hz_max)
+    for check in drill.criteria:
+        yield f"  {check_line(check)}"
+
+
+def report_lines(report: DrillReport, zone: tzinfo | None) -> Iterator[str]:
+    """The report of a drill."""
+    yield f"Last drill, {date_time(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
+    yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"
+    yield f"Islanded  {span(report.islanded_s)}; transfer gap {report.transfer_gap}"
+    yield from _extremes(report.v_min, report.v_max, report.hz_min, report.hz_max)
+    track = [pct for _, pct in report.soc_track]
+    soc = f"; SoC {track[0]:.1f} → {track[-1]:.1f} %, lowest {min(track):.1f} %" if track else ""
+    yield f"Battery   {report.battery_wh / 1000:.2f} kWh{soc}"
+    for utc_s, what in report.timeline:
+        yield f"  {date_time(utc_s, zone)}  {what}"
+    for check in report.criteria:
+        yield f"  {check_line(check)}"
+
+
+def _extremes(v_min: float | None, v_max: float | None, hz_min: float | None, hz_max: float | None) -> Iterator[str]:
+    """Bus voltage and frequency, lowest and highest while islanded; nothing when nothing was measured."""
+    found = []
+    if v_min is not None and v_max is not None:
+        found.append(f"{v_min:.1f} – {v_max:.1f} V")
+    if hz_min is not None and hz_max is not None:
+        found.append(f"{hz_min:.2f} – {hz_max:.2f} Hz")
+    if found:
+        yield f"Bus       {', '.join(found)} while islanded"
