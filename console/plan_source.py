@@ -6,13 +6,20 @@ Knows neither clock nor threads. The gateway feeds it live (`console.planning`),
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
 import msgspec
 
 from dispatch.config import DispatchConfig
-from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
+from dispatch.forecast import PROBES, LoadForecaster, PvForecaster, held_peak_w
+from dispatch.jobs import JobModel, KnownJob
 from dispatch.model import Plan
+from dispatch.peak import MEMORY, PeakWatch
 from dispatch.plan_check import check_plan
-from dispatch.planner import PlanInputs, Planner
+from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
 from dispatch.tariff import PriceSeries
 
 QUARTER_S = 900
@@ -40,11 +47,27 @@ class PlanSource:
         self._loads_w: dict[int, float] = {}
         self._pvs_w: dict[int, float] = {}
         self._planner = Planner(config)
+        self._peak = PeakWatch(config)
+        self._jobs: JobModel | None = None
+        self._known_w: list[float] | None = None  # power of the known jobs from the last quarter on
+        self._peak_s = -1  # the newest quarter handed over to it
+        # start, load and PV of those handed over; `make` may be busy in its thread
+        self._fresh: deque[tuple[int, float, float]] = deque(maxlen=MEMORY)
+        self._latest_w: float | None = None  # load of the newest one it has seen
+
+    def observe_jobs(self, start_s: int, jobs: Sequence[KnownJob], gpus_total: int | None = None) -> None:
+        """Take the jobs known at the end of the quarter hour that began at `start_s`; before `observe_load` of it."""
+        self._jobs = self._jobs or JobModel(gpus_total)
+        now_s = start_s + QUARTER_S
+        self._jobs.observe(now_s, jobs)
+        ahead = range(now_s, now_s + QUARTER_S * (max(PROBES) + 1), QUARTER_S)
+        running_w = sum(job.power_w for job in jobs if job.started_utc_s is not None)
+        self._known_w = [running_w, *self._jobs.load_w(now_s, jobs, ahead)]
 
     def observe_load(self, start_s: int, w: float) -> bool:
         """Take the mean load of the quarter hour that began at `start_s`, W; False if it is not a new one."""
         self._loads_w[start_s] = w
-        return self._load.observe(start_s, w)
+        return self._load.observe(start_s, w, self._known_w)
 
     def observe_pv(self, start_s: int, w: float) -> bool:
         """Take the mean PV power of the quarter hour that began at `start_s`, W; False if it is not a new one."""
@@ -52,14 +75,18 @@ class PlanSource:
         return self._pv.observe(start_s, w)
 
     def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
-        """What a plan at this moment is made from; the peak's prior is added by `make`."""
+        """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
+        if self._config.plan.peak_outlook:
+            for quarter_s in sorted(s for s in self._loads_w if s > self._peak_s):
+                self._fresh.append((quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0)))
+                self._peak_s = quarter_s
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
         return PlanInputs(
             now_utc_s=now.utc_s,
             config=self._config,
             prices=prices,
-            load=self._load.predict(start_s, steps, now_w=now.load_w),
+            load=self._load.predict(start_s, steps, now_w=now.load_w, known_w=self._known_w),
             pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
@@ -79,8 +106,28 @@ class PlanSource:
 
         The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
         """
-        known = len(recent_net_w) >= PRIOR_QUARTERS
-        prior_w = held_peak_w(recent_net_w, self._config) if known else self._config.grid.contracted_peak_w
-        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w)
+        config, prior_w = self._config, self._config.grid.contracted_peak_w
+        while self._fresh:
+            start_s, self._latest_w, pv_w = self._fresh.popleft()
+            self._peak.observe(start_s, self._latest_w, pv_w)
+        outlook = self._peak.outlook(
+            inputs.load.load_w[0] if self._latest_w is None else self._latest_w,
+            len(inputs.load.load_w),
+            inputs.soc_pct or 0.0,
+            config.energy_kwh,
+            inputs.month_peak_w,
+            _days_left(inputs.now_utc_s, config.timezone),
+            day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
+        )
+        if outlook is None and len(recent_net_w) >= PRIOR_QUARTERS:
+            prior_w = held_peak_w(recent_net_w, config)
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
         plan = self._planner.solve(inputs)
         return plan, check_plan(plan, inputs)
+
+
+def _days_left(utc_s: float, timezone: str) -> float:
+    """Days until the local calendar month ends."""
+    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone))
+    following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (following - now).total_seconds() / 86400

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
+from dispatch.config import CapsConfig
 from dispatch.model import Plan, Snapshot
 from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.tariff import PriceSeries
@@ -46,7 +49,8 @@ class PlanKeeper:
         self.plan: Plan | None = None
         self.error = ""
         self._site, self._prices, self._on_plan = site, prices, on_plan
-        self._source = PlanSource(site.dispatch)
+        # nothing caps GPUs for the peak here, so a plan must not count on it
+        self._source = PlanSource(msgspec.structs.replace(site.dispatch, caps=CapsConfig()))
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(self._source.observe_pv)
         self._last: Snapshot | None = None

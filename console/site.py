@@ -24,6 +24,7 @@ from msgspec import Meta
 from console.roles import RolesConfig
 from dispatch.config import (
     BatteryConfig,
+    CapsConfig,
     DispatchConfig,
     GridConfig,
     IslandConfig,
@@ -68,6 +69,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     island: IslandConfig = IslandConfig()
     ride_through: RideThroughConfig = RideThroughConfig()
     tariff: TariffConfig = TariffConfig()
+    caps: CapsConfig = CapsConfig()
     io: IoConfig = IoConfig()
     storage: StorageConfig = StorageConfig()
     twin: TwinConfig | None = None
@@ -91,6 +93,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             plan=self.plan,
             orders=self.orders,
             tariff=self.tariff,
+            caps=self.caps,
             island=self.island,
             ride_through=self.ride_through,
             switches=tuple(s.id for s in self.switch),

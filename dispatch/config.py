@@ -88,6 +88,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
     period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    peak_outlook: bool = True  # the peak to hold from the last fortnight's days; false: from the forecast alone
 
 
 class OrdersConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +167,16 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     can_shutdown: bool = False
 
 
+class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[caps]`: what GPU caps may do for the month's peak, in a replay; the gateway caps nothing for it."""
+
+    value_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.0  # what a kWh not delivered to GPUs is worth to their users
+    max_share: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of the load above idle_w; 0: no caps
+    idle_w: Watts = 0.0  # load that no cap reaches: idle servers, cooling, critical nodes
+    minutes_per_day: Annotated[float, Meta(ge=0, le=1440)] = 1440.0
+    ramp_w_per_s: Watts = 0.0  # how fast a cap may deepen; 0: at once
+
+
 class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything dispatch knows of a site that does not change while it runs."""
 
@@ -177,6 +188,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
     tariff: TariffTerms = TariffTerms()
+    caps: CapsConfig = CapsConfig()
     orders: OrdersConfig = OrdersConfig()
     island: IslandConfig = IslandConfig()
     ride_through: RideThroughConfig = RideThroughConfig()

@@ -42,17 +42,29 @@ class Forecast(msgspec.Struct, frozen=True):
     note: str = ""
 
 
+class _Guess(msgspec.Struct, frozen=True):
+    """What was thought, at some moment, of the load at one horizon; kept until it is known."""
+
+    predicted_w: float
+    last_w: float
+    profile_w: float | None
+    pull_w: float | None  # change of the known jobs' power until then; None: no jobs are known to us
+
+
 class _Horizon:
-    """Past errors at one horizon, and the share of the profile that would have made them smallest."""
+    """Past errors at one horizon, and the shares of profile and known jobs that would have made them smallest."""
 
     def __init__(self) -> None:
         self.errors: deque[float] = deque()
         self.sorted: list[float] = []
         self._agree = 0.0
         self._norm = 0.0
+        self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
 
-    def learn(self, actual_w: float, predicted_w: float, last_w: float, profile_w: float | None) -> None:
-        error = actual_w - predicted_w
+    def learn(self, actual_w: float, guess: _Guess) -> None:
+        """Take in what came of a guess."""
+        last_w, profile_w = guess.last_w, guess.profile_w
+        error = actual_w - guess.predicted_w
         self.errors.append(error)
         bisect.insort(self.sorted, error)
         if len(self.errors) > RESIDUALS:
@@ -62,6 +74,19 @@ class _Horizon:
             pull = profile_w - last_w
             self._agree = forget * self._agree + (actual_w - last_w) * pull
             self._norm = forget * self._norm + pull * pull
+        if guess.pull_w is not None:
+            change, forget = actual_w - last_w, 1 - 1 / RESIDUALS
+            now = (1.0, guess.pull_w, guess.pull_w**2, change, change * guess.pull_w)
+            self._jobs = [forget * a + b for a, b in zip(self._jobs, now, strict=True)]
+
+    def jobs(self) -> tuple[float, float]:
+        """(share of the known jobs' change to believe, 0..1; what comes unannounced, W), by least squares."""
+        n, x, xx, y, xy = self._jobs
+        if n < RESIDUALS_MIN:
+            return 0.0, 0.0
+        spread = xx - x * x / n
+        share = min(1.0, max(0.0, (xy - x * y / n) / spread)) if spread > 1e-6 * max(xx, 1.0) else 0.0
+        return share, (y - share * x) / n
 
     @property
     def share(self) -> float:
@@ -84,11 +109,13 @@ class LoadForecaster:
         self._loads: dict[int, float] = {}  # quarter number -> mean load, W
         self._last: int | None = None
         self._horizons = {h: _Horizon() for h in PROBES}
-        self._pending: dict[int, list[tuple[int, float, float, float | None]]] = {}
+        self._pending: dict[int, list[tuple[int, _Guess]]] = {}
 
-    def observe(self, start_utc_s: int, mean_w: float) -> bool:
+    def observe(self, start_utc_s: int, mean_w: float, known_w: Sequence[float] | None = None) -> bool:
         """Take the mean load of the quarter hour that began at `start_utc_s`.
 
+        `known_w`: what was known at its end of the jobs' power, W, in this quarter and each after it (`JobModel`), as
+        far as the farthest horizon; with it the forecast learns how much to believe of it.
         Returns False, and learns nothing, for a quarter that is not newer than the last one (the wall clock was set
         back). A quarter without a trustworthy mean is simply not reported: gaps are allowed.
         Raises ValueError for a start off the quarter hour or a mean that is not a number >= 0.
@@ -104,25 +131,41 @@ class LoadForecaster:
             return False
         for missed in [q for q in self._pending if q < quarter]:
             del self._pending[missed]
-        for horizon, predicted_w, last_w, profile_w in self._pending.pop(quarter, ()):
-            self._horizons[horizon].learn(mean_w, predicted_w, last_w, profile_w)
+        for horizon, guess in self._pending.pop(quarter, ()):
+            self._horizons[horizon].learn(mean_w, guess)
         self._loads[quarter] = mean_w
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        for horizon, state in self._horizons.items():
+        for horizon in PROBES:
             profile_w = self._profile(quarter + horizon)
-            predicted_w = _blend(mean_w, profile_w, state.share)
-            self._pending.setdefault(quarter + horizon, []).append((horizon, predicted_w, mean_w, profile_w))
+            pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
+            predicted_w = self._expected(horizon, mean_w, profile_w, pull_w)
+            self._pending.setdefault(quarter + horizon, []).append(
+                (horizon, _Guess(predicted_w, mean_w, profile_w, pull_w))
+            )
         return True
 
-    def predict(self, start_utc_s: int, steps: int, now_w: float | None = None) -> Forecast:
+    def _expected(self, ahead: int, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
+        """Load so many quarters ahead: by the known jobs where their change is believed, else by the profile."""
+        before, after, weight = _neighbours(ahead)
+        if pull_w is not None:
+            (share, extra), (later, later_extra) = self._horizons[before].jobs(), self._horizons[after].jobs()
+            share, extra = (1 - weight) * share + weight * later, (1 - weight) * extra + weight * later_extra
+            if share > 0:
+                return max(0.0, last_w + share * pull_w + extra)
+        return _blend(last_w, profile_w, self._share(ahead))
+
+    def predict(
+        self, start_utc_s: int, steps: int, now_w: float | None = None, known_w: Sequence[float] | None = None
+    ) -> Forecast:
         """Forecast `steps` quarters from the one that holds `start_utc_s` (usually the running one).
 
         `now_w`, the load at this moment, stands in for the last quarter where none before the running one was observed:
         at the start, or after a gap. Otherwise the quarter's mean is the better word. Horizons count from the last
         quarter observed, so that a gap widens the band. With nothing known at all the load is taken as 0 and the note
-        says so. Raises ValueError for a negative number of steps.
+        says so. `known_w`: the known jobs' power, W, in the last quarter observed and each after it.
+        Raises ValueError for a negative number of steps.
         """
         if steps < 0:
             raise ValueError(f"{steps} steps: expected 0 or more")
@@ -140,7 +183,8 @@ class LoadForecaster:
         loads, lows, highs = [], [], []
         for quarter in range(first, first + steps):
             ahead = max(1, quarter - self._last)
-            load_w = _blend(last_w, self._profile(quarter), self._share(ahead))
+            pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
+            load_w = self._expected(ahead, last_w, self._profile(quarter), pull_w)
             below, above = self._spread(ahead, load_w)
             loads.append(load_w)
             lows.append(max(0.0, min(load_w, load_w + below)))

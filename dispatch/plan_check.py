@@ -155,6 +155,12 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
     """The stated peak: never below the month's peak so far, nor below the next whole interval of this month."""
     if plan.peak_target_w < inputs.month_peak_w - POWER_W:
         return [f"peak target {plan.peak_target_w:.0f} W below the month's peak so far, {inputs.month_peak_w:.0f} W"]
+    if inputs.peak is not None:
+        fuse_w = inputs.config.grid.fuse_a * inputs.config.grid.voltage_v * inputs.config.grid.phases
+        if plan.peak_target_w > max(fuse_w, inputs.month_peak_w) + POWER_W:
+            return [f"peak target {plan.peak_target_w:.0f} W: the fuse carries {fuse_w:.0f} W"]
+        if plan.peak_target_w >= min(inputs.peak.target_w, fuse_w) - POWER_W:
+            return []  # the outlook's target is for the running interval: a later one may be let rise when it comes
     length_s = inputs.config.grid.metering_interval_s
     intervals: dict[int, list[float]] = {}
     for step in plan.steps:

@@ -3,9 +3,11 @@
 Everything here is kW, kWh, hours and EUR. highspy and numpy are imported when the first program is solved.
 
 Columns, for each of n steps: charge, discharge, import up to the fuse, import above it, export up to the limit, export
-above it, and the stored energy in four layers (floor | up to the reserve | up to the resting level | up to the ceiling)
-whose worth falls from layer to layer, so that they fill in order. Then for each calendar month two: the peak up to the
-contract, and above it. An idle battery is always a solution: what the world may break is a price or leaves room for it.
+above it, and the stored energy in layers (floor | up to the reserve | equal parts up to the ceiling, one of them cut at
+the resting level) whose worth falls from layer to layer, so that they fill in order. Then for each calendar month the
+peak in parts: what is paid anyway, what a higher one costs in rising steps, and above the contract. Last, the running
+interval's mean above its target. An idle battery is always a solution: what the world may break is a price or leaves
+room for it.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CHARGE, DISCHARGE, IMPORT, OVER_FUSE, EXPORT, OVER_EXPORT, LAYER = range(7)
-LAYERS = 4
+READY_LAYERS = 5  # equal parts between reserve and ceiling, for the worth of being ready
+LAYERS = 2 + READY_LAYERS + 1
 BLOCKS = LAYER + LAYERS
+RISES = 5
+PEAKS = 1 + RISES + 1  # for each month: paid anyway, rising steps, above the contract
 TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
 EARLY_EUR_PER_KWH_H = 1e-5  # of equal hours, charge in the first and discharge in the last
 
@@ -43,9 +48,13 @@ class Metering:
 
 @dataclass(frozen=True)
 class Month:
-    """One calendar month the horizon touches: the peak that is paid for anyway."""
+    """One calendar month the horizon touches: the peak that is paid for anyway, and what rising above it costs.
+
+    `rises`: (kW, share of the demand price), shares not falling; above the last the whole price is paid.
+    """
 
     base_kw: float
+    rises: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,8 @@ class Problem:
     charge_efficiency: float
     discharge_efficiency: float
     stored_kwh: float
-    layers_kwh: tuple[float, float, float, float]  # widths: floor, to the reserve, to the resting level, to the ceiling
+    layers_kwh: tuple[float, ...]  # LAYERS widths: floor, to the reserve, then up to the ceiling
+    resting_layers: int  # so many of them are below the resting level
     wear: float
     demand: float  # EUR per kW and month
     fuse_kw: float
@@ -69,6 +79,8 @@ class Problem:
     contracted_kw: float
     meterings: tuple[Metering, ...]
     months: tuple[Month, ...]
+    ready: tuple[tuple[float, ...], ...] = ()  # [step][layer above the reserve]: EUR/kWh stored at the step's end
+    target_kw: float | None = None  # mean import the running metering interval is to keep
 
 
 @dataclass(frozen=True)
@@ -165,12 +177,12 @@ class LinearProgram:
             self._highs = None
             raise SolverFailed(f"HiGHS: {highs.modelStatusToString(status)} after {seconds:.1f} s")
         values: list[float] = list(highs.getSolution().col_value)
-        peaks = values[BLOCKS * n :]
+        peaks = values[BLOCKS * n : -1]
         return Solution(
             charge_kw=values[CHARGE * n : (CHARGE + 1) * n],
             discharge_kw=values[DISCHARGE * n : (DISCHARGE + 1) * n],
             stored_kwh=[sum(values[(LAYER + k) * n + t] for k in range(LAYERS)) for t in range(n)],
-            peaks_kw=[peaks[2 * m] + peaks[2 * m + 1] for m in range(len(problem.months))],
+            peaks_kw=[sum(peaks[PEAKS * m : PEAKS * (m + 1)]) for m in range(len(problem.months))],
             seconds=seconds,
         )
 
@@ -187,13 +199,15 @@ class LinearProgram:
         lower = numbers.rows.copy()
         lower[2 * n :] = -np.inf
         highs.changeRowsBounds(len(rows), rows, lower, numbers.rows)  # type: ignore[attr-defined]
-        first = problem.meterings[0]
+        first, target_row = problem.meterings[0], len(rows) - 1
         highs.changeCoeff(n, CHARGE * n, -problem.charge_efficiency * problem.hours[0])
         highs.changeCoeff(n, DISCHARGE * n, problem.hours[0] / problem.discharge_efficiency)
         for block in (IMPORT, OVER_FUSE):
             highs.changeCoeff(2 * n, block * n, problem.hours[0])
-        for column in (BLOCKS * n + 2 * first.month, BLOCKS * n + 2 * first.month + 1):
-            highs.changeCoeff(2 * n, column, -first.hours)
+            highs.changeCoeff(target_row, block * n, problem.hours[0])
+        for part in range(PEAKS):
+            highs.changeCoeff(2 * n, BLOCKS * n + PEAKS * first.month + part, -first.hours)
+        highs.changeCoeff(target_row, len(columns) - 1, -first.hours)
 
 
 def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
@@ -213,11 +227,15 @@ def _numbers(problem: Problem) -> _Numbers:
     # earns nothing (there PV is cut back), so that it is no reason to do anything but store what can be stored
     sell = np.minimum(np.array(problem.sell), buy - TIE_EUR_PER_KWH)
     through = hours * (problem.wear + TIE_EUR_PER_KWH)
-    layers = (value.floor, value.reserve, value.ready, EARLY_EUR_PER_KWH_H)
-    left = (value.stored_low, value.stored_low, value.stored_low, value.stored_high)
+    above = LAYERS - problem.resting_layers
+    layers = (value.floor, value.reserve) + (value.ready,) * (LAYERS - 2 - above) + (EARLY_EUR_PER_KWH_H,) * above
+    left = (value.stored_low,) * (LAYERS - above) + (value.stored_high,) * above
+    ready = np.zeros((n, LAYERS))
+    if problem.ready:
+        ready[:, 2:] = problem.ready
     cost = [through, through, hours * buy, hours * (buy + value.fuse), -hours * sell, hours * np.maximum(0.0, -sell)]
-    for per_hour, at_end in zip(layers, left, strict=True):
-        held = -hours * per_hour
+    for per_hour, at_end, spares in zip(layers, left, ready.T, strict=True):
+        held = -hours * per_hour - spares
         held[-1] -= at_end
         cost.append(held)
     full = np.ones(n)
@@ -230,17 +248,32 @@ def _numbers(problem: Problem) -> _Numbers:
     upper += [full * width for width in problem.layers_kwh]
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:
-        peak_cost += [problem.demand + TIE_EUR_PER_KWH, problem.demand + value.contract]
-        peak_lower += [month.base_kw, 0.0]
-        peak_upper += [max(month.base_kw, problem.contracted_kw), np.inf]
+        widths, prices = _rising(month, problem)
+        peak_cost += [problem.demand, *prices, problem.demand + value.contract]
+        peak_lower += [month.base_kw] + [0.0] * (RISES + 1)
+        peak_upper += [month.base_kw, *widths, np.inf]
+    own = problem.meterings[0]
+    target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
     dynamics[0] = problem.stored_kwh
     return _Numbers(
-        cost=np.concatenate([*cost, peak_cost]),
-        lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower]),
-        upper=np.concatenate([*upper, peak_upper]),
-        rows=np.concatenate([net, dynamics, [-m.energy_kwh for m in problem.meterings]]),
+        cost=np.concatenate([*cost, peak_cost, [value.contract]]),
+        lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower, [0.0]]),
+        upper=np.concatenate([*upper, peak_upper, [np.inf]]),
+        rows=np.concatenate([net, dynamics, [-m.energy_kwh for m in problem.meterings], [target_kwh]]),
     )
+
+
+def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
+    """Widths, kW, and prices, EUR/kW, of the parts from the month's base up to the contract; cut off there."""
+    room = max(0.0, problem.contracted_kw - month.base_kw)
+    widths, prices = [], []
+    for width, share in (*month.rises[: RISES - 1], (room, 1.0 if len(month.rises) < RISES else month.rises[-1][1])):
+        widths.append(min(width, room))
+        prices.append(problem.demand * share + TIE_EUR_PER_KWH)
+        room -= widths[-1]
+    spare = RISES - len(widths)
+    return widths + [0.0] * spare, prices + [problem.demand + TIE_EUR_PER_KWH] * spare
 
 
 def _fresh(problem: Problem, numbers: _Numbers, time_limit_s: float) -> _core._Highs:
@@ -267,13 +300,18 @@ def _fresh(problem: Problem, numbers: _Numbers, time_limit_s: float) -> _core._H
         for t in metering.steps:
             put(row, IMPORT * n + t, problem.hours[t])
             put(row, OVER_FUSE * n + t, problem.hours[t])
-        put(row, BLOCKS * n + 2 * metering.month, -metering.hours)
-        put(row, BLOCKS * n + 2 * metering.month + 1, -metering.hours)
+        for part in range(PEAKS):
+            put(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
+    target_row = len(numbers.rows) - 1
+    for t in problem.meterings[0].steps:
+        put(target_row, IMPORT * n + t, problem.hours[t])
+        put(target_row, OVER_FUSE * n + t, problem.hours[t])
+    put(target_row, len(columns) - 1, -problem.meterings[0].hours)
 
     program = highspy.HighsLp()
     program.num_col_, program.num_row_ = len(columns), len(numbers.rows)
     program.col_cost_, program.col_lower_, program.col_upper_ = numbers.cost, numbers.lower, numbers.upper
-    program.row_lower_ = np.concatenate([numbers.rows[: 2 * n], np.full(len(problem.meterings), -np.inf)])
+    program.row_lower_ = np.concatenate([numbers.rows[: 2 * n], np.full(len(problem.meterings) + 1, -np.inf)])
     program.row_upper_ = numbers.rows
     matrix = program.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kColwise

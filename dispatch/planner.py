@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,12 +17,24 @@ import msgspec
 from dispatch.config import DispatchConfig
 from dispatch.forecast import STEP_S, Forecast
 from dispatch.model import Plan, PlanStep
-from dispatch.plan_lp import LinearProgram, Metering, Month, Problem, Solution, SolverFailed, worth
+from dispatch.peak import PeakOutlook
+from dispatch.plan_lp import (
+    LAYERS,
+    READY_LAYERS,
+    LinearProgram,
+    Metering,
+    Month,
+    Problem,
+    Solution,
+    SolverFailed,
+    worth,
+)
 from dispatch.plan_reasons import Sketch, reasons
 from dispatch.tariff import PriceSeries, filled
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
+EXPORT_SHARE = 0.95  # of the limit is planned for: within a quarter hour load and PV flicker
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
 
@@ -42,6 +55,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`forecast.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
+    peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
 
 
 class Planner:
@@ -72,7 +86,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
     battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
     grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
-    target_w = _target(config, solution)
+    target_w = _target(inputs, solution)
     if inputs.load.note:
         notes.append(inputs.load.note)
     over = max(grid_w) - config.grid.fuse_w
@@ -108,6 +122,28 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
         solve_ms=1000 * solution.seconds,
         note="; ".join(notes),
     )
+
+
+def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s: float) -> float:
+    """What a kWh of battery capacity earned a day on prices of late: EUR, mean of the last week's known days.
+
+    Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear. 0 without prices.
+    """
+    energy_kwh = config.energy_kwh
+    if not energy_kwh:
+        return 0.0
+    charging = sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
+    discharging = sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
+    wear = sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh
+    last = int(now_utc_s // 3600) * 3600
+    earned = []
+    for day in range(7):
+        known = [prices.at(last - 3600 * (24 * day + hour)) for hour in range(24)]
+        hours = sorted(config.tariff.import_eur_per_kwh(p) for p in known if p is not None and math.isfinite(p))
+        if len(hours) >= 12:
+            low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
+            earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))
+    return sum(earned) / len(earned) if earned else 0.0
 
 
 def _solve(problem: Problem, program: LinearProgram) -> Solution:
@@ -201,8 +237,12 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
     months, month_of = _months(inputs, starts)
     charge_kw, discharge_kw = _directions(config, buy, sell, net_w, [months[k].base_kw for k in month_of])
-    bottom_kwh, stored_kwh, layers_kwh = _layers(inputs)
+    bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     energy_kwh = config.energy_kwh or 1.0
+    demand = config.tariff.demand_eur_per_kw_month
+    ready: tuple[tuple[float, ...], ...] = ()
+    if inputs.peak is not None:
+        ready = tuple(tuple(demand * row[part] for part in part_of) for row in inputs.peak.ready[: len(starts)])
     return Problem(
         hours=hours,
         net_kw=tuple(w / 1000 for w in net_w),
@@ -214,13 +254,16 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         discharge_efficiency=sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
         stored_kwh=stored_kwh - bottom_kwh,
         layers_kwh=layers_kwh,
+        resting_layers=resting_layers,
         wear=sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh,
-        demand=config.tariff.demand_eur_per_kw_month,
+        demand=demand,
         fuse_kw=config.grid.fuse_w / 1000,
-        export_limit_kw=config.grid.export_limit_w / 1000,
+        export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
         contracted_kw=config.grid.contracted_peak_w / 1000,
         meterings=_meterings(inputs, starts, hours, month_of),
         months=tuple(months),
+        ready=ready,
+        target_kw=None if inputs.peak is None else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
     )
 
 
@@ -237,6 +280,10 @@ def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[in
     first_w = max(0.0, inputs.month_peak_w, prior_w)
     later_w = prior_w if inputs.peak_prior_w is not None else first_w
     months = [Month(base_kw=(first_w if k == 0 else later_w) / 1000) for k in range(len(order))]
+    if inputs.peak is not None:
+        rises = tuple((rise.width_w / 1000, rise.share) for rise in inputs.peak.rises)
+        months = [Month(base_kw=inputs.peak.usual_w / 1000) for _ in order]
+        months[0] = Month(base_kw=max(0.0, inputs.month_peak_w) / 1000, rises=rises)
     return months, [order.index(name) for name in names]
 
 
@@ -279,8 +326,10 @@ def _directions(
     return tuple(charge), tuple(discharge)
 
 
-def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, float, float, float]]:
-    """(energy below which nothing is planned, energy stored now, widths of the layers above), kWh.
+def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[int, ...], int]:
+    """(energy below which nothing is planned, energy stored now, widths of the layers above), kWh; then which of the
+    equal parts between reserve and ceiling each layer above the reserve belongs to, and how many layers rest below the
+    resting level.
 
     The floor is the reserve, or what is stored now if that is less: the plan does not discharge below it, and comes
     back up to the reserve. An SoC outside its limits is where the plan starts from; it is not left further.
@@ -288,7 +337,7 @@ def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, float, float
     config = inputs.config
     energy_kwh = config.energy_kwh
     if not energy_kwh:
-        return 0.0, 0.0, (0.0, 0.0, 0.0, 0.0)
+        return 0.0, 0.0, (0.0,) * LAYERS, (0,) * (LAYERS - 2), 2
     now = min(100.0, max(0.0, inputs.soc_pct or 0.0)) / 100 * energy_kwh
     lowest = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / 100
     highest = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
@@ -296,7 +345,12 @@ def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, float, float
     reserve = min(highest, max(lowest, config.reserve_soc_pct / 100 * energy_kwh))
     floor = min(reserve, now)
     resting = min(highest, max(reserve, config.rules.rest_soc_pct / 100 * energy_kwh))
-    return bottom, now, (floor - bottom, reserve - floor, resting - reserve, ceiling - resting)
+    part = (ceiling - reserve) / READY_LAYERS
+    cut = min(READY_LAYERS - 1, int((resting - reserve) / part)) if part > 0 else 0
+    edges = sorted([*(reserve + k * part for k in range(READY_LAYERS)), resting, ceiling])
+    widths = tuple(b - a for a, b in pairwise(edges))
+    part_of = tuple(k if k <= cut else k - 1 for k in range(READY_LAYERS + 1))
+    return bottom, now, (floor - bottom, reserve - floor, *widths), part_of, 2 + cut + 1
 
 
 def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[float]:
@@ -312,10 +366,18 @@ def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[f
     return result
 
 
-def _target(config: DispatchConfig, solution: Solution) -> float:
-    """The interval mean to keep in the running month. Where peaks cost nothing, the contract is to be kept."""
-    planned_w = 1000 * solution.peaks_kw[0]
-    return planned_w if config.tariff.demand_eur_per_kw_month > 0 else max(planned_w, config.grid.contracted_peak_w)
+def _target(inputs: PlanInputs, solution: Solution) -> float:
+    """The interval mean to keep in the running month. Where peaks cost nothing, the contract is to be kept.
+
+    With an outlook the target is its own if that is lower: the plan's peak is what its load forecast needs over the
+    whole horizon, and giving way to it now would be too early.
+    """
+    config, planned_w = inputs.config, 1000 * solution.peaks_kw[0]
+    if config.tariff.demand_eur_per_kw_month <= 0:
+        return max(planned_w, config.grid.contracted_peak_w)
+    if inputs.peak is None:
+        return planned_w
+    return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
 
 
 def _cost(

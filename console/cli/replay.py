@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
+import msgspec
 
 from console import exits
 from console.cli.failures import Failure
@@ -49,6 +50,15 @@ def _step(_context: click.Context, _option: click.Parameter, text: str) -> int:
 @click.option("--prices", type=existing, required=True, help="CSV start_utc,price_eur_per_mwh.")
 @click.option("--load", "load_file", type=existing, required=True, help="CSV start_utc,load_w (or power_w).")
 @click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w). Default: no PV.")
+@click.option("--gpus", type=click.IntRange(1), help="GPUs of the site: what the queue of --jobs waits for.")
+@click.option(
+    "--notice",
+    "notice_h",
+    type=click.FloatRange(0, 168),
+    default=0.0,
+    metavar="HOURS",
+    help="Announce every job of --jobs so long before it starts, as a power reservation.",
+)
 @click.option("--jobs", type=existing, help="Job log: job_id, reference_start_utc and what else is known of each.")
 @click.option("--from", "begin", required=True, help="First instant, e.g. 2025-11-01 (local midnight) or with time.")
 @click.option("--to", "end", required=True, help="End, exclusive.")
@@ -67,6 +77,8 @@ def replay(
     load_file: Path,
     pv: Path | None,
     jobs: Path | None,
+    gpus: int | None,
+    notice_h: float,
     begin: str,
     end: str,
     step_s: int,
@@ -87,6 +99,7 @@ def replay(
     with _readable():
         case = _case(loaded, prices, load_file, pv, _instant(begin, loaded), _instant(end, loaded), step_s, soc_pct)
         log = read_jobs(jobs) if jobs is not None else None
+        case = msgspec.structs.replace(case, jobs=tuple(log or ()), gpus_total=gpus, notice_s=3600 * notice_h)
         run = Replay(case)
     began = time.monotonic()
     complete = _play(run)

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 import msgspec
 
 from console.plan_source import LEARN_S, QUARTER_S, Now, PlanSource
-from console.replay.traces import Publication, Trace
+from console.replay.traces import Job, Publication, Trace
 from dispatch.config import DispatchConfig
 from dispatch.controller import Controller
+from dispatch.jobs import KnownJob
 from dispatch.model import Battery, Meter, Mode, Pcs, Plan, Pv, Snapshot, reading, status
 from dispatch.planner import PlanFailed
+from dispatch.recourse import CapsLedger, CapsNeed, decide
 from dispatch.tariff import PriceSeries
 from drivers.twin.coarse import CoarseBattery
 
@@ -35,6 +37,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     step_s: int
     soc_pct: float = 50.0
     planning: bool = True
+    jobs: tuple[Job, ...] = ()  # the scheduler's log; each is known from its submission on
+    gpus_total: int | None = None
+    notice_s: float = 0.0  # every job is announced so long before with its hours, as a power reservation does
 
 
 class Tally(msgspec.Struct):
@@ -63,13 +68,13 @@ class Schedule:
         """Until when it goes."""
         return self.start_s + self.step_s * len(self)
 
-    def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float) -> None:
-        """One more step; `soc_pct` at its end."""
+    def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float, shed_w: float = 0.0) -> None:
+        """One more step; `soc_pct` at its end, `shed_w` what GPU caps took from the load."""
         self.battery_w.append(battery_w)
         self.load_w.append(load_w)
         self.pv_w.append(pv_w)
         self.soc_pct.append(soc_pct)
-        self.shed_w.append(0.0)
+        self.shed_w.append(shed_w)
 
 
 class Replay:
@@ -93,6 +98,8 @@ class Replay:
         self._source = PlanSource(case.config)
         self._published = Publication(case.prices, case.config.timezone)
         self._plan: Plan | None = None
+        self._caps = CapsLedger()
+        self._jobs = [job for job in case.jobs if job.power_w > 0]
         self._import_wh = 0.0
         first = max(case.load.start_s, case.start_s - LEARN_S)
         self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
@@ -112,13 +119,38 @@ class Replay:
 
     def _learn(self, until_s: int) -> None:
         """Every quarter hour that has ended; one that the traces do not reach is not made up."""
-        load, pv = self.case.load, self.case.pv
+        case, load, pv = self.case, self.case.load, self.case.pv
         while self._learnt_s + QUARTER_S <= until_s:
             start_s, end_s = self._learnt_s, self._learnt_s + QUARTER_S
+            if self._jobs:
+                self._source.observe_jobs(start_s, self._known(end_s), case.gpus_total)
             self._source.observe_load(start_s, load.mean_w(start_s, end_s))
             if pv.start_s <= start_s:
                 self._source.observe_pv(start_s, pv.mean_w(start_s, end_s))
             self._learnt_s = end_s
+
+    def _known(self, now_s: int) -> list[KnownJob]:
+        """The jobs a scheduler shows at this moment: submitted (or announced) and not ended."""
+        notice_s = self.case.notice_s
+        known = []
+        for job in self._jobs:
+            seen_s = min(job.submit_s, job.reference_s - notice_s) if notice_s else job.submit_s
+            if seen_s <= now_s < job.reference_s + job.duration_s:
+                started = job.reference_s <= now_s
+                announced = not started and notice_s and job.reference_s - now_s <= notice_s
+                known.append(
+                    KnownJob(
+                        id=job.id,
+                        power_w=job.power_w,
+                        submitted_utc_s=float(job.submit_s),
+                        started_utc_s=float(job.reference_s) if started else None,
+                        time_limit_s=job.duration_s if notice_s else job.time_limit_s,
+                        firm=notice_s > 0,
+                        gpus=job.gpus,
+                        announced_utc_s=float(job.reference_s) if announced else None,
+                    )
+                )
+        return known
 
     def _step(self, seq: int, t_s: int) -> None:
         case, step_s = self.case, self.case.step_s
@@ -134,8 +166,26 @@ class Replay:
             asked_w = orders.get(battery.pcs.id)
             battery.step(battery.w if asked_w is None else asked_w, step_s)
         battery_w = sum(b.w for b in self._batteries)
-        self._import_wh += max(load_w - pv_w - battery_w, 0.0) * step_s / 3600
-        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct())
+        shed_w = self._cap(t_s, load_w, load_w - pv_w - battery_w)
+        self._import_wh += max(load_w - shed_w - pv_w - battery_w, 0.0) * step_s / 3600
+        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct(), shed_w)
+
+    def _cap(self, t_s: int, load_w: float, import_w: float) -> float:
+        """What GPU caps take from the load of this step, W."""
+        config = self.case.config
+        if config.caps.max_share <= 0:
+            return 0.0
+        need = CapsNeed(
+            utc_s=float(t_s),
+            step_s=float(self.case.step_s),
+            load_w=load_w,
+            import_w=import_w,
+            import_max_w=self._controller.interval.left_w,
+            month_peak_w=self._controller.month_peak_w,
+        )
+        decided = decide(config.caps, config.tariff.demand_eur_per_kw_month, config.timezone, need, self._caps)
+        self._caps = decided.ledger
+        return decided.cap_w
 
     def _soc_pct(self) -> float:
         energy_kwh = sum(b.config.energy_kwh for b in self._batteries)

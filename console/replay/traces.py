@@ -183,10 +183,15 @@ class Publication:
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One job of the log; `reference_s` is when it starts if nobody moves it."""
+    """One job of the log; `reference_s` is when it starts if nobody moves it. Only with `power_w` does it forecast."""
 
     id: str
     reference_s: int
+    submit_s: int = 0
+    duration_s: float = 0.0
+    time_limit_s: float | None = None
+    power_w: float = 0.0
+    gpus: int = 0
 
 
 def read_jobs(path: Path) -> list[Job]:
@@ -200,7 +205,7 @@ def read_jobs(path: Path) -> list[Job]:
     errors = []
     for line, row in rows:
         try:
-            job = Job(row[name], instant(row[when]))
+            job = Job(row[name], instant(row[when]), *_forecast(header, row))
         except (ValueError, IndexError) as error:
             errors.append(f"{path}:{line}: {error}".replace("start_utc =", "reference_start_utc ="))
             continue
@@ -210,3 +215,18 @@ def read_jobs(path: Path) -> list[Job]:
         more = [f"{path}: and {len(errors) - SHOWN} more lines"] if len(errors) > SHOWN else []
         raise TraceFileError("\n".join(errors[:SHOWN] + more))
     return sorted(jobs.values(), key=lambda job: (job.reference_s, job.id))
+
+
+def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, float | None, float, int]:
+    """What a forecast needs of a job, where the log has it: (submit_s, duration_s, time_limit_s, power_w, gpus)."""
+    if not {"submit_utc", "duration_s", "power_w"} <= set(header):
+        return 0, 0.0, None, 0.0, 0
+    given = dict(zip(header, row, strict=False))
+    limit, gpus = given.get("time_limit_s", ""), given.get("gpus", "")
+    return (
+        instant(given["submit_utc"]),
+        float(given["duration_s"]),
+        float(limit) if limit else None,
+        float(given["power_w"]),
+        int(gpus) if gpus else 0,
+    )

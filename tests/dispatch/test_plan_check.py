@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.model import Plan
+from dispatch.peak import PeakOutlook, Rise
 from dispatch.plan_check import check_plan
 from dispatch.planner import make_plan
 
@@ -93,3 +94,23 @@ def test_a_plan_for_other_inputs_is_refused() -> None:
     assert check_plan(PLAN, msgspec.structs.replace(INPUTS, soc_pct=50.0))
     assert check_plan(PLAN, msgspec.structs.replace(INPUTS, month_peak_w=70_000.0))
     assert check_plan(PLAN, msgspec.structs.replace(INPUTS, prices=hourly([41.0] * 12)))
+
+
+def test_with_an_outlook_the_target_may_be_its_own_but_neither_less_nor_above_the_fuse() -> None:
+    outlook = PeakOutlook(36_000.0, (Rise(1e6, 1.0),), 36_000.0, ())
+    told = msgspec.structs.replace(INPUTS, peak=outlook)
+    good = make_plan(told)
+    assert check_plan(good, told) == []
+    for target_w in (34_900.0, CONFIG.grid.fuse_w + 100.0):
+        assert any("peak target" in f for f in check_plan(msgspec.structs.replace(good, peak_target_w=target_w), told))
+
+
+def test_below_the_outlook_a_target_must_still_cover_the_next_interval() -> None:
+    early = msgspec.structs.replace(INPUTS, month_peak_w=0.0)
+    plan = make_plan(early)
+    low_w = plan.steps[1].grid_w - 1_000.0
+    assert low_w > 0
+    for outlook_w, refused in ((low_w, False), (low_w + 500.0, True)):
+        told = msgspec.structs.replace(early, peak=PeakOutlook(outlook_w, (Rise(1e6, 1.0),), 36_000.0, ()))
+        found = check_plan(msgspec.structs.replace(plan, peak_target_w=low_w), told)
+        assert any("next metering interval" in f for f in found) == refused
