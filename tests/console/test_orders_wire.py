@@ -13,22 +13,12 @@ from typing import Any
 
 import pytest
 from harness import Site, a_site, site_text, until
+from test_gateway_wire import FLAT, FLAT_TRACE
 
 from console import exits
 from console.link.peer import user_name
 from dispatch.model import Mode
 
-FLAT = """
-load_trace = "flat.csv"
-pcs_lag_s = 0.2
-meter_delay_s = 0.1
-base_load_w = 20000
-nodes = 1
-cooling_fraction = 0
-pv_peak_w = 0
-soc_pct = 60
-"""
-FLAT_TRACE = "start_utc,power_w\n2025-09-16T00:00:00Z,1000\n2025-09-17T00:00:00Z,1000\n"
 ME = user_name(os.getuid())
 
 
