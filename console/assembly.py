@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.drill_clock import STATE as DRILLS
+from console.drill_clock import DrillClock
 from console.gateway import Gateway
 from console.island_commands import IslandCommands
 from console.link.protocol import Published, Welcome
@@ -29,10 +32,13 @@ from drivers.tariffs.csv_file import TariffFileError, load
 from drivers.twin.announcement import Announcement
 from storage import audit_reader
 from storage.audit import AuditLog
+from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
 RECORD_OPEN_S = 2.0
+
+log = logging.getLogger("skerry.assembly")
 
 
 async def assemble(
@@ -74,7 +80,7 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
-    left = _left_in_force(state_dir)
+    left, cut_short = _left_in_force(state_dir)
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
     commands = IslandCommands(gateway, roles, audit)
@@ -96,6 +102,10 @@ async def assemble(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
     commands.begin(left)
+    commands.adopt_drills(_last_drill(state_dir), cut_short)
+    if site.drills.schedule:
+        clockwork = DrillClock(gateway, commands, _kept(state_dir, DRILLS))
+        gateway.beside.append(("schedule of drills", clockwork.run))
     if memory_trouble:
         gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
@@ -161,12 +171,37 @@ def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
         archive.close()
 
 
-def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
-    """Orders that a gateway before this one put in force and did not live to end."""
+def _kept(state_dir: Path, key: str) -> Any:
+    """What is on record under a key; None when there is nothing, or it cannot be read."""
+    archive = Archive(state_dir)
     try:
-        return audit_reader.left_in_force(state_dir)
+        return archive.last_state(key)
+    except (NoRecords, QueryTimeout, msgspec.DecodeError):
+        return None
+    finally:
+        archive.close()
+
+
+def _left_in_force(state_dir: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Orders and a drill that a gateway before this one began and did not live to end."""
+    try:
+        return audit_reader.left_in_force(state_dir), audit_reader.drill_cut_short(state_dir)
     except NoRecords:
-        return []
+        return [], None
+
+
+def _last_drill(state_dir: Path) -> DrillRecord | None:
+    """The last drill on record."""
+    archive = Archive(state_dir)
+    try:
+        return next(iter(archive.drills(1)), None)
+    except NoRecords:
+        return None
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        log.warning("the last drill's report cannot be read: %s", error)
+        return None
+    finally:
+        archive.close()
 
 
 def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:

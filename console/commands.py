@@ -61,6 +61,7 @@ COMMANDS: dict[str, Command] = {
     "order.end disable": Command(Role.ENGINEER, raises=True),
     "stop": Command(Role.OPERATOR),
     "drill.status": Command(Role.VIEWER),
+    "drill.reports": Command(Role.VIEWER),
     "drill.start": Command(Role.OPERATOR, raises=True),
     "drill.abort": Command(Role.OPERATOR),
     "island.reset": Command(Role.ENGINEER, raises=True),

@@ -47,6 +47,7 @@ class Requests:
             "why": self._why,
             "decisions": self._decisions,
             "audit": self._audit,
+            "drill.reports": self._drill_reports,
             **commands.methods,
         }
 
@@ -122,6 +123,12 @@ class Requests:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
+
+    async def _drill_reports(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Reports on record, newest first; with `number`, that one."""
+        limit, number = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("number")
+        found = await self._from_archive(lambda archive: archive.drills(limit, None if number is None else int(number)))
+        return [msgspec.to_builtins(record) for record in found]
 
     async def _audit(self, peer: Peer, params: dict[str, Any]) -> Any:
         limit, before = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("before_seq")

@@ -73,6 +73,25 @@ class TariffNow(msgspec.Struct, frozen=True):
     ends_utc_s: int | None = None  # the last published price ends here
 
 
+class LastDrill(msgspec.Struct, frozen=True):
+    """The last drill, also of a run before this one. The whole report: `drill.status`, `drill.reports`."""
+
+    ended_utc_s: float
+    minutes: float  # as asked
+    result: str  # passed aborted failed
+    why: str
+    who: str
+
+
+class DrillPlan(msgspec.Struct, frozen=True):
+    """What the site file's schedule of drills says. Only there when it has one."""
+
+    next_utc_s: float
+    due_utc_s: float | None  # a drill that is due since then and has not been run yet
+    note: str  # why it waits, or was not begun; empty: nothing is due
+    unattended: bool  # it begins by itself
+
+
 class Published(msgspec.Struct, frozen=True, tag="published"):
     """Everything a console draws, once per wanted period."""
 
@@ -86,6 +105,8 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulse_since_utc_s: float | None = None  # a load pulse is under way since
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
+    last_drill: LastDrill | None = None  # None: none is on record
+    drill_plan: DrillPlan | None = None  # None: the site file has no schedule
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

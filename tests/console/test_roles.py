@@ -64,6 +64,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.end": ("order.end", {"id": "battery"}),
     "stop": ("stop", {}),
     "drill.status": ("drill.status", {}),
+    "drill.reports": ("drill.reports", {}),
     "drill.start": ("drill.start", {"minutes": 1.0, **REASON}),
     "drill.abort": ("drill.abort", {}),
     "island.reset": ("island.reset", REASON),
