@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("console.cli.status:status", "How the site stands now."),
     "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
     "plan": ("console.cli.plan:plan", "The plan in force, hour by hour, and why each hour is as it is."),
+    "iq": ("console.cli.iq:iq", "Energy IQ: how much of perfect foresight's saving was had, and where the rest went."),
     "events": ("console.cli.records:events", "What happened, newest last."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
     "setpoint": ("console.cli.orders:setpoint", "Order a battery power for a time; > 0 discharges."),
