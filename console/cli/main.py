@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fault": ("console.cli.fault:fault", "Make a running twin fail, or end its faults."),
     "check": ("console.cli.check:check", "Check a site file: every error in one run."),
     "replay": ("console.cli.replay:replay", "Run a site's controller over recorded traces; what it would have cost."),
+    "size": ("console.cli.size:size", "Which battery, PV and tariff would save how much: a map of replays."),
     "status": ("console.cli.status:status", "How the site stands now."),
     "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
     "plan": ("console.cli.plan:plan", "The plan in force, hour by hour, and why each hour is as it is."),
