@@ -14,6 +14,8 @@ from console import exits, paths
 from console.drill_clock import STATE as DRILLS
 from console.drill_clock import DrillClock
 from console.gateway import Gateway
+from console.iq_keeper import IqKeeper
+from console.iq_record import DISPATCH
 from console.island_commands import IslandCommands
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
@@ -81,6 +83,8 @@ async def assemble(
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
     left, cut_short = _left_in_force(state_dir)
+    gateway.iq = IqKeeper(site.dispatch, prices, state_dir, recorder.save_state)
+    recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
     commands = IslandCommands(gateway, roles, audit)
