@@ -237,6 +237,7 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            billed_peak_w=self.controller.billed_peak_w,
         )
         self.recorder.put(snapshot, decision, self._extras())
         for event in self.recorder.notices():

@@ -1,19 +1,19 @@
 """Perfect foresight: what the battery could have saved by someone who knew every price and load beforehand.
 
-A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the months' peaks;
+A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the demand charge;
 stored energy between reserve and soc_max, at the end as at the beginning. It is the mark that dispatch is measured by,
-never an input to it. numpy and highspy load with the first call.
+never an input to it. Every form of the demand charge is met exactly: the mean of the n highest daily peaks is the least
+t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from dispatch.bill import efficiencies, wear_eur_per_kwh
 from dispatch.config import DispatchConfig
+from dispatch.demand import place
 from dispatch.plan_lp import TIE_EUR_PER_KWH, SolverFailed
 
 BOTH_KW = 1e-6
@@ -51,7 +51,11 @@ def perfect_battery_w(
 
 
 class _Program:
-    """Columns: charge, discharge, import, export, stored for each step, then a peak for each month."""
+    """Columns: charge, discharge, import, export, stored for each step, then the demand's.
+
+    Those are for each account (`demand.Place`) its peak; where days are averaged also for each day its excess over its
+    period's t, and that t; and for each period what it is billed.
+    """
 
     def __init__(
         self,
@@ -69,14 +73,19 @@ class _Program:
         sells = [config.tariff.export_eur_per_kwh(p) for p in eur_per_mwh]
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
         self._stored_kwh = soc_pct / 100 * config.energy_kwh
-        length_s, zone = config.grid.metering_interval_s, ZoneInfo(config.timezone)
-        self._intervals: dict[int, list[int]] = {}
+        length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
+        self._intervals: dict[int, list[int]] = {}  # those that count
+        self._accounts: dict[str, str] = {}  # account -> its period
+        self._account_of: list[str] = []  # each interval's
         for k in range(self._n):
-            self._intervals.setdefault((start_utc_s + k * step_s) // length_s, []).append(k)
-        self._months = [
-            datetime.fromtimestamp(number * length_s, UTC).astimezone(zone).strftime("%Y-%m")
-            for number in self._intervals
-        ]
+            number = (start_utc_s + k * step_s) // length_s
+            at = place(terms, config.timezone, number * length_s)
+            if not at.counts:
+                continue
+            if number not in self._intervals:
+                self._account_of.append(at.account)
+                self._accounts[at.account] = at.period
+            self._intervals.setdefault(number, []).append(k)
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -99,29 +108,30 @@ class _Program:
         import highspy
         import numpy as np
 
-        n, grid, hours = self._n, self._config.grid, self._hours
-        months = sorted(set(self._months))
+        n, grid, hours, terms = self._n, self._config.grid, self._hours, self._config.tariff.demand_terms
+        demand = _Demand(5 * n, 2 * n, self._account_of, self._accounts, terms.top_days)
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = 5 * n + len(months), 2 * n + len(self._intervals)
+        program.num_col_, program.num_row_ = demand.columns_end, demand.rows_end
         through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
-        demand = np.full(len(months), self._config.tariff.demand_eur_per_kw_month)
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
-        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), demand])
+        own = demand.columns_end - 5 * n
+        cost, least = np.zeros(own), np.zeros(own)
+        for column in demand.billed.values():
+            cost[column - 5 * n], least[column - 5 * n] = terms.eur_per_kw, terms.floor_w / 1000
+        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), cost])
         low_kwh, high_kwh = self._stored_bounds()
-        program.col_lower_ = np.concatenate([np.zeros(4 * n), low_kwh, np.zeros(len(months))])
+        program.col_lower_ = np.concatenate([np.zeros(4 * n), low_kwh, least])
         # beyond the limits only what load and PV do by themselves: there is always a schedule
         imports = np.maximum(grid.fuse_w / 1000, net)
         exports = np.maximum(grid.export_limit_w / 1000, -net)
-        program.col_upper_ = np.concatenate(
-            [charge_kw, discharge_kw, imports, exports, high_kwh, np.full(len(months), np.inf)]
-        )
+        program.col_upper_ = np.concatenate([charge_kw, discharge_kw, imports, exports, high_kwh, np.full(own, np.inf)])
         dynamics = np.zeros(n)
         dynamics[0] = self._stored_kwh
-        peaks = len(self._intervals)
+        peaks = demand.rows_end - 2 * n
         program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf)])
         program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks)])
-        columns = self._columns(months)
+        columns = self._columns(demand)
         matrix = program.a_matrix_
         matrix.format_ = highspy.MatrixFormat.kColwise
         matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
@@ -131,18 +141,18 @@ class _Program:
 
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
         config = self._config
-        mark_pct = min(config.reserve_soc_pct, max(b.soc_max_pct for b in config.batteries))
+        mark_pct = min(config.reserve_soc_pct, config.full_soc_pct)
         low_kwh = min(mark_pct / 100 * config.energy_kwh, self._stored_kwh)
         high_kwh = max(sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100, self._stored_kwh)
         low, high = [low_kwh] * self._n, [high_kwh] * self._n
         low[-1] = high[-1] = self._stored_kwh
         return low, high
 
-    def _columns(self, months: list[str]) -> list[list[tuple[int, float]]]:
-        """Rows of each column: power balance, energy balance, interval mean below the month's peak."""
+    def _columns(self, demand: _Demand) -> list[list[tuple[int, float]]]:
+        """Rows of each column: power balance, energy balance, then the demand's."""
         n, hours = self._n, self._hours
         charging, discharging = efficiencies(self._config)
-        columns: list[list[tuple[int, float]]] = [[] for _ in range(5 * n + len(months))]
+        columns: list[list[tuple[int, float]]] = [[] for _ in range(demand.columns_end)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
@@ -151,8 +161,39 @@ class _Program:
             columns[4 * n + t].append((n + t, 1.0))
             if t + 1 < n:
                 columns[4 * n + t].append((n + t + 1, -1.0))
-        for row, (steps, month) in enumerate(zip(self._intervals.values(), self._months, strict=True), start=2 * n):
+        for row, (steps, account) in enumerate(zip(self._intervals.values(), self._account_of, strict=True), 2 * n):
             for t in steps:
                 columns[2 * n + t].append((row, 1.0 / len(steps)))
-            columns[5 * n + months.index(month)].append((row, -1.0))
+            columns[demand.peak[account]].append((row, -1.0))
+        for column, row, value in demand.entries:
+            columns[column].append((row, value))
         return columns
+
+
+class _Demand:
+    """Where the demand's columns and rows lie, and the entries of its rows beyond those of the intervals.
+
+    The intervals' rows say: mean import <= peak of its account. Where only the highest counts, the peak is what is
+    billed. Else two kinds follow, all `<= 0`: peak - t - excess for each day, t + sum(excess) / n - billed.
+    """
+
+    def __init__(
+        self, column: int, row: int, intervals: Sequence[str], accounts: Mapping[str, str], top_days: int
+    ) -> None:
+        periods = sorted(set(accounts.values()))
+        self.peak = {account: column + k for k, account in enumerate(sorted(accounts))}
+        self.billed, self.entries = self.peak, list[tuple[int, int, float]]()
+        self.columns_end, self.rows_end = column + len(accounts), row + len(intervals)
+        if top_days == 1:
+            return
+        excess = {account: self.columns_end + k for k, account in enumerate(self.peak)}
+        mark = {period: self.columns_end + len(excess) + k for k, period in enumerate(periods)}
+        self.billed = {period: of + len(periods) for period, of in mark.items()}
+        self.columns_end += len(excess) + 2 * len(periods)
+        rows = {period: self.rows_end + k for k, period in enumerate(periods)}
+        for period, at in rows.items():
+            self.entries += [(mark[period], at, 1.0), (self.billed[period], at, -1.0)]
+        for at, (account, period) in enumerate(sorted(accounts.items()), self.rows_end + len(periods)):
+            self.entries += [(self.peak[account], at, 1.0), (mark[period], at, -1.0), (excess[account], at, -1.0)]
+            self.entries.append((excess[account], rows[period], 1.0 / top_days))
+        self.rows_end += len(periods) + len(accounts)
