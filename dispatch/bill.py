@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dispatch.config import DispatchConfig
-from dispatch.demand import billed_w, place
+from dispatch.demand import billed_by_period_w, place
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
         else:
             export_kwh -= kwh
             earned -= kwh * tariff.export_eur_per_kwh(market)
-    peaks_w = billed_peaks_w(config, flow.start_utc_s, flow.step_s, grid_w)
+    peaks_w = billed_by_period_w(tariff.demand_terms, account_peaks_w(config, flow.start_utc_s, flow.step_s, grid_w))
     throughput_kwh = sum(map(abs, flow.battery_w)) * hours / 1000
     mean_eur_per_kwh = prices / len(grid_w) if grid_w else 0.0
     return Bill(
@@ -90,7 +90,7 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
         peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_terms.eur_per_kw,
         wear_eur=throughput_kwh * wear_eur_per_kwh(config),
         shed_eur=sum(flow.shed_w) * hours / 1000 * shed_eur_per_kwh,
-        stored_eur=_stored_eur(config, stored_change_kwh, mean_eur_per_kwh),
+        stored_eur=stored_worth_eur(config, stored_change_kwh, mean_eur_per_kwh),
         import_kwh=import_kwh,
         export_kwh=export_kwh,
         throughput_kwh=throughput_kwh,
@@ -98,21 +98,23 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
     )
 
 
-def billed_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:
-    """What each local month or year is billed, W, of its metering intervals; export earns nothing back in them."""
+def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:
+    """Highest mean import of the metering intervals of each account (`demand.Place`), W; export earns nothing back.
+
+    A period in which no interval counts has an account of its own name, at 0.
+    """
     length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
     sums: dict[int, tuple[float, int]] = {}
     for k, w in enumerate(grid_w):
         number = (start_utc_s + k * step_s) // length_s
         total, count = sums.get(number, (0.0, 0))
         sums[number] = (total + max(w, 0.0), count + 1)
-    highest_w: dict[str, dict[str, float]] = {}
+    peaks_w: dict[str, float] = {}
     for number, (total, count) in sums.items():
         at = place(terms, config.timezone, number * length_s)
-        accounts = highest_w.setdefault(at.period, {})
-        if at.counts:
-            accounts[at.account] = max(accounts.get(at.account, 0.0), total / count)
-    return {period: billed_w(terms, accounts.values()) for period, accounts in highest_w.items()}
+        account, w = (at.account, total / count) if at.counts else (at.period, 0.0)
+        peaks_w[account] = max(peaks_w.get(account, 0.0), w)
+    return peaks_w
 
 
 def efficiencies(config: DispatchConfig) -> tuple[float, float]:
@@ -139,7 +141,7 @@ def stored_change_kwh(config: DispatchConfig, step_s: int, battery_w: Sequence[f
     return change * step_s / 3.6e6
 
 
-def _stored_eur(config: DispatchConfig, change_kwh: float, eur_per_kwh: float) -> float:
+def stored_worth_eur(config: DispatchConfig, change_kwh: float, eur_per_kwh: float) -> float:
     """Energy left over is worth the import it saves; energy short, the import it takes to have it back."""
     charging, discharging = efficiencies(config)
     return change_kwh * eur_per_kwh * (discharging if change_kwh > 0 else 1 / charging)

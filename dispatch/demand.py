@@ -9,7 +9,7 @@ only grows; a whole period has more days than `top_days`, so that nothing of thi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
@@ -92,10 +92,23 @@ def place(terms: DemandTerms, timezone: str, utc_s: float) -> Place:
     return Place(period, day, period if terms.top_days == 1 else day, counts)
 
 
+def period_of(terms: DemandTerms, account: str) -> str:
+    """The period that an account belongs to."""
+    return account[: len("2025-09")] if terms.per == "month" else account[: len("2025")]
+
+
 def billed_w(terms: DemandTerms, peaks_w: Iterable[float]) -> float:
     """What a period is billed, of the peaks of its days (where only the highest counts, of any parts of it)."""
     highest = sorted(peaks_w, reverse=True)[: terms.top_days]
     return max(terms.floor_w, sum(highest) / terms.top_days)
+
+
+def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict[str, float]:
+    """The same for each period, of the peaks by account."""
+    periods: dict[str, list[float]] = {}
+    for account, w in peaks_w.items():
+        periods.setdefault(period_of(terms, account), []).append(w)
+    return {period: billed_w(terms, peaks) for period, peaks in periods.items()}
 
 
 def free_w(terms: DemandTerms, others_w: Iterable[float], own_w: float = 0.0) -> float:

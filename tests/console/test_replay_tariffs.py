@@ -12,9 +12,9 @@ from replay_cases import CONFIG, FIRST, START, a_case, load_w, played, prices, p
 from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Case, Schedule
 from console.replay.traces import Job, Trace
-from dispatch.bill import billed_peaks_w, stored_change_kwh
+from dispatch.bill import account_peaks_w, stored_change_kwh
 from dispatch.config import BatteryConfig, DispatchConfig, PcsRatings
-from dispatch.demand import DemandTerms
+from dispatch.demand import DemandTerms, billed_by_period_w
 from dispatch.tariff import PriceSeries
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -54,7 +54,8 @@ def test_the_controller_knows_what_its_bill_will_say() -> None:
     done = run.schedule
     assert (run.tally.failed, run.tally.refused, run.tally.safe_steps) == (0, 0, 0)
     grid_w = [a - b - c for a, b, c in zip(done.load_w, done.pv_w, done.battery_w, strict=True)]
-    billed = billed_peaks_w(config, begin_s, 900, grid_w[:-1])  # the last interval is still running
+    ended = account_peaks_w(config, begin_s, 900, grid_w[:-1])  # the last interval is still running
+    billed = billed_by_period_w(WORKING, ended)
     assert billed == {"2025-09": pytest.approx(run.billed_peak_w, rel=1e-6)}
     scored = compare(run.case, done)
     totals = {name: one.total_eur for name, one in scored.bills.items()}
