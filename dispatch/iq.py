@@ -8,9 +8,10 @@ in the store at the end, or was taken from it, counts at the stretch's mean impo
 the battery lost. It could have done what was done, so no figure exceeds 100. What was not recorded counts for nobody:
 foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is left out whole.
 
-Demand charges are of months or years. A day is charged for what it adds to the peak that the period has anyway: the highest before
-that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days that is little,
-and a day may look worse than the month will. A month to date is charged for the whole of its peak so far.
+Demand charges are of months or years. A day is charged for what it adds to the peak that the month has anyway: the
+highest before that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days
+that is little, and a day may look worse than the month will. A month to date is charged for the whole of its peak so
+far; of a year's charge, too.
 
 The loss against foresight is split twice. By part: energy (with what was left in the store), peak, wear. By cause, by
 running foresight again with one constraint more each time, so that the differences add up to the loss and none is
