@@ -242,6 +242,7 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            billed_peak_w=self.controller.billed_peak_w,
             iq=None if self.iq is None else self.iq.now,
         )
         self.recorder.put(snapshot, decision, self._extras(decision))
