@@ -254,6 +254,7 @@ class Gateway:
             orders=self.orders.active,
             last_drill=_last_drill(self.drill_report),
             drill_plan=self.drill_plan,
+            billed_peak_w=self.controller.billed_peak_w,
             iq=None if self.iq is None else self.iq.now,
         )
         self.recorder.put(snapshot, decision, self._extras(decision))

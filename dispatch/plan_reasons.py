@@ -26,7 +26,7 @@ class Sketch:
     grid_w: Sequence[float]
     soc_pct: Sequence[float]
     soc_now_pct: float
-    target_w: float
+    keep_w: Sequence[float]  # import to keep for the sake of the peak; inf in hours that do not count towards it
     month_peak_w: float
 
 
@@ -60,7 +60,7 @@ def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
         return f"back to the reserve, SoC {reserve:.0f} %{held}"
     use, defends = _use(plan, t)
     if use is not None and defends:
-        return f"energy for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}{held}"
+        return f"energy for {clock[use]}, when the load passes the peak {_kw(plan.keep_w[use])}{held}"
     if use is not None and plan.buy[use] > plan.buy[t]:
         return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[use])} at {clock[use]}{held}"
     return f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
@@ -70,8 +70,10 @@ def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> st
     if plan.net_w[t] > plan.config.grid.fuse_w:
         return f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
     if _defends(plan, t):
-        whose = "the month's peak" if plan.target_w <= plan.month_peak_w + NEAR_W else "the planned peak"
-        return f"keeps import below {whose} {_kw(plan.target_w)}"
+        terms, keep_w = plan.config.tariff.demand_terms, plan.keep_w[t]
+        whose = f"the {terms.per}'s" if terms.top_days == 1 else "the day's free"
+        whose = f"{whose} peak" if keep_w <= plan.month_peak_w + NEAR_W else "the planned peak"
+        return f"keeps import below {whose} {_kw(keep_w)}"
     if plan.grid_w[t] < -NEAR_W:
         return f"export earns {_ct(plan.sell[t])} ct/kWh"
     if buys is not None and plan.buy[buys] < plan.buy[t]:
@@ -84,7 +86,7 @@ def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
     if following is not None and plan.battery_w[following] > 0:
         use, defends = _use(plan, t)
         if use is not None and defends:
-            return f"kept for {clock[use]}, when the load passes the peak {_kw(plan.target_w)}"
+            return f"kept for {clock[use]}, when the load passes the peak {_kw(plan.keep_w[use])}"
         if use is not None and plan.buy[use] > plan.buy[t]:
             return f"kept for {clock[use]}, {_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
     if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
@@ -156,11 +158,11 @@ def _before(plan: Sketch, t: int) -> float:
 
 def _defends(plan: Sketch, t: int) -> bool:
     """Without the battery the import of step t would pass the peak."""
-    return plan.net_w[t] > plan.target_w + NEAR_W
+    return plan.net_w[t] > plan.keep_w[t] + NEAR_W
 
 
 def _at_peak(plan: Sketch, t: int) -> bool:
-    return plan.grid_w[t] >= plan.target_w - NEAR_W
+    return plan.grid_w[t] >= plan.keep_w[t] - NEAR_W
 
 
 def _kw(w: float) -> str:
