@@ -21,6 +21,7 @@ from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
+from dispatch.figures import kw
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
@@ -38,6 +39,7 @@ from dispatch.model import (
     Switch,
 )
 from dispatch.orders import Order, OrderBook, OrderKind, span, words
+from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
@@ -77,6 +79,8 @@ class Gateway:
         self.after_tick: Callable[[], None] = lambda: None
         self.orders = OrderBook()
         self.order_over: Callable[[Order, str, str], None] = lambda order, why, who: None
+        self.reservations = ReservationBook()
+        self.reservation_over: Callable[[Reservation], None] = lambda reservation: None
         self.audit_error: Callable[[], str] = lambda: ""
         self.audit_found: list[str] = []  # what the audit has to say of itself
         self._awaiting: list[asyncio.Future[Published]] = []
@@ -208,6 +212,7 @@ class Gateway:
         snapshot = self._snapshot()
         for order in self.orders.expire(snapshot.mono_s):
             self._over(order, "its time is up")
+        self._turn_reservations(snapshot.utc_s)
         asked, self._requests = self._requests, {}
         requests = [request for request, _ in asked.values()]
         decision = self.controller.step(snapshot, self.planner.plan, requests, orders=self.orders.active)
@@ -237,6 +242,7 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            reservations=self.reservations.standing(snapshot.utc_s),
         )
         self.recorder.put(snapshot, decision, self._extras())
         for event in self.recorder.notices():
@@ -261,6 +267,16 @@ class Gateway:
         order = self.orders.end(id)
         self._over(order, why, who)
         return order
+
+    def _turn_reservations(self, utc_s: float) -> None:
+        """Say which have begun and which are over."""
+        begun, over = self.reservations.turn(utc_s)
+        for r in begun:
+            text = f"reservation {r.name} begins: {kw(r.power_w)} for {span(r.end_utc_s - utc_s)}"
+            self.event("plan", "info", "reservation", text)
+        for r in over:
+            self.event("plan", "info", "reservation", f"reservation {r.name} is over: {kw(r.power_w)} are free again")
+            self.reservation_over(r)
 
     def _over(self, order: Order, why: str, who: str = "") -> None:
         lasted = span(max(self.clock.utc_s() - order.given_utc_s, 0.0))

@@ -15,6 +15,7 @@ import msgspec
 from dispatch.alarms import Alarm
 from dispatch.model import Decision, Event, Interval, Plan, Snapshot
 from dispatch.orders import Order
+from dispatch.reservations import Reservation
 
 VERSION = 1
 MAX_FRAME = 1 << 20
@@ -86,6 +87,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulse_since_utc_s: float | None = None  # a load pulse is under way since
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
+    reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):
