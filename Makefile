@@ -35,7 +35,8 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest
 
-soak: $(READY)  ## the tests that have a long version, at length
+soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'
 	SKERRY_SOAK=1 $(BIN)/python -m pytest -m soak
 	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/test_island_machine.py tests/drivers/twin/test_outage_storm.py
 

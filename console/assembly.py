@@ -11,6 +11,8 @@ import msgspec
 
 from console import exits, paths
 from console.gateway import Gateway
+from console.iq_keeper import IqKeeper
+from console.iq_record import DISPATCH
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
@@ -77,6 +79,8 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
+    gateway.iq = IqKeeper(site.dispatch, prices, state_dir, recorder.save_state)
+    recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
     left = _left_in_force(state_dir)
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())

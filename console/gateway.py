@@ -12,6 +12,7 @@ from typing import Any
 from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
 from console.hands import Hands
+from console.iq_keeper import IqKeeper
 from console.link.protocol import Published, TariffNow
 from console.planning import PlanKeeper
 from console.poller import Poller
@@ -38,7 +39,7 @@ from dispatch.model import (
     Snapshot,
     Switch,
 )
-from dispatch.orders import Order, OrderBook, OrderKind, span, words
+from dispatch.orders import ON_BATTERY, Order, OrderBook, OrderKind, span, words
 from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
@@ -50,6 +51,7 @@ log = logging.getLogger("skerry.gateway")
 
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
 RESTART_S = 5.0
+IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
 LEAD_S = 0.008  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
@@ -72,6 +74,7 @@ class Gateway:
         self.controller = Controller(self._config)
         self.alarms = AlarmBook(DEFINITIONS)
         self.planner = planner
+        self.iq: IqKeeper | None = None
         self.punctuality = Punctuality(1 / site.gateway.rate_hz)
         self.balance = Balance()
         self.published: Published | None = None
@@ -157,6 +160,8 @@ class Gateway:
             work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
             work += [("node polling", self._poll_slow)]
             work += [("planner", lambda: self.planner.run(self))]
+            if (iq := self.iq) is not None:
+                work += [("Energy IQ", lambda: iq.run(self))]
             beside = [group.create_task(self._keep(name, run)) for name, run in work]
             try:
                 await self._ticks()
@@ -243,8 +248,9 @@ class Gateway:
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
             reservations=self.reservations.standing(snapshot.utc_s),
+            iq=None if self.iq is None else self.iq.now,
         )
-        self.recorder.put(snapshot, decision, self._extras())
+        self.recorder.put(snapshot, decision, self._extras(decision))
         for event in self.recorder.notices():
             self._announce(event)  # the recorder has recorded these itself
         while self.audit_found:
@@ -285,14 +291,17 @@ class Gateway:
         self.event("command", "info", "order", text, who)
         self.order_over(order, why, who)
 
-    def _extras(self) -> dict[str, float | None]:
+    def _extras(self, decision: Decision) -> dict[str, float | None]:
         interval = self.controller.interval
+        able = decision.island is IslandState.GRID_TIED and decision.mode not in (Mode.SAFE, Mode.OBSERVE)
         return {
             "interval.left_w": interval.left_w,
             "interval.limit_w": interval.limit_w,
             "interval.energy_wh": interval.energy_wh,
             "month.peak_w": self.controller.month_peak_w,
             "price.eur_per_kwh": self._tariff.now_eur_per_kwh,
+            "decision.able": float(able),
+            "decision.ordered": float(any(order.kind in ON_BATTERY for order in self.orders.active)),
         }
 
     def _watch_clock(self) -> None:
@@ -348,7 +357,14 @@ class Gateway:
             records_dropped_per_min=self._dropped.grown(mono_s, self.recorder.dropped),
             records_error=self.recorder.error or self.audit_error(),
             clock_step_s=self._clock_watch.recent_s(mono_s),
+            month_saved_eur=self._month_saved_eur(),
         )
+
+    def _month_saved_eur(self) -> float | None:
+        """What the battery saved this month by the record; None while that says too little."""
+        found = None if self.iq is None else self.iq.now
+        enough = found is not None and found.month_pct is not None and found.month_known_h >= IQ_ALARM_H
+        return found.month_saved_eur if found is not None and enough else None
 
     def _tariff_now(self, utc_s: float) -> TariffNow:
         """The tariff strip; rebuilt once a minute."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import msgspec
 
 from console.commands import Commands
 from console.gateway import Gateway
+from console.iq_record import today
 from console.link.protocol import Request
 from console.link.server import CommandRefused, Peer
 from console.site import Site
 from dispatch.model import Decision
+from dispatch.plan_lp import SolverFailed
 from storage import audit_reader
 from storage.reader import Archive, NoRecords, QueryTimeout
 
@@ -47,6 +50,7 @@ class Requests:
             "why": self._why,
             "decisions": self._decisions,
             "audit": self._audit,
+            "iq": self._iq,
             **commands.methods,
         }
 
@@ -122,6 +126,18 @@ class Requests:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
+
+    async def _iq(self, peer: Peer, params: dict[str, Any]) -> Any:
+        keeper, utc_s = self._gateway.iq, self._gateway.clock.utc_s()
+        if keeper is None:
+            raise CommandRefused("this gateway keeps no Energy IQ")
+        day = params.get("day")
+        asked = today(utc_s, self._gateway.site.site.timezone) - timedelta(days=1) if day is None else day
+        try:
+            report = await keeper.report(date.fromisoformat(str(asked)), utc_s)
+        except SolverFailed as error:
+            raise CommandRefused(f"no Energy IQ: {error}") from None
+        return msgspec.to_builtins(report)
 
     async def _audit(self, peer: Peer, params: dict[str, Any]) -> Any:
         limit, before = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("before_seq")

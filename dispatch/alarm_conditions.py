@@ -36,6 +36,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
+    month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record
 
 
 def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> dict[str, Condition]:
@@ -265,6 +266,9 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
     yield "records-lost", Condition(lost > 0 or bool(facts.records_error), detail)
     step = facts.clock_step_s
     yield "clock-stepped", Condition(abs(step) > CLOCK_STEP_S, f"by {step:+.1f} s")
+    saved = facts.month_saved_eur
+    dearer = f"{-(saved or 0.0):.2f} EUR more than without it, month to date"
+    yield "battery-loses-money", Condition(saved is not None and saved < 0, dearer)
 
 
 def _conflict(decision: Decision | None) -> Condition:

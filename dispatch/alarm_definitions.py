@@ -234,6 +234,17 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         "Check time synchronisation (`timedatectl`). Acknowledge when it is in sync.",
     ),
     AlarmDefinition(
+        "battery-loses-money",
+        LOW,
+        "Battery costs more than it saves",
+        "By the record of this month so far, the site would have paid less without the battery.",
+        "The month's bill is higher than it need be: a peak that was not held, or trading that did not pay its wear.",
+        "See `skerry iq` for where it was lost. Manual orders and outages end by themselves; for a forecast that "
+        "fails, or a price in the site file that is not the bill's, call whoever keeps the site file.",
+        on_delay_s=60.0,
+        off_delay_s=60.0,
+    ),
+    AlarmDefinition(
         "rules-conflict",
         LOW,
         "Rules cannot all be met",

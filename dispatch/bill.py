@@ -90,7 +90,7 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
         peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_eur_per_kw_month,
         wear_eur=throughput_kwh * wear_eur_per_kwh(config),
         shed_eur=sum(flow.shed_w) * hours / 1000 * shed_eur_per_kwh,
-        stored_eur=_stored_eur(config, stored_change_kwh, mean_eur_per_kwh),
+        stored_eur=stored_worth_eur(config, stored_change_kwh, mean_eur_per_kwh),
         import_kwh=import_kwh,
         export_kwh=export_kwh,
         throughput_kwh=throughput_kwh,
@@ -137,7 +137,7 @@ def stored_change_kwh(config: DispatchConfig, step_s: int, battery_w: Sequence[f
     return change * step_s / 3.6e6
 
 
-def _stored_eur(config: DispatchConfig, change_kwh: float, eur_per_kwh: float) -> float:
+def stored_worth_eur(config: DispatchConfig, change_kwh: float, eur_per_kwh: float) -> float:
     """Energy left over is worth the import it saves; energy short, the import it takes to have it back."""
     charging, discharging = efficiencies(config)
     return change_kwh * eur_per_kwh * (discharging if change_kwh > 0 else 1 / charging)

@@ -7,10 +7,12 @@ never an input to it. numpy and highspy load with the first call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from dispatch.bill import efficiencies, wear_eur_per_kwh
 from dispatch.config import DispatchConfig
@@ -20,6 +22,32 @@ BOTH_KW = 1e-6
 TIME_LIMIT_S = 300.0
 
 
+class Left(msgspec.Struct, frozen=True):
+    """What stored energy at the end is worth, EUR/kWh >= 0: each kWh above `kwh`, each below it, which is dearer."""
+
+    kwh: float
+    more_eur_per_kwh: float
+    less_eur_per_kwh: float
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """What was really done, one value per step, for a foresight to be held against: whatever was done it could do, too.
+
+    Steps need not follow each other: each unbroken run of them begins and ends with the energy really stored then, the
+    last one where it likes if it is said what that is worth.
+    """
+
+    starts_utc_s: Sequence[int]
+    battery_w: Sequence[float]
+    begin_kwh: Mapping[int, float]  # stored before a run's first step, by that step's number
+    stored_kwh: Sequence[float]  # after each step
+    drift_kwh: Sequence[float]  # by how much a step changed it beside charging and discharging: standby, a wrong BMS
+    fixed: Sequence[bool]  # here foresight does what was done
+    left: Left | None = None
+    keep_reserve: bool = True
+    paid_peak_w: Mapping[str, float] = {}  # by month ("2025-09", local): import up to this costs nothing more
+
+
 def perfect_battery_w(
     config: DispatchConfig,
     start_utc_s: int,
@@ -27,19 +55,23 @@ def perfect_battery_w(
     net_w: Sequence[float],
     eur_per_mwh: Sequence[float],
     soc_pct: float,
+    course: Course | None = None,
 ) -> list[float]:
     """The cheapest battery power, W, > 0 discharges, one per step, everything known.
 
     `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
+    With a `course`, that says when the steps are and with how much energy they begin and end.
     Raises SolverFailed, and ValueError for a step that does not divide the metering interval.
     """
     if config.grid.metering_interval_s % step_s:
         raise ValueError(f"step of {step_s} s: expected to divide {config.grid.metering_interval_s} s")
     if not config.batteries or not net_w:
         return [0.0] * len(net_w)
-    charge_kw = [config.charge_w / 1000] * len(net_w)
-    discharge_kw = [config.discharge_w / 1000] * len(net_w)
-    program = _Program(config, start_utc_s, step_s, net_w, eur_per_mwh, soc_pct)
+    if course is None:
+        course = _round_trip(config, [start_utc_s + k * step_s for k in range(len(net_w))], soc_pct)
+    charge_kw = [max(config.charge_w, -w) / 1000 for w in course.battery_w]
+    discharge_kw = [max(config.discharge_w, w) / 1000 for w in course.battery_w]
+    program = _Program(config, course, step_s, net_w, eur_per_mwh)
     while True:
         charge, discharge = program.solve(charge_kw, discharge_kw)
         both = [k for k, (c, d) in enumerate(zip(charge, discharge, strict=True)) if min(c, d) > BOTH_KW]
@@ -50,29 +82,40 @@ def perfect_battery_w(
             closed[k] = 0.0
 
 
+def _round_trip(config: DispatchConfig, starts_utc_s: Sequence[int], soc_pct: float) -> Course:
+    """A battery left alone: what a foresight is held against that ends with the energy it began with."""
+    stored_kwh, n = soc_pct / 100 * config.energy_kwh, len(starts_utc_s)
+    return Course(
+        starts_utc_s=starts_utc_s,
+        battery_w=[0.0] * n,
+        begin_kwh={0: stored_kwh},
+        stored_kwh=[stored_kwh] * n,
+        drift_kwh=[0.0] * n,
+        fixed=[False] * n,
+    )
+
+
 class _Program:
-    """Columns: charge, discharge, import, export, stored for each step, then a peak for each month."""
+    """Columns: charge, discharge, import, export, stored for each step, a peak for each month, left more, left less."""
 
     def __init__(
         self,
         config: DispatchConfig,
-        start_utc_s: int,
+        course: Course,
         step_s: int,
         net_w: Sequence[float],
         eur_per_mwh: Sequence[float],
-        soc_pct: float,
     ) -> None:
-        self._config, self._hours, self._n = config, step_s / 3600, len(net_w)
+        self._config, self._hours, self._n, self._course = config, step_s / 3600, len(net_w), course
         self._net_kw = [w / 1000 for w in net_w]
         self._buy = [config.tariff.import_eur_per_kwh(p) for p in eur_per_mwh]
         # exporting what is imported in the same step may never pay
         sells = [config.tariff.export_eur_per_kwh(p) for p in eur_per_mwh]
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        self._stored_kwh = soc_pct / 100 * config.energy_kwh
         length_s, zone = config.grid.metering_interval_s, ZoneInfo(config.timezone)
         self._intervals: dict[int, list[int]] = {}
-        for k in range(self._n):
-            self._intervals.setdefault((start_utc_s + k * step_s) // length_s, []).append(k)
+        for k, start_s in enumerate(course.starts_utc_s):
+            self._intervals.setdefault(start_s // length_s, []).append(k)
         self._months = [
             datetime.fromtimestamp(number * length_s, UTC).astimezone(zone).strftime("%Y-%m")
             for number in self._intervals
@@ -103,24 +146,32 @@ class _Program:
         months = sorted(set(self._months))
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = 5 * n + len(months), 2 * n + len(self._intervals)
+        program.num_col_, program.num_row_ = 5 * n + len(months) + 2, 2 * n + len(self._intervals) + 1
         through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
         demand = np.full(len(months), self._config.tariff.demand_eur_per_kw_month)
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
-        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), demand])
+        course = self._course
+        last_kwh = course.stored_kwh[-1]
+        left = course.left or Left(last_kwh, 0.0, 0.0)  # a fixed end leaves neither more nor less
+        worth = [-left.more_eur_per_kwh, left.less_eur_per_kwh + TIE_EUR_PER_KWH]
+        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), demand, worth])
         low_kwh, high_kwh = self._stored_bounds()
-        program.col_lower_ = np.concatenate([np.zeros(4 * n), low_kwh, np.zeros(len(months))])
-        # beyond the limits only what load and PV do by themselves: there is always a schedule
-        imports = np.maximum(grid.fuse_w / 1000, net)
-        exports = np.maximum(grid.export_limit_w / 1000, -net)
-        program.col_upper_ = np.concatenate(
-            [charge_kw, discharge_kw, imports, exports, high_kwh, np.full(len(months), np.inf)]
-        )
-        dynamics = np.zeros(n)
-        dynamics[0] = self._stored_kwh
+        done = np.array(course.battery_w) / 1000
+        fixed = np.array(course.fixed, dtype=bool)
+        charged, discharged = np.where(fixed, np.maximum(-done, 0), 0.0), np.where(fixed, np.maximum(done, 0), 0.0)
+        most = [np.where(fixed, charged, charge_kw), np.where(fixed, discharged, discharge_kw)]
+        paid = [course.paid_peak_w.get(month, 0.0) / 1000 for month in months]
+        program.col_lower_ = np.concatenate([charged, discharged, np.zeros(2 * n), low_kwh, paid, np.zeros(2)])
+        # beyond the limits only what load and PV do by themselves, and what was done: there is always a schedule
+        imports = np.maximum(np.maximum(grid.fuse_w / 1000, net), net - done)
+        exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net), done - net)
+        program.col_upper_ = np.concatenate([*most, imports, exports, high_kwh, np.full(len(months) + 2, np.inf)])
+        dynamics = np.array(course.drift_kwh, dtype=float)
+        for step, kwh in course.begin_kwh.items():
+            dynamics[step] += kwh
         peaks = len(self._intervals)
-        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf)])
-        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks)])
+        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [left.kwh]])
+        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [left.kwh]])
         columns = self._columns(months)
         matrix = program.a_matrix_
         matrix.format_ = highspy.MatrixFormat.kColwise
@@ -130,29 +181,38 @@ class _Program:
         return program
 
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
-        config = self._config
-        mark_pct = min(config.reserve_soc_pct, max(b.soc_max_pct for b in config.batteries))
-        low_kwh = min(mark_pct / 100 * config.energy_kwh, self._stored_kwh)
-        high_kwh = max(sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100, self._stored_kwh)
-        low, high = [low_kwh] * self._n, [high_kwh] * self._n
-        low[-1] = high[-1] = self._stored_kwh
+        """Between reserve and soc_max, or what was really stored where that lies outside."""
+        config, course = self._config, self._course
+        top_pct = max(b.soc_max_pct for b in config.batteries)
+        mark_pct = config.reserve_soc_pct if course.keep_reserve else min(b.soc_min_pct for b in config.batteries)
+        mark_kwh = min(mark_pct, top_pct) / 100 * config.energy_kwh
+        top_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+        low, high = [min(mark_kwh, kwh) for kwh in course.stored_kwh], [max(top_kwh, kwh) for kwh in course.stored_kwh]
+        for begin in course.begin_kwh:
+            last = (begin or self._n) - 1  # of the run before it
+            if begin or course.left is None:
+                low[last] = high[last] = course.stored_kwh[last]
         return low, high
 
     def _columns(self, months: list[str]) -> list[list[tuple[int, float]]]:
         """Rows of each column: power balance, energy balance, interval mean below the month's peak."""
         n, hours = self._n, self._hours
         charging, discharging = efficiencies(self._config)
-        columns: list[list[tuple[int, float]]] = [[] for _ in range(5 * n + len(months))]
+        columns: list[list[tuple[int, float]]] = [[] for _ in range(5 * n + len(months) + 2)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
             columns[t].append((n + t, -charging * hours))
             columns[n + t].append((n + t, hours / discharging))
             columns[4 * n + t].append((n + t, 1.0))
-            if t + 1 < n:
+            if t + 1 < n and t + 1 not in self._course.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
         for row, (steps, month) in enumerate(zip(self._intervals.values(), self._months, strict=True), start=2 * n):
             for t in steps:
                 columns[2 * n + t].append((row, 1.0 / len(steps)))
             columns[5 * n + months.index(month)].append((row, -1.0))
+        row = 2 * n + len(self._intervals)  # stored at the end = what is left, and more, less less
+        columns[5 * n - 1].append((row, 1.0))
+        columns[-2].append((row, -1.0))
+        columns[-1].append((row, 1.0))
         return columns

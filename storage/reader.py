@@ -26,6 +26,7 @@ from storage.signals import Signal
 POINTS = 5000  # of one history, at most: the step grows until it fits
 ROWS = 1000  # of one list of events or decisions, at most
 SLACK_S = 30.0  # a decision may come this much later than once a minute
+MINUTES_SPAN_S = 26 * 3600  # of one question for minutes: a day of 25 h, and an hour before it
 READS_VERSION = 1  # schemas from this one on
 
 
@@ -95,6 +96,26 @@ class Archive:
             "step_s": step_us / 1e6,
             "signals": {name: columns[known[name][0]] if name in known else list(empty) for name in signals},
         }
+
+    def minutes(
+        self, signals: Sequence[str], start_utc_s: int, end_utc_s: int
+    ) -> dict[str, dict[int, tuple[float, float]]]:
+        """The one-minute roll-ups that start in [start, end), 26 h at most: {signal: {start, UTC s: (mean, last)}}.
+
+        A minute without a sample, and a signal nobody recorded, are absent. Raises ValueError for a longer span.
+        """
+        if end_utc_s - start_utc_s > MINUTES_SPAN_S:
+            raise ValueError(f"expected at most {MINUTES_SPAN_S / 3600:g} h, got {(end_utc_s - start_utc_s) / 3600:g}")
+        found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in signals}
+        marks = ",".join("?" * len(signals))
+        sql = (
+            "SELECT s.name, r.t, r.mean * s.scale, r.last * s.scale FROM r1m AS r JOIN signal AS s ON s.id = r.sid "
+            f"WHERE r.t >= ? AND r.t < ? AND s.name IN ({marks})"
+        )
+        with self._asking() as con:
+            for name, t, mean, last in con.execute(sql, (start_utc_s, end_utc_s, *signals)):
+                found[name][t] = (mean, last)
+        return found
 
     def events(
         self, limit: int, before_utc_s: float | None = None, text: str | None = None, kind: str | None = None

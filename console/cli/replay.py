@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -23,12 +23,14 @@ from console.cli.failures import Failure
 
 if TYPE_CHECKING:
     from console.replay.compare import Scored
-    from console.replay.engine import Case, Replay
+    from console.replay.engine import Case, Replay, Schedule
+    from console.replay.fine import FineReplay
     from console.site import Site
 
 INTERRUPTED = 130
-DURATION = re.compile(r"^(\d+)\s*(s|m|min|h|)$")
-FACTORS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)$")
+FACTORS = {"ms": 1, "": 1000, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000}
+FINE_MS = 10_000  # shorter steps are played on the twin's physics
 NAMES = {
     "none": "no battery",
     "night_valley": "night-valley rule",
@@ -38,11 +40,15 @@ NAMES = {
 existing = click.Path(path_type=Path)
 
 
-def _step(_context: click.Context, _option: click.Parameter, text: str) -> int:
+def _millis(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """Whole milliseconds, > 0."""
+    if text is None:
+        return None
     found = DURATION.match(text)
-    if found is None or not int(found[1]):
-        raise click.BadParameter(f"{text!r}: expected a duration such as 5m, 60s or 15min")
-    return int(found[1]) * FACTORS[found[2]]
+    step_ms = 0.0 if found is None else float(found[1]) * FACTORS[found[2]]
+    if step_ms <= 0 or step_ms % 1:
+        raise click.BadParameter(f"{text!r}: expected a duration such as 5m, 60s or 100ms")
+    return int(step_ms)
 
 
 @click.command()
@@ -63,8 +69,17 @@ def _step(_context: click.Context, _option: click.Parameter, text: str) -> int:
 @click.option("--from", "begin", required=True, help="First instant, e.g. 2025-11-01 (local midnight) or with time.")
 @click.option("--to", "end", required=True, help="End, exclusive.")
 @click.option(
-    "--step", "step_s", default="5m", show_default=True, callback=_step, help="Divides the metering interval."
+    "--step",
+    "step_ms",
+    default="5m",
+    show_default=True,
+    callback=_millis,
+    help="Divides the metering interval. Below 10 s (100ms): on the twin's physics, with meter delay and PCS lag.",
 )
+@click.option("--load-scale", type=click.FloatRange(0, min_open=True), default=1.0, help="Times the load. Default: 1.")
+@click.option("--repeat", is_flag=True, help="Steps below 10 s: play the load again and again until --to.")
+@click.option("--meter-delay", "delay_ms", callback=_millis, help="Steps below 10 s. Default: the site file's.")
+@click.option("--pcs-lag", "lag_ms", callback=_millis, help="Steps below 10 s. Default: the site file's, else 300ms.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory for the results."
 )
@@ -81,7 +96,11 @@ def replay(
     notice_h: float,
     begin: str,
     end: str,
-    step_s: int,
+    step_ms: int,
+    load_scale: float,
+    repeat: bool,
+    delay_ms: int | None,
+    lag_ms: int | None,
     out: Path,
     soc_pct: float,
 ) -> int:
@@ -89,31 +108,47 @@ def replay(
 
     What the files hold before --from is past to learn from. Files may be gzipped. Writes schedule.csv, summary.json,
     chart.png and, with --jobs, jobs_started.csv to --out. Ctrl-C keeps what was done so far (exit code 130).
+
+    With steps below 10 s summary.json also has the ramp of import and its means over metering intervals.
     """
     from console.replay.engine import Replay
     from console.replay.traces import read_jobs
     from console.site import load
 
     loaded = load(site)
+    if step_ms < FINE_MS:
+        if jobs is not None:
+            raise click.UsageError("--jobs: expected a --step of at least 10 s with it")
+        delays = {"meter_delay_s": delay_ms, "pcs_lag_s": lag_ms}
+        given = {name: None if ms is None else ms / 1000 for name, ms in delays.items()}
+        with readable():
+            fine = _fine(loaded, prices, load_file, pv, (begin, end), step_ms, load_scale, repeat, soc_pct, given)
+        return _play_fine(fine, out)
+    if repeat or delay_ms is not None or lag_ms is not None:
+        raise click.UsageError("--repeat, --meter-delay, --pcs-lag: expected a --step below 10 s with them")
+    if step_ms % 1000:
+        raise click.UsageError(f"--step: expected whole seconds from 10 s on, not {step_ms} ms")
+    step_s = step_ms // 1000
     log = None
-    with _readable():
-        case = _case(loaded, prices, load_file, pv, _instant(begin, loaded), _instant(end, loaded), step_s, soc_pct)
+    with readable():
+        span = instant(begin, loaded), instant(end, loaded)
+        case = read_case(loaded, prices, load_file, pv, *span, step_s, soc_pct, load_scale)
         log = read_jobs(jobs) if jobs is not None else None
         case = msgspec.structs.replace(case, jobs=tuple(log or ()), gpus_total=gpus, notice_s=3600 * notice_h)
         run = Replay(case)
     began = time.monotonic()
-    complete = _play(run)
+    complete = _play(run, (case.end_s - case.start_s) // step_s)
     scored = _write(run, out, time.monotonic() - began)
     if log is not None:
         from console.replay.output import write_jobs
 
         write_jobs(out / "jobs_started.csv", log, case.start_s, run.schedule.end_s)
-    _report(run, scored, out)
+    _report(run, run.schedule, scored, out)
     return exits.OK if complete else INTERRUPTED
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def readable() -> Iterator[None]:
     """Files and options that cannot be used are bad usage."""
     try:
         yield
@@ -123,7 +158,7 @@ def _readable() -> Iterator[None]:
         raise Failure(str(error), exits.USAGE) from None
 
 
-def _instant(text: str, site: Site) -> int:
+def instant(text: str, site: Site) -> int:
     """POSIX seconds of an instant given in UTC, or without a zone in the site's local time. Raises ValueError."""
     try:
         when = datetime.fromisoformat(text)
@@ -132,8 +167,16 @@ def _instant(text: str, site: Site) -> int:
     return int((when if when.tzinfo else when.replace(tzinfo=ZoneInfo(site.site.timezone))).timestamp())
 
 
-def _case(
-    site: Site, prices: Path, load: Path, pv: Path | None, start_s: int, end_s: int, step_s: int, soc_pct: float
+def read_case(
+    site: Site,
+    prices: Path,
+    load: Path,
+    pv: Path | None,
+    start_s: int,
+    end_s: int,
+    step_s: int,
+    soc_pct: float,
+    load_scale: float = 1.0,
 ) -> Case:
     """Read the files and check that they reach. Raises ValueError, OSError."""
     from console.replay.engine import Case
@@ -142,6 +185,8 @@ def _case(
     from drivers.tariffs.csv_file import load as load_prices
 
     loads = read_trace(load, LOAD_COLUMNS)
+    if load_scale != 1:
+        loads = Trace(loads.start_s, loads.step_s, [load_scale * w for w in loads.w], loads.notes)
     suns = Trace(loads.start_s, loads.step_s, [0.0] * len(loads.w)) if pv is None else read_trace(pv, PV_COLUMNS)
     for name, trace in ((load, loads), (pv, suns)):
         if trace.start_s > start_s or trace.end_s < end_s:
@@ -161,13 +206,102 @@ def _case(
     )
 
 
-def _play(run: Replay) -> bool:
+def _fine(
+    site: Site,
+    prices: Path,
+    load: Path,
+    pv: Path | None,
+    span: tuple[str, str],
+    step_ms: int,
+    load_scale: float,
+    repeat: bool,
+    soc_pct: float,
+    delays: dict[str, float | None],
+) -> FineReplay:
+    """The same for steps below 10 s."""
+    from console.replay.fine import FineCase, FineReplay
+    from console.replay.output import utc
+    from console.replay.samples import read_samples
+    from console.replay.traces import PV_COLUMNS, read_trace
+    from drivers.tariffs.csv_file import load as load_prices
+
+    start_s, end_s = (instant(text, site) for text in span)
+    samples = read_samples(load, load_scale)
+    samples.repeat = repeat
+    if not repeat and (samples.start_ms > 1000 * start_s or samples.end_ms < 1000 * end_s):
+        raise ValueError(
+            f"{load}: holds {utc(samples.start_ms / 1000)} to {utc(samples.end_ms / 1000)}; expected all of --from "
+            f"{utc(start_s)} to --to {utc(end_s)}, or --repeat"
+        )
+    suns = None if pv is None else read_trace(pv, PV_COLUMNS)
+    if suns is not None and (suns.start_s > start_s or suns.end_s < end_s):
+        raise ValueError(f"{pv}: holds {utc(suns.start_s)} to {utc(suns.end_s)}; expected all of --from to --to")
+    case = FineCase(
+        site=site,
+        prices=load_prices(str(prices.absolute()), prices.parent),
+        load=samples,
+        pv=suns,
+        start_s=start_s,
+        end_s=end_s,
+        step_ms=step_ms,
+        soc_pct=soc_pct,
+        **delays,
+    )
+    return FineReplay(case)
+
+
+def _play_fine(run: FineReplay, out: Path) -> int:
+    """Play, write, tell; returns the exit code."""
+    from console.replay.chart import write_png
+    from console.replay.compare import compare
+    from console.replay.output import summary, write_schedule, write_summary
+
+    case, began = run.case, time.monotonic()
+    complete = _play(run, (case.end_s - case.start_s) * 1000 // case.step_ms)
+    whole, schedule = run.by_second()
+    if not len(schedule):
+        raise Failure("interrupted before the first second was over: nothing written", INTERRUPTED)
+    out.mkdir(parents=True, exist_ok=True)
+    write_schedule(out / "schedule.csv", run.schedule)
+    write_png(out / "chart.png", schedule)
+    scored = compare(whole, schedule)
+    content = summary(whole, schedule, run.tally, scored, time.monotonic() - began)
+    extremes = run.extremes()
+    write_summary(out / "summary.json", content | {"step_s": case.step_ms / 1000, **extremes})
+    _report(run, schedule, scored, out)
+    for line in _limits(extremes):
+        click.echo(line)
+    return exits.OK if complete else INTERRUPTED
+
+
+def _limits(extremes: dict[str, Any]) -> Iterator[str]:
+    """Ramp and intervals in two or three lines."""
+    ramp, interval = extremes["ramp"], extremes["interval"]
+    limit = ramp["limit_w_per_s"]
+    yield (
+        f"ramp      over 1 s import {ramp['import_max_w_per_s_over_1s'] / 1000:.2f}, load less PV "
+        f"{ramp['net_load_max_w_per_s_over_1s'] / 1000:.2f} kW/s; limit "
+        + ("none" if limit is None else f"{limit / 1000:g} kW/s")
+    )
+    if limit is not None:
+        yield (
+            f"          import above it for {ramp['import_above_limit_s']:g} s in all, "
+            f"{ramp['import_longest_above_limit_s']:g} s at a time"
+        )
+    if interval["whole"]:
+        yield (
+            f"interval  highest mean of {interval['whole']}: import {interval['import_max_w'] / 1000:.2f}, "
+            f"load less PV {interval['net_load_max_w'] / 1000:.2f} kW; contract {interval['limit_w'] / 1000:g} kW"
+        )
+    else:
+        yield "interval  no metering interval was played from end to end"
+
+
+def _play(run: Replay | FineReplay, steps: int) -> bool:
     """Run it to its end, with a progress bar; False when it was interrupted, always between two steps."""
-    steps = (run.case.end_s - run.case.start_s) // run.case.step_s
-    per_day = max(1, 86400 // run.case.step_s)
     with (
-        _interruptible() as interrupted,
-        click.progressbar(length=steps, label="replay", update_min_steps=per_day) as bar,
+        interruptible() as interrupted,
+        click.progressbar(length=steps, label="replay", update_min_steps=max(1, steps // 200)) as bar,
     ):
         for _ in run.run():
             bar.update(1)
@@ -178,7 +312,7 @@ def _play(run: Replay) -> bool:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """The first Ctrl-C sets the event, a second one ends the process as ever."""
     interrupted = threading.Event()
 
@@ -206,11 +340,11 @@ def _write(run: Replay, out: Path, wall_s: float) -> Scored:
     return scored
 
 
-def _report(run: Replay, scored: Scored, out: Path) -> None:
+def _report(run: Replay | FineReplay, schedule: Schedule, scored: Scored, out: Path) -> None:
     """The run in strips of blocks, the table of strategies, and what was odd."""
     from console.replay.chart import terminal
 
-    for line in terminal(run.schedule, shutil.get_terminal_size().columns):
+    for line in terminal(schedule, shutil.get_terminal_size().columns):
         click.echo(line)
     click.echo(f"{'':<18}{'total':>11}{'energy':>11}{'peak':>10}{'wear':>9}{'captured':>10}   EUR")
     for name, one in scored.bills.items():
@@ -230,5 +364,5 @@ def _report(run: Replay, scored: Scored, out: Path) -> None:
             err=True,
         )
     if run.schedule.end_s < run.case.end_s:
-        done = len(run.schedule) * run.case.step_s / (run.case.end_s - run.case.start_s)
+        done = len(run.schedule) * run.schedule.step_s / (run.case.end_s - run.case.start_s)
         click.echo(f"skerry: interrupted after {100 * done:.0f} %; what was done is in {out}, marked partial", err=True)

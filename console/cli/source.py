@@ -93,10 +93,10 @@ def gateway(site: str | None) -> Iterator[Live]:
 
 
 @contextlib.contextmanager
-def gateway_or_record(site: str | None) -> Iterator[Live | Record]:
+def gateway_or_record(site: str | None, timeout_s: float = 5.0) -> Iterator[Live | Record]:
     """The running gateway, else the record. Raises NoGateway (also of its kinds) when there is neither; LinkRefused."""
     try:
-        link = Conversation(paths.find_socket(site))
+        link = Conversation(paths.find_socket(site), timeout_s)
     except (NoSuchSite, SeveralGateways, LinkRefused):
         raise
     except (NoGateway, LinkLost) as absent:

@@ -74,6 +74,21 @@ class TariffNow(msgspec.Struct, frozen=True):
     ends_utc_s: int | None = None  # the last published price ends here
 
 
+class IqNow(msgspec.Struct, frozen=True):
+    """Energy IQ as last computed (`dispatch.iq`); a figure is None where the record says too little."""
+
+    made_utc_s: float
+    day: str  # the one called today, "2025-09-16", of the site
+    today_pct: float | None = None  # of the day so far
+    today_known_h: float = 0.0  # on record and counted,
+    today_of_h: float = 0.0  # of so many
+    month_pct: float | None = None  # month to date
+    month_known_h: float = 0.0
+    month_of_h: float = 0.0
+    month_saved_eur: float | None = None  # against no battery; negative: it cost more than it saved
+    yesterday_pct: float | None = None
+
+
 class Published(msgspec.Struct, frozen=True, tag="published"):
     """Everything a console draws, once per wanted period."""
 
@@ -88,6 +103,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
     reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
+    iq: IqNow | None = None  # None: not computed yet
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

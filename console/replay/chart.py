@@ -61,7 +61,8 @@ def write_png(path: Path, schedule: Schedule) -> None:
     net = [load - pv for load, pv in zip(schedule.load_w, schedule.pv_w, strict=True)]
     grid = [a - b for a, b in zip(net, schedule.battery_w, strict=True)]
     canvas = Canvas(min(WIDTH, max(len(net), 240)), 3 * PANEL + 4 * GAP)
-    for day in range(86400 // schedule.step_s, len(net), 86400 // schedule.step_s):
+    rows_per_day = int(86400 / schedule.step_s)
+    for day in range(rows_per_day, len(net), rows_per_day):
         canvas.column(day * canvas.width // len(net), 0, canvas.height, GREY)
     power = (min(0.0, *net, *grid), max(1.0, *net, *grid))
     swing = max(1.0, *(abs(w) for w in schedule.battery_w))

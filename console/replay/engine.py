@@ -56,7 +56,7 @@ class Tally(msgspec.Struct):
 class Schedule:
     """What was done so far, one value per step."""
 
-    def __init__(self, start_s: int, step_s: int) -> None:
+    def __init__(self, start_s: int, step_s: float) -> None:
         self.start_s, self.step_s = start_s, step_s
         self.battery_w, self.load_w, self.pv_w, self.soc_pct, self.shed_w = (array("d") for _ in range(5))
 
@@ -65,8 +65,8 @@ class Schedule:
 
     @property
     def end_s(self) -> int:
-        """Until when it goes."""
-        return self.start_s + self.step_s * len(self)
+        """Until when it goes, whole seconds."""
+        return int(self.start_s + self.step_s * len(self))
 
     def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float, shed_w: float = 0.0) -> None:
         """One more step; `soc_pct` at its end, `shed_w` what GPU caps took from the load."""

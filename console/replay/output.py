@@ -18,9 +18,10 @@ from dispatch.bill import Bill
 SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
 
 
-def utc(t_s: int) -> str:
-    """2025-09-16T06:00:00Z"""
-    return f"{datetime.fromtimestamp(t_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+def utc(t_s: float) -> str:
+    """2025-09-16T06:00:00Z, with milliseconds where it is no whole second."""
+    seconds, millis = divmod(round(t_s * 1000), 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{f'.{millis:03}' if millis else ''}Z"
 
 
 def write_schedule(path: Path, schedule: Schedule) -> None:

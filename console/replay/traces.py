@@ -62,7 +62,7 @@ class Trace:
 
 def read_trace(path: Path, columns: Sequence[str]) -> Trace:
     """Read a trace whose value column is one of `columns`. Raises TraceFileError, OSError."""
-    header, rows = _table(path)
+    header, rows = table(path)
     value = next((c for c in columns if c in header), None)
     if "start_utc" not in header or value is None:
         wanted = " or ".join(f"start_utc,{c}" for c in columns)
@@ -94,7 +94,7 @@ def read_trace(path: Path, columns: Sequence[str]) -> Trace:
     return _even(path, values, bad, twice)
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and numbered rows; comments (#) and empty lines left out."""
     raw = path.read_bytes()
     try:
@@ -196,7 +196,7 @@ class Job(msgspec.Struct, frozen=True):
 
 def read_jobs(path: Path) -> list[Job]:
     """Read a job log: job_id and reference_start_utc of each. Raises TraceFileError, OSError."""
-    header, rows = _table(path)
+    header, rows = table(path)
     missing = [c for c in ("job_id", "reference_start_utc") if c not in header]
     if missing:
         raise TraceFileError(f"{path}:1: expected the columns {', '.join(missing)}, found {','.join(header)}")

@@ -55,6 +55,16 @@ SNAPSHOT = Snapshot(
 INTERVAL = Interval(899_900.0, 900.0, 500.0, 0.0, 50_000.0, 60_000.0)
 
 
+def test_a_battery_that_loses_money_is_told_once_enough_is_known() -> None:
+    def said(saved_eur: float | None) -> Condition:
+        facts = msgspec.structs.replace(FACTS, month_saved_eur=saved_eur)
+        return conditions(SNAPSHOT, None, facts)["battery-loses-money"]
+
+    assert said(-12.5) == Condition(True, "12.50 EUR more than without it, month to date")
+    assert not said(0.0).active
+    assert not said(None).active
+
+
 def decided(w: float | None = 20_000, island: IslandState = IslandState.GRID_TIED, *chain: RuleTrace) -> Decision:
     return Decision(1, 0.0, Mode.PLAN, island, (Setpoint("pcs1", w),), w, None, None, "plan", "", chain)
 

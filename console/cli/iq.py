@@ -1,0 +1,183 @@
+"""`skerry iq`: how much of perfect foresight's saving a day and its month had, and where the rest went."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from console import exits
+from console.cli.failures import Failure
+from console.cli.source import Live, Record, gateway_or_record
+from console.cli.values import json_option, site_option
+
+if TYPE_CHECKING:
+    from console.iq_record import Report
+    from dispatch.config import DispatchConfig
+    from dispatch.iq import Cost, Iq
+    from dispatch.tariff import PriceSeries
+
+PATIENCE_S = 120.0  # a month's programs take seconds, on a busy machine more
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: expected a day such as 2025-09-16") from None
+
+
+@click.command()
+@click.option("--day", type=_day, metavar="D", help="A local calendar day, 2025-09-16. Default: yesterday.")
+@site_option
+@json_option
+def iq(day: date | None, site: str | None, as_json: bool) -> int:
+    """Energy IQ of a day and of its month up to that day's end, from the site's record.
+
+    100 is what perfect foresight would have saved with the same battery and reserve, 0 is no battery, below 0 worse
+    than that. The loss against foresight by cause: what forecast and planning missed, manual orders, outages.
+    """
+    with gateway_or_record(site, PATIENCE_S) as source:
+        now_utc_s = source.now_utc_s()
+        if day is None:
+            from console.iq_record import today
+
+            zone = str(source.zone) if source.zone is not None else _config(source, site).timezone
+            day = today(now_utc_s, zone) - timedelta(days=1)
+        if isinstance(source, Live):
+            from console.iq_record import Report
+
+            report = msgspec.convert(source.link.request("iq", day=day.isoformat()), Report)
+        else:
+            report = _from_record(source, site, day, now_utc_s)
+            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+    if as_json:
+        click.echo(msgspec.json.encode(document(report)))
+    else:
+        for line in lines(report):
+            click.echo(line)
+    return exits.OK
+
+
+def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) -> Report:
+    from console.iq_record import NO_PRICES, make_report
+    from dispatch.plan_lp import SolverFailed
+
+    source.archive.timeout_s = PATIENCE_S
+    config = _config(source, site)
+    try:
+        return make_report(source.archive, config, day, now_utc_s, _prices(site) or NO_PRICES)
+    except SolverFailed as error:
+        raise Failure(f"no Energy IQ: {error}") from None
+    except ValueError as error:
+        raise Failure(str(error), exits.USAGE) from None
+
+
+def _named(site: str | None) -> Path | None:
+    """The site file that was named, if one was."""
+    named = site or os.environ.get("SKERRY_SITE")
+    return Path(named) if named and not named.endswith(".sock") else None
+
+
+def _config(source: Live | Record, site: str | None) -> DispatchConfig:
+    """What the named site file says, else what the record keeps of the one it was made with."""
+    if (path := _named(site)) is not None:
+        from console.site import load
+
+        return load(path).dispatch
+    from console.iq_record import DISPATCH
+    from dispatch.config import DispatchConfig
+
+    kept = source.archive.last_state(DISPATCH) if isinstance(source, Record) else None
+    if kept is None:
+        raise Failure("the record does not say which site it is of; name the site file with --site", exits.USAGE)
+    return msgspec.convert(kept, DispatchConfig)
+
+
+def _prices(site: str | None) -> PriceSeries | None:
+    """The named site file's prices; for quarter hours whose price is not on record."""
+    if (path := _named(site)) is None:
+        return None
+    from console.site import load
+    from drivers.tariffs.csv_file import TariffFileError
+    from drivers.tariffs.csv_file import load as load_prices
+
+    loaded = load(path)
+    try:
+        return load_prices(loaded.tariff.file, loaded.path.parent) if loaded.tariff.file else None
+    except (TariffFileError, OSError) as error:
+        click.echo(f"skerry: note: prices only as recorded: {error}", err=True)
+        return None
+
+
+# ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The report as text."""
+    for name, one in ((report.day, report.iq), (f"{report.day[:7]} to date", report.month)):
+        yield f"{name:<16} {headline(one)}"
+        yield from _table(one)
+        yield ""
+    for note in report.notes:
+        yield f"Note  {note}"
+
+
+def headline(one: Iq) -> str:
+    """ "Energy IQ 91, saved 3.20 EUR; from 21 of 24 h"."""
+    figure = f"Energy IQ {one.iq_pct:.0f}" if one.iq_pct is not None else f"no Energy IQ: {one.why}"
+    saved = ""
+    if one.iq_pct is not None and one.saved_eur is not None:
+        saved = f", saved {one.saved_eur:.2f} EUR" if one.saved_eur >= 0 else f", lost {-one.saved_eur:.2f} EUR"
+    return f"{figure}{saved}; from {one.known_h:g} of {one.of_h:g} h"
+
+
+def _table(one: Iq) -> Iterator[str]:
+    if one.none is None or one.own is None or one.best is None:
+        return
+    yield f"{'EUR':<20}{'total':>10}{'energy':>10}{'peak':>10}{'wear':>10}"
+    for name, cost in (("no battery", one.none), ("as it was", one.own), ("perfect foresight", one.best)):
+        yield _row(name, cost)
+    loss = parts(one)
+    yield f"{'loss':<20}{loss['total']:>10.2f}{loss['energy']:>10.2f}{loss['peak']:>10.2f}{loss['wear']:>10.2f}"
+    if one.loss is not None:
+        yield (
+            f"  by cause: forecast {_eur(one.loss.forecast_eur)}, manual orders {_eur(one.loss.orders_eur)}, "
+            f"outages {_eur(one.loss.outages_eur)}"
+        )
+        yield f"  keeping the reserve cost {_eur(one.loss.reserve_eur)}, not counted as loss"
+
+
+def _row(name: str, cost: Cost) -> str:
+    figures = (cost.total_eur, cost.energy_eur, cost.peak_eur, cost.wear_eur)
+    return f"{name:<20}" + "".join(f"{eur + 0.0:>10.2f}" for eur in figures)
+
+
+def _eur(eur: float) -> str:
+    return f"{round(eur, 2) + 0.0:.2f}"
+
+
+def parts(one: Iq) -> dict[str, float]:
+    """The loss against foresight by part of the bill, EUR."""
+    assert one.own is not None
+    assert one.best is not None
+    names = ("total", "energy", "peak", "wear")
+    return {name: getattr(one.own, f"{name}_eur") - getattr(one.best, f"{name}_eur") for name in names}
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report for a program, with the sums a reader would form."""
+    found: dict[str, Any] = msgspec.to_builtins(report)
+    for name, one in (("iq", report.iq), ("month", report.month)):
+        found[name] |= {"of_h": one.of_h, "saved_eur": one.saved_eur}
+        if one.own is not None:
+            found[name]["loss_by_part_eur"] = parts(one)
+        for cost in ("none", "own", "best"):
+            if (kept := getattr(one, cost)) is not None:
+                found[name][cost]["total_eur"] = kept.total_eur
+    return found

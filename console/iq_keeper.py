@@ -1,0 +1,145 @@
+"""Computes the Energy IQ beside the tick: each night for the day that ended, each hour for the running one; keeps it.
+
+A thread of its own reads the record; the tick only takes `now`, the figures last found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from console.iq_record import Report, make_report, today
+from console.link.protocol import IqNow
+from dispatch.config import DispatchConfig
+from dispatch.plan_lp import SolverFailed
+from dispatch.tariff import PriceSeries
+from storage.reader import Archive, NoRecords, QueryTimeout
+
+if TYPE_CHECKING:
+    from console.gateway import Gateway
+
+log = logging.getLogger("skerry.iq")
+
+STATE = "iq"  # its key in the record's memory
+KEPT_DAYS = 62
+FIRST_S = 20.0  # of machine time after the start: the first ticks come first
+PERIOD_S = 3600.0  # of site time
+AFTER_S = 60.0  # behind the full hour, so that its last minute is on record
+READ_S = 20.0  # of machine time, for a day of minutes
+
+
+class IqKeeper:
+    """The reports by day, and what consoles and alarms are told."""
+
+    def __init__(
+        self,
+        config: DispatchConfig,
+        prices: PriceSeries,
+        state_dir: Path,
+        save: Callable[[str, Any], None],
+    ) -> None:
+        self.now: IqNow | None = None
+        self._config, self._prices, self._state_dir, self._save = config, prices, state_dir, save
+        self._kept = _remembered(state_dir)
+        self._lock = threading.Lock()  # one computation at a time
+
+    async def run(self, gateway: Gateway) -> None:
+        """Until cancelled. Nothing to do on a site without a battery."""
+        if not self._config.batteries:
+            return
+        await asyncio.sleep(FIRST_S)
+        while True:
+            utc_s = gateway.clock.utc_s()
+            try:
+                await self._yesterday(gateway, utc_s)
+                running = await _beside(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
+                self.now = self._told(running)
+            except (NoRecords, QueryTimeout, SolverFailed) as error:
+                log.warning("no Energy IQ: %s", error)
+            due_s = PERIOD_S - (gateway.clock.utc_s() - AFTER_S) % PERIOD_S
+            await asyncio.sleep(due_s / gateway.clock.speed)
+
+    async def report(self, day: date, utc_s: float) -> Report:
+        """The report of a day, kept or computed now. Raises NoRecords, QueryTimeout, SolverFailed."""
+        kept = self._kept.get(day.isoformat())
+        if kept is not None and kept.fits(self._config):
+            return kept
+        return await _beside(partial(self._make, day, utc_s, causes=True))
+
+    @property
+    def _zone(self) -> str:
+        return self._config.timezone
+
+    async def _yesterday(self, gateway: Gateway, utc_s: float) -> None:
+        """Judge the day that ended, once; say so in the log when there is a figure."""
+        day = today(utc_s, self._zone) - timedelta(days=1)
+        kept = self._kept.get(day.isoformat())
+        if kept is not None and kept.fits(self._config):
+            return
+        report = await self.report(day, utc_s)
+        self._kept[report.day] = report
+        for old in sorted(self._kept)[:-KEPT_DAYS]:
+            del self._kept[old]
+        self._save(STATE, self._kept)
+        if report.iq.iq_pct is not None:
+            month = "" if report.month.iq_pct is None else f"; month to date {report.month.iq_pct:.0f}"
+            gateway.event("plan", "info", "energy-iq", f"Energy IQ {report.iq.iq_pct:.0f} for {report.day}{month}")
+
+    def _make(self, day: date, utc_s: float, *, causes: bool) -> Report:
+        archive = Archive(self._state_dir, timeout_s=READ_S)
+        try:
+            with self._lock:
+                return make_report(archive, self._config, day, utc_s, self._prices, causes=causes)
+        finally:
+            archive.close()
+
+    def _told(self, running: Report) -> IqNow:
+        """The running day and month, and the day before, as consoles show them."""
+        before = self._kept.get((date.fromisoformat(running.day) - timedelta(days=1)).isoformat())
+        return IqNow(
+            made_utc_s=running.made_utc_s,
+            day=running.day,
+            today_pct=running.iq.iq_pct,
+            today_known_h=running.iq.known_h,
+            today_of_h=running.iq.of_h,
+            month_pct=running.month.iq_pct,
+            month_known_h=running.month.known_h,
+            month_of_h=running.month.of_h,
+            month_saved_eur=running.month.saved_eur,
+            yesterday_pct=None if before is None else before.iq.iq_pct,
+        )
+
+
+def _remembered(state_dir: Path) -> dict[str, Report]:
+    """The reports that earlier gateways kept; none where there are none, or none that can be read."""
+    archive = Archive(state_dir)
+    try:
+        return msgspec.convert(archive.last_state(STATE) or {}, dict[str, Report])
+    except (NoRecords, QueryTimeout, msgspec.ValidationError):
+        return {}
+    finally:
+        archive.close()
+
+
+async def _beside(work: Callable[[], Report]) -> Report:
+    """Run it in a thread that nothing waits for at the end: a solver under way must not hold up a stop."""
+    future: Future[Report] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  whoever waits is told, whatever it was
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="energy-iq", daemon=True).start()
+    return await asyncio.wrap_future(future)

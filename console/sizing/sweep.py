@@ -1,0 +1,171 @@
+"""One point of a sizing: the site with another battery, PV or tariff, replayed and charged."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from console.replay.compare import Stretch, compare
+from console.replay.engine import Case, Replay
+from console.replay.traces import Trace
+from dispatch.bill import Flow, bill
+from dispatch.config import DispatchConfig, ReserveConfig, TariffTerms, inconsistencies
+from dispatch.tariff import PriceSeries
+
+RANGE = re.compile(r"^(\d+(?:\.\d+)?)\s*\.\.\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*/\s*(\d+(?:\.\d+)?)$")
+ONE = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$")
+MOST_VALUES = 50  # of one axis
+MOST_POINTS = 2000
+
+
+class Point(msgspec.Struct, frozen=True, order=True):
+    """What is varied; `tariff` is a name among `Base.tariffs`."""
+
+    tariff: str
+    pv_kwp: float
+    energy_kwh: float
+    power_kw: float
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """What every point shares."""
+
+    config: DispatchConfig
+    tariffs: dict[str, TariffTerms]
+    prices: PriceSeries
+    load: Trace
+    pv: Trace  # of `pv_kwp`
+    pv_kwp: float
+    start_s: int
+    end_s: int
+    step_s: int
+    soc_pct: float = 50.0
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The bills of one point, EUR over the stretch; `why` says what cannot be built, and then there are none."""
+
+    point: Point
+    why: str = ""
+    bare_eur: float | None = None  # neither battery nor PV
+    none_eur: float | None = None  # no battery
+    own_eur: float | None = None
+    best_eur: float | None = None  # perfect foresight
+    peak_kw: float | None = None  # the highest month's
+    throughput_kwh: float | None = None
+
+    def saving_pct(self, against: str) -> float | None:
+        """Of the bill without battery ("battery"), or without battery and PV ("site"), which must be above 0."""
+        before = self.none_eur if against == "battery" else self.bare_eur
+        if before is None or self.own_eur is None or before <= 0:
+            return None
+        return 100 * (before - self.own_eur) / before
+
+    @property
+    def captured_pct(self) -> float | None:
+        """Share of perfect foresight's saving; None where there is none to be had."""
+        if self.none_eur is None or self.own_eur is None or self.best_eur is None:
+            return None
+        possible = self.none_eur - self.best_eur
+        return 100 * (self.none_eur - self.own_eur) / possible if possible > 0.005 else None
+
+
+def values(text: str, unit: str) -> tuple[float, ...]:
+    """ "50..200kWh/25", "100,200 kWh" or "100" as numbers. Raises ValueError saying what was expected."""
+    expected = f"{text!r}: expected {unit} as 50..200{unit}/25, or as a list 50,100,200"
+    found: list[float] = []
+    for part in text.split(","):
+        if match := RANGE.match(part.strip()):
+            low, high, said, step = float(match[1]), float(match[2]), match[3], float(match[4])
+            if high < low or step <= 0 or (high - low) / step > MOST_VALUES:
+                raise ValueError(f"{expected}; from low to high in at most {MOST_VALUES} steps")
+            found += [low + k * step for k in range(int((high - low) / step + 1e-9) + 1)]
+        elif match := ONE.match(part.strip()):
+            said = match[2]
+            found.append(float(match[1]))
+        else:
+            raise ValueError(expected)
+        if said.lower() not in ("", unit.lower()):
+            raise ValueError(f"{expected}; not {said}")
+    return tuple(sorted(set(found)))
+
+
+def points(
+    energies_kwh: Sequence[float], powers_kw: Sequence[float], pvs_kwp: Sequence[float], tariffs: Sequence[str]
+) -> list[Point]:
+    """Every combination, in the order of the map. Raises ValueError for too many."""
+    count = len(energies_kwh) * len(powers_kw) * len(pvs_kwp) * len(tariffs)
+    if count > MOST_POINTS:
+        raise ValueError(f"{count} points: expected at most {MOST_POINTS}")
+    return [Point(*of) for of in itertools.product(tariffs, pvs_kwp, energies_kwh, powers_kw)]
+
+
+def configured(base: Base, point: Point) -> DispatchConfig:
+    """The site with this battery and tariff: batteries and PCS keep their proportions. Raises ValueError."""
+    config = msgspec.structs.replace(base.config, tariff=base.tariffs[point.tariff])
+    if point.energy_kwh == 0 or point.power_kw == 0:
+        return msgspec.structs.replace(config, batteries=(), pcs=(), reserve=ReserveConfig())
+    energy, power = point.energy_kwh / config.energy_kwh, point.power_kw * 1000 / config.discharge_w
+    config = msgspec.structs.replace(
+        config,
+        batteries=tuple(msgspec.structs.replace(b, energy_kwh=b.energy_kwh * energy) for b in config.batteries),
+        pcs=tuple(
+            msgspec.structs.replace(p, charge_w=p.charge_w * power, discharge_w=p.discharge_w * power)
+            for p in config.pcs
+        ),
+    )
+    for key, value, expected in inconsistencies(config):
+        raise ValueError(f"{key} = {value}: expected {expected}")
+    return config
+
+
+def play(base: Base, point: Point, stopped: Callable[[], bool] = lambda: False) -> Outcome | None:
+    """Replay one point; None when `stopped` before its end."""
+    try:
+        config = configured(base, point)
+    except ValueError as error:
+        return Outcome(point=point, why=str(error))
+    scale = point.pv_kwp / base.pv_kwp if base.pv_kwp else 0.0
+    case = Case(
+        config=config,
+        prices=base.prices,
+        load=base.load,
+        pv=Trace(base.pv.start_s, base.pv.step_s, [scale * w for w in base.pv.w], base.pv.notes),
+        start_s=base.start_s,
+        end_s=base.end_s,
+        step_s=base.step_s,
+        soc_pct=base.soc_pct,
+    )
+    run = Replay(case)
+    for _ in run.run():
+        if stopped():
+            return None
+    bills = compare(case, run.schedule).bills
+    own = bills["skerry"]
+    return Outcome(
+        point=point,
+        bare_eur=_bare_eur(case),
+        none_eur=bills["none"].total_eur,
+        own_eur=own.total_eur,
+        best_eur=bills["perfect_foresight"].total_eur,
+        peak_kw=max(own.peaks_w.values(), default=0.0) / 1000,
+        throughput_kwh=own.throughput_kwh,
+    )
+
+
+def _bare_eur(case: Case) -> float:
+    """What the load alone would have cost."""
+    stretch = Stretch(case, case.end_s)
+    idle = [0.0] * len(stretch.load_w)
+    flow = Flow(
+        start_utc_s=case.start_s,
+        step_s=stretch.fine_s,
+        load_w=stretch.load_w,
+        pv_w=idle,
+        eur_per_mwh=stretch.eur_per_mwh,
+        battery_w=idle,
+    )
+    return bill(case.config, flow).total_eur

@@ -1,0 +1,66 @@
+"""`skerry iq`: from a gateway, from the record alone, as text and JSON; and what it says when there is little."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import TYPE_CHECKING
+
+import msgspec
+from iq_days import CONFIG, record
+
+from console import exits
+from console.iq_record import DISPATCH, local_day
+
+if TYPE_CHECKING:
+    from tests.console.cli.conftest import Machine
+
+DAY = date(2025, 9, 16)
+BEGIN, END = local_day(DAY, "Europe/Berlin")
+
+
+async def test_the_record_alone_is_enough(machine: Machine) -> None:
+    """The site file is gone, no gateway runs: the record says what site it is of."""
+    record(
+        machine.state / "skerry" / "site-0",
+        BEGIN,
+        END,
+        missing=range(BEGIN, BEGIN + 3 * 3600, 60),
+        states={DISPATCH: msgspec.to_builtins(CONFIG)},
+    )
+    ran = await machine.skerry("iq", "--day", "2025-09-16")
+    assert ran.code == exits.OK, ran.err
+    assert "no gateway is running; read from" in ran.err
+    head, names, none, own, best, loss, causes, reserve = ran.out.splitlines()[:8]
+    assert head.startswith("2025-09-16       Energy IQ ")
+    assert head.endswith("; from 21 of 24 h")
+    assert names.split() == ["EUR", "total", "energy", "peak", "wear"]
+    figures = {row[:20].strip(): [float(x) for x in row[20:].split()] for row in (none, own, best, loss)}
+    for total, *parts in figures.values():
+        assert abs(total - sum(parts)) < 0.02
+    assert abs(figures["as it was"][0] - figures["perfect foresight"][0] - figures["loss"][0]) < 0.02
+    assert causes.strip() == f"by cause: forecast {figures['loss'][0]:.2f}, manual orders 0.00, outages 0.00"
+    assert reserve.strip() == "keeping the reserve cost 0.00, not counted as loss"
+    assert "2025-09 to date" in ran.out
+
+    document = json.loads((await machine.skerry("iq", "--day", "2025-09-16", "--json")).out)
+    assert document["iq"]["known_h"] == 21
+    assert document["iq"]["of_h"] == 24
+    assert abs(sum(document["iq"]["loss_by_part_eur"][k] for k in ("energy", "peak", "wear"))
+               - document["iq"]["loss_by_part_eur"]["total"]) < 1e-9  # fmt: skip
+    assert document["version"] == 1
+
+    empty = await machine.skerry("iq", "--day", "2025-09-12")
+    assert empty.code == exits.OK
+    assert "no Energy IQ: nothing of it is on record" in empty.out
+    ahead = await machine.skerry("iq", "--day", "2030-01-01")
+    assert (ahead.code, ahead.out) == (exits.USAGE, "")
+    assert "expected a day that has begun" in ahead.err
+    odd = await machine.skerry("iq", "--day", "yesterday")
+    assert odd.code == exits.USAGE
+    assert "'yesterday': expected a day such as 2025-09-16" in odd.err
+
+
+async def test_with_nothing_there_it_says_so(machine: Machine) -> None:
+    ran = await machine.skerry("iq", "--site", str(machine.site()))
+    assert ran.code == exits.NO_GATEWAY
