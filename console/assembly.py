@@ -63,6 +63,7 @@ async def assemble(
             simulated=twin is not None,
             rate_hz=site.gateway.rate_hz,
             limits=_limits(site),
+            demand=site.tariff.demand,
         )
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))

@@ -248,6 +248,7 @@ class Gateway:
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
             reservations=self.reservations.standing(snapshot.utc_s),
+            billed_peak_w=self.controller.billed_peak_w,
             iq=None if self.iq is None else self.iq.now,
         )
         self.recorder.put(snapshot, decision, self._extras(decision))

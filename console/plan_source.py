@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import place
 from dispatch.forecast import PROBES, LoadForecaster, PvForecaster, held_peak_w
 from dispatch.jobs import JobModel, KnownJob
 from dispatch.model import Plan
@@ -24,6 +25,7 @@ from dispatch.reservations import Reservation, base_w, reserved_w, with_reserved
 from dispatch.tariff import PriceSeries
 
 QUARTER_S = 900
+FORESEEN_DAYS = 31.0  # what a fortnight's days say of those to come goes no further: seasons are not in them
 LEARN_S = 10 * 86400  # of the site's own record, at start
 PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
 
@@ -37,6 +39,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     soc_pct: float
     month_peak_w: float
     interval_energy_wh: float
+    next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
 
 
 class PlanSource:
@@ -102,17 +105,25 @@ class PlanSource:
             pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
+            next_day_peak_w=now.next_day_peak_w,
             interval_energy_wh=now.interval_energy_wh,
             reservations=self._reservations,
         )
 
     def recent_net_w(self) -> list[float]:
-        """Net load of the last days' quarters, as far as they were seen; what is older is forgotten here."""
+        """Net load of the last days' quarters that count towards the peak, as far as they were seen.
+
+        In others the battery recharges as fast as it can. What is older is forgotten here.
+        """
         newest_s = max(self._loads_w, default=0)
         for known in (self._loads_w, self._pvs_w):
             for start_s in [s for s in known if s < newest_s - LEARN_S]:
                 del known[start_s]
-        return [w - self._pvs_w.get(start_s, 0.0) for start_s, w in sorted(self._loads_w.items())]
+        config, terms = self._config, self._config.tariff.demand_terms
+        return [
+            w - self._pvs_w.get(start_s, 0.0) if place(terms, config.timezone, start_s).counts else -config.charge_w
+            for start_s, w in sorted(self._loads_w.items())
+        ]
 
     def make(self, inputs: PlanInputs, recent_net_w: list[float]) -> tuple[Plan, list[str]]:
         """A plan, and what its check finds wrong with it. Raises PlanFailed.
@@ -129,7 +140,7 @@ class PlanSource:
             inputs.soc_pct or 0.0,
             config.energy_kwh,
             inputs.month_peak_w,
-            _days_left(inputs.now_utc_s, config.timezone),
+            _days_left(inputs.now_utc_s, config),
             day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
         )
         if outlook is None and len(recent_net_w) >= PRIOR_QUARTERS:
@@ -139,8 +150,11 @@ class PlanSource:
         return plan, check_plan(plan, inputs)
 
 
-def _days_left(utc_s: float, timezone: str) -> float:
-    """Days until the local calendar month ends."""
-    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone))
+def _days_left(utc_s: float, config: DispatchConfig) -> float:
+    """Days until the bill's local month or year ends; of a year at most `FORESEEN_DAYS`."""
+    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
     following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if config.tariff.demand_terms.per == "year":
+        following = following.replace(year=now.year + 1, month=1)
+        return min(FORESEEN_DAYS, (following - now).total_seconds() / 86400)
     return (following - now).total_seconds() / 86400

@@ -101,6 +101,7 @@ class PlanKeeper:
             pv_w=pv_w,
             soc_pct=soc_pct,
             month_peak_w=gateway.controller.month_peak_w,
+            next_day_peak_w=gateway.controller.next_day_peak_w,
             interval_energy_wh=gateway.controller.interval.energy_wh,
         )
         return self._source.inputs(now, self._prices)

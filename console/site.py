@@ -35,6 +35,7 @@ from dispatch.config import (
     RulesConfig,
     inconsistencies,
 )
+from dispatch.demand import parsed
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
 from drivers.twin.config import TwinConfig
 from storage.config import StorageConfig
@@ -144,6 +145,7 @@ UNITS: dict[str, dict[str, float]] = {
     "_c": {"C": 1, "°C": 1},
     "_w_per_s": {"W/s": 1, "kW/s": 1e3},
     "_eur_per_kwh": {"EUR/kWh": 1, "ct/kWh": 0.01},
+    "eur_per_kw": {"EUR/kW": 1},
     "_eur_per_kw_month": {"EUR/kW": 1},
 }
 QUANTITY = re.compile(r"^\s*([+-]?[\d_]+(?:\.\d+)?)\s*([^\d\s].*?)\s*$")
@@ -229,6 +231,10 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
         if key not in hints:
             errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
             continue
+        inner = _struct_of(hints[key])
+        if inner is not None:
+            values[key] = _table(f"{where}.{key}", inner, value, errors)
+            continue
         try:
             values[key] = msgspec.convert(_in_own_unit(key, value), hints[key], strict=True)
             if key in CHECKS:
@@ -239,6 +245,12 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
     for key in sorted(required - raw.keys()):
         errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
     return struct(**values) if len(errors) == before else None
+
+
+def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
+    """The struct of a table inside a section, None for a plain value."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
 
 
 def _in_own_unit(key: str, value: Any) -> Any:
@@ -280,7 +292,12 @@ def _url(text: str) -> None:
 
 
 # beyond what a type can say
-CHECKS: dict[str, Callable[[str], None]] = {"timezone": _zone, "start_utc": _instant, "url": _url}
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "timezone": _zone,
+    "start_utc": _instant,
+    "url": _url,
+    "windows": parsed,
+}
 
 
 def _described(hint: Any, error: Exception) -> str:
@@ -328,8 +345,11 @@ def _across(site: Site) -> typing.Iterator[SiteError]:
             if item.id in seen:
                 yield SiteError(f"{section}[{n}].id", item.id, f"an id of its own; {seen[item.id]} has it already")
             seen.setdefault(item.id, f"{section}[{n}]")
+    mistaken = any(p.battery not in {b.id for b in site.battery} for p in site.pcs)  # blamed already
     for battery in site.battery:
         owners = [p.id for p in site.pcs if p.battery == battery.id]
+        if not owners and not mistaken:
+            yield SiteError("pcs", MISSING_KEY, f"a [[pcs]] with battery = {battery.id!r}; none names it")
         if len(owners) > 1:
             yield SiteError("pcs", owners, f"one [[pcs]] per [[battery]]; these share {battery.id}")
     if site.io.deadline_s >= 0.5 / site.gateway.rate_hz:

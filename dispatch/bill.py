@@ -1,7 +1,8 @@
 """What a stretch of time costs: energy, the month's peaks, wear, and what is left in the battery.
 
     total = imported energy x import price - exported energy x export price
-          + demand price x the highest clock-aligned metering-interval mean import of each local calendar month
+          + demand price x what each local month or year is billed of its clock-aligned metering intervals' mean import
+            (`dispatch.demand`; a period is charged whole, however little of it the stretch covers)
           + wear x throughput (charging and discharging both count)
           + shed compute x its price
           - the change in stored energy at the mean import price, through the efficiency of using or rebuying it
@@ -12,12 +13,11 @@ Net load is taken step by step: import and export within one step cancel, over m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import billed_by_period_w, place
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """EUR, and what they were charged on. `peaks_w`: month ("2025-09", local) -> highest interval mean import."""
+    """EUR, and what they were charged on. `peaks_w`: month ("2025-09", local) or year -> the demand it is billed."""
 
     energy_eur: float  # import less what export earned
     peak_eur: float
@@ -82,12 +82,12 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
         else:
             export_kwh -= kwh
             earned -= kwh * tariff.export_eur_per_kwh(market)
-    peaks_w = monthly_peaks_w(config, flow.start_utc_s, flow.step_s, grid_w)
+    peaks_w = billed_by_period_w(tariff.demand_terms, account_peaks_w(config, flow.start_utc_s, flow.step_s, grid_w))
     throughput_kwh = sum(map(abs, flow.battery_w)) * hours / 1000
     mean_eur_per_kwh = prices / len(grid_w) if grid_w else 0.0
     return Bill(
         energy_eur=paid - earned,
-        peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_eur_per_kw_month,
+        peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_terms.eur_per_kw,
         wear_eur=throughput_kwh * wear_eur_per_kwh(config),
         shed_eur=sum(flow.shed_w) * hours / 1000 * shed_eur_per_kwh,
         stored_eur=stored_worth_eur(config, stored_change_kwh, mean_eur_per_kwh),
@@ -98,9 +98,12 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
     )
 
 
-def monthly_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:
-    """Highest clock-aligned metering-interval mean import of each local month; export earns nothing back in it."""
-    length_s, zone = config.grid.metering_interval_s, ZoneInfo(config.timezone)
+def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:
+    """Highest mean import of the metering intervals of each account (`demand.Place`), W; export earns nothing back.
+
+    A period in which no interval counts has an account of its own name, at 0.
+    """
+    length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
     sums: dict[int, tuple[float, int]] = {}
     for k, w in enumerate(grid_w):
         number = (start_utc_s + k * step_s) // length_s
@@ -108,8 +111,9 @@ def monthly_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_
         sums[number] = (total + max(w, 0.0), count + 1)
     peaks_w: dict[str, float] = {}
     for number, (total, count) in sums.items():
-        month = datetime.fromtimestamp(number * length_s, UTC).astimezone(zone).strftime("%Y-%m")
-        peaks_w[month] = max(peaks_w.get(month, 0.0), total / count)
+        at = place(terms, config.timezone, number * length_s)
+        account, w = (at.account, total / count) if at.counts else (at.period, 0.0)
+        peaks_w[account] = max(peaks_w.get(account, 0.0), w)
     return peaks_w
 
 

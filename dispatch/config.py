@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from dispatch.demand import DemandTerms, parsed
+
 Watts = Annotated[float, Meta(ge=0)]
 PositiveWatts = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -106,7 +108,13 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
     tax_eur_per_kwh: float = 0.0
     vat_pct: Percent = 0.0
     export_margin_eur_per_kwh: float = 0.0
-    demand_eur_per_kw_month: Annotated[float, Meta(ge=0)] = 0.0
+    demand_eur_per_kw_month: Annotated[float, Meta(ge=0)] = 0.0  # on the month's highest metering interval
+    demand: DemandTerms | None = None  # [tariff.demand]: every other kind of demand charge, instead of that key
+
+    @property
+    def demand_terms(self) -> DemandTerms:
+        """The demand charge, however it is written."""
+        return self.demand or DemandTerms(eur_per_kw=self.demand_eur_per_kw_month)
 
     def import_eur_per_kwh(self, market_eur_per_mwh: float) -> float:
         """What an imported kWh costs, fees, tax and VAT included."""
@@ -227,11 +235,19 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.reserve.hours * self.reserve.critical_load_w / 1000
 
     @property
+    def full_soc_pct(self) -> float:
+        """SoC of all batteries together with each at its soc_max."""
+        return sum(b.soc_max_pct * b.energy_kwh for b in self.batteries) / self.energy_kwh if self.batteries else 0.0
+
+    @property
     def reserve_soc_pct(self) -> float:
-        """SoC that must be left for ride-through: soc_min plus the reserve through the discharge efficiency."""
+        """SoC that must be left for ride-through: soc_min plus the reserve through the discharge efficiency.
+
+        Of all batteries together, each with its own soc_min, the least efficient for all.
+        """
         if not self.batteries:
             return 0.0
-        lowest = min(b.soc_min_pct for b in self.batteries)
+        lowest = sum(b.soc_min_pct * b.energy_kwh for b in self.batteries) / self.energy_kwh
         worst = min(b.discharge_efficiency for b in self.batteries)
         return lowest + 100 * self.reserve_kwh / (worst * self.energy_kwh)
 
@@ -249,6 +265,7 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         yield "orders.default_s", config.orders.default_s, f"at most orders.max_s = {config.orders.max_s:g}"
     if grid.meter_delay_min_s > grid.meter_delay_max_s:
         yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
+    yield from _demand(config)
     for n, battery in enumerate(config.batteries):
         if battery.soc_min_pct >= battery.soc_max_pct:
             yield f"battery[{n}].soc_min_pct", battery.soc_min_pct, f"below soc_max_pct = {battery.soc_max_pct:g}"
@@ -264,10 +281,22 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         yield "island.switch", config.island.switch, f"the id of a [[switch]]: {there}"
     if config.batteries:
         usable = config.reserve_soc_pct
-        highest = min(b.soc_max_pct for b in config.batteries)
+        highest = config.full_soc_pct
         if usable > highest:
             yield "reserve.hours", config.reserve.hours, (
                 f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
             )
     elif config.reserve_kwh > 0:
         yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"
+
+
+def _demand(config: DispatchConfig) -> Iterator[tuple[str, object, str]]:
+    """What is wrong with `[tariff.demand]`."""
+    tariff, length_min = config.tariff, config.grid.metering_interval_s // 60
+    if tariff.demand is None:
+        return
+    if tariff.demand_eur_per_kw_month:
+        yield "tariff.demand_eur_per_kw_month", tariff.demand_eur_per_kw_month, "not to be here beside [tariff.demand]"
+    for text, window in zip(tariff.demand.windows, parsed(tariff.demand.windows), strict=True):
+        if window.from_min % length_min or window.to_min % length_min:
+            yield "tariff.demand.windows", text, f"ends of whole metering intervals, {length_min} min"

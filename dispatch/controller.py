@@ -48,7 +48,9 @@ class Controller:
 
     def __init__(self, config: DispatchConfig, step_s: float = 0.0) -> None:
         self.config, self._step_s = config, step_s
-        self._interval = MeteringInterval(config.grid, config.timezone, config.rules.deadband_w)
+        self._interval = MeteringInterval(
+            config.grid, config.timezone, config.rules.deadband_w, config.tariff.demand_terms
+        )
         grid = config.grid
         self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
         self._watch = SetpointWatch(config)
@@ -75,8 +77,21 @@ class Controller:
 
     @property
     def month_peak_w(self) -> float:
-        """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this."""
+        """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this.
+
+        More generally what an interval of today may reach at no cost: `dispatch.demand.free_w`.
+        """
         return self._interval.month_peak_w
+
+    @property
+    def next_day_peak_w(self) -> float:
+        """The same for a later day of this month, W."""
+        return self._interval.next_day_peak_w
+
+    @property
+    def billed_peak_w(self) -> float:
+        """What the demand charge is on so far, W: at least."""
+        return self._interval.billed_w
 
     @property
     def month_unmeasured_s(self) -> float:

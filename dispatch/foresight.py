@@ -1,21 +1,21 @@
 """Perfect foresight: what the battery could have saved by someone who knew every price and load beforehand.
 
-A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the months' peaks;
+A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the demand charge;
 stored energy between reserve and soc_max, at the end as at the beginning. It is the mark that dispatch is measured by,
-never an input to it. numpy and highspy load with the first call.
+never an input to it. Every form of the demand charge is met exactly: the mean of the n highest daily peaks is the least
+t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dispatch.bill import efficiencies, wear_eur_per_kwh
 from dispatch.config import DispatchConfig
+from dispatch.demand import period_of, place
 from dispatch.plan_lp import TIE_EUR_PER_KWH, SolverFailed
 
 BOTH_KW = 1e-6
@@ -45,7 +45,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     fixed: Sequence[bool]  # here foresight does what was done
     left: Left | None = None
     keep_reserve: bool = True
-    paid_peak_w: Mapping[str, float] = {}  # by month ("2025-09", local): import up to this costs nothing more
+    paid_peak_w: Mapping[str, float] = {}  # by account (`demand.Place`): the demand that is billed anyway
 
 
 def perfect_battery_w(
@@ -96,7 +96,11 @@ def _round_trip(config: DispatchConfig, starts_utc_s: Sequence[int], soc_pct: fl
 
 
 class _Program:
-    """Columns: charge, discharge, import, export, stored for each step, a peak for each month, left more, left less."""
+    """Columns: charge, discharge, import, export, stored for each step, then the demand's, left more, left less.
+
+    The demand's are for each account (`demand.Place`) its peak; where days are averaged also for each day its excess
+    over its period's t, and that t; and for each period what it is billed.
+    """
 
     def __init__(
         self,
@@ -112,14 +116,19 @@ class _Program:
         # exporting what is imported in the same step may never pay
         sells = [config.tariff.export_eur_per_kwh(p) for p in eur_per_mwh]
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        length_s, zone = config.grid.metering_interval_s, ZoneInfo(config.timezone)
-        self._intervals: dict[int, list[int]] = {}
+        length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
+        self._intervals: dict[int, list[int]] = {}  # those that count
+        self._accounts = {account: period_of(terms, account) for account in course.paid_peak_w}
+        self._account_of: list[str] = []  # each interval's
         for k, start_s in enumerate(course.starts_utc_s):
-            self._intervals.setdefault(start_s // length_s, []).append(k)
-        self._months = [
-            datetime.fromtimestamp(number * length_s, UTC).astimezone(zone).strftime("%Y-%m")
-            for number in self._intervals
-        ]
+            number = start_s // length_s
+            at = place(terms, config.timezone, number * length_s)
+            if not at.counts:
+                continue
+            if number not in self._intervals:
+                self._account_of.append(at.account)
+                self._accounts[at.account] = at.period
+            self._intervals.setdefault(number, []).append(k)
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -142,37 +151,42 @@ class _Program:
         import highspy
         import numpy as np
 
-        n, grid, hours = self._n, self._config.grid, self._hours
-        months = sorted(set(self._months))
+        n, grid, hours, terms = self._n, self._config.grid, self._hours, self._config.tariff.demand_terms
+        demand = _Demand(5 * n, 2 * n, self._account_of, self._accounts, terms.top_days)
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = 5 * n + len(months) + 2, 2 * n + len(self._intervals) + 1
+        program.num_col_, program.num_row_ = demand.columns_end + 2, demand.rows_end + 1
         through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
-        demand = np.full(len(months), self._config.tariff.demand_eur_per_kw_month)
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
         course = self._course
         last_kwh = course.stored_kwh[-1]
         left = course.left or Left(last_kwh, 0.0, 0.0)  # a fixed end leaves neither more nor less
         worth = [-left.more_eur_per_kwh, left.less_eur_per_kwh + TIE_EUR_PER_KWH]
-        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), demand, worth])
+        size = demand.columns_end - 5 * n
+        price, least = np.zeros(size), np.zeros(size)
+        for account, column in demand.peak.items():
+            least[column - 5 * n] = course.paid_peak_w.get(account, 0.0) / 1000
+        for column in demand.billed.values():
+            price[column - 5 * n] = terms.eur_per_kw
+            least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
+        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth])
         low_kwh, high_kwh = self._stored_bounds()
         done = np.array(course.battery_w) / 1000
         fixed = np.array(course.fixed, dtype=bool)
         charged, discharged = np.where(fixed, np.maximum(-done, 0), 0.0), np.where(fixed, np.maximum(done, 0), 0.0)
         most = [np.where(fixed, charged, charge_kw), np.where(fixed, discharged, discharge_kw)]
-        paid = [course.paid_peak_w.get(month, 0.0) / 1000 for month in months]
-        program.col_lower_ = np.concatenate([charged, discharged, np.zeros(2 * n), low_kwh, paid, np.zeros(2)])
+        program.col_lower_ = np.concatenate([charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2)])
         # beyond the limits only what load and PV do by themselves, and what was done: there is always a schedule
         imports = np.maximum(np.maximum(grid.fuse_w / 1000, net), net - done)
         exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net), done - net)
-        program.col_upper_ = np.concatenate([*most, imports, exports, high_kwh, np.full(len(months) + 2, np.inf)])
+        program.col_upper_ = np.concatenate([*most, imports, exports, high_kwh, np.full(size + 2, np.inf)])
         dynamics = np.array(course.drift_kwh, dtype=float)
         for step, kwh in course.begin_kwh.items():
             dynamics[step] += kwh
-        peaks = len(self._intervals)
+        peaks = demand.rows_end - 2 * n
         program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [left.kwh]])
         program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [left.kwh]])
-        columns = self._columns(months)
+        columns = self._columns(demand)
         matrix = program.a_matrix_
         matrix.format_ = highspy.MatrixFormat.kColwise
         matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
@@ -183,10 +197,9 @@ class _Program:
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
         """Between reserve and soc_max, or what was really stored where that lies outside."""
         config, course = self._config, self._course
-        top_pct = max(b.soc_max_pct for b in config.batteries)
         mark_pct = config.reserve_soc_pct if course.keep_reserve else min(b.soc_min_pct for b in config.batteries)
-        mark_kwh = min(mark_pct, top_pct) / 100 * config.energy_kwh
-        top_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+        mark_kwh = min(mark_pct, config.full_soc_pct) / 100 * config.energy_kwh
+        top_kwh = config.full_soc_pct / 100 * config.energy_kwh
         low, high = [min(mark_kwh, kwh) for kwh in course.stored_kwh], [max(top_kwh, kwh) for kwh in course.stored_kwh]
         for begin in course.begin_kwh:
             last = (begin or self._n) - 1  # of the run before it
@@ -194,11 +207,11 @@ class _Program:
                 low[last] = high[last] = course.stored_kwh[last]
         return low, high
 
-    def _columns(self, months: list[str]) -> list[list[tuple[int, float]]]:
-        """Rows of each column: power balance, energy balance, interval mean below the month's peak."""
+    def _columns(self, demand: _Demand) -> list[list[tuple[int, float]]]:
+        """Rows of each column: power balance, energy balance, then the demand's."""
         n, hours = self._n, self._hours
         charging, discharging = efficiencies(self._config)
-        columns: list[list[tuple[int, float]]] = [[] for _ in range(5 * n + len(months) + 2)]
+        columns: list[list[tuple[int, float]]] = [[] for _ in range(demand.columns_end + 2)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
@@ -207,12 +220,44 @@ class _Program:
             columns[4 * n + t].append((n + t, 1.0))
             if t + 1 < n and t + 1 not in self._course.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
-        for row, (steps, month) in enumerate(zip(self._intervals.values(), self._months, strict=True), start=2 * n):
+        for row, (steps, account) in enumerate(zip(self._intervals.values(), self._account_of, strict=True), 2 * n):
             for t in steps:
                 columns[2 * n + t].append((row, 1.0 / len(steps)))
-            columns[5 * n + months.index(month)].append((row, -1.0))
-        row = 2 * n + len(self._intervals)  # stored at the end = what is left, and more, less less
-        columns[5 * n - 1].append((row, 1.0))
-        columns[-2].append((row, -1.0))
-        columns[-1].append((row, 1.0))
+            columns[demand.peak[account]].append((row, -1.0))
+        for column, row, value in demand.entries:
+            columns[column].append((row, value))
+        # the last row: stored at the end = what is left, and more, less less
+        columns[5 * n - 1].append((demand.rows_end, 1.0))
+        columns[-2].append((demand.rows_end, -1.0))
+        columns[-1].append((demand.rows_end, 1.0))
         return columns
+
+
+class _Demand:
+    """Where the demand's columns and rows lie, and the entries of its rows beyond those of the intervals.
+
+    The intervals' rows say: mean import <= peak of its account. Where only the highest counts, the peak is what is
+    billed. Else two kinds follow, all `<= 0`: peak - t - excess for each day, t + sum(excess) / n - billed.
+    """
+
+    def __init__(
+        self, column: int, row: int, intervals: Sequence[str], accounts: Mapping[str, str], top_days: int
+    ) -> None:
+        periods = sorted(set(accounts.values()))
+        self.peak = {account: column + k for k, account in enumerate(sorted(accounts))}
+        self.billed = self.peak
+        self.entries: list[tuple[int, int, float]] = []  # column, row, value
+        self.columns_end, self.rows_end = column + len(accounts), row + len(intervals)
+        if top_days == 1:
+            return
+        excess = {account: self.columns_end + k for k, account in enumerate(self.peak)}
+        mark = {period: self.columns_end + len(excess) + k for k, period in enumerate(periods)}
+        self.billed = {period: of + len(periods) for period, of in mark.items()}
+        self.columns_end += len(excess) + 2 * len(periods)
+        rows = {period: self.rows_end + k for k, period in enumerate(periods)}
+        for period, at in rows.items():
+            self.entries += [(mark[period], at, 1.0), (self.billed[period], at, -1.0)]
+        for at, (account, period) in enumerate(sorted(accounts.items()), self.rows_end + len(periods)):
+            self.entries += [(self.peak[account], at, 1.0), (mark[period], at, -1.0), (excess[account], at, -1.0)]
+            self.entries.append((excess[account], rows[period], 1.0 / top_days))
+        self.rows_end += len(periods) + len(accounts)

@@ -8,11 +8,13 @@ When the clock is set, what was counted is fitted to the time that has passed of
 `GAP_S`, nobody knows which part of it lies in there: it counts as unknown at its own mean, or at the aim where that is
 less, so that setting a clock makes neither credit nor debt. Small steps keep what was measured.
 
-Peaks are kept by month, so that a clock that shows another month for a while costs nothing. The month's peak is a lower
-bound, "at least": only measured energy raises it; `month_unmeasured_s` tells how much of the month was not measured.
+Peaks are kept by month (the bill's period: `dispatch.demand`; where days are averaged also the highest days'), so that
+a clock that shows another month for a while costs nothing. The month's peak is a lower bound, "at least": only measured
+energy raises it; `month_unmeasured_s` tells how much of the month was not measured.
 
-The limit is the larger of the contracted peak and the month's peak so far (import below a peak that already
-stands costs nothing). A plan may lower it to the peak it means to keep, down to the month's peak; it cannot raise it.
+The limit is the larger of the contracted peak and of what costs nothing: the month's peak so far, or more generally
+`demand.free_w`. A plan may lower it to the peak it means to keep, down to what costs nothing; it cannot raise it. In an
+interval that does not count towards the demand charge no plan has a say: the contract is the limit.
 
 How import may run inside the interval, `Allowance.import_max_w`, with aim = limit - margin:
 
@@ -31,6 +33,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import GridConfig
+from dispatch.demand import DemandTerms, Place, billed_w, free_w, place
 from dispatch.model import Interval, Plan
 
 SURGE = 0.25
@@ -47,14 +50,15 @@ MONTHS = 4  # months whose peaks are kept: those the clock was in last
 class MonthSoFar(msgspec.Struct, frozen=True):
     """What is known of one month's complete intervals."""
 
-    peak_w: float = 0.0  # at least
+    peak_w: float = 0.0  # at least; of the intervals that count
     measured_s: float = 0.0
+    days_w: dict[str, float] = {}  # where days are averaged: the peaks of the highest days, and of the latest
 
 
 class Billing(msgspec.Struct, frozen=True):
     """What must survive a restart."""
 
-    month: str = ""  # "2025-09" in the site's time zone; empty: nothing is known
+    month: str = ""  # "2025-09" in the site's time zone, "2025" where years are billed; empty: nothing is known
     month_peak_w: float = 0.0
     interval_start_utc_s: float | None = None
     interval_known_wh: float = 0.0  # measured, in `interval_known_s`
@@ -63,6 +67,7 @@ class Billing(msgspec.Struct, frozen=True):
     saved_utc_s: float | None = None
     import_w: float | None = None  # the last one known
     month_measured_s: float = 0.0
+    month_days_w: dict[str, float] = {}
     earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
 
 
@@ -79,10 +84,12 @@ class Allowance(msgspec.Struct, frozen=True):
 class MeteringInterval:
     """The running interval and the month's peak."""
 
-    def __init__(self, grid: GridConfig, timezone: str, deadband_w: float) -> None:
-        self._grid, self._zone, self._deadband_w = grid, ZoneInfo(timezone), deadband_w
+    def __init__(self, grid: GridConfig, timezone: str, deadband_w: float, demand: DemandTerms | None = None) -> None:
+        self._grid, self._timezone, self._deadband_w = grid, timezone, deadband_w
+        self._terms = demand or DemandTerms()
         self._length_s = float(grid.metering_interval_s)
         self.month = ""
+        self._place: Place | None = None  # of the running interval
         self._months: dict[str, MonthSoFar] = {}  # by "2025-09", the one the clock was in last comes last
         self._aim_w = grid.contracted_peak_w  # the latest `Allowance.aim_w`
         self._start: float | None = None
@@ -101,7 +108,9 @@ class MeteringInterval:
         """Take over what an earlier process knew; call before the first `advance`."""
         self._months = dict(saved.earlier)
         if saved.month:
-            self._months[saved.month] = MonthSoFar(max(saved.month_peak_w, 0.0), max(saved.month_measured_s, 0.0))
+            peak_w = max(saved.month_peak_w, 0.0)
+            days_w = saved.month_days_w or ({"": peak_w} if peak_w and self._terms.top_days > 1 else {})
+            self._months[saved.month] = MonthSoFar(peak_w, max(saved.month_measured_s, 0.0), days_w)
             self._enter(saved.month)
         self._import_w, self._restored = saved.import_w, saved
 
@@ -120,20 +129,50 @@ class MeteringInterval:
             saved_utc_s=self._utc_s,
             import_w=self._import_w,
             month_measured_s=now.measured_s,
+            month_days_w=now.days_w,
             earlier={month: kept for month, kept in self._months.items() if month != self.month},
         )
 
     @property
     def month_peak_w(self) -> float:
-        """The largest interval mean of this month that was measured, W: the true one is at least this."""
-        return self._months.get(self.month, MonthSoFar()).peak_w
+        """The interval mean that costs nothing today, W: the largest of this month that was measured.
+
+        The true one is at least this. Where days are averaged, or a floor is billed, see `demand.free_w`.
+        """
+        others_w, own_w = self._days()
+        return free_w(self._terms, others_w, own_w)
+
+    @property
+    def next_day_peak_w(self) -> float:
+        """The same for a later day of this month, W."""
+        others_w, own_w = self._days()
+        return free_w(self._terms, [*others_w, own_w])
+
+    @property
+    def billed_w(self) -> float:
+        """What this month is billed so far, W: at least."""
+        others_w, own_w = self._days()
+        return billed_w(self._terms, [*others_w, own_w])
+
+    def _days(self) -> tuple[list[float], float]:
+        """The peaks that today's joins, and today's own so far; where only the highest counts, all are one."""
+        so_far = self._months.get(self.month, MonthSoFar())
+        if self._terms.top_days == 1:
+            return [so_far.peak_w], 0.0
+        if self._place is None:
+            return list(so_far.days_w.values()), 0.0
+        today = self._place.day
+        return [w for day, w in so_far.days_w.items() if day != today], so_far.days_w.get(today, 0.0)
 
     @property
     def month_unmeasured_s(self) -> float:
         """How much of this month, up to the running interval, was not measured: 0 when the peak is sure."""
         if self._start is None:
             return 0.0
-        first = self._utility_time(self._start).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        now = self._utility_time(self._start)
+        first = now.replace(
+            month=now.month if self._terms.per == "month" else 1, day=1, hour=0, minute=0, second=0, microsecond=0
+        )
         passed_s = self._start + self._grid.interval_offset_s - first.timestamp()
         return max(passed_s - self._months.get(self.month, MonthSoFar()).measured_s, 0.0)
 
@@ -167,7 +206,12 @@ class MeteringInterval:
         start, saved = self.start_of(utc_s), self._restored
         same = saved is not None and saved.interval_start_utc_s == start
         if saved is not None and saved.interval_start_utc_s is not None and not same:
-            self._raise_peak(saved.interval_known_wh * 3600, saved.interval_known_s)
+            was_s = saved.interval_start_utc_s + self._grid.interval_offset_s
+            self._raise_peak(
+                saved.interval_known_wh * 3600,
+                saved.interval_known_s,
+                place(self._terms, self._timezone, was_s),
+            )
         self._begin(start)
         if self._import_w is None:
             self._import_w = import_w
@@ -258,7 +302,8 @@ class MeteringInterval:
 
     def _start_at(self, start: float) -> None:
         self._start = start
-        self._enter(self._utility_time(start).strftime("%Y-%m"))
+        self._place = place(self._terms, self._timezone, start + self._grid.interval_offset_s)
+        self._enter(self._place.period)
 
     def _enter(self, month: str) -> None:
         """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
@@ -269,25 +314,30 @@ class MeteringInterval:
 
     def _utility_time(self, start: float) -> datetime:
         """An interval's start on the utility's calendar."""
-        return datetime.fromtimestamp(start + self._grid.interval_offset_s, UTC).astimezone(self._zone)
+        return datetime.fromtimestamp(start + self._grid.interval_offset_s, UTC).astimezone(ZoneInfo(self._timezone))
 
     def _close(self) -> None:
         """The interval is over."""
-        self._raise_peak(self._known_ws, self._known_s)
+        self._raise_peak(self._known_ws, self._known_s, self._place)
 
-    def _raise_peak(self, known_ws: float, known_s: float) -> None:
+    def _raise_peak(self, known_ws: float, known_s: float, at: Place | None) -> None:
         """Only measured energy raises the peak: an assumed one must not loosen the limit."""
         so_far = self._months.get(self.month, MonthSoFar())
-        mean_w = known_ws / max(self._length_s, known_s)
+        mean_w = known_ws / max(self._length_s, known_s) if at is None or at.counts else 0.0
         measured_s = so_far.measured_s + min(known_s, self._length_s)
-        self._months[self.month] = MonthSoFar(max(so_far.peak_w, mean_w), measured_s)
+        days_w = so_far.days_w
+        if at is not None and self._terms.top_days > 1:
+            today_w = max(days_w.get(at.day, 0.0), mean_w)
+            highest = sorted(((w, day) for day, w in days_w.items() if day != at.day), reverse=True)
+            days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.day: today_w}
+        self._months[self.month] = MonthSoFar(max(so_far.peak_w, mean_w), measured_s, days_w)
 
     # ── budget ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def limit_w(self, plan: Plan | None) -> float:
         """The mean import that must not be exceeded."""
         limit_w = max(self._grid.contracted_peak_w, self.month_peak_w)
-        if plan is None:
+        if plan is None or (self._place is not None and not self._place.counts):
             return limit_w
         return min(max(plan.peak_target_w, self.month_peak_w), limit_w)
 

@@ -8,9 +8,10 @@ in the store at the end, or was taken from it, counts at the stretch's mean impo
 the battery lost. It could have done what was done, so no figure exceeds 100. What was not recorded counts for nobody:
 foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is left out whole.
 
-Demand charges are monthly. A day is charged for what it adds to the peak that the month has anyway: the highest before
-that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days that is little,
-and a day may look worse than the month will. A month to date is charged for the whole of its peak so far.
+Demand charges are of months or years. A day is charged for what it adds to the peak that the month has anyway: the
+highest before that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days
+that is little, and a day may look worse than the month will. A month to date is charged for the whole of its peak so
+far; of a year's charge, too.
 
 The loss against foresight is split twice. By part: energy (with what was left in the store), peak, wear. By cause, by
 running foresight again with one constraint more each time, so that the differences add up to the loss and none is
@@ -32,8 +33,9 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.bill import Flow, bill, efficiencies, stored_change_kwh, stored_worth_eur
+from dispatch.bill import Flow, account_peaks_w, bill, efficiencies, stored_change_kwh, stored_worth_eur
 from dispatch.config import DispatchConfig
+from dispatch.demand import billed_by_period_w
 from dispatch.foresight import Course, Left, perfect_battery_w
 
 VERSION = 1  # of the definition above; figures of another version are not compared
@@ -90,7 +92,7 @@ class Iq(msgspec.Struct, frozen=True, kw_only=True):
     own: Cost | None = None  # as it was
     best: Cost | None = None  # perfect foresight, keeping the reserve
     loss: Loss | None = None
-    peaks_w: dict[str, float] = {}  # as it was, by month
+    peaks_w: dict[str, float] = {}  # as it was, by account: the local month, or where days are averaged the day
     best_peaks_w: dict[str, float] = {}
 
     @property
@@ -115,7 +117,7 @@ def assess(
 ) -> Iq:
     """The Energy IQ of [begin, end) from what is on record of it, in order of time.
 
-    paid_peak_w: import by local month ("2025-09") that costs nothing more. causes: also split the loss by cause, which
+    paid_peak_w: the peak by account, `Iq.peaks_w`, that is billed anyway. causes: also split the loss by cause, which
     solves up to three more programs. Raises SolverFailed.
     """
     record = _Record(config, [q for q in quarters if begin_utc_s <= q.start_utc_s < end_utc_s], paid_peak_w or {})
@@ -224,15 +226,17 @@ class _Record:
         if battery_w is not None:
             change_kwh = stored_change_kwh(config, STEP_S, battery_w) + sum(self._drift_kwh)
             energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
-        risen_w = (max(w - self.paid_peak_w.get(m, 0.0), 0.0) for m, w in self.peaks_w(battery_w or idle).items())
-        return Cost(energy_eur, sum(risen_w) / 1000 * config.tariff.demand_eur_per_kw_month, wear_eur)
+        terms, paid_w = config.tariff.demand_terms, self.paid_peak_w
+        all_w = _higher(paid_w, self.peaks_w(battery_w or idle))
+        risen_w = sum(billed_by_period_w(terms, all_w).values()) - sum(billed_by_period_w(terms, paid_w).values())
+        return Cost(energy_eur, risen_w / 1000 * terms.eur_per_kw, wear_eur)
 
     def peaks_w(self, battery_w: Sequence[float]) -> dict[str, float]:
-        """Highest interval mean by month."""
+        """Highest interval mean by account."""
         peaks: dict[str, float] = {}
         for run in self._runs:
-            for month, w in bill(self.config, self._flow(run, battery_w)).peaks_w.items():
-                peaks[month] = max(peaks.get(month, 0.0), w)
+            flow = self._flow(run, battery_w)
+            peaks = _higher(peaks, account_peaks_w(self.config, flow.start_utc_s, flow.step_s, list(flow.grid_w())))
         return peaks
 
     def _flow(self, run: range, battery_w: Sequence[float]) -> Flow:
@@ -245,6 +249,11 @@ class _Record:
             eur_per_mwh=self._prices[part],
             battery_w=battery_w[part],
         )
+
+
+def _higher(one_w: Mapping[str, float], other_w: Mapping[str, float]) -> dict[str, float]:
+    """The higher of two peaks of each account, in the order in which they come."""
+    return {a: max(one_w.get(a, 0.0), other_w.get(a, 0.0)) for a in (*one_w, *other_w)}
 
 
 def _whole_intervals(quarters: Sequence[Quarter], length_s: int) -> list[Quarter]:
@@ -269,13 +278,10 @@ def day_and_month(
     """
     month = assess(config, quarters, month_begin_utc_s, day[1], causes=causes)
     before = recorded_peaks_w(config, [q for q in quarters if q.start_utc_s < day[0]])
-    paid_peak_w = {
-        name: max(before.get(name, 0.0), month.best_peaks_w.get(name, 0.0)) for name in {*before, *month.best_peaks_w}
-    }
-    return assess(config, quarters, *day, paid_peak_w, causes=causes), month
+    return assess(config, quarters, *day, _higher(before, month.best_peaks_w), causes=causes), month
 
 
 def recorded_peaks_w(config: DispatchConfig, quarters: Sequence[Quarter]) -> dict[str, float]:
-    """The highest interval mean of import on record, W, by local month."""
+    """The highest interval mean of import on record, W, by account (`demand.Place`)."""
     record = _Record(config, quarters, {})
     return record.peaks_w(record.own_w)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,8 @@ class PeakWatch:
         self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
         self._in = min((b.charge_efficiency for b in config.batteries), default=1.0)
         self._out = min((b.discharge_efficiency for b in config.batteries), default=1.0)
-        self._caps, self._demand = config.caps, config.tariff.demand_eur_per_kw_month
+        self._terms, self._timezone = config.tariff.demand_terms, config.timezone
+        self._caps, self._demand = config.caps, self._terms.rise_eur_per_kw
         self._first = 0  # quarter number of the first entry of the lists
         self._load_kw: list[float] = []
         self._net_kw: list[float] = []
@@ -91,7 +93,9 @@ class PeakWatch:
                 self._load_kw.append(self._load_kw[-1])
                 self._net_kw.append(self._net_kw[-1])
         self._load_kw.append(load_w / 1000)
-        self._net_kw.append((load_w - pv_w) / 1000)
+        # in hours that do not count towards the peak nothing is held, and the battery recharges as fast as it can
+        counts = place(self._terms, self._timezone, start_utc_s).counts
+        self._net_kw.append((load_w - pv_w) / 1000 if counts else -self._charge_kw)
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
             self._first += excess
@@ -181,7 +185,8 @@ class PeakWatch:
         chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
         above_h = 24 * (np.array(self._net_kw)[:, None] > at).mean(axis=0)
         upkeep = max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
-        shares = np.maximum.accumulate((1 - chance) ** max(0.0, days_left) * np.maximum(0.0, 1 - upkeep))
+        lasting = _fewer(self._terms.top_days, chance, max(0.0, days_left))
+        shares = np.maximum.accumulate(lasting * np.maximum(0.0, 1 - upkeep))
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
 
     def _overruns(self) -> _Daily:
@@ -344,6 +349,24 @@ class _PeakCost:
 
         totals: Floats = np.interp(kw, self._edges, self._totals)
         return totals
+
+
+def _fewer(count: int, chance: Floats, days: float) -> Floats:
+    """The likelihood that fewer than `count` of `days` days go beyond, each with this chance: then today's counts.
+
+    Binomial; `days` need not be whole. Days that were higher already are not known here, so it is rather too much.
+    """
+    import numpy as np
+
+    chance = np.minimum(chance, 1 - 1e-9)
+    term: Floats = (1 - chance) ** days
+    total = term
+    for k in range(1, count):
+        if days < k:
+            break
+        term = term * (days - k + 1) / k * chance / (1 - chance)
+        total = total + term
+    return total
 
 
 def _between(table: Floats, at: float) -> Floats:

@@ -7,11 +7,10 @@ the site file's numbers again. A plan with any fault is not used: the last good 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import place
 from dispatch.model import Plan, PlanStep
 from dispatch.planner import PlanInputs
 
@@ -152,7 +151,7 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
 
 
 def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
-    """The stated peak: never below the month's peak so far, nor below the next whole interval of this month."""
+    """The stated peak: never below the month's peak so far, nor below the next whole interval billed with this one."""
     if plan.peak_target_w < inputs.month_peak_w - POWER_W:
         return [f"peak target {plan.peak_target_w:.0f} W below the month's peak so far, {inputs.month_peak_w:.0f} W"]
     if inputs.peak is not None:
@@ -167,17 +166,11 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
         intervals.setdefault(step.start_utc_s // length_s, []).append(max(0.0, step.grid_w))
     second = next((w for n, w in intervals.items() if n > plan.steps[0].start_utc_s // length_s), None)
     mean_w = sum(second) / len(second) if second else 0.0
-    next_start = (plan.steps[0].start_utc_s // length_s + 1) * length_s
-    if (
-        _month(next_start, inputs) == _month(plan.steps[0].start_utc_s, inputs)
-        and mean_w > plan.peak_target_w + POWER_W
-    ):
+    terms, zone = inputs.config.tariff.demand_terms, inputs.config.timezone
+    first = place(terms, zone, plan.steps[0].start_utc_s)
+    following = place(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
+    if following.counts and following.account == first.account and mean_w > plan.peak_target_w + POWER_W:
         return [
             f"peak target {plan.peak_target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W"
         ]
     return []
-
-
-def _month(utc_s: int, inputs: PlanInputs) -> tuple[int, int]:
-    local = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
-    return local.year, local.month

@@ -50,11 +50,15 @@ class Metering:
 class Month:
     """One calendar month the horizon touches: the peak that is paid for anyway, and what rising above it costs.
 
+    Where the demand charge averages days it is one such day; where it counts at some hours only, the other hours share
+    one that does not count: only the contract is kept in it.
+
     `rises`: (kW, share of the demand price), shares not falling; above the last the whole price is paid.
     """
 
     base_kw: float
     rises: tuple[tuple[float, float], ...] = ()
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Problem:
     layers_kwh: tuple[float, ...]  # LAYERS widths: floor, to the reserve, then up to the ceiling
     resting_layers: int  # so many of them are below the resting level
     wear: float
-    demand: float  # EUR per kW and month
+    demand: float  # EUR per kW of a month's peak
     fuse_kw: float
     export_limit_kw: float
     contracted_kw: float
@@ -249,7 +253,8 @@ def _numbers(problem: Problem) -> _Numbers:
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:
         widths, prices = _rising(month, problem)
-        peak_cost += [problem.demand, *prices, problem.demand + value.contract]
+        demand = problem.demand if month.counts else 0.0
+        peak_cost += [demand, *prices, demand + value.contract]
         peak_lower += [month.base_kw] + [0.0] * (RISES + 1)
         peak_upper += [month.base_kw, *widths, np.inf]
     own = problem.meterings[0]

@@ -33,7 +33,7 @@ class Sketch:
     grid_w: Sequence[float]
     soc_pct: Sequence[float]
     soc_now_pct: float
-    keep_w: Sequence[float]  # the interval mean that the step's month is to keep
+    keep_w: Sequence[float]  # import to keep for the sake of the peak; inf in hours that do not count towards it
     month_peak_w: float
     now_utc_s: float = 0.0  # of the running step only the rest counts
     ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
@@ -73,7 +73,8 @@ def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
         return f"{_risk(plan, use, clock)}{held}"
     cost, worth = _cost_and_worth(plan, t, use)
     if worth < cost and _readiness(plan, t) > 0:
-        return f"month's peak {_kw(plan.keep_w[t])} at risk when the next pulse comes{held}"
+        kept_w = min(plan.keep_w[t:])  # hours that do not count have none to keep
+        return f"{_peak_word(plan)} {_kw(kept_w)} at risk when the next pulse comes{held}"
     if use is not None and plan.buy[use] > plan.buy[t]:
         return f"price {_ct(plan.buy[t])} → {_ct(plan.buy[use])} ct/kWh at {clock[use]}{held}"
     return f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
@@ -86,7 +87,7 @@ def _risk(plan: Sketch, k: int, clock: list[str]) -> str:
     cause = _reservation(plan, k)
     if cause is not None:
         return f"reservation {cause.name} at {_clock(plan, cause.start_utc_s)}"
-    return f"month's peak {_kw(plan.keep_w[k])} at risk at {clock[k]}"
+    return f"{_peak_word(plan)} {_kw(plan.keep_w[k])} at risk at {clock[k]}"
 
 
 def _reservation(plan: Sketch, k: int) -> Reservation | None:
@@ -130,10 +131,13 @@ def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> st
     if plan.net_w[t] > plan.config.grid.fuse_w:
         return f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
     if _defends(plan, t):
-        whose = "the month's peak" if plan.keep_w[t] <= plan.month_peak_w + NEAR_W else "the planned peak"
+        keep_w = plan.keep_w[t]
+        whose = "the planned peak"
+        if keep_w <= plan.month_peak_w + NEAR_W:
+            whose = f"the {_peak_word(plan)}"
         cause = _reservation(plan, t)
         since = "" if cause is None else f": reservation {cause.name} since {_clock(plan, cause.start_utc_s)}"
-        return f"keeps import below {whose} {_kw(plan.keep_w[t])}{since}"
+        return f"keeps import below {whose} {_kw(keep_w)}{since}"
     if plan.grid_w[t] < -NEAR_W:
         return f"export earns {_ct(plan.sell[t])} ct/kWh"
     if buys is not None and plan.buy[buys] < plan.buy[t]:
@@ -223,6 +227,12 @@ def _defends(plan: Sketch, t: int) -> bool:
 
 def _at_peak(plan: Sketch, t: int) -> bool:
     return plan.grid_w[t] >= plan.keep_w[t] - NEAR_W
+
+
+def _peak_word(plan: Sketch) -> str:
+    """Which peak the demand charge is on: the month's, the year's, or on the mean of several days, that of the day."""
+    terms = plan.config.tariff.demand_terms
+    return f"{terms.per}'s peak" if terms.top_days == 1 else "day's free peak"
 
 
 def _clock(plan: Sketch, utc_s: float) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
-
 import msgspec
 
+from dispatch.demand import DemandTerms, place
 from dispatch.model import Plan
 
 BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
@@ -31,25 +29,33 @@ def hours(plan: Plan, index: int) -> float:
     return (start_utc_s + plan.step_s - max(float(start_utc_s), min(plan.made_utc_s, start_utc_s + plan.step_s))) / 3600
 
 
-def worth(plan: Plan, interval_s: float, month_peak_w: float, timezone: str) -> tuple[Worth, ...]:
+def worth(
+    plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms | None = None
+) -> tuple[Worth, ...]:
     """One entry for each step. `interval_s`: the metering interval; `month_peak_w`: the running month's so far.
 
-    The peak a month has in any case is the highest interval of the plan in it, in the month the plan begins in also the
-    peak so far and the one the plan means to keep. A step's peak is its metering interval's mean.
+    `terms`: the demand charge; without, the month's highest interval counts. Where it averages days, a day has the
+    part of a month here. The peak a month has in any case is the highest interval of the plan in it, in the month the
+    plan begins in also the peak so far and the one the plan means to keep. A step's peak is its metering interval's
+    mean.
     """
     span_s = max(int(interval_s), plan.step_s)
-    zone = ZoneInfo(timezone)
-    months = [datetime.fromtimestamp(s.start_utc_s, UTC).astimezone(zone).strftime("%Y-%m") for s in plan.steps]
+    places = [place(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
     planned_w = _interval_means(plan, span_s, [max(0.0, s.grid_w) for s in plan.steps])
     bare_w = _interval_means(plan, span_s, [max(0.0, s.grid_w + s.battery_w) for s in plan.steps])
-    kept_w: dict[str, float] = {months[0]: max(month_peak_w, plan.peak_target_w)} if months else {}
-    for month, w in zip(months, planned_w, strict=True):
-        kept_w[month] = max(kept_w.get(month, 0.0), w or 0.0)
+    aimed = next((at.account for at in places if at.counts), None)  # what the plan's target is for
+    kept_w = {} if aimed is None else {aimed: plan.peak_target_w}
+    for at, w in zip(places, planned_w, strict=True):
+        if at.counts:
+            so_far_w = month_peak_w if at.period == places[0].period else 0.0
+            kept_w[at.account] = max(kept_w.get(at.account, 0.0), so_far_w, w or 0.0)
     result = []
     for n, step in enumerate(plan.steps):
         import_w, bare_import_w = max(0.0, step.grid_w), max(0.0, step.grid_w + step.battery_w)
         import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
-        price, rise_w = step.price_eur_per_kwh, (bare_w[n] or 0.0) - kept_w[months[n]]
+        price, rise_w = step.price_eur_per_kwh, 0.0
+        if places[n].counts:
+            rise_w = (bare_w[n] or 0.0) - kept_w[places[n].account]
         result.append(
             Worth(
                 import_w,

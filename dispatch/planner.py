@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import place
 from dispatch.forecast import STEP_S, Forecast
 from dispatch.model import Plan, PlanStep
 from dispatch.peak import PeakOutlook
@@ -53,7 +54,8 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     load: Forecast
     pv_w: tuple[float, ...] = ()
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
-    month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month
+    month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month, or `demand.free_w`
+    next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`forecast.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
@@ -88,9 +90,14 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
     battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
     grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
-    target_w = _target(inputs, solution)
+    target_w = _target(inputs, problem, solution)
     if inputs.load.note:
         notes.append(inputs.load.note)
+    if config.reserve_soc_pct > config.full_soc_pct:
+        notes.append(
+            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {config.reserve_soc_pct:.0f} %, soc_max is "
+            f"{config.full_soc_pct:g} %: kept full"
+        )
     over = max(grid_w) - config.grid.fuse_w
     if over > QUIET_W:
         notes.append(
@@ -106,7 +113,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
         grid_w=grid_w,
         soc_pct=soc_pct,
         soc_now_pct=inputs.soc_pct or 0.0,
-        keep_w=[1000 * solution.peaks_kw[month] if month else target_w for month in _months(inputs, starts)[1]],
+        keep_w=_keeps(problem, solution, target_w),
         month_peak_w=inputs.month_peak_w,
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
@@ -211,7 +218,8 @@ def _market(inputs: PlanInputs, starts: list[int]) -> tuple[list[float], list[st
     if not missing:
         return market, []
     end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
-    return market, [f"prices known until {end:%a %H:%M}: for {missing} steps the mean of the same hour on known days"]
+    known = f"{end:%a %H:%M}" if abs(end.timestamp() - starts[0]) < 6 * 86400 else f"{end:%Y-%m-%d %H:%M}"
+    return market, [f"prices known until {known}: for {missing} steps the mean of the same hour on known days"]
 
 
 def _loads(
@@ -244,7 +252,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     charge_kw, discharge_kw = _directions(config, buy, sell, net_w, [months[k].base_kw for k in month_of])
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     energy_kwh = config.energy_kwh or 1.0
-    demand = config.tariff.demand_eur_per_kw_month
+    demand = config.tariff.demand_terms.rise_eur_per_kw
     ready: tuple[tuple[float, ...], ...] = ()
     if inputs.peak is not None:
         ready = tuple(tuple(demand * row[part] for part in part_of) for row in inputs.peak.ready[: len(starts)])
@@ -268,28 +276,49 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         meterings=_meterings(inputs, starts, hours, month_of),
         months=tuple(months),
         ready=ready,
-        target_kw=None if inputs.peak is None else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
+        target_kw=None
+        if inputs.peak is None or not months[month_of[0]].counts
+        else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
     )
+
+
+def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
+    """For each step the account its import goes to (`demand.Place`), "" where it does not count."""
+    places = (place(config.tariff.demand_terms, config.timezone, t) for t in starts)
+    return [at.account if at.counts else "" for at in places]
 
 
 def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[int]]:
     """The local months in the horizon, each with the peak to defend, and the month of each step.
 
     The running month's is its peak so far or the prior, whichever is higher; a month that begins inside the horizon is
-    expected to end where the prior says, without a prior where the running one stands.
+    expected to end where the prior says, without a prior where the running one stands. Where the demand charge averages
+    days, each day takes the place of a month: what it may reach at no cost is known, and a kW more costs its share.
+    That is exact for today; two days of one plan that both rise are charged for a little more than they will cost.
     """
-    zone = ZoneInfo(inputs.config.timezone)
-    names = [(local.year, local.month) for local in (datetime.fromtimestamp(t, UTC).astimezone(zone) for t in starts)]
-    order = sorted(set(names))
-    prior_w = min(inputs.peak_prior_w or 0.0, inputs.config.grid.contracted_peak_w)
+    config, terms = inputs.config, inputs.config.tariff.demand_terms
+    names = _accounts(config, starts)
+    order = list(dict.fromkeys(names))
+    here = place(terms, config.timezone, starts[0])
+    prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
     first_w = max(0.0, inputs.month_peak_w, prior_w)
-    later_w = prior_w if inputs.peak_prior_w is not None else first_w
-    months = [Month(base_kw=(first_w if k == 0 else later_w) / 1000) for k in range(len(order))]
+    later_w = max(terms.floor_w, prior_w if inputs.peak_prior_w is not None else first_w)
+    next_day_w = inputs.month_peak_w if inputs.next_day_peak_w is None else inputs.next_day_peak_w
+    rises: tuple[tuple[float, float], ...] = ()
     if inputs.peak is not None:
         rises = tuple((rise.width_w / 1000, rise.share) for rise in inputs.peak.rises)
-        months = [Month(base_kw=inputs.peak.usual_w / 1000) for _ in order]
-        months[0] = Month(base_kw=max(0.0, inputs.month_peak_w) / 1000, rises=rises)
-    return months, [order.index(name) for name in names]
+        first_w, prior_w, later_w = max(0.0, inputs.month_peak_w), 0.0, max(terms.floor_w, inputs.peak.usual_w)
+
+    def month(name: str) -> Month:
+        if not name:
+            return Month(max(config.grid.contracted_peak_w, inputs.month_peak_w) / 1000, counts=False)
+        if name == here.account:
+            return Month(first_w / 1000, rises)
+        if name.startswith(here.period):
+            return Month(max(0.0, next_day_w, prior_w) / 1000, rises)
+        return Month(later_w / 1000)
+
+    return [month(name) for name in order], [order.index(name) for name in names]
 
 
 def _meterings(
@@ -371,18 +400,34 @@ def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[f
     return result
 
 
-def _target(inputs: PlanInputs, solution: Solution) -> float:
+def _target(inputs: PlanInputs, problem: Problem, solution: Solution) -> float:
     """The interval mean to keep in the running month. Where peaks cost nothing, the contract is to be kept.
 
     With an outlook the target is its own if that is lower: the plan's peak is what its load forecast needs over the
-    whole horizon, and giving way to it now would be too early.
+    whole horizon, and giving way to it now would be too early. Where only some hours count, it is of the next that do.
     """
-    config, planned_w = inputs.config, 1000 * solution.peaks_kw[0]
-    if config.tariff.demand_eur_per_kw_month <= 0:
+    config = inputs.config
+    counting = [kw for kw, month in zip(solution.peaks_kw, problem.months, strict=True) if month.counts]
+    planned_w = 1000 * counting[0] if counting else config.grid.contracted_peak_w
+    if config.tariff.demand_terms.eur_per_kw <= 0:
         return max(planned_w, config.grid.contracted_peak_w)
     if inputs.peak is None:
-        return planned_w
+        return max(inputs.month_peak_w, planned_w)
     return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
+
+
+def _keeps(problem: Problem, solution: Solution, target_w: float) -> list[float]:
+    """The import to keep in each step for the sake of its peak, W; inf where it does not count."""
+    peaks = zip(solution.peaks_kw, problem.months, strict=True)
+    kept = [1000 * kw if month.counts else math.inf for kw, month in peaks]
+    running = next((k for k, month in enumerate(problem.months) if month.counts), None)
+    if running is not None:
+        kept[running] = target_w
+    result = [math.inf] * len(problem.hours)
+    for metering in problem.meterings:
+        for k in metering.steps:
+            result[k] = kept[metering.month]
+    return result
 
 
 def _cost(
@@ -398,7 +443,8 @@ def _cost(
             hours * battery_kw * (problem.charge_efficiency if battery_kw < 0 else 1 / problem.discharge_efficiency)
         )
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
-        cost += problem.demand * (peak_kw - month.base_kw)
+        if month.counts:
+            cost += problem.demand * (peak_kw - month.base_kw)
     return cost - worth(problem).stored_high * stored
 
 

@@ -12,12 +12,10 @@ Caps are asked of deferrable nodes only; which, and how it is told to their user
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
-
 import msgspec
 
 from dispatch.config import CapsConfig
+from dispatch.demand import DemandTerms, place
 from dispatch.figures import kw
 
 QUIET_W = 1.0  # less is rounding
@@ -28,7 +26,7 @@ class CapsLedger(msgspec.Struct, frozen=True):
 
     day: str = ""  # local day of `minutes`
     minutes: float = 0.0  # capped on that day
-    month: str = ""  # local month of the next two
+    month: str = ""  # local month, or other account of the demand charge, of the next two
     rent_eur: float = 0.0
     would_be_w: float = 0.0  # the highest import that caps were asked to bring down
     cap_w: float = 0.0  # in force
@@ -54,18 +52,20 @@ class CapsDecision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    caps: CapsConfig, demand_eur_per_kw: float, timezone: str, need: CapsNeed, ledger: CapsLedger
+    caps: CapsConfig, demand: DemandTerms | float, timezone: str, need: CapsNeed, ledger: CapsLedger
 ) -> CapsDecision:
     """Cap or let go, for the next `step_s` seconds. Pure: the ledger returned is the one to hand in next.
 
-    `demand_eur_per_kw` is the demand charge of one kW of month's peak. Returns a cap of 0 where none is needed,
+    `demand` is the demand charge; a figure is EUR for one kW of month's peak. Returns a cap of 0 where none is needed,
     allowed, or worth its price.
     """
-    day = datetime.fromtimestamp(need.utc_s, UTC).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d")
-    if day != ledger.day:
-        ledger = msgspec.structs.replace(ledger, day=day, minutes=0.0)
-    if day[:7] != ledger.month:
-        ledger = msgspec.structs.replace(ledger, month=day[:7], rent_eur=0.0, would_be_w=0.0)
+    terms = demand if isinstance(demand, DemandTerms) else DemandTerms(eur_per_kw=demand)
+    at = place(terms, timezone, need.utc_s)
+    demand_eur_per_kw = terms.rise_eur_per_kw if at.counts else 0.0
+    if at.day != ledger.day:
+        ledger = msgspec.structs.replace(ledger, day=at.day, minutes=0.0)
+    if at.account != ledger.month:
+        ledger = msgspec.structs.replace(ledger, month=at.account, rent_eur=0.0, would_be_w=0.0)
     wanted_w = need.import_w - need.import_max_w
     if wanted_w <= QUIET_W:
         return _none("the battery holds the peak", ledger)

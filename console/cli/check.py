@@ -16,6 +16,7 @@ from console import exits, paths
 from console.cli.values import json_option
 from console.cli.words import date_time
 from console.site import MISSING_KEY, Site, SiteError, SiteFileError, load
+from dispatch.demand import in_words
 
 
 @click.command()
@@ -86,6 +87,8 @@ def _summary(site: Site) -> Iterator[str]:
         f"contracted peak {d['contracted_peak_w'] / 1000:.1f} kW "
         f"= {d['interval_budget_kwh']:.2f} kWh in {grid.metering_interval_s // 60} min"
     )
+    if site.tariff.demand_terms.eur_per_kw:
+        yield f"demand    {in_words(site.tariff.demand_terms, grid.metering_interval_s)}"
     if site.battery:
         yield (
             f"battery   {d['energy_kwh']:g} kWh, "

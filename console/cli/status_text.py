@@ -27,9 +27,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _gateway(published, welcome)
     yield ""
     yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + mark(snapshot.grid.w), *_grid_limits(limits))
-    yield _row(
-        "Interval", *_interval(published.interval, snapshot.utc_s), f"month's peak {kw(published.month_peak_w).strip()}"
-    )
+    yield _row("Interval", *_interval(published.interval, snapshot.utc_s), _peak(published, welcome))
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits))
     yield _row(
         "PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w']).strip()} peak"] if limits.get("pv_peak_w") else [])
@@ -78,6 +76,15 @@ def _interval(interval: Interval, utc_s: float) -> Iterator[str]:
     yield f"{left_s // 60}:{left_s % 60:02d} left, room for {kw(interval.left_w).strip()}"
     if interval.unknown_s >= 1:
         yield f"{interval.unknown_s:.0f} s of it not measured"
+
+
+def _peak(published: Published, welcome: Welcome) -> str:
+    """What the demand charge is on so far."""
+    terms, billed_w = welcome.demand, published.billed_peak_w
+    if terms is None or billed_w is None:
+        return f"month's peak {kw(published.month_peak_w).strip()}"
+    what = "peak" if terms.top_days == 1 else f"{terms.top_days} highest days"
+    return f"{terms.per}'s {what} {kw(billed_w).strip()}"
 
 
 def _sum(snapshot: Snapshot, what: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from dispatch.alarms import Alarm
+from dispatch.demand import DemandTerms
 from dispatch.model import Decision, Event, Interval, Plan, Snapshot
 from dispatch.orders import Order
 from dispatch.reservations import Reservation
@@ -52,6 +53,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     simulated: bool  # the devices are the twin's
     rate_hz: float  # of the tick
     limits: dict[str, float] = {}  # fuse_w, contracted_peak_w, pcs_w, pv_peak_w, energy_kwh, reserve_soc_pct, ...
+    demand: DemandTerms | None = None  # [tariff.demand]; None: limits' demand_eur_per_kw_month is all there is
 
 
 class LoopStats(msgspec.Struct, frozen=True):
@@ -103,6 +105,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
     reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
+    billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
     iq: IqNow | None = None  # None: not computed yet
 
 

@@ -51,8 +51,11 @@ class Stretch:
         market, missing = filled(case.prices, starts, case.config.timezone)
         return [0.0] * len(starts) if market is None else market, missing
 
-    def charge(self, battery_w: Sequence[float], step_s: int) -> Bill:
-        """The bill with this battery power, held over `step_s` each."""
+    def charge(self, battery_w: Sequence[float], step_s: int, stored_kwh: float | None = None) -> Bill:
+        """The bill with this battery power, held over `step_s` each.
+
+        `stored_kwh` is by how much the stored energy has changed; None: all batteries taken as one.
+        """
         case, times = self.case, step_s // self.fine_s
         held = [w for w in battery_w for _ in range(times)]
         flow = Flow(
@@ -63,7 +66,9 @@ class Stretch:
             eur_per_mwh=self.eur_per_mwh,
             battery_w=held,
         )
-        return bill(case.config, flow, stored_change_kwh(case.config, step_s, battery_w))
+        if stored_kwh is None:
+            stored_kwh = stored_change_kwh(case.config, step_s, battery_w)
+        return bill(case.config, flow, stored_kwh)
 
     def perfect_w(self) -> tuple[list[float], int]:
         """Perfect foresight's battery power and its step, s."""
@@ -81,10 +86,11 @@ def compare(case: Case, schedule: Schedule) -> Scored:
     stretch = Stretch(case, schedule.end_s)
     perfect_w, perfect_s = stretch.perfect_w()
     idle = [0.0] * len(schedule)
+    stored_kwh = (schedule.soc_pct[-1] - case.soc_pct) / 100 * case.config.energy_kwh
     bills = {
         "none": stretch.charge(idle, case.step_s),
         "night_valley": stretch.charge(night_valley_w(case, schedule.end_s), case.step_s),
-        "skerry": stretch.charge(schedule.battery_w, case.step_s),
+        "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
     notes = []

@@ -109,6 +109,11 @@ class Replay:
         """The month's peak as the controller knows it."""
         return self._controller.month_peak_w
 
+    @property
+    def billed_peak_w(self) -> float:
+        """What the demand charge is on, as the controller knows it."""
+        return self._controller.billed_peak_w
+
     def run(self) -> Iterator[Schedule]:
         """Step through the case."""
         case = self.case
@@ -183,7 +188,7 @@ class Replay:
             import_max_w=self._controller.interval.left_w,
             month_peak_w=self._controller.month_peak_w,
         )
-        decided = decide(config.caps, config.tariff.demand_eur_per_kw_month, config.timezone, need, self._caps)
+        decided = decide(config.caps, config.tariff.demand_terms, config.timezone, need, self._caps)
         self._caps = decided.ledger
         return decided.cap_w
 
@@ -234,6 +239,7 @@ class Replay:
             pv_w=pv.mean_w(before_s, t_s),
             soc_pct=self._soc_pct(),
             month_peak_w=self._controller.month_peak_w,
+            next_day_peak_w=self._controller.next_day_peak_w,
             interval_energy_wh=self._controller.interval.energy_wh,
         )
         inputs = self._source.inputs(now, self._published.known_at(t_s))

@@ -221,12 +221,18 @@ def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, fl
     """What a forecast needs of a job, where the log has it: (submit_s, duration_s, time_limit_s, power_w, gpus)."""
     if not {"submit_utc", "duration_s", "power_w"} <= set(header):
         return 0, 0.0, None, 0.0, 0
-    given = dict(zip(header, row, strict=False))
-    limit, gpus = given.get("time_limit_s", ""), given.get("gpus", "")
+    given = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
+
+    def number(name: str) -> float:
+        value = _number(given[name])
+        if value is None:
+            raise ValueError(f"{name} = {given[name]!r}: expected a number >= 0")
+        return value
+
     return (
         instant(given["submit_utc"]),
-        float(given["duration_s"]),
-        float(limit) if limit else None,
-        float(given["power_w"]),
-        int(gpus) if gpus else 0,
+        number("duration_s"),
+        (number("time_limit_s") or None) if given.get("time_limit_s") else None,  # 0 is what some write for none
+        number("power_w"),
+        int(number("gpus")) if given.get("gpus") else 0,
     )

@@ -7,6 +7,7 @@ from console.tui.canvas import Canvas, Ink
 from console.tui.painted import Painted
 from console.tui.plan_charts import AXIS, Window
 from console.tui.viewmodel import Model
+from dispatch.demand import DemandTerms
 from dispatch.model import Plan
 from dispatch.plan_worth import Worth, worth
 
@@ -56,7 +57,7 @@ class PlanView(Painted):
             return
         at = self.cursor(plan, model)
         step, window = plan.steps[at], Window(plan, at)
-        worths = self._worth(plan, told.interval.length_s, told.month_peak_w, model.timezone)
+        worths = self._worth(plan, told.interval.length_s, told.month_peak_w, model.timezone, model.demand)
         plan_words.draw_head(canvas, plan, model)
         prices, load, grid, soc = CHARTS
         plan_charts.draw_prices(canvas, prices[0], window, told.tariff.ends_utc_s)
@@ -73,11 +74,13 @@ class PlanView(Painted):
         if canvas.height >= below + TABLE_ROWS:
             plan_words.draw_table(canvas, below, plan, at, model)
 
-    def _worth(self, plan: Plan, interval_s: float, month_peak_w: float, timezone: str) -> tuple[Worth, ...]:
+    def _worth(
+        self, plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms
+    ) -> tuple[Worth, ...]:
         """What the steps buy, worked out once for each plan and peak."""
-        of = (plan.made_utc_s, interval_s, month_peak_w, timezone)
+        of = (plan.made_utc_s, interval_s, month_peak_w, timezone, terms)
         if of != self._worth_of:
-            self._worth_of, self._worths = of, worth(plan, interval_s, month_peak_w, timezone)
+            self._worth_of, self._worths = of, worth(plan, interval_s, month_peak_w, timezone, terms)
         return self._worths
 
 

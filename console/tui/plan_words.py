@@ -65,7 +65,7 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: Worth, plan: Plan
         canvas.put(TAIL, top + 3, "price not published yet")
     _figures(canvas, 1, top + 4, "without battery  import", *_bill(worth.bare_import_w, worth.bare_import_kwh))
     _euro(canvas, top + 4, worth.bare_import_eur)
-    rate = model.limit("demand_eur_per_kw_month")
+    rate = model.demand.rise_eur_per_kw
     if worth.peak_rise_w:
         cost = f" {worth.peak_rise_w / 1000 * rate:.0f} EUR" if rate else ""
         canvas.put(TAIL, top + 4, f"peak +{kw(worth.peak_rise_w).strip()} kW{cost}", Ink.BOLD)
@@ -121,8 +121,8 @@ def draw_side(canvas: Canvas, x: int, worths: Sequence[Worth], plan: Plan, model
     canvas.put(x, 9, "SoC at its end %", Ink.DIM)
     canvas.right(x + 28, 9, number(plan.steps[-1].soc_pct, 9))
     canvas.right(x + 38, 9, number(soc_pct(model.published) if model.published else None, 9))
-    rate = model.limit("demand_eur_per_kw_month")
-    if rate is not None:
+    rate = model.demand.rise_eur_per_kw
+    if model.welcome is not None:
         canvas.put(x, 10, "peak EUR more", Ink.DIM)
         canvas.right(x + 38, 10, number(rise_w / 1000 * rate, 9, 0))
     if plan.note:

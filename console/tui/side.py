@@ -19,21 +19,24 @@ class MonthPanel(Painted):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and up to four rows."""
-        canvas.put(0, 0, "Month", Ink.DIM)
         if model.published is None:
+            canvas.put(0, 0, "Month", Ink.DIM)
             return
         peak = model.published.month_peak_w
-        contracted, rate = model.limit("contracted_peak_w"), model.limit("demand_eur_per_kw_month")
-        canvas.put(0, 1, f"peak so far    {kw(peak, 7)}")
+        contracted, terms, billed = model.limit("contracted_peak_w"), model.demand, model.published.billed_peak_w
+        canvas.put(0, 0, "Month" if terms.per == "month" else "Year", Ink.DIM)
+        canvas.put(0, 1, f"{'peak so far' if terms.top_days == 1 else 'free today':<15}{kw(peak, 7)}")
         canvas.put(22, 1, " kW", Ink.DIM)
         if contracted is not None:
             canvas.put(0, 2, f"contracted     {kw(contracted, 7)}")
             canvas.put(22, 2, " kW", Ink.DIM)
             if peak > contracted:
                 canvas.put(26, 2, f"▲H +{kw(peak - contracted).strip()} kW", Ink.MEDIUM)
-        if rate is not None:
-            canvas.put(0, 3, f"demand charge  {peak / 1000 * rate:7.0f}")
-            canvas.put(22, 3, f" EUR at {rate:g} /kW", Ink.DIM)
+        if model.welcome is not None:
+            billed_kw = (peak if billed is None else billed) / 1000
+            canvas.put(0, 3, f"demand charge  {billed_kw * terms.eur_per_kw:7.0f}")
+            averaged = "" if terms.top_days == 1 else f", {terms.top_days} days' {billed_kw:.1f} kW"
+            canvas.put(22, 3, f" EUR at {terms.eur_per_kw:g} /kW{averaged}", Ink.DIM)
         if model.plan is not None:
             canvas.put(0, 4, f"plan keeps     {kw(model.plan.peak_target_w, 7)}")
             canvas.put(22, 4, " kW", Ink.DIM)

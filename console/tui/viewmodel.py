@@ -13,6 +13,7 @@ import msgspec
 
 from console.link.protocol import Published, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
+from dispatch.demand import DemandTerms
 from dispatch.model import Decision, Event, Plan, Reading
 
 STALE_AFTER_S = 2.0
@@ -83,6 +84,13 @@ class Model(msgspec.Struct, frozen=True):
     def limit(self, name: str) -> float | None:
         """One of the limits the gateway stated, or None."""
         return self.welcome.limits.get(name) if self.welcome else None
+
+    @property
+    def demand(self) -> DemandTerms:
+        """What the peak is billed by."""
+        if self.welcome is not None and self.welcome.demand is not None:
+            return self.welcome.demand
+        return DemandTerms(eur_per_kw=self.limit("demand_eur_per_kw_month") or 0.0)
 
 
 def received(model: Model, published: Published) -> Model:

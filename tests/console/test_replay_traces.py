@@ -95,6 +95,22 @@ def test_many_errors_are_not_all_shown(tmp_path: Path) -> None:
     assert "and 4 more lines" in str(caught.value)
 
 
+def test_a_job_log_with_holes(tmp_path: Path) -> None:
+    """No limit is no limit; a figure that is none, or a row that is cut off, is named."""
+    head = "job_id,reference_start_utc,submit_utc,duration_s,time_limit_s,power_w,gpus\n"
+    when = "2025-09-16T06:00:00Z,2025-09-16T05:00:00Z"
+    jobs = read_jobs(written(tmp_path / "jobs.csv", [f"a,{when},600,,9000,8", f"b,{when},600,0,9000,"], head))
+    assert [(job.time_limit_s, job.gpus) for job in jobs] == [(None, 8), (None, 0)]
+    rows = [f"a,{when},nan,,9000,8", f"b,{when},600,-5,9000,8", f"c,{when},600,60,inf,8", f"d,{when}"]
+    with pytest.raises(TraceFileError) as caught:
+        read_jobs(written(tmp_path / "jobs.csv", rows, head))
+    said = str(caught.value).splitlines()
+    assert "jobs.csv:2: duration_s = 'nan': expected a number >= 0" in said[0]
+    assert "jobs.csv:3: time_limit_s = '-5': expected a number >= 0" in said[1]
+    assert "jobs.csv:4: power_w = 'inf'" in said[2]
+    assert "jobs.csv:5: duration_s = ''" in said[3]
+
+
 def test_jobs(tmp_path: Path) -> None:
     head = "job_id,gpus,reference_start_utc\n"
     path = written(tmp_path / "jobs.csv", ["b,2,2025-09-16T06:00:01Z", "a,1,2025-09-16T05:00:00Z"], head)

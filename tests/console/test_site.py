@@ -161,3 +161,30 @@ def test_a_site_file_of_another_type_of_table() -> None:
     raw["meter"] = {"id": "grid"}
     raw["site"] = "Fjord One"
     assert errors_of(raw).keys() == {"meter", "site"}
+
+
+def test_a_battery_without_a_pcs_is_no_battery() -> None:
+    raw = document()
+    raw["battery"].append({"id": "bat2", "energy_kwh": 20})
+    found = errors_of(raw)
+    assert found == {"pcs": "pcs: expected a [[pcs]] with battery = 'bat2'; none names it"}
+
+
+def test_the_demand_charge_as_a_table() -> None:
+    """Units, defaults, and what its keys must be; beside the plain key it is refused."""
+    raw = document()
+    raw["tariff"] = {"demand": {"eur_per_kw": "84 EUR/kW", "per": "year", "floor_w": "20 kW"}}
+    terms = site_file.compose(Path("x.toml"), raw).dispatch.tariff.demand_terms
+    assert (terms.eur_per_kw, terms.per, terms.top_days, terms.floor_w, terms.windows) == (84, "year", 1, 20_000, ())
+    raw["tariff"]["demand"] |= {"windows": ["8 to 20"], "per": "week", "top_days": 0, "flor_w": 1}
+    found = errors_of(raw)
+    assert found.keys() == {f"tariff.demand.{key}" for key in ("windows", "per", "top_days", "flor_w")}
+    assert '"mon-fri 08:00-20:00"' in found["tariff.demand.windows"]
+    assert "one of month, year" in found["tariff.demand.per"]
+    assert "did you mean floor_w" in found["tariff.demand.flor_w"]
+    raw["tariff"] = {"demand_eur_per_kw_month": 5, "demand": {"eur_per_kw": 84, "windows": ["08:20-20:00"]}}
+    found = errors_of(raw)
+    assert found.keys() == {"tariff.demand_eur_per_kw_month", "tariff.demand.windows"}
+    assert "whole metering intervals, 15 min" in found["tariff.demand.windows"]
+    raw["tariff"] = {"demand": 7}
+    assert errors_of(raw) == {"tariff.demand": "tariff.demand = 7: expected a table, written [tariff.demand]"}

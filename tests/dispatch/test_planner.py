@@ -168,6 +168,49 @@ def test_prices_that_end_are_continued_by_known_days_and_said() -> None:
     assert [s.price_eur_per_kwh for s in plan.steps] == pytest.approx([0.04] * 48 + [0.1] * 48)
 
 
+def test_prices_of_long_ago_are_named_by_their_date() -> None:
+    stale = hourly([40.0] * 12 + [100.0] * 12, NOON - 300 * 86400)
+    plan = make_plan(ask(site(), stale, [10_000]))
+    assert plan.note == "prices known until 2024-11-21 13:00: for 96 steps the mean of the same hour on known days"
+
+
+def test_absurd_prices_and_gaps_across_the_clock_change() -> None:
+    start = int(datetime(2025, 10, 25, 12, tzinfo=UTC).timestamp())
+    prices: list[float | None] = [5000.0 if k % 3 else -5000.0 for k in range(36)]
+    prices[11:15] = [None] * 4  # 01:00 to 04:00 local, the hour that comes twice among them
+    inputs = ask(site(horizon_h=36.0), hourly(prices, start), [10_000], now_utc_s=start)
+    plan = make_plan(inputs)
+    assert check_plan(plan, inputs) == []
+    assert "for 16 steps the mean of the same hour" in plan.note
+
+
+def test_a_resolution_that_changes_inside_the_horizon() -> None:
+    starts = (*range(NOON, NOON + 12 * 3600, 3600), *range(NOON + 12 * 3600, NOON + 86400, 900))
+    values = tuple(float(k) for k in range(len(starts)))
+    inputs = ask(site(), PriceSeries(starts, values, NOON + 86400), [10_000])
+    plan = make_plan(inputs)
+    assert [s.price_eur_per_kwh * 1000 for s in plan.steps] == pytest.approx(
+        [float(k // 4) for k in range(48)] + [12.0 + k for k in range(48)]
+    )
+    assert check_plan(plan, inputs) == []
+
+
+def test_a_reserve_beyond_the_battery_is_said_and_keeps_it_full() -> None:
+    config = site(reserve={"hours": 40, "critical_load_w": 9_000})
+    inputs = ask(config, TWO_PRICES, [10_000], soc_pct=50.0)
+    plan = make_plan(inputs)
+    assert check_plan(plan, inputs) == []
+    assert plan.note == "the reserve of 360 kWh needs SoC 410 %, soc_max is 90 %: kept full"
+    assert plan.steps[-1].soc_pct == pytest.approx(90)
+
+
+def test_a_dear_hour_calls_for_export_up_to_the_limit() -> None:
+    config = site(grid={"export_limit_w": 30_000.0})
+    plan = make_plan(ask(config, hourly([50.0] * 12 + [900.0] + [50.0] * 11), [10_000], soc_pct=90.0))
+    assert min(s.grid_w for s in plan.steps) == pytest.approx(-0.95 * 30_000, abs=1)
+    assert plan.steps[48].reason == "export earns 90.0 ct/kWh"
+
+
 def test_without_a_plan_for_the_energy_the_battery_comes_back_to_rest() -> None:
     config = site(rest_soc_pct=60.0, tariff={"demand_eur_per_kw_month": 10.0})
     plan = make_plan(ask(config, hourly([80.0] * 24), [20_000], month_peak_w=40_000))
