@@ -16,17 +16,18 @@ from console.drill_clock import DrillClock
 from console.gateway import Gateway
 from console.iq_keeper import IqKeeper
 from console.iq_record import DISPATCH
-from console.island_commands import IslandCommands
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
 from console.planning import PlanKeeper
 from console.requests import Requests
+from console.reservation_commands import ReservationCommands
 from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
 from dispatch.controller import ControllerMemory
 from dispatch.model import Clock, Event
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
@@ -73,6 +74,8 @@ async def assemble(
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))
     planner = PlanKeeper(site, prices, link.plan)
+    reserved = _reserved(state_dir, started_utc_s)
+    planner.reserve(reserved)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(*_past(state_dir, started_utc_s))
 
     def announce(event: Event) -> None:
@@ -88,7 +91,7 @@ async def assemble(
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
-    commands = IslandCommands(gateway, roles, audit)
+    commands = ReservationCommands(gateway, roles, audit)
     holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
@@ -111,6 +114,7 @@ async def assemble(
     if site.drills.schedule:
         clockwork = DrillClock(gateway, commands, _kept(state_dir, DRILLS))
         gateway.beside.append(("schedule of drills", clockwork.run))
+    commands.keep(reserved)
     if memory_trouble:
         gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
@@ -207,6 +211,14 @@ def _last_drill(state_dir: Path) -> DrillRecord | None:
         return None
     finally:
         archive.close()
+
+
+def _reserved(state_dir: Path, utc_s: float) -> list[Reservation]:
+    """Reservations that a gateway before this one granted and whose time is not up."""
+    try:
+        return msgspec.convert(audit_reader.reservations(state_dir, utc_s), list[Reservation])
+    except NoRecords:
+        return []
 
 
 def _past(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:

@@ -41,6 +41,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
     if published.last_drill is not None or published.drill_plan is not None:
         yield _row("Drill", *_drill(published, zone))
+    for n, r in enumerate(published.reservations):
+        when = f"{time_of_day(r.start_utc_s, zone)} to {time_of_day(r.end_utc_s, zone)}"
+        yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w).strip()}, {when}, {r.name} of {r.who}")
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
 

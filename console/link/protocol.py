@@ -16,6 +16,7 @@ from dispatch.alarms import Alarm
 from dispatch.demand import DemandTerms
 from dispatch.model import Decision, Event, Interval, Plan, Snapshot
 from dispatch.orders import Order
+from dispatch.reservations import Reservation
 
 VERSION = 1
 MAX_FRAME = 1 << 20
@@ -124,6 +125,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
     last_drill: LastDrill | None = None  # None: none is on record
     drill_plan: DrillPlan | None = None  # None: the site file has no schedule
+    reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
     billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
     iq: IqNow | None = None  # None: not computed yet
 
