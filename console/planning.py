@@ -115,7 +115,8 @@ class PlanKeeper:
 
     async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, self._source.make, inputs, self._source.recent_net_w())
+        recent_w = self._source.recent_net_w()
+        work = loop.run_in_executor(self._thread, self._source.make, inputs, recent_w, self.plan)
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:
