@@ -167,19 +167,22 @@ class _Service:
         from console.assembly import assemble
 
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
-        saved_s = 0.0
+        saved_s, saved_capped = 0.0, frozenset[str]()
 
         def after_tick() -> None:
-            nonlocal saved_s
+            nonlocal saved_s, saved_capped
             if gateway.punctuality.ticks == 1:
                 self._systemd.send(
                     f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz"
                 )
             if gateway.punctuality.ticks % WATCHDOG_TICKS == 0:
                 self._systemd.send("WATCHDOG=1")
-            if time.monotonic() - saved_s > MEMORY_PERIOD_S:
-                saved_s = time.monotonic()
+            capped = frozenset(gateway.controller.caps.nodes)  # whoever comes after must free them
+            if time.monotonic() - saved_s > MEMORY_PERIOD_S or capped != saved_capped:
+                saved_s, saved_capped = time.monotonic(), capped
                 recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
+                if capped:
+                    recorder.flush()
 
         gateway.after_tick = after_tick
         gc.collect()

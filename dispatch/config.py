@@ -177,7 +177,7 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[caps]`: what GPU caps may do for the month's peak, in a replay; the gateway caps nothing for it."""
+    """`[caps]`: what GPU caps may do for the month's peak; live, on deferrable nodes with a `cap_w`, down to that."""
 
     value_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.0  # what a kWh not delivered to GPUs is worth to their users
     max_share: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of the load above idle_w; 0: no caps
