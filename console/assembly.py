@@ -13,17 +13,18 @@ from console import exits, paths
 from console.gateway import Gateway
 from console.iq_keeper import IqKeeper
 from console.iq_record import DISPATCH
-from console.island_commands import IslandCommands
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
 from console.planning import PlanKeeper
 from console.requests import Requests
+from console.reservation_commands import ReservationCommands
 from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
 from dispatch.controller import ControllerMemory
 from dispatch.model import Clock, Event
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
@@ -67,6 +68,8 @@ async def assemble(
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))
     planner = PlanKeeper(site, prices, link.plan)
+    reserved = _reserved(state_dir, started_utc_s)
+    planner.reserve(reserved)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(*_past(state_dir, started_utc_s))
 
     def announce(event: Event) -> None:
@@ -82,7 +85,7 @@ async def assemble(
     left = _left_in_force(state_dir)
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
-    commands = IslandCommands(gateway, roles, audit)
+    commands = ReservationCommands(gateway, roles, audit)
     holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
@@ -101,6 +104,7 @@ async def assemble(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
     commands.begin(left)
+    commands.keep(reserved)
     if memory_trouble:
         gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
@@ -170,6 +174,14 @@ def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
     """Orders that a gateway before this one put in force and did not live to end."""
     try:
         return audit_reader.left_in_force(state_dir)
+    except NoRecords:
+        return []
+
+
+def _reserved(state_dir: Path, utc_s: float) -> list[Reservation]:
+    """Reservations that a gateway before this one granted and whose time is not up."""
+    try:
+        return msgspec.convert(audit_reader.reservations(state_dir, utc_s), list[Reservation])
     except NoRecords:
         return []
 

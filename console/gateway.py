@@ -22,6 +22,7 @@ from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
+from dispatch.figures import kw
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
@@ -39,6 +40,7 @@ from dispatch.model import (
     Switch,
 )
 from dispatch.orders import ON_BATTERY, Order, OrderBook, OrderKind, span, words
+from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
@@ -80,6 +82,8 @@ class Gateway:
         self.after_tick: Callable[[], None] = lambda: None
         self.orders = OrderBook()
         self.order_over: Callable[[Order, str, str], None] = lambda order, why, who: None
+        self.reservations = ReservationBook()
+        self.reservation_over: Callable[[Reservation], None] = lambda reservation: None
         self.audit_error: Callable[[], str] = lambda: ""
         self.audit_found: list[str] = []  # what the audit has to say of itself
         self._awaiting: list[asyncio.Future[Published]] = []
@@ -213,6 +217,7 @@ class Gateway:
         snapshot = self._snapshot()
         for order in self.orders.expire(snapshot.mono_s):
             self._over(order, "its time is up")
+        self._turn_reservations(snapshot.utc_s)
         asked, self._requests = self._requests, {}
         requests = [request for request, _ in asked.values()]
         decision = self.controller.step(snapshot, self.planner.plan, requests, orders=self.orders.active)
@@ -242,6 +247,7 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            reservations=self.reservations.standing(snapshot.utc_s),
             billed_peak_w=self.controller.billed_peak_w,
             iq=None if self.iq is None else self.iq.now,
         )
@@ -268,6 +274,16 @@ class Gateway:
         order = self.orders.end(id)
         self._over(order, why, who)
         return order
+
+    def _turn_reservations(self, utc_s: float) -> None:
+        """Say which have begun and which are over."""
+        begun, over = self.reservations.turn(utc_s)
+        for r in begun:
+            text = f"reservation {r.name} begins: {kw(r.power_w)} for {span(r.end_utc_s - utc_s)}"
+            self.event("plan", "info", "reservation", text)
+        for r in over:
+            self.event("plan", "info", "reservation", f"reservation {r.name} is over: {kw(r.power_w)} are free again")
+            self.reservation_over(r)
 
     def _over(self, order: Order, why: str, who: str = "") -> None:
         lasted = span(max(self.clock.utc_s() - order.given_utc_s, 0.0))

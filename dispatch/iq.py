@@ -41,7 +41,7 @@ from dispatch.foresight import Course, Left, perfect_battery_w
 VERSION = 1  # of the definition above; figures of another version are not compared
 STEP_S = 900
 LEAST_H = 6.0  # of record, for a figure
-LEAST_EUR = 0.02  # that foresight must have saved, for a share of it
+LEAST_SHARE = 0.005  # of the cost without the battery that foresight must have saved: a share of less is noise
 
 
 class Quarter(msgspec.Struct, frozen=True):
@@ -138,10 +138,9 @@ def assess(
     if known_h < LEAST_H:
         why = f"only {known_h:g} h of it are on record, {LEAST_H:g} h are needed"
         return msgspec.structs.replace(found, why=why)
-    if possible_eur < LEAST_EUR:
-        return msgspec.structs.replace(
-            found, why=f"there was nothing to save: foresight {max(possible_eur, 0.0):.2f} EUR"
-        )
+    if possible_eur <= LEAST_SHARE * abs(none.total_eur):
+        why = f"too little was to be had: perfect foresight {max(possible_eur, 0.0):.2f} of {none.total_eur:.2f} EUR"
+        return msgspec.structs.replace(found, why=why)
     return msgspec.structs.replace(found, iq_pct=100 * (none.total_eur - own.total_eur) / possible_eur)
 
 

@@ -38,6 +38,22 @@ def left_in_force(directory: Path) -> list[dict[str, Any]]:
     return list(orders.values())
 
 
+def reservations(directory: Path, utc_s: float) -> list[dict[str, Any]]:
+    """The reservations on record that end after `utc_s` and that no later row ends: their fields, `id` from the row.
+
+    Granted is what was on disk, whatever became of the answer. Raises NoRecords.
+    """
+    sql = "SELECT seq, body FROM entry WHERE body ->> '$.reservation.end_utc_s' > ? ORDER BY seq"
+    found: dict[str, dict[str, Any]] = {}
+    for seq, text in _query(directory, sql, (utc_s,)):
+        body = json.loads(text)["reservation"]
+        found[f"r{seq}"] = {**body, "id": f"r{seq}", "name": body["name"] or f"r{seq}"}
+    ended = "SELECT DISTINCT body ->> 'reservation_id' FROM entry WHERE body ->> 'reservation_id' IS NOT NULL"
+    for (id,) in _query(directory, ended, ()) if found else ():
+        found.pop(id, None)
+    return list(found.values())
+
+
 def _query(directory: Path, sql: str, values: tuple[Any, ...]) -> list[Any]:
     try:
         with closing(open_read_only(directory / FILE)) as con:

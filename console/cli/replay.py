@@ -264,7 +264,7 @@ def _play_fine(run: FineReplay, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     write_schedule(out / "schedule.csv", run.schedule)
     write_png(out / "chart.png", schedule)
-    scored = compare(whole, schedule)
+    scored = msgspec.structs.replace(compare(whole, schedule), comparable=schedule.end_s - case.start_s >= 86400)
     content = summary(whole, schedule, run.tally, scored, time.monotonic() - began)
     extremes = run.extremes()
     write_summary(out / "summary.json", content | {"step_s": case.step_ms / 1000, **extremes})
@@ -275,17 +275,17 @@ def _play_fine(run: FineReplay, out: Path) -> int:
 
 
 def _limits(extremes: dict[str, Any]) -> Iterator[str]:
-    """Ramp and intervals in two or three lines."""
+    """Ramp and intervals in a few lines."""
     ramp, interval = extremes["ramp"], extremes["interval"]
     limit = ramp["limit_w_per_s"]
-    yield (
-        f"ramp      over 1 s import {ramp['import_max_w_per_s_over_1s'] / 1000:.2f}, load less PV "
-        f"{ramp['net_load_max_w_per_s_over_1s'] / 1000:.2f} kW/s; limit "
-        + ("none" if limit is None else f"{limit / 1000:g} kW/s")
-    )
+    for window in ("1s", "10s"):
+        both = (ramp[f"{name}_max_w_per_s_of_{window}_means"] / 1000 for name in ("import", "net_load"))
+        yield "ramp      between means of {:>3}: import {:.2f}, load less PV {:.2f} kW/s".format(window, *both) + (
+            "" if limit is None else f"; limit {limit / 1000:g}"
+        )
     if limit is not None:
         yield (
-            f"          import above it for {ramp['import_above_limit_s']:g} s in all, "
+            f"          import faster over 1 s for {ramp['import_above_limit_s']:g} s in all, "
             f"{ramp['import_longest_above_limit_s']:g} s at a time"
         )
     if interval["whole"]:

@@ -39,6 +39,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         what = words(order.kind, order.value, order.target)
         left = f"until {time_of_day(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
+    for n, r in enumerate(published.reservations):
+        when = f"{time_of_day(r.start_utc_s, zone)} to {time_of_day(r.end_utc_s, zone)}"
+        yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w).strip()}, {when}, {r.name} of {r.who}")
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
 

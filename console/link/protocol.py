@@ -16,6 +16,7 @@ from dispatch.alarms import Alarm
 from dispatch.demand import DemandTerms
 from dispatch.model import Decision, Event, Interval, Plan, Snapshot
 from dispatch.orders import Order
+from dispatch.reservations import Reservation
 
 VERSION = 1
 MAX_FRAME = 1 << 20
@@ -103,6 +104,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulse_since_utc_s: float | None = None  # a load pulse is under way since
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
+    reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
     billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
     iq: IqNow | None = None  # None: not computed yet
 

@@ -28,9 +28,12 @@ class Scored(msgspec.Struct, frozen=True):
 
     bills: dict[str, Bill]
     notes: tuple[str, ...]
+    comparable: bool = True  # False: too short for a share, what was left in the battery outweighs what was saved
 
     def captured_pct(self, name: str) -> float | None:
-        """Share of perfect foresight's saving; None where there is none to be had."""
+        """Share of perfect foresight's saving; None where there is none to be had, or no share can be said."""
+        if not self.comparable:
+            return None
         none, best = self.bills["none"].total_eur, self.bills["perfect_foresight"].total_eur
         return 100 * (none - self.bills[name].total_eur) / (none - best) if none - best > 0.005 else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
@@ -32,7 +32,7 @@ from drivers.twin.pv import TwinPv
 
 PHYSICS_MS = 20
 SECOND_MS = 1000
-RAMP_WINDOWS_S = (1, 10)
+RAMP_WINDOWS_S = (1, 5, 10)
 
 
 class FineCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +190,11 @@ class FineReplay:
         return whole, coarse
 
     def extremes(self) -> dict[str, Any]:
-        """Ramp and interval means, of import with the battery and of load less PV: W/s over windows, W."""
+        """Ramp and interval means, W/s and W, of import with the battery and of load less PV.
+
+        Ramps are between neighbouring means of 1, 5 and 10 s: before delay and lag have passed no battery can hold a
+        jump, after them it must. Above the limit counts where import moves faster over 1 s, as sampled.
+        """
         net = [a - b for a, b in zip(self.schedule.load_w, self.schedule.pv_w, strict=True)]
         grid = [a - b for a, b in zip(net, self.schedule.battery_w, strict=True)]
         step_s, config = self.schedule.step_s, self._config
@@ -199,7 +203,8 @@ class FineReplay:
         for window_s in RAMP_WINDOWS_S:
             rows = max(1, round(window_s / step_s))
             for name, values in (("import", grid), ("net_load", net)):
-                ramp[f"{name}_max_w_per_s_over_{window_s}s"] = round(max(slopes(values, rows, step_s), default=0.0), 1)
+                steepest = max(mean_slopes(values, rows, step_s), default=0.0)
+                ramp[f"{name}_max_w_per_s_of_{window_s}s_means"] = round(steepest, 1)
         if limit:
             rows = max(1, round(1 / step_s))
             allowed = limit + 2 * config.rules.deadband_w / (rows * step_s)  # the rule lets import flicker by that
@@ -259,6 +264,13 @@ def _check(case: FineCase) -> None:
 def slopes(values: Sequence[float], rows: int, step_s: float) -> list[float]:
     """How fast a power changes, W/s, over windows of so many rows; without sign."""
     return [abs(b - a) / (rows * step_s) for a, b in zip(values, values[rows:], strict=False)]
+
+
+def mean_slopes(values: Sequence[float], rows: int, step_s: float) -> list[float]:
+    """The same between the mean of so many rows and that of the ones after them."""
+    sums = list(accumulate(values, initial=0.0))
+    means = [(b - a) / rows for a, b in zip(sums, sums[rows:], strict=False)]
+    return slopes(means, rows, step_s)
 
 
 def longest(flags: Sequence[bool]) -> int:

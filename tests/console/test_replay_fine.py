@@ -10,7 +10,7 @@ import pytest
 from replay_cases import START, prices, utc, write_csv
 
 from console.cli.main import run
-from console.replay.fine import FineCase, FineReplay, longest, slopes
+from console.replay.fine import FineCase, FineReplay, longest, mean_slopes, slopes
 from console.replay.samples import Samples, read_samples
 from console.replay.traces import TraceFileError
 from console.site import Site, load
@@ -74,11 +74,12 @@ def test_jumps_of_the_load_become_slopes_at_the_pcc(tmp_path: Path) -> None:
     """20 kW up and down every 20 s: after delay and lag import follows the limit of 1 kW/s, without it it does not."""
     limited = played(a_site(tmp_path, 1_000), 60, pulses(60, 5_000, 25_000, 20))
     ramp = limited.extremes()["ramp"]
-    assert ramp["net_load_max_w_per_s_over_1s"] == pytest.approx(20_000)
+    assert ramp["net_load_max_w_per_s_of_1s_means"] == pytest.approx(20_000, rel=0.03)
     assert ramp["import_longest_above_limit_s"] < 2.5  # delay, lag and the second that is looked at
-    assert ramp["import_max_w_per_s_over_10s"] < 0.75 * ramp["net_load_max_w_per_s_over_10s"]
+    assert ramp["net_load_max_w_per_s_of_10s_means"] == pytest.approx(2_000, rel=0.01)
+    assert ramp["import_max_w_per_s_of_10s_means"] <= 1_000
     free = played(a_site(tmp_path, 0), 60, pulses(60, 5_000, 25_000, 20))
-    assert free.extremes()["ramp"]["import_max_w_per_s_over_10s"] >= 2_000
+    assert free.extremes()["ramp"]["import_max_w_per_s_of_10s_means"] > 1_500
     assert limited.tally.safe_steps == 0
     done = limited.schedule
     assert len(done) == 600
@@ -114,6 +115,7 @@ def test_seconds_add_up_to_what_the_steps_say(tmp_path: Path) -> None:
 
 def test_slopes_and_runs() -> None:
     assert slopes([0, 1, 3, 2], 2, 0.5) == [3, 1]
+    assert mean_slopes([0, 2, 3, 3, 9], 2, 0.5) == [2, 3.5]
     assert longest([True, False, True, True, False]) == 2
     assert longest([]) == 0
 
@@ -207,7 +209,8 @@ def test_the_command_writes_rows_of_100_ms_and_the_extremes(
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["step_s"] == 0.1
     assert summary["ramp"]["limit_w_per_s"] == 1000
-    assert summary["ramp"]["net_load_max_w_per_s_over_1s"] == 16_000
+    assert summary["ramp"]["net_load_max_w_per_s_of_1s_means"] == pytest.approx(16_000, rel=0.03)
+    assert summary["strategies"]["skerry"]["captured_pct"] is None  # half a minute says nothing of it
     assert summary["interval"]["whole"] == 0
     assert set(summary["strategies"]) == {"none", "night_valley", "skerry", "perfect_foresight"}
     assert summary["twin"] == {"meter_delay_s": 0.2, "pcs_lag_s": 0.3}

@@ -119,7 +119,6 @@ def test_the_reserve_is_what_it_costs_to_keep_and_no_loss() -> None:
     sold_eur = 36 * (0.1 - 0.01) + 40 * 0.9 * 0.075 - 80 / 0.9 * (0.05 + 0.01)  # empty, then full
     assert found.loss.reserve_eur == pytest.approx(sold_eur - KEPT_EUR, abs=1e-3)
     assert found.loss.forecast_eur == pytest.approx(KEPT_EUR, abs=1e-3)
-    assert found.iq_pct == pytest.approx(0, abs=1e-6)
 
 
 def test_a_gap_counts_for_nobody_and_is_told() -> None:
@@ -144,7 +143,7 @@ def test_too_little_to_say() -> None:
     assert found.why == "only 5 h of it are on record, 6 h are needed"
     assert judged(day, []).why == "nothing of it is on record with load, battery and SoC"
     flat = Day(site(), [40_000.0] * QUARTERS, [100.0] * QUARTERS, [0.0] * QUARTERS)
-    assert judged(flat).why == "there was nothing to save: foresight 0.00 EUR"
+    assert judged(flat).why == "too little was to be had: perfect foresight 0.00 of 32.00 EUR"
     none = Day(site(battery={"energy_kwh": 0.0}), [1.0] * QUARTERS, [1.0] * QUARTERS, [0.0] * QUARTERS)
     quarters = [Quarter(NOON, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)]
     assert judged(none, quarters).why == "the site has no battery"
