@@ -213,8 +213,8 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
         gateway.stop()
         await ticking
         commands.finish()
-        await asyncio.to_thread(recorder.close)
         await asyncio.to_thread(commands.close)
+        await asyncio.to_thread(recorder.close)
         await gateway.close()
         planner.close()
         holder[0].close()
