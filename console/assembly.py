@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -10,20 +11,23 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.drill_clock import STATE as DRILLS
+from console.drill_clock import DrillClock
 from console.gateway import Gateway
 from console.iq_keeper import IqKeeper
 from console.iq_record import DISPATCH
-from console.island_commands import IslandCommands
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
 from console.planning import PlanKeeper
 from console.requests import Requests
+from console.reservation_commands import ReservationCommands
 from console.roles import Roles, UnknownGroup
 from console.service import StartRefused
 from console.site import Site
 from dispatch.controller import ControllerMemory
 from dispatch.model import Clock, Event
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
@@ -31,10 +35,13 @@ from drivers.tariffs.csv_file import TariffFileError, load
 from drivers.twin.announcement import Announcement
 from storage import audit_reader
 from storage.audit import AuditLog
+from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
 RECORD_OPEN_S = 2.0
+
+log = logging.getLogger("skerry.assembly")
 
 
 async def assemble(
@@ -67,6 +74,8 @@ async def assemble(
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))
     planner = PlanKeeper(site, prices, link.plan)
+    reserved = _reserved(state_dir, started_utc_s)
+    planner.reserve(reserved)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(*_past(state_dir, started_utc_s))
 
     def announce(event: Event) -> None:
@@ -77,12 +86,12 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
+    left, cut_short = _left_in_force(state_dir)
     gateway.iq = IqKeeper(site.dispatch, prices, state_dir, recorder.save_state)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
-    left = _left_in_force(state_dir)
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
-    commands = IslandCommands(gateway, roles, audit)
+    commands = ReservationCommands(gateway, roles, audit)
     holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
@@ -101,6 +110,11 @@ async def assemble(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
     commands.begin(left)
+    commands.adopt_drills(_last_drill(state_dir), cut_short)
+    if site.drills.schedule:
+        clockwork = DrillClock(gateway, commands, _kept(state_dir, DRILLS))
+        gateway.beside.append(("schedule of drills", clockwork.run))
+    commands.keep(reserved)
     if memory_trouble:
         gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:
@@ -166,10 +180,43 @@ def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
         archive.close()
 
 
-def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
-    """Orders that a gateway before this one put in force and did not live to end."""
+def _kept(state_dir: Path, key: str) -> Any:
+    """What is on record under a key; None when there is nothing, or it cannot be read."""
+    archive = Archive(state_dir)
     try:
-        return audit_reader.left_in_force(state_dir)
+        return archive.last_state(key)
+    except (NoRecords, QueryTimeout, msgspec.DecodeError):
+        return None
+    finally:
+        archive.close()
+
+
+def _left_in_force(state_dir: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Orders and a drill that a gateway before this one began and did not live to end."""
+    try:
+        return audit_reader.left_in_force(state_dir), audit_reader.drill_cut_short(state_dir)
+    except NoRecords:
+        return [], None
+
+
+def _last_drill(state_dir: Path) -> DrillRecord | None:
+    """The last drill on record."""
+    archive = Archive(state_dir)
+    try:
+        return next(iter(archive.drills(1)), None)
+    except NoRecords:
+        return None
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        log.warning("the last drill's report cannot be read: %s", error)
+        return None
+    finally:
+        archive.close()
+
+
+def _reserved(state_dir: Path, utc_s: float) -> list[Reservation]:
+    """Reservations that a gateway before this one granted and whose time is not up."""
+    try:
+        return msgspec.convert(audit_reader.reservations(state_dir, utc_s), list[Reservation])
     except NoRecords:
         return []
 

@@ -13,7 +13,7 @@ from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
 from console.hands import Hands
 from console.iq_keeper import IqKeeper
-from console.link.protocol import Published, TariffNow
+from console.link.protocol import DrillPlan, LastDrill, Published, TariffNow
 from console.planning import PlanKeeper
 from console.poller import Poller
 from console.site import Site
@@ -22,6 +22,7 @@ from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
+from dispatch.figures import kw
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
@@ -39,6 +40,7 @@ from dispatch.model import (
     Switch,
 )
 from dispatch.orders import ON_BATTERY, Order, OrderBook, OrderKind, span, words
+from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
 from drivers.modbus.errors import DeviceError
@@ -80,6 +82,8 @@ class Gateway:
         self.after_tick: Callable[[], None] = lambda: None
         self.orders = OrderBook()
         self.order_over: Callable[[Order, str, str], None] = lambda order, why, who: None
+        self.reservations = ReservationBook()
+        self.reservation_over: Callable[[Reservation], None] = lambda reservation: None
         self.audit_error: Callable[[], str] = lambda: ""
         self.audit_found: list[str] = []  # what the audit has to say of itself
         self._awaiting: list[asyncio.Future[Published]] = []
@@ -97,7 +101,11 @@ class Gateway:
         }
         nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
         self.hands = Hands(drivers, nodes, DeviceError, self._hand_reported)
-        self.drill_report: DrillReport | None = None  # the last one's
+        self.drill_report: DrillReport | None = None  # the last one's, also of a run before this one
+        self.drill_over: Callable[[DrillReport], None] = lambda report: None
+        self.drill_plan: DrillPlan | None = None
+        self.drill_due = ""  # a drill waits for somebody to start it: since when
+        self.beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []  # more that runs beside the tick
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
         self._roles = {m.id: m.role for m in site.meter}
@@ -147,6 +155,10 @@ class Gateway:
         self._requests[request.id] = (request, answer)
         return answer
 
+    def withdraw(self, id: str) -> bool:
+        """Take back a request that no tick has heard yet; False: one has."""
+        return self._requests.pop(id, None) is not None
+
     # ── the circle ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
@@ -156,6 +168,7 @@ class Gateway:
             work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
             work += [("node polling", self._poll_slow)]
             work += [("planner", lambda: self.planner.run(self))]
+            work += self.beside
             if (iq := self.iq) is not None:
                 work += [("Energy IQ", lambda: iq.run(self))]
             beside = [group.create_task(self._keep(name, run)) for name, run in work]
@@ -213,6 +226,7 @@ class Gateway:
         snapshot = self._snapshot()
         for order in self.orders.expire(snapshot.mono_s):
             self._over(order, "its time is up")
+        self._turn_reservations(snapshot.utc_s)
         asked, self._requests = self._requests, {}
         requests = [request for request, _ in asked.values()]
         decision = self.controller.step(snapshot, self.planner.plan, requests, orders=self.orders.active)
@@ -221,7 +235,8 @@ class Gateway:
             self.note(event)
         for reply in decision.replies:
             asked[reply.id][1].set_result(reply)
-        self.drill_report = decision.report or self.drill_report
+        if decision.report is not None:
+            self.end_drill(decision.report)
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:
                 actuator.submit(setpoint.w)
@@ -242,6 +257,9 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            last_drill=_last_drill(self.drill_report),
+            drill_plan=self.drill_plan,
+            reservations=self.reservations.standing(snapshot.utc_s),
             billed_peak_w=self.controller.billed_peak_w,
             iq=None if self.iq is None else self.iq.now,
         )
@@ -263,11 +281,26 @@ class Gateway:
         self._awaiting.append(future)
         return await future
 
+    def end_drill(self, report: DrillReport) -> None:
+        """A drill is over: this is the last one now, and goes on record."""
+        self.drill_report = report
+        self.drill_over(report)
+
     def end_order(self, id: str, why: str, who: str = "") -> Order:
         """Take an order out of force, from the next tick on. Raises LookupError."""
         order = self.orders.end(id)
         self._over(order, why, who)
         return order
+
+    def _turn_reservations(self, utc_s: float) -> None:
+        """Say which have begun and which are over."""
+        begun, over = self.reservations.turn(utc_s)
+        for r in begun:
+            text = f"reservation {r.name} begins: {kw(r.power_w)} for {span(r.end_utc_s - utc_s)}"
+            self.event("plan", "info", "reservation", text)
+        for r in over:
+            self.event("plan", "info", "reservation", f"reservation {r.name} is over: {kw(r.power_w)} are free again")
+            self.reservation_over(r)
 
     def _over(self, order: Order, why: str, who: str = "") -> None:
         lasted = span(max(self.clock.utc_s() - order.given_utc_s, 0.0))
@@ -341,6 +374,7 @@ class Gateway:
             overruns_per_min=self._overruns.grown(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.grown(mono_s, self.recorder.dropped),
             records_error=self.recorder.error or self.audit_error(),
+            drill_due=self.drill_due,
             clock_step_s=self._clock_watch.recent_s(mono_s),
             month_saved_eur=self._month_saved_eur(),
         )
@@ -404,3 +438,9 @@ class Gateway:
     def writes(self) -> int:
         """Setpoint writes so far, renewals included."""
         return sum(a.writes for a in self._actuators.values())
+
+
+def _last_drill(report: DrillReport | None) -> LastDrill | None:
+    if report is None:
+        return None
+    return LastDrill(report.ended_utc_s, report.minutes, report.result, report.why, report.who)

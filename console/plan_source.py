@@ -21,6 +21,7 @@ from dispatch.model import Plan
 from dispatch.peak import MEMORY, PeakWatch
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
+from dispatch.reservations import Reservation, base_w, reserved_w, with_reserved
 from dispatch.tariff import PriceSeries
 
 QUARTER_S = 900
@@ -57,6 +58,12 @@ class PlanSource:
         # start, load and PV of those handed over; `make` may be busy in its thread
         self._fresh: deque[tuple[int, float, float]] = deque(maxlen=MEMORY)
         self._latest_w: float | None = None  # load of the newest one it has seen
+        self._reservations: tuple[Reservation, ...] = ()
+        self._base_w: float | None = None  # load without what reserved jobs drew of it, of the last quarter
+
+    def reserve(self, reservations: Sequence[Reservation]) -> None:
+        """These stand from now on; those that ended in the running quarter hour must still be among them."""
+        self._reservations = tuple(reservations)
 
     def observe_jobs(self, start_s: int, jobs: Sequence[KnownJob], gpus_total: int | None = None) -> None:
         """Take the jobs known at the end of the quarter hour that began at `start_s`; before `observe_load` of it."""
@@ -70,7 +77,9 @@ class PlanSource:
     def observe_load(self, start_s: int, w: float) -> bool:
         """Take the mean load of the quarter hour that began at `start_s`, W; False if it is not a new one."""
         self._loads_w[start_s] = w
-        return self._load.observe(start_s, w, self._known_w)
+        promised_w = reserved_w(self._reservations, start_s, start_s + QUARTER_S)
+        self._base_w = base_w(w, promised_w, self._base_w)
+        return self._load.observe(start_s, self._base_w, self._known_w)
 
     def observe_pv(self, start_s: int, w: float) -> bool:
         """Take the mean PV power of the quarter hour that began at `start_s`, W; False if it is not a new one."""
@@ -85,16 +94,20 @@ class PlanSource:
                 self._peak_s = quarter_s
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
+        now_w = base_w(now.load_w, reserved_w(self._reservations, now.utc_s, now.utc_s), self._base_w)
+        self._base_w = now_w if self._base_w is None else self._base_w
+        base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w)
         return PlanInputs(
             now_utc_s=now.utc_s,
             config=self._config,
             prices=prices,
-            load=self._load.predict(start_s, steps, now_w=now.load_w, known_w=self._known_w),
+            load=with_reserved(base, self._reservations, now.utc_s),
             pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,
             interval_energy_wh=now.interval_energy_wh,
+            reservations=self._reservations,
         )
 
     def recent_net_w(self) -> list[float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from console.site import Site
 from dispatch.config import CapsConfig
 from dispatch.model import Plan, Snapshot
 from dispatch.planner import PlanFailed, PlanInputs
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class PlanKeeper:
         self._pv_mean = QuarterMean(self._source.observe_pv)
         self._last: Snapshot | None = None
         self._thread = ThreadPoolExecutor(1, "planner")
+        self._news = asyncio.Event()  # a reason to plan anew before the period is over
 
     def observe(self, snapshot: Snapshot) -> None:
         """Learn from one snapshot."""
@@ -62,25 +65,34 @@ class PlanKeeper:
         self._load_mean.add(snapshot.utc_s, snapshot.load_w)
         self._pv_mean.add(snapshot.utc_s, snapshot.pv_w)
 
+    def reserve(self, reservations: Sequence[Reservation]) -> None:
+        """Power is promised to these jobs from now on (`PlanSource.reserve`): plan anew at once."""
+        self._source.reserve(reservations)
+        self._news.set()
+
     async def run(self, gateway: Gateway) -> None:
-        """Solve every `plan.period_s` of site time, at once when none is in force, until cancelled."""
+        """Solve every `plan.period_s` of site time, at once without a plan or for a reservation, until cancelled."""
         if not self._site.plan.enabled or not self._site.battery:
             return
         clock, period_s = gateway.clock, self._site.plan.period_s
         while True:
-            inputs = self._inputs(gateway)
+            self._news.clear()
+            inputs = self.inputs(gateway)
             if inputs is None:
                 await asyncio.sleep(gateway.punctuality.period_s)
                 continue
             await self._solve(gateway, inputs)
-            await asyncio.sleep((period_s - clock.mono_s() % period_s) / clock.speed)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), (period_s - clock.mono_s() % period_s) / clock.speed)
 
-    def _inputs(self, gateway: Gateway) -> PlanInputs | None:
-        """What a plan is made of, or None while the site is not known well enough to plan."""
+    def inputs(self, gateway: Gateway) -> PlanInputs | None:
+        """What a plan is made of now, or None while the site is not known well enough. Without a battery SoC is 0."""
         snapshot = self._last
         if snapshot is None:
             return None
         soc_pct, load_w, pv_w = snapshot.soc_pct, snapshot.load_w, snapshot.pv_w
+        if not self._site.battery:
+            soc_pct = 0.0
         if soc_pct is None or load_w is None or pv_w is None:
             return None
         now = Now(

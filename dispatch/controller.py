@@ -12,7 +12,7 @@ from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.island_evidence import IslandStep
+from dispatch.island_evidence import IslandMemory, IslandStep
 from dispatch.island_machine import IslandMachine
 from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
@@ -37,6 +37,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     billing: Billing = Billing()
     pulses_seen: int = 0
     ride: RideMemory = RideMemory()
+    island: IslandMemory = IslandMemory()
 
 
 class Controller:
@@ -110,13 +111,19 @@ class Controller:
 
     def memory(self) -> ControllerMemory:
         """What to keep for a restart."""
-        return ControllerMemory(billing=self._interval.billing(), pulses_seen=self.pulses_seen, ride=self.ride.memory())
+        return ControllerMemory(
+            billing=self._interval.billing(),
+            pulses_seen=self.pulses_seen,
+            ride=self.ride.memory(),
+            island=self.island.memory(),
+        )
 
     def restore(self, memory: ControllerMemory) -> None:
         """Take over what was kept; call before the first step."""
         self._interval.restore(memory.billing)
         self._pulses_before = memory.pulses_seen
         self.ride.restore(memory.ride)
+        self.island.restore(memory.island)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from dispatch.config import DispatchConfig
 from dispatch.drill import Drill, prechecks, switch_of
 from dispatch.figures import kw
-from dispatch.island_evidence import IslandStep, against_black_start, contact_of, differences, startable
+from dispatch.island_evidence import IslandMemory, IslandStep, against_black_start, contact_of, differences, startable
 from dispatch.island_view import (
     DrillReport,
     IslandReply,
@@ -47,6 +47,7 @@ STEADY_S = 2.0  # import must stay near 0 for so long before a drill opens the s
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
 ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
+KEPT = " (a restart of the gateway does not reset it)"
 SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
 
 Road = tuple[IslandState, str] | None  # where to, and why
@@ -73,6 +74,16 @@ class IslandMachine:
         self._tries = 0  # closings asked for in vain in this islanding
         self._start_why = ""
         self._was_riding = False
+        self._kept_fault = ""  # of a gateway before us
+
+    def memory(self) -> IslandMemory:
+        """What to keep for a restart."""
+        fault = self.reason if self.state is S.FAULT else self._kept_fault
+        return IslandMemory(fault, self._reconnection.failures)
+
+    def restore(self, memory: IslandMemory) -> None:
+        """Take over what was kept; call before the first step."""
+        self._kept_fault, self._reconnection.failures = memory.fault, memory.failures
 
     @property
     def drill(self) -> Drill | None:
@@ -116,6 +127,9 @@ class IslandMachine:
 
     def _road(self, contact: str | None) -> Road:
         """Where to from here, by what is seen now."""
+        if self._kept_fault:
+            fault, self._kept_fault = self._kept_fault, ""
+            return S.FAULT, f"{fault.removesuffix(KEPT)}{KEPT}"
         if self.state is S.UNKNOWN:
             return (self._seen.state, self._seen.reason) if self._seen.state is not S.UNKNOWN else None
         if self.state is S.GRID_TIED:

@@ -1,4 +1,8 @@
-"""Why each step of a plan is as it is, read from the finished solution. Prices in ct/kWh, all included; site time."""
+"""Why each step of a plan is as it is, read from the finished solution. Prices in ct/kWh, all included; site time.
+
+A reason names what the step's energy is for in this very plan: a dearer hour only where the trade pays by itself, a
+reservation only where the load would not pass the peak without it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,12 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from dispatch.config import DispatchConfig
+from dispatch.forecast import STEP_S
+from dispatch.reservations import Reservation, reserved_w
 
 NEAR_W = 50.0  # two powers this close are the same to a reader
 NEAR_PCT = 0.1
+TIE_EUR_PER_KWH = 1e-4
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,9 @@ class Sketch:
     soc_now_pct: float
     keep_w: Sequence[float]  # import to keep for the sake of the peak; inf in hours that do not count towards it
     month_peak_w: float
+    now_utc_s: float = 0.0  # of the running step only the rest counts
+    ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
+    reservations: Sequence[Reservation] = ()
 
 
 def reasons(plan: Sketch) -> list[str]:
@@ -60,20 +70,74 @@ def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
         return f"back to the reserve, SoC {reserve:.0f} %{held}"
     use, defends = _use(plan, t)
     if use is not None and defends:
-        return f"energy for {clock[use]}, when the load passes the peak {_kw(plan.keep_w[use])}{held}"
+        return f"{_risk(plan, use, clock)}{held}"
+    cost, worth = _cost_and_worth(plan, t, use)
+    if worth < cost and _readiness(plan, t) > 0:
+        kept_w = min(plan.keep_w[t:])  # hours that do not count have none to keep
+        return f"{_peak_word(plan)} {_kw(kept_w)} at risk when the next pulse comes{held}"
     if use is not None and plan.buy[use] > plan.buy[t]:
-        return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[use])} at {clock[use]}{held}"
+        return f"price {_ct(plan.buy[t])} → {_ct(plan.buy[use])} ct/kWh at {clock[use]}{held}"
     return f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
+
+
+def _risk(plan: Sketch, k: int, clock: list[str]) -> str:
+    """What the energy defends at step k: the fuse, a reservation's power, or the month's peak."""
+    if plan.net_w[k] > plan.config.grid.fuse_w:
+        return f"fuse {_kw(plan.config.grid.fuse_w)} at risk at {clock[k]}"
+    cause = _reservation(plan, k)
+    if cause is not None:
+        return f"reservation {cause.name} at {_clock(plan, cause.start_utc_s)}"
+    return f"{_peak_word(plan)} {_kw(plan.keep_w[k])} at risk at {clock[k]}"
+
+
+def _reservation(plan: Sketch, k: int) -> Reservation | None:
+    """The largest reservation of step k, if it is for the reserved jobs alone that the load passes the peak."""
+    start_s, end_s = max(plan.starts_utc_s[k], plan.now_utc_s), plan.starts_utc_s[k] + STEP_S
+    promised_w = reserved_w(plan.reservations, start_s, end_s)
+    if promised_w <= 0 or plan.net_w[k] - promised_w > plan.keep_w[k] + NEAR_W:
+        return None
+    there = [r for r in plan.reservations if r.start_utc_s < end_s and r.end_utc_s > start_s]
+    return max(there, key=lambda r: r.power_w)
+
+
+def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float]:
+    """EUR per kWh stored: what it costs at step t; what it is worth at the step that uses it, or left at the end."""
+    batteries = plan.config.batteries
+    charging, discharging = min(b.charge_efficiency for b in batteries), min(b.discharge_efficiency for b in batteries)
+    wear = min(b.wear_eur_per_kwh for b in batteries)
+    cost = (plan.buy[t] + wear) / charging - TIE_EUR_PER_KWH
+    if use is not None:
+        return cost, (plan.buy[use] - wear) * discharging
+    mean = sum(plan.buy) / len(plan.buy)
+    resting = plan.soc_pct[t] <= plan.config.rules.rest_soc_pct + NEAR_PCT
+    return cost, (mean + wear) / charging if resting else (mean - wear) * discharging
+
+
+def _readiness(plan: Sketch, t: int) -> float:
+    """What the energy stored on top at step t's end would spare the pulses that may come, as `PeakOutlook.ready`."""
+    batteries = plan.config.batteries
+    top = min(b.soc_max_pct for b in batteries)
+    width = top - plan.config.reserve_soc_pct
+    worth = 0.0
+    for k in range(t, len(plan.ready)):
+        layers = plan.ready[k]
+        share = (plan.soc_pct[k] - NEAR_PCT - plan.config.reserve_soc_pct) / width if width > 0 else 0.0
+        if layers:
+            worth += layers[min(max(int(share * len(layers)), 0), len(layers) - 1)]
+    return worth
 
 
 def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
     if plan.net_w[t] > plan.config.grid.fuse_w:
         return f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
     if _defends(plan, t):
-        terms, keep_w = plan.config.tariff.demand_terms, plan.keep_w[t]
-        whose = f"the {terms.per}'s" if terms.top_days == 1 else "the day's free"
-        whose = f"{whose} peak" if keep_w <= plan.month_peak_w + NEAR_W else "the planned peak"
-        return f"keeps import below {whose} {_kw(keep_w)}"
+        keep_w = plan.keep_w[t]
+        whose = "the planned peak"
+        if keep_w <= plan.month_peak_w + NEAR_W:
+            whose = f"the {_peak_word(plan)}"
+        cause = _reservation(plan, t)
+        since = "" if cause is None else f": reservation {cause.name} since {_clock(plan, cause.start_utc_s)}"
+        return f"keeps import below {whose} {_kw(keep_w)}{since}"
     if plan.grid_w[t] < -NEAR_W:
         return f"export earns {_ct(plan.sell[t])} ct/kWh"
     if buys is not None and plan.buy[buys] < plan.buy[t]:
@@ -86,7 +150,7 @@ def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
     if following is not None and plan.battery_w[following] > 0:
         use, defends = _use(plan, t)
         if use is not None and defends:
-            return f"kept for {clock[use]}, when the load passes the peak {_kw(plan.keep_w[use])}"
+            return f"kept: {_risk(plan, use, clock)}"
         if use is not None and plan.buy[use] > plan.buy[t]:
             return f"kept for {clock[use]}, {_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
     if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
@@ -163,6 +227,16 @@ def _defends(plan: Sketch, t: int) -> bool:
 
 def _at_peak(plan: Sketch, t: int) -> bool:
     return plan.grid_w[t] >= plan.keep_w[t] - NEAR_W
+
+
+def _peak_word(plan: Sketch) -> str:
+    """Which peak the demand charge is on: the month's, the year's, or on the mean of several days, that of the day."""
+    terms = plan.config.tariff.demand_terms
+    return f"{terms.per}'s peak" if terms.top_days == 1 else "day's free peak"
+
+
+def _clock(plan: Sketch, utc_s: float) -> str:
+    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(plan.config.timezone)):%H:%M}"
 
 
 def _kw(w: float) -> str:

@@ -31,6 +31,7 @@ from dispatch.plan_lp import (
     worth,
 )
 from dispatch.plan_reasons import Sketch, reasons
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries, filled
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
@@ -58,6 +59,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`forecast.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
+    reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
 
 
 class Planner:
@@ -113,6 +115,9 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
         soc_now_pct=inputs.soc_pct or 0.0,
         keep_w=_keeps(problem, solution, target_w),
         month_peak_w=inputs.month_peak_w,
+        now_utc_s=inputs.now_utc_s,
+        ready=() if inputs.peak is None else inputs.peak.ready,
+        reservations=inputs.reservations,
     )
     steps = tuple(
         PlanStep(*numbers)

@@ -38,6 +38,39 @@ def left_in_force(directory: Path) -> list[dict[str, Any]]:
     return list(orders.values())
 
 
+def drill_cut_short(directory: Path) -> dict[str, Any] | None:
+    """The body of the drill that the last run began and never reported: its gateway was killed. Raises NoRecords."""
+    sql = (
+        "SELECT r.body, i.body ->> 'reason' FROM entry AS r LEFT JOIN entry AS i ON i.seq = r.body ->> 'of' "
+        "WHERE r.seq >= (SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
+        "AND r.body ->> 'kind' IN ('result', 'drill') ORDER BY r.seq"
+    )
+    found: dict[str, Any] | None = None
+    for text, reason in _query(directory, sql, ()):
+        body = json.loads(text)
+        if body["kind"] == "drill":
+            found = None
+        elif body.get("command") == "drill.start" and body.get("outcome") == "accepted":
+            found = body | {"reason": reason or ""}
+    return found
+
+
+def reservations(directory: Path, utc_s: float) -> list[dict[str, Any]]:
+    """The reservations on record that end after `utc_s` and that no later row ends: their fields, `id` from the row.
+
+    Granted is what was on disk, whatever became of the answer. Raises NoRecords.
+    """
+    sql = "SELECT seq, body FROM entry WHERE body ->> '$.reservation.end_utc_s' > ? ORDER BY seq"
+    found: dict[str, dict[str, Any]] = {}
+    for seq, text in _query(directory, sql, (utc_s,)):
+        body = json.loads(text)["reservation"]
+        found[f"r{seq}"] = {**body, "id": f"r{seq}", "name": body["name"] or f"r{seq}"}
+    ended = "SELECT DISTINCT body ->> 'reservation_id' FROM entry WHERE body ->> 'reservation_id' IS NOT NULL"
+    for (id,) in _query(directory, ended, ()) if found else ():
+        found.pop(id, None)
+    return list(found.values())
+
+
 def _query(directory: Path, sql: str, values: tuple[Any, ...]) -> list[Any]:
     try:
         with closing(open_read_only(directory / FILE)) as con:

@@ -95,7 +95,8 @@ class NextLine(Painted):
             return
         canvas.put(1, 0, "Next", Ink.DIM)
         room = canvas.width - LABEL - 3
-        text = next_line(model.plan, model.now_utc_s, model.timezone)
+        reserved = model.published.reservations if model.published else ()
+        text = next_line(model.plan, model.now_utc_s, model.timezone, reserved)
         while len(text) > room and " · " in text:
             text = text.rpartition(" · ")[0]
         canvas.put(LABEL + 2, 0, cut(text, room))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from console.tui.canvas import Canvas, Ink
+from console.tui.canvas import Canvas, Ink, cut
 from console.tui.charts import LEVELS, Raster, Series, nice_ceiling
 from console.tui.formats import hour_minute, local, number
 from console.tui.viewmodel import Model
@@ -19,6 +19,7 @@ PLOT = 73  # columns: 36 h of quarters, begun in the middle of a half hour
 PAGE = 24  # columns the picture moves by, once the cursor would leave a plan that is longer
 LABEL_H = 6  # hours between two times on the axis
 THIN = "⡀⡄⡆⡇"  # bars of prices that nobody has published yet
+NAME_COLUMNS = 14  # at most, for a reservation's name among the times
 SPARSE = 4  # dots between those of the peak the plan means to keep
 
 
@@ -102,9 +103,18 @@ def draw_soc(canvas: Canvas, top: int, height: int, window: Window, reserve_pct:
 
 
 def draw_times(canvas: Canvas, y: int, window: Window, cursor_utc_s: int, model: Model) -> None:
-    """The site's hours, the weekday at midnight, the present once it is past the first column, and the cursor."""
+    """The site's hours, the weekday at midnight, where reservations start, the present once it is past the first
+    column, and the cursor.
+    """
     at = window.column(cursor_utc_s)
     taken = {at, at + 1}
+    for reservation in model.published.reservations if model.published else ():
+        column = window.column(reservation.start_utc_s)
+        room = next((k for k in range(column, PLOT) if k in taken), PLOT) - column
+        if column >= 0 and room > 2:
+            text = cut(f"╵{reservation.name}", min(room, NAME_COLUMNS))
+            canvas.put(AXIS + column, y, text, Ink.BOLD)
+            taken |= set(range(column - 1, column + len(text) + 1))
     now = window.column(model.now_utc_s) if model.now_utc_s is not None else 0
     if 0 < now <= PLOT - 3 and not taken & set(range(now, now + 3)):
         canvas.put(AXIS + now, y, "now", Ink.DIM)

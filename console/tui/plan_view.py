@@ -91,4 +91,5 @@ def _shown(model: Model) -> object:
     common = (now, model.stale, model.welcome)
     if plan is None or told is None:
         return (*common, model.no_plan, told.decision.binding if told else None, model.events[-1:])
-    return (*common, plan.made_utc_s, told.tariff.ends_utc_s, told.interval.length_s, round(told.month_peak_w, -2))
+    peak = round(told.month_peak_w, -2)
+    return (*common, plan.made_utc_s, told.tariff.ends_utc_s, told.interval.length_s, peak, told.reservations)

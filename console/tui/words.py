@@ -10,6 +10,7 @@ from console.tui.formats import age, cents, hour_minute, kw
 from console.tui.viewmodel import Link, Model
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.model import IslandState, Mode, Plan, PlanStep, Quality, Reading
+from dispatch.reservations import Reservation
 
 IDLE_W = 50.0  # below this no direction is claimed
 PLAN_STEP_WORTH_W = 1000.0  # a smaller planned battery power is not announced
@@ -84,26 +85,36 @@ def why_line(model: Model) -> str:
     return model.published.decision.reason or "no reason given"
 
 
-def next_line(plan: Plan | None, now_utc_s: float | None, timezone: str) -> str:
-    """When the plan next turns to charging, discharging or idling, and what for; what steers when there is none."""
+def next_line(
+    plan: Plan | None, now_utc_s: float | None, timezone: str, reservations: Sequence[Reservation] = ()
+) -> str:
+    """When the plan next turns to charging, discharging or idling, and what for; the power reserved until then.
+
+    Without a plan, what steers instead.
+    """
     if now_utc_s is None:
         return ""
+    parts = [(r.start_utc_s, _reserved_words(r, timezone)) for r in reservations if r.start_utc_s > now_utc_s]
     if plan is None or not plan.steps:
-        return "no plan: the rules steer alone"
+        return _joined([*parts, (0.0, "no plan: the rules steer alone")])
     current = plan.at(now_utc_s)
     if current is None:
-        return "the plan has run out: the rules steer alone"
-    parts: list[str] = []
+        return _joined([*parts, (0.0, "the plan has run out: the rules steer alone")])
     last = _planned_word(current)
     for n, step in enumerate(plan.steps):
         word = _planned_word(step)
-        if step.start_utc_s <= now_utc_s or word == last:
-            continue
-        parts.append(_plan_words(plan.steps[n:], timezone))
-        last = word
-        if len(parts) == NEXT_CHANGES:
-            break
-    return " · ".join(parts) or "the plan keeps the battery as it is"
+        if step.start_utc_s > now_utc_s and word != last:
+            parts.append((step.start_utc_s, _plan_words(plan.steps[n:], timezone)))
+            last = word
+    return _joined(parts) or "the plan keeps the battery as it is"
+
+
+def _joined(parts: list[tuple[float, str]]) -> str:
+    return " · ".join(text for _, text in sorted(parts)[:NEXT_CHANGES])
+
+
+def _reserved_words(r: Reservation, timezone: str) -> str:
+    return f"{hour_minute(r.start_utc_s, timezone)} {r.name} +{kw(r.power_w).strip()} kW (reserved)"
 
 
 def _planned_word(step: PlanStep) -> str:

@@ -19,15 +19,16 @@ import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
 from console.gateway import Gateway
-from console.island_commands import IslandCommands
 from console.link.protocol import Welcome
 from console.link.server import LinkServer, Peer
 from console.planning import PlanKeeper
 from console.requests import Requests
+from console.reservation_commands import ReservationCommands
 from console.roles import Roles, RolesConfig
 from console.site import Site, compose
 from dispatch.island_view import NodeOrder
 from dispatch.model import Battery, Event, Meter, Node, Pcs, Switch, reading, status
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 from drivers.clock import SystemClock
 from drivers.modbus.errors import ConnectionLost
@@ -141,6 +142,16 @@ class _Switch(_Device):
         self.check()
 
 
+class SetClock(SystemClock):
+    """The machine's clock, whose calendar a test may set ahead."""
+
+    ahead_s = 0.0
+
+    def utc_s(self) -> float:
+        """POSIX seconds."""
+        return super().utc_s() + self.ahead_s
+
+
 @dataclass
 class Running:
     """A gateway that ticks."""
@@ -152,6 +163,7 @@ class Running:
     directory: Path
     events: list[Event]
     anchored: list[str]
+    clock: SetClock
 
 
 def small_site(directory: Path, **sections: Any) -> Site:
@@ -162,7 +174,7 @@ def small_site(directory: Path, **sections: Any) -> Site:
 @contextlib.asynccontextmanager
 async def running(directory: Path, socket: Path, roles: Roles | None = None, **sections: Any) -> AsyncIterator[Running]:
     """Serve from a state directory; ticks have begun when it is entered."""
-    site, clock, devices = small_site(directory, **sections), SystemClock(), Devices()
+    site, clock, devices = small_site(directory, **sections), SetClock(), Devices()
     recorder = Recorder(directory, site.storage, "boot", clock=clock)
     events: list[Event] = []
     anchored: list[str] = []
@@ -182,25 +194,27 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
     gateway = Gateway(site, clock, devices.drivers(), recorder, prices, link.publish, announce, planner)
     try:
         left = audit_reader.left_in_force(directory)
+        reserved = msgspec.convert(audit_reader.reservations(directory, clock.utc_s()), list[Reservation])
     except NoRecords:
-        left = []
+        left, reserved = [], []
     audit = AuditLog(directory, f"boot/{os.getpid()}", clock, anchored.append)
-    commands = IslandCommands(gateway, roles or Roles(site.roles, os.getuid()), audit)
+    commands = ReservationCommands(gateway, roles or Roles(site.roles, os.getuid()), audit)
     holder.append(Requests(gateway, directory, commands))
     await link.start()
     commands.begin(left)
+    commands.keep(reserved)
     ticking = asyncio.create_task(gateway.run())
     while (published := await gateway.next_tick()).decision.battery_w is None:
         assert published.snapshot.seq < 100, published.decision.reason
     try:
-        yield Running(gateway, devices, audit, socket, directory, events, anchored)
+        yield Running(gateway, devices, audit, socket, directory, events, anchored, clock)
     finally:
         holder[0].refuse()
         gateway.stop()
         await ticking
         commands.finish()
-        await asyncio.to_thread(recorder.close)
         await asyncio.to_thread(commands.close)
+        await asyncio.to_thread(recorder.close)
         await gateway.close()
         planner.close()
         holder[0].close()

@@ -7,6 +7,7 @@ import msgspec
 from console.plan_source import Now, PlanSource
 from console.site import load
 from dispatch.model import Plan
+from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 
 SITE = Path(__file__).parents[2] / "sites" / "yardstick-de.toml"
@@ -36,3 +37,63 @@ def test_the_outlook_holds_what_the_battery_can_and_may_be_switched_off() -> Non
     told, alone = planned(outlook=True), planned(outlook=False)
     assert 33_750 <= told.peak_target_w <= 36_000
     assert alone.peak_target_w > told.peak_target_w + 2_000
+
+
+def promised(start_s: float, hours: float) -> Reservation:
+    """30 kW for a job."""
+    return Reservation(
+        id="r1", name="render-7", power_w=30_000.0, start_utc_s=start_s, end_utc_s=start_s + 3600 * hours,
+        latest_utc_s=start_s, who="tech1", given_utc_s=start_s,
+    )  # fmt: skip
+
+
+def forecast_kw(source: PlanSource, now_s: float, load_kw: float) -> list[float]:
+    """The load of the coming quarters, kW, as a plan of this moment sees it."""
+    prices = PriceSeries((), (), 0)
+    now = Now(
+        utc_s=now_s, load_w=1000 * load_kw, pv_w=0.0, soc_pct=60.0, month_peak_w=0.0, interval_energy_wh=0.0
+    )  # fmt: skip
+    return [round(w / 1000, 1) for w in source.inputs(now, prices).load.load_w[:12]]
+
+
+def test_a_reserved_job_is_forecast_once_before_it_starts_while_it_runs_and_after_it_ends() -> None:
+    config = load(SITE).dispatch
+    source = PlanSource(config)
+    for k in range(96):
+        source.observe_load(T0 + 900 * k, 20_000.0)
+    now_s = T0 + 96 * 900
+    source.reserve([promised(now_s + 900 + 300, 0.5)])  # 30 kW from minute 20 to minute 50
+    around = [20.0, 40.0, 50.0, 30.0, 20.0]
+    assert forecast_kw(source, now_s, 20.0)[:5] == around
+    assert forecast_kw(source, now_s + 600, 20.0)[:5] == around
+    source.observe_load(now_s, 20_000.0)
+    # of the running quarter the rest
+    assert forecast_kw(source, now_s + 900 + 300, 50.0)[:4] == [50.0, 50.0, 30.0, 20.0]
+    source.observe_load(now_s + 900, 40_000.0)  # it has begun: 30 kW for ten minutes
+    assert forecast_kw(source, now_s + 1800, 50.0)[:3] == [50.0, 30.0, 20.0]
+    source.observe_load(now_s + 1800, 50_000.0)
+    assert forecast_kw(source, now_s + 2700, 50.0)[:2] == [30.0, 20.0]
+    source.observe_load(now_s + 2700, 30_000.0)
+    assert forecast_kw(source, now_s + 3600, 20.0)[:2] == [20.0, 20.0]
+
+
+def test_a_reserved_job_that_comes_late_still_has_its_power_ahead() -> None:
+    source = PlanSource(load(SITE).dispatch)
+    for k in range(96):
+        source.observe_load(T0 + 900 * k, 20_000.0)
+    now_s = T0 + 96 * 900
+    source.reserve([promised(now_s, 1.0)])
+    source.observe_load(now_s, 20_000.0)  # nothing yet
+    assert forecast_kw(source, now_s + 900, 20.0)[:4] == [50.0, 50.0, 50.0, 20.0]
+    source.observe_load(now_s + 900, 50_000.0)
+    assert forecast_kw(source, now_s + 1800, 50.0)[:3] == [50.0, 50.0, 20.0]
+
+
+def test_what_was_reserved_does_not_stay_as_load_that_is_expected() -> None:
+    """A restart: the past is learnt with the reservation known, and the job that runs is not taken for the base."""
+    source = PlanSource(load(SITE).dispatch)
+    now_s = T0 + 96 * 900
+    source.reserve([promised(now_s - 1800, 1.0)])
+    for k in range(96):
+        source.observe_load(T0 + 900 * k, 50_000.0 if k >= 94 else 20_000.0)
+    assert forecast_kw(source, now_s, 50.0)[:4] == [50.0, 50.0, 20.0, 20.0]

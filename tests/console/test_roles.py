@@ -63,7 +63,11 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.end disable": ("order.end", {"id": "disable"}),
     "order.end": ("order.end", {"id": "battery"}),
     "stop": ("stop", {}),
+    "reservation.list": ("reservation.list", {}),
+    "reservation.ask": ("reservation.ask", {"power_w": 100.0, "for_s": 60.0}),
+    "reservation.withdraw": ("reservation.withdraw", {"id": "the first"}),
     "drill.status": ("drill.status", {}),
+    "drill.reports": ("drill.reports", {}),
     "drill.start": ("drill.start", {"minutes": 1.0, **REASON}),
     "drill.abort": ("drill.abort", {}),
     "island.reset": ("island.reset", REASON),
@@ -85,7 +89,7 @@ if uid:
 with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
-        sees = method.startswith(("order.", "drill.", "island.")) and method != "order.list"
+        sees = method.startswith(("order.", "drill.", "island.", "reservation.ask")) and method != "order.list"
         params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
             params["by_utc_s"] += now
@@ -93,6 +97,8 @@ with Conversation(Path(sys.argv[2]), 10) as link:
             slots = {"battery": ("setpoint", "hold", "import-target", "soc-target"), "disable": ("disable",)}
             there = [o["id"] for o in link.request("order.list") if o["kind"] in slots[params["id"]]]
             params["id"] = there[0] if there else params["id"]
+        if method == "reservation.withdraw":
+            params["id"] = next((r["id"] for r in link.request("reservation.list")["reservations"]), "none")
         if method == "order.preview":
             params.pop("seen_utc_s")
         elif method == "order.set" and params["kind"] != "hold":

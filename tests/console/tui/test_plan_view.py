@@ -16,9 +16,10 @@ from console.link.protocol import EventMessage, PlanMessage
 from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas, Ink
 from console.tui.plan_charts import AXIS, LEVELS, PLOT, THIN, Window
-from console.tui.plan_view import PlanView
+from console.tui.plan_view import PlanView, _shown
 from console.tui.viewmodel import Model, received
 from dispatch.model import Event, Plan
+from dispatch.reservations import Reservation
 
 Eventually = Callable[..., Any]
 PRICES, TIMES, TEXT = 1, 10, 11  # rows of the view
@@ -268,3 +269,23 @@ def test_a_site_without_battery_or_prices_is_drawn() -> None:
     lines = drawn(msgspec.structs.replace(model, plan=plan)).lines()
     assert "idle" in lines[TEXT]
     assert "export" in lines[TEXT + 3]
+
+
+def test_reservations_are_marked_at_their_start_and_drawn_when_they_come() -> None:
+    model = shown()
+    assert model.plan is not None
+    assert model.published is not None
+    start_s = float(model.plan.steps[20].start_utc_s)
+    mine = Reservation(
+        id="r7", name="render-7", power_w=24_000.0, start_utc_s=start_s, end_utc_s=start_s + 7_200,
+        latest_utc_s=start_s, who="tech1", given_utc_s=start_s,
+    )  # fmt: skip
+    marked = msgspec.structs.replace(model.published, reservations=(mine,))
+    with_it = received(model, marked)
+    times = drawn(with_it).lines()[TIMES]
+    at = AXIS + Window(model.plan, 0).column(start_s)
+    assert times[at : at + 9] == "╵render-7"
+    assert "render-7" not in drawn(model).lines()[TIMES]
+    view = PlanView()
+    view.paint(Canvas(80, 16), model)
+    assert _shown(with_it) != view._drawn

@@ -9,6 +9,7 @@ from recorded_client import RecordedClient
 from console.tui import commands
 from console.tui.canvas import Canvas
 from console.tui.flows import BatteryFlow, holds_s, site_load
+from console.tui.formats import hour_minute
 from console.tui.trends import hourly
 from console.tui.viewmodel import (
     TREND_STEP_S,
@@ -28,6 +29,7 @@ from console.tui.viewmodel import (
 from console.tui.words import alarm_words, arrow, next_line, stale_word
 from dispatch.alarms import AlarmState, Priority
 from dispatch.model import MISSING, Event, Quality, Reading
+from dispatch.reservations import Reservation
 
 
 def shown(scene: str = "calm") -> Model:
@@ -155,6 +157,21 @@ def test_next_says_when_and_why_or_that_no_plan_steers() -> None:
     assert line.startswith("20:45 discharge 23.9 kW: keeps import below the fuse · 21:00 idle · ")
     assert "rules" in next_line(None, model.now_utc_s, "Europe/Oslo")
     assert "run out" in next_line(model.plan, model.plan.steps[-1].start_utc_s + 9e5, "Europe/Oslo")
+
+
+def test_next_names_reserved_power_in_its_place() -> None:
+    model = shown("pulse")
+    assert model.plan is not None
+    now_s = model.now_utc_s
+    assert now_s is not None
+    mine = Reservation(
+        id="r7", name="render-7", power_w=24_000.0, start_utc_s=now_s + 600, end_utc_s=now_s + 4_200,
+        latest_utc_s=now_s + 600, who="tech1", given_utc_s=now_s,
+    )  # fmt: skip
+    line = next_line(model.plan, now_s, "Europe/Oslo", [mine])
+    assert f"{hour_minute(now_s + 600, 'Europe/Oslo')} render-7 +24.0 kW (reserved) · 20:45 discharge" in line
+    assert "render-7 +24.0 kW (reserved)" in next_line(None, now_s, "Europe/Oslo", [mine])
+    assert "render-7" not in next_line(model.plan, now_s + 700, "Europe/Oslo", [mine]), "it has begun"
 
 
 def test_alarms_are_ranked_as_they_deserve_a_person() -> None:

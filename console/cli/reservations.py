@@ -1,0 +1,150 @@
+"""Power reservations on the command line: ask for power, wait for it, list, withdraw."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from typing import Any
+
+import click
+import msgspec
+
+from console import exits
+from console.cli.failures import Failure
+from console.cli.source import Live, gateway
+from console.cli.values import duration, json_option, site_option
+from console.cli.words import kw, time_of_day
+from console.link.errors import LinkLost, NoGateway, RequestFailed
+from dispatch.orders import span
+from dispatch.reservations import Reservation
+
+POLL_S = 1.0
+GONE_S = 300.0  # a gateway that is away for longer while a job waits is given up
+GRACE_S = 60.0  # of the site's clock: power that is not there so long after the latest start will not come
+
+
+@click.command()
+@click.option("--kw", "power_kw", type=float, required=True, metavar="KW", help="What the job draws.")
+@click.option("--for", "for_s", type=duration, required=True, metavar="TIME", help="How long, such as 2h.")
+@click.option("--within", "within_s", type=duration, metavar="TIME", help="How long it may wait.")
+@click.option("--name", default="", metavar="TEXT", help="The job, for people; one reservation per name.")
+@click.option("--wait", is_flag=True, help="Return only when the power is ready; withdrawn if ended before.")
+@site_option
+@json_option
+def reserve(
+    power_kw: float, for_s: float, within_s: float | None, name: str, wait: bool, site: str | None, as_json: bool
+) -> None:
+    """Ask for power for a job; the answer is the start that the site can carry, or why it cannot.
+
+    The plan has the energy ready by then; the reservation ends by itself. With --wait: 0 when the power is ready,
+    4 when it is refused or taken back, 3 when the gateway stays away; a signal that ends it withdraws the reservation.
+    """
+    with gateway(site) as live:
+        asked = {"power_w": 1000 * power_kw, "for_s": for_s, "within_s": within_s or 0.0}
+        answer = live.link.request("reservation.ask", **asked, name=name, seen_utc_s=live.now_utc_s())
+        reservation = msgspec.convert(answer["reservation"], Reservation)
+        if as_json:
+            click.echo(msgspec.json.encode(answer))
+        else:
+            what = f"{kw(reservation.power_w).strip()} from {_when(live, reservation)} ({span(for_s)})"
+            click.echo(f"{reservation.id}: {what}")
+            if answer["why"]:
+                click.echo(f"note      {answer['why']}")
+        if answer["not_durable"]:
+            click.echo(f"skerry: granted, but its result is not on record: {answer['not_durable']}", err=True)
+    if wait:
+        _wait(site, reservation)
+
+
+@click.command()
+@site_option
+@json_option
+def reservations(site: str | None, as_json: bool) -> None:
+    """The power reservations that stand, by their start."""
+    with gateway(site) as live:
+        found = live.link.request("reservation.list")["reservations"]
+        if as_json:
+            click.echo(msgspec.json.encode(found))
+            return
+        for raw in found:
+            click.echo(_line(live, raw))
+    if not found:
+        click.echo("no power is reserved")
+
+
+@click.command()
+@click.argument("reservation", metavar="ID|NAME")
+@click.option("--reason", default="", metavar="TEXT", help="Why, on record.")
+@site_option
+@json_option
+def withdraw(reservation: str, reason: str, site: str | None, as_json: bool) -> None:
+    """Withdraw a power reservation, by its id or the job's name; always runs."""
+    with gateway(site) as live:
+        answer = live.link.request("reservation.withdraw", id=reservation, reason=reason)
+    if as_json:
+        click.echo(msgspec.json.encode(answer))
+        return
+    click.echo(f"withdrawn {answer['withdrawn']['id']}")
+    if answer["not_durable"]:
+        click.echo(f"skerry: done, but not durable: {answer['not_durable']}", err=True)
+
+
+def _line(live: Live, raw: dict[str, Any]) -> str:
+    r = Reservation(**{field: raw[field] for field in Reservation.__struct_fields__})
+    name, state = "" if r.name == r.id else r.name, "ready" if raw["ready"] else raw["why"]
+    return f"{r.id:<6} {kw(r.power_w):>9}  {_when(live, r)}  {name:<16} {r.who:<12} {state}"
+
+
+def _when(live: Live, r: Reservation) -> str:
+    return f"{time_of_day(r.start_utc_s, live.zone)} to {time_of_day(r.end_utc_s, live.zone)}"
+
+
+def _wait(site: str | None, reservation: Reservation) -> None:
+    """Return once its power is ready. Raises Failure, NoGateway, LinkLost; ended by a signal, withdraws it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _until_ready(site, reservation)
+    except KeyboardInterrupt:
+        _give_up(site, reservation, "the job that waited for it was ended")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _until_ready(site: str | None, reservation: Reservation) -> None:
+    heard_s, said = time.monotonic(), ""
+    while True:
+        try:
+            with gateway(site) as live:
+                told = live.link.request("reservation.list")
+        except (LinkLost, NoGateway) as lost:  # it keeps its reservations over a restart
+            if time.monotonic() - heard_s > GONE_S:
+                raise
+            said = _say(f"waiting for the gateway: {lost}", said)
+            time.sleep(POLL_S)
+            continue
+        heard_s = time.monotonic()
+        mine = next((r for r in told["reservations"] if r["id"] == reservation.id), None)
+        if mine is None:
+            over = told["utc_s"] >= reservation.end_utc_s
+            what = "is over, its power did not come" if over else "was withdrawn while the job waited"
+            raise Failure(f"reservation {reservation.id} {what}", exits.REFUSED)
+        if mine["ready"]:
+            return
+        if told["utc_s"] > reservation.latest_utc_s + GRACE_S:
+            _give_up(site, reservation, f"its power did not come: {mine['why']}")
+            raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exits.REFUSED)
+        said = _say(f"waiting: {mine['why']}", said)
+        time.sleep(POLL_S)
+
+
+def _give_up(site: str | None, reservation: Reservation, why: str) -> None:
+    with contextlib.suppress(LinkLost, NoGateway, RequestFailed), gateway(site) as live:
+        live.link.request("reservation.withdraw", id=reservation.id, reason=why)
+
+
+def _say(line: str, said: str) -> str:
+    if line != said:
+        click.echo(f"skerry: {line}", err=True)
+    return line

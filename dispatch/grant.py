@@ -1,0 +1,270 @@
+"""Whether the site can carry a job that asks for power, from when on, and at what peak; or the rule and figure against.
+
+The test is a path of import in steps of five minutes at most: forecast load less PV, every reservation that stands, and
+the job. Over it the battery gives what is above a level and takes back what is below, as fast as ratings and that level
+allow; greedy is exact here. The level that is kept anyway (the plan's peak, or the contract and the month's peak) costs
+nothing. A start that keeps it is granted first, the earliest of them. Else the peak may rise up to the contract, at the
+start that needs the least of it; the answer says what that costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.config import DispatchConfig
+from dispatch.figures import kw
+from dispatch.forecast import STEP_S
+from dispatch.model import IslandState, Plan
+from dispatch.order_check import OrderRefused
+from dispatch.orders import span
+from dispatch.planner import PlanInputs
+from dispatch.reservations import Reservation, reserved_w
+
+GRID_S = 300.0  # starts are looked for on these marks of the clock, and at once
+FAR_S = 7200.0  # beyond this, on quarter hours
+SHORTEST_S = 60.0
+NEAR_W = 50.0  # two levels this close are one to a reader
+NAME_MAX = 32
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a job asks for. `within_s`: how long it may wait for its start."""
+
+    power_w: float
+    for_s: float
+    within_s: float = 0.0
+    name: str = ""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A start the site can carry."""
+
+    start_utc_s: float
+    level_w: float  # the import it takes, as far as the forecast goes
+    rise_w: float  # of it above what is kept anyway
+    cost_eur: float  # of that rise, in the month's demand charge
+    why: str  # why not at once, or what it costs; empty when there is nothing to say
+
+
+def grant(
+    asked: Asked, inputs: PlanInputs, plan: Plan | None, island: IslandState, standing: Sequence[Reservation]
+) -> Grant:
+    """The start for this job. `standing`: what is promised now; the `inputs` know it too. Raises OrderRefused."""
+    config = inputs.config
+    _check(asked, inputs, island, standing)
+    site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s)
+    starts = list(_starts(inputs.now_utc_s, inputs.now_utc_s + asked.within_s))
+    for start in starts:
+        path = site.with_job(asked.power_w, start, start + asked.for_s)
+        if site.holds(site.kept_w, path):
+            return Grant(start, site.kept_w, 0.0, 0.0, _why_later(asked, site, start))
+    needs = [(site.need_w(asked, start), start) for start in starts]
+    least_w = min(needs)[0]
+    best = next(need for need in needs if need[0] <= least_w + NEAR_W)  # the earliest of equals
+    if best[0] > site.allowed_w + NEAR_W:
+        raise OrderRefused(site.rule, _refusal(asked, inputs, site, best))
+    rise_w = max(0.0, best[0] - site.kept_w)
+    cost_eur = rise_w / 1000 * config.tariff.demand_eur_per_kw_month
+    why = f"the peak may rise by {kw(rise_w)} to {kw(best[0])}: {cost_eur:.2f} EUR this month"
+    later = _why_later(asked, site, best[1])
+    return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
+
+
+def not_ready(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
+    """Why the power of a reservation that has begun is not there; empty when it is."""
+    rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
+    site = _Site.of(msgspec.structs.replace(inputs, reservations=rest), plan, reservation.end_utc_s, inputs)
+    path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
+    if site.holds(site.allowed_w, path):
+        return ""
+    return f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))} now"
+
+
+def clock(utc_s: float, config: DispatchConfig) -> str:
+    """HH:MM at the site."""
+    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone)):%H:%M}"
+
+
+# ── what is against it at once ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(asked: Asked, inputs: PlanInputs, island: IslandState, standing: Sequence[Reservation]) -> None:
+    """Raise OrderRefused for what no start could mend."""
+    config = inputs.config
+    horizon_s = config.plan.horizon_h * 3600
+    for what, value in (("power", asked.power_w), ("duration", asked.for_s), ("window", asked.within_s)):
+        if not math.isfinite(value):
+            raise OrderRefused(what, f"expected a number, got {value}")
+    if asked.power_w <= 0:
+        raise OrderRefused("power", f"{kw(asked.power_w)}: a job asks for more than 0 kW")
+    if asked.for_s < SHORTEST_S:
+        raise OrderRefused("duration", f"{asked.for_s:g} s: at least {SHORTEST_S:g} s")
+    if asked.within_s < 0:
+        raise OrderRefused("in the past", f"a start {span(-asked.within_s)} ago cannot be granted")
+    if asked.within_s + asked.for_s > horizon_s:
+        line = f"{span(asked.within_s + asked.for_s)} from now to its end; the site plans {span(horizon_s)} ahead"
+        raise OrderRefused("plan.horizon_h", line)
+    if len(asked.name) > NAME_MAX or not asked.name.isprintable() or asked.name.strip() != asked.name:
+        raise OrderRefused("name", f"{asked.name[:40]!r}: expected at most {NAME_MAX} printable characters")
+    if asked.power_w > config.grid.fuse_w:
+        raise OrderRefused("fuse", f"{kw(asked.power_w)} is more than the {kw(config.grid.fuse_w)} that it carries")
+    if island is not IslandState.GRID_TIED:
+        raise OrderRefused("islanding", f"the site is {island.value}; power is promised when it is grid-tied")
+    double = next((r for r in standing if asked.name and r.name == asked.name), None)
+    if double is not None:
+        line = (
+            f"{asked.name} has reservation {double.id} of {double.who}, {kw(double.power_w)} from "
+            f"{clock(double.start_utc_s, config)} to {clock(double.end_utc_s, config)}; withdraw that first"
+        )
+        raise OrderRefused("one reservation per name", line)
+
+
+def _starts(first_s: float, last_s: float) -> Iterator[float]:
+    """At once, then on the marks up to the last."""
+    yield first_s
+    mark = (first_s // GRID_S + 1) * GRID_S
+    while mark <= last_s:
+        if mark - first_s <= FAR_S or mark % STEP_S == 0:
+            yield mark
+        mark += GRID_S
+
+
+# ── the path and the battery ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Site:
+    """The hours to come without the job, and what the battery could do about them. kW, kWh, hours."""
+
+    config: DispatchConfig
+    starts_s: tuple[float, ...]
+    hours: tuple[float, ...]
+    net_kw: tuple[float, ...]
+    stored_kwh: float  # above the floor
+    room_kwh: float  # from the floor to the ceiling
+    kept_w: float  # the level that is kept anyway
+    allowed_w: float  # the level that may not be passed
+    rule: str  # what sets it
+
+    @classmethod
+    def of(cls, inputs: PlanInputs, plan: Plan | None, until_s: float, promised: PlanInputs | None = None) -> _Site:
+        """`promised`: where the load forecast holds other reservations than `inputs` name, those inputs."""
+        config, now_s = inputs.config, inputs.now_utc_s
+        until_s = max(until_s, *(r.end_utc_s for r in inputs.reservations), now_s + GRID_S)
+        starts = [now_s]
+        while (mark := (starts[-1] // GRID_S + 1) * GRID_S) < until_s:
+            starts.append(mark)
+        ends = [*starts[1:], until_s]
+        net_kw = [
+            (_base_w(promised or inputs, a) + reserved_w(inputs.reservations, a, b)) / 1000
+            for a, b in zip(starts, ends, strict=True)
+        ]
+        stored_kwh, room_kwh = _battery(config, inputs.soc_pct)
+        contract_w, fuse_w = config.grid.contracted_peak_w, config.grid.fuse_w
+        limit_w = min(max(contract_w, inputs.month_peak_w), fuse_w)
+        rule = "fuse" if limit_w == fuse_w else "contract" if limit_w == contract_w else "month's peak"
+        planned_w = limit_w if plan is None or plan.at(now_s) is None else plan.peak_target_w
+        hours = tuple((b - a) / 3600 for a, b in zip(starts, ends, strict=True))
+        bare = cls(config, tuple(starts), hours, tuple(net_kw), stored_kwh, room_kwh, 0.0, 0.0, rule)
+        floor_w = limit_w
+        if config.tariff.demand_eur_per_kw_month > 0:
+            floor_w = min(max(planned_w, inputs.month_peak_w), limit_w)
+        kept_w = min(max(floor_w, bare.level_w(bare.net_kw, floor_w)), fuse_w)
+        allowed_w = max(limit_w, kept_w)
+        return cls(config, tuple(starts), hours, tuple(net_kw), stored_kwh, room_kwh, kept_w, allowed_w, rule)
+
+    def with_job(self, power_w: float, start_s: float, end_s: float) -> tuple[float, ...]:
+        """The path with a job on top."""
+        return tuple(
+            net + power_w / 1000 * max(0.0, min(a + 3600 * h, end_s) - max(a, start_s)) / (3600 * h)
+            for net, a, h in zip(self.net_kw, self.starts_s, self.hours, strict=True)
+        )
+
+    def holds(self, level_w: float, path_kw: Sequence[float]) -> bool:
+        """Whether the battery keeps import at this level, W, all along a path."""
+        config, level_kw, stored = self.config, level_w / 1000, self.stored_kwh
+        charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
+        discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+        charge_kw, discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
+        for net, hours in zip(path_kw, self.hours, strict=True):
+            over = net - level_kw
+            if over > discharge_kw + 1e-9:
+                return False
+            if over > 0:
+                stored -= over * hours / discharging
+                if stored < -1e-6:
+                    return False
+            else:
+                stored = min(self.room_kwh, stored + min(-over, charge_kw) * hours * charging)
+        return True
+
+    def level_w(self, path_kw: Sequence[float], low_w: float = 0.0) -> float:
+        """The lowest level, W, from `low_w` on at which a path can be kept, to `NEAR_W`."""
+        low, high = low_w, max(low_w, 1000 * max(path_kw))
+        if self.holds(low, path_kw):
+            return low
+        while high - low > NEAR_W:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.holds(middle, path_kw) else (middle, high)
+        return high
+
+    def need_w(self, asked: Asked, start_s: float) -> float:
+        """The level that a job takes if it starts then."""
+        return self.level_w(self.with_job(asked.power_w, start_s, start_s + asked.for_s), self.kept_w)
+
+
+def _base_w(inputs: PlanInputs, at_s: float) -> float:
+    """Net load without any reservation, W: the forecast's, less what the forecast holds of them."""
+    k = int((at_s - inputs.load.start_utc_s) // STEP_S)
+    k = min(max(k, 0), len(inputs.load.load_w) - 1)
+    start_s = inputs.load.start_utc_s + k * STEP_S
+    promised_w = reserved_w(inputs.reservations, max(float(start_s), inputs.now_utc_s), start_s + STEP_S)
+    pv_w = inputs.pv_w[min(k, len(inputs.pv_w) - 1)] if inputs.pv_w else 0.0
+    return inputs.load.load_w[k] - promised_w - pv_w
+
+
+def _battery(config: DispatchConfig, soc_pct: float | None) -> tuple[float, float]:
+    """(kWh stored above the floor, kWh from there to the ceiling). The floor is the reserve, or what is stored now."""
+    if not config.batteries or soc_pct is None:
+        return 0.0, 0.0
+    stored = soc_pct / 100 * config.energy_kwh
+    top = sum(b.energy_kwh * b.soc_max_pct for b in config.batteries) / 100
+    floor = min(config.reserve_soc_pct / 100 * config.energy_kwh, stored)
+    return stored - floor, max(top, stored) - floor
+
+
+# ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _why_later(asked: Asked, site: _Site, start_s: float) -> str:
+    now_s = site.starts_s[0]
+    if start_s <= now_s:
+        return ""
+    return f"started at once it would take an import of {kw(site.need_w(asked, now_s))}, {kw(site.kept_w)} is kept"
+
+
+def _refusal(asked: Asked, inputs: PlanInputs, site: _Site, best: tuple[float, float]) -> str:
+    config = inputs.config
+    best_w, at_s = best
+    battery = (
+        f"the battery has {site.stored_kwh:.1f} kWh above its reserve now" if config.batteries
+        else "there is no battery to help"
+    )  # fmt: skip
+    line = (
+        f"{kw(asked.power_w)} for {span(asked.for_s)} takes an import of {kw(best_w)} at best, started at "
+        f"{clock(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
+    )
+    latest_s = inputs.now_utc_s + config.plan.horizon_h * 3600 - asked.for_s
+    far = _Site.of(inputs, None, latest_s + asked.for_s)
+    for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
+        path = far.with_job(asked.power_w, start, start + asked.for_s)
+        if start % STEP_S == 0 and far.holds(far.allowed_w, path):
+            wait = span(start - inputs.now_utc_s)
+            return f"{line}; it could start at {clock(start, config)}: let it wait {wait}"
+    return f"{line}; no start within {span(config.plan.horizon_h * 3600)} would do"

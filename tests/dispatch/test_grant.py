@@ -1,0 +1,178 @@
+"""From when on the site can carry a job: computed by hand, against the linear program, and what is refused."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan_site import NOON, ask, hourly, site
+from test_reservations import promised
+
+from dispatch.config import DispatchConfig
+from dispatch.grant import Asked, Grant, grant, not_ready
+from dispatch.model import IslandState, Plan, PlanStep
+from dispatch.order_check import OrderRefused
+from dispatch.planner import PlanInputs, make_plan
+from dispatch.reservations import Reservation, with_reserved
+
+H = 3600.0
+FLAT = hourly([80.0] * 36)
+
+
+def inputs(
+    config: DispatchConfig, load_w: float, there: Sequence[Reservation] = (), now: float = NOON, **more: Any
+) -> PlanInputs:
+    """A load that stands, and what is promised on top."""
+    made = ask(config, FLAT, [load_w], now_utc_s=now, **more)
+    load = with_reserved(made.load, there, now)
+    return msgspec.structs.replace(made, load=load, reservations=tuple(there))
+
+
+def job(kw: float = 30.0, hours: float = 2.0, within_h: float = 0.0, name: str = "") -> Asked:
+    return Asked(power_w=1000 * kw, for_s=hours * H, within_s=within_h * H, name=name)
+
+
+def keeping(peak_w: float) -> Plan:
+    step = PlanStep(NOON, 0.08, 2e4, 2e4, 2e4, 0.0, 0.0, 2e4, 10.0)
+    return Plan(NOON, 900, (step,), peak_w, 0.0, 0.0)
+
+
+def granted(asked: Asked, told: PlanInputs, plan: Plan | None = None) -> Grant:
+    return grant(asked, told, plan, IslandState.GRID_TIED, told.reservations)
+
+
+def refused(asked: Asked, told: PlanInputs, plan: Plan | None = None) -> str:
+    with pytest.raises(OrderRefused) as caught:
+        granted(asked, told, plan)
+    return str(caught.value)
+
+
+def tight(**more: Any) -> DispatchConfig:
+    """40 kW of contract; 20 kW of load leave room for 20 kW of charging."""
+    return site(grid={"contracted_peak_w": 40_000.0}, **more)
+
+
+def test_what_the_grid_carries_starts_at_once() -> None:
+    assert granted(job(20.0, within_h=1.0), inputs(tight(), 20_000)) == Grant(NOON, 40_000.0, 0.0, 0.0, "")
+
+
+def test_the_start_waits_for_the_energy() -> None:
+    # 50 kW against 40: 10 kW for 2 h, 22.2 kWh stored at 90 %; 20 kW of room store 18 kW: 74 min, the next mark is 75
+    found = granted(job(within_h=2.0), inputs(tight(), 20_000))
+    assert found.start_utc_s == NOON + 75 * 60
+    assert (found.rise_w, found.cost_eur) == (0.0, 0.0)
+    assert found.why == "started at once it would take an import of 50.0 kW, 40.0 kW is kept"
+    assert granted(job(within_h=2.0), inputs(tight(), 20_000, soc_pct=33.0)).start_utc_s == NOON, "it is stored already"
+
+
+def test_refused_with_the_figure_and_when_it_could_start() -> None:
+    # an hour of charging up to a level L, then 2 h above it: 0.9 (L - 20) = 2 (50 - L) / 0.9, L = 41.35 kW
+    line = refused(job(within_h=1.0), inputs(tight(), 20_000))
+    assert line == (
+        "contract: 30.0 kW for 2 h takes an import of 41.4 kW at best, started at 15:00; 40.0 kW is allowed, "
+        "the battery has 0.0 kWh above its reserve now; it could start at 15:15: let it wait 1 h 15 min"
+    )
+    line = refused(job(30.0, 20.0), inputs(tight(), 20_000))
+    assert line.endswith("no start within 24 h would do")
+    bare = refused(job(), inputs(tight(battery={"energy_kwh": 0.0}), 20_000))
+    assert "takes an import of 50.0 kW at best, started at 14:00; 40.0 kW is allowed, there is no battery" in bare
+
+
+def test_the_months_peak_is_kept_where_waiting_does_it_and_else_costs_what_it_costs() -> None:
+    config = site(grid={"contracted_peak_w": 60_000.0}, tariff={"demand_eur_per_kw_month": 10.0})
+    told = inputs(config, 20_000, month_peak_w=38_000)
+    waited = granted(job(within_h=2.0), told, keeping(40_000))
+    assert (waited.start_utc_s, waited.rise_w) == (NOON + 75 * 60, 0.0)
+    paid = granted(job(within_h=1.0), told, keeping(40_000))
+    assert paid.start_utc_s == NOON + H
+    assert paid.rise_w == pytest.approx(1_350, abs=60)
+    assert paid.cost_eur == pytest.approx(13.5, abs=0.6)
+    assert paid.why.endswith(f"the peak may rise by 1.4 kW to 41.4 kW: {paid.cost_eur:.2f} EUR this month")
+    free = site(grid={"contracted_peak_w": 60_000.0})
+    assert granted(job(within_h=2.0), inputs(free, 20_000), keeping(40_000)).start_utc_s == NOON, "peaks cost nothing"
+    higher = inputs(tight(), 20_000, month_peak_w=50_000)
+    assert granted(job(), higher).level_w == 50_000, "the month's peak stands above the contract"
+
+
+def test_what_is_promised_to_another_is_not_given_away() -> None:
+    # no room to charge; 11.1 kWh for the job now, 33.3 for the reservation in three hours, 33.4 stored
+    there = [promised(NOON + 3 * H, 1.0)]
+    told = inputs(tight(), 40_000, there, soc_pct=43.4)
+    assert refused(job(10.0, 1.0), told).startswith("contract: 10.0 kW for 1 h takes an import of 4")
+    assert granted(job(10.0, 1.0), inputs(tight(), 40_000, soc_pct=43.4)).start_utc_s == NOON
+    running = inputs(tight(), 20_000, [promised(NOON - 600, 1.0)], soc_pct=10.0 + 0.01)
+    assert refused(job(10.0, 0.5), running).startswith("contract:"), "20 kW stand, 30 are promised, 40 allowed"
+    assert granted(job(10.0, 0.5, 2.0), running).start_utc_s >= NOON + 50 * 60
+
+
+def test_a_load_that_breaks_the_contract_by_itself_does_not_forbid_a_job_that_does_not_add_to_it() -> None:
+    loads = [20_000] * 8 + [90_000] * 4 + [20_000]
+    told = ask(tight(), FLAT, loads)
+    found = granted(job(15.0, 1.0), told)
+    assert found.start_utc_s == NOON
+    assert found.rise_w == 0
+
+
+REFUSED: list[tuple[Asked, str]] = [
+    (job(0.0), "power: 0.0 kW: a job asks for more than 0 kW"),
+    (job(-3.0), "power: -3.0 kW"),
+    (job(float("nan")), "power: expected a number, got nan"),
+    (job(hours=0.0), "duration: 0 s: at least 60 s"),
+    (job(hours=-1.0), "duration: -3600 s"),
+    (job(within_h=-0.25), "in the past: a start 15 min ago cannot be granted"),
+    (job(hours=20.0, within_h=5.0), "plan.horizon_h: 25 h from now to its end; the site plans 24 h ahead"),
+    (job(hours=float("inf")), "duration: expected a number"),
+    (job(111.0), "fuse: 111.0 kW is more than the 110.4 kW that it carries"),
+    (job(name="x" * 33), "name: 'xxx"),
+    (job(name="a\nb"), "name: 'a\\nb': expected at most 32 printable characters"),
+]
+
+
+@pytest.mark.parametrize(("asked", "said"), REFUSED)
+def test_refused_with_rule_and_figure(asked: Asked, said: str) -> None:
+    assert said in refused(asked, inputs(tight(), 20_000))
+
+
+def test_one_reservation_per_name_and_none_while_islanded() -> None:
+    told = inputs(tight(), 5_000, [promised(NOON + H, name="render-7")])
+    line = refused(job(1.0, name="render-7"), told)
+    assert line == (
+        "one reservation per name: render-7 has reservation r1 of tech1, 30.0 kW from 15:00 to 17:00; "
+        "withdraw that first"
+    )
+    assert granted(job(1.0, name="render-8"), told).start_utc_s == NOON
+    with pytest.raises(OrderRefused, match="islanding: the site is islanded"):
+        grant(job(1.0), told, None, IslandState.ISLANDED, ())
+
+
+def test_power_is_ready_while_the_site_can_carry_what_is_left_of_it() -> None:
+    mine = promised(NOON - 300, 1.0)
+    assert not_ready(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
+    line = not_ready(mine, inputs(tight(), 20_000, [mine]), None)
+    assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW now"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.floats(5_000, 60_000), st.floats(1_000, 60_000), st.floats(0.25, 6), st.floats(0, 6), st.floats(10, 90),
+    st.floats(0, 899),
+)  # fmt: skip
+def test_what_is_granted_the_linear_program_can_keep(
+    load_w: float, power_w: float, hours: float, within_h: float, soc_pct: float, into_s: float
+) -> None:
+    config = site(grid={"contracted_peak_w": 60_000.0}, tariff={"demand_eur_per_kw_month": 10.0})
+    now = NOON + into_s
+    told = inputs(config, load_w, now=now, soc_pct=soc_pct)
+    asked = Asked(power_w=power_w, for_s=hours * H, within_s=within_h * H)
+    try:
+        found = granted(asked, told)
+    except OrderRefused:
+        assert refused(asked, told).startswith("contract:")
+        return
+    assert now <= found.start_utc_s <= now + within_h * H
+    assert found.level_w <= max(60_000, load_w) + 50
+    mine = promised(found.start_utc_s, hours, power_w)
+    plan = make_plan(inputs(config, load_w, [mine], now=now, soc_pct=soc_pct, month_peak_w=found.level_w))
+    assert max(step.grid_w for step in plan.steps) <= found.level_w + 50
