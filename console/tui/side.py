@@ -35,8 +35,9 @@ class MonthPanel(Painted):
         if model.welcome is not None:
             billed_kw = (peak if billed is None else billed) / 1000
             canvas.put(0, 3, f"demand charge  {billed_kw * terms.eur_per_kw:7.0f}")
-            averaged = "" if terms.top_days == 1 else f", {terms.top_days} days' {billed_kw:.1f} kW"
-            canvas.put(22, 3, f" EUR at {terms.eur_per_kw:g} /kW{averaged}", Ink.DIM)
+            canvas.put(22, 3, f" EUR at {terms.eur_per_kw:g} /kW", Ink.DIM)
+            if terms.top_days > 1:
+                canvas.put(6, 0, f"{terms.top_days} highest days' mean {billed_kw:.1f} kW", Ink.DIM)
         if model.plan is not None:
             canvas.put(0, 4, f"plan keeps     {kw(model.plan.peak_target_w, 7)}")
             canvas.put(22, 4, " kW", Ink.DIM)
