@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.drill_clock import STATE as DRILLS
+from console.drill_clock import DrillClock
 from console.gateway import Gateway
 from console.iq_keeper import IqKeeper
 from console.iq_record import DISPATCH
@@ -32,10 +35,13 @@ from drivers.tariffs.csv_file import TariffFileError, load
 from drivers.twin.announcement import Announcement
 from storage import audit_reader
 from storage.audit import AuditLog
+from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
 RECORD_OPEN_S = 2.0
+
+log = logging.getLogger("skerry.assembly")
 
 
 async def assemble(
@@ -80,9 +86,9 @@ async def assemble(
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
     gateway.consoles = lambda: link.consoles
+    left, cut_short = _left_in_force(state_dir)
     gateway.iq = IqKeeper(site.dispatch, prices, state_dir, recorder.save_state)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
-    left = _left_in_force(state_dir)
     audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
     roles = Roles(site.roles, os.getuid())
     commands = ReservationCommands(gateway, roles, audit)
@@ -106,6 +112,10 @@ async def assemble(
             f"{error.filename or paths.socket_path(site.path)}: {error.strerror}", exits.FAILED
         ) from None
     commands.begin(left)
+    commands.adopt_drills(_last_drill(state_dir), cut_short)
+    if site.drills.schedule:
+        clockwork = DrillClock(gateway, commands, _kept(state_dir, DRILLS))
+        gateway.beside.append(("schedule of drills", clockwork.run))
     commands.keep(reserved)
     if memory_trouble:
         gateway.event("gateway", "warning", "memory", memory_trouble)
@@ -172,12 +182,37 @@ def _remembered(state_dir: Path) -> tuple[ControllerMemory | None, str]:
         archive.close()
 
 
-def _left_in_force(state_dir: Path) -> list[dict[str, Any]]:
-    """Orders that a gateway before this one put in force and did not live to end."""
+def _kept(state_dir: Path, key: str) -> Any:
+    """What is on record under a key; None when there is nothing, or it cannot be read."""
+    archive = Archive(state_dir)
     try:
-        return audit_reader.left_in_force(state_dir)
+        return archive.last_state(key)
+    except (NoRecords, QueryTimeout, msgspec.DecodeError):
+        return None
+    finally:
+        archive.close()
+
+
+def _left_in_force(state_dir: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Orders and a drill that a gateway before this one began and did not live to end."""
+    try:
+        return audit_reader.left_in_force(state_dir), audit_reader.drill_cut_short(state_dir)
     except NoRecords:
-        return []
+        return [], None
+
+
+def _last_drill(state_dir: Path) -> DrillRecord | None:
+    """The last drill on record."""
+    archive = Archive(state_dir)
+    try:
+        return next(iter(archive.drills(1)), None)
+    except NoRecords:
+        return None
+    except (QueryTimeout, msgspec.DecodeError) as error:
+        log.warning("the last drill's report cannot be read: %s", error)
+        return None
+    finally:
+        archive.close()
 
 
 def _reserved(state_dir: Path, utc_s: float) -> list[Reservation]:

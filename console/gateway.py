@@ -13,7 +13,7 @@ from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
 from console.hands import Hands, smaller
 from console.iq_keeper import IqKeeper
-from console.link.protocol import Published, TariffNow
+from console.link.protocol import DrillPlan, LastDrill, Published, TariffNow
 from console.planning import PlanKeeper
 from console.poller import Poller
 from console.site import Site
@@ -101,7 +101,11 @@ class Gateway:
         }
         nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
         self.hands = Hands(drivers, nodes, DeviceError, self._hand_reported)
-        self.drill_report: DrillReport | None = None  # the last one's
+        self.drill_report: DrillReport | None = None  # the last one's, also of a run before this one
+        self.drill_over: Callable[[DrillReport], None] = lambda report: None
+        self.drill_plan: DrillPlan | None = None
+        self.drill_due = ""  # a drill waits for somebody to start it: since when
+        self.beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []  # more that runs beside the tick
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
         self._roles = {m.id: m.role for m in site.meter}
@@ -151,6 +155,10 @@ class Gateway:
         self._requests[request.id] = (request, answer)
         return answer
 
+    def withdraw(self, id: str) -> bool:
+        """Take back a request that no tick has heard yet; False: one has."""
+        return self._requests.pop(id, None) is not None
+
     # ── the circle ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
@@ -160,6 +168,7 @@ class Gateway:
             work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
             work += [("node polling", self._poll_slow)]
             work += [("planner", lambda: self.planner.run(self))]
+            work += self.beside
             if (iq := self.iq) is not None:
                 work += [("Energy IQ", lambda: iq.run(self))]
             beside = [group.create_task(self._keep(name, run)) for name, run in work]
@@ -227,7 +236,8 @@ class Gateway:
             self.note(event)
         for reply in decision.replies:
             asked[reply.id][1].set_result(reply)
-        self.drill_report = decision.report or self.drill_report
+        if decision.report is not None:
+            self.end_drill(decision.report)
         for setpoint in decision.setpoints:
             if (actuator := self._actuators.get(setpoint.device_id)) is not None:
                 actuator.submit(setpoint.w)
@@ -248,6 +258,9 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            month_unmeasured_s=self.controller.month_unmeasured_s,
+            last_drill=_last_drill(self.drill_report),
+            drill_plan=self.drill_plan,
             reservations=self.reservations.standing(snapshot.utc_s),
             billed_peak_w=self.controller.billed_peak_w,
             iq=None if self.iq is None else self.iq.now,
@@ -269,6 +282,11 @@ class Gateway:
         future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
         self._awaiting.append(future)
         return await future
+
+    def end_drill(self, report: DrillReport) -> None:
+        """A drill is over: this is the last one now, and goes on record."""
+        self.drill_report = report
+        self.drill_over(report)
 
     def end_order(self, id: str, why: str, who: str = "") -> Order:
         """Take an order out of force, from the next tick on. Raises LookupError."""
@@ -366,6 +384,7 @@ class Gateway:
             overruns_per_min=self._overruns.grown(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.grown(mono_s, self.recorder.dropped),
             records_error=self.recorder.error or self.audit_error(),
+            drill_due=self.drill_due,
             clock_step_s=self._clock_watch.recent_s(mono_s),
             month_saved_eur=self._month_saved_eur(),
         )
@@ -429,3 +448,9 @@ class Gateway:
     def writes(self) -> int:
         """Setpoint writes so far, renewals included."""
         return sum(a.writes for a in self._actuators.values())
+
+
+def _last_drill(report: DrillReport | None) -> LastDrill | None:
+    if report is None:
+        return None
+    return LastDrill(report.ended_utc_s, report.minutes, report.result, report.why, report.who)

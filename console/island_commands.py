@@ -7,19 +7,27 @@ its checks, not an error, so that whoever asked sees every figure.
 from __future__ import annotations
 
 import asyncio
+import os
+from concurrent.futures import Future
+from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from console.commands import TICK_WAIT_S, Commands, printable
 from console.gateway import Gateway
+from console.link.errors import CommandRefused
 from console.link.peer import Peer
 from console.roles import Roles
 from dispatch.alarms import AlarmState, Priority
-from dispatch.island_view import IslandReply, IslandRequest
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.limits import site_soc_pct
 from dispatch.order_check import OrderRefused
 from storage.audit import AuditLog
+from storage.drills import DrillRecord, digest, text_of
+
+SCHEDULE = "schedule"  # who asks for an unattended drill
 
 
 class IslandCommands(Commands):
@@ -32,9 +40,28 @@ class IslandCommands(Commands):
             "drill.start": self._drill,
             "drill.abort": self._abort,
             "drill.status": self._drill_status,
+            "drill.check": self._drill_check,
             "island.reset": self._reset,
             "island.black_start": self._black_start,
         }
+        self._head = ""  # of the audit, as the last report has it
+        gateway.drill_over = self._report_over
+
+    def adopt_drills(self, last: DrillRecord | None, cut_short: dict[str, Any] | None) -> None:
+        """Take over what a run before this one left: its last report, and a drill in whose middle it was killed."""
+        if last is not None:
+            self._gateway.drill_report, self._head = last.report, last.audit_head
+        if cut_short is not None:
+            self._gateway.end_drill(_cut_short(cut_short))
+
+    def finish(self) -> None:
+        """As for every command; a drill under way is reported as what it is, not finished."""
+        gateway = self._gateway
+        drill = gateway.controller.island.drill
+        if drill is not None:
+            drill.failure = drill.failure or "the gateway was stopped in its middle"
+            gateway.end_drill(drill.report(gateway.clock.utc_s()))
+        super().finish()
 
     async def _drill(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Begin a drill. Params: `minutes`, `reason`, `seen_utc_s`. Raises CommandRefused."""
@@ -62,16 +89,37 @@ class IslandCommands(Commands):
         """Where the state machine stands, the drill under way, and the report of the last one (None: none yet)."""
         published = self._gateway.published
         if published is None:
-            return {"state": "unknown", "view": None, "soc_pct": None, "report": self._report()}
+            return {"state": "unknown", "view": None, "soc_pct": None} | self._last()
         return {
             "state": published.decision.island.value,
             "view": msgspec.to_builtins(published.decision.islanding),
             "soc_pct": site_soc_pct(self._gateway.site.dispatch, published.snapshot),
-            "report": self._report(),
-        }
+        } | self._last()
 
-    def _report(self) -> Any:
-        return msgspec.to_builtins(self._gateway.drill_report)
+    async def _drill_check(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What a drill would find now, every check; begins nothing. Params: `minutes`, `reason`."""
+        reason = printable(str(params.get("reason") or ""))
+        request = self._request("check", peer, reason, float(params["minutes"]))
+        reply = await self._reply(request)
+        return {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
+
+    def _last(self) -> dict[str, Any]:
+        report, plan = self._gateway.drill_report, self._gateway.drill_plan
+        return {"report": msgspec.to_builtins(report), "audit_head": self._head, "plan": msgspec.to_builtins(plan)}
+
+    def _report_over(self, report: DrillReport) -> None:
+        """Put the digest of a report into the audit, then the report with the audit's head on record. Never waits."""
+        self._head = ""
+        row: dict[str, Any] = {"kind": "drill", "who": report.who, "outcome": report.result}
+        row |= {"text": f"drill of {report.minutes:g} min: {report.why}", "report_sha256": digest(text_of(report))}
+        self._audit.spool(row).add_done_callback(partial(self._keep, report))
+
+    def _keep(self, report: DrillReport, written: Future[int]) -> None:
+        """In the audit's thread, once the row is on disk or cannot be."""
+        error = written.exception()
+        record = DrillRecord(report, self._audit.head, "" if error is None else str(error))
+        self._head = record.audit_head
+        self._gateway.recorder.drill(record)
 
     async def _raise(
         self,
@@ -101,7 +149,7 @@ class IslandCommands(Commands):
 
     def _request(
         self,
-        kind: Literal["drill", "abort", "reset", "black-start"],
+        kind: Literal["drill", "check", "abort", "reset", "black-start"],
         peer: Peer,
         reason: str,
         minutes: float = 0.0,
@@ -115,7 +163,7 @@ class IslandCommands(Commands):
             reason=reason,
             minutes=minutes,
             confirmed=confirmed,
-            alarms=self._high_alarms() if kind == "drill" else (),
+            alarms=self._high_alarms() if kind in ("drill", "check") else (),
         )
 
     def _high_alarms(self) -> tuple[str, ...]:
@@ -123,17 +171,70 @@ class IslandCommands(Commands):
         listed = self._gateway.alarms.active()
         return tuple(a.title for a in listed if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED)
 
+    async def start_scheduled(self, minutes: float, reason: str) -> IslandReply:
+        """Begin a drill that the site file lets begin by itself: on record first, like everybody's."""
+        name, said, nobody = (
+            "drill.start",
+            f"drill of {minutes:g} min, unattended",
+            Peer(os.getpid(), os.getuid(), os.getgid(), SCHEDULE),
+        )
+        async with self._one_at_a_time:
+            if self._stopping:
+                return IslandReply("", False, "the gateway is stopping")
+            try:
+                intent = await self._durable(self._audit.write(self._row("intent", nobody, name, said, reason)))
+            except CommandRefused as refused:
+                return IslandReply("", False, str(refused))
+            answer = await self._hand_over(nobody, name, intent, self._request("drill", nobody, reason, minutes))
+        return IslandReply("", answer["ok"], answer["text"])
+
     async def _hand_over(self, peer: Peer, name: str, intent: int | None, request: IslandRequest) -> Any:
         """Give a request to the next tick, put its answer on record, and answer."""
-        # Shielded: a cancelled future would be one that the tick cannot answer.
-        asked = asyncio.shield(asyncio.wrap_future(self._gateway.ask(request)))
-        try:
-            reply = await asyncio.wait_for(asked, TICK_WAIT_S)
-        except TimeoutError:
-            line = f"no tick within {TICK_WAIT_S:g} s; it is asked all the same: see what became of it"
-            reply = IslandReply(request.id, False, line)
+        reply = await self._reply(request)
         answer: dict[str, Any] = {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
         if not reply.ok:
             self._note_refusal(peer, name, reply.text, intent)
             return answer | {"not_durable": ""}
-        return answer | {"not_durable": await self._result(peer, name, intent, "accepted", reply.text)}
+        more = {"minutes": request.minutes} if request.kind == "drill" else {}
+        return answer | {"not_durable": await self._result(peer, name, intent, "accepted", reply.text, **more)}
+
+    async def _reply(self, request: IslandRequest) -> IslandReply:
+        """Give a request to the next tick and wait for its answer."""
+        # Shielded: a cancelled future would be one that the tick cannot answer.
+        asked = asyncio.shield(asyncio.wrap_future(self._gateway.ask(request)))
+        try:
+            return await asyncio.wait_for(asked, TICK_WAIT_S)
+        except TimeoutError:
+            # What raises risk must not come true when nobody waits for it any more; an abort must.
+            taken_back = request.kind != "abort" and self._gateway.withdraw(request.id)
+            then = (
+                "it is withdrawn, nothing was begun"
+                if taken_back
+                else "it is asked all the same: see what became of it"
+            )
+            return IslandReply(request.id, False, f"no tick within {TICK_WAIT_S:g} s; {then}")
+
+
+def _cut_short(body: dict[str, Any]) -> DrillReport:
+    """The report of a drill whose gateway was killed: all that is left of it is in the audit, the row `body`."""
+    began_s = datetime.fromisoformat(body["t"]).timestamp()
+    return DrillReport(
+        who=body["who"],
+        reason=body["reason"],
+        minutes=float(body.get("minutes", 0.0)),
+        started_utc_s=began_s,
+        ended_utc_s=began_s,
+        result="failed",
+        why="the gateway was killed in its middle; what came after it is in the log",
+        timeline=((began_s, body["text"]),),
+        checks=(),
+        criteria=(),
+        transfer_gap="not known",
+        islanded_s=0.0,
+        v_min=None,
+        v_max=None,
+        hz_min=None,
+        hz_max=None,
+        battery_wh=0.0,
+        soc_track=(),
+    )

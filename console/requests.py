@@ -50,6 +50,7 @@ class Requests:
             "why": self._why,
             "decisions": self._decisions,
             "audit": self._audit,
+            "drill.reports": self._drill_reports,
             "iq": self._iq,
             **commands.methods,
         }
@@ -126,6 +127,12 @@ class Requests:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
         found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
+
+    async def _drill_reports(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Reports on record, newest first; with `number`, that one."""
+        limit, number = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("number")
+        found = await self._from_archive(lambda archive: archive.drills(limit, None if number is None else int(number)))
+        return [msgspec.to_builtins(record) for record in found]
 
     async def _iq(self, peer: Peer, params: dict[str, Any]) -> Any:
         keeper, utc_s = self._gateway.iq, self._gateway.clock.utc_s()

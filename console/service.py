@@ -26,6 +26,7 @@ log = logging.getLogger("skerry")
 
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
 SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
+RETURN_S = 1800.0  # the console is gone in a drill: the gateway lives so long at most to bring the site back
 MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
 
 
@@ -112,7 +113,9 @@ class _Service:
         self._site, self._state_dir, self._options = site, state_dir, options
         self._systemd = Systemd()
         self._stop = asyncio.Event()
+        self._terminated = asyncio.Event()  # by a signal: nothing is waited for
         self._why_stop = "asked to"
+        self._console_gone = False
         self._recorded = True
 
     def _ask_stop(self, why: str) -> None:
@@ -130,13 +133,18 @@ class _Service:
     def _watch_for_stop(self) -> None:
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(sign, self._ask_stop, signal.Signals(sign).name)
+            loop.add_signal_handler(sign, self._signalled, signal.Signals(sign).name)
         if self._options.stop_on_stdin_eof:
             loop.add_reader(0, self._stdin_ready)
+
+    def _signalled(self, name: str) -> None:
+        self._terminated.set()
+        self._ask_stop(name)
 
     def _stdin_ready(self) -> None:
         if not os.read(0, 4096):
             asyncio.get_running_loop().remove_reader(0)
+            self._console_gone = True
             self._ask_stop("the console is gone (end of stdin)")
 
     @contextlib.asynccontextmanager
@@ -167,22 +175,27 @@ class _Service:
         from console.assembly import assemble
 
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
-        saved_s, saved_capped = 0.0, frozenset[str]()
+        def urgent() -> tuple[Any, ...]:
+            """What must outlive a gateway that is killed the moment after: a fault, and who is capped."""
+            return gateway.controller.island.memory(), gateway.controller.caps.nodes
+
+        saved_s, saved = 0.0, urgent()
 
         def after_tick() -> None:
-            nonlocal saved_s, saved_capped
+            nonlocal saved_s, saved
             if gateway.punctuality.ticks == 1:
                 self._systemd.send(
                     f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz"
                 )
             if gateway.punctuality.ticks % WATCHDOG_TICKS == 0:
                 self._systemd.send("WATCHDOG=1")
-            capped = frozenset(gateway.controller.caps.nodes)  # whoever comes after must free them
-            if time.monotonic() - saved_s > MEMORY_PERIOD_S or capped != saved_capped:
-                saved_s, saved_capped = time.monotonic(), capped
+            now = urgent()
+            if time.monotonic() - saved_s > MEMORY_PERIOD_S or now != saved:
+                saved_s = time.monotonic()
                 recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
-                if capped:
-                    recorder.flush()
+            if now != saved:
+                saved = now
+                recorder.flush()
 
         gateway.after_tick = after_tick
         gc.collect()
@@ -196,6 +209,8 @@ class _Service:
         await asyncio.wait([ticking, asked], timeout=self._options.for_s, return_when=asyncio.FIRST_COMPLETED)
         if not ticking.done() and not asked.done():
             self._why_stop = f"ran for {self._options.for_s:g} s as asked"
+        if asked.done() and self._console_gone and not ticking.done():
+            await self._end_drill(gateway, ticking)
         asked.cancel()
         failure = ticking.exception() if ticking.done() else None
         if failure is not None:
@@ -212,8 +227,8 @@ class _Service:
             last.push_async_callback(link.close)
             last.callback(requests.close)
             last.push_async_callback(gateway.close)
-            last.push_async_callback(asyncio.to_thread, requests.commands.close)
             last.push_async_callback(self._close_record, gateway, recorder)
+            last.push_async_callback(asyncio.to_thread, requests.commands.close)  # first: it may have a drill to record
             last.callback(gateway.planner.close)
             last.callback(requests.commands.finish)
             await gateway.to_safe_value()
@@ -230,6 +245,25 @@ class _Service:
             )
             print(json.dumps(figures), flush=True)
         return exits.OK if failure is None and self._recorded else exits.FAILED
+
+    async def _end_drill(self, gateway: Any, ticking: asyncio.Task[None]) -> None:
+        """Nobody looks any more: a drill under way is aborted, and the site brought back before this ends."""
+        from dispatch.island_view import IslandRequest
+
+        if gateway.controller.island.drill is None:
+            return
+        gateway.event("island", "alarm", "drill", "the console is gone in the middle of a drill: aborting it")
+        gateway.ask(IslandRequest(id="console-gone", kind="abort", who="gateway", reason="the console is gone"))
+
+        async def back() -> None:
+            while gateway.controller.island.drill is not None:
+                await gateway.next_tick()
+
+        over = asyncio.create_task(back())
+        again = asyncio.create_task(self._terminated.wait())
+        await asyncio.wait([over, ticking, again], timeout=RETURN_S, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        again.cancel()
 
     async def _close_record(self, gateway: Any, recorder: Any) -> None:
         recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))

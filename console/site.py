@@ -22,10 +22,12 @@ import msgspec
 from msgspec import Meta
 
 from console.roles import RolesConfig
+from dispatch import drill_schedule
 from dispatch.config import (
     BatteryConfig,
     CapsConfig,
     DispatchConfig,
+    DrillsConfig,
     GridConfig,
     IslandConfig,
     OrdersConfig,
@@ -68,6 +70,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     orders: OrdersConfig = OrdersConfig()
     roles: RolesConfig | None = None
     island: IslandConfig = IslandConfig()
+    drills: DrillsConfig = DrillsConfig()
     ride_through: RideThroughConfig = RideThroughConfig()
     tariff: TariffConfig = TariffConfig()
     caps: CapsConfig = CapsConfig()
@@ -96,6 +99,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             tariff=self.tariff,
             caps=self.caps,
             island=self.island,
+            drills=self.drills,
             ride_through=self.ride_through,
             switches=tuple(s.id for s in self.switch),
             nodes=tuple(n.terms for n in self.node),
@@ -291,12 +295,19 @@ def _url(text: str) -> None:
         raise ValueError("a TCP port of 1..65535")
 
 
+def _schedule(text: str) -> None:
+    """Raises ValueError for what is no schedule; empty is none."""
+    if text:
+        drill_schedule.parse(text)
+
+
 # beyond what a type can say
 CHECKS: dict[str, Callable[[Any], object]] = {
     "timezone": _zone,
     "start_utc": _instant,
     "url": _url,
     "windows": parsed,
+    "schedule": _schedule,
 }
 
 

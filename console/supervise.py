@@ -11,7 +11,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from console import exits, paths
+from console.link.ask import Conversation
 from console.link.client import GatewayClient, LinkLost
+from console.link.errors import RequestFailed
 from console.link.socketfile import listening
 from console.site import SiteFileError, load
 
@@ -57,7 +59,10 @@ class GatewayChild:
         return f"nothing in {self.log}"
 
     async def stop(self) -> int:
-        """Close its stdin and wait for its orderly stop; the exit code. After 20 s it is killed."""
+        """Close its stdin and wait for its orderly stop; the exit code. After 20 s it is killed.
+
+        Unless it brings the site back from a drill: then it is left to it, and ends by itself.
+        """
         process = self._process
         if process is None:
             return exits.OK
@@ -66,8 +71,19 @@ class GatewayChild:
         try:
             return await asyncio.wait_for(process.wait(), START_LIMIT_S)
         except TimeoutError:
+            if await asyncio.to_thread(self._in_drill):
+                return exits.OK
             process.kill()
             return await process.wait()
+
+    def _in_drill(self) -> bool:
+        """Whether the gateway answers, and has a drill to end."""
+        try:
+            with Conversation(self.socket, 2.0) as link:
+                view = link.request("drill.status")["view"]
+        except (LinkLost, RequestFailed):
+            return False
+        return view is not None and view["drill"] is not None
 
 
 class Supervisor:

@@ -275,6 +275,15 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
         on_delay_s=1.0,
     ),
     AlarmDefinition(
+        "drill-due",
+        LOW,
+        "Drill due",
+        "By the site file's schedule an outage is to be rehearsed now.",
+        "How this site takes an outage is known as of the last drill only.",
+        "Tell the users, then `skerry drill start`; the checks before it say what is missing. After drills.window_h it "
+        "counts as missed, which the Log says.",
+    ),
+    AlarmDefinition(
         "ride-through-step",
         MEDIUM,
         "Ride-through gives up load",

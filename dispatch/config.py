@@ -153,6 +153,15 @@ class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
     drill_floor_pct: Percent | None = None  # SoC that a drill must leave; none: the reserve's
 
 
+class DrillsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[drills]`: when a rehearsal is due. Without a schedule none ever is."""
+
+    schedule: str = ""  # see drill_schedule.py; in the site's local time
+    minutes: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    unattended: bool = False  # True: it begins by itself when due; else it is announced, and a person starts it
+    window_h: Annotated[float, Meta(gt=0, le=72)] = 8.0  # after so long a drill that was due counts as missed
+
+
 class RideThroughConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[ride_through]`: how the promised hours of `[reserve]` are kept."""
 
@@ -200,6 +209,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     caps: CapsConfig = CapsConfig()
     orders: OrdersConfig = OrdersConfig()
     island: IslandConfig = IslandConfig()
+    drills: DrillsConfig = DrillsConfig()
     ride_through: RideThroughConfig = RideThroughConfig()
     switches: tuple[str, ...] = ()  # ids of every [[switch]]
     nodes: tuple[NodeTerms, ...] = ()
@@ -277,6 +287,13 @@ def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]
         if pcs.battery not in known:
             there = ", ".join(sorted(known)) or "there is none"
             yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {there}"
+    if config.drills.schedule and config.drills.minutes > config.island.drill_minutes_max:
+        most = config.island.drill_minutes_max
+        yield "drills.minutes", config.drills.minutes, f"at most island.drill_minutes_max = {most:g}"
+    if config.drills.schedule and config.switch_id is None:
+        yield "drills.schedule", config.drills.schedule, "a [[switch]] that may be asked (island.switch names it)"
+    if config.drills.schedule and not config.pcs:
+        yield "drills.schedule", config.drills.schedule, "a [[pcs]] that can form a grid"
     if config.island.switch and config.island.switch not in config.switches:
         there = ", ".join(config.switches) or "there is none"
         yield "island.switch", config.island.switch, f"the id of a [[switch]]: {there}"

@@ -13,7 +13,7 @@ from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.island_evidence import IslandStep
+from dispatch.island_evidence import IslandMemory, IslandStep
 from dispatch.island_machine import IslandMachine
 from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
@@ -39,6 +39,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     pulses_seen: int = 0
     ride: RideMemory = RideMemory()
     caps: CapsMemory = CapsMemory()
+    island: IslandMemory = IslandMemory()
 
 
 class Controller:
@@ -118,6 +119,7 @@ class Controller:
             pulses_seen=self.pulses_seen,
             ride=self.ride.memory(),
             caps=self.caps.memory(),
+            island=self.island.memory(),
         )
 
     def restore(self, memory: ControllerMemory) -> None:
@@ -126,6 +128,7 @@ class Controller:
         self._pulses_before = memory.pulses_seen
         self.ride.restore(memory.ride)
         self.caps.restore(memory.caps)
+        self.island.restore(memory.island)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -23,6 +23,13 @@ class IslandStep(msgspec.Struct, frozen=True):
     report: DrillReport | None
 
 
+class IslandMemory(msgspec.Struct, frozen=True):
+    """What a restarted gateway must know: devices tell everything but what people still have to look at."""
+
+    fault: str = ""  # why it is in fault; empty when it is not
+    failures: int = 0  # closings that failed or did not last: the back-off of a flapping grid
+
+
 def contact_of(snapshot: Snapshot) -> str | None:
     """All switches in series as one: open when one is, closed when all are. None: not read."""
     words = [s.position.good for s in snapshot.switches]

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from dispatch.config import DispatchConfig
 from dispatch.drill import Drill, prechecks, switch_of
 from dispatch.figures import kw
-from dispatch.island_evidence import IslandStep, against_black_start, contact_of, differences, startable
+from dispatch.island_evidence import IslandMemory, IslandStep, against_black_start, contact_of, differences, startable
 from dispatch.island_view import (
     DrillReport,
     IslandReply,
@@ -47,6 +47,7 @@ STEADY_S = 2.0  # import must stay near 0 for so long before a drill opens the s
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
 ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
+KEPT = " (a restart of the gateway does not reset it)"
 SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
 
 Road = tuple[IslandState, str] | None  # where to, and why
@@ -73,6 +74,18 @@ class IslandMachine:
         self._tries = 0  # closings asked for in vain in this islanding
         self._start_why = ""
         self._was_riding = False
+        self._road_taken: dict[str, float] = {}  # state -> utc, in the order of their last coming
+        self._left_grid_utc_s: float | None = None
+        self._kept_fault = ""  # of a gateway before us
+
+    def memory(self) -> IslandMemory:
+        """What to keep for a restart."""
+        fault = self.reason if self.state is S.FAULT else self._kept_fault
+        return IslandMemory(fault, self._reconnection.failures)
+
+    def restore(self, memory: IslandMemory) -> None:
+        """Take over what was kept; call before the first step."""
+        self._kept_fault, self._reconnection.failures = memory.fault, memory.failures
 
     @property
     def drill(self) -> Drill | None:
@@ -116,6 +129,9 @@ class IslandMachine:
 
     def _road(self, contact: str | None) -> Road:
         """Where to from here, by what is seen now."""
+        if self._kept_fault:
+            fault, self._kept_fault = self._kept_fault, ""
+            return S.FAULT, f"{fault.removesuffix(KEPT)}{KEPT}"
         if self.state is S.UNKNOWN:
             return (self._seen.state, self._seen.reason) if self._seen.state is not S.UNKNOWN else None
         if self.state is S.GRID_TIED:
@@ -296,6 +312,14 @@ class IslandMachine:
         was, now = self.state, self._now
         self.state, self.reason, self._since = state, reason, (now.utc_s, now.mono_s)
         self._say(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {reason}")
+        if was in (S.GRID_TIED, S.UNKNOWN):
+            self._road_taken.clear()
+        if state is S.GRID_TIED:
+            self._left_grid_utc_s = None
+        elif self._left_grid_utc_s is None and state not in (S.PREPARING, S.OPENING, S.UNKNOWN):
+            self._left_grid_utc_s = now.utc_s
+        self._road_taken.pop(state.value, None)
+        self._road_taken[state.value] = now.utc_s
         if self._drill is not None:
             self._drill.note(now.utc_s, f"{state.value}: {reason}")
         self._withdrawn_s = self._near_zero_s = self._both_s = None
@@ -359,7 +383,7 @@ class IslandMachine:
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hear(self, request: IslandRequest) -> IslandReply:
-        if request.kind == "drill":
+        if request.kind in ("drill", "check"):
             return self._hear_drill(request)
         refusal = ""
         if request.kind == "abort":
@@ -395,6 +419,8 @@ class IslandMachine:
         if failed:
             text = "; ".join(f"{c.name}: {c.figure} ({c.remedy})" for c in failed)
             return IslandReply(request.id, False, f"no drill: {text}", checks)
+        if request.kind == "check":
+            return IslandReply(request.id, True, f"a drill of {request.minutes:g} min may begin", checks)
         self._drill = Drill(self._config, request, checks, self._now)
         self._import_from_w = self._now.grid.w.good or 0.0
         self._closed_s = None
@@ -416,6 +442,8 @@ class IslandMachine:
             permit_close=self.state is S.CLOSING,
             reconnect=None if self.state is S.GRID_TIED else self._reconnection.view(now.mono_s, self._switch),
             drill=None if self._drill is None else self._drill.status(now.mono_s),
+            left_grid_utc_s=self._left_grid_utc_s,
+            road=tuple((utc_s, state) for state, utc_s in self._road_taken.items()),
         )
         return IslandStep(
             seen=Islanding(self.state, reason, low_w, high_w),

@@ -38,6 +38,23 @@ def left_in_force(directory: Path) -> list[dict[str, Any]]:
     return list(orders.values())
 
 
+def drill_cut_short(directory: Path) -> dict[str, Any] | None:
+    """The body of the drill that the last run began and never reported: its gateway was killed. Raises NoRecords."""
+    sql = (
+        "SELECT r.body, i.body ->> 'reason' FROM entry AS r LEFT JOIN entry AS i ON i.seq = r.body ->> 'of' "
+        "WHERE r.seq >= (SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
+        "AND r.body ->> 'kind' IN ('result', 'drill') ORDER BY r.seq"
+    )
+    found: dict[str, Any] | None = None
+    for text, reason in _query(directory, sql, ()):
+        body = json.loads(text)
+        if body["kind"] == "drill":
+            found = None
+        elif body.get("command") == "drill.start" and body.get("outcome") == "accepted":
+            found = body | {"reason": reason or ""}
+    return found
+
+
 def reservations(directory: Path, utc_s: float) -> list[dict[str, Any]]:
     """The reservations on record that end after `utc_s` and that no later row ends: their fields, `id` from the row.
 

@@ -29,8 +29,8 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
     """Write what was recorded in [start, end) to a new or empty directory; returns the manifest.
 
     `telemetry.db` (a consistent copy, also while a gateway writes; with a wide table of minute means), `telemetry.csv`,
-    `events.csv`, `decisions.csv`, `audit.db` and `audit.csv` where there is an audit (whole: a part of a chain proves
-    nothing), and `manifest.json` with rows, bytes and SHA-256 of each, and the head of the audit's chain.
+    `events.csv`, `decisions.csv`, `drills.csv`, `audit.db` and `audit.csv` where there is an audit (whole: a part of a
+    chain proves nothing), and `manifest.json` with rows, bytes and SHA-256 of each, and the head of the audit's chain.
 
     Raises NoRecords if there is nothing to read, ExportError, and OSError if the directory cannot be written.
     """
@@ -100,7 +100,7 @@ def _trim(con: sqlite3.Connection, start_utc_s: float, end_utc_s: float) -> None
     con.execute("BEGIN")
     con.execute("DELETE FROM hot WHERE ts < ? OR ts >= ?", (start_us, end_us))
     con.execute("DELETE FROM r1m WHERE t < ? OR t >= ?", (start_utc_s // MINUTE_S * MINUTE_S, end_utc_s))
-    for table in ("event", "decision"):
+    for table in ("event", "decision", "drill"):
         con.execute(f"DELETE FROM {table} WHERE ts_utc_us < ? OR ts_utc_us >= ?", (start_us, end_us))
     con.execute("COMMIT")
 
@@ -115,7 +115,7 @@ def _tables(con: sqlite3.Connection, directory_out: Path) -> dict[str, int]:
     wide: Any = db[WIDE]
     wide.create(columns, pk="t")
     wide.insert_all(_wide_rows(db, names))
-    sources = {"telemetry.csv": WIDE, "events.csv": "events", "decisions.csv": "decisions"}
+    sources = {"telemetry.csv": WIDE, "events.csv": "events", "decisions.csv": "decisions", "drills.csv": "drills"}
     return {name: _csv(db, table, directory_out / name) for name, table in sources.items()}
 
 

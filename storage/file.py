@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dispatch.model import Event
-from storage import schema
+from storage import drills, schema
 from storage.intake import HotRow, Intake
 from storage.rollup import Minute, Summary
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, event_row, pack, to_us
@@ -126,6 +126,9 @@ class TelemetryFile:
                     f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                     [(self._run, *row) for row in intake.decisions],
                 )
+                for record in intake.drills:
+                    values = (self._run, *drills.row_of(record))
+                    con.execute(f"INSERT INTO drill (run, {drills.COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
                 con.executemany(
                     "INSERT INTO state (key, value, ts_utc_us) VALUES (?,?,?) "
                     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, ts_utc_us = excluded.ts_utc_us",
@@ -139,7 +142,7 @@ class TelemetryFile:
         for minute in minutes:
             new += rolled[minute.t] - minute.rows
             minute.rows = rolled[minute.t]
-        return {"hot": len(intake.hot), "r1m": new, "decision": len(intake.decisions)}
+        return {"hot": len(intake.hot), "r1m": new, "decision": len(intake.decisions), "drill": len(intake.drills)}
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

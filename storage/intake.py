@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from dispatch.model import Decision, Event, Snapshot
 from storage.config import StorageConfig
+from storage.drills import DrillRecord
 from storage.rollup import MINUTE_S, Minute
 from storage.rows import decision_row, to_us
 from storage.signals import signal_values
@@ -48,6 +49,7 @@ class Intake:
         self.minutes: dict[int, Minute] = {}
         self.decisions: deque[tuple[Any, ...]] = deque()  # DECISION_COLUMNS
         self.states: dict[str, tuple[str, int]] = {}  # key -> (JSON, UTC us)
+        self.drills: list[DrillRecord] = []
         self.dropped = 0
         self._period_s = config.hot_period_s
         self._deadband_w = deadband_w
@@ -59,12 +61,13 @@ class Intake:
     @property
     def empty(self) -> bool:
         """Nothing waits."""
-        return not (self.hot or self.decisions or self.states or any(m.changed for m in self.minutes.values()))
+        rows = self.hot or self.decisions or self.states or self.drills
+        return not (rows or any(m.changed for m in self.minutes.values()))
 
     @property
     def waiting(self) -> int:
         """Rows that wait, a minute counted as one."""
-        return len(self.hot) + len(self.minutes) + len(self.decisions) + len(self.states)
+        return len(self.hot) + len(self.minutes) + len(self.decisions) + len(self.states) + len(self.drills)
 
     def take(
         self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None
@@ -97,6 +100,7 @@ class Intake:
         self.hot.clear()
         self.decisions.clear()
         self.states.clear()
+        self.drills.clear()
         if self._before is not None:
             t = int(self._before[0] // MINUTE_S) * MINUTE_S
             self.minutes = {t: self.minutes[t]} if t in self.minutes else {}

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from dispatch.model import Decision, Event
+from storage.drills import DrillRecord, record_of
 from storage.intake import DECISION_EVERY_S
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us, unpack_one
@@ -28,6 +29,7 @@ ROWS = 1000  # of one list of events or decisions, at most
 SLACK_S = 30.0  # a decision may come this much later than once a minute
 MINUTES_SPAN_S = 26 * 3600  # of one question for minutes: a day of 25 h, and an hour before it
 READS_VERSION = 1  # schemas from this one on
+DRILLS_VERSION = 3  # and drills from this one on
 
 
 class NoRecords(Exception):
@@ -170,6 +172,15 @@ class Archive:
                 table: int(con.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
                 for table in ("signal", "hot", "r1m", "event", "decision", "state")
             }
+
+    def drills(self, limit: int = ROWS, number: int | None = None) -> list[DrillRecord]:
+        """Reports of drills, newest first, at most `limit` (and `ROWS`); with `number`, that one alone."""
+        sql = "SELECT id, audit_head, not_durable, report FROM drill WHERE ? IN (id, 0) ORDER BY id DESC LIMIT ?"
+        with self._asking() as con:
+            if con.execute("PRAGMA user_version").fetchone()[0] < DRILLS_VERSION:
+                return []
+            rows = con.execute(sql, (number or 0, _limited(limit))).fetchall()
+        return [record_of(row) for row in rows]
 
     def last_state(self, key: str) -> Any:
         """What the controller last saved under a key, as decoded JSON; None if nothing."""

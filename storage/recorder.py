@@ -20,6 +20,7 @@ import msgspec
 
 from dispatch.model import Clock, Decision, Event, Snapshot
 from storage.config import StorageConfig
+from storage.drills import DrillRecord
 from storage.file import TelemetryFile, is_damage
 from storage.intake import Intake
 from storage.rows import to_us
@@ -90,10 +91,11 @@ class Recorder:
         self._ticks: deque[Tick] = deque()
         self._events: deque[_Waiting] = deque()
         self._states: deque[tuple[str, str, int]] = deque()
+        self._drills: deque[DrillRecord] = deque()
         self._flushes: deque[Future[None]] = deque()
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
         self._overflow = 0  # ticks the queue had no room for
-        self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0}
+        self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0, "drill": 0}
         self._error = ""
         self._flush_at = time.monotonic() + self._flush_s - self._poll_s
         self._retry_at = 0.0
@@ -137,6 +139,11 @@ class Recorder:
         Raises TypeError if the value has no JSON form.
         """
         self._states.append((key, msgspec.json.encode(value).decode(), to_us(self._clock.utc_s())))
+
+    def drill(self, record: DrillRecord) -> Future[None]:
+        """Keep a drill's report, now. The future raises NotRecorded if that failed; it then waits in memory."""
+        self._drills.append(record)
+        return self.flush()
 
     def flush(self) -> Future[None]:
         """Write what was handed over so far, now. The future raises NotRecorded if that failed."""
@@ -250,6 +257,8 @@ class Recorder:
                 continue
             if step is not None:
                 self._notice(step)
+        while self._drills:
+            self._intake.drills.append(self._drills.popleft())
         while self._states:
             key, value, ts_us = self._states.popleft()
             self._intake.states[key] = (value, ts_us)

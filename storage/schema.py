@@ -101,6 +101,27 @@ CREATE VIEW decision_chain AS
   FROM decision AS d, json_each(d.chain) AS r;
 """
 
+DRILLS = f"""
+CREATE TABLE drill (
+  id INTEGER PRIMARY KEY,
+  ts_utc_us INTEGER NOT NULL,        -- its end
+  run INTEGER NOT NULL REFERENCES run(id),
+  started_utc_us INTEGER NOT NULL,
+  result TEXT NOT NULL,              -- passed | aborted | failed
+  who TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  why TEXT NOT NULL,
+  audit_head TEXT NOT NULL,          -- row and hash of the audit's newest row when this was kept
+  not_durable TEXT NOT NULL,         -- why the audit did not hold the report's SHA-256 by then; empty when it did
+  report TEXT NOT NULL               -- JSON
+) STRICT;
+CREATE VIEW drills AS
+  SELECT {_TIME.format("started_utc_us")} AS t, {_TIME.format("ts_utc_us")} AS ended, result, who, reason, why,
+         report ->> 'minutes' AS minutes, report ->> 'islanded_s' AS islanded_s, report ->> 'battery_wh' AS battery_wh,
+         report ->> 'transfer_gap' AS transfer_gap, audit_head, not_durable
+  FROM drill;
+"""
+
 
 def tables(db: Any) -> None:
     """Version 1: what is stored."""
@@ -112,8 +133,13 @@ def views(db: Any) -> None:
     _script(db.conn, VIEWS)
 
 
+def drills(db: Any) -> None:
+    """Version 3: reports of drills."""
+    _script(db.conn, DRILLS)
+
+
 # Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
-STEPS: list[Callable[[Any], None]] = [tables, views]
+STEPS: list[Callable[[Any], None]] = [tables, views, drills]
 
 
 class NewerSchema(Exception):

@@ -17,7 +17,9 @@ from typing import Any
 
 import msgspec
 
+from storage import schema
 from storage.audit_format import FILE, GENESIS, canonical, chained, head_of, head_words, open_read_only, signed_text
+from storage.drills import digest
 
 MANIFEST = "manifest.json"
 MOST = 20  # findings told; more of the same say nothing new
@@ -68,6 +70,8 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
         with closing(open_read_only(audit)) as con:
             con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
             found, chain, checkpoints, key, remarks = _chain(con, outside, wanted_key)
+            lines, notes = _drills(directory / schema.FILE, con, chain)
+            found, remarks = found + lines, remarks + notes
     except sqlite3.Error as error:
         raise CannotVerify(f"{audit}: {error}") from None
     seq = max(chain, default=0)
@@ -143,6 +147,29 @@ def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
         open_intents[seq] = str(body.get("command", ""))
     elif body.get("kind") == "result" and (of := body.get("of")) is not None and open_intents.pop(of, None) is None:
         yield f"row {seq} is the result of row {body['of']}, which is no open intent"
+
+
+def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -> tuple[list[str], tuple[str, ...]]:
+    """Findings and remarks on the reports of drills beside the audit: edited, or of a chain that is not this one."""
+    if not telemetry.exists():
+        return [], ()
+    said = {
+        row[0] for row in con.execute("SELECT CASE WHEN json_valid(body) THEN body ->> 'report_sha256' END FROM entry")
+    }
+    findings, remarks = [], []
+    with closing(open_read_only(telemetry)) as record:
+        if record.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'drill'").fetchone()[0] == 0:
+            return [], ()
+        for number, head, late, text in record.execute("SELECT id, audit_head, not_durable, report FROM drill"):
+            if digest(text) in said:
+                pass
+            elif late:
+                remarks.append(f"drill {number}: its report is not in the audit, as it says itself: {late}")
+            else:
+                findings.append(f"the report of drill {number} is not the one that the audit holds the SHA-256 of")
+            if head:
+                findings += [f"drill {number}: {line}" for line in _against(chain, [head_of(head)])]
+    return findings, tuple(remarks)
 
 
 def _checkpoints(

@@ -25,31 +25,59 @@ _ENOUGH = 65_536
 @click.option(
     "--for", "for_s", type=duration, metavar="TIME", help="End it by itself after this long. Default: until --clear."
 )
-@click.option("--clear", is_flag=True, help="End the fault of --device (or of --device outage), or all of them.")
+@click.option(
+    "--grid-record",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Let the grid go as in a record: a table of time, voltage, frequency.",
+)
+@click.option("--nominal-v", type=float, metavar="V", help="The record's nominal voltage, where it cannot be seen.")
+@click.option("--nominal-hz", type=float, metavar="HZ", help="The record's nominal frequency, where it cannot be seen.")
+@click.option(
+    "--clear", is_flag=True, help="End the fault of --device (or of --device outage), or all, the record too."
+)
 @site_option
 @click.option(
     "--announce", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The twin's announcement."
 )
 def fault(
-    name: str | None, device: str | None, for_s: float | None, clear: bool, site: str | None, announce: Path | None
+    name: str | None,
+    device: str | None,
+    for_s: float | None,
+    grid_record: Path | None,
+    nominal_v: float | None,
+    nominal_hz: float | None,
+    clear: bool,
+    site: str | None,
+    announce: Path | None,
 ) -> None:
-    """Make a running twin fail, e.g. `skerry fault hung --device grid --for 10s`, or end its faults with --clear."""
+    """Make a running twin fail, e.g. `skerry fault hung --device grid --for 10s`, or end its faults with --clear.
+
+    A --grid-record is a CSV with a header such as t_s,v,hz: seconds; volts, kV, per unit or %; Hz. Rows may be any time
+    apart. After its last row the grid stays as it was then, until --clear.
+    """
     order: dict[str, Any]
     if clear:
-        if name is not None or for_s is not None:
+        if (name, for_s, grid_record) != (None, None, None):
             raise click.UsageError("--clear takes at most --device")
         order = {"clear": device or "all"}
+    elif grid_record is not None:
+        if (name, device, for_s) != (None, None, None):
+            raise click.UsageError("--grid-record takes at most --nominal-v and --nominal-hz")
+        given = {"nominal_v": nominal_v, "nominal_hz": nominal_hz}
+        order = {"grid_record": str(grid_record.resolve())}
+        order |= {key: value for key, value in given.items() if value is not None}
     elif name is None:
         raise click.UsageError(f"expected a fault: {', '.join(KINDS)}")
     elif (kind := name.replace("-", "_")) not in KINDS:
         raise click.UsageError(f"{name!r}: expected one of {', '.join(KINDS)}")
     else:
-        given = {"fault": kind, "device": device, "for_s": for_s}
-        order = {key: value for key, value in given.items() if value is not None}
+        asked = {"fault": kind, "device": device, "for_s": for_s}
+        order = {key: value for key, value in asked.items() if value is not None}
     answer = _command(_control(announce, site), order)
     if not answer.get("ok"):
         raise Failure(f"the twin refuses: {answer.get('error', 'it gives no reason')}", exits.REFUSED)
-    click.echo("ok")
+    click.echo(f"playing: {answer['note']}" if grid_record is not None else "ok")
 
 
 def _control(announce: Path | None, site: str | None) -> Path:

@@ -11,12 +11,16 @@ import msgspec
 
 from console import exits
 from console.cli.failures import Failure
-from console.cli.source import gateway
+from console.cli.source import Record, gateway, gateway_or_record
 from console.cli.values import json_option, site_option
 from console.cli.words import date_time, time_of_day
+from console.link.protocol import DrillPlan
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
 from dispatch.orders import span
+from storage.drills import DrillRecord
 
+MOST_LISTED = 500
+NONE_ON_RECORD = "No drill is on record."
 _reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why: for whoever is next, on record.")
 
 
@@ -27,11 +31,15 @@ def drill() -> None:
 
 @drill.command()
 @click.option("--minutes", type=float, required=True, metavar="N", help="How long to hold.")
+@click.option("--dry-run", "dry", is_flag=True, help="Show every check; begin nothing.")
 @_reason_option
 @site_option
 @json_option
-def start(minutes: float, reason: str, site: str | None, as_json: bool) -> None:
+def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: bool) -> None:
     """Check everything, and if all of it holds, begin. Every check is shown with its figure; takes an operator."""
+    if dry:
+        _ask("drill.check", site, as_json, minutes=minutes, reason=reason)
+        return
     _ask("drill.start", site, as_json, live=True, minutes=minutes, reason=reason)
 
 
@@ -49,13 +57,44 @@ def abort(reason: str, site: str | None, as_json: bool) -> None:
 @json_option
 def status(site: str | None, as_json: bool) -> None:
     """Where islanding stands, the drill under way, and what the last drill showed."""
-    with gateway(site) as live:
-        found, zone = live.link.request("drill.status"), live.zone
+    with gateway_or_record(site) as source:
+        if isinstance(source, Record):
+            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+            found = _of_record(source)
+        else:
+            found = source.link.request("drill.status")
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    for line in status_lines(found, zone):
+    for line in status_lines(found, source.zone):
         click.echo(line)
+
+
+@drill.command()
+@click.argument("number", type=click.IntRange(1), required=False, metavar="[N]")
+@click.option("--list", "as_list", is_flag=True, help="Every drill on record, one a line.")
+@site_option
+@json_option
+def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -> None:
+    """The report of drill N, or of the last one; also of runs before this one, and without a gateway."""
+    with gateway_or_record(site) as source:
+        found = source.drills(MOST_LISTED if as_list else 1, number)
+        if isinstance(source, Record):
+            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+    if not found and number is not None:
+        raise Failure(f"there is no drill {number} on record; see skerry drill report --list", exits.FAILED)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    elif not found:
+        click.echo(NONE_ON_RECORD)
+    elif as_list:
+        for record in reversed(found):
+            r = record.report
+            what = f"{r.result:<7}  {r.minutes:g} min by {r.who}: {r.why}"
+            click.echo(f"{record.number:>4}  {date_time(r.started_utc_s, source.zone)}  {what}")
+    else:
+        for line in record_lines(found[0], source.zone):
+            click.echo(line)
 
 
 @click.group()
@@ -102,7 +141,7 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
         raise Failure(answer["text"], exits.REFUSED)
     if not as_json:
         click.echo(answer["text"])
-    if answer["not_durable"]:
+    if answer.get("not_durable"):
         click.echo(f"skerry: done, but not durable: {answer['not_durable']}", err=True)
 
 
@@ -115,6 +154,20 @@ def check_line(check: Check) -> str:
 def status_lines(found: dict[str, Any], zone: tzinfo | None) -> Iterator[str]:
     """What `drill.status` answers, as text."""
     view = msgspec.convert(found["view"], IslandView | None)
+    if found["state"] is not None:
+        yield from _now(found, view, zone)
+        yield from _scheduled(msgspec.convert(found["plan"], DrillPlan | None), zone)
+        yield ""
+    report = msgspec.convert(found["report"], DrillReport | None)
+    if report is None:
+        yield NONE_ON_RECORD
+    else:
+        yield from report_lines(report, zone)
+        yield _head(found["audit_head"])
+
+
+def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo | None) -> Iterator[str]:
+    """Where islanding stands."""
     soc = "—" if found["soc_pct"] is None else f"{found['soc_pct']:.1f} %"
     if view is None:
         yield f"State     {found['state']}"
@@ -127,13 +180,39 @@ def status_lines(found: dict[str, Any], zone: tzinfo | None) -> Iterator[str]:
         yield f"Road back {view.reconnect.profile}: {view.reconnect.figures}{wait}"
     if view is not None and view.drill is not None:
         yield from _running(view.drill)
-    yield ""
-    report = msgspec.convert(found["report"], DrillReport | None)
-    if report is None:
-        to_its_end = " to its end" if view is not None and view.drill is not None else ""
-        yield f"No drill has been run{to_its_end} since the gateway started."
-    else:
-        yield from report_lines(report, zone)
+
+
+def _scheduled(plan: DrillPlan | None, zone: tzinfo | None) -> Iterator[str]:
+    """The schedule's word, on a site that has one."""
+    if plan is None:
+        return
+    how = "begins by itself" if plan.unattended else "waits for somebody to start it"
+    if plan.due_utc_s is not None:
+        yield f"Due       since {date_time(plan.due_utc_s, zone)}, {how}: {plan.note or 'about to begin'}"
+    yield f"Next      {date_time(plan.next_utc_s, zone)}, {how}"
+
+
+def _of_record(source: Record) -> dict[str, Any]:
+    """What `drill.status` would answer, as far as the record knows: only the last drill."""
+    last = next(iter(source.drills(1)), None)
+    report = None if last is None else msgspec.to_builtins(last.report)
+    head = "" if last is None else last.audit_head
+    return {"state": None, "view": None, "soc_pct": None, "report": report, "audit_head": head, "plan": None}
+
+
+def _head(head: str) -> str:
+    return f"Audit     head {head or 'not known yet: the report is being written'}"
+
+
+def record_lines(record: DrillRecord, zone: tzinfo | None) -> Iterator[str]:
+    """A report on record, whole: also with what was checked before, and with the audit's head."""
+    yield f"Drill     {record.number} on record"
+    yield from report_lines(record.report, zone)
+    for check in record.report.checks:
+        yield f"  before: {check_line(check)}"
+    yield _head(record.audit_head)
+    if record.not_durable:
+        yield f"          the audit did not hold this report when it was kept: {record.not_durable}"
 
 
 def _running(drill: DrillStatus) -> Iterator[str]:

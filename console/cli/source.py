@@ -18,6 +18,7 @@ from console.cli.failures import Failure
 from console.link.ask import Conversation
 from console.link.errors import LinkLost, LinkRefused, NoGateway, NoSuchSite, SeveralGateways
 from dispatch.model import Decision, Event
+from storage.drills import DrillRecord
 
 if TYPE_CHECKING:
     from storage.reader import Archive
@@ -55,6 +56,11 @@ class Live:
         rows: list[dict[str, Any]] = self.link.request("audit", limit=limit)
         return rows
 
+    def drills(self, limit: int, number: int | None = None) -> list[DrillRecord]:
+        """Reports of drills, newest first; with `number`, that one."""
+        found = self.link.request("drill.reports", limit=limit, number=number)
+        return msgspec.convert(found, list[DrillRecord])
+
 
 class Record:
     """Answers of the record that a gateway left."""
@@ -83,6 +89,10 @@ class Record:
         from storage import audit_reader
 
         return audit_reader.rows(self.directory, limit)
+
+    def drills(self, limit: int, number: int | None = None) -> list[DrillRecord]:
+        """Reports of drills, newest first; with `number`, that one."""
+        return self.archive.drills(limit, number)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
     if (caps := published.decision.caps) is not None and (caps.nodes or caps.not_counted):
         yield _row("Caps", caps_words(caps))
+    if published.last_drill is not None or published.drill_plan is not None:
+        yield _row("Drill", *_drill(published, zone))
     for n, r in enumerate(published.reservations):
         when = f"{time_of_day(r.start_utc_s, zone)} to {time_of_day(r.end_utc_s, zone)}"
         yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w).strip()}, {when}, {r.name} of {r.who}")
@@ -133,6 +135,21 @@ def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
             yield f"{price * 100:.1f} from {time_of_day(start_utc_s, zone)}"
     if tariff.ends_utc_s is not None and not tariff.ahead:
         yield f"no price known after {time_of_day(tariff.ends_utc_s, zone)}"
+
+
+def _drill(published: Published, zone: tzinfo) -> Iterator[str]:
+    """Age and result of the last drill; what the schedule says."""
+    last, plan, now_s = published.last_drill, published.drill_plan, published.snapshot.utc_s
+    if last is None:
+        yield "none on record"
+    else:
+        age_s = max(now_s - last.ended_utc_s, 0.0)
+        age = f"{age_s / 86_400:.0f} days" if age_s >= 2 * 86_400 else span(age_s)
+        yield f"{last.result} {age} ago, {last.minutes:g} min by {last.who}"
+    if plan is not None and plan.due_utc_s is not None:
+        yield f"due since {date_time(plan.due_utc_s, zone)}{': ' if plan.note else ''}{plan.note}"
+    elif plan is not None:
+        yield f"next {date_time(plan.next_utc_s, zone)}"
 
 
 def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:

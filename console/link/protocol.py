@@ -76,6 +76,25 @@ class TariffNow(msgspec.Struct, frozen=True):
     ends_utc_s: int | None = None  # the last published price ends here
 
 
+class LastDrill(msgspec.Struct, frozen=True):
+    """The last drill, also of a run before this one. The whole report: `drill.status`, `drill.reports`."""
+
+    ended_utc_s: float
+    minutes: float  # as asked
+    result: str  # passed aborted failed
+    why: str
+    who: str
+
+
+class DrillPlan(msgspec.Struct, frozen=True):
+    """What the site file's schedule of drills says. Only there when it has one."""
+
+    next_utc_s: float
+    due_utc_s: float | None  # a drill that is due since then and has not been run yet
+    note: str  # why it waits, or was not begun; empty: nothing is due
+    unattended: bool  # it begins by itself
+
+
 class IqNow(msgspec.Struct, frozen=True):
     """Energy IQ as last computed (`dispatch.iq`); a figure is None where the record says too little."""
 
@@ -104,6 +123,9 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulse_since_utc_s: float | None = None  # a load pulse is under way since
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
+    month_unmeasured_s: float = 0.0  # of this month; above 0 the peak is "at least"
+    last_drill: LastDrill | None = None  # None: none is on record
+    drill_plan: DrillPlan | None = None  # None: the site file has no schedule
     reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
     billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
     iq: IqNow | None = None  # None: not computed yet

@@ -5,7 +5,9 @@
     {"fault": "exception", "device": "pcs1", "code": 4}
     {"clear": "grid"}, {"clear": "outage"}, {"clear": "all"}
     {"sag": 0.8, "hz": 49.5}                             the grid at this share of its voltage; {"sag": 1} ends it
-    {"grid_record": "/path/blackout.csv"}                play t_s,v,hz (see grid_record); {"grid_record": ""} ends it
+    {"grid_record": "/path/blackout.csv"}                play it (see grid_record); {"grid_record": ""} ends it
+    {"grid_record": "r.csv", "nominal_v": 11000, "nominal_hz": 60}   the record's own, where they cannot be seen
+    {"jam": "pcc"}, {"free": "pcc"}                      the switch's mechanism moves no more, and again
     {"load_step_w": 60000}                               adds to the site's load; a negative step takes it away
     {"local": "pcs1"}, {"remote": "pcs1"}                the key on the device
     {"state": {}}                                        what is really there, undelayed
@@ -29,7 +31,7 @@ from drivers.twin.grid_record import RecordError, player, read_record
 from drivers.twin.pcs import TwinPcs
 from drivers.twin.physics import TwinSite
 
-ORDERS = ("fault", "clear", "load_step_w", "local", "remote", "state", "sag", "grid_record")
+ORDERS = ("fault", "clear", "load_step_w", "local", "remote", "state", "sag", "grid_record", "jam", "free")
 
 
 class BadOrder(Exception):
@@ -66,6 +68,8 @@ def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
         return {}
     if name == "clear":
         what = order["clear"]
+        if what == "all":
+            site.grid.sag, site.grid.record = None, lambda t_s: None
         site.faults.clear(None if what == "all" else "" if what == "outage" else _device(site, what))
         return {}
     if name == "load_step_w":
@@ -76,7 +80,13 @@ def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
         site.grid.sag = None if share == 1.0 and hz == 50.0 else (share, hz)
         return {}
     if name == "grid_record":
-        return _play(site, order["grid_record"])
+        return _play(site, order)
+    if name in ("jam", "free"):
+        switches = {s.id: s for s in site.switches}
+        if order[name] not in switches:
+            raise BadOrder(f"{name} to name a switch: {', '.join(switches) or 'there is none'}; found {order[name]!r}")
+        switches[order[name]].jammed = name == "jam"
+        return {}
     if name == "state":
         listed = [{"fault": f.kind, "device": f.device} for f in site.faults.listed(site.t_s)]
         return {"state": {**site.true_state(), "faults": listed}}
@@ -88,16 +98,17 @@ def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _play(site: TwinSite, path: object) -> dict[str, Any]:
-    if path == "":
+def _play(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
+    if order["grid_record"] == "":
         site.grid.record = lambda t_s: None
         return {}
+    nominal = {key: _number(order, key, 1e-6, 0.0) for key in ("nominal_v", "nominal_hz") if key in order}
     try:
-        rows = read_record(Path(str(path)))
+        record = read_record(Path(str(order["grid_record"])), site.grid.nominal_v, **nominal)
     except RecordError as error:
         raise BadOrder(f"a record that can be played; {error}") from None
-    site.grid.record = player(rows, site.t_s)
-    return {"t_s": site.t_s, "length_s": rows[-1].t_s - rows[0].t_s}
+    site.grid.record = player(record.rows, site.t_s)
+    return {"t_s": site.t_s, "length_s": record.length_s, "note": record.note}
 
 
 def _fault(site: TwinSite, order: dict[str, Any]) -> Fault:

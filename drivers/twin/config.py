@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from drivers.twin.protection import Profile
+
 
 class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the simulated site is like. Everything random in it comes from `seed`."""
@@ -35,6 +37,7 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # ControllerHb still for so long: a compliant PCS reverts
     reconnect_wait_s: Annotated[float, Meta(ge=0)] = 30.0  # grid back -> switch closes by itself
     load_noise: Annotated[float, Meta(ge=0, le=0.2)] = 0.01  # seeded flutter of node power, one sigma as a fraction
+    trip_profile: Profile = "vde-ar-n-4105"  # at which voltages and frequencies a PCS leaves the grid by itself
     auto_reclose: bool = True  # False: the switch closes only when it is told to, and the grid is fit
     # A battery that is not what it says: its BMS never tells of any of these.
     soc_bias_pct: Annotated[float, Meta(ge=-20, le=20)] = 0.0  # reported SoC minus the true one

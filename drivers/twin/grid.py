@@ -7,14 +7,15 @@ import math
 import random
 from collections.abc import Callable
 
+from drivers.twin.grid_record import Row
+
 IMPEDANCE_OHM = 0.03  # per phase, of the connection as a whole: voltage falls a little with import
 OPERATING_S = 0.08  # mechanism, open to closed and back
 SYNCHRO_CHECK_S = 2.0  # voltage on both sides compared before it closes
 START_DEG, SLEW_DEG_PER_S, STEP_DEG = 90.0, 15.0, 5.0  # phase of an island that drifted; how it is turned; in step
 ABSENT = 0.5  # of nominal: below it there is no grid
 FIT_V, FIT_HZ = (0.85, 1.15), (47.5, 51.5)  # the switch's own: it closes onto no other grid
-TRIP_V, TRIP_HZ, TRIP_S = (0.80, 1.15), (47.5, 51.5), 0.1  # and leaves a grid that is outside these for so long
-DETECT_S = 0.02  # from loss of voltage until the switch is open and the PCS forms
+DETECT_S = 0.02  # from loss of voltage until the switch is open and the PCS forms; ITI curve: 0 V for 20 ms
 
 
 class GridSource:
@@ -25,7 +26,7 @@ class GridSource:
         self.nominal_v = nominal_v
         self.present = True
         self.sag: tuple[float, float] | None = None  # share of nominal voltage and Hz, while the grid is not itself
-        self.record: Callable[[float], tuple[float, float] | None] = lambda t_s: None  # V and Hz from a record
+        self.record: Callable[[float], Row | None] = lambda t_s: None  # a record that is played
         self._hz = [
             (amplitude, 2 * math.pi / period, source.uniform(0, 2 * math.pi))
             for amplitude, period in ((0.012, 41.0), (0.009, 173.0), (0.006, 907.0))
@@ -37,22 +38,24 @@ class GridSource:
 
     def hz(self, t_s: float) -> float:
         """Frequency, Hz; 0 while the grid is away."""
+        if not self.present:
+            return 0.0
+        flutter_hz = sum(a * math.sin(w * t_s + p) for a, w, p in self._hz)
         recorded = self.record(t_s)
-        if self.present and (recorded is not None or self.sag is not None):
-            return recorded[1] if recorded is not None else self.sag[1]  # type: ignore[index]
-        return 50.0 + sum(a * math.sin(w * t_s + p) for a, w, p in self._hz) if self.present else 0.0
+        if recorded is not None:
+            return recorded.hz + flutter_hz if recorded.hz > 0 else 0.0
+        return (50.0 if self.sag is None else self.sag[1]) + flutter_hz
 
     def v(self, t_s: float, import_w: float) -> float:
         """Phase-to-neutral voltage at the PCC, V; 0 while the grid is away."""
         if not self.present:
             return 0.0
+        share = 1.0 if self.sag is None else self.sag[0]
         recorded = self.record(t_s)
         if recorded is not None:
-            return recorded[0]
-        if self.sag is not None:
-            return self.nominal_v * self.sag[0]
-        source_v = self.nominal_v * (1 + sum(a * math.sin(w * t_s + p) for a, w, p in self._v))
-        return source_v - IMPEDANCE_OHM * import_w / (3 * self.nominal_v)
+            share = recorded.v_share
+        source_v = share * self.nominal_v * (1 + sum(a * math.sin(w * t_s + p) for a, w, p in self._v))
+        return max(source_v - IMPEDANCE_OHM * import_w / (3 * self.nominal_v), 0.0)
 
 
 class Position(enum.IntEnum):
@@ -71,8 +74,9 @@ class Fault(enum.IntFlag):
 
 
 class PccSwitch:
-    """The switch. It opens by itself when the grid leaves its windows, and closes by itself some time after the grid is
-    fit again, unless it was told to stay open; or, with `auto_reclose` off, only once it is told to close.
+    """The switch. It opens by itself when the grid's voltage is gone, and when a PCS trips; it closes by itself some
+    time after the grid is fit again, unless it was told to stay open; or, with `auto_reclose` off, only once it is told
+    to close.
 
     Its synchro-check lets it close only when bus and grid have been in step for SYNCHRO_CHECK_S.
     """
@@ -92,7 +96,6 @@ class PccSwitch:
         self._held_open = self._permitted = False
         self._moving_s = 0.0
         self._lost_s = 0.0  # how long the grid has been away while the switch was closed
-        self._off_s = 0.0  # how long it has been there, outside the windows
         self._back_s = 0.0  # how long it has been fit while the switch was open
         self._step_s = 0.0  # how long bus and grid have been in step
 
@@ -129,7 +132,9 @@ class PccSwitch:
         present = grid_v_share > ABSENT
         fit = FIT_V[0] <= grid_v_share <= FIT_V[1] and FIT_HZ[0] <= grid_hz <= FIT_HZ[1]
         if self.position is Position.CLOSED:
-            self._watch_grid(dt_s, present, grid_v_share, grid_hz)
+            self._lost_s = 0.0 if present else self._lost_s + dt_s
+            if self._lost_s >= DETECT_S - 1e-9:
+                self.leave(self._lost_s)
             return
         self._back_s = self._back_s + dt_s if fit else 0.0
         # With a grid to follow, the forming PCS turns its phase towards it.
@@ -145,16 +150,15 @@ class PccSwitch:
             self._permitted = False
             self._move(Position.CLOSED)
 
-    def _watch_grid(self, dt_s: float, present: bool, v_share: float, hz: float) -> None:
-        self._lost_s = 0.0 if present else self._lost_s + dt_s
-        inside = TRIP_V[0] <= v_share <= TRIP_V[1] and TRIP_HZ[0] <= hz <= TRIP_HZ[1]
-        self._off_s = 0.0 if inside else self._off_s + dt_s
-        if (self._lost_s >= DETECT_S - 1e-9 or self._off_s >= TRIP_S - 1e-9) and not self.jammed:
-            self.last_transfer_ms = round(1000 * max(self._lost_s, self._off_s))
-            self.position = self._goal = Position.OPEN
-            self._lost_s = self._off_s = self._back_s = self._step_s = 0.0
-            self._permitted = False
-            self.delta_deg = START_DEG
+    def leave(self, gap_s: float) -> None:
+        """Open at once, by the device's own doing; `gap_s`: how long the site was without voltage."""
+        if self.jammed:
+            return
+        self.last_transfer_ms = round(1000 * gap_s)
+        self.position = self._goal = Position.OPEN
+        self._lost_s = self._back_s = self._step_s = 0.0
+        self._permitted = False
+        self.delta_deg = START_DEG
 
     def _move(self, goal: Position) -> None:
         if self.position is not goal:

@@ -10,6 +10,7 @@ from dispatch.config import PcsRatings
 from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig
 from drivers.twin.control import ActivePowerControl
+from drivers.twin.protection import PROFILES, Protection
 
 START_S = 2.0  # from START or a returned grid until power may flow
 
@@ -49,6 +50,8 @@ class TwinPcs:
             ratings.charge_w,
             ratings.discharge_w,
         )  # 702 WChaRteMax, WDisChaRteMax
+        self.protection = Protection(PROFILES[twin.trip_profile])
+        self.tripped = ""  # which of its windows made it leave the grid last
         self.last_command = OpCtl.START
         self.local = False
         self.forming = False

@@ -29,6 +29,7 @@ from drivers.twin.trace import read_trace, trace_path
 PHASE_SHARE = (0.345, 0.325, 0.330)  # of the load's and the grid's power on L1..L3; PCS and PV are balanced
 CURTAIL_FROM_HZ, CURTAIL_SPAN_HZ = 50.2, 1.3  # an island with too much PV runs fast: P(f) of VDE-AR-N 4105
 STEP_S = 0.02
+NOMINAL_HZ = 50.0
 
 
 class MeterReading(NamedTuple):
@@ -179,6 +180,7 @@ class TwinSite:
         v_share, hz = self.grid.v(t_s, self.grid_w if self.joined else 0.0) / self.grid.nominal_v, self.grid.hz(t_s)
         for switch in self.switches:
             switch.step(dt_s, v_share, hz, alive=not self.blackout)
+        self._protect(dt_s, v_share, hz)
         self.load.look(t_s, self.start_utc_s + t_s)
         for pv in self.pv:
             pv.look(t_s)
@@ -198,6 +200,17 @@ class TwinSite:
                 meter.measure(t_s, dt_s, w, self.grid.hz(t_s), self.grid.v(t_s, 0.0))  # it sits on the grid's side
             else:
                 meter.measure(t_s, dt_s, w, self.hz, self.v)
+
+    def _protect(self, dt_s: float, v_share: float, hz: float) -> None:
+        """A PCS that trips at its own windows takes the site off the grid: its transfer switch opens with it."""
+        for pcs in self.pcs:
+            if not self.switches or not self.joined or not pcs.ready:
+                pcs.protection.reset()
+            elif tripped := pcs.protection.step(dt_s, v_share, hz - NOMINAL_HZ):
+                pcs.tripped = tripped
+                for switch in self.switches:
+                    if switch.position is Position.CLOSED:
+                        switch.leave(0.0)
 
     def _grid_tied(self, dt_s: float) -> None:
         """The grid takes what is left."""
@@ -281,6 +294,7 @@ class TwinSite:
             "reversions": {p.id: p.control.reversions for p in self.pcs},
             "demand_wh": self.demand_wh,
             "unserved_wh": self.unserved_wh,
+            "tripped": {p.id: p.tripped for p in self.pcs},
             "switch": {s.id: s.position.name.lower() for s in self.switches},
             "grid_present": self.grid.present,
             "islanded": self.islanded,

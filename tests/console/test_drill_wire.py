@@ -10,21 +10,18 @@ from typing import Any
 
 import pytest
 from harness import Site, a_site, site_text, until
+from test_island_wire import FLAT_TRACE, WAITING
 
 from console import exits
 from console.link.client import GatewayClient
+from dispatch.drill_schedule import ScheduleMemory
 from dispatch.model import IslandState
+from storage.config import StorageConfig
+from storage.reader import Archive
+from storage.recorder import Recorder
+from storage.verify import verify
 
-FLAT_TRACE = "start_utc,power_w\n2025-09-16T00:00:00Z,1000\n2025-09-17T00:00:00Z,1000\n"
-FLAT = """
-load_trace = "flat.csv"
-base_load_w = 20000
-nodes = 1
-cooling_fraction = 0
-pv_peak_w = 0
-soc_pct = 30
-auto_reclose = false
-"""
+FLAT = f"{WAITING}soc_pct = 30\n"
 QUICK = """
 [island]
 wait_s = 1
@@ -35,13 +32,25 @@ WHY = ("--reason", "rehearsal")
 
 
 @pytest.fixture
-async def wire(tmp_path: Path) -> AsyncIterator[Site]:
+def speed() -> int:
+    """Of the twin's clock; tests that need not watch in real time ask for more."""
+    return 1
+
+
+@pytest.fixture
+async def twin(tmp_path: Path, speed: int) -> AsyncIterator[Site]:
     """A flat 21 kW load on a battery of 100 kWh that is at 30 %."""
     (tmp_path / "flat.csv").write_text(FLAT_TRACE)
-    async with a_site(tmp_path, site_text(twin=FLAT, extra=QUICK)) as site:
+    async with a_site(tmp_path, site_text(twin=f"{FLAT}speed = {speed}\n", extra=QUICK)) as site:
         await site.twin()
-        await site.gateway()
         yield site
+
+
+@pytest.fixture
+async def wire(twin: Site) -> Site:
+    """With a gateway."""
+    await twin.gateway()
+    return twin
 
 
 async def skerry(site: Site, *arguments: str) -> tuple[int | None, str, str]:
@@ -58,7 +67,7 @@ async def drill_status(site: Site) -> dict[str, Any]:
     return found
 
 
-async def ready(site: Site) -> GatewayClient:
+async def ready_client(site: Site) -> GatewayClient:
     """A client, once every device is read."""
     client = await site.client()
     await until(
@@ -72,12 +81,27 @@ async def ready(site: Site) -> GatewayClient:
     return client
 
 
+async def the_record_keeps_it(site: Site, report: dict[str, Any]) -> None:
+    """The report by its number, with the head of the audit, also once the gateway is gone; in the export; verified."""
+    code, out, err = await skerry(site, "drill", "report", "1", "--json")
+    assert code == exits.OK, err
+    (kept,) = json.loads(out)
+    assert (kept["number"], kept["report"], kept["not_durable"]) == (1, report, "")
+    row, _, digest = kept["audit_head"].partition(":")
+    audit = json.loads((await skerry(site, "audit", "--json"))[1])
+    named = next(r for r in audit if r["kind"] == "drill")
+    assert (named["outcome"], named["seq"], named["sha256"]) == ("passed", int(row), digest)
+    code, out, err = await skerry(site, "drill", "report", "7")
+    assert (code, out) == (exits.FAILED, "")
+    assert "there is no drill 7 on record" in err
+
+
 async def test_a_drill_is_refused_run_and_reported(wire: Site) -> None:
-    client = await ready(wire)
+    client = await ready_client(wire)
     code, out, _ = await skerry(wire, "drill", "status")
     assert code == exits.OK
     assert "State     grid-tied" in out
-    assert "No drill has been run since the gateway started." in out
+    assert "No drill is on record." in out
 
     code, out, err = await skerry(wire, "drill", "start", "--minutes", "60", *WHY)  # 25 % that are not there
     assert code == exits.REFUSED
@@ -106,13 +130,19 @@ async def test_a_drill_is_refused_run_and_reported(wire: Site) -> None:
     assert "PASSED" in out
     assert "Hz while islanded" in out
     assert "✓ bus frequency" in out
+    assert "Audit     head " in out
+    report = found["report"]
+    shown = await until(client, lambda s: s.last_drill is not None)
+    assert shown.last_drill is not None
+    assert (shown.last_drill.result, shown.last_drill.minutes) == ("passed", 0.1)
+    await the_record_keeps_it(wire, report)
     rows = await client.request("audit", limit=50)
     said = [(r["kind"], r.get("outcome")) for r in rows if r.get("command") == "drill.start"]
     assert said == [("intent", None), ("result", "refused"), ("intent", None), ("result", "accepted")]
 
 
 async def test_a_drill_is_aborted_and_the_rest_is_refused_when_it_does_not_apply(wire: Site) -> None:
-    client = await ready(wire)
+    client = await ready_client(wire)
     for arguments, line in (
         (("drill", "abort"), "there is no drill and no black start to abort"),
         (("island", "reset", *WHY), "there is no fault to reset: the site is grid-tied"),
@@ -134,3 +164,68 @@ async def test_a_drill_is_aborted_and_the_rest_is_refused_when_it_does_not_apply
         while (found := await drill_status(wire))["report"] is None:
             pass
     assert found["report"]["result"] == "aborted"
+
+
+@pytest.mark.parametrize("speed", [4])
+async def test_the_console_is_lost_in_a_drill_and_the_gateway_brings_the_site_back_before_it_ends(twin: Site) -> None:
+    """`skerry SITE.toml` over SSH: the line breaks, the console dies, its gateway sees the end of its stdin."""
+    gateway = await twin.gateway("--stop-on-stdin-eof")
+    client = await ready_client(twin)
+    code, _, err = await skerry(twin, "drill", "start", "--minutes", "30", *WHY)
+    assert code == exits.OK, err
+    await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
+    assert gateway.stdin is not None
+    gateway.stdin.close()
+    assert await asyncio.wait_for(gateway.wait(), 40) == exits.OK
+    state = (await twin.twin_says({"state": {}}))["state"]
+    assert (state["switch"], state["unserved_wh"]) == ({"pcc": "closed"}, 0)
+    (kept,) = Archive(twin.state_dir).drills(1)
+    assert kept.report.result == "aborted"
+    text = [e.text for e in Archive(twin.state_dir).events(50)]
+    assert "the console is gone in the middle of a drill: aborting it" in text
+
+
+async def test_a_drill_whose_gateway_is_killed_or_stopped_is_reported_as_failed(twin: Site) -> None:
+    gateway = await twin.gateway()
+    client = await ready_client(twin)
+    await skerry(twin, "drill", "start", "--minutes", "30", *WHY)
+    await until(client, lambda s: s.decision.island is IslandState.PREPARING)
+    gateway.kill()
+    await gateway.wait()
+    gateway = await twin.gateway()
+    client = await ready_client(twin)
+    shown = await until(client, lambda s: s.last_drill is not None)
+    assert shown.last_drill is not None
+    assert (shown.last_drill.result, shown.last_drill.minutes) == ("failed", 30)
+    assert "killed in its middle" in shown.last_drill.why
+    await skerry(twin, "drill", "start", "--minutes", "20", *WHY)
+    await until(client, lambda s: s.decision.island is IslandState.PREPARING)
+    gateway.terminate()
+    assert await asyncio.wait_for(gateway.wait(), 20) == exits.OK
+    kept = Archive(twin.state_dir).drills()
+    assert [(k.number, k.report.minutes, k.report.result) for k in kept] == [(2, 20, "failed"), (1, 30, "failed")]
+    assert kept[0].report.why == "the gateway was stopped in its middle"
+    assert verify(twin.state_dir).ok
+
+
+async def test_a_drill_that_is_due_begins_by_itself_where_the_site_file_says_so(tmp_path: Path) -> None:
+    """The twin's calendar begins on a Tuesday, 08:55 in Berlin; the drill was due at 08:00, the last run a week ago."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    drills = '[drills]\nschedule = "weekly, Tuesday 08:00"\nminutes = 0.1\nunattended = true\n'
+    async with a_site(tmp_path, site_text(twin=f"{FLAT}speed = 4\n", extra=QUICK + drills)) as site:
+        before = Recorder(site.state_dir, StorageConfig(), "boot")
+        before.save_state("drills", ScheduleMemory(handled_utc_s=1_758_005_700.0 - 7 * 86_400))
+        assert before.close()
+        await site.twin()
+        await site.gateway()
+        client = await site.client()
+        shown = await until(client, lambda s: s.last_drill is not None, 40)
+        assert shown.last_drill is not None
+        assert (shown.last_drill.result, shown.last_drill.who) == ("passed", "schedule")
+        plan = (await until(client, lambda s: s.drill_plan is not None and s.drill_plan.due_utc_s is None)).drill_plan
+        assert plan is not None
+        assert plan.next_utc_s == 1_758_607_200.0
+        _, out, _ = await skerry(site, "drill", "status")
+        assert "Next      2025-09-23 08:00:00 CEST, begins by itself" in out
+        rows = await client.request("audit", limit=50)
+        assert [r["kind"] for r in rows if r.get("who") == "schedule"] == ["intent", "result", "drill"]

@@ -206,7 +206,7 @@ def test_an_export_verifies_on_a_machine_that_has_nothing_else(exported: Path) -
     assert manifest["audit"]["rows"] == manifest["audit"]["signed_up_to"] == 40
     assert manifest["files"]["audit.csv"]["rows"] == 40
     report = verify(exported)
-    assert (report.ok, report.files, report.head) == (True, 6, manifest["audit"]["head"])
+    assert (report.ok, report.files, report.head) == (True, 7, manifest["audit"]["head"])
     with pytest.raises(ValueError, match="expected a head such as 17:9f86"):
         verify(exported, ("40:zz",))
 
@@ -344,7 +344,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         [sys.executable, "-c", WRITER, root, str(tmp_path), str(KILLS)], capture_output=True, text=True, check=True
     )
     acknowledged = ran.stdout.split()
-    assert len(acknowledged) > 10 * KILLS / 2
+    assert len(acknowledged) > KILLS
     with closing(sqlite3.connect(tmp_path / FILE)) as con:
         assert con.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows = con.execute("SELECT body ->> 'kind', body ->> 'text' FROM entry").fetchall()

@@ -33,6 +33,7 @@ def test_an_export_of_a_running_gateway(tmp_path: Path) -> None:
         "telemetry.csv",
         "events.csv",
         "decisions.csv",
+        "drills.csv",
         "manifest.json",
     }
     assert json.loads((out / "manifest.json").read_text()) == manifest
