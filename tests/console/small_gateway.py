@@ -19,6 +19,7 @@ import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
 from console.gateway import Gateway
+from console.iq_keeper import IqKeeper
 from console.link.protocol import Welcome
 from console.link.server import LinkServer, Peer
 from console.planning import PlanKeeper
@@ -192,6 +193,7 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
         link.event(event)
 
     gateway = Gateway(site, clock, devices.drivers(), recorder, prices, link.publish, announce, planner)
+    gateway.iq = IqKeeper(site.dispatch, prices, directory, recorder.save_state)
     try:
         left = audit_reader.left_in_force(directory)
         reserved = msgspec.convert(audit_reader.reservations(directory, clock.utc_s()), list[Reservation])
