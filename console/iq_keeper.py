@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from console.iq_record import Report, make_report, today
+from console.iq_record import Report, local_day, make_report, today
 from console.link.protocol import IqNow
 from dispatch.config import DispatchConfig
 from dispatch.plan_lp import SolverFailed
@@ -33,7 +33,8 @@ STATE = "iq"  # its key in the record's memory
 KEPT_DAYS = 62
 FIRST_S = 20.0  # of machine time after the start: the first ticks come first
 PERIOD_S = 3600.0  # of site time
-AFTER_S = 60.0  # behind the full hour, so that its last minute is on record
+AFTER_S = 60.0  # behind a full hour or a day, so that its last minute is on record
+MOST_ASKED = 3  # reports computed for people at a time
 READ_S = 20.0  # of machine time, for a day of minutes
 
 
@@ -51,6 +52,7 @@ class IqKeeper:
         self._config, self._prices, self._state_dir, self._save = config, prices, state_dir, save
         self._kept = _remembered(state_dir)
         self._lock = threading.Lock()  # one computation at a time
+        self._asked = 0  # reports that somebody waits for
 
     async def run(self, gateway: Gateway) -> None:
         """Until cancelled. Nothing to do on a site without a battery."""
@@ -69,11 +71,26 @@ class IqKeeper:
             await asyncio.sleep(due_s / gateway.clock.speed)
 
     async def report(self, day: date, utc_s: float) -> Report:
-        """The report of a day, kept or computed now. Raises NoRecords, QueryTimeout, SolverFailed."""
+        """The report of a day, kept or computed now; of a day that has ended it is kept then.
+
+        Raises NoRecords, QueryTimeout (also while others wait for theirs), SolverFailed, ValueError for a day ahead.
+        """
         kept = self._kept.get(day.isoformat())
         if kept is not None and kept.fits(self._config):
             return kept
-        return await _beside(partial(self._make, day, utc_s, causes=True))
+        if self._asked >= MOST_ASKED:
+            raise QueryTimeout("other days' Energy IQ is being computed; ask again in a minute")
+        self._asked += 1
+        try:
+            report = await _beside(partial(self._make, day, utc_s, causes=True))
+        finally:
+            self._asked -= 1
+        if utc_s >= local_day(day, self._zone)[1] + AFTER_S:
+            self._kept[report.day] = report
+            for old in sorted(self._kept)[:-KEPT_DAYS]:
+                del self._kept[old]
+            self._save(STATE, self._kept)
+        return report
 
     @property
     def _zone(self) -> str:
@@ -86,10 +103,6 @@ class IqKeeper:
         if kept is not None and kept.fits(self._config):
             return
         report = await self.report(day, utc_s)
-        self._kept[report.day] = report
-        for old in sorted(self._kept)[:-KEPT_DAYS]:
-            del self._kept[old]
-        self._save(STATE, self._kept)
         if report.iq.iq_pct is not None:
             month = "" if report.month.iq_pct is None else f"; month to date {report.month.iq_pct:.0f}"
             gateway.event("plan", "info", "energy-iq", f"Energy IQ {report.iq.iq_pct:.0f} for {report.day}{month}")

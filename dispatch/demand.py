@@ -126,9 +126,11 @@ def free_w(terms: DemandTerms, others_w: Iterable[float], own_w: float = 0.0) ->
 
 def in_words(terms: DemandTerms, interval_s: int) -> str:
     """The charge as a person would say it."""
-    mean = f"{interval_s // 60}-minute mean"
-    what = f"highest {mean}" if terms.top_days == 1 else f"mean of the {terms.top_days} highest days' {mean}"
-    text = f"{terms.eur_per_kw:g} EUR/kW on the {terms.per}'s {what}"
+    minutes, whose = interval_s // 60, f"the {terms.per}'s"
+    what = f"{whose} highest {minutes}-minute mean"
+    if terms.top_days > 1:
+        what = f"the mean of {whose} {terms.top_days} highest days, of each its highest {minutes} minutes"
+    text = f"{terms.eur_per_kw:g} EUR/kW on {what}"
     if terms.floor_w:
         text += f", at least {terms.floor_w / 1000:g} kW"
     return text + (f", {'; '.join(terms.windows)} only" if terms.windows else "")

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import place
 from dispatch.figures import kw
 from dispatch.forecast import STEP_S
 from dispatch.model import IslandState, Plan
@@ -48,7 +49,7 @@ class Grant(msgspec.Struct, frozen=True):
     start_utc_s: float
     level_w: float  # the import it takes, as far as the forecast goes
     rise_w: float  # of it above what is kept anyway
-    cost_eur: float  # of that rise, in the month's demand charge
+    cost_eur: float  # of that rise, in the month's or year's demand charge
     why: str  # why not at once, or what it costs; empty when there is nothing to say
 
 
@@ -70,8 +71,9 @@ def grant(
     if best[0] > site.allowed_w + NEAR_W:
         raise OrderRefused(site.rule, _refusal(asked, inputs, site, best))
     rise_w = max(0.0, best[0] - site.kept_w)
-    cost_eur = rise_w / 1000 * config.tariff.demand_eur_per_kw_month
-    why = f"the peak may rise by {kw(rise_w)} to {kw(best[0])}: {cost_eur:.2f} EUR this month"
+    terms = config.tariff.demand_terms
+    cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
+    why = f"the peak may rise by {kw(rise_w)} to {kw(best[0])}: {cost_eur:.2f} EUR this {terms.per}"
     later = _why_later(asked, site, best[1])
     return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
 
@@ -151,6 +153,7 @@ class _Site:
     kept_w: float  # the level that is kept anyway
     allowed_w: float  # the level that may not be passed
     rule: str  # what sets it
+    free_kw: tuple[float, ...]  # what import costs nothing in each step in any case: the limit where it does not count
 
     @classmethod
     def of(cls, inputs: PlanInputs, plan: Plan | None, until_s: float, promised: PlanInputs | None = None) -> _Site:
@@ -171,13 +174,15 @@ class _Site:
         rule = "fuse" if limit_w == fuse_w else "contract" if limit_w == contract_w else "month's peak"
         planned_w = limit_w if plan is None or plan.at(now_s) is None else plan.peak_target_w
         hours = tuple((b - a) / 3600 for a, b in zip(starts, ends, strict=True))
-        bare = cls(config, tuple(starts), hours, tuple(net_kw), stored_kwh, room_kwh, 0.0, 0.0, rule)
+        terms = config.tariff.demand_terms
+        free_kw = tuple(0.0 if place(terms, config.timezone, t).counts else limit_w / 1000 for t in starts)
+        bare = cls(config, tuple(starts), hours, tuple(net_kw), stored_kwh, room_kwh, 0.0, 0.0, rule, free_kw)
         floor_w = limit_w
-        if config.tariff.demand_eur_per_kw_month > 0:
+        if terms.eur_per_kw > 0:
             floor_w = min(max(planned_w, inputs.month_peak_w), limit_w)
         kept_w = min(max(floor_w, bare.level_w(bare.net_kw, floor_w)), fuse_w)
         allowed_w = max(limit_w, kept_w)
-        return cls(config, tuple(starts), hours, tuple(net_kw), stored_kwh, room_kwh, kept_w, allowed_w, rule)
+        return replace(bare, kept_w=kept_w, allowed_w=allowed_w)
 
     def with_job(self, power_w: float, start_s: float, end_s: float) -> tuple[float, ...]:
         """The path with a job on top."""
@@ -188,12 +193,12 @@ class _Site:
 
     def holds(self, level_w: float, path_kw: Sequence[float]) -> bool:
         """Whether the battery keeps import at this level, W, all along a path."""
-        config, level_kw, stored = self.config, level_w / 1000, self.stored_kwh
+        config, stored = self.config, self.stored_kwh
         charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
         discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
         charge_kw, discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
-        for net, hours in zip(path_kw, self.hours, strict=True):
-            over = net - level_kw
+        for net, hours, free_kw in zip(path_kw, self.hours, self.free_kw, strict=True):
+            over = net - max(level_w / 1000, free_kw)
             if over > discharge_kw + 1e-9:
                 return False
             if over > 0:

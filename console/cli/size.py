@@ -144,7 +144,7 @@ def _points(base: Base, has_pv: bool, energy: str | None, power: str | None, pv_
 
 def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) -> list[Outcome]:
     """Play them all, or as many as are done when Ctrl-C comes, with a progress bar."""
-    from console.sizing.workers import ClusterFailed, cluster, outcomes, processes
+    from console.sizing.workers import WorkersFailed, cluster, outcomes, processes
 
     found: list[Outcome] = []
     workers = processes(base, jobs) if scheduler is None else cluster(base, scheduler)
@@ -157,7 +157,7 @@ def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) ->
             for outcome in outcomes(submit, points, interrupted.is_set):
                 found.append(outcome)
                 bar.update(1)
-    except ClusterFailed as error:
+    except WorkersFailed as error:
         raise Failure(str(error)) from None
     return sorted(found, key=lambda one: one.point)
 

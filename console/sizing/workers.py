@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ Submit = Callable[[Point], "Future[Outcome | None]"]
 _shared: tuple[Base, Any] | None = None  # of a process of the pool: what all points share, and the event that ends it
 
 
-class ClusterFailed(Exception):
-    """The cluster is not to be had, or lost a point; the line says what to do."""
+class WorkersFailed(Exception):
+    """The cluster is not to be had, or a process ended on its own; the line says what to do."""
 
 
 @contextmanager
@@ -52,16 +52,16 @@ def _play(point: Point) -> Outcome | None:
 def cluster(base: Base, address: str) -> Iterator[Submit]:
     """A Dask cluster by the address of its scheduler, tcp://host:port. Its workers need this Skerry installed.
 
-    Raises ClusterFailed.
+    Raises WorkersFailed.
     """
     try:
         from distributed import Client
     except ImportError:
-        raise ClusterFailed("--scheduler needs Dask: pip install 'skerry[dask]'") from None
+        raise WorkersFailed("--scheduler needs Dask: pip install 'skerry[dask]'") from None
     try:
         client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise ClusterFailed(f"{address}: no scheduler answers: {error or type(error).__name__}") from None
+        raise WorkersFailed(f"{address}: no scheduler answers: {error or type(error).__name__}") from None
     try:
         shared = client.scatter(base, broadcast=True)
         executor = client.get_executor(pure=False)
@@ -71,12 +71,16 @@ def cluster(base: Base, address: str) -> Iterator[Submit]:
 
 
 def outcomes(submit: Submit, points: Sequence[Point], stopped: Callable[[], bool]) -> Iterator[Outcome]:
-    """Each point's outcome as it is done, until `stopped`. Raises what a worker raised."""
+    """Each point's outcome as it is done, until `stopped`. Raises WorkersFailed, and what a worker raised."""
     waiting = {submit(point) for point in points}
     while waiting and not stopped():
         done, waiting = wait(waiting, timeout=LOOK_S, return_when=FIRST_COMPLETED)
         for future in done:
-            if (outcome := future.result()) is not None:
+            try:
+                outcome = future.result()
+            except BrokenExecutor:
+                raise WorkersFailed("a process ended on its own, out of memory? try fewer --jobs") from None
+            if outcome is not None:
                 yield outcome
     for future in waiting:
         future.cancel()

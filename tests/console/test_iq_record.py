@@ -20,7 +20,7 @@ from dispatch.config import TariffTerms
 from dispatch.model import Event
 from dispatch.tariff import PriceSeries
 from storage.config import StorageConfig
-from storage.reader import Archive
+from storage.reader import Archive, QueryTimeout
 from storage.recorder import Recorder
 
 DAY = date(2025, 9, 16)
@@ -170,6 +170,19 @@ async def test_yesterday_is_judged_once_and_kept_over_a_restart(whole: Path, mon
     assert (await changed.report(DAY, beside.clock.at_s)).inputs != saved[
         "2025-09-16"
     ].inputs  # another site file: anew
+
+
+async def test_few_days_are_computed_at_a_time(whole: Path) -> None:
+    """Anybody may ask; who asks for many days at once is told to wait, and what was found is found again."""
+    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
+    days = [date(2025, 9, d) for d in (12, 13, 14, 15)]
+    first = [asyncio.create_task(keeper.report(day, float(END))) for day in days[:3]]
+    await asyncio.sleep(0)
+    with pytest.raises(QueryTimeout, match="ask again in a minute"):
+        await keeper.report(days[3], float(END))
+    found = [await task for task in first]
+    assert [report.day for report in found] == [day.isoformat() for day in days[:3]]
+    assert await keeper.report(days[0], float(END)) is found[0]
 
 
 async def test_without_a_record_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from replay_cases import START, prices, utc, write_csv
 
 from console.cli.main import run
+from console.replay.engine import Schedule
 from console.replay.fine import FineCase, FineReplay, longest, mean_slopes, slopes
 from console.replay.samples import Samples, read_samples
 from console.replay.traces import TraceFileError
@@ -218,6 +222,26 @@ def test_the_command_writes_rows_of_100_ms_and_the_extremes(
     said = capsys.readouterr()
     assert "no metering interval was played from end to end" in said.out
     assert "gpus.csv: the power of its GPUs alone (gpu_power_w), times 40" in said.err
+
+
+def test_ctrl_c_keeps_the_seconds_that_are_done(
+    options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = FineReplay.run
+
+    def interrupted(self: FineReplay) -> Iterator[Schedule]:
+        for step, done in enumerate(whole(self)):
+            if step == 24:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield done
+
+    monkeypatch.setattr(FineReplay, "run", interrupted)
+    assert replay(options, "--repeat") == 130
+    with (tmp_path / "out" / "schedule.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 25
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["partial"], summary["to_utc"]) == (True, utc(START + 2))
+    assert "interrupted after 8 %" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

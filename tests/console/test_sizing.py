@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from console.replay.engine import Case, Replay
 from console.replay.traces import Trace
 from console.sizing.maps import terminal
 from console.sizing.sweep import Base, Outcome, Point, configured, play, points, values
-from console.sizing.workers import outcomes
+from console.sizing.workers import WorkersFailed, outcomes
 from dispatch.config import TariffTerms
 
 HOURS = 6
@@ -156,6 +157,13 @@ def test_what_was_done_before_a_stop_is_kept() -> None:
         found.append(one)
     assert [one.point.energy_kwh for one in found] == [100]
     assert futures[asked[0]].cancelled()
+
+
+def test_a_process_that_ends_on_its_own_is_told() -> None:
+    broken: Future[Outcome | None] = Future()
+    broken.set_exception(BrokenProcessPool("gone"))
+    with pytest.raises(WorkersFailed, match="a process ended on its own, out of memory"):
+        list(outcomes(lambda point: broken, [Point("de", 10.0, 50.0, 50.0)], lambda: False))
 
 
 # ── from files to files ─────────────────────────────────────────────────────────────────────────────────────────────

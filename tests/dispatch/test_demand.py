@@ -114,5 +114,6 @@ def test_in_words() -> None:
     assert in_words(DemandTerms(eur_per_kw=10), 900) == "10 EUR/kW on the month's highest 15-minute mean"
     many = DemandTerms(eur_per_kw=84, per="year", top_days=3, floor_w=20_000, windows=("mon-fri 08:00-20:00",))
     assert in_words(many, 3600) == (
-        "84 EUR/kW on the year's mean of the 3 highest days' 60-minute mean, at least 20 kW, mon-fri 08:00-20:00 only"
+        "84 EUR/kW on the mean of the year's 3 highest days, of each its highest 60 minutes, "
+        "at least 20 kW, mon-fri 08:00-20:00 only"
     )

@@ -11,6 +11,7 @@ from plan_site import NOON, ask, hourly, site
 from test_reservations import promised
 
 from dispatch.config import DispatchConfig
+from dispatch.demand import DemandTerms
 from dispatch.grant import Asked, Grant, grant, not_ready
 from dispatch.model import IslandState, Plan, PlanStep
 from dispatch.order_check import OrderRefused
@@ -94,6 +95,21 @@ def test_the_months_peak_is_kept_where_waiting_does_it_and_else_costs_what_it_co
     assert granted(job(within_h=2.0), inputs(free, 20_000), keeping(40_000)).start_utc_s == NOON, "peaks cost nothing"
     higher = inputs(tight(), 20_000, month_peak_w=50_000)
     assert granted(job(), higher).level_w == 50_000, "the month's peak stands above the contract"
+
+
+def test_a_job_waits_for_hours_that_do_not_count_or_pays_a_days_share() -> None:
+    """40 kW of import, 25 are kept until 15:00; after that the contract of 40 is the limit.
+
+    After t minutes of charging at 5 kW, 15 kW are there until 15:00 if 4.5 t >= 16.7 (60 - t): 47, the next mark is 50.
+    """
+    terms = DemandTerms(eur_per_kw=12.0, top_days=3, windows=("mon-fri 08:00-15:00",))
+    told = inputs(tight(tariff={"demand": terms}), 20_000)
+    found = granted(job(20.0, hours=0.75, within_h=2.0), told, keeping(25_000))
+    assert (found.start_utc_s, found.rise_w) == (NOON + 50 * 60, 0.0)
+    soon = granted(job(20.0, hours=0.75), told, keeping(25_000))
+    assert soon.start_utc_s == NOON
+    assert soon.cost_eur == pytest.approx(soon.rise_w / 1000 * 4.0)
+    assert soon.cost_eur == pytest.approx(15 * 4, abs=1)
 
 
 def test_what_is_promised_to_another_is_not_given_away() -> None:

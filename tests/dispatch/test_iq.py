@@ -12,6 +12,7 @@ from plan_site import NOON, site
 
 from dispatch.bill import stored_change_kwh
 from dispatch.config import DispatchConfig
+from dispatch.demand import DemandTerms, period_of
 from dispatch.iq import STEP_S, Iq, Quarter, assess, day_and_month
 
 QUARTERS = 32  # 8 h
@@ -165,6 +166,23 @@ def test_a_day_is_charged_for_what_it_adds_to_the_months_peak() -> None:
     assert alone.own.peak_eur > 100  # on the first day of a month it would have been the month's
 
 
+def test_a_day_adds_its_share_where_days_are_averaged() -> None:
+    """Of two days of 60 kW each, 10 EUR/kW on the mean of both, the second adds 30 kW; the month has 60."""
+    config = site(tariff={"demand": DemandTerms(eur_per_kw=10.0, top_days=2)})
+    day = Day(config, [60_000.0] * 4 + [10_000.0] * 36, [100.0] * 40, [0.0] * 40)
+    second = NOON + 86_400
+    quarters = day.quarters(NOON - 4 * 3600) + day.quarters(second - 4 * 3600)
+    judged_day, month = day_and_month(config, quarters, (second - 4 * 3600, second + 6 * 3600), NOON - 4 * 3600)
+    assert month.own is not None
+    assert month.own.peak_eur == pytest.approx(600)
+    assert month.peaks_w == {"2025-09-16": pytest.approx(60_000), "2025-09-17": pytest.approx(60_000)}
+    assert judged_day.own is not None
+    assert judged_day.best is not None
+    shaved = month.best_peaks_w["2025-09-17"]
+    assert judged_day.own.peak_eur == pytest.approx(10 * (60 - shaved / 1000) / 2, abs=0.01)
+    assert judged_day.best.peak_eur == pytest.approx(0, abs=0.01)
+
+
 records = st.lists(
     st.tuples(st.floats(0, 60_000), st.floats(-50, 400), st.floats(-9_000, 9_000), st.booleans(), st.booleans()),
     min_size=24,
@@ -172,17 +190,29 @@ records = st.lists(
 )
 
 
-@given(records, st.floats(-0.4, 0.2))
+forms = st.builds(
+    DemandTerms,
+    eur_per_kw=st.just(2.0),
+    per=st.sampled_from(["month", "year"]),
+    top_days=st.integers(1, 3),
+    floor_w=st.sampled_from([0.0, 20_000.0]),
+    windows=st.sampled_from([(), ("tue 15:00-20:00",)]),
+)
+paid = st.dictionaries(st.sampled_from(["2025-09-01", "2025-09-16"]), st.floats(0, 60_000))
+
+
+@given(records, st.floats(-0.4, 0.2), forms, paid)
 @settings(max_examples=25, deadline=None)
 def test_nobody_beats_foresight_and_the_causes_add_up(
-    rows: list[tuple[float, float, float, bool, bool]], drift_pct: float
+    rows: list[tuple[float, float, float, bool, bool]], drift_pct: float, terms: DemandTerms, days_w: dict[str, float]
 ) -> None:
-    """Whatever a battery did, with losses of its own and SoC beyond its limits at times."""
-    config = site(reserve={"hours": 1.0, "critical_load_w": 18_000.0}, tariff={"demand_eur_per_kw_month": 2.0})
+    """Whatever a battery did, with losses of its own and SoC beyond its limits at times, on every demand charge."""
+    config = site(reserve={"hours": 1.0, "critical_load_w": 18_000.0}, tariff={"demand": terms})
+    paid_w = days_w if terms.top_days > 1 else {period_of(terms, day): w for day, w in days_w.items()}
     loads, prices, battery, unable, ordered = (list(column) for column in zip(*rows, strict=True))
     done = Day(config, loads, prices, battery, drift_pct=drift_pct).quarters()
     quarters = [msgspec.structs.replace(q, unable=u, ordered=o) for q, u, o in zip(done, unable, ordered, strict=True)]
-    found = assess(config, quarters, NOON, NOON + len(rows) * STEP_S)
+    found = assess(config, quarters, NOON, NOON + len(rows) * STEP_S, paid_w)
     assert found.own is not None
     assert found.best is not None
     assert found.loss is not None

@@ -1,0 +1,52 @@
+"""A gateway that ticks tells yesterday's Energy IQ to consoles and to whoever asks, from what is on record."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from iq_days import record
+from small_gateway import running
+
+from console import iq_keeper
+from console.iq_record import Report, local_day, today
+from console.link.client import GatewayClient, RequestFailed
+from storage.reader import Archive
+
+ZONE = "Europe/Berlin"  # of the small site
+
+
+async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iq_keeper, "FIRST_S", 0.0)
+    yesterday = today(time.time(), ZONE) - timedelta(days=1)
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:  # a short path: a socket lives in it
+        directory = Path(name)
+        await asyncio.to_thread(record, directory, *local_day(yesterday, ZONE))
+        async with running(directory, directory / "s.sock") as there:
+            async with asyncio.timeout(20):
+                while (told := (await there.gateway.next_tick()).iq) is None:
+                    pass
+            assert told.yesterday_pct is not None
+            assert told.today_pct is None  # nothing of it is on record
+            client = await GatewayClient.connect(there.socket, 0.0)
+            try:
+                report = msgspec.convert(await client.request("iq"), Report)
+                assert report.day == yesterday.isoformat()
+                assert report.iq.iq_pct == told.yesterday_pct
+                assert report.iq.loss is not None
+                with pytest.raises(RequestFailed, match="expected a day that has begun"):
+                    await client.request("iq", day=(yesterday + timedelta(days=9)).isoformat())
+                with pytest.raises(RequestFailed, match="iq: bad parameters"):
+                    await client.request("iq", day="soon")
+            finally:
+                await client.close()
+        archive = Archive(directory)
+        signals = {signal.name for signal in archive.signals()}
+        assert {"decision.able", "decision.ordered"} <= signals
+        assert list(archive.last_state(iq_keeper.STATE)) == [yesterday.isoformat()]
+        archive.close()

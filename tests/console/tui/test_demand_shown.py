@@ -1,0 +1,64 @@
+"""What consoles say of demand charges that are not the month's highest interval."""
+
+from __future__ import annotations
+
+import msgspec
+import scenes
+
+from console.cli.status_text import lines
+from console.tui.canvas import Canvas
+from console.tui.plan_view import PlanView
+from console.tui.side import MonthPanel
+from console.tui.viewmodel import Model, received
+from dispatch.demand import DemandTerms
+
+TERMS = DemandTerms(eur_per_kw=84.0, per="year", top_days=3)
+
+
+def shown(terms: DemandTerms | None) -> Model:
+    scene = scenes.read("calm")
+    told = msgspec.structs.replace(scene.published, billed_peak_w=None if terms is None else 27_400.0)
+    return received(Model(welcome=msgspec.structs.replace(scene.welcome, demand=terms), plan=scene.plan), told)
+
+
+def month(terms: DemandTerms | None) -> list[str]:
+    canvas = Canvas(58, 5)
+    MonthPanel().paint(canvas, shown(terms))
+    return [" ".join(line.split()) for line in canvas.lines()]
+
+
+def test_the_month_or_year_and_what_it_costs_so_far() -> None:
+    plain = month(None)
+    assert plain[0] == "Month"
+    assert plain[1] == "peak so far 31.7 kW"
+    assert plain[3] == "demand charge 317 EUR at 10 /kW"
+    averaged = month(TERMS)
+    assert averaged[0] == "Year 3 highest days' mean 27.4 kW"
+    assert averaged[1] == "free today 31.7 kW"
+    assert averaged[3] == "demand charge 2302 EUR at 84 /kW"  # 84 x 27.4
+
+
+def test_the_status_says_whose_peak_it_is() -> None:
+    model = shown(TERMS)
+    assert model.published is not None
+    assert model.welcome is not None
+    interval = next(line for line in lines(model.published, model.welcome) if line.startswith("Interval"))
+    assert interval.endswith("year's 3 highest days 27.4 kW")
+
+
+def test_a_peak_that_is_one_day_of_three_costs_a_third() -> None:
+    """And in hours that do not count it costs nothing."""
+    model = shown(TERMS)
+    assert model.plan is not None
+    first = msgspec.structs.replace(model.plan.steps[0], grid_w=30_000.0, battery_w=20_000.0, load_w=50_000.0)
+    plan = msgspec.structs.replace(model.plan, steps=(first, *model.plan.steps[1:]))
+    model = msgspec.structs.replace(model, plan=plan)
+
+    def last_line(terms: DemandTerms) -> str:
+        welcome = msgspec.structs.replace(model.welcome, demand=terms)
+        canvas = Canvas(80, 16)
+        PlanView().paint(canvas, msgspec.structs.replace(model, welcome=welcome))
+        return canvas.lines()[15].rstrip()
+
+    assert last_line(TERMS).endswith("peak +18.3 kW 513 EUR")  # 18.3 x 28
+    assert "peak" not in last_line(msgspec.structs.replace(TERMS, windows=("sat 08:00-20:00",)))
