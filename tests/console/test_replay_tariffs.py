@@ -69,6 +69,7 @@ def test_with_jobs_caps_and_a_demand_window_what_comes_after_changes_nothing_bef
     config = msgspec.structs.replace(
         with_demand(WORKING),
         caps=caps,
+        grid=msgspec.structs.replace(CONFIG.grid, contracted_peak_w=22_000),
         batteries=(BatteryConfig(id="bat1", energy_kwh=12),),
         reserve=msgspec.structs.replace(CONFIG.reserve, hours=0.1),
     )
