@@ -64,6 +64,7 @@ COMMANDS: dict[str, Command] = {
     "reservation.ask": Command(Role.OPERATOR, raises=True),
     "reservation.withdraw": Command(Role.OPERATOR),
     "drill.status": Command(Role.VIEWER),
+    "drill.check": Command(Role.VIEWER),
     "drill.reports": Command(Role.VIEWER),
     "drill.start": Command(Role.OPERATOR, raises=True),
     "drill.abort": Command(Role.OPERATOR),

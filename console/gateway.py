@@ -257,6 +257,7 @@ class Gateway:
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
             orders=self.orders.active,
+            month_unmeasured_s=self.controller.month_unmeasured_s,
             last_drill=_last_drill(self.drill_report),
             drill_plan=self.drill_plan,
             reservations=self.reservations.standing(snapshot.utc_s),

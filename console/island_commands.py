@@ -40,6 +40,7 @@ class IslandCommands(Commands):
             "drill.start": self._drill,
             "drill.abort": self._abort,
             "drill.status": self._drill_status,
+            "drill.check": self._drill_check,
             "island.reset": self._reset,
             "island.black_start": self._black_start,
         }
@@ -95,6 +96,13 @@ class IslandCommands(Commands):
             "soc_pct": site_soc_pct(self._gateway.site.dispatch, published.snapshot),
         } | self._last()
 
+    async def _drill_check(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What a drill would find now, every check; begins nothing. Params: `minutes`, `reason`."""
+        reason = printable(str(params.get("reason") or ""))
+        request = self._request("check", peer, reason, float(params["minutes"]))
+        reply = await self._reply(request)
+        return {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
+
     def _last(self) -> dict[str, Any]:
         report, plan = self._gateway.drill_report, self._gateway.drill_plan
         return {"report": msgspec.to_builtins(report), "audit_head": self._head, "plan": msgspec.to_builtins(plan)}
@@ -141,7 +149,7 @@ class IslandCommands(Commands):
 
     def _request(
         self,
-        kind: Literal["drill", "abort", "reset", "black-start"],
+        kind: Literal["drill", "check", "abort", "reset", "black-start"],
         peer: Peer,
         reason: str,
         minutes: float = 0.0,
@@ -155,7 +163,7 @@ class IslandCommands(Commands):
             reason=reason,
             minutes=minutes,
             confirmed=confirmed,
-            alarms=self._high_alarms() if kind == "drill" else (),
+            alarms=self._high_alarms() if kind in ("drill", "check") else (),
         )
 
     def _high_alarms(self) -> tuple[str, ...]:
@@ -182,10 +190,20 @@ class IslandCommands(Commands):
 
     async def _hand_over(self, peer: Peer, name: str, intent: int | None, request: IslandRequest) -> Any:
         """Give a request to the next tick, put its answer on record, and answer."""
+        reply = await self._reply(request)
+        answer: dict[str, Any] = {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
+        if not reply.ok:
+            self._note_refusal(peer, name, reply.text, intent)
+            return answer | {"not_durable": ""}
+        more = {"minutes": request.minutes} if request.kind == "drill" else {}
+        return answer | {"not_durable": await self._result(peer, name, intent, "accepted", reply.text, **more)}
+
+    async def _reply(self, request: IslandRequest) -> IslandReply:
+        """Give a request to the next tick and wait for its answer."""
         # Shielded: a cancelled future would be one that the tick cannot answer.
         asked = asyncio.shield(asyncio.wrap_future(self._gateway.ask(request)))
         try:
-            reply = await asyncio.wait_for(asked, TICK_WAIT_S)
+            return await asyncio.wait_for(asked, TICK_WAIT_S)
         except TimeoutError:
             # What raises risk must not come true when nobody waits for it any more; an abort must.
             taken_back = request.kind != "abort" and self._gateway.withdraw(request.id)
@@ -194,13 +212,7 @@ class IslandCommands(Commands):
                 if taken_back
                 else "it is asked all the same: see what became of it"
             )
-            reply = IslandReply(request.id, False, f"no tick within {TICK_WAIT_S:g} s; {then}")
-        answer: dict[str, Any] = {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
-        if not reply.ok:
-            self._note_refusal(peer, name, reply.text, intent)
-            return answer | {"not_durable": ""}
-        more = {"minutes": request.minutes} if request.kind == "drill" else {}
-        return answer | {"not_durable": await self._result(peer, name, intent, "accepted", reply.text, **more)}
+            return IslandReply(request.id, False, f"no tick within {TICK_WAIT_S:g} s; {then}")
 
 
 def _cut_short(body: dict[str, Any]) -> DrillReport:

@@ -291,6 +291,8 @@ class Drill:
             v_max=max(self._v, default=None),
             hz_min=min(self._hz, default=None),
             hz_max=max(self._hz, default=None),
+            checks=self.checks,
+            transfer_gap=self._gap,
         )
 
     def report(self, utc_s: float) -> DrillReport:

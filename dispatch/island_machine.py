@@ -74,6 +74,8 @@ class IslandMachine:
         self._tries = 0  # closings asked for in vain in this islanding
         self._start_why = ""
         self._was_riding = False
+        self._road_taken: dict[str, float] = {}  # state -> utc, in the order of their last coming
+        self._left_grid_utc_s: float | None = None
         self._kept_fault = ""  # of a gateway before us
 
     def memory(self) -> IslandMemory:
@@ -310,6 +312,14 @@ class IslandMachine:
         was, now = self.state, self._now
         self.state, self.reason, self._since = state, reason, (now.utc_s, now.mono_s)
         self._say(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {reason}")
+        if was in (S.GRID_TIED, S.UNKNOWN):
+            self._road_taken.clear()
+        if state is S.GRID_TIED:
+            self._left_grid_utc_s = None
+        elif self._left_grid_utc_s is None and state not in (S.PREPARING, S.OPENING, S.UNKNOWN):
+            self._left_grid_utc_s = now.utc_s
+        self._road_taken.pop(state.value, None)
+        self._road_taken[state.value] = now.utc_s
         if self._drill is not None:
             self._drill.note(now.utc_s, f"{state.value}: {reason}")
         self._withdrawn_s = self._near_zero_s = self._both_s = None
@@ -373,7 +383,7 @@ class IslandMachine:
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hear(self, request: IslandRequest) -> IslandReply:
-        if request.kind == "drill":
+        if request.kind in ("drill", "check"):
             return self._hear_drill(request)
         refusal = ""
         if request.kind == "abort":
@@ -409,6 +419,8 @@ class IslandMachine:
         if failed:
             text = "; ".join(f"{c.name}: {c.figure} ({c.remedy})" for c in failed)
             return IslandReply(request.id, False, f"no drill: {text}", checks)
+        if request.kind == "check":
+            return IslandReply(request.id, True, f"a drill of {request.minutes:g} min may begin", checks)
         self._drill = Drill(self._config, request, checks, self._now)
         self._import_from_w = self._now.grid.w.good or 0.0
         self._closed_s = None
@@ -430,6 +442,8 @@ class IslandMachine:
             permit_close=self.state is S.CLOSING,
             reconnect=None if self.state is S.GRID_TIED else self._reconnection.view(now.mono_s, self._switch),
             drill=None if self._drill is None else self._drill.status(now.mono_s),
+            left_grid_utc_s=self._left_grid_utc_s,
+            road=tuple((utc_s, state) for state, utc_s in self._road_taken.items()),
         )
         return IslandStep(
             seen=Islanding(self.state, reason, low_w, high_w),

@@ -40,7 +40,7 @@ class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a person asks of the islanding state machine."""
 
     id: str  # repeated in the reply
-    kind: Literal["drill", "abort", "reset", "black-start"]
+    kind: Literal["drill", "check", "abort", "reset", "black-start"]  # check: what a drill would find, none begins
     who: str
     reason: str = ""
     minutes: float = 0.0  # drill: how long to hold
@@ -94,6 +94,8 @@ class DrillStatus(msgspec.Struct, frozen=True):
     v_max: float | None = None
     hz_min: float | None = None
     hz_max: float | None = None
+    checks: tuple[Check, ...] = ()  # it began with these
+    transfer_gap: str = ""  # as in the report; empty before the switch has opened
 
 
 class DrillReport(msgspec.Struct, frozen=True):
@@ -128,6 +130,8 @@ class IslandView(msgspec.Struct, frozen=True):
     permit_close: bool
     reconnect: Reconnect | None = None
     drill: DrillStatus | None = None
+    left_grid_utc_s: float | None = None  # off the grid since, as far back as the state machine knows
+    road: tuple[tuple[float, str], ...] = ()  # utc_s, state: each state at its last coming since the site left the grid
 
 
 class RideThrough(msgspec.Struct, frozen=True):
@@ -142,3 +146,4 @@ class RideThrough(msgspec.Struct, frozen=True):
     rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
     rung_name: str
     why: str
+    shutdown_in_s: float | None = None  # islanded, until the orderly shutdown at this draw, by the low estimate

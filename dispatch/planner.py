@@ -298,7 +298,7 @@ def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[in
     """
     config, terms = inputs.config, inputs.config.tariff.demand_terms
     names = _accounts(config, starts)
-    order = list(dict.fromkeys(names))
+    order = sorted(set(names), key=lambda name: (not name, name))  # what does not count comes last
     here = place(terms, config.timezone, starts[0])
     prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
     first_w = max(0.0, inputs.month_peak_w, prior_w)

@@ -123,9 +123,12 @@ class RideKeeper:
         return max(self._config.reserve.hours * 3600 - (now.mono_s - self._since[1]), 0.0)
 
     def _view(self, now: Snapshot) -> RideThrough:
+        low_s, shutdown_in_s = self._lasts_s(self.energy.low_wh()), None
+        if low_s is not None and self._since is not None and self.rung < SHUTDOWN and self._terms.enabled:
+            shutdown_in_s = max(low_s - SHUTDOWN_MARGIN * self._terms.shutdown_s, 0.0)
         return RideThrough(
             runtime_s=self._lasts_s(self.energy.usable_wh()),
-            low_s=self._lasts_s(self.energy.low_wh()),
+            low_s=low_s,
             promised_left_s=self._promised_left_s(now),
             draw_w=self._draw_w,
             wh_per_pct=self.energy.wh_per_pct,
@@ -133,6 +136,7 @@ class RideKeeper:
             rung=self.rung,
             rung_name=NAMES[self.rung],
             why=self._why,
+            shutdown_in_s=shutdown_in_s,
         )
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────

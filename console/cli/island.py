@@ -31,11 +31,15 @@ def drill() -> None:
 
 @drill.command()
 @click.option("--minutes", type=float, required=True, metavar="N", help="How long to hold.")
+@click.option("--dry-run", "dry", is_flag=True, help="Show every check; begin nothing.")
 @_reason_option
 @site_option
 @json_option
-def start(minutes: float, reason: str, site: str | None, as_json: bool) -> None:
+def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: bool) -> None:
     """Check everything, and if all of it holds, begin. Every check is shown with its figure; takes an operator."""
+    if dry:
+        _ask("drill.check", site, as_json, minutes=minutes, reason=reason)
+        return
     _ask("drill.start", site, as_json, live=True, minutes=minutes, reason=reason)
 
 
@@ -137,7 +141,7 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
         raise Failure(answer["text"], exits.REFUSED)
     if not as_json:
         click.echo(answer["text"])
-    if answer["not_durable"]:
+    if answer.get("not_durable"):
         click.echo(f"skerry: done, but not durable: {answer['not_durable']}", err=True)
 
 

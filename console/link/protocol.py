@@ -123,6 +123,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     pulse_since_utc_s: float | None = None  # a load pulse is under way since
     pulses_seen: int = 0
     orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
+    month_unmeasured_s: float = 0.0  # of this month; above 0 the peak is "at least"
     last_drill: LastDrill | None = None  # None: none is on record
     drill_plan: DrillPlan | None = None  # None: the site file has no schedule
     reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start

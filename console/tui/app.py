@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import msgspec
 from textual.app import App, ComposeResult
@@ -22,23 +22,27 @@ from console.tui.chrome import (
     Footer,
     LinkLine,
     NextLine,
+    OrderLine,
     Rule,
     StateLine,
     TooSmall,
     WhyLine,
 )
 from console.tui.commands import COMMANDS, FILTERABLE, Needs
+from console.tui.desk import Desk, durable
 from console.tui.driver import ConsoleDriver
 from console.tui.feed import Client, Feed
 from console.tui.lines import Lines
 from console.tui.painted import Painted
 from console.tui.prompt import FILTER, PALETTE, Prompt
+from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, unacknowledged
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),
     "compute": ("console.tui.compute", "Compute"),
     "plan": ("console.tui.plan_view", "PlanView"),
+    "island": ("console.tui.island", "Island"),
     "alarms": ("console.tui.alarm_list", "AlarmList"),
     "log": ("console.tui.event_log", "EventLog"),
     "help": ("console.tui.help_page", "HelpPage"),
@@ -86,6 +90,8 @@ class SkerryApp(App[None], inherit_bindings=False):
         super().__init__(driver_class=ConsoleDriver, ansi_color=True)
         self.model = Model()
         self.feed = Feed(self, connect, monotonic)
+        self.desk = Desk(self)
+        self.strip = OrderStrip()
         self._stop, self._monotonic = stop, monotonic
         self._notice_until_s = 0.0
         self._behind = False
@@ -106,7 +112,8 @@ class SkerryApp(App[None], inherit_bindings=False):
             with Vertical(id="body"):
                 yield self._new_view("overview")
                 yield Prompt()
-            yield Rule()
+                yield self.strip
+            yield OrderLine()
             yield WhyLine()
             yield NextLine()
             yield AlarmLine()
@@ -151,8 +158,9 @@ class SkerryApp(App[None], inherit_bindings=False):
             return
         self._behind = False
         with self.batch_update():
+            shown = ("prompt", "strip", f"view-{self._shown}")
             for painted in self.screen.query(Painted):
-                if painted.display and (painted.parent is not self._body or painted.id in ("prompt", self._view.id)):
+                if painted.display and (painted.parent is not self._body or painted.id in shown):
                     painted.model = self.model
 
     @property
@@ -164,10 +172,19 @@ class SkerryApp(App[None], inherit_bindings=False):
         self.feed.age()
         if self.model.notice and self._monotonic() > self._notice_until_s:
             self.show(notice="")
+        self.desk.tick(self.now_s())
         if self._behind:
             self._fan_out()
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def now_s(self) -> float:
+        """The clock ages are counted on."""
+        return self._monotonic()
+
+    def beside(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Worker[None]:
+        """Do something beside the drawing. Of one name only what was asked for last goes on."""
+        return self.run_worker(cast(Any, work), name=name, group=name, exclusive=True)
 
     def say(self, text: str) -> None:
         """A line in the footer for a few seconds."""
@@ -184,6 +201,7 @@ class SkerryApp(App[None], inherit_bindings=False):
     def action_view(self, name: str) -> None:
         """Open a view; it is made when first opened. The footer answers the key at once, the view follows."""
         self._close_prompt()
+        self.close_strip()
         if name == self.model.view:
             return
         self.model = msgspec.structs.replace(self.model, view=name)
@@ -222,6 +240,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._open_prompt(FILTER, getattr(self._view, "needle", ""))
 
     def _open_prompt(self, kind: str, text: str = "") -> None:
+        self.close_strip()
         self._prompt.model = self.model
         self._prompt.open(kind, text)
 
@@ -229,6 +248,38 @@ class SkerryApp(App[None], inherit_bindings=False):
         if self._prompt.display:
             self._prompt.close()
             self.screen.set_focus(None)
+
+    def action_command(self, id: str) -> None:
+        """Open the strip of a command."""
+        self._close_prompt()
+        self.desk.open(id)
+
+    async def action_abort(self) -> None:
+        """Abort the drill, or withdraw a black start: at once."""
+        self.close_strip()
+        await self.desk.abort()
+
+    def close_strip(self) -> None:
+        """Nothing is to be commanded any more."""
+        if self.strip.display:
+            self.strip.close()
+            self.screen.set_focus(None)
+
+    def on_order_strip_asked(self) -> None:
+        """May it be done as written?"""
+        self.desk.ask(confirm=True)
+
+    def on_order_strip_edited(self) -> None:
+        """Something was typed."""
+        self.desk.ask()
+
+    def on_order_strip_executed(self) -> None:
+        """Confirmed."""
+        self.desk.execute()
+
+    def on_order_strip_closed(self) -> None:
+        """Left without a word."""
+        self.close_strip()
 
     async def on_prompt_chosen(self, message: Prompt.Chosen) -> None:
         """Run what was chosen in the palette."""
@@ -262,8 +313,7 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def on_event_log_older_wanted(self) -> None:
         """The log's end was reached."""
-        if self.model.events:
-            self.run_worker(self.feed.load_events(self.model.events[0].utc_s), exclusive=True, group="older")
+        self.run_worker(self.feed.load_older(), exclusive=True, group="older")
 
     async def action_acknowledge(self) -> None:
         """Acknowledge the selected alarm; in other views the first that waits."""
@@ -287,8 +337,7 @@ class SkerryApp(App[None], inherit_bindings=False):
     async def _acknowledge(self, alarm_id: str, done: str) -> None:
         answer = await self.feed.ask("alarm.acknowledge", id=alarm_id)
         if answer is not None:
-            durable = not isinstance(answer, dict) or answer.get("durable", True)
-            self.say(done if durable else f"{done} — but not written to disk")
+            self.say(durable(done, answer))
 
     async def action_leave(self) -> None:
         """Leave; a gateway this console started is stopped in order first. Asked twice, it does not wait."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.commands import COMMANDS, Needs, key_name
-from console.tui.formats import WAITING, clock_zone
+from console.tui.formats import WAITING, clock_zone, countdown, hour_minute
+from console.tui.island_words import cause_words, elapsed, idle, last_drill_words, left_grid_utc_s, next_words, view_of
 from console.tui.painted import Painted
 from console.tui.viewmodel import Link, Model, ranked, unacknowledged
 from console.tui.words import (
@@ -16,6 +17,8 @@ from console.tui.words import (
     next_line,
     why_line,
 )
+from dispatch.model import IslandState
+from dispatch.orders import words
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
 WHY_ROWS = 2
@@ -32,11 +35,18 @@ class StateLine(Painted):
         x = canvas.put(1, 0, cut(model.welcome.site if model.welcome else "Skerry", 20), Ink.BOLD) + 2
         if model.published:
             decision = model.published.decision
-            for word, ink in (island_word(decision.island), MODES[decision.mode]):
-                x = canvas.put(x, 0, word, Ink.DIM if model.stale and ink is Ink.PLAIN else ink) + 2
+            steers = MODES[decision.mode]
+            word, ink = island_word(decision.island)
+            view, now_s = view_of(model), model.now_utc_s
+            if (cause := cause_words(model)) and view is not None and now_s is not None:
+                word += "" if decision.island is IslandState.GRID_TIED else f" {elapsed(now_s - left_grid_utc_s(view))}"
+                steers = (cause, Ink.BOLD)
+            for text, how in ((word, ink), steers):
+                x = canvas.put(x, 0, text, Ink.DIM if model.stale and how is Ink.PLAIN else how) + 2
         if model.welcome and model.welcome.simulated:
-            speed = model.welcome.speed
-            canvas.put(x, 0, "simulated" + ("" if speed == 1 else f" ×{speed:g}"), Ink.DIM)
+            speed = "" if model.welcome.speed == 1 else f" ×{model.welcome.speed:g}"
+            room = canvas.width - x - 1
+            canvas.put(x, 0, f"simulated{speed}" if len(speed) + 9 <= room else f"sim.{speed}", Ink.DIM)
 
 
 class LinkLine(Painted):
@@ -65,6 +75,30 @@ class Rule(Painted):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row."""
         canvas.put(1, 0, "─" * (canvas.width - 2), Ink.DIM)
+
+
+class OrderLine(Rule):
+    """A line across, and on it the manual orders in force: what, who, how long, why."""
+
+    fresh_only = False
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """One row; the battery's order first, how many more there are, and the key that ends one."""
+        super().paint(canvas, model)
+        orders = model.published.orders if model.published else ()
+        if not orders or model.published is None:
+            return
+        first = min(orders, key=lambda o: o.slot != "battery")
+        more = f" +{len(orders) - 1} more" if len(orders) > 1 else ""
+        hint = f"{more}  x end "
+        left = countdown(first.left_s(model.published.snapshot.mono_s))
+        why = f", {first.reason}" if first.reason else ""
+        until = hour_minute(first.ends_utc_s, model.timezone)
+        what = words(first.kind, first.value, first.target)
+        text = f" Order {what} by {first.who} until {until} ({left} left){why}"
+        ink = Ink.DIM if model.stale else Ink.BOLD
+        canvas.put(2, 0, cut(text, canvas.width - 5 - len(hint)) + " ", ink)
+        canvas.right(canvas.width - 2, 0, hint, Ink.DIM)
 
 
 class WhyLine(Painted):
@@ -96,7 +130,8 @@ class NextLine(Painted):
         canvas.put(1, 0, "Next", Ink.DIM)
         room = canvas.width - LABEL - 3
         reserved = model.published.reservations if model.published else ()
-        text = next_line(model.plan, model.now_utc_s, model.timezone, reserved)
+        plan = model.published is None or idle(model)
+        text = next_line(model.plan, model.now_utc_s, model.timezone, reserved) if plan else next_words(model)
         while len(text) > room and " · " in text:
             text = text.rpartition(" · ")[0]
         canvas.put(LABEL + 2, 0, cut(text, room))
@@ -116,7 +151,7 @@ class AlarmLine(Painted):
             return
         alarms = ranked(model.published.alarms)
         waiting = unacknowledged(alarms)
-        hint = "a acknowledge" if waiting else ""
+        hint = "a acknowledge" if waiting else last_drill_words(model)
         room = canvas.width - 2 - (len(hint) + 2 if hint else 0)
         x = LABEL + 2
         if not alarms:

@@ -34,6 +34,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 FILTERABLE = ("compute", "log")
+ABORT_KEY = "exclamation_mark"
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -53,6 +54,14 @@ COMMANDS: tuple[Command, ...] = (
         footer=True,
     ),
     Command("view.plan", ("3",), "Plan", "each quarter to come: why, and what it costs", "view('plan')", footer=True),
+    Command(
+        "view.island",
+        ("4",),
+        "Island",
+        "the road to the island and back, pre-checks, drill, runtime",
+        "view('island')",
+        footer=True,
+    ),
     Command("view.alarms", ("5",), "Alarms", "list with cause, consequence and action", "view('alarms')", footer=True),
     Command("view.log", ("6",), "Log", "events and why the setpoint changed", "view('log')", footer=True),
     Command(
@@ -77,6 +86,48 @@ COMMANDS: tuple[Command, ...] = (
         "find a command by typing a part of its name",
         "palette",
         footer=True,
+    ),
+    Command(
+        "drill.abort",
+        (ABORT_KEY,),
+        "Abort drill",
+        "at once, at any moment: back to the grid; withdraws a black start",
+        "abort",
+    ),
+    Command(
+        "drill.start",
+        ("D",),
+        "Drill",
+        "rehearse an outage: every check, then open, hold, return",
+        "command('drill.start')",
+    ),
+    Command("order.hold", ("H",), "Hold", "batteries to 0 kW, whoever has them; always runs", "command('order.hold')"),
+    Command("order.stop", ("S",), "Stop", "withdraw every order and hold; always runs", "command('order.stop')"),
+    Command("order.end", ("x",), "End order", "end a manual order that is in force", "command('order.end')"),
+    Command(
+        "order.setpoint", ("o",), "Setpoint", "order a battery power: 20kW discharges", "command('order.setpoint')"
+    ),
+    Command(
+        "order.import_target", ("i",), "Import target", "order an import at the PCC", "command('order.import_target')"
+    ),
+    Command("order.soc_target", ("t",), "SoC target", "order a SoC by a time", "command('order.soc_target')"),
+    Command(
+        "order.reserve_level",
+        ("r",),
+        "Reserve level",
+        "keep another SoC for ride-through",
+        "command('order.reserve_level')",
+    ),
+    Command("order.cap", ("c",), "Cap", "limit a node's power for a time", "command('order.cap')"),
+    Command("order.disable", ("d",), "Disable", "take a PCS out of dispatch", "command('order.disable')"),
+    Command("order.enable", ("e",), "Enable", "end the order that disables a PCS", "command('order.enable')"),
+    Command("island.reset", ("F",), "Fault reset", "an engineer's: look anew after a fault", "command('island.reset')"),
+    Command(
+        "island.black_start",
+        ("B",),
+        "Black start",
+        "an engineer's: start a dead site from its battery",
+        "command('island.black_start')",
     ),
     Command("help", ("question_mark",), "Help", "this page", "view('help')", footer=True),
     Command("back", ("escape",), "Back", "close what is open; clear the filter; return to the overview", "step_back"),
@@ -117,7 +168,7 @@ COMMANDS: tuple[Command, ...] = (
 )
 LISTED = tuple(c for c in COMMANDS if c.listed)
 
-KEY_NAMES = {"slash": "/", "colon": ":", "question_mark": "?", "escape": "esc"}
+KEY_NAMES = {"slash": "/", "colon": ":", "question_mark": "?", "escape": "esc", ABORT_KEY: "!"}
 
 
 def key_name(key: str) -> str:

@@ -1,4 +1,4 @@
-"""View 6: what happened, and why the setpoint changed. Newest first; older ones are fetched as the end is reached."""
+"""View 6: what happened, why the setpoint changed, who commanded what. Newest first; at the end older are fetched."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Hashable
 
 from textual.message import Message
 
+from console.tui.audit_rows import AuditLine, one_line, whole
+from console.tui.audit_rows import searchable as audit_text
 from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.formats import day_clock
 from console.tui.lines import Lines
-from console.tui.side import event_row
+from console.tui.side import event_row, line_row
 from console.tui.viewmodel import Model
 from dispatch.model import Event
 
+DETAIL_ROWS = 3
+
 
 class EventLog(Lines):
-    """A line per event."""
+    """A line per event, and a line per command from the audit."""
 
     fresh_only = False
     header = "When             Kind    Subject           What"
@@ -25,29 +29,45 @@ class EventLog(Lines):
         """The end of what is known was reached."""
 
     def items(self, model: Model) -> list[Hashable]:
-        """Events that hold the filter's text, newest first."""
+        """Events and commands that hold the filter's text, newest first."""
         wanted = self.needle.lower()
-        return [e for e in reversed(model.events) if wanted in searchable(e)]
+        found: list[Event | AuditLine] = [e for e in model.events if wanted in searchable(e)]
+        found += [a for a in model.audit if wanted in audit_text(a)]
+        found.sort(key=lambda item: item.utc_s)
+        return list(reversed(found))
+
+    def key(self, item: Hashable) -> Hashable:
+        """A command's row: its result comes after it. An event as it is."""
+        return ("audit", item.seq) if isinstance(item, AuditLine) else item
 
     def at_end(self) -> None:
         """Ask for older events."""
         self.post_message(self.OlderWanted())
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
-        """One event."""
+        """One event, or one command."""
+        if isinstance(item, AuditLine):
+            mark = "▲" if not item.durable else "!" if item.outcome == "refused" else " "
+            ink = Ink.HIGH if mark == "▲" else Ink.MEDIUM
+            when = day_clock(item.utc_s, model.timezone)
+            line_row(canvas, y, when, (mark, ink), "audit", item.subject, one_line(item))
+            return
         assert isinstance(item, Event)
         event_row(canvas, y, item, day_clock(item.utc_s, model.timezone))
 
     def detail_rows(self, model: Model, height: int) -> int:
-        """The whole text of the selected event, which a narrow line may have cut."""
-        return 3
+        """The whole text of the selected line, which a narrow one may have cut."""
+        return 1 + DETAIL_ROWS
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
-        """The selected event's text in full."""
-        assert isinstance(item, Event)
+        """The selected line's text in full."""
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
-        who = f" — {item.who}" if item.who else ""
-        for y, line in enumerate(wrap(item.text + who, canvas.width - 2, 2), start=top + 1):
+        if isinstance(item, AuditLine):
+            text = whole(item)
+        else:
+            assert isinstance(item, Event)
+            text = item.text + (f" — {item.who}" if item.who else "")
+        for y, line in enumerate(wrap(text, canvas.width - 2, DETAIL_ROWS), start=top + 1):
             canvas.put(1, y, cut(line, canvas.width - 2))
 
 

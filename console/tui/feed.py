@@ -10,6 +10,7 @@ import msgspec
 
 from console.link.errors import LinkLost, RequestFailed
 from console.link.protocol import EventMessage, PlanMessage, Published, Welcome
+from console.tui.audit_rows import folded
 from console.tui.viewmodel import (
     DAY_POINTS,
     DAY_STEP_S,
@@ -23,6 +24,7 @@ from console.tui.viewmodel import (
     with_events,
     with_history,
 )
+from dispatch.island_view import DrillReport
 from dispatch.model import Decision, Event
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
 EVENTS_A_PAGE = 200
+AUDIT_A_PAGE, AUDIT_KEPT = 100, 1000
+AUDIT_AFTER_S = 0.5
+COMMANDED = ("command", "island", "alarm", "gateway")  # events that come with rows of the audit
 HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
 
 
@@ -56,6 +61,7 @@ class Feed:
         self._client: Client | None = None
         self._since_s = monotonic()  # the last snapshot, or the loss of the link
         self._history_wanted = False
+        self._audit: dict[int, dict[str, Any]] = {}  # rows by their number
 
     async def follow(self) -> None:
         """Attach, listen, and attach again, for as long as the app runs."""
@@ -82,7 +88,7 @@ class Feed:
     async def _converse(self, client: Client) -> None:
         """Take messages until the gateway is gone."""
         app = self._app
-        self._client, self._history_wanted = client, True
+        self._client, self._history_wanted, self._audit = client, True, {}
         app.show(welcome=client.welcome)
         async for message in client.messages():
             if isinstance(message, Published):
@@ -97,6 +103,10 @@ class Feed:
                     app.run_worker(self._why_no_plan(), name="no plan", exclusive=True, group="no plan")
             else:
                 app.show(events=with_events(app.model.events, [message.event]))
+                if message.event.kind in COMMANDED:
+                    app.beside(self._newest_audit, "audit")
+                if message.event.kind == "island":
+                    app.beside(self._recall_drill, "drill")
 
     def age(self) -> None:
         """Count how old what is shown is."""
@@ -104,13 +114,16 @@ class Feed:
         if model.link is not Link.LIVE or age_s > STALE_AFTER_S:
             self._app.show(age_s=float(int(age_s)) if age_s >= 3 else age_s)
 
-    async def ask(self, method: str, **params: Any) -> Any:
-        """A request's answer, or None with the refusal shown."""
+    async def request(self, method: str, **params: Any) -> Any:
+        """A request's answer. Raises RequestFailed with the gateway's line, LinkLost without a gateway."""
         if self._client is None:
-            self._app.say("no gateway: nothing was sent")
-            return None
+            raise LinkLost("no gateway: nothing was sent")
+        return await self._client.request(method, **params)
+
+    async def ask(self, method: str, **params: Any) -> Any:
+        """The same, or None with the refusal shown."""
         try:
-            return await self._client.request(method, **params)
+            return await self.request(method, **params)
         except (RequestFailed, LinkLost) as error:
             self._app.say(str(error))
             return None
@@ -126,6 +139,38 @@ class Feed:
         except LinkLost:
             return  # `follow` says so
 
+    async def _recall_drill(self) -> None:
+        """The last drill's report, if the gateway has one."""
+        try:
+            report = (await self.request("drill.status"))["report"]
+        except (RequestFailed, LinkLost):
+            return  # not told, not known; `follow` says when the link is lost
+        self._app.show(report=msgspec.convert(report, DrillReport | None))
+
+    async def _newest_audit(self) -> None:
+        """The newest rows of the audit; those of a command are written a moment after its event."""
+        await asyncio.sleep(AUDIT_AFTER_S)
+        await self.load_audit()
+
+    async def load_audit(self, before_seq: int | None = None) -> None:
+        """A page of rows of the audit before that one; the newest for None. A gateway without one tells nothing."""
+        before = {} if before_seq is None else {"before_seq": before_seq}
+        try:
+            found = await self.request("audit", limit=AUDIT_A_PAGE, **before)
+        except (RequestFailed, LinkLost):
+            return  # there is no audit yet, or `follow` says that the link is lost
+        self._audit |= {row["seq"]: row for row in found}
+        for seq in sorted(self._audit)[:-AUDIT_KEPT]:
+            del self._audit[seq]
+        self._app.show(audit=folded(self._audit.values()))
+
+    async def load_older(self) -> None:
+        """A page more of events and of the audit."""
+        if self._app.model.events:
+            await self.load_events(self._app.model.events[0].utc_s)
+        if self._audit and min(self._audit) > 1:
+            await self.load_audit(min(self._audit))
+
     async def _recall(self, now_utc_s: float) -> None:
         """What the gateway remembers from before this console came."""
         for name, step_s, points in (("trend", TREND_STEP_S, TREND_POINTS), ("day", DAY_STEP_S, DAY_POINTS)):
@@ -139,6 +184,8 @@ class Feed:
             if answer:
                 known = getattr(self._app.model, name)
                 self._app.show(**{name: with_history(known, answer["t"], answer["signals"], step_s)})
+        await self._recall_drill()
+        await self.load_audit()
         await self.load_events(None)
         decisions = await self.ask(
             "decisions", start_utc_s=now_utc_s - 86_400, end_utc_s=now_utc_s, limit=EVENTS_A_PAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from console.tui.canvas import Canvas, Ink
 from console.tui.charts import bar, mark_at
 from console.tui.formats import duration, hour_minute, kw, number
+from console.tui.island_words import RIDING, lasts_words, left_grid_utc_s, node_counts, state_of, view_of
 from console.tui.painted import Painted
 from console.tui.viewmodel import Model, combined, soc_reading
 from console.tui.words import arrow, battery_word, grid_word, stale_word
@@ -75,6 +76,9 @@ class GridFlow(Flow):
         opened = open_switch(model.published.snapshot.switches)
         power(canvas, model, grid.w, "open" if opened else grid_word(grid.w.value))
         canvas.put(0, 2, "───   ───" if opened else arrow(grid.w.value), Ink.DIM)
+        if opened:
+            self._grid_side(canvas, model)
+            return
         x = canvas.put(0, 3, "limit ", Ink.DIM)
         x = canvas.put(x, 3, kw(limit_w).strip())
         canvas.put(x, 3, " kW", Ink.DIM)
@@ -88,6 +92,20 @@ class GridFlow(Flow):
         x = canvas.put(x, 5, " Hz ", Ink.DIM)
         x = canvas.put(x, 5, number(lowest.value, 4, 0), fresh(lowest))
         canvas.put(x, 5, " V", Ink.DIM)
+
+    @staticmethod
+    def _grid_side(canvas: Canvas, model: Model) -> None:
+        """Since when the switch is open, and the grid beyond it as the switch sees it."""
+        assert model.published is not None
+        if (view := view_of(model)) is not None:
+            canvas.put(0, 3, f"since {hour_minute(left_grid_utc_s(view), model.timezone)}", Ink.DIM)
+        switch = next(iter(model.published.snapshot.switches))
+        canvas.put(0, 4, f"grid {switch.grid_voltage.good or 'not read'}")
+        if switch.grid_v.good is not None and switch.grid_hz.good is not None:
+            x = canvas.put(0, 5, number(switch.grid_hz.good, 5, 2))
+            x = canvas.put(x, 5, " Hz ", Ink.DIM)
+            x = canvas.put(x, 5, number(switch.grid_v.good, 4, 0))
+            canvas.put(x, 5, " V", Ink.DIM)
 
 
 def open_switch(switches: tuple[Switch, ...]) -> bool:
@@ -118,6 +136,10 @@ class BatteryFlow(Flow):
         x = gauge(canvas, 4, soc.value, 100, reserve)
         if reserve is not None:
             canvas.put(x, 4, f" {reserve:.0f} reserve", Ink.DIM)
+        if state_of(model) in RIDING:
+            x = canvas.put(0, 5, "lasts ", Ink.DIM)
+            canvas.put(x, 5, lasts_words(model))
+            return
         x = canvas.put(0, 5, "holds load ", Ink.DIM)
         canvas.put(x, 5, duration(holds_s(model)))
 
@@ -185,8 +207,11 @@ class ComputeFlow(Flow):
         power(canvas, model, *site_load(snapshot))
         nodes = snapshot.nodes
         drawn = [n.w.good for n in nodes if n.w.good is not None]
+        run, capped, suspended, off = node_counts(model)
         if len(drawn) < len(nodes):
             x = canvas.put(0, 2, f"{len(drawn)}/{len(nodes)} nodes ", Ink.MEDIUM)
+        elif run < len(nodes):
+            x = canvas.put(0, 2, f"{run} of {len(nodes)} run ", Ink.MEDIUM)
         else:
             x = canvas.put(0, 2, f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ", Ink.DIM)
         x = canvas.put(x, 2, kw(sum(drawn) if drawn else None).strip())
@@ -201,6 +226,9 @@ class ComputeFlow(Flow):
             x = canvas.put(0, 4, "critical ", Ink.DIM)
             x = canvas.put(x, 4, kw(sum(known) if len(known) == len(critical) else None).strip())
             canvas.put(x, 4, " kW", Ink.DIM)
+        if capped or suspended or off:
+            canvas.put(0, 5, f"capped {capped} susp. {suspended}" if not off else f"shut down {off}", Ink.MEDIUM)
+            return
         total = sum(n.gpus_total for n in nodes)
         busy = [n.gpus_busy.good for n in nodes if n.gpus_total]
         x = canvas.put(0, 5, "GPUs ", Ink.DIM)

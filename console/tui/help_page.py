@@ -21,34 +21,39 @@ MARKS = (
 
 
 class HelpPage(Painted):
-    """Keys and marks, side by side where there is room, else keys first."""
+    """Keys, then marks; scrolled where they do not fit."""
 
     fresh_only = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._top = self._furthest = 0
+
+    def move(self, by: int) -> None:
+        """Scroll."""
+        self._top = max(0, min(self._top + by, self._furthest))
+        self.redraw()
+
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """Keys in the order of the registry; marks in what is left."""
-        canvas.put(1, 0, "Keys", Ink.DIM)
-        y = 1
-        views = [c for c in LISTED if c.id.startswith(VIEW) and c.keys[0].isdigit()]
-        canvas.put(2, y, f"{views[0].keys[0]} – {views[-1].keys[0]}", Ink.BOLD)
-        canvas.put(12, y, " · ".join(f"{c.keys[0]} {c.label}" for c in views))
-        y += 1
-        for command in (c for c in LISTED if c not in views):
-            canvas.put(2, y, " ".join(key_name(k) for k in command.keys), Ink.BOLD)
-            canvas.put(12, y, command.label)
-            canvas.put(28, y, cut(command.help, canvas.width - 29), Ink.DIM)
-            y += 1
-        canvas.put(2, y, "↑ ↓ pgup pgdn home end  a line · ← → [ ]  a quarter, an hour of the plan", Ink.DIM)
-        left, top = (1, y + 2) if canvas.height >= y + 2 + len(MARKS) else (1, y + 1)
-        if top + len(MARKS) < canvas.height:
-            canvas.put(left, top, "Marks", Ink.DIM)
-            for n, (mark, meaning) in enumerate(MARKS, start=top + 1):
-                canvas.put(left + 1, n, mark)
-                canvas.put(left + 11, n, meaning, Ink.DIM)
-            return
-        x = 2
-        for n, (mark, meaning) in enumerate(MARKS[: 2 * (canvas.height - top)]):
-            row, column = top + n // 2, n % 2
-            x = 2 if column == 0 else 40
-            x = canvas.put(x, row, mark) + 2
-            canvas.put(x, row, cut(meaning, 38 - len(mark)), Ink.DIM)
+        """Keys in the order of the registry, then the marks."""
+        rows = help_rows()
+        room = canvas.height if len(rows) <= canvas.height else canvas.height - 1
+        self._furthest = max(0, len(rows) - room)
+        self._top = min(self._top, self._furthest)
+        for y, (key, label, meaning) in enumerate(rows[self._top : self._top + room]):
+            canvas.put(2, y, key, Ink.BOLD)
+            x = canvas.put(12, y, label)
+            canvas.put(max(28, x + 1) if meaning else x, y, cut(meaning, canvas.width - 29), Ink.DIM)
+        if self._furthest:
+            last = min(self._top + room, len(rows))
+            canvas.right(canvas.width - 1, room, f"{self._top + 1}–{last} of {len(rows)} ↑ ↓", Ink.DIM)
+
+
+def help_rows() -> list[tuple[str, str, str]]:
+    """Key, label, what it does; the views on one row, the movements on another, then the marks."""
+    views = [c for c in LISTED if c.id.startswith(VIEW) and c.keys[0].isdigit()]
+    keys = f"{views[0].keys[0]} – {views[-1].keys[0]}"
+    rows = [(keys, " · ".join(f"{c.keys[0]} {c.label}" for c in views), "")]
+    rows += [(" ".join(key_name(k) for k in c.keys), c.label, c.help) for c in LISTED if c not in views]
+    rows.append(("↑ ↓", "Line", "k j too; pgup pgdn home end; ← → [ ] a quarter, an hour of the plan"))
+    return rows + [(mark, meaning, "") for mark, meaning in MARKS]

@@ -6,13 +6,15 @@ from textual.events import Key
 from textual.message import Message
 
 from console.tui.canvas import Canvas, Ink, cut
-from console.tui.commands import Command, key_name, matching
+from console.tui.commands import ABORT_KEY, Command, key_name, matching
+from console.tui.island_words import abortable
+from console.tui.keystrokes import EDITING, edited
 from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 
 PALETTE, FILTER = "palette", "filter"
 PALETTE_ROWS = 8
-EDITING = {"backspace", "delete", "ctrl+u", "ctrl+w", "up", "down", "enter", "escape", "tab", "ctrl+h"}
+KEYS = EDITING | {"up", "down", "enter", "escape", "tab"}
 
 
 class Prompt(Painted, can_focus=True):
@@ -76,8 +78,10 @@ class Prompt(Painted, can_focus=True):
                 canvas.fill(y, Ink.REVERSE)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Printable keys are text here, not commands."""
-        return key in EDITING or (character is not None and character.isprintable())
+        """Printable keys are text here, not commands; but for the one that aborts while there is something to abort."""
+        if key == ABORT_KEY and self.model is not None and abortable(self.model):
+            return False
+        return key in KEYS or (character is not None and character.isprintable())
 
     def on_key(self, event: Key) -> None:
         """Edit, choose, or close."""
@@ -103,14 +107,7 @@ class Prompt(Painted, can_focus=True):
             self.post_message(self.Chosen(found[self._at]))
 
     def _edit(self, event: Key) -> None:
-        if event.key in ("backspace", "ctrl+h"):
-            self.text = self.text[:-1]
-        elif event.key == "ctrl+u":
-            self.text = ""
-        elif event.key == "ctrl+w":
-            self.text = self.text.rstrip().rpartition(" ")[0]
-        elif event.is_printable and event.character:
-            self.text += event.character
+        self.text = edited(self.text, event.key, event.character)
         self._at = 0
         self.redraw()
         if self.kind == FILTER:

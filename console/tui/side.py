@@ -24,9 +24,14 @@ class MonthPanel(Painted):
             return
         peak = model.published.month_peak_w
         contracted, terms, billed = model.limit("contracted_peak_w"), model.demand, model.published.billed_peak_w
+        missing_s = model.published.month_unmeasured_s
+        bound = missing_s >= 1
         canvas.put(0, 0, "Month" if terms.per == "month" else "Year", Ink.DIM)
-        canvas.put(0, 1, f"{'peak so far' if terms.top_days == 1 else 'free today':<15}{kw(peak, 7)}")
-        canvas.put(22, 1, " kW", Ink.DIM)
+        so_far = "peak at least" if bound else "peak so far"
+        canvas.put(0, 1, f"{so_far if terms.top_days == 1 else 'free today':<15}{kw(peak, 7)}")
+        x = canvas.put(22, 1, " kW", Ink.DIM)
+        if bound:
+            canvas.put(x + 1, 1, f"{age(missing_s)} missing", Ink.DIM)
         if contracted is not None:
             canvas.put(0, 2, f"contracted     {kw(contracted, 7)}")
             canvas.put(22, 2, " kW", Ink.DIM)
@@ -102,10 +107,16 @@ class RecentEvents(Painted):
 
 def event_row(canvas: Canvas, y: int, event: Event, when: str) -> None:
     """One event: when, mark of its severity, kind, subject, text, who."""
-    x = canvas.put(1, y, when, Ink.DIM) + 1
-    canvas.put(x, y, SEVERITY_MARK.get(event.severity, " "), SEVERITY_INK.get(event.severity, Ink.PLAIN))
-    canvas.put(x + 2, y, cut(event.kind, 7), Ink.DIM)
-    canvas.put(x + 10, y, cut(event.subject, 16))
-    x += 28
+    mark = SEVERITY_MARK.get(event.severity, " "), SEVERITY_INK.get(event.severity, Ink.PLAIN)
     who = f"  {event.who}" if event.who else ""
-    canvas.put(x, y, cut(event.text + who, canvas.width - x - 1))
+    line_row(canvas, y, when, mark, event.kind, event.subject, event.text + who)
+
+
+def line_row(canvas: Canvas, y: int, when: str, mark: tuple[str, Ink], kind: str, subject: str, text: str) -> None:
+    """One line of a log at its fixed columns."""
+    x = canvas.put(1, y, when, Ink.DIM) + 1
+    canvas.put(x, y, *mark)
+    canvas.put(x + 2, y, cut(kind, 7), Ink.DIM)
+    canvas.put(x + 10, y, cut(subject, 16))
+    x += 28
+    canvas.put(x, y, cut(text, canvas.width - x - 1))

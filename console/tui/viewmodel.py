@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from console.link.protocol import Published, Welcome
+from console.tui.audit_rows import AuditLine
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.demand import DemandTerms
+from dispatch.island_view import Check, DrillReport
 from dispatch.model import Decision, Event, Plan, Reading
 
 STALE_AFTER_S = 2.0
@@ -58,6 +60,10 @@ class Model(msgspec.Struct, frozen=True):
     trend: tuple[Point, ...] = ()
     day: tuple[Point, ...] = ()
     events: tuple[Event, ...] = ()  # oldest first
+    audit: tuple[AuditLine, ...] = ()  # commands on record, oldest first
+    report: DrillReport | None = None  # of the last drill
+    checks: tuple[Check, ...] = ()  # what a drill would find now, looked at while the Island view is open
+    checks_minutes: float = 10.0  # of that drill
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
 

@@ -82,7 +82,11 @@ def why_line(model: Model) -> str:
         return model.link_note or "waiting for the first snapshot"
     if model.link is Link.LOST:
         return f"unknown, last values shown: {model.link_note}"
-    return model.published.decision.reason or "no reason given"
+    decision = model.published.decision
+    if (ride := decision.ride) is not None and ride.rung:
+        step = f"ride-through step {ride.rung}, {ride.rung_name}: {ride.why}"
+        return f"{step}; {decision.reason}" if decision.reason else step
+    return decision.reason or "no reason given"
 
 
 def next_line(

@@ -67,6 +67,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "reservation.ask": ("reservation.ask", {"power_w": 100.0, "for_s": 60.0}),
     "reservation.withdraw": ("reservation.withdraw", {"id": "the first"}),
     "drill.status": ("drill.status", {}),
+    "drill.check": ("drill.check", {"minutes": 1.0, **REASON}),
     "drill.reports": ("drill.reports", {}),
     "drill.start": ("drill.start", {"minutes": 1.0, **REASON}),
     "drill.abort": ("drill.abort", {}),

@@ -5,6 +5,7 @@ AlarmList
 Compute
 EventLog
 HelpPage
+Island
 Overview
 PlanView
 

@@ -1,7 +1,8 @@
 """Records scenes for the console's tests and pictures: the twin in lock-step, steered by the real controller.
 
-`python tests/console/tui/record.py` writes `scenes.json`: per scene a welcome, a plan, the snapshot to show, the trends
-before it and the last events. Same seed, same bytes; nothing in it depends on the machine's clock.
+`python tests/console/tui/record.py` writes `scenes.json`, with `island` only the scenes of orders and islanding. Per
+scene: a welcome, a plan, the snapshot to show, the trends before it, the last events, answers to some questions. Same
+seed, same bytes; nothing in it depends on the machine's clock.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from scenes import SCENES, Scene  # noqa: E402
 
-from console.link.protocol import LoopStats, Published, TariffNow, Welcome  # noqa: E402
+from console.link.protocol import LastDrill, LoopStats, Published, TariffNow, Welcome  # noqa: E402
 from console.planning import QuarterMean  # noqa: E402
 from console.site import Site, compose  # noqa: E402
 from console.tui.viewmodel import Model, received  # noqa: E402
@@ -27,20 +29,25 @@ from dispatch.alarm_definitions import DEFINITIONS  # noqa: E402
 from dispatch.alarms import AlarmBook  # noqa: E402
 from dispatch.controller import Controller  # noqa: E402
 from dispatch.forecast import LoadForecaster, PvForecaster  # noqa: E402
-from dispatch.model import Event, Plan, Snapshot  # noqa: E402
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest  # noqa: E402
+from dispatch.model import Event, IslandState, Plan, Snapshot  # noqa: E402
+from dispatch.order_check import OrderRefused, Preview, Wanted, preview  # noqa: E402
+from dispatch.orders import Order, OrderBook, OrderKind, span, words  # noqa: E402
 from dispatch.planner import PlanInputs, Planner  # noqa: E402
 from drivers.clock import VirtualClock  # noqa: E402
 from drivers.tariffs.csv_file import load as load_prices  # noqa: E402
 from drivers.twin.faults import Fault  # noqa: E402
 from drivers.twin.lockstep import LockstepSite  # noqa: E402
 from drivers.twin.physics import TwinSite  # noqa: E402
+from storage import audit_reader  # noqa: E402
+from storage.audit import AuditLog  # noqa: E402
 
 START = "2025-09-16T03:00:00Z"
 STEP_S = 1.0
 PLAN_EVERY_S = 900
 
 
-def site() -> Site:
+def site(reserve_hours: float = 1.0) -> Site:
     """A render farm of eight nodes: the demo site's sizes, with a name of its own."""
     nodes = [{"id": f"gpu-{n:02d}", "source": "modbus", "unit": n, "critical": n <= 2} for n in range(1, 9)]
     raw: dict[str, Any] = {
@@ -52,7 +59,7 @@ def site() -> Site:
             "ramp_w_per_s": "0.5 kW/s",
             "meter_delay_max_s": 1.0,
         },
-        "reserve": {"hours": 1.0, "critical_load_w": "12 kW"},
+        "reserve": {"hours": reserve_hours, "critical_load_w": "12 kW"},
         "tariff": {
             "file": "bundled:de-lu-2025",
             "fee_eur_per_kwh": 0.025,
@@ -83,8 +90,8 @@ def site() -> Site:
 class Recorder:
     """A site in lock-step with its controller, planner and alarms, and the console's model of it."""
 
-    def __init__(self) -> None:
-        self.site = site()
+    def __init__(self, reserve_hours: float = 1.0) -> None:
+        self.site = site(reserve_hours)
         cfg = self.site
         assert cfg.twin is not None
         self.twin = TwinSite.from_sections(
@@ -112,17 +119,21 @@ class Recorder:
         start = Event(self.clock.utc_s(), "gateway", "info", "start", "gateway started, pid 4711, 1 Hz")
         self.model = Model(welcome=welcome, events=(start,))
         self.seq = 0
+        self.orders = OrderBook()
+        self.replies: tuple[IslandReply, ...] = ()
+        self.report: DrillReport | None = None
 
-    def step(self) -> Published:
+    def step(self, *requests: IslandRequest) -> Published:
         """One second: physics, snapshot, decision, alarms, and what a console is told of it."""
         self.lockstep.advance(STEP_S)
         self.seq += 1
         snapshot = self.lockstep.snapshot(self.seq)
         self._plan(snapshot)
-        decision = self.controller.step(snapshot, self.plan)
+        decision = self.controller.step(snapshot, self.plan, requests, orders=self.orders.active)
+        self.replies, self.report = decision.replies, decision.report or self.report
         self.lockstep.apply(decision)
         found = conditions(snapshot, decision, self.facts(snapshot.utc_s))
-        events = tuple(self.alarms.update(found, snapshot.utc_s, snapshot.mono_s))
+        events = (*decision.events, *self.alarms.update(found, snapshot.utc_s, snapshot.mono_s))
         published = Published(
             snapshot,
             decision,
@@ -133,6 +144,9 @@ class Recorder:
             LoopStats(ticks=self.seq, period_s=STEP_S, consoles=1),
             self.controller.pulse_since_utc_s,
             self.controller.pulses_seen,
+            self.orders.active,
+            self.controller.month_unmeasured_s,
+            None if (r := self.report) is None else LastDrill(r.ended_utc_s, r.minutes, r.result, r.why, r.who),
         )
         self.model = msgspec.structs.replace(self.model, plan=self.plan, events=self.model.events + events)
         self.model = received(self.model, published)
@@ -187,12 +201,12 @@ class Recorder:
         for _ in range(seconds):
             self.step()
 
-    def scene(self) -> Scene:
-        """The moment as it is."""
+    def scene(self, **answers: Any) -> Scene:
+        """The moment as it is, and what a gateway would answer to some questions in it."""
         m = self.model
         assert m.welcome is not None
         assert m.published is not None
-        return Scene(m.welcome, m.published, m.plan, m.trend[-160:], m.day, m.events[-60:])
+        return Scene(m.welcome, m.published, m.plan, m.trend[-160:], m.day, m.events[-60:], answers)
 
 
 def scenes() -> dict[str, Scene]:
@@ -214,6 +228,102 @@ def scenes() -> dict[str, Scene]:
     return found
 
 
+class Hands:
+    """Somebody who commands a recorded site. What is put on record goes through the real audit file."""
+
+    def __init__(self, rec: Recorder, directory: Path) -> None:
+        self.rec, self._directory = rec, directory
+        self._audit = AuditLog(directory, "recorded", rec.clock, lambda line: None)
+
+    def _row(self, kind: str, command: str, text: str, **more: Any) -> int:
+        row = {"kind": kind, "who": "tech1", "uid": 1000, "pid": 4800, "command": command, "text": text, "reason": ""}
+        return self._audit.spool(row | more).result()
+
+    def preview(self, wanted: Wanted) -> Preview:
+        """What the order would change now. Raises OrderRefused."""
+        rec = self.rec
+        assert rec.model.published is not None
+        published, nodes = rec.model.published, frozenset(n.id for n in rec.site.node)
+        args = rec.site.dispatch, published.snapshot, published.decision, rec.orders.active, nodes
+        return preview(wanted, *args)
+
+    def order(self, wanted: Wanted) -> None:
+        """Give an order as `console/commands.py` does, or have it refused."""
+        rec, command = self.rec, f"order.set {wanted.kind.value}"
+        asked = words(wanted.kind, wanted.value, wanted.target)
+        try:
+            found = self.preview(wanted)
+        except OrderRefused as refusal:
+            self._row("refused", command, f"{asked}: {refusal}", outcome="refused")
+            return
+        text = f"{found.old} → {found.new}, for {span(found.for_s)}"
+        row = self._row("intent", command, text, reason=wanted.reason, value=wanted.value)
+        utc_s, mono_s = rec.clock.utc_s(), rec.clock.mono_s()
+        ends = (utc_s, utc_s + found.for_s, mono_s + found.for_s)
+        order = Order(f"o{row}", wanted.kind, wanted.value, wanted.target, "tech1", wanted.reason, *ends)
+        rec.orders.put(order)
+        effect = rec.step().decision.reason
+        self._row("result", command, f"{text}; now {effect}", of=row, outcome="in force", order=order.id)
+
+    def end(self, reason: str) -> None:
+        """End the order of the battery."""
+        order = self.rec.orders.active[0]
+        said = f"{order.id}: {words(order.kind, order.value, order.target)}"
+        row = self._row("intent", "order.end", said, reason=reason)
+        self.rec.orders.end(order.id)
+        effect = self.rec.step().decision.reason
+        self._row("result", "order.end", f"{said}; now {effect}", of=row, outcome="ended")
+
+    def ask(self, kind: Literal["drill", "check"], minutes: float, reason: str) -> IslandReply:
+        """Ask the state machine; a drill goes on record."""
+        said = f"drill of {minutes:g} min"
+        row = self._row("intent", "drill.start", said, reason=reason) if kind == "drill" else 0
+        request = IslandRequest(id="i1", kind=kind, who="tech1", reason=reason, minutes=minutes)
+        self.rec.step(request)
+        (reply,) = self.rec.replies
+        if kind == "drill":
+            outcome = "accepted" if reply.ok else "refused"
+            self._row("result", "drill.start", reply.text, of=row, outcome=outcome)
+        return reply
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The audit as a console reads it."""
+        return audit_reader.rows(self._directory)
+
+
+def island_scenes(directory: Path) -> dict[str, Scene]:
+    """An order in force; a drill that holds; what it left behind; another site in an outage, its nodes suspended."""
+    rec = Recorder()
+    hands = Hands(rec, directory)
+    rec.run(1500)
+    hands.order(Wanted(OrderKind.SETPOINT, 70_000.0, reason="feeder 2 test", for_s=600))
+    hands.order(Wanted(OrderKind.SETPOINT, 12_000.0, reason="feeder 2 test", for_s=600))
+    rec.run(80)
+    second = hands.preview(Wanted(OrderKind.IMPORT_TARGET, 10_000.0, reason="meter check"))
+    found = {"order": rec.scene(**{"order.preview": msgspec.to_builtins(second), "audit": hands.rows()})}
+    hands.end("feeder is fine")
+    rec.run(60)
+    reply = hands.ask("drill", 5, "monthly test")
+    assert reply.ok, reply.text
+    rec.until(lambda p: p.decision.island is IslandState.ISLANDED, 300)
+    rec.run(133)
+    found["drill"] = rec.scene(audit=hands.rows())
+    rec.until(lambda p: rec.report is not None, 1200)
+    rec.run(45)
+    check = hands.ask("check", 10, "")
+    answers = {"checks": msgspec.to_builtins(check.checks), "ok": check.ok, "text": check.text}
+    status = {"report": msgspec.to_builtins(rec.report)}
+    found["drilled"] = rec.scene(**{"audit": hands.rows(), "drill.check": answers, "drill.status": status})
+
+    rec = Recorder(reserve_hours=4.0)
+    rec.run(900)
+    rec.twin.faults.put(Fault("outage"))
+    rec.until(lambda p: p.decision.ride is not None and p.decision.ride.rung >= 2, 7200)
+    rec.run(300)
+    found["outage"] = rec.scene()
+    return found
+
+
 def feed(seconds: int) -> Iterator[tuple[Published, Plan | None]]:
     """A living site, second by second, beginning in an ordinary morning hour."""
     rec = Recorder()
@@ -223,6 +333,8 @@ def feed(seconds: int) -> Iterator[tuple[Published, Plan | None]]:
 
 
 if __name__ == "__main__":
-    made = scenes()
-    SCENES.write_bytes(msgspec.json.encode(made))
+    kept = msgspec.json.decode(SCENES.read_bytes(), type=dict[str, Scene])
+    with TemporaryDirectory() as place:
+        made = island_scenes(Path(place)) if sys.argv[1:] == ["island"] else scenes() | island_scenes(Path(place))
+    SCENES.write_bytes(msgspec.json.encode(kept | made))
     print(f"{SCENES}: {', '.join(f'{name} {len(msgspec.json.encode(s)) // 1024} kB' for name, s in made.items())}")

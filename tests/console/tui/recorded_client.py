@@ -49,6 +49,8 @@ class RecordedClient:
             raise LinkLost(self.lost)
         if self.refuse:
             raise RequestFailed(self.refuse, "refused")
+        if method in self.scene.answers:
+            return self.scene.answers[method]
         if method == "history":
             points = self.scene.trend if params["step_s"] == TREND_STEP_S else self.scene.day
             points = tuple(p for p in points if params["start_utc_s"] <= p.start_utc_s < params["end_utc_s"])
@@ -65,7 +67,7 @@ class RecordedClient:
         if method == "plan" and self.scene.plan is None:
             raise RequestFailed(self.no_plan, "refused")
         if method == "alarm.acknowledge":
-            return {"acknowledged": 1, "durable": True}
+            return {"acknowledged": 1, "not_durable": ""}
         raise RequestFailed(f"unknown method {method!r}", "refused")
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,7 @@ class Scene(msgspec.Struct, frozen=True):
     trend: tuple[Point, ...]
     day: tuple[Point, ...]
     events: tuple[Event, ...]
+    answers: dict[str, Any] = {}  # by method, what the gateway says when asked
 
 
 def read(name: str) -> Scene:

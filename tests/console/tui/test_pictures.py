@@ -20,19 +20,27 @@ PICTURES = {
     "compute": ("pulse", (80, 24), "2"),
     "plan_80x24": ("calm", (80, 24), "3" + 10 * " right_square_bracket"),
     "plan_120x40": ("pulse", (120, 40), "3 right_square_bracket right_square_bracket right"),
+    "island_drill_80x24": ("drill", (80, 24), "4"),
+    "island_drill_120x40": ("drill", (120, 40), "4"),
+    "island_checks": ("drilled", (80, 24), "4"),
+    "island_outage": ("outage", (80, 24), "4"),
+    "overview_islanded": ("outage", (80, 24), ""),
+    "overview_no_color_drill": ("drill", (80, 24), ""),
+    "order_strip": ("order", (80, 24), f"i {' '.join('10kW')} tab tab {' '.join('meter')} enter y e"),
     "alarms": ("alarms", (80, 24), "5"),
     "log": ("alarms", (80, 24), "6"),
+    "log_audit": ("drilled", (80, 24), "6 slash t e c h 1 enter down down"),
     "help": ("calm", (80, 24), "question_mark"),
     "palette": ("calm", (80, 24), "colon"),
 }
-OPENED = {"2": "compute", "3": "plan", "5": "alarms", "6": "log", "question_mark": "help"}
+OPENED = {"2": "compute", "3": "plan", "4": "island", "5": "alarms", "6": "log", "question_mark": "help"}
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scene, size, keys = PICTURES[name]
     key, *moves = keys.split() or [""]
-    if name.endswith("no_color"):
+    if "no_color" in name:
         monkeypatch.setenv("NO_COLOR", "1")
     client = RecordedClient(scenes.read(scene))
 

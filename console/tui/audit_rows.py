@@ -1,0 +1,83 @@
+"""Rows of the audit as the Log view lists them: one line a command, its intent and its result together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+ORDERING = "order.set "  # left away where the order's own name follows
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    """One command and what became of it, or the gateway's own start, stop, or end of an order."""
+
+    seq: int  # of its first row
+    utc_s: float
+    who: str
+    command: str  # as on the link; empty for the gateway's own rows
+    text: str  # what was asked: old → new
+    reason: str = ""
+    outcome: str = ""  # in force, refused, accepted, ended, acknowledged; empty: no result is on record
+    result: str = ""  # what the gateway said of it
+    result_seq: int | None = None
+    durable: bool = True  # on disk when it happened
+
+    @property
+    def subject(self) -> str:
+        """What kind of command: "setpoint", "drill.start", "start"."""
+        return self.command.removeprefix(ORDERING)
+
+
+def folded(rows: Iterable[Mapping[str, Any]]) -> tuple[AuditLine, ...]:
+    """Rows by their number, in any order, as lines, oldest first. A result joins its intent when both are there."""
+    lines: dict[int, AuditLine] = {}
+    for row in sorted(rows, key=lambda r: int(r["seq"])):
+        of = row.get("of")
+        if row["kind"] == "result" and of in lines:
+            intent = lines[of]
+            durable = intent.durable and not row.get("durable")
+            told = {"outcome": row.get("outcome", ""), "result": row.get("text", "")}
+            lines[of] = msgspec.structs.replace(intent, **told, result_seq=row["seq"], durable=durable)
+            continue
+        lines[row["seq"]] = _line(row)
+    return tuple(lines.values())
+
+
+def _line(row: Mapping[str, Any]) -> AuditLine:
+    """One row alone: an intent, a refusal, a result whose intent is not at hand, or the gateway's own."""
+    return AuditLine(
+        seq=row["seq"],
+        utc_s=datetime.fromisoformat(row["t"]).timestamp(),
+        who=row.get("who", ""),
+        command=row.get("command") or f"{row['kind']}{' of an order' if row['kind'] == 'end' else ''}",
+        text=row.get("text", ""),
+        reason=row.get("reason", ""),
+        outcome=row.get("outcome", ""),
+        durable=not row.get("durable"),
+    )
+
+
+def searchable(line: AuditLine) -> str:
+    """Everything a filter looks at, lower case."""
+    return f"audit {line.command} {one_line(line)} {line.result}".lower() + ("" if line.durable else " not durable")
+
+
+def one_line(line: AuditLine) -> str:
+    """Who asked for what, what came of it, and why it was asked."""
+    outcome = line.outcome or ("" if line.command in ("start", "stop", "end of an order") else "no result on record")
+    why = f" ({line.reason})" if line.reason else ""
+    return f"{line.who}: {f'{outcome}: ' if outcome else ''}{line.text}{why}"
+
+
+def whole(line: AuditLine) -> str:
+    """The line in full: row numbers, intent, result."""
+    why = f"; reason: {line.reason}" if line.reason else ""
+    head = f"row {line.seq}, {line.who}, {line.command}: {line.text}{why}"
+    if line.result_seq is not None:
+        head += f" — row {line.result_seq}, {line.outcome}: {line.result}"
+    elif line.outcome:
+        head += f" — {line.outcome}"
+    return head if line.durable else f"NOT DURABLE when it happened: {head}"

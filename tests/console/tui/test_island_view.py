@@ -1,0 +1,253 @@
+"""The Island view and what islanding changes on the lines of every view: drawn from recorded scenes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+import scenes
+
+from console.link.protocol import DrillPlan
+from console.tui.audit_rows import folded
+from console.tui.canvas import Canvas, Ink
+from console.tui.chrome import AlarmLine, NextLine, OrderLine, StateLine
+from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow
+from console.tui.forms import BadField, Form, form, minutes, wanted
+from console.tui.island import Island, packed
+from console.tui.island_words import check_lines, last_drill_words, next_words
+from console.tui.side import MonthPanel
+from console.tui.viewmodel import Model, received
+from dispatch.island_view import Check, DrillReport
+from dispatch.model import IslandState
+from dispatch.orders import OrderKind
+
+S = IslandState
+
+
+def shown(name: str) -> Model:
+    """What a console knows in a recorded moment."""
+    recorded = scenes.read(name)
+    answers = recorded.answers
+    return received(
+        Model(
+            welcome=recorded.welcome,
+            plan=recorded.plan,
+            trend=recorded.trend,
+            events=recorded.events,
+            audit=folded(answers.get("audit", ())),
+            report=msgspec.convert(answers.get("drill.status", {"report": None})["report"], DrillReport | None),
+            checks=msgspec.convert(answers.get("drill.check", {"checks": ()})["checks"], tuple[Check, ...]),
+        ),
+        recorded.published,
+    )
+
+
+def drawn(widget: Any, model: Model, width: int = 80, height: int = 16) -> list[str]:
+    canvas = Canvas(width, height)
+    widget.paint(canvas, model)
+    return canvas.lines()
+
+
+def in_state(model: Model, state: IslandState, **view: Any) -> Model:
+    """The same moment with the state machine somewhere else."""
+    assert model.published is not None
+    decision = model.published.decision
+    there = msgspec.structs.replace(decision.islanding, **view)  # type: ignore[type-var]
+    decision = msgspec.structs.replace(decision, island=state, islanding=there)
+    return msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=decision))
+
+
+def test_a_drill_that_holds_shows_its_road_its_time_its_extremes_and_what_stops_it() -> None:
+    rows = drawn(Island(), shown("drill"))
+    assert rows[0].startswith(" Drill 5 min by tech1: monthly test")
+    assert rows[0].rstrip().endswith("abort: press  !")
+    assert " preparing ── opening ── islanded ── synchronising ── closing ── grid-tied" in rows[1]
+    times = rows[2].split()
+    assert times[:3] == sorted(times[:3])
+    assert times[3:] == ["·", "·", "·"]
+    assert " of 5:00" in rows[3]
+    text = "\n".join(rows)
+    assert "Stop if one of these fails" in text
+    assert "✓ bus voltage" in text
+    assert " Hz (" in text
+    assert "✗" not in text
+
+
+def test_what_a_drill_would_find_is_listed_and_the_last_report_below_it() -> None:
+    island, model = Island(), shown("drilled")
+    island.model = model
+    rows = drawn(island, model, height=40)
+    text = "\n".join(rows)
+    assert "No drill runs; last drill" in rows[0]
+    assert "Pre-checks of a drill of 10 min" in text
+    assert "✓ energy" in text
+    assert "PASSED, held, returned, every criterion met" in text
+    assert "transfer gap" in text
+    assert "closing:" in text
+
+
+def test_the_list_scrolls_and_stops_at_its_ends() -> None:
+    island, model = Island(), shown("drilled")
+    first = drawn(island, model)
+    island.move(3)
+    later = drawn(island, model)
+    assert first[9:15] != later[9:15]
+    assert first[:7] == later[:7]
+    island.move(10_000)
+    last = drawn(island, model)
+    island.move(1)
+    assert drawn(island, model) == last
+    island.move(-10_000)
+    assert drawn(island, model) == first
+
+
+def test_a_check_that_fails_comes_first_with_what_would_make_it_pass() -> None:
+    lines = check_lines([Check("grid-tied", True, "grid-tied"), Check("energy", False, "SoC 12 %", "charge to 31 %")])
+    assert [text[:1] for text, _ in lines] == ["✗", "✓"]
+    assert lines[0] == ("✗ energy            SoC 12 % → charge to 31 %", Ink.MEDIUM)
+
+
+def test_two_short_checks_share_a_row_and_a_long_one_wraps() -> None:
+    short, long = ("✓ a", Ink.PLAIN), ("✗ " + "word " * 30, Ink.MEDIUM)
+    rows = packed([short, short, short, long], 78)
+    assert [len(row) for row in rows] == [2, 1, 1, 1, 1]
+    assert [row[-1][0] for row in rows] == [40, 0, 0, 20, 20]
+    assert all(len(text) <= 78 for row in rows for _, text, _ in row)
+
+
+def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
+    model = shown("outage")
+    assert model.published is not None
+    state = drawn(StateLine(), model, 48, 1)[0]
+    assert " ISLANDED 0" in state
+    assert " outage" in state
+    assert "sim" in state
+    assert "open" in drawn(GridFlow(), model, 19, 6)[1]
+    assert drawn(GridFlow(), model, 19, 6)[3].startswith("since ")
+    battery = drawn(BatteryFlow(), model, 22, 6)[5]
+    assert battery.startswith("lasts ")
+    assert " – " in battery
+    compute = "\n".join(drawn(ComputeFlow(), model, 19, 6))
+    suspended = sum(o.suspended for o in model.published.decision.nodes)
+    assert suspended > 0
+    assert f"{8 - suspended} of 8 run" in compute
+    assert f"susp. {suspended}" in compute
+    assert "orderly shutdown if the grid stays away" in drawn(NextLine(), model, 120, 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (S.PREPARING, "the switch is asked to open once import is near 0"),
+        (S.CLOSING, "the contact must say closed"),
+        (S.FAULT, "an engineer's fault reset: F"),
+        (S.BLACKOUT, "the grid's return, or an engineer's black start: B"),
+        (S.UNKNOWN, "the devices do not settle where the site stands"),
+    ],
+)
+def test_what_comes_next_off_the_road(state: IslandState, said: str) -> None:
+    model = in_state(shown("outage"), state)
+    assert next_words(model) == said
+    head = drawn(Island(), model)
+    assert state.value.upper() in "\n".join(head[:3]) or state.value in head[1]
+
+
+def test_an_order_in_force_stands_on_the_line_of_every_view() -> None:
+    model = shown("order")
+    row = drawn(OrderLine(), model, 80, 1)[0]
+    assert " Order discharge 12.0 kW by tech1 until " in row
+    assert "feeder" in row
+    assert row.rstrip("─ ").endswith("x end")
+    assert set(drawn(OrderLine(), shown("calm"), 80, 1)[0].strip()) == {"─"}
+
+
+def told(model: Model, **changes: Any) -> Model:
+    """The same moment, some of what the gateway tells another."""
+    assert model.published is not None
+    return msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, **changes))
+
+
+def test_the_last_drills_age_and_result() -> None:
+    model = shown("drilled")
+    assert model.published is not None
+    assert model.published.last_drill is not None
+    assert "last drill 46 s ago, passed" in drawn(AlarmLine(), told(model, alarms=()), 80, 1)[0]
+    before = msgspec.structs.replace(model.published.last_drill, ended_utc_s=(model.now_utc_s or 0) - 12 * 86_400)
+    assert last_drill_words(told(model, last_drill=before)) == "last drill 12 d ago, passed"
+    assert last_drill_words(shown("calm")) == ""
+
+
+def test_a_schedule_tells_the_next_drill_and_one_that_is_due() -> None:
+    model, at_s = shown("drilled"), 1_759_737_600.0  # 2025-10-06T08:00:00Z
+    plan = DrillPlan(next_utc_s=at_s, due_utc_s=None, note="", unattended=False)
+    assert "passed; next 10-06 10:00 " in drawn(Island(), told(model, drill_plan=plan))[0]
+    due = DrillPlan(next_utc_s=at_s, due_utc_s=at_s, note="start it", unattended=False)
+    assert "DUE since 10-06 10:00: start it" in drawn(Island(), told(model, drill_plan=due))[0]
+
+
+def test_a_peak_that_is_a_lower_bound_says_at_least() -> None:
+    model = shown("calm")
+    assert model.published is not None
+    assert "peak so far" in drawn(MonthPanel(), model, 38, 5)[1]
+    bound = drawn(MonthPanel(), told(model, month_unmeasured_s=7200.0), 38, 5)[1]
+    assert "peak at least" in bound
+    assert "2h missing" in bound
+
+
+# ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def filled(id: str, model: Model, **texts: str) -> Form:
+    made = form(id, model)
+    assert isinstance(made, Form)
+    for n, field in enumerate(made.fields):
+        if field.name in texts:
+            made = made.typed(n, texts[field.name])
+    return made
+
+
+def test_a_form_becomes_the_request_of_the_command_line() -> None:
+    model = shown("calm")
+    assert wanted(filled("order.setpoint", model, value="-5.5 kW", reason=" test ", **{"for": "2h"}), model) == {
+        "kind": "setpoint", "target": "", "reason": "test", "value": -5500.0, "for_s": 7200.0,
+    }  # fmt: skip
+    soc = wanted(filled("order.soc_target", model, value="80", by="17:00", reason="storm"), model)
+    assert soc["value"] == 80
+    assert soc["by_utc_s"] > (model.now_utc_s or 0)
+    assert wanted(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-01"
+    assert minutes(filled("drill.start", model)) == 10
+
+
+@pytest.mark.parametrize(
+    ("id", "texts", "line"),
+    [
+        ("order.setpoint", {"value": "20"}, "value: '20': expected a power with its unit"),
+        ("order.setpoint", {"value": "20kW", "for": "soon"}, "for: 'soon': expected a duration"),
+        ("order.soc_target", {"value": "80", "by": "noon"}, "by: 'noon': expected a time"),
+    ],
+)
+def test_what_cannot_be_read_says_what_was_expected(id: str, texts: dict[str, str], line: str) -> None:
+    model = shown("calm")
+    with pytest.raises(BadField, match=line):
+        wanted(filled(id, model, **texts), model)
+
+
+def test_while_it_is_written_the_range_is_asked_for_with_a_value_any_site_allows() -> None:
+    model = shown("calm")
+    for id in ("order.setpoint", "order.import_target", "order.soc_target", "order.reserve_level", "order.cap"):
+        asked = wanted(filled(id, model), model, asking=True)
+        assert len(asked["reason"]) >= 3
+        assert asked["value"] >= 0
+
+
+def test_there_is_nothing_to_end_without_an_order() -> None:
+    assert form("order.end", shown("calm")) == "no manual order is in force"
+    made = form("order.end", shown("order"))
+    assert isinstance(made, Form)
+    assert made.confirm == ""
+    assert made.kind is None
+    assert form("order.enable", shown("order")) == "no device is disabled by an order"
+    held = form("order.hold", shown("calm"))
+    assert isinstance(held, Form)
+    assert held.kind is OrderKind.HOLD

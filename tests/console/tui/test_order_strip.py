@@ -1,0 +1,183 @@
+"""Orders from the console's strip, key by key, on a gateway with devices in memory over the real socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from screen import Eventually, flat, open_view, screen_text, write
+from small_gateway import Running, running
+
+from console.link.client import GatewayClient
+from console.link.peer import user_name
+from console.tui.app import SkerryApp
+from console.tui.strip import CONFIRM, EDIT, OrderStrip
+from dispatch.orders import OrderKind
+
+ME = user_name(os.getuid())
+REFUSED = (
+    ("o", ("70kW", "", "too much"), "refused: beyond ratings: discharge 70.0 kW against rated 60.0 kW charge"),
+    ("o", ("5kW",), "refused: reason: an order needs a reason of at least 3 characters"),
+    ("o", ("5", "", "abc"), "refused: value: '5': expected a power with its unit"),
+    ("t", ("80%", "2025-01-01", "abc"), "refused: in the past: the time stated was"),
+    ("c", ("", "0W", "", "heat"), "refused: beyond ratings: gpu-01 at most"),
+)
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[Running]:
+    with TemporaryDirectory(prefix="sk", dir="/tmp") as name:
+        async with running(Path(name), Path(name) / "s.sock") as gateway:
+            yield gateway
+
+
+def console(there: Running) -> SkerryApp:
+    return SkerryApp(lambda: GatewayClient.connect(there.socket, 10))
+
+
+async def live(pilot: Any, eventually: Eventually) -> OrderStrip:
+    await eventually(pilot, lambda: pilot.app.model.published is not None and pilot.app.model.audit != ())
+    strip: OrderStrip = pilot.app.query_one(OrderStrip)
+    return strip
+
+
+async def order(pilot: Any, key: str, *fields: str) -> None:
+    """Open a form by its key, fill its fields in, and ask."""
+    await pilot.press(key)
+    for n, text in enumerate(fields):
+        if n:
+            await pilot.press("tab")
+        await write(pilot, text)
+    await pilot.press("enter")
+
+
+async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Running, eventually: Eventually) -> None:
+    small, large = console(there).run_test(size=(80, 24)), console(there).run_test(size=(120, 40))
+    async with small as pilot, large as other:
+        strip = await live(pilot, eventually)
+        await order(pilot, "o", "20kW", "10m", "feeder test")
+        await eventually(pilot, lambda: strip.stage == CONFIRM)
+        shown = flat(pilot.app)
+        assert "→ discharge 20.0 kW, for 10 min" in shown
+        assert "at most +40.0 kW, fuse: import at most" in shown
+        assert "type yes and enter to execute" in shown
+        assert there.gateway.orders.active == (), "nothing is done before the word"
+        await write(pilot, "no")
+        await pilot.press("enter")
+        assert strip.stage == CONFIRM
+        await pilot.press("ctrl+u", *"yes", "enter")
+        await eventually(pilot, lambda: there.devices.pcs_w == 20_000)
+        await eventually(pilot, lambda: not strip.display)
+        (given,) = there.gateway.orders.active
+        assert (given.kind, given.value, given.who) == (OrderKind.SETPOINT, 20_000, ME)
+        for console_ in (pilot, other):
+            await eventually(console_, lambda c=console_: f"Order discharge 20.0 kW by {ME} until" in flat(c.app))  # type: ignore[misc]
+            assert "feeder test" in flat(console_.app)
+            assert "x end" in flat(console_.app)
+        await order(pilot, "i", "10kW", "", "meter check")
+        await eventually(pilot, lambda: strip.stage == CONFIRM)
+        assert f"replaces discharge 20.0 kW, {given.id} by {ME}" in flat(pilot.app)
+        await pilot.press(*"yes", "enter")
+        await eventually(pilot, lambda: not strip.display)
+        (given,) = there.gateway.orders.active
+        assert given.kind is OrderKind.IMPORT_TARGET
+        await the_log_says_who_and_what(other, eventually)
+        await other.press("x")
+        await eventually(other, lambda: f"{given.id} by {ME}, 15 min left: meter check" in flat(other.app))
+        await other.press("enter")
+        await eventually(other, lambda: there.gateway.orders.active == ())
+        await eventually(pilot, lambda: "x end" not in flat(pilot.app))
+
+
+async def the_log_says_who_and_what(pilot: Any, eventually: Eventually) -> None:
+    """One line for intent and result, found by the filter."""
+    await open_view(pilot, "6", "log", eventually)
+    said = f"{ME}: in force: battery at 0 kW → discharge 20.0 kW, for 10 min"
+    await eventually(pilot, lambda: any(said in line for line in screen_text(pilot.app).splitlines()))
+    await pilot.press("slash")
+    await write(pilot, "in force: b")
+    await pilot.press("enter")
+    log = pilot.app.query_one("#view-log")
+    await eventually(pilot, lambda: len(log.items(pilot.app.model)) == 1)
+    assert log.selected.result_seq == log.selected.seq + 1
+
+
+async def test_a_refusal_is_shown_with_its_rule_and_figure_and_what_was_typed_stays(
+    there: Running, eventually: Eventually
+) -> None:
+    async with console(there).run_test(size=(80, 24)) as pilot:
+        strip = await live(pilot, eventually)
+        for key, fields, line in REFUSED:
+            await order(pilot, key, *fields)
+            await eventually(pilot, lambda line=line: line in flat(pilot.app))  # type: ignore[misc]
+            assert strip.stage == EDIT
+            assert fields[0] in screen_text(pilot.app)
+            await pilot.press("escape")
+            assert not strip.display
+        await pilot.press("o", "tab", "tab")  # while a form is open keys are text, and the values above it live
+        await write(pilot, "q2 H:/x!")
+        assert strip.form.text("reason") == "q2 H:/x!"
+        assert pilot.app.model.view == "overview"
+        seq = pilot.app.model.published.snapshot.seq
+        await eventually(pilot, lambda: pilot.app.model.published.snapshot.seq > seq + 3)
+        assert there.gateway.orders.active == ()
+
+
+async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Running, eventually: Eventually) -> None:
+    async with console(there).run_test(size=(80, 24)) as pilot:
+        strip = await live(pilot, eventually)
+        await pilot.press("H")
+        await eventually(pilot, lambda: "→ hold at 0 kW, for 15 min" in flat(pilot.app))
+        await pilot.press("enter")
+        await eventually(pilot, lambda: [o.kind for o in there.gateway.orders.active] == [OrderKind.HOLD])
+        held = there.gateway.orders.active[0].id
+        await eventually(pilot, lambda: not strip.display and held in flat(pilot.app))
+        await pilot.press("S")
+        await eventually(pilot, lambda: f"withdraws {held}" in flat(pilot.app))
+        await pilot.press("enter")
+        await eventually(pilot, lambda: [o.id != held for o in there.gateway.orders.active] == [True])
+        await eventually(pilot, lambda: not strip.display)
+        for key, fields in (("c", ("", "900W", "", "heat")), ("d", ("", "works"))):
+            await order(pilot, key, *fields)
+            await eventually(pilot, lambda: strip.stage == CONFIRM)
+            await write(pilot, "yes")
+            await pilot.press("enter")
+            await eventually(pilot, lambda: not strip.display)
+        assert {o.slot for o in there.gateway.orders.active} == {"battery", "node gpu-01", "device pcs1"}
+        await eventually(pilot, lambda: "+2 more" in flat(pilot.app))
+        await pilot.press("e")
+        await eventually(pilot, lambda: "pcs1 disabled, o" in flat(pilot.app))
+        await pilot.press("enter")
+        await eventually(pilot, lambda: "device pcs1" not in [o.slot for o in there.gateway.orders.active])
+        await pilot.press("e")
+        await eventually(pilot, lambda: "no device is disabled by an order" in flat(pilot.app))
+
+
+async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: Running, eventually: Eventually) -> None:
+    async with console(there).run_test(size=(80, 24)) as pilot:
+        strip = await live(pilot, eventually)
+        await open_view(pilot, "4", "island", eventually)
+        await eventually(pilot, lambda: "→ turn its key to remote" in flat(pilot.app))
+        await pilot.press("D")
+        await eventually(pilot, lambda: "checks fail: no drill can begin" in flat(pilot.app))
+        await pilot.press("tab", *"test", "enter")
+        await eventually(pilot, lambda: "refused: no drill: " in flat(pilot.app))
+        assert strip.stage == EDIT
+        await pilot.press("escape", "exclamation_mark")
+        await eventually(pilot, lambda: "there is no drill and no black start to abort" in flat(pilot.app))
+        for key, word, line in (
+            ("F", "yes", "refused: there is no fault to reset: the site is grid-tied"),
+            ("B", "nobody on the bus", "refused: black start is for a dead site"),
+        ):
+            await pilot.press(key)
+            await write(pilot, "rehearsal")
+            await pilot.press("enter")
+            await eventually(pilot, lambda: strip.stage == CONFIRM)
+            await write(pilot, word)
+            await pilot.press("enter")
+            await eventually(pilot, lambda line=line: line in flat(pilot.app))  # type: ignore[misc]
+            await pilot.press("escape")
