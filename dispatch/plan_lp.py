@@ -134,7 +134,7 @@ def worth(problem: Problem) -> Worth:
 
 
 @dataclass
-class _Numbers:
+class Numbers:
     cost: Floats
     lower: Floats
     upper: Floats
@@ -155,7 +155,7 @@ class LinearProgram:
         import highspy
 
         n = len(problem.hours)
-        numbers = _numbers(problem)
+        numbers = numbers_of(problem)
         shape = (
             n,
             problem.charge_efficiency,
@@ -194,7 +194,7 @@ class LinearProgram:
         )
 
     @staticmethod
-    def _change(highs: _core._Highs, problem: Problem, numbers: _Numbers, months: tuple[int, ...]) -> None:
+    def _change(highs: _core._Highs, problem: Problem, numbers: Numbers, months: tuple[int, ...]) -> None:
         """New costs, bounds and right-hand sides, and the few coefficients that hold the first step's length, or the
         peak of a metering that was another month's.
         """
@@ -231,7 +231,7 @@ def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
     return highs.getRunTime() - before, highs.getModelStatus()
 
 
-def _numbers(problem: Problem) -> _Numbers:
+def numbers_of(problem: Problem) -> Numbers:
     import numpy as np
 
     n, value = len(problem.hours), worth(problem)
@@ -270,7 +270,7 @@ def _numbers(problem: Problem) -> _Numbers:
     target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
     dynamics[0] = problem.stored_kwh
-    return _Numbers(
+    return Numbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract]]),
         lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower, [0.0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf]]),
@@ -290,7 +290,7 @@ def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     return widths + [0.0] * spare, prices + [problem.demand + TIE_EUR_PER_KWH] * spare
 
 
-def _fresh(problem: Problem, numbers: _Numbers, time_limit_s: float) -> _core._Highs:
+def _fresh(problem: Problem, numbers: Numbers, time_limit_s: float) -> _core._Highs:
     import highspy
     import numpy as np
     from highspy import _core
