@@ -95,6 +95,8 @@ async def assemble(
     holder.append(Requests(gateway, state_dir, commands))
     if memory is not None:
         gateway.controller.restore(memory)
+        for node in memory.caps.nodes:
+            gateway.hands.free(node)
     try:
         await link.start(roles.viewers_gid())
     except (SocketInUse, UnknownGroup) as error:

@@ -35,6 +35,11 @@ class Carrier:
             self._wanted = order
             self._news.set()
 
+    @property
+    def failing(self) -> bool:
+        """The device has not taken what it was asked last."""
+        return bool(self._error)
+
     async def run(self) -> None:
         """Carry until cancelled."""
         while True:
@@ -94,7 +99,7 @@ class Hands:
         self._nodes = {id: carrier(id, node(a)) for id, a in node_actuators.items()}
         self._node_actuators, self._device_error, self._report = node_actuators, device_error, report
         self._ridden: dict[str, NodeOrder] = {}  # what ride-through orders of each node
-        self._touched: set[str] = set()  # nodes that somebody capped by hand, or freed
+        self._touched: set[str] = set()  # nodes that were capped, by hand or for the peak, or freed
 
     @property
     def cappable(self) -> frozenset[str]:
@@ -108,7 +113,7 @@ class Hands:
             self._touched.add(node)
 
     async def lift(self) -> None:
-        """Free every node that was capped by hand, once; for the end. What ride-through ordered stays."""
+        """Free every node that was capped, once; for the end. What ride-through ordered stays."""
         for id in sorted(self._touched):
             try:
                 await self._node_actuators[id].apply(self._ridden.get(id, NodeOrder(id)))
@@ -120,8 +125,13 @@ class Hands:
         """All of them, each to be run as a task."""
         return (*self._switches.values(), *self._starts.values(), *self._nodes.values())
 
-    def submit(self, decision: Decision, caps: Mapping[str, float]) -> None:
-        """Hand out what was decided. `caps`: manual power caps, W; of two caps on a node the smaller holds."""
+    @property
+    def failing(self) -> frozenset[str]:
+        """The nodes that have not taken their last order."""
+        return frozenset(id for id, carrier in self._nodes.items() if carrier.failing)
+
+    def submit(self, decision: Decision, caps: Mapping[str, NodeOrder]) -> None:
+        """Hand out what was decided. `caps`: orders that only cap; of two caps on a node the smaller holds."""
         order = decision.switch
         for id, carrier in self._switches.items():
             carrier.submit(order.action if order is not None and order.device_id == id else None)
@@ -135,7 +145,12 @@ class Hands:
                 found.submit(_capped(self._ridden.get(id, NodeOrder(id)), caps.get(id)))
 
 
-def _capped(order: NodeOrder, cap_w: float | None) -> NodeOrder:
-    if cap_w is None or (order.cap_w is not None and order.cap_w <= cap_w):
-        return order
-    return msgspec.structs.replace(order, cap_w=cap_w)
+def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeOrder:
+    return order if cap is None else smaller(order, msgspec.structs.replace(order, cap_w=cap.cap_w, reason=cap.reason))
+
+
+def smaller(one: NodeOrder, two: NodeOrder) -> NodeOrder:
+    """Of two orders the one that caps deeper; the first if they are alike."""
+    if two.cap_w is None or (one.cap_w is not None and one.cap_w <= two.cap_w):
+        return one
+    return two

@@ -125,8 +125,10 @@ class PlanSource:
             for start_s, w in sorted(self._loads_w.items())
         ]
 
-    def make(self, inputs: PlanInputs, recent_net_w: list[float]) -> tuple[Plan, list[str]]:
-        """A plan, and what its check finds wrong with it. Raises PlanFailed.
+    def make(
+        self, inputs: PlanInputs, recent_net_w: list[float], before: Plan | None = None
+    ) -> tuple[Plan, list[str]]:
+        """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
 
         The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
         """
@@ -146,7 +148,7 @@ class PlanSource:
         if outlook is None and len(recent_net_w) >= PRIOR_QUARTERS:
             prior_w = held_peak_w(recent_net_w, config)
         inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
-        plan = self._planner.solve(inputs)
+        plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)
 
 

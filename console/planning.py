@@ -12,6 +12,7 @@ import msgspec
 
 from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
+from dispatch.caps import can_cap
 from dispatch.config import CapsConfig
 from dispatch.model import Plan, Snapshot
 from dispatch.planner import PlanFailed, PlanInputs
@@ -51,8 +52,9 @@ class PlanKeeper:
         self.plan: Plan | None = None
         self.error = ""
         self._site, self._prices, self._on_plan = site, prices, on_plan
-        # nothing caps GPUs for the peak here, so a plan must not count on it
-        self._source = PlanSource(msgspec.structs.replace(site.dispatch, caps=CapsConfig()))
+        # where no node takes a cap for the peak, a plan must not count on it
+        config = site.dispatch
+        self._source = PlanSource(config if can_cap(config) else msgspec.structs.replace(config, caps=CapsConfig()))
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(self._source.observe_pv)
         self._last: Snapshot | None = None
@@ -115,7 +117,8 @@ class PlanKeeper:
 
     async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, self._source.make, inputs, self._source.recent_net_w())
+        recent_w = self._source.recent_net_w()
+        work = loop.run_in_executor(self._thread, self._source.make, inputs, recent_w, self.plan)
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:

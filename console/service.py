@@ -175,7 +175,11 @@ class _Service:
         from console.assembly import assemble
 
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
-        saved_s, saved = 0.0, gateway.controller.island.memory()
+        def urgent() -> tuple[Any, ...]:
+            """What must outlive a gateway that is killed the moment after: a fault, and who is capped."""
+            return gateway.controller.island.memory(), gateway.controller.caps.nodes
+
+        saved_s, saved = 0.0, urgent()
 
         def after_tick() -> None:
             nonlocal saved_s, saved
@@ -185,12 +189,12 @@ class _Service:
                 )
             if gateway.punctuality.ticks % WATCHDOG_TICKS == 0:
                 self._systemd.send("WATCHDOG=1")
-            island = gateway.controller.island.memory()
-            if time.monotonic() - saved_s > MEMORY_PERIOD_S or island != saved:
+            now = urgent()
+            if time.monotonic() - saved_s > MEMORY_PERIOD_S or now != saved:
                 saved_s = time.monotonic()
                 recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
-            if island != saved:  # a fault must outlive a gateway that is killed the moment after
-                saved = island
+            if now != saved:
+                saved = now
                 recorder.flush()
 
         gateway.after_tick = after_tick

@@ -90,6 +90,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
     period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    hysteresis_pct: Annotated[float, Meta(ge=0, le=10)] = 0.1  # of the energy bill ahead, to change a plan; 0: always
     peak_outlook: bool = True  # the peak to hold from the last fortnight's days; false: from the forecast alone
 
 
@@ -185,7 +186,7 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[caps]`: what GPU caps may do for the month's peak, in a replay; the gateway caps nothing for it."""
+    """`[caps]`: what GPU caps may do for the month's peak; live, on deferrable nodes with a `cap_w`, down to that."""
 
     value_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.0  # what a kWh not delivered to GPUs is worth to their users
     max_share: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of the load above idle_w; 0: no caps

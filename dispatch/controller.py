@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
 from dispatch.allocate import Share, allocate
+from dispatch.caps import CapsKeeper, CapsMemory, Need
 from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
@@ -17,12 +18,12 @@ from dispatch.island_machine import IslandMachine
 from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit, site_soc_pct, units
-from dispatch.model import Decision, Interval, Mode, Plan, Setpoint, Snapshot
+from dispatch.model import Decision, Interval, IslandState, Mode, Plan, Setpoint, Snapshot
 from dispatch.netload import NetLoad
 from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
 from dispatch.ride_through import RideKeeper, RideMemory, RideResult
-from dispatch.rules import HARD, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
+from dispatch.rules import HARD, RESERVE, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
 from dispatch.safe import Lost, meter_lost_w
 from dispatch.setpoint_watch import SetpointWatch
 
@@ -37,6 +38,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     billing: Billing = Billing()
     pulses_seen: int = 0
     ride: RideMemory = RideMemory()
+    caps: CapsMemory = CapsMemory()
     island: IslandMemory = IslandMemory()
 
 
@@ -67,6 +69,7 @@ class Controller:
         self._order: Order | None = None  # the battery order the last decision obeyed
         self.island = IslandMachine(config)
         self.ride = RideKeeper(config)
+        self.caps = CapsKeeper(config)
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,6 +118,7 @@ class Controller:
             billing=self._interval.billing(),
             pulses_seen=self.pulses_seen,
             ride=self.ride.memory(),
+            caps=self.caps.memory(),
             island=self.island.memory(),
         )
 
@@ -123,6 +127,7 @@ class Controller:
         self._interval.restore(memory.billing)
         self._pulses_before = memory.pulses_seen
         self.ride.restore(memory.ride)
+        self.caps.restore(memory.caps)
         self.island.restore(memory.island)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,11 +144,12 @@ class Controller:
         requests: Sequence[IslandRequest] = (),
         *,
         orders: Iterable[Order] = (),
+        failing: Set[str] = frozenset(),
     ) -> Decision:
         """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
 
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
-        orders: what people ordered and is in force now.
+        orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
         island = self.island.step(snapshot, requests)
         ride = self.ride.step(snapshot, island.riding, island.seen.state)
@@ -157,7 +163,20 @@ class Controller:
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
-        return _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
+        caps, capped = self.caps.step(snapshot, self._need(situation, outcome), failing)
+        decision = _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
+        return msgspec.structs.replace(decision, caps=caps, events=(*decision.events, *capped))
+
+    def _need(self, situation: Situation, outcome: Outcome) -> Need:
+        """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
+        most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule <= RESERVE), 0.0)
+        return Need(
+            net_w=situation.net_w,
+            battery_most_w=most_w,
+            interval=self.interval,
+            month_peak_w=self.month_peak_w,
+            grid_tied=situation.islanding.state is IslandState.GRID_TIED,
+        )
 
     def _let_go(self) -> None:
         """Not grid-tied: what was known of import and setpoints does not carry over to the return of the grid."""

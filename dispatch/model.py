@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from dispatch.caps_view import CapsView
 from dispatch.island_view import (
     DrillReport,
     IslandReply,
@@ -406,6 +407,7 @@ class Decision(msgspec.Struct, frozen=True):
     report: DrillReport | None = None  # in the tick in which a drill ends
     meter_frozen: bool = False  # the grid meter answers, but its value stands still while the battery moves
     contested: tuple[Contested, ...] = ()
+    caps: CapsView | None = None  # None: the site allows no caps for the month's peak
 
 
 LAST_S = 15.0  # an interval's end closer than this is not divided by: meters and clocks are not that exact

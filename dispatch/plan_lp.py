@@ -134,7 +134,7 @@ def worth(problem: Problem) -> Worth:
 
 
 @dataclass
-class _Numbers:
+class Numbers:
     cost: Floats
     lower: Floats
     upper: Floats
@@ -148,28 +148,31 @@ class LinearProgram:
         self._time_limit_s = time_limit_s
         self._highs: _core._Highs | None = None
         self._shape: tuple[object, ...] = ()
+        self._months: tuple[int, ...] = ()  # of the meterings
 
     def solve(self, problem: Problem) -> Solution:
         """Solve to optimality, warm from the last solution if the shape is the same. Raises SolverFailed."""
         import highspy
 
         n = len(problem.hours)
-        numbers = _numbers(problem)
+        numbers = numbers_of(problem)
         shape = (
             n,
             problem.charge_efficiency,
             problem.discharge_efficiency,
-            tuple((m.steps, m.month) for m in problem.meterings),
+            tuple(m.steps for m in problem.meterings),
+            len(problem.months),
             problem.hours[1:],
             tuple(m.hours for m in problem.meterings[1:]),
         )
         warm = self._highs is not None and shape == self._shape
         if warm:
             assert self._highs is not None
-            self._change(self._highs, problem, numbers)
+            self._change(self._highs, problem, numbers, self._months)
         else:
             self._highs = _fresh(problem, numbers, self._time_limit_s)
             self._shape = shape
+        self._months = tuple(m.month for m in problem.meterings)
         highs = self._highs
         seconds, status = _run(highs, self._time_limit_s)
         if warm and status != highspy.HighsModelStatus.kOptimal:
@@ -191,8 +194,10 @@ class LinearProgram:
         )
 
     @staticmethod
-    def _change(highs: _core._Highs, problem: Problem, numbers: _Numbers) -> None:
-        """New costs, bounds and right-hand sides, and the few coefficients that hold the first step's length."""
+    def _change(highs: _core._Highs, problem: Problem, numbers: Numbers, months: tuple[int, ...]) -> None:
+        """New costs, bounds and right-hand sides, and the few coefficients that hold the first step's length, or the
+        peak of a metering that was another month's.
+        """
         import numpy as np
 
         n = len(problem.hours)
@@ -203,6 +208,10 @@ class LinearProgram:
         lower = numbers.rows.copy()
         lower[2 * n :] = -np.inf
         highs.changeRowsBounds(len(rows), rows, lower, numbers.rows)  # type: ignore[attr-defined]
+        for row, (metering, before) in enumerate(zip(problem.meterings, months, strict=True), start=2 * n):
+            for part in range(PEAKS if metering.month != before else 0):
+                highs.changeCoeff(row, BLOCKS * n + PEAKS * before + part, 0.0)
+                highs.changeCoeff(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
         first, target_row = problem.meterings[0], len(rows) - 1
         highs.changeCoeff(n, CHARGE * n, -problem.charge_efficiency * problem.hours[0])
         highs.changeCoeff(n, DISCHARGE * n, problem.hours[0] / problem.discharge_efficiency)
@@ -222,7 +231,7 @@ def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
     return highs.getRunTime() - before, highs.getModelStatus()
 
 
-def _numbers(problem: Problem) -> _Numbers:
+def numbers_of(problem: Problem) -> Numbers:
     import numpy as np
 
     n, value = len(problem.hours), worth(problem)
@@ -261,7 +270,7 @@ def _numbers(problem: Problem) -> _Numbers:
     target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
     dynamics[0] = problem.stored_kwh
-    return _Numbers(
+    return Numbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract]]),
         lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower, [0.0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf]]),
@@ -281,7 +290,7 @@ def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     return widths + [0.0] * spare, prices + [problem.demand + TIE_EUR_PER_KWH] * spare
 
 
-def _fresh(problem: Problem, numbers: _Numbers, time_limit_s: float) -> _core._Highs:
+def _fresh(problem: Problem, numbers: Numbers, time_limit_s: float) -> _core._Highs:
     import highspy
     import numpy as np
     from highspy import _core

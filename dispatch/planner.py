@@ -19,6 +19,7 @@ from dispatch.demand import place
 from dispatch.forecast import STEP_S, Forecast
 from dispatch.model import Plan, PlanStep
 from dispatch.peak import PeakOutlook
+from dispatch.plan_keep import kept
 from dispatch.plan_lp import (
     LAYERS,
     READY_LAYERS,
@@ -69,14 +70,17 @@ class Planner:
         self._program = LinearProgram(config.plan.deadline_s)
         self.last: Plan | None = None
 
-    def solve(self, inputs: PlanInputs) -> Plan:
+    def solve(self, inputs: PlanInputs, before: Plan | None = None) -> Plan:
         """Make a plan and remember it as `last`. Raises PlanFailed; `last` then stays what it was."""
-        self.last = make_plan(inputs, self._program)
+        self.last = make_plan(inputs, self._program, before)
         return self.last
 
 
-def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
-    """Plan the next `config.plan.horizon_h` hours. Raises PlanFailed: inputs unusable, or no verdict of the solver."""
+def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: Plan | None = None) -> Plan:
+    """Plan the next `config.plan.horizon_h` hours. Raises PlanFailed: inputs unusable, or no verdict of the solver.
+
+    before: the plan in force; what it means the battery to do stays unless a new one is better by `hysteresis_pct`.
+    """
     config = inputs.config
     starts = _starts(inputs)
     _reject(inputs)
@@ -86,6 +90,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None) -> Plan:
     load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
     problem = _problem(inputs, starts, buy, sell, [a - b for a, b in zip(load_w, pv_w, strict=True)])
     solution = _solve(problem, program or LinearProgram(config.plan.deadline_s))
+    if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
+        solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct) or solution
 
     battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
     grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
@@ -298,7 +304,7 @@ def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[in
     """
     config, terms = inputs.config, inputs.config.tariff.demand_terms
     names = _accounts(config, starts)
-    order = list(dict.fromkeys(names))
+    order = sorted(set(names), key=lambda name: (not name, name))  # what does not count comes last
     here = place(terms, config.timezone, starts[0])
     prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
     first_w = max(0.0, inputs.month_peak_w, prior_w)

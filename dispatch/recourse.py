@@ -41,6 +41,7 @@ class CapsNeed(msgspec.Struct, frozen=True, kw_only=True):
     import_w: float  # without caps
     import_max_w: float  # what the interval's budget allows
     month_peak_w: float
+    mean_w: float | None = None  # what the metering interval's mean would be without caps; None: `import_w`
 
 
 class CapsDecision(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ def decide(
         return _none("the battery holds the peak", ledger)
     if caps.max_share <= 0:
         return _none("no caps are allowed", ledger)
-    would_be_w = max(ledger.would_be_w, need.import_w)
+    would_be_w = max(ledger.would_be_w, need.import_w if need.mean_w is None else need.mean_w)
     spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
     purchase_eur = demand_eur_per_kw * spared_w / 1000
     if ledger.rent_eur >= purchase_eur:

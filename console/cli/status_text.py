@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
-from console.cli.words import date_time, flow, kw, mark, mode_words, time_of_day
+from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
 from console.link.protocol import Published, TariffNow, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.model import Interval, Quality, Reading, Snapshot
@@ -39,6 +39,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         what = words(order.kind, order.value, order.target)
         left = f"until {time_of_day(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
+    if (caps := published.decision.caps) is not None and (caps.nodes or caps.not_counted):
+        yield _row("Caps", caps_words(caps))
     if published.last_drill is not None or published.drill_plan is not None:
         yield _row("Drill", *_drill(published, zone))
     for n, r in enumerate(published.reservations):

@@ -13,7 +13,7 @@ from console import exits
 from console.cli.failures import Failure
 from console.cli.source import Record, gateway_or_record
 from console.cli.values import json_option, moment, site_option
-from console.cli.words import date_time, flow, mode_words
+from console.cli.words import caps_words, date_time, flow, mode_words
 from dispatch.model import Decision, RuleTrace
 
 
@@ -52,6 +52,8 @@ def lines(decision: Decision, zone: tzinfo | None) -> Iterator[str]:
         yield f"Net load  {_kw(decision.net_load_w)} kW (load less PV)" + (
             "" if decision.import_target_w is None else f", import wanted {_kw(decision.import_target_w)} kW"
         )
+    if decision.caps is not None:
+        yield f"Caps      {caps_words(decision.caps)}"
     if decision.chain:
         yield ""
         yield from table(decision.chain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from typing import Any
 
+from dispatch.caps_view import CapsView
 from dispatch.model import Decision, Event, Mode, Quality, Reading
 
 _MODES = {
@@ -48,6 +49,18 @@ def audit_line(row: dict[str, Any], zone: tzinfo | None) -> str:
     what = " ".join(part for part in (row.get("command"), row.get("outcome")) if part)
     head = f"{row['seq']:>6}  {when}  {row['kind'] + of:<12}  {row.get('who', ''):<12}"
     return f"{head}  {what}{'  ' if what else ''}{row.get('text', '')}{why}{late}"
+
+
+def caps_words(caps: CapsView) -> str:
+    """What is capped for the month's peak, since when it costs what, and why; what is not counted on."""
+    parts = [caps.reason]
+    if caps.nodes:
+        nodes = ", ".join(f"{id} to {kw(w).strip()}" for id, w in caps.nodes)
+        spent = f"{caps.minutes:.0f} min today, {caps.rent_eur:.2f} EUR this month"
+        parts = [f"{nodes}: {kw(caps.shed_w).strip()} of {kw(caps.asked_w).strip()} taken", caps.reason, spent]
+    if caps.not_counted:
+        parts.append(f"not counted on: {', '.join(caps.not_counted)}")
+    return "; ".join(parts)
 
 
 def kw(watts: float | None) -> str:

@@ -244,7 +244,7 @@ class Replay:
         )
         inputs = self._source.inputs(now, self._published.known_at(t_s))
         try:
-            plan, faults = self._source.make(inputs, self._source.recent_net_w())
+            plan, faults = self._source.make(inputs, self._source.recent_net_w(), self._plan)
         except PlanFailed as error:
             self.tally.failed += 1
             self.tally.trouble = str(error)

@@ -74,6 +74,7 @@ class Devices:
     pcs_w: float = 0.0
     soc_pct: float = 60.0
     offline: set[str] = field(default_factory=set)
+    refusing: set[str] = field(default_factory=set)  # nodes that answer, but take no order
     writes: list[tuple[float, float]] = field(default_factory=list)
     caps: list[float | None] = field(default_factory=list)
 
@@ -98,7 +99,8 @@ class Devices:
         return pcs, Battery("bat1", soc_pct=reading(self.soc_pct), temp_c=reading(20.0))
 
     def _node(self) -> Node:
-        return Node("gpu-01", w=reading(4_000.0))
+        cap_w = self.caps[-1] if self.caps else None
+        return Node("gpu-01", w=reading(4_000.0 if cap_w is None else min(4_000.0, cap_w)))
 
 
 class _Device:
@@ -134,6 +136,8 @@ class _Pcs(_Device):
 class _Node(_Device):
     async def order(self, order: NodeOrder) -> str:
         self.check()
+        if self.id in self.site.refusing:
+            raise ConnectionLost(self.id, "takes no order")
         self.site.caps.append(order.cap_w)
         return ""
 

@@ -21,7 +21,7 @@ from dispatch.interval import Billing, MeteringInterval
 from dispatch.model import Plan
 from dispatch.plan_check import check_plan
 from dispatch.plan_worth import worth
-from dispatch.planner import make_plan
+from dispatch.planner import Planner, make_plan
 from dispatch.recourse import CapsLedger, CapsNeed, decide
 
 HOUR = 3600
@@ -306,6 +306,26 @@ def test_every_form_gives_plans_that_pass_the_check(
     )
     plan = make_plan(inputs)
     assert check_plan(plan, inputs) == []
+
+
+@pytest.mark.parametrize(
+    "demand",
+    [{"windows": WORKING}, {"top_days": 3}, {"top_days": 2, "windows": WORKING, "floor_w": 15_000.0}],
+)
+def test_a_model_kept_through_windows_and_days_answers_as_a_fresh_one(demand: dict[str, Any]) -> None:
+    """Through a day and a half, every seven quarters: which interval raises whose peak changes each time."""
+    config = a_site(**demand)
+    planner = Planner(config)
+    prices = hourly([60.0 + 50 * (k % 7 > 3) + k % 5 for k in range(80)], MIDNIGHT)
+    loads_w = [20_000.0 + 9_000 * (k % 11 > 6) + 20_000 * (k % 29 > 25) for k in range(400)]
+    for k in range(0, 144, 7):
+        inputs = ask(
+            config, prices, loads_w[k:], now_utc_s=MIDNIGHT + 900 * k + 60, soc_pct=50.0, month_peak_w=30_000.0
+        )
+        kept, fresh = planner.solve(inputs), make_plan(inputs)
+        assert kept.cost_eur == pytest.approx(fresh.cost_eur, abs=0.02), k
+        assert kept.peak_target_w == pytest.approx(fresh.peak_target_w, abs=5), k
+        assert check_plan(kept, inputs) == []
 
 
 # ── caps ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,18 @@
+"""What the caps for the month's peak ask of compute nodes, and how they stand. Only data; `Decision` carries it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CapsView(msgspec.Struct, frozen=True):
+    """Caps now. Powers at the nodes, W."""
+
+    nodes: tuple[tuple[str, float], ...]  # (node, the power it is capped to); empty: none is capped
+    asked_w: float  # what the caps are to take from them
+    shed_w: float  # what they take, as the nodes' readings show
+    reason: str
+    since_utc_s: float | None  # None: nothing is capped
+    minutes: float  # capped on this day
+    rent_eur: float  # what that was worth to the nodes' users this month
+    not_counted: tuple[str, ...] = ()  # nodes that take no cap now: they fail, or do not follow
