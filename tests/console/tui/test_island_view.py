@@ -16,7 +16,9 @@ from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.forms import BadField, Form, form, minutes, wanted
 from console.tui.island import Island, packed
 from console.tui.island_words import check_lines, last_drill_words, next_words
+from console.tui.prompt import Prompt
 from console.tui.side import MonthPanel
+from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, received
 from dispatch.island_view import Check, DrillReport
 from dispatch.model import IslandState
@@ -166,6 +168,14 @@ def told(model: Model, **changes: Any) -> Model:
     """The same moment, some of what the gateway tells another."""
     assert model.published is not None
     return msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, **changes))
+
+
+def test_the_key_that_aborts_is_text_only_while_there_is_nothing_to_abort() -> None:
+    prompt, strip = Prompt(), OrderStrip()
+    for scene, text in (("drill", False), ("calm", True)):
+        prompt.model = strip.model = shown(scene)
+        assert prompt.check_consume_key("exclamation_mark", "!") is text
+        assert strip.check_consume_key("exclamation_mark", "!") is text
 
 
 def test_the_last_drills_age_and_result() -> None:
