@@ -89,6 +89,17 @@ def test_what_a_drill_would_find_is_listed_and_the_last_report_below_it() -> Non
     assert "closing:" in text
 
 
+def test_drills_before_the_last_are_a_line_each_and_the_audits_head_is_told() -> None:
+    model = shown("drilled")
+    assert model.report is not None
+    before = msgspec.structs.replace(model.report, started_utc_s=model.report.started_utc_s - 86_400, result="aborted")
+    model = msgspec.structs.replace(model, report_head="34:ab12", drills=(model.report, before))
+    text = "\n".join(drawn(Island(), model, height=60))
+    assert "audit head 34:ab12" in text
+    assert "2025-09-15 05:27  aborted  5 min by tech1: held" in text
+    assert "passed   5 min by" not in text, "the last one is told once"
+
+
 def test_the_list_scrolls_and_stops_at_its_ends() -> None:
     island, model = Island(), shown("drilled")
     first = drawn(island, model)
