@@ -78,14 +78,14 @@ def grant(
     return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
 
 
-def not_ready(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
-    """Why the power of a reservation that has begun is not there; empty when it is."""
+def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
+    """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
     site = _Site.of(msgspec.structs.replace(inputs, reservations=rest), plan, reservation.end_utc_s, inputs)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
     if site.holds(site.allowed_w, path):
         return ""
-    return f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))} now"
+    return f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))}"
 
 
 def clock(utc_s: float, config: DispatchConfig) -> str:

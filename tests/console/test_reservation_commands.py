@@ -101,6 +101,16 @@ async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> N
         charging = [step.reason for step in plan.steps if step.battery_w < -100 and step.start_utc_s < start_s - 900]
         assert charging
         assert all(reason.startswith("reservation render-7 at") for reason in charging), charging
+        there.devices.soc_pct = 15.0  # something else has emptied the battery: hours of charging are missing
+        async with asyncio.timeout(10):
+            while (await there.gateway.next_tick()).snapshot.soc_pct != 15.0:
+                pass
+            there.gateway.planner.reserve(there.gateway.reservations.kept)
+            while not any("render-7 at" in text and "is at risk: contract allows" in text for text in texts(there)):
+                await there.gateway.next_tick()
+        assert "; at risk: contract allows an import of 30.0 kW, it would take" in (await listed(client))[0]["why"]
+        there.devices.soc_pct = 60.0
+        plan = there.gateway.planner.plan
         await client.request("reservation.withdraw", id="render-7")
         async with asyncio.timeout(10):
             while there.gateway.planner.plan is plan:

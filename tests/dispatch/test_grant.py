@@ -12,7 +12,7 @@ from test_reservations import promised
 
 from dispatch.config import DispatchConfig
 from dispatch.demand import DemandTerms
-from dispatch.grant import Asked, Grant, grant, not_ready
+from dispatch.grant import Asked, Grant, grant, short_of
 from dispatch.model import IslandState, Plan, PlanStep
 from dispatch.order_check import OrderRefused
 from dispatch.planner import PlanInputs, make_plan
@@ -165,9 +165,9 @@ def test_one_reservation_per_name_and_none_while_islanded() -> None:
 
 def test_power_is_ready_while_the_site_can_carry_what_is_left_of_it() -> None:
     mine = promised(NOON - 300, 1.0)
-    assert not_ready(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
-    line = not_ready(mine, inputs(tight(), 20_000, [mine]), None)
-    assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW now"
+    assert short_of(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
+    line = short_of(mine, inputs(tight(), 20_000, [mine]), None)
+    assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW"
 
 
 @settings(max_examples=30, deadline=None)
