@@ -165,6 +165,7 @@ def _limits(site: Site) -> dict[str, float]:
         "pv_peak_w": sum(p.peak_w for p in site.pv),
         "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,
         "stale_after_s": site.io.stale_after_s,
+        "order_max_s": site.orders.max_s,
     }
 
 

@@ -6,7 +6,8 @@ over the quarter hours on record of a day, or of a month to date, at the site's 
 in the store at the end, or was taken from it, counts at the stretch's mean import price, as the bill has it; foresight
 (`dispatch.foresight`) reckons with that, begins with the energy the battery had, and loses beside its efficiencies what
 the battery lost. It could have done what was done, so no figure exceeds 100. What was not recorded counts for nobody:
-foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is left out whole.
+foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is left out whole. Load
+that GPU caps took away was not there: it is nobody's cost and nobody's saving.
 
 Demand charges are of months or years. A day is charged for what it adds to the peak that the month has anyway: the
 highest before that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days

@@ -76,9 +76,8 @@ class RideKeeper:
         now, events = snapshot, []
         self._mark(now, riding)
         soc_pct = site_soc_pct(self._config, now)
-        if self.energy.update(now.mono_s, soc_pct, now.pcs_w):
-            text = f"the BMS has recalibrated: SoC now {soc_pct:.1f} %, remaining runtime is worked out anew"
-            events.append(_event(now, "info", text))
+        if found := self.energy.update(now, soc_pct):
+            events.append(_event(now, "info", found))
         self._smooth(now, riding)
         if self._terms.enabled:
             wanted = self._up(now) if riding else self._down(now, soc_pct, state)

@@ -12,6 +12,7 @@ from console.tui.words import (
     MODES,
     PRIORITY_MARKS,
     alarm_words,
+    iq_words,
     island_word,
     link_word,
     next_line,
@@ -155,7 +156,7 @@ class AlarmLine(Painted):
         room = canvas.width - 2 - (len(hint) + 2 if hint else 0)
         x = LABEL + 2
         if not alarms:
-            canvas.put(x, 0, "none")
+            x = canvas.put(x, 0, "none") + 2
         for n, alarm in enumerate(alarms):
             mark, ink = PRIORITY_MARKS[alarm.priority]
             words = alarm_words(alarm, model)
@@ -166,6 +167,9 @@ class AlarmLine(Painted):
             ink = ink if alarm in waiting else Ink.PLAIN
             x = canvas.put(x, 0, f"{mark} ", ink)
             x = canvas.put(x, 0, cut(words, room - x)) + 2
+        iq = [] if waiting else iq_words(model.published.iq)
+        beside = [f"{hint}   {text}" if hint else text for text in iq]
+        hint = next((text for text in beside if x + len(text) < canvas.width - 1), hint)
         if hint:
             canvas.right(canvas.width - 1, 0, hint, Ink.DIM)
 

@@ -88,7 +88,7 @@ def form(id: str, model: Model) -> Form | str:
     if id == "order.hold":
         return Form(id, "Hold the batteries at 0 kW", confirm="", kind=OrderKind.HOLD)
     if id == "order.stop":
-        return Form(id, "Stop: withdraw every order but disabled devices, and hold", confirm="", kind=OrderKind.HOLD)
+        return Form(id, "Stop: withdraw all but disabled devices, hold", confirm="", kind=OrderKind.HOLD)
     if id in ("order.end", "order.enable"):
         return _end_form(id, model)
     if id == "drill.start":
@@ -154,6 +154,8 @@ def wanted(of: Form, model: Model, asking: bool = False) -> dict[str, Any]:
         zone = ZoneInfo(model.timezone)
         typed = not asking or of.text("by")
         params["by_utc_s"] = _read(of, "by", lambda text: moment(text, now_s, zone)) if typed else now_s + 3600
+    if of.id == "order.stop" and (most_s := model.limit("order_max_s")) is not None:
+        params["for_s"] = most_s
     if of.text("for"):
         params["for_s"] = _read(of, "for", duration)
     return params

@@ -26,7 +26,16 @@ from dispatch.orders import OrderKind, span
 
 EDIT, CONFIRM, SENT = "edit", "confirm", "sent"
 STATUS_ROWS = 2
-FACT_ROWS = {"drill.start": 6, "order.hold": 2, "order.stop": 3, "order.end": 1, "order.enable": 1}
+FACT_ROWS = {
+    "drill.start": 6,
+    "order.hold": 2,
+    "order.stop": 3,
+    "order.end": 1,
+    "order.enable": 1,
+    "order.disable": 2,
+    "island.reset": 1,
+    "island.black_start": 1,
+}
 FACT_ROWS_ELSE = 4
 MOVES = {"tab": 1, "shift+tab": -1}
 
@@ -126,7 +135,7 @@ class OrderStrip(Painted, can_focus=True):
             if here:
                 canvas.put(end, y, " ", Ink.REVERSE)
             x = canvas.put(x + room, y, "]", Ink.BOLD if here else Ink.DIM) + 1
-            if field.name in ("for", "by") and self.look is not None and model.now_utc_s is not None:
+            if (field.name == "for" or (field.name == "by" and field.text)) and self.look is not None and model.now_utc_s is not None:
                 until = hour_minute(model.now_utc_s + self.look.for_s, model.timezone)
                 x = canvas.put(x, y, f"until {until}" if field.name == "for" else f"in {span(self.look.for_s)}") + 1
 
@@ -266,4 +275,4 @@ def allowed(look: Preview, width: int = 78) -> list[str]:
 
 def figure(value: float, unit: str) -> str:
     """A bound of the range, in the unit in which it is typed."""
-    return f"{value / 1000 + 0.0:+.1f} kW" if unit == "W" else f"{value:g} {unit}"
+    return f"{value / 1000:+.1f} kW" if unit == "W" and abs(value) >= 50 else f"{value + 0.0:.0f} {unit}"

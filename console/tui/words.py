@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from console.link.protocol import IqNow
 from console.tui.canvas import Ink
 from console.tui.formats import age, cents, hour_minute, kw
 from console.tui.viewmodel import Link, Model
@@ -15,6 +16,7 @@ from dispatch.reservations import Reservation
 IDLE_W = 50.0  # below this no direction is claimed
 PLAN_STEP_WORTH_W = 1000.0  # a smaller planned battery power is not announced
 NEXT_CHANGES = 6
+GAP_H = 0.5  # without a record, from which on it is said
 
 MODES: dict[Mode, tuple[str, Ink]] = {
     Mode.PLAN: ("auto · plan", Ink.PLAIN),
@@ -137,6 +139,25 @@ def _plan_words(steps: Sequence[PlanStep], timezone: str) -> str:
     text += f" {kw(max(abs(step.battery_w) for step in run)).strip()} kW"
     traded = not first.reason or "ct/kWh" in first.reason
     return f"{text} at {cents(first.price_eur_per_kwh)} ct" if traded else f"{text}: {first.reason}"
+
+
+def iq_words(iq: IqNow | None) -> list[str]:
+    """Energy IQ of today, else of yesterday, and of the month so far: the longest way to say it first.
+
+    Hours are said where the record has gaps; a dash where it says too little; nothing while nothing was computed.
+    """
+    if iq is None:
+        return []
+    month = "" if iq.month_pct is None else f"month {iq.month_pct:.0f}"
+    if iq.today_pct is not None:
+        gaps = iq.today_known_h < iq.today_of_h - GAP_H
+        day = f"Energy IQ {iq.today_pct:.0f} today"
+        day += f" ({iq.today_known_h:.0f} of {iq.today_of_h:.0f} h)" if gaps else ""
+    elif iq.yesterday_pct is not None:
+        day = f"Energy IQ {iq.yesterday_pct:.0f} yesterday"
+    else:
+        return [f"Energy IQ {month or '—'}"]
+    return [f"{day} · {month}", day] if month else [day]
 
 
 def alarm_words(alarm: Alarm, model: Model) -> str:

@@ -185,8 +185,10 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
     anchored: list[str] = []
     holder: list[Requests] = []
 
+    limits = {"order_max_s": site.orders.max_s}
+
     def welcome(peer: Peer) -> Welcome:
-        return Welcome(1, "Small", "Europe/Berlin", peer.user, os.getpid(), clock.utc_s(), 1.0, True, 10.0)
+        return Welcome(1, "Small", "Europe/Berlin", peer.user, os.getpid(), clock.utc_s(), 1.0, True, 10.0, limits)
 
     link = LinkServer(socket, welcome, lambda peer, request: holder[0].handle(peer, request))
     prices = PriceSeries((), (), 0)

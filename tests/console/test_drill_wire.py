@@ -113,6 +113,9 @@ async def test_a_drill_is_refused_run_and_reported(wire: Site) -> None:
     assert "no drill: energy: SoC" in err
     assert (await drill_status(wire))["report"] is None
 
+    code, out, err = await skerry(wire, "drill", "start", "--minutes", "0.1", "--dry-run", *WHY)
+    assert code == exits.OK, out + err
+    assert "a drill of 0.1 min may begin" in out
     code, out, err = await skerry(wire, "drill", "start", "--minutes", "0.1", *WHY)
     assert code == exits.OK, out + err
     assert "✗" not in out

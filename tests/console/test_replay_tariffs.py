@@ -13,7 +13,7 @@ from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Case, Schedule
 from console.replay.traces import Job, Trace
 from dispatch.bill import account_peaks_w, stored_change_kwh
-from dispatch.config import BatteryConfig, DispatchConfig, PcsRatings
+from dispatch.config import BatteryConfig, CapsConfig, DispatchConfig, PcsRatings
 from dispatch.demand import DemandTerms, billed_by_period_w
 from dispatch.tariff import PriceSeries
 
@@ -63,15 +63,24 @@ def test_the_controller_knows_what_its_bill_will_say() -> None:
     assert max(grid_w) > 1.2 * billed["2025-09"]  # at night the battery fills up, whatever the peak
 
 
-def test_with_jobs_and_a_demand_window_what_comes_after_changes_nothing_before() -> None:
-    """Load, PV, and jobs not yet submitted, after T; the queue and what runs are known before."""
-    step, t_s = 20, START + 20 * 900
+def test_with_jobs_caps_and_a_demand_window_what_comes_after_changes_nothing_before() -> None:
+    """Load, and jobs not yet submitted, after T; the queue and what runs are known before."""
+    caps = CapsConfig(value_eur_per_kwh=0.05, max_share=0.25, idle_w=18_000)
+    config = msgspec.structs.replace(
+        with_demand(WORKING),
+        caps=caps,
+        grid=msgspec.structs.replace(CONFIG.grid, contracted_peak_w=22_000),
+        batteries=(BatteryConfig(id="bat1", energy_kwh=12),),
+        reserve=msgspec.structs.replace(CONFIG.reserve, hours=0.1),
+    )
+    step, t_s = 16, START + 14 * 3600
     known = [Job("a", START + 3600, START, 7200.0, None, 9_000.0, 8), Job("b", FIRST, FIRST, 3e6, 9e6, 4_000.0, 8)]
 
     def outcome(load: list[float], jobs: list[Job]) -> Schedule:
         case = a_case(
-            hours=8,
-            config=with_demand(WORKING),
+            start_s=START + 10 * 3600,
+            end_s=START + 16 * 3600,
+            config=config,
             load=Trace(FIRST, 900, load),
             jobs=tuple(jobs),
             gpus_total=64,
@@ -82,9 +91,10 @@ def test_with_jobs_and_a_demand_window_what_comes_after_changes_nothing_before()
     plain = outcome(loads, known)
     loads[cut : cut + 12] = [58_000.0] * 12
     changed = outcome(loads, [*known, Job("c", t_s + 900, t_s + 1, 3600.0, 7200.0, 25_000.0, 16)])
-    for name in ("battery_w", "load_w", "pv_w", "soc_pct"):
+    for name in ("battery_w", "load_w", "pv_w", "soc_pct", "shed_w"):
         assert getattr(changed, name)[:step] == getattr(plain, name)[:step], name
     assert changed.battery_w[step:] != plain.battery_w[step:]
+    assert max(plain.shed_w[:step]) > 0
 
 
 def test_hourly_and_quarter_hourly_prices_side_by_side() -> None:

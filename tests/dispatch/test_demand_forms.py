@@ -170,6 +170,31 @@ def test_foresight_is_never_dearer_than_what_else_can_be_done(
     assert cost(dearer, scaled_w, factor) == pytest.approx(factor * best, abs=0.05, rel=1e-3)
 
 
+@given(demands, loads, st.floats(1.1, 3))
+@settings(max_examples=20, deadline=None)
+def test_more_battery_never_costs_more(demand: dict[str, Any], load_w: list[float], more: float) -> None:
+    """The same kWh at the low end, a higher ceiling: what the small one does, the large one can."""
+    net_w = [w for w in load_w for _ in range(9)]
+    prices = [40.0 + 100 * (k % 24 > 15) for k in range(len(net_w))]
+    small = a_site(HOUR, **demand)
+    battery = msgspec.structs.replace(small.batteries[0], energy_kwh=100 * more, soc_min_pct=10 / more)
+    large = msgspec.structs.replace(small, batteries=(battery,))
+
+    def cost(config: DispatchConfig, soc_pct: float) -> float:
+        battery_w = perfect_battery_w(config, MIDNIGHT, HOUR, net_w, prices, soc_pct)
+        flow = Flow(
+            start_utc_s=MIDNIGHT,
+            step_s=HOUR,
+            load_w=net_w,
+            pv_w=[0.0] * len(net_w),
+            eur_per_mwh=prices,
+            battery_w=battery_w,
+        )
+        return bill(config, flow, stored_change_kwh(config, HOUR, battery_w)).total_eur
+
+    assert cost(large, 50 / more) <= cost(small, 50.0) + 0.01
+
+
 # ── the metering interval at tick rate ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -45,11 +45,7 @@ _.promised_left_s
 _.draw_w
 
 # console/link/protocol.py: IqNow, shown by `skerry status --json`
-_.today_pct
-_.today_known_h
-_.today_of_h
 _.month_of_h
-_.yesterday_pct
 
 # console/cli/island.py: a command, by its decorator
 black_start

@@ -138,6 +138,7 @@ async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Runn
         await eventually(pilot, lambda: not strip.display and held in flat(pilot.app))
         await pilot.press("S")
         await eventually(pilot, lambda: f"withdraws {held}" in flat(pilot.app))
+        assert "→ hold at 0 kW, for 1 h" in flat(pilot.app), "as long as the site allows"
         await pilot.press("enter")
         await eventually(pilot, lambda: [o.id != held for o in there.gateway.orders.active] == [True])
         await eventually(pilot, lambda: not strip.display)
@@ -153,6 +154,7 @@ async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Runn
         await eventually(pilot, lambda: "pcs1 disabled, o" in flat(pilot.app))
         await pilot.press("enter")
         await eventually(pilot, lambda: "device pcs1" not in [o.slot for o in there.gateway.orders.active])
+        await eventually(pilot, lambda: not strip.display)
         await pilot.press("e")
         await eventually(pilot, lambda: "no device is disabled by an order" in flat(pilot.app))
 

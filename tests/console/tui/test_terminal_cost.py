@@ -87,6 +87,18 @@ def test_a_snapshot_costs_few_bytes(size: tuple[int, int], budget: int) -> None:
         assert console.close() == 0
 
 
+def test_the_island_view_costs_little() -> None:
+    with terminal(80, 24) as console:
+        assert b"live tech1" in console.read(START_LIMIT_S, until=b"live tech1")
+        console.write("4")
+        assert b"Pre-checks" in console.read(START_LIMIT_S, until=b"Pre-checks")
+        console.read(0.2)
+        seen = console.read(1.0)
+        assert 0 < len(seen) / 10 < 300
+        console.write("q")
+        assert console.close() == 0
+
+
 def test_the_plan_costs_little_while_nothing_changes_and_a_move_of_its_cursor_too() -> None:
     """The clock and the why line are all that a second changes; a move redraws two columns and the text."""
     with terminal(80, 24) as console:
