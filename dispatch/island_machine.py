@@ -133,7 +133,7 @@ class IslandMachine:
             fault, self._kept_fault = self._kept_fault, ""
             return S.FAULT, f"{fault.removesuffix(KEPT)}{KEPT}"
         if self.state is S.UNKNOWN:
-            return (self._seen.state, self._seen.reason) if self._seen.state is not S.UNKNOWN else None
+            return self._from_unknown()
         if self.state is S.GRID_TIED:
             return self._from_tied()
         if self.state is S.PREPARING:
@@ -147,6 +147,15 @@ class IslandMachine:
         if self.state is S.BLACK_START:
             return self._from_black_start(contact)
         return None  # fault: an operator resets it
+
+    def _from_unknown(self) -> Road:
+        """Adopt what is found. Behind an open switch the PCS get their time to say who keeps the bus alive."""
+        seen, bus = self._seen, self._bus
+        if seen.state is S.ISLANDED and bus.life != "ours" and self._age_s() < self._island.form_timeout_s:
+            since_s = self._not_ours_s
+            dead = bus.life == "dead" and since_s is not None and self._now.mono_s - since_s >= DEAD_S
+            return (S.BLACKOUT, f"{seen.reason}, the bus is dead: {bus.why}") if dead else None
+        return None if seen.state is S.UNKNOWN else (seen.state, seen.reason)
 
     # ── roads ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -60,13 +60,14 @@ def _report(error: SiteFileError, as_json: bool) -> None:
 
 
 def _derived(site: Site) -> dict[str, Any]:
-    config = site.dispatch
+    config, terms = site.dispatch, site.tariff.demand_terms
     sections = ("battery", "pcs", "meter", "pv", "switch", "node")
     return {
         "site": site.site.name,
         "fuse_w": config.grid.fuse_w,
         "contracted_peak_w": config.grid.contracted_peak_w,
         "interval_budget_kwh": config.grid.contracted_peak_w * config.grid.metering_interval_s / 3.6e6,
+        "demand": in_words(terms, config.grid.metering_interval_s) if terms.eur_per_kw else "",
         "energy_kwh": config.energy_kwh,
         "charge_w": config.charge_w,
         "discharge_w": config.discharge_w,
@@ -88,8 +89,8 @@ def _summary(site: Site) -> Iterator[str]:
         f"contracted peak {d['contracted_peak_w'] / 1000:.1f} kW "
         f"= {d['interval_budget_kwh']:.2f} kWh in {grid.metering_interval_s // 60} min"
     )
-    if site.tariff.demand_terms.eur_per_kw:
-        yield f"demand    {in_words(site.tariff.demand_terms, grid.metering_interval_s)}"
+    if d["demand"]:
+        yield f"demand    {d['demand']}"
     if site.battery:
         yield (
             f"battery   {d['energy_kwh']:g} kWh, "

@@ -135,9 +135,13 @@ class OrderStrip(Painted, can_focus=True):
             if here:
                 canvas.put(end, y, " ", Ink.REVERSE)
             x = canvas.put(x + room, y, "]", Ink.BOLD if here else Ink.DIM) + 1
-            if (field.name == "for" or (field.name == "by" and field.text)) and self.look is not None and model.now_utc_s is not None:
+            if self.look is None or model.now_utc_s is None:
+                continue
+            if field.name == "for":
                 until = hour_minute(model.now_utc_s + self.look.for_s, model.timezone)
-                x = canvas.put(x, y, f"until {until}" if field.name == "for" else f"in {span(self.look.for_s)}") + 1
+                x = canvas.put(x, y, f"until {until}") + 1
+            elif field.name == "by" and field.text:
+                x = canvas.put(x, y, f"in {span(self.look.for_s)}") + 1
 
     def _draw_status(self, canvas: Canvas, y: int) -> None:
         width = canvas.width - 2

@@ -122,7 +122,8 @@ async def to_black_start(site: Site, client: GatewayClient) -> None:
 
 
 Road = Callable[[Site, GatewayClient], Awaitable[None]]
-# state -> the road there, and what the next gateway may find: devices go on while nobody watches
+# state -> the road there, and what the next gateway may find: devices go on while nobody watches. A look at the grid's
+# window takes a tick more than one at the contacts.
 STATES: dict[str, tuple[Road, tuple[IslandState, ...]]] = {
     "preparing": (to_preparing, (S.GRID_TIED,)),
     "opening": (to_opening, (S.UNKNOWN,)),
@@ -152,8 +153,10 @@ async def test_a_killed_gateway_leaves_the_site_as_it_is(wire: Site, state: str)
     alone = await truth(wire)
     await wire.gateway()
     client = await wire.client()
-    adopted = await until(client, lambda s: s.decision.island is not S.UNKNOWN or S.UNKNOWN in found)
-    assert adopted.decision.island in found, adopted.decision.islanding
+    seen: list[IslandState] = []
+    await until(client, lambda s: seen.append(s.decision.island) or s.decision.island in found)  # type: ignore[func-returns-value]
+    on_the_way = {S.ISLANDED} if S.SYNCHRONISING in found else set()
+    assert set(seen) <= {S.UNKNOWN, *found, *on_the_way}, seen
     if before["islanded"] and state != "closing":
         assert alone["islanded"], "the PCS went on forming"
     await back_to_the_grid(wire, client, state)

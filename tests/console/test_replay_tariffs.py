@@ -73,13 +73,13 @@ def test_with_jobs_caps_and_a_demand_window_what_comes_after_changes_nothing_bef
         batteries=(BatteryConfig(id="bat1", energy_kwh=12),),
         reserve=msgspec.structs.replace(CONFIG.reserve, hours=0.1),
     )
-    step, t_s = 16, START + 14 * 3600
+    step, t_s = 8, START + 14 * 3600
     known = [Job("a", START + 3600, START, 7200.0, None, 9_000.0, 8), Job("b", FIRST, FIRST, 3e6, 9e6, 4_000.0, 8)]
 
     def outcome(load: list[float], jobs: list[Job]) -> Schedule:
         case = a_case(
-            start_s=START + 10 * 3600,
-            end_s=START + 16 * 3600,
+            start_s=START + 12 * 3600,
+            end_s=START + 15 * 3600,
             config=config,
             load=Trace(FIRST, 900, load),
             jobs=tuple(jobs),
@@ -108,10 +108,10 @@ def test_hourly_and_quarter_hourly_prices_side_by_side() -> None:
         midnight + 86400,
     )
     case = msgspec.structs.replace(
-        from_local("2025-09-30", 1, market), start_s=midnight - 3 * 3600, end_s=midnight + 3 * 3600
+        from_local("2025-09-30", 1, market), start_s=midnight - 2 * 3600, end_s=midnight + 2 * 3600
     )
     run = played(case)
-    assert (len(run.schedule), run.tally.failed, run.tally.refused) == (24, 0, 0)
+    assert (len(run.schedule), run.tally.failed, run.tally.refused) == (16, 0, 0)
     scored = compare(case, run.schedule)
     grid_w = [a - b for a, b in zip(run.schedule.load_w, run.schedule.pv_w, strict=True)]
     eur = 0.0
@@ -138,9 +138,9 @@ def test_negative_prices_and_an_export_limit() -> None:
     """Paid import, then a price that calls for all export there is: within the limit, one direction at a time."""
     hours = range(FIRST, FIRST + 6 * 86400, 3600)
     market = PriceSeries(
-        tuple(hours), tuple(-150.0 if (t - START) // 3600 % 12 < 4 else 900.0 for t in hours), hours[-1] + 3600
+        tuple(hours), tuple((-150.0, 900.0, 60.0, 60.0)[(t - START) // 7200 % 4] for t in hours), hours[-1] + 3600
     )
-    run = played(a_case(hours=12, step_s=300, prices=market))
+    run = played(a_case(hours=5, step_s=300, prices=market))
     done = run.schedule
     assert (run.tally.failed, run.tally.refused) == (0, 0)
     grid_w = [a - b - c for a, b, c in zip(done.load_w, done.pv_w, done.battery_w, strict=True)]

@@ -318,6 +318,45 @@ def test_a_foreign_bus_is_a_fault_and_a_dead_one_a_blackout() -> None:
     assert machine.state is S.BLACKOUT
 
 
+def test_a_fresh_machine_behind_an_open_switch_waits_for_the_pcs_and_never_calls_a_dead_site_islanded() -> None:
+    machine, devices = IslandMachine(config()), Devices()
+    devices.v = devices.hz = devices.bus_v = 0.0
+    devices.contact, devices.mode = "open", None
+    play(machine, devices, 1)
+    assert machine.state is S.UNKNOWN
+    devices.mode, devices.pcs_state = "grid_following", "fault"
+    play(machine, devices, 0.5)
+    assert machine.state is S.UNKNOWN
+    play(machine, devices, 1)
+    assert machine.state is S.BLACKOUT
+    machine, devices = IslandMachine(config()), Devices()
+    devices.contact, devices.mode = "open", None
+    play(machine, devices, 6)
+    assert machine.state in (S.ISLANDED, S.SYNCHRONISING), "a PCS that never speaks is not waited for"
+
+
+def test_a_fault_outlives_the_gateway_until_it_is_reset() -> None:
+    machine, devices = islanded()
+    devices.mode = "grid_following"
+    play(machine, devices, 6)
+    assert machine.state is S.FAULT
+    kept = machine.memory()
+    for _ in range(2):
+        machine = IslandMachine(config())
+        machine.restore(kept)
+        step = machine.step(devices.snapshot())
+        assert step.seen.state is S.FAULT
+        assert step.view.reason.count("a restart of the gateway does not reset it") == 1
+        kept = machine.memory()
+    devices.contact, devices.v, devices.hz = "closed", 230.0, 50.0
+    play(machine, devices, 5)
+    assert machine.state is S.FAULT
+    machine.step(devices.snapshot(), [IslandRequest(id="r", kind="reset", who="e", reason="looked")])
+    play(machine, devices, 1)
+    assert machine.state is S.GRID_TIED
+    assert machine.memory().fault == ""
+
+
 def test_device_mode_only_watches() -> None:
     machine, devices = islanded(reclose="device")
     devices.v, devices.hz = 230.0, 50.0

@@ -347,6 +347,7 @@ async def test_check_of_a_good_site(machine: Machine) -> None:
     demo = json.loads((await machine.skerry("check", str(ROOT / "sites" / "demo.toml"), "--json")).out)
     assert demo["ok"] is True
     assert demo["fuse_w"] == pytest.approx(110_400)
+    assert demo["demand"] == "10 EUR/kW on the month's highest 15-minute mean"
     assert demo["reserve_soc_pct"] == pytest.approx(5 + 100 * 12 / 0.94 / 100)
 
 

@@ -16,7 +16,11 @@ from scenes import read  # noqa: E402
 from console.link.protocol import EventMessage, PlanMessage, Published  # noqa: E402
 from console.tui.app import SkerryApp  # noqa: E402
 
-NO_CHECKS = {"ok": True, "text": "", "checks": []}
+NOTHING: dict[str, Any] = {
+    "history": {"t": [], "signals": {}},
+    "drill.status": {"report": None},
+    "drill.check": {"ok": True, "text": "", "checks": []},
+}
 
 
 class FastClient:
@@ -38,7 +42,7 @@ class FastClient:
 
     async def request(self, method: str, **params: Any) -> Any:
         """There is nothing from before."""
-        return {"history": {"t": [], "signals": {}}, "drill.status": {"report": None}, "drill.check": NO_CHECKS}.get(method, [])
+        return NOTHING.get(method, [])
 
     async def close(self) -> None:
         """Nothing is open."""
