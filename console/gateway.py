@@ -11,7 +11,7 @@ from typing import Any
 
 from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
-from console.hands import Hands, smaller
+from console.hands import Hands, node_caps
 from console.iq_keeper import IqKeeper
 from console.link.protocol import DrillPlan, LastDrill, Published, TariffNow
 from console.planning import PlanKeeper
@@ -23,7 +23,7 @@ from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
 from dispatch.figures import kw
-from dispatch.island_view import DrillReport, IslandReply, IslandRequest, NodeOrder
+from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
     Battery,
     Clock,
@@ -39,7 +39,7 @@ from dispatch.model import (
     Snapshot,
     Switch,
 )
-from dispatch.orders import ON_BATTERY, Order, OrderBook, OrderKind, span, words
+from dispatch.orders import ON_BATTERY, Order, OrderBook, span, words
 from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
 from dispatch.tariff import PriceSeries
@@ -231,7 +231,7 @@ class Gateway:
         requests = [request for request, _ in asked.values()]
         orders, failing = self.orders.active, self.hands.failing
         decision = self.controller.step(snapshot, self.planner.plan, requests, orders=orders, failing=failing)
-        self.hands.submit(decision, self._node_caps(decision))
+        self.hands.submit(decision, node_caps(decision, orders))
         for event in decision.events:
             self.note(event)
         for reply in decision.replies:
@@ -293,14 +293,6 @@ class Gateway:
         order = self.orders.end(id)
         self._over(order, why, who)
         return order
-
-    def _node_caps(self, decision: Decision) -> dict[str, NodeOrder]:
-        """People's caps and those for the month's peak; of two on a node the smaller."""
-        by_hand = [o for o in self.orders.active if o.kind is OrderKind.NODE_CAP]
-        caps = {o.target: NodeOrder(o.target, cap_w=o.value, reason=o.reason) for o in by_hand}
-        for id, w in decision.caps.nodes if decision.caps is not None else ():
-            caps[id] = smaller(caps.get(id, NodeOrder(id)), NodeOrder(id, cap_w=w, reason="the month's peak"))
-        return caps
 
     def _turn_reservations(self, utc_s: float) -> None:
         """Say which have begun and which are over."""

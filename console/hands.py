@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from dispatch.island_view import NodeOrder
 from dispatch.model import Decision
+from dispatch.orders import Order, OrderKind
 
 RETRY_S = 1.0  # unscaled, while an order stands that a device has not taken
 
@@ -146,10 +147,19 @@ class Hands:
 
 
 def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeOrder:
-    return order if cap is None else smaller(order, msgspec.structs.replace(order, cap_w=cap.cap_w, reason=cap.reason))
+    return order if cap is None else _smaller(order, msgspec.structs.replace(order, cap_w=cap.cap_w, reason=cap.reason))
 
 
-def smaller(one: NodeOrder, two: NodeOrder) -> NodeOrder:
+def node_caps(decision: Decision, orders: Iterable[Order]) -> dict[str, NodeOrder]:
+    """People's caps and those for the month's peak; of two on a node the smaller."""
+    by_hand = [o for o in orders if o.kind is OrderKind.NODE_CAP]
+    caps = {o.target: NodeOrder(o.target, cap_w=o.value, reason=o.reason) for o in by_hand}
+    for id, w in decision.caps.nodes if decision.caps is not None else ():
+        caps[id] = _smaller(caps.get(id, NodeOrder(id)), NodeOrder(id, cap_w=w, reason="the month's peak"))
+    return caps
+
+
+def _smaller(one: NodeOrder, two: NodeOrder) -> NodeOrder:
     """Of two orders the one that caps deeper; the first if they are alike."""
     if two.cap_w is None or (one.cap_w is not None and one.cap_w <= two.cap_w):
         return one

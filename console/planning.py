@@ -14,6 +14,7 @@ from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
 from dispatch.caps import can_cap
 from dispatch.config import CapsConfig
+from dispatch.grant import clock, short_of
 from dispatch.model import Plan, Snapshot
 from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.reservations import Reservation
@@ -59,6 +60,7 @@ class PlanKeeper:
         self._pv_mean = QuarterMean(self._source.observe_pv)
         self._last: Snapshot | None = None
         self._thread = ThreadPoolExecutor(1, "planner")
+        self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
         self._news = asyncio.Event()  # a reason to plan anew before the period is over
 
     def observe(self, snapshot: Snapshot) -> None:
@@ -136,6 +138,24 @@ class PlanKeeper:
         self.error = ""
         self.plan = plan
         self._on_plan(plan)
+        await self._watch_promises(gateway, inputs, plan)
+
+    async def _watch_promises(self, gateway: Gateway, inputs: PlanInputs, plan: Plan) -> None:
+        """Say when a reservation could no longer be kept, as things stand, and when it can again."""
+        standing = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)]
+
+        def look() -> dict[str, str]:
+            return {r.id: short_of(r, inputs, plan) for r in standing}
+
+        loop = asyncio.get_running_loop()
+        before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, look) if standing else {}
+        for r in standing:
+            why, was = self.at_risk[r.id], before.get(r.id, "")
+            if bool(why) != bool(was):
+                text = f"is at risk: {why}" if why else "can be kept again"
+                when = clock(r.start_utc_s, self._site.dispatch)
+                severity = "warning" if why else "info"
+                gateway.event("plan", severity, "reservation", f"reservation {r.name} at {when} {text}")
 
     def _failed(self, gateway: Gateway, error: str) -> None:
         if error != self.error:

@@ -19,7 +19,7 @@ from console.link.errors import CommandRefused
 from console.link.peer import Peer
 from console.roles import Roles
 from dispatch.figures import kw
-from dispatch.grant import Asked, Grant, clock, grant, not_ready
+from dispatch.grant import Asked, Grant, clock, grant, short_of
 from dispatch.model import IslandState, Plan
 from dispatch.order_check import OrderRefused
 from dispatch.orders import span
@@ -124,12 +124,14 @@ class ReservationCommands(IslandCommands):
         for reservation in standing:
             if now_s < reservation.start_utc_s:
                 why = f"it starts at {clock(reservation.start_utc_s, self._gateway.site.dispatch)}"
+                risk = self._gateway.planner.at_risk.get(reservation.id, "")
+                why += f"; at risk: {risk}" if risk else ""
             elif island is not IslandState.GRID_TIED:
                 why = f"the site is {island.value}"
             elif inputs is None:
                 why = "SoC, load or PV is not known now"
             else:
-                why = await asyncio.to_thread(not_ready, reservation, inputs, plan)
+                why = await asyncio.to_thread(short_of, reservation, inputs, plan)
             listed.append(msgspec.to_builtins(reservation) | {"ready": not why, "why": why})
         return {"utc_s": now_s, "reservations": listed}
 

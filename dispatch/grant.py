@@ -2,9 +2,9 @@
 
 The test is a path of import in steps of five minutes at most: forecast load less PV, every reservation that stands, and
 the job. Over it the battery gives what is above a level and takes back what is below, as fast as ratings and that level
-allow; greedy is exact here. The level that is kept anyway (the plan's peak, or the contract and the month's peak) costs
-nothing. A start that keeps it is granted first, the earliest of them. Else the peak may rise up to the contract, at the
-start that needs the least of it; the answer says what that costs.
+allow: no other use of it holds a level that this does not. The level that is kept anyway (the plan's peak, or the
+contract and the month's peak) costs nothing. A start that keeps it is granted first, the earliest of them. Else the
+peak may rise up to the contract, at the start that needs the least of it; the answer says what that costs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dispatch.config import DispatchConfig
 from dispatch.demand import place
 from dispatch.figures import kw
 from dispatch.forecast import STEP_S
+from dispatch.interval import MARGIN, SURGE
 from dispatch.model import IslandState, Plan
 from dispatch.order_check import OrderRefused
 from dispatch.orders import span
@@ -31,6 +32,7 @@ GRID_S = 300.0  # starts are looked for on these marks of the clock, and at once
 FAR_S = 7200.0  # beyond this, on quarter hours
 SHORTEST_S = 60.0
 NEAR_W = 50.0  # two levels this close are one to a reader
+SLACK = 0.02  # of the level allowed: plans store to the point, meters and forecasts are not that exact
 NAME_MAX = 32
 
 
@@ -78,14 +80,14 @@ def grant(
     return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
 
 
-def not_ready(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
-    """Why the power of a reservation that has begun is not there; empty when it is."""
+def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
+    """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
     site = _Site.of(msgspec.structs.replace(inputs, reservations=rest), plan, reservation.end_utc_s, inputs)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
-    if site.holds(site.allowed_w, path):
+    if site.holds((1 + SLACK) * site.allowed_w, path):
         return ""
-    return f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))} now"
+    return f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))}"
 
 
 def clock(utc_s: float, config: DispatchConfig) -> str:
@@ -150,6 +152,8 @@ class _Site:
     net_kw: tuple[float, ...]
     stored_kwh: float  # above the floor
     room_kwh: float  # from the floor to the ceiling
+    interval_end_s: float  # of the running metering interval
+    imported_kwh: float | None  # in it so far; None: not known
     kept_w: float  # the level that is kept anyway
     allowed_w: float  # the level that may not be passed
     rule: str  # what sets it
@@ -173,10 +177,23 @@ class _Site:
         limit_w = min(max(contract_w, inputs.month_peak_w), fuse_w)
         rule = "fuse" if limit_w == fuse_w else "contract" if limit_w == contract_w else "month's peak"
         planned_w = limit_w if plan is None or plan.at(now_s) is None else plan.peak_target_w
-        hours = tuple((b - a) / 3600 for a, b in zip(starts, ends, strict=True))
         terms = config.tariff.demand_terms
         free_kw = tuple(0.0 if place(terms, config.timezone, t).counts else limit_w / 1000 for t in starts)
-        bare = cls(config, tuple(starts), hours, tuple(net_kw), stored_kwh, room_kwh, 0.0, 0.0, rule, free_kw)
+        length_s, energy_wh = config.grid.metering_interval_s, inputs.interval_energy_wh
+        bare = cls(
+            config=config,
+            starts_s=tuple(starts),
+            hours=tuple((b - a) / 3600 for a, b in zip(starts, ends, strict=True)),
+            net_kw=tuple(net_kw),
+            stored_kwh=stored_kwh,
+            room_kwh=room_kwh,
+            interval_end_s=(now_s // length_s + 1) * length_s,
+            imported_kwh=None if energy_wh is None else energy_wh / 1000,
+            kept_w=0.0,
+            allowed_w=0.0,
+            rule=rule,
+            free_kw=free_kw,
+        )
         floor_w = limit_w
         if terms.eur_per_kw > 0:
             floor_w = min(max(planned_w, inputs.month_peak_w), limit_w)
@@ -192,28 +209,42 @@ class _Site:
         )
 
     def holds(self, level_w: float, path_kw: Sequence[float]) -> bool:
-        """Whether the battery keeps import at this level, W, all along a path."""
+        """Whether the battery keeps import at this level, W, all along a path. It does what the rules do: it aims a
+        margin below the level, charges up to that, and in the running metering interval uses what is left of it.
+        """
         config, stored = self.config, self.stored_kwh
         charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
         discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
         charge_kw, discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
-        for net, hours, free_kw in zip(path_kw, self.hours, self.free_kw, strict=True):
-            over = net - max(level_w / 1000, free_kw)
-            if over > discharge_kw + 1e-9:
-                return False
-            if over > 0:
-                stored -= over * hours / discharging
-                if stored < -1e-6:
+        for net, hours, free_kw, start_s in zip(path_kw, self.hours, self.free_kw, self.starts_s, strict=True):
+            level_kw = max(level_w / 1000, free_kw)
+            aim_kw = level_kw - min(max(config.rules.deadband_w / 1000, MARGIN * level_kw), level_kw / 2)
+            credit_kw = self._credit_kw(level_kw) if start_s < self.interval_end_s else 0.0
+            wanted = net - aim_kw - credit_kw
+            if wanted > 0:
+                given = min(wanted, discharge_kw, stored * discharging / hours)
+                if net - given > level_kw + credit_kw + 1e-6:
                     return False
+                stored = max(0.0, stored - given * hours / discharging)
             else:
-                stored = min(self.room_kwh, stored + min(-over, charge_kw) * hours * charging)
+                stored = min(self.room_kwh, stored + min(max(0.0, aim_kw - net), charge_kw) * hours * charging)
         return True
+
+    def _credit_kw(self, level_kw: float) -> float:
+        """How much above a level import may run for the rest of the running metering interval; < 0: must be below."""
+        length_h, left_h = self.config.grid.metering_interval_s / 3600, (self.interval_end_s - self.starts_s[0]) / 3600
+        if self.imported_kwh is None or left_h <= 0:
+            return 0.0
+        credit_kw = (level_kw * (length_h - left_h) - self.imported_kwh) / left_h
+        return min(credit_kw, SURGE * level_kw, max(0.0, self.config.grid.fuse_w / 1000 - level_kw))
 
     def level_w(self, path_kw: Sequence[float], low_w: float = 0.0) -> float:
         """The lowest level, W, from `low_w` on at which a path can be kept, to `NEAR_W`."""
-        low, high = low_w, max(low_w, 1000 * max(path_kw))
+        low, high = low_w, max(low_w, 1000 * max(path_kw), NEAR_W)
         if self.holds(low, path_kw):
             return low
+        while not self.holds(high, path_kw):  # what the running interval has had already may be above all that comes
+            low, high = high, 1.5 * high
         while high - low > NEAR_W:
             middle = (low + high) / 2
             low, high = (low, middle) if self.holds(middle, path_kw) else (middle, high)

@@ -27,6 +27,7 @@ def check(site: Path, as_json: bool) -> int:
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
+        trouble += _caps(loaded)
     except SiteFileError as error:
         _report(error, as_json)
         return exits.USAGE
@@ -102,6 +103,18 @@ def _summary(site: Site) -> Iterator[str]:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _caps(site: Site) -> list[str]:
+    """Why caps that the site allows would never be: nodes that take none, a peak that costs nothing."""
+    if site.caps.max_share <= 0:
+        return []
+    trouble = []
+    if not any(not n.critical and n.terms.cap_w is not None for n in site.node):
+        trouble.append("caps: no [[node]] that is not critical can be capped to a cap_w: the gateway caps nothing")
+    if site.tariff.demand_terms.eur_per_kw <= 0:
+        trouble.append("caps: the tariff has no demand charge: there is no peak that caps could spare")
+    return trouble
 
 
 def _now(site: Site) -> float:

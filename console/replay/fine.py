@@ -31,6 +31,7 @@ from drivers.twin.physics import TwinSite
 from drivers.twin.pv import TwinPv
 
 PHYSICS_MS = 20
+INSIDE_MS = 0.5  # the physics look at the load when a slice ends; what held in the slice is just before
 SECOND_MS = 1000
 RAMP_WINDOWS_S = (1, 5, 10)
 
@@ -88,10 +89,10 @@ class FineReplay:
         twin = case.twin
         physics = TwinSite.from_sections(
             twin, site.grid, site.battery, site.pcs, site.meter, (), site.switch, (),
-            load_w=lambda t_s: case.load.at(1000 * (start_s + t_s)),
+            load_w=lambda t_s: case.load.at(1000 * (start_s + t_s) - INSIDE_MS),
         )  # fmt: skip
         if case.pv is not None:
-            physics.pv.append(TracePv("pv", lambda t_s: _at(case.pv, start_s + t_s)))
+            physics.pv.append(TracePv("pv", lambda t_s: _at(case.pv, start_s + t_s - INSIDE_MS / 1000)))
         self._clock = VirtualClock(float(start_s))
         self._twin = LockstepSite(physics, self._clock, stale_after_s=site.io.stale_after_s)
         self._controller = Controller(self._config)

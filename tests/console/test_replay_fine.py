@@ -78,9 +78,9 @@ def test_jumps_of_the_load_become_slopes_at_the_pcc(tmp_path: Path) -> None:
     """20 kW up and down every 20 s: after delay and lag import follows the limit of 1 kW/s, without it it does not."""
     limited = played(a_site(tmp_path, 1_000), 60, pulses(60, 5_000, 25_000, 20))
     ramp = limited.extremes()["ramp"]
-    assert ramp["net_load_max_w_per_s_of_1s_means"] == pytest.approx(20_000, rel=0.03)
+    assert ramp["net_load_max_w_per_s_of_1s_means"] == pytest.approx(20_000)
     assert ramp["import_longest_above_limit_s"] < 2.5  # delay, lag and the second that is looked at
-    assert ramp["net_load_max_w_per_s_of_10s_means"] == pytest.approx(2_000, rel=0.01)
+    assert ramp["net_load_max_w_per_s_of_10s_means"] == pytest.approx(2_000)
     assert ramp["import_max_w_per_s_of_10s_means"] <= 1_000
     free = played(a_site(tmp_path, 0), 60, pulses(60, 5_000, 25_000, 20))
     assert free.extremes()["ramp"]["import_max_w_per_s_of_10s_means"] > 1_500
@@ -107,6 +107,16 @@ def test_the_interval_budget_holds_on_a_load_that_jumps(tmp_path: Path) -> None:
     assert found["net_load_max_w"] == pytest.approx(35_000, rel=0.02)
     assert found["import_max_w"] <= 30_000
     assert found["means"][0]["start_utc_s"] == START
+
+
+def test_what_comes_after_changes_nothing_before(tmp_path: Path) -> None:
+    """The load after 12.3 s may be anything: every row before is the same."""
+    site, plain = a_site(tmp_path, 1_000), pulses(20, 5_000, 25_000, 7)
+    other = Samples(plain.times_ms, [w if k < 123 else 40_000 for k, w in enumerate(plain.w)])
+    first, second = (played(site, 20, load_).schedule for load_ in (plain, other))
+    for name in ("battery_w", "load_w", "soc_pct"):
+        assert getattr(first, name)[:123] == getattr(second, name)[:123], name
+    assert first.load_w[123:] != second.load_w[124:]
 
 
 def test_seconds_add_up_to_what_the_steps_say(tmp_path: Path) -> None:
@@ -213,7 +223,7 @@ def test_the_command_writes_rows_of_100_ms_and_the_extremes(
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["step_s"] == 0.1
     assert summary["ramp"]["limit_w_per_s"] == 1000
-    assert summary["ramp"]["net_load_max_w_per_s_of_1s_means"] == pytest.approx(16_000, rel=0.03)
+    assert summary["ramp"]["net_load_max_w_per_s_of_1s_means"] == pytest.approx(16_000)
     assert summary["strategies"]["skerry"]["captured_pct"] is None  # half a minute says nothing of it
     assert summary["interval"]["whole"] == 0
     assert set(summary["strategies"]) == {"none", "night_valley", "skerry", "perfect_foresight"}

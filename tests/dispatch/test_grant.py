@@ -12,7 +12,7 @@ from test_reservations import promised
 
 from dispatch.config import DispatchConfig
 from dispatch.demand import DemandTerms
-from dispatch.grant import Asked, Grant, grant, not_ready
+from dispatch.grant import Asked, Grant, grant, short_of
 from dispatch.model import IslandState, Plan, PlanStep
 from dispatch.order_check import OrderRefused
 from dispatch.planner import PlanInputs, make_plan
@@ -60,20 +60,20 @@ def test_what_the_grid_carries_starts_at_once() -> None:
 
 
 def test_the_start_waits_for_the_energy() -> None:
-    # 50 kW against 40: 10 kW for 2 h, 22.2 kWh stored at 90 %; 20 kW of room store 18 kW: 74 min, the next mark is 75
+    # 50 kW against 40, aimed at 39.6: 10.4 kW for 2 h, 23.1 kWh stored at 90 %; 19.6 kW of room store 17.6: 79 min
     found = granted(job(within_h=2.0), inputs(tight(), 20_000))
-    assert found.start_utc_s == NOON + 75 * 60
+    assert found.start_utc_s == NOON + 80 * 60
     assert (found.rise_w, found.cost_eur) == (0.0, 0.0)
     assert found.why == "started at once it would take an import of 50.0 kW, 40.0 kW is kept"
-    assert granted(job(within_h=2.0), inputs(tight(), 20_000, soc_pct=33.0)).start_utc_s == NOON, "it is stored already"
+    assert granted(job(within_h=2.0), inputs(tight(), 20_000, soc_pct=33.3)).start_utc_s == NOON, "it is stored already"
 
 
 def test_refused_with_the_figure_and_when_it_could_start() -> None:
-    # an hour of charging up to a level L, then 2 h above it: 0.9 (L - 20) = 2 (50 - L) / 0.9, L = 41.35 kW
+    # an hour of charging up to 99 % of a level, then 2 h above that: 0.9 (x - 20) = 2 (50 - x) / 0.9, x = 41.35 kW
     line = refused(job(within_h=1.0), inputs(tight(), 20_000))
     assert line == (
-        "contract: 30.0 kW for 2 h takes an import of 41.4 kW at best, started at 15:00; 40.0 kW is allowed, "
-        "the battery has 0.0 kWh above its reserve now; it could start at 15:15: let it wait 1 h 15 min"
+        "contract: 30.0 kW for 2 h takes an import of 41.8 kW at best, started at 15:00; 40.0 kW is allowed, "
+        "the battery has 0.0 kWh above its reserve now; it could start at 15:30: let it wait 1 h 30 min"
     )
     line = refused(job(30.0, 20.0), inputs(tight(), 20_000))
     assert line.endswith("no start within 24 h would do")
@@ -85,12 +85,12 @@ def test_the_months_peak_is_kept_where_waiting_does_it_and_else_costs_what_it_co
     config = site(grid={"contracted_peak_w": 60_000.0}, tariff={"demand_eur_per_kw_month": 10.0})
     told = inputs(config, 20_000, month_peak_w=38_000)
     waited = granted(job(within_h=2.0), told, keeping(40_000))
-    assert (waited.start_utc_s, waited.rise_w) == (NOON + 75 * 60, 0.0)
+    assert (waited.start_utc_s, waited.rise_w) == (NOON + 80 * 60, 0.0)
     paid = granted(job(within_h=1.0), told, keeping(40_000))
     assert paid.start_utc_s == NOON + H
-    assert paid.rise_w == pytest.approx(1_350, abs=60)
-    assert paid.cost_eur == pytest.approx(13.5, abs=0.6)
-    assert paid.why.endswith(f"the peak may rise by 1.4 kW to 41.4 kW: {paid.cost_eur:.2f} EUR this month")
+    assert paid.rise_w == pytest.approx(1_770, abs=60)
+    assert paid.cost_eur == pytest.approx(17.7, abs=0.6)
+    assert paid.why.endswith(f"the peak may rise by 1.8 kW to 41.8 kW: {paid.cost_eur:.2f} EUR this month")
     free = site(grid={"contracted_peak_w": 60_000.0})
     assert granted(job(within_h=2.0), inputs(free, 20_000), keeping(40_000)).start_utc_s == NOON, "peaks cost nothing"
     higher = inputs(tight(), 20_000, month_peak_w=50_000)
@@ -165,9 +165,9 @@ def test_one_reservation_per_name_and_none_while_islanded() -> None:
 
 def test_power_is_ready_while_the_site_can_carry_what_is_left_of_it() -> None:
     mine = promised(NOON - 300, 1.0)
-    assert not_ready(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
-    line = not_ready(mine, inputs(tight(), 20_000, [mine]), None)
-    assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW now"
+    assert short_of(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
+    line = short_of(mine, inputs(tight(), 20_000, [mine]), None)
+    assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW"
 
 
 @settings(max_examples=30, deadline=None)
@@ -192,3 +192,16 @@ def test_what_is_granted_the_linear_program_can_keep(
     mine = promised(found.start_utc_s, hours, power_w)
     plan = make_plan(inputs(config, load_w, [mine], now=now, soc_pct=soc_pct, month_peak_w=found.level_w))
     assert max(step.grid_w for step in plan.steps) <= found.level_w + 50
+
+
+def test_what_the_running_interval_has_had_counts() -> None:
+    """Five minutes of it left: unused energy carries a job for so long, an overdrawn one forbids it."""
+    config = tight()
+    five = Asked(power_w=26_000.0, for_s=300.0)
+    told = inputs(config, 20_000, now=NOON + 600)
+    assert refused(five, told).startswith("contract:")
+    unused = msgspec.structs.replace(told, interval_energy_wh=20_000 * 600 / 3600)  # 6 kW more than 40 for five minutes
+    assert granted(five, unused).start_utc_s == NOON + 600
+    overdrawn = msgspec.structs.replace(told, interval_energy_wh=42_000 * 600 / 3600)
+    assert refused(Asked(power_w=17_000.0, for_s=300.0), overdrawn).startswith("contract:")
+    assert granted(Asked(power_w=15_000.0, for_s=300.0), overdrawn).start_utc_s == NOON + 600
