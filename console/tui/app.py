@@ -221,6 +221,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._view.display = False
         self._shown = name
         self._fan_out()
+        self.desk.tick(self.now_s())
 
     def action_move(self, by: int) -> None:
         """Move the selection of the open view's list, or the plan's cursor."""

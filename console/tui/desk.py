@@ -16,7 +16,7 @@ from console.tui.island_words import idle
 from console.tui.strip import CONFIRM, EDIT, SENT
 from dispatch.island_view import Check
 from dispatch.order_check import Preview
-from dispatch.orders import Order, OrderKind, span
+from dispatch.orders import Order, span
 
 if TYPE_CHECKING:
     from console.tui.app import SkerryApp
@@ -90,6 +90,7 @@ class Desk:
         if strip.form is not of or not strip.display or strip.stage == SENT:
             return  # another form by now
         if confirm:
+            strip.replaces = look.standing.id if look is not None and look.standing is not None else None
             strip.become(EDIT if refusal else CONFIRM, refusal)
         strip.learn(look, checks, (refusal, ink) if refusal and of.id != "drill.start" else None)
 
@@ -134,9 +135,8 @@ class Desk:
         if of.id == "order.stop":
             return order_said(await request("stop", reason="stop"), model.timezone)
         params = wanted(of, model)
-        standing = self._app.strip.look.standing if self._app.strip.look is not None else None
-        if of.kind is not OrderKind.HOLD and standing is not None:
-            params["replace"] = standing.id
+        if self._app.strip.replaces is not None:
+            params["replace"] = self._app.strip.replaces
         return order_said(await request("order.set", **params, **seen), model.timezone)
 
     async def abort(self) -> None:

@@ -17,7 +17,7 @@ from console.tui.island_words import (
     left_grid_utc_s,
     next_words,
     node_counts,
-    report_lines,
+    record_lines,
     resting_words,
     spread,
     state_of,
@@ -291,7 +291,7 @@ def draw_track(canvas: Canvas, y: int, model: Model) -> None:
 def listed(model: Model) -> tuple[str, list[Line]]:
     """What stands at the foot: a drill's criteria, else its pre-checks, else the events of the outage; the report."""
     drill = drill_of(model)
-    report = report_lines(model.report, model.timezone) if model.report is not None else []
+    report = record_lines(model)
     if drill is not None and drill.criteria:
         began = [("it began with", Ink.DIM), *check_lines(drill.checks)] if drill.checks else []
         return "Stop if one of these fails", [*check_lines(drill.criteria), *began]

@@ -165,6 +165,20 @@ def check_lines(checks: Sequence[Check]) -> list[Line]:
     ]
 
 
+def record_lines(model: Model) -> list[Line]:
+    """The last drill's report with the audit's head, and a line for each drill on record before it."""
+    if model.report is None:
+        return []
+    lines = report_lines(model.report, model.timezone)
+    if model.report_head:
+        lines.append((f"audit head {model.report_head}", Ink.DIM))
+    for r in model.drills:
+        if r.started_utc_s < model.report.started_utc_s:
+            began = local(r.started_utc_s, model.timezone).strftime("%Y-%m-%d %H:%M")
+            lines.append((f"{began}  {r.result:<7}  {r.minutes:g} min by {r.who}: {r.why}", Ink.PLAIN))
+    return lines
+
+
 def report_lines(report: DrillReport, timezone: str) -> list[Line]:
     """A drill's report: result, figures, timeline, criteria each at its worst."""
     began = local(report.started_utc_s, timezone).strftime("%Y-%m-%d %H:%M:%S")

@@ -63,6 +63,7 @@ class OrderStrip(Painted, can_focus=True):
         self.stage, self.confirmed = EDIT, ""
         self.look: Preview | None = None
         self.checks: tuple[Check, ...] = ()
+        self.replaces: str | None = None  # the order that was in force when it was asked: no other is replaced
         self.said = ""  # the refusal of what was asked; stands until something is typed
         self.trouble: Line | None = None  # what is against it as things are, while it is written
         self._at = 0
@@ -70,7 +71,7 @@ class OrderStrip(Painted, can_focus=True):
     def open(self, form: Form) -> None:
         """Show a form to be filled in."""
         self.form, self.stage, self.confirmed, self._at = form, EDIT, "", 0
-        self.look, self.checks, self.said, self.trouble = None, (), "", None
+        self.look, self.checks, self.said, self.trouble, self.replaces = None, (), "", None, None
         if form.fields and len(form.fields[0].choices) == 1:
             self._at = 1  # there is nothing to choose
         self.styles.height = 1 + self._fact_rows + bool(form.fields) + STATUS_ROWS

@@ -16,7 +16,9 @@ from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.forms import BadField, Form, form, minutes, wanted
 from console.tui.island import Island, packed
 from console.tui.island_words import check_lines, last_drill_words, next_words
+from console.tui.prompt import Prompt
 from console.tui.side import MonthPanel
+from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, received
 from dispatch.island_view import Check, DrillReport
 from dispatch.model import IslandState
@@ -85,6 +87,17 @@ def test_what_a_drill_would_find_is_listed_and_the_last_report_below_it() -> Non
     assert "PASSED, held, returned, every criterion met" in text
     assert "transfer gap" in text
     assert "closing:" in text
+
+
+def test_drills_before_the_last_are_a_line_each_and_the_audits_head_is_told() -> None:
+    model = shown("drilled")
+    assert model.report is not None
+    before = msgspec.structs.replace(model.report, started_utc_s=model.report.started_utc_s - 86_400, result="aborted")
+    model = msgspec.structs.replace(model, report_head="34:ab12", drills=(model.report, before))
+    text = "\n".join(drawn(Island(), model, height=60))
+    assert "audit head 34:ab12" in text
+    assert "2025-09-15 05:27  aborted  5 min by tech1: held" in text
+    assert "passed   5 min by" not in text, "the last one is told once"
 
 
 def test_the_list_scrolls_and_stops_at_its_ends() -> None:
@@ -166,6 +179,14 @@ def told(model: Model, **changes: Any) -> Model:
     """The same moment, some of what the gateway tells another."""
     assert model.published is not None
     return msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, **changes))
+
+
+def test_the_key_that_aborts_is_text_only_while_there_is_nothing_to_abort() -> None:
+    prompt, strip = Prompt(), OrderStrip()
+    for scene, text in (("drill", False), ("calm", True)):
+        prompt.model = strip.model = shown(scene)
+        assert prompt.check_consume_key("exclamation_mark", "!") is text
+        assert strip.check_consume_key("exclamation_mark", "!") is text
 
 
 def test_the_last_drills_age_and_result() -> None:
