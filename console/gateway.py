@@ -426,6 +426,8 @@ class Gateway:
     async def close(self) -> None:
         """Lift the power caps, hang up on every device."""
         await self.hands.lift()
+        if self.iq is not None:
+            await asyncio.to_thread(self.iq.close)
         for poller in self._pollers:
             if (task := poller.in_flight) is not None:
                 await task

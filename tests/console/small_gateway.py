@@ -162,6 +162,7 @@ class Running:
     """A gateway that ticks."""
 
     gateway: Gateway
+    commands: ReservationCommands
     devices: Devices
     audit: AuditLog
     socket: Path
@@ -215,7 +216,7 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
     while (published := await gateway.next_tick()).decision.battery_w is None:
         assert published.snapshot.seq < 100, published.decision.reason
     try:
-        yield Running(gateway, devices, audit, socket, directory, events, anchored, clock)
+        yield Running(gateway, commands, devices, audit, socket, directory, events, anchored, clock)
     finally:
         holder[0].refuse()
         gateway.stop()

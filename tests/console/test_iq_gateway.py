@@ -14,7 +14,7 @@ from iq_days import record
 from small_gateway import running
 
 from console import iq_keeper
-from console.iq_record import Report, local_day, today
+from console.iq_record import ABLE, ORDERED, Report, local_day, today
 from console.link.client import GatewayClient, RequestFailed
 from storage.reader import Archive
 
@@ -43,10 +43,16 @@ async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.Mo
                     await client.request("iq", day=(yesterday + timedelta(days=9)).isoformat())
                 with pytest.raises(RequestFailed, match="iq: bad parameters"):
                     await client.request("iq", day="soon")
+                await client.request("order.set", kind="hold", reason="test")
+                for _ in range(3):
+                    await there.gateway.next_tick()
             finally:
                 await client.close()
         archive = Archive(directory)
-        signals = {signal.name for signal in archive.signals()}
-        assert {"decision.able", "decision.ordered"} <= signals
+        now = int(time.time()) // 60 * 60
+        ended = archive.minutes([ABLE, ORDERED], now - 120, now + 60)
+        newest = max(ended[ORDERED])
+        assert (ended[ABLE][newest][1], ended[ORDERED][newest][1]) == (1.0, 1.0)
+        assert min(mean for mean, _ in ended[ORDERED].values()) < 1.0  # not from the start
         assert list(archive.last_state(iq_keeper.STATE)) == [yesterday.isoformat()]
         archive.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -183,6 +185,19 @@ async def test_few_days_are_computed_at_a_time(whole: Path) -> None:
     found = [await task for task in first]
     assert [report.day for report in found] == [day.isoformat() for day in days[:3]]
     assert await keeper.report(days[0], float(END)) is found[0]
+
+
+async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(whole: Path) -> None:
+    """An interpreter that ends while the solver works would take the process down with it."""
+    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
+    under_way = asyncio.create_task(keeper.report(DAY, float(END)))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(keeper.close)
+    assert not [thread for thread in threading.enumerate() if thread.name == "energy-iq"]
+    with contextlib.suppress(QueryTimeout):  # it may have come too late to begin
+        await under_way
+    with pytest.raises(QueryTimeout, match="the gateway is stopping"):
+        await keeper.report(date(2025, 9, 10), float(END))
 
 
 async def test_without_a_record_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

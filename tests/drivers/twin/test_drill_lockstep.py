@@ -235,3 +235,26 @@ def test_black_start_needs_an_engineers_word() -> None:
     assert bench.site.islanded
     bench.site.faults.clear("")
     bench.until(lambda d: d.island is S.GRID_TIED)
+
+
+def test_recharge_after_an_outage_obeys_fuse_and_peak() -> None:
+    """Onto a load of 54 kW, under a contracted peak of 60 kW: charging at the 10 kW it may would be too much."""
+    bench = Bench(soc_pct=40.0, load_w=54_000.0, pv_peak_w=0.0)
+    bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 120))
+    bench.run(3)
+    bench.until(lambda d: d.island is S.GRID_TIED)
+    config, meter = bench.storm.config, bench.site.meters[0]
+    pack = bench.site.pcs[0].battery
+    left_pct = pack.soc_pct
+    assert left_pct < 39.5
+    begin_wh, begin_s, highest_w = meter.reading.import_wh, bench.site.t_s, 0.0
+    while bench.site.t_s - begin_s < 1800:
+        bench.seq += 1
+        bench.lockstep.advance(1.0)
+        bench.lockstep.apply(bench.storm.controller.step(bench.lockstep.snapshot(bench.seq), None))
+        highest_w = max(highest_w, bench.site.grid_w)
+    mean_w = (meter.reading.import_wh - begin_wh) * 3600 / (bench.site.t_s - begin_s)
+    assert pack.soc_pct > left_pct + 0.7, "it is charged again"
+    assert highest_w <= config.grid.fuse_w
+    assert 55_000 < mean_w <= config.grid.contracted_peak_w
+    assert bench.storm.controller.month_peak_w <= config.grid.contracted_peak_w
