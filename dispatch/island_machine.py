@@ -13,7 +13,7 @@ Deterministic: all time comes from the snapshots.
 | opening | islanded, grid-tied, fault | the contact says open; aborted or not confirmed; contacts disagree |
 | any joined | islanded, blackout | the devices say so: an outage |
 | islanded | synchronising | the grid is inside the window and no drill is to be held |
-| synchronising | closing, islanded | nothing speaks against closing; the grid left the window |
+| synchronising | closing, islanded, fault | nothing speaks against closing; the grid left the window; never in step |
 | closing | grid-tied, synchronising, fault | the contact says closed; not confirmed in time; too often |
 | islanded, synchronising, closing | blackout, fault | the bus is dead; a foreign source keeps it alive |
 | blackout | black-start, islanded, grid-tied | an engineer's word; a PCS forms; the grid is back by contact |
@@ -66,6 +66,7 @@ class IslandMachine:
         self._ramp = GridRamp(config, self._reconnection.code.gradient_pct_per_min)
         self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
         self._not_ours_s: float | None = None  # since when the bus has not been ours while the switch was open
+        self._apart_s: float | None = None  # synchronising: since when only being out of step is against closing
         self._both_s: float | None = None  # since when the switch is closed and a PCS still forms
         self._tries = 0  # closings asked for in vain in this islanding
         self._start_why = ""
@@ -263,8 +264,16 @@ class IslandMachine:
             return S.ISLANDED, f"the grid left the window ({self._reconnection.look.figures})"
         if not self._we_close():
             return None
-        if not self._reconnection.against(self._now, self._switch, self._bus):
+        against = self._reconnection.against(self._now, self._switch, self._bus)
+        if not against:
             return S.CLOSING, f"{self._reconnection.wait_s:.0f} s inside the window: closing is permitted"
+        if self._switch is None or against != self._reconnection.out_of_step(self._switch):
+            self._apart_s = None
+            return None
+        if self._apart_s is None:
+            self._apart_s = self._now.mono_s
+        if self._now.mono_s - self._apart_s > self._island.sync_timeout_s:
+            return S.FAULT, f"{against}; for {self._island.sync_timeout_s:.0f} s after the wait"
         return None
 
     def _we_close(self) -> bool:
@@ -322,7 +331,7 @@ class IslandMachine:
         self._road_taken[state.value] = now.utc_s
         if self._drill is not None:
             self._drill.note(now.utc_s, f"{state.value}: {reason}")
-        self._withdrawn_s = self._both_s = None
+        self._withdrawn_s = self._both_s = self._apart_s = None
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
         if state is S.OPENING:
