@@ -7,6 +7,7 @@ looks like navigation, and nothing is sent by a single key but what lowers risk.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.events import Key
 from textual.message import Message
@@ -21,8 +22,10 @@ from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 from dispatch.island_view import Check
 from dispatch.model import IslandState
-from dispatch.order_check import Preview
 from dispatch.orders import OrderKind, span
+
+if TYPE_CHECKING:
+    from dispatch.order_check import Preview
 
 EDIT, CONFIRM, SENT = "edit", "confirm", "sent"
 STATUS_ROWS = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,8 @@ async def test_a_drill_whose_gateway_is_killed_or_stopped_is_reported_as_failed(
     assert verify(twin.state_dir).ok
 
 
+@pytest.mark.soak
+@pytest.mark.skipif(not os.environ.get("SKERRY_SOAK"), reason="make soak; test_drill_clock.py has its parts")
 async def test_a_drill_that_is_due_begins_by_itself_where_the_site_file_says_so(tmp_path: Path) -> None:
     """The twin's calendar begins on a Tuesday, 08:55 in Berlin; the drill was due at 08:00, the last run a week ago."""
     (tmp_path / "flat.csv").write_text(FLAT_TRACE)

@@ -166,6 +166,17 @@ def test_what_comes_next_off_the_road(state: IslandState, said: str) -> None:
     assert state.value.upper() in "\n".join(head[:3]) or state.value in head[1]
 
 
+@pytest.mark.parametrize(("state", "speed"), [(S.ISLANDED, 1), (S.SYNCHRONISING, 1), (S.SYNCHRONISING, 5)])
+def test_the_state_line_keeps_what_counts_and_a_gap_to_the_clock(state: IslandState, speed: float) -> None:
+    model = in_state(shown("outage"), state)
+    assert model.welcome is not None
+    welcome = msgspec.structs.replace(model.welcome, site="Fjord One, hall 3 east", speed=speed)
+    row = drawn(StateLine(), msgspec.structs.replace(model, welcome=welcome), 48, 1)[0]
+    assert f" {state.value.upper()} 00:06:00  outage  sim." in row
+    assert row.endswith(" ")
+    assert row.startswith(" Fjo")
+
+
 def test_an_order_in_force_stands_on_the_line_of_every_view() -> None:
     model = shown("order")
     row = drawn(OrderLine(), model, 80, 1)[0]
