@@ -135,3 +135,21 @@ async def test_what_no_tick_has_heard_in_time_is_taken_back_and_an_abort_is_not(
         assert "it is asked all the same" in answer["text"]
     await there.gateway.next_tick()
     assert heard == ["abort"]
+
+
+async def test_what_works_beside_the_tick_ends_with_it_also_when_it_forgets_a_cancellation(place: Path) -> None:
+    """As `wait_for` does when its answer comes in the moment of the cancellation."""
+    forgot = []
+
+    async def forgetful() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if forgot:
+                    raise
+                forgot.append(True)
+
+    async with asyncio.timeout(20), running(place, place / "t.sock", beside=[forgetful]):
+        pass
+    assert forgot
