@@ -38,6 +38,11 @@ def abortable(model: Model) -> bool:
     return drill_of(model) is not None or state_of(model) is S.BLACK_START
 
 
+def off_grid(model: Model) -> bool:
+    """Whether the site is not joined to the grid, as far as is known."""
+    return state_of(model) in AWAY
+
+
 def idle(model: Model) -> bool:
     """Grid-tied with no drill: what a drill would find is worth looking at."""
     return state_of(model) is S.GRID_TIED and drill_of(model) is None
