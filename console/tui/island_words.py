@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.tui.canvas import Ink
-from console.tui.formats import ABSENT, clock, countdown, duration, hour_minute, local, number
+from console.tui.formats import ABSENT, clock, countdown, duration, hour_minute, kw, local, number
 from console.tui.viewmodel import Model
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
 from dispatch.model import IslandState
@@ -84,6 +84,21 @@ def node_counts(model: Model) -> tuple[int, int, int, int]:
     off, suspended = sum(o.off for o in orders), sum(o.suspended and not o.off for o in orders)
     capped = sum(o.cap_w is not None and not o.suspended and not o.off for o in orders)
     return len(model.published.snapshot.nodes) - off - suspended, capped, suspended, off
+
+
+def node_lines(model: Model) -> list[tuple[str, Ink]]:
+    """Which nodes ride-through asks what of, a line each kind; nothing while all run free."""
+    orders = model.published.decision.nodes if model.published else ()
+    found = {
+        "shut down": [o.device_id for o in orders if o.off],
+        "suspended": [o.device_id for o in orders if o.suspended and not o.off],
+        "capped": [
+            f"{o.device_id} at {kw(o.cap_w).strip()} kW"
+            for o in orders
+            if o.cap_w is not None and not o.suspended and not o.off
+        ],
+    }
+    return [(f"{word}: {', '.join(ids)}", Ink.PLAIN) for word, ids in found.items() if ids]
 
 
 def next_words(model: Model) -> str:

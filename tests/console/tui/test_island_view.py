@@ -146,6 +146,7 @@ def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
     assert suspended > 0
     assert f"{8 - suspended} of 8 run" in compute
     assert f"susp. {suspended}" in compute
+    assert "suspended: gpu-03, gpu-04, gpu-05, gpu-06, gpu-07, gpu-08" in "\n".join(drawn(Island(), model))
     assert "orderly shutdown if the grid stays away" in drawn(NextLine(), model, 120, 1)[0]
 
 
