@@ -90,7 +90,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
     period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
-    hysteresis_pct: Annotated[float, Meta(ge=0, le=10)] = 0.1  # of the energy bill ahead, to change a plan; 0: always
+    hysteresis_pct: Annotated[float, Meta(ge=0, le=10)] = 0.02  # of the energy bill ahead, to change a plan; 0: always
     peak_outlook: bool = True  # the peak to hold from the last fortnight's days; false: from the forecast alone
 
 
