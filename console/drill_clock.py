@@ -30,9 +30,13 @@ class DrillClock:
     """Follows `[drills]` of one site; `run` only where it has a schedule."""
 
     def __init__(self, gateway: Gateway, starter: Starter, kept: Any) -> None:
-        """`kept`: what the record holds under STATE, None at first. Raises msgspec.ValidationError."""
+        """`kept`: what the record holds under STATE, None at first; what cannot be read is as if it were not there."""
         self._gateway, self._starter = gateway, starter
-        self._memory = ScheduleMemory() if kept is None else msgspec.convert(kept, ScheduleMemory)
+        try:
+            self._memory = msgspec.convert(kept or {}, ScheduleMemory)
+        except msgspec.ValidationError as error:
+            self._memory = ScheduleMemory()
+            gateway.event("island", "warning", "drill", f"what was kept of the schedule of drills is lost: {error}")
 
     async def run(self) -> None:
         """Look at the schedule until cancelled."""

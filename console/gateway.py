@@ -51,6 +51,7 @@ log = logging.getLogger("skerry.gateway")
 
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
 RESTART_S = 5.0
+CANCEL_S = 1.0  # between two cancellations of what works beside the tick
 IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
 LEAD_S = 0.008  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
@@ -175,8 +176,13 @@ class Gateway:
             try:
                 await self._ticks()
             finally:
-                for task in beside:
-                    task.cancel()
+                # A wait_for that is answered in the very moment in which it is cancelled forgets the cancellation
+                # (Python 3.11): it is said again until everybody has heard it.
+                while beside:
+                    for task in beside:
+                        task.cancel()
+                    _, still = await asyncio.wait(beside, timeout=CANCEL_S)
+                    beside = list(still)
 
     async def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run what works beside the tick. If it fails by a mistake of ours, say so and begin it again."""
@@ -426,6 +432,8 @@ class Gateway:
     async def close(self) -> None:
         """Lift the power caps, hang up on every device."""
         await self.hands.lift()
+        if self.iq is not None:
+            await asyncio.to_thread(self.iq.close)
         for poller in self._pollers:
             if (task := poller.in_flight) is not None:
                 await task

@@ -34,6 +34,7 @@ KEPT_DAYS = 62
 FIRST_S = 20.0  # of machine time after the start: the first ticks come first
 PERIOD_S = 3600.0  # of site time
 AFTER_S = 60.0  # behind a full hour or a day, so that its last minute is on record
+CLOSE_S = 10.0  # at most, for what is under way when the gateway stops
 MOST_ASKED = 3  # reports computed for people at a time
 READ_S = 20.0  # of machine time, for a day of minutes
 
@@ -52,6 +53,8 @@ class IqKeeper:
         self._config, self._prices, self._state_dir, self._save = config, prices, state_dir, save
         self._kept = _remembered(state_dir)
         self._lock = threading.Lock()  # one computation at a time
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
         self._asked = 0  # reports that somebody waits for
 
     async def run(self, gateway: Gateway) -> None:
@@ -63,7 +66,7 @@ class IqKeeper:
             utc_s = gateway.clock.utc_s()
             try:
                 await self._yesterday(gateway, utc_s)
-                running = await _beside(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
+                running = await self._beside(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
                 self.now = self._told(running)
             except (NoRecords, QueryTimeout, SolverFailed) as error:
                 log.warning("no Energy IQ: %s", error)
@@ -82,7 +85,7 @@ class IqKeeper:
             raise QueryTimeout("other days' Energy IQ is being computed; ask again in a minute")
         self._asked += 1
         try:
-            report = await _beside(partial(self._make, day, utc_s, causes=True))
+            report = await self._beside(partial(self._make, day, utc_s, causes=True))
         finally:
             self._asked -= 1
         if utc_s >= local_day(day, self._zone)[1] + AFTER_S:
@@ -91,6 +94,30 @@ class IqKeeper:
                 del self._kept[old]
             self._save(STATE, self._kept)
         return report
+
+    def close(self) -> None:
+        """Begin nothing more; wait a while for what is under way, as an interpreter must not end amid a solver."""
+        self._closing = True
+        for thread in tuple(self._threads):
+            thread.join(CLOSE_S)
+
+    async def _beside(self, work: Callable[[], Report]) -> Report:
+        """Run it in a thread of its own, a daemon: one that hangs does not keep the process."""
+        future: Future[Report] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001  whoever waits is told, whatever it was
+                future.set_exception(error)
+            finally:
+                self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name="energy-iq", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return await asyncio.wrap_future(future)
 
     @property
     def _zone(self) -> str:
@@ -111,6 +138,8 @@ class IqKeeper:
         archive = Archive(self._state_dir, timeout_s=READ_S)
         try:
             with self._lock:
+                if self._closing:
+                    raise QueryTimeout("the gateway is stopping")
                 return make_report(archive, self._config, day, utc_s, self._prices, causes=causes)
         finally:
             archive.close()
@@ -141,18 +170,3 @@ def _remembered(state_dir: Path) -> dict[str, Report]:
         return {}
     finally:
         archive.close()
-
-
-async def _beside(work: Callable[[], Report]) -> Report:
-    """Run it in a thread that nothing waits for at the end: a solver under way must not hold up a stop."""
-    future: Future[Report] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  whoever waits is told, whatever it was
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="energy-iq", daemon=True).start()
-    return await asyncio.wrap_future(future)

@@ -52,7 +52,7 @@ class IslandCommands(Commands):
         if last is not None:
             self._gateway.drill_report, self._head = last.report, last.audit_head
         if cut_short is not None:
-            self._gateway.end_drill(_cut_short(cut_short))
+            self._cut(_cut_short(cut_short))
 
     def finish(self) -> None:
         """As for every command; a drill under way is reported as what it is, not finished."""
@@ -60,8 +60,13 @@ class IslandCommands(Commands):
         drill = gateway.controller.island.drill
         if drill is not None:
             drill.failure = drill.failure or "the gateway was stopped in its middle"
-            gateway.end_drill(drill.report(gateway.clock.utc_s()))
+            self._cut(drill.report(gateway.clock.utc_s()))
         super().finish()
+
+    def _cut(self, report: DrillReport) -> None:
+        """A drill that no tick has ended."""
+        self._gateway.event("island", "alarm", "drill", f"drill of {report.who} {report.result}: {report.why}")
+        self._gateway.end_drill(report)
 
     async def _drill(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Begin a drill. Params: `minutes`, `reason`, `seen_utc_s`. Raises CommandRefused."""

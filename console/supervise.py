@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import subprocess
 import sys
 import time
 from importlib.resources import as_file, files
@@ -27,7 +28,9 @@ class GatewayChild:
     def __init__(self, site_path: Path, state_dir: Path, options: list[str]) -> None:
         self.socket = paths.socket_path(site_path)
         self._site_path, self._state_dir, self._options = site_path, state_dir, options
-        self._process: asyncio.subprocess.Process | None = None
+        # no asyncio.subprocess: its transport kills a child that outlives it, and this one may have a drill to end
+        self._process: subprocess.Popen[bytes] | None = None
+        self.left_in_drill = False  # it was not waited for: it brings the site back from a drill
 
     @property
     def log(self) -> Path:
@@ -36,19 +39,20 @@ class GatewayChild:
 
     async def start(self) -> None:
         """Start the process."""
+        self._process = await asyncio.to_thread(self._spawn)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         command = [sys.executable, "-P", "-m", "console.cli.main", "serve", str(self._site_path), "--stop-on-stdin-eof"]
         command += ["--state-dir", str(self._state_dir), *self._options]
-        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=null, stderr=log, start_new_session=True
-            )
+            return subprocess.Popen(command, stdin=pipe, stdout=null, stderr=log, start_new_session=True)
 
     @property
     def ended(self) -> int | None:
         """Its exit code once it has ended."""
-        return None if self._process is None else self._process.returncode
+        return None if self._process is None else self._process.poll()
 
     def last_words(self) -> str:
         """The last line it wrote, for a person who wonders why it ended."""
@@ -66,15 +70,16 @@ class GatewayChild:
         process = self._process
         if process is None:
             return exits.OK
+        self.left_in_drill = process.poll() is None and await asyncio.to_thread(self._in_drill)
         if process.stdin is not None:
             process.stdin.close()
+        if self.left_in_drill:
+            return exits.OK
         try:
-            return await asyncio.wait_for(process.wait(), START_LIMIT_S)
-        except TimeoutError:
-            if await asyncio.to_thread(self._in_drill):
-                return exits.OK
+            return await asyncio.to_thread(process.wait, START_LIMIT_S)
+        except subprocess.TimeoutExpired:
             process.kill()
-            return await process.wait()
+            return await asyncio.to_thread(process.wait)
 
     def _in_drill(self) -> bool:
         """Whether the gateway answers, and has a drill to end."""
@@ -108,6 +113,11 @@ class Supervisor:
                 return await GatewayClient.connect(self._child.socket)
             await asyncio.sleep(0.05)
         raise LinkLost(f"the gateway did not open {self._child.socket} within {START_LIMIT_S:g} s")
+
+    @property
+    def left_in_drill(self) -> bool:
+        """Whether a gateway of ours goes on without us until the site is back from a drill."""
+        return self._child.left_in_drill
 
     async def stop(self) -> None:
         """Stop the gateway we started, in order; leave one we only attached to alone."""
@@ -174,4 +184,6 @@ def _console(supervisor: Supervisor) -> int:
 
     app = SkerryApp(supervisor.connect, supervisor.stop)
     app.run()
+    if supervisor.left_in_drill:
+        print("A drill was under way: the gateway aborts it, brings the site back to the grid, then ends by itself.")
     return app.return_code or exits.OK

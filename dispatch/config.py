@@ -90,7 +90,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
     period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
-    hysteresis_pct: Annotated[float, Meta(ge=0, le=10)] = 0.1  # of the energy bill ahead, to change a plan; 0: always
+    hysteresis_pct: Annotated[float, Meta(ge=0, le=10)] = 0.02  # of the energy bill ahead, to change a plan; 0: always
     peak_outlook: bool = True  # the peak to hold from the last fortnight's days; false: from the forecast alone
 
 
@@ -144,6 +144,7 @@ class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
     ramp_w_per_s: PositiveWatts = 2_000.0  # of import: before a drill opens, and after the switch has closed
     open_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # until the contacts confirm
     form_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # until a PCS forms once the switch is open
+    sync_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 300.0  # until bus and grid are in step, after the wait
     close_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # until the device has synchronised and closed
     black_start_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
     attempts: Annotated[int, Meta(ge=1, le=20)] = 5  # closings asked for in vain before it is a fault

@@ -28,8 +28,7 @@ from dispatch.orders import span
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation, reserved_w
 
-GRID_S = 300.0  # starts are looked for on these marks of the clock, and at once
-FAR_S = 7200.0  # beyond this, on quarter hours
+GRID_S = 300.0  # the path's steps end on these marks of the clock
 SHORTEST_S = 60.0
 NEAR_W = 50.0  # two levels this close are one to a reader
 SLACK = 0.02  # of the level allowed: plans store to the point, meters and forecasts are not that exact
@@ -130,13 +129,12 @@ def _check(asked: Asked, inputs: PlanInputs, island: IslandState, standing: Sequ
 
 
 def _starts(first_s: float, last_s: float) -> Iterator[float]:
-    """At once, then on the marks up to the last."""
+    """At once, then on quarter hours up to the last: the plan's steps, so that it charges right up to the start."""
     yield first_s
-    mark = (first_s // GRID_S + 1) * GRID_S
+    mark = (first_s // STEP_S + 1) * STEP_S
     while mark <= last_s:
-        if mark - first_s <= FAR_S or mark % STEP_S == 0:
-            yield mark
-        mark += GRID_S
+        yield mark
+        mark += STEP_S
 
 
 # ── the path and the battery ────────────────────────────────────────────────────────────────────────────────────────
@@ -300,7 +298,7 @@ def _refusal(asked: Asked, inputs: PlanInputs, site: _Site, best: tuple[float, f
     far = _Site.of(inputs, None, latest_s + asked.for_s)
     for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
         path = far.with_job(asked.power_w, start, start + asked.for_s)
-        if start % STEP_S == 0 and far.holds(far.allowed_w, path):
+        if far.holds(far.allowed_w, path):
             wait = span(start - inputs.now_utc_s)
             return f"{line}; it could start at {clock(start, config)}: let it wait {wait}"
     return f"{line}; no start within {span(config.plan.horizon_h * 3600)} would do"

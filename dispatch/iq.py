@@ -20,7 +20,7 @@ negative beyond the solver's tolerance:
 
     foresight that may spend the reserve, too
       + reserve     foresight that keeps it: the mark of the IQ; what the promise costs is stated beside the loss
-      + outages     and does as was done while the battery could not be steered (off the grid, device or meter lost)
+      + outages     and does as was done while the battery was not steered (off the grid, drill, device lost)
       + orders      and does as was done while a person's order was in force
       + forecast    what was done: not having known load, PV and prices, and whatever planner and rules do less well
 

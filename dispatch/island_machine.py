@@ -13,7 +13,7 @@ Deterministic: all time comes from the snapshots.
 | opening | islanded, grid-tied, fault | the contact says open; aborted or not confirmed; contacts disagree |
 | any joined | islanded, blackout | the devices say so: an outage |
 | islanded | synchronising | the grid is inside the window and no drill is to be held |
-| synchronising | closing, islanded | nothing speaks against closing; the grid left the window |
+| synchronising | closing, islanded, fault | nothing speaks against closing; the grid left the window; never in step |
 | closing | grid-tied, synchronising, fault | the contact says closed; not confirmed in time; too often |
 | islanded, synchronising, closing | blackout, fault | the bus is dead; a foreign source keeps it alive |
 | blackout | black-start, islanded, grid-tied | an engineer's word; a PCS forms; the grid is back by contact |
@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dispatch.config import DispatchConfig
 from dispatch.drill import Drill, prechecks, switch_of
 from dispatch.figures import kw
+from dispatch.grid_ramp import GridRamp
 from dispatch.island_evidence import IslandMemory, IslandStep, against_black_start, contact_of, differences, startable
 from dispatch.island_view import (
     DrillReport,
@@ -35,18 +36,16 @@ from dispatch.island_view import (
     IslandRequest,
     IslandView,
     PcsOrder,
-    SwitchOrder,
 )
 from dispatch.islanding import Islanding, bus_of, observe
 from dispatch.model import Event, IslandState, Snapshot, Switch
 from dispatch.reconnect import Reconnection
+from dispatch.switch_ask import Action, SwitchAsk
 
 S = IslandState
 OPEN_STATES = frozenset({S.ISLANDED, S.SYNCHRONISING, S.CLOSING})
-STEADY_S = 2.0  # import must stay near 0 for so long before a drill opens the switch
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
-ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
 KEPT = " (a restart of the gateway does not reset it)"
 SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
 
@@ -63,13 +62,11 @@ class IslandMachine:
         self._entered = False
         self._reconnection = Reconnection(config)
         self._drill: Drill | None = None
-        self._asked: tuple[str, str] | None = None  # what the switch is asked now, and why
-        self._none_until_s = 0.0  # the withdrawal of an order stands at least until then
+        self._switch_ask = SwitchAsk()
+        self._ramp = GridRamp(config, self._reconnection.code.gradient_pct_per_min)
         self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
-        self._near_zero_s: float | None = None  # preparing: since when import has been near 0
-        self._import_from_w = 0.0  # preparing: import when it began
         self._not_ours_s: float | None = None  # since when the bus has not been ours while the switch was open
-        self._closed_s: float | None = None  # since when the site has been joined again, while it ramps back
+        self._apart_s: float | None = None  # synchronising: since when only being out of step is against closing
         self._both_s: float | None = None  # since when the switch is closed and a PCS still forms
         self._tries = 0  # closings asked for in vain in this islanding
         self._start_why = ""
@@ -170,13 +167,8 @@ class IslandMachine:
         if drill.aborted:
             return S.GRID_TIED, "drill aborted before the switch was asked to open"
         w = now.grid.w.good
-        if w is not None and abs(w) <= island.prepare_w:
-            if self._near_zero_s is None:
-                self._near_zero_s = now.mono_s
-            if now.mono_s - self._near_zero_s >= STEADY_S:
-                return S.OPENING, f"import {kw(w)}: the switch opens unloaded"
-        else:
-            self._near_zero_s = None
+        if self._ramp.steady(w, now.mono_s) and w is not None:
+            return S.OPENING, f"import {kw(w)}: the switch opens unloaded"
         if self._age_s() > island.prepare_timeout_s:
             shown = "not read" if w is None else kw(w)
             drill.failure = f"import is {shown}, not within {kw(island.prepare_w)} in {island.prepare_timeout_s:g} s"
@@ -272,8 +264,16 @@ class IslandMachine:
             return S.ISLANDED, f"the grid left the window ({self._reconnection.look.figures})"
         if not self._we_close():
             return None
-        if not self._reconnection.against(self._now, self._switch, self._bus):
+        against = self._reconnection.against(self._now, self._switch, self._bus)
+        if not against:
             return S.CLOSING, f"{self._reconnection.wait_s:.0f} s inside the window: closing is permitted"
+        if self._switch is None or against != self._reconnection.out_of_step(self._switch):
+            self._apart_s = None
+            return None
+        if self._apart_s is None:
+            self._apart_s = self._now.mono_s
+        if self._now.mono_s - self._apart_s > self._island.sync_timeout_s:
+            return S.FAULT, f"{against}; for {self._island.sync_timeout_s:.0f} s after the wait"
         return None
 
     def _we_close(self) -> bool:
@@ -331,7 +331,7 @@ class IslandMachine:
         self._road_taken[state.value] = now.utc_s
         if self._drill is not None:
             self._drill.note(now.utc_s, f"{state.value}: {reason}")
-        self._withdrawn_s = self._near_zero_s = self._both_s = None
+        self._withdrawn_s = self._both_s = self._apart_s = None
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
         if state is S.OPENING:
@@ -345,10 +345,10 @@ class IslandMachine:
             self._tries = 0
             if was in (*OPEN_STATES, S.BLACKOUT):
                 self._reconnection.joined(now.mono_s)
-                self._closed_s = now.mono_s
+                self._ramp.closed(now.mono_s)
 
     def _left_grid(self, state: IslandState) -> None:
-        self._closed_s = None
+        self._ramp.left()
         if state in (S.ISLANDED, S.BLACKOUT) and self._reconnection.lost(self._now.mono_s):
             wait_s = self._reconnection.wait_s
             self._say("warning", f"the grid went again soon after it was back: {wait_s:.0f} s to wait next time")
@@ -379,15 +379,9 @@ class IslandMachine:
         self._say(severity, f"drill {self._report.result}: {self._report.why}")
 
     def _finish_ramp(self) -> None:
-        """The drill ends when import may be what it likes again, the limit on export when its gradient has run out."""
-        if self._closed_s is None:
-            return
-        away_s = self._now.mono_s - self._closed_s
-        ramped = away_s * self._island.ramp_w_per_s >= self._config.grid.fuse_w
-        if ramped and self._drill is not None and self.state is S.GRID_TIED:
+        """The drill ends when import may be what it likes again."""
+        if self._ramp.back(self._now.mono_s) and self._drill is not None and self.state is S.GRID_TIED:
             self._end_drill("")
-        if ramped and away_s * self._reconnection.code.gradient_pct_per_min / 60 >= 100:
-            self._closed_s = None
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -431,8 +425,7 @@ class IslandMachine:
         if request.kind == "check":
             return IslandReply(request.id, True, f"a drill of {request.minutes:g} min may begin", checks)
         self._drill = Drill(self._config, request, checks, self._now)
-        self._import_from_w = self._now.grid.w.good or 0.0
-        self._closed_s = None
+        self._ramp.down(self._now.grid.w.good or 0.0, self._now.mono_s)
         text = f"drill of {request.minutes:g} min by {request.who}: {request.reason}"
         self._go(S.PREPARING, text)
         return IslandReply(request.id, True, text, checks)
@@ -458,7 +451,7 @@ class IslandMachine:
             seen=Islanding(self.state, reason, low_w, high_w),
             view=view,
             riding=self._riding(),
-            switch=self._switch_order(),
+            switch=self._switch_ask.order(self._switch, now.mono_s),
             pcs_orders=tuple(PcsOrder(name, "start", self._start_why) for name in starts),
             events=tuple(self._events),
             replies=replies,
@@ -476,34 +469,11 @@ class IslandMachine:
     def _import_window(self) -> tuple[float | None, float | None]:
         """Import that rule 2 asks for: towards 0 before a drill opens, and back in a ramp once joined again."""
         if self.state is S.PREPARING:
-            way_w = self._age_s() * self._island.ramp_w_per_s
-            from_w = self._import_from_w
-            w = max(from_w - way_w, 0.0) if from_w >= 0 else min(from_w + way_w, 0.0)
-            return w, w
-        if self.state is not S.GRID_TIED or self._closed_s is None:
-            return None, None
-        away_s = self._now.mono_s - self._closed_s
-        high_w = away_s * self._island.ramp_w_per_s
-        share = away_s * self._reconnection.code.gradient_pct_per_min / 6000
-        return -share * self._config.discharge_w, high_w if high_w < self._config.grid.fuse_w else None
+            return self._ramp.going_down(self._now.mono_s)
+        return self._ramp.coming_back(self._now.mono_s) if self.state is S.GRID_TIED else (None, None)
 
-    def _switch_order(self) -> SwitchOrder | None:
-        """What stands; `none` only until the device says that it holds nothing any more."""
-        if self._asked is None or self._switch is None:
-            return None
-        action, reason = self._asked
-        if action == "none":
-            if self._switch.command.good == "none" and self._now.mono_s >= self._none_until_s:
-                self._asked = None
-                return None
-            return SwitchOrder(self._switch.id, "none", reason)
-        return SwitchOrder(self._switch.id, "open" if action == "open" else "close", reason)
-
-    def _ask(self, action: str, reason: str) -> None:
-        """This stands now. What was asked a moment ago may still be on its way: its withdrawal stands a while too."""
-        if action == "none" and self._asked is not None and self._asked[0] != "none":
-            self._none_until_s = self._now.mono_s + ON_ITS_WAY_S
-        self._asked = (action, reason)
+    def _ask(self, action: Action, reason: str) -> None:
+        self._switch_ask.ask(action, reason, self._now.mono_s)
 
     def _age_s(self) -> float:
         return self._now.mono_s - self._since[1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from dispatch.config import BatteryConfig, DispatchConfig, PcsRatings
 from dispatch.figures import action, kw
-from dispatch.model import Battery, Pcs, Quality, Snapshot
+from dispatch.model import Battery, Pcs, Quality, Reading, Snapshot
 
 SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
 TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
@@ -90,8 +91,8 @@ def _unit(
         why += ": no setpoint of it is known" if last_w is None else f": its setpoint ({action(last_w)}) is kept"
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs)
-    high_w, high_why = min(_discharge_limits(ratings, share, config, pcs, battery, last_w))
-    charge_w, low_why = min(_charge_limits(ratings, share, config, pcs, battery, last_w))
+    ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
+    (high_w, high_why), (charge_w, low_why) = (min(_limits(way, share, config, pcs, battery)) for way in ways)
     return Unit(
         id=ratings.id,
         ready=ready,
@@ -136,59 +137,66 @@ def _absence(pcs: Pcs) -> str:
     return "it answers, but without its power" if answers else "no answer that names it"
 
 
-def _discharge_limits(
-    ratings: PcsRatings,
-    share: float,
-    config: BatteryConfig,
-    pcs: Pcs | None,
-    battery: Battery | None,
-    last_w: float | None,
-) -> list[tuple[float, str]]:
-    """Every limit on discharging, AC watts >= 0, with its reason."""
-    found = [(ratings.discharge_w, f"rating {kw(ratings.discharge_w)}")]
+class _Way(NamedTuple):
+    """One direction of a PCS and its battery. Powers and rooms are >= 0 in this direction."""
+
+    rating_w: float
+    pcs_limit: Reading | None
+    bms_limit: Reading | None  # at the battery
+    ac_per_dc: float
+    held_w: float  # of the last setpoint, what went this way
+    room_pct: Callable[[float], float]  # from a SoC to where this direction ends
+    end: str
+
+
+def _discharging(
+    ratings: PcsRatings, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, last_w: float | None
+) -> _Way:
+    return _Way(
+        ratings.discharge_w,
+        None if pcs is None else pcs.discharge_limit_w,
+        None if battery is None else battery.discharge_limit_w,
+        config.discharge_efficiency,
+        max(last_w or 0.0, 0.0),
+        lambda soc_pct: soc_pct - config.soc_min_pct,
+        f"soc_min {config.soc_min_pct:g} %",
+    )
+
+
+def _charging(
+    ratings: PcsRatings, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, last_w: float | None
+) -> _Way:
+    return _Way(
+        ratings.charge_w,
+        None if pcs is None else pcs.charge_limit_w,
+        None if battery is None else battery.charge_limit_w,
+        1 / config.charge_efficiency,
+        max(-(last_w or 0.0), 0.0),
+        lambda soc_pct: config.soc_max_pct - soc_pct,
+        f"soc_max {config.soc_max_pct:g} %",
+    )
+
+
+def _limits(
+    way: _Way, share: float, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None
+) -> Iterator[tuple[float, str]]:
+    """Every limit on power in one direction, AC watts >= 0, with its reason."""
+    yield way.rating_w, f"rating {kw(way.rating_w)}"
     # A limit that went stale still limits: holding it is the safe side.
-    if pcs is not None and pcs.discharge_limit_w.value is not None:
-        limit_w = max(pcs.discharge_limit_w.value, 0.0)
-        found.append((limit_w, f"{pcs.id} allows {kw(limit_w)}"))
-    if battery is None:
-        return [*found, (max(last_w or 0.0, 0.0), f"SoC of {config.id} unknown: only towards 0")]
-    if battery.discharge_limit_w.value is not None:
-        limit_w = max(battery.discharge_limit_w.value, 0.0) * share * config.discharge_efficiency
-        found.append((limit_w, f"BMS of {config.id} allows {kw(limit_w)}"))
-    soc_pct = battery.soc_pct.good
+    if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
+        limit_w = max(way.pcs_limit.value, 0.0)
+        yield limit_w, f"{pcs.id} allows {kw(limit_w)}"
+    if way.bms_limit is not None and way.bms_limit.value is not None:
+        limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
+        yield limit_w, f"BMS of {config.id} allows {kw(limit_w)}"
+    soc_pct = None if battery is None else battery.soc_pct.good
     if soc_pct is None:
-        found.append((max(last_w or 0.0, 0.0), f"SoC of {config.id} unknown: only towards 0"))
+        yield way.held_w, f"SoC of {config.id} unknown: only towards 0"
     else:
-        fade = _fade((soc_pct - config.soc_min_pct) / SOC_TAPER_PCT)
-        found.append((ratings.discharge_w * fade, f"SoC {soc_pct:.1f} % against soc_min {config.soc_min_pct:g} %"))
-    return [*found, *_temperature_limit(ratings.discharge_w, config, battery)]
-
-
-def _charge_limits(
-    ratings: PcsRatings,
-    share: float,
-    config: BatteryConfig,
-    pcs: Pcs | None,
-    battery: Battery | None,
-    last_w: float | None,
-) -> list[tuple[float, str]]:
-    """Every limit on charging, AC watts >= 0, with its reason."""
-    found = [(ratings.charge_w, f"rating {kw(ratings.charge_w)}")]
-    if pcs is not None and pcs.charge_limit_w.value is not None:
-        limit_w = max(pcs.charge_limit_w.value, 0.0)
-        found.append((limit_w, f"{pcs.id} allows {kw(limit_w)}"))
-    if battery is None:
-        return [*found, (max(-(last_w or 0.0), 0.0), f"SoC of {config.id} unknown: only towards 0")]
-    if battery.charge_limit_w.value is not None:
-        limit_w = max(battery.charge_limit_w.value, 0.0) * share / config.charge_efficiency
-        found.append((limit_w, f"BMS of {config.id} allows {kw(limit_w)}"))
-    soc_pct = battery.soc_pct.good
-    if soc_pct is None:
-        found.append((max(-(last_w or 0.0), 0.0), f"SoC of {config.id} unknown: only towards 0"))
-    else:
-        fade = _fade((config.soc_max_pct - soc_pct) / SOC_TAPER_PCT)
-        found.append((ratings.charge_w * fade, f"SoC {soc_pct:.1f} % against soc_max {config.soc_max_pct:g} %"))
-    return [*found, *_temperature_limit(ratings.charge_w, config, battery)]
+        fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)
+        yield way.rating_w * fade, f"SoC {soc_pct:.1f} % against {way.end}"
+    if battery is not None:
+        yield from _temperature_limit(way.rating_w, config, battery)
 
 
 def _temperature_limit(rating_w: float, config: BatteryConfig, battery: Battery) -> list[tuple[float, str]]:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import DispatchConfig
-from dispatch.demand import place
 from dispatch.forecast import STEP_S, Forecast
 from dispatch.model import Plan, PlanStep
 from dispatch.peak import PeakOutlook
@@ -24,13 +23,12 @@ from dispatch.plan_lp import (
     LAYERS,
     READY_LAYERS,
     LinearProgram,
-    Metering,
-    Month,
     Problem,
     Solution,
     SolverFailed,
     worth,
 )
+from dispatch.plan_peaks import keeps_w, meterings_of, months_of, target_of
 from dispatch.plan_reasons import Sketch, reasons
 from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries, filled
@@ -96,7 +94,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
     grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
-    target_w = _target(inputs, problem, solution)
+    target_w = target_of(inputs, problem, solution)
     if inputs.load.note:
         notes.append(inputs.load.note)
     if config.reserve_soc_pct > config.full_soc_pct:
@@ -119,7 +117,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         grid_w=grid_w,
         soc_pct=soc_pct,
         soc_now_pct=inputs.soc_pct or 0.0,
-        keep_w=_keeps(problem, solution, target_w),
+        keep_w=keeps_w(problem, solution, target_w),
         month_peak_w=inputs.month_peak_w,
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
@@ -254,7 +252,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     config = inputs.config
     left_s = max(SHORTEST_S, starts[0] + STEP_S - inputs.now_utc_s)
     hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
-    months, month_of = _months(inputs, starts)
+    months, month_of = months_of(inputs, starts)
     charge_kw, discharge_kw = _directions(config, buy, sell, net_w, [months[k].base_kw for k in month_of])
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     energy_kwh = config.energy_kwh or 1.0
@@ -279,70 +277,13 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         fuse_kw=config.grid.fuse_w / 1000,
         export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
         contracted_kw=config.grid.contracted_peak_w / 1000,
-        meterings=_meterings(inputs, starts, hours, month_of),
+        meterings=meterings_of(inputs, starts, hours, month_of),
         months=tuple(months),
         ready=ready,
         target_kw=None
         if inputs.peak is None or not months[month_of[0]].counts
         else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
     )
-
-
-def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
-    """For each step the account its import goes to (`demand.Place`), "" where it does not count."""
-    places = (place(config.tariff.demand_terms, config.timezone, t) for t in starts)
-    return [at.account if at.counts else "" for at in places]
-
-
-def _months(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[int]]:
-    """The local months in the horizon, each with the peak to defend, and the month of each step.
-
-    The running month's is its peak so far or the prior, whichever is higher; a month that begins inside the horizon is
-    expected to end where the prior says, without a prior where the running one stands. Where the demand charge averages
-    days, each day takes the place of a month: what it may reach at no cost is known, and a kW more costs its share.
-    That is exact for today; two days of one plan that both rise are charged for a little more than they will cost.
-    """
-    config, terms = inputs.config, inputs.config.tariff.demand_terms
-    names = _accounts(config, starts)
-    order = sorted(set(names), key=lambda name: (not name, name))  # what does not count comes last
-    here = place(terms, config.timezone, starts[0])
-    prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
-    first_w = max(0.0, inputs.month_peak_w, prior_w)
-    later_w = max(terms.floor_w, prior_w if inputs.peak_prior_w is not None else first_w)
-    next_day_w = inputs.month_peak_w if inputs.next_day_peak_w is None else inputs.next_day_peak_w
-    rises: tuple[tuple[float, float], ...] = ()
-    if inputs.peak is not None:
-        rises = tuple((rise.width_w / 1000, rise.share) for rise in inputs.peak.rises)
-        first_w, prior_w, later_w = max(0.0, inputs.month_peak_w), 0.0, max(terms.floor_w, inputs.peak.usual_w)
-
-    def month(name: str) -> Month:
-        if not name:
-            return Month(max(config.grid.contracted_peak_w, inputs.month_peak_w) / 1000, counts=False)
-        if name == here.account:
-            return Month(first_w / 1000, rises)
-        if name.startswith(here.period):
-            return Month(max(0.0, next_day_w, prior_w) / 1000, rises)
-        return Month(later_w / 1000)
-
-    return [month(name) for name in order], [order.index(name) for name in names]
-
-
-def _meterings(
-    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], month_of: list[int]
-) -> tuple[Metering, ...]:
-    length_s = inputs.config.grid.metering_interval_s
-    groups: dict[int, list[int]] = {}
-    for k, start in enumerate(starts):
-        groups.setdefault(start // length_s, []).append(k)
-    result = []
-    for number, steps in groups.items():
-        inside_h = sum(hours[k] for k in steps)
-        if number == starts[0] // length_s and inputs.interval_energy_wh is not None:
-            metering = Metering(tuple(steps), month_of[steps[0]], length_s / 3600, inputs.interval_energy_wh / 1000)
-        else:  # no reading of what went before: the rest of the interval stands for all of it
-            metering = Metering(tuple(steps), month_of[steps[0]], inside_h)
-        result.append(metering)
-    return tuple(result)
 
 
 def _directions(
@@ -403,36 +344,6 @@ def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[f
     for w, hours in zip(battery_w, problem.hours, strict=True):
         stored -= w / 1000 * hours * (problem.charge_efficiency if w < 0 else 1 / problem.discharge_efficiency)
         result.append(100 * stored / energy_kwh)
-    return result
-
-
-def _target(inputs: PlanInputs, problem: Problem, solution: Solution) -> float:
-    """The interval mean to keep in the running month. Where peaks cost nothing, the contract is to be kept.
-
-    With an outlook the target is its own if that is lower: the plan's peak is what its load forecast needs over the
-    whole horizon, and giving way to it now would be too early. Where only some hours count, it is of the next that do.
-    """
-    config = inputs.config
-    counting = [kw for kw, month in zip(solution.peaks_kw, problem.months, strict=True) if month.counts]
-    planned_w = 1000 * counting[0] if counting else config.grid.contracted_peak_w
-    if config.tariff.demand_terms.eur_per_kw <= 0:
-        return max(planned_w, config.grid.contracted_peak_w)
-    if inputs.peak is None:
-        return max(inputs.month_peak_w, planned_w)
-    return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
-
-
-def _keeps(problem: Problem, solution: Solution, target_w: float) -> list[float]:
-    """The import to keep in each step for the sake of its peak, W; inf where it does not count."""
-    peaks = zip(solution.peaks_kw, problem.months, strict=True)
-    kept = [1000 * kw if month.counts else math.inf for kw, month in peaks]
-    running = next((k for k, month in enumerate(problem.months) if month.counts), None)
-    if running is not None:
-        kept[running] = target_w
-    result = [math.inf] * len(problem.hours)
-    for metering in problem.meterings:
-        for k in metering.steps:
-            result[k] = kept[metering.month]
     return result
 
 

@@ -77,9 +77,9 @@ class Reconnection:
         left_s = self.left_s(snapshot.mono_s)
         if left_s is None or left_s > 0:
             return f"{left_s or self.wait_s:.0f} s of the wait of {self.wait_s:.0f} s are left"
-        return self._unsynchronised(switch)
+        return self.out_of_step(switch)
 
-    def _unsynchronised(self, switch: Switch) -> str:
+    def out_of_step(self, switch: Switch) -> str:
         """By the device's own figures; where it gives none, its synchro-check decides after our permission."""
         limits = (
             ("voltage", switch.delta_v.good, self.code.delta_v_pct * self._nominal_v / 100, "V"),

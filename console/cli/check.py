@@ -99,6 +99,9 @@ def _summary(site: Site) -> Iterator[str]:
         )
     yield f"pv        {d['pv_peak_w'] / 1000:g} kW peak"
     yield "devices   " + "; ".join(f"{section} {', '.join(ids)}" for section, ids in d["devices"].items() if ids)
+    if site.drills.schedule:
+        how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
+        yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
 
 

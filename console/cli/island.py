@@ -206,8 +206,7 @@ def _head(head: str) -> str:
 
 def record_lines(record: DrillRecord, zone: tzinfo | None) -> Iterator[str]:
     """A report on record, whole: also with what was checked before, and with the audit's head."""
-    yield f"Drill     {record.number} on record"
-    yield from report_lines(record.report, zone)
+    yield from report_lines(record.report, zone, f"Drill {record.number}")
     for check in record.report.checks:
         yield f"  before: {check_line(check)}"
     yield _head(record.audit_head)
@@ -224,9 +223,9 @@ def _running(drill: DrillStatus) -> Iterator[str]:
         yield f"  {check_line(check)}"
 
 
-def report_lines(report: DrillReport, zone: tzinfo | None) -> Iterator[str]:
+def report_lines(report: DrillReport, zone: tzinfo | None, title: str = "Last drill") -> Iterator[str]:
     """The report of a drill."""
-    yield f"Last drill, {date_time(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
+    yield f"{title}, {date_time(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
     yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"
     yield f"Islanded  {span(report.islanded_s)}; transfer gap {report.transfer_gap}"
     yield from _extremes(report.v_min, report.v_max, report.hz_min, report.hz_max)

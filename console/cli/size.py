@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from console.sizing.sweep import Base, Outcome, Point
 
 LEAST_STEP_S = 60
+MONTH_DAYS = 28
 
 
 @click.command()
@@ -81,6 +82,9 @@ def size(
     found = _sweep(base, points, min(jobs or os.cpu_count() or 1, len(points)), scheduler)
     for line in terminal(found, points, want, against):
         click.echo(line)
+    if (days := (base.end_s - base.start_s) / 86400) < MONTH_DAYS and base.config.tariff.demand_terms.eur_per_kw:
+        note = f"{days:g} days bear the demand charge of a whole period: savings over less than a month are no forecast"
+        click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, want, against, time.monotonic() - began)
     return exits.OK if len(found) == len(points) else INTERRUPTED

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
 from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
-from console.link.protocol import Published, TariffNow, Welcome
+from console.link.protocol import IqNow, Published, TariffNow, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.model import Interval, Quality, Reading, Snapshot
 from dispatch.orders import span, words
@@ -34,6 +34,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     )
     yield _row("Load", _load(snapshot), *_pulse(published))
     yield _row("Tariff", *_tariff(published.tariff, zone))
+    if published.iq is not None:
+        yield _row("Energy IQ", *_iq(published.iq))
     yield _row("Why", published.decision.reason or "no reason given")
     for n, order in enumerate(published.orders):
         what = words(order.kind, order.value, order.target)
@@ -135,6 +137,18 @@ def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
             yield f"{price * 100:.1f} from {time_of_day(start_utc_s, zone)}"
     if tariff.ends_utc_s is not None and not tariff.ahead:
         yield f"no price known after {time_of_day(tariff.ends_utc_s, zone)}"
+
+
+def _iq(iq: IqNow) -> Iterator[str]:
+    """Today so far, yesterday, the month to date; a dash where the record says too little."""
+    today = "—" if iq.today_pct is None else f"{iq.today_pct:.0f}"
+    yield f"{today} today"
+    yield f"from {iq.today_known_h:g} of {iq.today_of_h:g} h"
+    if iq.yesterday_pct is not None:
+        yield f"{iq.yesterday_pct:.0f} yesterday"
+    if iq.month_pct is not None and iq.month_saved_eur is not None:
+        saved = f"saved {iq.month_saved_eur:.2f}" if iq.month_saved_eur >= 0 else f"lost {-iq.month_saved_eur:.2f}"
+        yield f"month to date {iq.month_pct:.0f}, {saved} EUR, from {iq.month_known_h:g} of {iq.month_of_h:g} h"
 
 
 def _drill(published: Published, zone: tzinfo) -> Iterator[str]:

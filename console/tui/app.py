@@ -32,6 +32,7 @@ from console.tui.commands import COMMANDS, FILTERABLE, Needs
 from console.tui.desk import Desk, durable
 from console.tui.driver import ConsoleDriver
 from console.tui.feed import Client, Feed
+from console.tui.island_words import abortable, off_grid
 from console.tui.lines import Lines
 from console.tui.painted import Painted
 from console.tui.prompt import FILTER, PALETTE, Prompt
@@ -96,6 +97,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._notice_until_s = 0.0
         self._behind = False
         self._leaving = False
+        self._warned_until_s = float("-inf")
         self._shown = self.model.view
         self._link_worker: Worker[None] | None = None
 
@@ -221,6 +223,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._view.display = False
         self._shown = name
         self._fan_out()
+        self.desk.tick(self.now_s())
 
     def action_move(self, by: int) -> None:
         """Move the selection of the open view's list, or the plan's cursor."""
@@ -340,7 +343,16 @@ class SkerryApp(App[None], inherit_bindings=False):
             self.say(durable(done, answer))
 
     async def action_leave(self) -> None:
-        """Leave; a gateway this console started is stopped in order first. Asked twice, it does not wait."""
+        """Leave; a gateway this console started is stopped in order first. Asked twice, it does not wait.
+
+        Off the grid or in a drill nobody but that gateway would permit closing: then it takes the key twice to begin.
+        """
+        needed = self._stop is not None and not self._leaving and (abortable(self.model) or off_grid(self.model))
+        if needed and self.now_s() > self._warned_until_s:
+            self._warned_until_s = self.now_s() + NOTICE_S
+            key = ", ! aborts" if abortable(self.model) else ""
+            self.say(f"the gateway stops too, none would close the switch: q again leaves{key}")
+            return
         if self._stop is not None and not self._leaving:
             self._leaving = True
             self._notice_until_s = float("inf")

@@ -12,18 +12,19 @@ ORDERING = "order.set "  # left away where the order's own name follows
 
 
 class AuditLine(msgspec.Struct, frozen=True):
-    """One command and what became of it, or the gateway's own start, stop, or end of an order."""
+    """One command and what became of it, or what the gateway put on record itself: start, stop, the end of an order."""
 
     seq: int  # of its first row
     utc_s: float
     who: str
-    command: str  # as on the link; empty for the gateway's own rows
+    command: str  # as on the link; the kind of row where nobody commanded
     text: str  # what was asked: old → new
     reason: str = ""
     outcome: str = ""  # in force, refused, accepted, ended, acknowledged; empty: no result is on record
     result: str = ""  # what the gateway said of it
     result_seq: int | None = None
     durable: bool = True  # on disk when it happened
+    commanded: bool = True  # else the gateway's own: no result is waited for
 
     @property
     def subject(self) -> str:
@@ -52,11 +53,12 @@ def _line(row: Mapping[str, Any]) -> AuditLine:
         seq=row["seq"],
         utc_s=datetime.fromisoformat(row["t"]).timestamp(),
         who=row.get("who", ""),
-        command=row.get("command") or f"{row['kind']}{' of an order' if row['kind'] == 'end' else ''}",
+        command=row.get("command") or row["kind"],
         text=row.get("text", ""),
         reason=row.get("reason", ""),
         outcome=row.get("outcome", ""),
         durable=not row.get("durable"),
+        commanded=bool(row.get("command")),
     )
 
 
@@ -67,7 +69,7 @@ def searchable(line: AuditLine) -> str:
 
 def one_line(line: AuditLine) -> str:
     """Who asked for what, what came of it, and why it was asked."""
-    outcome = line.outcome or ("" if line.command in ("start", "stop", "end of an order") else "no result on record")
+    outcome = line.outcome or ("no result on record" if line.commanded else "")
     why = f" ({line.reason})" if line.reason else ""
     return f"{line.who}: {f'{outcome}: ' if outcome else ''}{line.text}{why}"
 

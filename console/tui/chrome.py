@@ -32,22 +32,32 @@ class StateLine(Painted):
     fresh_only = False
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """One row."""
-        x = canvas.put(1, 0, cut(model.welcome.site if model.welcome else "Skerry", 20), Ink.BOLD) + 2
-        if model.published:
-            decision = model.published.decision
-            steers = MODES[decision.mode]
-            word, ink = island_word(decision.island)
-            view, now_s = view_of(model), model.now_utc_s
-            if (cause := cause_words(model)) and view is not None and now_s is not None:
-                word += "" if decision.island is IslandState.GRID_TIED else f" {elapsed(now_s - left_grid_utc_s(view))}"
-                steers = (cause, Ink.BOLD)
-            for text, how in ((word, ink), steers):
-                x = canvas.put(x, 0, text, Ink.DIM if model.stale and how is Ink.PLAIN else how) + 2
-        if model.welcome and model.welcome.simulated:
-            speed = "" if model.welcome.speed == 1 else f" ×{model.welcome.speed:g}"
-            room = canvas.width - x - 1
-            canvas.put(x, 0, f"simulated{speed}" if len(speed) + 9 <= room else f"sim.{speed}", Ink.DIM)
+        """One row. Where there is not room for all, the site's name gives way: what it is called is known."""
+        words = state_words(model)
+        speed = model.welcome.speed if model.welcome and model.welcome.simulated else None
+        factor = "" if speed is None or speed == 1 else f" ×{speed:g}"
+        marks = ("",) if speed is None else (f"simulated{factor}", f"sim.{factor}")
+        name = cut(model.welcome.site if model.welcome else "Skerry", 20)
+        taken = sum(len(text) + 2 for text, _ in words)
+        mark = next((m for m in marks if 3 + len(name) + taken + len(m) < canvas.width), marks[-1])
+        x = canvas.put(1, 0, cut(name, max(4, canvas.width - 4 - taken - len(mark))), Ink.BOLD) + 2
+        for text, ink in words:
+            x = canvas.put(x, 0, text, Ink.DIM if model.stale and ink is Ink.PLAIN else ink) + 2
+        canvas.put(x, 0, mark, Ink.DIM)
+
+
+def state_words(model: Model) -> list[tuple[str, Ink]]:
+    """The state at the PCC and who steers; off the grid, for how long and whether it is a drill or an outage."""
+    if model.published is None:
+        return []
+    decision, view, now_s = model.published.decision, view_of(model), model.now_utc_s
+    word, ink = island_word(decision.island)
+    cause = cause_words(model)
+    if not cause or view is None or now_s is None:
+        return [(word, ink), MODES[decision.mode]]
+    if decision.island is not IslandState.GRID_TIED:
+        word += f" {elapsed(now_s - left_grid_utc_s(view))}"
+    return [(word, ink), (cause, Ink.BOLD)]
 
 
 class LinkLine(Painted):

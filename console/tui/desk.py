@@ -15,11 +15,11 @@ from console.tui.forms import BadField, Form, form, minutes, wanted
 from console.tui.island_words import idle
 from console.tui.strip import CONFIRM, EDIT, SENT
 from dispatch.island_view import Check
-from dispatch.order_check import Preview
-from dispatch.orders import Order, OrderKind, span
+from dispatch.orders import Order, span
 
 if TYPE_CHECKING:
     from console.tui.app import SkerryApp
+    from dispatch.order_check import Preview
 
 LOOK_S = 1.0  # between two looks at what is allowed while a form is open
 CHECK_S = 3.0  # and at what a drill would find while the Island view is open
@@ -80,7 +80,7 @@ class Desk:
                 refusal, checks = await self._drill_checks(of, confirm)
             elif of.kind is not None:
                 answer = await self._app.feed.request("order.preview", **wanted(of, self._app.model, not confirm))
-                look = msgspec.convert(answer, Preview)
+                look = preview(answer)
             elif confirm and "reason" in (f.name for f in of.fields) and not of.text("reason"):
                 refusal = "reason: it needs one, for whoever is next, and on record"
         except BadField as error:
@@ -90,6 +90,7 @@ class Desk:
         if strip.form is not of or not strip.display or strip.stage == SENT:
             return  # another form by now
         if confirm:
+            strip.replaces = look.standing.id if look is not None and look.standing is not None else None
             strip.become(EDIT if refusal else CONFIRM, refusal)
         strip.learn(look, checks, (refusal, ink) if refusal and of.id != "drill.start" else None)
 
@@ -134,9 +135,8 @@ class Desk:
         if of.id == "order.stop":
             return order_said(await request("stop", reason="stop"), model.timezone)
         params = wanted(of, model)
-        standing = self._app.strip.look.standing if self._app.strip.look is not None else None
-        if of.kind is not OrderKind.HOLD and standing is not None:
-            params["replace"] = standing.id
+        if self._app.strip.replaces is not None:
+            params["replace"] = self._app.strip.replaces
         return order_said(await request("order.set", **params, **seen), model.timezone)
 
     async def abort(self) -> None:
@@ -144,6 +144,13 @@ class Desk:
         answer = await self._app.feed.ask("drill.abort")
         if answer is not None:
             self._app.say(durable(answer["text"], answer))
+
+
+def preview(answer: Any) -> Preview:
+    """What the gateway says an order would change."""
+    from dispatch.order_check import Preview  # loaded with the first order: a console that only looks starts sooner
+
+    return msgspec.convert(answer, Preview)
 
 
 def islanding_said(answer: dict[str, Any]) -> str:

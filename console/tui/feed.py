@@ -34,6 +34,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
 EVENTS_A_PAGE = 200
 AUDIT_A_PAGE, AUDIT_KEPT = 100, 1000
 AUDIT_AFTER_S = 0.5
+DRILLS_LISTED = 24
 COMMANDED = ("command", "island", "alarm", "gateway")  # events that come with rows of the audit
 HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
 
@@ -140,12 +141,15 @@ class Feed:
             return  # `follow` says so
 
     async def _recall_drill(self) -> None:
-        """The last drill's report, if the gateway has one."""
+        """The last drill's report, and those on record before it."""
         try:
-            report = (await self.request("drill.status"))["report"]
+            status = await self.request("drill.status")
+            report = msgspec.convert(status["report"], DrillReport | None)
+            self._app.show(report=report, report_head=status.get("audit_head", ""))
+            found = await self.request("drill.reports", limit=DRILLS_LISTED)
         except (RequestFailed, LinkLost):
             return  # not told, not known; `follow` says when the link is lost
-        self._app.show(report=msgspec.convert(report, DrillReport | None))
+        self._app.show(drills=tuple(msgspec.convert(record["report"], DrillReport) for record in found))
 
     async def _newest_audit(self) -> None:
         """The newest rows of the audit; those of a command are written a moment after its event."""

@@ -17,7 +17,8 @@ from console.tui.island_words import (
     left_grid_utc_s,
     next_words,
     node_counts,
-    report_lines,
+    node_lines,
+    record_lines,
     resting_words,
     spread,
     state_of,
@@ -113,8 +114,8 @@ def draw_head(canvas: Canvas, model: Model) -> None:
     if drill is not None and drill.hold_left_s is not None:
         total_s = 60 * drill.minutes
         x = canvas.put(1, 3, "hold", Ink.DIM)
-        x = canvas.put(VALUE, 3, f"{countdown(total_s - drill.hold_left_s)} of {countdown(total_s)}", Ink.BOLD) + 2
-        canvas.put(x, 3, f"{countdown(drill.hold_left_s)} left", Ink.PLAIN)
+        x = canvas.put(VALUE, 3, f"{countdown(total_s - drill.hold_left_s):>5} of {countdown(total_s)}", Ink.BOLD) + 2
+        canvas.put(x, 3, f"{countdown(drill.hold_left_s):>5} left", Ink.PLAIN)
         return
     canvas.put(1, 3, cut(view.reason, canvas.width - 2))
 
@@ -291,10 +292,10 @@ def draw_track(canvas: Canvas, y: int, model: Model) -> None:
 def listed(model: Model) -> tuple[str, list[Line]]:
     """What stands at the foot: a drill's criteria, else its pre-checks, else the events of the outage; the report."""
     drill = drill_of(model)
-    report = report_lines(model.report, model.timezone) if model.report is not None else []
+    report = record_lines(model)
     if drill is not None and drill.criteria:
         began = [("it began with", Ink.DIM), *check_lines(drill.checks)] if drill.checks else []
-        return "Stop if one of these fails", [*check_lines(drill.criteria), *began]
+        return "Stop if one of these fails", [*check_lines(drill.criteria), *node_lines(model), *began]
     if drill is not None:
         return "It began with", check_lines(drill.checks)
     if idle(model):
@@ -303,7 +304,7 @@ def listed(model: Model) -> tuple[str, list[Line]]:
         return f"Pre-checks of a drill of {model.checks_minutes:g} min: {said}", [*check_lines(model.checks), *report]
     told = [e for e in reversed(model.events) if e.kind in ("island", "node")]
     lines: list[Line] = [(f"{clock(e.utc_s, model.timezone)}  {e.text}", Ink.PLAIN) for e in told]
-    return "What happened", [*lines, *report]
+    return "What happened", [*node_lines(model), *lines, *report]
 
 
 def packed(lines: list[Line], width: int) -> list[list[tuple[int, str, Ink]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.tui.canvas import Ink
-from console.tui.formats import ABSENT, clock, countdown, duration, hour_minute, local, number
+from console.tui.formats import ABSENT, clock, countdown, duration, hour_minute, kw, local, number
 from console.tui.viewmodel import Model
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
 from dispatch.model import IslandState
@@ -36,6 +36,11 @@ def drill_of(model: Model) -> DrillStatus | None:
 def abortable(model: Model) -> bool:
     """Whether `!` has something to abort."""
     return drill_of(model) is not None or state_of(model) is S.BLACK_START
+
+
+def off_grid(model: Model) -> bool:
+    """Whether the site is not joined to the grid, as far as is known."""
+    return state_of(model) in AWAY
 
 
 def idle(model: Model) -> bool:
@@ -79,6 +84,21 @@ def node_counts(model: Model) -> tuple[int, int, int, int]:
     off, suspended = sum(o.off for o in orders), sum(o.suspended and not o.off for o in orders)
     capped = sum(o.cap_w is not None and not o.suspended and not o.off for o in orders)
     return len(model.published.snapshot.nodes) - off - suspended, capped, suspended, off
+
+
+def node_lines(model: Model) -> list[tuple[str, Ink]]:
+    """Which nodes ride-through asks what of, a line each kind; nothing while all run free."""
+    orders = model.published.decision.nodes if model.published else ()
+    found = {
+        "shut down": [o.device_id for o in orders if o.off],
+        "suspended": [o.device_id for o in orders if o.suspended and not o.off],
+        "capped": [
+            f"{o.device_id} at {kw(o.cap_w).strip()} kW"
+            for o in orders
+            if o.cap_w is not None and not o.suspended and not o.off
+        ],
+    }
+    return [(f"{word}: {', '.join(ids)}", Ink.PLAIN) for word, ids in found.items() if ids]
 
 
 def next_words(model: Model) -> str:
@@ -163,6 +183,20 @@ def check_lines(checks: Sequence[Check]) -> list[Line]:
         )
         for c in ordered
     ]
+
+
+def record_lines(model: Model) -> list[Line]:
+    """The last drill's report with the audit's head, and a line for each drill on record before it."""
+    if model.report is None:
+        return []
+    lines = report_lines(model.report, model.timezone)
+    if model.report_head:
+        lines.append((f"audit head {model.report_head}", Ink.DIM))
+    for r in model.drills:
+        if r.started_utc_s < model.report.started_utc_s:
+            began = local(r.started_utc_s, model.timezone).strftime("%Y-%m-%d %H:%M")
+            lines.append((f"{began}  {r.result:<7}  {r.minutes:g} min by {r.who}: {r.why}", Ink.PLAIN))
+    return lines
 
 
 def report_lines(report: DrillReport, timezone: str) -> list[Line]:

@@ -7,6 +7,7 @@ looks like navigation, and nothing is sent by a single key but what lowers risk.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.events import Key
 from textual.message import Message
@@ -21,8 +22,10 @@ from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 from dispatch.island_view import Check
 from dispatch.model import IslandState
-from dispatch.order_check import Preview
 from dispatch.orders import OrderKind, span
+
+if TYPE_CHECKING:
+    from dispatch.order_check import Preview
 
 EDIT, CONFIRM, SENT = "edit", "confirm", "sent"
 STATUS_ROWS = 2
@@ -63,6 +66,7 @@ class OrderStrip(Painted, can_focus=True):
         self.stage, self.confirmed = EDIT, ""
         self.look: Preview | None = None
         self.checks: tuple[Check, ...] = ()
+        self.replaces: str | None = None  # the order that was in force when it was asked: no other is replaced
         self.said = ""  # the refusal of what was asked; stands until something is typed
         self.trouble: Line | None = None  # what is against it as things are, while it is written
         self._at = 0
@@ -70,7 +74,7 @@ class OrderStrip(Painted, can_focus=True):
     def open(self, form: Form) -> None:
         """Show a form to be filled in."""
         self.form, self.stage, self.confirmed, self._at = form, EDIT, "", 0
-        self.look, self.checks, self.said, self.trouble = None, (), "", None
+        self.look, self.checks, self.said, self.trouble, self.replaces = None, (), "", None, None
         if form.fields and len(form.fields[0].choices) == 1:
             self._at = 1  # there is nothing to choose
         self.styles.height = 1 + self._fact_rows + bool(form.fields) + STATUS_ROWS

@@ -1,10 +1,11 @@
 """A record of a grid in trouble, played by the twin: a table of time, voltage and frequency.
 
-What is read: text with one header line, then one row a sample; separated by comma, semicolon or tab (with semicolon or
-tab also decimal commas); lines that begin with # and empty lines are skipped. Columns are found by the first word of
-their name, whatever its case; a unit may follow, as in `v_pu`, `u [kV]`, `time (ms)`:
+What is read: text with one header line, then one row a sample; separated by comma, semicolon, tab or blanks (but with
+commas also decimal commas); lines that begin with # and empty lines are skipped. Columns are found by the first word of
+their name, whatever its case; a unit may follow, as in `v_pu`, `u [kV]`, `time (ms)`. Without a header the first three
+are time, voltage and frequency.
 
-    time        t, time, zeit, seconds; in s, or ms, us
+    time        t, time, timestamp, zeit, seconds; in s, or ms, us; or instants of ISO 8601
     voltage     v, u, voltage, volt, volts, vrms, spannung; in V, kV, pu, %; of several (v_l1, va ...) the mean is taken
     frequency   f, hz, freq, frequency, frequenz; in Hz or pu
 
@@ -25,6 +26,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +34,7 @@ HZ = 50.0  # of the twin
 NEAR = 0.15  # of a nominal voltage: a record that begins this near to it is of this voltage
 TIMES, VOLTS, HERTZ = "time", "voltage", "frequency"
 WORDS = {
-    TIMES: ("t", "time", "zeit", "seconds"),
+    TIMES: ("t", "time", "timestamp", "datetime", "zeit", "seconds"),
     VOLTS: ("v", "u", "voltage", "volt", "volts", "vrms", "urms", "spannung"),
     HERTZ: ("f", "hz", "freq", "frequency", "frequenz"),
 }
@@ -84,11 +86,16 @@ def read_record(path: Path, site_v: float, nominal_v: float | None = None, nomin
     if not lines:
         raise RecordError(f"{path}: expected a header line and at least one row")
     number, header = lines[0]
-    separator = next((s for s in (";", "\t") if s in header), ",")
-    columns = _columns(path, number, next(csv.reader([header], delimiter=separator)))
+    separator = next((s for s in (";", "\t", ",") if s in header), "")
+    names = _cells(header, separator)
+    if len(names) >= 3 and all(map(_is_number, names[:3])):
+        names = ["t_s", "v", "hz"]
+    else:
+        lines = lines[1:]
+    columns = _columns(path, number, names)
     raw: list[tuple[float, float, float]] = []
-    for number, line in lines[1:]:
-        cells = next(csv.reader([line], delimiter=separator))
+    for number, line in lines:
+        cells = _cells(line, separator)
         t_s, v, hz = _row(f"{path}, line {number}", columns, cells, separator != ",", raw[-1][2] if raw else None)
         if raw and t_s < raw[-1][0]:
             raise RecordError(f"{path}, line {number}: expected times that grow; {t_s:g} s follows {raw[-1][0]:g} s")
@@ -108,6 +115,18 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         raise RecordError(f"{path}: {error.strerror}") from None
     numbered = enumerate(text.splitlines(), 1)
     return [(n, line) for n, line in numbered if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator)) if separator else line.split()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _columns(path: Path, number: int, names: list[str]) -> list[_Column]:
@@ -148,7 +167,10 @@ def _row(
             values[HERTZ].append(hz_before)
             continue
         try:
-            value = float(text.replace(",", ".") if decimal_comma else text)
+            if column.kind == TIMES and not _is_number(text):
+                value = datetime.fromisoformat(text).timestamp()
+            else:
+                value = float(text.replace(",", ".") if decimal_comma else text)
         except ValueError:
             raise RecordError(f"{where}: expected a number for the {column.kind}, found {text!r}") from None
         if not math.isfinite(value) or (value < 0 and column.kind != TIMES):

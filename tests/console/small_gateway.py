@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,11 +157,15 @@ class SetClock(SystemClock):
         return super().utc_s() + self.ahead_s
 
 
+Beside = Callable[[], Coroutine[Any, Any, None]]
+
+
 @dataclass
 class Running:
     """A gateway that ticks."""
 
     gateway: Gateway
+    commands: ReservationCommands
     devices: Devices
     audit: AuditLog
     socket: Path
@@ -177,8 +181,10 @@ def small_site(directory: Path, **sections: Any) -> Site:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, socket: Path, roles: Roles | None = None, **sections: Any) -> AsyncIterator[Running]:
-    """Serve from a state directory; ticks have begun when it is entered."""
+async def running(
+    directory: Path, socket: Path, roles: Roles | None = None, beside: Sequence[Beside] = (), **sections: Any
+) -> AsyncIterator[Running]:
+    """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick."""
     site, clock, devices = small_site(directory, **sections), SetClock(), Devices()
     recorder = Recorder(directory, site.storage, "boot", clock=clock)
     events: list[Event] = []
@@ -211,11 +217,12 @@ async def running(directory: Path, socket: Path, roles: Roles | None = None, **s
     await link.start()
     commands.begin(left)
     commands.keep(reserved)
+    gateway.beside += [(f"test {n}", run) for n, run in enumerate(beside)]
     ticking = asyncio.create_task(gateway.run())
     while (published := await gateway.next_tick()).decision.battery_w is None:
         assert published.snapshot.seq < 100, published.decision.reason
     try:
-        yield Running(gateway, devices, audit, socket, directory, events, anchored, clock)
+        yield Running(gateway, commands, devices, audit, socket, directory, events, anchored, clock)
     finally:
         holder[0].refuse()
         gateway.stop()

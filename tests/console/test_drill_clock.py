@@ -89,6 +89,13 @@ async def test_a_drill_that_was_missed_is_said_also_after_a_restart(stand: Stand
     assert stand.log == [("warning", "the drill due 2026-01-06 10:00 was missed: nobody started it")]
 
 
+@pytest.mark.parametrize("stand", [(YES, {})], indirect=True)
+async def test_a_memory_that_cannot_be_read_begins_anew_and_says_so(stand: Stand) -> None:
+    stand.clock = DrillClock(stand.gateway, stand, {"handled_utc_s": "long ago"})
+    assert (await stand.at(5)).due_utc_s is None
+    assert "is lost" in stand.log[0][1]
+
+
 @pytest.mark.parametrize("stand", [(NO, {"unattended": True, "minutes": 5})], indirect=True)
 async def test_unattended_it_is_begun_and_a_refusal_is_logged_and_tried_again(stand: Stand) -> None:
     await stand.at(-1)

@@ -14,11 +14,27 @@ from iq_days import record
 from small_gateway import running
 
 from console import iq_keeper
-from console.iq_record import Report, local_day, today
+from console.iq_record import ABLE, ORDERED, Report, local_day, today
 from console.link.client import GatewayClient, RequestFailed
+from console.link.protocol import IqNow
 from storage.reader import Archive
 
 ZONE = "Europe/Berlin"  # of the small site
+
+
+@pytest.mark.parametrize(
+    ("month_pct", "known_h", "alarmed"), [(-4.0, 30.0, -3.5), (-4.0, 10.0, None), (None, 30.0, None)]
+)
+async def test_a_month_that_loses_money_reaches_the_alarms_once_a_day_is_known(
+    month_pct: float | None, known_h: float, alarmed: float | None
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
+        async with running(Path(name), Path(name) / "s.sock") as there:
+            assert there.gateway.iq is not None
+            there.gateway.iq.now = IqNow(
+                0.0, "2025-09-16", month_pct=month_pct, month_known_h=known_h, month_saved_eur=-3.5
+            )
+            assert there.gateway._facts().month_saved_eur == alarmed
 
 
 async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,10 +59,16 @@ async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.Mo
                     await client.request("iq", day=(yesterday + timedelta(days=9)).isoformat())
                 with pytest.raises(RequestFailed, match="iq: bad parameters"):
                     await client.request("iq", day="soon")
+                await client.request("order.set", kind="hold", reason="test")
+                for _ in range(3):
+                    await there.gateway.next_tick()
             finally:
                 await client.close()
         archive = Archive(directory)
-        signals = {signal.name for signal in archive.signals()}
-        assert {"decision.able", "decision.ordered"} <= signals
+        now = int(time.time()) // 60 * 60
+        ended = archive.minutes([ABLE, ORDERED], now - 120, now + 60)
+        newest = max(ended[ORDERED])
+        assert (ended[ABLE][newest][1], ended[ORDERED][newest][1]) == (1.0, 1.0)
+        assert min(mean for mean, _ in ended[ORDERED].values()) < 1.0  # not from the start
         assert list(archive.last_state(iq_keeper.STATE)) == [yesterday.isoformat()]
         archive.close()

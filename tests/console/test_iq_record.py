@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -183,6 +185,31 @@ async def test_few_days_are_computed_at_a_time(whole: Path) -> None:
     found = [await task for task in first]
     assert [report.day for report in found] == [day.isoformat() for day in days[:3]]
     assert await keeper.report(days[0], float(END)) is found[0]
+
+
+async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter that ends while the solver works would take the process down with it."""
+    began, ended = threading.Event(), threading.Event()
+    really = iq_keeper.make_report
+
+    def slowly(*arguments: Any, **options: Any) -> Report:
+        began.set()
+        report = really(*arguments, **options)
+        time.sleep(0.2)  # a solver that takes longer than the stop
+        ended.set()
+        return report
+
+    monkeypatch.setattr(iq_keeper, "make_report", slowly)
+    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
+    under_way = asyncio.create_task(keeper.report(date(2025, 9, 11), float(END)))
+    assert await asyncio.to_thread(began.wait, 10)
+    await asyncio.to_thread(keeper.close)
+    assert ended.is_set()
+    assert (await under_way).day == "2025-09-11"
+    with pytest.raises(QueryTimeout, match="the gateway is stopping"):
+        await keeper.report(date(2025, 9, 10), float(END))
 
 
 async def test_without_a_record_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,3 +92,64 @@ async def test_high_alarms_that_stand_are_a_check(there: Running, client: Gatewa
     (alarms,) = [check for check in answer["checks"] if check["name"] == "alarms"]
     assert not alarms["ok"]
     assert title in alarms["figure"]
+
+
+async def test_a_drill_by_the_schedule_is_on_record_as_nobodys_and_checked_like_everybodys(there: Running) -> None:
+    reply = await there.commands.start_scheduled(5.0, "schedule: weekly, Tuesday 10:00")
+    assert not reply.ok
+    assert "no drill: " in reply.text
+    async with asyncio.timeout(5):
+        while len(found := [row for row in rows(there) if row.get("who") == "schedule"]) < 2:
+            await there.gateway.next_tick()
+    intent, result = found
+    assert (intent["command"], intent["reason"]) == ("drill.start", "schedule: weekly, Tuesday 10:00")
+    assert (result["of"], result["outcome"]) == (intent["seq"], "refused")
+
+
+async def test_with_a_full_disk_nothing_begins_by_itself(there: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_the_disk(there, monkeypatch)
+    for _ in range(40):  # first whatever room is left in the last page
+        reply = await there.commands.start_scheduled(5.0, "schedule " * 20)
+        if "not on record" in reply.text:
+            break
+    assert reply.text.startswith("audit: not on record, so not done")
+
+
+async def test_what_no_tick_has_heard_in_time_is_taken_back_and_an_abort_is_not(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.island_commands.TICK_WAIT_S", 0.05)
+    seen = there.gateway.clock.utc_s()
+    heard: list[str] = []
+    step = there.gateway.controller.step
+    monkeypatch.setattr(
+        there.gateway.controller,
+        "step",
+        lambda *given, **more: heard.extend(r.kind for r in given[2]) or step(*given, **more),
+    )
+    with monkeypatch.context() as stuck:
+        stuck.setattr(there.gateway, "tick", lambda: None)
+        answer = await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen)
+        assert "no tick within 0.05 s; it is withdrawn, nothing was begun" in answer["text"]
+        answer = await client.request("drill.abort", reason="enough")
+        assert "it is asked all the same" in answer["text"]
+    await there.gateway.next_tick()
+    assert heard == ["abort"]
+
+
+async def test_what_works_beside_the_tick_ends_with_it_also_when_it_forgets_a_cancellation(place: Path) -> None:
+    """As `wait_for` does when its answer comes in the moment of the cancellation."""
+    forgot = []
+
+    async def forgetful() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if forgot:
+                    raise
+                forgot.append(True)
+
+    async with asyncio.timeout(20), running(place, place / "t.sock", beside=[forgetful]):
+        pass
+    assert forgot

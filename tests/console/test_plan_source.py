@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from console.plan_source import Now, PlanSource
 from console.site import load
+from dispatch.demand import DemandTerms
 from dispatch.model import Plan
 from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
@@ -15,10 +17,13 @@ T0 = 1_751_328_000  # 2025-07-01
 QUARTERS = 6 * 96
 
 
-def planned(*, outlook: bool) -> Plan:
+def planned(*, outlook: bool, demand: DemandTerms | None = None) -> Plan:
     """A plan after six days of 30 kW with 60 kW for three hours a day."""
     config = load(SITE).dispatch
     config = msgspec.structs.replace(config, plan=msgspec.structs.replace(config.plan, peak_outlook=outlook))
+    if demand is not None:
+        tariff = msgspec.structs.replace(config.tariff, demand_eur_per_kw_month=0.0, demand=demand)
+        config = msgspec.structs.replace(config, tariff=tariff)
     source = PlanSource(config)
     for k in range(QUARTERS):
         source.observe_load(T0 + 900 * k, 60_000.0 if k % 96 >= 84 else 30_000.0)
@@ -97,3 +102,16 @@ def test_what_was_reserved_does_not_stay_as_load_that_is_expected() -> None:
     for k in range(96):
         source.observe_load(T0 + 900 * k, 50_000.0 if k >= 94 else 20_000.0)
     assert forecast_kw(source, now_s, 50.0)[:4] == [50.0, 50.0, 20.0, 20.0]
+
+
+@pytest.mark.parametrize("outlook", [True, False])
+def test_only_hours_that_count_say_what_peak_can_be_held(outlook: bool) -> None:
+    """The 60 kW are at night, when import does not count: by day 200 kWh bring the 30 kW down to about 18."""
+    day = DemandTerms(eur_per_kw=10.0, windows=("08:00-20:00",))
+    assert 15_000 <= planned(outlook=outlook, demand=day).peak_target_w <= 24_000
+
+
+def test_of_a_years_peak_no_more_is_expected_than_of_a_months() -> None:
+    """A fortnight of days says nothing of the rest of a year, so it is defended all the same."""
+    year = planned(outlook=True, demand=DemandTerms(eur_per_kw=100.0, per="year"))
+    assert year.peak_target_w <= planned(outlook=True).peak_target_w + 500

@@ -204,7 +204,8 @@ def test_a_sweep_writes_map_and_rows(
     assert float(large["saving_battery_pct"]) >= float(small["saving_battery_pct"])
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["partial"] is False
     assert (tmp_path / "out" / "map.png").read_bytes().startswith(b"\x89PNG")
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "0.25 days bear the demand charge of a whole period" in err
     assert "saving %, tariff yardstick-de, PV 50 kWp" in out
     assert f"{float(large['saving_battery_pct']):.1f}" in out
 

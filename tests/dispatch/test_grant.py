@@ -60,9 +60,9 @@ def test_what_the_grid_carries_starts_at_once() -> None:
 
 
 def test_the_start_waits_for_the_energy() -> None:
-    # 50 kW against 40, aimed at 39.6: 10.4 kW for 2 h, 23.1 kWh stored at 90 %; 19.6 kW of room store 17.6: 79 min
+    # 50 kW against 40, aimed at 39.6: 10.4 kW for 2 h take 23.1 kWh; 19.6 kW of room store 17.6: 79 min, so at 90
     found = granted(job(within_h=2.0), inputs(tight(), 20_000))
-    assert found.start_utc_s == NOON + 80 * 60
+    assert found.start_utc_s == NOON + 90 * 60
     assert (found.rise_w, found.cost_eur) == (0.0, 0.0)
     assert found.why == "started at once it would take an import of 50.0 kW, 40.0 kW is kept"
     assert granted(job(within_h=2.0), inputs(tight(), 20_000, soc_pct=33.3)).start_utc_s == NOON, "it is stored already"
@@ -85,7 +85,7 @@ def test_the_months_peak_is_kept_where_waiting_does_it_and_else_costs_what_it_co
     config = site(grid={"contracted_peak_w": 60_000.0}, tariff={"demand_eur_per_kw_month": 10.0})
     told = inputs(config, 20_000, month_peak_w=38_000)
     waited = granted(job(within_h=2.0), told, keeping(40_000))
-    assert (waited.start_utc_s, waited.rise_w) == (NOON + 80 * 60, 0.0)
+    assert (waited.start_utc_s, waited.rise_w) == (NOON + 90 * 60, 0.0)
     paid = granted(job(within_h=1.0), told, keeping(40_000))
     assert paid.start_utc_s == NOON + H
     assert paid.rise_w == pytest.approx(1_770, abs=60)
@@ -100,12 +100,12 @@ def test_the_months_peak_is_kept_where_waiting_does_it_and_else_costs_what_it_co
 def test_a_job_waits_for_hours_that_do_not_count_or_pays_a_days_share() -> None:
     """40 kW of import, 25 are kept until 15:00; after that the contract of 40 is the limit.
 
-    After t minutes of charging at 5 kW, 15 kW are there until 15:00 if 4.5 t >= 16.7 (60 - t): 47, the next mark is 50.
+    After t minutes of charging at 5 kW, 15 kW are there until 15:00 if 4.5 t >= 16.7 (60 - t): 47, so at 15:00.
     """
     terms = DemandTerms(eur_per_kw=12.0, top_days=3, windows=("mon-fri 08:00-15:00",))
     told = inputs(tight(tariff={"demand": terms}), 20_000)
     found = granted(job(20.0, hours=0.75, within_h=2.0), told, keeping(25_000))
-    assert (found.start_utc_s, found.rise_w) == (NOON + 50 * 60, 0.0)
+    assert (found.start_utc_s, found.rise_w) == (NOON + 60 * 60, 0.0)
     soon = granted(job(20.0, hours=0.75), told, keeping(25_000))
     assert soon.start_utc_s == NOON
     assert soon.cost_eur == pytest.approx(soon.rise_w / 1000 * 4.0)

@@ -44,8 +44,5 @@ _.reconnect
 _.promised_left_s
 _.draw_w
 
-# console/link/protocol.py: IqNow, shown by `skerry status --json`
-_.month_of_h
-
 # console/cli/island.py: a command, by its decorator
 black_start

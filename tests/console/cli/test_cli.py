@@ -351,6 +351,13 @@ async def test_check_of_a_good_site(machine: Machine) -> None:
     assert demo["reserve_soc_pct"] == pytest.approx(5 + 100 * 12 / 0.94 / 100)
 
 
+async def test_check_warns_of_caps_that_could_never_be(machine: Machine) -> None:
+    ran = await machine.skerry("check", str(machine.site(extra="[caps]\nmax_share = 0.3\n")))
+    assert ran.code == exits.OK
+    assert "caps: no [[node]] that is not critical can be capped to a cap_w: the gateway caps nothing" in ran.err
+    assert "caps: the tariff has no demand charge" in ran.err
+
+
 async def test_check_warns_of_prices_that_end(machine: Machine) -> None:
     site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
     missing = await machine.skerry("check", str(site))

@@ -36,6 +36,8 @@ def test_the_gateways_own_rows_and_what_was_not_durable() -> None:
     start = {"seq": 1, "t": T, "kind": "start", "who": "gateway", "text": "gateway of Small started"}
     (line,) = folded([start])
     assert (line.subject, one_line(line)) == ("start", "gateway: gateway of Small started")
+    drill = {"seq": 3, "t": T, "kind": "drill", "who": "tech1", "outcome": "passed", "text": "drill of 10 min: held"}
+    assert one_line(folded([drill])[0]) == "tech1: passed: drill of 10 min: held"
     (late,) = folded([row(7, "intent", durable="late: the audit could not be written when it happened")])
     assert whole(late).startswith("NOT DURABLE when it happened: row 7")
     assert "not durable" in searchable(late)

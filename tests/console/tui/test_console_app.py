@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 import scenes
 from recorded_client import RecordedClient
+from screen import Eventually, flat, open_view, screen_text
 
 from console.link.errors import LinkLost
 from console.link.protocol import EventMessage
@@ -16,11 +16,10 @@ from console.tui import feed as feed_module
 from console.tui.app import SkerryApp
 from console.tui.chrome import LinkLine
 from console.tui.flows import GridFlow
+from console.tui.strip import CONFIRM
 from console.tui.viewmodel import Link
 from dispatch.alarms import AlarmState
 from dispatch.model import Event
-
-Eventually = Callable[..., Any]
 
 
 class Gateways:
@@ -45,19 +44,8 @@ class Gateways:
         return SkerryApp(self.connect, monotonic=self.monotonic, **options)
 
 
-def screen_text(app: SkerryApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
 async def live(pilot: Any, gateways: Gateways, eventually: Eventually) -> None:
     await eventually(pilot, lambda: "decisions" in [m for m, _ in gateways.clients[0].asked])
-
-
-async def open_view(pilot: Any, key: str, name: str, eventually: Eventually) -> None:
-    await pilot.press(key)
-    await eventually(
-        pilot, lambda: bool(pilot.app.query(f"#view-{name}")) and pilot.app.query_one(f"#view-{name}").display
-    )
 
 
 async def test_says_that_it_waits_and_why_while_there_is_no_gateway(eventually: Eventually) -> None:
@@ -272,6 +260,41 @@ async def test_a_terminal_that_does_not_keep_up_is_not_given_more(eventually: Ev
         assert pilot.app.query_one(LinkLine)._canvas.lines() == drawn
         driver.backlog = 0
         await eventually(pilot, lambda: pilot.app.query_one(LinkLine)._canvas.lines() != drawn)
+
+
+async def test_leaving_a_site_off_the_grid_with_its_gateway_takes_the_key_twice(eventually: Eventually) -> None:
+    gateways, stopped = Gateways("drill"), []
+
+    async def stop() -> None:
+        stopped.append(True)
+
+    async with gateways.app(stop=stop).run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        await pilot.press("q")
+        await eventually(pilot, lambda: "q again leaves, ! aborts" in screen_text(pilot.app))
+        assert stopped == []
+        await pilot.press("q")
+        await eventually(pilot, lambda: pilot.app._exit)
+    assert stopped == [True]
+
+
+async def test_what_the_gateway_refuses_at_the_last_step_is_shown_and_so_is_a_lost_link(eventually: Eventually) -> None:
+    gateways = Gateways("order")
+    client = gateways.clients[0]
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        await pilot.press("i", *"10kW", "tab", "tab", *"meter", "enter")
+        await eventually(pilot, lambda: pilot.app.strip.stage == CONFIRM)
+        client.refuse = "order.set import-target needs the role operator; vera is a viewer (no group of [roles])"
+        await pilot.press(*"yes", "enter")
+        await eventually(pilot, lambda: "refused: order.set import-target needs the role operator" in flat(pilot.app))
+        assert client.asked[-1][0] == "order.set"
+        assert client.asked[-1][1]["replace"] == client.scene.published.orders[0].id
+        assert "[10kW " in screen_text(pilot.app)
+        client.break_link("the gateway was killed")
+        await eventually(pilot, lambda: pilot.app.model.link is Link.LOST)
+        await pilot.press("enter")
+        await eventually(pilot, lambda: "refused: no gateway: nothing was sent" in flat(pilot.app))
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])

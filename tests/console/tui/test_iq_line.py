@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import scenes
 
+from console.cli import status_text
 from console.link.protocol import IqNow, LastDrill
 from console.tui.canvas import Canvas
 from console.tui.chrome import AlarmLine
@@ -48,6 +49,22 @@ def test_it_stands_beside_the_last_drill_and_gives_way() -> None:
     assert "drill" in drill
     assert line(CUT, 80, drilled=True) == f"Alarms none {drill} Energy IQ 91 today (9 of 12 h)"
     assert line(CUT, 60, drilled=True) == f"Alarms none {drill}"
+
+
+def status(iq: IqNow | None) -> list[str]:
+    """The row of `skerry status`, if it is there."""
+    told = scenes.read("calm")
+    rows = status_text.lines(msgspec.structs.replace(told.published, iq=iq), told.welcome)
+    return [" ".join(row.split()) for row in rows if row.startswith("Energy IQ")]
+
+
+def test_the_status_says_the_same_with_hours_and_money() -> None:
+    said = "78 yesterday · month to date 88, saved 120.00 EUR, from 380 of 384 h"
+    assert status(CUT) == [f"Energy IQ 91 today from 9 of 12.25 h · {said}"]
+    assert status(IqNow(0.0, "2025-09-16")) == ["Energy IQ — today from 0 of 0 h"]
+    lost = msgspec.structs.replace(FULL, month_saved_eur=-3.5, month_pct=-2.0)
+    assert status(lost)[0].endswith("month to date -2, lost 3.50 EUR, from 380 of 384 h")
+    assert status(None) == []
 
 
 def test_alarms_that_wait_come_first() -> None:

@@ -16,7 +16,9 @@ from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.forms import BadField, Form, form, minutes, wanted
 from console.tui.island import Island, packed
 from console.tui.island_words import check_lines, last_drill_words, next_words
+from console.tui.prompt import Prompt
 from console.tui.side import MonthPanel
+from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, received
 from dispatch.island_view import Check, DrillReport
 from dispatch.model import IslandState
@@ -87,6 +89,17 @@ def test_what_a_drill_would_find_is_listed_and_the_last_report_below_it() -> Non
     assert "closing:" in text
 
 
+def test_drills_before_the_last_are_a_line_each_and_the_audits_head_is_told() -> None:
+    model = shown("drilled")
+    assert model.report is not None
+    before = msgspec.structs.replace(model.report, started_utc_s=model.report.started_utc_s - 86_400, result="aborted")
+    model = msgspec.structs.replace(model, report_head="34:ab12", drills=(model.report, before))
+    text = "\n".join(drawn(Island(), model, height=60))
+    assert "audit head 34:ab12" in text
+    assert "2025-09-15 05:27  aborted  5 min by tech1: held" in text
+    assert "passed   5 min by" not in text, "the last one is told once"
+
+
 def test_the_list_scrolls_and_stops_at_its_ends() -> None:
     island, model = Island(), shown("drilled")
     first = drawn(island, model)
@@ -133,6 +146,7 @@ def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
     assert suspended > 0
     assert f"{8 - suspended} of 8 run" in compute
     assert f"susp. {suspended}" in compute
+    assert "suspended: gpu-03, gpu-04, gpu-05, gpu-06, gpu-07, gpu-08" in "\n".join(drawn(Island(), model))
     assert "orderly shutdown if the grid stays away" in drawn(NextLine(), model, 120, 1)[0]
 
 
@@ -153,6 +167,17 @@ def test_what_comes_next_off_the_road(state: IslandState, said: str) -> None:
     assert state.value.upper() in "\n".join(head[:3]) or state.value in head[1]
 
 
+@pytest.mark.parametrize(("state", "speed"), [(S.ISLANDED, 1), (S.SYNCHRONISING, 1), (S.SYNCHRONISING, 5)])
+def test_the_state_line_keeps_what_counts_and_a_gap_to_the_clock(state: IslandState, speed: float) -> None:
+    model = in_state(shown("outage"), state)
+    assert model.welcome is not None
+    welcome = msgspec.structs.replace(model.welcome, site="Fjord One, hall 3 east", speed=speed)
+    row = drawn(StateLine(), msgspec.structs.replace(model, welcome=welcome), 48, 1)[0]
+    assert f" {state.value.upper()} 00:06:00  outage  sim." in row
+    assert row.endswith(" ")
+    assert row.startswith(" Fjo")
+
+
 def test_an_order_in_force_stands_on_the_line_of_every_view() -> None:
     model = shown("order")
     row = drawn(OrderLine(), model, 80, 1)[0]
@@ -166,6 +191,14 @@ def told(model: Model, **changes: Any) -> Model:
     """The same moment, some of what the gateway tells another."""
     assert model.published is not None
     return msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, **changes))
+
+
+def test_the_key_that_aborts_is_text_only_while_there_is_nothing_to_abort() -> None:
+    prompt, strip = Prompt(), OrderStrip()
+    for scene, text in (("drill", False), ("calm", True)):
+        prompt.model = strip.model = shown(scene)
+        assert prompt.check_consume_key("exclamation_mark", "!") is text
+        assert strip.check_consume_key("exclamation_mark", "!") is text
 
 
 def test_the_last_drills_age_and_result() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from screen import Eventually, flat, open_view, screen_text, write
 from small_gateway import Running, running
@@ -85,12 +86,30 @@ async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Runnin
         await eventually(pilot, lambda: not strip.display)
         (given,) = there.gateway.orders.active
         assert given.kind is OrderKind.IMPORT_TARGET
+        await a_third_order_is_not_replaced_unseen(pilot, there, strip, eventually)
+        (given,) = there.gateway.orders.active
         await the_log_says_who_and_what(other, eventually)
         await other.press("x")
         await eventually(other, lambda: f"{given.id} by {ME}, 15 min left: meter check" in flat(other.app))
         await other.press("enter")
         await eventually(other, lambda: there.gateway.orders.active == ())
         await eventually(pilot, lambda: "x end" not in flat(pilot.app))
+
+
+async def a_third_order_is_not_replaced_unseen(
+    pilot: Any, there: Running, strip: OrderStrip, eventually: Eventually
+) -> None:
+    """Somebody else orders while the word is being typed: what was agreed to is not what stands any more."""
+    await order(pilot, "o", "5kW", "", "third")
+    await eventually(pilot, lambda: strip.stage == CONFIRM)
+    (before,) = there.gateway.orders.active
+    there.gateway.orders.put(msgspec.structs.replace(before, id="o99", reason="meter check", who="somebody"))
+    await pilot.press(*"yes", "enter")
+    await eventually(
+        pilot, lambda: "refused: one order at a time: somebody holds battery by order o99" in flat(pilot.app)
+    )
+    await pilot.press("escape")
+    there.gateway.orders.put(before)
 
 
 async def the_log_says_who_and_what(pilot: Any, eventually: Eventually) -> None:

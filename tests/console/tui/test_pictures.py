@@ -10,6 +10,7 @@ import scenes
 from recorded_client import RecordedClient
 
 from console.tui.app import SkerryApp
+from console.tui.strip import CONFIRM
 
 PICTURES = {
     "overview_80x24": ("calm", (80, 24), ""),
@@ -54,7 +55,12 @@ def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monke
         if key in OPENED:
             await eventually(pilot, lambda: bool(pilot.app.query(f"#view-{OPENED[key]}")))
             await eventually(pilot, lambda: not pilot.app.query_one("#view-overview").display)
-        await pilot.press(*moves)
+        if key == "4" and "drill.check" in client.scene.answers:
+            await eventually(pilot, lambda: pilot.app.model.checks != ())
+        for move in moves:
+            await pilot.press(move)
+            if move == "enter" and pilot.app.strip.display:
+                await eventually(pilot, lambda: pilot.app.strip.stage == CONFIRM)
 
     app = SkerryApp(connect, monotonic=lambda: 100.0)
     gallery(name, app, size, ready)

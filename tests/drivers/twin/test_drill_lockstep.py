@@ -14,6 +14,7 @@ from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import Decision, IslandState
 from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
+from drivers.twin.pcs import OpCtl
 
 CALM = Draw(1, 80.0, 100.0, 20_000.0, 0.0, 5_000.0, 0.3, False, "permit", (), None, 0.0)
 DRILL = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=1.0)
@@ -154,6 +155,55 @@ def test_a_switch_that_never_closes_is_given_up_after_its_attempts() -> None:
     assert bench.site.unserved_wh == 0
 
 
+def test_a_pcs_that_does_not_form_leaves_the_site_dark_and_the_drill_failed() -> None:
+    """Nothing is closed onto the dead bus, though the grid is there: that is for an engineer."""
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.OPENING)
+    bench.site.pcs[0].operate(OpCtl.STOP)
+    bench.until(lambda d: d.report is not None)
+    assert bench.report is not None
+    assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.BLACKOUT)
+    assert any("blackout: the bus is dead: no PCS forms it" in line for _, line in bench.report.timeline)
+    bench.run(60)
+    assert not any(d.switch is not None and d.switch.action == "close" for d in bench.decisions)
+    bench.tick(IslandRequest(id="b", kind="black-start", who="eve", confirmed=True))
+    bench.until(lambda d: d.island is S.GRID_TIED)
+
+
+def test_a_bus_that_never_comes_into_step_is_a_fault_that_keeps_the_load_fed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.twin.grid.SLEW_DEG_PER_S", 0.0)
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.SYNCHRONISING)
+    bench.until(lambda d: d.report is not None, 500)
+    assert bench.report is not None
+    assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.FAULT)
+    assert "not in step: phase differs by 90.00 deg, at most 20; for 300 s after the wait" in bench.report.why
+    assert not any(d.switch is not None and d.switch.action == "close" for d in bench.decisions)
+    assert (bench.site.islanded, bench.site.unserved_wh) == (True, 0)
+    monkeypatch.setattr("drivers.twin.grid.SLEW_DEG_PER_S", 15.0)
+    bench.tick(IslandRequest(id="r", kind="reset", who="eve", reason="the PCS follows again"))
+    bench.until(lambda d: d.island is S.GRID_TIED)
+
+
+def test_a_soc_that_falls_faster_than_planned_ends_the_hold() -> None:
+    bench = Bench()
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is S.ISLANDED)
+    bench.run(10)
+    pack = bench.site.pcs[0].battery
+    for _ in range(8):  # faster than the load explains, and slower than a BMS that recalibrates
+        pack.energy_wh -= 0.004 * pack.capacity_wh
+        bench.tick()
+    bench.until(lambda d: d.report is not None)
+    assert bench.report is not None
+    assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.GRID_TIED)
+    assert bench.report.why.startswith("SoC as planned: 7")
+    assert bench.report.islanded_s < 50, "it did not hold its minute"
+    assert bench.site.unserved_wh == 0
+
+
 def test_an_outage_in_the_middle_of_a_drill_makes_it_an_outage() -> None:
     bench = Bench()
     bench.tick(DRILL)
@@ -235,3 +285,26 @@ def test_black_start_needs_an_engineers_word() -> None:
     assert bench.site.islanded
     bench.site.faults.clear("")
     bench.until(lambda d: d.island is S.GRID_TIED)
+
+
+def test_recharge_after_an_outage_obeys_fuse_and_peak() -> None:
+    """Onto a load of 54 kW, under a contracted peak of 60 kW: charging at the 10 kW it may would be too much."""
+    bench = Bench(soc_pct=40.0, load_w=54_000.0, pv_peak_w=0.0)
+    bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 120))
+    bench.run(3)
+    bench.until(lambda d: d.island is S.GRID_TIED)
+    config, meter = bench.storm.config, bench.site.meters[0]
+    pack = bench.site.pcs[0].battery
+    left_pct = pack.soc_pct
+    assert left_pct < 39.5
+    begin_wh, begin_s, highest_w = meter.reading.import_wh, bench.site.t_s, 0.0
+    while bench.site.t_s - begin_s < 1800:
+        bench.seq += 1
+        bench.lockstep.advance(1.0)
+        bench.lockstep.apply(bench.storm.controller.step(bench.lockstep.snapshot(bench.seq), None))
+        highest_w = max(highest_w, bench.site.grid_w)
+    mean_w = (meter.reading.import_wh - begin_wh) * 3600 / (bench.site.t_s - begin_s)
+    assert pack.soc_pct > left_pct + 0.7, "it is charged again"
+    assert highest_w <= config.grid.fuse_w
+    assert 55_000 < mean_w <= config.grid.contracted_peak_w
+    assert bench.storm.controller.month_peak_w <= config.grid.contracted_peak_w

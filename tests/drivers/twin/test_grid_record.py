@@ -205,6 +205,9 @@ SHARES = [(0.0, 1.0, 50.0), (0.5, 0.5, 49.0)]
         "t_s,v,hz\n0,277,60\n0.5,138.5,58.8\n",
         "t_s,v,f_pu\n0,230,1\n0.5,115,0.98\n",
         "t_s,v [kV],hz\n0,410,50\n0.5,205,49\n",
+        "0,230,50\n0.5,115,49\n",
+        "t_s v_rms_pu hz\n0 1.0 50\n0.5 0.5 49\n",
+        "timestamp,v,hz\n2025-04-28T10:33:20.000Z,230,50\n2025-04-28T10:33:20.500Z,115,49\n",
         "\ufefft_s, v, hz\n0, 230, 50\n0, 230, 50\n0.5, 115, 49\n",
     ],
 )
@@ -228,6 +231,7 @@ def test_an_empty_frequency_stays_what_it_was_and_nominals_can_be_told(tmp_path:
 @pytest.mark.parametrize(
     ("text", "says"),
     [("a,b\n1,2\n", "line 1: no column for time"), ("t_s,v,hz\n", "at least one row"), ("", "a header line"),
+     ("t_s,v,hz\nnow,230,50\n", "line 2: expected a number for the time, found 'now'"),
      ("t_s,v\n0,1\n", "no column for frequency"), ("t_s,t,v,hz\n0,0,1,50\n", "more than one column for time"),
      ("t_s,v,hz\n0,230,x\n", "line 2: expected a number for the frequency, found 'x'"),
      ("t_s,v,hz\n0,,50\n", "line 2: expected a number for the voltage"),
