@@ -152,7 +152,7 @@ class Controller:
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
         island = self.island.step(snapshot, requests)
-        ride = self.ride.step(snapshot, island.riding, island.seen.state)
+        ride = self.ride.step(snapshot, island.riding, island.seen.state, island.rehearsing)
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
