@@ -383,13 +383,13 @@ def _run(situation: Situation) -> tuple[Outcome, Bounds]:
     """Run every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
     config, state = situation.config, situation.islanding.state
     chain = Chain(-config.charge_w, config.discharge_w)
-    hard = chain.bounds
+    hard, last_hard = chain.bounds, RESERVE if situation.hold_s > 0 else HARD
     for number, name, states, rule in RULES:
         if state in states:
             chain.apply(number, name, rule(situation, chain.bounds))
         else:
             chain.apply(number, name, Ask(f"at rest: the site is {state.value}"))
-        if number <= HARD:
+        if number <= last_hard:
             hard = chain.bounds
     return chain.outcome(), hard
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from console.replay.traces import SHOWN, TraceFileError, table
+from console.replay.traces import SHOWN, TraceFileError, cell, table
 
 COLUMNS = ("load_w", "power_w", "gpu_power_w")
 GAP_MS = 2_000  # a value held for longer is told
@@ -53,7 +53,7 @@ def read_samples(path: Path, scale: float = 1.0) -> Samples:
     errors: list[str] = []
     for line, row in rows:
         try:
-            t_ms = _instant_ms(row[when])
+            t_ms = _instant_ms(cell(row, when, header))
             w = _watts(value, row[what] if what < len(row) else "")
             if times_ms and t_ms <= times_ms[-1]:
                 raise ValueError(f"start_utc = {row[when]!r}: expected an instant after the row before it")

@@ -73,8 +73,8 @@ def read_trace(path: Path, columns: Sequence[str]) -> Trace:
     bad = twice = 0
     for line, row in rows:
         try:
-            start_s = instant(row[when])
-        except (ValueError, IndexError) as error:
+            start_s = instant(cell(row, when, header))
+        except ValueError as error:
             errors.append(f"{path}:{line}: {error}")
             continue
         w = _number(row[what] if what < len(row) else "")
@@ -109,6 +109,13 @@ def table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not rows:
         raise TraceFileError(f"{path}: expected a header and rows, found nothing")
     return [name.strip() for name in rows[0][1]], rows[1:]
+
+
+def cell(row: Sequence[str], place: int, header: Sequence[str]) -> str:
+    """One cell of a row. Raises ValueError where the row is too short."""
+    if place >= len(row):
+        raise ValueError(f"expected {len(header)} columns, {','.join(header)}, found {len(row)}")
+    return row[place]
 
 
 def instant(text: str) -> int:
@@ -205,8 +212,8 @@ def read_jobs(path: Path) -> list[Job]:
     errors = []
     for line, row in rows:
         try:
-            job = Job(row[name], instant(row[when]), *_forecast(header, row))
-        except (ValueError, IndexError) as error:
+            job = Job(cell(row, name, header), instant(cell(row, when, header)), *_forecast(header, row))
+        except ValueError as error:
             errors.append(f"{path}:{line}: {error}".replace("start_utc =", "reference_start_utc ="))
             continue
         if jobs.setdefault(job.id, job) != job:

@@ -175,6 +175,9 @@ def test_samples_that_cannot_be_played_are_told_by_line(tmp_path: Path) -> None:
         f"{path}:4: load_w = '-3': expected a power in W, >= 0",
         f"{path}:5: start_utc = '2025-09-16T21:00:00Z': expected an instant after the row before it",
     ]
+    path.write_text("node,start_utc,load_w\na\n")
+    with pytest.raises(TraceFileError, match=":2: expected 3 columns, node,start_utc,load_w, found 1"):
+        read_samples(path)
     path.write_text("t,w\n1,2\n")
     with pytest.raises(TraceFileError, match=":1: expected the columns start_utc,load_w or start_utc,power_w or"):
         read_samples(path)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from replay_cases import CONFIG, FIRST, START, a_case, load_w, played, prices, pv_w
 
+from console.plan_source import Now, PlanSource
 from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Case, Schedule
 from console.replay.traces import Job, Trace
 from dispatch.bill import account_peaks_w, stored_change_kwh
 from dispatch.config import BatteryConfig, CapsConfig, DispatchConfig, PcsRatings
 from dispatch.demand import DemandTerms, billed_by_period_w
+from dispatch.planner import PlanInputs
 from dispatch.tariff import PriceSeries
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -47,9 +50,17 @@ def from_local(day: str, days: int, market: PriceSeries | None = None) -> Case:
     )
 
 
-def test_the_controller_knows_what_its_bill_will_say() -> None:
+def test_the_controller_knows_what_its_bill_will_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of two days of which the working hours count: what it has on its books is the bill's, to the interval."""
     config, begin_s = with_demand(WORKING), START + 18 * 3600
+    seen: list[Now] = []
+    inputs = PlanSource.inputs
+
+    def noting(self: PlanSource, now: Now, *rest: Any) -> PlanInputs:
+        seen.append(now)
+        return inputs(self, now, *rest)
+
+    monkeypatch.setattr(PlanSource, "inputs", noting)
     run = played(a_case(config=config, start_s=begin_s, end_s=begin_s + 18 * 3600))
     done = run.schedule
     assert (run.tally.failed, run.tally.refused, run.tally.safe_steps) == (0, 0, 0)
@@ -57,6 +68,10 @@ def test_the_controller_knows_what_its_bill_will_say() -> None:
     ended = account_peaks_w(config, begin_s, 900, grid_w[:-1])  # the last interval is still running
     billed = billed_by_period_w(WORKING, ended)
     assert billed == {"2025-09": pytest.approx(run.billed_peak_w, rel=1e-6)}
+    # of three days, the two here and one to come, two are billed: today is free up to its own, tomorrow up to the lower
+    yesterday_w, today_w = (ended[day] for day in ("2025-09-17", "2025-09-18"))
+    assert seen[-1].month_peak_w == pytest.approx(max(today_w, 12_000), rel=1e-6)
+    assert seen[-1].next_day_peak_w == pytest.approx(max(min(today_w, yesterday_w), 12_000), rel=1e-6)
     scored = compare(run.case, done)
     totals = {name: one.total_eur for name, one in scored.bills.items()}
     assert totals["perfect_foresight"] <= min(totals.values()) + 0.01

@@ -117,6 +117,8 @@ def test_jobs(tmp_path: Path) -> None:
     assert [job.id for job in read_jobs(path)] == ["a", "b"]
     with pytest.raises(TraceFileError, match=r"jobs\.csv:1: expected the columns reference_start_utc"):
         read_jobs(written(tmp_path / "jobs.csv", ["a,1"], "job_id,gpus\n"))
+    with pytest.raises(TraceFileError, match=r":2: expected 3 columns, job_id,gpus,reference_start_utc, found 2"):
+        read_jobs(written(tmp_path / "jobs.csv", ["a,1"], head))
     twice = ["a,1,2025-09-16T06:00:01Z", "a,1,2025-09-16T07:00:01Z"]
     with pytest.raises(TraceFileError, match=r"jobs\.csv:3: job a was given before"):
         read_jobs(written(tmp_path / "jobs.csv", twice, head))

@@ -293,6 +293,15 @@ def test_the_floor_is_used_and_the_years_peak_is_called_so() -> None:
     assert plan.steps[48].reason == "keeps import below the year's peak 35.0 kW"
 
 
+def test_what_a_plan_costs_holds_no_demand_for_hours_that_do_not_count() -> None:
+    """Without a battery, at 8 ct: 23 h of 20 kW and an hour of 105, 5 above the contract, at night or by day."""
+    bare = msgspec.structs.replace(a_site(windows=WORKING), batteries=(), pcs=())
+    energy_eur = (23 * 20 + 105) * 0.08
+    assert planned(bare, quarters({2: 105_000.0}), month_peak_w=20_000.0).cost_eur == pytest.approx(energy_eur)
+    by_day = planned(bare, quarters({12: 105_000.0}), month_peak_w=20_000.0).cost_eur
+    assert by_day == pytest.approx(energy_eur + 85 * 10)
+
+
 def test_a_horizon_that_never_counts_defends_the_contract() -> None:
     config = a_site(windows=("sat 10:00-11:00",))
     plan = planned(config, quarters({12: 90_000.0}), month_peak_w=30_000.0)

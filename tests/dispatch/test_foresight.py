@@ -56,6 +56,16 @@ def test_a_peak_is_shaved_as_far_as_the_energy_goes() -> None:
     assert peak_w == pytest.approx(1000 * (60 + 0.81 * 20 * 20) / (1 + 0.81 * 20), rel=1e-4)
 
 
+def test_a_dear_hour_is_exported_into_up_to_the_limit_and_only_at_a_price_that_pays() -> None:
+    """20 kW for an hour at 900 EUR/MWh; at 40, less the margin of 30, losses and wear eat it."""
+    config = site(grid={"export_limit_w": 20_000.0}, tariff={"export_margin_eur_per_kwh": 0.03})
+    net_w, prices = [0.0] * 16, [50.0] * 8 + [900.0] * 4 + [50.0] * 4
+    battery_w = foreseen(config, net_w, prices)
+    assert battery_w[8:12] == pytest.approx([20_000.0] * 4)
+    assert cost(config, net_w, prices, battery_w).export_kwh == pytest.approx(20)
+    assert foreseen(config, net_w, [5.0] * 8 + [40.0] * 8) == pytest.approx([0.0] * 16, abs=1e-3)
+
+
 def test_without_a_battery_there_is_nothing_to_do() -> None:
     assert foreseen(site(battery={"energy_kwh": 0.0}), [10_000.0] * 8, [100.0] * 8) == [0.0] * 8
 
