@@ -70,7 +70,7 @@ async def fault(site: Site, client: GatewayClient) -> None:
     await reached(client, S.FAULT)
     archive = Archive(site.state_dir)
     async with asyncio.timeout(10):
-        while not (archive.last_state("controller") or {}).get("island", {}).get("fault"):
+        while not (archive.last_state("controller") or {}).get("island", {}).get("fault"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     archive.close()
 
