@@ -3,7 +3,9 @@
     make bench-dispatch                          the traces that come with Skerry, on the demo site
     make bench-dispatch CASES=DIR JOBS=8         every case in DIR (or in $SKERRY_YARDSTICK), on sites/yardstick-*.toml
 
-A case is a folder with case.json (tariff, first_scored_utc, end_utc), prices.csv.gz, load.csv.gz and pv.csv.gz.
+A case is a folder with case.json (tariff, first_scored_utc, end_utc), prices.csv.gz, load.csv.gz and pv.csv.gz. One
+that also has jobs.csv.gz is replayed only when named, or with --queue or --notice: what is known of its jobs. The
+columns after "captured" say where the loss against foresight is, in EUR.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 from console.replay.compare import Scored, compare
 from console.replay.engine import Case, Replay
-from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_trace
+from console.replay.output import write_schedule
+from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_jobs, read_trace
 from console.site import load
+from dispatch.bill import Bill
+from dispatch.config import CapsConfig
 from drivers.tariffs.csv_file import load as load_prices
 from drivers.twin.trace import trace_path
 
@@ -29,6 +36,18 @@ SITES = Path(__file__).resolve().parent.parent / "sites"
 BUNDLED = "bundled"
 BUNDLED_FROM, BUNDLED_TO = "2025-09-15T22:00:00Z", "2025-09-25T22:00:00Z"  # ten days, after ten of past
 DEMO_SCALE = 1.5  # as in sites/demo.toml
+CAPS_SHARE, CAPS_IDLE_W = 0.25, 21_120.0  # the yardstick's: a quarter of what its nodes take above idle
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the cases are replayed."""
+
+    step_s: int = 300
+    caps_eur_per_kwh: float | None = None  # what a kWh not delivered to GPUs costs; None: no caps
+    queue: bool = False  # running jobs, their limits and the queue are known
+    notice_h: float = 0.0  # every start is announced so long before
+    out: Path | None = None  # for the schedules
 
 
 @dataclass(frozen=True)
@@ -46,10 +65,11 @@ class Result:
     seconds: float
 
 
-def folder_case(folder: Path, step_s: int) -> Case:
+def folder_case(folder: Path, setup: Setup) -> Case:
     """A case of a folder."""
     meta = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     site = load(SITES / f"yardstick-{meta['tariff'].lower()}.toml")
+    with_jobs = setup.queue or setup.notice_h > 0
     return Case(
         config=site.dispatch,
         prices=load_prices("prices.csv.gz", folder),
@@ -57,7 +77,10 @@ def folder_case(folder: Path, step_s: int) -> Case:
         pv=read_trace(folder / "pv.csv.gz", PV_COLUMNS),
         start_s=instant(meta["first_scored_utc"]),
         end_s=instant(meta["end_utc"]),
-        step_s=step_s,
+        step_s=setup.step_s,
+        jobs=tuple(read_jobs(folder / "jobs.csv.gz")) if with_jobs else (),
+        gpus_total=meta.get("gpus_total"),
+        notice_s=3600 * setup.notice_h,
     )
 
 
@@ -75,9 +98,12 @@ def bundled_case(step_s: int) -> Case:
     )
 
 
-def play(name: str, folder: Path | None, step_s: int) -> Result:
+def play(name: str, folder: Path | None, setup: Setup) -> Result:
     """Replay one case and score it."""
-    case = bundled_case(step_s) if folder is None else folder_case(folder, step_s)
+    case = bundled_case(setup.step_s) if folder is None else folder_case(folder, setup)
+    if setup.caps_eur_per_kwh is not None:
+        caps = CapsConfig(value_eur_per_kwh=setup.caps_eur_per_kwh, max_share=CAPS_SHARE, idle_w=CAPS_IDLE_W)
+        case = msgspec.structs.replace(case, config=msgspec.structs.replace(case.config, caps=caps))
     began = time.perf_counter()
     run = Replay(case)
     for _ in run.run():
@@ -85,7 +111,10 @@ def play(name: str, folder: Path | None, step_s: int) -> Result:
     seconds = time.perf_counter() - began
     done, solves = run.schedule, sorted(run.tally.solve_ms)
     scored = compare(case, done)
-    imports = (a - b - c for a, b, c in zip(done.load_w, done.pv_w, done.battery_w, strict=True))
+    if setup.out is not None:
+        write_schedule(setup.out / f"{name}.csv", done)
+    flows = zip(done.load_w, done.shed_w, done.pv_w, done.battery_w, strict=True)
+    imports = (load - shed - pv - battery for load, shed, pv, battery in flows)
     return Result(
         name=name,
         scored=scored,
@@ -112,8 +141,15 @@ def line(result: Result) -> str:
         faults.append(f"{result.plans_lost} plans lost")
     totals = "".join(f"{bills[n].total_eur:>10.2f}" for n in ("none", "night_valley", "skerry", "perfect_foresight"))
     share = "—" if captured is None else f"{captured:.1f} %"
+    losses = "".join(f"{eur:>8.2f}" for eur in _losses(bills["skerry"], bills["perfect_foresight"]))
     figures = f"{result.peak_kw:>7.1f}{result.solve_p95_ms:>8.1f}{result.seconds:>7.0f}"
-    return f"{result.name:<20}{totals}{share:>10}{figures}  {'; '.join(faults)}".rstrip()
+    return f"{result.name:<20}{totals}{share:>10}{losses}{figures}  {'; '.join(faults)}".rstrip()
+
+
+def _losses(own: Bill, best: Bill) -> tuple[float, ...]:
+    """Energy (less what is left in the battery), peak, wear, shed: how much dearer each is than foresight's."""
+    energy = own.energy_eur - own.stored_eur - best.energy_eur + best.stored_eur
+    return energy, own.peak_eur - best.peak_eur, own.wear_eur - best.wear_eur, own.shed_eur
 
 
 def pooled(results: list[Result]) -> str:
@@ -124,13 +160,13 @@ def pooled(results: list[Result]) -> str:
     return f"pooled over {len(results)} cases: {100 * (none - own) / (none - best):.1f} % of perfect foresight's saving"
 
 
-def _results(folders: dict[str, Path | None], jobs: int, step_s: int) -> Iterator[Result]:
+def _results(folders: dict[str, Path | None], jobs: int, setup: Setup) -> Iterator[Result]:
     """Each case's result, in order; one process needs no pool."""
     if jobs == 1:
-        yield from (play(name, folder, step_s) for name, folder in folders.items())
+        yield from (play(name, folder, setup) for name, folder in folders.items())
         return
     with ProcessPoolExecutor(jobs) as pool:
-        for future in [pool.submit(play, name, folder, step_s) for name, folder in folders.items()]:
+        for future in [pool.submit(play, name, folder, setup) for name, folder in folders.items()]:
             yield future.result()
 
 
@@ -139,18 +175,25 @@ def _results(folders: dict[str, Path | None], jobs: int, step_s: int) -> Iterato
 @click.option("--cases", type=click.Path(path_type=Path, exists=True, file_okay=False), envvar="SKERRY_YARDSTICK")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--step", "step_s", default=300, show_default=True, help="Seconds.")
-def main(names: tuple[str, ...], cases: Path | None, jobs: int, step_s: int) -> None:
+@click.option("--caps", "caps_eur_per_kwh", type=click.FloatRange(0), metavar="EUR", help="GPU caps, at this a kWh.")
+@click.option("--queue", is_flag=True, help="Cases with a job log: running jobs, limits and queue are known.")
+@click.option("--notice", "notice_h", default=0.0, metavar="HOURS", help="The same, every start announced before.")
+@click.option("--out", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the schedules.")
+def main(names: tuple[str, ...], cases: Path | None, jobs: int, **options: Any) -> None:
     """Replay the cases NAMES (default: every one without a job log) of a directory, else the bundled traces."""
+    setup = Setup(**options)
     folders: dict[str, Path | None] = {BUNDLED: None}
     if cases is not None:
-        found = sorted(p.parent for p in cases.glob("*/case.json"))
-        folders = {p.name: p for p in found if p.name in names or not (names or (p / "jobs.csv.gz").exists())}
+        logs = setup.queue or setup.notice_h > 0
+        there = {p.parent.name: p.parent for p in sorted(cases.glob("*/case.json"))}
+        folders = {n: p for n, p in there.items() if (n in names if names else (p / "jobs.csv.gz").exists() == logs)}
         if not folders:
             raise click.UsageError(f"{cases}: expected folders with a case.json, named {' '.join(names) or 'anyhow'}")
     head = "".join(f"{word:>10}" for word in ("none", "valley", "Skerry", "foresight", "captured"))
+    head += "".join(f"{word:>8}" for word in ("energy", "peak", "wear", "shed"))
     click.echo(f"{'EUR':<20}{head}{'kW':>7}{'p95 ms':>8}{'s':>7}")
     results = []
-    for result in _results(folders, jobs, step_s):
+    for result in _results(folders, jobs, setup):
         results.append(result)
         click.echo(line(result))
         sys.stdout.flush()

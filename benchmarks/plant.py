@@ -25,6 +25,7 @@ from console.link.errors import LinkLost, RequestFailed
 DEMO = Path(__file__).resolve().parents[1] / "console" / "demo.toml"
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
+NICE = -10  # of the gateway, as in deploy/skerry.service; without the right to it, the gateway runs at the usual 0
 SKERRY = (sys.executable, "-P", "-m", "console.cli.main")
 
 Changes = Mapping[str, Any]  # section -> keys that replace the demo's, or a list of tables that replaces its list
@@ -102,7 +103,8 @@ def running(changes: Changes, nodes_w: float | None = None) -> Iterator[Plant]:
         _wait(announce.exists, twin, directory / "twin.log")
         about = json.loads(announce.read_text())
         log = directory / "gateway.log"
-        gateway = stack.enter_context(_process(environment, log, "serve", str(site), "--twin", str(announce)))
+        serve = ("serve", str(site), "--twin", str(announce))
+        gateway = stack.enter_context(_process(environment, log, *serve, nice=NICE))
         endpoints = {device: tuple(place) for device, place in about["endpoints"].items()}
         plant = Plant(site, environment, twin, gateway, endpoints, Path(about["control"]))
         _wait(lambda: _answers(plant), gateway, log)
@@ -118,10 +120,11 @@ def _answers(plant: Plant) -> bool:
 
 
 @contextlib.contextmanager
-def _process(environment: dict[str, str], log: Path, *arguments: str) -> Iterator[psutil.Process]:
+def _process(environment: dict[str, str], log: Path, *arguments: str, nice: int = 0) -> Iterator[psutil.Process]:
+    priority = ("nice", "-n", str(nice)) if nice and os.geteuid() == 0 else ()
     with log.open("wb") as output:
         process = psutil.Popen(
-            [*SKERRY, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            [*priority, *SKERRY, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         yield process
@@ -140,7 +143,7 @@ def _wait(ready: Any, process: psutil.Process, log: Path) -> None:
     while not ready():
         if process.poll() is not None or time.monotonic() > until:
             state = "ended" if process.poll() is not None else f"was not ready in {START_LIMIT_S:g} s"
-            raise PlantFailed(f"{' '.join(process.args[4:])} {state}:\n{_tail(log)}")
+            raise PlantFailed(f"{' '.join(process.args[process.args.index(SKERRY[-1]) + 1 :])} {state}:\n{_tail(log)}")
         time.sleep(0.05)
 
 

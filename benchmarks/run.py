@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import console, cpu, response, stability, ticks
+from benchmarks import console, cpu, forecast, response, stability, ticks
 from benchmarks.figures import Figure, main
 
 
@@ -14,6 +14,7 @@ def measure(quick: bool = False) -> list[Figure]:
     """All figures; a quick run has too few samples for the tails to mean anything."""
     runs: dict[str, Callable[[], list[Figure]]] = {
         "stability": _stability,
+        "forecast": forecast.measure,
         "response": lambda: response.measure(steps=20 if quick else 120),
         "console": lambda: console.measure(seconds=10 if quick else 30),
         "cpu": lambda: cpu.measure(seconds=15 if quick else 60),

@@ -126,8 +126,8 @@ class IqKeeper:
     async def _yesterday(self, gateway: Gateway, utc_s: float) -> None:
         """Judge the day that ended, once; say so in the log when there is a figure."""
         day = today(utc_s, self._zone) - timedelta(days=1)
-        kept = self._kept.get(day.isoformat())
-        if kept is not None and kept.fits(self._config):
+        kept, settled_s = self._kept.get(day.isoformat()), local_day(day, self._zone)[1] + AFTER_S
+        if utc_s < settled_s or (kept is not None and kept.fits(self._config)):
             return
         report = await self.report(day, utc_s)
         if report.iq.iq_pct is not None:

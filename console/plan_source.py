@@ -14,13 +14,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import DispatchConfig
-from dispatch.demand import place
-from dispatch.forecast import PROBES, LoadForecaster, PvForecaster, held_peak_w
-from dispatch.jobs import JobModel, KnownJob
+from dispatch.forecast import PROBES, LoadForecaster
+from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
-from dispatch.peak import MEMORY, PeakWatch
+from dispatch.peak import DAY, MEMORY, PeakWatch
+from dispatch.peak_prior import held_peak_w
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
+from dispatch.pv_forecast import PvForecaster
 from dispatch.reservations import Reservation, base_w, reserved_w, with_reserved
 from dispatch.tariff import PriceSeries
 
@@ -42,22 +43,28 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
 
 
+class _Quarter(msgspec.Struct):
+    """A finished quarter hour on its way to the planner's thread."""
+
+    start_s: int
+    load_w: float
+    path_w: tuple[float, ...]  # forecast at its end of the load of the following day
+    pv_w: float = 0.0
+
+
 class PlanSource:
     """Learns finished quarter hours and makes plans. `make` may run in another thread than the rest."""
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config = config
         self._load, self._pv = LoadForecaster(), PvForecaster(config.timezone)
-        self._loads_w: dict[int, float] = {}
-        self._pvs_w: dict[int, float] = {}
         self._planner = Planner(config)
         self._peak = PeakWatch(config)
         self._jobs: JobModel | None = None
-        self._known_w: list[float] | None = None  # power of the known jobs from the last quarter on
-        self._peak_s = -1  # the newest quarter handed over to it
-        # start, load and PV of those handed over; `make` may be busy in its thread
-        self._fresh: deque[tuple[int, float, float]] = deque(maxlen=MEMORY)
-        self._latest_w: float | None = None  # load of the newest one it has seen
+        self._known_w: list[float] | None = None  # power of the known jobs from the end of the last quarter on
+        self._unlimited = 0  # of those jobs
+        self._finished: dict[int, _Quarter] = {}  # by start; not handed over to the planner's thread yet
+        self._fresh: deque[_Quarter] = deque()  # handed over; `make` may be busy with the ones before
         self._reservations: tuple[Reservation, ...] = ()
         self._base_w: float | None = None  # load without what reserved jobs drew of it, of the last quarter
 
@@ -68,40 +75,49 @@ class PlanSource:
     def observe_jobs(self, start_s: int, jobs: Sequence[KnownJob], gpus_total: int | None = None) -> None:
         """Take the jobs known at the end of the quarter hour that began at `start_s`; before `observe_load` of it."""
         self._jobs = self._jobs or JobModel(gpus_total)
-        now_s = start_s + QUARTER_S
-        self._jobs.observe(now_s, jobs)
-        ahead = range(now_s, now_s + QUARTER_S * (max(PROBES) + 1), QUARTER_S)
-        running_w = sum(job.power_w for job in jobs if job.started_utc_s is not None)
-        self._known_w = [running_w, *self._jobs.load_w(now_s, jobs, ahead)]
+        self._known_w = self._jobs.known_w(start_s + QUARTER_S, jobs, max(PROBES))
+        self._unlimited = sum(1 for job in jobs if not job.time_limit_s)
 
-    def observe_load(self, start_s: int, w: float) -> bool:
-        """Take the mean load of the quarter hour that began at `start_s`, W; False if it is not a new one."""
-        self._loads_w[start_s] = w
-        promised_w = reserved_w(self._reservations, start_s, start_s + QUARTER_S)
-        self._base_w = base_w(w, promised_w, self._base_w)
-        return self._load.observe(start_s, self._base_w, self._known_w)
+    def observe_load(self, start_s: int, w: float, latest_w: float | None = None) -> bool:
+        """Take the mean load of the quarter hour that began at `start_s`, W, and that of its end, where it is known.
+
+        Returns False if it is not a new one.
+        """
+        end_s = start_s + QUARTER_S
+        self._base_w = base_w(w, reserved_w(self._reservations, start_s, end_s), self._base_w)
+        latest_w = None if latest_w is None else max(0.0, latest_w - (w - self._base_w))
+        if not self._load.observe(start_s, self._base_w, self._known_w, latest_w):
+            return False
+        path = with_reserved(self._load.predict(end_s, DAY, known_w=self._known_w), self._reservations, end_s)
+        self._finished[start_s] = _Quarter(start_s, w, path.load_w)
+        if len(self._finished) > MEMORY:
+            del self._finished[next(iter(self._finished))]
+        return True
 
     def observe_pv(self, start_s: int, w: float) -> bool:
         """Take the mean PV power of the quarter hour that began at `start_s`, W; False if it is not a new one."""
-        self._pvs_w[start_s] = w
+        if start_s in self._finished:
+            self._finished[start_s].pv_w = w
         return self._pv.observe(start_s, w)
 
     def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
         """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
-        if self._config.plan.peak_outlook:
-            for quarter_s in sorted(s for s in self._loads_w if s > self._peak_s):
-                self._fresh.append((quarter_s, self._loads_w[quarter_s], self._pvs_w.get(quarter_s, 0.0)))
-                self._peak_s = quarter_s
+        self._fresh.extend(self._finished.values())
+        self._finished.clear()
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
         now_w = base_w(now.load_w, reserved_w(self._reservations, now.utc_s, now.utc_s), self._base_w)
         self._base_w = now_w if self._base_w is None else self._base_w
         base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w)
+        load = with_reserved(base, self._reservations, now.utc_s)
+        if self._unlimited:
+            note = f"{self._unlimited} jobs without a time limit: taken to end within {UNLIMITED_S / 86400:g} days"
+            load = msgspec.structs.replace(load, note="; ".join(filter(None, (load.note, note))))
         return PlanInputs(
             now_utc_s=now.utc_s,
             config=self._config,
             prices=prices,
-            load=with_reserved(base, self._reservations, now.utc_s),
+            load=load,
             pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
@@ -110,43 +126,28 @@ class PlanSource:
             reservations=self._reservations,
         )
 
-    def recent_net_w(self) -> list[float]:
-        """Net load of the last days' quarters that count towards the peak, as far as they were seen.
-
-        In others the battery recharges as fast as it can. What is older is forgotten here.
-        """
-        newest_s = max(self._loads_w, default=0)
-        for known in (self._loads_w, self._pvs_w):
-            for start_s in [s for s in known if s < newest_s - LEARN_S]:
-                del known[start_s]
-        config, terms = self._config, self._config.tariff.demand_terms
-        return [
-            w - self._pvs_w.get(start_s, 0.0) if place(terms, config.timezone, start_s).counts else -config.charge_w
-            for start_s, w in sorted(self._loads_w.items())
-        ]
-
-    def make(
-        self, inputs: PlanInputs, recent_net_w: list[float], before: Plan | None = None
-    ) -> tuple[Plan, list[str]]:
+    def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:
         """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
 
         The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
         """
-        config, prior_w = self._config, self._config.grid.contracted_peak_w
+        config, prior_w, outlook = self._config, self._config.grid.contracted_peak_w, None
         while self._fresh:
-            start_s, self._latest_w, pv_w = self._fresh.popleft()
-            self._peak.observe(start_s, self._latest_w, pv_w)
-        outlook = self._peak.outlook(
-            inputs.load.load_w[0] if self._latest_w is None else self._latest_w,
-            len(inputs.load.load_w),
-            inputs.soc_pct or 0.0,
-            config.energy_kwh,
-            inputs.month_peak_w,
-            _days_left(inputs.now_utc_s, config),
-            day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
-        )
-        if outlook is None and len(recent_net_w) >= PRIOR_QUARTERS:
-            prior_w = held_peak_w(recent_net_w, config)
+            quarter = self._fresh.popleft()
+            self._peak.observe(quarter.start_s, quarter.load_w, quarter.pv_w, quarter.path_w)
+        if config.plan.peak_outlook:
+            outlook = self._peak.outlook(
+                len(inputs.load.load_w),
+                inputs.soc_pct or 0.0,
+                inputs.month_peak_w,
+                _days_left(inputs.now_utc_s, config),
+                day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
+                inputs.load.load_w,
+                inputs.pv_w,
+            )
+        net_w = self._peak.net_w() if outlook is None else []
+        if len(net_w) >= PRIOR_QUARTERS:
+            prior_w = held_peak_w(net_w, config)
         inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
         plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)

@@ -14,6 +14,7 @@ from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
 from dispatch.caps import can_cap
 from dispatch.config import CapsConfig
+from dispatch.forecast import LATEST_S
 from dispatch.grant import clock, short_of
 from dispatch.model import Plan, Snapshot
 from dispatch.planner import PlanFailed, PlanInputs
@@ -25,25 +26,47 @@ if TYPE_CHECKING:
 
 
 class QuarterMean:
-    """The mean of a power over each quarter hour of UTC, weighted by time; one less than half seen is not given."""
+    """The mean of a power over each quarter hour of UTC, weighted by time; one less than half seen is not given.
 
-    def __init__(self, observe: Callable[[int, float], bool]) -> None:
+    `observe` gets the quarter's start, its mean, and the mean of its last `LATEST_S` (None if not half of it was seen).
+    """
+
+    def __init__(self, observe: Callable[[int, float, float | None], bool]) -> None:
         self._observe = observe
         self._quarter: int | None = None
-        self._energy_ws = self._seen_s = 0.0
+        self._whole, self._end = _Mean(), _Mean()
         self._last_s: float | None = None
 
     def add(self, utc_s: float, w: float | None) -> None:
         """One sample; None (unknown) lets time pass without weight."""
         quarter = int(utc_s // QUARTER_S) * QUARTER_S
         if quarter != self._quarter:
-            if self._quarter is not None and self._seen_s > QUARTER_S / 2:
-                self._observe(self._quarter, max(0.0, self._energy_ws / self._seen_s))
-            self._quarter, self._energy_ws, self._seen_s = quarter, 0.0, 0.0
+            if self._quarter is not None and self._whole.seen_s > QUARTER_S / 2:
+                latest_w = self._end.w if self._end.seen_s > LATEST_S / 2 else None
+                self._observe(self._quarter, self._whole.w, latest_w)
+            self._quarter, self._whole, self._end = quarter, _Mean(), _Mean()
         elif self._last_s is not None and w is not None and 0 < utc_s - self._last_s < 60:
-            self._energy_ws += w * (utc_s - self._last_s)
-            self._seen_s += utc_s - self._last_s
+            self._whole.add(w, utc_s - self._last_s)
+            if utc_s > quarter + QUARTER_S - LATEST_S:
+                self._end.add(w, utc_s - self._last_s)
         self._last_s = utc_s
+
+
+class _Mean:
+    """A mean weighted by time, W >= 0."""
+
+    def __init__(self) -> None:
+        self._energy_ws = self.seen_s = 0.0
+
+    def add(self, w: float, for_s: float) -> None:
+        """A power, and for how long it was."""
+        self._energy_ws += w * for_s
+        self.seen_s += for_s
+
+    @property
+    def w(self) -> float:
+        """The mean; asked only once something was seen."""
+        return max(0.0, self._energy_ws / self.seen_s)
 
 
 class PlanKeeper:
@@ -57,7 +80,7 @@ class PlanKeeper:
         config = site.dispatch
         self._source = PlanSource(config if can_cap(config) else msgspec.structs.replace(config, caps=CapsConfig()))
         self._load_mean = QuarterMean(self._source.observe_load)
-        self._pv_mean = QuarterMean(self._source.observe_pv)
+        self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._last: Snapshot | None = None
         self._thread = ThreadPoolExecutor(1, "planner")
         self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
@@ -119,8 +142,7 @@ class PlanKeeper:
 
     async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
-        recent_w = self._source.recent_net_w()
-        work = loop.run_in_executor(self._thread, self._source.make, inputs, recent_w, self.plan)
+        work = loop.run_in_executor(self._thread, self._source.make, inputs, self.plan)
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from console import exits, paths
+from console.leaving import needed
 from console.notify import AlreadyRunning, InstanceLock, Systemd
 from console.site import Site, SiteFileError, load
 
@@ -26,7 +27,7 @@ log = logging.getLogger("skerry")
 
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
 SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
-RETURN_S = 1800.0  # the console is gone in a drill: the gateway lives so long at most to bring the site back
+RETURN_S = 1800.0  # the console is gone in a drill on a twin: the gateway lives so long at most to bring the site back
 MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
 
 
@@ -175,6 +176,7 @@ class _Service:
         from console.assembly import assemble
 
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
+
         def urgent() -> tuple[Any, ...]:
             """What must outlive a gateway that is killed the moment after: a fault, and who is capped."""
             return gateway.controller.island.memory(), gateway.controller.caps.nodes
@@ -210,7 +212,7 @@ class _Service:
         if not ticking.done() and not asked.done():
             self._why_stop = f"ran for {self._options.for_s:g} s as asked"
         if asked.done() and self._console_gone and not ticking.done():
-            await self._end_drill(gateway, ticking)
+            await self._bring_back(gateway, ticking, twin is not None)
         asked.cancel()
         failure = ticking.exception() if ticking.done() else None
         if failure is not None:
@@ -246,22 +248,29 @@ class _Service:
             print(json.dumps(figures), flush=True)
         return exits.OK if failure is None and self._recorded else exits.FAILED
 
-    async def _end_drill(self, gateway: Any, ticking: asyncio.Task[None]) -> None:
-        """Nobody looks any more: a drill under way is aborted, and the site brought back before this ends."""
+    async def _bring_back(self, gateway: Any, ticking: asyncio.Task[None], simulated: bool) -> None:
+        """Nobody looks any more: a drill is aborted, and the site brought back to the grid before this ends."""
         from dispatch.island_view import IslandRequest
 
-        if gateway.controller.island.drill is None:
+        island = gateway.controller.island
+
+        def why() -> str:
+            return needed(island.state, island.drill is not None, simulated)
+
+        if not why():
             return
-        gateway.event("island", "alarm", "drill", "the console is gone in the middle of a drill: aborting it")
-        gateway.ask(IslandRequest(id="console-gone", kind="abort", who="gateway", reason="the console is gone"))
+        gateway.event("island", "alarm", "gateway", f"the console is gone, {why()}: going on until it is on the grid")
+        if island.drill is not None:
+            gateway.ask(IslandRequest(id="console-gone", kind="abort", who="gateway", reason="the console is gone"))
 
         async def back() -> None:
-            while gateway.controller.island.drill is not None:
+            while why():
                 await gateway.next_tick()
 
         over = asyncio.create_task(back())
         again = asyncio.create_task(self._terminated.wait())
-        await asyncio.wait([over, ticking, again], timeout=RETURN_S, return_when=asyncio.FIRST_COMPLETED)
+        most_s = RETURN_S if simulated else None
+        await asyncio.wait([over, ticking, again], timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
         again.cancel()
 

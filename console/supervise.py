@@ -12,11 +12,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from console import exits, paths
+from console.leaving import needed
 from console.link.ask import Conversation
 from console.link.client import GatewayClient, LinkLost
 from console.link.errors import RequestFailed
 from console.link.socketfile import listening
 from console.site import SiteFileError, load
+from dispatch.model import IslandState
 
 START_LIMIT_S = 20.0
 KEPT_DEMOS = 5
@@ -28,9 +30,9 @@ class GatewayChild:
     def __init__(self, site_path: Path, state_dir: Path, options: list[str]) -> None:
         self.socket = paths.socket_path(site_path)
         self._site_path, self._state_dir, self._options = site_path, state_dir, options
-        # no asyncio.subprocess: its transport kills a child that outlives it, and this one may have a drill to end
+        # no asyncio.subprocess: its transport kills a child that outlives it, and this one may be needed longer
         self._process: subprocess.Popen[bytes] | None = None
-        self.left_in_drill = False  # it was not waited for: it brings the site back from a drill
+        self.left_behind = False  # it was not waited for: it brings the site back to the grid
 
     @property
     def log(self) -> Path:
@@ -65,15 +67,15 @@ class GatewayChild:
     async def stop(self) -> int:
         """Close its stdin and wait for its orderly stop; the exit code. After 20 s it is killed.
 
-        Unless it brings the site back from a drill: then it is left to it, and ends by itself.
+        Unless the site is off the grid: then the gateway is left to bring it back, and ends by itself.
         """
         process = self._process
         if process is None:
             return exits.OK
-        self.left_in_drill = process.poll() is None and await asyncio.to_thread(self._in_drill)
+        self.left_behind = process.poll() is None and await asyncio.to_thread(self._needed)
         if process.stdin is not None:
             process.stdin.close()
-        if self.left_in_drill:
+        if self.left_behind:
             return exits.OK
         try:
             return await asyncio.to_thread(process.wait, START_LIMIT_S)
@@ -81,14 +83,15 @@ class GatewayChild:
             process.kill()
             return await asyncio.to_thread(process.wait)
 
-    def _in_drill(self) -> bool:
-        """Whether the gateway answers, and has a drill to end."""
+    def _needed(self) -> bool:
+        """Whether the gateway answers, and has the site to bring back to the grid."""
         try:
             with Conversation(self.socket, 2.0) as link:
-                view = link.request("drill.status")["view"]
+                found, simulated = link.request("drill.status"), link.welcome.simulated
         except (LinkLost, RequestFailed):
             return False
-        return view is not None and view["drill"] is not None
+        drill = found["view"] is not None and found["view"]["drill"] is not None
+        return needed(IslandState(found["state"]), drill, simulated) != ""
 
 
 class Supervisor:
@@ -115,9 +118,9 @@ class Supervisor:
         raise LinkLost(f"the gateway did not open {self._child.socket} within {START_LIMIT_S:g} s")
 
     @property
-    def left_in_drill(self) -> bool:
-        """Whether a gateway of ours goes on without us until the site is back from a drill."""
-        return self._child.left_in_drill
+    def left_behind(self) -> bool:
+        """Whether a gateway of ours goes on without us until the site is back on the grid."""
+        return self._child.left_behind
 
     async def stop(self) -> None:
         """Stop the gateway we started, in order; leave one we only attached to alone."""
@@ -184,6 +187,6 @@ def _console(supervisor: Supervisor) -> int:
 
     app = SkerryApp(supervisor.connect, supervisor.stop)
     app.run()
-    if supervisor.left_in_drill:
-        print("A drill was under way: the gateway aborts it, brings the site back to the grid, then ends by itself.")
+    if supervisor.left_behind:
+        print("The gateway ends any drill, goes on until the site is back on the grid, and then ends by itself.")
     return app.return_code or exits.OK

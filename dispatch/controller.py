@@ -152,7 +152,7 @@ class Controller:
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
         island = self.island.step(snapshot, requests)
-        ride = self.ride.step(snapshot, island.riding, island.seen.state)
+        ride = self.ride.step(snapshot, island.riding, island.seen.state, island.rehearsing)
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
@@ -383,13 +383,13 @@ def _run(situation: Situation) -> tuple[Outcome, Bounds]:
     """Run every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
     config, state = situation.config, situation.islanding.state
     chain = Chain(-config.charge_w, config.discharge_w)
-    hard = chain.bounds
+    hard, last_hard = chain.bounds, RESERVE if situation.hold_s > 0 else HARD
     for number, name, states, rule in RULES:
         if state in states:
             chain.apply(number, name, rule(situation, chain.bounds))
         else:
             chain.apply(number, name, Ask(f"at rest: the site is {state.value}"))
-        if number <= HARD:
+        if number <= last_hard:
             hard = chain.bounds
     return chain.outcome(), hard
 

@@ -1,9 +1,11 @@
-"""What the site's own past says of the next hours: load with its 90 % band, PV, and where the month's peak will end.
+"""What the site's own past says of the load of the next hours, with its 90 % band.
 
-Measured on traces of GPU clusters: a quarter ahead nothing in the load's history predicts a pulse, and the last quarter
-held has the best median error. So the forecast is the last quarter, drawn towards the same-time profile of the last
-week by a share that is learnt online for each horizon, with the spread of its own past errors around it. Every
-forecast is a function of what was observed before it; nothing here knows a clock.
+Measured on traces of GPU clusters: a quarter ahead nothing in the load's history predicts a pulse, and the last value
+held has the best median error. So the forecast is the load as the last quarter hour left it, drawn towards the
+same-time profile of the last week, or by what is known of jobs, by shares that are learnt online for each horizon. The
+spread around it is that of its own past errors; how many of them the band leaves out on either side follows what it
+missed (adaptive conformal inference, Gibbs and Candès 2021), so that it covers what it says on a load that changes.
+Every forecast is a function of what was observed before it; nothing here knows a clock.
 """
 
 from __future__ import annotations
@@ -12,22 +14,20 @@ import bisect
 import math
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.config import DispatchConfig
-
 STEP_S = 900
+LATEST_S = 300  # how much of the end of a quarter tells where it left the load
 DAY_STEPS = 96
 PROFILE_DAYS = 7
 PROFILE_MIN_DAYS = 3  # same-time values needed before a profile means anything
 HISTORY_STEPS = (PROFILE_DAYS + 3) * DAY_STEPS
-PROBES = (1, 2, 4, 8, 16, 32, 64, 96, 144)  # horizons, in quarters, whose errors are followed
+PROBES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 144)  # horizons, in quarters, whose errors are followed
 RESIDUALS = PROFILE_DAYS * DAY_STEPS  # errors kept for each horizon
 RESIDUALS_MIN = 48  # below these the band is the load's own range
 TAIL = 0.05  # on either side of a 90 % band
+TAIL_STEP = 0.01  # how far one miss moves the share that is left out
 DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while the errors are not yet known
 
 
@@ -46,9 +46,31 @@ class _Guess(msgspec.Struct, frozen=True):
     """What was thought, at some moment, of the load at one horizon; kept until it is known."""
 
     predicted_w: float
+    low_w: float
+    high_w: float
     last_w: float
     profile_w: float | None
     pull_w: float | None  # change of the known jobs' power until then; None: no jobs are known to us
+
+
+class _Trust(msgspec.Struct, frozen=True):
+    """What to believe at one horizon."""
+
+    profile: float  # weight of the profile against persistence, 0..1
+    jobs: float  # share of the known jobs' change, 0..1
+    unannounced_w: float  # comes on top of it
+    band: tuple[float, float] | None  # what the 90 % band leaves below (<= 0) and above; None: too few errors
+
+
+class _Tail:
+    """One end of the band: the share of past errors it leaves out, so that TAIL of the coming ones lie outside."""
+
+    def __init__(self) -> None:
+        self.share = TAIL
+
+    def learn(self, missed: bool) -> None:
+        """Wider after a miss, a little narrower after each hit."""
+        self.share = min(0.5, max(0.0, self.share + TAIL_STEP * (TAIL - missed)))
 
 
 class _Horizon:
@@ -57,30 +79,46 @@ class _Horizon:
     def __init__(self) -> None:
         self.errors: deque[float] = deque()
         self.sorted: list[float] = []
+        self.below, self.above = _Tail(), _Tail()
+        self._trust: _Trust | None = None
         self._agree = 0.0
         self._norm = 0.0
         self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
 
     def learn(self, actual_w: float, guess: _Guess) -> None:
         """Take in what came of a guess."""
+        self._trust = None
         last_w, profile_w = guess.last_w, guess.profile_w
+        if len(self.sorted) >= RESIDUALS_MIN:
+            self.below.learn(actual_w < guess.low_w)
+            self.above.learn(actual_w > guess.high_w)
         error = actual_w - guess.predicted_w
         self.errors.append(error)
         bisect.insort(self.sorted, error)
         if len(self.errors) > RESIDUALS:
             del self.sorted[bisect.bisect_left(self.sorted, self.errors.popleft())]
+        forget = 1 - 1 / RESIDUALS
         if profile_w is not None:
-            forget = 1 - 1 / RESIDUALS
             pull = profile_w - last_w
             self._agree = forget * self._agree + (actual_w - last_w) * pull
             self._norm = forget * self._norm + pull * pull
         if guess.pull_w is not None:
-            change, forget = actual_w - last_w, 1 - 1 / RESIDUALS
+            change = actual_w - last_w
             now = (1.0, guess.pull_w, guess.pull_w**2, change, change * guess.pull_w)
             self._jobs = [forget * a + b for a, b in zip(self._jobs, now, strict=True)]
 
-    def jobs(self) -> tuple[float, float]:
-        """(share of the known jobs' change to believe, 0..1; what comes unannounced, W), by least squares."""
+    def trust(self) -> _Trust:
+        """What the past errors say; the weights by least squares. Worked out once for each thing learnt."""
+        if self._trust is None:
+            jobs, unannounced_w = self._known()
+            profile = min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
+            enough = len(self.sorted) >= RESIDUALS_MIN
+            band = (self._beyond(self.below.share, -1), self._beyond(self.above.share, 1)) if enough else None
+            self._trust = _Trust(profile, jobs, unannounced_w, band)
+        return self._trust
+
+    def _known(self) -> tuple[float, float]:
+        """(share of the known jobs' change to believe, 0..1; what comes unannounced, W)."""
         n, x, xx, y, xy = self._jobs
         if n < RESIDUALS_MIN:
             return 0.0, 0.0
@@ -88,18 +126,38 @@ class _Horizon:
         share = min(1.0, max(0.0, (xy - x * y / n) / spread)) if spread > 1e-6 * max(xx, 1.0) else 0.0
         return share, (y - share * x) / n
 
-    @property
-    def share(self) -> float:
-        """Least-squares weight of the profile against persistence, 0..1; 0 while nothing is known."""
-        return min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
+    def quantile(self, share: float) -> float | None:
+        """The error, W, that this share of the past ones did not exceed; None while there are too few."""
+        return self._beyond(1 - share, 1) if len(self.sorted) >= RESIDUALS_MIN else None
 
-    def band(self) -> tuple[float, float] | None:
-        """5 % and 95 % quantiles of the errors, finite-sample corrected; None while there are too few."""
+    def _beyond(self, share: float, side: int) -> float:
+        """The error that `share` of the past ones, finite-sample corrected, lie beyond on one side."""
         n = len(self.sorted)
-        if n < RESIDUALS_MIN:
-            return None
-        rank = min(n, math.ceil((n + 1) * (1 - TAIL)))
-        return self.sorted[n - rank], self.sorted[rank - 1]
+        rank = min(n, max(1, math.ceil((n + 1) * (1 - share))))
+        return self.sorted[rank - 1] if side > 0 else self.sorted[n - rank]
+
+
+class _Latest:
+    """How much of the step within the last quarter to believe: its mean, or where its end left the load."""
+
+    def __init__(self) -> None:
+        self._agree = self._norm = 0.0
+        self._mean_w: float | None = None
+        self._step_w = 0.0
+
+    def learn(self, mean_w: float, latest_w: float | None) -> float:
+        """Take in a finished quarter; returns the load that it leaves behind, W."""
+        if self._mean_w is not None and self._step_w:
+            forget = 1 - 1 / RESIDUALS
+            self._agree = forget * self._agree + (mean_w - self._mean_w) * self._step_w
+            self._norm = forget * self._norm + self._step_w**2
+        self._mean_w, self._step_w = mean_w, 0.0 if latest_w is None else latest_w - mean_w
+        share = min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
+        return mean_w + share * self._step_w
+
+    def forget(self) -> None:
+        """A gap: what comes next follows from nothing."""
+        self._mean_w = None
 
 
 class LoadForecaster:
@@ -108,14 +166,25 @@ class LoadForecaster:
     def __init__(self) -> None:
         self._loads: dict[int, float] = {}  # quarter number -> mean load, W
         self._last: int | None = None
+        self._last_w = 0.0  # load as the last quarter left it
+        self._latest = _Latest()
         self._horizons = {h: _Horizon() for h in PROBES}
         self._pending: dict[int, list[tuple[int, _Guess]]] = {}
+        self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
+        self._trusts: dict[int, _Trust] = {}  # by horizon
 
-    def observe(self, start_utc_s: int, mean_w: float, known_w: Sequence[float] | None = None) -> bool:
+    def observe(
+        self,
+        start_utc_s: int,
+        mean_w: float,
+        known_w: Sequence[float] | None = None,
+        latest_w: float | None = None,
+    ) -> bool:
         """Take the mean load of the quarter hour that began at `start_utc_s`.
 
-        `known_w`: what was known at its end of the jobs' power, W, in this quarter and each after it (`JobModel`), as
-        far as the farthest horizon; with it the forecast learns how much to believe of it.
+        `known_w`: what was known at its end of the jobs' power, W, just before and in each quarter after it
+        (`JobModel.known_w`), as far as the farthest horizon; with it the forecast learns how much to believe of it.
+        `latest_w`: the mean of its last `LATEST_S`, where it is known.
         Returns False, and learns nothing, for a quarter that is not newer than the last one (the wall clock was set
         back). A quarter without a trustworthy mean is simply not reported: gaps are allowed.
         Raises ValueError for a start off the quarter hour or a mean that is not a number >= 0.
@@ -133,28 +202,28 @@ class LoadForecaster:
             del self._pending[missed]
         for horizon, guess in self._pending.pop(quarter, ()):
             self._horizons[horizon].learn(mean_w, guess)
+        if self._last is not None and quarter > self._last + 1:
+            self._latest.forget()
+        self._last_w = self._latest.learn(mean_w, latest_w)
         self._loads[quarter] = mean_w
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        for horizon in PROBES:
-            profile_w = self._profile(quarter + horizon)
+        self._trusts = {}
+        for horizon, state in self._horizons.items():
+            profile_w, trust = self._profile(quarter + horizon), state.trust()
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
-            predicted_w = self._expected(horizon, mean_w, profile_w, pull_w)
-            self._pending.setdefault(quarter + horizon, []).append(
-                (horizon, _Guess(predicted_w, mean_w, profile_w, pull_w))
-            )
+            predicted_w = self._expected(trust, self._last_w, profile_w, pull_w)
+            below, above = (-math.inf, math.inf) if trust.band is None else trust.band
+            guess = _Guess(predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w)
+            self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
         return True
 
-    def _expected(self, ahead: int, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
-        """Load so many quarters ahead: by the known jobs where their change is believed, else by the profile."""
-        before, after, weight = _neighbours(ahead)
-        if pull_w is not None:
-            (share, extra), (later, later_extra) = self._horizons[before].jobs(), self._horizons[after].jobs()
-            share, extra = (1 - weight) * share + weight * later, (1 - weight) * extra + weight * later_extra
-            if share > 0:
-                return max(0.0, last_w + share * pull_w + extra)
-        return _blend(last_w, profile_w, self._share(ahead))
+    def _expected(self, trust: _Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
+        """Load at some horizon: by the known jobs where their change is believed, else by the profile."""
+        if pull_w is not None and trust.jobs > 0:
+            return max(0.0, last_w + trust.jobs * pull_w + trust.unannounced_w)
+        return last_w if profile_w is None else (1 - trust.profile) * last_w + trust.profile * profile_w
 
     def predict(
         self, start_utc_s: int, steps: int, now_w: float | None = None, known_w: Sequence[float] | None = None
@@ -162,9 +231,9 @@ class LoadForecaster:
         """Forecast `steps` quarters from the one that holds `start_utc_s` (usually the running one).
 
         `now_w`, the load at this moment, stands in for the last quarter where none before the running one was observed:
-        at the start, or after a gap. Otherwise the quarter's mean is the better word. Horizons count from the last
+        at the start, or after a gap. Otherwise the quarter's word is the better one. Horizons count from the last
         quarter observed, so that a gap widens the band. With nothing known at all the load is taken as 0 and the note
-        says so. `known_w`: the known jobs' power, W, in the last quarter observed and each after it.
+        says so. `known_w`: the known jobs' power, W, at the end of the last quarter observed and in each after it.
         Raises ValueError for a negative number of steps.
         """
         if steps < 0:
@@ -177,56 +246,70 @@ class LoadForecaster:
                 "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
             )
             return Forecast(first * STEP_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
-        last_w = self._loads[self._last]
+        last_w = self._last_w
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
         loads, lows, highs = [], [], []
         for quarter in range(first, first + steps):
             ahead = max(1, quarter - self._last)
+            trust = self._trust(ahead)
             pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
-            load_w = self._expected(ahead, last_w, self._profile(quarter), pull_w)
-            below, above = self._spread(ahead, load_w)
+            load_w = self._expected(trust, last_w, self._profile(quarter), pull_w)
+            below, above = self._range(load_w) if trust.band is None else trust.band
             loads.append(load_w)
             lows.append(max(0.0, min(load_w, load_w + below)))
             highs.append(max(load_w, load_w + above))
-        calibrated = sum(1 for state in self._horizons.values() if state.band() is not None)
+        calibrated = sum(1 for state in self._horizons.values() if state.trust().band is not None)
         note = ""
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
         return Forecast(first * STEP_S, tuple(loads), tuple(lows), tuple(highs), note=note)
 
+    def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
+        """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""
+        forecast = self.predict(start_utc_s, 1, known_w=known_w)
+        if self._last is None:
+            return forecast.high_w[0]
+        nearest = _neighbours(max(1, start_utc_s // STEP_S - self._last))[1]
+        error_w = self._horizons[nearest].quantile(share)
+        return forecast.high_w[0] if error_w is None else max(0.0, forecast.load_w[0] + error_w)
+
     def _profile(self, quarter: int) -> float | None:
         """Mean at this time of day on the last seven days known (UTC), or None while there are fewer than three."""
-        days = (quarter - day * DAY_STEPS for day in range(1, PROFILE_DAYS + 3))
-        seen = [self._loads[q] for q in days if q in self._loads][:PROFILE_DAYS]
-        return sum(seen) / len(seen) if len(seen) >= PROFILE_MIN_DAYS else None
+        assert self._last is not None
+        of = quarter, quarter - DAY_STEPS <= self._last  # nothing that is observed later changes it
+        if of not in self._profiles:
+            days = (quarter - day * DAY_STEPS for day in range(1, PROFILE_DAYS + 3))
+            seen = [self._loads[q] for q in days if q in self._loads][:PROFILE_DAYS]
+            self._profiles[of] = sum(seen) / len(seen) if len(seen) >= PROFILE_MIN_DAYS else None
+            if quarter - 2 * DAY_STEPS > self._last:
+                return self._profiles.pop(of)
+            if len(self._profiles) > HISTORY_STEPS:
+                del self._profiles[next(iter(self._profiles))]
+        return self._profiles[of]
 
-    def _share(self, ahead: int) -> float:
-        before, after, weight = _neighbours(ahead)
-        return (1 - weight) * self._horizons[before].share + weight * self._horizons[after].share
-
-    def _spread(self, ahead: int, load_w: float) -> tuple[float, float]:
-        """Band around `load_w`, as (below <= 0, above >= 0), between the two followed horizons next to `ahead`."""
-        before, after, weight = _neighbours(ahead)
-        default: tuple[float, float] | None = None
-        ends = []
-        for horizon in (before, after):
-            band = self._horizons[horizon].band()
-            if band is None:
-                default = default or self._range(load_w)
-                band = default
-            ends.append(band)
-        (below, above), (later_below, later_above) = ends
-        return (1 - weight) * below + weight * later_below, (1 - weight) * above + weight * later_above
+    def _trust(self, ahead: int) -> _Trust:
+        """What the two followed horizons next to `ahead` say, between them; kept until the next quarter is observed."""
+        if ahead not in self._trusts:
+            before, after, weight = _neighbours(ahead)
+            one, two = self._horizons[before].trust(), self._horizons[after].trust()
+            self._trusts[ahead] = _Trust(
+                profile=(1 - weight) * one.profile + weight * two.profile,
+                jobs=(1 - weight) * one.jobs + weight * two.jobs,
+                unannounced_w=(1 - weight) * one.unannounced_w + weight * two.unannounced_w,
+                band=None
+                if one.band is None or two.band is None
+                else (
+                    (1 - weight) * one.band[0] + weight * two.band[0],
+                    (1 - weight) * one.band[1] + weight * two.band[1],
+                ),
+            )
+        return self._trusts[ahead]
 
     def _range(self, load_w: float) -> tuple[float, float]:
         """The stated default band: all that was seen in the last ten days, and a quarter of the load more."""
         margin = DEFAULT_MARGIN * max(load_w, *self._loads.values())
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
-
-
-def _blend(last_w: float, profile_w: float | None, share: float) -> float:
-    return last_w if profile_w is None else (1 - share) * last_w + share * profile_w
 
 
 def _neighbours(ahead: int) -> tuple[int, int, float]:
@@ -237,120 +320,3 @@ def _neighbours(ahead: int) -> tuple[int, int, float]:
     after = PROBES[index]
     before = PROBES[max(0, index - 1)]
     return before, after, 1.0 if after == before else (ahead - before) / (after - before)
-
-
-class PvForecaster:
-    """PV from its own recent days: the mean at the same time of day, scaled by how the last hour compares with it.
-
-    Knows neither weather nor clear sky. Before there are two days of history the last value is held until local noon
-    and then falls with a half sine from 6 to 18 h local time, never above the last value.
-    """
-
-    MIN_DAYS = 2
-    FADE_STEPS = 12  # how long the last hour's ratio lasts, quarters
-
-    def __init__(self, timezone: str) -> None:
-        self._zone = ZoneInfo(timezone)
-        self._powers: dict[int, float] = {}
-        self._last: int | None = None
-
-    def observe(self, start_utc_s: int, mean_w: float) -> bool:
-        """Take the mean PV power of a finished quarter hour. As `LoadForecaster.observe`."""
-        if start_utc_s % STEP_S:
-            raise ValueError(f"PV quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
-        if not math.isfinite(mean_w) or mean_w < 0:
-            raise ValueError(
-                f"mean PV power of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave unknown ones out"
-            )
-        quarter = start_utc_s // STEP_S
-        if self._last is not None and quarter <= self._last:
-            return False
-        self._powers[quarter] = mean_w
-        self._last = quarter
-        while (oldest := next(iter(self._powers))) <= quarter - HISTORY_STEPS:
-            del self._powers[oldest]
-        return True
-
-    def predict(self, start_utc_s: int, steps: int, now_w: float | None = None) -> tuple[float, ...]:
-        """Mean PV power, W >= 0, of `steps` quarters from the one that holds `start_utc_s`.
-
-        `now_w`, the power at this moment, is what fades before any quarter has been observed.
-        """
-        first = start_utc_s // STEP_S
-        if self._last is None:
-            return tuple(self._fading(max(0.0, now_w or 0.0), first, first + k) for k in range(steps))
-        ratio = self._ratio()
-        result = []
-        for quarter in range(first, first + steps):
-            mean_w = self._mean(quarter)
-            if mean_w is None:
-                result.append(self._fading(self._powers[self._last], self._last, quarter))
-            else:
-                fade = math.exp(-max(0, quarter - self._last) / self.FADE_STEPS)
-                result.append(mean_w * (1 + (ratio - 1) * fade))
-        return tuple(result)
-
-    def _mean(self, quarter: int) -> float | None:
-        days = (quarter - day * DAY_STEPS for day in range(1, PROFILE_DAYS + 3))
-        seen = [self._powers[q] for q in days if q in self._powers][:PROFILE_DAYS]
-        return sum(seen) / len(seen) if len(seen) >= self.MIN_DAYS else None
-
-    def _ratio(self) -> float:
-        """The last hour against the same hour's mean, 0..2; 1 where there was no sun to compare."""
-        assert self._last is not None
-        pairs = [
-            (self._powers[q], mean_w)
-            for q in range(self._last - 3, self._last + 1)
-            if q in self._powers and (mean_w := self._mean(q)) is not None
-        ]
-        expected = sum(mean_w for _, mean_w in pairs)
-        return min(2.0, sum(w for w, _ in pairs) / expected) if expected > 0 else 1.0
-
-    def _fading(self, w: float, seen: int, quarter: int) -> float:
-        """Power `w` of quarter `seen`, let down with the sun until `quarter`."""
-        now, then = self._sun(seen), self._sun(quarter)
-        return w * min(1.0, then / now) if now > 0 else 0.0
-
-    def _sun(self, quarter: int) -> float:
-        local = datetime.fromtimestamp(quarter * STEP_S + STEP_S / 2, UTC).astimezone(self._zone)
-        return max(0.0, math.sin(math.pi * (local.hour + local.minute / 60 - 6) / 12))
-
-
-def held_peak_w(net_loads_w: Sequence[float], config: DispatchConfig) -> float:
-    """The lowest quarter-hour import that the battery could have held over past net loads (load - pv), by hindsight.
-
-    A prior for where the month's peak will end: it starts each month's plan at a peak worth defending. Greedy is exact
-    here: above the peak discharge, below it recharge as fast as the peak allows; found to 10 W by bisection. Starts
-    full. Returns 0 without any load.
-    """
-    if not net_loads_w:
-        return 0.0
-    low, high = 0.0, max(0.0, *net_loads_w)
-    while high - low > 10.0:
-        middle = (low + high) / 2
-        if _holds(net_loads_w, middle, config):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _holds(net_loads_w: Sequence[float], peak_w: float, config: DispatchConfig) -> bool:
-    top_wh = sum(b.energy_kwh * b.soc_max_pct for b in config.batteries) * 10
-    floor_wh = config.reserve_soc_pct * config.energy_kwh * 10
-    charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
-    discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
-    charge_w, discharge_w = config.charge_w, config.discharge_w  # sums over the PCS: not again for every quarter
-    hours = STEP_S / 3600
-    stored_wh = max(top_wh, floor_wh)
-    for net_w in net_loads_w:
-        excess_w = net_w - peak_w
-        if excess_w > discharge_w:
-            return False
-        if excess_w > 0:
-            stored_wh -= excess_w * hours / discharging
-            if stored_wh < floor_wh:
-                return False
-        else:
-            stored_wh = min(top_wh, stored_wh + min(-excess_w, charge_w) * hours * charging)
-    return True

@@ -40,7 +40,7 @@ SURGE = 0.25
 CREDIT_S = 60.0  # unused energy is not taken back faster than over this
 FADE_S = 30.0
 SETTLE_S = 15.0
-MARGIN = 0.01  # of the limit: keeps deadband and meter class (1 %) from raising the peak
+MARGIN = 0.01  # of the contract: keeps the meter's class (1 %) from exceeding it
 STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
 GAP_S = 5.0  # a longer pause between two readings counts as unknown, unless the import register tells
 REGISTER_MOST = 2.0  # times the fuse: a register that went faster was reset or misread
@@ -348,7 +348,9 @@ class MeteringInterval:
         return allowance
 
     def _allow(self, limit_w: float) -> Allowance:
-        aim_w = limit_w - min(max(self._deadband_w, MARGIN * limit_w), limit_w / 2)
+        # a month's peak was measured by the very meter that is to keep it: its class matters against the contract only
+        class_w = MARGIN * limit_w if limit_w >= self._grid.contracted_peak_w else 0.0
+        aim_w = limit_w - min(max(self._deadband_w, class_w), limit_w / 2)
         elapsed_s, left_s = self._times()
         used_ws = self._known_ws + self._assumed_ws
         # Credit comes only from time that was measured; debt also from what had to be assumed.

@@ -16,6 +16,7 @@ class IslandStep(msgspec.Struct, frozen=True):
     seen: Islanding  # state, reason, and the window for import that rule 2 applies
     view: IslandView
     riding: bool  # the site lives on its battery as far as anybody can tell
+    rehearsing: bool  # for a drill, and the grid is there to go back to
     switch: SwitchOrder | None
     pcs_orders: tuple[PcsOrder, ...]
     events: tuple[Event, ...]

@@ -451,6 +451,7 @@ class IslandMachine:
             seen=Islanding(self.state, reason, low_w, high_w),
             view=view,
             riding=self._riding(),
+            rehearsing=self._drill is not None and self._reconnection.look.ok is not False,
             switch=self._switch_ask.order(self._switch, now.mono_s),
             pcs_orders=tuple(PcsOrder(name, "start", self._start_why) for name in starts),
             events=tuple(self._events),

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-STEP_S = 900
+from dispatch.forecast import LATEST_S, STEP_S
+
 REMEMBERED = 500  # finished jobs
 UNLIMITED_S = 7 * 86400.0  # stands in for the limit of a job without one
 LEAST_S = 60.0
@@ -59,6 +60,18 @@ class JobModel:
         bisect.insort(self._ratios, ratio)
         if len(self._order) > REMEMBERED:
             del self._ratios[bisect.bisect_left(self._ratios, self._order.popleft())]
+
+    def known_w(self, now_utc_s: float, jobs: Sequence[KnownJob], quarters: int) -> list[float]:
+        """Take the jobs in; return their power of late and in each of the next quarters, W above idle.
+
+        Of late is the mean of the last `LATEST_S`, as the load that it is set against: a job that has only just started
+        is not in that yet.
+        """
+        self.observe(now_utc_s, jobs)
+        begun = [(job.power_w, job.started_utc_s) for job in jobs if job.started_utc_s is not None]
+        running_w = sum(w * min(1.0, (now_utc_s - start_s) / LATEST_S) for w, start_s in begun)
+        starts = [now_utc_s + STEP_S * k for k in range(quarters + 1)]
+        return [running_w, *self.load_w(now_utc_s, jobs, starts)]
 
     def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
         """Mean power of the known jobs above idle, W, in each quarter hour that begins at `starts_utc_s`."""

@@ -7,7 +7,9 @@ three things follow, none of which needs a constant of the site:
 
 * `target_w`: how far the peak may rise now. It is the level at which four things together cost least over the rest of
   the month: the peak itself, the energy that is short of holding it (GPU caps, or else more peak), the rise when the
-  battery runs empty all the same, and the trade that stored energy misses while it is kept for the peak.
+  battery runs empty all the same, and the trade that stored energy misses while it is kept for the peak. For the day
+  to come they are counted over futures: the load's forecast, so with the known jobs in it, each time with the errors
+  of the forecast made at a quarter like this one.
 * `rises`: what a higher peak costs beyond what the month will cost anyway. The rest of the month is as many days as
   it has left, each drawn from the days seen; a peak that it is likely to exceed later is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
@@ -39,8 +41,9 @@ SAME_TIME = 12  # quarters of the day, either way, within which they are looked 
 ENOUGH = 2 * DAY  # quarters with a known following day before any of this means something
 BATCH = 16  # quarters whose following day is worked out together
 BISECTIONS = 9
-PEAKS_TRIED = 24
-LASTING_H = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0)
+PEAKS_TRIED, FINER = 17, 9
+LEVELS = 161  # peaks up to the fuse that a battery is tried on
+LASTING = 6  # guesses of how long the present level lasts
 HOURS = STEP_S / 3600
 GAP = DAY  # a longer gap in the record starts it anew
 
@@ -66,6 +69,7 @@ class PeakWatch:
 
     def __init__(self, config: DispatchConfig) -> None:
         highest_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+        self._energy_kwh = config.energy_kwh
         self._reserve_kwh = config.reserve_soc_pct / 100 * config.energy_kwh
         self._usable_kwh = max(0.0, highest_kwh - self._reserve_kwh)
         self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
@@ -76,75 +80,105 @@ class PeakWatch:
         self._first = 0  # quarter number of the first entry of the lists
         self._load_kw: list[float] = []
         self._net_kw: list[float] = []
+        self._paths_kw: list[Floats] = []  # load of the following day as it was forecast at the end of each quarter
+        self._held: Floats | None = None  # for each quarter whose following day is known: peak held, kW, by energy
+        self._levels_kw: Floats | None = None  # peaks that a battery each has held since the record began, if it could
+        self._stored_kwh: Floats | None = None  # what each of them has left
+        self._failed: list[NDArray[np.bool_]] = []  # in each quarter
+        self._short_kwh: list[Floats] = []
         self._daily: _Daily | None = None
-        self._held: list[list[float]] = []  # for each quarter whose following day is known: peak held, kW, by energy
+        self._fuse_kw = config.grid.fuse_w / 1000
 
-    def observe(self, start_utc_s: int, load_w: float, pv_w: float) -> None:
-        """Take the means of the quarter hour that began at `start_utc_s`. A short gap counts as the load held."""
+    def observe(self, start_utc_s: int, load_w: float, pv_w: float, path_w: Sequence[float] = ()) -> None:
+        """Take the means of the quarter hour that began at `start_utc_s`. A short gap counts as the load held.
+
+        `path_w`: what was forecast at its end of the load of the following day; the load held where it is shorter.
+        """
         quarter = start_utc_s // STEP_S
         following = self._first + len(self._load_kw)
         if self._load_kw and quarter < following:
             return
         if not self._load_kw or quarter - following > GAP:
-            self._first = quarter
-            self._load_kw, self._net_kw, self._held = [], [], []
+            self._first, self._held, self._stored_kwh = quarter, None, None
+            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._short_kwh):
+                kept.clear()
         else:
             for _ in range(quarter - following):
-                self._load_kw.append(self._load_kw[-1])
-                self._net_kw.append(self._net_kw[-1])
-        self._load_kw.append(load_w / 1000)
+                self._append(self._load_kw[-1], self._net_kw[-1], ())
         # in hours that do not count towards the peak nothing is held, and the battery recharges as fast as it can
         counts = place(self._terms, self._timezone, start_utc_s).counts
-        self._net_kw.append((load_w - pv_w) / 1000 if counts else -self._charge_kw)
+        self._append(load_w / 1000, (load_w - pv_w) / 1000 if counts else -self._charge_kw, path_w)
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
             self._first += excess
-            del self._load_kw[:excess], self._net_kw[:excess], self._held[:excess]
+            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._short_kwh):
+                del kept[:excess]
+            self._held = None if self._held is None else self._held[excess:]
+
+    def _append(self, load_kw: float, net_kw: float, path_w: Sequence[float]) -> None:
+        """One more quarter. Each battery that holds a peak does nothing else; one that failed goes on empty."""
+        import numpy as np
+
+        self._load_kw.append(load_kw)
+        self._net_kw.append(net_kw)
+        self._paths_kw.append(_day(path_w, load_kw))
+        if self._levels_kw is None:
+            self._levels_kw = np.linspace(0.0, self._fuse_kw, LEVELS)
+        if self._stored_kwh is None:
+            self._stored_kwh = np.full(LEVELS, self._usable_kwh)
+        over = net_kw - self._levels_kw
+        change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
+        stored = np.minimum(self._stored_kwh + HOURS * change, self._usable_kwh)
+        self._failed.append((stored < 0) | (over > self._discharge_kw))
+        self._short_kwh.append(np.maximum(0.0, -stored) * self._out)
+        self._stored_kwh = np.maximum(stored, 0.0)
+
+    def net_w(self) -> list[float]:
+        """Net load of each quarter hour remembered, W."""
+        return [1000 * kw for kw in self._net_kw]
 
     def outlook(
         self,
-        load_w: float,
         steps: int,
         soc_pct: float,
-        energy_kwh: float,
         month_peak_w: float,
         days_left: float,
         trade_eur_per_kwh: float = 0.0,
+        path_w: Sequence[float] = (),
+        pv_w: Sequence[float] = (),
     ) -> PeakOutlook | None:
         """What the past says; None while it is too short, or where no battery can hold anything or peaks cost nothing.
 
-        `load_w` is the load as last known, `days_left` the days of the billing month still to come,
-        `trade_eur_per_kwh` what a kWh of battery earns on prices on a day on which it is not kept for the peak.
+        `days_left`: the days of the billing month still to come; `trade_eur_per_kwh`: what a kWh of battery earns on
+        prices on a day on which it is not kept for the peak; `path_w`, `pv_w`: what is forecast of load and PV from the
+        quarter after the last one observed on, the load held where that is not given.
         """
         if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
-        self._work_out()
-        import numpy as np
-
-        stored_kwh = min(max(soc_pct / 100 * energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
-        held, net = np.array(self._held), np.array(self._net_kw)
-        peak_kw = month_peak_w / 1000
+        held = self._work_out()
+        stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
+        peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
         cost = self._cost(peak_kw, days_left, trade_eur_per_kwh)
-        like, shift = self._like_now(load_w / 1000, len(held))
-        futures = self._futures(held[like + 1] + shift[:, None], stored_kwh, like, float(net[-1]))
-        target_kw = self._target(
-            held[like + 1] + shift[:, None], futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh
-        )
-        ready = self._ready(held, net, like, shift, max(peak_kw, target_kw), cost, steps)
+        like = self._like_now(load_kw, len(held))
+        futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
+        target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
+        ready = self._ready(held, like, futures, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
         return PeakOutlook(1000 * target_kw, rises, 1000 * self._overruns().usual_kw, tuple(map(tuple, ready.tolist())))
 
-    def _work_out(self) -> None:
-        """Fill the table for every quarter whose following day has passed, a batch at a time."""
+    def _work_out(self) -> Floats:
+        """The table of peaks held, for every quarter whose following day has passed; filled a batch at a time."""
         import numpy as np
 
-        while len(self._held) + BATCH + DAY <= len(self._net_kw):
-            first = len(self._held)
-            net = np.array(self._net_kw[first : first + BATCH + DAY])
+        held = np.empty((0, LAYERS + 1)) if self._held is None else self._held
+        while len(held) + BATCH + DAY <= len(self._net_kw):
+            net = np.array(self._net_kw[len(held) : len(held) + BATCH + DAY])
             days = np.lib.stride_tricks.sliding_window_view(net, DAY)[:BATCH]
             stored = np.linspace(0.0, self._usable_kwh, LAYERS + 1)
             peaks = self._hold(np.repeat(days, LAYERS + 1, axis=0), np.tile(stored, BATCH))
-            self._held.extend(peaks.reshape(BATCH, LAYERS + 1).tolist())
+            held = np.concatenate([held, peaks.reshape(BATCH, LAYERS + 1)])
+        self._held = held
+        return held
 
     def _hold(self, paths_kw: Floats, stored_kwh: Floats) -> Floats:
         """Lowest peak that could have been held over each path from each stored energy: greedy, by bisection."""
@@ -190,126 +224,149 @@ class PeakWatch:
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
 
     def _overruns(self) -> _Daily:
-        """How the days seen would have gone with each of many peaks held by the battery alone.
-
-        One battery for each peak runs through the whole record, doing nothing else. Worked out again once a batch.
-        """
+        """How the days seen would have gone with each peak held by the battery alone. Summed up once a batch."""
         import numpy as np
 
-        if self._daily is None or self._daily.worked_out != self._first + len(self._held):
-            net = np.array(self._net_kw)
-            grid = np.linspace(0.0, max(1.0, float(net.max())), PEAKS_TRIED)
-            stored = np.full(PEAKS_TRIED, self._usable_kwh)
-            days = len(net) // DAY
-            failed = np.zeros((days + 1, PEAKS_TRIED), dtype=bool)
-            short = np.zeros(PEAKS_TRIED)
-            for k, kw in enumerate(net.tolist()):
-                over = kw - grid
-                change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
-                stored = np.minimum(stored + HOURS * change, self._usable_kwh)
-                failed[k // DAY] |= (stored < 0) | (over > self._discharge_kw)
-                short -= np.minimum(stored, 0.0)
-                np.maximum(stored, 0.0, out=stored)
-            daily_kwh = short * self._out * DAY / len(net)
-            worked_out = self._first + len(self._held)
-            overrun = failed[:days].mean(axis=0)
-            usual_kw = float(grid[int(np.argmin(overrun))])
-            self._daily = _Daily(worked_out, grid, overrun, daily_kwh, usual_kw, float(days))
+        newest = self._first + len(self._net_kw)
+        if self._daily is None or newest >= self._daily.newest + BATCH or newest < self._daily.newest:
+            assert self._levels_kw is not None
+            days = len(self._failed) // DAY
+            failed = np.array(self._failed[-days * DAY :]).reshape(days, DAY, LEVELS).any(axis=1).mean(axis=0)
+            short_kwh = np.mean(self._short_kwh, axis=0) * DAY
+            usual_kw = float(self._levels_kw[int(np.argmin(failed))])
+            self._daily = _Daily(newest, self._levels_kw, failed, short_kwh, usual_kw, float(days))
         return self._daily
 
     def _target(
-        self,
-        held: Floats,
-        futures: _Futures,
-        stored_kwh: float,
-        peak_kw: float,
-        days_left: float,
-        trade_eur_per_kwh: float,
+        self, futures: _Futures, stored_kwh: float, peak_kw: float, days_left: float, trade_eur_per_kwh: float
     ) -> float:
         """The peak, kW, whose own price and that of holding it are least over the rest of the month.
 
-        Held by caps, and by energy of the battery's that then earns nothing on prices.
-
-        The caps' energy: for the day to come what the futures lack at what is stored, then the mean of the days seen.
+        Held by caps, and by energy of the battery's that then earns nothing on prices. For the day to come by what the
+        futures lack at what is stored, then by the mean of the days seen.
         """
         import numpy as np
 
         seen = self._overruns()
-        levels = np.linspace(peak_kw, max(peak_kw + 1.0, float(futures.held_kw.max())), PEAKS_TRIED)
-        layer_kwh = self._usable_kwh / LAYERS
-        needed = np.empty((len(held), PEAKS_TRIED))
-        for k, row in enumerate(held):
-            last = max((row[-2] - row[-1]) / layer_kwh, 1e-3)
-            inside = np.interp(levels, row[::-1], layer_kwh * np.arange(LAYERS, -1, -1.0))
-            needed[k] = inside + np.maximum(0.0, row[-1] - levels) / last
-        guessed_kw = futures.held_kw[len(held) :] + stored_kwh * self._out / np.array(LASTING_H)
-        guessed = np.array(LASTING_H)[:, None] * np.maximum(0.0, guessed_kw[:, None] - levels)
-        lacking = np.maximum(0.0, np.concatenate([needed, guessed / self._out]) - stored_kwh) * self._out
-        soon_kwh = (lacking * futures.weights[:, None]).sum(axis=0)
-        later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
-        # a cap is no deeper than its share: once the battery is empty, what is above that rises anyway
-        deepest_kw = self._caps.max_share * max(0.0, max(self._load_kw) - self._caps.idle_w / 1000)
-        left_kw = np.concatenate([held[:, 0], guessed_kw])[:, None] - deepest_kw - levels
-        beyond_kw = (np.where(lacking > 0, np.maximum(0.0, left_kw), 0.0) * futures.weights[:, None]).sum(axis=0)
-        above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
-        upkeep_eur = max(0.0, days_left) * above_kwh * trade_eur_per_kwh
         # without caps, a kW short for a day is a kW of peak
         value = self._caps.value_eur_per_kwh if self._caps.max_share > 0 else self._demand / 24
-        short_eur = value * (soon_kwh + later_kwh)
-        total = self._demand * (levels - peak_kw + beyond_kw) + short_eur + upkeep_eur
-        return float(levels[int(np.argmin(total))])
+        top_kw = max(peak_kw + 1.0, float(futures.net_kw.max()))
+        levels = np.linspace(peak_kw, top_kw, PEAKS_TRIED)
+        for tried in (PEAKS_TRIED, FINER):
+            short_kwh, rise_kw = self._lacking(futures, levels, stored_kwh)
+            soon_kwh, beyond_kw = futures.weights @ short_kwh, futures.weights @ rise_kw
+            later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
+            above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
+            upkeep_eur = max(0.0, days_left) * above_kwh * trade_eur_per_kwh
+            total = self._demand * (levels - peak_kw + beyond_kw) + value * (soon_kwh + later_kwh) + upkeep_eur
+            best = int(np.argmin(total))
+            target_kw = float(levels[best])
+            levels = np.linspace(levels[max(best - 1, 0)], levels[min(best + 1, tried - 1)], FINER)
+        return target_kw
 
-    def _like_now(self, load_kw: float, known: int) -> tuple[NDArray[np.intp], Floats]:
-        """Past quarters like the one just over, the nearest in load, and by how much the load is higher now."""
+    def _lacking(self, futures: _Futures, levels_kw: Floats, stored_kwh: float) -> tuple[Floats, Floats]:
+        """For each future and level: the energy, kWh, that caps give while the battery cannot hold it, and by how many
+        kW import rises above it all the same (a cap is no deeper than its share). In steps of half an hour.
+        """
+        import numpy as np
+
+        hours, capping = 2 * HOURS, self._caps.max_share > 0
+        shape = (len(futures.net_kw), len(levels_kw))
+        stored, short, rise = np.full(shape, stored_kwh), np.zeros(shape), np.zeros(shape)
+        nets, loads = (kw.reshape(shape[0], -1, 2).mean(axis=2).T for kw in (futures.net_kw, futures.load_kw))
+        deepest = self._caps.max_share * np.maximum(0.0, loads - self._caps.idle_w / 1000)
+        for net_kw, deep_kw in zip(nets, deepest, strict=True):
+            over = net_kw[:, None] - levels_kw
+            most = np.minimum(stored * (self._out / hours), self._discharge_kw)
+            battery = np.minimum(np.maximum(over, -self._charge_kw), most)
+            stored -= hours * np.where(battery > 0, battery / self._out, battery * self._in)
+            np.minimum(stored, self._usable_kwh, out=stored)
+            lack = np.maximum(0.0, over - battery)
+            if capping:
+                capped = np.minimum(lack, deep_kw[:, None])
+                short += hours * capped
+                lack -= capped
+            else:
+                short += hours * lack
+            np.maximum(rise, lack, out=rise)
+        return short, rise
+
+    def _like_now(self, load_kw: float, known: int) -> NDArray[np.intp]:
+        """Past quarters like the one just over: the nearest in load."""
         import numpy as np
 
         past = np.arange(known - 1)  # what followed each is in the table
         ahead = len(self._load_kw) - 1 - past
         past = past[np.abs((ahead + DAY // 2) % DAY - DAY // 2) <= SAME_TIME]
         loads = np.array(self._load_kw)[past]
-        nearest = np.argsort(np.abs(loads - load_kw), kind="stable")[:LIKE_NOW]
-        return past[nearest], load_kw - loads[nearest]
+        like: NDArray[np.intp] = past[np.argsort(np.abs(loads - load_kw), kind="stable")[:LIKE_NOW]]
+        return like
 
-    def _futures(self, held: Floats, stored_kwh: float, like: NDArray[np.intp], net_kw: float) -> _Futures:
-        """What the battery could hold with what is stored, in each of the futures.
+    def _futures(self, like: NDArray[np.intp], path_kw: Floats, sun_kw: Floats, peak_kw: float) -> _Futures:
+        """The day to come as it is forecast, each time with the errors of the forecast made at a quarter like this one.
 
         A few pulses are all that a fortnight shows, so one more guess stands beside them, with the weight of one more
-        day: the present level lasts, for 1, 2, 4, 8, 16 or 24 hours alike.
+        day: that the load stays as forecast for a while and then goes. What has been above the peak for some time may
+        be expected to last as long again: for how long is drawn so (Pareto, as job lengths are).
         """
         import numpy as np
 
-        layer_kwh = self._usable_kwh / LAYERS
-        at = stored_kwh / layer_kwh
-        guesses_kw = np.maximum(0.0, net_kw - stored_kwh * self._out / np.array(LASTING_H))
-        seen_days = len(np.unique(like // DAY))
-        weights = np.full(len(like), seen_days / (seen_days + 1) / len(like))
-        guessed = np.full(len(LASTING_H), 1 / (seen_days + 1) / len(LASTING_H))
-        return _Futures(
-            np.concatenate([_between(held, at), guesses_kw]),
-            np.concatenate([weights, guessed]),
-        )
+        load = np.array(self._load_kw)
+        after = np.lib.stride_tricks.sliding_window_view(load, DAY)[like + 1]
+        errors = after - np.array([self._paths_kw[k] for k in like.tolist()])
+        seen = np.clip(path_kw + errors, float(load.min()), max(float(load.max()), float(path_kw.max())))
+        lasted_h = self._above_h(peak_kw)
+        parts = (np.arange(LASTING) + 0.5) / LASTING
+        lasting_h = lasted_h * parts / (1 - parts)
+        gone = HOURS * np.arange(DAY) >= lasting_h[:, None]
+        guessed = np.where(gone, np.minimum(path_kw, float(np.median(load))), path_kw)
+        loads = np.concatenate([seen, guessed])
+        alike = self._alike(like, peak_kw, lasted_h)
+        best = np.zeros(MEMORY // DAY + 1)
+        np.maximum.at(best, like // DAY, alike)
+        days = float(best.sum())
+        weights = np.concatenate([days / (days + 1) * alike / alike.sum(), np.full(LASTING, 1 / (days + 1) / LASTING)])
+        nets = loads - sun_kw
+        if self._terms.windows:
+            starts_s = STEP_S * (self._first + len(load) + np.arange(DAY))
+            nets[:, [not place(self._terms, self._timezone, s).counts for s in starts_s.tolist()]] = -self._charge_kw
+        return _Futures(loads, nets, weights)
 
-    def _ready(
-        self,
-        held: Floats,
-        net: Floats,
-        like: NDArray[np.intp],
-        shift: Floats,
-        target_kw: float,
-        cost: _PeakCost,
-        steps: int,
-    ) -> Floats:
-        """For each step and layer, what a stored kWh would have spared the futures whose pulse begins just after it."""
+    def _alike(self, like: NDArray[np.intp], peak_kw: float, lasted_h: float) -> Floats:
+        """How much each of those quarters is like now in how long the load had been as high, 0..1."""
         import numpy as np
 
-        ready = np.zeros((steps, LAYERS))
-        when = like[:, None] + 1 + np.arange(steps)
-        known = when < len(held)
-        over = known & (net[np.minimum(when, len(net) - 1)] + shift[:, None] > target_kw)
-        some = over.any(axis=1)
-        begins = np.minimum(np.maximum(over.argmax(axis=1), 1), steps - 1)[some]
-        starts = np.minimum(like[some] + 1 + begins, len(held) - 1)
-        prices = cost.total(np.maximum(cost.peak_kw, held[starts] + shift[some][:, None]))
+        net, load = np.array(self._net_kw), np.array(self._load_kw)
+        before = like[:, None] - np.arange(DAY)
+        shift = self._load_kw[-1] - load[like]
+        high = (net[np.maximum(before, 0)] + shift[:, None] > peak_kw) & (before >= 0)
+        lasted = np.where(high.all(axis=1), DAY, high.argmin(axis=1))
+        apart = np.log2(np.maximum(1, lasted) * HOURS / lasted_h)
+        alike: Floats = 1 / (1 + apart**2)
+        return alike
+
+    def _above_h(self, peak_kw: float) -> float:
+        """For how long the net load has been above the peak, hours; at least a quarter."""
+        quarters = 0
+        for kw in reversed(self._net_kw[-DAY:]):
+            if kw <= peak_kw:
+                break
+            quarters += 1
+        return HOURS * max(1, quarters)
+
+    def _ready(
+        self, held: Floats, like: NDArray[np.intp], futures: _Futures, target_kw: float, cost: _PeakCost, steps: int
+    ) -> Floats:
+        """For each step and layer, what a stored kWh would spare the futures whose pulse begins just after it."""
+        import numpy as np
+
+        ready, net, days = np.zeros((steps, LAYERS)), np.array(self._net_kw), futures.net_kw[: len(like)]
+        over = days > target_kw
+        begins = np.minimum(np.maximum(over.argmax(axis=1), 1), steps - 1)
+        some = over.any(axis=1) & (like + 1 + begins < len(held))
+        begins, starts = begins[some], (like + 1 + begins)[some]
+        higher = days[some, begins] - net[starts]  # now than then
+        prices = cost.total(np.maximum(cost.peak_kw, held[starts] + higher[:, None]))
         np.add.at(ready, begins - 1, -np.diff(prices, axis=1) * LAYERS / self._usable_kwh / len(like))
         sorted_: Floats = -np.sort(-np.maximum(ready, 0.0), axis=1)  # the lowest layer is worth most
         return sorted_
@@ -318,7 +375,7 @@ class PeakWatch:
 class _Daily(NamedTuple):
     """The days seen, for each of many peaks: the share on which the battery alone failed, and the mean it lacked."""
 
-    worked_out: int  # the last quarter of the table then
+    newest: int  # quarter number after the last one summed up
     grid_kw: Floats
     overrun: Floats
     short_kwh: Floats  # a day, at the AC terminals
@@ -327,9 +384,10 @@ class _Daily(NamedTuple):
 
 
 class _Futures(NamedTuple):
-    """For each future: the peak that can be held, how likely it is."""
+    """Days that may come: load and net load in each quarter, kW, and how likely each is."""
 
-    held_kw: Floats
+    load_kw: Floats
+    net_kw: Floats
     weights: Floats
 
 
@@ -351,6 +409,15 @@ class _PeakCost:
         return totals
 
 
+def _day(path_w: Sequence[float], load_kw: float) -> Floats:
+    """A day of load, kW; what the forecast does not reach is its last value, without any the present one."""
+    import numpy as np
+
+    path_kw = np.full(DAY, path_w[-1] / 1000 if path_w else load_kw)
+    path_kw[: len(path_w)] = np.array(path_w[:DAY]) / 1000
+    return path_kw
+
+
 def _fewer(count: int, chance: Floats, days: float) -> Floats:
     """The likelihood that fewer than `count` of `days` days go beyond, each with this chance: then today's counts.
 
@@ -367,11 +434,3 @@ def _fewer(count: int, chance: Floats, days: float) -> Floats:
         term = term * (days - k + 1) / k * chance / (1 - chance)
         total = total + term
     return total
-
-
-def _between(table: Floats, at: float) -> Floats:
-    """Each row of `table` at a fractional column, held at the ends."""
-    at = min(max(at, 0.0), table.shape[1] - 1.0)
-    left = min(int(at), table.shape[1] - 2)
-    values: Floats = table[:, left] + (at - left) * (table[:, left + 1] - table[:, left])
-    return values

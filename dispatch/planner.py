@@ -35,6 +35,7 @@ from dispatch.tariff import PriceSeries, filled
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
+MARKET_EUR_PER_MWH = (-500.0, 4000.0)  # harmonised limits of European day-ahead trading (ACER decision 01/2023)
 EXPORT_SHARE = 0.95  # of the limit is planned for: within a quarter hour load and PV flicker
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
@@ -55,7 +56,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
     month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month, or `demand.free_w`
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
-    peak_prior_w: float | None = None  # where the month's peak is expected to end (`forecast.held_peak_w`)
+    peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak_prior.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
     reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
@@ -219,11 +220,19 @@ def _market(inputs: PlanInputs, starts: list[int]) -> tuple[list[float], list[st
         return [FLAT_EUR_PER_MWH] * len(starts), [
             f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
         ]
+    notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
     if not missing:
-        return market, []
+        return market, notes
     end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
     known = f"{end:%a %H:%M}" if abs(end.timestamp() - starts[0]) < 6 * 86400 else f"{end:%Y-%m-%d %H:%M}"
-    return market, [f"prices known until {known}: for {missing} steps the mean of the same hour on known days"]
+    notes.append(f"prices known until {known}: for {missing} steps the mean of the same hour on known days")
+    return market, notes
+
+
+def _beyond(market: list[float]) -> str:
+    low, high = MARKET_EUR_PER_MWH
+    seen = f"prices from {min(market):g} to {max(market):g} EUR/MWh"
+    return f"{seen}, the market's limits are {low:g} and {high:g}: taken as they are"
 
 
 def _loads(

@@ -71,8 +71,12 @@ class RideKeeper:
         self._why = "kept over a restart of the gateway" if memory.rung else ""
         self.energy.restore(memory.energy)
 
-    def step(self, snapshot: Snapshot, riding: bool, state: IslandState) -> RideResult:
-        """Take in a tick. `riding`: the site lives on its battery as far as anybody can tell."""
+    def step(self, snapshot: Snapshot, riding: bool, state: IslandState, rehearsing: bool = False) -> RideResult:
+        """Take in a tick. `riding`: the site lives on its battery as far as anybody can tell.
+
+        rehearsing: for a drill, with a grid to go back to. Its own criteria end it before hours run short, so nothing
+            is given up for those promised.
+        """
         now, events = snapshot, []
         self._mark(now, riding)
         soc_pct = site_soc_pct(self._config, now)
@@ -80,7 +84,7 @@ class RideKeeper:
             events.append(_event(now, "info", found))
         self._smooth(now, riding)
         if self._terms.enabled:
-            wanted = self._up(now) if riding else self._down(now, soc_pct, state)
+            wanted = self._up(now, rehearsing) if riding else self._down(now, soc_pct, state)
             if wanted is not None:
                 events.append(self._move(now, *wanted))
         return RideResult(self._view(now), self._orders(), tuple(events))
@@ -140,7 +144,7 @@ class RideKeeper:
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _up(self, now: Snapshot) -> tuple[int, str] | None:
+    def _up(self, now: Snapshot, rehearsing: bool) -> tuple[int, str] | None:
         """The step to take while living on the battery, and why."""
         if self.rung >= SHUTDOWN:
             return None
@@ -155,7 +159,7 @@ class RideKeeper:
         most_w, w = discharge_now_w(self._config, now), now.pcs_w
         if most_w is not None and w is not None and w > self._terms.overload * most_w and since_s >= OVERLOAD_S:
             return above, f"{kw(w)} is drawn, PCS and battery can give {kw(most_w)}"
-        left_s = self._promised_left_s(now)
+        left_s = None if rehearsing else self._promised_left_s(now)
         lasts_s = low_s if above < 3 else runtime_s  # deferrable work gives way early, critical work only when it must
         if left_s and lasts_s is not None and lasts_s < self._terms.margin * left_s and since_s >= self._terms.settle_s:
             return above, f"{_minutes(lasts_s)} left at {kw(self._draw_w or 0)}, {_minutes(left_s)} are promised"

@@ -327,5 +327,5 @@ RULES: tuple[tuple[int, str, frozenset[IslandState], Rule], ...] = (
     (8, "rest", TIED, rest),
     (9, "idle", ALL, idle),
 )
-RESERVE = 4  # the last rule before what people order
+RESERVE = 4  # the last rule before what people order; where setpoints hold for minutes it is a limit too
 HARD = 3  # rules up to this one are limits: the deadband gives way to them

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -60,7 +61,7 @@ def filled(prices: PriceSeries, starts_utc_s: Sequence[float], timezone: str) ->
     missing = sum(1 for price in published if price is None)
     if not missing:
         return [price for price in published if price is not None], 0
-    hours = _mean_by_hour(prices, ZoneInfo(timezone))
+    hours = _mean_by_hour(prices, timezone)
     if not hours:
         return None, missing
     overall = sum(hours.values()) / len(hours)
@@ -71,7 +72,9 @@ def filled(prices: PriceSeries, starts_utc_s: Sequence[float], timezone: str) ->
     return result, missing
 
 
-def _mean_by_hour(prices: PriceSeries, zone: ZoneInfo) -> dict[int, float]:
+@lru_cache(maxsize=4)
+def _mean_by_hour(prices: PriceSeries, timezone: str) -> Mapping[int, float]:
+    zone = ZoneInfo(timezone)
     first = bisect.bisect_left(prices.start_utc_s, prices.end_utc_s - SAME_HOUR_DAYS * 86400)
     seen: dict[int, list[float]] = {}
     for start, price in zip(prices.start_utc_s[first:], prices.eur_per_mwh[first:], strict=True):

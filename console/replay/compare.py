@@ -54,13 +54,19 @@ class Stretch:
         market, missing = filled(case.prices, starts, case.config.timezone)
         return [0.0] * len(starts) if market is None else market, missing
 
-    def charge(self, battery_w: Sequence[float], step_s: int, stored_kwh: float | None = None) -> Bill:
-        """The bill with this battery power, held over `step_s` each.
+    def charge(
+        self,
+        battery_w: Sequence[float],
+        step_s: int,
+        stored_kwh: float | None = None,
+        shed_w: Sequence[float] = (),
+    ) -> Bill:
+        """The bill with this battery power, and this taken from compute, held over `step_s` each.
 
         `stored_kwh` is by how much the stored energy has changed; None: all batteries taken as one.
         """
         case, times = self.case, step_s // self.fine_s
-        held = [w for w in battery_w for _ in range(times)]
+        held, shed = ([w for w in watts for _ in range(times)] for watts in (battery_w, shed_w))
         flow = Flow(
             start_utc_s=case.start_s,
             step_s=self.fine_s,
@@ -68,10 +74,11 @@ class Stretch:
             pv_w=self.pv_w,
             eur_per_mwh=self.eur_per_mwh,
             battery_w=held,
+            shed_w=shed,
         )
         if stored_kwh is None:
             stored_kwh = stored_change_kwh(case.config, step_s, battery_w)
-        return bill(case.config, flow, stored_kwh)
+        return bill(case.config, flow, stored_kwh, case.config.caps.value_eur_per_kwh)
 
     def perfect_w(self) -> tuple[list[float], int]:
         """Perfect foresight's battery power and its step, s."""
@@ -93,7 +100,7 @@ def compare(case: Case, schedule: Schedule) -> Scored:
     bills = {
         "none": stretch.charge(idle, case.step_s),
         "night_valley": stretch.charge(night_valley_w(case, schedule.end_s), case.step_s),
-        "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh),
+        "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
     notes = []

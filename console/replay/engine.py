@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import msgspec
 
 from console.plan_source import LEARN_S, QUARTER_S, Now, PlanSource
+from console.replay.job_log import JobLog
 from console.replay.traces import Job, Publication, Trace
 from dispatch.config import DispatchConfig
 from dispatch.controller import Controller
-from dispatch.jobs import KnownJob
+from dispatch.forecast import LATEST_S
 from dispatch.model import Battery, Meter, Mode, Pcs, Plan, Pv, Snapshot, reading, status
 from dispatch.planner import PlanFailed
 from dispatch.recourse import CapsLedger, CapsNeed, decide
@@ -92,14 +93,16 @@ class Replay:
             )
         self.case, self.tally = case, Tally()
         self.schedule = Schedule(case.start_s, case.step_s)
-        configs = {b.id: b for b in case.config.batteries}
-        self._batteries = [CoarseBattery(configs[p.battery], p, case.soc_pct) for p in case.config.pcs]
+        self._batteries = [
+            CoarseBattery(battery, [p for p in case.config.pcs if p.battery == battery.id], case.soc_pct)
+            for battery in case.config.batteries
+        ]
         self._controller = Controller(case.config, float(case.step_s))
         self._source = PlanSource(case.config)
         self._published = Publication(case.prices, case.config.timezone)
         self._plan: Plan | None = None
         self._caps = CapsLedger()
-        self._jobs = [job for job in case.jobs if job.power_w > 0]
+        self._jobs = JobLog(case.jobs, case.notice_s) if any(job.power_w > 0 for job in case.jobs) else None
         self._import_wh = 0.0
         first = max(case.load.start_s, case.start_s - LEARN_S)
         self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
@@ -127,35 +130,12 @@ class Replay:
         case, load, pv = self.case, self.case.load, self.case.pv
         while self._learnt_s + QUARTER_S <= until_s:
             start_s, end_s = self._learnt_s, self._learnt_s + QUARTER_S
-            if self._jobs:
-                self._source.observe_jobs(start_s, self._known(end_s), case.gpus_total)
-            self._source.observe_load(start_s, load.mean_w(start_s, end_s))
+            if self._jobs is not None:
+                self._source.observe_jobs(start_s, self._jobs.known_at(end_s), case.gpus_total)
+            self._source.observe_load(start_s, load.mean_w(start_s, end_s), load.mean_w(end_s - LATEST_S, end_s))
             if pv.start_s <= start_s:
                 self._source.observe_pv(start_s, pv.mean_w(start_s, end_s))
             self._learnt_s = end_s
-
-    def _known(self, now_s: int) -> list[KnownJob]:
-        """The jobs a scheduler shows at this moment: submitted (or announced) and not ended."""
-        notice_s = self.case.notice_s
-        known = []
-        for job in self._jobs:
-            seen_s = min(job.submit_s, job.reference_s - notice_s) if notice_s else job.submit_s
-            if seen_s <= now_s < job.reference_s + job.duration_s:
-                started = job.reference_s <= now_s
-                announced = not started and notice_s and job.reference_s - now_s <= notice_s
-                known.append(
-                    KnownJob(
-                        id=job.id,
-                        power_w=job.power_w,
-                        submitted_utc_s=float(job.submit_s),
-                        started_utc_s=float(job.reference_s) if started else None,
-                        time_limit_s=job.duration_s if notice_s else job.time_limit_s,
-                        firm=notice_s > 0,
-                        gpus=job.gpus,
-                        announced_utc_s=float(job.reference_s) if announced else None,
-                    )
-                )
-        return known
 
     def _step(self, seq: int, t_s: int) -> None:
         case, step_s = self.case, self.case.step_s
@@ -166,11 +146,8 @@ class Replay:
             self._make_plan(t_s)
         decision = self._controller.step(snapshot, self._plan)
         self.tally.safe_steps += decision.mode is Mode.SAFE
-        orders = {s.device_id: s.w for s in decision.setpoints}
-        for battery in self._batteries:
-            asked_w = orders.get(battery.pcs.id)
-            battery.step(battery.w if asked_w is None else asked_w, step_s)
-        battery_w = sum(b.w for b in self._batteries)
+        orders = {s.device_id: s.w for s in decision.setpoints if s.w is not None}
+        battery_w = sum(battery.step(orders, step_s) for battery in self._batteries)
         shed_w = self._cap(t_s, load_w, load_w - pv_w - battery_w)
         self._import_wh += max(load_w - shed_w - pv_w - battery_w, 0.0) * step_s / 3600
         self.schedule.add(battery_w, load_w, pv_w, self._soc_pct(), shed_w)
@@ -200,19 +177,19 @@ class Replay:
         """What the meters show as the step begins: its own load, the battery still as it was left."""
         pcs, batteries = [], []
         for unit in self._batteries:
-            charge_w, discharge_w = unit.limits_w(self.case.step_s)
-            pcs.append(
-                Pcs(
-                    unit.pcs.id,
-                    w=reading(unit.w),
-                    state=status("running"),
-                    connection=status("connected"),
-                    mode=status("grid_following"),
-                    control=status("remote"),
-                    charge_limit_w=reading(charge_w),
-                    discharge_limit_w=reading(discharge_w),
+            for name, (charge_w, discharge_w) in unit.limits_w(self.case.step_s).items():
+                pcs.append(
+                    Pcs(
+                        name,
+                        w=reading(unit.w[name]),
+                        state=status("running"),
+                        connection=status("connected"),
+                        mode=status("grid_following"),
+                        control=status("remote"),
+                        charge_limit_w=reading(charge_w),
+                        discharge_limit_w=reading(discharge_w),
+                    )
                 )
-            )
             batteries.append(
                 Battery(
                     unit.config.id,
@@ -220,7 +197,7 @@ class Replay:
                     energy_wh=reading(1000 * unit.config.energy_kwh),
                 )
             )
-        grid_w = load_w - pv_w - sum(unit.w for unit in self._batteries)
+        grid_w = load_w - pv_w - sum(sum(unit.w.values()) for unit in self._batteries)
         return Snapshot(
             seq=seq,
             utc_s=float(t_s),
@@ -244,7 +221,7 @@ class Replay:
         )
         inputs = self._source.inputs(now, self._published.known_at(t_s))
         try:
-            plan, faults = self._source.make(inputs, self._source.recent_net_w(), self._plan)
+            plan, faults = self._source.make(inputs, self._plan)
         except PlanFailed as error:
             self.tally.failed += 1
             self.tally.trouble = str(error)

@@ -21,6 +21,7 @@ from console.replay.samples import Samples
 from console.replay.traces import Publication, Trace
 from console.site import Site
 from dispatch.controller import Controller
+from dispatch.forecast import LATEST_S
 from dispatch.model import Mode, Plan
 from dispatch.planner import PlanFailed
 from dispatch.tariff import PriceSeries
@@ -142,8 +143,9 @@ class FineReplay:
         """From the quarter that has ended, if it was played from its beginning, and what flows now."""
         site, ended_s = self._twin.site, utc_s // QUARTER_S * QUARTER_S
         if ended_s - QUARTER_S >= self.case.start_s:
-            rows = round(QUARTER_S / self.schedule.step_s)
-            self._source.observe_load(ended_s - QUARTER_S, sum(self.schedule.load_w[-rows:]) / rows)
+            rows, latest = (round(s / self.schedule.step_s) for s in (QUARTER_S, LATEST_S))
+            load_w = self.schedule.load_w[-rows:]
+            self._source.observe_load(ended_s - QUARTER_S, sum(load_w) / rows, sum(load_w[-latest:]) / latest)
             self._source.observe_pv(ended_s - QUARTER_S, sum(self.schedule.pv_w[-rows:]) / rows)
         now = Now(
             utc_s=float(utc_s),
@@ -155,7 +157,7 @@ class FineReplay:
         )
         inputs = self._source.inputs(now, self._published.known_at(utc_s))
         try:
-            plan, faults = self._source.make(inputs, self._source.recent_net_w())
+            plan, faults = self._source.make(inputs)
         except PlanFailed as error:
             self.tally.failed, self.tally.trouble = self.tally.failed + 1, str(error)
             return

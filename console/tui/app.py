@@ -350,8 +350,9 @@ class SkerryApp(App[None], inherit_bindings=False):
         needed = self._stop is not None and not self._leaving and (abortable(self.model) or off_grid(self.model))
         if needed and self.now_s() > self._warned_until_s:
             self._warned_until_s = self.now_s() + NOTICE_S
-            key = ", ! aborts" if abortable(self.model) else ""
-            self.say(f"the gateway stops too, none would close the switch: q again leaves{key}")
+            drill = abortable(self.model)
+            what = "the gateway will abort this and end: " if drill else "the site is off the grid: "
+            self.say(f"{what}q again leaves{', ! aborts' if drill else ''}")
             return
         if self._stop is not None and not self._leaving:
             self._leaving = True

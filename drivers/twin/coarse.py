@@ -6,35 +6,42 @@ For replays over weeks, for which the 20 ms physics of the twin would take days.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dispatch.config import BatteryConfig, PcsRatings
 
 
 class CoarseBattery:
-    """One battery behind one PCS, between soc_min and soc_max."""
+    """One battery between soc_min and soc_max, behind one PCS or several."""
 
-    def __init__(self, config: BatteryConfig, pcs: PcsRatings, soc_pct: float) -> None:
-        self.config, self.pcs = config, pcs
+    def __init__(self, config: BatteryConfig, pcs: Sequence[PcsRatings], soc_pct: float) -> None:
+        self.config, self.pcs = config, tuple(pcs)
         self.stored_kwh = config.energy_kwh * soc_pct / 100
-        self.w = 0.0  # of the last step
+        self.w = {p.id: 0.0 for p in pcs}  # of the last step
 
     @property
     def soc_pct(self) -> float:
         """State of charge, % of rated energy."""
         return 100 * self.stored_kwh / self.config.energy_kwh
 
-    def limits_w(self, dt_s: float) -> tuple[float, float]:
-        """(charge, discharge), both >= 0, that can be held for all of `dt_s`."""
+    def limits_w(self, dt_s: float) -> dict[str, tuple[float, float]]:
+        """(charge, discharge) of each PCS, both >= 0, that all of them can hold together for all of `dt_s`."""
         config, hours = self.config, dt_s / 3600
         room_kwh = config.energy_kwh * config.soc_max_pct / 100 - self.stored_kwh
         spare_kwh = self.stored_kwh - config.energy_kwh * config.soc_min_pct / 100
         charge_w = max(room_kwh, 0.0) / config.charge_efficiency / hours * 1000
         discharge_w = max(spare_kwh, 0.0) * config.discharge_efficiency / hours * 1000
-        return min(charge_w, self.pcs.charge_w), min(discharge_w, self.pcs.discharge_w)
+        charging = min(1.0, charge_w / max(sum(p.charge_w for p in self.pcs), 1.0))
+        discharging = min(1.0, discharge_w / max(sum(p.discharge_w for p in self.pcs), 1.0))
+        return {p.id: (charging * p.charge_w, discharging * p.discharge_w) for p in self.pcs}
 
-    def step(self, w: float, dt_s: float) -> float:
-        """Let `w`, as far as the limits allow, flow for `dt_s`. Returns what flowed."""
-        charge_w, discharge_w = self.limits_w(dt_s)
-        self.w = w = min(max(w, -charge_w), discharge_w)
-        dc_w = w / self.config.discharge_efficiency if w > 0 else w * self.config.charge_efficiency
-        self.stored_kwh -= dc_w * dt_s / 3.6e6
-        return w
+    def step(self, asked_w: dict[str, float], dt_s: float) -> float:
+        """Let what each PCS is asked (as before where it is not), as far as the limits allow, flow for `dt_s`.
+
+        Returns what flowed.
+        """
+        for name, (charge_w, discharge_w) in self.limits_w(dt_s).items():
+            self.w[name] = w = min(max(asked_w.get(name, self.w[name]), -charge_w), discharge_w)
+            dc_w = w / self.config.discharge_efficiency if w > 0 else w * self.config.charge_efficiency
+            self.stored_kwh -= dc_w * dt_s / 3.6e6
+        return sum(self.w.values())

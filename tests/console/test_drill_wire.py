@@ -183,13 +183,13 @@ async def test_the_console_is_lost_in_a_drill_and_the_gateway_brings_the_site_ba
         await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
         async with asyncio.timeout(10):
             await child.stop()  # closes its stdin; it is not waited for
-        assert child.left_in_drill
+        assert child.left_behind
         async with asyncio.timeout(40):
             while child.ended is None:  # noqa: ASYNC110 - nobody tells of a process's end
                 await asyncio.sleep(0.05)
         assert child.ended == exits.OK
     finally:
-        child.left_in_drill = False
+        child.left_behind = False
         if child.ended is None:
             await child.stop()
     state = (await twin.twin_says({"state": {}}))["state"]
@@ -197,7 +197,7 @@ async def test_the_console_is_lost_in_a_drill_and_the_gateway_brings_the_site_ba
     (kept,) = Archive(twin.state_dir).drills(1)
     assert kept.report.result == "aborted"
     text = [e.text for e in Archive(twin.state_dir).events(50)]
-    assert "the console is gone in the middle of a drill: aborting it" in text
+    assert "the console is gone, a drill is under way: going on until it is on the grid" in text
 
 
 async def test_a_drill_whose_gateway_is_killed_or_stopped_is_reported_as_failed(twin: Site) -> None:

@@ -174,6 +174,18 @@ async def test_yesterday_is_judged_once_and_kept_over_a_restart(whole: Path, mon
     ].inputs  # another site file: anew
 
 
+async def test_a_day_is_judged_only_once_its_last_minute_is_on_record(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that starts half a minute after midnight leaves it to the next hour."""
+    monkeypatch.setattr(iq_keeper, "FIRST_S", 0.0)
+    saved: list[str] = []
+    keeper, beside = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: saved.append(key)), Beside(END + 30.0)
+    keeper._kept.clear()
+    await kept(whole, beside, keeper)
+    assert (saved, beside.said) == ([], [])
+
+
 async def test_few_days_are_computed_at_a_time(whole: Path) -> None:
     """Anybody may ask; who asks for many days at once is told to wait, and what was found is found again."""
     keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)

@@ -17,6 +17,7 @@ from test_island_wire import FLAT, FLAT_TRACE, truth
 from console import exits
 from console.link.client import GatewayClient
 from dispatch.model import IslandState
+from storage.reader import Archive
 
 S = IslandState
 QUICK = """
@@ -64,6 +65,16 @@ async def ready(client: GatewayClient) -> None:
     )
 
 
+async def fault(site: Site, client: GatewayClient) -> None:
+    """In fault, and the record knows it: that is asked for at once, but a disk takes its moment."""
+    await reached(client, S.FAULT)
+    archive = Archive(site.state_dir)
+    async with asyncio.timeout(10):
+        while not (archive.last_state("controller") or {}).get("island", {}).get("fault"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    archive.close()
+
+
 # ── the roads: from grid-tied to a state, with a gateway that runs ──────────────────────────────────────────────────
 
 
@@ -80,7 +91,7 @@ async def to_opening(site: Site, client: GatewayClient) -> None:
 
 async def to_opening_fault(site: Site, client: GatewayClient) -> None:
     await to_opening(site, client)
-    await reached(client, S.FAULT)
+    await fault(site, client)
 
 
 async def to_islanded(site: Site, client: GatewayClient) -> None:
@@ -104,7 +115,7 @@ async def to_fault(site: Site, client: GatewayClient) -> None:
     await to_islanded(site, client)
     await site.twin_says({"jam": "pcc"})
     await site.twin_says({"clear": "outage"})
-    await reached(client, S.FAULT)
+    await fault(site, client)
 
 
 async def to_blackout(site: Site, client: GatewayClient) -> None:

@@ -32,7 +32,7 @@ def planned(*, outlook: bool, demand: DemandTerms | None = None) -> Plan:
     prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), (80.0,) * 36, now_s + 36 * 3600)
     now = Now(utc_s=now_s, load_w=30_000.0, pv_w=0.0, soc_pct=60.0, month_peak_w=0.0, interval_energy_wh=0.0)
     inputs = source.inputs(now, prices)
-    plan, faults = source.make(inputs, source.recent_net_w())
+    plan, faults = source.make(inputs)
     assert faults == []
     return plan
 

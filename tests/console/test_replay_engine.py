@@ -15,6 +15,7 @@ from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Replay, Schedule
 from console.replay.traces import Publication, Trace
 from dispatch.bill import stored_change_kwh
+from dispatch.config import BatteryConfig, PcsRatings
 from dispatch.planner import PlanInputs
 from dispatch.tariff import PriceSeries
 
@@ -157,6 +158,24 @@ def test_no_battery_is_a_site_too() -> None:
     run = played(a_case(hours=2, config=config))
     assert set(run.schedule.battery_w) == {0.0}
     assert compare(run.case, run.schedule).captured_pct("skerry") is None
+
+
+def test_two_batteries_one_of_them_behind_two_pcs() -> None:
+    """Each stays within its own limits, and the site's SoC is that of both."""
+    small = BatteryConfig(id="bat2", energy_kwh=30, soc_min_pct=10, soc_max_pct=90, discharge_efficiency=0.85)
+    extra = (
+        PcsRatings(id="pcs2", battery="bat1", charge_w=20_000, discharge_w=20_000),
+        PcsRatings(id="pcs3", battery="bat2", charge_w=10_000, discharge_w=15_000),
+    )
+    config = msgspec.structs.replace(CONFIG, batteries=(*CONFIG.batteries, small), pcs=(*CONFIG.pcs, *extra))
+    run = played(a_case(hours=8, config=config))
+    assert (run.tally.plans, run.tally.failed, run.tally.refused) == (32, 0, 0)
+    assert min(run.schedule.soc_pct) >= config.reserve_soc_pct - 1e-6
+    assert max(run.schedule.soc_pct) <= (95 * 100 + 90 * 30) / 130 + 1e-6
+    first, second = run._batteries
+    assert 5 - 1e-9 <= first.soc_pct <= 95 + 1e-9
+    assert 10 - 1e-9 <= second.soc_pct <= 90 + 1e-9
+    assert run.schedule.soc_pct[-1] == pytest.approx((first.stored_kwh + second.stored_kwh) / 1.3)
 
 
 def test_without_prices_the_peak_is_still_defended() -> None:

@@ -548,6 +548,17 @@ def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:
     assert held.binding == "reserve"
 
 
+def test_within_the_deadband_a_setpoint_that_holds_for_minutes_still_gives_way_to_the_reserve() -> None:
+    """200 W too much for five minutes is 17 Wh of the reserve; at tick rate the next tick is soon enough."""
+    plan, mark_pct = a_plan(10_000, peak_target_w=200_000), site_config(reserve_h=1).reserve_soc_pct
+    for step_s, most_w in ((300.0, 9_800.0), (0.0, 10_000.0)):
+        controller = Controller(site_config(reserve_h=1, contracted_peak_w=110_000), step_s=step_s)
+        rest_pct = mark_pct + (1.2 if step_s == 0 else 9_800 / 12 / 0.94 / 1000)
+        controller.step(a_snapshot(0, 90_000, a_pcs(10_000), a_battery(60.0)), plan)
+        held = controller.step(a_snapshot(step_s or 0.2, 80_000, a_pcs(10_000), a_battery(rest_pct)), plan)
+        assert held.battery_w == pytest.approx(most_w, abs=1)
+
+
 def test_over_steps_of_minutes_the_ramp_limit_leaves_room_for_the_minutes() -> None:
     """0.5 kW/s lets import move 150 kW in five minutes; taken for a pause, it would pin import where it was."""
     for step_s, battery_w in ((300.0, 0.0), (0.0, 20_000.0)):

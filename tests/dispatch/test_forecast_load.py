@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch.config import BatteryConfig, DispatchConfig, GridConfig, PcsRatings
-from dispatch.forecast import LoadForecaster, PvForecaster, held_peak_w
+from dispatch.forecast import LoadForecaster
+from dispatch.peak_prior import held_peak_w
+from dispatch.pv_forecast import PvForecaster
 
 T0 = 1_750_000_500 // 900 * 900
 DAY = 96

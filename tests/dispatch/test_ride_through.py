@@ -58,6 +58,20 @@ def test_one_step_at_a_time_each_with_its_reason() -> None:
     assert "are promised" in orders["crit"].reason
 
 
+def test_a_drill_gives_nothing_up_for_the_hours_promised_but_an_overload_and_an_empty_battery_do() -> None:
+    keeper = RideKeeper(config())
+    for t_s in range(200):
+        keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED, rehearsing=True)
+    assert keeper.rung == 0
+    keeper.step(island(200.0, 30.0, 30_000), True, S.ISLANDED, rehearsing=False)
+    assert keeper.rung == 1, "the grid went away: the promise counts from here"
+    keeper = RideKeeper(config())
+    keeper.step(island(0.0, 90.0, 59_900), True, S.ISLANDED, rehearsing=True)
+    assert keeper.step(island(2.0, 90.0, 59_900), True, S.ISLANDED, rehearsing=True).view.rung == 1
+    keeper = RideKeeper(config())
+    assert keeper.step(island(0.0, 11.0, 60_000), True, S.ISLANDED, rehearsing=True).view.rung == 4
+
+
 def test_shutdown_comes_in_time_whatever_was_promised() -> None:
     keeper = RideKeeper(config(hours=0))
     assert climb(keeper, 60.0, 30_000, 120) == [0]

@@ -63,3 +63,9 @@ def test_a_bad_site_file_is_not_tried_again_and_again() -> None:
 def test_every_group_of_the_roles_is_made() -> None:
     made = re.findall(r"^g (\S+)", (ROOT / "deploy" / "sysusers.conf").read_text(), re.MULTILINE)
     assert made == ["skerry-viewer", "skerry-operator", "skerry-engineer"]
+
+
+def test_benchmarks_run_the_gateway_at_the_units_priority() -> None:
+    from benchmarks.plant import NICE
+
+    assert settings()["Nice"] == [str(NICE)]

@@ -59,6 +59,21 @@ def test_an_archive_made_before_the_file_reads_it_once_it_is_there(tmp_path: Pat
     recorder.close()
 
 
+def test_minutes_are_the_roll_ups_of_a_day_at_most(archive: Archive) -> None:
+    """Mean and last value of each minute; of a signal nobody recorded, and outside the record, there are none."""
+    start, per_minute = int(T0), round(60 / DT)
+    found = archive.minutes(["grid.w", "nobody.w"], start + 60, start + 180)
+    assert found["nobody.w"] == {}
+    assert list(found["grid.w"]) == [start + 60, start + 120]
+    for minute, (mean, last) in enumerate(found["grid.w"].values(), 1):
+        watts = [grid_w(n) for n in range(minute * per_minute, (minute + 1) * per_minute)]
+        assert mean == pytest.approx(sum(watts) / per_minute, abs=1)
+        assert last == watts[-1]
+    assert archive.minutes(["grid.w"], start - 86_400, start) == {"grid.w": {}}
+    with pytest.raises(ValueError, match="expected at most 26 h, got 27"):
+        archive.minutes(["grid.w"], start, start + 27 * 3600)
+
+
 @pytest.mark.parametrize("step_s", [1.0, 7.0, 30.0, 60.0, 180.0])
 def test_history_is_the_mean_of_each_bucket(archive: Archive, step_s: float) -> None:
     start, end = T0 + 61.0, T0 + 305.0

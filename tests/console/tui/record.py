@@ -28,12 +28,13 @@ from dispatch.alarm_conditions import Facts, conditions  # noqa: E402
 from dispatch.alarm_definitions import DEFINITIONS  # noqa: E402
 from dispatch.alarms import AlarmBook  # noqa: E402
 from dispatch.controller import Controller  # noqa: E402
-from dispatch.forecast import LoadForecaster, PvForecaster  # noqa: E402
+from dispatch.forecast import LoadForecaster  # noqa: E402
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest  # noqa: E402
 from dispatch.model import Event, IslandState, Plan, Snapshot  # noqa: E402
 from dispatch.order_check import OrderRefused, Preview, Wanted, preview  # noqa: E402
 from dispatch.orders import Order, OrderBook, OrderKind, span, words  # noqa: E402
 from dispatch.planner import PlanInputs, Planner  # noqa: E402
+from dispatch.pv_forecast import PvForecaster  # noqa: E402
 from drivers.clock import VirtualClock  # noqa: E402
 from drivers.tariffs.csv_file import load as load_prices  # noqa: E402
 from drivers.twin.faults import Fault  # noqa: E402
@@ -102,7 +103,8 @@ class Recorder:
         self.controller = Controller(cfg.dispatch)
         self.planner, self.plan = Planner(cfg.dispatch), None
         self.load, self.pv = LoadForecaster(), PvForecaster(cfg.site.timezone)
-        self.load_mean, self.pv_mean = QuarterMean(self.load.observe), QuarterMean(self.pv.observe)
+        self.load_mean = QuarterMean(lambda start_s, w, latest_w: self.load.observe(start_s, w, None, latest_w))
+        self.pv_mean = QuarterMean(lambda start_s, w, _: self.pv.observe(start_s, w))
         self.prices = load_prices("bundled:de-lu-2025", ROOT)
         self.alarms = AlarmBook(DEFINITIONS)
         limits = {
