@@ -13,11 +13,13 @@ from console.actuator import Actuator
 from console.facts import ClockWatch, LastMinute
 from console.hands import Hands, node_caps
 from console.iq_keeper import IqKeeper
-from console.link.protocol import DrillPlan, LastDrill, Published, TariffNow
+from console.link.protocol import DrillPlan, LastDrill, Published
 from console.planning import PlanKeeper
 from console.poller import Poller
 from console.site import Site
+from console.snapshots import snapshot_of
 from console.tally import Balance, Punctuality
+from console.tariff_strip import TariffStrip
 from dispatch.alarm_conditions import Facts, conditions
 from dispatch.alarm_definitions import DEFINITIONS
 from dispatch.alarms import AlarmBook
@@ -25,19 +27,13 @@ from dispatch.controller import Controller
 from dispatch.figures import kw
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.model import (
-    Battery,
     Clock,
     Decision,
     Event,
     IslandState,
-    Meter,
     Mode,
-    Node,
     Part,
-    Pcs,
-    Pv,
     Snapshot,
-    Switch,
 )
 from dispatch.orders import ON_BATTERY, Order, OrderBook, span, words
 from dispatch.reservations import Reservation, ReservationBook
@@ -109,14 +105,12 @@ class Gateway:
         self.beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []  # more that runs beside the tick
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
-        self._roles = {m.id: m.role for m in site.meter}
         self._stopping = asyncio.Event()
         self._clock_watch = ClockWatch(clock.utc_s(), clock.mono_s())
         self._overruns, self._dropped = LastMinute(), LastMinute()
         self._seq = 0
         self._loop_stats = self.punctuality.stats(0)
-        self._tariff = TariffNow()
-        self._tariff_until_s = float("-inf")
+        self._tariff = TariffStrip(site.tariff, prices)
 
     def _stale_after_s(self, kind: str) -> float:
         """Nodes are read once a second: theirs grow a second older before they count as stale."""
@@ -259,7 +253,7 @@ class Gateway:
             alarms=self.alarms.active(),
             interval=self.controller.interval,
             month_peak_w=self.controller.month_peak_w,
-            tariff=self._tariff_now(snapshot.utc_s),
+            tariff=self._tariff.now(snapshot.utc_s),
             loop=self._loop_stats,
             pulse_since_utc_s=self.controller.pulse_since_utc_s,
             pulses_seen=self.controller.pulses_seen,
@@ -325,7 +319,7 @@ class Gateway:
             "interval.limit_w": interval.limit_w,
             "interval.energy_wh": interval.energy_wh,
             "month.peak_w": self.controller.month_peak_w,
-            "price.eur_per_kwh": self._tariff.now_eur_per_kwh,
+            "price.eur_per_kwh": self._tariff.last.now_eur_per_kwh,
             "decision.able": float(able),
             "decision.ordered": float(any(order.kind in ON_BATTERY for order in self.orders.active)),
         }
@@ -341,31 +335,10 @@ class Gateway:
         parts: list[Part] = []
         for poller in self._pollers:
             parts.extend(poller.parts())
-        meters = {p.id: p for p in parts if isinstance(p, Meter)}
-        grid_id = self._grid.driver.id
-        load_id = next((id_ for id_, role in self._roles.items() if role == "load"), None)
-
-        def of(kind: type[Any], ids: Sequence[str]) -> tuple[Any, ...]:
-            """Every declared device of a kind, in the site file's order; one never heard of has only missing values."""
-            known = {p.id: p for p in parts if isinstance(p, kind)}
-            return tuple(known.get(id_) or kind(id=id_) for id_ in ids)
-
-        for poller in self._pollers:
             if (actuator := self._actuators.get(poller.driver.id)) is not None:
                 poller.writes = actuator.writes
-        return Snapshot(
-            seq=self._seq,
-            utc_s=self.clock.utc_s(),
-            mono_s=self.clock.mono_s(),
-            grid=meters.get(grid_id) or Meter(id=grid_id),
-            load=None if load_id is None else meters.get(load_id) or Meter(id=load_id),
-            pcs=of(Pcs, [p.id for p in self.site.pcs]),
-            batteries=of(Battery, [b.id for b in self.site.battery]),
-            pv=of(Pv, [p.id for p in self.site.pv]),
-            switches=of(Switch, [s.id for s in self.site.switch]),
-            nodes=of(Node, [n.id for n in self.site.node]),
-            devices=tuple(p.health() for p in self._pollers),
-        )
+        devices = tuple(p.health() for p in self._pollers)
+        return snapshot_of(self.site, self._seq, self.clock, self._grid.driver.id, parts, devices)
 
     def _facts(self) -> Facts:
         mono_s, plan = self.clock.mono_s(), self.planner.plan
@@ -392,26 +365,6 @@ class Gateway:
         found = None if self.iq is None else self.iq.now
         enough = found is not None and found.month_pct is not None and found.month_known_h >= IQ_ALARM_H
         return found.month_saved_eur if found is not None and enough else None
-
-    def _tariff_now(self, utc_s: float) -> TariffNow:
-        """The tariff strip; rebuilt once a minute."""
-        if utc_s < self._tariff_until_s and utc_s > self._tariff_until_s - 120:
-            return self._tariff
-        self._tariff_until_s = utc_s - utc_s % 60 + 60
-        terms, prices = self.site.tariff, self.prices
-        now = prices.at(utc_s)
-        ahead: list[tuple[int, float]] = []
-        for start_s, price in zip(prices.start_utc_s, prices.eur_per_mwh, strict=True):
-            if price is not None and utc_s - 3600 < start_s < utc_s + 36 * 3600:
-                value = round(terms.import_eur_per_kwh(price), 5)
-                if not ahead or ahead[-1][1] != value:
-                    ahead.append((start_s, value))
-        self._tariff = TariffNow(
-            now_eur_per_kwh=None if now is None else round(terms.import_eur_per_kwh(now), 5),
-            ahead=tuple(ahead),
-            ends_utc_s=prices.end_utc_s if prices.start_utc_s else None,
-        )
-        return self._tariff
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
