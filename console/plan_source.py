@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import DispatchConfig
-from dispatch.forecast import PROBES, LoadForecaster
+from dispatch.forecast import LATEST_S, PROBES, LoadForecaster
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
 from dispatch.peak import DAY, MEMORY, PeakWatch
@@ -85,7 +85,8 @@ class PlanSource:
         """
         end_s = start_s + QUARTER_S
         self._base_w = base_w(w, reserved_w(self._reservations, start_s, end_s), self._base_w)
-        latest_w = None if latest_w is None else max(0.0, latest_w - (w - self._base_w))
+        if latest_w is not None:  # a job that began in this quarter draws more at its end than in its mean
+            latest_w = base_w(latest_w, reserved_w(self._reservations, end_s - LATEST_S, end_s), self._base_w)
         if not self._load.observe(start_s, self._base_w, self._known_w, latest_w):
             return False
         path = with_reserved(self._load.predict(end_s, DAY, known_w=self._known_w), self._reservations, end_s)

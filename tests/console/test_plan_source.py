@@ -82,6 +82,18 @@ def test_a_reserved_job_is_forecast_once_before_it_starts_while_it_runs_and_afte
     assert forecast_kw(source, now_s + 3600, 20.0)[:2] == [20.0, 20.0]
 
 
+def test_a_reserved_job_that_begins_in_a_quarter_is_not_counted_twice_for_the_load_at_its_end() -> None:
+    """On a site whose quarters have taught that the load at their end is what follows."""
+    source = PlanSource(load(SITE).dispatch)
+    loads_w = [10_000.0 + 2_000 * (k * k % 11) for k in range(192)] + [20_000.0, 20_000.0]
+    for k in range(193):
+        source.observe_load(T0 + 900 * k, loads_w[k], loads_w[k + 1])
+    now_s = T0 + 193 * 900
+    source.reserve([promised(now_s + 300, 1.0)])
+    source.observe_load(now_s, 40_000.0, 50_000.0)  # ten minutes of it
+    assert forecast_kw(source, now_s + 900, 50.0)[0] == pytest.approx(50, abs=1.5)
+
+
 def test_a_reserved_job_that_comes_late_still_has_its_power_ahead() -> None:
     source = PlanSource(load(SITE).dispatch)
     for k in range(96):
