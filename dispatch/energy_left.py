@@ -139,7 +139,7 @@ class EnergyLeft:
     def _look(self, cues: Cues, soc_pct: float, gave_wh: float, battery_w: float) -> str:
         """Full and nearly empty."""
         most_pct = self._terms.soc_error_pct
-        if cues.full and soc_pct >= 100 - most_pct:
+        if cues.full and soc_pct >= 100 - most_pct - 1:
             # A BMS may refuse to charge for other reasons. So when this says that there is more than is reported, only
             # the best estimate believes it: the low one stays with the report.
             error_pct = max(KNOWN_PCT + self._doubt * most_pct, 100 - soc_pct)
