@@ -201,7 +201,9 @@ def manual(s: Situation, so_far: Bounds) -> Ask:
     if order is None:
         return Ask("no manual order")
     fixed_w = sum(u.fixed_w for u in s.units)
-    return ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
+    asked = ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
+    # the safe value steers then, and is named also where both ask for the same power
+    return asked if s.safe is None else msgspec.structs.replace(asked, preferred_w=None)
 
 
 # ── 6 and 7: import ─────────────────────────────────────────────────────────────────────────────────────────────────

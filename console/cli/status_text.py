@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
+from console.believed import believed
 from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
 from console.link.protocol import IqNow, Published, TariffNow, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
@@ -22,11 +23,13 @@ _STATE = {
 
 def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     """The whole status, line by line."""
+    published = believed(published)
     zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
     yield f"{welcome.site} · {mode_words(published.decision)} · {date_time(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)
     yield ""
-    yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + mark(snapshot.grid.w), *_grid_limits(limits))
+    told = " FROZEN" if published.decision.meter_frozen else mark(snapshot.grid.w)
+    yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + told, *_grid_limits(limits))
     yield _row("Interval", *_interval(published.interval, snapshot.utc_s), _peak(published, welcome))
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits))
     yield _row(
