@@ -140,7 +140,10 @@ class EnergyLeft:
         """Full and nearly empty."""
         most_pct = self._terms.soc_error_pct
         if cues.full and soc_pct >= 100 - most_pct - 1:
-            return self._told(soc_pct - 100, KNOWN_PCT + self._doubt * most_pct, "it is full")
+            # A BMS may refuse to charge for other reasons. So when this says that there is more than is reported, only
+            # the best estimate believes it: the low one stays with the report.
+            error_pct = max(KNOWN_PCT + self._doubt * most_pct, 100 - soc_pct)
+            return self._told(soc_pct - 100, error_pct, "it is full")
         near_empty = soc_pct <= self._terms.cutoff_pct + 2 * most_pct
         if not near_empty or battery_w <= 0:
             self._taper.clear()

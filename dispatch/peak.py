@@ -77,7 +77,8 @@ class PeakWatch:
         self._in = min((b.charge_efficiency for b in config.batteries), default=1.0)
         self._out = min((b.discharge_efficiency for b in config.batteries), default=1.0)
         self._terms, self._timezone = config.tariff.demand_terms, config.timezone
-        self._caps, self._demand = config.caps, self._terms.rise_eur_per_kw
+        self.caps = config.caps  # what may be counted on; nodes that take none come and go
+        self._demand = self._terms.rise_eur_per_kw
         self._first = 0  # quarter number of the first entry of the lists
         self._load_kw: list[float] = []
         self._net_kw: list[float] = []
@@ -250,7 +251,7 @@ class PeakWatch:
 
         seen = self._overruns()
         # without caps, a kW short for a day is a kW of peak
-        value = self._caps.value_eur_per_kwh if self._caps.max_share > 0 else self._demand / 24
+        value = self.caps.value_eur_per_kwh if self.caps.max_share > 0 else self._demand / 24
         top_kw = max(peak_kw + 1.0, float(futures.net_kw.max()))
         levels = np.linspace(peak_kw, top_kw, PEAKS_TRIED)
         for tried in (PEAKS_TRIED, FINER):
@@ -271,11 +272,11 @@ class PeakWatch:
         """
         import numpy as np
 
-        hours, capping = 2 * HOURS, self._caps.max_share > 0
+        hours, capping = 2 * HOURS, self.caps.max_share > 0
         shape = (len(futures.net_kw), len(levels_kw))
         stored, short, rise = np.full(shape, stored_kwh), np.zeros(shape), np.zeros(shape)
         nets, loads = (kw.reshape(shape[0], -1, 2).mean(axis=2).T for kw in (futures.net_kw, futures.load_kw))
-        deepest = self._caps.max_share * np.maximum(0.0, loads - self._caps.idle_w / 1000)
+        deepest = self.caps.max_share * np.maximum(0.0, loads - self.caps.idle_w / 1000)
         for net_kw, deep_kw in zip(nets, deepest, strict=True):
             over = net_kw[:, None] - levels_kw
             most = np.minimum(stored * (self._out / hours), self._discharge_kw)

@@ -159,6 +159,8 @@ class SkerryApp(App[None], inherit_bindings=False):
             self._behind = True
             return
         self._behind = False
+        if not self.screen_stack:  # the app is closing, and what was under way still reports
+            return
         with self.batch_update():
             shown = ("prompt", "strip", f"view-{self._shown}")
             for painted in self.screen.query(Painted):

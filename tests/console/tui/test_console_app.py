@@ -72,6 +72,15 @@ async def test_why_a_gateway_cannot_start_is_readable_to_its_end(eventually: Eve
         assert " ".join(" ".join(rows).split()) == f"Why {told}"
 
 
+async def test_what_comes_while_the_console_closes_is_let_go(eventually: Eventually) -> None:
+    gateways = Gateways("calm")
+    app = gateways.app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+    app.show(notice="late")  # its screens are gone
+    assert app.model.notice == "late"
+
+
 async def test_what_a_lost_gateway_leaves_is_readable_too(eventually: Eventually) -> None:
     gateways = Gateways("calm")
     async with gateways.app().run_test(size=(80, 24)) as pilot:
