@@ -131,9 +131,12 @@ class PlanSource:
     def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:
         """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
 
-        The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
+        The month's peak is expected where the battery could have held it of late. A new site is taken to draw no more
+        than is forecast now, and no more than its contract: charging must not be what sets its first month's peak.
         """
-        config, prior_w, outlook = self._config, self._config.grid.contracted_peak_w, None
+        config, outlook = self._config, None
+        ahead_w = [load_w - pv_w for load_w, pv_w in zip(inputs.load.load_w, inputs.pv_w, strict=True)]
+        prior_w = min(config.grid.contracted_peak_w, max(0.0, *ahead_w))
         while self._fresh:
             quarter = self._fresh.popleft()
             self._peak.observe(quarter.start_s, quarter.load_w, quarter.pv_w, quarter.path_w)

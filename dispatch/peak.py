@@ -42,6 +42,7 @@ ENOUGH = 2 * DAY  # quarters with a known following day before any of this means
 BATCH = 16  # quarters whose following day is worked out together
 BISECTIONS = 9
 PEAKS_TRIED, FINER = 17, 9
+KEPT = 2.0  # energy kept for pulses, over what they take: nobody knows the days on which they come
 LEVELS = 161  # peaks up to the fuse that a battery is tried on
 LASTING = 6  # guesses of how long the present level lasts
 HOURS = STEP_S / 3600
@@ -204,7 +205,7 @@ class PeakWatch:
         """What a higher peak costs, given the days still to come.
 
         Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: a kW of peak
-        takes as many kWh of battery as the load is above it for hours, and those then earn nothing on prices.
+        keeps `KEPT` times as many kWh of battery as the load is above it for hours from earning on prices.
         """
         import numpy as np
 
@@ -219,7 +220,7 @@ class PeakWatch:
         seen = beyond + (1 - beyond) * np.interp(at, grid, overrun)
         chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
         above_h = 24 * (np.array(self._net_kw)[:, None] > at).mean(axis=0)
-        upkeep = max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
+        upkeep = KEPT * max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
         lasting = _fewer(self._terms.top_days, chance, max(0.0, days_left))
         shares = np.maximum.accumulate(lasting * np.maximum(0.0, 1 - upkeep))
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
@@ -258,7 +259,7 @@ class PeakWatch:
             soon_kwh, beyond_kw = futures.weights @ short_kwh, futures.weights @ rise_kw
             later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
             above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
-            upkeep_eur = max(0.0, days_left) * above_kwh * trade_eur_per_kwh
+            upkeep_eur = KEPT * max(0.0, days_left) * above_kwh * trade_eur_per_kwh
             total = self._demand * (levels - peak_kw + beyond_kw) + value * (soon_kwh + later_kwh) + upkeep_eur
             best = int(np.argmin(total))
             target_kw = float(levels[best])

@@ -118,7 +118,8 @@ def islanding(s: Situation, so_far: Bounds) -> Ask:
         high_w = max(s.net_w - seen.import_low_w, low_w, min(0.0, so_far.high_w))
     if seen.state is IslandState.PREPARING:
         return Ask(seen.reason, low_w, max(low_w, min(s.net_w - (seen.import_low_w or 0.0), so_far.high_w)), low_w)
-    return Ask(seen.reason, low_w, high_w)
+    ramp_w = seen.import_high_w if seen.import_high_w is not None else seen.import_low_w
+    return Ask(f"import ramps back after the return to the grid, {kw(ramp_w or 0.0)} now", low_w, high_w)
 
 
 # ── 3: fuse, export ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -48,6 +48,21 @@ def test_the_outlook_holds_what_the_battery_can_and_may_be_switched_off() -> Non
     assert alone.peak_target_w > told.peak_target_w + 2_000
 
 
+@pytest.mark.parametrize("load_kw", [20.0, 80.0])
+def test_on_a_new_site_charging_does_not_set_the_months_peak(load_kw: float) -> None:
+    """Nothing is known of its pulses yet, and prices that fall to a third tempt: below the contract as above it."""
+    config = load(SITE).dispatch
+    config = msgspec.structs.replace(config, grid=msgspec.structs.replace(config.grid, contracted_peak_w=55_000.0))
+    source = PlanSource(config)
+    prices = PriceSeries(tuple(T0 + 3600 * h for h in range(36)), (60.0, *(20.0,) * 17, *(60.0,) * 18), T0 + 36 * 3600)
+    now = Now(
+        utc_s=T0, load_w=1000 * load_kw, pv_w=0.0, soc_pct=50.0, month_peak_w=0.0, interval_energy_wh=0.0
+    )  # fmt: skip
+    plan, faults = source.make(source.inputs(now, prices))
+    assert faults == []
+    assert max(step.grid_w for step in plan.steps) <= 1000 * load_kw + 1
+
+
 def test_caps_are_counted_on_only_while_nodes_take_them() -> None:
     """Nearly empty before the pulse: caps at 1 ct/kWh would hold a peak that the battery cannot."""
     with_caps, without = planned(outlook=True, soc_pct=21.0, caps=True), planned(outlook=True, soc_pct=21.0)

@@ -225,6 +225,7 @@ def test_preview_shows_old_new_range_and_what_sets_it() -> None:
     assert (shown.old, shown.new, shown.for_s) == ("import 20.0 kW", "import 45.0 kW", 900.0)
     assert (shown.low, shown.high) == (pytest.approx(-20_000), pytest.approx(80_000))
     assert shown.low_why.startswith("fuse: import at most")
+    assert shown.high_why == "ratings of the PCS in the site file"
     assert shown.notes == ("import of 45.0 kW is above the contracted peak 30.0 kW: an order outranks the budget",)
 
 
