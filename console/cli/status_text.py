@@ -88,12 +88,13 @@ def _interval(interval: Interval, utc_s: float) -> Iterator[str]:
 
 
 def _peak(published: Published, welcome: Welcome) -> str:
-    """What the demand charge is on so far."""
+    """What the demand charge is on so far; a lower bound where intervals of it were not measured."""
     terms, billed_w = welcome.demand, published.billed_peak_w
+    least = "at least " if published.month_unmeasured_s >= 1 else ""
     if terms is None or billed_w is None:
-        return f"month's peak {kw(published.month_peak_w).strip()}"
+        return f"month's peak {least}{kw(published.month_peak_w).strip()}"
     what = "peak" if terms.top_days == 1 else f"{terms.top_days} highest days"
-    return f"{terms.per}'s {what} {kw(billed_w).strip()}"
+    return f"{terms.per}'s {what} {least}{kw(billed_w).strip()}"
 
 
 def _sum(snapshot: Snapshot, what: str) -> str:
