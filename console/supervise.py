@@ -138,6 +138,9 @@ def open_site(site_path: Path) -> int:
     except OSError as error:
         print(f"skerry: {site_path}: {error.strerror}", file=sys.stderr)
         return exits.USAGE
+    if not _in_terminal():
+        print(f"skerry: no terminal for the console; use: skerry serve {site_path}", file=sys.stderr)
+        return exits.USAGE
     return _console(Supervisor(site_path, paths.state_dir(site)))
 
 
@@ -149,6 +152,9 @@ def demo(
     json_summary: bool = False,
 ) -> int:
     """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless."""
+    if not headless and not _in_terminal():
+        print("skerry: no terminal for the console; use: skerry demo --headless", file=sys.stderr)
+        return exits.USAGE
     with as_file(files("console") / "demo.toml") as packaged:
         state_dir = _fresh_demo_dir()
         site_path = state_dir / "demo.toml"
@@ -179,6 +185,11 @@ def _fresh_demo_dir() -> Path:
         directory = root / f"{time.strftime('%Y%m%dT%H%M%S')}-{number}"
     directory.mkdir(mode=0o750)
     return directory
+
+
+def _in_terminal() -> bool:
+    """Whether the console can read keys and paint: Textual does so on stdin and stderr, whatever stdout is."""
+    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
 
 
 def _console(supervisor: Supervisor) -> int:

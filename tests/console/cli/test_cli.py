@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import sys
 import time
 from pathlib import Path
@@ -379,6 +380,27 @@ async def test_check_of_what_is_no_site_file(machine: Machine) -> None:
     ran = await machine.skerry("check", str(path))
     assert ran.code == exits.USAGE
     assert "expected UTF-8 text" in ran.err
+
+
+# ── without a terminal ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("missing", ["stdin", "stderr"])
+async def test_the_console_without_a_terminal_says_what_to_use_instead(machine: Machine, missing: str) -> None:
+    """Found: `skerry demo </dev/null` painted, and nobody could quit it. Stdout may go anywhere."""
+    site = machine.site()
+    for arguments, instead in ((["demo"], "skerry demo --headless"), ([str(site)], f"skerry serve {site}")):
+        ours, theirs = pty.openpty()
+        try:
+            taken = {"stdin": theirs, "stderr": theirs} | {missing: asyncio.subprocess.PIPE}
+            ran = await machine.skerry(*arguments, **taken)
+            said = ran.err if missing == "stderr" else os.read(ours, 4096).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert (ran.code, ran.out) == (exits.USAGE, "")
+        assert said == f"skerry: no terminal for the console; use: {instead}\n"
+    assert not machine.state.exists()
 
 
 # ── fault ───────────────────────────────────────────────────────────────────────────────────────────────────────────
