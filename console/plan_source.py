@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.config import DispatchConfig
+from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.forecast import LATEST_S, PROBES, LoadForecaster
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
@@ -40,6 +40,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     soc_pct: float
     month_peak_w: float
     interval_energy_wh: float
+    caps: bool = True  # nodes take caps, where the site allows them
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
 
 
@@ -116,7 +117,7 @@ class PlanSource:
             load = msgspec.structs.replace(load, note="; ".join(filter(None, (load.note, note))))
         return PlanInputs(
             now_utc_s=now.utc_s,
-            config=self._config,
+            config=self._config if now.caps else msgspec.structs.replace(self._config, caps=CapsConfig()),
             prices=prices,
             load=load,
             pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
@@ -130,12 +131,16 @@ class PlanSource:
     def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:
         """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
 
-        The month's peak is expected where the battery could have held it of late; on a new site, at the contract.
+        The month's peak is expected where the battery could have held it of late. A new site is taken to draw no more
+        than is forecast now, and no more than its contract: charging must not be what sets its first month's peak.
         """
-        config, prior_w, outlook = self._config, self._config.grid.contracted_peak_w, None
+        config, outlook = self._config, None
+        ahead_w = [load_w - pv_w for load_w, pv_w in zip(inputs.load.load_w, inputs.pv_w, strict=True)]
+        prior_w = min(config.grid.contracted_peak_w, max(0.0, *ahead_w))
         while self._fresh:
             quarter = self._fresh.popleft()
             self._peak.observe(quarter.start_s, quarter.load_w, quarter.pv_w, quarter.path_w)
+        self._peak.caps = inputs.config.caps
         if config.plan.peak_outlook:
             outlook = self._peak.outlook(
                 len(inputs.load.load_w),

@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
-from dispatch.caps import can_cap
-from dispatch.config import CapsConfig
+from dispatch.caps import counted_on
 from dispatch.forecast import LATEST_S
 from dispatch.grant import clock, short_of
 from dispatch.model import Plan, Snapshot
@@ -76,9 +73,7 @@ class PlanKeeper:
         self.plan: Plan | None = None
         self.error = ""
         self._site, self._prices, self._on_plan = site, prices, on_plan
-        # where no node takes a cap for the peak, a plan must not count on it
-        config = site.dispatch
-        self._source = PlanSource(config if can_cap(config) else msgspec.structs.replace(config, caps=CapsConfig()))
+        self._source = PlanSource(site.dispatch)
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._last: Snapshot | None = None
@@ -130,6 +125,7 @@ class PlanKeeper:
             month_peak_w=gateway.controller.month_peak_w,
             next_day_peak_w=gateway.controller.next_day_peak_w,
             interval_energy_wh=gateway.controller.interval.energy_wh,
+            caps=counted_on(self._site.dispatch, gateway.published.decision.caps if gateway.published else None),
         )
         return self._source.inputs(now, self._prices)
 

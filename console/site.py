@@ -7,6 +7,7 @@ Numbers may be written with their unit ("55 kW"); the key's suffix says which qu
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 import types
@@ -240,7 +241,7 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
             values[key] = _table(f"{where}.{key}", inner, value, errors)
             continue
         try:
-            values[key] = msgspec.convert(_in_own_unit(key, value), hints[key], strict=True)
+            values[key] = msgspec.convert(_finite(_in_own_unit(key, value)), hints[key], strict=True)
             if key in CHECKS:
                 CHECKS[key](values[key])
         except (msgspec.ValidationError, ValueError) as error:
@@ -268,6 +269,13 @@ def _in_own_unit(key: str, value: Any) -> Any:
         raise ValueError(f"a number, or a number with one of the units {', '.join(allowed)}")
     number = float(match[1].replace("_", "")) * allowed[match[2]]
     return int(number) if number.is_integer() else number
+
+
+def _finite(value: Any) -> Any:
+    """The value. Raises ValueError for TOML's inf and nan: no limit is written by leaving the key out."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
 
 
 def _zone(name: str) -> None:

@@ -249,6 +249,12 @@ def can_cap(config: DispatchConfig) -> bool:
     return config.caps.max_share > 0 and config.tariff.demand_terms.eur_per_kw > 0 and nodes
 
 
+def counted_on(config: DispatchConfig, view: CapsView | None) -> bool:
+    """Whether a plan may count on caps: the site allows them, and not every node that takes one fails."""
+    able = {n.id for n in config.nodes if not n.critical and n.cap_w is not None}
+    return can_cap(config) and not able <= set(view.not_counted if view is not None else ())
+
+
 def _drawn(now: Snapshot) -> dict[str, float]:
     """Power of each node that is known well enough, W."""
     return {n.id: w for n in now.nodes if (w := n.w.good) is not None}

@@ -235,8 +235,10 @@ def _range(wanted: Wanted, config: DispatchConfig, decision: Decision) -> tuple[
 
 
 def _first(chain: list[RuleTrace], edge_w: float, side: str) -> str:
-    """The first rule that left the range with this edge."""
+    """The first rule that left the range with this edge; before the first, what the PCS are rated for."""
     trace = next((t for t in chain if getattr(t, side) == edge_w), chain[-1])
+    if trace is chain[0]:
+        return "ratings of the PCS in the site file"
     return f"{trace.name}: {trace.reason}"
 
 

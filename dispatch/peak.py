@@ -42,6 +42,7 @@ ENOUGH = 2 * DAY  # quarters with a known following day before any of this means
 BATCH = 16  # quarters whose following day is worked out together
 BISECTIONS = 9
 PEAKS_TRIED, FINER = 17, 9
+KEPT = 2.0  # energy kept for pulses, over what they take: nobody knows the days on which they come
 LEVELS = 161  # peaks up to the fuse that a battery is tried on
 LASTING = 6  # guesses of how long the present level lasts
 HOURS = STEP_S / 3600
@@ -76,7 +77,8 @@ class PeakWatch:
         self._in = min((b.charge_efficiency for b in config.batteries), default=1.0)
         self._out = min((b.discharge_efficiency for b in config.batteries), default=1.0)
         self._terms, self._timezone = config.tariff.demand_terms, config.timezone
-        self._caps, self._demand = config.caps, self._terms.rise_eur_per_kw
+        self.caps = config.caps  # what may be counted on; nodes that take none come and go
+        self._demand = self._terms.rise_eur_per_kw
         self._first = 0  # quarter number of the first entry of the lists
         self._load_kw: list[float] = []
         self._net_kw: list[float] = []
@@ -203,7 +205,7 @@ class PeakWatch:
         """What a higher peak costs, given the days still to come.
 
         Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: a kW of peak
-        takes as many kWh of battery as the load is above it for hours, and those then earn nothing on prices.
+        keeps `KEPT` times as many kWh of battery as the load is above it for hours from earning on prices.
         """
         import numpy as np
 
@@ -218,7 +220,7 @@ class PeakWatch:
         seen = beyond + (1 - beyond) * np.interp(at, grid, overrun)
         chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
         above_h = 24 * (np.array(self._net_kw)[:, None] > at).mean(axis=0)
-        upkeep = max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
+        upkeep = KEPT * max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
         lasting = _fewer(self._terms.top_days, chance, max(0.0, days_left))
         shares = np.maximum.accumulate(lasting * np.maximum(0.0, 1 - upkeep))
         return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
@@ -249,7 +251,7 @@ class PeakWatch:
 
         seen = self._overruns()
         # without caps, a kW short for a day is a kW of peak
-        value = self._caps.value_eur_per_kwh if self._caps.max_share > 0 else self._demand / 24
+        value = self.caps.value_eur_per_kwh if self.caps.max_share > 0 else self._demand / 24
         top_kw = max(peak_kw + 1.0, float(futures.net_kw.max()))
         levels = np.linspace(peak_kw, top_kw, PEAKS_TRIED)
         for tried in (PEAKS_TRIED, FINER):
@@ -257,7 +259,7 @@ class PeakWatch:
             soon_kwh, beyond_kw = futures.weights @ short_kwh, futures.weights @ rise_kw
             later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
             above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
-            upkeep_eur = max(0.0, days_left) * above_kwh * trade_eur_per_kwh
+            upkeep_eur = KEPT * max(0.0, days_left) * above_kwh * trade_eur_per_kwh
             total = self._demand * (levels - peak_kw + beyond_kw) + value * (soon_kwh + later_kwh) + upkeep_eur
             best = int(np.argmin(total))
             target_kw = float(levels[best])
@@ -270,11 +272,11 @@ class PeakWatch:
         """
         import numpy as np
 
-        hours, capping = 2 * HOURS, self._caps.max_share > 0
+        hours, capping = 2 * HOURS, self.caps.max_share > 0
         shape = (len(futures.net_kw), len(levels_kw))
         stored, short, rise = np.full(shape, stored_kwh), np.zeros(shape), np.zeros(shape)
         nets, loads = (kw.reshape(shape[0], -1, 2).mean(axis=2).T for kw in (futures.net_kw, futures.load_kw))
-        deepest = self._caps.max_share * np.maximum(0.0, loads - self._caps.idle_w / 1000)
+        deepest = self.caps.max_share * np.maximum(0.0, loads - self.caps.idle_w / 1000)
         for net_kw, deep_kw in zip(nets, deepest, strict=True):
             over = net_kw[:, None] - levels_kw
             most = np.minimum(stored * (self._out / hours), self._discharge_kw)

@@ -118,7 +118,8 @@ def islanding(s: Situation, so_far: Bounds) -> Ask:
         high_w = max(s.net_w - seen.import_low_w, low_w, min(0.0, so_far.high_w))
     if seen.state is IslandState.PREPARING:
         return Ask(seen.reason, low_w, max(low_w, min(s.net_w - (seen.import_low_w or 0.0), so_far.high_w)), low_w)
-    return Ask(seen.reason, low_w, high_w)
+    ramp_w = seen.import_high_w if seen.import_high_w is not None else seen.import_low_w
+    return Ask(f"import ramps back after the return to the grid, {kw(ramp_w or 0.0)} now", low_w, high_w)
 
 
 # ── 3: fuse, export ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +202,9 @@ def manual(s: Situation, so_far: Bounds) -> Ask:
     if order is None:
         return Ask("no manual order")
     fixed_w = sum(u.fixed_w for u in s.units)
-    return ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
+    asked = ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
+    # the safe value steers then, and is named also where both ask for the same power
+    return asked if s.safe is None else msgspec.structs.replace(asked, preferred_w=None)
 
 
 # ── 6 and 7: import ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
+from console.believed import believed
 from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
 from console.link.protocol import IqNow, Published, TariffNow, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
@@ -22,11 +23,13 @@ _STATE = {
 
 def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     """The whole status, line by line."""
+    published = believed(published)
     zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
     yield f"{welcome.site} · {mode_words(published.decision)} · {date_time(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)
     yield ""
-    yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + mark(snapshot.grid.w), *_grid_limits(limits))
+    told = " FROZEN" if published.decision.meter_frozen else mark(snapshot.grid.w)
+    yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + told, *_grid_limits(limits))
     yield _row("Interval", *_interval(published.interval, snapshot.utc_s), _peak(published, welcome))
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits))
     yield _row(
@@ -85,12 +88,13 @@ def _interval(interval: Interval, utc_s: float) -> Iterator[str]:
 
 
 def _peak(published: Published, welcome: Welcome) -> str:
-    """What the demand charge is on so far."""
+    """What the demand charge is on so far; a lower bound where intervals of it were not measured."""
     terms, billed_w = welcome.demand, published.billed_peak_w
+    least = "at least " if published.month_unmeasured_s >= 1 else ""
     if terms is None or billed_w is None:
-        return f"month's peak {kw(published.month_peak_w).strip()}"
+        return f"month's peak {least}{kw(published.month_peak_w).strip()}"
     what = "peak" if terms.top_days == 1 else f"{terms.top_days} highest days"
-    return f"{terms.per}'s {what} {kw(billed_w).strip()}"
+    return f"{terms.per}'s {what} {least}{kw(billed_w).strip()}"
 
 
 def _sum(snapshot: Snapshot, what: str) -> str:

@@ -32,9 +32,12 @@ class Flow(Painted):
         raise NotImplementedError(f"{type(self).__name__} must say what it draws")
 
 
-def power(canvas: Canvas, model: Model, reading: Reading, word: str) -> None:
-    """Row 1: the value, its unit, its direction; or that it is missing or stale, the last value kept and dim."""
-    stale = stale_word(reading, model.extra_age_s)
+def power(canvas: Canvas, model: Model, reading: Reading, word: str, stale: str = "") -> None:
+    """Row 1: the value, its unit, its direction; or that it is missing or stale, the last value kept and dim.
+
+    stale: what to say of a value that stands still, in place of its age.
+    """
+    stale = stale or stale_word(reading, model.extra_age_s)
     x = canvas.put(0, 1, kw(None if reading.value is None else abs(reading.value)), Ink.DIM if stale else Ink.PLAIN)
     x = canvas.put(x, 1, " kW ", Ink.DIM)
     if reading.value is None:
@@ -74,7 +77,8 @@ class GridFlow(Flow):
         assert model.published is not None
         grid, limit_w = model.published.snapshot.grid, model.published.interval.limit_w
         opened = open_switch(model.published.snapshot.switches)
-        power(canvas, model, grid.w, "open" if opened else grid_word(grid.w.value))
+        frozen = model.published.decision.meter_frozen and not model.stale
+        power(canvas, model, grid.w, "open" if opened else grid_word(grid.w.value), "FROZEN" if frozen else "")
         canvas.put(0, 2, "───   ───" if opened else arrow(grid.w.value), Ink.DIM)
         if opened:
             self._grid_side(canvas, model)

@@ -40,7 +40,9 @@ def draw_head(canvas: Canvas, plan: Plan, model: Model) -> None:
     if model.now_utc_s is not None and plan.at(model.now_utc_s) is None:
         canvas.put(x + 2, 0, "it has run out: the rules steer alone", Ink.MEDIUM)
     else:
-        _figures(canvas, 21, 0, "peak so far", kw(peak_w), "kW ┄  plan keeps", kw(plan.peak_target_w), "kW ·")
+        bound = model.published is not None and model.published.month_unmeasured_s >= 1
+        peak = "peak at least" if bound else "peak so far"
+        _figures(canvas, 21, 0, peak, kw(peak_w), "kW ┄  plan keeps", kw(plan.peak_target_w), "kW ·")
     canvas.right(TEXT_WIDTH - 1, 0, "← → [ ]", Ink.DIM)
 
 

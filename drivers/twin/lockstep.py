@@ -10,6 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar, cast
 
+import msgspec
+
+from dispatch.island_view import NodeOrder
 from dispatch.model import (
     Battery,
     Decision,
@@ -52,6 +55,7 @@ class LockstepSite:
         self._step_s, self._stale_after_s = step_s, stale_after_s
         self._last: dict[str, tuple[float, Part]] = {}  # device id -> when it last answered, what it said
         self._answers: dict[str, tuple[int, int, int]] = {}  # reads, failures, writes
+        self._capped: set[str] = set()  # nodes that were ever capped for the peak: they are told when it is over
 
     def advance(self, dt_s: float) -> None:
         """Let `dt_s` pass, for the physics and on the clock."""
@@ -117,8 +121,13 @@ class LockstepSite:
             if any(o.device_id == unit.id for o in decision.pcs_orders) and self._hears(unit.id) and not unit.ready:
                 unit.operate(OpCtl.START)
         orders = {o.device_id: o for o in decision.nodes}
+        caps = dict(decision.caps.nodes) if decision.caps is not None else {}
+        self._capped |= caps.keys()
         for device, node in zip(self.site.node_devices, self.site.load.nodes, strict=False):
-            wanted = orders.get(device.id)
+            wanted = orders.get(device.id) or (NodeOrder(device.id) if device.id in self._capped else None)
+            if wanted is not None and device.id in caps:  # of two caps the smaller holds
+                both = (wanted.cap_w, caps[device.id])
+                wanted = msgspec.structs.replace(wanted, cap_w=min(w for w in both if w is not None))
             if wanted is None or not self._hears(device.id):
                 continue
             if (node.cap_w, node.suspended, node.off) != (wanted.cap_w, wanted.suspended, wanted.off):

@@ -7,6 +7,7 @@ import pytest
 
 from console.plan_source import Now, PlanSource
 from console.site import load
+from dispatch.config import CapsConfig
 from dispatch.demand import DemandTerms
 from dispatch.model import Plan
 from dispatch.reservations import Reservation
@@ -17,20 +18,23 @@ T0 = 1_751_328_000  # 2025-07-01
 QUARTERS = 6 * 96
 
 
-def planned(*, outlook: bool, demand: DemandTerms | None = None) -> Plan:
+def planned(*, outlook: bool, demand: DemandTerms | None = None, soc_pct: float = 60.0, caps: bool = False) -> Plan:
     """A plan after six days of 30 kW with 60 kW for three hours a day."""
     config = load(SITE).dispatch
     config = msgspec.structs.replace(config, plan=msgspec.structs.replace(config.plan, peak_outlook=outlook))
     if demand is not None:
         tariff = msgspec.structs.replace(config.tariff, demand_eur_per_kw_month=0.0, demand=demand)
         config = msgspec.structs.replace(config, tariff=tariff)
+    config = msgspec.structs.replace(config, caps=CapsConfig(value_eur_per_kwh=0.01, max_share=0.9))
     source = PlanSource(config)
     for k in range(QUARTERS):
         source.observe_load(T0 + 900 * k, 60_000.0 if k % 96 >= 84 else 30_000.0)
         source.observe_pv(T0 + 900 * k, 0.0)
     now_s = T0 + 900 * QUARTERS
     prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), (80.0,) * 36, now_s + 36 * 3600)
-    now = Now(utc_s=now_s, load_w=30_000.0, pv_w=0.0, soc_pct=60.0, month_peak_w=0.0, interval_energy_wh=0.0)
+    now = Now(
+        utc_s=now_s, load_w=30_000.0, pv_w=0.0, soc_pct=soc_pct, month_peak_w=0.0, interval_energy_wh=0.0, caps=caps
+    )
     inputs = source.inputs(now, prices)
     plan, faults = source.make(inputs)
     assert faults == []
@@ -42,6 +46,27 @@ def test_the_outlook_holds_what_the_battery_can_and_may_be_switched_off() -> Non
     told, alone = planned(outlook=True), planned(outlook=False)
     assert 33_750 <= told.peak_target_w <= 36_000
     assert alone.peak_target_w > told.peak_target_w + 2_000
+
+
+@pytest.mark.parametrize("load_kw", [20.0, 80.0])
+def test_on_a_new_site_charging_does_not_set_the_months_peak(load_kw: float) -> None:
+    """Nothing is known of its pulses yet, and prices that fall to a third tempt: below the contract as above it."""
+    config = load(SITE).dispatch
+    config = msgspec.structs.replace(config, grid=msgspec.structs.replace(config.grid, contracted_peak_w=55_000.0))
+    source = PlanSource(config)
+    prices = PriceSeries(tuple(T0 + 3600 * h for h in range(36)), (60.0, *(20.0,) * 17, *(60.0,) * 18), T0 + 36 * 3600)
+    now = Now(
+        utc_s=T0, load_w=1000 * load_kw, pv_w=0.0, soc_pct=50.0, month_peak_w=0.0, interval_energy_wh=0.0
+    )  # fmt: skip
+    plan, faults = source.make(source.inputs(now, prices))
+    assert faults == []
+    assert max(step.grid_w for step in plan.steps) <= 1000 * load_kw + 1
+
+
+def test_caps_are_counted_on_only_while_nodes_take_them() -> None:
+    """Nearly empty before the pulse: caps at 1 ct/kWh would hold a peak that the battery cannot."""
+    with_caps, without = planned(outlook=True, soc_pct=21.0, caps=True), planned(outlook=True, soc_pct=21.0)
+    assert with_caps.peak_target_w < without.peak_target_w - 1_000
 
 
 def promised(start_s: float, hours: float) -> Reservation:

@@ -56,6 +56,15 @@ def test_units_are_converted_to_the_keys_own() -> None:
     assert site.dispatch.grid.fuse_w == 63 * 230 * 3
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_no_limit_is_infinite(value: float) -> None:
+    raw = document()
+    raw["grid"]["fuse_a"] = raw["battery"][0]["energy_kwh"] = value
+    found = errors_of(raw)
+    assert "a finite number" in found["grid.fuse_a"]
+    assert "a finite number" in found["battery[0].energy_kwh"]
+
+
 def test_every_error_in_one_run() -> None:
     """Unknown key and section, wrong unit, negative rating, wrong type, missing key: all of them, at once."""
     raw = document()

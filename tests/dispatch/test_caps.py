@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import a_snapshot, site_config
 
-from dispatch.caps import PERIOD_S, SETTLE_S, CapsKeeper, Need
+from dispatch.caps import PERIOD_S, SETTLE_S, CapsKeeper, Need, counted_on
 from dispatch.caps_view import CapsView
 from dispatch.config import CapsConfig, DispatchConfig, NodeTerms, TariffTerms
 from dispatch.model import Event, Interval, Node, reading
@@ -200,6 +200,15 @@ def test_a_site_that_allows_no_caps_or_pays_no_peak_has_none(none: DispatchConfi
     assert keeper.step(a_snapshot(1.0), Need(90_000.0, 0.0, interval, 30_000.0, True), frozenset()) == (None, ())
     bare = msgspec.structs.replace(config(), nodes=NODES[:1])
     assert not CapsKeeper(bare).able, "critical nodes only"
+
+
+def test_a_plan_counts_on_caps_while_one_node_takes_them(farm: Farm) -> None:
+    assert counted_on(config(), None)
+    assert not counted_on(config(CapsConfig()), None)
+    farm.failing = {"one"}
+    assert counted_on(config(), farm.run(1))
+    farm.failing = {"one", "two"}
+    assert not counted_on(config(), farm.run(1))
 
 
 @settings(max_examples=40, deadline=None)

@@ -121,6 +121,18 @@ def test_an_order_ends_with_its_time_and_the_rules_are_back() -> None:
     assert modes == [Mode.MANUAL] * 5 + [Mode.RULES] * 7
 
 
+def test_while_the_last_command_is_held_the_reason_is_the_meter_not_the_order() -> None:
+    """Found with the meter hanging: header SAFE over `manual: order …`, as both ask for the same power."""
+    order = an_order(OrderKind.SETPOINT, 12_000.0)
+    controller = Controller(site_config())
+    controller.step(a_snapshot(0.0, 20_000), None, orders=[order])
+    decision = controller.step(a_snapshot(0.2, None), None, orders=[order])
+    assert decision.battery_w == 12_000.0
+    assert decision.mode is Mode.SAFE
+    assert decision.binding == "safe value"
+    assert "no reading from grid meter" in decision.reason
+
+
 def test_meter_lost_the_safe_value_wins() -> None:
     decision = decide(an_order(OrderKind.SETPOINT, 20_000), snapshot=a_snapshot(0.0, None))
     assert decision.mode is Mode.SAFE
@@ -213,6 +225,7 @@ def test_preview_shows_old_new_range_and_what_sets_it() -> None:
     assert (shown.old, shown.new, shown.for_s) == ("import 20.0 kW", "import 45.0 kW", 900.0)
     assert (shown.low, shown.high) == (pytest.approx(-20_000), pytest.approx(80_000))
     assert shown.low_why.startswith("fuse: import at most")
+    assert shown.high_why == "ratings of the PCS in the site file"
     assert shown.notes == ("import of 45.0 kW is above the contracted peak 30.0 kW: an order outranks the budget",)
 
 

@@ -46,6 +46,25 @@ def test_the_status_says_whose_peak_it_is() -> None:
     assert interval.endswith("year's 3 highest days 27.4 kW")
 
 
+def test_a_peak_that_is_a_lower_bound_says_so_in_plan_and_status() -> None:
+    """Found: "month's peak 0.8 kW" as a fact, with half the month not measured."""
+    for terms, exact, bound in (
+        (None, "month's peak 31.7 kW", "month's peak at least 31.7 kW"),
+        (TERMS, "year's 3 highest days 27.4 kW", "year's 3 highest days at least 27.4 kW"),
+    ):
+        model = shown(terms)
+        assert model.published is not None
+        assert model.welcome is not None
+        told = msgspec.structs.replace(model.published, month_unmeasured_s=7200.0)
+        for published, said, head in ((model.published, exact, "peak so far"), (told, bound, "peak at least")):
+            interval = next(line for line in lines(published, model.welcome) if line.startswith("Interval"))
+            assert interval.endswith(said)
+            PlanView().paint(canvas := Canvas(80, 16), msgspec.structs.replace(model, published=published))
+            assert head in canvas.lines()[0]
+            assert "plan keeps" in canvas.lines()[0]
+            assert canvas.lines()[0].rstrip().endswith("← → [ ]")
+
+
 def test_a_peak_that_is_one_day_of_three_costs_a_third() -> None:
     """And in hours that do not count it costs nothing."""
     model = shown(TERMS)

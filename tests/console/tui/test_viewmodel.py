@@ -6,9 +6,10 @@ import msgspec
 import scenes
 from recorded_client import RecordedClient
 
+from console.cli.status_text import lines
 from console.tui import commands
-from console.tui.canvas import Canvas
-from console.tui.flows import BatteryFlow, holds_s, site_load
+from console.tui.canvas import Canvas, Ink
+from console.tui.flows import BatteryFlow, GridFlow, holds_s, site_load
 from console.tui.formats import hour_minute
 from console.tui.trends import hourly
 from console.tui.viewmodel import (
@@ -95,6 +96,26 @@ def test_load_is_never_a_sum_of_stale_and_fresh() -> None:
     assert snapshot.load is not None
     assert reading == snapshot.load.w
     assert site_load(msgspec.structs.replace(snapshot, load=None))[0] == MISSING
+
+
+def test_a_grid_meter_that_stands_still_is_not_shown_as_live() -> None:
+    recorded = scenes.read("calm")
+    meter = recorded.published.snapshot.load
+    assert meter is not None
+    decision = msgspec.structs.replace(recorded.published.decision, meter_frozen=True)
+    frozen = msgspec.structs.replace(recorded.published, decision=decision)
+    model = received(Model(welcome=recorded.welcome), frozen)
+    GridFlow().paint(canvas := Canvas(22, 6), model)
+    assert "kW FROZEN" in canvas.lines()[1]
+    assert canvas.ink[1][canvas.lines()[1].index("FROZEN")] is Ink.MEDIUM
+    assert model.published is not None
+    assert site_load(model.published.snapshot) == (meter.w, "by meter")
+    assert model.trend[-1].grid_w is None
+    text = {line.split()[0]: line for line in lines(frozen, recorded.welcome) if line}
+    assert "import FROZEN" in text["Grid"]
+    assert "by its meter" in text["Load"]
+    GridFlow().paint(canvas := Canvas(22, 6), msgspec.structs.replace(model, age_s=9.0))
+    assert "STALE 9s" in canvas.lines()[1]
 
 
 def test_how_long_the_battery_holds_the_load() -> None:

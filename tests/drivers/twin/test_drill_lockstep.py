@@ -94,6 +94,8 @@ def test_a_drill_goes_the_whole_road() -> None:
     for before, after in pairwise(bench.decisions):
         assert after.events or after.island is before.island
     bench.run(5.0)
+    back = [t.reason for d in bench.decisions for t in d.chain if d.island is S.GRID_TIED and t.name == "islanding"]
+    assert any(reason.startswith("import ramps back after the return to the grid") for reason in back)
     assert bench.site.switches[0].command == 0, "nothing stays asked for"
     assert bench.decisions[-1].switch is None
 

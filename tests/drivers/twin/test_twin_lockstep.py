@@ -6,6 +6,8 @@ import msgspec
 import pytest
 from twin_sites import site_of
 
+from dispatch.caps_view import CapsView
+from dispatch.island_view import NodeOrder
 from dispatch.model import Decision, IslandState, Mode, Quality, Setpoint, Snapshot
 from drivers.clock import VirtualClock
 from drivers.twin.faults import Fault
@@ -118,3 +120,19 @@ def test_frozen_meter_repeats_itself_and_a_blank_one_says_nothing() -> None:
     assert (frozen.value, frozen.quality) == (value, Quality.GOOD)
     lockstep.site.faults.put(Fault("not_implemented", "grid"))
     assert lockstep.snapshot(3).grid.w.quality is Quality.MISSING
+
+
+def test_caps_for_the_peak_reach_the_nodes_and_go_again() -> None:
+    lockstep = lockstep_of(None)
+
+    def apply(cap_w: float | None, ride_w: float | None = None) -> float | None:
+        nodes = () if cap_w is None else (("gpu-1", cap_w),)
+        view = CapsView(nodes, 0.0, 0.0, "test", None, 0.0, 0.0)
+        ride = () if ride_w is None else (NodeOrder("gpu-1", cap_w=ride_w),)
+        lockstep.apply(msgspec.structs.replace(decision(1, None), caps=view, nodes=ride))
+        return lockstep.site.load.nodes[0].cap_w
+
+    assert apply(900.0) == 900.0
+    assert apply(900.0, ride_w=700.0) == 700.0
+    assert apply(600.0, ride_w=700.0) == 600.0
+    assert apply(None) is None
