@@ -31,6 +31,7 @@ from dispatch.model import (
     reading,
     status,
 )
+from dispatch.orders import Order, OrderKind
 
 
 def settle(controller: Controller, snapshot: Snapshot, plan: Plan | None = None, ticks: int = 15) -> Decision:
@@ -157,6 +158,21 @@ def test_reserve_is_refilled_within_the_budget_and_before_the_plan() -> None:
     assert done.battery_w == pytest.approx(8_000)
     busy = settle(Controller(config), a_snapshot(0, 29_900, battery=a_battery(14)))
     assert busy.battery_w == 0
+
+
+@pytest.mark.parametrize("soc_pct", [15.2, 16.2])  # 15.6 is the reserve; refilling goes on to 16.6
+def test_while_the_reserve_is_refilled_neither_peak_nor_plan_nor_person_discharges(soc_pct: float) -> None:
+    config = site_config(reserve_h=1)
+    order = Order("o1", OrderKind.SETPOINT, 8_000.0, "", "alice", "test", T0, T0 + 900, 900.0)
+    for load_w, plan, orders in ((50_000, None, ()), (20_000, a_plan(8_000), ()), (20_000, None, (order,))):
+        controller = Controller(config)
+        settle(controller, a_snapshot(0, 20_000, battery=a_battery(14)))  # the reserve was touched
+        now = a_snapshot(20, load_w, battery=a_battery(soc_pct))
+        decision = controller.step(now, plan, orders=orders)
+        assert decision.battery_w is not None
+        assert decision.battery_w <= 0
+        assert trace(decision, "reserve").high_w == 0
+        assert "no discharge" in decision.reason or "refill" in decision.reason
 
 
 def test_fuse_looks_at_the_worst_phase() -> None:

@@ -58,6 +58,20 @@ def test_one_step_at_a_time_each_with_its_reason() -> None:
     assert "are promised" in orders["crit"].reason
 
 
+def test_critical_nodes_are_untouched_until_the_step_that_is_theirs() -> None:
+    keeper, seen = RideKeeper(config()), []
+    for t_s in range(200):
+        result = keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED)
+        if result.view.rung and (not seen or seen[-1][0] != result.view.rung):
+            seen.append((result.view.rung, {o.device_id: (o.cap_w, o.suspended, o.off) for o in result.orders}))
+    free = (None, False, False)
+    assert seen == [
+        (1, {"crit": free, "batch": (500, False, False)}),
+        (2, {"crit": free, "batch": (500, True, False)}),
+        (3, {"crit": (800, False, False), "batch": (500, True, False)}),
+    ]
+
+
 def test_a_drill_gives_nothing_up_for_the_hours_promised_but_an_overload_and_an_empty_battery_do() -> None:
     keeper = RideKeeper(config())
     for t_s in range(200):

@@ -76,6 +76,14 @@ def rewrite(directory: Path, from_seq: int) -> None:
 # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_row_that_is_acknowledged_is_on_the_disk(audit: AuditLog) -> None:
+    """`synchronous` is of the connection: asked of the one that writes."""
+    audit.write(command(1)).result(5)
+    assert audit._con is not None
+    assert audit._con.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert audit._con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_rows_are_chained_signed_and_anchored(tmp_path: Path) -> None:
     head, anchored = filled(tmp_path)
     report = verify(tmp_path)
