@@ -242,6 +242,11 @@ def _first(chain: list[RuleTrace], edge_w: float, side: str) -> str:
     return f"{trace.name}: {trace.reason}"
 
 
+def critical_nodes(config: DispatchConfig, snapshot: Snapshot) -> set[str]:
+    """The nodes that the site file, or their own reading, calls critical."""
+    return {n.id for n in (*config.nodes, *snapshot.nodes) if n.critical}
+
+
 def _old(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, decision: Decision, before: Order | None) -> str:
     """What holds before the order."""
     match wanted.kind:
@@ -291,6 +296,8 @@ def _notes(
         )
     if wanted.kind is OrderKind.HOLD and decision.island is not IslandState.GRID_TIED:
         notes.append(f"the site is {decision.island.value}: no setpoint is sent anyway")
+    if wanted.kind is OrderKind.NODE_CAP and wanted.target in critical_nodes(config, snapshot):
+        notes.append(f"{wanted.target} is critical")
     if wanted.kind is OrderKind.DISABLE:
         others = [p.id for p in config.pcs if p.id != wanted.target]
         notes.append(f"{', '.join(others)} carry on" if others else "no PCS is left: peaks are not held")

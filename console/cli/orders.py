@@ -203,7 +203,8 @@ def _shown(found: dict[str, Any], as_json: bool) -> None:
 
 
 def _figure(value: float, unit: str) -> str:
-    return f"{value / 1000:.1f} kW" if unit == "W" else f"{value:g} {unit}"
+    """A bound in the unit in which it is typed; what would round to 0.0 kW in watts."""
+    return f"{value / 1000:.1f} kW" if unit == "W" and abs(value) >= 50 else f"{value + 0.0:.4g} {unit}"
 
 
 def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:

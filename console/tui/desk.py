@@ -92,7 +92,7 @@ class Desk:
         if confirm:
             strip.replaces = look.standing.id if look is not None and look.standing is not None else None
             strip.become(EDIT if refusal else CONFIRM, refusal)
-        strip.learn(look, checks, (refusal, ink) if refusal and of.id != "drill.start" else None)
+        strip.learn(look, checks, (refusal, ink) if refusal and not checks else None)
 
     async def _drill_checks(self, of: Form, confirm: bool) -> tuple[str, tuple[Check, ...]]:
         """Why no drill can begin, and every check; one of the reason only once there is one, or it is asked for."""

@@ -105,7 +105,7 @@ def _chosen(kind: OrderKind, fields: tuple[Field, ...], model: Model) -> tuple[F
     snapshot = model.published.snapshot if model.published else None
     there: tuple[str, ...] = ()
     if snapshot is not None and kind is OrderKind.NODE_CAP:
-        there = tuple(n.id for n in snapshot.nodes)
+        there = tuple(n.id for n in sorted(snapshot.nodes, key=lambda n: n.critical))  # deferrable ones first
     elif snapshot is not None and kind is OrderKind.DISABLE:
         there = tuple(p.id for p in snapshot.pcs)
     return tuple(

@@ -110,7 +110,7 @@ class OrderStrip(Painted, can_focus=True):
         canvas.put(3, 0, f" {cut(self.form.title, canvas.width - 30)} ", Ink.BOLD)
         canvas.right(canvas.width - 3, 0, f" {self._keys()} ", Ink.DIM)
         y = 1
-        lines = facts(self.form, self.look, self.checks, model)
+        lines = facts(self.form, self.look, self.checks, model, self.trouble is not None or self.said != "")
         for text, ink in lines[: self._fact_rows]:
             canvas.put(1, y, cut(text, canvas.width - 2), ink)
             y += 1
@@ -239,13 +239,15 @@ class OrderStrip(Painted, can_focus=True):
 VALUED = frozenset(OrderKind) - {OrderKind.HOLD, OrderKind.DISABLE}
 
 
-def facts(form: Form, look: Preview | None, checks: Sequence[Check], model: Model) -> list[Line]:
-    """What holds now and what is allowed now, and why; a line each."""
+def facts(
+    form: Form, look: Preview | None, checks: Sequence[Check], model: Model, refused: bool = False
+) -> list[Line]:
+    """What holds now and what is allowed now, and why; a line each. refused: the answer was no, and stands below."""
     if form.id == "drill.start":
         failed = [c for c in checks if not c.ok]
         told = check_lines(failed) if failed else check_lines(checks)
         said = (
-            "the checks are asked for" if not checks
+            ("" if refused else "the checks are asked for") if not checks
             else f"{len(failed)} of {len(checks)} checks fail: no drill can begin" if failed
             else f"all {len(checks)} checks hold"
         )  # fmt: skip
@@ -261,7 +263,7 @@ def facts(form: Form, look: Preview | None, checks: Sequence[Check], model: Mode
         why = decision.islanding.reason if decision is not None and decision.islanding is not None else ""
         return [(f"now       {state.value}: {why}", Ink.PLAIN)]
     if look is None:
-        return [("now       asking what is allowed", Ink.DIM)]
+        return [] if refused else [("now       asking what is allowed", Ink.DIM)]
     lines: list[Line] = [(f"now       {look.old}", Ink.PLAIN)]
     if look.standing is not None and model.published is not None:
         lines.append((f"replaces  {order_words(look.standing, model.published.snapshot.mono_s)}", Ink.BOLD))

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config
 
-from dispatch.config import BatteryConfig, PcsRatings
+from dispatch.config import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.controller import Controller
-from dispatch.model import Decision, Mode, RuleTrace, Snapshot, status
+from dispatch.model import Decision, Mode, Node, RuleTrace, Snapshot, status
 from dispatch.order_check import LAST_LIMIT, Wanted, preview
 from dispatch.orders import Order, OrderBook, OrderKind, slot, soc_power_w, span
 
@@ -227,6 +227,16 @@ def test_preview_shows_old_new_range_and_what_sets_it() -> None:
     assert shown.low_why.startswith("fuse: import at most")
     assert shown.high_why == "ratings of the PCS in the site file"
     assert shown.notes == ("import of 45.0 kW is above the contracted peak 30.0 kW: an order outranks the budget",)
+
+
+@pytest.mark.parametrize(("declared", "read"), [(True, False), (False, True), (False, False)])
+def test_a_cap_on_a_critical_node_says_so(declared: bool, read: bool) -> None:
+    config = msgspec.structs.replace(site_config(), nodes=(NodeTerms(id="gpu-01", critical=declared),))
+    snapshot = a_snapshot(0.0, 20_000, nodes=(Node("gpu-01", critical=read),))
+    decision = Controller(config).step(snapshot, None)
+    asked = Wanted(OrderKind.NODE_CAP, 900, "gpu-01", "heat")
+    shown = preview(asked, config, snapshot, decision, (), frozenset({"gpu-01"}))
+    assert shown.notes == (("gpu-01 is critical",) if declared or read else ())
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(45, "45 s"), (900, "15 min"), (3600, "1 h"), (9000, "2 h 30 min")])

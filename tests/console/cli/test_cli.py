@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from console import exits, paths
+from console.cli.orders import _shown
 from console.link.protocol import Published
 from console.link.server import LinkServer
 from dispatch.model import Decision
@@ -380,6 +381,19 @@ async def test_check_of_what_is_no_site_file(machine: Machine) -> None:
     ran = await machine.skerry("check", str(path))
     assert ran.code == exits.USAGE
     assert "expected UTF-8 text" in ran.err
+
+
+# ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bound_of_a_watt_is_not_shown_as_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"old": "gpu-01 uncapped", "new": "gpu-01 at most 0.9 kW", "for_s": 900.0, "standing": None, "unit": "W"}
+    bounds = {"low": 1.0, "low_why": "a node draws something", "high": 65_534.0, "high_why": "its register"}
+    _shown({**found, **bounds, "notes": ["gpu-01 is critical"]}, as_json=False)
+    said = capsys.readouterr().out
+    assert "at least  1 W  a node" in said
+    assert "at most   65.5 kW  its register" in said
+    assert "note      gpu-01 is critical" in said
 
 
 # ── without a terminal ──────────────────────────────────────────────────────────────────────────────────────────────

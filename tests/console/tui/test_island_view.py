@@ -21,7 +21,7 @@ from console.tui.side import MonthPanel
 from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, received
 from dispatch.island_view import Check, DrillReport
-from dispatch.model import IslandState
+from dispatch.model import IslandState, Node
 from dispatch.orders import OrderKind
 
 S = IslandState
@@ -248,7 +248,7 @@ def test_a_form_becomes_the_request_of_the_command_line() -> None:
     soc = wanted(filled("order.soc_target", model, value="80", by="17:00", reason="storm"), model)
     assert soc["value"] == 80
     assert soc["by_utc_s"] > (model.now_utc_s or 0)
-    assert wanted(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-01"
+    assert wanted(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-03"
     assert minutes(filled("drill.start", model)) == 10
 
 
@@ -272,6 +272,27 @@ def test_while_it_is_written_the_range_is_asked_for_with_a_value_any_site_allows
         asked = wanted(filled(id, model), model, asking=True)
         assert len(asked["reason"]) >= 3
         assert asked["value"] >= 0
+
+
+def test_a_cap_begins_with_a_node_that_may_be_deferred() -> None:
+    model = shown("calm")
+    assert model.published is not None
+    nodes = tuple(Node(name, critical=name != "batch") for name in ("crit-1", "crit-2", "batch"))
+    snapshot = msgspec.structs.replace(model.published.snapshot, nodes=nodes)
+    made = form("order.cap", told(model, snapshot=snapshot))
+    assert isinstance(made, Form)
+    assert (made.text("target"), made.fields[0].choices) == ("batch", ("batch", "crit-1", "crit-2"))
+
+
+def test_a_refusal_ends_the_asking() -> None:
+    """Found: the strip went on to say that it asks what is allowed."""
+    model, strip = shown("calm"), OrderStrip()
+    strip.form = filled("order.cap", model)
+    assert "asking what is allowed" in "".join(drawn(strip, model, height=9))
+    strip.trouble = ("gpu-01 takes no power cap", Ink.MEDIUM)
+    text = "".join(drawn(strip, model, height=9))
+    assert "asking" not in text
+    assert "takes no power cap" in text
 
 
 def test_there_is_nothing_to_end_without_an_order() -> None:
