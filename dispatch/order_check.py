@@ -244,7 +244,8 @@ def _first(chain: list[RuleTrace], edge_w: float, side: str) -> str:
 
 def critical_nodes(config: DispatchConfig, snapshot: Snapshot) -> set[str]:
     """The nodes that the site file, or their own reading, calls critical."""
-    return {n.id for n in (*config.nodes, *snapshot.nodes) if n.critical}
+    declared = {n.id for n in config.nodes if n.critical}
+    return declared | {n.id for n in snapshot.nodes if n.critical}
 
 
 def _old(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, decision: Decision, before: Order | None) -> str:
