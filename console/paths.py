@@ -85,9 +85,13 @@ def socket_path(site_path: Path) -> Path:
     return _socket_in(runtime_dir(), site_path)
 
 
-def announce_path(site_path: Path) -> Path:
-    """Where the twin of this site file says on which ports its devices and its control socket are."""
-    return socket_path(site_path).with_suffix(".twin.json")
+def announce_path(site: Path) -> Path:
+    """Where the twin of a site file says on which ports its devices and its control socket are.
+
+    Also of a site named by its gateway's socket: beside it.
+    """
+    socket = site if site.suffix == _SUFFIX else socket_path(site)
+    return socket.with_suffix(".twin.json")
 
 
 def find_socket(site: str | None = None) -> Path:

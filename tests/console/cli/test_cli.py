@@ -443,11 +443,17 @@ async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
     await machine.skerry("fault", "--clear")
     await machine.skerry("fault", "--clear", "--device", "grid", "--announce", str(announce))
     refused = await machine.skerry("fault", "hung", "--device", "roof")
+    named = str(paths.socket_path(site))  # as the other commands take it
+    assert (await machine.skerry("fault", "outage", "--site", named)).out == "ok\n"
+    machine.environment["SKERRY_SITE"] = named
+    assert (await machine.skerry("fault", "--clear")).out == "ok\n"
     assert asked == [
         {"fault": "not_implemented", "device": "grid", "for_s": 120.0},
         {"clear": "all"},
         {"clear": "grid"},
         {"fault": "hung", "device": "roof"},
+        {"fault": "outage"},
+        {"clear": "all"},
     ]
     assert (refused.code, refused.err) == (exits.REFUSED, "skerry: the twin refuses: expected a device\n")
     server.close()
