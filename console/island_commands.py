@@ -235,11 +235,11 @@ def _cut_short(body: dict[str, Any]) -> DrillReport:
         checks=(),
         criteria=(),
         transfer_gap="not known",
-        islanded_s=0.0,
+        islanded_s=None,
         v_min=None,
         v_max=None,
         hz_min=None,
         hz_max=None,
-        battery_wh=0.0,
+        battery_wh=None,
         soc_track=(),
     )

@@ -168,6 +168,7 @@ class Drill:
         self.phase = "preparing"
         self.failure = ""  # why it ends early, empty while all is well
         self.aborted = False
+        self._aborted_by = ""
         self.held_until_s: float | None = None  # mono
         self.criteria: tuple[Check, ...] = ()
         self._failed: dict[str, Check] = {}
@@ -295,6 +296,12 @@ class Drill:
             transfer_gap=self._gap,
         )
 
+    def abort(self, request: IslandRequest) -> None:
+        """Somebody wants it to end; the first who does is named in the report."""
+        if not self.aborted:
+            self._aborted_by = f"by {request.who}{f' ({request.reason})' if request.reason else ''}"
+        self.aborted = True
+
     def report(self, utc_s: float) -> DrillReport:
         """What it showed. Passed only when it held its time and came back with no criterion broken."""
         result: Literal["passed", "aborted", "failed"] = "passed"
@@ -311,7 +318,7 @@ class Drill:
             started_utc_s=self.started_utc_s,
             ended_utc_s=utc_s,
             result=result,
-            why=self.failure or ("aborted" if self.aborted else "held, returned, every criterion met"),
+            why=self.failure or (self._aborted_by if self.aborted else "held, returned, every criterion met"),
             timeline=tuple(self._timeline),
             checks=self.checks,
             criteria=tuple(met.values()),

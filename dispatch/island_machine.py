@@ -391,7 +391,7 @@ class IslandMachine:
         refusal = ""
         if request.kind == "abort":
             if self._drill is not None:
-                self._drill.aborted = True
+                self._drill.abort(request)
                 text = f"aborting: the drill is in {self._drill.phase}, back to the grid by the grid code's road"
             elif self.state is S.BLACK_START:
                 self._start_why, text = "", "black start is withdrawn"

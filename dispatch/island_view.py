@@ -112,12 +112,12 @@ class DrillReport(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
     criteria: tuple[Check, ...]  # each at its worst
     transfer_gap: str
-    islanded_s: float
+    islanded_s: float | None  # None: its gateway was killed, nobody knows
     v_min: float | None
     v_max: float | None
     hz_min: float | None
     hz_max: float | None
-    battery_wh: float
+    battery_wh: float | None
     soc_track: tuple[tuple[float, float], ...]  # utc_s, %
 
 

@@ -227,11 +227,13 @@ def report_lines(report: DrillReport, zone: tzinfo | None, title: str = "Last dr
     """The report of a drill."""
     yield f"{title}, {date_time(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
     yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"
-    yield f"Islanded  {span(report.islanded_s)}; transfer gap {report.transfer_gap}"
+    islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
+    yield f"Islanded  {islanded}; transfer gap {report.transfer_gap}"
     yield from _extremes(report.v_min, report.v_max, report.hz_min, report.hz_max)
     track = [pct for _, pct in report.soc_track]
     soc = f"; SoC {track[0]:.1f} → {track[-1]:.1f} %, lowest {min(track):.1f} %" if track else ""
-    yield f"Battery   {report.battery_wh / 1000:.2f} kWh{soc}"
+    energy = "not known" if report.battery_wh is None else f"{report.battery_wh / 1000:.2f} kWh"
+    yield f"Battery   {energy}{soc}"
     for utc_s, what in report.timeline:
         yield f"  {date_time(utc_s, zone)}  {what}"
     for check in report.criteria:

@@ -204,13 +204,15 @@ def report_lines(report: DrillReport, timezone: str) -> list[Line]:
     began = local(report.started_utc_s, timezone).strftime("%Y-%m-%d %H:%M:%S")
     track = [pct for _, pct in report.soc_track]
     soc = f", SoC {track[0]:.1f} → {track[-1]:.1f} %, lowest {min(track):.1f} %" if track else ""
+    islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
+    energy = "not known" if report.battery_wh is None else f"{report.battery_wh / 1000:.2f} kWh"
     lines: list[Line] = [
         (f"Last drill {began}: {report.result.upper()}, {report.why}", RESULT_INK[report.result]),
         (f"{report.minutes:g} min by {report.who}: {report.reason}", Ink.PLAIN),
-        (f"islanded {span(report.islanded_s)}, transfer gap {report.transfer_gap}", Ink.PLAIN),
+        (f"islanded {islanded}, transfer gap {report.transfer_gap}", Ink.PLAIN),
         (
             f"bus {spread(report.v_min, report.v_max, 0)} V, {spread(report.hz_min, report.hz_max, 2)} Hz; "
-            f"battery {report.battery_wh / 1000:.2f} kWh{soc}",
+            f"battery {energy}{soc}",
             Ink.PLAIN,
         ),
     ]

@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from small_gateway import Running, running
 from test_commands import fill_the_disk, rows
 
+from console.cli.island import report_lines
+from console.island_commands import _cut_short
 from console.link.client import GatewayClient, RequestFailed
+from console.tui import island_words
+from dispatch.island_view import DrillReport
 
 
 @pytest.fixture
@@ -153,3 +158,16 @@ async def test_what_works_beside_the_tick_ends_with_it_also_when_it_forgets_a_ca
     async with asyncio.timeout(20), running(place, place / "t.sock", beside=[forgetful]):
         pass
     assert forgot
+
+
+def test_the_report_of_a_killed_drill_says_not_known_where_nobody_knows() -> None:
+    """Found: it stated 0 s islanded and 0.00 kWh."""
+    body = {"t": "2025-09-16T10:00:00Z", "who": "ann", "reason": "monthly", "minutes": 10, "text": "accepted"}
+    report = _cut_short(body)
+    told = "\n".join(report_lines(report, None))
+    assert "Islanded  not known; transfer gap not known" in told
+    assert "Battery   not known" in told
+    shown = [text for text, _ in island_words.report_lines(report, "UTC")]
+    assert "islanded not known, transfer gap not known" in shown
+    assert any(line.endswith("battery not known") for line in shown)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=DrillReport) == report

@@ -18,7 +18,7 @@ from drivers.twin.pcs import OpCtl
 
 CALM = Draw(1, 80.0, 100.0, 20_000.0, 0.0, 5_000.0, 0.3, False, "permit", (), None, 0.0)
 DRILL = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=1.0)
-ABORT = IslandRequest(id="2", kind="abort", who="ann")
+ABORT = IslandRequest(id="2", kind="abort", who="ann", reason="smell of smoke")
 S = IslandState
 
 
@@ -122,9 +122,11 @@ def test_abort_from_every_state_leads_back_to_the_grid(state: IslandState) -> No
     bench.until(lambda d: d.island is state)
     bench.tick(ABORT)
     assert bench.replies[-1].ok
+    bench.tick(IslandRequest(id="3", kind="abort", who="bob", reason="me too"))
     bench.until(lambda d: bench.report is not None)
     assert bench.report is not None
-    assert bench.report.result == "aborted"
+    assert (bench.report.result, bench.report.why) == ("aborted", "by ann (smell of smoke)")
+    assert "drill aborted: by ann (smell of smoke)" in [e.text for d in bench.decisions for e in d.events]
     assert bench.decisions[-1].island is S.GRID_TIED
     assert bench.site.unserved_wh == 0
 
