@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOOK_S = 1.0  # between two looks at what is allowed while a form is open
 CHECK_S = 3.0  # and at what a drill would find while the Island view is open
 ISLANDING = ("drill.start", "island.reset", "island.black_start")  # their methods on the link
-REASON = "reason"  # the check that a drill has one
+REASON = "reason"  # the check that a drill has one: of what is typed, not of the site
 
 
 class Desk:
@@ -77,7 +77,7 @@ class Desk:
         checks: tuple[Check, ...] = ()
         try:
             if of.id == "drill.start":
-                refusal, checks = await self._drill_checks(of, confirm)
+                refusal, checks = await self._drill_checks(of)
             elif of.kind is not None:
                 answer = await self._app.feed.request("order.preview", **wanted(of, self._app.model, not confirm))
                 look = preview(answer)
@@ -94,13 +94,11 @@ class Desk:
             strip.become(EDIT if refusal else CONFIRM, refusal)
         strip.learn(look, checks, (refusal, ink) if refusal and not checks else None)
 
-    async def _drill_checks(self, of: Form, confirm: bool) -> tuple[str, tuple[Check, ...]]:
-        """Why no drill can begin, and every check; one of the reason only once there is one, or it is asked for."""
+    async def _drill_checks(self, of: Form) -> tuple[str, tuple[Check, ...]]:
+        """Why no drill can begin, and every check of the site: as many before a reason is typed as after."""
         answer = await self._app.feed.request("drill.check", minutes=minutes(of), reason=of.text("reason"))
         checks = msgspec.convert(answer["checks"], tuple[Check, ...])
-        if not confirm and not of.text("reason"):
-            checks = tuple(c for c in checks if c.name != REASON)
-        return "" if answer["ok"] else answer["text"], checks
+        return "" if answer["ok"] else answer["text"], tuple(c for c in checks if c.name != REASON)
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 EDITING = frozenset({"backspace", "delete", "ctrl+u", "ctrl+w", "ctrl+h"})
 
 
+def printable(character: str | None) -> bool:
+    """Whether a key writes something."""
+    return character is not None and character.isprintable()
+
+
 def edited(text: str, key: str, character: str | None) -> str:
     """`text` after a key; a key that edits nothing leaves it as it is."""
     if key in ("backspace", "ctrl+h"):
@@ -13,4 +18,4 @@ def edited(text: str, key: str, character: str | None) -> str:
         return ""
     if key == "ctrl+w":
         return text.rstrip().rpartition(" ")[0]
-    return text + character if character is not None and character.isprintable() else text
+    return text + character if character is not None and printable(character) else text

@@ -17,7 +17,7 @@ from console.tui.commands import ABORT_KEY
 from console.tui.formats import hour_minute
 from console.tui.forms import HINTS, NOBODY, Form, chosen_order, order_words
 from console.tui.island_words import Line, abortable, check_lines
-from console.tui.keystrokes import edited
+from console.tui.keystrokes import edited, printable
 from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 from dispatch.island_view import Check
@@ -70,10 +70,12 @@ class OrderStrip(Painted, can_focus=True):
         self.said = ""  # the refusal of what was asked; stands until something is typed
         self.trouble: Line | None = None  # what is against it as things are, while it is written
         self._at = 0
+        self._typed: set[int] = set()  # fields that are not as they were preset any more
 
     def open(self, form: Form) -> None:
         """Show a form to be filled in."""
         self.form, self.stage, self.confirmed, self._at = form, EDIT, "", 0
+        self._typed.clear()
         self.look, self.checks, self.said, self.trouble, self.replaces = None, (), "", None, None
         if form.fields and len(form.fields[0].choices) == 1:
             self._at = 1  # there is nothing to choose
@@ -228,7 +230,10 @@ class OrderStrip(Painted, can_focus=True):
             at = field.choices.index(field.text) if field.text in field.choices else 0
             text = field.choices[(at + (1 if event.key == "down" else -1)) % len(field.choices)]
         else:
-            text = edited(field.text, event.key, event.character)
+            replaces = self._at not in self._typed and printable(event.character)  # what was preset
+            text = edited("" if replaces else field.text, event.key, event.character)
+        if text != field.text or printable(event.character):
+            self._typed.add(self._at)
         if text != field.text:
             self.form = self.form.typed(self._at, text)
             self.said = ""

@@ -185,8 +185,16 @@ async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: R
         await eventually(pilot, lambda: "→ turn its key to remote" in flat(pilot.app))
         await pilot.press("D")
         await eventually(pilot, lambda: "checks fail: no drill can begin" in flat(pilot.app))
-        await pilot.press("tab", *"test", "enter")
+        checks = len(strip.checks)
+        await pilot.press("enter")
+        await eventually(pilot, lambda: "reason" in strip.said)
+        await pilot.press("left", "5")
+        assert strip.form.text("minutes") == "5", "the first digit replaces the preset"
+        await pilot.press("0", "backspace", "2")
+        assert strip.form.text("minutes") == "52"
+        await pilot.press("ctrl+u", "5", "tab", *"test", "enter")
         await eventually(pilot, lambda: "refused: no drill: " in flat(pilot.app))
+        assert len(strip.checks) == checks, "the site is checked for as much, whatever is typed"
         assert strip.stage == EDIT
         await pilot.press("escape", "exclamation_mark")
         await eventually(pilot, lambda: "there is no drill and no black start to abort" in flat(pilot.app))
