@@ -48,7 +48,7 @@ def test_shutdown_is_finished_before_the_cut_off() -> None:
     ("drawn", "where", "name", "broken", "says"),
     [
         (SAG, Reconnection, "against", lambda self, *_: "", "closing asked for"),
-        (LONG, RideKeeper, "_up", lambda self, now: None, "nodes still up at the cut-off"),
+        (LONG, RideKeeper, "_up", lambda self, now, rehearsing: None, "nodes still up at the cut-off"),
     ],
 )
 def test_the_storm_notices_a_broken_rule(
