@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,26 +21,6 @@ from storage.verify import verify
 
 ME = user_name(os.getuid())
 WHY = {"reason": "feeder test"}
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A short path: sockets live in it."""
-    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
-        yield Path(name)
-
-
-@pytest.fixture
-async def there(place: Path) -> AsyncIterator[Running]:
-    async with running(place, place / "s.sock") as gateway:
-        yield gateway
-
-
-@pytest.fixture
-async def client(there: Running) -> AsyncIterator[GatewayClient]:
-    made = await GatewayClient.connect(there.socket, 0)
-    yield made
-    await made.close()
 
 
 async def order(client: GatewayClient, there: Running, kind: str, value: float = 0.0, **more: Any) -> Any:

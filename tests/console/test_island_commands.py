@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -17,26 +15,6 @@ from console.island_commands import _cut_short
 from console.link.client import GatewayClient, RequestFailed
 from console.tui import island_words
 from dispatch.island_view import DrillReport
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A short path: sockets live in it."""
-    with TemporaryDirectory(prefix="sk", dir="/tmp") as name:
-        yield Path(name)
-
-
-@pytest.fixture
-async def there(place: Path) -> AsyncIterator[Running]:
-    async with running(place, place / "s.sock") as gateway:
-        yield gateway
-
-
-@pytest.fixture
-async def client(there: Running) -> AsyncIterator[GatewayClient]:
-    made = await GatewayClient.connect(there.socket, 0)
-    yield made
-    await made.close()
 
 
 async def test_a_drill_that_may_not_begin_is_answered_with_its_checks_and_on_record(

@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +21,6 @@ from console.roles import Role, Roles, Standing
 HOOKS = ROOT / "deploy" / "hooks"
 NOW = {"power_w": 20_000.0, "for_s": 3600.0}  # 20 kW stand, 30 are allowed: 10 kWh of the 42 above the reserve
 LATER = {"power_w": 30_000.0, "for_s": 3 * 3600.0, "within_s": 6 * 3600.0}  # 60 kWh above the contract: not at once
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
-        yield Path(name)
-
-
-@pytest.fixture
-async def there(place: Path) -> AsyncIterator[Running]:
-    async with running(place, place / "s.sock") as gateway:
-        yield gateway
-
-
-@pytest.fixture
-async def client(there: Running) -> AsyncIterator[GatewayClient]:
-    made = await GatewayClient.connect(there.socket, 0)
-    yield made
-    await made.close()
 
 
 async def reserve(client: GatewayClient, there: Running, **params: Any) -> Any:
