@@ -228,6 +228,4 @@ def make_actuators(nodes: tuple[NodeDevice, ...], drivers: dict[str, Any]) -> di
 
         return NvmlPower(config.id, pynvml)
 
-    return {
-        n.id: NodeActuator(n, d if hasattr(d := drivers.get(n.id), "order") else None, power(n)) for n in nodes
-    }
+    return {n.id: NodeActuator(n, d if hasattr(d := drivers.get(n.id), "order") else None, power(n)) for n in nodes}

@@ -290,6 +290,7 @@ def _register(offset: int, size: int = 1, exponent: int = 0) -> Field:
 def switch_image(switch: PccSwitch, site: TwinSite) -> Image:
     """`skerry-switch`. The contacts disagree while it moves."""
     command = Write(lambda value: switch.order(int(value), site.grid_alive), 0, 2)
+
     def delta(offset: int, exponent: int) -> Field:
         return Field(offset, 1, True, False, exponent)
 

@@ -22,6 +22,7 @@ STUB = r"""
 #include <string.h>
 typedef void *dev; typedef struct { unsigned gpu, memory; } rates;
 typedef struct { unsigned long long total, free, used; } memory;
+typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2;
 static char a, b;
 int nvmlInitWithFlags(unsigned f) { return 0; }
 int nvmlInit_v2(void) { return 0; }
@@ -32,7 +33,9 @@ int nvmlDeviceGetName(dev d, char *s, unsigned n) { strncpy(s, "Stub 80GB", n); 
 int nvmlDeviceGetPowerUsage(dev d, unsigned *mw) { if (d == &b && FAULTY) return 999; *mw = 412345; return 0; }
 int nvmlDeviceGetPowerManagementLimit(dev d, unsigned *mw) { *mw = 700000; return 0; }
 int nvmlDeviceGetUtilizationRates(dev d, rates *r) { r->gpu = d == &a ? 93 : 0; r->memory = 1; return 0; }
-int nvmlDeviceGetMemoryInfo(dev d, memory *m) { m->total = 1ull << 36; m->used = 3ull << 30; m->free = 0; return 0; }
+int nvmlDeviceGetMemoryInfo(dev d, memory *m) { m->total = 1ull << 36; m->used = 4ull << 30; m->free = 0; return 0; }
+int nvmlDeviceGetMemoryInfo_v2(dev d, memory_v2 *m) {
+  if (d == &b) return 3; m->total = 1ull << 36; m->reserved = 1ull << 30; m->used = 3ull << 30; m->free = 0; return 0; }
 const char *nvmlErrorString(int r) { return r == 15 ? "GPU is lost" : "stub error"; }
 """  # no temperature at all: the symbol is missing
 
@@ -104,9 +107,10 @@ def test_nvml_by_a_stub_library(tmp_path: Path) -> None:
     read = run_with_stub(tmp_path, faulty=False)
     one, two, lost = read["gpus"]
     assert (one["name"], one["w"][0], one["limit_w"][0], one["util_pct"][0]) == ("Stub 80GB", 412.345, 700, 93)
-    assert one["memory_used_mib"][0] == 3072
+    assert one["memory_used_mib"][0] == 3072  # of the 4096 that the first form of the call gives
     assert one["temp_c"] == [None, None, "missing"]  # FunctionNotFound stays with its own value
     assert two["util_pct"][0] == 0
+    assert two["memory_used_mib"][0] == 4096  # it knows the first form only
     assert lost["w"][0] is None
     assert read["w"][0] is None  # one GPU's power is unknown, so the node's is
     assert read["gpus_total"] == 3
