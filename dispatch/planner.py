@@ -292,6 +292,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         target_kw=None
         if inputs.peak is None or not months[month_of[0]].counts
         else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
+        quarter=starts[0] // STEP_S,
     )
 
 

@@ -320,6 +320,37 @@ def test_a_kept_model_answers_as_a_fresh_one(one: PlanInputs, two: PlanInputs) -
     assert check_plan(warm, two) == []
 
 
+@pytest.mark.parametrize("interval_s", [900, 3600])
+def test_the_basis_of_the_last_plan_spares_most_of_the_work(interval_s: int) -> None:
+    """Cold, this takes some 200 iterations; a basis that is not moved with time takes as many."""
+    config = site(tariff={"demand_eur_per_kw_month": 10.0}, grid={"metering_interval_s": interval_s})
+    prices = hourly([60.0 + 30 * math.sin(k) for k in range(40)])
+    program, took = LinearProgram(5.0), []
+    for quarter in range(6):
+        now_utc_s = NOON + 900 * quarter
+        loads = [30_000 + 20_000 * math.sin((k + quarter) / 9) for k in range(96)]
+        make_plan(ask(config, prices, loads, now_utc_s=now_utc_s, soc_pct=50.0, month_peak_w=40_000), program)
+        assert program._highs is not None
+        took.append(program._highs.getInfo().simplex_iteration_count)
+    assert max(took[1:]) < took[0] / 5, took
+
+
+@settings(max_examples=20, deadline=None)
+@given(cases(), st.lists(st.sampled_from([1, 2, 7, 60]), min_size=2, max_size=4))
+def test_a_basis_moved_along_with_time_answers_as_a_cold_start(inputs: PlanInputs, ahead: list[int]) -> None:
+    planner, loads = Planner(inputs.config), inputs.load.load_w
+    planner.solve(inputs)
+    for quarters in ahead:  # with longer metering intervals the model is made anew, and the basis moves all the same
+        loads = loads[quarters:] + loads[:quarters]
+        first = inputs.load.start_utc_s + 900 * quarters
+        now_utc_s, load = inputs.now_utc_s + 900 * quarters, Forecast(first, loads, loads, loads)
+        inputs = msgspec.structs.replace(inputs, now_utc_s=now_utc_s, load=load)
+        moved, cold = planner.solve(inputs), make_plan(inputs)
+        assert moved.cost_eur == pytest.approx(cold.cost_eur, rel=1e-6, abs=1e-3)
+        assert moved.peak_target_w == pytest.approx(cold.peak_target_w, rel=1e-6, abs=1)
+        assert check_plan(moved, inputs) == []
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(5, 300), min_size=12, max_size=12), st.floats(2, 5))
 def test_scaled_prices_scale_the_cost(prices: list[float], factor: float) -> None:
