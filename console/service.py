@@ -164,17 +164,22 @@ class _Service:
                 return
             child = await TwinChild.start(self._site.path, ["--speed", f"{self._site.twin.speed:g}"], log=None)
             try:
-                with contextlib.suppress(ImportError):
-                    import dispatch.planner  # noqa: F401  the heavy imports, while the twin makes its own
+                self._load_solver()  # while the twin makes its own imports
                 yield await child.announced()
             finally:
                 await child.stop()
         except (TwinFailed, OSError) as error:
             raise StartRefused(str(error), exits.DEVICE) from None
 
+    def _load_solver(self) -> None:
+        """The heavy imports of the first plan, made before there is a tick that they could delay."""
+        if self._site.battery and self._site.plan.enabled:
+            import highspy  # noqa: F401  and numpy with it
+
     async def _run_gateway(self, twin: Any) -> int:
         from console.assembly import assemble
 
+        self._load_solver()
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
 
         def urgent() -> tuple[Any, ...]:
