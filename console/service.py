@@ -176,8 +176,7 @@ class _Service:
             options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state_dir)]
             child = await TwinChild.start(self._site.path, options, log=None)
             try:
-                with contextlib.suppress(ImportError):
-                    import dispatch.planner  # noqa: F401  the heavy imports, while the twin makes its own
+                self._load_solver()  # while the twin makes its own imports
                 announced = await child.announced()
                 start = datetime.fromtimestamp(announced.t0_utc_s, UTC)
                 if start != datetime.fromisoformat(config.start_utc):
@@ -209,9 +208,15 @@ class _Service:
             raise StartRefused(f"{line}; {what_to_do}", exits.DEVICE)
         return twin
 
+    def _load_solver(self) -> None:
+        """The heavy imports of the first plan, made before there is a tick that they could delay."""
+        if self._site.battery and self._site.plan.enabled:
+            import highspy  # noqa: F401  and numpy with it
+
     async def _run_gateway(self, twin: Any) -> int:
         from console.assembly import assemble
 
+        self._load_solver()
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
 
         def urgent() -> tuple[Any, ...]:

@@ -334,7 +334,7 @@ def test_orders_left_in_force(tmp_path: Path, audit: AuditLog) -> None:
 
 KILLS = 200 if os.environ.get("SKERRY_SOAK") else 40
 WRITER = """
-import os, sys, signal, time
+import os, select, sys, signal, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from drivers.clock import SystemClock
@@ -352,6 +352,8 @@ for run in range(int(sys.argv[3])):
             os.write(into, f"{run}.{n}\\n".encode())  # acknowledged
             n += 1
     os.close(into)
+    if run % 2:
+        select.select([out], [], [])  # every other one not before its first acknowledgement, however slow the machine
     time.sleep(0.02 + (run * 37 % 100) / 1000)  # anywhere: opening, writing, signing
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -368,7 +370,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         [sys.executable, "-c", WRITER, root, str(tmp_path), str(KILLS)], capture_output=True, text=True, check=True
     )
     acknowledged = ran.stdout.split()
-    assert len(acknowledged) > KILLS
+    assert len(acknowledged) >= KILLS // 2
     with closing(sqlite3.connect(tmp_path / FILE)) as con:
         assert con.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows = con.execute("SELECT body ->> 'kind', body ->> 'text' FROM entry").fetchall()
