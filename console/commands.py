@@ -364,7 +364,10 @@ class Commands:
             granted = {} if late is None or "reservation" not in row else {"reservation_id": f"r{late}"}
             self._note_refusal(peer, row["command"], f"{row['text']}: {line}", late, **granted)
 
-        written.add_done_callback(refuse)
+        if written.done():
+            refuse(written)
+        else:
+            written.add_done_callback(refuse)
         raise CommandRefused(line)
 
     async def _intent_if_it_can(self, peer: Peer, name: str, text: str, wanted: Wanted | str) -> int | None:

@@ -285,7 +285,7 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
     late = [row for row in rows(there) if row.get("durable")]
     assert {"order.set hold", "order.end", "stop"} <= {row.get("command") for row in late}
     assert all("could not be written when it happened" in row["durable"] for row in late)
-    refused = [row for row in late if row["kind"] == "refused"]
+    refused = [row for row in rows(there) if row["kind"] == "refused"]
     assert [row["command"] for row in refused] == ["order.set node-cap", "order.end disable"]
     assert all("not on record, so not done" in row["text"] for row in refused)
     assert verify(there.directory).ok
