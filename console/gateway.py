@@ -50,7 +50,7 @@ NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
 RESTART_S = 5.0
 CANCEL_S = 1.0  # between two cancellations of what works beside the tick
 IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
-FIRST_CONTACT_S = 0.5  # at most; a device that is not there does not keep the others waiting
+FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
 LEAD_S = 0.012  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
