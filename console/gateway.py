@@ -35,6 +35,7 @@ from dispatch.model import (
     Part,
     Snapshot,
 )
+from dispatch.netload import believed
 from dispatch.orders import ON_BATTERY, Order, OrderBook, span, words
 from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
@@ -246,6 +247,7 @@ class Gateway:
                 actuator.submit(setpoint.w)
         for event in self.alarms.update(conditions(snapshot, decision, self._facts()), snapshot.utc_s, snapshot.mono_s):
             self.note(event)
+        snapshot = believed(snapshot, decision.meter_frozen)
         self.balance.add(snapshot)
         self.planner.observe(snapshot)
         if self._seq % max(1, round(1 / self.punctuality.period_s)) == 0:

@@ -19,7 +19,7 @@ from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit, site_soc_pct, units
 from dispatch.model import Decision, Interval, IslandState, Mode, Plan, Setpoint, Snapshot
-from dispatch.netload import NetLoad
+from dispatch.netload import NetLoad, believed
 from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
 from dispatch.ride_through import RideKeeper, RideMemory, RideResult
@@ -151,8 +151,9 @@ class Controller:
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
-        island = self.island.step(snapshot, requests)
-        ride = self.ride.step(snapshot, island.riding, island.seen.state, island.rehearsing)
+        relied_on = believed(snapshot, self._net.frozen)
+        island = self.island.step(relied_on, requests)
+        ride = self.ride.step(relied_on, island.riding, island.seen.state, island.rehearsing)
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()

@@ -31,6 +31,15 @@ TAIL_STEP = 0.01  # how far one miss moves the share that is left out
 DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while the errors are not yet known
 
 
+def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
+    """The number of a quarter hour whose mean is reported. Raises ValueError for a start off the quarter, no mean."""
+    if start_utc_s % STEP_S:
+        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
+    if not math.isfinite(mean_w) or mean_w < 0:
+        raise ValueError(f"mean {what} of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave out unknown")
+    return start_utc_s // STEP_S
+
+
 class Forecast(msgspec.Struct, frozen=True):
     """Mean load of each quarter hour from `start_utc_s` on, with its 90 % band. Watts at the AC terminals, >= 0."""
 
@@ -189,13 +198,7 @@ class LoadForecaster:
         back). A quarter without a trustworthy mean is simply not reported: gaps are allowed.
         Raises ValueError for a start off the quarter hour or a mean that is not a number >= 0.
         """
-        if start_utc_s % STEP_S:
-            raise ValueError(f"load quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
-        if not math.isfinite(mean_w) or mean_w < 0:
-            raise ValueError(
-                f"mean load of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave unknown quarters out"
-            )
-        quarter = start_utc_s // STEP_S
+        quarter = quarter_of("load", start_utc_s, mean_w)
         if self._last is not None and quarter <= self._last:
             return False
         for missed in [q for q in self._pending if q < quarter]:

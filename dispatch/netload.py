@@ -25,7 +25,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dispatch.model import Pcs, Snapshot
+from dispatch.model import Pcs, Quality, Reading, Snapshot
 
 # A delay proven at commissioning is not exact, and polling adds to it; beyond the window the law overshoots at once.
 MARGIN, MARGIN_S = 0.25, 0.25
@@ -38,6 +38,18 @@ FROZEN_S = 1.0  # and this much longer ago than its delay explains
 COARSE_W = 10.0  # a meter that counts in steps of this or more can stand still while import is held,
 COARSE_S = 10.0  # so there the PCS must have moved within this time
 COARSE_STEPS = 5.0  # and by this many steps
+
+
+def believed(snapshot: Snapshot, frozen: bool) -> Snapshot:
+    """What may be relied on, learnt from and recorded: a frozen grid meter's power is kept for display only (STALE).
+
+    So import is no sample of anything, and a load by balance is not known.
+    """
+    w = snapshot.grid.w
+    if not frozen or w.good is None:
+        return snapshot
+    replace = msgspec.structs.replace
+    return replace(snapshot, grid=replace(snapshot.grid, w=Reading(w.value, w.age_s, Quality.STALE)))
 
 
 class Band(msgspec.Struct, frozen=True):

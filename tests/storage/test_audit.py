@@ -286,6 +286,22 @@ def test_not_durable_is_said_spooled_and_made_up_for(
     assert texts == [("→ 1 kW", False), ("held", True), ("→ 3 kW", False)], "row 2 was refused and is nowhere"
 
 
+def test_refusals_make_room_for_what_ran_while_the_file_could_not_be_written(
+    tmp_path: Path, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("storage.audit.SPOOLED", 3)
+    monkeypatch.setattr(AuditLog, "_insert", full)
+    for kind, text in (("result", "held"), *(("refused", str(n)) for n in range(4)), ("result", "stopped")):
+        with pytest.raises(NotDurable):
+            audit.spool({"kind": kind, "text": text}).result(5)
+    monkeypatch.undo()
+    audit.write(command(1)).result(5)
+    assert [row["text"] for row in audit_reader.rows(tmp_path)] == ["held", "3", "stopped", "→ 1 kW"]
+
+
 def test_a_damaged_file_is_kept_and_a_new_chain_begun(tmp_path: Path) -> None:
     filled(tmp_path)
     (tmp_path / FILE).write_bytes(b"garbage" * 4000)
