@@ -256,7 +256,7 @@ class Controller:
         if snapshot.grid.w.good is None:
             return f"no reading from grid meter {snapshot.grid.id}"
         if self._net.frozen:
-            return f"grid meter {snapshot.grid.id} stands still while the PCS moves,"
+            return f"grid meter {snapshot.grid.id} stands still,"
         return "a PCS has never been read,"
 
     def _ramp(self, mono_s: float, net_w: float | None, last_w: float) -> Ramp | None:
