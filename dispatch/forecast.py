@@ -14,6 +14,7 @@ import bisect
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -169,6 +170,10 @@ class _Latest:
         self._mean_w = None
 
 
+# A forecast as far as it was drawn: first quarter, load now and known jobs that it is of; load and band, W.
+_Drawn = tuple[tuple[int, float, tuple[float, ...]], list[float], list[float], list[float]]
+
+
 class LoadForecaster:
     """Feed it each finished quarter hour in order; ask it for the next ones."""
 
@@ -181,6 +186,7 @@ class LoadForecaster:
         self._pending: dict[int, list[tuple[int, _Guess]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
         self._trusts: dict[int, _Trust] = {}  # by horizon
+        self._drawn: _Drawn | None = None
 
     def observe(
         self,
@@ -212,7 +218,7 @@ class LoadForecaster:
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        self._trusts = {}
+        self._trusts, self._drawn = {}, None
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust()
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
@@ -252,10 +258,13 @@ class LoadForecaster:
         last_w = self._last_w
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
-        loads, lows, highs = [], [], []
-        for quarter in range(first, first + steps):
+        of = first, last_w, tuple(known_w or ())
+        if self._drawn is None or self._drawn[0] != of:
+            self._drawn = of, [], [], []
+        _, loads, lows, highs = self._drawn
+        for quarter in range(first + len(loads), first + steps):
             ahead = max(1, quarter - self._last)
-            trust = self._trust(ahead)
+            trust = self._trusts.get(ahead) or self._trust(ahead)
             pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
             load_w = self._expected(trust, last_w, self._profile(quarter), pull_w)
             below, above = self._range(load_w) if trust.band is None else trust.band
@@ -266,7 +275,7 @@ class LoadForecaster:
         note = ""
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
-        return Forecast(first * STEP_S, tuple(loads), tuple(lows), tuple(highs), note=note)
+        return Forecast(first * STEP_S, tuple(loads[:steps]), tuple(lows[:steps]), tuple(highs[:steps]), note=note)
 
     def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
         """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""
@@ -295,17 +304,15 @@ class LoadForecaster:
         """What the two followed horizons next to `ahead` say, between them; kept until the next quarter is observed."""
         if ahead not in self._trusts:
             before, after, weight = _neighbours(ahead)
-            one, two = self._horizons[before].trust(), self._horizons[after].trust()
+            one, two, rest = self._horizons[before].trust(), self._horizons[after].trust(), 1 - weight
+            band = None
+            if one.band is not None and two.band is not None:
+                band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
             self._trusts[ahead] = _Trust(
-                profile=(1 - weight) * one.profile + weight * two.profile,
-                jobs=(1 - weight) * one.jobs + weight * two.jobs,
-                unannounced_w=(1 - weight) * one.unannounced_w + weight * two.unannounced_w,
-                band=None
-                if one.band is None or two.band is None
-                else (
-                    (1 - weight) * one.band[0] + weight * two.band[0],
-                    (1 - weight) * one.band[1] + weight * two.band[1],
-                ),
+                rest * one.profile + weight * two.profile,
+                rest * one.jobs + weight * two.jobs,
+                rest * one.unannounced_w + weight * two.unannounced_w,
+                band,
             )
         return self._trusts[ahead]
 
@@ -315,6 +322,7 @@ class LoadForecaster:
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
 
 
+@lru_cache(maxsize=1024)
 def _neighbours(ahead: int) -> tuple[int, int, float]:
     """The followed horizons on either side of `ahead` and the weight of the later one."""
     index = bisect.bisect_left(PROBES, ahead)

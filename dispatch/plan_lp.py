@@ -99,7 +99,6 @@ class Solution:
 
     charge_kw: list[float]
     discharge_kw: list[float]
-    stored_kwh: list[float]
     peaks_kw: list[float]
     seconds: float
 
@@ -196,7 +195,6 @@ class LinearProgram:
         return Solution(
             charge_kw=values[CHARGE * n : (CHARGE + 1) * n],
             discharge_kw=values[DISCHARGE * n : (DISCHARGE + 1) * n],
-            stored_kwh=[sum(values[(LAYER + k) * n + t] for k in range(LAYERS)) for t in range(n)],
             peaks_kw=[sum(peaks[PEAKS * m : PEAKS * (m + 1)]) for m in range(len(problem.months))],
             seconds=seconds,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
 from dispatch.config import DispatchConfig
@@ -53,6 +53,31 @@ class Sketch:
         """The local day on which the plan begins."""
         return datetime.fromtimestamp(self.starts_utc_s[0], self.zone).date()
 
+    @cached_property
+    def reserve_pct(self) -> float:
+        """SoC of the reserve."""
+        return self.config.reserve_soc_pct
+
+    @cached_property
+    def top_pct(self) -> float:
+        """The lowest `soc_max` of the batteries."""
+        return min(b.soc_max_pct for b in self.config.batteries)
+
+    @cached_property
+    def losses(self) -> tuple[float, float, float]:
+        """The batteries' lowest efficiencies of charging and discharging, and their lowest wear, EUR/kWh."""
+        batteries = self.config.batteries
+        return (
+            min(b.charge_efficiency for b in batteries),
+            min(b.discharge_efficiency for b in batteries),
+            min(b.wear_eur_per_kwh for b in batteries),
+        )
+
+    @cached_property
+    def mean_buy(self) -> float:
+        """Mean price of import over the plan, EUR/kWh."""
+        return sum(self.buy) / len(self.buy)
+
 
 def reasons(plan: Sketch) -> list[str]:
     """One line for each step."""
@@ -73,7 +98,7 @@ def reasons(plan: Sketch) -> list[str]:
 
 
 def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
-    reserve = plan.config.reserve_soc_pct
+    reserve = plan.reserve_pct
     held = ", held to the peak" if _at_peak(plan, t) else ""
     if plan.net_w[t] < 0 and plan.battery_w[t] >= plan.net_w[t] - NEAR_W:
         return "PV surplus"
@@ -115,26 +140,21 @@ def _reservation(plan: Sketch, k: int) -> Reservation | None:
 
 def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float]:
     """EUR per kWh stored: what it costs at step t; what it is worth at the step that uses it, or left at the end."""
-    batteries = plan.config.batteries
-    charging, discharging = min(b.charge_efficiency for b in batteries), min(b.discharge_efficiency for b in batteries)
-    wear = min(b.wear_eur_per_kwh for b in batteries)
+    charging, discharging, wear = plan.losses
     cost = (plan.buy[t] + wear) / charging - TIE_EUR_PER_KWH
     if use is not None:
         return cost, (plan.buy[use] - wear) * discharging
-    mean = sum(plan.buy) / len(plan.buy)
+    mean = plan.mean_buy
     resting = plan.soc_pct[t] <= plan.config.rules.rest_soc_pct + NEAR_PCT
     return cost, (mean + wear) / charging if resting else (mean - wear) * discharging
 
 
 def _readiness(plan: Sketch, t: int) -> float:
     """What the energy stored on top at step t's end would spare the pulses that may come, as `PeakOutlook.ready`."""
-    batteries = plan.config.batteries
-    top = min(b.soc_max_pct for b in batteries)
-    width = top - plan.config.reserve_soc_pct
+    reserve, width = plan.reserve_pct, plan.top_pct - plan.reserve_pct
     worth = 0.0
-    for k in range(t, len(plan.ready)):
-        layers = plan.ready[k]
-        share = (plan.soc_pct[k] - NEAR_PCT - plan.config.reserve_soc_pct) / width if width > 0 else 0.0
+    for layers, soc_pct in zip(plan.ready[t:], plan.soc_pct[t:], strict=False):
+        share = (soc_pct - NEAR_PCT - reserve) / width if width > 0 else 0.0
         if layers:
             worth += layers[min(max(int(share * len(layers)), 0), len(layers) - 1)]
     return worth
@@ -170,9 +190,9 @@ def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
     if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
         cheaper = f"cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
         return f"{_ct(plan.buy[t])} ct/kWh, {cheaper}{_assumed(plan, t, buys)}"
-    if plan.soc_pct[t] <= plan.config.reserve_soc_pct + NEAR_PCT:
-        return f"at the reserve, SoC {plan.config.reserve_soc_pct:.0f} %"
-    if plan.soc_pct[t] >= min(b.soc_max_pct for b in plan.config.batteries) - NEAR_PCT:
+    if plan.soc_pct[t] <= plan.reserve_pct + NEAR_PCT:
+        return f"at the reserve, SoC {plan.reserve_pct:.0f} %"
+    if plan.soc_pct[t] >= plan.top_pct - NEAR_PCT:
         return "battery full"
     return "no price difference pays for losses and wear"
 
@@ -186,9 +206,8 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
     peak_w = trade_w = 0.0
     first_peak: int | None = None
     dearest: int | None = None
-    charging = plan.battery_w[t] < -NEAR_W
-    for k in range(t + 1, len(plan.battery_w)):
-        w = plan.battery_w[k]
+    charging, empty_pct = plan.battery_w[t] < -NEAR_W, _before(plan, t) + NEAR_PCT
+    for k, w in enumerate(plan.battery_w[t + 1 :], t + 1):
         if w < -NEAR_W and not charging:
             break
         if w > NEAR_W and _defends(plan, k):
@@ -197,7 +216,7 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
         elif w > NEAR_W:
             trade_w += w
             dearest = k if dearest is None or plan.buy[k] > plan.buy[dearest] else dearest
-        if charging and plan.soc_pct[k] <= _before(plan, t) + NEAR_PCT:
+        if charging and plan.soc_pct[k] <= empty_pct:
             break
     return (first_peak, True) if peak_w > trade_w else (dearest, False)
 
@@ -261,8 +280,15 @@ def _assumed(plan: Sketch, *steps: int) -> str:
 
 def _clock(plan: Sketch, utc_s: float) -> str:
     """A local time, with its day unless that is the plan's first."""
-    then = datetime.fromtimestamp(utc_s, plan.zone)
-    return f"{then:%H:%M}" if then.date() == plan.first_day else f"{then:%a %H:%M}"
+    day, weekday, time = _local(plan.zone, utc_s)
+    return time if day == plan.first_day else f"{weekday} {time}"
+
+
+@lru_cache(maxsize=1024)  # plan after plan names the same quarters
+def _local(zone: ZoneInfo, utc_s: float) -> tuple[date, str, str]:
+    """Day, its name, and time."""
+    then = datetime.fromtimestamp(utc_s, zone)
+    return then.date(), f"{then:%a}", f"{then:%H:%M}"
 
 
 def _kw(w: float) -> str:

@@ -28,7 +28,7 @@ from dispatch.plan_lp import (
     SolverFailed,
     worth,
 )
-from dispatch.plan_peaks import keeps_w, meterings_of, months_of, target_of
+from dispatch.plan_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
 from dispatch.plan_reasons import Sketch, reasons
 from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries, filled, published
@@ -89,7 +89,13 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     sell = [config.tariff.export_eur_per_kwh(price) for price in market]
     load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
     problem = _problem(inputs, starts, buy, sell, [a - b for a, b in zip(load_w, pv_w, strict=True)])
-    solution = _solve(problem, program or LinearProgram(config.plan.deadline_s))
+    program = program or LinearProgram(config.plan.deadline_s)
+    solution = _solve(problem, program)
+    within = in_budget(inputs, problem, solution)
+    if within is not None:
+        problem, spent_s = within, solution.seconds
+        solution = _solve(problem, program)
+        solution = replace(solution, seconds=spent_s + solution.seconds)
     if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
         solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct) or solution
 

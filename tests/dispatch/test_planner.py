@@ -86,6 +86,17 @@ def test_the_metering_interval_counts_what_was_imported_before(length_s: int) ->
     assert plan.steps[0].soc_pct == pytest.approx(60 - plan.steps[0].battery_w / 12_000 / 0.9, abs=0.01)
 
 
+@pytest.mark.parametrize("into_s", [300, 600, 840])
+def test_a_plan_does_not_charge_on_what_the_running_interval_has_left(into_s: int) -> None:
+    # the interval's mean allows 35, 50 and 167 kW for its rest; rule 8 keeps that for the load, so the plan says so
+    config = site(tariff={"demand_eur_per_kw_month": 10.0}, grid={"contracted_peak_w": 55_000})
+    inputs = ask(config, TWO_PRICES, [20_000], now_utc_s=NOON + into_s, month_peak_w=30_000)
+    plan = make_plan(msgspec.structs.replace(inputs, interval_energy_wh=20_000 * into_s / 3600))
+    assert plan.peak_target_w == pytest.approx(30_000, abs=1)
+    assert [s.battery_w for s in plan.steps[:4]] == pytest.approx([-10_000] * 4, abs=1)
+    assert plan.steps[0].soc_pct == pytest.approx(10 + 10 * (900 - into_s) / 3600 * 0.9, abs=0.01)
+
+
 def test_a_month_that_begins_inside_the_horizon_has_its_own_peak() -> None:
     start = int(datetime(2025, 9, 30, 12, tzinfo=UTC).timestamp())  # October begins at 22:00 UTC
     config = site(tariff={"demand_eur_per_kw_month": 10.0})
@@ -308,6 +319,11 @@ def test_every_plan_passes_the_independent_check(inputs: PlanInputs) -> None:
     assert check_plan(plan, inputs) == []
     assert_one_direction(watched.solution)
     assert all(s.reason for s in plan.steps)
+    interval_s, peak_w = inputs.config.grid.metering_interval_s, inputs.month_peak_w
+    limit_w = min(max(plan.peak_target_w, peak_w), max(inputs.config.grid.contracted_peak_w, peak_w))
+    for step in plan.steps if inputs.now_utc_s % interval_s else ():
+        if step.start_utc_s // interval_s == inputs.now_utc_s // interval_s and step.battery_w < 0:
+            assert step.grid_w <= limit_w + 60 or step.grid_w <= 0  # surplus PV may always be stored
 
 
 @settings(max_examples=20, deadline=None)
