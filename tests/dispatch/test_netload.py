@@ -141,6 +141,19 @@ def test_a_meter_that_hangs_while_the_pcs_moves_is_not_believed() -> None:
     assert back.mode is Mode.RULES
 
 
+def test_a_replay_that_holds_import_on_an_evenly_climbing_load_has_no_frozen_meter() -> None:
+    """Each step shows the same: what is held, and what the load climbed since. Found in a replayed July: for a step
+    the battery charged on as it was, and that set the month's peak.
+    """
+    controller = Controller(site_config(), step_s=900.0)
+    for n in range(8):
+        decision = controller.step(a_snapshot(900.0 * n, 33_000.0, a_pcs(2_000.0 * n)), None)
+        assert not decision.meter_frozen
+    at_tick_rate = Controller(site_config())
+    decisions = [at_tick_rate.step(a_snapshot(900.0 * n, 33_000.0, a_pcs(2_000.0 * n)), None) for n in range(8)]
+    assert decisions[-1].meter_frozen
+
+
 def climb(net: NetLoad, w_per_s: float, from_s: float, seconds: float, resolution_w: float) -> float | None:
     """Import held exactly, read in steps, while the PCS follows the load; when the meter was called frozen."""
     for n in range(round(5 * seconds)):
