@@ -32,8 +32,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
 
-test: $(READY)  ## every test
-	$(BIN)/python -m pytest
+test: $(READY)  ## every test, on up to four cores
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'

@@ -25,7 +25,7 @@ from console.link.errors import LinkLost, RequestFailed
 DEMO = Path(__file__).resolve().parents[1] / "console" / "demo.toml"
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
-NICE = -10  # of the gateway, as in deploy/skerry.service; without the right to it, the gateway runs at the usual 0
+NICE = -10  # of twin and gateway, as in deploy/skerry.service; without the right to it, they run at the usual 0
 SKERRY = (sys.executable, "-P", "-m", "console.cli.main")
 
 Changes = Mapping[str, Any]  # section -> keys that replace the demo's, or a list of tables that replaces its list
@@ -98,7 +98,8 @@ def running(changes: Changes, nodes_w: float | None = None) -> Iterator[Plant]:
         }
         environment["PYTHONPATH"] = str(DEMO.parents[1])
         twin = stack.enter_context(
-            _process(environment, directory / "twin.log", "twin", str(site), "--announce", str(announce))
+            # devices have processors of their own: the twin shall not wait for the machine any more than the gateway
+            _process(environment, directory / "twin.log", "twin", str(site), "--announce", str(announce), nice=NICE)
         )
         _wait(announce.exists, twin, directory / "twin.log")
         about = json.loads(announce.read_text())

@@ -1,36 +1,66 @@
-"""How punctual the tick is: 10 Hz with ten consoles attached, one of which never reads."""
+"""How punctual the tick is: 10 Hz with ten consoles attached, one of which never reads.
+
+Beside it, how late a bare timer wakes on the same machine in the same minutes: what no program there can better.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import select
 import socket
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.figures import Figure, main
+from benchmarks.figures import Figure, main, quantile
 from benchmarks.plant import running
 from console.link.client import GatewayClient
 from console.link.protocol import Hello, LoopStats, Published, encode
 
 RATE_HZ = 10
 READING = 9
+BARE = f"""
+import select, sys, time
+due, late = time.monotonic(), []
+while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
+    late.append(1000 * (time.monotonic() - due))
+    due += 1 / {RATE_HZ}
+print(*late)
+"""
 GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
 def measure(ticks: int = 10_000) -> list[Figure]:
     """Lateness over the last 10 000 ticks as the gateway records it: decision begun minus meter poll due."""
     with running({"gateway": {"rate_hz": RATE_HZ}, "io": {"deadline_s": 0.04}}) as plant:
-        stats = asyncio.run(_watch(plant.socket_path(), ticks))
         priority = plant.gateway.nice()
+        with _bare_timer(priority) as bare_ms:
+            stats = asyncio.run(_watch(plant.socket_path(), ticks))
     return [
+        Figure("a bare timer at 10 Hz at the same time, late p99.9", quantile(bare_ms, 0.999), "ms"),
+        Figure("a bare timer, worst", max(bare_ms), "ms"),
         Figure(f"tick lateness p50, {stats.ticks} ticks at 10 Hz, 10 consoles", stats.lateness_p50_ms, "ms"),
         Figure(f"tick lateness p99.9, one console not reading, nice {priority}", stats.lateness_p999_ms, "ms", goal=10),
         Figure("tick lateness, worst", stats.lateness_max_ms, "ms"),
         Figure("ticks left out (overruns)", stats.overruns, "ticks"),
     ]
+
+
+@contextlib.contextmanager
+def _bare_timer(priority: int) -> Iterator[list[float]]:
+    """A process that only sleeps from one due time to the next; its lateness, ms, is in the list at the end."""
+    late_ms: list[float] = []
+    timer = subprocess.Popen(
+        ["nice", "-n", str(priority), sys.executable, "-c", BARE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        yield late_ms
+    finally:
+        late_ms += map(float, timer.communicate()[0].split())
 
 
 async def _watch(path: Path, ticks: int) -> LoopStats:

@@ -185,7 +185,7 @@ class Commands:
         said = "; ".join(f"{o.id}: {words(o.kind, o.value, o.target)}" for o in doomed) or "nothing is in force"
         if raises:
             self._checked(peer, name, said, lambda: self._fresh(params))
-            intent: int | None = await self._durable(self._audit.write(self._row("intent", peer, name, said, reason)))
+            intent: int | None = await self._durable(peer, self._row("intent", peer, name, said, reason))
         else:
             intent = await self._intent_if_it_can(peer, name, said, reason)
         ended = []
@@ -323,7 +323,7 @@ class Commands:
             self._note_refusal(peer, name, f"{asked}: {refusal}", of)
             raise CommandRefused(str(refusal)) from None
 
-    def _note_refusal(self, peer: Peer, name: str, line: str, of: int | None) -> None:
+    def _note_refusal(self, peer: Peer, name: str, line: str, of: int | None, **more: Any) -> None:
         """Put a refusal on record, unless there were very many of late; an intent always gets its result."""
         now_s = asyncio.get_running_loop().time()
         self._refused = [at_s for at_s in self._refused if now_s - at_s < 60]
@@ -331,8 +331,8 @@ class Commands:
             return
         self._refused.append(now_s)
         kind = "refused" if of is None else "result"
-        more = {} if of is None else {"of": of}
-        self._audit.spool(self._row(kind, peer, name, line, "") | {"outcome": "refused", **more})
+        which = {} if of is None else {"of": of}
+        self._audit.spool(self._row(kind, peer, name, line, "") | {"outcome": "refused", **which, **more})
         self._gateway.note(Event(self._gateway.clock.utc_s(), "command", "warning", "refused", line, peer.who))
 
     def _row(self, kind: str, peer: Peer, name: str, text: str, reason: str) -> dict[str, Any]:
@@ -343,16 +343,31 @@ class Commands:
         """Put an order that raises risk on record; its row. Raises CommandRefused when the disk does not have it."""
         text = f"{found.old} → {found.new}, for {span(found.for_s)}"
         row = self._row("intent", peer, name, text, wanted.reason.strip()) | {"value": wanted.value}
-        return await self._durable(self._audit.write(row))
+        return await self._durable(peer, row)
 
-    async def _durable(self, future: Future[int]) -> int:
+    async def _durable(self, peer: Peer, row: dict[str, Any]) -> int:
+        """Put the intent of what raises risk on record; its row. Raises CommandRefused when the disk does not have it.
+
+        The refusal goes on record once the disk can: as the result of the intent, should that be written after all.
+        """
+        written = asyncio.wrap_future(self._audit.write(row))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), RAISE_WAIT_S)
+            return await asyncio.wait_for(asyncio.shield(written), RAISE_WAIT_S)
         except NotDurable as error:
             why = str(error)
         except TimeoutError:
             why = f"the disk has not answered for {RAISE_WAIT_S:g} s"
         line = f"audit: not on record, so not done: {why}; hold, stop, end and abort work all the same"
+
+        def refuse(done: asyncio.Future[int]) -> None:
+            late = None if done.cancelled() or done.exception() is not None else done.result()
+            granted = {} if late is None or "reservation" not in row else {"reservation_id": f"r{late}"}
+            self._note_refusal(peer, row["command"], f"{row['text']}: {line}", late, **granted)
+
+        if written.done():
+            refuse(written)
+        else:
+            written.add_done_callback(refuse)
         raise CommandRefused(line)
 
     async def _intent_if_it_can(self, peer: Peer, name: str, text: str, wanted: Wanted | str) -> int | None:

@@ -35,6 +35,7 @@ from dispatch.model import (
     Part,
     Snapshot,
 )
+from dispatch.netload import believed
 from dispatch.orders import ON_BATTERY, Order, OrderBook, span, words
 from dispatch.reservations import Reservation, ReservationBook
 from dispatch.safe import stop_setpoints
@@ -49,7 +50,8 @@ NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
 RESTART_S = 5.0
 CANCEL_S = 1.0  # between two cancellations of what works beside the tick
 IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
-LEAD_S = 0.008  # the other devices are asked this long before the grid meter, so that a tick has all their answers
+FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
+LEAD_S = 0.012  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
 class Gateway:
@@ -194,6 +196,8 @@ class Gateway:
 
     async def _ticks(self) -> None:
         loop, period_s = asyncio.get_running_loop(), self.punctuality.period_s
+        # everybody is asked once beforehand: to connect takes longer than to answer, and the first tick shall know all
+        await asyncio.wait([poller.start() for poller in self._pollers], timeout=FIRST_CONTACT_S)
         due = loop.time()
         while not self._stopping.is_set():
             due += period_s
@@ -243,6 +247,7 @@ class Gateway:
                 actuator.submit(setpoint.w)
         for event in self.alarms.update(conditions(snapshot, decision, self._facts()), snapshot.utc_s, snapshot.mono_s):
             self.note(event)
+        snapshot = believed(snapshot, decision.meter_frozen)
         self.balance.add(snapshot)
         self.planner.observe(snapshot)
         if self._seq % max(1, round(1 / self.punctuality.period_s)) == 0:

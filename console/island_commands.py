@@ -147,7 +147,7 @@ class IslandCommands(Commands):
 
         async with self._one_at_a_time:
             self._checked(peer, name, said, check)
-            intent = await self._durable(self._audit.write(self._row("intent", peer, name, said, reason)))
+            intent = await self._durable(peer, self._row("intent", peer, name, said, reason))
             self._checked(peer, name, said, check, of=intent)  # the disk may have taken its time
             request = self._request(kind, peer, reason, minutes, confirmed)
             return await self._hand_over(peer, name, intent, request)
@@ -187,7 +187,7 @@ class IslandCommands(Commands):
             if self._stopping:
                 return IslandReply("", False, "the gateway is stopping")
             try:
-                intent = await self._durable(self._audit.write(self._row("intent", nobody, name, said, reason)))
+                intent = await self._durable(nobody, self._row("intent", nobody, name, said, reason))
             except CommandRefused as refused:
                 return IslandReply("", False, str(refused))
             answer = await self._hand_over(nobody, name, intent, self._request("drill", nobody, reason, minutes))

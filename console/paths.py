@@ -94,6 +94,14 @@ def announce_path(site: Path) -> Path:
     return socket.with_suffix(".twin.json")
 
 
+def announcements(site: Path) -> Iterator[Path]:
+    """Every file in which a twin of a site file may have announced itself, in any directory of this user."""
+    for directory in runtime_dirs():
+        file = _socket_in(directory, site).with_suffix(".twin.json")
+        if file.is_file():
+            yield file
+
+
 def find_socket(site: str | None = None) -> Path:
     """The socket of the gateway meant: `site` (a site file, or a socket), $SKERRY_SITE, or the only one that is live.
 

@@ -72,7 +72,7 @@ class ReservationCommands(IslandCommands):
             body = self._body(asked, granted, peer)
             text = f"{said}: from {clock(granted.start_utc_s, gateway.site.dispatch)}"
             row = self._row("intent", peer, name, text, granted.why) | {"reservation": body}
-            intent = await self._durable(self._audit.write(row))
+            intent = await self._durable(peer, row)
             id = f"r{intent}"
             reservation = msgspec.convert(body | {"id": id, "name": asked.name or id}, Reservation)
             gateway.reservations.put(reservation)

@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,8 @@ class _Service:
         self._why_stop = "asked to"
         self._console_gone = False
         self._recorded = True
+        self._twin_died: int | None = None  # its exit code, if our own twin ended before us
+        self._twin_words = ""  # which twin this is, where it is not simply its own
 
     def _ask_stop(self, why: str) -> None:
         if not self._stop.is_set():
@@ -150,31 +153,70 @@ class _Service:
 
     @contextlib.asynccontextmanager
     async def _twin(self) -> AsyncIterator[Any]:
-        """The twin's announcement, or None on a real site. A twin we started ends after everything else."""
+        """The twin's announcement, or None on a real site. A twin we started ends after everything else.
+
+        Which twin: the one that the command line names, else one that runs for this site file, else one of our own.
+        """
         if not self._site.uses_twin:
             yield None
             return
-        from console.twin_child import TwinChild, TwinFailed, read_announcement
+        from console.twin_child import TwinChild, TwinFailed, read_announcement, running_twin
 
         assert self._site.twin is not None
-        file = self._options.twin_announce
+        file, config = self._options.twin_announce, self._site.twin
         try:
             if file is not None:
-                yield read_announcement(file.read_text(), str(file))
+                yield self._in_time(read_announcement(file.read_text(), str(file)))
                 return
-            child = await TwinChild.start(self._site.path, ["--speed", f"{self._site.twin.speed:g}"], log=None)
+            there = running_twin(self._site.path)
+            if there is not None and not there.child:
+                self._twin_words = f"uses the twin that runs for this site file, pid {there.pid}, speed {there.speed:g}"
+                yield self._in_time(there)
+                return
+            options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state_dir)]
+            child = await TwinChild.start(self._site.path, options, log=None)
             try:
-                with contextlib.suppress(ImportError):
-                    import dispatch.planner  # noqa: F401  the heavy imports, while the twin makes its own
-                yield await child.announced()
+                self._load_solver()  # while the twin makes its own imports
+                announced = await child.announced()
+                start = datetime.fromtimestamp(announced.t0_utc_s, UTC)
+                if start != datetime.fromisoformat(config.start_utc):
+                    self._twin_words = f"the twin goes on at {start:%Y-%m-%d %H:%M:%S} UTC, where the record ends"
+                watch = asyncio.create_task(self._watch_twin(child.ended()))
+                try:
+                    yield announced
+                finally:
+                    watch.cancel()
             finally:
                 await child.stop()
         except (TwinFailed, OSError) as error:
             raise StartRefused(str(error), exits.DEVICE) from None
 
+    async def _watch_twin(self, ended: Awaitable[int]) -> None:
+        """Without its twin a simulated site is nothing: the gateway ends, and whoever looks after it starts anew."""
+        self._twin_died = await ended
+        self._ask_stop(f"its twin ended with exit code {self._twin_died}")
+
+    def _in_time(self, twin: Any) -> Any:
+        """A twin that we did not start, unless its clock stands before the record's end. Raises StartRefused."""
+        from console.continued import record_ends_utc_s
+
+        ends_s, now_s = record_ends_utc_s(self._state_dir), twin.clock.utc_s()
+        if ends_s is not None and now_s < ends_s:
+            stands, ends = (datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") for t in (now_s, ends_s))
+            line = f"the twin's clock stands at {stands}, the record in {self._state_dir} goes on to {ends}"
+            what_to_do = f"start the twin with --state-dir {self._state_dir}, or the gateway with another"
+            raise StartRefused(f"{line}; {what_to_do}", exits.DEVICE)
+        return twin
+
+    def _load_solver(self) -> None:
+        """The heavy imports of the first plan, made before there is a tick that they could delay."""
+        if self._site.battery and self._site.plan.enabled:
+            import highspy  # noqa: F401  and numpy with it
+
     async def _run_gateway(self, twin: Any) -> int:
         from console.assembly import assemble
 
+        self._load_solver()
         gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
 
         def urgent() -> tuple[Any, ...]:
@@ -206,6 +248,8 @@ class _Service:
         gateway.event(
             "gateway", "info", "start", f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
         )
+        if self._twin_words:
+            gateway.event("twin", "info", "twin", self._twin_words)
         ticking = asyncio.create_task(gateway.run())
         asked = asyncio.create_task(self._stop.wait())
         await asyncio.wait([ticking, asked], timeout=self._options.for_s, return_when=asyncio.FIRST_COMPLETED)
@@ -246,7 +290,7 @@ class _Service:
                 gateway.controller.pulses_seen,
             )
             print(json.dumps(figures), flush=True)
-        return exits.OK if failure is None and self._recorded else exits.FAILED
+        return exits.OK if failure is None and self._recorded and self._twin_died is None else exits.FAILED
 
     async def _bring_back(self, gateway: Any, ticking: asyncio.Task[None], simulated: bool) -> None:
         """Nobody looks any more: a drill is aborted, and the site brought back to the grid before this ends."""
@@ -279,64 +323,3 @@ class _Service:
         self._recorded = await asyncio.to_thread(recorder.close)
         if not self._recorded:
             log.error("the record is not complete: %s", recorder.error or "the writer did not finish in time")
-
-
-def twin(
-    site_path: Path, announce: Path | None = None, stop_on_stdin_eof: bool = False, speed: float | None = None
-) -> int:
-    """Run the site's twin alone until told to stop; prints its announcement as one JSON line."""
-    from drivers.twin.process import run_twin
-    from drivers.twin.trace import TraceError
-
-    try:
-        site = _with_options(load(site_path), ServeOptions(speed=speed))
-    except SiteFileError as error:
-        print(error, file=sys.stderr)
-        return exits.USAGE
-    if site.twin is None:
-        print(f"{site_path}: [twin]: expected this section; a site of real devices has no twin to run", file=sys.stderr)
-        return exits.USAGE
-    twin_config = site.twin
-
-    def on_announce(announcement: msgspec.Struct) -> None:
-        line = msgspec.json.encode(announcement).decode()
-        if announce is not None:
-            partial = announce.with_suffix(".tmp")
-            partial.write_text(line + "\n")
-            partial.replace(announce)
-        print(line, flush=True)
-
-    async def main() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def at_stdin() -> None:
-            if not os.read(0, 4096):
-                loop.remove_reader(0)
-                stop.set()
-
-        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(sign, stop.set)
-        if stop_on_stdin_eof:
-            loop.add_reader(0, at_stdin)
-        await run_twin(
-            twin_config,
-            site.grid,
-            site.battery,
-            site.pcs,
-            site.meter,
-            site.pv,
-            site.switch,
-            site.node,
-            announce=on_announce,
-            stop=stop,
-            base=site.path.parent,
-        )
-
-    try:
-        asyncio.run(main())
-    except (TraceError, ValueError) as error:
-        print(f"{site_path}: [twin]: {error}", file=sys.stderr)
-        return exits.USAGE
-    except OSError as error:
-        return _refused(StartRefused(f"the twin cannot serve: {error}", exits.DEVICE))
-    return exits.OK

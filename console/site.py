@@ -7,6 +7,7 @@ Numbers may be written with their unit ("55 kW"); the key's suffix says which qu
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 import tomllib
@@ -23,6 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from console.roles import RolesConfig
+from console.site_across import MISSING_KEY, UNREAD, across
 from dispatch import drill_schedule
 from dispatch.config import (
     BatteryConfig,
@@ -36,7 +38,6 @@ from dispatch.config import (
     ReserveConfig,
     RideThroughConfig,
     RulesConfig,
-    inconsistencies,
 )
 from dispatch.demand import parsed
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
@@ -135,8 +136,6 @@ class SiteFileError(Exception):
         super().__init__("\n".join(f"{path}: {e}" for e in errors))
 
 
-MISSING_KEY = object()
-
 # quantity suffix -> unit word -> factor to the suffix's own unit
 UNITS: dict[str, dict[str, float]] = {
     "_w": {"W": 1, "kW": 1e3, "MW": 1e6},
@@ -175,43 +174,32 @@ def compose(path: Path, raw: dict[str, Any]) -> Site:
     values: dict[str, Any] = {"path": path}
     hints = typing.get_type_hints(Site, include_extras=True)
     hints.pop("path")
+    meant = set()
     for key in raw.keys() - hints.keys():
         errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, hints)}"))
+        meant |= _close(key, hints)
     for name, hint in hints.items():
         struct, many = _section_type(hint)
         if name not in raw:
             if name in ("site", "grid"):
                 errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
+            if name in ("site", "grid") or name in meant:
+                values[name] = (_unread(struct),) if many else _unread(struct)
             continue
         value = raw[name]
         if many:
             if not isinstance(value, list):
                 errors.append(SiteError(name, value, f"a list of tables, written [[{name}]]"))
+                values[name] = (_unread(struct),)
                 continue
             values[name] = tuple(_table(f"{name}[{n}]", struct, item, errors) for n, item in enumerate(value))
         else:
             values[name] = _table(name, struct, value, errors)
-    broken = {re.split(r"[.\[]", error.key.strip("[]"))[0] for error in errors}
-    errors.extend(error for error in _across(_whole(values)) if not broken & _about(error.key))
+    site = Site(**values)
+    errors.extend(itertools.starmap(SiteError, across(site)))
     if errors:
         raise SiteFileError(path, errors)
-    return Site(**values)
-
-
-def _whole(values: dict[str, Any]) -> Site:
-    """A Site of the sections that could be read, so that errors across sections are found in the same run."""
-    readable = {name: value for name, value in values.items() if value is not None}
-    for name, value in readable.items():
-        if isinstance(value, tuple):
-            readable[name] = tuple(item for item in value if item is not None)
-    stand_in = {"site": SiteInfo(name="?"), "grid": GridConfig(fuse_a=1e6, contracted_peak_w=1.0)}
-    return Site(**(stand_in | readable))
-
-
-def _about(key: str) -> set[str]:
-    """The sections that an error across sections speaks of; it is only said when all of them could be read."""
-    section = re.split(r"[.\[]", key.strip("[]"))[0]
-    return {section} | {"reserve": {"battery"}, "pcs": {"battery"}, "io": {"gateway"}}.get(section, set())
+    return site
 
 
 def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
@@ -223,18 +211,23 @@ def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
     return hint, False
 
 
-def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[SiteError]) -> msgspec.Struct | None:
-    """One table of the file as its struct; None, with errors appended, if anything in it is wrong."""
+def _unread(struct: type[msgspec.Struct]) -> msgspec.Struct:
+    """A section of which nothing could be read."""
+    return struct(**dict.fromkeys(struct.__struct_fields__, UNREAD))
+
+
+def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[SiteError]) -> msgspec.Struct:
+    """One table of the file as its struct; what is wrong in it is UNREAD there, with errors appended."""
     if not isinstance(raw, dict):
         errors.append(SiteError(where, raw, f"a table, written [{where}]"))
-        return None
+        return _unread(struct)
     hints = typing.get_type_hints(struct, include_extras=True)
     required = {f.encode_name for f in msgspec.structs.fields(struct) if f.required}
-    before = len(errors)
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in hints:
             errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
+            values |= dict.fromkeys(_close(key, hints) - raw.keys(), UNREAD)
             continue
         inner = _struct_of(hints[key])
         if inner is not None:
@@ -247,9 +240,11 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
         except (msgspec.ValidationError, ValueError) as error:
             expected = _described(hints[key], error) or _expectation(str(error))
             errors.append(SiteError(f"{where}.{key}", value, expected))
+            values[key] = UNREAD
     for key in sorted(required - raw.keys()):
         errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
-    return struct(**values) if len(errors) == before else None
+        values[key] = UNREAD
+    return struct(**values)
 
 
 def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
@@ -309,6 +304,27 @@ def _schedule(text: str) -> None:
         drill_schedule.parse(text)
 
 
+def _price_file(name: str) -> None:
+    """Raises ValueError for bundled prices that are not there."""
+    if name.startswith("bundled:"):
+        from drivers.tariffs.csv_file import bundled
+
+        _one_of(name, bundled())
+
+
+def _load_trace(name: str) -> None:
+    """Raises ValueError for a bundled trace that is not there."""
+    if name.startswith("bundled:"):
+        from drivers.twin.trace import bundled
+
+        _one_of(name, bundled())
+
+
+def _one_of(name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ValueError(f"a CSV file, or one of {', '.join(known)}")
+
+
 # beyond what a type can say
 CHECKS: dict[str, Callable[[Any], object]] = {
     "timezone": _zone,
@@ -316,6 +332,8 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "url": _url,
     "windows": parsed,
     "schedule": _schedule,
+    "file": _price_file,
+    "load_trace": _load_trace,
 }
 
 
@@ -343,39 +361,10 @@ def _expectation(message: str) -> str:
 
 def _nearest(key: str, known: Any) -> str:
     """ "; did you mean X?" when something known is spelled alike, else the list of what is known."""
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f": {', '.join(known)}"
+    close = _close(key, known)
+    return f"; did you mean {', '.join(close)}?" if close else f": {', '.join(known)}"
 
 
-def _across(site: Site) -> typing.Iterator[SiteError]:
-    """Errors that span sections."""
-    for key, value, expected in inconsistencies(site.dispatch):
-        yield SiteError(key, value, expected)
-    meters = [m for m in site.meter if m.role == "grid"]
-    if len(meters) != 1:
-        yield SiteError(
-            "meter", [m.id for m in site.meter], f'exactly one [[meter]] with role = "grid", found {len(meters)}'
-        )
-    if sum(m.role == "load" for m in site.meter) > 1:
-        yield SiteError("meter", [m.id for m in site.meter], 'at most one [[meter]] with role = "load"')
-    seen: dict[str, str] = {}
-    for section in ("battery", "pcs", "meter", "pv", "switch", "node"):
-        for n, item in enumerate(getattr(site, section)):
-            if item.id in seen:
-                yield SiteError(f"{section}[{n}].id", item.id, f"an id of its own; {seen[item.id]} has it already")
-            seen.setdefault(item.id, f"{section}[{n}]")
-    mistaken = any(p.battery not in {b.id for b in site.battery} for p in site.pcs)  # blamed already
-    for battery in site.battery:
-        owners = [p.id for p in site.pcs if p.battery == battery.id]
-        if not owners and not mistaken:
-            yield SiteError("pcs", MISSING_KEY, f"a [[pcs]] with battery = {battery.id!r}; none names it")
-        if len(owners) > 1:
-            yield SiteError("pcs", owners, f"one [[pcs]] per [[battery]]; these share {battery.id}")
-    if site.io.deadline_s >= 0.5 / site.gateway.rate_hz:
-        yield SiteError(
-            "io.deadline_s",
-            site.io.deadline_s,
-            f"below half the poll period, {0.5 / site.gateway.rate_hz:g} s at {site.gateway.rate_hz:g} Hz",
-        )
-    if site.uses_twin and site.twin is None:
-        yield SiteError("[twin]", MISSING_KEY, 'this section, because a device has url = "twin"')
+def _close(key: str, known: Any) -> set[str]:
+    """What is known and spelled most alike; empty when nothing is."""
+    return set(difflib.get_close_matches(key, list(known), n=1, cutoff=0.6))

@@ -1,4 +1,6 @@
-"""The twin as a child of the gateway: started and ended with it, even when the gateway is killed (stdin closes)."""
+"""The twin that runs already for a site file, or one as a child of the gateway: started and ended with it, even when
+the gateway is killed (stdin closes).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from console import paths
+from console.link.socketfile import listening
 from drivers.twin.announcement import Announcement
 
 START_LIMIT_S = 15.0
@@ -25,6 +29,18 @@ def read_announcement(text: str | bytes, origin: str) -> Announcement:
         return msgspec.convert(json.loads(text), Announcement)
     except (json.JSONDecodeError, msgspec.ValidationError) as error:
         raise TwinFailed(f"{origin}: not a twin's announcement: {error}") from None
+
+
+def running_twin(site_path: Path) -> Announcement | None:
+    """The twin that runs for this site file, a gateway's own too; None without one. What a dead one left is no twin."""
+    for file in paths.announcements(site_path):
+        try:
+            found = read_announcement(file.read_text(), str(file))
+        except (TwinFailed, OSError):
+            continue
+        if listening(Path(found.control)):
+            return found
+    return None
 
 
 class TwinChild:

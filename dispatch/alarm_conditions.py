@@ -82,10 +82,10 @@ def _age(age_s: float | None) -> str:
 
 
 def _meter(snapshot: Snapshot, decision: Decision | None) -> Condition:
-    """No good reading, or one that stands still while the battery moved."""
+    """No good reading, or one that stands still."""
     w = snapshot.grid.w
     if w.good is not None and decision is not None and decision.meter_frozen:
-        return Condition(True, f"value stands still while the battery moved: {_kw(w.good)}")
+        return Condition(True, f"it answers, but its value stands still: {_kw(w.good)}")
     return Condition(w.good is None, _age(w.age_s))
 
 

@@ -1,17 +1,16 @@
 """The sections of the site file that decide: grid, reserve, battery, PCS ratings, planning, safe values.
 
-Every field's unit is its suffix. `msgspec.Meta` holds the allowed range; `inconsistencies` what spans keys.
+Every field's unit is its suffix. `msgspec.Meta` holds the allowed range; `consistency.py` what spans keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from dispatch.demand import DemandTerms, parsed
+from dispatch.demand import DemandTerms
 
 Watts = Annotated[float, Meta(ge=0)]
 PositiveWatts = Annotated[float, Meta(gt=0)]
@@ -262,60 +261,3 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
         lowest = sum(b.soc_min_pct * b.energy_kwh for b in self.batteries) / self.energy_kwh
         worst = min(b.discharge_efficiency for b in self.batteries)
         return lowest + 100 * self.reserve_kwh / (worst * self.energy_kwh)
-
-
-def inconsistencies(config: DispatchConfig) -> Iterator[tuple[str, object, str]]:
-    """Yield (key, value, expectation) for limits that contradict each other."""
-    grid = config.grid
-    if grid.contracted_peak_w > grid.fuse_w:
-        yield (
-            "grid.contracted_peak_w",
-            grid.contracted_peak_w,
-            (f"at most what {grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"),
-        )
-    if config.orders.default_s > config.orders.max_s:
-        yield "orders.default_s", config.orders.default_s, f"at most orders.max_s = {config.orders.max_s:g}"
-    if grid.meter_delay_min_s > grid.meter_delay_max_s:
-        yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
-    yield from _demand(config)
-    for n, battery in enumerate(config.batteries):
-        if battery.soc_min_pct >= battery.soc_max_pct:
-            yield f"battery[{n}].soc_min_pct", battery.soc_min_pct, f"below soc_max_pct = {battery.soc_max_pct:g}"
-        if battery.temp_min_c >= battery.temp_max_c:
-            yield f"battery[{n}].temp_min_c", battery.temp_min_c, f"below temp_max_c = {battery.temp_max_c:g}"
-    known = {b.id for b in config.batteries}
-    for n, pcs in enumerate(config.pcs):
-        if pcs.battery not in known:
-            there = ", ".join(sorted(known)) or "there is none"
-            yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {there}"
-    if config.drills.schedule and config.drills.minutes > config.island.drill_minutes_max:
-        most = config.island.drill_minutes_max
-        yield "drills.minutes", config.drills.minutes, f"at most island.drill_minutes_max = {most:g}"
-    if config.drills.schedule and config.switch_id is None:
-        yield "drills.schedule", config.drills.schedule, "a [[switch]] that may be asked (island.switch names it)"
-    if config.drills.schedule and not config.pcs:
-        yield "drills.schedule", config.drills.schedule, "a [[pcs]] that can form a grid"
-    if config.island.switch and config.island.switch not in config.switches:
-        there = ", ".join(config.switches) or "there is none"
-        yield "island.switch", config.island.switch, f"the id of a [[switch]]: {there}"
-    if config.batteries:
-        usable = config.reserve_soc_pct
-        highest = config.full_soc_pct
-        if usable > highest:
-            yield "reserve.hours", config.reserve.hours, (
-                f"a reserve that fits: {config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
-            )
-    elif config.reserve_kwh > 0:
-        yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"
-
-
-def _demand(config: DispatchConfig) -> Iterator[tuple[str, object, str]]:
-    """What is wrong with `[tariff.demand]`."""
-    tariff, length_min = config.tariff, config.grid.metering_interval_s // 60
-    if tariff.demand is None:
-        return
-    if tariff.demand_eur_per_kw_month:
-        yield "tariff.demand_eur_per_kw_month", tariff.demand_eur_per_kw_month, "not to be here beside [tariff.demand]"
-    for text, window in zip(tariff.demand.windows, parsed(tariff.demand.windows), strict=True):
-        if window.from_min % length_min or window.to_min % length_min:
-            yield "tariff.demand.windows", text, f"ends of whole metering intervals, {length_min} min"

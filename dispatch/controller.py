@@ -19,7 +19,7 @@ from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit, site_soc_pct, units
 from dispatch.model import Decision, Interval, IslandState, Mode, Plan, Setpoint, Snapshot
-from dispatch.netload import NetLoad
+from dispatch.netload import NetLoad, believed
 from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
 from dispatch.ride_through import RideKeeper, RideMemory, RideResult
@@ -152,8 +152,9 @@ class Controller:
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
-        island = self.island.step(snapshot, requests)
-        ride = self.ride.step(snapshot, island.riding, island.seen.state, island.rehearsing)
+        relied_on = believed(snapshot, self._net.frozen)
+        island = self.island.step(relied_on, requests)
+        ride = self.ride.step(relied_on, island.riding, island.seen.state, island.rehearsing)
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
@@ -256,7 +257,7 @@ class Controller:
         if snapshot.grid.w.good is None:
             return f"no reading from grid meter {snapshot.grid.id}"
         if self._net.frozen:
-            return f"grid meter {snapshot.grid.id} stands still while the PCS moves,"
+            return f"grid meter {snapshot.grid.id} stands still,"
         return "a PCS has never been read,"
 
     def _ramp(self, mono_s: float, net_w: float | None, last_w: float) -> Ramp | None:

@@ -14,6 +14,7 @@ import bisect
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -29,6 +30,15 @@ RESIDUALS_MIN = 48  # below these the band is the load's own range
 TAIL = 0.05  # on either side of a 90 % band
 TAIL_STEP = 0.01  # how far one miss moves the share that is left out
 DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while the errors are not yet known
+
+
+def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
+    """The number of a quarter hour whose mean is reported. Raises ValueError for a start off the quarter, no mean."""
+    if start_utc_s % STEP_S:
+        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
+    if not math.isfinite(mean_w) or mean_w < 0:
+        raise ValueError(f"mean {what} of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave out unknown")
+    return start_utc_s // STEP_S
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -160,6 +170,10 @@ class _Latest:
         self._mean_w = None
 
 
+# A forecast as far as it was drawn: first quarter, load now and known jobs that it is of; load and band, W.
+_Drawn = tuple[tuple[int, float, tuple[float, ...]], list[float], list[float], list[float]]
+
+
 class LoadForecaster:
     """Feed it each finished quarter hour in order; ask it for the next ones."""
 
@@ -172,6 +186,7 @@ class LoadForecaster:
         self._pending: dict[int, list[tuple[int, _Guess]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
         self._trusts: dict[int, _Trust] = {}  # by horizon
+        self._drawn: _Drawn | None = None
 
     def observe(
         self,
@@ -189,13 +204,7 @@ class LoadForecaster:
         back). A quarter without a trustworthy mean is simply not reported: gaps are allowed.
         Raises ValueError for a start off the quarter hour or a mean that is not a number >= 0.
         """
-        if start_utc_s % STEP_S:
-            raise ValueError(f"load quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
-        if not math.isfinite(mean_w) or mean_w < 0:
-            raise ValueError(
-                f"mean load of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave unknown quarters out"
-            )
-        quarter = start_utc_s // STEP_S
+        quarter = quarter_of("load", start_utc_s, mean_w)
         if self._last is not None and quarter <= self._last:
             return False
         for missed in [q for q in self._pending if q < quarter]:
@@ -209,7 +218,7 @@ class LoadForecaster:
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        self._trusts = {}
+        self._trusts, self._drawn = {}, None
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust()
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
@@ -249,10 +258,13 @@ class LoadForecaster:
         last_w = self._last_w
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
-        loads, lows, highs = [], [], []
-        for quarter in range(first, first + steps):
+        of = first, last_w, tuple(known_w or ())
+        if self._drawn is None or self._drawn[0] != of:
+            self._drawn = of, [], [], []
+        _, loads, lows, highs = self._drawn
+        for quarter in range(first + len(loads), first + steps):
             ahead = max(1, quarter - self._last)
-            trust = self._trust(ahead)
+            trust = self._trusts.get(ahead) or self._trust(ahead)
             pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
             load_w = self._expected(trust, last_w, self._profile(quarter), pull_w)
             below, above = self._range(load_w) if trust.band is None else trust.band
@@ -263,7 +275,7 @@ class LoadForecaster:
         note = ""
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
-        return Forecast(first * STEP_S, tuple(loads), tuple(lows), tuple(highs), note=note)
+        return Forecast(first * STEP_S, tuple(loads[:steps]), tuple(lows[:steps]), tuple(highs[:steps]), note=note)
 
     def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
         """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""
@@ -292,17 +304,15 @@ class LoadForecaster:
         """What the two followed horizons next to `ahead` say, between them; kept until the next quarter is observed."""
         if ahead not in self._trusts:
             before, after, weight = _neighbours(ahead)
-            one, two = self._horizons[before].trust(), self._horizons[after].trust()
+            one, two, rest = self._horizons[before].trust(), self._horizons[after].trust(), 1 - weight
+            band = None
+            if one.band is not None and two.band is not None:
+                band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
             self._trusts[ahead] = _Trust(
-                profile=(1 - weight) * one.profile + weight * two.profile,
-                jobs=(1 - weight) * one.jobs + weight * two.jobs,
-                unannounced_w=(1 - weight) * one.unannounced_w + weight * two.unannounced_w,
-                band=None
-                if one.band is None or two.band is None
-                else (
-                    (1 - weight) * one.band[0] + weight * two.band[0],
-                    (1 - weight) * one.band[1] + weight * two.band[1],
-                ),
+                rest * one.profile + weight * two.profile,
+                rest * one.jobs + weight * two.jobs,
+                rest * one.unannounced_w + weight * two.unannounced_w,
+                band,
             )
         return self._trusts[ahead]
 
@@ -312,6 +322,7 @@ class LoadForecaster:
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
 
 
+@lru_cache(maxsize=1024)
 def _neighbours(ahead: int) -> tuple[int, int, float]:
     """The followed horizons on either side of `ahead` and the weight of the later one."""
     index = bisect.bisect_left(PROBES, ahead)

@@ -359,6 +359,7 @@ class IslandMachine:
             return
         if was is S.OPENING and state is S.ISLANDED:
             drill.hold(self._now)
+            self._reconnection.rehearsing()
         elif state in (S.OPENING, S.CLOSING):
             drill.phase = state.value
         elif state in (S.SYNCHRONISING, S.ISLANDED) and was in OPEN_STATES:

@@ -405,7 +405,7 @@ class Decision(msgspec.Struct, frozen=True):
     events: tuple[Event, ...] = ()  # what islanding and ride-through have to report of this tick
     replies: tuple[IslandReply, ...] = ()  # to the requests of this tick
     report: DrillReport | None = None  # in the tick in which a drill ends
-    meter_frozen: bool = False  # the grid meter answers, but its value stands still while the battery moves
+    meter_frozen: bool = False  # the grid meter answers, but what it says stands still
     contested: tuple[Contested, ...] = ()
     caps: CapsView | None = None  # None: the site allows no caps for the month's peak
 

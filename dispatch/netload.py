@@ -15,6 +15,8 @@ That holds for a meter that measures. One that hangs on its last value while the
 away with the PCS; so a grid reading that stays the same to the last digit, while the PCS moved by more than `FROZEN_W`
 well over `delay_max_s` ago, is not believed until it changes. A meter of coarse resolution (learnt: the smallest change
 seen) may well stand still while the PCS slowly follows the load; there only what the PCS did within `COARSE_S` counts.
+While the PCS rests nothing tells that way. Then all that a meter says is looked at: power, voltages, currents and
+frequency of a live grid never stand still together (`Standstill`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dispatch.model import Pcs, Snapshot
+from dispatch.model import Meter, Pcs, Quality, Reading, Snapshot
 
 # A delay proven at commissioning is not exact, and polling adds to it; beyond the window the law overshoots at once.
 MARGIN, MARGIN_S = 0.25, 0.25
@@ -38,6 +40,20 @@ FROZEN_S = 1.0  # and this much longer ago than its delay explains
 COARSE_W = 10.0  # a meter that counts in steps of this or more can stand still while import is held,
 COARSE_S = 10.0  # so there the PCS must have moved within this time
 COARSE_STEPS = 5.0  # and by this many steps
+STILL_S = 10.0  # every figure of a meter the same to the last digit for so long: it hangs,
+STILL_FACTOR = 5.0  # unless it has stood still for a share of it before and gone on by itself
+
+
+def believed(snapshot: Snapshot, frozen: bool) -> Snapshot:
+    """What may be relied on, learnt from and recorded: a frozen grid meter's power is kept for display only (STALE).
+
+    So import is no sample of anything, and a load by balance is not known.
+    """
+    w = snapshot.grid.w
+    if not frozen or w.good is None:
+        return snapshot
+    replace = msgspec.structs.replace
+    return replace(snapshot, grid=replace(snapshot.grid, w=Reading(w.value, w.age_s, Quality.STALE)))
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -118,6 +134,33 @@ class PcsTrack:
         return reached
 
 
+class Standstill:
+    """Whether all the figures of a meter stand still, its power with voltage and frequency at least.
+
+    A meter of coarse resolution shows by itself how long it may: longer than it did so far by `STILL_FACTOR`.
+    """
+
+    def __init__(self) -> None:
+        self._since: tuple[float, tuple[float | None, ...]] | None = None
+        self._longest_s = 0.0
+
+    def clear(self) -> None:
+        """Look anew; how long this meter may stand still is remembered."""
+        self._since = None
+
+    def look(self, meter: Meter, taken_s: float) -> bool:
+        """Take in a reading taken at `taken_s`, site time."""
+        figures = tuple(r.good for r in (meter.w, meter.hz, *meter.v, *meter.a, meter.import_wh, meter.export_wh))
+        if meter.hz.good is None or not any(v.good is not None for v in meter.v):
+            self._since = None
+            return False
+        if self._since is None or self._since[1] != figures:
+            if self._since is not None:
+                self._longest_s = max(self._longest_s, taken_s - self._since[0])
+            self._since = (taken_s, figures)
+        return taken_s - self._since[0] > max(STILL_S, STILL_FACTOR * self._longest_s)
+
+
 class NetLoad:
     """The estimate and the history it needs.
 
@@ -134,7 +177,8 @@ class NetLoad:
         self._tracks: dict[str, PcsTrack] = {pcs_id: PcsTrack() for pcs_id in pcs_ids}
         self.w: float | None = None  # the estimate, W; None until there was one
         self.band: Band | None = None  # of the latest good grid reading
-        self.frozen = False  # the grid meter answers, but its reading does not follow the PCS
+        self._hung = False  # the grid meter answers, but its reading does not follow the PCS
+        self._still, self._standstill = False, Standstill()
         self._step_w = math.inf  # the smallest change of the reading seen: at least the meter's resolution
         self._same: tuple[float, float] | None = None  # since when (site time) the reading has had this value
         self._anchor: dict[str, float] = {}  # what each PCS did when it began to
@@ -144,7 +188,13 @@ class NetLoad:
         grid meter stands at 0 whatever the PCS does, so nothing is held against it either.
         """
         self.w = self.band = self._same = None
-        self.frozen = False
+        self._hung = self._still = False
+        self._standstill.clear()
+
+    @property
+    def frozen(self) -> bool:
+        """The grid meter answers, but what it says stands still."""
+        return self._hung or self._still
 
     def asked(self, mono_s: float, pcs_id: str, w: float) -> None:
         """Remember that `pcs_id` was asked for `w` at `mono_s`."""
@@ -157,9 +207,11 @@ class NetLoad:
         grid_w = snapshot.grid.w.good
         if grid_w is None:
             self.band = None
+            self._standstill.clear()
             return None
         taken_s = snapshot.mono_s - (snapshot.grid.w.age_s or 0.0)
-        if self._may_hang and self._hangs(grid_w, taken_s):
+        self._still = self._standstill.look(snapshot.grid, taken_s)
+        if (self._may_hang and self._hangs(grid_w, taken_s)) or self._still:
             self.band = None
             return None
         band = self._band(snapshot, grid_w, taken_s - self._delay_max_s, taken_s - self._delay_min_s)
@@ -176,7 +228,7 @@ class NetLoad:
         if self._same is None or self._same[1] != grid_w:
             if self._same is not None:
                 self._step_w = min(self._step_w, abs(grid_w - self._same[1]))
-            self._same, self._anchor, self.frozen = (taken_s, grid_w), {}, False
+            self._same, self._anchor, self._hung = (taken_s, grid_w), {}, False
             return False
         moved_w = 0.0
         for pcs_id, track in self._tracks.items():
@@ -187,10 +239,10 @@ class NetLoad:
                 self._anchor[pcs_id] = first_w
             last_w = track.last_until(taken_s - self._delay_max_s - FROZEN_S, self._same[0])
             moved_w += 0.0 if last_w is None else last_w - self._anchor[pcs_id]
-        self.frozen = self.frozen or abs(moved_w) > max(FROZEN_W, COARSE_STEPS * self._coarse_w)
-        if not self.frozen and self._coarse_w and taken_s - self._same[0] > self._delay_max_s + FROZEN_S + COARSE_S:
+        self._hung = self._hung or abs(moved_w) > max(FROZEN_W, COARSE_STEPS * self._coarse_w)
+        if not self._hung and self._coarse_w and taken_s - self._same[0] > self._delay_max_s + FROZEN_S + COARSE_S:
             self._same, self._anchor = (taken_s, grid_w), {}
-        return self.frozen
+        return self._hung
 
     @property
     def _coarse_w(self) -> float:

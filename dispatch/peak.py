@@ -129,11 +129,21 @@ class PeakWatch:
         if self._stored_kwh is None:
             self._stored_kwh = np.full(LEVELS, self._usable_kwh)
         over = net_kw - self._levels_kw
-        change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
-        stored = np.minimum(self._stored_kwh + HOURS * change, self._usable_kwh)
+        stored = np.minimum(self._stored_kwh + self._changes_kwh(over), self._usable_kwh)
         self._failed.append((stored < 0) | (over > self._discharge_kw))
         self._short_kwh.append(np.maximum(0.0, -stored) * self._out)
         self._stored_kwh = np.maximum(stored, 0.0)
+
+    def _changes_kwh(self, over_kw: Floats) -> Floats:
+        """What the energy stored changes by in a quarter in which the net load is so far above the peak that is held.
+
+        Of discharging and charging the smaller change is the one meant: both lose energy.
+        """
+        import numpy as np
+
+        room = -over_kw
+        changes: Floats = HOURS * np.minimum(room / self._out, np.minimum(room, self._charge_kw) * self._in)
+        return changes
 
     def net_w(self) -> list[float]:
         """Net load of each quarter hour remembered, W."""
@@ -190,11 +200,10 @@ class PeakWatch:
         columns: Floats = np.ascontiguousarray(paths_kw.T)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            stored, lowest = stored_kwh.copy(), stored_kwh.copy()
-            for net in columns:
-                over = net - middle
-                change = np.where(over > 0, -over / self._out, np.minimum(-over, self._charge_kw) * self._in)
-                stored = np.minimum(stored + HOURS * change, self._usable_kwh)
+            changes, stored, lowest = self._changes_kwh(columns - middle), stored_kwh.copy(), stored_kwh.copy()
+            for change_kwh in changes:
+                stored += change_kwh
+                np.minimum(stored, self._usable_kwh, out=stored)
                 np.minimum(lowest, stored, out=lowest)
             holds = (lowest >= 0) & (columns.max(axis=0) - middle <= self._discharge_kw)
             high, low = np.where(holds, middle, high), np.where(holds, low, middle)
@@ -281,7 +290,7 @@ class PeakWatch:
             over = net_kw[:, None] - levels_kw
             most = np.minimum(stored * (self._out / hours), self._discharge_kw)
             battery = np.minimum(np.maximum(over, -self._charge_kw), most)
-            stored -= hours * np.where(battery > 0, battery / self._out, battery * self._in)
+            stored -= hours * np.maximum(battery / self._out, battery * self._in)  # both ways lose: the larger draw
             np.minimum(stored, self._usable_kwh, out=stored)
             lack = np.maximum(0.0, over - battery)
             if capping:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+from msgspec.structs import astuple
+
 from dispatch.config import DispatchConfig
 from dispatch.demand import place
 from dispatch.model import Plan, PlanStep
@@ -26,12 +28,12 @@ def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
     if found:
         return found  # comparisons with NaN would only mislead
     found += _times(plan, inputs)
-    previous = inputs.soc_pct or 0.0
+    site, previous = _Site(inputs.config, inputs.soc_pct or 0.0), inputs.soc_pct or 0.0
     for k, step in enumerate(plan.steps):
-        where = f"step {k} ({step.start_utc_s})"
-        found += [f"{where}: {fault}" for fault in _powers(step, inputs.config)]
-        found += [f"{where}: {fault}" for fault in _energy(step, previous, _seconds(plan, step), inputs)]
-        found += [f"{where}: {fault}" for fault in _given(step, inputs, plan.made_utc_s)]
+        faults = _powers(step, site)
+        faults += _energy(step, previous, _seconds(plan, step), site)
+        faults += _given(step, inputs, plan.made_utc_s)
+        found += [f"step {k} ({step.start_utc_s}): {fault}" for fault in faults]
         previous = step.soc_pct
     if not found:
         found += _peak(plan, inputs)
@@ -45,10 +47,11 @@ def _numbers(plan: Plan) -> list[str]:
         f"{name} is {value}: expected a finite number" for name, value in whole.items() if not math.isfinite(value)
     ]
     for k, step in enumerate(plan.steps):
-        for name in step.__struct_fields__:
-            value = getattr(step, name)
-            if not isinstance(value, str) and not math.isfinite(value):
-                found.append(f"step {k}: {name} is {value}: expected a finite number")
+        values = [value for value in astuple(step) if not isinstance(value, str)]
+        if not all(map(math.isfinite, values)):
+            named = [(name, getattr(step, name)) for name in step.__struct_fields__]
+            wrong = [(name, value) for name, value in named if not isinstance(value, str) and not math.isfinite(value)]
+            found += [f"step {k}: {name} is {value}: expected a finite number" for name, value in wrong]
     return found
 
 
@@ -76,54 +79,60 @@ def _seconds(plan: Plan, step: PlanStep) -> float:
     return min(float(QUARTER_S), step.start_utc_s + QUARTER_S - plan.made_utc_s)
 
 
-def _powers(step: PlanStep, config: DispatchConfig) -> list[str]:
+class _Site:
+    """What the site allows, from the site file's numbers; `soc_pct` is where the plan starts."""
+
+    def __init__(self, config: DispatchConfig, soc_pct: float) -> None:
+        batteries, grid = config.batteries, config.grid
+        self.charge_w = sum(p.charge_w for p in config.pcs) if batteries else 0.0
+        self.discharge_w = sum(p.discharge_w for p in config.pcs) if batteries else 0.0
+        self.fuse_w, self.export_w = grid.fuse_a * grid.voltage_v * grid.phases, grid.export_limit_w
+        self.rated_wh = 1000 * sum(b.energy_kwh for b in batteries)
+        if not batteries:
+            return
+        self.charging = sum(b.charge_efficiency * b.energy_kwh * 1000 for b in batteries) / self.rated_wh
+        self.discharging = sum(b.discharge_efficiency * b.energy_kwh * 1000 for b in batteries) / self.rated_wh
+        self.low_pct = min(soc_pct, sum(b.soc_min_pct * b.energy_kwh for b in batteries) * 1000 / self.rated_wh)
+        self.high_pct = max(soc_pct, sum(b.soc_max_pct * b.energy_kwh for b in batteries) * 1000 / self.rated_wh)
+
+
+def _powers(step: PlanStep, site: _Site) -> list[str]:
     found = []
-    charge_w = sum(p.charge_w for p in config.pcs) if config.batteries else 0.0
-    discharge_w = sum(p.discharge_w for p in config.pcs) if config.batteries else 0.0
-    if not -charge_w - POWER_W <= step.battery_w <= discharge_w + POWER_W:
-        found.append(f"battery {step.battery_w:.0f} W: ratings allow -{charge_w:.0f}..{discharge_w:.0f} W")
-    gap_w = step.load_w - step.grid_w - step.pv_w - step.battery_w
+    if not -site.charge_w - POWER_W <= step.battery_w <= site.discharge_w + POWER_W:
+        found.append(
+            f"battery {step.battery_w:.0f} W: ratings allow -{site.charge_w:.0f}..{site.discharge_w:.0f} W"
+        )
+    alone_w = step.load_w - step.pv_w
+    gap_w = alone_w - step.grid_w - step.battery_w
     if abs(gap_w) > POWER_W:
         found.append(f"load - grid - pv - battery = {gap_w:.0f} W: expected 0")
-    alone_w = step.load_w - step.pv_w
-    fuse_w = config.grid.fuse_a * config.grid.voltage_v * config.grid.phases
-    if step.grid_w > max(fuse_w, alone_w) + POWER_W:
+    if step.grid_w > max(site.fuse_w, alone_w) + POWER_W:
         found.append(
-            f"import {step.grid_w:.0f} W: the fuse carries {fuse_w:.0f} W, the load alone takes {alone_w:.0f} W"
+            f"import {step.grid_w:.0f} W: the fuse carries {site.fuse_w:.0f} W, the load alone takes {alone_w:.0f} W"
         )
-    if -step.grid_w > max(config.grid.export_limit_w, -alone_w) + POWER_W:
-        found.append(f"export {-step.grid_w:.0f} W: the limit is {config.grid.export_limit_w:.0f} W")
+    if -step.grid_w > max(site.export_w, -alone_w) + POWER_W:
+        found.append(f"export {-step.grid_w:.0f} W: the limit is {site.export_w:.0f} W")
     if not step.load_low_w - POWER_W <= step.load_w <= step.load_high_w + POWER_W:
         found.append(f"load {step.load_w:.0f} W outside its band {step.load_low_w:.0f}..{step.load_high_w:.0f} W")
     return found
 
 
-def _energy(step: PlanStep, previous_pct: float, seconds: float, inputs: PlanInputs) -> list[str]:
+def _energy(step: PlanStep, previous_pct: float, seconds: float, site: _Site) -> list[str]:
     """SoC against the power of this step alone, and against its limits."""
-    batteries = inputs.config.batteries
-    if not batteries:
+    if not site.rated_wh:
         return [] if step.soc_pct == 0 else [f"SoC {step.soc_pct:.1f} % on a site without a battery"]
-    rated_wh = 1000 * sum(b.energy_kwh for b in batteries)
-    rise_wh = (step.soc_pct - previous_pct) / 100 * rated_wh
+    rise_wh = (step.soc_pct - previous_pct) / 100 * site.rated_wh
     terminal_wh = step.battery_w * seconds / 3600
-    if step.battery_w > 0:
-        efficiency = sum(b.discharge_efficiency * b.energy_kwh * 1000 for b in batteries) / rated_wh
-        expected_wh = -terminal_wh / efficiency
-    else:
-        efficiency = sum(b.charge_efficiency * b.energy_kwh * 1000 for b in batteries) / rated_wh
-        expected_wh = -terminal_wh * efficiency
+    expected_wh = -terminal_wh / site.discharging if step.battery_w > 0 else -terminal_wh * site.charging
     found = []
     if abs(rise_wh - expected_wh) > ENERGY_WH:
         found.append(
             f"SoC {previous_pct:.2f} -> {step.soc_pct:.2f} %: {step.battery_w:.0f} W for {seconds:.0f} s "
             f"moves {expected_wh:.0f} Wh"
         )
-    start_pct = inputs.soc_pct or 0.0
-    low = min(start_pct, sum(b.soc_min_pct * b.energy_kwh for b in batteries) * 1000 / rated_wh)
-    high = max(start_pct, sum(b.soc_max_pct * b.energy_kwh for b in batteries) * 1000 / rated_wh)
-    slack = 100 * ENERGY_WH / rated_wh
-    if not low - slack <= step.soc_pct <= high + slack:
-        found.append(f"SoC {step.soc_pct:.2f} %: limits are {low:.1f}..{high:.1f} %")
+    slack = 100 * ENERGY_WH / site.rated_wh
+    if not site.low_pct - slack <= step.soc_pct <= site.high_pct + slack:
+        found.append(f"SoC {step.soc_pct:.2f} %: limits are {site.low_pct:.1f}..{site.high_pct:.1f} %")
     return found
 
 
@@ -133,9 +142,10 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
     forecast = inputs.load
     k = (step.start_utc_s - forecast.start_utc_s) // QUARTER_S
     if 0 <= k < len(forecast.load_w):
-        given = (forecast.load_w[k], forecast.low_w[k], forecast.high_w[k])
-        for name, have, want in zip(
-            ("load", "low", "high"), (step.load_w, step.load_low_w, step.load_high_w), given, strict=True
+        for name, have, want in (
+            ("load", step.load_w, forecast.load_w[k]),
+            ("low", step.load_low_w, forecast.low_w[k]),
+            ("high", step.load_high_w, forecast.high_w[k]),
         ):
             if abs(have - want) > POWER_W:
                 found.append(f"{name} {have:.0f} W: the forecast says {want:.0f} W")

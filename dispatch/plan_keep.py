@@ -58,8 +58,9 @@ def kept(
     followed = _followed(problem, charge, discharge)
     if followed is None:
         return None
-    old_eur, solution = weighed(problem, *followed)
-    new_eur, _ = weighed(problem, new.charge_kw, new.discharge_kw)
+    numbers = numbers_of(problem)
+    old_eur, solution = weighed(problem, *followed, numbers)
+    new_eur, _ = weighed(problem, new.charge_kw, new.discharge_kw, numbers)
     ahead = zip(problem.hours, problem.net_kw, problem.buy, strict=True)
     bill_eur = sum(hours * max(0.0, kw) * abs(price) for hours, kw, price in ahead)
     if old_eur - new_eur > margin_pct / 100 * bill_eur + NEAR:
@@ -84,11 +85,16 @@ def _followed(
     return None if lost > LOST_SHARE * room else (charge, discharge)
 
 
-def weighed(problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[float, Solution]:
-    """(what the program minimises, EUR, for these powers; the solution they make). Infinite beyond a limit."""
+def weighed(
+    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float], numbers: Numbers | None = None
+) -> tuple[float, Solution]:
+    """(what the program minimises, EUR, for these powers; the solution they make). Infinite beyond a limit.
+
+    numbers: the problem's, where they are known already.
+    """
     import numpy as np
 
-    n, numbers = len(problem.hours), numbers_of(problem)
+    n, numbers = len(problem.hours), numbers or numbers_of(problem)
     hours, net = np.array(problem.hours), np.array(problem.net_kw)
     charge, discharge = np.array(charge_kw), np.array(discharge_kw)
     stored = problem.stored_kwh + np.cumsum(
@@ -115,15 +121,18 @@ def weighed(problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence
     over = np.any(x[: BLOCKS * n] > numbers.upper[: BLOCKS * n] + NEAR)
     outside = stored.min() < -NEAR or stored.max() > below + NEAR
     cost = math.inf if over or outside else float(numbers.cost @ x)
-    return cost, Solution(charge.tolist(), discharge.tolist(), stored.tolist(), peaks, 0.0)
+    return cost, Solution(charge.tolist(), discharge.tolist(), peaks, 0.0)
 
 
 def _put_peaks(problem: Problem, numbers: Numbers, x: Floats, imported: Floats) -> list[float]:
     """Fill in what the months' peaks and the running interval's target take, cheapest part first; the peaks."""
+    import numpy as np
+
     first, own = BLOCKS * len(problem.hours), problem.meterings[0]
     peaks = [month.base_kw for month in problem.months]
+    import_kwh = (np.array(problem.hours) * imported).tolist()
     for metering in problem.meterings:
-        inside_kwh = sum(problem.hours[t] * float(imported[t]) for t in metering.steps)
+        inside_kwh = sum([import_kwh[t] for t in metering.steps])
         peaks[metering.month] = max(peaks[metering.month], (metering.energy_kwh + inside_kwh) / metering.hours)
     for month, peak in enumerate(peaks):
         left = peak
@@ -131,6 +140,6 @@ def _put_peaks(problem: Problem, numbers: Numbers, x: Floats, imported: Floats) 
             x[part] = min(left, numbers.upper[part])
             left -= float(x[part])
     if problem.target_kw is not None:
-        inside_kwh = sum(problem.hours[t] * float(imported[t]) for t in own.steps)
+        inside_kwh = sum([import_kwh[t] for t in own.steps])
         x[-1] = max(0.0, (own.energy_kwh + inside_kwh) / own.hours - problem.target_kw)
     return peaks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dispatch.config import DispatchConfig
@@ -11,6 +12,8 @@ from dispatch.plan_lp import Metering, Month, Problem, Solution
 
 if TYPE_CHECKING:
     from dispatch.planner import PlanInputs
+
+NEAR_KW = 0.05  # charging above the budget by less is the margins' and the solver's
 
 
 def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
@@ -85,6 +88,25 @@ def target_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> float
     if inputs.peak is None:
         return max(inputs.month_peak_w, planned_w)
     return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
+
+
+def in_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:
+    """The problem with the charging that the tick would refuse taken away; None where the solution has none of it.
+
+    What the running interval has not used of its mean is there for the load, not for charging (rule 8): a plan made in
+    its midst may not charge above the limit that rule 6 keeps, though the interval's mean would allow it.
+    """
+    if inputs.now_utc_s % inputs.config.grid.metering_interval_s == 0:
+        return None
+    most_w = max(inputs.config.grid.contracted_peak_w, inputs.month_peak_w)
+    counts = problem.months[problem.meterings[0].month].counts
+    limit_w = min(target_of(inputs, problem, solution), most_w) if counts else most_w
+    charge_kw = list(problem.charge_kw)
+    for t in problem.meterings[0].steps:
+        charge_kw[t] = min(charge_kw[t], max(0.0, limit_w / 1000 - problem.net_kw[t]))
+    if all(solution.charge_kw[t] <= charge_kw[t] + NEAR_KW for t in problem.meterings[0].steps):
+        return None
+    return replace(problem, charge_kw=tuple(charge_kw))
 
 
 def keeps_w(problem: Problem, solution: Solution, target_w: float) -> list[float]:

@@ -1,14 +1,16 @@
 """Why each step of a plan is as it is, read from the finished solution. Prices in ct/kWh, all included; site time.
 
 A reason names what the step's energy is for in this very plan: a dearer hour only where the trade pays by itself, a
-reservation only where the load would not pass the peak without it.
+reservation only where the load would not pass the peak without it. A price that is not published yet is called assumed;
+a time on another day than the plan's first names its day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, datetime
+from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
 from dispatch.config import DispatchConfig
@@ -38,12 +40,48 @@ class Sketch:
     now_utc_s: float = 0.0  # of the running step only the rest counts
     ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
     reservations: Sequence[Reservation] = ()
+    assumed: Sequence[bool] = ()  # steps whose price is not published
+    assumed_from: str = "from past days"  # what stands in for it
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The site's."""
+        return ZoneInfo(self.config.timezone)
+
+    @cached_property
+    def first_day(self) -> date:
+        """The local day on which the plan begins."""
+        return datetime.fromtimestamp(self.starts_utc_s[0], self.zone).date()
+
+    @cached_property
+    def reserve_pct(self) -> float:
+        """SoC of the reserve."""
+        return self.config.reserve_soc_pct
+
+    @cached_property
+    def top_pct(self) -> float:
+        """The lowest `soc_max` of the batteries."""
+        return min(b.soc_max_pct for b in self.config.batteries)
+
+    @cached_property
+    def losses(self) -> tuple[float, float, float]:
+        """The batteries' lowest efficiencies of charging and discharging, and their lowest wear, EUR/kWh."""
+        batteries = self.config.batteries
+        return (
+            min(b.charge_efficiency for b in batteries),
+            min(b.discharge_efficiency for b in batteries),
+            min(b.wear_eur_per_kwh for b in batteries),
+        )
+
+    @cached_property
+    def mean_buy(self) -> float:
+        """Mean price of import over the plan, EUR/kWh."""
+        return sum(self.buy) / len(self.buy)
 
 
 def reasons(plan: Sketch) -> list[str]:
     """One line for each step."""
-    zone = ZoneInfo(plan.config.timezone)
-    clock = [f"{datetime.fromtimestamp(t, UTC).astimezone(zone):%H:%M}" for t in plan.starts_utc_s]
+    clock = [_clock(plan, t) for t in plan.starts_utc_s]
     buys_at = _cheapest_later(plan)
     lines = []
     for t, w in enumerate(plan.battery_w):
@@ -60,12 +98,12 @@ def reasons(plan: Sketch) -> list[str]:
 
 
 def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
-    reserve = plan.config.reserve_soc_pct
+    reserve = plan.reserve_pct
     held = ", held to the peak" if _at_peak(plan, t) else ""
     if plan.net_w[t] < 0 and plan.battery_w[t] >= plan.net_w[t] - NEAR_W:
         return "PV surplus"
     if plan.buy[t] < 0:
-        return f"import is paid, {_ct(plan.buy[t])} ct/kWh"
+        return f"import is paid, {_ct(plan.buy[t])} ct/kWh{_assumed(plan, t)}"
     if _before(plan, t) < reserve - NEAR_PCT:
         return f"back to the reserve, SoC {reserve:.0f} %{held}"
     use, defends = _use(plan, t)
@@ -76,8 +114,8 @@ def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
         kept_w = min(plan.keep_w[t:])  # hours that do not count have none to keep
         return f"{_peak_word(plan)} {_kw(kept_w)} at risk when the next pulse comes{held}"
     if use is not None and plan.buy[use] > plan.buy[t]:
-        return f"price {_ct(plan.buy[t])} → {_ct(plan.buy[use])} ct/kWh at {clock[use]}{held}"
-    return f"{_ct(plan.buy[t])} ct/kWh, energy for what comes after the plan{held}"
+        return f"price {_ct(plan.buy[t])} → {_ct(plan.buy[use])} ct/kWh at {clock[use]}{_assumed(plan, t, use)}{held}"
+    return f"{_ct(plan.buy[t])} ct/kWh{_assumed(plan, t)}, energy for what comes after the plan{held}"
 
 
 def _risk(plan: Sketch, k: int, clock: list[str]) -> str:
@@ -102,26 +140,21 @@ def _reservation(plan: Sketch, k: int) -> Reservation | None:
 
 def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float]:
     """EUR per kWh stored: what it costs at step t; what it is worth at the step that uses it, or left at the end."""
-    batteries = plan.config.batteries
-    charging, discharging = min(b.charge_efficiency for b in batteries), min(b.discharge_efficiency for b in batteries)
-    wear = min(b.wear_eur_per_kwh for b in batteries)
+    charging, discharging, wear = plan.losses
     cost = (plan.buy[t] + wear) / charging - TIE_EUR_PER_KWH
     if use is not None:
         return cost, (plan.buy[use] - wear) * discharging
-    mean = sum(plan.buy) / len(plan.buy)
+    mean = plan.mean_buy
     resting = plan.soc_pct[t] <= plan.config.rules.rest_soc_pct + NEAR_PCT
     return cost, (mean + wear) / charging if resting else (mean - wear) * discharging
 
 
 def _readiness(plan: Sketch, t: int) -> float:
     """What the energy stored on top at step t's end would spare the pulses that may come, as `PeakOutlook.ready`."""
-    batteries = plan.config.batteries
-    top = min(b.soc_max_pct for b in batteries)
-    width = top - plan.config.reserve_soc_pct
+    reserve, width = plan.reserve_pct, plan.top_pct - plan.reserve_pct
     worth = 0.0
-    for k in range(t, len(plan.ready)):
-        layers = plan.ready[k]
-        share = (plan.soc_pct[k] - NEAR_PCT - plan.config.reserve_soc_pct) / width if width > 0 else 0.0
+    for layers, soc_pct in zip(plan.ready[t:], plan.soc_pct[t:], strict=False):
+        share = (soc_pct - NEAR_PCT - reserve) / width if width > 0 else 0.0
         if layers:
             worth += layers[min(max(int(share * len(layers)), 0), len(layers) - 1)]
     return worth
@@ -139,10 +172,10 @@ def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> st
         since = "" if cause is None else f": reservation {cause.name} since {_clock(plan, cause.start_utc_s)}"
         return f"keeps import below {whose} {_kw(keep_w)}{since}"
     if plan.grid_w[t] < -NEAR_W:
-        return f"export earns {_ct(plan.sell[t])} ct/kWh"
+        return f"export earns {_ct(plan.sell[t])} ct/kWh{_assumed(plan, t)}"
     if buys is not None and plan.buy[buys] < plan.buy[t]:
-        return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[buys])} at {clock[buys]}"
-    return f"{_ct(plan.buy[t])} ct/kWh is above what stored energy is worth later"
+        return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[buys])} at {clock[buys]}{_assumed(plan, t, buys)}"
+    return f"{_ct(plan.buy[t])} ct/kWh is above what stored energy is worth later{_assumed(plan, t)}"
 
 
 def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
@@ -152,12 +185,14 @@ def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
         if use is not None and defends:
             return f"kept: {_risk(plan, use, clock)}"
         if use is not None and plan.buy[use] > plan.buy[t]:
-            return f"kept for {clock[use]}, {_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
+            against = f"{_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
+            return f"kept for {clock[use]}, {against}{_assumed(plan, t, use)}"
     if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
-        return f"{_ct(plan.buy[t])} ct/kWh, cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
-    if plan.soc_pct[t] <= plan.config.reserve_soc_pct + NEAR_PCT:
-        return f"at the reserve, SoC {plan.config.reserve_soc_pct:.0f} %"
-    if plan.soc_pct[t] >= min(b.soc_max_pct for b in plan.config.batteries) - NEAR_PCT:
+        cheaper = f"cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
+        return f"{_ct(plan.buy[t])} ct/kWh, {cheaper}{_assumed(plan, t, buys)}"
+    if plan.soc_pct[t] <= plan.reserve_pct + NEAR_PCT:
+        return f"at the reserve, SoC {plan.reserve_pct:.0f} %"
+    if plan.soc_pct[t] >= plan.top_pct - NEAR_PCT:
         return "battery full"
     return "no price difference pays for losses and wear"
 
@@ -171,9 +206,8 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
     peak_w = trade_w = 0.0
     first_peak: int | None = None
     dearest: int | None = None
-    charging = plan.battery_w[t] < -NEAR_W
-    for k in range(t + 1, len(plan.battery_w)):
-        w = plan.battery_w[k]
+    charging, empty_pct = plan.battery_w[t] < -NEAR_W, _before(plan, t) + NEAR_PCT
+    for k, w in enumerate(plan.battery_w[t + 1 :], t + 1):
         if w < -NEAR_W and not charging:
             break
         if w > NEAR_W and _defends(plan, k):
@@ -182,7 +216,7 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
         elif w > NEAR_W:
             trade_w += w
             dearest = k if dearest is None or plan.buy[k] > plan.buy[dearest] else dearest
-        if charging and plan.soc_pct[k] <= _before(plan, t) + NEAR_PCT:
+        if charging and plan.soc_pct[k] <= empty_pct:
             break
     return (first_peak, True) if peak_w > trade_w else (dearest, False)
 
@@ -235,8 +269,26 @@ def _peak_word(plan: Sketch) -> str:
     return f"{terms.per}'s peak" if terms.top_days == 1 else "day's free peak"
 
 
+def _assumed(plan: Sketch, *steps: int) -> str:
+    """Which of the prices just named, those of `steps`, are assumed."""
+    unsure = [k for k in steps if plan.assumed and plan.assumed[k]]
+    if not unsure:
+        return ""
+    which = "" if len(steps) == 1 else f" {_ct(plan.buy[unsure[0]])}" if len(unsure) < len(steps) else " both"
+    return f",{which} assumed {plan.assumed_from}"
+
+
 def _clock(plan: Sketch, utc_s: float) -> str:
-    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(plan.config.timezone)):%H:%M}"
+    """A local time, with its day unless that is the plan's first."""
+    day, weekday, time = _local(plan.zone, utc_s)
+    return time if day == plan.first_day else f"{weekday} {time}"
+
+
+@lru_cache(maxsize=1024)  # plan after plan names the same quarters
+def _local(zone: ZoneInfo, utc_s: float) -> tuple[date, str, str]:
+    """Day, its name, and time."""
+    then = datetime.fromtimestamp(utc_s, zone)
+    return then.date(), f"{then:%a}", f"{then:%H:%M}"
 
 
 def _kw(w: float) -> str:

@@ -28,10 +28,10 @@ from dispatch.plan_lp import (
     SolverFailed,
     worth,
 )
-from dispatch.plan_peaks import keeps_w, meterings_of, months_of, target_of
+from dispatch.plan_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
 from dispatch.plan_reasons import Sketch, reasons
 from dispatch.reservations import Reservation
-from dispatch.tariff import PriceSeries, filled
+from dispatch.tariff import PriceSeries, filled, published
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
@@ -83,12 +83,19 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     config = inputs.config
     starts = _starts(inputs)
     _reject(inputs)
-    market, notes = _market(inputs, starts)
+    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
+    market, stand_in, notes = _market(inputs, instants)
     buy = [config.tariff.import_eur_per_kwh(price) for price in market]
     sell = [config.tariff.export_eur_per_kwh(price) for price in market]
     load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
     problem = _problem(inputs, starts, buy, sell, [a - b for a, b in zip(load_w, pv_w, strict=True)])
-    solution = _solve(problem, program or LinearProgram(config.plan.deadline_s))
+    program = program or LinearProgram(config.plan.deadline_s)
+    solution = _solve(problem, program)
+    within = in_budget(inputs, problem, solution)
+    if within is not None:
+        problem, spent_s = within, solution.seconds
+        solution = _solve(problem, program)
+        solution = replace(solution, seconds=spent_s + solution.seconds)
     if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
         solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct) or solution
 
@@ -123,6 +130,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
         reservations=inputs.reservations,
+        assumed=[published(inputs.prices, t) is None for t in instants],
+        assumed_from=stand_in,
     )
     steps = tuple(
         PlanStep(*numbers)
@@ -212,21 +221,19 @@ def _reject(inputs: PlanInputs) -> None:
                 raise PlanFailed(f"{name} holds {value}: expected finite numbers")
 
 
-def _market(inputs: PlanInputs, starts: list[int]) -> tuple[list[float], list[str]]:
-    """Market price of each step, EUR/MWh, and what must be said about it."""
-    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
+def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], str, list[str]]:
+    """Market price at each instant, EUR/MWh, where one that is not published is from, and what must be said of them."""
     market, missing = filled(inputs.prices, instants, inputs.config.timezone)
     if market is None:
-        return [FLAT_EUR_PER_MWH] * len(starts), [
-            f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
-        ]
+        note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
+        return [FLAT_EUR_PER_MWH] * len(instants), "as no price is known", [note]
     notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
-    if not missing:
-        return market, notes
-    end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
-    known = f"{end:%a %H:%M}" if abs(end.timestamp() - starts[0]) < 6 * 86400 else f"{end:%Y-%m-%d %H:%M}"
-    notes.append(f"prices known until {known}: for {missing} steps the mean of the same hour on known days")
-    return market, notes
+    if missing:
+        end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
+        near = abs(end.timestamp() - instants[0]) < 6 * 86400
+        known = f"{end:%a %H:%M}" if near else f"{end:%Y-%m-%d %H:%M}"
+        notes.append(f"prices known until {known}: for {missing} steps the mean of the same hour on known days")
+    return market, "from past days", notes
 
 
 def _beyond(market: list[float]) -> str:
@@ -292,6 +299,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         target_kw=None
         if inputs.peak is None or not months[month_of[0]].counts
         else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
+        quarter=starts[0] // STEP_S,
     )
 
 

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from dispatch.forecast import DAY_STEPS, HISTORY_STEPS, PROFILE_DAYS, STEP_S
+from dispatch.forecast import DAY_STEPS, HISTORY_STEPS, PROFILE_DAYS, STEP_S, quarter_of
 
 
 class PvForecaster:
@@ -27,13 +27,7 @@ class PvForecaster:
 
     def observe(self, start_utc_s: int, mean_w: float) -> bool:
         """Take the mean PV power of a finished quarter hour. As `LoadForecaster.observe`."""
-        if start_utc_s % STEP_S:
-            raise ValueError(f"PV quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
-        if not math.isfinite(mean_w) or mean_w < 0:
-            raise ValueError(
-                f"mean PV power of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave unknown ones out"
-            )
-        quarter = start_utc_s // STEP_S
+        quarter = quarter_of("PV", start_utc_s, mean_w)
         if self._last is not None and quarter <= self._last:
             return False
         self._powers[quarter] = mean_w

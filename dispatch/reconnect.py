@@ -22,7 +22,8 @@ class Reconnection:
         self.look = WindowLook(None, "not looked at yet")
         self.failures = 0  # closings that failed or did not last, since the grid last stayed
         self._since_s: float | None = None  # inside the window without a break, mono
-        self._tied_s = -math.inf  # when the site was last joined
+        self._tied_s = -math.inf  # when the grid was last back after it had gone, and the site joined to it
+        self._gone = True  # why the switch is open: False only for a drill on a grid that has stayed
 
     @property
     def wait_s(self) -> float:
@@ -40,6 +41,7 @@ class Reconnection:
                 self.failures = 0
         elif self.look.ok is not True:
             self._since_s = None
+            self._gone = self._gone or self.look.ok is False
         elif self._since_s is None:
             self._since_s = snapshot.mono_s
 
@@ -47,13 +49,20 @@ class Reconnection:
         """Seconds until the wait is over; None outside the window."""
         return None if self._since_s is None else max(self.wait_s - (mono_s - self._since_s), 0.0)
 
+    def rehearsing(self) -> None:
+        """The switch was opened for a drill: as long as the grid stays, closing it again is no return of the grid."""
+        self._gone = False
+
     def joined(self, mono_s: float) -> None:
         """The switch has closed."""
-        self._tied_s = mono_s
+        if self._gone:
+            self._tied_s = mono_s
+        self._gone = True
 
     def lost(self, mono_s: float) -> bool:
         """The grid has gone. True when it did so right after it had come back: the next wait is doubled."""
         flapped = mono_s - self._tied_s < self._flap_s
+        self._gone = True
         self.failures += flapped
         return flapped
 

@@ -49,25 +49,29 @@ class PriceSeries(msgspec.Struct, frozen=True):
                 before = price
 
 
+def published(prices: PriceSeries, utc_s: float) -> float | None:
+    """The price in force, EUR/MWh, if one is known and a finite number."""
+    price = prices.at(utc_s)
+    return price if price is not None and math.isfinite(price) else None
+
+
 def filled(prices: PriceSeries, starts_utc_s: Sequence[float], timezone: str) -> tuple[list[float] | None, int]:
     """Market price at each instant, EUR/MWh, and how many of them are stand-ins because none is published.
 
     A stand-in is the mean of the same local hour on the last seven known days, else the mean of all those days.
     Returns (None, number of instants) when the series holds no price at all.
     """
-    published = [
-        price if price is not None and math.isfinite(price) else None for price in map(prices.at, starts_utc_s)
-    ]
-    missing = sum(1 for price in published if price is None)
+    known = [published(prices, t) for t in starts_utc_s]
+    missing = sum(1 for price in known if price is None)
     if not missing:
-        return [price for price in published if price is not None], 0
+        return [price for price in known if price is not None], 0
     hours = _mean_by_hour(prices, timezone)
     if not hours:
         return None, missing
     overall = sum(hours.values()) / len(hours)
     zone = ZoneInfo(timezone)
     result = []
-    for t, price in zip(starts_utc_s, published, strict=True):
+    for t, price in zip(starts_utc_s, known, strict=True):
         result.append(hours.get(_local_hour(t, zone), overall) if price is None else price)
     return result, missing
 

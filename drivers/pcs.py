@@ -71,9 +71,11 @@ class PcsDriver:
             await self._open()
             await self._refresh(self._clock.mono_s())
             if self._local:
+                self._setpoint.leave()
                 return CommandResult(False, f"{self.id} is in local control: not written")
             await self._beat(now_s)
             if w is None:
+                self._setpoint.leave()
                 return CommandResult(False, "nothing asked")
             self._device.first(SETPOINT)
             allowed_w, clipped = self._clip(w)

@@ -45,6 +45,11 @@ class SetpointWriter:
         self._renewed_s = 0.0
         self._refused: tuple[float, float] | None = None  # (value, when) that the device did not take
         self._taken: float | None = None  # the last value it did take
+        self._left = False  # since the last `hold` it was left to itself
+
+    def leave(self) -> None:
+        """Nothing is asked of it for now: its timer may run out, and what it holds then is nobody's doing."""
+        self._left = True
 
     async def look(self) -> Held:
         """Read what the device holds now. Raises as `SunSpecDevice.read`."""
@@ -66,6 +71,7 @@ class SetpointWriter:
             return CommandResult(False, "waiting: the device did not take this value")
         steps, note = self._steps(target, held, now_s)
         if not steps:
+            self._left = False
             return CommandResult(False, "", target, held=True)
         self._target = None
         for step in steps:
@@ -73,7 +79,7 @@ class SetpointWriter:
         await self._check(target, now_s)
         if self._timerless or any("WSetRvrtTms" in step for step in steps):
             self._renewed_s = now_s
-        self._target, self._taken, self._refused = target, target, None
+        self._target, self._taken, self._refused, self._left = target, target, None, False
         return CommandResult(True, note, target, held=True)
 
     @property
@@ -85,10 +91,11 @@ class SetpointWriter:
         value: list[Points] = [{"WSetMod": "watts", "WSet": target}]
         enable: list[Points] = [{"WSetEna": "enabled"}]
         timer: list[Points] = [] if self._timerless else [{"WSetRvrtTms": self._revert_s}]
-        if self._target is None:
+        ours = held["WSetEna"] == "enabled" and held["WSet"] == self._target and held["WSetMod"] == "watts"
+        if self._target is None or (self._left and not ours):
             note = "armed, but this device has no reversion timer" if self._timerless else "armed"
             return [*self._fall_back(held), *value, *enable], note
-        if held["WSetEna"] != "enabled" or held["WSet"] != self._target or held["WSetMod"] != "watts":
+        if not ours:
             mode = "" if held["WSetMod"] == "watts" else f", mode {held['WSetMod']}"
             what = f"{held['WSet']} W, {held['WSetEna']}{mode}"
             note = f"the device held {what}; ours was {self._target:g} W: written again"

@@ -82,7 +82,7 @@ class AuditLog:
         self._path, self._key_path = directory / FILE, directory / KEY_FILE
         self._run, self._clock, self._anchor = run, clock, anchor
         self._rows: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
-        self._spool: deque[_Row] = deque(maxlen=SPOOLED)
+        self._spool: deque[_Row] = deque()
         self._con: sqlite3.Connection | None = None
         self._inode = 0
         self._key: Any = None
@@ -218,9 +218,16 @@ class AuditLog:
         for row in rows:
             if row.keep:
                 row.record["durable"] = "late: the audit could not be written when it happened"
-                self._spool.append(row)
+                self._wait(row)
                 self._say(f"skerry audit, not durable: {canonical(row.record)}")
             row.future.set_exception(NotDurable(line))
+
+    def _wait(self, row: _Row) -> None:
+        """Keep a row for later. What is too much falls away: first the oldest refusal, which changed nothing."""
+        if len(self._spool) >= SPOOLED:
+            refused = (r for r in self._spool if r.record.get("kind") == "refused")
+            self._spool.remove(next(refused, self._spool[0]))
+        self._spool.append(row)
 
     def _sign(self) -> None:
         """Sign the head and send it off the machine."""

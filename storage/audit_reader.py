@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ def rows(directory: Path, limit: int = 50, before_seq: int | None = None) -> lis
     sql = "SELECT seq, hash, body FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
     found = _query(directory, sql, (before_seq or 1 << 62, max(0, min(limit, MAX_ROWS))))
     return [{"seq": seq, **json.loads(body), "sha256": digest.hex()} for seq, digest, body in reversed(found)]
+
+
+def ends_utc_s(directory: Path) -> float | None:
+    """The time of the newest row; None of an empty audit. Raises NoRecords."""
+    newest = rows(directory, 1)
+    return datetime.fromisoformat(newest[0]["t"]).timestamp() if newest else None
 
 
 def left_in_force(directory: Path) -> list[dict[str, Any]]:

@@ -173,6 +173,15 @@ class Archive:
                 for table in ("signal", "hot", "r1m", "event", "decision", "state")
             }
 
+    def ends_utc_s(self) -> float | None:
+        """The time of the newest row of telemetry, events and decisions; None of an empty record."""
+        newest = "SELECT max(ts) AS t FROM hot UNION ALL SELECT 1000000 * max(t) FROM r1m"
+        for table in ("event", "decision"):
+            newest += f" UNION ALL SELECT max(ts_utc_us) FROM {table}"
+        with self._asking() as con:
+            (ts_us,) = con.execute(f"SELECT max(t) FROM ({newest})").fetchone()
+        return None if ts_us is None else ts_us / 1e6
+
     def drills(self, limit: int = ROWS, number: int | None = None) -> list[DrillRecord]:
         """Reports of drills, newest first, at most `limit` (and `ROWS`); with `number`, that one alone."""
         sql = "SELECT id, audit_head, not_durable, report FROM drill WHERE ? IN (id, 0) ORDER BY id DESC LIMIT ?"

@@ -15,7 +15,8 @@ import msgspec
 from console import exits, paths
 from console.cli.values import json_option
 from console.cli.words import date_time
-from console.site import MISSING_KEY, Site, SiteError, SiteFileError, load
+from console.site import Site, SiteError, SiteFileError, load
+from console.site_across import MISSING_KEY
 from dispatch.demand import in_words
 
 

@@ -13,6 +13,7 @@ import click
 from console import exits, paths
 from console.cli.failures import Failure
 from console.cli.values import duration, site_option
+from console.link.socketfile import listening
 from drivers.twin.faults import KINDS
 
 _TIMEOUT_S = 5.0
@@ -94,13 +95,22 @@ def _control(announce: Path | None, site: str | None) -> Path:
 def _announcement(site: str | None) -> Path:
     if site is not None:
         return paths.announce_path(Path(site))
-    found = sorted(file for directory in paths.runtime_dirs() for file in directory.glob("*.twin.json"))
+    there = sorted(file for directory in paths.runtime_dirs() for file in directory.glob("*.twin.json"))
+    found = [file for file in there if _answers(file)]
     if not found:
         raise Failure("no twin is running; start one with: skerry demo, or skerry twin SITE.toml", exits.NO_GATEWAY)
     if len(found) > 1:
         names = ", ".join(map(str, found))
         raise Failure(f"several twins are running; say which with --site or --announce: {names}", exits.USAGE)
     return found[0]
+
+
+def _answers(file: Path) -> bool:
+    """Whether the twin that announced itself here still runs."""
+    try:
+        return listening(Path(json.loads(file.read_text())["control"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:

@@ -85,17 +85,20 @@ def serve(
     "--announce",
     type=SITE,
     metavar="FILE",
-    help="Also write the announcement here. Default: where `skerry fault` looks.",
+    help="Write the announcement here. Default: where gateways and `skerry fault` look.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Of the record that the twin goes on after. Default: the site's.",
 )
 @stdin_option
 @speed_option
-def twin(site: Path, announce: Path | None, stop_on_stdin_eof: bool, speed: float | None) -> int:
+def twin(
+    site: Path, announce: Path | None, state_dir: Path | None, stop_on_stdin_eof: bool, speed: float | None
+) -> int:
     """Run SITE's simulated devices: SunSpec over Modbus TCP on loopback. Prints where they are as one line of JSON."""
-    from console import paths, service
+    from console import twin_alone
 
-    file = announce or paths.announce_path(site)
-    try:
-        return service.twin(site, file, stop_on_stdin_eof=stop_on_stdin_eof, speed=speed)
-    finally:
-        if announce is None:
-            file.unlink(missing_ok=True)
+    return twin_alone.run(site, announce, stop_on_stdin_eof, speed, state_dir)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
-from console.believed import believed
 from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
 from console.link.protocol import IqNow, Published, TariffNow, Welcome
 from dispatch.alarms import Alarm, AlarmState, Priority
@@ -23,7 +22,6 @@ _STATE = {
 
 def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     """The whole status, line by line."""
-    published = believed(published)
     zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
     yield f"{welcome.site} · {mode_words(published.decision)} · {date_time(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)

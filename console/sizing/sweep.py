@@ -12,7 +12,8 @@ from console.replay.compare import Stretch, compare
 from console.replay.engine import Case, Replay
 from console.replay.traces import Trace
 from dispatch.bill import Flow, bill
-from dispatch.config import DispatchConfig, ReserveConfig, TariffTerms, inconsistencies
+from dispatch.config import DispatchConfig, ReserveConfig, TariffTerms
+from dispatch.consistency import inconsistencies
 from dispatch.tariff import PriceSeries
 
 RANGE = re.compile(r"^(\d+(?:\.\d+)?)\s*\.\.\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*/\s*(\d+(?:\.\d+)?)$")

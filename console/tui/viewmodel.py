@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from console.believed import believed
 from console.link.protocol import Published, Welcome
 from console.tui.audit_rows import AuditLine
 from dispatch.alarms import Alarm, AlarmState, Priority
@@ -104,7 +103,6 @@ class Model(msgspec.Struct, frozen=True):
 
 def received(model: Model, published: Published) -> Model:
     """The model once a snapshot has arrived."""
-    published = believed(published)
     snapshot = published.snapshot
     soc = soc_pct(published)
     events = model.events

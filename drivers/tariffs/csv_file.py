@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from dispatch.tariff import PriceSeries
@@ -57,14 +58,20 @@ def _bytes(file: str, base: Path) -> tuple[str, bytes]:
             return str(path), path.read_bytes()
         except OSError as error:
             raise TariffFileError(f"{path}: {error.strerror}; expected the price file of tariff.file") from None
-    data = importlib.resources.files("drivers.tariffs") / "data"
-    files = [f.name for f in data.iterdir()] if data.is_dir() else []
-    there = sorted(f.removesuffix(".csv.gz") for f in files if f.endswith(".csv.gz"))
-    name = file.removeprefix("bundled:")
-    if name not in there:
-        known = ", ".join(f"bundled:{one}" for one in there) or "a file, none is bundled"
+    if file not in bundled():
+        known = ", ".join(bundled()) or "a file, none is bundled"
         raise TariffFileError(f"tariff.file = {file!r}: expected {known}")
-    return f"{file}.csv.gz", (data / f"{name}.csv.gz").read_bytes()
+    return f"{file}.csv.gz", (_data() / f"{file.removeprefix('bundled:')}.csv.gz").read_bytes()
+
+
+def _data() -> Traversable:
+    return importlib.resources.files("drivers.tariffs") / "data"
+
+
+def bundled() -> list[str]:
+    """The names of the prices that come with Skerry, "bundled:NAME"."""
+    files = [f.name for f in _data().iterdir()] if _data().is_dir() else []
+    return sorted(f"bundled:{name.removesuffix('.csv.gz')}" for name in files if name.endswith(".csv.gz"))
 
 
 def _rows(name: str, text: str, errors: list[str]) -> dict[int, float]:

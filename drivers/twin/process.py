@@ -7,6 +7,7 @@ parameters, so that a gateway on this machine shares the same site time.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 import time
@@ -48,11 +49,13 @@ async def run_twin(
     stop: asyncio.Event,
     base: Path | None = None,
     control_path: Path | None = None,
+    child: bool = False,
 ) -> None:
     """Serve every device whose url is "twin" until `stop` is set.
 
     base: the site file's directory, for traces named relative to it. control_path: default, a socket in a new private
-    directory, removed at the end. Raises TraceError, ValueError (twin.start_utc) and OSError (a socket cannot be had).
+    directory, removed at the end. child: as announced. Raises TraceError, ValueError (twin.start_utc) and OSError (a
+    socket cannot be had).
     """
     site = TwinSite.from_sections(
         twin,
@@ -77,7 +80,7 @@ async def run_twin(
             endpoints |= {name: (address, port, unit) for unit, (name, _) in devices.items()}
         control = await _control(site, control_path, stack)
         clock = ScaledClock(site.start_utc_s, time.monotonic(), twin.speed)
-        announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed))
+        announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed, os.getpid(), child))
         await _live(site, clock, host, stop)
 
 
@@ -98,17 +101,20 @@ async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: as
 def _servers(
     site: TwinSite, grid: GridConfig, units: dict[str, int], host: _Host | None
 ) -> list[dict[int, tuple[str, Image]]]:
-    """What each TCP port serves. Nodes share one, with unit ids by their order; this machine's own node comes last."""
+    """What each TCP port serves. Nodes share one, under their unit ids; this machine's own node comes last."""
     full_w = 1.5 * grid.fuse_w
     images = [(m.id, meter_image(m, full_w)) for m in site.meters]
     images += [(p.id, pcs_image(p, site)) for p in site.pcs]
     images += [(p.id, pv_image(p, site)) for p in site.pv]
     images += [(s.id, switch_image(s, site)) for s in site.switches]
     served = [{units[name]: (name, image)} for name, image in images]
-    names = [d.id for d in site.node_devices]
-    names += [f"twin-node-{n + 1}" for n in range(len(names), len(site.load.nodes))]
-    nodes = [*zip(names, site.load.nodes, strict=True), *([("twin-host", host.node)] if host else [])]
-    return [*served, {unit: (name, node_image(node, site.load)) for unit, (name, node) in enumerate(nodes, start=1)}]
+    names = {d.unit: d.id for d in site.node_devices}
+    free = (unit for unit in range(1, 248) if unit not in names)
+    names |= {next(free): f"twin-node-{n + 1}" for n in range(len(names), len(site.load.nodes))}
+    nodes = {unit: (name, node) for (unit, name), node in zip(names.items(), site.load.nodes, strict=True)}
+    if host:
+        nodes[next(free)] = "twin-host", host.node
+    return [*served, {unit: (name, node_image(node, site.load)) for unit, (name, node) in nodes.items()}]
 
 
 class _Host:

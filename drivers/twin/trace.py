@@ -33,6 +33,11 @@ def trace_path(name: str, base: Path | None = None) -> Path:
     return (base or Path()) / name
 
 
+def bundled() -> list[str]:
+    """The names of the traces that come with Skerry, "bundled:NAME"."""
+    return sorted(f"bundled:{p.name.removesuffix('.csv.gz')}" for p in DATA.glob("*.csv.gz"))
+
+
 def read_trace(path: Path) -> Trace:
     """Read a CSV, gzipped or not, with the columns start_utc (ISO 8601, UTC) and power_w.
 
@@ -41,7 +46,7 @@ def read_trace(path: Path) -> Trace:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        known = ", ".join(sorted(f"bundled:{p.name.removesuffix('.csv.gz')}" for p in DATA.glob("*.csv.gz")))
+        known = ", ".join(bundled())
         raise TraceError(f"{path}: {error.strerror}; twin.load_trace is a CSV file or one of {known}") from None
     lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8").split()
     columns = lines[0].split(",") if lines else []

@@ -72,6 +72,7 @@ class Devices:
     """The site as it really is. `writes`: (loop time, W) of every setpoint written."""
 
     pcs_w: float = 0.0
+    frozen_w: float | None = None  # what the grid meter goes on saying, whatever the PCS does
     soc_pct: float = 60.0
     offline: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)  # nodes that answer, but take no order
@@ -80,12 +81,15 @@ class Devices:
 
     def drivers(self) -> list[Any]:
         """One driver per device of SITE."""
-        meter = _Device("grid", "meter", self, lambda: Meter("grid", w=reading(LOAD_W - self.pcs_w)))
+        meter = _Device("grid", "meter", self, self._meter)
         switch = _Switch(
             "pcc", "switch", self, lambda: Switch("pcc", position=status("closed"), grid_voltage=status("present"))
         )
         here = _Device("here", "node", self, lambda: Node("here", w=reading(90.0)))
         return [meter, _Pcs("pcs1", "pcs", self, self._pcs), switch, _Node("gpu-01", "node", self, self._node), here]
+
+    def _meter(self) -> Meter:
+        return Meter("grid", w=reading(LOAD_W - self.pcs_w if self.frozen_w is None else self.frozen_w))
 
     def _pcs(self) -> tuple[Pcs, Battery]:
         pcs = Pcs(

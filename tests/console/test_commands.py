@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -284,4 +285,32 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
     late = [row for row in rows(there) if row.get("durable")]
     assert {"order.set hold", "order.end", "stop"} <= {row.get("command") for row in late}
     assert all("could not be written when it happened" in row["durable"] for row in late)
+    refused = [row for row in rows(there) if row["kind"] == "refused"]
+    assert [row["command"] for row in refused] == ["order.set node-cap", "order.end disable"]
+    assert all("not on record, so not done" in row["text"] for row in refused)
     assert verify(there.directory).ok
+
+
+async def test_what_a_slow_disk_writes_after_it_was_refused_is_on_record_as_refused(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.commands.RAISE_WAIT_S", 0.1)
+    disk, insert = threading.Event(), AuditLog._insert
+
+    def slow(audit: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
+        if records:
+            disk.wait(10)
+        return insert(audit, con, records)
+
+    monkeypatch.setattr(AuditLog, "_insert", slow)
+    with pytest.raises(RequestFailed, match="the disk has not answered"):
+        await order(client, there, "setpoint", 20_000.0)
+    disk.set()
+    async with asyncio.timeout(5):
+        while len(found := [row for row in rows(there) if row.get("command") == "order.set setpoint"]) < 2:
+            await there.gateway.next_tick()
+    intent, result = found
+    assert (intent["kind"], result["kind"], result["of"], result["outcome"]) == (
+        "intent", "result", intent["seq"], "refused",
+    )  # fmt: skip
+    assert there.gateway.orders.active == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,9 @@ async def test_end_of_stdin_stops_in_order(wire: Site) -> None:
     assert await asyncio.wait_for(gateway.wait(), 15) == exits.OK
     truth = (await wire.twin_says({"state": {}}))["state"]
     assert truth["setpoint_w"]["pcs1"] == 0
+    with contextlib.closing(sqlite3.connect(wire.state_dir / "telemetry.db")) as db:
+        (first,) = db.execute("SELECT mode FROM decision ORDER BY id LIMIT 1").fetchone()
+    assert first == "rules", "every device was asked before the first tick"
 
 
 async def test_stalled_console_does_not_delay_the_tick(wire: Site) -> None:

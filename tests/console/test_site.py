@@ -142,6 +142,67 @@ def test_what_is_doubtful_is_not_blamed_twice() -> None:
     assert errors_of(raw).keys() == {"battery[0].energy_kwh"}
 
 
+def test_a_mistake_in_a_section_holds_back_no_error_across_sections() -> None:
+    """Each of these sections has a mistake of its own beside one that spans sections."""
+    raw = document()
+    raw["grid"] |= {"contracted_peak_w": 60_000, "phases": 2, "export_limit_w": -1}
+    raw["reserve"] |= {"hours": 20, "hour": 1}
+    raw["battery"][0] |= {"wear_eur_per_kwh": "cheap", "soc_min_pct": 96}
+    raw["pcs"][0] |= {"battery": "bat9", "revert_s": 1}
+    raw["meter"][0] |= {"role": "load", "unit": 300}
+    raw["gateway"] = {"rate_hz": 10, "state_dirr": "x"}
+    raw["io"] = {"deadline_s": 0.08, "stale_after_s": 60}
+    found = errors_of(raw)
+    assert found.keys() == {
+        "grid.phases",  # so what the fuses carry is not known, nor whether the peak is above it
+        "grid.export_limit_w",
+        "reserve.hour",
+        "reserve.hours",
+        "battery[0].wear_eur_per_kwh",
+        "battery[0].soc_min_pct",
+        "pcs[0].battery",
+        "pcs[0].revert_s",
+        "meter[0].unit",
+        "meter",
+        "gateway.state_dirr",
+        "io.deadline_s",
+        "io.stale_after_s",
+    }
+
+
+def test_nothing_is_reckoned_from_the_default_of_a_mistyped_key() -> None:
+    raw = document()
+    raw["battery"][0] |= {"soc_max_pc": 90, "soc_min_pct": 96}  # above the default
+    raw["batterys"] = raw.pop("battery")
+    assert errors_of(raw).keys() == {"[batterys]"}
+    raw["battery"] = raw.pop("batterys")
+    assert errors_of(raw).keys() == {"battery[0].soc_max_pc"}
+
+
+def test_devices_behind_one_unit() -> None:
+    """Nodes of the twin share a port, so each has a unit id of its own; as have two meters at one address."""
+    raw = document()
+    raw["twin"] = {}
+    nodes = [{"id": f"gpu-{n}", "source": "modbus", "unit": unit} for n, unit in enumerate((1, 2, 1))]
+    raw["node"] = [*nodes, {"id": "here", "source": "psutil"}, {"id": "there", "source": "psutil"}]
+    raw["meter"].append(raw["meter"][0] | {"id": "load", "role": "load"})
+    found = errors_of(raw)
+    assert found == {
+        "node[2].unit": "node[2].unit = 1: expected a unit of its own at twin; node[0] has it",
+        "meter[1].unit": "meter[1].unit = 1: expected a unit of its own at tcp://127.0.0.1:1503; meter[0] has it",
+    }
+
+
+def test_what_is_said_to_be_bundled_must_be() -> None:
+    raw = document()
+    raw["tariff"] = {"file": "bundled:nope"}
+    raw["twin"] = {"load_trace": "bundled:nothing"}
+    assert errors_of(raw) == {
+        "tariff.file": "tariff.file = 'bundled:nope': expected a CSV file, or one of bundled:de-lu-2025",
+        "twin.load_trace": "twin.load_trace = 'bundled:nothing': expected a CSV file, or one of bundled:helios",
+    }
+
+
 def test_whole_numbers_may_carry_a_unit() -> None:
     """A metering interval of an hour, in minutes."""
     raw = document()

@@ -106,7 +106,7 @@ LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
 CASES = [
     ("device-lost:grid", {"devices": (LOST,)}, "silent for 12 s; port closed"),
     ("meter-stale", {"grid": Meter("grid")}, "never read"),
-    ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "stands still while the"),
+    ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "its value stands still: "),
     ("meters-disagree", {"load": Meter("load", w=reading(44_000))}, "44.0 kW, grid + PCS + PV 50.0 kW: 6.0 kW apart"),
     ("reading-missing:pcs1", {"pcs": {"w": MISSING}}, "power"),
     ("reading-missing:bat1", {"battery": {"soc_pct": MISSING}}, "SoC"),

@@ -51,6 +51,21 @@ def test_present_load_stands_in_only_after_a_gap() -> None:
     assert forecaster.predict(T0 + 9 * 900, 1, now_w=50_000).load_w == (50_000,)
 
 
+def test_a_forecast_drawn_in_parts_is_the_one_drawn_at_once() -> None:
+    loads = [daily(k) + 3_000 * (k % 7) for k in range(4 * DAY)]
+    asked, fresh = fed(loads), fed(loads)
+    end = T0 + 900 * len(loads)
+    asked.predict(end, 5)
+    asked.predict(end + 4500, 3, now_w=9_000)  # another start, another load now
+    assert asked.predict(end, 40) == fresh.predict(end, 40)
+    assert asked.predict(end, 8).high_w == fresh.predict(end, 40).high_w[:8]
+    known = [1_000.0] * 4 + [9_000.0] * 141
+    assert asked.predict(end, 40, known_w=known) == fed(loads).predict(end, 40, known_w=known)
+    assert asked.observe(end, 70_000)
+    assert fresh.observe(end, 70_000)
+    assert asked.predict(end + 900, 40) == fresh.predict(end + 900, 40)
+
+
 def test_a_load_that_repeats_daily_is_learnt_from_its_own_past() -> None:
     n = 9 * DAY
     forecast = fed([daily(k) for k in range(n)]).predict(T0 + 900 * n, 36 * 4)
@@ -108,7 +123,7 @@ def test_a_clock_set_back_and_bad_numbers() -> None:
     assert forecaster.predict(T0 + 1800, 1).load_w == (21_000,)
     with pytest.raises(ValueError, match="multiple of 900"):
         forecaster.observe(T0 + 10, 1.0)
-    with pytest.raises(ValueError, match="leave unknown"):
+    with pytest.raises(ValueError, match="leave out unknown"):
         forecaster.observe(T0 + 2700, float("nan"))
 
 

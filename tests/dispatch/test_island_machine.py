@@ -284,6 +284,65 @@ def test_a_grid_that_flaps_has_to_wait_longer_each_time() -> None:
     assert waits == [60, 120, 240, 480]
 
 
+def drilled() -> tuple[IslandMachine, Devices]:
+    """A machine in a drill of a minute that holds."""
+    machine, devices = IslandMachine(config()), Devices()
+    play(machine, devices, 1)
+    request = IslandRequest(id="d", kind="drill", who="a", reason="monthly", minutes=1.0)
+    devices.grid_w = 0.0
+    assert machine.step(devices.snapshot(), [request]).replies[0].ok
+    while machine.state is not S.OPENING:
+        play(machine, devices, 0.2)
+    devices.contact, devices.mode = "open", "grid_forming"
+    assert play(machine, devices, 1).seen.state is S.ISLANDED
+    return machine, devices
+
+
+def back_by_permission(machine: IslandMachine, devices: Devices) -> None:
+    """Until the switch may close, and closes."""
+    for _ in range(30):
+        if machine.state is S.CLOSING:
+            break
+        play(machine, devices, 10)
+    assert machine.state is S.CLOSING
+    devices.contact, devices.mode = "closed", "grid_following"
+    assert play(machine, devices, 120).seen.state is S.GRID_TIED
+    assert machine.drill is None
+
+
+def outage(machine: IslandMachine, devices: Devices) -> IslandStep:
+    devices.v = devices.hz = 0.0
+    devices.contact, devices.mode = "open", "grid_forming"
+    assert play(machine, devices, 1).seen.state is S.ISLANDED
+    devices.v, devices.hz = 230.0, 50.0
+    return play(machine, devices, 0.4)
+
+
+def test_an_outage_soon_after_a_drill_is_no_flapping_grid() -> None:
+    machine, devices = drilled()
+    back_by_permission(machine, devices)
+    step = outage(machine, devices)
+    assert step.view.reconnect is not None
+    assert step.view.reconnect.wait_s == CODE.wait_s
+
+    play(machine, devices, CODE.wait_s + 1)
+    back_by_permission(machine, devices)
+    step = outage(machine, devices)  # this one does follow a return of the grid
+    assert step.view.reconnect is not None
+    assert step.view.reconnect.wait_s == 2 * CODE.wait_s
+
+
+def test_a_grid_that_went_during_a_drill_and_again_after_it_does_flap() -> None:
+    machine, devices = drilled()
+    devices.v = devices.hz = 0.0
+    play(machine, devices, 5)
+    devices.v, devices.hz = 230.0, 50.0
+    back_by_permission(machine, devices)
+    step = outage(machine, devices)
+    assert step.view.reconnect is not None
+    assert step.view.reconnect.wait_s == 2 * CODE.wait_s
+
+
 def test_a_window_left_in_the_middle_of_the_wait_starts_it_anew() -> None:
     machine, devices = islanded()
     devices.v, devices.hz = 230.0, 50.0

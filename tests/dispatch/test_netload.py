@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from small_site import Plant, a_pcs, a_snapshot, site_config
 from benchmarks.stability import judge, play
 from dispatch.config import RulesConfig
 from dispatch.controller import Controller
-from dispatch.model import Mode, Quality, Reading
+from dispatch.model import Meter, Mode, Quality, Reading, reading
 from dispatch.netload import NetLoad
 
 
@@ -145,13 +147,52 @@ def test_a_replay_that_holds_import_on_an_evenly_climbing_load_has_no_frozen_met
     """Each step shows the same: what is held, and what the load climbed since. Found in a replayed July: for a step
     the battery charged on as it was, and that set the month's peak.
     """
-    controller = Controller(site_config(), step_s=900.0)
-    for n in range(8):
-        decision = controller.step(a_snapshot(900.0 * n, 33_000.0, a_pcs(2_000.0 * n)), None)
-        assert not decision.meter_frozen
-    at_tick_rate = Controller(site_config())
-    decisions = [at_tick_rate.step(a_snapshot(900.0 * n, 33_000.0, a_pcs(2_000.0 * n)), None) for n in range(8)]
-    assert decisions[-1].meter_frozen
+    frozen = []
+    for step_s in (900.0, 0.0):
+        controller = Controller(site_config(), step_s)
+        controller.step(a_snapshot(0.0, 32_999.5, a_pcs(0.0)), None)
+        shown = [controller.step(a_snapshot(900.0 * n, 33_000.0, a_pcs(2_000.0 * n)), None) for n in range(1, 6)]
+        frozen.append(any(decision.meter_frozen for decision in shown))
+    assert frozen == [False, True]
+
+
+def live(w: float, n: int, step: float = 0.01) -> Meter:
+    """A grid meter that gives voltage and frequency, too; they flicker by `step`."""
+    volts = (reading(230.0 + step * (n % 3)),) * 3
+    return Meter("grid", w=reading(w), v=volts, hz=reading(50.0 + step / 10 * (n % 5)))
+
+
+def stands(net: NetLoad, meters: Iterable[Meter], from_s: float) -> float | None:
+    """Feeds them five times a second beside a PCS at rest; seconds until the meter was called frozen."""
+    for n, meter in enumerate(meters):
+        snapshot = msgspec.structs.replace(a_snapshot(from_s + 0.2 * n, 0.0, a_pcs(0.0)), grid=meter)
+        net.update(snapshot)
+        if net.frozen:
+            return 0.2 * n
+    return None
+
+
+def test_a_meter_whose_every_figure_stands_still_is_frozen_though_nothing_moves() -> None:
+    """Found on the demo: frozen while the battery rested, it was believed for as long as that did."""
+    net = NetLoad(0.0, 1.0, ["pcs1"])
+    assert stands(net, (live(20_000.0, n) for n in range(300)), 0) is None, "a load that is steady to the watt"
+    last = live(20_000.0, 299)
+    after_s = stands(net, [last] * 100, 60)
+    assert after_s is not None
+    assert 9 < after_s < 11
+    snapshot = a_snapshot(200.0, 0.0, a_pcs(0.0))
+    assert net.update(msgspec.structs.replace(snapshot, grid=live(20_000.0, 1))) is not None
+    assert not net.frozen
+
+
+def test_a_coarse_meter_shows_how_long_it_may_stand_still() -> None:
+    net = NetLoad(0.0, 1.0, ["pcs1"])
+    coarse = (live(20_000.0, n // 40, step=1.0) for n in range(400))  # eight seconds between two changes
+    assert stands(net, coarse, 0) is None
+    assert stands(net, [live(20_000.0, 9, step=1.0)] * 150, 80) is None
+    after_s = stands(net, [live(20_000.0, 9, step=1.0)] * 400, 110)
+    assert after_s is not None
+    assert after_s < 20
 
 
 def climb(net: NetLoad, w_per_s: float, from_s: float, seconds: float, resolution_w: float) -> float | None:

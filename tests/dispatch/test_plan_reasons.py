@@ -42,6 +42,25 @@ def test_a_price() -> None:
     assert {s.reason for s in plan.steps if s.battery_w > 50} == {"export earns 9.6 ct/kWh"}
 
 
+def test_a_price_that_is_not_published_is_called_assumed() -> None:
+    """The same day before, and nothing of today: the plan trades on it, and says on what."""
+    day = [41.0] * 5 + [96.0] + [50.0] * 18
+    before = NOON - 86_400
+    assert told(make_plan(ask(site(), hourly(day, before), [10_000]))) == {
+        "price 4.1 → 9.6 ct/kWh at 19:00, both assumed from past days"
+    }
+    some = make_plan(ask(site(), hourly([*day, *day[:5]], before), [10_000]))
+    assert told(some) == {"price 4.1 → 9.6 ct/kWh at 19:00, 9.6 assumed from past days"}
+    assert {s.reason for s in some.steps if s.battery_w > 50} == {"export earns 9.6 ct/kWh, assumed from past days"}
+    none = make_plan(ask(site(**PEAKS), hourly([None] * 24), [20_000], soc_pct=80.0, month_peak_w=35_000))
+    assert all("assumed as no price is known" in s.reason for s in none.steps if "ct/kWh" in s.reason)
+
+
+def test_a_time_on_another_day_names_its_day() -> None:
+    plan = make_plan(ask(site(), hourly([50.0] * 14 + [41.0] * 5 + [96.0] + [50.0] * 4), [10_000]))
+    assert told(plan) == {"price 4.1 → 9.6 ct/kWh at Wed 09:00"}
+
+
 def test_a_reservation() -> None:
     inputs = ask(site(**PEAKS), FLAT, [20_000], month_peak_w=35_000)
     plan = make_plan(reserved(inputs, promised(NOON + 8 * 3600 + 1200, 2.0, name="render-7")))
@@ -100,4 +119,4 @@ def test_the_peak_named_is_that_of_its_own_month() -> None:
     inputs = ask(
         site(**PEAKS), hourly([80.0] * 24, start), loads, now_utc_s=start, month_peak_w=60_000, peak_prior_w=30_000.0
     )
-    assert told(make_plan(inputs)) == {"month's peak 30.0 kW at risk at 02:00"}
+    assert told(make_plan(inputs)) == {"month's peak 30.0 kW at risk at Wed 02:00"}

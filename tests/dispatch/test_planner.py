@@ -86,6 +86,17 @@ def test_the_metering_interval_counts_what_was_imported_before(length_s: int) ->
     assert plan.steps[0].soc_pct == pytest.approx(60 - plan.steps[0].battery_w / 12_000 / 0.9, abs=0.01)
 
 
+@pytest.mark.parametrize("into_s", [300, 600, 840])
+def test_a_plan_does_not_charge_on_what_the_running_interval_has_left(into_s: int) -> None:
+    # the interval's mean allows 35, 50 and 167 kW for its rest; rule 8 keeps that for the load, so the plan says so
+    config = site(tariff={"demand_eur_per_kw_month": 10.0}, grid={"contracted_peak_w": 55_000})
+    inputs = ask(config, TWO_PRICES, [20_000], now_utc_s=NOON + into_s, month_peak_w=30_000)
+    plan = make_plan(msgspec.structs.replace(inputs, interval_energy_wh=20_000 * into_s / 3600))
+    assert plan.peak_target_w == pytest.approx(30_000, abs=1)
+    assert [s.battery_w for s in plan.steps[:4]] == pytest.approx([-10_000] * 4, abs=1)
+    assert plan.steps[0].soc_pct == pytest.approx(10 + 10 * (900 - into_s) / 3600 * 0.9, abs=0.01)
+
+
 def test_a_month_that_begins_inside_the_horizon_has_its_own_peak() -> None:
     start = int(datetime(2025, 9, 30, 12, tzinfo=UTC).timestamp())  # October begins at 22:00 UTC
     config = site(tariff={"demand_eur_per_kw_month": 10.0})
@@ -308,6 +319,11 @@ def test_every_plan_passes_the_independent_check(inputs: PlanInputs) -> None:
     assert check_plan(plan, inputs) == []
     assert_one_direction(watched.solution)
     assert all(s.reason for s in plan.steps)
+    interval_s, peak_w = inputs.config.grid.metering_interval_s, inputs.month_peak_w
+    limit_w = min(max(plan.peak_target_w, peak_w), max(inputs.config.grid.contracted_peak_w, peak_w))
+    for step in plan.steps if inputs.now_utc_s % interval_s else ():
+        if step.start_utc_s // interval_s == inputs.now_utc_s // interval_s and step.battery_w < 0:
+            assert step.grid_w <= limit_w + 60 or step.grid_w <= 0  # surplus PV may always be stored
 
 
 @settings(max_examples=20, deadline=None)
@@ -318,6 +334,37 @@ def test_a_kept_model_answers_as_a_fresh_one(one: PlanInputs, two: PlanInputs) -
     warm, cold = planner.solve(two), make_plan(two)
     assert warm.peak_target_w == pytest.approx(cold.peak_target_w, rel=1e-4, abs=5)
     assert check_plan(warm, two) == []
+
+
+@pytest.mark.parametrize("interval_s", [900, 3600])
+def test_the_basis_of_the_last_plan_spares_most_of_the_work(interval_s: int) -> None:
+    """Cold, this takes some 200 iterations; a basis that is not moved with time takes as many."""
+    config = site(tariff={"demand_eur_per_kw_month": 10.0}, grid={"metering_interval_s": interval_s})
+    prices = hourly([60.0 + 30 * math.sin(k) for k in range(40)])
+    program, took = LinearProgram(5.0), []
+    for quarter in range(6):
+        now_utc_s = NOON + 900 * quarter
+        loads = [30_000 + 20_000 * math.sin((k + quarter) / 9) for k in range(96)]
+        make_plan(ask(config, prices, loads, now_utc_s=now_utc_s, soc_pct=50.0, month_peak_w=40_000), program)
+        assert program._highs is not None
+        took.append(program._highs.getInfo().simplex_iteration_count)
+    assert max(took[1:]) < took[0] / 5, took
+
+
+@settings(max_examples=20, deadline=None)
+@given(cases(), st.lists(st.sampled_from([1, 2, 7, 60]), min_size=2, max_size=4))
+def test_a_basis_moved_along_with_time_answers_as_a_cold_start(inputs: PlanInputs, ahead: list[int]) -> None:
+    planner, loads = Planner(inputs.config), inputs.load.load_w
+    planner.solve(inputs)
+    for quarters in ahead:  # with longer metering intervals the model is made anew, and the basis moves all the same
+        loads = loads[quarters:] + loads[:quarters]
+        first = inputs.load.start_utc_s + 900 * quarters
+        now_utc_s, load = inputs.now_utc_s + 900 * quarters, Forecast(first, loads, loads, loads)
+        inputs = msgspec.structs.replace(inputs, now_utc_s=now_utc_s, load=load)
+        moved, cold = planner.solve(inputs), make_plan(inputs)
+        assert moved.cost_eur == pytest.approx(cold.cost_eur, rel=1e-6, abs=1e-3)
+        assert moved.peak_target_w == pytest.approx(cold.peak_target_w, rel=1e-6, abs=1)
+        assert check_plan(moved, inputs) == []
 
 
 @settings(max_examples=20, deadline=None)

@@ -183,6 +183,20 @@ async def test_setpoint_that_someone_else_changed_is_written_again_in_full(rig: 
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
 
 
+async def test_a_device_left_to_itself_may_revert_without_a_word(rig: Rig) -> None:
+    """Off the grid nothing is asked of it and its timer runs out: at the return that is no other master's doing."""
+    await rig.driver.command(4_000, now_s=0)
+    await rig.driver.command(None, now_s=10)
+    rig.device[rig.at(704, "WSet") + 1] = 0
+    await rig.driver.read()
+    rig.take_writes()
+    back = await rig.driver.command(4_000, now_s=300)
+    assert (back.written, back.held, back.note) == (True, True, "armed")
+    rig.device[rig.at(704, "WSet") + 1] = 700  # and now somebody else does
+    await rig.driver.read()
+    assert "the device held 7000 W" in (await rig.driver.command(4_000, now_s=301)).note
+
+
 async def test_another_master_is_overwritten_at_every_tick_and_each_time_is_noted(rig: Rig) -> None:
     await rig.driver.command(4_000, now_s=0)
     for n in range(1, 6):

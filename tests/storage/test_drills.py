@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from storage_samples import T0
 
-from dispatch.island_view import Check, DrillReport
+from dispatch.island_view import DrillReport
 from drivers.clock import SystemClock
 from storage.audit import AuditLog
 from storage.audit_reader import drill_cut_short
@@ -19,27 +19,9 @@ from storage.export import export
 from storage.reader import Archive
 from storage.recorder import Recorder
 from storage.verify import verify
+from tests.drill_sample import passed
 
-REPORT = DrillReport(
-    who="ann",
-    reason="monthly",
-    minutes=10.0,
-    started_utc_s=T0,
-    ended_utc_s=T0 + 700,
-    result="passed",
-    why="held, returned, every criterion met",
-    timeline=((T0, "preparing: drill of 10 min"), (T0 + 700, "end")),
-    checks=(Check("energy", True, "SoC 80 %"),),
-    criteria=(Check("bus voltage", True, "229 V"),),
-    transfer_gap="8 ms by the switch's recorder",
-    islanded_s=601.5,
-    v_min=228.0,
-    v_max=231.5,
-    hz_min=49.98,
-    hz_max=50.4,
-    battery_wh=3_412.5,
-    soc_track=((T0, 80.0), (T0 + 600, 76.2)),
-)
+REPORT = passed(T0)
 
 
 def keep(directory: Path, *records: DrillRecord) -> None:

@@ -424,7 +424,9 @@ async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
     asked: list[Any] = []
 
     async def twin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(json.loads(await reader.readline()))
+        if not (line := await reader.readline()):
+            return writer.close()  # somebody only looked whether it runs
+        asked.append(json.loads(line))
         known = asked[-1].get("device", "grid") == "grid"
         writer.write(
             json.dumps({"ok": True} if known else {"ok": False, "error": "expected a device"}).encode() + b"\n"
@@ -447,6 +449,10 @@ async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
     assert (await machine.skerry("fault", "outage", "--site", named)).out == "ok\n"
     machine.environment["SKERRY_SITE"] = named
     assert (await machine.skerry("fault", "--clear")).out == "ok\n"
+    del machine.environment["SKERRY_SITE"]  # the only one that runs; another was killed and left its file behind
+    announce.with_name("killed.twin.json").write_text(json.dumps({"control": str(machine.directory / "gone.sock")}))
+    assert (await machine.skerry("fault", "outage")).out == "ok\n"
+    machine.environment["SKERRY_SITE"] = named
     assert asked == [
         {"fault": "not_implemented", "device": "grid", "for_s": 120.0},
         {"clear": "all"},
@@ -454,6 +460,7 @@ async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
         {"fault": "hung", "device": "roof"},
         {"fault": "outage"},
         {"clear": "all"},
+        {"fault": "outage"},
     ]
     assert (refused.code, refused.err) == (exits.REFUSED, "skerry: the twin refuses: expected a device\n")
     server.close()

@@ -9,32 +9,13 @@ import msgspec
 import pytest
 
 from console import exits, paths
-from dispatch.island_view import Check, DrillReport
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
 from storage.recorder import Recorder
 from tests.console.cli.conftest import NOON_UTC_S, Machine
+from tests.drill_sample import passed
 
-REPORT = DrillReport(
-    who="ann",
-    reason="monthly",
-    minutes=10.0,
-    started_utc_s=NOON_UTC_S,
-    ended_utc_s=NOON_UTC_S + 700,
-    result="passed",
-    why="held, returned, every criterion met",
-    timeline=((NOON_UTC_S, "preparing: drill of 10 min by ann"), (NOON_UTC_S + 700, "end")),
-    checks=(Check("energy", True, "SoC 80.0 %, 21.0 kW for 10 min takes 4.5 %"),),
-    criteria=(Check("bus voltage", True, "229 V"),),
-    transfer_gap="8 ms by the switch's recorder",
-    islanded_s=601.5,
-    v_min=228.0,
-    v_max=231.5,
-    hz_min=49.98,
-    hz_max=50.4,
-    battery_wh=3_412.5,
-    soc_track=((NOON_UTC_S, 80.0), (NOON_UTC_S + 600, 76.2)),
-)
+REPORT = passed(NOON_UTC_S)
 HEAD = "17:" + "9f" * 32
 
 

@@ -25,6 +25,12 @@ RAW = {
 }
 
 
+@pytest.fixture
+def tmp_path(place: Path) -> Path:
+    """Short, as sockets live in it."""
+    return place
+
+
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine's own: no variables, and system directories that do not exist."""

@@ -30,6 +30,7 @@ from console.tui.viewmodel import (
 from console.tui.words import alarm_words, arrow, next_line, stale_word
 from dispatch.alarms import AlarmState, Priority
 from dispatch.model import MISSING, Event, Quality, Reading
+from dispatch.netload import believed
 from dispatch.reservations import Reservation
 
 
@@ -103,7 +104,8 @@ def test_a_grid_meter_that_stands_still_is_not_shown_as_live() -> None:
     meter = recorded.published.snapshot.load
     assert meter is not None
     decision = msgspec.structs.replace(recorded.published.decision, meter_frozen=True)
-    frozen = msgspec.structs.replace(recorded.published, decision=decision)
+    snapshot = believed(recorded.published.snapshot, frozen=True)
+    frozen = msgspec.structs.replace(recorded.published, snapshot=snapshot, decision=decision)
     model = received(Model(welcome=recorded.welcome), frozen)
     GridFlow().paint(canvas := Canvas(22, 6), model)
     assert "kW FROZEN" in canvas.lines()[1]

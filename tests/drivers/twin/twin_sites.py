@@ -24,7 +24,7 @@ PCS = PcsDevice(id="pcs1", battery="bat1", charge_w=60_000, discharge_w=60_000, 
 METERS = (MeterDevice(id="grid", url="twin"), MeterDevice(id="load", role="load", url="twin"))
 PV = PvDevice(id="pv1", peak_w=20_000, url="twin")
 SWITCH = SwitchDevice(id="pcc", url="twin")
-NODES = tuple(NodeDevice(id=f"gpu-{n}", source="modbus") for n in (1, 2))
+NODES = tuple(NodeDevice(id=f"gpu-{n}", source="modbus", unit=n) for n in (1, 2))
 
 
 def sections(**twin: Any) -> dict[str, Any]:
