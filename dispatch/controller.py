@@ -55,7 +55,8 @@ class Controller:
             config.grid, config.timezone, config.rules.deadband_w, config.tariff.demand_terms
         )
         grid = config.grid
-        self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, [p.id for p in config.pcs])
+        ids = [p.id for p in config.pcs]
+        self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0)
         self._watch = SetpointWatch(config)
         self._pulses = Pulses(grid.contracted_peak_w)
         self._pulses_before = 0

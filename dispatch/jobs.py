@@ -100,7 +100,8 @@ class JobModel:
         return (len(self._ratios) - bisect.bisect_right(self._ratios, ratio) + 1) / (len(self._ratios) + 1)
 
     def _queue(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
-        """When each waiting job is expected to start: announced ones as granted, the others first in, first out.
+        """When each waiting job is expected to start: announced ones as granted, the others first in, first out, on
+        the GPUs that those leave.
 
         A running job is taken to free its GPUs when half of its like would have ended.
         """
@@ -114,20 +115,28 @@ class JobModel:
         waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
         for job in waiting:
             if job.announced_utc_s is not None:
-                starts[job.id] = max(now_utc_s, job.announced_utc_s)
-                continue
-            while free is not None and job.gpus > free and ends:
-                end_s, gpus = ends.pop(0)
-                at_s, free = max(at_s, end_s), free + gpus
+                starts[job.id] = start_s = max(now_utc_s, job.announced_utc_s)
+                if free is None or not job.gpus:  # a reservation of power alone stands in nobody's way
+                    continue
+                while ends and ends[0][0] <= start_s:
+                    free += ends.pop(0)[1]
+                at_s = max(at_s, start_s)  # nobody behind it in the queue starts before it
+            else:
+                while free is not None and job.gpus > free and ends:
+                    end_s, gpus = ends.pop(0)
+                    at_s, free = max(at_s, end_s), free + gpus
+                starts[job.id] = at_s
             if free is not None:
                 free -= job.gpus
-                bisect.insort(ends, (at_s + 0.5 * (job.time_limit_s or UNLIMITED_S), job.gpus))
-            starts[job.id] = at_s
+                lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
+                bisect.insort(ends, (starts[job.id] + lasts_s, job.gpus))
         return starts
 
     def _likely_end(self, job: KnownJob, now_utc_s: float) -> float:
         assert job.started_utc_s is not None
         limit_s = max(LEAST_S, job.time_limit_s or UNLIMITED_S)
+        if job.firm:
+            return max(now_utc_s, job.started_utc_s + limit_s)
         elapsed = (now_utc_s - job.started_utc_s) / limit_s
         rest = self._ratios[bisect.bisect_right(self._ratios, elapsed) :]
         ratio = rest[len(rest) // 2] if rest else 1.0

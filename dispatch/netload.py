@@ -162,9 +162,16 @@ class Standstill:
 
 
 class NetLoad:
-    """The estimate and the history it needs."""
+    """The estimate and the history it needs.
 
-    def __init__(self, delay_min_s: float, delay_max_s: float, pcs_ids: Iterable[str]) -> None:
+    may_hang: False where readings are those of a replay, minutes apart: there the same import twice is what holding it
+    looks like, to the last digit.
+    """
+
+    def __init__(
+        self, delay_min_s: float, delay_max_s: float, pcs_ids: Iterable[str], may_hang: bool = True
+    ) -> None:
+        self._may_hang = may_hang
         self._delay_min_s = max((1 - MARGIN) * delay_min_s - MARGIN_S, 0.0)
         self._delay_max_s = (1 + MARGIN) * delay_max_s + MARGIN_S
         self._tracks: dict[str, PcsTrack] = {pcs_id: PcsTrack() for pcs_id in pcs_ids}
@@ -204,7 +211,7 @@ class NetLoad:
             return None
         taken_s = snapshot.mono_s - (snapshot.grid.w.age_s or 0.0)
         self._still = self._standstill.look(snapshot.grid, taken_s)
-        if self._hangs(grid_w, taken_s) or self._still:
+        if (self._may_hang and self._hangs(grid_w, taken_s)) or self._still:
             self.band = None
             return None
         band = self._band(snapshot, grid_w, taken_s - self._delay_max_s, taken_s - self._delay_min_s)

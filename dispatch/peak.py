@@ -18,6 +18,7 @@ three things follow, none of which needs a constant of the site:
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,8 +81,7 @@ class PeakWatch:
         self.caps = config.caps  # what may be counted on; nodes that take none come and go
         self._demand = self._terms.rise_eur_per_kw
         self._first = 0  # quarter number of the first entry of the lists
-        self._load_kw: list[float] = []
-        self._net_kw: list[float] = []
+        self._load_kw, self._net_kw = array("d"), array("d")  # numpy takes these over as they are
         self._paths_kw: list[Floats] = []  # load of the following day as it was forecast at the end of each quarter
         self._held: Floats | None = None  # for each quarter whose following day is known: peak held, kW, by energy
         self._levels_kw: Floats | None = None  # peaks that a battery each has held since the record began, if it could
@@ -103,7 +103,7 @@ class PeakWatch:
         if not self._load_kw or quarter - following > GAP:
             self._first, self._held, self._stored_kwh = quarter, None, None
             for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._short_kwh):
-                kept.clear()
+                del kept[:]
         else:
             for _ in range(quarter - following):
                 self._append(self._load_kw[-1], self._net_kw[-1], ())

@@ -13,6 +13,7 @@ room for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -239,14 +240,19 @@ def moved(basis: Any, last: Problem, problem: Problem) -> Any | None:
     n, ahead = len(problem.hours), problem.quarter - last.quarter
     if not basis.valid or len(last.hours) != n or len(last.months) != len(problem.months) or not 0 <= ahead < n:
         return None
-    # the last step is unlike the others, as nothing follows it: it stays the last, and the one before it is repeated
-    follow = [min(t + ahead, max(n - 2, 0)) for t in range(n - 1)] + [n - 1]
     columns, rows = basis.col_status, basis.row_status
-    metering_of = {t: row for row, metering in enumerate(last.meterings, 2 * n) for t in metering.steps}
+
+    def ahead_of(block: list[Any]) -> list[Any]:
+        # the last step is unlike the others, as nothing follows it: it stays the last, the one before it is repeated
+        return block[ahead : n - 1] + block[-2:-1] * min(ahead, n - 1) + block[-1:]
+
     result = highspy.HighsBasis()
-    result.col_status = [columns[b * n + t] for b in range(BLOCKS) for t in follow] + columns[BLOCKS * n :]
-    meterings = [rows[metering_of[follow[metering.steps[0]]]] for metering in problem.meterings]
-    result.row_status = [rows[b * n + t] for b in range(2) for t in follow] + meterings + rows[-1:]
+    blocks = [ahead_of(columns[b * n : (b + 1) * n]) for b in range(BLOCKS)]
+    result.col_status = list(chain(*blocks, columns[BLOCKS * n :]))
+    metering_of = {t: row for row, metering in enumerate(last.meterings, 2 * n) for t in metering.steps}
+    followed = ahead_of(list(range(n)))
+    meterings = [rows[metering_of[followed[metering.steps[0]]]] for metering in problem.meterings]
+    result.row_status = ahead_of(rows[:n]) + ahead_of(rows[n : 2 * n]) + meterings + rows[-1:]
     result.valid = True
     return result
 

@@ -275,7 +275,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     demand = config.tariff.demand_terms.rise_eur_per_kw
     ready: tuple[tuple[float, ...], ...] = ()
     if inputs.peak is not None:
-        ready = tuple(tuple(demand * row[part] for part in part_of) for row in inputs.peak.ready[: len(starts)])
+        ready = tuple([tuple([demand * row[part] for part in part_of]) for row in inputs.peak.ready[: len(starts)]])
     return Problem(
         hours=hours,
         net_kw=tuple(w / 1000 for w in net_w),

@@ -59,6 +59,18 @@ def test_the_queue_starts_when_gpus_come_free_and_announced_jobs_as_granted() ->
     assert load[8] == 6_000  # the first ended at its limit, the second began
 
 
+def test_waiting_jobs_start_on_the_gpus_that_announced_ones_leave() -> None:
+    """Found in a month's replay: both were given the same GPUs, and a load of 70 kW foreseen where 63 kW is all."""
+    model = JobModel(gpus_total=8)
+    granted = job("b", started_utc_s=None, submitted_utc_s=NOW - 1800, announced_utc_s=NOW + 7200, firm=True)
+    waiting = job("c", started_utc_s=None, submitted_utc_s=NOW - 900, power_w=5_000.0)
+    load = model.load_w(NOW, [job(), granted, waiting], quarters(20))
+    assert load == [10_000] * 16 + [5_000] * 4
+    assert max(load) == 10_000
+    power_alone = msgspec.structs.replace(granted, gpus=0)
+    assert model.load_w(NOW, [job(), power_alone, waiting], quarters(20)) == [10_000] * 8 + [15_000] * 8 + [0] * 4
+
+
 def test_jobs_without_limit_or_past_it() -> None:
     endless = job(time_limit_s=None)
     assert JobModel().load_w(NOW, [endless], quarters(144)) == [10_000] * 144

@@ -143,6 +143,19 @@ def test_a_meter_that_hangs_while_the_pcs_moves_is_not_believed() -> None:
     assert back.mode is Mode.RULES
 
 
+def test_a_replay_that_holds_import_on_an_evenly_climbing_load_has_no_frozen_meter() -> None:
+    """Each step shows the same: what is held, and what the load climbed since. Found in a replayed July: for a step
+    the battery charged on as it was, and that set the month's peak.
+    """
+    frozen = []
+    for step_s in (900.0, 0.0):
+        controller = Controller(site_config(), step_s)
+        controller.step(a_snapshot(0.0, 32_999.5, a_pcs(0.0)), None)
+        shown = [controller.step(a_snapshot(900.0 * n, 33_000.0, a_pcs(2_000.0 * n)), None) for n in range(1, 6)]
+        frozen.append(any(decision.meter_frozen for decision in shown))
+    assert frozen == [False, True]
+
+
 def live(w: float, n: int, step: float = 0.01) -> Meter:
     """A grid meter that gives voltage and frequency, too; they flicker by `step`."""
     volts = (reading(230.0 + step * (n % 3)),) * 3
