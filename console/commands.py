@@ -15,10 +15,11 @@ from typing import Any
 
 import msgspec
 
+from console.command_table import COMMANDS
 from console.gateway import Gateway
 from console.link.errors import CommandRefused
 from console.link.peer import Peer
-from console.roles import Role, Roles
+from console.roles import Roles
 from dispatch.model import Event
 from dispatch.order_check import OrderRefused, Preview, Wanted, conflict, preview
 from dispatch.orders import Order, OrderKind, span, words
@@ -29,48 +30,6 @@ RAISE_WAIT_S = 3.0  # for the disk, before a command that raises risk is refused
 LOWER_WAIT_S = 0.5  # and before one that lowers it goes on without
 TICK_WAIT_S = 2.0
 REFUSALS_PER_MIN = 60  # put on record; a flood of refused commands must not fill the disk
-
-
-class Command(msgspec.Struct, frozen=True):
-    """What a command needs. `raises`: it raises risk, so it must be on disk first and come from a live console."""
-
-    role: Role
-    raises: bool = False
-
-
-# Everything that can be asked of the gateway, and the role it takes. A row with a second word is a case of its own.
-COMMANDS: dict[str, Command] = {
-    "status": Command(Role.VIEWER),
-    "history": Command(Role.VIEWER),
-    "events": Command(Role.VIEWER),
-    "why": Command(Role.VIEWER),
-    "decisions": Command(Role.VIEWER),
-    "audit": Command(Role.VIEWER),
-    "order.list": Command(Role.VIEWER),
-    "order.preview": Command(Role.VIEWER),
-    "alarm.acknowledge": Command(Role.OPERATOR),
-    "order.set setpoint": Command(Role.OPERATOR, raises=True),
-    "order.set import-target": Command(Role.OPERATOR, raises=True),
-    "order.set soc-target": Command(Role.OPERATOR, raises=True),
-    "order.set hold": Command(Role.OPERATOR),
-    "order.set reserve-level": Command(Role.OPERATOR, raises=True),
-    "order.set reserve-level below the declared": Command(Role.ENGINEER, raises=True),
-    "order.set node-cap": Command(Role.OPERATOR, raises=True),
-    "order.set disable": Command(Role.ENGINEER, raises=True),
-    "order.end": Command(Role.OPERATOR),
-    "order.end disable": Command(Role.ENGINEER, raises=True),
-    "stop": Command(Role.OPERATOR),
-    "reservation.list": Command(Role.VIEWER),
-    "reservation.ask": Command(Role.OPERATOR, raises=True),
-    "reservation.withdraw": Command(Role.OPERATOR),
-    "drill.status": Command(Role.VIEWER),
-    "drill.check": Command(Role.VIEWER),
-    "drill.reports": Command(Role.VIEWER),
-    "drill.start": Command(Role.OPERATOR, raises=True),
-    "drill.abort": Command(Role.OPERATOR),
-    "island.reset": Command(Role.ENGINEER, raises=True),
-    "island.black_start": Command(Role.ENGINEER, raises=True),
-}
 _WANTED = frozenset(Wanted.__struct_fields__)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from dispatch.allocate import Share, allocate
 from dispatch.caps import CapsKeeper, CapsMemory, Need
-from dispatch.chain import Ask, Bounds, Chain, Outcome
+from dispatch.chain import Bounds, Outcome
 from dispatch.config import DispatchConfig
 from dispatch.figures import action
 from dispatch.interval import Billing, MeteringInterval
@@ -23,7 +23,7 @@ from dispatch.netload import NetLoad, believed
 from dispatch.orders import Order, Standing, signed, standing
 from dispatch.pulses import Pulses
 from dispatch.ride_through import RideKeeper, RideMemory, RideResult
-from dispatch.rules import HARD, RESERVE, RULES, SOC_HYSTERESIS_PCT, Ramp, Situation
+from dispatch.rules import RESERVE, SOC_HYSTERESIS_PCT, Ramp, Situation, run
 from dispatch.safe import Lost, meter_lost_w
 from dispatch.setpoint_watch import SetpointWatch
 
@@ -161,7 +161,7 @@ class Controller:
         self._adopt(snapshot)
         situation = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
         self._watch_pulses(snapshot)
-        outcome, hard = _run(situation)
+        outcome, hard = run(situation)
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
@@ -379,21 +379,6 @@ def _with_island(decision: Decision, island: IslandStep, ride: RideResult) -> De
         replies=island.replies,
         report=island.report,
     )
-
-
-def _run(situation: Situation) -> tuple[Outcome, Bounds]:
-    """Run every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
-    config, state = situation.config, situation.islanding.state
-    chain = Chain(-config.charge_w, config.discharge_w)
-    hard, last_hard = chain.bounds, RESERVE if situation.hold_s > 0 else HARD
-    for number, name, states, rule in RULES:
-        if state in states:
-            chain.apply(number, name, rule(situation, chain.bounds))
-        else:
-            chain.apply(number, name, Ask(f"at rest: the site is {state.value}"))
-        if number <= last_hard:
-            hard = chain.bounds
-    return chain.outcome(), hard
 
 
 def _mode(situation: Situation, battery_w: float | None) -> Mode:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from dispatch.chain import Ask, Bounds
+from dispatch.chain import Ask, Bounds, Chain, Outcome
 from dispatch.config import DispatchConfig, GridConfig
 from dispatch.figures import action, kw
 from dispatch.interval import Allowance
@@ -332,3 +332,18 @@ RULES: tuple[tuple[int, str, frozenset[IslandState], Rule], ...] = (
 )
 RESERVE = 4  # the last rule before what people order; where setpoints hold for minutes it is a limit too
 HARD = 3  # rules up to this one are limits: the deadband gives way to them
+
+
+def run(situation: Situation) -> tuple[Outcome, Bounds]:
+    """Every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
+    config, state = situation.config, situation.islanding.state
+    chain = Chain(-config.charge_w, config.discharge_w)
+    hard, last_hard = chain.bounds, RESERVE if situation.hold_s > 0 else HARD
+    for number, name, states, rule in RULES:
+        if state in states:
+            chain.apply(number, name, rule(situation, chain.bounds))
+        else:
+            chain.apply(number, name, Ask(f"at rest: the site is {state.value}"))
+        if number <= last_hard:
+            hard = chain.bounds
+    return chain.outcome(), hard

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from small_gateway import ROOT, small_site
 
-from console.commands import COMMANDS
+from console.command_table import COMMANDS
 from console.link.peer import Peer, login_uid, name_peer
 from console.link.socketfile import claim, release
 from console.roles import Role, Roles, RolesConfig, UnknownGroup
