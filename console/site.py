@@ -160,11 +160,14 @@ def load(path: Path) -> Site:
 
     Raises SiteFileError with every error found; OSError if it cannot be read.
     """
-    text = path.read_text(encoding="utf-8")
+    data = path.read_bytes()
     try:
-        raw = tomllib.loads(text)
+        raw = tomllib.loads(data.decode("utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, f"a TOML document; {error}")]) from None
+    except UnicodeDecodeError as error:
+        expected = f"UTF-8 text; {error.reason} at byte {error.start}"
+        raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, expected)]) from None
     return compose(path, raw)
 
 

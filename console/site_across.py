@@ -110,5 +110,12 @@ def _deadline(site: Site) -> Iterator[Finding]:
 
 
 def _twin(site: Site) -> Iterator[Finding]:
-    if site.twin is None and site.uses_twin:
+    if site.twin is None and any(_is_twins(d) for d in (*site.pcs, *site.meter, *site.pv, *site.switch, *site.node)):
         yield "[twin]", MISSING_KEY, 'this section, because a device has url = "twin"'
+
+
+def _is_twins(device: Any) -> bool:
+    """Whether it is known to be the twin's."""
+    with suppress(Unreadable):
+        return bool(device.url == "twin" and getattr(device, "source", "modbus") == "modbus")
+    return False

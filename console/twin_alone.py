@@ -35,6 +35,9 @@ def run(
     except SiteFileError as error:
         print(error, file=sys.stderr)
         return exits.USAGE
+    except OSError as error:
+        print(f"skerry: {site_path}: {error.strerror}", file=sys.stderr)
+        return exits.USAGE
     if site.twin is None:
         print(f"{site_path}: [twin]: expected this section; a site of real devices has no twin to run", file=sys.stderr)
         return exits.USAGE

@@ -71,7 +71,7 @@ def _island(decision: Decision | None) -> Iterator[tuple[str, Condition]]:
     state = decision.island if decision else IslandState.UNKNOWN
     why = decision.islanding.reason if decision and decision.islanding else ""
     yield "island-fault", Condition(state is IslandState.FAULT, why)
-    yield "island-blackout", Condition(state is IslandState.BLACKOUT, why)
+    yield "island-blackout", Condition(state in (IslandState.BLACKOUT, IslandState.BLACK_START), why)
     ride = decision.ride if decision else None
     up = ride is not None and ride.rung > 0
     yield "ride-through-step", Condition(up, f"{ride.rung_name}: {ride.why}" if ride is not None and up else "")

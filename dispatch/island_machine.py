@@ -443,7 +443,7 @@ class IslandMachine:
             since_mono_s=self._since[1],
             reason=self.reason,
             permit_close=self.state is S.CLOSING,
-            reconnect=None if self.state is S.GRID_TIED else self._reconnection.view(now.mono_s, self._switch),
+            reconnect=None if self.state is S.GRID_TIED else self._reconnection.view(now, self._switch, self._bus),
             drill=None if self._drill is None else self._drill.status(now.mono_s),
             left_grid_utc_s=self._left_grid_utc_s,
             road=tuple((utc_s, state) for state, utc_s in self._road_taken.items()),

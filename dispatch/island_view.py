@@ -78,6 +78,7 @@ class Reconnect(msgspec.Struct, frozen=True):
     delta_v: float | None = None
     delta_hz: float | None = None
     delta_deg: float | None = None
+    against: str = ""  # what speaks against closing now; empty: nothing
 
 
 class DrillStatus(msgspec.Struct, frozen=True):

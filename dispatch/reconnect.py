@@ -100,16 +100,17 @@ class Reconnection:
                 return f"not in step: {name} differs by {value:.2f} {unit}, at most {most:g}"
         return ""
 
-    def view(self, mono_s: float, switch: Switch | None) -> Reconnect:
+    def view(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reconnect:
         """For the console."""
         return Reconnect(
             profile=self.code.name,
             in_window=self.look.ok,
             figures=self.look.figures,
             wait_s=self.wait_s,
-            left_s=self.left_s(mono_s),
+            left_s=self.left_s(snapshot.mono_s),
             attempts=self.failures,
             delta_v=None if switch is None else switch.delta_v.good,
             delta_hz=None if switch is None else switch.delta_hz.good,
             delta_deg=None if switch is None else switch.delta_deg.good,
+            against=self.against(snapshot, switch, bus),
         )

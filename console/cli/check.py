@@ -32,8 +32,6 @@ def check(site: Path, as_json: bool) -> int:
     except SiteFileError as error:
         _report(error, as_json)
         return exits.USAGE
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"{site}: expected UTF-8 text: {error.reason} at byte {error.start}") from None
     except OSError as error:
         raise click.UsageError(f"{site}: {error.strerror}") from None
     if as_json:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.commands import COMMANDS, Needs, key_name
 from console.tui.formats import WAITING, clock_zone, countdown, hour_minute
-from console.tui.island_words import cause_words, elapsed, idle, last_drill_words, left_grid_utc_s, next_words, view_of
+from console.tui.island_words import (
+    AWAY,
+    cause_words,
+    elapsed,
+    idle,
+    last_drill_words,
+    left_grid_utc_s,
+    next_words,
+    view_of,
+)
 from console.tui.painted import Painted
 from console.tui.viewmodel import Link, Model, ranked, unacknowledged
 from console.tui.words import (
@@ -53,11 +62,11 @@ def state_words(model: Model) -> list[tuple[str, Ink]]:
     decision, view, now_s = model.published.decision, view_of(model), model.now_utc_s
     word, ink = island_word(decision.island)
     cause = cause_words(model)
-    if not cause or view is None or now_s is None:
+    if view is None or now_s is None:
         return [(word, ink), MODES[decision.mode]]
-    if decision.island is not IslandState.GRID_TIED:
+    if decision.island in AWAY or (cause and decision.island is not IslandState.GRID_TIED):
         word += f" {elapsed(now_s - left_grid_utc_s(view))}"
-    return [(word, ink), (cause, Ink.BOLD)]
+    return [(word, ink), (cause, Ink.BOLD) if cause else MODES[decision.mode]]
 
 
 class LinkLine(Painted):

@@ -27,16 +27,18 @@ from console.tui.island_words import (
 from console.tui.painted import Painted
 from console.tui.viewmodel import TREND_STEP_S, Model, combined, series, soc_pct, soc_reading
 from console.tui.words import battery_word, stale_word
-from dispatch.model import IslandState, Reading
+from dispatch.model import Event, IslandState, Reading
 
 ROAD = ("preparing", "opening", "islanded", "synchronising", "closing", "grid-tied")
 STEP = " ── "
+DARK = (IslandState.BLACKOUT, IslandState.BLACK_START)
 OFF_ROAD = (IslandState.FAULT, IslandState.BLACKOUT, IslandState.BLACK_START, IslandState.UNKNOWN)
 VALUE = 10  # column of the first figure
 BAR = 10
 TRACK, TRACK_WIDTH = 50, 24  # first column and cells of the SoC track
 HALF = 40  # two short checks share a row
 NAME = 20  # columns of a check's mark and name
+TIME = 10  # of an event's time
 
 
 class Island(Painted):
@@ -261,9 +263,13 @@ def draw_nodes(canvas: Canvas, y: int, model: Model) -> None:
     ride = model.published.decision.ride
     step = "" if ride is None else f"step {ride.rung} of 4, {ride.rung_name}" if ride.rung else "step 0 of 4"
     run, capped, suspended, off = node_counts(model)
-    text = f"{step} · {run} of {len(model.published.snapshot.nodes)} run · capped {capped} · suspended {suspended}"
-    if off:
+    text = f"{step} · {run} of {len(model.published.snapshot.nodes)} run"
+    if state_of(model) in DARK:
+        text = f"{step} · no power"
+    elif off:  # the last step: what was capped or suspended before matters no more
         text += f" · shut down {off}"
+    else:
+        text += f" · capped {capped} · suspended {suspended}"
     abnormal = ride is not None and ride.rung > 0
     canvas.put(VALUE, y, cut(text, canvas.width - VALUE - 1), Ink.MEDIUM if abnormal else Ink.PLAIN)
 
@@ -303,8 +309,14 @@ def listed(model: Model) -> tuple[str, list[Line]]:
         said = "are looked at" if not model.checks else "all hold" if not failed else f"{failed} would fail"
         return f"Pre-checks of a drill of {model.checks_minutes:g} min: {said}", [*check_lines(model.checks), *report]
     told = [e for e in reversed(model.events) if e.kind in ("island", "node")]
-    lines: list[Line] = [(f"{clock(e.utc_s, model.timezone)}  {e.text}", Ink.PLAIN) for e in told]
+    lines: list[Line] = [(_told(e, model.timezone), Ink.PLAIN) for e in told]
     return "What happened", [*node_lines(model), *lines, *report]
+
+
+def _told(event: Event, timezone: str) -> str:
+    """A line of what happened; of a node its name."""
+    whose = f"{event.subject}: " if event.kind == "node" else ""
+    return f"{clock(event.utc_s, timezone)}  {whose}{event.text}"
 
 
 def packed(lines: list[Line], width: int) -> list[list[tuple[int, str, Ink]]]:
@@ -326,6 +338,6 @@ def hung(text: str, width: int) -> list[tuple[int, str]]:
     """`text` in rows of `width` as (column, text): what a check's name leaves over stands under its figure."""
     if len(text) <= width:
         return [(0, text)]
-    hang = NAME if text[:1] in "✓✗" else 2
+    hang = NAME if text[:1] in "✓✗" else TIME if text[8:10] == "  " else 2
     first, *more = wrap(text[hang:], width - hang, 3)
     return [(0, text[:hang] + first), *((hang, line) for line in more)]

@@ -57,7 +57,7 @@ def cause_words(model: Model) -> str:
     """drill or outage while the site is not grid-tied, else nothing."""
     if drill_of(model) is not None:
         return "drill"
-    return "outage" if state_of(model) in RIDING | {S.BLACKOUT} else ""
+    return "outage" if state_of(model) in RIDING | {S.BLACKOUT, S.BLACK_START} else ""
 
 
 def elapsed(seconds: float) -> str:
@@ -118,14 +118,20 @@ def next_words(model: Model) -> str:
             back = "back when the grid is inside its window" if _outside(view) else "synchronising"
             return " · ".join(filter(None, (_shutdown(model, now_s), back)))
         case S.SYNCHRONISING:
-            left_s = view.reconnect.left_s if view.reconnect is not None else None
-            wait = "closing may be permitted" if not left_s else f"closing may be permitted in {countdown(left_s)}"
+            way = view.reconnect
+            wait = "closing may be permitted"
+            if way is not None and way.left_s:
+                wait += f" in {countdown(way.left_s)}"
+            elif way is not None and way.against:
+                wait = f"closing waits: {way.against}"
             return " · ".join(filter(None, (wait, _shutdown(model, now_s))))
         case S.CLOSING:
             return "the contact must say closed"
         case S.FAULT:
             return "an engineer's fault reset: F"
         case S.BLACKOUT:
+            if not _outside(view):
+                return "the grid is back: black start (B) forms the bus first, else the device closes, or a person"
             return "the grid's return, or an engineer's black start: B"
         case S.BLACK_START:
             return "a PCS must form the grid"

@@ -338,10 +338,10 @@ def node_image(node: TwinNode, load: TwinLoad) -> Image:
         {
             "magic": (_register(0), MAGIC_NODE, None, None),
             "version": (_register(1), 1, None, None),
-            "power_w": (_register(2, size=2), None, lambda: node.w, None),
-            "cpu_pct": (_register(4, exponent=-1), None, lambda: node.cpu_pct, None),
+            "power_w": (_register(2, size=2), None, lambda: 0.0 if load.dark else node.w, None),
+            "cpu_pct": (_register(4, exponent=-1), None, lambda: 0.0 if load.dark else node.cpu_pct, None),
             "gpus_total": (_register(5), node.gpus_total, None, None),
-            "gpus_busy": (_register(6), None, lambda: node.gpus_busy, None),
+            "gpus_busy": (_register(6), None, lambda: None if load.dark else node.gpus_busy, None),
             "power_cap_w": (_register(7), None, lambda: node.cap_w, Write(cap, 0, NO_CAP)),
             "suspended": (_register(8), None, lambda: 2 if node.off else int(node.suspended), Write(suspend, 0, 2)),
             "memory_pct": (_register(9, exponent=-1), None, lambda: node.memory_pct, None),

@@ -50,6 +50,7 @@ class TwinLoad:
         self.nodes = [TwinNode(twin.gpus_per_node) for _ in range(nodes)]
         self.host_w = 0.0  # this machine's node, set from outside
         self.step_w = 0.0  # load steps put on by hand
+        self.dark = False  # the bus is dead: what is asked for is not had
         self._due_s = self._seen_s = 0.0
         self._flutter = 0.0
         self._given_w = 0.0  # what trace or function ask for, after caps

@@ -72,7 +72,8 @@ class LockstepSite:
         pv = [self._read(p.id, partial(pv_part, p), Pv(p.id)) for p in site.pv]
         switches = [self._read(s.id, partial(switch_part, s, site), Switch(s.id)) for s in site.switches]
         served = zip(site.node_devices, site.load.nodes, strict=False)  # the site file may name fewer than there are
-        nodes = [self._read(d.id, partial(node_part, d.id, d.critical, n), Node(d.id)) for d, n in served]
+        dark = site.load.dark
+        nodes = [self._read(d.id, partial(node_part, d.id, d.critical, n, dark), Node(d.id)) for d, n in served]
         kinds = [(m.id, "meter" if m.role == "grid" else "load_meter") for m in site.meters]
         kinds += [(p.id, "pcs") for p in site.pcs] + [(p.id, "pv") for p in site.pv]
         kinds += [(s.id, "switch") for s in site.switches] + [(d.id, "node") for d in site.node_devices]
@@ -243,14 +244,14 @@ def switch_part(switch: PccSwitch, site: TwinSite) -> Switch:
     )
 
 
-def node_part(id: str, critical: bool, node: TwinNode) -> Node:
+def node_part(id: str, critical: bool, node: TwinNode, dark: bool) -> Node:
     """What the node says."""
     return Node(
         id,
-        w=reading(node.w),
-        cpu_pct=reading(node.cpu_pct),
+        w=reading(0.0 if dark else node.w),
+        cpu_pct=reading(0.0 if dark else node.cpu_pct),
         memory_pct=reading(node.memory_pct),
-        gpus_busy=reading(None if node.gpus_busy is None else float(node.gpus_busy)),
+        gpus_busy=reading(None if dark or node.gpus_busy is None else float(node.gpus_busy)),
         gpus_total=node.gpus_total,
         critical=critical,
         source="twin",

@@ -214,7 +214,7 @@ class TwinSite:
 
     def _grid_tied(self, dt_s: float) -> None:
         """The grid takes what is left."""
-        self.blackout = False
+        self.blackout = self.load.dark = False
         self.load_w = self.load.w
         sources_w = 0.0
         for pcs in self.pcs:
@@ -258,12 +258,14 @@ class TwinSite:
         left = 1 - curtailed_w / pv_w if pv_w > 0 else 1.0
         for pv in self.pv:
             pv.settle(pv.available_w * left, dt_s)
+        self.load.dark = False
         self.load_w, self.grid_w = self.load.w, 0.0
         self.hz = CURTAIL_FROM_HZ + CURTAIL_SPAN_HZ * (1 - left) if left < 1 else 50.0
         self.v = self.grid.nominal_v
 
     def _dead(self) -> None:
         """No source carries the bus: everything stands still."""
+        self.load.dark = True
         self.load_w = self.grid_w = self.hz = self.v = 0.0
         for pcs in self.pcs:
             pcs.grid_lost = True

@@ -148,8 +148,8 @@ def test_a_mistake_in_a_section_holds_back_no_error_across_sections() -> None:
     raw["grid"] |= {"contracted_peak_w": 60_000, "phases": 2, "export_limit_w": -1}
     raw["reserve"] |= {"hours": 20, "hour": 1}
     raw["battery"][0] |= {"wear_eur_per_kwh": "cheap", "soc_min_pct": 96}
-    raw["pcs"][0] |= {"battery": "bat9", "revert_s": 1}
-    raw["meter"][0] |= {"role": "load", "unit": 300}
+    raw["pcs"][0] |= {"battery": "bat9", "revert_s": 1, "url": "here"}
+    raw["meter"][0] |= {"role": "load", "unit": 300, "url": "twin"}
     raw["gateway"] = {"rate_hz": 10, "state_dirr": "x"}
     raw["io"] = {"deadline_s": 0.08, "stale_after_s": 60}
     found = errors_of(raw)
@@ -162,8 +162,10 @@ def test_a_mistake_in_a_section_holds_back_no_error_across_sections() -> None:
         "battery[0].soc_min_pct",
         "pcs[0].battery",
         "pcs[0].revert_s",
+        "pcs[0].url",
         "meter[0].unit",
         "meter",
+        "[twin]",
         "gateway.state_dirr",
         "io.deadline_s",
         "io.stale_after_s",
@@ -222,6 +224,13 @@ def test_text_that_is_not_toml(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text("[site\nname = 1")
     with pytest.raises(SiteFileError, match="line 1"):
+        site_file.load(path)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(b'[site]\nname = "\xdb"')
+    with pytest.raises(SiteFileError, match="TOML: expected UTF-8 text; invalid"):
         site_file.load(path)
 
 

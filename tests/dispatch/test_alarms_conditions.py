@@ -93,6 +93,12 @@ def test_a_healthy_site_is_silent_and_every_condition_can_be_told() -> None:
     AlarmBook(DEFINITIONS).update(found, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("state", [IslandState.BLACKOUT, IslandState.BLACK_START])
+def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
+    found = held(decision=msgspec.structs.replace(decided(), island=state))
+    assert found["island-blackout"].active
+
+
 def test_every_definition_can_be_raised_and_says_what_to_do() -> None:
     names = {name.partition(":")[0] for name in held()}
     assert names == {d.id for d in DEFINITIONS}

@@ -353,6 +353,21 @@ def test_a_window_left_in_the_middle_of_the_wait_starts_it_anew() -> None:
     assert not play(machine, devices, 58).view.permit_close
 
 
+def test_what_speaks_against_closing_is_told() -> None:
+    machine, devices = islanded()
+    devices.v, devices.hz, devices.delta_deg = 230.0, 50.0, 45.0
+    view = play(machine, devices, 30).view.reconnect
+    assert view is not None
+    assert "s of the wait of 60 s are left" in view.against
+    view = play(machine, devices, 40).view.reconnect
+    assert view is not None
+    assert view.against == f"not in step: phase differs by 45.00 deg, at most {CODE.delta_deg:g}"
+    devices.delta_deg = 1.0
+    step = play(machine, devices, 0.4)
+    assert step.view.reconnect is not None
+    assert (step.seen.state, step.view.reconnect.against) == (S.CLOSING, "")
+
+
 def test_a_meter_that_stands_still_is_not_believed() -> None:
     window, devices = Window(CODE, 230.0), Devices()
     snapshot = devices.snapshot()

@@ -15,13 +15,13 @@ from console.tui.chrome import AlarmLine, NextLine, OrderLine, StateLine
 from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.forms import BadField, Form, form, minutes, wanted
 from console.tui.island import Island, packed
-from console.tui.island_words import check_lines, last_drill_words, next_words
+from console.tui.island_words import check_lines, last_drill_words, next_words, view_of
 from console.tui.prompt import Prompt
 from console.tui.side import MonthPanel
 from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, received
 from dispatch.island_view import Check, DrillReport
-from dispatch.model import IslandState, Node
+from dispatch.model import Event, IslandState, Node
 from dispatch.orders import OrderKind
 
 S = IslandState
@@ -165,6 +165,33 @@ def test_what_comes_next_off_the_road(state: IslandState, said: str) -> None:
     assert next_words(model) == said
     head = drawn(Island(), model)
     assert state.value.upper() in "\n".join(head[:3]) or state.value in head[1]
+
+
+def test_a_way_back_that_is_barred_says_by_what() -> None:
+    model = shown("outage")
+    view = view_of(model)
+    assert view is not None
+    assert view.reconnect is not None
+    why = "not in step: phase differs by 34.00 deg, at most 10"
+    inside = msgspec.structs.replace(view.reconnect, in_window=True, left_s=0.0, against=why)
+    waits = in_state(model, S.SYNCHRONISING, reconnect=inside)
+    assert next_words(waits).startswith(f"closing waits: {why}")
+    dark = in_state(model, S.BLACKOUT, reconnect=inside)
+    assert next_words(dark).startswith("the grid is back: black start (B) forms the bus first")
+    head = drawn(StateLine(), in_state(model, S.FAULT), 48, 1)[0]
+    assert " FAULT 00:06:00 " in head, "also of what is neither a drill nor an outage"
+
+
+def test_a_dark_site_runs_no_node_and_what_happened_names_the_node() -> None:
+    told = Event(1_757_992_561.0, "node", "info", "gpu-03", "suspend: written and read back")
+    model = msgspec.structs.replace(shown("outage"), events=(told,))
+    assert "  gpu-03: suspend: written and read back" in "\n".join(drawn(Island(), model, height=30))
+    assert "· no power" in "\n".join(drawn(Island(), in_state(model, S.BLACKOUT)))
+    assert model.published is not None
+    off = tuple(msgspec.structs.replace(order, off=True) for order in model.published.decision.nodes)
+    decision = msgspec.structs.replace(model.published.decision, nodes=off)
+    down = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=decision))
+    assert f"0 of 8 run · shut down {len(off)}" in "\n".join(drawn(Island(), down))
 
 
 @pytest.mark.parametrize(("state", "speed"), [(S.ISLANDED, 1), (S.SYNCHRONISING, 1), (S.SYNCHRONISING, 5)])

@@ -182,8 +182,10 @@ def test_overloaded_island_goes_dark_and_comes_back_with_the_grid() -> None:
     assert site.blackout
     assert (site.load_w, site.pcs[0].w, site.pv[0].w, site.hz) == (0, 0, 0, 0)
     assert site.pcs[0].state is InvSt.FAULT
+    assert site.load.dark, "and no node says that it draws anything"
     site.advance(8.0)
     assert not site.blackout
+    assert not site.load.dark
     assert site.load_w == 90_000
     assert site.pcs[0].state is InvSt.RUNNING
     assert site.unserved_wh == pytest.approx(90_000 * 7.1 / 3600, rel=0.05)
