@@ -54,6 +54,16 @@ class Sketch:
         return datetime.fromtimestamp(self.starts_utc_s[0], self.zone).date()
 
     @cached_property
+    def next_active(self) -> list[int]:
+        """For each step, the next one in which the battery does something; the number of steps where there is none."""
+        found, result = len(self.battery_w), []
+        for t in range(len(self.battery_w) - 1, -1, -1):
+            result.append(found)
+            if abs(self.battery_w[t]) > NEAR_W:
+                found = t
+        return result[::-1]
+
+    @cached_property
     def reserve_pct(self) -> float:
         """SoC of the reserve."""
         return self.config.reserve_soc_pct
@@ -179,15 +189,16 @@ def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> st
 
 
 def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
-    following = next((k for k in range(t + 1, len(plan.battery_w)) if abs(plan.battery_w[k]) > NEAR_W), None)
-    if following is not None and plan.battery_w[following] > 0:
+    following = plan.next_active[t]
+    acts = following < len(plan.battery_w)
+    if acts and plan.battery_w[following] > 0:
         use, defends = _use(plan, t)
         if use is not None and defends:
             return f"kept: {_risk(plan, use, clock)}"
         if use is not None and plan.buy[use] > plan.buy[t]:
             against = f"{_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
             return f"kept for {clock[use]}, {against}{_assumed(plan, t, use)}"
-    if following is not None and buys is not None and plan.buy[buys] < plan.buy[t]:
+    if acts and buys is not None and plan.buy[buys] < plan.buy[t]:
         cheaper = f"cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
         return f"{_ct(plan.buy[t])} ct/kWh, {cheaper}{_assumed(plan, t, buys)}"
     if plan.soc_pct[t] <= plan.reserve_pct + NEAR_PCT:
@@ -207,7 +218,8 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
     first_peak: int | None = None
     dearest: int | None = None
     charging, empty_pct = plan.battery_w[t] < -NEAR_W, _before(plan, t) + NEAR_PCT
-    for k, w in enumerate(plan.battery_w[t + 1 :], t + 1):
+    first = t + 1 if charging else plan.next_active[t]
+    for k, w in enumerate(plan.battery_w[first:], first):
         if w < -NEAR_W and not charging:
             break
         if w > NEAR_W and _defends(plan, k):
