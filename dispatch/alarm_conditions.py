@@ -142,7 +142,9 @@ def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, 
         return
     left_wh, w = interval.energy_left_wh, snapshot.grid.w.good
     over_w = -left_wh * 3600 / interval.length_s
-    yield "peak-exceeded", Condition(left_wh < 0, f"{_kw(over_w)} above {_kw(interval.limit_w)} as interval mean")
+    assumed = f", {interval.unknown_s / 60:.0f} min of it not measured but assumed" if interval.unknown_s >= 60 else ""
+    over = f"{_kw(over_w)} above {_kw(interval.limit_w)} as interval mean{assumed}"
+    yield "peak-exceeded", Condition(left_wh < 0, over)
     if w is None:
         yield "peak-at-risk", Condition(None)
     else:
