@@ -258,7 +258,7 @@ class Drill:
         ]
         if most_w is not None and snapshot.pcs_w is not None:
             figure = f"{kw(snapshot.pcs_w)} of {kw(most_w)}"
-            found.append(Check("load within rating", snapshot.pcs_w <= RATING_STOP * most_w, figure))
+            found.append(Check("load in rating", snapshot.pcs_w <= RATING_STOP * most_w, figure))
         if soc_pct is not None and self._soc_from is not None:
             found += self._soc_checks(snapshot.mono_s, soc_pct)
         return found

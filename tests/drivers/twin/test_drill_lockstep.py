@@ -82,7 +82,7 @@ def test_a_drill_goes_the_whole_road() -> None:
     assert report is not None
     assert (report.result, report.who, report.reason) == ("passed", "ann", "monthly")
     assert all(c.ok for c in report.criteria)
-    watched = {"communication", "bus voltage", "bus frequency", "SoC above floor", "load within rating"}
+    watched = {"communication", "bus voltage", "bus frequency", "SoC above floor", "load in rating"}
     assert {c.name for c in report.criteria} >= watched
     assert 60 <= report.islanded_s < 90
     assert report.battery_wh == pytest.approx(15_000 * report.islanded_s / 3600, rel=0.35)
