@@ -66,9 +66,10 @@ class RideKeeper:
         return RideMemory(self.rung, self._engaged, since, self.energy.memory())
 
     def restore(self, memory: RideMemory) -> None:
-        """Take over what was kept; call before the first step."""
-        self.rung, self._engaged, self._since_utc_s = memory.rung, memory.engaged, memory.since_utc_s
-        self._why = "kept over a restart of the gateway" if memory.rung else ""
+        """Take over what was kept; call before the first step. Nodes of a ladder that is switched off now are freed."""
+        self.rung = memory.rung if self._terms.enabled else 0
+        self._engaged, self._since_utc_s = memory.engaged, memory.since_utc_s
+        self._why = "kept over a restart of the gateway" if self.rung else ""
         self.energy.restore(memory.energy)
 
     def step(self, snapshot: Snapshot, riding: bool, state: IslandState, rehearsing: bool = False) -> RideResult:

@@ -134,6 +134,19 @@ def test_a_restart_keeps_the_step_and_the_promise() -> None:
     assert view.promised_left_s == before.promised_left_s - 1
 
 
+def test_a_ladder_that_is_switched_off_leaves_nobody_on_it() -> None:
+    """Found on a site whose nodes had been shut down, and stayed so for good."""
+    keeper = RideKeeper(config())
+    climb(keeper, 30.0, 30_000, 200)
+    assert keeper.rung == 3
+    off = msgspec.structs.replace(config(), ride_through=RideThroughConfig(enabled=False))
+    after = RideKeeper(off)
+    after.restore(keeper.memory())
+    result = after.step(a_snapshot(300.0, 10_000.0, a_pcs(0.0), a_battery(30.0)), False, S.GRID_TIED)
+    assert result.view.rung == 0
+    assert {(o.cap_w, o.suspended, o.off) for o in result.orders} == {(None, False, False)}
+
+
 def test_not_known_is_not_zero() -> None:
     keeper = RideKeeper(config())
     snapshot = a_snapshot(0.0, 0.0, a_pcs(10_000.0), a_battery(None), switch="open")
