@@ -10,10 +10,9 @@ import msgspec
 
 from console import exits
 from console.cli.failures import Failure
-from console.cli.source import Record, gateway, gateway_or_record, record
+from console.cli.source import Record, gateway, gateway_or_record, record_of_gateway
 from console.cli.values import json_option, moment, site_option
 from console.cli.words import audit_line, event_line
-from console.link.errors import NoGateway
 
 
 @click.command()
@@ -55,12 +54,12 @@ def ack(alarm: str, site: str | None) -> None:
 def export(out: Path, start: str | None, end: str | None, site: str | None, as_json: bool) -> None:
     """Write the record to the new directory OUT: SQLite, CSV and a manifest with hashes.
 
-    A running gateway is not disturbed.
+    That of the gateway that runs, which is not disturbed; when none runs, the one written last, unless --site says.
     """
     from storage.export import ExportError
     from storage.export import export as write
 
-    with record(site, NoGateway("nothing to export")) as source:
+    with record_of_gateway(site) as source:
         now_utc_s = source.now_utc_s()
         start_utc_s = 0.0 if start is None else moment(start, now_utc_s, source.zone)
         end_utc_s = max(now_utc_s, time.time()) + 1 if end is None else moment(end, now_utc_s, source.zone)
