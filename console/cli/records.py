@@ -76,6 +76,8 @@ def export(out: Path, start: str | None, end: str | None, site: str | None, as_j
         click.echo(
             f"skerry: head of the audit {manifest['audit']['head']}; note it where this machine's root cannot", err=True
         )
+    if unsigned := manifest["signature"].get("unsigned"):
+        click.echo(f"skerry: the export is NOT signed, so nobody can verify it: {unsigned}", err=True)
     for name, file in manifest["files"].items():
         rows = "" if file["rows"] is None else f"{file['rows']} rows"
         click.echo(f"{out / name}  {file['bytes']} bytes  {rows}".rstrip())
@@ -108,7 +110,8 @@ def audit(limit: int, site: str | None, as_json: bool) -> None:
 def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> int:
     """Check an export, or a state directory, for edits, deletions, reordering and cut tails. No gateway is needed.
 
-    A tail cut off by someone who had the key shows only against a --head that left the machine before.
+    An export is verified by the signature of its manifest. What someone with the key of this machine did, or a whole
+    export made with another key, shows only against a --head or the --key that left the machine before.
     """
     from storage.verify import CannotVerify
     from storage.verify import verify as check
@@ -130,7 +133,10 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> 
         click.echo(f"files     {report.files} named in the manifest")
     click.echo(f"audit     {report.rows} rows, {report.checkpoints} signed heads, key {report.public_key or 'none'}")
     click.echo(f"head      {report.head or 'none'}")
-    click.echo(
-        "verified: as it was written" if report.ok else f"NOT as it was written: {len(report.findings)} findings"
-    )
+    if report.findings:
+        click.echo(f"NOT as it was written: {len(report.findings)} findings")
+    elif report.unsigned:
+        click.echo(f"NOT verified: {report.unsigned}")
+    else:
+        click.echo("verified: as it was written" if report.files else "verified: the audit is as it was written")
     return exits.OK if report.ok else exits.FAILED

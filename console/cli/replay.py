@@ -180,8 +180,7 @@ def read_case(
 ) -> Case:
     """Read the files and check that they reach. Raises ValueError, OSError."""
     from console.replay.engine import Case
-    from console.replay.output import utc
-    from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, read_trace
+    from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, read_trace, utc
     from drivers.tariffs.csv_file import load as load_prices
 
     loads = read_trace(load, LOAD_COLUMNS)
@@ -220,9 +219,8 @@ def _fine(
 ) -> FineReplay:
     """The same for steps below 10 s."""
     from console.replay.fine import FineCase, FineReplay
-    from console.replay.output import utc
     from console.replay.samples import read_samples
-    from console.replay.traces import PV_COLUMNS, read_trace
+    from console.replay.traces import PV_COLUMNS, read_trace, utc
     from drivers.tariffs.csv_file import load as load_prices
 
     start_s, end_s = (instant(text, site) for text in span)
@@ -340,21 +338,30 @@ def _write(run: Replay, out: Path, wall_s: float) -> Scored:
     return scored
 
 
+def _table(scored: Scored) -> Iterator[str]:
+    """The bills side by side; what caps took from compute has its column where there was any."""
+    shed = any(round(one.shed_eur, 2) for one in scored.bills.values())
+    caps = f"{'shed':>9}" if shed else ""
+    yield f"{'':<18}{'total':>11}{'energy':>11}{'peak':>10}{'wear':>9}{caps}{'captured':>10}   EUR"
+    for name, one in scored.bills.items():
+        share = scored.captured_pct(name)
+        captured = "—" if share is None else f"{share:.0f} %"
+        energy = one.energy_eur - one.stored_eur
+        caps = f"{one.shed_eur:>9.2f}" if shed else ""
+        yield (
+            f"{NAMES[name]:<18}{one.total_eur:>11.2f}{energy:>11.2f}{one.peak_eur:>10.2f}{one.wear_eur:>9.2f}{caps}"
+            f"{captured:>10}"
+        )
+
+
 def _report(run: Replay | FineReplay, schedule: Schedule, scored: Scored, out: Path) -> None:
     """The run in strips of blocks, the table of strategies, and what was odd."""
     from console.replay.chart import terminal
 
     for line in terminal(schedule, shutil.get_terminal_size().columns):
         click.echo(line)
-    click.echo(f"{'':<18}{'total':>11}{'energy':>11}{'peak':>10}{'wear':>9}{'captured':>10}   EUR")
-    for name, one in scored.bills.items():
-        share = scored.captured_pct(name)
-        captured = "—" if share is None else f"{share:.0f} %"
-        energy = one.energy_eur - one.stored_eur
-        click.echo(
-            f"{NAMES[name]:<18}{one.total_eur:>11.2f}{energy:>11.2f}{one.peak_eur:>10.2f}{one.wear_eur:>9.2f}"
-            f"{captured:>10}"
-        )
+    for line in _table(scored):
+        click.echo(line)
     for note in scored.notes:
         click.echo(f"skerry: note: {note}", err=True)
     tally = run.tally

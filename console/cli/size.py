@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from console.sizing.sweep import Base, Outcome, Point
 
 LEAST_STEP_S = 60
-MONTH_DAYS = 28
 
 
 @click.command()
@@ -71,6 +70,7 @@ def size(
 
     Batteries and PCS of the site file keep their proportions. Ctrl-C keeps the points done so far, marked partial.
     """
+    from console.replay.remarks import short_period
     from console.site import load
     from console.sizing.maps import terminal
 
@@ -82,8 +82,7 @@ def size(
     found = _sweep(base, points, min(jobs or os.cpu_count() or 1, len(points)), scheduler)
     for line in terminal(found, points, want, against):
         click.echo(line)
-    if (days := (base.end_s - base.start_s) / 86400) < MONTH_DAYS and base.config.tariff.demand_terms.eur_per_kw:
-        note = f"{days:g} days bear the demand charge of a whole period: savings over less than a month are no forecast"
+    for note in short_period(base.config.tariff.demand_terms, base.end_s - base.start_s, "savings"):
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, want, against, time.monotonic() - began)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,10 @@ import msgspec
 
 from console.replay.compare import Scored
 from console.replay.engine import Case, Schedule, Tally
-from console.replay.traces import Job
+from console.replay.traces import Job, utc
 from dispatch.bill import Bill
 
 SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
-
-
-def utc(t_s: float) -> str:
-    """2025-09-16T06:00:00Z, with milliseconds where it is no whole second."""
-    seconds, millis = divmod(round(t_s * 1000), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{f'.{millis:03}' if millis else ''}Z"
 
 
 def write_schedule(path: Path, schedule: Schedule) -> None:

@@ -10,11 +10,15 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from replay_cases import HOURS, START, load_w, prices, pv_w, utc, write_csv
+from replay_cases import CONFIG, HOURS, START, a_case, load_w, prices, pv_w, utc, write_csv
 
 from console.cli.main import run
+from console.cli.replay import _table
+from console.replay.compare import compare
 from console.replay.engine import Replay, Schedule
+from dispatch.config import CapsConfig
 
 SITE = Path(__file__).parents[2] / "sites" / "yardstick-de.toml"
 
@@ -66,6 +70,21 @@ def test_it_writes_schedule_summary_and_chart(
     out = capsys.readouterr().out
     for name in ("no battery", "night-valley rule", "Skerry", "perfect foresight"):
         assert name in out
+
+
+@pytest.mark.parametrize("shed_w", [0.0, 4_000.0])
+def test_the_printed_parts_of_the_bill_add_up(shed_w: float) -> None:
+    config = msgspec.structs.replace(CONFIG, caps=CapsConfig(value_eur_per_kwh=0.3, max_share=0.3))
+    case = a_case(hours=1, config=config)
+    schedule = Schedule(case.start_s, case.step_s)
+    for _ in range(4):
+        schedule.add(1_000.0, 20_000.0, 0.0, 49.0, shed_w)
+    head, *lines = _table(compare(case, schedule))
+    assert ("shed" in head) == bool(shed_w)
+    assert len(lines) == 4
+    for line in lines:
+        total, *parts = [float(word) for word in line[18:].split()[: 4 + bool(shed_w)]]
+        assert total == pytest.approx(sum(parts), abs=0.03), line
 
 
 def test_the_chart_is_a_png(files: dict[str, str], tmp_path: Path) -> None:
