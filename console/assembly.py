@@ -70,6 +70,7 @@ async def assemble(
             rate_hz=site.gateway.rate_hz,
             limits=_limits(site),
             demand=site.tariff.demand,
+            state_dir=str(state_dir.resolve()),
         )
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))

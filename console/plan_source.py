@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import CapsConfig, DispatchConfig
-from dispatch.forecast import LATEST_S, PROBES, LoadForecaster
+from dispatch.forecast import LATEST_S, PROBES, Forecast, LoadForecaster, towards
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
-from dispatch.peak import DAY, MEMORY, PeakWatch
+from dispatch.peak import DAY, MEMORY, PeakOutlook, PeakWatch
 from dispatch.peak_prior import held_peak_w
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
@@ -154,9 +154,20 @@ class PlanSource:
         net_w = self._peak.net_w() if outlook is None else []
         if len(net_w) >= PRIOR_QUARTERS:
             prior_w = held_peak_w(net_w, config)
-        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
+        load = inputs.load if outlook is None else _expected(inputs, outlook)
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook, load=load)
         plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)
+
+
+def _expected(inputs: PlanInputs, outlook: PeakOutlook) -> Forecast:
+    """The forecast with the outlook's expectation. Where power is promised it is at least what was forecast."""
+    forecast, load_w = inputs.load, list(outlook.load_w)
+    for k, w in enumerate(forecast.load_w[: len(load_w)] if inputs.reservations else ()):
+        start_s = forecast.start_utc_s + k * QUARTER_S
+        if reserved_w(inputs.reservations, start_s, start_s + QUARTER_S) > 0:
+            load_w[k] = max(load_w[k], w)
+    return towards(forecast, load_w)
 
 
 def _days_left(utc_s: float, config: DispatchConfig) -> float:

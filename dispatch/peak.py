@@ -3,7 +3,7 @@
 Nobody forecasts the next pulse; but the last two weeks hold many quarters much like the present one, and what followed
 each of them. For every past quarter a table says how low the battery could have held the import of the following day,
 had it held a given energy just then (by hindsight, recharging below the peak as fast as it allows). From that table
-three things follow, none of which needs a constant of the site:
+four things follow, none of which needs a constant of the site:
 
 * `target_w`: how far the peak may rise now. It is the level at which four things together cost least over the rest of
   the month: the peak itself, the energy that is short of holding it (GPU caps, or else more peak), the rise when the
@@ -14,6 +14,8 @@ three things follow, none of which needs a constant of the site:
   it has left, each drawn from the days seen; a peak that it is likely to exceed later is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
   weighs it against what the energy earns.
+* `load_w`: the mean of the futures, which is the load that the plan reckons with: a forecast that holds the present
+  load is the likeliest course of the next hours, but a pulse that holds for 36 hours is not what to expect.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ class PeakOutlook(msgspec.Struct, frozen=True):
     rises: tuple[Rise, ...]  # from the month's peak so far upwards; the last holds for everything above
     usual_w: float  # the lowest peak that the battery alone could have held over all that is remembered
     ready: tuple[tuple[float, ...], ...]  # [step][layer, lowest first]: share of the demand price, kW per kWh stored
+    load_w: tuple[float, ...] = ()  # the load to expect in each quarter of the coming day: the mean of what may come
 
 
 class PeakWatch:
@@ -176,7 +179,14 @@ class PeakWatch:
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
         ready = self._ready(held, like, futures, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
-        return PeakOutlook(1000 * target_kw, rises, 1000 * self._overruns().usual_kw, tuple(map(tuple, ready.tolist())))
+        expected_w = 1000 * (futures.weights @ futures.load_kw)
+        return PeakOutlook(
+            target_w=1000 * target_kw,
+            rises=rises,
+            usual_w=1000 * self._overruns().usual_kw,
+            ready=tuple(map(tuple, ready.tolist())),
+            load_w=tuple(expected_w.tolist()),
+        )
 
     def _work_out(self) -> Floats:
         """The table of peaks held, for every quarter whose following day has passed; filled a batch at a time."""

@@ -190,7 +190,7 @@ class AuditLog:
         """Append records in one transaction; their row numbers."""
         seq, head = self._head
         numbers = []
-        bodies = [canonical(record) for record in records]
+        bodies = [canonical(self._with_key(record)) for record in records]
         if not bodies:
             return []
         con.execute("BEGIN IMMEDIATE")
@@ -207,6 +207,10 @@ class AuditLog:
             raise
         self._head = (seq, head)
         return numbers
+
+    def _with_key(self, record: Record) -> Record:
+        """A run's first row names the key that signs, so that a head kept elsewhere vouches for the key, too."""
+        return {**record, "public_key": self._public.hex()} if record.get("kind") == "start" else record
 
     def _failed(self, error: Exception, rows: list[_Row]) -> None:
         """Refuse what must be on record first, keep what ran anyway, say both outside of the file."""

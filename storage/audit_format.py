@@ -20,7 +20,13 @@ APPLICATION_ID = 0x534B_4155  # "SKAU"
 VERSION = 1
 GENESIS = bytes(32)
 
-SCHEMA = """
+# the columns of the view `audit`, and so of an export's audit.csv
+ROWS = """SELECT seq, body ->> 't' AS t, body ->> 'kind' AS kind, body ->> 'of' AS of, body ->> 'who' AS who,
+         body ->> 'command' AS command, body ->> 'text' AS text, body ->> 'durable' AS durable,
+         lower(hex(hash)) AS sha256
+  FROM entry"""
+
+SCHEMA = f"""
 CREATE TABLE entry (
   seq INTEGER PRIMARY KEY,
   prev BLOB NOT NULL CHECK (length(prev) = 32),  -- hash of the row before, 32 zero bytes for the first
@@ -48,10 +54,7 @@ CREATE TRIGGER checkpoint_appends BEFORE INSERT ON checkpoint
     OR NEW.hash IS NOT (SELECT hash FROM entry WHERE seq = NEW.seq)
   BEGIN SELECT RAISE (ABORT, 'audit checkpoints are only appended'); END;
 CREATE VIEW audit AS
-  SELECT seq, body ->> 't' AS t, body ->> 'kind' AS kind, body ->> 'of' AS of, body ->> 'who' AS who,
-         body ->> 'command' AS command, body ->> 'text' AS text, body ->> 'durable' AS durable,
-         lower(hex(hash)) AS sha256
-  FROM entry;
+  {ROWS};
 """
 
 

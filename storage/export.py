@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from storage import audit_format, schema
+from storage.manifest import MANIFEST, signed
 from storage.reader import open_read_only
 from storage.rollup import MINUTE_S
 from storage.rows import to_us
 
 WIDE = "telemetry_wide_1m"
-MANIFEST = "manifest.json"
 
 
 class ExportError(Exception):
@@ -30,7 +30,8 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
 
     `telemetry.db` (a consistent copy, also while a gateway writes; with a wide table of minute means), `telemetry.csv`,
     `events.csv`, `decisions.csv`, `drills.csv`, `audit.db` and `audit.csv` where there is an audit (whole: a part of a
-    chain proves nothing), and `manifest.json` with rows, bytes and SHA-256 of each, and the head of the audit's chain.
+    chain proves nothing), and `manifest.json` with rows, bytes and SHA-256 of each, the head of the audit's chain, and
+    a signature with the audit's key, where this user may read it.
 
     Raises NoRecords if there is nothing to read, ExportError, and OSError if the directory cannot be written.
     """
@@ -55,7 +56,7 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
         path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path), "rows": rows.get(path.name)}
         for path in sorted(directory_out.iterdir())
     }
-    manifest = {
+    stated = {
         "format": 1,
         "schema": len(schema.STEPS),
         "start": _iso(start_utc_s),
@@ -63,6 +64,7 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
         "files": files,
         "audit": audit,
     }
+    manifest = signed(stated, directory_in)
     (directory_out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
 
@@ -85,12 +87,12 @@ def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dic
         db = sqlite_utils.Database(con, recursive_triggers=False, execute_plugins=False)
         rows["audit.csv"] = _csv(db, "audit", directory_out / "audit.csv", "seq")
         seq, head = audit_format.last(con)
-        signed = con.execute("SELECT seq, public_key FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
+        checkpoint = con.execute("SELECT seq, public_key FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
     return {
         "rows": seq,
         "head": audit_format.head_words(seq, head),
-        "signed_up_to": 0 if signed is None else signed[0],
-        "public_key": "" if signed is None else signed[1].hex(),
+        "signed_up_to": 0 if checkpoint is None else checkpoint[0],
+        "public_key": "" if checkpoint is None else checkpoint[1].hex(),
     }
 
 

@@ -1,12 +1,14 @@
 """`skerry verify`: whether an export or a state directory is as it was written. Needs nothing but the files.
 
-What each check finds: hashes of the manifest (a file changed or missing), the chain (a row edited, deleted, inserted,
-reordered), checkpoints (a tail rewritten or cut without the key, a signature that does not hold), heads from outside
-(a tail cut with its checkpoints, or rewritten by someone who had the key).
+What each check finds: the manifest's signature (another manifest), its hashes (a file changed or missing), `audit.csv`
+against the chain (rows that were never commanded), the chain (a row edited, deleted, inserted, reordered), checkpoints
+(a tail rewritten or cut without the key, a signature that does not hold), heads from outside (a tail cut with its
+checkpoints, or rewritten by someone who had the key).
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import sqlite3
@@ -18,10 +20,21 @@ from typing import Any
 import msgspec
 
 from storage import schema
-from storage.audit_format import FILE, GENESIS, canonical, chained, head_of, head_words, open_read_only, signed_text
+from storage.audit_format import (
+    FILE,
+    GENESIS,
+    ROWS,
+    canonical,
+    chained,
+    head_of,
+    head_words,
+    open_read_only,
+    signed_text,
+)
 from storage.drills import digest
+from storage.manifest import MANIFEST, SIGNATURE, key_of
 
-MANIFEST = "manifest.json"
+AUDIT_CSV = "audit.csv"
 MOST = 20  # findings told; more of the same say nothing new
 
 
@@ -35,11 +48,12 @@ class Report(msgspec.Struct, frozen=True):
     public_key: str
     findings: tuple[str, ...]
     remarks: tuple[str, ...] = ()  # not signs of tampering, but worth knowing
+    unsigned: str = ""  # why an export, though nothing was found, is not shown to be as it was written
 
     @property
     def ok(self) -> bool:
-        """Nothing was found."""
-        return not self.findings
+        """Nothing was found, and what an export holds is signed for."""
+        return not self.findings and not self.unsigned
 
 
 class CannotVerify(Exception):
@@ -49,10 +63,12 @@ class CannotVerify(Exception):
 def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -> Report:
     """Check a directory. `heads`: from earlier exports or syslog; `public_key`: hex, what must have signed.
 
+    Of a state directory only the audit and the reports of drills are checked; nothing else in it is signed for.
+
     Raises CannotVerify, and ValueError for a head or key that is none.
     """
-    outside = [head_of(words) for words in heads]
-    wanted_key = bytes.fromhex(public_key)
+    given = [head_of(words) for words in heads]
+    outside, wanted_key = list(given), bytes.fromhex(public_key)
     manifest, findings = _manifest(directory)
     files = _files(directory, manifest) if manifest is not None else []
     findings += [line for line in files if line]
@@ -62,7 +78,8 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
             raise CannotVerify(f"{directory}: expected an export with {MANIFEST}, or a state directory with {FILE}")
         if manifest.get("audit") or outside:
             findings.append(f"{FILE} is missing")
-        return Report(len(files), 0, 0, "", "", tuple(findings[:MOST]))
+        lines, unsigned = _signature(manifest, wanted_key)
+        return Report(len(files), 0, 0, "", wanted_key.hex(), tuple((findings + lines)[:MOST]), unsigned=unsigned)
     if manifest is not None and (stated := manifest.get("audit")):
         outside.append(head_of(str(stated.get("head", ""))))
         wanted_key = wanted_key or bytes.fromhex(str(stated.get("public_key", "")))
@@ -72,23 +89,91 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
             found, chain, checkpoints, key, remarks = _chain(con, outside, wanted_key)
             lines, notes = _drills(directory / schema.FILE, con, chain)
             found, remarks = found + lines, remarks + notes
+            lines, key, named_from = _named_keys(con, key)
+            found += lines + _audit_csv(directory / AUDIT_CSV, con)
     except sqlite3.Error as error:
         raise CannotVerify(f"{audit}: {error}") from None
+    unsigned = ""
+    if manifest is not None:
+        lines, unsigned = _signature(manifest, key)
+        found += lines
+        if not public_key and not unsigned:
+            remarks += _unanchored(given, named_from)
     seq = max(chain, default=0)
-    head = head_words(seq, chain.get(seq, GENESIS))
-    return Report(len(files), len(chain), checkpoints, head, key.hex(), tuple((findings + found)[:MOST]), remarks)
+    head, told = head_words(seq, chain.get(seq, GENESIS)), tuple((findings + found)[:MOST])
+    return Report(len(files), len(chain), checkpoints, head, key.hex(), told, remarks, unsigned)
 
 
 def _manifest(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return None, []
+        lost = (directory / AUDIT_CSV).exists()  # which only an export has
+        return None, [f"{MANIFEST} is missing: nothing shows that the other files are as they were written"] * lost
     except (OSError, ValueError) as error:
         raise CannotVerify(f"{directory / MANIFEST}: {error}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise CannotVerify(f"{directory / MANIFEST}: expected the manifest of an export")
     return manifest, []
+
+
+def _signature(manifest: dict[str, Any], key: bytes) -> tuple[list[str], str]:
+    """Findings on the manifest's signature, which must be of `key`, and why the manifest is not signed for."""
+    try:
+        signer = key_of(manifest)
+    except ValueError as error:
+        return [str(error)], ""
+    if signer is None:
+        stated = manifest.get(SIGNATURE)
+        why = f" ({stated['unsigned']})" if isinstance(stated, dict) and "unsigned" in stated else ""
+        return [], f"{MANIFEST} carries no signature{why}: anybody can have changed it with the files that it names"
+    if not key:
+        return [], f"{MANIFEST} is signed with {signer.hex()}, but no audit here names that key: compare it with --key"
+    if signer != key:
+        return [f"{MANIFEST} was signed with another key than the audit, {signer.hex()[:16]}…"], ""
+    return [], ""
+
+
+def _unanchored(given: list[tuple[int, bytes]], named_from: int | None) -> tuple[str, ...]:
+    """What a key that came with the export does not prove. A head proves the key that the chain names up to it."""
+    if named_from is not None and any(seq >= named_from for seq, _ in given):
+        return ()
+    return (
+        "the key came with the export: somebody who made all of it anew, with another key, would not show; "
+        "compare the key with the site's, --key HEX"
+        + ("" if named_from is None else ", or give a --head that left the machine before"),
+    )
+
+
+def _named_keys(con: sqlite3.Connection, key: bytes) -> tuple[list[str], bytes, int | None]:
+    """Findings on the keys that the chain itself names, at each start of a gateway; the key; the first such row."""
+    findings, first = [], None
+    wanted = "SELECT seq, body ->> 'public_key' FROM entry WHERE CASE WHEN json_valid(body) THEN "
+    wanted += "body ->> 'kind' = 'start' AND body ->> 'public_key' IS NOT NULL END ORDER BY seq"
+    for seq, named in con.execute(wanted):
+        key = key or bytes.fromhex(str(named))
+        first = first or seq
+        if named != key.hex():
+            findings.append(f"row {seq} names another key than the one that signs, {str(named)[:16]}…")
+    return findings, key, first
+
+
+def _audit_csv(path: Path, con: sqlite3.Connection) -> list[str]:
+    """Findings: rows of the CSV file that are not those of the chain."""
+    if not path.exists():
+        return []
+    try:
+        found = con.execute(ROWS)
+        columns = [column[0] for column in found.description]
+        rows = [columns, *([("" if value is None else str(value)) for value in row] for row in found)]
+    except sqlite3.OperationalError:
+        return []  # a row that is not JSON: the chain's own finding
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        stated = list(csv.reader(file))
+    if len(stated) != len(rows):
+        return [f"{path.name} has {len(stated) - 1} rows, the audit {len(rows) - 1}"]
+    wrong = [row[0] for row, line in zip(rows, stated, strict=True) if row != line]
+    return [f"{path.name}: row {seq} is not as the audit has it" for seq in wrong[:MOST]]
 
 
 def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:

@@ -10,10 +10,9 @@ import msgspec
 
 from console import exits
 from console.cli.failures import Failure
-from console.cli.source import Record, gateway, gateway_or_record, record
+from console.cli.source import Record, gateway, gateway_or_record, record_of_gateway
 from console.cli.values import json_option, moment, site_option
 from console.cli.words import audit_line, event_line
-from console.link.errors import NoGateway
 
 
 @click.command()
@@ -55,12 +54,12 @@ def ack(alarm: str, site: str | None) -> None:
 def export(out: Path, start: str | None, end: str | None, site: str | None, as_json: bool) -> None:
     """Write the record to the new directory OUT: SQLite, CSV and a manifest with hashes.
 
-    A running gateway is not disturbed.
+    That of the gateway that runs, which is not disturbed; when none runs, the one written last, unless --site says.
     """
     from storage.export import ExportError
     from storage.export import export as write
 
-    with record(site, NoGateway("nothing to export")) as source:
+    with record_of_gateway(site) as source:
         now_utc_s = source.now_utc_s()
         start_utc_s = 0.0 if start is None else moment(start, now_utc_s, source.zone)
         end_utc_s = max(now_utc_s, time.time()) + 1 if end is None else moment(end, now_utc_s, source.zone)
@@ -76,6 +75,8 @@ def export(out: Path, start: str | None, end: str | None, site: str | None, as_j
         click.echo(
             f"skerry: head of the audit {manifest['audit']['head']}; note it where this machine's root cannot", err=True
         )
+    if unsigned := manifest["signature"].get("unsigned"):
+        click.echo(f"skerry: the export is NOT signed, so nobody can verify it: {unsigned}", err=True)
     for name, file in manifest["files"].items():
         rows = "" if file["rows"] is None else f"{file['rows']} rows"
         click.echo(f"{out / name}  {file['bytes']} bytes  {rows}".rstrip())
@@ -108,7 +109,8 @@ def audit(limit: int, site: str | None, as_json: bool) -> None:
 def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> int:
     """Check an export, or a state directory, for edits, deletions, reordering and cut tails. No gateway is needed.
 
-    A tail cut off by someone who had the key shows only against a --head that left the machine before.
+    An export is verified by the signature of its manifest. What someone with the key of this machine did, or a whole
+    export made with another key, shows only against a --head or the --key that left the machine before.
     """
     from storage.verify import CannotVerify
     from storage.verify import verify as check
@@ -130,7 +132,10 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> 
         click.echo(f"files     {report.files} named in the manifest")
     click.echo(f"audit     {report.rows} rows, {report.checkpoints} signed heads, key {report.public_key or 'none'}")
     click.echo(f"head      {report.head or 'none'}")
-    click.echo(
-        "verified: as it was written" if report.ok else f"NOT as it was written: {len(report.findings)} findings"
-    )
+    if report.findings:
+        click.echo(f"NOT as it was written: {len(report.findings)} findings")
+    elif report.unsigned:
+        click.echo(f"NOT verified: {report.unsigned}")
+    else:
+        click.echo("verified: as it was written" if report.files else "verified: the audit is as it was written")
     return exits.OK if report.ok else exits.FAILED

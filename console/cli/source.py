@@ -118,11 +118,34 @@ def gateway_or_record(site: str | None, timeout_s: float = 5.0) -> Iterator[Live
 
 
 @contextlib.contextmanager
-def record(site: str | None, absent: Exception) -> Iterator[Record]:
-    """The record of a site on disk. Raises NoGateway, with the words of `absent`, when there is none."""
+def record_of_gateway(site: str | None) -> Iterator[Record]:
+    """The record that the running gateway writes, found as by every command; when none runs, as `record`.
+
+    Raises NoGateway (also of its kinds), LinkRefused.
+    """
+    place: tuple[Path, tzinfo | None] | None = None
+    absent: Exception = NoGateway("no record")
+    try:
+        with Conversation(paths.find_socket(site)) as link:
+            if link.welcome.state_dir:
+                place = Path(link.welcome.state_dir), ZoneInfo(link.welcome.timezone)
+    except (NoSuchSite, SeveralGateways, LinkRefused):
+        raise
+    except (NoGateway, LinkLost) as error:
+        absent = error
+    with record(site, absent, place) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None] | None = None) -> Iterator[Record]:
+    """The record of a site on disk; `place`: its directory and zone, where known.
+
+    Raises NoGateway, with the words of `absent`, when there is none.
+    """
     from storage.reader import Archive, NoRecords, QueryTimeout
 
-    directory, zone = locate(site)
+    directory, zone = place or locate(site)
     archive = Archive(directory)
     try:
         yield Record(archive, directory, zone, absent)

@@ -53,6 +53,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     simulated: bool  # the devices are the twin's
     rate_hz: float  # of the tick
     limits: dict[str, float] = {}  # fuse_w, contracted_peak_w, pcs_w, pv_peak_w, energy_kwh, reserve_soc_pct, ...
+    state_dir: str = ""  # of the gateway's record; empty: it does not say
     demand: DemandTerms | None = None  # [tariff.demand]; None: limits' demand_eur_per_kw_month is all there is
 
 

@@ -6,7 +6,7 @@ that hardly matters; over hours an emptier battery may look cheaper than foresig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from math import gcd
 from zoneinfo import ZoneInfo
@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from console.replay.engine import Case, Schedule
+from console.replay.remarks import over_contract, short_period, unpriced
 from dispatch.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
 from dispatch.foresight import perfect_battery_w
-from dispatch.tariff import filled
+from dispatch.tariff import filled, published
 
 QUARTER_S = 900
 VALLEY = (0, 6)  # local hours in which the night-valley rule charges
@@ -46,13 +47,13 @@ class Stretch:
         self.fine_s = gcd(case.load.step_s, case.step_s)
         self.load_w = case.load.means_w(case.start_s, end_s, self.fine_s)
         self.pv_w = case.pv.means_w(case.start_s, end_s, self.fine_s)
-        self.eur_per_mwh, self.standins = self._prices(self.fine_s)
+        self.eur_per_mwh = self._prices(self.fine_s)
 
-    def _prices(self, step_s: int) -> tuple[list[float], int]:
+    def _prices(self, step_s: int) -> list[float]:
         case = self.case
         starts = range(case.start_s, self.end_s, step_s)
-        market, missing = filled(case.prices, starts, case.config.timezone)
-        return [0.0] * len(starts) if market is None else market, missing
+        market, _ = filled(case.prices, starts, case.config.timezone)
+        return [0.0] * len(starts) if market is None else market
 
     def charge(
         self,
@@ -65,10 +66,17 @@ class Stretch:
 
         `stored_kwh` is by how much the stored energy has changed; None: all batteries taken as one.
         """
-        case, times = self.case, step_s // self.fine_s
+        config = self.case.config
+        if stored_kwh is None:
+            stored_kwh = stored_change_kwh(config, step_s, battery_w)
+        return bill(config, self.flow(battery_w, step_s, shed_w), stored_kwh, config.caps.value_eur_per_kwh)
+
+    def flow(self, battery_w: Sequence[float], step_s: int, shed_w: Sequence[float] = ()) -> Flow:
+        """All that is charged for, at the finest step."""
+        times = step_s // self.fine_s
         held, shed = ([w for w in watts for _ in range(times)] for watts in (battery_w, shed_w))
-        flow = Flow(
-            start_utc_s=case.start_s,
+        return Flow(
+            start_utc_s=self.case.start_s,
             step_s=self.fine_s,
             load_w=self.load_w,
             pv_w=self.pv_w,
@@ -76,9 +84,16 @@ class Stretch:
             battery_w=held,
             shed_w=shed,
         )
-        if stored_kwh is None:
-            stored_kwh = stored_change_kwh(case.config, step_s, battery_w)
-        return bill(case.config, flow, stored_kwh, case.config.caps.value_eur_per_kwh)
+
+    def remarks(self, schedule: Schedule) -> Iterator[str]:
+        """What must be said beside the bills."""
+        case = self.case
+        starts = range(case.start_s, self.end_s, self.fine_s)
+        yield from unpriced(case.start_s, self.fine_s, [published(case.prices, t) is not None for t in starts])
+        grid_w = list(self.flow(schedule.battery_w, case.step_s, schedule.shed_w).grid_w())
+        yield from over_contract(case.config.grid, case.start_s, self.fine_s, grid_w)
+        yield from short_period(case.config.tariff.demand_terms, self.end_s - case.start_s)
+        yield from (*case.load.notes, *case.pv.notes)
 
     def perfect_w(self) -> tuple[list[float], int]:
         """Perfect foresight's battery power and its step, s."""
@@ -87,7 +102,7 @@ class Stretch:
         step_s = QUARTER_S if span % QUARTER_S == 0 else case.step_s
         load, pv = (t.means_w(case.start_s, self.end_s, step_s) for t in (case.load, case.pv))
         net_w = [a - b for a, b in zip(load, pv, strict=True)]
-        prices, _ = self._prices(step_s)
+        prices = self._prices(step_s)
         return perfect_battery_w(case.config, case.start_s, step_s, net_w, prices, case.soc_pct), step_s
 
 
@@ -103,12 +118,7 @@ def compare(case: Case, schedule: Schedule) -> Scored:
         "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
-    notes = []
-    if stretch.standins:
-        notes.append(
-            f"prices: {stretch.standins} of {len(stretch.eur_per_mwh)} steps have none, the hour's mean instead"
-        )
-    return Scored(bills, (*case.load.notes, *case.pv.notes, *notes))
+    return Scored(bills, tuple(stretch.remarks(schedule)))
 
 
 def night_valley_w(case: Case, end_s: int) -> list[float]:

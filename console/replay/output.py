@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,10 @@ import msgspec
 
 from console.replay.compare import Scored
 from console.replay.engine import Case, Schedule, Tally
-from console.replay.traces import Job
+from console.replay.traces import Job, utc
 from dispatch.bill import Bill
 
 SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
-
-
-def utc(t_s: float) -> str:
-    """2025-09-16T06:00:00Z, with milliseconds where it is no whole second."""
-    seconds, millis = divmod(round(t_s * 1000), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{f'.{millis:03}' if millis else ''}Z"
 
 
 def write_schedule(path: Path, schedule: Schedule) -> None:
@@ -73,6 +66,21 @@ def summary(case: Case, schedule: Schedule, tally: Tally, scored: Scored, wall_s
         "wall_s": round(wall_s, 1),
         "notes": list(scored.notes),
     }
+
+
+def earlier(out: Path) -> str:
+    """What `out` holds of an earlier run, for people; empty when there is none. What cannot be read is told as well."""
+    path = out / "summary.json"
+    if not path.exists():
+        return ""
+    try:
+        held = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        return f"a summary.json that cannot be read ({error})"
+    if "from_utc" not in held:
+        return "an earlier result"
+    partly = "partial " if held.get("partial") else ""
+    return f"the {partly}result of {held['from_utc']} to {held.get('to_utc')}, step {held.get('step_s'):g} s"
 
 
 def write_summary(path: Path, content: dict[str, Any]) -> None:

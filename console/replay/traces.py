@@ -129,6 +129,12 @@ def instant(text: str) -> int:
     return int(when.timestamp())
 
 
+def utc(t_s: float) -> str:
+    """2025-09-16T06:00:00Z, with milliseconds where it is no whole second."""
+    seconds, millis = divmod(round(t_s * 1000), 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{f'.{millis:03}' if millis else ''}Z"
+
+
 def _number(text: str) -> float | None:
     """Watts >= 0, or None."""
     try:

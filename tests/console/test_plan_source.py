@@ -18,7 +18,14 @@ T0 = 1_751_328_000  # 2025-07-01
 QUARTERS = 6 * 96
 
 
-def planned(*, outlook: bool, demand: DemandTerms | None = None, soc_pct: float = 60.0, caps: bool = False) -> Plan:
+def planned(
+    *,
+    outlook: bool,
+    demand: DemandTerms | None = None,
+    soc_pct: float = 60.0,
+    caps: bool = False,
+    promised: tuple[Reservation, ...] = (),
+) -> Plan:
     """A plan after six days of 30 kW with 60 kW for three hours a day."""
     config = load(SITE).dispatch
     config = msgspec.structs.replace(config, plan=msgspec.structs.replace(config.plan, peak_outlook=outlook))
@@ -30,6 +37,7 @@ def planned(*, outlook: bool, demand: DemandTerms | None = None, soc_pct: float 
     for k in range(QUARTERS):
         source.observe_load(T0 + 900 * k, 60_000.0 if k % 96 >= 84 else 30_000.0)
         source.observe_pv(T0 + 900 * k, 0.0)
+    source.reserve(promised)
     now_s = T0 + 900 * QUARTERS
     prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), (80.0,) * 36, now_s + 36 * 3600)
     now = Now(
@@ -139,6 +147,15 @@ def test_what_was_reserved_does_not_stay_as_load_that_is_expected() -> None:
     for k in range(96):
         source.observe_load(T0 + 900 * k, 50_000.0 if k >= 94 else 20_000.0)
     assert forecast_kw(source, now_s, 50.0)[:4] == [50.0, 50.0, 20.0, 20.0]
+
+
+def test_the_plan_reckons_with_the_mean_of_what_may_come_and_with_all_that_is_promised() -> None:
+    held, mean = (planned(outlook=told) for told in (False, True))
+    assert [s.load_w for s in mean.steps] != [s.load_w for s in held.steps]
+    now_s = T0 + 900 * QUARTERS
+    kept = planned(outlook=True, promised=(promised(now_s + 3600, 1.0),))
+    assert all(s.load_w >= 60_000 - 1 for s in kept.steps[4:8])  # 30 kW of its own, 30 kW promised
+    assert max(s.load_w for s in kept.steps[:3]) < 45_000
 
 
 @pytest.mark.parametrize("outlook", [True, False])

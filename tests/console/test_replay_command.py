@@ -10,11 +10,15 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from replay_cases import HOURS, START, load_w, prices, pv_w, utc, write_csv
+from replay_cases import CONFIG, HOURS, START, a_case, load_w, prices, pv_w, utc, write_csv
 
 from console.cli.main import run
+from console.cli.replay import _table
+from console.replay.compare import compare
 from console.replay.engine import Replay, Schedule
+from dispatch.config import CapsConfig
 
 SITE = Path(__file__).parents[2] / "sites" / "yardstick-de.toml"
 
@@ -68,6 +72,21 @@ def test_it_writes_schedule_summary_and_chart(
         assert name in out
 
 
+@pytest.mark.parametrize("shed_w", [0.0, 4_000.0])
+def test_the_printed_parts_of_the_bill_add_up(shed_w: float) -> None:
+    config = msgspec.structs.replace(CONFIG, caps=CapsConfig(value_eur_per_kwh=0.3, max_share=0.3))
+    case = a_case(hours=1, config=config)
+    schedule = Schedule(case.start_s, case.step_s)
+    for _ in range(4):
+        schedule.add(1_000.0, 20_000.0, 0.0, 49.0, shed_w)
+    head, *lines = _table(compare(case, schedule))
+    assert ("shed" in head) == bool(shed_w)
+    assert len(lines) == 4
+    for line in lines:
+        total, *parts = [float(word) for word in line[18:].split()[: 4 + bool(shed_w)]]
+        assert total == pytest.approx(sum(parts), abs=0.03), line
+
+
 def test_the_chart_is_a_png(files: dict[str, str], tmp_path: Path) -> None:
     """Signature, chunks with their checksums, and as many pixels as its header says."""
     assert replay(files) == 0
@@ -118,6 +137,23 @@ def test_jobs_that_started_are_listed(files: dict[str, str], tmp_path: Path) -> 
     assert started == [{"job_id": "j1", "start_utc": utc(START + 60)}]
 
 
+def test_an_earlier_result_is_named_before_it_is_replaced(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, out = files | {"--to": utc(START + 3600)}, tmp_path / "out"
+    assert replay(short) == 0
+    assert "replaced" not in capsys.readouterr().err
+    (out / "jobs_started.csv").write_text("job_id,start_utc\n")
+    (out / "mine.txt").write_text("kept")
+    assert replay(short | {"--to": utc(START + 7200)}) == 0
+    said = capsys.readouterr().err
+    assert f"{out} held the result of {utc(START)} to {utc(START + 3600)}, step 900 s: it is replaced" in said
+    assert sorted(path.name for path in out.iterdir()) == ["chart.png", "mine.txt", "schedule.csv", "summary.json"]
+    (out / "summary.json").write_text("{")
+    assert replay(short) == 0
+    assert f"{out} held a summary.json that cannot be read" in capsys.readouterr().err
+
+
 def test_gaps_are_told(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(files["--load"])
     lines = path.read_text().splitlines(keepends=True)
@@ -131,8 +167,12 @@ def test_gaps_are_told(files: dict[str, str], capsys: pytest.CaptureFixture[str]
     [
         ({"--to": "2026-01-01"}, "load.csv: holds 2025-09-13T22:00:00Z to"),
         ({"--from": "soon"}, "'soon': expected an instant such as 2025-11-01"),
-        ({"--to": "2025-09-17"}, "expected whole steps"),
-        ({"--step": "7m"}, "step of 420 s: expected at least 10 s and to divide"),
+        ({"--to": "2025-09-17"}, "--to 2025-09-17 must be after --from 2025-09-17"),
+        ({"--to": "2025-09-15"}, "--to 2025-09-15 must be after --from 2025-09-17"),
+        ({"--to": "2025-09-15", "--step": "100ms"}, "--to 2025-09-15 must be after --from 2025-09-17"),
+        ({"--from": "2025-09-17T00:00:07"}, "from 2025-09-16T22:00:07Z to 2025-09-17T04:00:00Z: expected whole steps"),
+        ({"--step": "7m"}, "step of 420 s: expected to divide the metering interval of 900 s evenly, as 300 s and"),
+        ({"--prices": "nope.csv"}, "nope.csv: No such file or directory (see"),
         ({"--step": "fast"}, "'fast': expected a duration such as 5m"),
         ({"--load": "nowhere.csv"}, "nowhere.csv: No such file or directory"),
         ({"--pv": "PRICES"}, "expected the columns start_utc,pv_w or start_utc,power_w"),

@@ -205,7 +205,7 @@ def test_a_sweep_writes_map_and_rows(
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["partial"] is False
     assert (tmp_path / "out" / "map.png").read_bytes().startswith(b"\x89PNG")
     out, err = capsys.readouterr()
-    assert "0.25 days bear the demand charge of a whole period" in err
+    assert "6 h bears the demand charge of a whole month: savings" in err
     assert "saving %, tariff yardstick-de, PV 50 kWp" in out
     assert f"{float(large['saving_battery_pct']):.1f}" in out
 
@@ -218,6 +218,8 @@ def test_a_sweep_writes_map_and_rows(
         ({"--step": "7m"}, "--step 7m: expected 1m or more that divides 900 s"),
         ({"--load": "nowhere.csv"}, "nowhere.csv: No such file or directory"),
         ({"--want": "much"}, "'much': expected a percentage such as 80%"),
+        ({"--want": "140%"}, "140 %: expected at most 100 %"),
+        ({"--to": "2025-09-17"}, "--to 2025-09-17 must be after --from"),
         ({"--from": utc(START + 60)}, "expected whole steps of 15m between them"),
     ],
 )

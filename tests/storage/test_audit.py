@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from storage_samples import T0, feed
 
 from drivers.clock import VirtualClock
 from storage import audit_reader
 from storage.audit import AuditLog, NotDurable
-from storage.audit_format import FILE, KEY_FILE, chained, head_words, last
+from storage.audit_format import FILE, KEY_FILE, chained, head_words, last, signed_text
 from storage.config import StorageConfig
 from storage.export import export
+from storage.manifest import signed
 from storage.recorder import Recorder
 from storage.verify import CannotVerify, verify
 
@@ -42,10 +44,12 @@ def command(n: int) -> dict[str, Any]:
     return {"kind": "intent", "who": "alice", "command": "order.set setpoint", "text": f"→ {n} kW", "reason": "tést"}
 
 
-def filled(directory: Path, pairs: int = 20) -> tuple[str, list[str]]:
+def filled(directory: Path, pairs: int = 20, named: bool = False) -> tuple[str, list[str]]:
     """An audit of so many commands, closed; its head, and the heads that left the machine."""
     anchored: list[str] = []
     audit = AuditLog(directory, "boot/1", VirtualClock(T0), anchored.append)
+    if named:
+        audit.write({"kind": "start", "who": "gateway"})
     for n in range(pairs):
         intent = audit.write(command(n)).result(5)
         audit.write({"kind": "result", "of": intent, "outcome": "in force", "text": "now"}).result(5)
@@ -251,6 +255,87 @@ def drop_audit(out: Path) -> None:
 def test_a_changed_export(exported: Path, attack: Callable[[Path], None], said: str) -> None:
     attack(exported)
     assert any(said in line for line in verify(exported).findings)
+
+
+def restate(out: Path, *names: str) -> None:
+    """What a forger does who knows the format but has no key: hashes and sizes of the changed files, mended."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    for name in names:
+        content = (out / name).read_bytes()
+        manifest["files"][name] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_forged_file_whose_hash_was_mended_too(exported: Path) -> None:
+    """Found: "verified: as it was written", even with the right head; the manifest was not signed."""
+    head = verify(exported).head
+    (exported / "events.csv").write_text("t,severity\n")
+    restate(exported, "events.csv")
+    assert verify(exported, (head,)).findings == ("manifest.json: its signature does not hold",)
+    edit_csv(exported)
+    restate(exported, "audit.csv")
+    findings = verify(exported, (head,)).findings
+    assert "audit.csv: row 1 is not as the audit has it" in findings
+    (exported / "audit.csv").write_text("seq\n")
+    assert "audit.csv has 0 rows, the audit 40" in verify(exported).findings
+
+
+def test_an_export_without_its_signature_is_not_verified(exported: Path, tmp_path: Path) -> None:
+    manifest = json.loads((exported / "manifest.json").read_text())
+    del manifest["signature"]
+    (exported / "manifest.json").write_text(json.dumps(manifest))
+    report = verify(exported)
+    assert (report.ok, report.findings) == (False, ())
+    assert report.unsigned.startswith("manifest.json carries no signature: anybody can")
+    (exported / "manifest.json").unlink()
+    assert verify(exported).findings[0].startswith("manifest.json is missing")
+    (tmp_path / "state" / KEY_FILE).unlink()  # as for a user who may read the record but not the key
+    unsigned = export(tmp_path / "state", tmp_path / "unsigned", T0, T0 + 240)
+    assert "audit.key: No such file" in unsigned["signature"]["unsigned"]
+    assert "audit.key: No such file" in verify(tmp_path / "unsigned").unsigned
+
+
+def made_anew(exported: Path, tmp_path: Path) -> str:
+    """The very chain, but every signature by a forger's key, the manifest's too; the key's hex."""
+    (forger := tmp_path / "forger").mkdir()
+    filled(forger, 1)
+    key = Ed25519PrivateKey.from_private_bytes((forger / KEY_FILE).read_bytes())
+    public = key.public_key().public_bytes_raw()
+    tamper(exported, "DELETE FROM checkpoint")
+    with closing(sqlite3.connect(exported / FILE)) as con, con:
+        seq, head = last(con)
+        row = (seq, head, public, key.sign(signed_text(seq, head)))
+        con.execute("INSERT INTO checkpoint VALUES (?,?,?,?)", row)
+    (exported / "events.csv").write_text("t,severity\n")
+    restate(exported, FILE, "events.csv")
+    manifest = json.loads((exported / "manifest.json").read_text())
+    del manifest["signature"]
+    manifest["audit"]["public_key"] = public.hex()
+    (exported / "manifest.json").write_text(json.dumps(signed(manifest, forger)))
+    return public.hex()
+
+
+def test_signed_anew_with_another_key(exported: Path, tmp_path: Path) -> None:
+    """A chain that names no key leaves that to whoever knows the site's key, and says so."""
+    ours = verify(exported).public_key
+    assert verify(exported, public_key=ours).remarks == ()
+    made_anew(exported, tmp_path)
+    report = verify(exported, (verify(exported).head,))
+    assert report.ok
+    assert "somebody who made all of it anew, with another key, would not show" in report.remarks[0]
+    assert any("was signed with another key" in line for line in verify(exported, public_key=ours).findings)
+
+
+def test_a_head_from_elsewhere_vouches_for_the_key_that_the_chain_names(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "state", StorageConfig(), "boot")
+    recorder.close()
+    head, _ = filled(tmp_path / "state", named=True)
+    export(tmp_path / "state", tmp_path / "out", T0, T0 + 240)
+    report = verify(tmp_path / "out", (head,))
+    assert (report.ok, report.remarks) == (True, ())
+    assert "give a --head that left the machine before" in verify(tmp_path / "out").remarks[0]
+    made_anew(tmp_path / "out", tmp_path)
+    assert any("row 1 names another key than the one that signs" in x for x in verify(tmp_path / "out").findings)
 
 
 def test_nothing_to_verify(tmp_path: Path) -> None:

@@ -212,8 +212,9 @@ async def gateway(machine: Machine) -> AsyncIterator[LinkServer]:
 
     def welcome(peer: Peer) -> Welcome:
         limits = {"fuse_w": 43_470.0, "contracted_peak_w": 32_000.0, "reserve_soc_pct": 17.8, "pv_peak_w": 20_000.0}
+        where = str(machine.state / "skerry" / "running")
         return Welcome(
-            1, "Test site", "Europe/Berlin", peer.user, os.getpid(), NOON_UTC_S - 600, 1.0, True, 5.0, limits
+            1, "Test site", "Europe/Berlin", peer.user, os.getpid(), NOON_UTC_S - 600, 1.0, True, 5.0, limits, where
         )
 
     site = machine.site()

@@ -273,16 +273,19 @@ async def test_nothing_at_all(machine: Machine) -> None:
 @pytest.fixture
 def recorded(machine: Machine) -> Path:
     """A record of one decision and two events, as a gateway leaves it."""
+    site = machine.site()
+    write_record(machine.state / "skerry" / paths.slug(site))
+    return site
+
+
+def write_record(directory: Path) -> None:
     from tests.console.cli.conftest import DECISION, EVENTS, PUBLISHED
 
-    site = machine.site()
-    directory = machine.state / "skerry" / paths.slug(site)
     recorder = Recorder(directory, StorageConfig(), "boot")
     recorder.put(PUBLISHED.snapshot, DECISION)
     written = [recorder.event(event) for event in reversed(EVENTS)]
     assert recorder.close()
     assert all(future.done() for future in written)
-    return site
 
 
 async def test_record_is_read_when_no_gateway_runs(machine: Machine, recorded: Path) -> None:
@@ -310,6 +313,20 @@ async def test_export(machine: Machine, recorded: Path) -> None:
     assert "events.csv" in ran.out
     again = await machine.skerry("export", "out", "--site", str(recorded))
     assert (again.code, again.err.splitlines()[-1]) == (exits.FAILED, "skerry: out is not empty: name a new directory")
+
+
+async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine, gateway: LinkServer) -> None:
+    """Found: without --site, export took a newer record of another site, though this one's gateway ran."""
+    write_record(machine.state / "skerry" / "running")
+    write_record(machine.state / "skerry" / "newer")
+    named = machine.environment.pop("SKERRY_SITE")
+    for n, options in enumerate(([], ["--site", named], ["--site", str(paths.socket_path(Path(named)))])):
+        ran = await machine.skerry("export", f"out{n}", *options)
+        assert ran.code == exits.OK, ran.err
+        assert f"exporting {machine.state / 'skerry' / 'running'}" in ran.err
+    await gateway.close()
+    ran = await machine.skerry("export", "out")
+    assert f"exporting {machine.state / 'skerry' / 'newer'}" in ran.err
 
 
 # ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────

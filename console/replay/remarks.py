@@ -1,0 +1,67 @@
+"""What must be said beside the bill of a replay, lest its figures be taken for more than they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from console.replay.traces import utc
+from dispatch.config import GridConfig
+from dispatch.demand import DemandTerms
+from dispatch.figures import kw
+from dispatch.orders import span
+from dispatch.tariff import SAME_HOUR_DAYS
+
+DAY_S = 86400
+WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period
+NEAR_W = 50.0  # above the contract by less is not above it to a reader
+
+
+def short_period(terms: DemandTerms, length_s: float, what: str = "figures") -> Iterator[str]:
+    """That a demand charge weighs more in this stretch than over its period; nothing where it does not."""
+    whole = WHOLE_DAYS[terms.per]
+    if terms.eur_per_kw <= 0 or length_s >= whole * DAY_S:
+        return
+    days = length_s / DAY_S
+    length, bear = (f"{days:.3g} days", "bear") if days > 1 else ("1 day" if days == 1 else span(length_s), "bears")
+    yield f"{length} {bear} the demand charge of a whole {terms.per}: {what} over less than that are no forecast"
+
+
+def over_contract(grid: GridConfig, start_s: int, step_s: int, grid_w: Sequence[float]) -> Iterator[str]:
+    """How often and how far the mean import of a metering interval was above the contract. `grid_w`: > 0 is import."""
+    length_s = grid.metering_interval_s
+    sums: dict[int, list[float]] = {}
+    for k, w in enumerate(grid_w):
+        sums.setdefault((start_s + k * step_s) // length_s, []).append(max(w, 0.0))
+    means_w = {number: sum(watts) / len(watts) for number, watts in sums.items()}
+    above = sum(w > grid.contracted_peak_w + NEAR_W for w in means_w.values())
+    if not above:
+        return
+    highest = max(means_w, key=lambda number: means_w[number])
+    yield (
+        f"contract: import was above the {kw(grid.contracted_peak_w)} of grid.contracted_peak_w in {above} of "
+        f"{len(means_w)} metering intervals; the highest is {means_w[highest] / 1000:.2f} kW, from "
+        f"{utc(highest * length_s)} on"
+    )
+
+
+def unpriced(start_s: int, step_s: int, known: Sequence[bool]) -> Iterator[str]:
+    """How much of the time was billed at prices that nobody published, from when to when. One value per step."""
+    gaps: list[tuple[int, int]] = []
+    for k, priced in enumerate(known):
+        at = start_s + k * step_s
+        if not priced:
+            first = gaps.pop()[0] if gaps and gaps[-1][1] == at else at
+            gaps.append((first, at + step_s))
+    if not gaps:
+        return
+    share = 100 * (len(known) - sum(known)) / len(known)
+    when = f"from {utc(gaps[0][0])} to {utc(gaps[-1][1])}"
+    if len(gaps) > 1:
+        when += f" in {len(gaps)} gaps, the first to {utc(gaps[0][1])}"
+    stand_in = f"the mean of the same hour on the last {SAME_HOUR_DAYS} days that have prices"
+    if share == 100:
+        stand_in += ", or 0 where the file has none at all"
+    yield (
+        f"prices: the file has none for {share:.3g} % of the time, {when}; billed there is {stand_in}: "
+        "the bills are an estimate"
+    )

@@ -1,0 +1,52 @@
+"""The manifest of an export, signed with the key of the audit: what was written, and by whom it can be shown.
+
+Whoever holds the key (the gateway's user and root of the machine) can sign another one: heads and keys noted elsewhere
+tell. Who may read the record but not the key gets an export without a signature, which proves nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from storage.audit_format import KEY_FILE, canonical
+
+MANIFEST = "manifest.json"
+SIGNATURE = "signature"
+_CONTEXT = b"skerry-export-manifest-1\x00"
+
+
+def signed(manifest: dict[str, Any], state_dir: Path) -> dict[str, Any]:
+    """The manifest with its signature: key and signature in hex, or `unsigned` with the reason."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    path = state_dir / KEY_FILE
+    try:
+        key = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        hint = "" if isinstance(error, FileNotFoundError) else "; export as the gateway's user or root"
+        return {**manifest, SIGNATURE: {"unsigned": f"{path}: {why}{hint}"}}
+    proof = {"public_key": key.public_key().public_bytes_raw().hex(), "ed25519": key.sign(_text(manifest)).hex()}
+    return {**manifest, SIGNATURE: proof}
+
+
+def key_of(manifest: dict[str, Any]) -> bytes | None:
+    """The public key whose signature the manifest carries; None if it carries none. ValueError: it is wrong."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    proof = manifest.get(SIGNATURE)
+    if not isinstance(proof, dict) or "ed25519" not in proof:
+        return None
+    try:
+        key = bytes.fromhex(proof["public_key"])
+        Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(proof["ed25519"]), _text(manifest))
+    except (InvalidSignature, ValueError, TypeError, KeyError):
+        raise ValueError(f"{MANIFEST}: its signature does not hold") from None
+    return key
+
+
+def _text(manifest: dict[str, Any]) -> bytes:
+    """What is signed: everything but the signature."""
+    return _CONTEXT + canonical({name: value for name, value in manifest.items() if name != SIGNATURE}).encode()
