@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from console.replay.engine import Case, Replay, Schedule
     from console.replay.fine import FineReplay
     from console.site import Site
+    from dispatch.tariff import PriceSeries
 
 INTERRUPTED = 130
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)$")
@@ -131,7 +132,7 @@ def replay(
     step_s = step_ms // 1000
     log = None
     with readable():
-        span = instant(begin, loaded), instant(end, loaded)
+        span = stretch(begin, end, loaded)
         case = read_case(loaded, prices, load_file, pv, *span, step_s, soc_pct, load_scale)
         log = read_jobs(jobs) if jobs is not None else None
         case = msgspec.structs.replace(case, jobs=tuple(log or ()), gpus_total=gpus, notice_s=3600 * notice_h)
@@ -167,6 +168,32 @@ def instant(text: str, site: Site) -> int:
     return int((when if when.tzinfo else when.replace(tzinfo=ZoneInfo(site.site.timezone))).timestamp())
 
 
+def stretch(begin: str, end: str, site: Site) -> tuple[int, int]:
+    """Both ends as POSIX seconds. Raises ValueError, also when the end is not after the beginning."""
+    start_s, end_s = instant(begin, site), instant(end, site)
+    if end_s <= start_s:
+        raise ValueError(f"--to {end} must be after --from {begin}")
+    return start_s, end_s
+
+
+def prices_of(path: Path) -> PriceSeries:
+    """The prices of the option's file. Raises TariffFileError, and OSError for one that cannot be opened."""
+    from drivers.tariffs.csv_file import load
+
+    path.open("rb").close()  # the loader would speak of the site file's own
+    return load(str(path.absolute()), path.parent)
+
+
+def make_room(out: Path) -> None:
+    """Make the directory for the results; what an earlier run left there goes, and is named."""
+    from console.replay.output import earlier
+
+    if found := earlier(out):
+        click.echo(f"skerry: note: {out} held {found}: it is replaced", err=True)
+        (out / "jobs_started.csv").unlink(missing_ok=True)  # the only file that not every run writes
+    out.mkdir(parents=True, exist_ok=True)
+
+
 def read_case(
     site: Site,
     prices: Path,
@@ -181,7 +208,6 @@ def read_case(
     """Read the files and check that they reach. Raises ValueError, OSError."""
     from console.replay.engine import Case
     from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, read_trace, utc
-    from drivers.tariffs.csv_file import load as load_prices
 
     loads = read_trace(load, LOAD_COLUMNS)
     if load_scale != 1:
@@ -195,7 +221,7 @@ def read_case(
             )
     return Case(
         config=site.dispatch,
-        prices=load_prices(str(prices.absolute()), prices.parent),
+        prices=prices_of(prices),
         load=loads,
         pv=suns,
         start_s=start_s,
@@ -221,9 +247,8 @@ def _fine(
     from console.replay.fine import FineCase, FineReplay
     from console.replay.samples import read_samples
     from console.replay.traces import PV_COLUMNS, read_trace, utc
-    from drivers.tariffs.csv_file import load as load_prices
 
-    start_s, end_s = (instant(text, site) for text in span)
+    start_s, end_s = stretch(*span, site)
     samples = read_samples(load, load_scale)
     samples.repeat = repeat
     if not repeat and (samples.start_ms > 1000 * start_s or samples.end_ms < 1000 * end_s):
@@ -236,7 +261,7 @@ def _fine(
         raise ValueError(f"{pv}: holds {utc(suns.start_s)} to {utc(suns.end_s)}; expected all of --from to --to")
     case = FineCase(
         site=site,
-        prices=load_prices(str(prices.absolute()), prices.parent),
+        prices=prices_of(prices),
         load=samples,
         pv=suns,
         start_s=start_s,
@@ -259,7 +284,7 @@ def _play_fine(run: FineReplay, out: Path) -> int:
     whole, schedule = run.by_second()
     if not len(schedule):
         raise Failure("interrupted before the first second was over: nothing written", INTERRUPTED)
-    out.mkdir(parents=True, exist_ok=True)
+    make_room(out)
     write_schedule(out / "schedule.csv", run.schedule)
     write_png(out / "chart.png", schedule)
     scored = msgspec.structs.replace(compare(whole, schedule), comparable=schedule.end_s - case.start_s >= 86400)
@@ -330,7 +355,7 @@ def _write(run: Replay, out: Path, wall_s: float) -> Scored:
     from console.replay.compare import compare
     from console.replay.output import summary, write_schedule, write_summary
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_room(out)
     write_schedule(out / "schedule.csv", run.schedule)
     write_png(out / "chart.png", run.schedule)
     scored = compare(run.case, run.schedule)

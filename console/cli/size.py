@@ -12,7 +12,7 @@ import msgspec
 
 from console import exits
 from console.cli.failures import Failure
-from console.cli.replay import INTERRUPTED, existing, instant, interruptible, read_case, readable
+from console.cli.replay import INTERRUPTED, existing, interruptible, make_room, read_case, readable, stretch
 from console.cli.values import percent
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from console.sizing.sweep import Base, Outcome, Point
 
 LEAST_STEP_S = 60
+
+
+def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float | None) -> float | None:
+    if pct is not None and pct > 100:
+        raise click.BadParameter(f"{pct:g} %: expected at most 100 %, the whole bill")
+    return pct
 
 
 @click.command()
@@ -35,7 +41,9 @@ LEAST_STEP_S = 60
 @click.option(
     "--tariff", "tariffs", type=existing, multiple=True, help="A site file whose [tariff] is tried. Repeatable."
 )
-@click.option("--want", type=percent, metavar="40%", help="Mark where at least this saving holds.")
+@click.option(
+    "--want", type=percent, callback=_at_most_all, metavar="40%", help="Mark where at least this saving holds."
+)
 @click.option(
     "--saving",
     "against",
@@ -110,8 +118,8 @@ def _base(
         raise ValueError(f"--step {step}: expected 1m or more that divides {site.grid.metering_interval_s} s")
     if not site.dispatch.energy_kwh or not site.dispatch.discharge_w:
         raise ValueError(f"{path}: expected a [[battery]] and its [[pcs]], whose proportions the sizes keep")
-    case = read_case(site, prices, load_file, pv, instant(begin, site), instant(end, site), step_s, 50.0)
-    if case.end_s <= case.start_s or case.start_s % step_s or case.end_s % step_s:
+    case = read_case(site, prices, load_file, pv, *stretch(begin, end, site), step_s, 50.0)
+    if case.start_s % step_s or case.end_s % step_s:
         raise ValueError(f"--from {begin} --to {end}: expected whole steps of {step} between them")
     terms = {file.stem: load(file).tariff for file in tariffs or (path,)}
     if len(terms) < len(tariffs):
@@ -170,7 +178,7 @@ def _write(
 ) -> None:
     from console.sizing.maps import write_csv, write_png
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_room(out)
     write_csv(out / "sizing.csv", found, want, against)
     write_png(out / "map.png", found, points, want, against)
     content = {

@@ -13,7 +13,7 @@ import msgspec
 
 from console.plan_source import LEARN_S, QUARTER_S, Now, PlanSource
 from console.replay.job_log import JobLog
-from console.replay.traces import Job, Publication, Trace
+from console.replay.traces import Job, Publication, Trace, utc
 from dispatch.config import DispatchConfig
 from dispatch.controller import Controller
 from dispatch.forecast import LATEST_S
@@ -82,14 +82,17 @@ class Replay:
     """One run over a case. `run` yields after each step, so that whoever runs it can stop anywhere."""
 
     def __init__(self, case: Case) -> None:
-        if case.config.grid.metering_interval_s % case.step_s or case.step_s < SHORTEST_S:
+        if case.step_s < SHORTEST_S:
+            raise ValueError(f"step of {case.step_s} s: expected at least {SHORTEST_S} s")
+        if case.config.grid.metering_interval_s % case.step_s:
             raise ValueError(
-                f"step of {case.step_s} s: expected at least {SHORTEST_S} s and to divide the metering interval of "
-                f"{case.config.grid.metering_interval_s} s evenly"
+                f"step of {case.step_s} s: expected to divide the metering interval of "
+                f"{case.config.grid.metering_interval_s} s evenly, as 300 s and 900 s do"
             )
         if case.start_s % case.step_s or case.end_s % case.step_s or case.end_s <= case.start_s:
             raise ValueError(
-                f"from {case.start_s} to {case.end_s}: expected whole steps of {case.step_s} s between them"
+                f"from {utc(case.start_s)} to {utc(case.end_s)}: expected whole steps of {case.step_s} s between them, "
+                "counted from full hours"
             )
         self.case, self.tally = case, Tally()
         self.schedule = Schedule(case.start_s, case.step_s)

@@ -18,7 +18,7 @@ import msgspec
 from console.plan_source import QUARTER_S, Now, PlanSource
 from console.replay.engine import Case, Schedule, Tally
 from console.replay.samples import Samples
-from console.replay.traces import Publication, Trace
+from console.replay.traces import Publication, Trace, utc
 from console.site import Site
 from dispatch.controller import Controller
 from dispatch.forecast import LATEST_S
@@ -261,7 +261,9 @@ def _check(case: FineCase) -> None:
             f"step of {step_ms} ms: expected to divide a second, or whole seconds that divide {length_s} s"
         )
     if case.end_s <= case.start_s or (case.start_s * SECOND_MS) % step_ms or (case.end_s * SECOND_MS) % step_ms:
-        raise ValueError(f"from {case.start_s} to {case.end_s}: expected whole steps of {step_ms} ms between them")
+        raise ValueError(
+            f"from {utc(case.start_s)} to {utc(case.end_s)}: expected whole steps of {step_ms} ms between them"
+        )
 
 
 def slopes(values: Sequence[float], rows: int, step_s: float) -> list[float]:

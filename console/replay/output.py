@@ -68,6 +68,21 @@ def summary(case: Case, schedule: Schedule, tally: Tally, scored: Scored, wall_s
     }
 
 
+def earlier(out: Path) -> str:
+    """What `out` holds of an earlier run, for people; empty when there is none. What cannot be read is told as well."""
+    path = out / "summary.json"
+    if not path.exists():
+        return ""
+    try:
+        held = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        return f"a summary.json that cannot be read ({error})"
+    if "from_utc" not in held:
+        return "an earlier result"
+    partly = "partial " if held.get("partial") else ""
+    return f"the {partly}result of {held['from_utc']} to {held.get('to_utc')}, step {held.get('step_s'):g} s"
+
+
 def write_summary(path: Path, content: dict[str, Any]) -> None:
     """As indented JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

@@ -137,6 +137,23 @@ def test_jobs_that_started_are_listed(files: dict[str, str], tmp_path: Path) -> 
     assert started == [{"job_id": "j1", "start_utc": utc(START + 60)}]
 
 
+def test_an_earlier_result_is_named_before_it_is_replaced(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, out = files | {"--to": utc(START + 3600)}, tmp_path / "out"
+    assert replay(short) == 0
+    assert "replaced" not in capsys.readouterr().err
+    (out / "jobs_started.csv").write_text("job_id,start_utc\n")
+    (out / "mine.txt").write_text("kept")
+    assert replay(short | {"--to": utc(START + 7200)}) == 0
+    said = capsys.readouterr().err
+    assert f"{out} held the result of {utc(START)} to {utc(START + 3600)}, step 900 s: it is replaced" in said
+    assert sorted(path.name for path in out.iterdir()) == ["chart.png", "mine.txt", "schedule.csv", "summary.json"]
+    (out / "summary.json").write_text("{")
+    assert replay(short) == 0
+    assert f"{out} held a summary.json that cannot be read" in capsys.readouterr().err
+
+
 def test_gaps_are_told(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(files["--load"])
     lines = path.read_text().splitlines(keepends=True)
@@ -150,8 +167,12 @@ def test_gaps_are_told(files: dict[str, str], capsys: pytest.CaptureFixture[str]
     [
         ({"--to": "2026-01-01"}, "load.csv: holds 2025-09-13T22:00:00Z to"),
         ({"--from": "soon"}, "'soon': expected an instant such as 2025-11-01"),
-        ({"--to": "2025-09-17"}, "expected whole steps"),
-        ({"--step": "7m"}, "step of 420 s: expected at least 10 s and to divide"),
+        ({"--to": "2025-09-17"}, "--to 2025-09-17 must be after --from 2025-09-17"),
+        ({"--to": "2025-09-15"}, "--to 2025-09-15 must be after --from 2025-09-17"),
+        ({"--to": "2025-09-15", "--step": "100ms"}, "--to 2025-09-15 must be after --from 2025-09-17"),
+        ({"--from": "2025-09-17T00:00:07"}, "from 2025-09-16T22:00:07Z to 2025-09-17T04:00:00Z: expected whole steps"),
+        ({"--step": "7m"}, "step of 420 s: expected to divide the metering interval of 900 s evenly, as 300 s and"),
+        ({"--prices": "nope.csv"}, "nope.csv: No such file or directory (see"),
         ({"--step": "fast"}, "'fast': expected a duration such as 5m"),
         ({"--load": "nowhere.csv"}, "nowhere.csv: No such file or directory"),
         ({"--pv": "PRICES"}, "expected the columns start_utc,pv_w or start_utc,power_w"),

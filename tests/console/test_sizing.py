@@ -218,6 +218,8 @@ def test_a_sweep_writes_map_and_rows(
         ({"--step": "7m"}, "--step 7m: expected 1m or more that divides 900 s"),
         ({"--load": "nowhere.csv"}, "nowhere.csv: No such file or directory"),
         ({"--want": "much"}, "'much': expected a percentage such as 80%"),
+        ({"--want": "140%"}, "140 %: expected at most 100 %"),
+        ({"--to": "2025-09-17"}, "--to 2025-09-17 must be after --from"),
         ({"--from": utc(START + 60)}, "expected whole steps of 15m between them"),
     ],
 )
