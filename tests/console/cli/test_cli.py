@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import pty
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -327,6 +329,49 @@ async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine
     await gateway.close()
     ran = await machine.skerry("export", "out")
     assert f"exporting {machine.state / 'skerry' / 'newer'}" in ran.err
+
+
+def bound_by_modes() -> None:
+    """Before exec: root, too, is kept out by a file's mode (its capabilities to override them are dropped)."""
+    if os.geteuid() == 0:
+        for override in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH of linux/capability.h
+            assert ctypes.CDLL(None, use_errno=True).prctl(24, override, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+
+
+async def test_a_gateway_that_may_not_be_reached_is_not_called_absent(machine: Machine, gateway: LinkServer) -> None:
+    """Found: "no gateway is running on this machine, and no record of one was found", to a user not in the group."""
+    named = machine.environment.pop("SKERRY_SITE")
+    socket = paths.socket_path(Path(named))
+    socket.chmod(0)
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    for command in (["status"], ["audit"], ["export", "out"], ["ack", "all"], ["status", "--site", named]):
+        ran = await machine.skerry(*command, preexec_fn=bound_by_modes)
+        assert (ran.code, ran.out) == (exits.FAILED, "")
+        assert f"{socket}: a gateway's socket is there, but you, {me}, have no permission: {socket} is open" in ran.err
+        assert "; be put into that group (usermod -aG " in ran.err
+    socket.parent.chmod(0)
+    ran = await machine.skerry("status", preexec_fn=bound_by_modes)
+    assert f"{socket.parent}: gateways may listen here, but you, {me}, have no permission" in ran.err
+    socket.parent.chmod(0o700)
+
+
+async def test_a_record_and_a_twin_that_may_not_be_reached(machine: Machine, recorded: Path) -> None:
+    directory = machine.state / "skerry" / paths.slug(recorded)
+    directory.chmod(0)
+    for options in ([], ["--site", str(recorded)]):
+        ran = await machine.skerry("export", "out", *options, preexec_fn=bound_by_modes)
+        assert (ran.code, ran.out) == (exits.FAILED, "")
+        assert f"{directory} is open to user " in ran.err
+        assert "; use: sudo -u " in ran.err
+    directory.chmod(0o700)
+    announce = paths.announce_path(recorded)
+    announce.write_text("{}")
+    announce.chmod(0)
+    for options in ([], ["--site", str(recorded)]):
+        ran = await machine.skerry("fault", "outage", *options, preexec_fn=bound_by_modes)
+        assert ran.code == exits.FAILED
+        assert f"{announce}: a twin has announced itself here, but you, " in ran.err
+        assert "; only who runs a twin makes it fail; use: sudo -u " in ran.err
 
 
 # ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
