@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from console.cli.failures import Failure
 from console.link.ask import Conversation
 from console.link.errors import LinkLost, LinkRefused, NoAccess, NoGateway, NoSuchSite, SeveralGateways
 from dispatch.model import Decision, Event
+from storage.config import DISPATCH
 from storage.drills import DrillRecord
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Live:
 
     def __init__(self, link: Conversation) -> None:
         self.link = link
-        self.zone: tzinfo | None = ZoneInfo(link.welcome.timezone)
+        self.zone: tzinfo = ZoneInfo(link.welcome.timezone)
 
     def status(self) -> dict[str, Any]:
         """Everything a console draws, and the gateway's welcome under "welcome"."""
@@ -66,7 +67,7 @@ class Live:
 class Record:
     """Answers of the record that a gateway left."""
 
-    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None, absent: Exception) -> None:
+    def __init__(self, archive: Archive, directory: Path, zone: tzinfo, absent: Exception) -> None:
         self.archive, self.directory, self.zone = archive, directory, zone
         hangs = isinstance(absent, LinkLost)  # it listens, or did a moment ago
         self.absent = f"The gateway does not answer ({absent})" if hangs else "No gateway is running"
@@ -154,7 +155,7 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
         raise access.no_access(directory, "a site's record is there", _TO_READ)
     archive = Archive(directory)
     try:
-        yield Record(archive, directory, zone, absent)
+        yield Record(archive, directory, zone or _zone_of(archive), absent)
     except NoRecords as error:
         raise NoGateway(f"{absent}; and {error}") from None
     except QueryTimeout as error:
@@ -164,7 +165,7 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
 
 
 def locate(site: str | None) -> tuple[Path, tzinfo | None]:
-    """The state directory meant and its site's time zone (None: this machine's).
+    """The state directory meant and its site's time zone (None: the record must tell).
 
     Of the site named (also by $SKERRY_SITE), else of the record written last on this machine.
     Raises NoGateway, NoAccess, SiteFileError.
@@ -191,6 +192,12 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
             "name the site with --site"
         )
     return max(written, key=written.__getitem__), None
+
+
+def _zone_of(archive: Archive) -> tzinfo:
+    """The site's time zone as the record keeps it; UTC when it does not say."""
+    kept = archive.last_state(DISPATCH)
+    return ZoneInfo(kept["timezone"]) if isinstance(kept, dict) and "timezone" in kept else UTC
 
 
 def _there(directory: Path) -> bool:

@@ -10,7 +10,8 @@ import msgspec
 from iq_days import CONFIG, record
 
 from console import exits
-from console.iq_record import DISPATCH, local_day
+from console.iq_record import local_day
+from storage.config import DISPATCH
 
 if TYPE_CHECKING:
     from tests.console.cli.conftest import Machine

@@ -70,7 +70,7 @@ async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Runnin
         await write(pilot, "no")
         await pilot.press("enter")
         assert strip.stage == CONFIRM
-        await eventually(pilot, lambda: "nothing sent, 'no' is not it: type yes and enter to execute" in flat(pilot.app))
+        await eventually(pilot, lambda: "nothing sent, 'no' is not it: type yes and enter" in flat(pilot.app))
         await pilot.press("enter")
         await eventually(pilot, lambda: "nothing sent, no word yet: type yes" in flat(pilot.app))
         await pilot.press(*"yes", "enter")
