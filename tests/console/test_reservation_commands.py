@@ -248,7 +248,7 @@ async def waits(there: Running, process: asyncio.subprocess.Process) -> None:
 
 async def test_by_the_command_line(there: Running, shim: Path) -> None:
     skerry = str(shim)
-    asked = (skerry, "reserve", "--kw", "20", "--for", "1h", "--name", "a")
+    asked = (skerry, "reserve", "--kw", "20kW", "--for", "1h", "--name", "a")
     code, out, err = await ended(await begin(there, shim, *asked))
     assert code == exits.OK, err
     assert out.startswith("r")
