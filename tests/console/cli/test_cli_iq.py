@@ -66,9 +66,12 @@ async def test_the_record_alone_is_enough(machine: Machine) -> None:
 
 def test_a_quarter_of_an_hour_has_no_figure_and_no_table() -> None:
     """The demand charge of a whole month stands against minutes: what it "lost" is no loss."""
-    costs = {"none": Cost(1.0, 300.0, 0.0), "own": Cost(1.0, 340.0, 0.0), "best": Cost(1.0, 150.0, 0.0)}
+    bare, own, best = (Cost(1.0, peak_eur, 0.0) for peak_eur in (300.0, 340.0, 150.0))
     loss = Loss(0.0, 0.0, 190.0, 0.0)
-    short = Iq(begin_utc_s=BEGIN, end_utc_s=END, known_h=0.25, why="only 0.25 h of it are on record", **costs, loss=loss)
+    why = "only 0.25 h of it are on record"
+    short = Iq(
+        begin_utc_s=BEGIN, end_utc_s=END, known_h=0.25, why=why, none=bare, own=own, best=best, loss=loss
+    )  # fmt: skip
     little = msgspec.structs.replace(short, known_h=24.0, why="too little was to be had")
     report = Report(day="2025-09-16", iq=short, month=little, made_utc_s=float(END), inputs="")
     head, blank, month, names, *_ = lines(report)
