@@ -15,7 +15,6 @@ from console.drill_clock import STATE as DRILLS
 from console.drill_clock import DrillClock
 from console.gateway import Gateway
 from console.iq_keeper import IqKeeper
-from console.iq_record import DISPATCH
 from console.link.protocol import Published, Welcome
 from console.link.server import LinkServer, Peer, SocketInUse
 from console.plan_source import LEARN_S, QUARTER_S
@@ -35,6 +34,7 @@ from drivers.tariffs.csv_file import TariffFileError, load
 from drivers.twin.announcement import Announcement
 from storage import audit_reader
 from storage.audit import AuditLog
+from storage.config import DISPATCH
 from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder

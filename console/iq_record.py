@@ -23,7 +23,6 @@ LOAD, PV, BATTERY, SOC, PRICE = "site_load.w", "pv.w", "pcs.w", "soc_pct", "pric
 ORDERED, ABLE = "decision.ordered", "decision.able"  # shares of the time
 TOUCHED = 0.01  # of a quarter hour: 9 s
 SIGNALS = (LOAD, PV, BATTERY, SOC, PRICE, ORDERED, ABLE)
-DISPATCH = "dispatch"  # where the record keeps what the site file said, for whoever has only the record
 NO_PRICES = PriceSeries((), (), 0)
 
 Minutes = Mapping[str, Mapping[int, tuple[float, float]]]

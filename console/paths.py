@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.access import closed, no_access
 from console.link.errors import NoGateway, NoSuchSite, SeveralGateways, UnsafeDirectory
 from console.link.socketfile import MAX_PATH, listening
 
@@ -105,14 +106,16 @@ def announcements(site: Path) -> Iterator[Path]:
 def find_socket(site: str | None = None) -> Path:
     """The socket of the gateway meant: `site` (a site file, or a socket), $SKERRY_SITE, or the only one that is live.
 
-    Raises NoGateway, or of its kinds SeveralGateways and NoSuchSite.
+    Raises NoGateway, or of its kinds SeveralGateways and NoSuchSite; NoAccess.
     """
     named = site or os.environ.get("SKERRY_SITE")
     if named:
         return _socket_of(named)
     live = sorted({s for d in runtime_dirs() for s in d.glob("*" + _SUFFIX) if listening(s)})
     if not live:
-        raise NoGateway("no gateway is running on this machine; start one with: skerry serve SITE.toml")
+        _look_into(runtime_dirs())
+        line = f"no gateway is running on this machine{of_others()}; start one with: skerry serve SITE.toml"
+        raise NoGateway(line)
     if len(live) > 1:
         names = ", ".join(str(s) for s in live)
         raise SeveralGateways(
@@ -133,6 +136,20 @@ def _socket_of(named: str) -> Path:
         if listening(candidate):
             return candidate
     raise NoGateway(f"{named}: no gateway is running for this site; start one with: skerry serve SITE.toml")
+
+
+def of_others() -> str:
+    """Words on the directories in which other users' gateways may listen, unseen by this user; empty if none."""
+    dirs = [str(d) for d in sorted(Path("/tmp").glob("skerry-*")) if d.is_dir() and closed(d, os.R_OK | os.X_OK)]
+    return f" that you may see (there are {', '.join(dirs)} of other users)" if dirs else ""
+
+
+def _look_into(directories: Iterator[Path]) -> None:
+    """Raise NoAccess for one in which a gateway may listen without this user seeing it."""
+    for directory in directories:
+        if closed(directory, os.R_OK | os.X_OK):
+            todo = "be put into that group and log in anew, or use: sudo -u {owner} skerry ..."
+            raise no_access(directory, "gateways may listen here", todo)
 
 
 def _socket_in(directory: Path, site_path: Path) -> Path:

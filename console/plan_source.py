@@ -17,7 +17,8 @@ from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.forecast import LATEST_S, PROBES, Forecast, LoadForecaster, towards
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
-from dispatch.peak import DAY, MEMORY, PeakOutlook, PeakWatch
+from dispatch.peak import MEMORY, PeakOutlook, PeakWatch
+from dispatch.peak_days import DAY
 from dispatch.peak_prior import held_peak_w
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh

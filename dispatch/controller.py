@@ -181,7 +181,7 @@ class Controller:
         )
 
     def _let_go(self) -> None:
-        """Not grid-tied: what was known of import and setpoints does not carry over to the return of the grid."""
+        """Not grid-tied: the ramp and the setpoints from before do not carry over to the return of the grid."""
         self._net.restart()
         self._setpoints.clear()
         self._lost = self._ramp_from_w = None

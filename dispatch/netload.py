@@ -184,10 +184,12 @@ class NetLoad:
         self._anchor: dict[str, float] = {}  # what each PCS did when it began to
 
     def restart(self) -> None:
-        """Forget the estimate, keep the history: the next band's middle is the new one. Behind an open switch the
-        grid meter stands at 0 whatever the PCS does, so nothing is held against it either.
+        """Hold nothing against the grid meter: behind an open switch it stands at 0 whatever the PCS does.
+
+        The estimate stays. A load goes on while the switch opens and closes, and the band holds it then as well; its
+        middle does not: it moves with the age of the PCS reading and with what was asked before the switch opened.
         """
-        self.w = self.band = self._same = None
+        self.band = self._same = None
         self._hung = self._still = False
         self._standstill.clear()
 

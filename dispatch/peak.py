@@ -10,8 +10,8 @@ four things follow, none of which needs a constant of the site:
   battery runs empty all the same, and the trade that stored energy misses while it is kept for the peak. For the day
   to come they are counted over futures: the load's forecast, so with the known jobs in it, each time with the errors
   of the forecast made at a quarter like this one.
-* `rises`: what a higher peak costs beyond what the month will cost anyway. The rest of the month is as many days as
-  it has left, each drawn from the days seen; a peak that it is likely to exceed later is hardly worth defending now.
+* `rises`: what a higher peak costs beyond what the month will cost anyway (`dispatch.peak_days`); a peak that the rest
+  of the month is likely to exceed is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
   weighs it against what the energy earns.
 * `load_w`: the mean of the futures, which is the load that the plan reckons with: a forecast that holds the present
@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dispatch.config import DispatchConfig
+from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.demand import place
+from dispatch.peak_days import DAY, HOURS, STEP_S, Days, PeakCost, peak_cost, summed_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_S = 900
-DAY = 96
 MEMORY = 14 * DAY  # quarters looked back to: whole weeks, short enough to follow a site that changes
 LAYERS = 5  # equal parts of the energy between reserve and full
 LIKE_NOW = 64  # past quarters taken for like the present one
@@ -48,7 +47,6 @@ PEAKS_TRIED, FINER = 17, 9
 KEPT = 2.0  # energy kept for pulses, over what they take: nobody knows the days on which they come
 LEVELS = 161  # peaks up to the fuse that a battery is tried on
 LASTING = 6  # guesses of how long the present level lasts
-HOURS = STEP_S / 3600
 GAP = DAY  # a longer gap in the record starts it anew
 
 
@@ -90,8 +88,8 @@ class PeakWatch:
         self._levels_kw: Floats | None = None  # peaks that a battery each has held since the record began, if it could
         self._stored_kwh: Floats | None = None  # what each of them has left
         self._failed: list[NDArray[np.bool_]] = []  # in each quarter
-        self._short_kwh: list[Floats] = []
-        self._daily: _Daily | None = None
+        self._lack_kw: list[Floats] = []
+        self._days: dict[bool, Days] = {}  # summed up without caps and with them
         self._fuse_kw = config.grid.fuse_w / 1000
 
     def observe(self, start_utc_s: int, load_w: float, pv_w: float, path_w: Sequence[float] = ()) -> None:
@@ -105,7 +103,7 @@ class PeakWatch:
             return
         if not self._load_kw or quarter - following > GAP:
             self._first, self._held, self._stored_kwh = quarter, None, None
-            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._short_kwh):
+            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._lack_kw):
                 del kept[:]
         else:
             for _ in range(quarter - following):
@@ -116,7 +114,7 @@ class PeakWatch:
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
             self._first += excess
-            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._short_kwh):
+            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._lack_kw):
                 del kept[:excess]
             self._held = None if self._held is None else self._held[excess:]
 
@@ -134,7 +132,8 @@ class PeakWatch:
         over = net_kw - self._levels_kw
         stored = np.minimum(self._stored_kwh + self._changes_kwh(over), self._usable_kwh)
         self._failed.append((stored < 0) | (over > self._discharge_kw))
-        self._short_kwh.append(np.maximum(0.0, -stored) * self._out)
+        lack_kw = np.maximum(0.0, -stored) * self._out / HOURS
+        self._lack_kw.append(np.maximum(lack_kw, over - self._discharge_kw))
         self._stored_kwh = np.maximum(stored, 0.0)
 
     def _changes_kwh(self, over_kw: Floats) -> Floats:
@@ -170,10 +169,14 @@ class PeakWatch:
         """
         if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
+        import numpy as np
+
         held = self._work_out()
         stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
-        cost = self._cost(peak_kw, days_left, trade_eur_per_kwh)
+        kept_eur = KEPT * trade_eur_per_kwh
+        ways = [self._seen(CapsConfig())] + [self._seen(self.caps)] * (self.caps.max_share > 0)
+        cost = peak_cost(ways, self._terms, np.array(self._net_kw), peak_kw, days_left, kept_eur)
         like = self._like_now(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
@@ -183,7 +186,7 @@ class PeakWatch:
         return PeakOutlook(
             target_w=1000 * target_kw,
             rises=rises,
-            usual_w=1000 * self._overruns().usual_kw,
+            usual_w=1000 * ways[-1].usual_kw,
             ready=tuple(map(tuple, ready.tolist())),
             load_w=tuple(expected_w.tolist()),
         )
@@ -220,43 +223,18 @@ class PeakWatch:
         held: Floats = high
         return held
 
-    def _cost(self, peak_kw: float, days_left: float, trade_eur_per_kwh: float) -> _PeakCost:
-        """What a higher peak costs, given the days still to come.
-
-        Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: a kW of peak
-        keeps `KEPT` times as many kWh of battery as the load is above it for hours from earning on prices.
-        """
+    def _seen(self, caps: CapsConfig) -> Days:
+        """How the days seen would have gone with each peak. Summed up once a batch, without caps and with them."""
         import numpy as np
 
-        seen_days = self._overruns()
-        grid, overrun, days = seen_days.grid_kw, seen_days.overrun, seen_days.days
-        top_kw = max(peak_kw + 1.0, seen_days.usual_kw)
-        middle_kw = float(np.interp(-0.5, -overrun, grid))
-        tail_kw = max(0.5, (top_kw - middle_kw) / float(np.log(days + 1)))
-        edges = np.array([peak_kw, (peak_kw + top_kw) / 2, top_kw, top_kw + tail_kw, top_kw + 3 * tail_kw])
-        at = np.append((edges[:-1] + edges[1:]) / 2, edges[-1])
-        beyond = 1 / (days + 1)  # the chance that a day exceeds all days seen
-        seen = beyond + (1 - beyond) * np.interp(at, grid, overrun)
-        chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), seen)
-        above_h = 24 * (np.array(self._net_kw)[:, None] > at).mean(axis=0)
-        upkeep = KEPT * max(0.0, days_left) * above_h * trade_eur_per_kwh / self._demand
-        lasting = _fewer(self._terms.top_days, chance, max(0.0, days_left))
-        shares = np.maximum.accumulate(lasting * np.maximum(0.0, 1 - upkeep))
-        return _PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
-
-    def _overruns(self) -> _Daily:
-        """How the days seen would have gone with each peak held by the battery alone. Summed up once a batch."""
-        import numpy as np
-
-        newest = self._first + len(self._net_kw)
-        if self._daily is None or newest >= self._daily.newest + BATCH or newest < self._daily.newest:
+        capping = caps.max_share > 0
+        newest, seen = self._first + len(self._net_kw), self._days.get(capping)
+        if seen is None or (capping and seen.caps != caps) or not seen.newest <= newest < seen.newest + BATCH:
             assert self._levels_kw is not None
-            days = len(self._failed) // DAY
-            failed = np.array(self._failed[-days * DAY :]).reshape(days, DAY, LEVELS).any(axis=1).mean(axis=0)
-            short_kwh = np.mean(self._short_kwh, axis=0) * DAY
-            usual_kw = float(self._levels_kw[int(np.argmin(failed))])
-            self._daily = _Daily(newest, self._levels_kw, failed, short_kwh, usual_kw, float(days))
-        return self._daily
+            whole = len(self._failed) // DAY * DAY
+            past = (np.array(kind[-whole:]) for kind in (self._failed, self._lack_kw, self._load_kw))
+            self._days[capping] = seen = summed_up(newest, caps, self._levels_kw, *past)
+        return seen
 
     def _target(
         self, futures: _Futures, stored_kwh: float, peak_kw: float, days_left: float, trade_eur_per_kwh: float
@@ -268,15 +246,18 @@ class PeakWatch:
         """
         import numpy as np
 
-        seen = self._overruns()
+        seen, later_days = self._seen(self.caps), max(0.0, days_left - 1)
+        capping = self.caps.max_share > 0
         # without caps, a kW short for a day is a kW of peak
-        value = self.caps.value_eur_per_kwh if self.caps.max_share > 0 else self._demand / 24
+        value = self.caps.value_eur_per_kwh if capping else self._demand / 24
         top_kw = max(peak_kw + 1.0, float(futures.net_kw.max()))
         levels = np.linspace(peak_kw, top_kw, PEAKS_TRIED)
         for tried in (PEAKS_TRIED, FINER):
             short_kwh, rise_kw = self._lacking(futures, levels, stored_kwh)
             soon_kwh, beyond_kw = futures.weights @ short_kwh, futures.weights @ rise_kw
-            later_kwh = max(0.0, days_left - 1) * np.interp(levels, seen.grid_kw, seen.short_kwh)
+            if capping and later_days > 0:
+                beyond_kw = seen.highest_kw(futures.weights, rise_kw, levels, later_days)
+            later_kwh = later_days * np.interp(levels, seen.grid_kw, seen.short_kwh)
             above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
             upkeep_eur = KEPT * max(0.0, days_left) * above_kwh * trade_eur_per_kwh
             total = self._demand * (levels - peak_kw + beyond_kw) + value * (soon_kwh + later_kwh) + upkeep_eur
@@ -376,7 +357,7 @@ class PeakWatch:
         return HOURS * max(1, quarters)
 
     def _ready(
-        self, held: Floats, like: NDArray[np.intp], futures: _Futures, target_kw: float, cost: _PeakCost, steps: int
+        self, held: Floats, like: NDArray[np.intp], futures: _Futures, target_kw: float, cost: PeakCost, steps: int
     ) -> Floats:
         """For each step and layer, what a stored kWh would spare the futures whose pulse begins just after it."""
         import numpy as np
@@ -386,22 +367,18 @@ class PeakWatch:
         begins = np.minimum(np.maximum(over.argmax(axis=1), 1), steps - 1)
         some = over.any(axis=1) & (like + 1 + begins < len(held))
         begins, starts = begins[some], (like + 1 + begins)[some]
-        higher = days[some, begins] - net[starts]  # now than then
-        prices = cost.total(np.maximum(cost.peak_kw, held[starts] + higher[:, None]))
-        np.add.at(ready, begins - 1, -np.diff(prices, axis=1) * LAYERS / self._usable_kwh / len(like))
+        higher = days[some, begins] - net[starts]  # now than then; but never than the day's own highest
+        needed = np.minimum(held[starts] + higher[:, None], days[some].max(axis=1)[:, None])
+        prices = cost.total(np.maximum(cost.peak_kw, needed))
+        spares = -np.diff(prices, axis=1) * LAYERS / self._usable_kwh
+        if self.caps.max_share > 0:  # where caps could hold it as well, no more than they cost
+            highest = futures.load_kw[: len(like)].max(axis=1)[some]
+            deep = self.caps.max_share * np.maximum(0.0, highest - self.caps.idle_w / 1000)
+            most = np.where(needed[:, 0] - target_kw <= deep, self.caps.value_eur_per_kwh * self._out, np.inf)
+            spares = np.minimum(spares, most[:, None] / self._demand)
+        np.add.at(ready, begins - 1, spares / len(like))
         sorted_: Floats = -np.sort(-np.maximum(ready, 0.0), axis=1)  # the lowest layer is worth most
         return sorted_
-
-
-class _Daily(NamedTuple):
-    """The days seen, for each of many peaks: the share on which the battery alone failed, and the mean it lacked."""
-
-    newest: int  # quarter number after the last one summed up
-    grid_kw: Floats
-    overrun: Floats
-    short_kwh: Floats  # a day, at the AC terminals
-    usual_kw: float  # the lowest peak that was never exceeded
-    days: float
 
 
 class _Futures(NamedTuple):
@@ -412,24 +389,6 @@ class _Futures(NamedTuple):
     weights: Floats
 
 
-class _PeakCost:
-    """A convex price of peak above the month's, as a share of the demand price."""
-
-    def __init__(self, peak_kw: float, widths_kw: Sequence[float], shares: Sequence[float]) -> None:
-        import numpy as np
-
-        self.peak_kw, self.widths_kw, self.shares = peak_kw, widths_kw, shares
-        self._edges = peak_kw + np.concatenate([[0.0], np.cumsum(widths_kw)])
-        self._totals = np.concatenate([[0.0], np.cumsum(np.array(widths_kw) * np.array(shares))])
-
-    def total(self, kw: Floats) -> Floats:
-        """kW, weighted by their shares, above the month's peak."""
-        import numpy as np
-
-        totals: Floats = np.interp(kw, self._edges, self._totals)
-        return totals
-
-
 def _day(path_w: Sequence[float], load_kw: float) -> Floats:
     """A day of load, kW; what the forecast does not reach is its last value, without any the present one."""
     import numpy as np
@@ -437,21 +396,3 @@ def _day(path_w: Sequence[float], load_kw: float) -> Floats:
     path_kw = np.full(DAY, path_w[-1] / 1000 if path_w else load_kw)
     path_kw[: len(path_w)] = np.array(path_w[:DAY]) / 1000
     return path_kw
-
-
-def _fewer(count: int, chance: Floats, days: float) -> Floats:
-    """The likelihood that fewer than `count` of `days` days go beyond, each with this chance: then today's counts.
-
-    Binomial; `days` need not be whole. Days that were higher already are not known here, so it is rather too much.
-    """
-    import numpy as np
-
-    chance = np.minimum(chance, 1 - 1e-9)
-    term: Floats = (1 - chance) ** days
-    total = term
-    for k in range(1, count):
-        if days < k:
-            break
-        term = term * (days - k + 1) / k * chance / (1 - chance)
-        total = total + term
-    return total

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+DISPATCH = "dispatch"  # the state under which the record keeps what the site file said, for whoever has only the record
+
 
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Telemetry keeps `hot_period_s` rows; at most `flush_s` of them are at risk in a power cut."""

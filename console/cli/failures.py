@@ -9,6 +9,7 @@ import click
 from console import exits
 from console.link.errors import (
     LinkLost,
+    NoAccess,
     NoGateway,
     NoSuchSite,
     RequestFailed,
@@ -36,6 +37,8 @@ def explain(error: Exception) -> tuple[int | None, list[str]]:
         return exits.REFUSED if error.code == "refused" else exits.FAILED, [str(error)]
     if isinstance(error, (SeveralGateways, NoSuchSite)):
         return exits.USAGE, [str(error)]
+    if isinstance(error, NoAccess):
+        return exits.FAILED, [str(error)]
     if isinstance(error, (NoGateway, LinkLost)):
         return exits.NO_GATEWAY, [str(error)]
     if isinstance(error, SocketInUse):

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from console import exits, paths
+from console import access, exits, paths
 from console.cli.failures import Failure
 from console.cli.values import duration, site_option
 from console.link.socketfile import listening
 from drivers.twin.faults import KINDS
 
 _TIMEOUT_S = 5.0
+_TO_COMMAND = "only who runs a twin makes it fail; use: sudo -u {owner} skerry fault ..."
 _ENOUGH = 65_536
 
 
@@ -88,6 +89,8 @@ def _control(announce: Path | None, site: str | None) -> Path:
         return Path(json.loads(file.read_text())["control"])
     except FileNotFoundError:
         raise Failure(f"{file}: no twin has announced itself here; is one running?", exits.NO_GATEWAY) from None
+    except PermissionError:
+        raise access.no_access(file, "a twin has announced itself here", _TO_COMMAND) from None
     except (ValueError, KeyError, TypeError):
         raise Failure(f'{file}: expected a twin\'s announcement, JSON with a key "control"', exits.USAGE) from None
 
@@ -109,6 +112,8 @@ def _answers(file: Path) -> bool:
     """Whether the twin that announced itself here still runs."""
     try:
         return listening(Path(json.loads(file.read_text())["control"]))
+    except PermissionError:
+        return True  # which is then said
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -124,6 +129,8 @@ def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:
             while not line.endswith(b"\n") and len(line) < _ENOUGH and (piece := link.recv(4096)):
                 line += piece
         answer = json.loads(line)
+    except PermissionError:
+        raise access.no_access(control, "a twin's control socket is there", _TO_COMMAND) from None
     except (FileNotFoundError, ConnectionRefusedError):
         raise Failure(f"{control}: the twin that announced this is not running any more", exits.NO_GATEWAY) from None
     except TimeoutError:

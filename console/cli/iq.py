@@ -15,6 +15,7 @@ from console import exits
 from console.cli.failures import Failure
 from console.cli.source import Live, Record, gateway_or_record
 from console.cli.values import json_option, site_option
+from storage.config import DISPATCH
 
 if TYPE_CHECKING:
     from console.iq_record import Report
@@ -47,8 +48,7 @@ def iq(day: date | None, site: str | None, as_json: bool) -> int:
         if day is None:
             from console.iq_record import today
 
-            zone = str(source.zone) if source.zone is not None else _config(source, site).timezone
-            day = today(now_utc_s, zone) - timedelta(days=1)
+            day = today(now_utc_s, str(source.zone)) - timedelta(days=1)
         if isinstance(source, Live):
             from console.iq_record import Report
 
@@ -90,7 +90,6 @@ def _config(source: Live | Record, site: str | None) -> DispatchConfig:
         from console.site import load
 
         return load(path).dispatch
-    from console.iq_record import DISPATCH
     from dispatch.config import DispatchConfig
 
     kept = source.archive.last_state(DISPATCH) if isinstance(source, Record) else None

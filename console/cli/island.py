@@ -151,7 +151,7 @@ def check_line(check: Check) -> str:
     return f"{'✓' if check.ok else '✗'} {check.name:<18} {check.figure}{remedy}"
 
 
-def status_lines(found: dict[str, Any], zone: tzinfo | None) -> Iterator[str]:
+def status_lines(found: dict[str, Any], zone: tzinfo) -> Iterator[str]:
     """What `drill.status` answers, as text."""
     view = msgspec.convert(found["view"], IslandView | None)
     if found["state"] is not None:
@@ -166,7 +166,7 @@ def status_lines(found: dict[str, Any], zone: tzinfo | None) -> Iterator[str]:
         yield _head(found["audit_head"])
 
 
-def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo | None) -> Iterator[str]:
+def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo) -> Iterator[str]:
     """Where islanding stands."""
     soc = "—" if found["soc_pct"] is None else f"{found['soc_pct']:.1f} %"
     if view is None:
@@ -182,7 +182,7 @@ def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo | None) ->
         yield from _running(view.drill)
 
 
-def _scheduled(plan: DrillPlan | None, zone: tzinfo | None) -> Iterator[str]:
+def _scheduled(plan: DrillPlan | None, zone: tzinfo) -> Iterator[str]:
     """The schedule's word, on a site that has one."""
     if plan is None:
         return
@@ -204,7 +204,7 @@ def _head(head: str) -> str:
     return f"Audit     head {head or 'not known yet: the report is being written'}"
 
 
-def record_lines(record: DrillRecord, zone: tzinfo | None) -> Iterator[str]:
+def record_lines(record: DrillRecord, zone: tzinfo) -> Iterator[str]:
     """A report on record, whole: also with what was checked before, and with the audit's head."""
     yield from report_lines(record.report, zone, f"Drill {record.number}")
     for check in record.report.checks:
@@ -223,7 +223,7 @@ def _running(drill: DrillStatus) -> Iterator[str]:
         yield f"  {check_line(check)}"
 
 
-def report_lines(report: DrillReport, zone: tzinfo | None, title: str = "Last drill") -> Iterator[str]:
+def report_lines(report: DrillReport, zone: tzinfo, title: str = "Last drill") -> Iterator[str]:
     """The report of a drill."""
     yield f"{title}, {date_time(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
     yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"

@@ -36,7 +36,7 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
         click.echo(line)
 
 
-def lines(plan: Plan, zone: tzinfo | None, by: str) -> Iterator[str]:
+def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     """The plan as text."""
     yield (
         f"Plan of {time_of_day(plan.made_utc_s, zone)}: import to be kept below {_kw(plan.peak_target_w)} kW, "
@@ -50,7 +50,7 @@ def lines(plan: Plan, zone: tzinfo | None, by: str) -> Iterator[str]:
         yield _row(*_cells(plan, row, zone))
 
 
-def rows(plan: Plan, zone: tzinfo | None, by: str) -> list[tuple[PlanStep, ...]]:
+def rows(plan: Plan, zone: tzinfo, by: str) -> list[tuple[PlanStep, ...]]:
     """The steps of each row: one, or those of one hour of the site's clock."""
     result: list[list[PlanStep]] = []
     last = None
@@ -64,7 +64,7 @@ def rows(plan: Plan, zone: tzinfo | None, by: str) -> list[tuple[PlanStep, ...]]
     return [tuple(row) for row in result]
 
 
-def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo | None) -> tuple[str, ...]:
+def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ...]:
     """One row of the table. Powers and prices are means over what the steps count for, SoC that at the end."""
     first_utc_s = plan.steps[0].start_utc_s
     spans_h = {step: max(hours(plan, (step.start_utc_s - first_utc_s) // plan.step_s), LEAST_H) for step in steps}

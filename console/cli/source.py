@@ -6,18 +6,19 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from console import paths
+from console import access, paths
 from console.cli.failures import Failure
 from console.link.ask import Conversation
-from console.link.errors import LinkLost, LinkRefused, NoGateway, NoSuchSite, SeveralGateways
+from console.link.errors import LinkLost, LinkRefused, NoAccess, NoGateway, NoSuchSite, SeveralGateways
 from dispatch.model import Decision, Event
+from storage.config import DISPATCH
 from storage.drills import DrillRecord
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _SYSTEM_STATE = Path("/var/lib/skerry")  # StateDirectory= of the systemd unit
 _RECORD = "telemetry.db"
+_TO_READ = "use: sudo -u {owner} skerry ..., or be put into group {group} and log in anew"
 
 
 class Live:
@@ -32,7 +34,7 @@ class Live:
 
     def __init__(self, link: Conversation) -> None:
         self.link = link
-        self.zone: tzinfo | None = ZoneInfo(link.welcome.timezone)
+        self.zone: tzinfo = ZoneInfo(link.welcome.timezone)
 
     def status(self) -> dict[str, Any]:
         """Everything a console draws, and the gateway's welcome under "welcome"."""
@@ -65,7 +67,7 @@ class Live:
 class Record:
     """Answers of the record that a gateway left."""
 
-    def __init__(self, archive: Archive, directory: Path, zone: tzinfo | None, absent: Exception) -> None:
+    def __init__(self, archive: Archive, directory: Path, zone: tzinfo, absent: Exception) -> None:
         self.archive, self.directory, self.zone = archive, directory, zone
         hangs = isinstance(absent, LinkLost)  # it listens, or did a moment ago
         self.absent = f"The gateway does not answer ({absent})" if hangs else "No gateway is running"
@@ -104,10 +106,13 @@ def gateway(site: str | None) -> Iterator[Live]:
 
 @contextlib.contextmanager
 def gateway_or_record(site: str | None, timeout_s: float = 5.0) -> Iterator[Live | Record]:
-    """The running gateway, else the record. Raises NoGateway (also of its kinds) when there is neither; LinkRefused."""
+    """The running gateway, else the record. Raises NoGateway (also of its kinds) when there is neither.
+
+    Also LinkRefused, and NoAccess: a gateway or record that this user may not reach is not replaced by another one.
+    """
     try:
         link = Conversation(paths.find_socket(site), timeout_s)
-    except (NoSuchSite, SeveralGateways, LinkRefused):
+    except (NoSuchSite, SeveralGateways, NoAccess, LinkRefused):
         raise
     except (NoGateway, LinkLost) as absent:
         with record(site, absent) as found:
@@ -121,7 +126,7 @@ def gateway_or_record(site: str | None, timeout_s: float = 5.0) -> Iterator[Live
 def record_of_gateway(site: str | None) -> Iterator[Record]:
     """The record that the running gateway writes, found as by every command; when none runs, as `record`.
 
-    Raises NoGateway (also of its kinds), LinkRefused.
+    Raises NoGateway (also of its kinds), NoAccess, LinkRefused.
     """
     place: tuple[Path, tzinfo | None] | None = None
     absent: Exception = NoGateway("no record")
@@ -129,7 +134,7 @@ def record_of_gateway(site: str | None) -> Iterator[Record]:
         with Conversation(paths.find_socket(site)) as link:
             if link.welcome.state_dir:
                 place = Path(link.welcome.state_dir), ZoneInfo(link.welcome.timezone)
-    except (NoSuchSite, SeveralGateways, LinkRefused):
+    except (NoSuchSite, SeveralGateways, NoAccess, LinkRefused):
         raise
     except (NoGateway, LinkLost) as error:
         absent = error
@@ -141,14 +146,16 @@ def record_of_gateway(site: str | None) -> Iterator[Record]:
 def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None] | None = None) -> Iterator[Record]:
     """The record of a site on disk; `place`: its directory and zone, where known.
 
-    Raises NoGateway, with the words of `absent`, when there is none.
+    Raises NoGateway, with the words of `absent`, when there is none; NoAccess.
     """
     from storage.reader import Archive, NoRecords, QueryTimeout
 
     directory, zone = place or locate(site)
+    if access.closed(directory / _RECORD):
+        raise access.no_access(directory, "a site's record is there", _TO_READ)
     archive = Archive(directory)
     try:
-        yield Record(archive, directory, zone, absent)
+        yield Record(archive, directory, zone or _zone_of(archive), absent)
     except NoRecords as error:
         raise NoGateway(f"{absent}; and {error}") from None
     except QueryTimeout as error:
@@ -158,10 +165,10 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
 
 
 def locate(site: str | None) -> tuple[Path, tzinfo | None]:
-    """The state directory meant and its site's time zone (None: this machine's).
+    """The state directory meant and its site's time zone (None: the record must tell).
 
     Of the site named (also by $SKERRY_SITE), else of the record written last on this machine.
-    Raises NoGateway, SiteFileError.
+    Raises NoGateway, NoAccess, SiteFileError.
     """
     named = site or os.environ.get("SKERRY_SITE")
     if named and not named.endswith(".sock"):
@@ -170,14 +177,29 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
         loaded = load(Path(named))
         own = paths.state_dir(loaded)
         beside = loaded.path.resolve().parent  # a demo keeps its site file with its record
-        directory = beside if not (own / _RECORD).exists() and (beside / _RECORD).exists() else own
+        directory = beside if not _there(own) and _there(beside) else own
         return directory, ZoneInfo(loaded.site.timezone)
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     root = paths.state_root()
     places = [Path(given)] if given else [_SYSTEM_STATE, *root.glob("*"), *root.glob("demo/*")]
     written = {place: (place / _RECORD).stat().st_mtime for place in places if os.access(place / _RECORD, os.R_OK)}
+    barred = [place for place in places if access.closed(place / _RECORD)]
+    if not written and barred:
+        raise access.no_access(barred[0], "no gateway is running; a site's record may be there", _TO_READ)
     if not written:
         raise NoGateway(
-            "no gateway is running on this machine, and no record of one was found; name the site with --site"
+            f"no gateway is running on this machine{paths.of_others()}, and no record of one was found; "
+            "name the site with --site"
         )
     return max(written, key=written.__getitem__), None
+
+
+def _zone_of(archive: Archive) -> tzinfo:
+    """The site's time zone as the record keeps it; UTC when it does not say."""
+    kept = archive.last_state(DISPATCH)
+    return ZoneInfo(kept["timezone"]) if isinstance(kept, dict) and "timezone" in kept else UTC
+
+
+def _there(directory: Path) -> bool:
+    """Whether a directory holds a record, or may: this user is not let in."""
+    return access.closed(directory / _RECORD) or (directory / _RECORD).exists()

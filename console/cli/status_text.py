@@ -8,6 +8,24 @@ from zoneinfo import ZoneInfo
 
 from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
 from console.link.protocol import IqNow, Published, TariffNow, Welcome
+from console.tui.formats import hour_minute
+from console.tui.island_words import (
+    RIDING,
+    cause_words,
+    elapsed,
+    idle,
+    lasts_words,
+    left_grid_utc_s,
+    next_words,
+    node_counts,
+    node_lines,
+    off_grid,
+    open_switch,
+    state_of,
+    view_of,
+)
+from console.tui.viewmodel import Link, Model
+from console.tui.words import why_line
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.model import Interval, Quality, Reading, Snapshot
 from dispatch.orders import span, words
@@ -23,21 +41,27 @@ _STATE = {
 def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     """The whole status, line by line."""
     zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
-    yield f"{welcome.site} · {mode_words(published.decision)} · {date_time(snapshot.utc_s, zone)}"
+    model = Model(link=Link.LIVE, welcome=welcome, published=published)
+    yield f"{welcome.site} · {_state(model, published)} · {date_time(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)
     yield ""
-    told = " FROZEN" if published.decision.meter_frozen else mark(snapshot.grid.w)
-    yield _row("Grid", flow(snapshot.grid.w.value, "import", "export") + told, *_grid_limits(limits))
-    yield _row("Interval", *_interval(published.interval, snapshot.utc_s), _peak(published, welcome))
-    yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits))
+    yield _row("Grid", *_grid(model, published, limits))
+    room = not off_grid(model)
+    yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), _peak(published, welcome))
+    lasts = [f"lasts {lasts_words(model)}"] if state_of(model) in RIDING else []
+    yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits), *lasts)
     yield _row(
         "PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w']).strip()} peak"] if limits.get("pv_peak_w") else [])
     )
     yield _row("Load", _load(snapshot), *_pulse(published))
+    if asked := [text for text, _ in node_lines(model)]:
+        yield _row("Nodes", f"{node_counts(model)[0]} of {len(snapshot.nodes)} run", *asked)
     yield _row("Tariff", *_tariff(published.tariff, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
-    yield _row("Why", published.decision.reason or "no reason given")
+    yield _row("Why", why_line(model))
+    if not idle(model):
+        yield _row("Next", next_words(model))
     for n, order in enumerate(published.orders):
         what = words(order.kind, order.value, order.target)
         left = f"until {time_of_day(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
@@ -69,6 +93,33 @@ def _gateway(published: Published, welcome: Welcome) -> str:
     )
 
 
+def _state(model: Model, published: Published) -> str:
+    """The state at the PCC and who steers; away from the grid for how long, and whether in a drill or an outage."""
+    view, cause = view_of(model), cause_words(model)
+    if view is None or not off_grid(model):
+        return mode_words(published.decision) + (f", {cause}" if cause else "")
+    away = elapsed(published.snapshot.utc_s - left_grid_utc_s(view))
+    return f"{state_of(model).value} {away}" + (f", {cause}" if cause else "")
+
+
+def _grid(model: Model, published: Published, limits: dict[str, float]) -> Iterator[str]:
+    """Import and what bounds it; behind an open switch since when it is, and the grid as the switch sees it."""
+    snapshot = published.snapshot
+    grid = snapshot.grid.w
+    told = " FROZEN" if published.decision.meter_frozen else mark(grid)
+    if not open_switch(snapshot.switches):
+        yield flow(grid.value, "import", "export") + told
+        yield from _grid_limits(limits)
+        return
+    yield f"{kw(grid.value)} open{told}"
+    if (view := view_of(model)) is not None:
+        yield f"since {hour_minute(left_grid_utc_s(view), model.timezone)}"
+    switch = snapshot.switches[0]
+    yield f"grid {switch.grid_voltage.good or 'not read'}"
+    if switch.grid_v.good is not None and switch.grid_hz.good is not None:
+        yield f"{switch.grid_hz.good:.2f} Hz {switch.grid_v.good:.0f} V"
+
+
 def _grid_limits(limits: dict[str, float]) -> Iterator[str]:
     if "contracted_peak_w" in limits:
         yield f"contracted peak {kw(limits['contracted_peak_w']).strip()}"
@@ -76,11 +127,12 @@ def _grid_limits(limits: dict[str, float]) -> Iterator[str]:
         yield f"fuse {kw(limits['fuse_w']).strip()}"
 
 
-def _interval(interval: Interval, utc_s: float) -> Iterator[str]:
+def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
+    """Energy, time left, and with `room` what may still be imported: off the grid that means nothing."""
     left_s = max(0, round(interval.start_utc_s + interval.length_s - utc_s))
     allowed_kwh = interval.limit_w * interval.length_s / 3.6e6
     yield f"{interval.energy_wh / 1000:.2f} of {allowed_kwh:.2f} kWh"
-    yield f"{left_s // 60}:{left_s % 60:02d} left, room for {kw(interval.left_w).strip()}"
+    yield f"{left_s // 60}:{left_s % 60:02d} left" + (f", room for {kw(interval.left_w).strip()}" if room else "")
     if interval.unknown_s >= 1:
         yield f"{interval.unknown_s:.0f} s of it not measured"
 
@@ -128,7 +180,7 @@ def _pulse(published: Published) -> Iterator[str]:
     if published.pulse_since_utc_s is not None:
         yield f"pulse for {max(0.0, published.snapshot.utc_s - published.pulse_since_utc_s):.0f} s"
     if published.pulses_seen:
-        yield f"{published.pulses_seen} pulses since start"
+        yield f"{published.pulses_seen} {'pulse' if published.pulses_seen == 1 else 'pulses'} since start"
 
 
 def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:

@@ -65,10 +65,10 @@ def percent(text: str) -> float:
     return float(match[1])
 
 
-def moment(text: str, now_utc_s: float, zone: tzinfo | None) -> float:
+def moment(text: str, now_utc_s: float, zone: tzinfo) -> float:
     """A time as POSIX seconds: ISO 8601, HH:MM[:SS] today at the site, or "-10m" before the site's now.
 
-    A time without offset is the site's (`zone`; None: this machine's). Raises click.BadParameter.
+    A time without offset is the site's (`zone`). Raises click.BadParameter.
     """
     text = text.strip()
     now = datetime.fromtimestamp(now_utc_s, zone)

@@ -42,7 +42,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
         click.echo(line)
 
 
-def lines(decision: Decision, zone: tzinfo | None) -> Iterator[str]:
+def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
     """The decision as text."""
     yield f"{date_time(decision.utc_s, zone)} · {mode_words(decision)}"
     asked = decision.battery_w

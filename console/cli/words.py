@@ -23,26 +23,26 @@ def mode_words(decision: Decision) -> str:
     return f"{decision.island.value}, {_MODES[decision.mode]}"
 
 
-def date_time(utc_s: float, zone: tzinfo | None) -> str:
+def date_time(utc_s: float, zone: tzinfo) -> str:
     """2025-09-16 09:02:11 CEST, at the site."""
-    return f"{datetime.fromtimestamp(utc_s, zone).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{datetime.fromtimestamp(utc_s, zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def time_of_day(utc_s: float, zone: tzinfo | None) -> str:
-    """09:02 at the site."""
-    return f"{datetime.fromtimestamp(utc_s, zone):%H:%M}"
+def time_of_day(utc_s: float, zone: tzinfo) -> str:
+    """09:02 CEST, at the site."""
+    return f"{datetime.fromtimestamp(utc_s, zone):%H:%M %Z}"
 
 
-def event_line(event: Event, zone: tzinfo | None) -> str:
+def event_line(event: Event, zone: tzinfo) -> str:
     """One event on one line."""
-    when = f"{datetime.fromtimestamp(event.utc_s, zone):%Y-%m-%d %H:%M:%S}"
     who = f"  [{event.who}]" if event.who else ""
+    when = date_time(event.utc_s, zone)
     return f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}"
 
 
-def audit_line(row: dict[str, Any], zone: tzinfo | None) -> str:
+def audit_line(row: dict[str, Any], zone: tzinfo) -> str:
     """One row of the audit on one line."""
-    when = f"{datetime.fromisoformat(row['t']).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    when = date_time(datetime.fromisoformat(row["t"]).timestamp(), zone)
     of = f" of {row['of']}" if row.get("of") else ""
     why = f": {row['reason']}" if row.get("reason") else ""
     late = "  NOT DURABLE when it happened" if row.get("durable") else ""

@@ -8,9 +8,14 @@ from typing import Any
 
 import msgspec
 
-from console.link.errors import LinkLost, LinkRefused, RequestFailed
+from console.access import no_access
+from console.link.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
 from console.link.protocol import MAX_FRAME, VERSION, GatewayMessage, Hello, Request, Response, Welcome, encode
 
+TO_CONNECT = (
+    "be put into that group (usermod -aG {group} YOU; [roles] viewer in the site file names it), and log in anew; "
+    "or ask as user {owner}"
+)
 _DECODER = msgspec.msgpack.Decoder(GatewayMessage)
 
 
@@ -18,7 +23,7 @@ class Conversation:
     """Requests only: `with Conversation(path) as link: link.request("status")`. `timeout_s` holds for each step."""
 
     def __init__(self, path: Path, timeout_s: float = 5.0) -> None:
-        """Connect and say hello. Raises LinkLost, LinkRefused."""
+        """Connect and say hello. Raises LinkLost, and of its kinds NoAccess and LinkRefused."""
         self._path, self._timeout_s, self._last_id = path, timeout_s, 0
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_s)
@@ -28,7 +33,8 @@ class Conversation:
             self.welcome = accepted(self._receive(), path)
         except OSError as error:
             self._socket.close()
-            raise LinkLost(unreachable(path, error)) from None
+            kind = NoAccess if isinstance(error, PermissionError) else LinkLost
+            raise kind(unreachable(path, error)) from None
         except LinkLost:
             self._socket.close()
             raise
@@ -114,7 +120,7 @@ def outcome(response: Response) -> Any:
 def unreachable(path: Path, error: OSError) -> str:
     """An error of the socket as a line that says what to do."""
     if isinstance(error, PermissionError):
-        return f"{path}: no permission; your user must be in the group that owns this socket"
+        return str(no_access(path, "a gateway's socket is there", TO_CONNECT))
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return f"{path}: no gateway listens here; start one with: skerry serve SITE.toml"
     if isinstance(error, (BrokenPipeError, ConnectionResetError)):

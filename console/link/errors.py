@@ -11,6 +11,10 @@ class LinkLost(Exception):
     """There is no conversation with the gateway (any more): nobody listens, it went away, or it may not be reached."""
 
 
+class NoAccess(LinkLost):
+    """What is asked for is there, but this user may not reach it."""
+
+
 class LinkRefused(LinkLost):
     """The gateway answered the hello with a refusal, e.g. another version of the link."""
 

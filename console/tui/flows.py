@@ -5,11 +5,19 @@ from __future__ import annotations
 from console.tui.canvas import Canvas, Ink
 from console.tui.charts import bar, mark_at
 from console.tui.formats import duration, hour_minute, kw, number
-from console.tui.island_words import RIDING, lasts_words, left_grid_utc_s, node_counts, state_of, view_of
+from console.tui.island_words import (
+    RIDING,
+    lasts_words,
+    left_grid_utc_s,
+    node_counts,
+    open_switch,
+    state_of,
+    view_of,
+)
 from console.tui.painted import Painted
 from console.tui.viewmodel import Model, combined, soc_reading
 from console.tui.words import arrow, battery_word, grid_word, stale_word
-from dispatch.model import Quality, Reading, Snapshot, Switch
+from dispatch.model import Quality, Reading, Snapshot
 
 BAR = 8
 
@@ -110,11 +118,6 @@ class GridFlow(Flow):
             x = canvas.put(x, 5, " Hz ", Ink.DIM)
             x = canvas.put(x, 5, number(switch.grid_v.good, 4, 0))
             canvas.put(x, 5, " V", Ink.DIM)
-
-
-def open_switch(switches: tuple[Switch, ...]) -> bool:
-    """Whether a contact at the PCC says open, freshly."""
-    return any(s.position.good == "open" for s in switches)
 
 
 class BatteryFlow(Flow):

@@ -8,7 +8,7 @@ from console.tui.canvas import Ink
 from console.tui.formats import ABSENT, clock, countdown, duration, hour_minute, kw, local, number
 from console.tui.viewmodel import Model
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
-from dispatch.model import IslandState
+from dispatch.model import IslandState, Switch
 from dispatch.orders import span
 
 S = IslandState
@@ -46,6 +46,11 @@ def off_grid(model: Model) -> bool:
 def idle(model: Model) -> bool:
     """Grid-tied with no drill: what a drill would find is worth looking at."""
     return state_of(model) is S.GRID_TIED and drill_of(model) is None
+
+
+def open_switch(switches: tuple[Switch, ...]) -> bool:
+    """Whether a contact at the PCC says open, freshly."""
+    return any(s.position.good == "open" for s in switches)
 
 
 def left_grid_utc_s(view: IslandView) -> float:

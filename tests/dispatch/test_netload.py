@@ -226,3 +226,16 @@ def test_behind_an_open_switch_a_meter_at_zero_is_not_frozen() -> None:
         decision = controller.step(a_snapshot(0.2 * n, 0.0, a_pcs(20_000 + 100 * n), switch="open"), None)
         assert not decision.meter_frozen
     assert controller.interval.unknown_s == 0
+
+
+@pytest.mark.parametrize("age_s", [0.0, 0.2])
+def test_off_the_grid_a_steady_load_is_no_train_of_pulses(age_s: float) -> None:
+    """Found on the demo: 25 pulses a minute, as the age of the PCS reading went to and fro between polls."""
+    controller = Controller(site_config())
+    for n in range(50):
+        controller.step(a_snapshot(0.2 * n, 60_000.0, a_pcs(-20_000.0)), None)
+    for n in range(50, 350):
+        power = Reading(40_000.0, age_s if n % 7 > 2 else 0.0, Quality.GOOD)
+        decision = controller.step(a_snapshot(0.2 * n, 0.0, a_pcs(power), switch="open"), None)
+    assert controller.pulses_seen == 0
+    assert decision.net_load_w == pytest.approx(40_000, abs=200)

@@ -94,7 +94,12 @@ def test_rises_cost_more_the_higher_and_more_the_later_in_the_month() -> None:
         shares = [rise.share for rise in rises]
         assert shares == sorted(shares)
         assert all(0 <= share <= 1 for share in shares)
-    assert all(a.share <= b.share + 1e-9 for a, b in zip(early, late, strict=True))
+
+    def price(rises: tuple[Rise, ...], w: float) -> float:
+        below = [sum(rise.width_w for rise in rises[:k]) for k in range(len(rises))]
+        return sum(min(max(w - b, 0.0), rise.width_w) * rise.share for b, rise in zip(below, rises, strict=True))
+
+    assert all(price(early, w) <= price(late, w) + 100 for w in range(1_000, 60_000, 1_000))
 
 
 def test_stored_energy_is_worth_something_before_pulses_and_the_first_layer_most() -> None:
@@ -105,6 +110,13 @@ def test_stored_energy_is_worth_something_before_pulses_and_the_first_layer_most
     assert sum(row[0] for row in ready) > 0
     calm = look(watched([20_000.0 + 10 * math.sin(k) for k in range(12 * DAY)]), peak_w=25_000.0).ready
     assert sum(map(sum, calm)) == 0
+
+
+def test_being_ready_is_worth_no_more_than_the_highest_load_that_may_come() -> None:
+    """Found on a site that is often at its highest: a pulse of then on top of the load of now would be beyond it."""
+    ready = look(busy(), peak_w=47_000.0, path_w=[48_000.0] * DAY).ready
+    usable_kwh = 80.0
+    assert 0 < sum(map(sum, ready)) * usable_kwh / LAYERS <= 3.0, "kW: the load was never above 50"
 
 
 def test_what_was_forecast_then_and_what_is_now() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import pty
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -19,7 +21,9 @@ from console.cli.orders import _shown
 from console.link.protocol import Published
 from console.link.server import LinkServer
 from dispatch.model import Decision
-from storage.config import StorageConfig
+from drivers.clock import VirtualClock
+from storage.audit import AuditLog
+from storage.config import DISPATCH, StorageConfig
 from storage.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -160,7 +164,7 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "18.2 ct/kWh" in shown["Tariff"]
     assert "15.1 from 13:00" in shown["Tariff"]
     assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
-    assert shown["Orders"].endswith("o17  discharge 12.0 kW, until 12:14, 14 min left, alice: feeder test")
+    assert shown["Orders"].endswith("o17  discharge 12.0 kW, until 12:14 CEST, 14 min left, alice: feeder test")
     assert "▲3 low  device-lost:pv1  PV inverter pv1 is lost, since 11:59, NOT ACKNOWLEDGED, first out" in ran.out
     assert "do: check its network" in ran.out
     assert "pv1 (pv) silent for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]
@@ -225,8 +229,8 @@ async def test_events(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("events", "--limit", "7")
     assert machine.asked[-1] == ("events", {"limit": 7})
     assert ran.out.splitlines() == [
-        "2025-09-16 11:59:00  info     gateway  start             gateway started  [alice]",
-        "2025-09-16 12:00:00  warning  device   pv1               lost: no answer",
+        "2025-09-16 11:59:00 CEST  info     gateway  start             gateway started  [alice]",
+        "2025-09-16 12:00:00 CEST  warning  device   pv1               lost: no answer",
     ]
     assert [e["subject"] for e in json.loads((await machine.skerry("events", "--json")).out)] == ["start", "pv1"]
 
@@ -303,7 +307,30 @@ async def test_record_is_read_when_no_gateway_runs(machine: Machine, recorded: P
     assert "no gateway is running; read from" in why.err
     assert (await machine.skerry("why", "--at", "09:00", *named)).code == exits.FAILED
     events = await machine.skerry("events", *named)
-    assert "gateway started" in events.out
+    assert events.out.startswith("2025-09-16 11:59:00 CEST  info     gateway  start             gateway started")
+
+
+async def test_times_are_the_sites_and_labelled_with_and_without_a_name(machine: Machine, recorded: Path) -> None:
+    """Found: `audit` and `events` changed their zone with --site, and named none. The record keeps what its site is."""
+    directory = machine.state / "skerry" / paths.slug(recorded)
+    audit = AuditLog(directory, "boot", VirtualClock(NOON_UTC_S), lambda line: None)
+    audit.write({"kind": "end", "text": "x"}).result(10)
+    audit.close()
+    machine.environment["TZ"] = "America/New_York"  # of whoever asks; no matter
+
+    async def times(*options: str) -> list[str]:
+        ran = [await machine.skerry(command, *options) for command in ("audit", "events", "status")]
+        return [one.out for one in ran]
+
+    assert all("12:00:00 UTC" not in out for out in await times("--site", str(recorded)))
+    silent = await times()
+    assert all("10:00:00 UTC" in out for out in silent), "an old record does not say where it is"
+    recorder = Recorder(directory, StorageConfig(), "boot")
+    recorder.save_state(DISPATCH, {"timezone": "Europe/Berlin"})
+    assert recorder.close()
+    named = await times("--site", str(recorded))
+    assert named == await times()
+    assert all("12:00:00 CEST" in out for out in named)
 
 
 async def test_export(machine: Machine, recorded: Path) -> None:
@@ -327,6 +354,49 @@ async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine
     await gateway.close()
     ran = await machine.skerry("export", "out")
     assert f"exporting {machine.state / 'skerry' / 'newer'}" in ran.err
+
+
+def bound_by_modes() -> None:
+    """Before exec: root, too, is kept out by a file's mode (its capabilities to override them are dropped)."""
+    if os.geteuid() == 0:
+        for override in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH of linux/capability.h
+            assert ctypes.CDLL(None, use_errno=True).prctl(24, override, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+
+
+async def test_a_gateway_that_may_not_be_reached_is_not_called_absent(machine: Machine, gateway: LinkServer) -> None:
+    """Found: "no gateway is running on this machine, and no record of one was found", to a user not in the group."""
+    named = machine.environment.pop("SKERRY_SITE")
+    socket = paths.socket_path(Path(named))
+    socket.chmod(0)
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    for command in (["status"], ["audit"], ["export", "out"], ["ack", "all"], ["status", "--site", named]):
+        ran = await machine.skerry(*command, preexec_fn=bound_by_modes)
+        assert (ran.code, ran.out) == (exits.FAILED, "")
+        assert f"{socket}: a gateway's socket is there, but you, {me}, have no permission: {socket} is open" in ran.err
+        assert "; be put into that group (usermod -aG " in ran.err
+    socket.parent.chmod(0)
+    ran = await machine.skerry("status", preexec_fn=bound_by_modes)
+    assert f"{socket.parent}: gateways may listen here, but you, {me}, have no permission" in ran.err
+    socket.parent.chmod(0o700)
+
+
+async def test_a_record_and_a_twin_that_may_not_be_reached(machine: Machine, recorded: Path) -> None:
+    directory = machine.state / "skerry" / paths.slug(recorded)
+    directory.chmod(0)
+    for options in ([], ["--site", str(recorded)]):
+        ran = await machine.skerry("export", "out", *options, preexec_fn=bound_by_modes)
+        assert (ran.code, ran.out) == (exits.FAILED, "")
+        assert f"{directory} is open to user " in ran.err
+        assert "; use: sudo -u " in ran.err
+    directory.chmod(0o700)
+    announce = paths.announce_path(recorded)
+    announce.write_text("{}")
+    announce.chmod(0)
+    for options in ([], ["--site", str(recorded)]):
+        ran = await machine.skerry("fault", "outage", *options, preexec_fn=bound_by_modes)
+        assert ran.code == exits.FAILED
+        assert f"{announce}: a twin has announced itself here, but you, " in ran.err
+        assert "; only who runs a twin makes it fail; use: sudo -u " in ran.err
 
 
 # ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────

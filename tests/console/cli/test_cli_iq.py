@@ -11,8 +11,9 @@ from iq_days import CONFIG, record
 
 from console import exits
 from console.cli.iq import lines
-from console.iq_record import DISPATCH, Report, local_day
+from console.iq_record import Report, local_day
 from dispatch.iq import Cost, Iq, Loss
+from storage.config import DISPATCH
 
 if TYPE_CHECKING:
     from tests.console.cli.conftest import Machine

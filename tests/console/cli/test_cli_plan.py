@@ -21,7 +21,7 @@ async def test_an_hour_is_a_row_with_the_reason_of_its_busiest_step(machine: Mac
     ran = await machine.skerry("plan")
     assert (ran.code, ran.err) == (exits.OK, "")
     head, note, _, names, noon, one = ran.out.splitlines()
-    assert head.startswith("Plan of 12:10: import to be kept below 26.0 kW, cost 4.20 EUR")
+    assert head.startswith("Plan of 12:10 CEST: import to be kept below 26.0 kW, cost 4.20 EUR")
     assert note == "Note      load band: from the load's range"
     # made at 12:10, the first quarter counts for 5 min
     battery_kw = (-4 * 15 + 12 * 15) / (5 + 3 * 15)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import scenes
 
+from console.cli import status_text
 from console.link.protocol import DrillPlan
 from console.tui.audit_rows import folded
 from console.tui.canvas import Canvas, Ink
@@ -15,11 +16,12 @@ from console.tui.chrome import AlarmLine, NextLine, OrderLine, StateLine
 from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.forms import BadField, Form, form, minutes, wanted
 from console.tui.island import Island, packed
-from console.tui.island_words import check_lines, last_drill_words, next_words, view_of
+from console.tui.island_words import check_lines, last_drill_words, lasts_words, next_words, view_of
 from console.tui.prompt import Prompt
 from console.tui.side import MonthPanel
 from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, received
+from console.tui.words import why_line
 from dispatch.island_view import Check, DrillReport
 from dispatch.model import Event, IslandState, Node
 from dispatch.orders import OrderKind
@@ -332,3 +334,34 @@ def test_there_is_nothing_to_end_without_an_order() -> None:
     held = form("order.hold", shown("calm"))
     assert isinstance(held, Form)
     assert held.kind is OrderKind.HOLD
+
+
+def test_the_status_in_an_outage_says_how_long_it_lasts_and_what_comes_next_in_the_consoles_words() -> None:
+    """Found: "0.0 kW idle", "room for 40.3 kW", and nothing of runtime, shutdown and nodes."""
+    model = shown("outage")
+    assert model.published is not None
+    assert model.welcome is not None
+    text = list(status_text.lines(model.published, model.welcome))
+    rows = {line[:9].strip(): line[10:] for line in text if line[:9].strip()}
+    assert "islanded 00:" in text[0]
+    assert "outage" in text[0]
+    assert rows["Grid"].startswith(" 0.0 kW open")
+    assert "grid absent" in rows["Grid"]
+    assert "contracted" not in rows["Grid"]
+    assert "room for" not in rows["Interval"]
+    assert f"lasts {lasts_words(model)}" in rows["Battery"]
+    assert "suspended: " in rows["Nodes"]
+    assert rows["Why"] == why_line(model)
+    assert "orderly shutdown" in rows["Next"]
+    assert rows["Next"] == next_words(model)
+
+
+def test_the_status_of_a_site_on_the_grid_has_no_island_rows() -> None:
+    model = shown("calm")
+    assert model.published is not None
+    assert model.welcome is not None
+    text = "\n".join(status_text.lines(model.published, model.welcome))
+    assert "room for" in text
+    assert "contracted peak" in text
+    assert "lasts" not in text
+    assert "\nNext" not in text

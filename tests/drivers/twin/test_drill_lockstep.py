@@ -100,6 +100,15 @@ def test_a_drill_goes_the_whole_road() -> None:
     assert bench.decisions[-1].switch is None
 
 
+def test_an_outage_at_a_steady_load_is_no_pulse() -> None:
+    bench = Bench()
+    bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 3))
+    bench.until(lambda d: d.island is S.ISLANDED)
+    bench.until(lambda d: d.island is S.GRID_TIED)
+    bench.run(20.0)
+    assert bench.storm.controller.pulses_seen == 0
+
+
 def test_import_comes_back_in_a_ramp() -> None:
     bench = Bench(pv_peak_w=0.0)
     bench.tick(DRILL)
