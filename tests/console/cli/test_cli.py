@@ -165,7 +165,7 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "15.1 from 13:00" in shown["Tariff"]
     assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
     assert shown["Orders"].endswith("o17  discharge 12.0 kW, until 12:14 CEST, 14 min left, alice: feeder test")
-    assert "▲3 low  device-lost:pv1  PV inverter pv1 is lost, since 11:59, NOT ACKNOWLEDGED, first out" in ran.out
+    assert "▲3 low  device-lost:pv1  PV inverter pv1 is lost, since 11:59 CEST, NOT ACKNOWLEDGED, first out" in ran.out
     assert "do: check its network" in ran.out
     assert "pv1 (pv) silent for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]
     assert max(len(line) for line in lines) <= 140
