@@ -163,6 +163,17 @@ def test_a_battery_that_an_order_holds_carries_nothing(order: Order) -> None:
     assert short_of(mine, running, None, [held(OrderKind.NODE_CAP, target="gpu-01")]) == ""
 
 
+def test_what_an_order_keeps_in_reserve_carries_no_job() -> None:
+    told = inputs(tight(), 20_000, soc_pct=60.0)
+    asked, level = job(30.0, 1.0), msgspec.structs.replace(held(OrderKind.RESERVE_LEVEL), value=60.0)
+    with pytest.raises(OrderRefused, match=r"the battery has 0\.0 kWh above its reserve now"):
+        grant(asked, told, None, IslandState.GRID_TIED, (), [level])
+    mine = promised(NOON - 300, 1.0)
+    assert short_of(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None, [level]) != ""
+    low = msgspec.structs.replace(level, value=5.0)
+    assert grant(asked, told, None, IslandState.GRID_TIED, (), [low]) == granted(asked, told)
+
+
 def test_what_the_jobs_energy_is_missing_for_later_is_in_the_answer() -> None:
     """45 kW stand for 24 h against 40 of contract; the battery's 45 kWh lower that to 43.1, less the job's 11."""
     config = tight(tariff={"demand_eur_per_kw_month": 10.0})
