@@ -122,7 +122,7 @@ def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
     cost, worth = _cost_and_worth(plan, t, use)
     if worth < cost and _readiness(plan, t) > 0:
         kept_w = min(plan.keep_w[t:])  # hours that do not count have none to keep
-        return f"{_peak_word(plan)} {_kw(kept_w)} at risk when the next pulse comes{held}"
+        return f"{_whose(plan, kept_w)} {_kw(kept_w)} at risk when the next pulse comes{held}"
     if use is not None and plan.buy[use] > plan.buy[t]:
         return f"price {_ct(plan.buy[t])} → {_ct(plan.buy[use])} ct/kWh at {clock[use]}{_assumed(plan, t, use)}{held}"
     return f"{_ct(plan.buy[t])} ct/kWh{_assumed(plan, t)}, energy for what comes after the plan{held}"
@@ -135,7 +135,7 @@ def _risk(plan: Sketch, k: int, clock: list[str]) -> str:
     cause = _reservation(plan, k)
     if cause is not None:
         return f"reservation {cause.name} at {_clock(plan, cause.start_utc_s)}"
-    return f"{_peak_word(plan)} {_kw(plan.keep_w[k])} at risk at {clock[k]}"
+    return f"{_whose(plan, plan.keep_w[k])} {_kw(plan.keep_w[k])} at risk at {clock[k]}"
 
 
 def _reservation(plan: Sketch, k: int) -> Reservation | None:
@@ -175,12 +175,9 @@ def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> st
         return f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
     if _defends(plan, t):
         keep_w = plan.keep_w[t]
-        whose = "the planned peak"
-        if keep_w <= plan.month_peak_w + NEAR_W:
-            whose = f"the {_peak_word(plan)}"
         cause = _reservation(plan, t)
         since = "" if cause is None else f": reservation {cause.name} since {_clock(plan, cause.start_utc_s)}"
-        return f"keeps import below {whose} {_kw(keep_w)}{since}"
+        return f"keeps import below the {_whose(plan, keep_w)} {_kw(keep_w)}{since}"
     if plan.grid_w[t] < -NEAR_W:
         return f"export earns {_ct(plan.sell[t])} ct/kWh{_assumed(plan, t)}"
     if buys is not None and plan.buy[buys] < plan.buy[t]:
@@ -273,6 +270,11 @@ def _defends(plan: Sketch, t: int) -> bool:
 
 def _at_peak(plan: Sketch, t: int) -> bool:
     return plan.grid_w[t] >= plan.keep_w[t] - NEAR_W
+
+
+def _whose(plan: Sketch, keep_w: float) -> str:
+    """What the import to keep is: the peak that there is, or one that the plan lets it rise to."""
+    return _peak_word(plan) if keep_w <= plan.month_peak_w + NEAR_W else "planned peak"
 
 
 def _peak_word(plan: Sketch) -> str:

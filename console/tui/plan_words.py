@@ -42,7 +42,7 @@ def draw_head(canvas: Canvas, plan: Plan, model: Model) -> None:
     else:
         bound = model.published is not None and model.published.month_unmeasured_s >= 1
         peak = "peak at least" if bound else "peak so far"
-        _figures(canvas, 21, 0, peak, kw(peak_w), "kW ┄  plan keeps", kw(plan.peak_target_w), "kW ·")
+        _figures(canvas, 21, 0, peak, kw(peak_w), "kW ┄  planned peak", kw(plan.peak_target_w), "kW ·")
     canvas.right(TEXT_WIDTH - 1, 0, "← → [ ]", Ink.DIM)
 
 

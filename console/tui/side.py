@@ -12,6 +12,7 @@ from dispatch.model import Event, Node
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
+NEAR_W = 50.0  # a planned peak this much above the contract is at it, as shown
 
 
 class MonthPanel(Painted):
@@ -44,8 +45,11 @@ class MonthPanel(Painted):
             if terms.top_days > 1:
                 canvas.put(6, 0, f"{terms.top_days} highest days' mean {billed_kw:.1f} kW", Ink.DIM)
         if model.plan is not None:
-            canvas.put(0, 4, f"plan keeps     {kw(model.plan.peak_target_w, 7)}")
+            planned = model.plan.peak_target_w
+            canvas.put(0, 4, f"planned peak   {kw(planned, 7)}")
             canvas.put(22, 4, " kW", Ink.DIM)
+            if contracted is not None and planned > contracted + NEAR_W:
+                canvas.put(26, 4, f"▲H +{kw(planned - contracted).strip()} kW", Ink.MEDIUM)
 
 
 class TopNodes(Painted):

@@ -92,6 +92,15 @@ def test_the_next_pulse_whenever_it_comes() -> None:
     assert told(make_plan(msgspec.structs.replace(inputs, peak=none))) == set()
 
 
+def test_a_peak_that_the_plan_lets_rise_is_not_called_the_months() -> None:
+    """Found on the first day of a month: "month's peak 36.2 kW at risk", with 0.9 kW so far."""
+    loads = [20_000] * 32 + [50_000] * 16 + [20_000]
+    plan = make_plan(ask(site(**PEAKS), FLAT, loads, month_peak_w=900))
+    assert plan.peak_target_w > 10_000
+    (reason,) = {r for r in told(plan) if "at risk" in r}
+    assert reason.startswith("planned peak ")
+
+
 def test_the_fuse() -> None:
     config = site(grid={"fuse_a": 100.0, "contracted_peak_w": 60_000.0})
     plan = make_plan(ask(config, FLAT, [20_000] * 16 + [75_000] * 4 + [20_000]))

@@ -38,6 +38,19 @@ def test_the_month_or_year_and_what_it_costs_so_far() -> None:
     assert averaged[3] == "demand charge 2302 EUR at 84 /kW"  # 84 x 27.4
 
 
+def test_a_planned_peak_above_the_contract_is_marked() -> None:
+    model = shown(None)
+    contracted_w = model.limit("contracted_peak_w")
+    assert contracted_w is not None
+    assert model.plan is not None
+    for above_w, mark in ((0.0, ""), (2_200.0, " ▲H +2.2 kW")):
+        plan = msgspec.structs.replace(model.plan, peak_target_w=contracted_w + above_w)
+        canvas = Canvas(58, 5)
+        MonthPanel().paint(canvas, msgspec.structs.replace(model, plan=plan))
+        said = " ".join(canvas.lines()[4].split())
+        assert said == f"planned peak {(contracted_w + above_w) / 1000:.1f} kW{mark}"
+
+
 def test_the_status_says_whose_peak_it_is() -> None:
     model = shown(TERMS)
     assert model.published is not None
@@ -61,7 +74,7 @@ def test_a_peak_that_is_a_lower_bound_says_so_in_plan_and_status() -> None:
             assert interval.endswith(said)
             PlanView().paint(canvas := Canvas(80, 16), msgspec.structs.replace(model, published=published))
             assert head in canvas.lines()[0]
-            assert "plan keeps" in canvas.lines()[0]
+            assert "planned peak" in canvas.lines()[0]
             assert canvas.lines()[0].rstrip().endswith("← → [ ]")
 
 

@@ -105,7 +105,7 @@ def test_the_plan_costs_little_while_nothing_changes_and_a_move_of_its_cursor_to
         assert b"live tech1" in console.read(START_LIMIT_S, until=b"live tech1")
         console.read(0.3)
         console.write("3")
-        assert b"plan keeps" in console.read(START_LIMIT_S, until=b"plan keeps")
+        assert b"planned peak" in console.read(START_LIMIT_S, until=b"planned peak")
         console.read(0.2)
         seen = console.read(1.0)
         assert 0 < len(seen) / 10 < 250
