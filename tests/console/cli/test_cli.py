@@ -505,6 +505,16 @@ async def test_the_console_without_a_terminal_says_what_to_use_instead(machine: 
     assert not machine.state.exists()
 
 
+async def test_several_gateways_are_named_by_their_sites(machine: Machine, gateway: LinkServer) -> None:
+    first = paths.socket_path(Path(machine.environment.pop("SKERRY_SITE")))
+    deaf = first.with_name("deaf.sock")
+    server = await asyncio.start_unix_server(lambda _, writer: writer.close(), str(deaf))
+    ran = await machine.skerry("status")
+    server.close()
+    assert ran.code == exits.USAGE
+    assert f"say which with --site SITE.toml or --site SOCKET: {deaf}, {first} (Test site)" in ran.err
+
+
 async def test_a_time_without_a_unit_is_refused(machine: Machine) -> None:
     """Found: --for 5 was silently 5 s."""
     ran = await machine.skerry("setpoint", "5kW", "--for", "5", "--reason", "test")
