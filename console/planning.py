@@ -160,10 +160,10 @@ class PlanKeeper:
 
     async def _watch_promises(self, gateway: Gateway, inputs: PlanInputs, plan: Plan) -> None:
         """Say when a reservation could no longer be kept, as things stand, and when it can again."""
-        standing = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)]
+        standing, orders = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)], gateway.orders.active
 
         def look() -> dict[str, str]:
-            return {r.id: short_of(r, inputs, plan) for r in standing}
+            return {r.id: short_of(r, inputs, plan, orders) for r in standing}
 
         loop = asyncio.get_running_loop()
         before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, look) if standing else {}

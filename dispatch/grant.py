@@ -5,6 +5,9 @@ the job. Over it the battery gives what is above a level and takes back what is 
 allow: no other use of it holds a level that this does not. The level that is kept anyway (the plan's peak, or the
 contract and the month's peak) costs nothing. A start that keeps it is granted first, the earliest of them. Else the
 peak may rise up to the contract, at the start that needs the least of it; the answer says what that costs.
+
+What the job's energy is missing for later, up to the plan's horizon, forbids nothing: that far a forecast is a guess.
+But the rise it may take is in the answer, with its cost. Of a battery that a manual order has nothing is expected.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from dispatch.forecast import STEP_S
 from dispatch.interval import MARGIN, SURGE
 from dispatch.model import IslandState, Plan
 from dispatch.order_check import OrderRefused
-from dispatch.orders import span
+from dispatch.orders import BATTERY, Order, OrderKind, span, words
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation, reserved_w
 
@@ -55,12 +58,34 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def grant(
-    asked: Asked, inputs: PlanInputs, plan: Plan | None, island: IslandState, standing: Sequence[Reservation]
+    asked: Asked,
+    inputs: PlanInputs,
+    plan: Plan | None,
+    island: IslandState,
+    standing: Sequence[Reservation],
+    orders: Sequence[Order] = (),
 ) -> Grant:
-    """The start for this job. `standing`: what is promised now; the `inputs` know it too. Raises OrderRefused."""
+    """The start for this job. `standing`: what is promised now; the `inputs` know it too. `orders`: those in force.
+
+    Raises OrderRefused.
+    """
     config = inputs.config
     _check(asked, inputs, island, standing)
-    site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s)
+    held_s, held = battery_held(orders, config)
+    inputs = msgspec.structs.replace(inputs, config=_kept_back(config, orders))
+    site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s, held_s=held_s)
+    try:
+        found = _start(asked, inputs, site)
+    except OrderRefused as refusal:
+        raise OrderRefused(refusal.rule, "; ".join(filter(None, (refusal.line, held)))) from None
+    after, above = _afterwards(asked, inputs, plan, site, found)
+    why = "; ".join(filter(None, (after.why, above, held)))
+    return msgspec.structs.replace(after, why=why)
+
+
+def _start(asked: Asked, inputs: PlanInputs, site: _Site) -> Grant:
+    """The start itself. Raises OrderRefused."""
+    config = inputs.config
     starts = list(_starts(inputs.now_utc_s, inputs.now_utc_s + asked.within_s))
     for start in starts:
         path = site.with_job(asked.power_w, start, start + asked.for_s)
@@ -79,14 +104,69 @@ def grant(
     return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
 
 
-def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
+def battery_held(orders: Sequence[Order], config: DispatchConfig) -> tuple[float, str]:
+    """(until when manual orders have the battery, UTC s; in words whose). (0, "") when none has."""
+    found = [order for order in orders if order.kind in BATTERY]
+    disabled = [order for order in orders if order.kind is OrderKind.DISABLE]
+    if config.pcs and {p.id for p in config.pcs} <= {order.target for order in disabled}:
+        found.append(min(disabled, key=lambda order: order.ends_utc_s))  # the first to come back
+    if not found or not config.batteries:
+        return 0.0, ""
+    last = max(found, key=lambda order: order.ends_utc_s)
+    what = words(last.kind, last.value, last.target)
+    line = f"order {last.id} of {last.who}, {what}, has the battery until {clock(last.ends_utc_s, config)}"
+    return last.ends_utc_s, line
+
+
+def _afterwards(asked: Asked, inputs: PlanInputs, plan: Plan | None, near: _Site, found: Grant) -> tuple[Grant, str]:
+    """The grant with the rise that it may take until the plan's horizon, and what it does to the contract, in words."""
+    config, end_s = inputs.config, found.start_utc_s + asked.for_s
+    horizon_s = inputs.now_utc_s + config.plan.horizon_h * 3600
+    site = _Site.of(inputs, plan, horizon_s, held_s=near.held_s)
+    path = site.with_job(asked.power_w, found.start_utc_s, end_s)
+    without_w = site.level_w(site.net_kw, near.kept_w)
+    with_w = site.level_w(path, max(without_w, found.level_w))
+    rise_w, terms = with_w - without_w, config.tariff.demand_terms
+    later = rise_w > found.rise_w + 2 * NEAR_W  # each level is found to one of them
+    if later:
+        cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
+        line = f"later its energy is missing: the peak may rise by {kw(rise_w)} to {kw(with_w)}: {cost_eur:.2f} EUR"
+        why = "; ".join(filter(None, (found.why if not found.rise_w else "", f"{line} this {terms.per}")))
+        found = Grant(found.start_utc_s, with_w, rise_w, cost_eur, why)
+    contract_w = config.grid.contracted_peak_w
+    if not later and near.holds(contract_w + NEAR_W, near.with_job(asked.power_w, found.start_utc_s, end_s)):
+        return found, ""
+    if with_w <= contract_w + NEAR_W:
+        return found, ""
+    bare_w = near.level_w(near.net_kw) if not later else without_w
+    cause = f"without the job {kw(bare_w)}" if bare_w > contract_w + NEAR_W else ""
+    if not cause and inputs.month_peak_w > contract_w + NEAR_W:
+        cause = f"the month's peak is {kw(inputs.month_peak_w)} already"
+    above = f"import may reach {kw(with_w)}, above the contract of {kw(contract_w)}"
+    return found, f"{above}; {cause}" if cause else above
+
+
+def _kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
+    """The site with the reserve that an order has raised, as if it stood for ever; one that lowers it frees nothing."""
+    more_pct = max((o.value - config.reserve_soc_pct for o in orders if o.kind is OrderKind.RESERVE_LEVEL), default=0.0)
+    if more_pct <= 0:
+        return config
+    raised = (msgspec.structs.replace(b, soc_min_pct=b.soc_min_pct + more_pct) for b in config.batteries)
+    return msgspec.structs.replace(config, batteries=tuple(raised))
+
+
+def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None, orders: Sequence[Order] = ()) -> str:
     """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
-    site = _Site.of(msgspec.structs.replace(inputs, reservations=rest), plan, reservation.end_utc_s, inputs)
+    held_s, held = battery_held(orders, inputs.config)
+    config = _kept_back(inputs.config, orders)
+    rested = msgspec.structs.replace(inputs, reservations=rest, config=config)
+    site = _Site.of(rested, plan, reservation.end_utc_s, inputs, held_s=held_s)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
     if site.holds((1 + SLACK) * site.allowed_w, path):
         return ""
-    return f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))}"
+    line = f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))}"
+    return f"{line}; {held}" if held else line
 
 
 def clock(utc_s: float, config: DispatchConfig) -> str:
@@ -156,9 +236,18 @@ class _Site:
     allowed_w: float  # the level that may not be passed
     rule: str  # what sets it
     free_kw: tuple[float, ...]  # what import costs nothing in each step in any case: the limit where it does not count
+    held_s: float  # a manual order has the battery until then
 
     @classmethod
-    def of(cls, inputs: PlanInputs, plan: Plan | None, until_s: float, promised: PlanInputs | None = None) -> _Site:
+    def of(
+        cls,
+        inputs: PlanInputs,
+        plan: Plan | None,
+        until_s: float,
+        promised: PlanInputs | None = None,
+        *,
+        held_s: float = 0.0,
+    ) -> _Site:
         """`promised`: where the load forecast holds other reservations than `inputs` name, those inputs."""
         config, now_s = inputs.config, inputs.now_utc_s
         until_s = max(until_s, *(r.end_utc_s for r in inputs.reservations), now_s + GRID_S)
@@ -191,6 +280,7 @@ class _Site:
             allowed_w=0.0,
             rule=rule,
             free_kw=free_kw,
+            held_s=held_s,
         )
         floor_w = limit_w
         if terms.eur_per_kw > 0:
@@ -219,7 +309,10 @@ class _Site:
             aim_kw = level_kw - min(max(config.rules.deadband_w / 1000, MARGIN * level_kw), level_kw / 2)
             credit_kw = self._credit_kw(level_kw) if start_s < self.interval_end_s else 0.0
             wanted = net - aim_kw - credit_kw
-            if wanted > 0:
+            if start_s < self.held_s:
+                if net > level_kw + credit_kw + 1e-6:
+                    return False
+            elif wanted > 0:
                 given = min(wanted, discharge_kw, stored * discharging / hours)
                 if net - given > level_kw + credit_kw + 1e-6:
                     return False
@@ -295,7 +388,7 @@ def _refusal(asked: Asked, inputs: PlanInputs, site: _Site, best: tuple[float, f
         f"{clock(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
     )
     latest_s = inputs.now_utc_s + config.plan.horizon_h * 3600 - asked.for_s
-    far = _Site.of(inputs, None, latest_s + asked.for_s)
+    far = _Site.of(inputs, None, latest_s + asked.for_s, held_s=site.held_s)
     for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
         path = far.with_job(asked.power_w, start, start + asked.for_s)
         if far.holds(far.allowed_w, path):

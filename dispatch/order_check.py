@@ -22,7 +22,7 @@ class OrderRefused(Exception):
 
     def __init__(self, rule: str, line: str) -> None:
         super().__init__(f"{rule}: {line}")
-        self.rule = rule
+        self.rule, self.line = rule, line
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

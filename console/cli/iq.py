@@ -137,8 +137,10 @@ def headline(one: Iq) -> str:
 
 
 def _table(one: Iq) -> Iterator[str]:
-    if one.none is None or one.own is None or one.best is None:
-        return
+    from dispatch.iq import LEAST_H
+
+    if one.none is None or one.own is None or one.best is None or one.known_h < LEAST_H:
+        return  # of so little of a day the parts say nothing: its peak is charged whole
     yield f"{'EUR':<20}{'total':>10}{'energy':>10}{'peak':>10}{'wear':>10}"
     for name, cost in (("no battery", one.none), ("as it was", one.own), ("perfect foresight", one.best)):
         yield _row(name, cost)

@@ -13,7 +13,7 @@ import msgspec
 from console import exits
 from console.cli.failures import Failure
 from console.cli.source import Live, gateway
-from console.cli.values import duration, json_option, site_option
+from console.cli.values import duration, json_option, kilowatts, site_option
 from console.cli.words import kw, time_of_day
 from console.link.errors import LinkLost, NoGateway, RequestFailed
 from dispatch.orders import span
@@ -25,7 +25,7 @@ GRACE_S = 60.0  # of the site's clock: power that is not there so long after the
 
 
 @click.command()
-@click.option("--kw", "power_kw", type=float, required=True, metavar="KW", help="What the job draws.")
+@click.option("--kw", "power_kw", type=kilowatts, required=True, metavar="KW", help="What the job draws.")
 @click.option("--for", "for_s", type=duration, required=True, metavar="TIME", help="How long, such as 2h.")
 @click.option("--within", "within_s", type=duration, metavar="TIME", help="How long it may wait.")
 @click.option("--name", default="", metavar="TEXT", help="The job, for people; one reservation per name.")

@@ -50,6 +50,14 @@ def power(text: str) -> float:
     return float(match[1]) * _FACTOR[match[2].lower()]
 
 
+def kilowatts(text: str) -> float:
+    """ "5", "5kW", "5500 W" in kW, for `type=` of an option that is in kW. Raises click.BadParameter."""
+    try:
+        return float(text)
+    except ValueError:
+        return power(text) / 1000
+
+
 def percent(text: str) -> float:
     """ "80%" or "80", for `type=` of an argument. Raises click.BadParameter."""
     match = _PERCENT.fullmatch(text.strip())

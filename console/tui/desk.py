@@ -112,9 +112,13 @@ class Desk:
         try:
             said = await self._sent(of)
         except (BadField, RequestFailed, LinkLost) as error:
-            self._app.strip.become(EDIT, str(error))
+            if self._app.strip.form is of:
+                self._app.strip.become(EDIT, str(error))
+            else:  # hold or stop has been opened since
+                self._app.say(str(error))
             return
-        self._app.close_strip()
+        if self._app.strip.form is of:
+            self._app.close_strip()
         self._app.say(said)
 
     async def _sent(self, of: Form) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from console.tui.canvas import Canvas, Ink
+from console.tui.formats import WAITING
 from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 
@@ -74,6 +75,9 @@ class Lines(Painted):
         listed = self.items(model)
         below = self.detail_rows(model, canvas.height)
         room = max(1, canvas.height - 1 - below)
+        if not listed and model.published is None:
+            canvas.put(1, 1, WAITING, Ink.DIM)
+            return
         if not listed:
             canvas.put(1, 1, f'no line holds "{self.needle}"' if self.needle else self.nothing)
             return

@@ -39,6 +39,7 @@ class Painted(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._canvas = Canvas(0, 0)
+        self._due = False  # something changed while there was no room to draw it: a view out of sight has none
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Draw the whole widget."""
@@ -50,13 +51,14 @@ class Painted(Widget):
 
     def on_resize(self, event: Resize) -> None:
         """A new size: nothing that was drawn holds. Shown again at the same size, what is drawn still does."""
-        if self.size != (self._canvas.width, self._canvas.height):
+        if self._due or self.size != (self._canvas.width, self._canvas.height):
             self.redraw()
 
     def redraw(self) -> None:
         """Draw again and mark the cells that changed as dirty."""
         width, height = self.size
-        if self.model is None or not width or not height:
+        self._due = not width or not height
+        if self.model is None or self._due:
             return
         canvas = Canvas(width, height)
         self.paint(canvas, self.model)

@@ -40,6 +40,7 @@ FACT_ROWS = {
     "island.black_start": 1,
 }
 FACT_ROWS_ELSE = 4
+LOWER_RISK = ("H", "S")  # hold and stop
 MOVES = {"tab": 1, "shift+tab": -1}
 
 
@@ -67,6 +68,7 @@ class OrderStrip(Painted, can_focus=True):
         self.look: Preview | None = None
         self.checks: tuple[Check, ...] = ()
         self.replaces: str | None = None  # the order that was in force when it was asked: no other is replaced
+        self.missed = ""  # what was entered in place of the word; stands until something is typed
         self.said = ""  # the refusal of what was asked; stands until something is typed
         self.trouble: Line | None = None  # what is against it as things are, while it is written
         self._at = 0
@@ -74,7 +76,7 @@ class OrderStrip(Painted, can_focus=True):
 
     def open(self, form: Form) -> None:
         """Show a form to be filled in."""
-        self.form, self.stage, self.confirmed, self._at = form, EDIT, "", 0
+        self.form, self.stage, self.confirmed, self.missed, self._at = form, EDIT, "", "", 0
         self._typed.clear()
         self.look, self.checks, self.said, self.trouble, self.replaces = None, (), "", None, None
         if form.fields and len(form.fields[0].choices) == 1:
@@ -91,6 +93,7 @@ class OrderStrip(Painted, can_focus=True):
     def become(self, stage: str, said: str = "") -> None:
         """Go to another stage, with the refusal that leads there, if one does."""
         self.stage, self.said = stage, said
+        self.missed = ""
         if stage != CONFIRM:
             self.confirmed = ""
         self.redraw()
@@ -109,8 +112,9 @@ class OrderStrip(Painted, can_focus=True):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A rule with the title and the keys; what is so and what is allowed; the fields; what comes next."""
         canvas.put(1, 0, "━" * (canvas.width - 2))
-        canvas.put(3, 0, f" {cut(self.form.title, canvas.width - 30)} ", Ink.BOLD)
-        canvas.right(canvas.width - 3, 0, f" {self._keys()} ", Ink.DIM)
+        keys = self._keys()
+        canvas.put(3, 0, f" {cut(self.form.title, canvas.width - len(keys) - 11)} ", Ink.BOLD)
+        canvas.right(canvas.width - 3, 0, f" {keys} ", Ink.DIM)
         y = 1
         lines = facts(self.form, self.look, self.checks, model, self.trouble is not None or self.said != "")
         for text, ink in lines[: self._fact_rows]:
@@ -123,11 +127,14 @@ class OrderStrip(Painted, can_focus=True):
         self._draw_status(canvas, y)
 
     def _keys(self) -> str:
-        if self.stage == CONFIRM:
-            return "esc back"
+        if self.stage != EDIT:
+            back = "esc back" if self.stage == CONFIRM else ""
+            return " · ".join(filter(None, (back, "H hold · S stop" if self._steps_aside else "")))
+        if not self.form.fields:
+            return "esc cancel"
         several = "tab next · " if len(self.form.fields) > 1 else ""
         choose = "↑ ↓ choose · " if self.form.fields and len(self.form.fields[self._at].choices) > 1 else ""
-        return f"{choose}{several}esc cancel"
+        return f"{choose}{several}esc cancel, then H S"
 
     def _draw_fields(self, canvas: Canvas, y: int, model: Model) -> None:
         x = 1
@@ -162,7 +169,8 @@ class OrderStrip(Painted, can_focus=True):
         text = self._change()
         if self.stage == CONFIRM:
             canvas.put(1, y, cut(text, width))
-            x = canvas.put(1, y + 1, "type ", Ink.DIM)
+            x = canvas.put(1, y + 1, self.missed, Ink.MEDIUM)
+            x = canvas.put(x, y + 1, "type ", Ink.DIM)
             x = canvas.put(x, y + 1, self.form.confirm, Ink.BOLD)
             x = canvas.put(x, y + 1, " and enter to execute: ", Ink.DIM)
             x = canvas.put(x, y + 1, self.confirmed, Ink.BOLD)
@@ -188,10 +196,21 @@ class OrderStrip(Painted, can_focus=True):
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Every key is for the form, but ctrl+c, and the one that aborts while there is something to abort."""
+        """Every key is for the form, but ctrl+c, the one that aborts while there is something to abort, and those of
+        hold and stop where they could not be text.
+        """
         if key == ABORT_KEY and self.model is not None and abortable(self.model):
             return False
+        if key in LOWER_RISK and self._steps_aside:
+            return False
         return key != "ctrl+c"
+
+    @property
+    def _steps_aside(self) -> bool:
+        """Whether hold and stop open from here. Not within a word: `YES` with caps lock on is no stop."""
+        if self.stage == CONFIRM:
+            return not self.confirmed
+        return self.stage == SENT or not self.form.fields
 
     def on_key(self, event: Key) -> None:
         """Type, move, ask, confirm, go back."""
@@ -220,7 +239,13 @@ class OrderStrip(Painted, can_focus=True):
         elif event.key == "enter":
             if self.confirmed.strip().lower() == self.form.confirm:
                 self.post_message(self.Executed())
+                return
+            word = self.confirmed.strip()
+            self.missed = f"nothing sent, {f'{word!r} is not it' if word else 'no word yet'}: "
+            self.confirmed = ""
+            self.redraw()
         else:
+            self.missed = ""
             self.confirmed = edited(self.confirmed, event.key, event.character)[: len(self.form.confirm) + 1]
             self.redraw()
 

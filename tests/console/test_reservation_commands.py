@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -58,6 +59,21 @@ async def test_granted_on_record_and_seen_by_everybody(there: Running, client: G
     waiting = (await listed(client))[1]
     assert not waiting["ready"]
     assert waiting["why"].startswith("it starts at")
+
+
+async def test_a_battery_that_was_stopped_is_promised_to_nobody(there: Running, client: GatewayClient) -> None:
+    mine = (await reserve(client, there, **NOW))["reservation"]["id"]
+    later = (await reserve(client, there, **LATER))["reservation"]["id"]
+    await client.request("stop", reason="work on the busbar")
+    held = rf"; order \w+ of {ME}, hold at 0 kW, has the battery until \d\d:\d\d"
+    with pytest.raises(RequestFailed, match=f"contract: 20.0 kW for 1 h takes an import of .*{held}"):
+        await reserve(client, there, **NOW)
+    now, then = await listed(client)
+    assert (now["id"], now["ready"], then["id"], then["ready"]) == (mine, False, later, False)
+    assert re.fullmatch(rf"contract allows an import of 30.0 kW, it would take 40.0 kW{held}", now["why"]), now["why"]
+    assert "; at risk: " not in then["why"], "the stop is over by then"
+    await client.request("order.end", id=there.gateway.orders.active[0].id)
+    assert [r["ready"] for r in await listed(client)] == [True, False]
 
 
 async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> None:
@@ -248,7 +264,7 @@ async def waits(there: Running, process: asyncio.subprocess.Process) -> None:
 
 async def test_by_the_command_line(there: Running, shim: Path) -> None:
     skerry = str(shim)
-    asked = (skerry, "reserve", "--kw", "20", "--for", "1h", "--name", "a")
+    asked = (skerry, "reserve", "--kw", "20kW", "--for", "1h", "--name", "a")
     code, out, err = await ended(await begin(there, shim, *asked))
     assert code == exits.OK, err
     assert out.startswith("r")

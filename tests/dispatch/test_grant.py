@@ -15,6 +15,7 @@ from dispatch.demand import DemandTerms
 from dispatch.grant import Asked, Grant, grant, short_of
 from dispatch.model import IslandState, Plan, PlanStep
 from dispatch.order_check import OrderRefused
+from dispatch.orders import Order, OrderKind
 from dispatch.planner import PlanInputs, make_plan
 from dispatch.reservations import Reservation, with_reserved
 
@@ -124,11 +125,79 @@ def test_what_is_promised_to_another_is_not_given_away() -> None:
 
 
 def test_a_load_that_breaks_the_contract_by_itself_does_not_forbid_a_job_that_does_not_add_to_it() -> None:
+    """The job over before: it is granted, and what it takes of the energy for the load then is told."""
     loads = [20_000] * 8 + [90_000] * 4 + [20_000]
     told = ask(tight(), FLAT, loads)
     found = granted(job(15.0, 1.0), told)
     assert found.start_utc_s == NOON
-    assert found.rise_w == 0
+    # 15 kWh that are not charged, at 90 % each way, are missing in that hour; charging at a higher level mends some
+    assert found.rise_w == pytest.approx(15_000 * 0.81 / (1 + 2 * 0.81), abs=100)
+    assert "; without the job 47." in found.why
+    after = ask(tight(), FLAT, [90_000] * 4 + [20_000])
+    assert granted(job(15.0, 1.0, 1.0), after).rise_w == 0, "nothing is left to be had of a load that was before"
+
+
+def held(kind: OrderKind = OrderKind.HOLD, hours: float = 1.0, target: str = "") -> Order:
+    return Order("o3", kind, 0.0, target, "tech1", "", NOON, NOON + hours * H, hours * H)
+
+
+@pytest.mark.parametrize("order", [held(), held(OrderKind.DISABLE, target="pcs1")])
+def test_a_battery_that_an_order_holds_carries_nothing(order: Order) -> None:
+    """50 kW against 40, and energy enough: only once the order is over, and the answer names it."""
+    told = inputs(tight(), 20_000, soc_pct=60.0)
+    asked = job(30.0, 1.0, within_h=2.0)
+    assert granted(asked, told) == Grant(NOON, 40_000.0, 0.0, 0.0, "")
+    found = grant(asked, told, None, IslandState.GRID_TIED, (), [order])
+    assert found.start_utc_s == NOON + H
+    assert "order o3 of tech1, " in found.why
+    assert found.why.endswith("has the battery until 15:00")
+    with pytest.raises(OrderRefused, match=r"takes an import of 50.0 kW .*; order o3 of tech1, .* until 15:00"):
+        grant(job(30.0, 1.0), told, None, IslandState.GRID_TIED, (), [order])
+    within = grant(job(10.0, 1.0), told, None, IslandState.GRID_TIED, (), [order])
+    assert within.start_utc_s == NOON, "the grid carries it"
+    mine = promised(NOON - 300, 1.0)
+    running = inputs(tight(), 20_000, [mine], soc_pct=60.0)
+    assert short_of(mine, running, None) == ""
+    line = short_of(mine, running, None, [order])
+    assert line.startswith("contract allows an import of 40.0 kW, it would take 50.0 kW; order o3 of tech1, ")
+    assert short_of(mine, running, None, [held(OrderKind.NODE_CAP, target="gpu-01")]) == ""
+
+
+def test_what_an_order_keeps_in_reserve_carries_no_job() -> None:
+    told = inputs(tight(), 20_000, soc_pct=60.0)
+    asked, level = job(30.0, 1.0), msgspec.structs.replace(held(OrderKind.RESERVE_LEVEL), value=60.0)
+    with pytest.raises(OrderRefused, match=r"the battery has 0\.0 kWh above its reserve now"):
+        grant(asked, told, None, IslandState.GRID_TIED, (), [level])
+    mine = promised(NOON - 300, 1.0)
+    assert short_of(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None, [level]) != ""
+    low = msgspec.structs.replace(level, value=5.0)
+    assert grant(asked, told, None, IslandState.GRID_TIED, (), [low]) == granted(asked, told)
+
+
+def test_what_the_jobs_energy_is_missing_for_later_is_in_the_answer() -> None:
+    """45 kW stand for 24 h against 40 of contract; the battery's 45 kWh lower that to 43.1, less the job's 11."""
+    config = tight(tariff={"demand_eur_per_kw_month": 10.0})
+    told = inputs(config, 45_000, soc_pct=60.0)
+    found = granted(job(5.0, 2.0), told)
+    assert found.start_utc_s == NOON
+    rise_w = 5_000 * 2 / 24  # of 5 kW for 2 h, spread over the day; the margin of the rules takes its part
+    assert found.rise_w == pytest.approx(rise_w, abs=120)
+    assert found.cost_eur == pytest.approx(10 * found.rise_w / 1000)
+    assert "later its energy is missing: the peak may rise by 0." in found.why
+    assert (
+        f"import may reach {found.level_w / 1000:.1f} kW, above the contract of 40.0 kW; without the job 4" in found.why
+    )
+    plan = make_plan(inputs(config, 45_000, [promised(NOON, 2.0, 5_000)], soc_pct=60.0))
+    assert plan.peak_target_w <= found.level_w + 50
+    assert granted(job(5.0, 2.0), inputs(config, 30_000, soc_pct=60.0)).why == ""
+
+
+def test_a_level_above_the_contract_is_told_though_the_months_peak_is_there_already() -> None:
+    higher = inputs(tight(), 20_000, month_peak_w=50_000)
+    assert granted(job(), higher).why == (
+        "import may reach 50.0 kW, above the contract of 40.0 kW; the month's peak is 50.0 kW already"
+    )
+    assert granted(job(10.0), higher).why == ""
 
 
 REFUSED: list[tuple[Asked, str]] = [

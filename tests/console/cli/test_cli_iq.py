@@ -10,7 +10,9 @@ import msgspec
 from iq_days import CONFIG, record
 
 from console import exits
-from console.iq_record import local_day
+from console.cli.iq import lines
+from console.iq_record import Report, local_day
+from dispatch.iq import Cost, Iq, Loss
 from storage.config import DISPATCH
 
 if TYPE_CHECKING:
@@ -61,6 +63,23 @@ async def test_the_record_alone_is_enough(machine: Machine) -> None:
     odd = await machine.skerry("iq", "--day", "yesterday")
     assert odd.code == exits.USAGE
     assert "'yesterday': expected a day such as 2025-09-16" in odd.err
+
+
+def test_a_quarter_of_an_hour_has_no_figure_and_no_table() -> None:
+    """The demand charge of a whole month stands against minutes: what it "lost" is no loss."""
+    bare, own, best = (Cost(1.0, peak_eur, 0.0) for peak_eur in (300.0, 340.0, 150.0))
+    loss = Loss(0.0, 0.0, 190.0, 0.0)
+    why = "only 0.25 h of it are on record"
+    short = Iq(
+        begin_utc_s=BEGIN, end_utc_s=END, known_h=0.25, why=why, none=bare, own=own, best=best, loss=loss
+    )  # fmt: skip
+    little = msgspec.structs.replace(short, known_h=24.0, why="too little was to be had")
+    report = Report(day="2025-09-16", iq=short, month=little, made_utc_s=float(END), inputs="")
+    head, blank, month, names, *_ = lines(report)
+    assert head == "2025-09-16       no Energy IQ: only 0.25 h of it are on record; from 0.25 of 24 h"
+    assert blank == ""
+    assert month.startswith("2025-09 to date  no Energy IQ: too little was to be had")
+    assert names.startswith("EUR"), "of a day on record the bills stand, they show how little"
 
 
 async def test_with_nothing_there_it_says_so(machine: Machine) -> None:

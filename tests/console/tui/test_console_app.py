@@ -91,6 +91,33 @@ async def test_what_a_lost_gateway_leaves_is_readable_too(eventually: Eventually
         assert told in " ".join(" ".join(screen_text(pilot.app).splitlines()[19:21]).split())
 
 
+async def test_a_view_shown_again_shows_what_is_so_now(eventually: Eventually) -> None:
+    """Found: "none: every condition that is watched is normal" for a second, beside alarms in the line below."""
+    gateways = Gateways("alarms")
+    client = gateways.clients[0]
+    raised = client.scene.published
+    calm = msgspec.structs.replace(raised, alarms=())
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        client.push(calm)
+        await open_view(pilot, "5", "alarms", eventually)
+        await eventually(pilot, lambda: "none: every condition" in screen_text(pilot.app))
+        await open_view(pilot, "1", "overview", eventually)
+        client.push(raised)
+        await eventually(pilot, lambda: pilot.app.model.published.alarms == raised.alarms)
+        await open_view(pilot, "5", "alarms", eventually)
+        await eventually(pilot, lambda: "none: every condition" not in screen_text(pilot.app))
+        assert raised.alarms[0].title in "\n".join(screen_text(pilot.app).splitlines()[2:12])
+
+
+async def test_before_the_first_snapshot_no_list_says_none(eventually: Eventually) -> None:
+    gateways = Gateways(absent=10**6)
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await open_view(pilot, "5", "alarms", eventually)
+        await eventually(pilot, lambda: "Alarm  " in screen_text(pilot.app))
+        assert "none" not in screen_text(pilot.app)
+
+
 async def test_an_event_heard_live_and_from_the_records_is_one_line(eventually: Eventually) -> None:
     gateways = Gateways("alarms")
     client = gateways.clients[0]

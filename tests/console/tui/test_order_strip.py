@@ -70,7 +70,10 @@ async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Runnin
         await write(pilot, "no")
         await pilot.press("enter")
         assert strip.stage == CONFIRM
-        await pilot.press("ctrl+u", *"yes", "enter")
+        await eventually(pilot, lambda: "nothing sent, 'no' is not it: type yes and enter" in flat(pilot.app))
+        await pilot.press("enter")
+        await eventually(pilot, lambda: "nothing sent, no word yet: type yes" in flat(pilot.app))
+        await pilot.press(*"yes", "enter")
         await eventually(pilot, lambda: there.devices.pcs_w == 20_000)
         await eventually(pilot, lambda: not strip.display)
         (given,) = there.gateway.orders.active
@@ -176,6 +179,25 @@ async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Runn
         await eventually(pilot, lambda: not strip.display)
         await pilot.press("e")
         await eventually(pilot, lambda: "no device is disabled by an order" in flat(pilot.app))
+
+
+async def test_hold_and_stop_open_from_a_strip_that_waits_for_its_word(there: Running, eventually: Eventually) -> None:
+    async with console(there).run_test(size=(80, 24)) as pilot:
+        strip = await live(pilot, eventually)
+        await pilot.press("o")
+        await eventually(pilot, lambda: "esc cancel, then H S" in flat(pilot.app))
+        await write(pilot, "5kW")
+        await pilot.press("tab", "tab", *"test", "enter")
+        await eventually(pilot, lambda: strip.stage == CONFIRM)
+        assert "H hold · S stop" in flat(pilot.app)
+        await pilot.press("Y", "E", "S")
+        assert strip.confirmed == "YES", "a word is a word, also with caps lock on"
+        await pilot.press("ctrl+u", "S")
+        await eventually(pilot, lambda: strip.form.id == "order.stop")
+        await pilot.press("H")
+        await eventually(pilot, lambda: strip.form.id == "order.hold")
+        await pilot.press("enter")
+        await eventually(pilot, lambda: [o.kind for o in there.gateway.orders.active] == [OrderKind.HOLD])
 
 
 async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: Running, eventually: Eventually) -> None:
