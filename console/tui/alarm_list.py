@@ -11,13 +11,15 @@ from console.tui.viewmodel import Model, ranked
 from console.tui.words import PRIORITY_MARKS, STATE_WORDS
 from dispatch.alarms import Alarm, AlarmState
 
-DETAIL_ROWS = 8
+LISTED_ROWS = 4  # the least that is kept for header and list
+ROWS_EACH = 6  # more than any text takes at 80 columns
+TEXT_AT = 14
 
 
 class AlarmList(Lines):
     """A line per alarm that is not normal."""
 
-    header = "     Since            Age   Alarm                          State"
+    header = "    Since          Age   Alarm                          State"
     nothing = "none: every condition that is watched is normal"
 
     def items(self, model: Model) -> list[Hashable]:
@@ -34,31 +36,37 @@ class AlarmList(Lines):
         assert isinstance(item, Alarm)
         mark, ink = PRIORITY_MARKS[item.priority]
         canvas.put(1, y, mark, Ink.DIM if item.state is AlarmState.ACKNOWLEDGED else ink)
-        canvas.put(6, y, day_clock(item.since_utc_s, model.timezone))
-        canvas.right(28, y, age((model.now_utc_s or item.since_utc_s) - item.since_utc_s), Ink.DIM)
-        canvas.put(29, y, cut(item.title, 30))
-        words = STATE_WORDS[item.state] + (", first" if item.first_out else "")
-        canvas.put(60, y, cut(words, canvas.width - 61))
+        canvas.put(5, y, day_clock(item.since_utc_s, model.timezone))
+        canvas.right(24, y, age((model.now_utc_s or item.since_utc_s) - item.since_utc_s), Ink.DIM)
+        first = " (first)" if item.first_out else ""
+        canvas.put(26, y, cut(item.title, 30 - len(first)) + first)
+        canvas.put(57, y, cut(STATE_WORDS[item.state], canvas.width - 58))
 
-    def detail_rows(self, model: Model, height: int) -> int:
-        """Cause, consequence and action, two rows each, and a heading."""
-        return min(DETAIL_ROWS, height - 3) if self.items(model) else 0
+    def detail_rows(self, model: Model, width: int, height: int) -> int:
+        """As many as the longest of the listed alarms needs, so that nothing jumps while one goes through them."""
+        needed = [self._detail_lines(item, width) for item in self.items(model)]
+        return min(max(1 + len(lines) for lines in needed), height - LISTED_ROWS) if needed else 0
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """What it means."""
         assert isinstance(item, Alarm)
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
+        for y, (label, text) in enumerate(self._detail_lines(item, canvas.width), start=top + 1):
+            title = y == top + 1
+            x = canvas.put(1, y, label, Ink.BOLD if title else Ink.DIM)
+            canvas.put(x + 2 if title else TEXT_AT, y, text, Ink.DIM if title else Ink.PLAIN)
+
+    @staticmethod
+    def _detail_lines(item: Hashable, width: int) -> list[tuple[str, str]]:
+        """A line of what it is, then label and text of each line of cause, consequence and action, nothing cut."""
+        assert isinstance(item, Alarm)
         facts = [f"{item.priority.value} priority", STATE_WORDS[item.state]]
         facts += ["came first"] if item.first_out else []
         facts += [f"came {item.count} times"] if item.count > 1 else []
         facts += [f"acknowledged by {item.acknowledged_by}"] if item.acknowledged_by else []
-        y = top + 1
-        canvas.put(1, y, cut(f"{item.title}  ", 40), Ink.BOLD)
-        canvas.put(3 + len(cut(item.title, 40)), y, cut(" · ".join(facts), canvas.width - 44), Ink.DIM)
-        for label, text in (("Cause", item.cause), ("Consequence", item.consequence), ("Action", item.action)):
-            y += 1
-            canvas.put(1, y, label, Ink.DIM)
-            for line in wrap(text or "—", canvas.width - 15, 2):
-                canvas.put(14, y, line)
-                y += 1
-            y -= 1
+        head, *more = wrap(" · ".join(facts), width - len(item.title) - 4, ROWS_EACH)
+        lines = [(item.title, head), *(("", text) for text in more)]
+        for label, told in (("Cause", item.cause), ("Consequence", item.consequence), ("Action", item.action)):
+            rows = wrap(told or "—", width - TEXT_AT - 1, ROWS_EACH)
+            lines += [(label if n == 0 else "", text) for n, text in enumerate(rows)]
+        return lines

@@ -48,7 +48,7 @@ class Compute(Lines):
             x = canvas.put(x, y, f"{stale} ", Ink.MEDIUM)
         canvas.put(x, y, cut(f"{item.source}  {item.note}".rstrip(), canvas.width - 1 - x), Ink.DIM)
 
-    def detail_rows(self, model: Model, height: int) -> int:
+    def detail_rows(self, model: Model, width: int, height: int) -> int:
         """Room for the GPUs, two to a row, while most of the nodes stay in sight."""
         most = max((len(n.gpus) for n in model.published.snapshot.nodes), default=0) if model.published else 0
         return min(2 + (most + 1) // 2, max(3, height // 2))

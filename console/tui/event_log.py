@@ -55,7 +55,7 @@ class EventLog(Lines):
         assert isinstance(item, Event)
         event_row(canvas, y, item, day_clock(item.utc_s, model.timezone))
 
-    def detail_rows(self, model: Model, height: int) -> int:
+    def detail_rows(self, model: Model, width: int, height: int) -> int:
         """The whole text of the selected line, which a narrow one may have cut."""
         return 1 + DETAIL_ROWS
 

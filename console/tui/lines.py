@@ -36,8 +36,8 @@ class Lines(Painted):
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """Draw what there is to say about the selected item, from row `top` down."""
 
-    def detail_rows(self, model: Model, height: int) -> int:
-        """How many rows `detail` wants of a widget `height` rows high."""
+    def detail_rows(self, model: Model, width: int, height: int) -> int:
+        """How many rows `detail` wants of a widget of that size."""
         return 0
 
     @property
@@ -73,7 +73,7 @@ class Lines(Painted):
         """Header, lines, and the selected one's detail."""
         canvas.put(1, 0, self.header, Ink.DIM)
         listed = self.items(model)
-        below = self.detail_rows(model, canvas.height)
+        below = self.detail_rows(model, canvas.width, canvas.height)
         room = max(1, canvas.height - 1 - below)
         if not listed and model.published is None:
             canvas.put(1, 1, WAITING, Ink.DIM)

@@ -40,6 +40,7 @@ FACT_ROWS = {
     "island.black_start": 1,
 }
 FACT_ROWS_ELSE = 4
+INDENT = 10  # where what a line is of ends
 LOWER_RISK = ("H", "S")  # hold and stop
 MOVES = {"tab": 1, "shift+tab": -1}
 
@@ -117,8 +118,8 @@ class OrderStrip(Painted, can_focus=True):
         canvas.right(canvas.width - 3, 0, f" {keys} ", Ink.DIM)
         y = 1
         lines = facts(self.form, self.look, self.checks, model, self.trouble is not None or self.said != "")
-        for text, ink in lines[: self._fact_rows]:
-            canvas.put(1, y, cut(text, canvas.width - 2), ink)
+        for text, ink in in_rows(lines, canvas.width - 2, self._fact_rows):
+            canvas.put(1, y, text, ink)
             y += 1
         y = 1 + self._fact_rows
         if self.form.fields:
@@ -301,6 +302,20 @@ def facts(
         ended = [o.id for o in model.published.orders if o.kind is not OrderKind.DISABLE]
         lines.append((f"withdraws {', '.join(ended) or 'nothing: no order is in force'}", Ink.PLAIN))
     return lines + [(text, Ink.PLAIN) for text in allowed(look)]
+
+
+def in_rows(lines: Sequence[Line], width: int, rows: int) -> list[Line]:
+    """`lines` in at most `rows` rows: what is too long goes on below while there are rows to spare, else it is cut."""
+    spare, told = rows - len(lines), list[Line]()
+    for text, ink in lines[:rows]:
+        if len(text) <= width or spare <= 0:
+            told.append((cut(text, width), ink))
+            continue
+        at = text.rfind(" ", 0, width + 1)
+        rest = wrap(text[at:], width - INDENT, spare)
+        told += [(text[:at], ink), *((" " * INDENT + line, ink) for line in rest)]
+        spare -= len(rest)
+    return told
 
 
 def allowed(look: Preview, width: int = 78) -> list[str]:
