@@ -252,10 +252,10 @@ class Commands:
         """Raise CommandRefused unless the peer's groups, as of now, allow this."""
         if self._stopping:
             raise CommandRefused("the gateway is stopping; no command is taken any more")
-        needed = COMMANDS[name].role
+        needed, words_ = COMMANDS[name].role, COMMANDS[name].words
         standing = await asyncio.to_thread(self._roles.of, peer)
         if standing.role < needed:
-            line = f"{name} needs the role {needed.word}; {peer.who} is a {standing.role.word} ({standing.why})"
+            line = f"{words_ or name} takes {needed.one}; {peer.who} is {standing.role.one} ({standing.why})"
             self._note_refusal(peer, name, line, None)
             raise CommandRefused(line)
 

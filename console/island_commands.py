@@ -23,7 +23,7 @@ from console.roles import Roles
 from dispatch.alarms import AlarmState, Priority
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest
 from dispatch.limits import site_soc_pct
-from dispatch.order_check import OrderRefused
+from dispatch.order_check import REASON_MIN, OrderRefused
 from storage.audit import AuditLog
 from storage.drills import DrillRecord, digest, text_of
 
@@ -142,8 +142,10 @@ class IslandCommands(Commands):
 
         def check() -> None:
             self._fresh(params)
-            if not reason:
-                raise OrderRefused("reason", f"{said} needs a reason: --reason TEXT")
+            if len(reason) < REASON_MIN:
+                raise OrderRefused(
+                    "reason", f"{said} needs a reason of at least {REASON_MIN} characters: --reason TEXT"
+                )
 
         async with self._one_at_a_time:
             self._checked(peer, name, said, check)

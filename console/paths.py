@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.access import closed, no_access
-from console.link.errors import NoGateway, NoSuchSite, SeveralGateways, UnsafeDirectory
+from console.link.errors import LinkLost, NoGateway, NoSuchSite, SeveralGateways, UnsafeDirectory
 from console.link.socketfile import MAX_PATH, listening
 
 if TYPE_CHECKING:
@@ -117,11 +117,22 @@ def find_socket(site: str | None = None) -> Path:
         line = f"no gateway is running on this machine{of_others()}; start one with: skerry serve SITE.toml"
         raise NoGateway(line)
     if len(live) > 1:
-        names = ", ".join(str(s) for s in live)
+        names = ", ".join(map(_site_at, live))
         raise SeveralGateways(
             f"several gateways are running; say which with --site SITE.toml or --site SOCKET: {names}"
         )
     return live[0]
+
+
+def _site_at(socket: Path) -> str:
+    """A socket as it is typed, with the name of its site where the gateway answers."""
+    from console.link.ask import Conversation
+
+    try:
+        with Conversation(socket, 1.0) as link:
+            return f"{socket} ({link.welcome.site})"
+    except LinkLost:
+        return str(socket)
 
 
 def _socket_of(named: str) -> Path:

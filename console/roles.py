@@ -42,6 +42,11 @@ class Role(enum.IntEnum):
         """For people."""
         return self.name.lower()
 
+    @property
+    def one(self) -> str:
+        """With its article."""
+        return f"{'a' if self is Role.VIEWER else 'an'} {self.word}"
+
 
 class Standing(msgspec.Struct, frozen=True):
     """A peer's role now, and what it follows from."""

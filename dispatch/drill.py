@@ -12,6 +12,7 @@ from dispatch.grid_code import WindowLook
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandRequest
 from dispatch.limits import NOT_RUNNING, site_soc_pct
 from dispatch.model import MISSING, IslandState, Quality, Snapshot, Switch
+from dispatch.order_check import REASON_MIN
 
 ENERGY_MARGIN = 1.2  # a drill must find this much more energy than it needs
 RATING_SHARE = 0.85  # load may be this much of what the PCS can give when a drill begins,
@@ -66,7 +67,12 @@ def _prechecks_of_request(
 ) -> list[Check]:
     most = config.island.drill_minutes_max
     return [
-        Check("reason", bool(request.reason.strip()), request.reason.strip() or "none", "say why: --reason"),
+        Check(
+            "reason",
+            len(request.reason.strip()) >= REASON_MIN,
+            request.reason.strip() or "none",
+            f"say why in at least {REASON_MIN} characters: --reason",
+        ),
         Check(
             "duration",
             0 < request.minutes <= most,

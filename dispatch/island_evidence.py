@@ -51,7 +51,7 @@ def against_black_start(state: IslandState, request: IslandRequest, bus: Bus, sn
     if state is not IslandState.BLACKOUT:
         return f"black start is for a dead site; it is {state.value}"
     if not request.confirmed:
-        return "black start needs an engineer's word that nobody works on the bus"
+        return "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"
     if bus.life != "dead":
         return f"the bus must read dead and the switch open: {bus.why}"
     if not startable(snapshot):

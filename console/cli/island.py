@@ -12,7 +12,7 @@ import msgspec
 from console import exits
 from console.cli.failures import Failure
 from console.cli.source import Record, gateway, gateway_or_record
-from console.cli.values import json_option, site_option
+from console.cli.values import NOT_SAID, json_option, site_option
 from console.cli.words import date_time, time_of_day
 from console.link.protocol import DrillPlan
 from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
@@ -32,13 +32,15 @@ def drill() -> None:
 @drill.command()
 @click.option("--minutes", type=float, required=True, metavar="N", help="How long to hold.")
 @click.option("--dry-run", "dry", is_flag=True, help="Show every check; begin nothing.")
-@_reason_option
+@click.option("--reason", default="", metavar="TEXT", help="Why: for whoever is next, on record. A dry run needs none.")
 @site_option
 @json_option
 def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: bool) -> None:
     """Check everything, and if all of it holds, begin. Every check is shown with its figure; takes an operator."""
+    if not dry and not reason:
+        raise click.UsageError("Missing option '--reason'.")
     if dry:
-        _ask("drill.check", site, as_json, minutes=minutes, reason=reason)
+        _ask("drill.check", site, as_json, minutes=minutes, reason=reason or NOT_SAID)
         return
     _ask("drill.start", site, as_json, live=True, minutes=minutes, reason=reason)
 

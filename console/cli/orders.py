@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from console.cli.source import Live, gateway
-from console.cli.values import duration, json_option, moment, percent, power, site_option
+from console.cli.values import NOT_SAID, duration, json_option, moment, percent, power, site_option
 from console.cli.words import time_of_day
 from dispatch.orders import Order, OrderKind, span, words
 
@@ -179,6 +179,7 @@ def _give(
         if by is not None:
             params["by_utc_s"] = moment(by, seen_utc_s, live.zone)
         if options["dry"]:
+            params["reason"] = options["reason"] or NOT_SAID
             _shown(live.link.request("order.preview", **params), options["as_json"])
             return
         params |= {"seen_utc_s": seen_utc_s, "replace": options["replace"]}

@@ -8,21 +8,22 @@ from datetime import datetime, timedelta, tzinfo
 import click
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 site_option = click.option(
     "--site", metavar="SITE.toml", help="Which site, if more than one gateway runs. Default: $SKERRY_SITE."
 )
+NOT_SAID = "dry run"  # stands for the reason where nothing is ordered
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 
 
 def seconds(text: str) -> float:
-    """ "90", "90s", "15m", "1.5h" as seconds. Raises ValueError."""
+    """ "90s", "15m", "1.5h" as seconds; the unit is a must. Raises ValueError."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r}: expected a duration such as 60s, 15m or 2h")
-    return float(match[1]) * _UNITS_S[match[2] or "s"]
+    return float(match[1]) * _UNITS_S[match[2]]
 
 
 def duration(text: str) -> float:

@@ -39,7 +39,7 @@ async def test_a_stale_console_or_no_reason_begins_nothing(there: Running, clien
         await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen - 60)
     for method in ("drill.start", "island.reset", "island.black_start"):
         with pytest.raises(RequestFailed, match=r"reason: .* needs a reason"):
-            await client.request(method, minutes=1, reason=" ", seen_utc_s=seen)
+            await client.request(method, minutes=1, reason=" x ", seen_utc_s=seen)  # the rule of orders: 3 characters
 
 
 async def test_with_a_full_disk_an_abort_reaches_the_tick_and_a_drill_does_not(

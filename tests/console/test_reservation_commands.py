@@ -194,9 +194,9 @@ class Onlookers(Roles):
 async def test_refused_while_nothing_is_known_and_for_who_only_looks(place: Path) -> None:
     async with running(place, place / "s.sock", Onlookers(None, 0)) as there:
         client = await GatewayClient.connect(there.socket, 0)
-        with pytest.raises(RequestFailed, match=r"reservation\.ask needs the role operator; .* is a viewer"):
+        with pytest.raises(RequestFailed, match=r"reserving power takes an operator; .* is a viewer"):
             await reserve(client, there, **NOW)
-        with pytest.raises(RequestFailed, match=r"reservation\.withdraw needs the role operator"):
+        with pytest.raises(RequestFailed, match="withdrawing a reservation takes an operator"):
             await client.request("reservation.withdraw", id="r1")
         assert await listed(client) == []
         await client.close()

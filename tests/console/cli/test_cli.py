@@ -21,6 +21,7 @@ from console.cli.orders import _shown
 from console.link.protocol import Published
 from console.link.server import LinkServer
 from dispatch.model import Decision
+from dispatch.order_check import REASON_MIN
 from drivers.clock import VirtualClock
 from storage.audit import AuditLog
 from storage.config import DISPATCH, StorageConfig
@@ -502,6 +503,35 @@ async def test_the_console_without_a_terminal_says_what_to_use_instead(machine: 
         assert (ran.code, ran.out) == (exits.USAGE, "")
         assert said == f"skerry: no terminal for the console; use: {instead}\n"
     assert not machine.state.exists()
+
+
+async def test_several_gateways_are_named_by_their_sites(machine: Machine, gateway: LinkServer) -> None:
+    first = paths.socket_path(Path(machine.environment.pop("SKERRY_SITE")))
+    deaf = first.with_name("deaf.sock")
+    server = await asyncio.start_unix_server(lambda _, writer: writer.close(), str(deaf))
+    ran = await machine.skerry("status")
+    server.close()
+    assert ran.code == exits.USAGE
+    assert f"say which with --site SITE.toml or --site SOCKET: {deaf}, {first} (Test site)" in ran.err
+
+
+async def test_a_time_without_a_unit_is_refused(machine: Machine) -> None:
+    """Found: --for 5 was silently 5 s."""
+    ran = await machine.skerry("setpoint", "5kW", "--for", "5", "--reason", "test")
+    assert ran.code == exits.USAGE
+    assert "'5': expected a duration such as 60s, 15m or 2h" in ran.err
+
+
+async def test_a_dry_run_needs_no_reason(machine: Machine, gateway: LinkServer) -> None:
+    await machine.skerry("setpoint", "5kW", "--dry-run")
+    method, params = machine.asked[-1]
+    assert (method, len(params["reason"]) >= REASON_MIN) == ("order.preview", True)
+    await machine.skerry("drill", "start", "--minutes", "5", "--dry-run")
+    method, params = machine.asked[-1]
+    assert (method, len(params["reason"]) >= REASON_MIN) == ("drill.check", True)
+    ran = await machine.skerry("drill", "start", "--minutes", "5")
+    assert ran.code == exits.USAGE
+    assert "Missing option '--reason'" in ran.err
 
 
 # ── fault ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -321,9 +321,9 @@ async def test_what_the_gateway_refuses_at_the_last_step_is_shown_and_so_is_a_lo
         await live(pilot, gateways, eventually)
         await pilot.press("i", *"10kW", "tab", "tab", *"meter", "enter")
         await eventually(pilot, lambda: pilot.app.strip.stage == CONFIRM)
-        client.refuse = "order.set import-target needs the role operator; vera is a viewer (no group of [roles])"
+        client.refuse = "ordering an import takes an operator; vera is a viewer (no group of [roles])"
         await pilot.press(*"yes", "enter")
-        await eventually(pilot, lambda: "refused: order.set import-target needs the role operator" in flat(pilot.app))
+        await eventually(pilot, lambda: "refused: ordering an import takes an operator" in flat(pilot.app))
         assert client.asked[-1][0] == "order.set"
         assert client.asked[-1][1]["replace"] == client.scene.published.orders[0].id
         assert "[10kW " in screen_text(pilot.app)
