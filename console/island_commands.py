@@ -143,9 +143,7 @@ class IslandCommands(Commands):
         def check() -> None:
             self._fresh(params)
             if len(reason) < REASON_MIN:
-                raise OrderRefused(
-                    "reason", f"{said} needs a reason of at least {REASON_MIN} characters: --reason TEXT"
-                )
+                raise OrderRefused("reason", f"{said} needs a reason of at least {REASON_MIN} characters")
 
         async with self._one_at_a_time:
             self._checked(peer, name, said, check)

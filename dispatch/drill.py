@@ -71,7 +71,7 @@ def _prechecks_of_request(
             "reason",
             len(request.reason.strip()) >= REASON_MIN,
             request.reason.strip() or "none",
-            f"say why in at least {REASON_MIN} characters: --reason",
+            f"say why in at least {REASON_MIN} characters",
         ),
         Check(
             "duration",
@@ -328,7 +328,7 @@ class Drill:
             timeline=tuple(self._timeline),
             checks=self.checks,
             criteria=tuple(met.values()),
-            transfer_gap=self._gap or "not islanded",
+            transfer_gap=self._gap or "none, it never left the grid",
             islanded_s=self._islanded_s,
             v_min=min(self._v, default=None),
             v_max=max(self._v, default=None),

@@ -209,7 +209,8 @@ async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: R
         await eventually(pilot, lambda: "checks fail: no drill can begin" in flat(pilot.app))
         checks = len(strip.checks)
         await pilot.press("enter")
-        await eventually(pilot, lambda: "reason" in strip.said)
+        await eventually(pilot, lambda: "say why in at least 3 characters" in strip.said)
+        assert "--" not in strip.said, "an option of the command line"
         await pilot.press("left", "5")
         assert strip.form.text("minutes") == "5", "the first digit replaces the preset"
         await pilot.press("0", "backspace", "2")

@@ -134,6 +134,7 @@ def test_abort_from_every_state_leads_back_to_the_grid(state: IslandState) -> No
     bench.tick(IslandRequest(id="3", kind="abort", who="bob", reason="me too"))
     bench.until(lambda d: bench.report is not None)
     assert bench.report is not None
+    assert (bench.report.transfer_gap == "none, it never left the grid") is (state is S.PREPARING)
     assert (bench.report.result, bench.report.why) == ("aborted", "by ann (smell of smoke)")
     assert "drill aborted: by ann (smell of smoke)" in [e.text for d in bench.decisions for e in d.events]
     assert bench.decisions[-1].island is S.GRID_TIED
