@@ -19,7 +19,7 @@ from console.command_table import COMMANDS
 from console.gateway import Gateway
 from console.link.errors import CommandRefused
 from console.link.peer import Peer
-from console.roles import Roles
+from console.roles import Roles, Standing
 from dispatch.model import Event
 from dispatch.order_check import OrderRefused, Preview, Wanted, conflict, preview
 from dispatch.orders import Order, OrderKind, span, words
@@ -248,12 +248,16 @@ class Commands:
 
     # ── permission and record ───────────────────────────────────────────────────────────────────────────────────────
 
+    async def standing(self, peer: Peer) -> Standing:
+        """The peer's role by its groups as of now."""
+        return await asyncio.to_thread(self._roles.of, peer)
+
     async def _permit(self, peer: Peer, name: str) -> None:
         """Raise CommandRefused unless the peer's groups, as of now, allow this."""
         if self._stopping:
             raise CommandRefused("the gateway is stopping; no command is taken any more")
         needed, words_ = COMMANDS[name].role, COMMANDS[name].words
-        standing = await asyncio.to_thread(self._roles.of, peer)
+        standing = await self.standing(peer)
         if standing.role < needed:
             line = f"{words_ or name} takes {needed.one}; {peer.who} is {standing.role.one} ({standing.why})"
             self._note_refusal(peer, name, line, None)

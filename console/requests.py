@@ -52,6 +52,7 @@ class Requests:
             "audit": self._audit,
             "drill.reports": self._drill_reports,
             "iq": self._iq,
+            "role": self._role,
             **commands.methods,
         }
 
@@ -90,6 +91,11 @@ class Requests:
         if published is None:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
         return msgspec.to_builtins(published)
+
+    async def _role(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What the asker may do at this moment, and what that follows from."""
+        standing = await self.commands.standing(peer)
+        return {"role": standing.role.word, "why": standing.why}
 
     async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
         planner = self._gateway.planner

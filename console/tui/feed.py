@@ -140,6 +140,14 @@ class Feed:
         except LinkLost:
             return  # `follow` says so
 
+    async def _recall_role(self) -> None:
+        """The role as of now: each command looks it up anew."""
+        try:
+            answer = await self.request("role")
+        except (RequestFailed, LinkLost):
+            answer = {"role": ""}  # a gateway that does not tell, or `follow` says that the link is lost
+        self._app.show(role=answer["role"])
+
     async def _recall_drill(self) -> None:
         """The last drill's report, and those on record before it."""
         try:
@@ -176,7 +184,8 @@ class Feed:
             await self.load_audit(min(self._audit))
 
     async def _recall(self, now_utc_s: float) -> None:
-        """What the gateway remembers from before this console came."""
+        """What this console may do, and what the gateway remembers from before it came."""
+        await self._recall_role()
         for name, step_s, points in (("trend", TREND_STEP_S, TREND_POINTS), ("day", DAY_STEP_S, DAY_POINTS)):
             answer = await self.ask(
                 "history",

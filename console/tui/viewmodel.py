@@ -54,6 +54,7 @@ class Model(msgspec.Struct, frozen=True):
     link_note: str = ""
     age_s: float = 0.0
     welcome: Welcome | None = None
+    role: str = ""  # of who looks, when the console attached; empty: not told
     published: Published | None = None
     plan: Plan | None = None
     no_plan: str = ""  # why there is none, in the gateway's words

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from console.link.protocol import IqNow
-from console.tui.canvas import Ink
+from console.tui.canvas import Ink, cut
 from console.tui.formats import age, cents, hour_minute, kw
 from console.tui.viewmodel import Link, Model
 from dispatch.alarms import Alarm, AlarmState, Priority
@@ -30,6 +30,8 @@ PRIORITY_MARKS: dict[Priority, tuple[str, Ink]] = {
     Priority.MEDIUM: ("▲2", Ink.MEDIUM),
     Priority.LOW: ("▲3", Ink.LOW),
 }
+ROLES = {"viewer": " (view)", "operator": " (op)", "engineer": " (eng)"}
+WHO = 11  # columns for the user and the role
 STATE_WORDS: dict[AlarmState, str] = {
     AlarmState.UNACKNOWLEDGED: "active",
     AlarmState.ACKNOWLEDGED: "active, acknowledged",
@@ -51,7 +53,10 @@ def link_word(model: Model) -> tuple[str, Ink]:
         return f"NO GATEWAY {age(model.age_s)}, retrying", Ink.HIGH
     if model.stale:
         return f"STALE {age(model.age_s)}", Ink.MEDIUM
-    return f"live {model.welcome.user}" if model.welcome else "live", Ink.DIM
+    if model.welcome is None:
+        return "live", Ink.DIM
+    role = ROLES.get(model.role, "")
+    return f"live {cut(model.welcome.user, WHO - len(role))}{role}", Ink.DIM
 
 
 def stale_word(reading: Reading, extra_age_s: float) -> str:

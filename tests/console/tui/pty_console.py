@@ -17,6 +17,7 @@ from console.link.protocol import EventMessage, PlanMessage, Published  # noqa: 
 from console.tui.app import SkerryApp  # noqa: E402
 
 NOTHING: dict[str, Any] = {
+    "role": {"role": "operator"},
     "history": {"t": [], "signals": {}},
     "drill.status": {"report": None},
     "drill.check": {"ok": True, "text": "", "checks": []},

@@ -140,7 +140,7 @@ async def test_a_lost_gateway_is_said_and_the_console_attaches_again(
     gateways.attempts = 0
     async with gateways.app().run_test(size=(80, 24)) as pilot:
         await live(pilot, gateways, eventually)
-        assert "live tech1" in screen_text(pilot.app)
+        assert "live tech1 (op)" in screen_text(pilot.app)
         first = gateways.clients.pop()  # the second is not there yet
         gateways.clients[0].break_link("the gateway was killed")
         await eventually(pilot, lambda: pilot.app.model.link is Link.LOST)

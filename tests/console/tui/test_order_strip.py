@@ -186,6 +186,7 @@ async def test_hold_and_stop_open_from_a_strip_that_waits_for_its_word(there: Ru
         strip = await live(pilot, eventually)
         await pilot.press("o")
         await eventually(pilot, lambda: "esc cancel, then H S" in flat(pilot.app))
+        assert pilot.app.model.role == "engineer", "who runs the gateway"
         await write(pilot, "5kW")
         await pilot.press("tab", "tab", *"test", "enter")
         await eventually(pilot, lambda: strip.stage == CONFIRM)
