@@ -28,7 +28,7 @@ import msgspec
 
 from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.demand import place
-from dispatch.peak_days import DAY, HOURS, STEP_S, Days, PeakCost, peak_cost, summed_up
+from dispatch.peak_days import DAY, HOURS, STEP_S, Days, PeakCost, chance_cost, peak_cost, summed_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,8 +175,12 @@ class PeakWatch:
         stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
         kept_eur = KEPT * trade_eur_per_kwh
-        ways = [self._seen(CapsConfig())] + [self._seen(self.caps)] * (self.caps.max_share > 0)
-        cost = peak_cost(ways, self._terms, np.array(self._net_kw), peak_kw, days_left, kept_eur)
+        alone, net_kw = self._seen(CapsConfig()), np.array(self._net_kw)
+        cost, usual_kw = chance_cost(alone, self._terms, net_kw, peak_kw, days_left, kept_eur), alone.usual_kw
+        if self.caps.max_share > 0:
+            capped = self._seen(self.caps)
+            cost = peak_cost([alone, capped], self._terms, net_kw, peak_kw, days_left, kept_eur)
+            usual_kw = capped.usual_kw
         like = self._like_now(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
@@ -186,7 +190,7 @@ class PeakWatch:
         return PeakOutlook(
             target_w=1000 * target_kw,
             rises=rises,
-            usual_w=1000 * ways[-1].usual_kw,
+            usual_w=1000 * usual_kw,
             ready=tuple(map(tuple, ready.tolist())),
             load_w=tuple(expected_w.tolist()),
         )

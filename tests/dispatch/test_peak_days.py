@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dispatch.config import CapsConfig
 from dispatch.demand import DemandTerms
-from dispatch.peak_days import DAY, LEAST_SHARE, Days, PeakCost, fewer, peak_cost, summed_up
+from dispatch.peak_days import DAY, LEAST_SHARE, Days, PeakCost, chance_cost, fewer, peak_cost, summed_up
 from dispatch.plan_lp import RISES
 
 GRID = np.linspace(0.0, 80.0, 81)
@@ -85,3 +85,11 @@ def test_the_highest_rise_over_many_days_is_that_of_the_highest_day() -> None:
     assert many.tolist() == pytest.approx([25.0, 1.0, 0.0])
     soon = seen.highest_kw(one, np.full((1, 3), 30.0), levels, 1000.0)
     assert soon.tolist() == pytest.approx([30.0, 30.0, 30.0])
+
+
+def test_by_chances_alone_a_rise_costs_the_more_the_fewer_days_are_left_and_the_rarer_it_was() -> None:
+    seen = seen_of([20.0] * 10 + [40.0] * 4)
+    soon, late = (chance_cost(seen, TERMS, np.zeros(DAY), 20.0, left, 0.0) for left in (1.0, 20.0))
+    assert list(late.shares) == sorted(late.shares)
+    assert all(a >= b for a, b in zip(soon.shares, late.shares, strict=True))
+    assert late.shares[0] < 0.01 < late.shares[-1] <= 1.0
