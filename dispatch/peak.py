@@ -175,12 +175,11 @@ class PeakWatch:
         stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
         kept_eur = KEPT * trade_eur_per_kwh
-        alone, net_kw = self._seen(CapsConfig()), np.array(self._net_kw)
-        cost, usual_kw = chance_cost(alone, self._terms, net_kw, peak_kw, days_left, kept_eur), alone.usual_kw
+        seen, net_kw = self._seen(self.caps), np.array(self._net_kw)
         if self.caps.max_share > 0:
-            capped = self._seen(self.caps)
-            cost = peak_cost([alone, capped], self._terms, net_kw, peak_kw, days_left, kept_eur)
-            usual_kw = capped.usual_kw
+            cost = peak_cost([self._seen(CapsConfig()), seen], self._terms, net_kw, peak_kw, days_left, kept_eur)
+        else:
+            cost = chance_cost(seen, self._terms, net_kw, peak_kw, days_left, kept_eur)
         like = self._like_now(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
@@ -190,7 +189,7 @@ class PeakWatch:
         return PeakOutlook(
             target_w=1000 * target_kw,
             rises=rises,
-            usual_w=1000 * usual_kw,
+            usual_w=1000 * seen.usual_kw,
             ready=tuple(map(tuple, ready.tolist())),
             load_w=tuple(expected_w.tolist()),
         )

@@ -48,6 +48,14 @@ class Days(NamedTuple):
     usual_kw: float  # the lowest peak that was never exceeded
     days: float
 
+    def top_and_tail_kw(self, peak_kw: float) -> tuple[float, float]:
+        """The highest peak known to occur, kW, and the width, kW, in which those above it grow rarer by a factor e."""
+        import numpy as np
+
+        top_kw = max(peak_kw + 1.0, self.usual_kw)
+        middle_kw = float(np.interp(-0.5, -self.overrun, self.grid_kw))
+        return top_kw, max(0.5, (top_kw - middle_kw) / float(np.log(self.days + 1)))
+
     def highest_kw(self, weights: Floats, soon_kw: Floats, levels_kw: Floats, days: float) -> Floats:
         """The mean rise above each level over the day to come and `days` more, each drawn from the days seen, kW.
 
@@ -122,18 +130,14 @@ def peak_cost(
     import numpy as np
 
     left, demand = max(0.0, days_left), terms.rise_eur_per_kw
-    tops_kw = [max(peak_kw + 1.0, seen.usual_kw) for seen in ways]
-    tails_kw = [
-        max(0.5, (top_kw - float(np.interp(-0.5, -seen.overrun, seen.grid_kw))) / float(np.log(seen.days + 1)))
-        for seen, top_kw in zip(ways, tops_kw, strict=True)
-    ]
+    tops = [seen.top_and_tail_kw(peak_kw) for seen in ways]
     # above all loads nothing need be held
-    ends = [top_kw + TAILS * tail_kw for top_kw, tail_kw in zip(tops_kw, tails_kw, strict=True)]
+    ends = [top_kw + TAILS * tail_kw for top_kw, tail_kw in tops]
     edges = np.linspace(peak_kw, max(*ends, float(net_kw.max()) + 1.0), RISES_TRIED + 1)
     at = (edges[:-1] + edges[1:]) / 2
     kept = left * 24 * (net_kw[:, None] > at).mean(axis=0) * kept_eur_per_kwh / demand
     shares = np.zeros(RISES_TRIED)
-    for seen, top_kw, tail_kw in zip(ways, tops_kw, tails_kw, strict=True):
+    for seen, (top_kw, tail_kw) in zip(ways, tops, strict=True):
         upkeep = kept
         if seen.caps.max_share > 0:
             capped_h = np.interp(at, seen.grid_kw, -np.gradient(seen.short_kwh, seen.grid_kw))
@@ -160,9 +164,7 @@ def chance_cost(
     """
     import numpy as np
 
-    top_kw = max(peak_kw + 1.0, seen.usual_kw)
-    middle_kw = float(np.interp(-0.5, -seen.overrun, seen.grid_kw))
-    tail_kw = max(0.5, (top_kw - middle_kw) / float(np.log(seen.days + 1)))
+    top_kw, tail_kw = seen.top_and_tail_kw(peak_kw)
     edges = np.array([peak_kw, (peak_kw + top_kw) / 2, top_kw, top_kw + tail_kw, top_kw + 3 * tail_kw])
     at = np.append((edges[:-1] + edges[1:]) / 2, edges[-1])
     beyond = 1 / (seen.days + 1)  # the chance that a day exceeds all days seen
