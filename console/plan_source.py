@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config import CapsConfig, DispatchConfig
-from dispatch.forecast import LATEST_S, PROBES, Forecast, LoadForecaster, towards
+from dispatch.forecast import LATEST_S, PROBES, LoadForecaster
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
-from dispatch.peak import MEMORY, PeakOutlook, PeakWatch
+from dispatch.peak import MEMORY, PeakWatch
 from dispatch.peak_days import DAY
 from dispatch.peak_prior import held_peak_w
 from dispatch.plan_check import check_plan
@@ -155,20 +155,9 @@ class PlanSource:
         net_w = self._peak.net_w() if outlook is None else []
         if len(net_w) >= PRIOR_QUARTERS:
             prior_w = held_peak_w(net_w, config)
-        load = inputs.load if outlook is None else _expected(inputs, outlook)
-        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook, load=load)
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
         plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)
-
-
-def _expected(inputs: PlanInputs, outlook: PeakOutlook) -> Forecast:
-    """The forecast with the outlook's expectation. Where power is promised it is at least what was forecast."""
-    forecast, load_w = inputs.load, list(outlook.load_w)
-    for k, w in enumerate(forecast.load_w[: len(load_w)] if inputs.reservations else ()):
-        start_s = forecast.start_utc_s + k * QUARTER_S
-        if reserved_w(inputs.reservations, start_s, start_s + QUARTER_S) > 0:
-            load_w[k] = max(load_w[k], w)
-    return towards(forecast, load_w)
 
 
 def _days_left(utc_s: float, config: DispatchConfig) -> float:

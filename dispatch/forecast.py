@@ -52,18 +52,6 @@ class Forecast(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def towards(forecast: Forecast, load_w: Sequence[float]) -> Forecast:
-    """The forecast with another expectation for its first quarters; the later ones keep their distance to it.
-
-    The band stays, but for what of it the new expectation lies outside.
-    """
-    near = tuple(load_w[: len(forecast.load_w)])
-    shift_w = near[-1] - forecast.load_w[len(near) - 1] if near else 0.0
-    loads = (*near, *(max(0.0, w + shift_w) for w in forecast.load_w[len(near) :]))
-    lows, highs = tuple(map(min, forecast.low_w, loads)), tuple(map(max, forecast.high_w, loads))
-    return msgspec.structs.replace(forecast, load_w=loads, low_w=lows, high_w=highs)
-
-
 class _Guess(msgspec.Struct, frozen=True):
     """What was thought, at some moment, of the load at one horizon; kept until it is known."""
 

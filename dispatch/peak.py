@@ -3,7 +3,7 @@
 Nobody forecasts the next pulse; but the last two weeks hold many quarters much like the present one, and what followed
 each of them. For every past quarter a table says how low the battery could have held the import of the following day,
 had it held a given energy just then (by hindsight, recharging below the peak as fast as it allows). From that table
-four things follow, none of which needs a constant of the site:
+three things follow, none of which needs a constant of the site:
 
 * `target_w`: how far the peak may rise now. It is the level at which four things together cost least over the rest of
   the month: the peak itself, the energy that is short of holding it (GPU caps, or else more peak), the rise when the
@@ -14,8 +14,6 @@ four things follow, none of which needs a constant of the site:
   of the month is likely to exceed is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
   weighs it against what the energy earns.
-* `load_w`: the mean of the futures, which is the load that the plan reckons with: a forecast that holds the present
-  load is the likeliest course of the next hours, but a pulse that holds for 36 hours is not what to expect.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ import msgspec
 
 from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.demand import place
-from dispatch.peak_days import DAY, HOURS, STEP_S, Days, PeakCost, chance_cost, peak_cost, summed_up
+from dispatch.peak_days import DAY, HOURS, STEP_S, Days, PeakCost, peak_cost, summed_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +62,6 @@ class PeakOutlook(msgspec.Struct, frozen=True):
     rises: tuple[Rise, ...]  # from the month's peak so far upwards; the last holds for everything above
     usual_w: float  # the lowest peak that the battery alone could have held over all that is remembered
     ready: tuple[tuple[float, ...], ...]  # [step][layer, lowest first]: share of the demand price, kW per kWh stored
-    load_w: tuple[float, ...] = ()  # the load to expect in each quarter of the coming day: the mean of what may come
 
 
 class PeakWatch:
@@ -87,8 +84,7 @@ class PeakWatch:
         self._held: Floats | None = None  # for each quarter whose following day is known: peak held, kW, by energy
         self._levels_kw: Floats | None = None  # peaks that a battery each has held since the record began, if it could
         self._stored_kwh: Floats | None = None  # what each of them has left
-        self._failed: list[NDArray[np.bool_]] = []  # in each quarter
-        self._lack_kw: list[Floats] = []
+        self._lack_kw: list[Floats] = []  # in each quarter, what each lacks to hold its peak
         self._days: dict[bool, Days] = {}  # summed up without caps and with them
         self._fuse_kw = config.grid.fuse_w / 1000
 
@@ -103,7 +99,7 @@ class PeakWatch:
             return
         if not self._load_kw or quarter - following > GAP:
             self._first, self._held, self._stored_kwh = quarter, None, None
-            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._lack_kw):
+            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._lack_kw):
                 del kept[:]
         else:
             for _ in range(quarter - following):
@@ -114,7 +110,7 @@ class PeakWatch:
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
             self._first += excess
-            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._failed, self._lack_kw):
+            for kept in (self._load_kw, self._net_kw, self._paths_kw, self._lack_kw):
                 del kept[:excess]
             self._held = None if self._held is None else self._held[excess:]
 
@@ -131,7 +127,6 @@ class PeakWatch:
             self._stored_kwh = np.full(LEVELS, self._usable_kwh)
         over = net_kw - self._levels_kw
         stored = np.minimum(self._stored_kwh + self._changes_kwh(over), self._usable_kwh)
-        self._failed.append((stored < 0) | (over > self._discharge_kw))
         lack_kw = np.maximum(0.0, -stored) * self._out / HOURS
         self._lack_kw.append(np.maximum(lack_kw, over - self._discharge_kw))
         self._stored_kwh = np.maximum(stored, 0.0)
@@ -176,22 +171,18 @@ class PeakWatch:
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
         kept_eur = KEPT * trade_eur_per_kwh
         seen, net_kw = self._seen(self.caps), np.array(self._net_kw)
-        if self.caps.max_share > 0:
-            cost = peak_cost([self._seen(CapsConfig()), seen], self._terms, net_kw, peak_kw, days_left, kept_eur)
-        else:
-            cost = chance_cost(seen, self._terms, net_kw, peak_kw, days_left, kept_eur)
+        ways = [self._seen(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
+        cost = peak_cost(ways, self._terms, net_kw, peak_kw, days_left, kept_eur)
         like = self._like_now(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
         ready = self._ready(held, like, futures, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
-        expected_w = 1000 * (futures.weights @ futures.load_kw)
         return PeakOutlook(
             target_w=1000 * target_kw,
             rises=rises,
             usual_w=1000 * seen.usual_kw,
             ready=tuple(map(tuple, ready.tolist())),
-            load_w=tuple(expected_w.tolist()),
         )
 
     def _work_out(self) -> Floats:
@@ -234,9 +225,9 @@ class PeakWatch:
         newest, seen = self._first + len(self._net_kw), self._days.get(capping)
         if seen is None or (capping and seen.caps != caps) or not seen.newest <= newest < seen.newest + BATCH:
             assert self._levels_kw is not None
-            whole = len(self._failed) // DAY * DAY
-            past = (np.array(kind[-whole:]) for kind in (self._failed, self._lack_kw, self._load_kw))
-            self._days[capping] = seen = summed_up(newest, caps, self._levels_kw, *past)
+            whole = len(self._lack_kw) // DAY * DAY
+            lack_kw, load_kw = (np.array(kind[-whole:]) for kind in (self._lack_kw, self._load_kw))
+            self._days[capping] = seen = summed_up(newest, caps, self._levels_kw, lack_kw, load_kw)
         return seen
 
     def _target(

@@ -1,11 +1,12 @@
 """The days seen: how each of many peaks would have fared on them, and what a higher peak costs by that.
 
 A level that few of the last days needed may still be needed later in the month, and one that all of them needed may
-never be again: loads come in spells. So two readings of the same days stand side by side, with equal weight. By one,
-the days to come are drawn like those seen, but only as often as the days seen changed: a spell tells one thing, however
-long it was. By the other, it goes on as it is, and ends as often as calm has ended before. Both know no better than so
-few days allow (beta-binomial), and count one more day that went beyond. And no fortnight makes anything quite sure:
-a rise is never free (`LEAST_SHARE`), or charging sets a peak for next to nothing that the month would not have had.
+never be again: loads come in spells. So three readings of the same days stand side by side, with equal weight. By one,
+each day to come is drawn by itself from those seen. By another they are drawn so too, but only as often as the days
+seen changed: a spell tells one thing, however long it was. By the third, it goes on as it is, and ends as often as calm
+has ended before. The latter two know no better than so few days allow (beta-binomial); all count one more day that went
+beyond. And no fortnight makes anything quite sure: a rise is never free (`LEAST_SHARE`), or charging sets a peak for
+next to nothing that the month would not have had.
 """
 
 from __future__ import annotations
@@ -70,30 +71,28 @@ class Days(NamedTuple):
         return mean_kw
 
 
-def summed_up(
-    newest: int, caps: CapsConfig, grid_kw: Floats, failed: NDArray[np.bool_], lack_kw: Floats, load_kw: Floats
-) -> Days:
-    """Sum up whole days: for each quarter and peak whether the battery failed, and by how much, kW; and the load."""
+def summed_up(newest: int, caps: CapsConfig, grid_kw: Floats, lack_kw: Floats, load_kw: Floats) -> Days:
+    """Sum up whole days: for each quarter and peak what the battery lacked to hold it, kW; and each quarter's load."""
     import numpy as np
 
-    days, levels = len(failed) // DAY, len(grid_kw)
+    days, levels = len(lack_kw) // DAY, len(grid_kw)
     rise_kw, short_kw = lack_kw, lack_kw
     if caps.max_share > 0:
         short_kw = np.minimum(lack_kw, caps.max_share * np.maximum(0.0, load_kw - caps.idle_w / 1000)[:, None])
         rise_kw = lack_kw - short_kw
-        failed = np.asarray(rise_kw > 0)
-    by_day = np.asarray(failed.reshape(days, DAY, levels).any(axis=1))
-    overrun = by_day.mean(axis=0)
+    rise_kw = rise_kw.reshape(days, DAY, levels).max(axis=1)
+    failed = rise_kw > 0
+    overrun = failed.mean(axis=0)
     return Days(
         newest=newest,
         caps=caps,
         grid_kw=grid_kw,
         overrun=overrun,
-        draws=1.0 + (by_day[1:] != by_day[:-1]).sum(axis=0),
-        calm=(~by_day[:-1]).sum(axis=0),
-        ended=(~by_day[:-1] & by_day[1:]).sum(axis=0),
+        draws=1.0 + (failed[1:] != failed[:-1]).sum(axis=0),
+        calm=(~failed[:-1]).sum(axis=0),
+        ended=(~failed[:-1] & failed[1:]).sum(axis=0),
         short_kwh=short_kw.sum(axis=0) * HOURS / days,
-        rise_kw=np.sort(rise_kw.reshape(days, DAY, levels).max(axis=1), axis=0),
+        rise_kw=np.sort(rise_kw, axis=0),
         usual_kw=float(grid_kw[int(np.argmin(overrun))]),
         days=float(days),
     )
@@ -154,28 +153,6 @@ def peak_cost(
     return PeakCost(peak_kw, widths, means)
 
 
-def chance_cost(
-    seen: Days, terms: DemandTerms, net_kw: Floats, peak_kw: float, days_left: float, kept_eur_per_kwh: float
-) -> PeakCost:
-    """The same without caps, on few steps and by the chances as they were seen, each day to come drawn by itself.
-
-    By trial: a November of jobs announced 12 h ahead kept 90 % of foresight's saving so, 66 % by `peak_cost`; another
-    without notice 72 %, not 62. With caps it is the other way round.
-    """
-    import numpy as np
-
-    top_kw, tail_kw = seen.top_and_tail_kw(peak_kw)
-    edges = np.array([peak_kw, (peak_kw + top_kw) / 2, top_kw, top_kw + tail_kw, top_kw + 3 * tail_kw])
-    at = np.append((edges[:-1] + edges[1:]) / 2, edges[-1])
-    beyond = 1 / (seen.days + 1)  # the chance that a day exceeds all days seen
-    often = beyond + (1 - beyond) * np.interp(at, seen.grid_kw, seen.overrun)
-    chance = np.where(at >= top_kw, beyond * np.exp(-np.maximum(0.0, at - top_kw) / tail_kw), often)
-    left = max(0.0, days_left)
-    upkeep = left * 24 * (net_kw[:, None] > at).mean(axis=0) * kept_eur_per_kwh / terms.rise_eur_per_kw
-    shares = np.maximum.accumulate(_rarer(terms.top_days, chance, left) * np.maximum(0.0, 1 - upkeep))
-    return PeakCost(peak_kw, [*np.diff(edges).tolist(), 1e3], shares.tolist())
-
-
 def _rarer(count: int, chance: Floats, days: float) -> Floats:
     """The likelihood that fewer than `count` of `days` days go beyond, each with this chance (binomial)."""
     import numpy as np
@@ -192,15 +169,19 @@ def _rarer(count: int, chance: Floats, days: float) -> Floats:
 
 
 def _lasts(seen: Days, count: int, at_kw: Floats, beyond: Floats, left: float) -> Floats:
-    """How likely each peak is to be billed still after `left` days: the mean of the two readings of the days seen."""
+    """How likely each peak is to be billed still after `left` days: the mean of the three readings of the days seen.
+
+    beyond: of the one day more that went beyond, how much goes beyond each peak, 0..1.
+    """
     import numpy as np
 
     kinds = (seen.draws, seen.overrun, seen.calm, seen.ended)
     draws, overrun, calm, ended = (np.interp(at_kw, seen.grid_kw, kind) for kind in kinds)
+    alone = _rarer(count, (beyond + overrun * seen.days) / (seen.days + 1), left)
     over, under = beyond + overrun * draws, 1 - beyond + (1 - overrun) * draws
     alike = fewer(count, over, under, left / seen.days * draws)
     on = fewer(count, beyond + ended, 1 - beyond + calm - ended, left)
-    lasts: Floats = (alike + on) / 2
+    lasts: Floats = (alone + alike + on) / 3
     return lasts
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch.config import BatteryConfig, DispatchConfig, GridConfig, PcsRatings
-from dispatch.forecast import Forecast, LoadForecaster, towards
+from dispatch.forecast import LoadForecaster
 from dispatch.peak_prior import held_peak_w
 from dispatch.pv_forecast import PvForecaster
 
@@ -64,17 +64,6 @@ def test_a_forecast_drawn_in_parts_is_the_one_drawn_at_once() -> None:
     assert asked.observe(end, 70_000)
     assert fresh.observe(end, 70_000)
     assert asked.predict(end + 900, 40) == fresh.predict(end + 900, 40)
-
-
-def test_another_expectation_moves_the_rest_along_and_stays_in_its_band() -> None:
-    forecast = Forecast(T0, (20.0, 20.0, 30.0, 5.0), (5.0,) * 4, (40.0,) * 4, note="said")
-    moved = towards(forecast, (50.0, 12.0))
-    assert moved.load_w == (50.0, 12.0, 22.0, 0.0)  # 8 less from where it ends, never below nothing
-    assert moved.low_w == (5.0, 5.0, 5.0, 0.0)
-    assert moved.high_w == (50.0, 40.0, 40.0, 40.0)
-    assert (moved.start_utc_s, moved.note) == (T0, "said")
-    assert towards(forecast, ()) == forecast
-    assert towards(forecast, (1.0,) * 9).load_w == (1.0,) * 4
 
 
 def test_a_load_that_repeats_daily_is_learnt_from_its_own_past() -> None:

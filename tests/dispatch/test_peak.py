@@ -67,18 +67,6 @@ def test_the_target_is_never_below_the_peak_so_far() -> None:
             assert look(busy(load_w), soc_pct, peak_w=45_000.0).target_w >= 45_000 - 1e-6
 
 
-def test_the_load_to_expect_is_the_mean_of_what_followed_quarters_like_now() -> None:
-    # pulses of three hours, once a day: a pulse just begun is held at first and then goes, a quiet load has one to come
-    begun, quiet = look(busy(50_000.0)).load_w, look(busy(20_000.0)).load_w
-    assert len(begun) == len(quiet) == DAY
-    assert begun[0] > 40_000
-    assert max(begun[48:]) < begun[0] - 10_000
-    assert all(20_000 - 1e-6 <= w <= 30_000 for w in quiet)
-    assert sum(quiet) > 20_500 * DAY
-    forecast = look(busy(20_000.0), path_w=[26_000.0] * DAY).load_w
-    assert forecast[0] > quiet[0] + 5_000
-
-
 def test_an_emptier_battery_gives_way_earlier() -> None:
     empty_w, half_w, full_w = (
         look(busy(50_000.0), soc_pct, peak_w=25_000.0).target_w for soc_pct in (15.0, 50.0, 90.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dispatch.config import CapsConfig
 from dispatch.demand import DemandTerms
-from dispatch.peak_days import DAY, LEAST_SHARE, Days, PeakCost, chance_cost, fewer, peak_cost, summed_up
+from dispatch.peak_days import DAY, LEAST_SHARE, Days, PeakCost, fewer, peak_cost, summed_up
 from dispatch.plan_lp import RISES
 
 GRID = np.linspace(0.0, 80.0, 81)
@@ -21,7 +21,7 @@ def seen_of(highest_kw: list[float], caps: CapsConfig | None = None) -> Days:
     net = np.zeros(len(highest_kw) * DAY)
     net[40::DAY] = highest_kw
     lack = np.maximum(0.0, net[:, None] - GRID)
-    return summed_up(0, caps or CapsConfig(), GRID, lack > 0, lack, net)
+    return summed_up(0, caps or CapsConfig(), GRID, lack, net)
 
 
 def cost_of(highest_kw: list[float], peak_kw: float = 20.0, left: float = 30.0) -> PeakCost:
@@ -87,9 +87,11 @@ def test_the_highest_rise_over_many_days_is_that_of_the_highest_day() -> None:
     assert soon.tolist() == pytest.approx([30.0, 30.0, 30.0])
 
 
-def test_by_chances_alone_a_rise_costs_the_more_the_fewer_days_are_left_and_the_rarer_it_was() -> None:
-    seen = seen_of([20.0] * 10 + [40.0] * 4)
-    soon, late = (chance_cost(seen, TERMS, np.zeros(DAY), 20.0, left, 0.0) for left in (1.0, 20.0))
-    assert list(late.shares) == sorted(late.shares)
-    assert all(a >= b for a, b in zip(soon.shares, late.shares, strict=True))
-    assert late.shares[0] < 0.01 < late.shares[-1] <= 1.0
+def test_a_rise_costs_the_more_the_fewer_days_are_left_and_the_rarer_it_was() -> None:
+    highest = [20.0] * 10 + [40.0] * 4
+    soon, late = (cost_of(highest, left=left) for left in (1.0, 20.0))
+    levels = np.linspace(20.0, 60.0, 9)
+    for cost in (soon, late):
+        assert (np.diff(cost.total(levels), 2) >= -1e-9).all(), "convex"
+    assert (soon.total(levels) >= late.total(levels) - 1e-9).all()
+    assert late.total(levels)[4] < 0.3 * 20 < soon.total(levels)[4], "20 to 40 kW came on four days of 14"
