@@ -77,7 +77,7 @@ def utc(t_s: int) -> str:
     return f"{datetime.fromtimestamp(t_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def write_csv(path: Path, column: str, values: list[float], step_s: int = 900) -> Path:
-    rows = [f"{utc(FIRST + step_s * k)},{v:.3f}" for k, v in enumerate(values)]
+def write_csv(path: Path, column: str, values: list[float], step_s: int = 900, first_s: int = FIRST) -> Path:
+    rows = [f"{utc(first_s + step_s * k)},{v:.3f}" for k, v in enumerate(values)]
     path.write_text("\n".join([f"start_utc,{column}", *rows, ""]), encoding="utf-8")
     return path
