@@ -250,6 +250,7 @@ class Gateway:
         snapshot = believed(snapshot, decision.meter_frozen)
         self.balance.add(snapshot)
         self.planner.observe(snapshot)
+        self.planner.ordered(orders)
         if self._seq % max(1, round(1 / self.punctuality.period_s)) == 0:
             self._loop_stats = self.punctuality.stats(self.consoles())
         self.published = Published(

@@ -17,6 +17,7 @@ from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.forecast import LATEST_S, PROBES, LoadForecaster
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
 from dispatch.model import Plan
+from dispatch.orders import Order
 from dispatch.peak import MEMORY, PeakWatch
 from dispatch.peak_days import DAY
 from dispatch.peak_prior import held_peak_w
@@ -42,6 +43,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     month_peak_w: float
     interval_energy_wh: float
     caps: bool = True  # nodes take caps, where the site allows them
+    orders: tuple[Order, ...] = ()
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
 
 
@@ -127,6 +129,7 @@ class PlanSource:
             next_day_peak_w=now.next_day_peak_w,
             interval_energy_wh=now.interval_energy_wh,
             reservations=self._reservations,
+            orders=now.orders,
         )
 
     def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:

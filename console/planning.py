@@ -14,6 +14,7 @@ from dispatch.caps import counted_on
 from dispatch.forecast import LATEST_S
 from dispatch.grant import clock, short_of
 from dispatch.model import Plan, Snapshot
+from dispatch.orders import ON_BATTERY, Order
 from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
@@ -77,6 +78,8 @@ class PlanKeeper:
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._last: Snapshot | None = None
+        self._orders: tuple[Order, ...] = ()
+        self._planned_with: tuple[Order, ...] = ()  # those that the plan in force knows of
         self._thread = ThreadPoolExecutor(1, "planner")
         self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
         self._news = asyncio.Event()  # a reason to plan anew before the period is over
@@ -92,8 +95,15 @@ class PlanKeeper:
         self._source.reserve(reservations)
         self._news.set()
 
+    def ordered(self, orders: Sequence[Order]) -> None:
+        """These orders stand. A change in what they do to the battery: plan anew at once."""
+        standing = tuple(order for order in orders if order.kind in ON_BATTERY)
+        if standing != self._orders:
+            self._orders = standing
+            self._news.set()
+
     async def run(self, gateway: Gateway) -> None:
-        """Solve every `plan.period_s` of site time, at once without a plan or for a reservation, until cancelled."""
+        """Solve every `plan.period_s` of site time, at once without a plan or on news, until cancelled."""
         if not self._site.plan.enabled or not self._site.battery:
             return
         clock, period_s = gateway.clock, self._site.plan.period_s
@@ -125,6 +135,7 @@ class PlanKeeper:
             month_peak_w=gateway.controller.month_peak_w,
             next_day_peak_w=gateway.controller.next_day_peak_w,
             interval_energy_wh=gateway.controller.interval.energy_wh,
+            orders=self._orders,
             caps=counted_on(self._site.dispatch, gateway.published.decision.caps if gateway.published else None),
         )
         return self._source.inputs(now, self._prices)
@@ -138,7 +149,8 @@ class PlanKeeper:
 
     async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, self._source.make, inputs, self.plan)
+        before = self.plan if inputs.orders == self._planned_with else None  # what an order meant is not to go on
+        work = loop.run_in_executor(self._thread, self._source.make, inputs, before)
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:
@@ -154,7 +166,7 @@ class PlanKeeper:
         if self.error:
             gateway.event("plan", "info", "planner", "plans are made again")
         self.error = ""
-        self.plan = plan
+        self.plan, self._planned_with = plan, inputs.orders
         self._on_plan(plan)
         await self._watch_promises(gateway, inputs, plan)
 

@@ -28,6 +28,7 @@ from dispatch.interval import MARGIN, SURGE
 from dispatch.model import IslandState, Plan
 from dispatch.order_check import OrderRefused
 from dispatch.orders import BATTERY, Order, OrderKind, span, words
+from dispatch.plan_orders import kept_back
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation, reserved_w
 
@@ -72,7 +73,7 @@ def grant(
     config = inputs.config
     _check(asked, inputs, island, standing)
     held_s, held = battery_held(orders, config)
-    inputs = msgspec.structs.replace(inputs, config=_kept_back(config, orders))
+    inputs = msgspec.structs.replace(inputs, config=kept_back(config, orders))
     site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s, held_s=held_s)
     try:
         found = _start(asked, inputs, site)
@@ -146,20 +147,11 @@ def _afterwards(asked: Asked, inputs: PlanInputs, plan: Plan | None, near: _Site
     return found, f"{above}; {cause}" if cause else above
 
 
-def _kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
-    """The site with the reserve that an order has raised, as if it stood for ever; one that lowers it frees nothing."""
-    more_pct = max((o.value - config.reserve_soc_pct for o in orders if o.kind is OrderKind.RESERVE_LEVEL), default=0.0)
-    if more_pct <= 0:
-        return config
-    raised = (msgspec.structs.replace(b, soc_min_pct=b.soc_min_pct + more_pct) for b in config.batteries)
-    return msgspec.structs.replace(config, batteries=tuple(raised))
-
-
 def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None, orders: Sequence[Order] = ()) -> str:
     """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
     held_s, held = battery_held(orders, inputs.config)
-    config = _kept_back(inputs.config, orders)
+    config = kept_back(inputs.config, orders)
     rested = msgspec.structs.replace(inputs, reservations=rest, config=config)
     site = _Site.of(rested, plan, reservation.end_utc_s, inputs, held_s=held_s)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)

@@ -41,6 +41,7 @@ class Sketch:
     ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
     reservations: Sequence[Reservation] = ()
     assumed: Sequence[bool] = ()  # steps whose price is not published
+    ordered: Sequence[str] = ()  # whose order has the battery, "" where none
     assumed_from: str = "from past days"  # what stands in for it
 
     @cached_property
@@ -97,6 +98,8 @@ def reasons(plan: Sketch) -> list[str]:
     for t, w in enumerate(plan.battery_w):
         if not plan.config.batteries:
             line = "no battery"
+        elif plan.ordered and plan.ordered[t]:
+            line = plan.ordered[t]
         elif w < -NEAR_W:
             line = _charging(plan, t, clock)
         elif w > NEAR_W:

@@ -17,6 +17,7 @@ import msgspec
 from dispatch.config import DispatchConfig
 from dispatch.forecast import STEP_S, Forecast
 from dispatch.model import Plan, PlanStep
+from dispatch.orders import Order
 from dispatch.peak import PeakOutlook
 from dispatch.plan_keep import kept
 from dispatch.plan_lp import (
@@ -28,6 +29,7 @@ from dispatch.plan_lp import (
     SolverFailed,
     worth,
 )
+from dispatch.plan_orders import kept_back, taken
 from dispatch.plan_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
 from dispatch.plan_reasons import Sketch, reasons
 from dispatch.reservations import Reservation
@@ -60,6 +62,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
     reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
+    orders: tuple[Order, ...] = ()  # that people have given and that stand
 
 
 class Planner:
@@ -80,7 +83,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
 
     before: the plan in force; what it means the battery to do stays unless a new one is better by `hysteresis_pct`.
     """
-    config = inputs.config
+    config = kept_back(inputs.config, inputs.orders)
+    inputs = msgspec.structs.replace(inputs, config=config)
     starts = _starts(inputs)
     _reject(inputs)
     instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
@@ -88,7 +92,14 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     buy = [config.tariff.import_eur_per_kwh(price) for price in market]
     sell = [config.tariff.export_eur_per_kwh(price) for price in market]
     load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
-    problem = _problem(inputs, starts, buy, sell, [a - b for a, b in zip(load_w, pv_w, strict=True)])
+    net_w = [load - pv for load, pv in zip(load_w, pv_w, strict=True)]
+    given = taken(inputs, starts, net_w)
+    if given is None:
+        problem = _problem(inputs, starts, buy, sell, net_w)
+    else:
+        left_w = [w - battery for w, battery in zip(net_w, given.battery_w, strict=True)]
+        after = msgspec.structs.replace(inputs, soc_pct=given.soc_pct)
+        problem, before = given.limit(_problem(after, starts, buy, sell, left_w)), None
     program = program or LinearProgram(config.plan.deadline_s)
     solution = _solve(problem, program)
     within = in_budget(inputs, problem, solution)
@@ -100,6 +111,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct) or solution
 
     battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
+    if given is not None:
+        battery_w = [planned + ordered for planned, ordered in zip(battery_w, given.battery_w, strict=True)]
     grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
     target_w = target_of(inputs, problem, solution)
@@ -120,7 +133,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         starts_utc_s=starts,
         buy=buy,
         sell=sell,
-        net_w=[a - b for a, b in zip(load_w, pv_w, strict=True)],
+        net_w=net_w,
+        ordered=() if given is None else given.reasons,
         battery_w=battery_w,
         grid_w=grid_w,
         soc_pct=soc_pct,

@@ -1,0 +1,35 @@
+"""An order in force is in the plan at once, and out of it at once when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from small_gateway import Running, running
+
+from console.link.client import GatewayClient
+from dispatch.model import Plan
+
+
+async def another(there: Running, plan: Plan | None) -> Plan:
+    """The next plan after this one."""
+    async with asyncio.timeout(10):
+        while (now := there.gateway.planner.plan) is plan or now is None:
+            await there.gateway.next_tick()
+    return now
+
+
+async def test_an_order_is_in_the_plan_at_once_and_out_of_it_when_it_ends(place: Path) -> None:
+    async with running(place, place / "s.sock", plan={"enabled": True, "period_s": 3600}) as there:
+        free = await another(there, None)
+        client = await GatewayClient.connect(there.socket, 0)
+        await client.request("stop", reason="work on the busbar")
+        held = await another(there, free)
+        order = there.gateway.orders.active[0]
+        assert held.steps[1].battery_w == 0
+        assert held.steps[1].reason.startswith(f"order {order.id} of {order.who}, hold at 0 kW, until ")
+        await client.request("order.end", id=order.id)
+        after = await another(there, held)
+        assert not any("order" in step.reason for step in after.steps)
+        assert [step.battery_w for step in after.steps] == [step.battery_w for step in free.steps]
+        await client.close()
