@@ -42,6 +42,7 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture

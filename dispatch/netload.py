@@ -168,9 +168,7 @@ class NetLoad:
     looks like, to the last digit.
     """
 
-    def __init__(
-        self, delay_min_s: float, delay_max_s: float, pcs_ids: Iterable[str], may_hang: bool = True
-    ) -> None:
+    def __init__(self, delay_min_s: float, delay_max_s: float, pcs_ids: Iterable[str], may_hang: bool = True) -> None:
         self._may_hang = may_hang
         self._delay_min_s = max((1 - MARGIN) * delay_min_s - MARGIN_S, 0.0)
         self._delay_max_s = (1 + MARGIN) * delay_max_s + MARGIN_S

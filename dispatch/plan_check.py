@@ -99,9 +99,7 @@ class _Site:
 def _powers(step: PlanStep, site: _Site) -> list[str]:
     found = []
     if not -site.charge_w - POWER_W <= step.battery_w <= site.discharge_w + POWER_W:
-        found.append(
-            f"battery {step.battery_w:.0f} W: ratings allow -{site.charge_w:.0f}..{site.discharge_w:.0f} W"
-        )
+        found.append(f"battery {step.battery_w:.0f} W: ratings allow -{site.charge_w:.0f}..{site.discharge_w:.0f} W")
     alone_w = step.load_w - step.pv_w
     gap_w = alone_w - step.grid_w - step.battery_w
     if abs(gap_w) > POWER_W:

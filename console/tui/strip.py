@@ -270,9 +270,7 @@ class OrderStrip(Painted, can_focus=True):
 VALUED = frozenset(OrderKind) - {OrderKind.HOLD, OrderKind.DISABLE}
 
 
-def facts(
-    form: Form, look: Preview | None, checks: Sequence[Check], model: Model, refused: bool = False
-) -> list[Line]:
+def facts(form: Form, look: Preview | None, checks: Sequence[Check], model: Model, refused: bool = False) -> list[Line]:
     """What holds now and what is allowed now, and why; a line each. refused: the answer was no, and stands below."""
     if form.id == "drill.start":
         failed = [c for c in checks if not c.ok]

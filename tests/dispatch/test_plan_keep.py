@@ -91,9 +91,7 @@ def test_the_margin_is_where_it_is_said_to_be() -> None:
     first = make_plan(ask(plain, hourly(PRICES), [10_000]))
     dearer = hourly([44.0] * 6 + [40.0] * 6 + [100.0] * 12)
     watched = Watched()
-    later = msgspec.structs.replace(
-        ask(plain, dearer, [10_000], now_utc_s=NOON + 900), soc_pct=first.steps[0].soc_pct
-    )
+    later = msgspec.structs.replace(ask(plain, dearer, [10_000], now_utc_s=NOON + 900), soc_pct=first.steps[0].soc_pct)
     new = make_plan(later, watched)
     ((problem, solution, _),) = watched.told
     old_w = [*powers(first)[1:], new.steps[-1].battery_w]
