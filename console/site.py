@@ -10,6 +10,7 @@ import difflib
 import itertools
 import math
 import re
+import sys
 import tomllib
 import types
 import typing
@@ -169,6 +170,17 @@ def load(path: Path) -> Site:
         expected = f"UTF-8 text; {error.reason} at byte {error.start}"
         raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, expected)]) from None
     return compose(path, raw)
+
+
+def load_or_say(path: Path) -> Site | None:
+    """Read and check a site file for a command; None once every error, or why it cannot be read, is on stderr."""
+    try:
+        return load(path)
+    except SiteFileError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"skerry: {path}: {error.strerror}", file=sys.stderr)
+    return None
 
 
 def compose(path: Path, raw: dict[str, Any]) -> Site:

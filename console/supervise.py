@@ -17,7 +17,7 @@ from console.link.ask import Conversation
 from console.link.client import GatewayClient, LinkLost
 from console.link.errors import RequestFailed
 from console.link.socketfile import listening
-from console.site import SiteFileError, load
+from console.site import load_or_say
 from dispatch.model import IslandState
 
 START_LIMIT_S = 20.0
@@ -130,13 +130,8 @@ class Supervisor:
 
 def open_site(site_path: Path) -> int:
     """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
-    try:
-        site = load(site_path)
-    except SiteFileError as error:
-        print(error, file=sys.stderr)
-        return exits.USAGE
-    except OSError as error:
-        print(f"skerry: {site_path}: {error.strerror}", file=sys.stderr)
+    site = load_or_say(site_path)
+    if site is None:
         return exits.USAGE
     if not _in_terminal():
         print(f"skerry: no terminal for the console; use: skerry serve {site_path}", file=sys.stderr)

@@ -12,7 +12,7 @@ import msgspec
 
 from console import exits, paths
 from console.continued import continued
-from console.site import Site, SiteFileError, load
+from console.site import Site, load_or_say
 from console.twin_child import TwinFailed, read_announcement, running_twin
 from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig
@@ -30,13 +30,8 @@ def run(
     announce: a file for it; default, where gateways and `skerry fault` look, which one twin alone may hold. state_dir:
     of the record that the twin goes on after; default, the site's. stop_on_stdin_eof: it is a gateway's child.
     """
-    try:
-        site = load(site_path)
-    except SiteFileError as error:
-        print(error, file=sys.stderr)
-        return exits.USAGE
-    except OSError as error:
-        print(f"skerry: {site_path}: {error.strerror}", file=sys.stderr)
+    site = load_or_say(site_path)
+    if site is None:
         return exits.USAGE
     if site.twin is None:
         print(f"{site_path}: [twin]: expected this section; a site of real devices has no twin to run", file=sys.stderr)
