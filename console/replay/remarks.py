@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from console.replay.traces import utc
+from console.replay.traces import Job, utc
 from dispatch.config import GridConfig
 from dispatch.demand import DemandTerms
 from dispatch.figures import kw
+from dispatch.jobs import UNLIMITED_S
 from dispatch.orders import span
-from dispatch.tariff import SAME_HOUR_DAYS
+from dispatch.planner import MARKET_EUR_PER_MWH
+from dispatch.tariff import SAME_HOUR_DAYS, PriceSeries
 
 DAY_S = 86400
 WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period
@@ -65,3 +67,26 @@ def unpriced(start_s: int, step_s: int, known: Sequence[bool]) -> Iterator[str]:
         f"prices: the file has none for {share:.3g} % of the time, {when}; billed there is {stand_in}: "
         "the bills are an estimate"
     )
+
+
+def beyond_market(start_s: int, end_s: int, prices: PriceSeries) -> Iterator[str]:
+    """How many prices of this stretch no day-ahead market could have given."""
+    low, high = MARKET_EUR_PER_MWH
+    inside = [(t, p) for t, p in zip(prices.start_utc_s, prices.eur_per_mwh, strict=True) if start_s <= t < end_s]
+    odd = [(t, p) for t, p in inside if p is not None and not low <= p <= high]
+    if odd:
+        lowest, highest = min(p for _, p in odd), max(p for _, p in odd)
+        seen = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+        yield (
+            f"prices: {len(odd)} of {len(inside)} are beyond the market's limits of {low:g} and {high:g} EUR/MWh "
+            f"({seen}, the first at {utc(odd[0][0])}): taken as they are"
+        )
+
+
+def unlimited(start_s: int, end_s: int, jobs: Sequence[Job]) -> Iterator[str]:
+    """How many jobs that are known in this stretch have no time limit."""
+    known = [j for j in jobs if j.power_w > 0 and j.submit_s < end_s and j.reference_s + j.duration_s > start_s]
+    without = sum(1 for job in known if not job.time_limit_s)
+    if without:
+        days = UNLIMITED_S / 86400
+        yield f"jobs: {without} of {len(known)} have no time limit: while they run, taken to end within {days:g} days"

@@ -9,6 +9,7 @@ from replay_cases import CONFIG, START, a_case, prices, utc
 from console.replay.compare import compare
 from console.replay.engine import Case, Schedule
 from console.replay.remarks import short_period, unpriced
+from console.replay.traces import Job
 from dispatch.demand import DemandTerms
 from dispatch.tariff import PriceSeries
 
@@ -74,3 +75,25 @@ def test_prices_that_are_missing_are_told_in_time_not_in_steps() -> None:
     assert "none for 100 % of the time" in next(unpriced(0, 60, [False] * 10))
     two = "from 1970-01-01T00:01:00Z to 1970-01-01T00:05:00Z in 2 gaps, the first to 1970-01-01T00:03:00Z;"
     assert two in next(unpriced(0, 60, [True, False, False, True, False, True]))
+
+
+def test_prices_that_no_market_gives_are_told() -> None:
+    known = prices()
+    k = known.start_utc_s.index(START) + 1
+    values = (*known.eur_per_mwh[:k], 5000.0, -5000.0, *known.eur_per_mwh[k + 2 :])
+    absurd = msgspec.structs.replace(known, eur_per_mwh=values)
+    said = [note for note in notes(a_case(prices=absurd), [20_000.0] * 24) if "market" in note]
+    assert said == [
+        "prices: 2 of 6 are beyond the market's limits of -500 and 4000 EUR/MWh (-5000 to 5000, the first at "
+        f"{utc(START + 3600)}): taken as they are"
+    ]
+    assert not [note for note in notes(a_case(), [20_000.0] * 24) if "market" in note]
+
+
+def test_jobs_without_a_limit_are_told() -> None:
+    """Of those that are known in the stretch and draw power."""
+    one = Job("a", START, START, 3600.0, None, 5_000.0)
+    jobs = (one, msgspec.structs.replace(one, time_limit_s=7200.0), msgspec.structs.replace(one, power_w=0.0))
+    over = msgspec.structs.replace(one, reference_s=START - 7200)
+    said = [note for note in notes(a_case(jobs=(*jobs, over)), [20_000.0] * 24) if "limit" in note]
+    assert said == ["jobs: 1 of 2 have no time limit: while they run, taken to end within 7 days"]
