@@ -297,8 +297,12 @@ def _notes(
         )
     if wanted.kind is OrderKind.HOLD and decision.island is not IslandState.GRID_TIED:
         notes.append(f"the site is {decision.island.value}: no setpoint is sent anyway")
-    if wanted.kind is OrderKind.NODE_CAP and wanted.target in critical_nodes(config, snapshot):
-        notes.append(f"{wanted.target} is critical")
+    if wanted.kind is OrderKind.NODE_CAP:
+        drawn_w = next((n.w.good for n in snapshot.nodes if n.id == wanted.target), None)
+        if drawn_w is not None and wanted.value < drawn_w:
+            notes.append(f"{wanted.target} draws {kw(drawn_w)} now: its jobs slow down")
+        if wanted.target in critical_nodes(config, snapshot):
+            notes.append(f"{wanted.target} is critical")
     if wanted.kind is OrderKind.DISABLE:
         others = [p.id for p in config.pcs if p.id != wanted.target]
         notes.append(f"{', '.join(others)} carry on" if others else "no PCS is left: peaks are not held")

@@ -10,7 +10,7 @@ from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_con
 
 from dispatch.config import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.controller import Controller
-from dispatch.model import Decision, Mode, Node, RuleTrace, Snapshot, status
+from dispatch.model import Decision, Mode, Node, RuleTrace, Snapshot, reading, status
 from dispatch.order_check import LAST_LIMIT, Wanted, preview
 from dispatch.orders import Order, OrderBook, OrderKind, slot, soc_power_w, span
 
@@ -237,6 +237,15 @@ def test_a_cap_on_a_critical_node_says_so(declared: bool, read: bool) -> None:
     asked = Wanted(OrderKind.NODE_CAP, 900, "gpu-01", "heat")
     shown = preview(asked, config, snapshot, decision, (), frozenset({"gpu-01"}))
     assert shown.notes == (("gpu-01 is critical",) if declared or read else ())
+
+
+@pytest.mark.parametrize(("drawn_w", "told"), [(8_200.0, True), (300.0, False), (None, False)])
+def test_a_cap_says_what_the_node_draws_now_where_that_is_more(drawn_w: float | None, told: bool) -> None:
+    config, snapshot = site_config(), a_snapshot(0.0, 20_000, nodes=(Node("gpu-01", w=reading(drawn_w)),))
+    asked = Wanted(OrderKind.NODE_CAP, 600, "gpu-01", "heat")
+    shown = preview(asked, config, snapshot, Controller(config).step(snapshot, None), (), frozenset({"gpu-01"}))
+    line = "gpu-01 draws 8.2 kW now: its jobs slow down"
+    assert shown.notes == ((line,) if told else ())
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(45, "45 s"), (900, "15 min"), (3600, "1 h"), (9000, "2 h 30 min")])
