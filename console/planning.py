@@ -78,8 +78,7 @@ class PlanKeeper:
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._last: Snapshot | None = None
-        self._orders: tuple[Order, ...] = ()
-        self._planned_with: tuple[Order, ...] = ()  # those that the plan in force knows of
+        self._orders: tuple[Order, ...] = ()  # of the battery, as the last tick had them
         self._thread = ThreadPoolExecutor(1, "planner")
         self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
         self._news = asyncio.Event()  # a reason to plan anew before the period is over
@@ -96,7 +95,7 @@ class PlanKeeper:
         self._news.set()
 
     def ordered(self, orders: Sequence[Order]) -> None:
-        """These orders stand. A change in what they do to the battery: plan anew at once."""
+        """These orders stand. One of the battery that is new or over: plan anew at once."""
         standing = tuple(order for order in orders if order.kind in ON_BATTERY)
         if standing != self._orders:
             self._orders = standing
@@ -135,7 +134,7 @@ class PlanKeeper:
             month_peak_w=gateway.controller.month_peak_w,
             next_day_peak_w=gateway.controller.next_day_peak_w,
             interval_energy_wh=gateway.controller.interval.energy_wh,
-            orders=self._orders,
+            orders=gateway.orders.active,
             caps=counted_on(self._site.dispatch, gateway.published.decision.caps if gateway.published else None),
         )
         return self._source.inputs(now, self._prices)
@@ -149,8 +148,7 @@ class PlanKeeper:
 
     async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
-        before = self.plan if inputs.orders == self._planned_with else None  # what an order meant is not to go on
-        work = loop.run_in_executor(self._thread, self._source.make, inputs, before)
+        work = loop.run_in_executor(self._thread, self._source.make, inputs, self.plan)
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:
@@ -166,7 +164,7 @@ class PlanKeeper:
         if self.error:
             gateway.event("plan", "info", "planner", "plans are made again")
         self.error = ""
-        self.plan, self._planned_with = plan, inputs.orders
+        self.plan = plan
         self._on_plan(plan)
         await self._watch_promises(gateway, inputs, plan)
 

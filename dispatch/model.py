@@ -311,6 +311,7 @@ class PlanStep(msgspec.Struct, frozen=True):
     grid_w: float
     soc_pct: float  # at the end of the step
     reason: str = ""
+    order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
 
 
 class Plan(msgspec.Struct, frozen=True):

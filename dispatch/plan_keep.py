@@ -39,18 +39,29 @@ NEAR = 1e-6
 
 
 def kept(
-    before: Plan, problem: Problem, starts_utc_s: Sequence[int], new: Solution, margin_pct: float
+    before: Plan,
+    problem: Problem,
+    starts_utc_s: Sequence[int],
+    new: Solution,
+    margin_pct: float,
+    orders: Sequence[str] = (),
 ) -> Solution | None:
     """The plan in force, followed from here, if the new one saves less than the margin; None: take the new one.
 
     margin_pct: of what the hours to come would cost in energy without the battery. Beyond the old plan's end, the new
-    one's powers follow. An old plan that can no longer be followed is never kept.
+    one's powers follow. An old plan that can no longer be followed is never kept, nor one made under other orders:
+    `orders` has for each step the id of the manual order that has the battery, empty where the program decides.
     """
     first, n = before.steps[0].start_utc_s if before.steps else 0, len(before.steps)
     charge, discharge = list(new.charge_kw), list(new.discharge_kw)
     for k, start in enumerate(starts_utc_s):
         index = (start - first) // before.step_s
         if 0 <= index < n and before.steps[index].start_utc_s == start:
+            order = orders[k] if orders else ""
+            if before.steps[index].order != order:
+                return None
+            if order:  # what it does is not in the problem
+                continue
             kw = before.steps[index].battery_w / 1000
             charge[k], discharge[k] = max(0.0, -kw), max(0.0, kw)
         elif k == 0:

@@ -1,8 +1,8 @@
-"""What manual orders leave a plan to decide: while one has the battery, the plan takes what it does as given.
+"""What manual orders make of the battery ahead: while one has it, plan and grants take what it does as given.
 
-Rule 5 follows an order before peak and plan, and after protection, limits, fuse and reserve. So the steps that an order
-touches are worked out here as the rules would have it, and the program plans the others, from the SoC that it leaves. A
-quarter hour that it ends in is left idle after it: when it ends a plan is made anew.
+An order is followed before peak and plan, and after limits, fuse and reserve: each step that it covers goes through
+those rules again, with the forecast in place of readings. The program plans the rest, from the SoC that the order
+leaves; of a step that it ends in, the rest of the time in its own direction.
 """
 
 from __future__ import annotations
@@ -15,32 +15,45 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.chain import Ask, Chain
 from dispatch.config import DispatchConfig
+from dispatch.figures import action
 from dispatch.forecast import STEP_S
-from dispatch.orders import BATTERY, Order, OrderKind, soc_power_w, words
+from dispatch.orders import Order, OrderKind, Standing, ask, standing, words
 from dispatch.plan_lp import Problem
+from dispatch.rules import battery_window
 
 if TYPE_CHECKING:
     from dispatch.planner import PlanInputs
 
 NEAR_W = 50.0  # an order that gets all but this gets what it asks
+SHORTEST_S = 1.0  # a running step with less than this left counts as this long
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What orders make of one step."""
+
+    battery_w: float = 0.0  # mean over the step of what an order does in it, > 0 discharges
+    order: str = ""  # id of the one that has the battery; empty: none has
+    reason: str = ""  # whose it is, until when, and what holds it back
+    charge_w: float = 0.0  # mean over the step, >= 0, of what is left to plan with
+    discharge_w: float = 0.0
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What orders take of the steps. Sequences hold one value for each step."""
+class Course:
+    """What orders make of steps that follow each other from now on."""
 
-    battery_w: tuple[float, ...]  # mean over the step, > 0 discharges; 0 where the plan decides
-    reasons: tuple[str, ...]  # whose order has the battery; empty where none
-    charge_kw: tuple[float, ...]  # what is left to plan with
-    discharge_kw: tuple[float, ...]
-    soc_pct: float  # once the order is over
+    steps: tuple[Given, ...]
+    soc_pct: float  # once they are over
 
-    def limit(self, problem: Problem) -> Problem:
-        """The problem with no more than what is left."""
-        charge_kw = tuple(map(min, problem.charge_kw, self.charge_kw))
-        discharge_kw = tuple(map(min, problem.discharge_kw, self.discharge_kw))
-        return replace(problem, charge_kw=charge_kw, discharge_kw=discharge_kw)
+    def left_of(self, problem: Problem) -> Problem:
+        """The problem with no more to decide than orders leave."""
+        charge_kw = (min(kw, step.charge_w / 1000) for kw, step in zip(problem.charge_kw, self.steps, strict=True))
+        discharge_kw = (
+            min(kw, step.discharge_w / 1000) for kw, step in zip(problem.discharge_kw, self.steps, strict=True)
+        )
+        return replace(problem, charge_kw=tuple(charge_kw), discharge_kw=tuple(discharge_kw))
 
 
 def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
@@ -53,80 +66,115 @@ def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig
     return msgspec.structs.replace(config, batteries=tuple(raised))
 
 
-def taken(inputs: PlanInputs, starts: Sequence[int], net_w: Sequence[float]) -> Taken | None:
-    """What the standing orders take of a plan's steps; None when they leave it all of the battery.
+def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> Order | None:
+    """The order that has the battery at this time, None if it is free.
 
-    starts: of the steps, POSIX s; net_w: load less PV in each, W.
+    With every PCS disabled it is the disabling order that ends first, unless a battery order stands.
     """
-    now_s, config = inputs.now_utc_s, inputs.config
-    order = next((o for o in inputs.orders if o.kind in BATTERY and o.ends_utc_s > now_s), None)
-    disabled = [o for o in inputs.orders if o.kind is OrderKind.DISABLE and o.ends_utc_s > now_s]
-    if not config.batteries or not (order or disabled):
+    if not config.batteries:
         return None
-    soc_pct = min(100.0, max(0.0, inputs.soc_pct or 0.0))
-    battery_w, reasons, charge_kw, discharge_kw = [], [], [], []
-    for start, net in zip(starts, net_w, strict=True):
-        out = {o.target for o in disabled if o.ends_utc_s > start}
+    there = standing((o for o in orders if o.ends_utc_s > at_utc_s), 0.0)
+    if there.battery is not None:
+        return there.battery
+    if config.pcs and {p.id for p in config.pcs} <= {o.target for o in there.disabled}:
+        return min(there.disabled, key=lambda o: o.ends_utc_s)
+    return None
+
+
+def whose(order: Order, config: DispatchConfig) -> str:
+    """In words, who has the battery, for what and until when."""
+    what = words(order.kind, order.value, order.target)
+    return f"order {order.id} of {order.who}, {what}, has the battery until {clock(order.ends_utc_s, config)}"
+
+
+def clock(utc_s: float, config: DispatchConfig) -> str:
+    """HH:MM at the site."""
+    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone)):%H:%M}"
+
+
+def course(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> Course:
+    """The plan's steps under the orders that stand; net_w: load less PV in each, W."""
+    begins = [max(float(start), inputs.now_utc_s) for start in starts_utc_s]
+    seconds = [max(SHORTEST_S, start + STEP_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
+    return followed(inputs, begins, seconds, net_w)
+
+
+def followed(
+    inputs: PlanInputs, begins_utc_s: Sequence[float], seconds: Sequence[float], net_w: Sequence[float]
+) -> Course:
+    """The same for steps of any length, the first of which begins now."""
+    config, soc_pct = inputs.config, min(100.0, max(0.0, inputs.soc_pct or 0.0))
+    steps = []
+    for begin, length, net in zip(begins_utc_s, seconds, net_w, strict=True):
+        there = standing((o for o in inputs.orders if o.ends_utc_s > begin), 0.0)
+        out = {order.target for order in there.disabled}
         charge_w = sum(p.charge_w for p in config.pcs if p.id not in out)
         discharge_w = sum(p.discharge_w for p in config.pcs if p.id not in out)
-        w, reason = 0.0, ""
-        if order is not None and order.ends_utc_s > start:
-            begin_s, end_s = max(float(start), now_s), float(start + STEP_S)
-            seconds = min(order.ends_utc_s, end_s) - begin_s
-            asked_w = _asked_w(order, net, soc_pct, max(1.0, order.ends_utc_s - begin_s), config)
-            given_w, limit = _given_w(asked_w, net, soc_pct, seconds, (charge_w, discharge_w), config)
-            soc_pct += _rise_pct(given_w, seconds, config)
-            w, reason = given_w * seconds / max(1.0, end_s - begin_s), f"{_whose(order, config)}{limit}"
-            charge_w = discharge_w = 0.0
-        battery_w.append(w)
-        reasons.append(reason)
-        charge_kw.append(charge_w / 1000)
-        discharge_kw.append(discharge_w / 1000)
-    return Taken(tuple(battery_w), tuple(reasons), tuple(charge_kw), tuple(discharge_kw), soc_pct)
+        order = holder(inputs.orders, config, begin)
+        if order is None:
+            steps.append(Given(charge_w=charge_w, discharge_w=discharge_w))
+            continue
+        lasts = min(length, order.ends_utc_s - begin)
+        w, held = 0.0, ""
+        if order is there.battery:
+            w, held = _under_rules(inputs, order, there, begin, lasts, net, soc_pct, charge_w, discharge_w)
+            soc_pct += _rise_pct(w, lasts, config)
+        rest = 1 - lasts / length
+        steps.append(
+            Given(
+                battery_w=w * (1 - rest),
+                order=order.id,
+                reason=whose(order, config) + held,
+                charge_w=rest * charge_w if w <= 0 else 0.0,  # both ways in one step would hide losses
+                discharge_w=rest * discharge_w if w >= 0 else 0.0,
+            )
+        )
+    return Course(tuple(steps), soc_pct)
 
 
-def _asked_w(order: Order, net_w: float, soc_pct: float, left_s: float, config: DispatchConfig) -> float:
-    """The power that the order asks of all batteries together, W."""
-    match order.kind:
-        case OrderKind.SETPOINT:
-            return order.value
-        case OrderKind.IMPORT_TARGET:
-            return net_w - order.value
-        case OrderKind.SOC_TARGET:
-            return soc_power_w(config, soc_pct, order.value, left_s)
-    return 0.0
-
-
-def _given_w(
-    asked_w: float, net_w: float, soc_pct: float, seconds: float, pcs_w: tuple[float, float], config: DispatchConfig
+def _under_rules(
+    inputs: PlanInputs,
+    order: Order,
+    there: Standing,
+    begin_utc_s: float,
+    seconds: float,
+    net_w: float,
+    soc_pct: float,
+    charge_w: float,
+    discharge_w: float,
 ) -> tuple[float, str]:
-    """(the power that PCS, fuse, reserve and room allow of it, W; in words what sets it, empty when nothing does)."""
-    energy_wh, grid = 1000 * config.energy_kwh, config.grid
-    hours = max(1.0, seconds) / 3600
-    if asked_w < 0:
-        room_wh = max(0.0, config.full_soc_pct - soc_pct) / 100 * energy_wh
-        most = [
-            (pcs_w[0], "the PCS"),
-            (max(0.0, grid.fuse_w - net_w), "the fuse"),
-            (room_wh / _charging(config) / hours, "a full battery"),
-        ]
-    else:
-        stored_wh = max(0.0, soc_pct - config.reserve_soc_pct) / 100 * energy_wh
-        most = [
-            (pcs_w[1], "the PCS"),
-            (max(0.0, grid.export_limit_w + net_w), "the export limit"),
-            (stored_wh * _discharging(config) / hours, "the reserve"),
-        ]
-    limit_w, name = min(most)
-    if abs(asked_w) <= limit_w + NEAR_W:
-        return max(-limit_w, min(asked_w, limit_w)), ""
-    return (-limit_w if asked_w < 0 else limit_w), f"; {name} allows {limit_w / 1000:.1f} kW"
+    """(what the rules make of a battery order over this time, W; in words what holds it back, empty if nothing)."""
+    config, grid, hours = inputs.config, inputs.config.grid, seconds / 3600
+    per_pct_wh = 10 * config.energy_kwh
+    lowest_pct = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / config.energy_kwh
+    reserve_pct = config.reserve_soc_pct if there.reserve is None else there.reserve.value
+    limit_w = max(grid.contracted_peak_w, inputs.month_peak_w)
+    if inputs.peak is not None:
+        limit_w = min(limit_w, max(inputs.peak.target_w, inputs.month_peak_w))
+
+    def to_w(floor_pct: float) -> float:
+        return max(0.0, soc_pct - floor_pct) * per_pct_wh * _discharging(config) / hours
+
+    room_w = max(0.0, config.full_soc_pct - soc_pct) * per_pct_wh / _charging(config) / hours
+    chain = Chain(-charge_w, discharge_w)
+    chain.apply(1, "device limits", Ask("", -room_w, to_w(lowest_pct)))
+    chain.apply(3, "fuse", Ask("", *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
+    chain.apply(4, "reserve", Ask("", high_w=to_w(reserve_pct)))
+    mono_s = order.ends_mono_s - (order.ends_utc_s - begin_utc_s)
+    asked = ask(order, mono_s, net_w, 0.0, soc_pct, config, chain.bounds)
+    chain.apply(5, "manual", asked)
+    chain.apply(6, "interval budget", Ask("", low_w=net_w - limit_w))
+    outcome = chain.outcome()
+    w = outcome.w or 0.0
+    if asked.preferred_w is None or abs(w - asked.preferred_w) <= NEAR_W:
+        return w, ""
+    return w, f"; held {'at 0 kW' if abs(w) <= NEAR_W else f'to {action(w)}'} by {outcome.binding}"
 
 
 def _rise_pct(w: float, seconds: float, config: DispatchConfig) -> float:
     """What the SoC rises by, %, at this power."""
     wh = -w * seconds / 3600
-    return 100 * (wh * _charging(config) if w < 0 else wh / _discharging(config)) / (1000 * config.energy_kwh)
+    return (wh * _charging(config) if w < 0 else wh / _discharging(config)) / (10 * config.energy_kwh)
 
 
 def _charging(config: DispatchConfig) -> float:
@@ -135,8 +183,3 @@ def _charging(config: DispatchConfig) -> float:
 
 def _discharging(config: DispatchConfig) -> float:
     return sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / config.energy_kwh
-
-
-def _whose(order: Order, config: DispatchConfig) -> str:
-    until = datetime.fromtimestamp(order.ends_utc_s, UTC).astimezone(ZoneInfo(config.timezone))
-    return f"order {order.id} of {order.who}, {words(order.kind, order.value, order.target)}, until {until:%H:%M}"

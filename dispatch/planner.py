@@ -29,7 +29,7 @@ from dispatch.plan_lp import (
     SolverFailed,
     worth,
 )
-from dispatch.plan_orders import kept_back, taken
+from dispatch.plan_orders import course, kept_back
 from dispatch.plan_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
 from dispatch.plan_reasons import Sketch, reasons
 from dispatch.reservations import Reservation
@@ -83,8 +83,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
 
     before: the plan in force; what it means the battery to do stays unless a new one is better by `hysteresis_pct`.
     """
-    config = kept_back(inputs.config, inputs.orders)
-    inputs = msgspec.structs.replace(inputs, config=config)
+    config = inputs.config
     starts = _starts(inputs)
     _reject(inputs)
     instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
@@ -93,13 +92,13 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     sell = [config.tariff.export_eur_per_kwh(price) for price in market]
     load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
     net_w = [load - pv for load, pv in zip(load_w, pv_w, strict=True)]
-    given = taken(inputs, starts, net_w)
-    if given is None:
-        problem = _problem(inputs, starts, buy, sell, net_w)
-    else:
-        left_w = [w - battery for w, battery in zip(net_w, given.battery_w, strict=True)]
-        after = msgspec.structs.replace(inputs, soc_pct=given.soc_pct)
-        problem, before = given.limit(_problem(after, starts, buy, sell, left_w)), None
+    ordered = course(inputs, starts, net_w)
+    config = kept_back(config, inputs.orders)
+    inputs = msgspec.structs.replace(inputs, config=config)
+    after = msgspec.structs.replace(inputs, soc_pct=ordered.soc_pct)
+    left_w = [net - given.battery_w for net, given in zip(net_w, ordered.steps, strict=True)]
+    problem = ordered.left_of(_problem(after, starts, buy, sell, left_w))
+    orders = [given.order for given in ordered.steps]
     program = program or LinearProgram(config.plan.deadline_s)
     solution = _solve(problem, program)
     within = in_budget(inputs, problem, solution)
@@ -108,11 +107,10 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         solution = _solve(problem, program)
         solution = replace(solution, seconds=spent_s + solution.seconds)
     if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
-        solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct) or solution
+        solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
 
     battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
-    if given is not None:
-        battery_w = [planned + ordered for planned, ordered in zip(battery_w, given.battery_w, strict=True)]
+    battery_w = [planned + given.battery_w for planned, given in zip(battery_w, ordered.steps, strict=True)]
     grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
     target_w = target_of(inputs, problem, solution)
@@ -134,7 +132,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         buy=buy,
         sell=sell,
         net_w=net_w,
-        ordered=() if given is None else given.reasons,
+        ordered=[given.reason for given in ordered.steps],
         battery_w=battery_w,
         grid_w=grid_w,
         soc_pct=soc_pct,
@@ -150,7 +148,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     steps = tuple(
         PlanStep(*numbers)
         for numbers in zip(
-            starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, reasons(sketch), strict=True
+            starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, reasons(sketch), orders, strict=True
         )
     )
     return Plan(

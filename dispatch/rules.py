@@ -244,7 +244,7 @@ def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
 
 def plan(s: Situation, so_far: Bounds) -> Ask:
     """Rule 8: the plan's step; it does not export what it did not mean to, charge above the limit on the interval's
-    credit, nor undo the reserve's refill.
+    credit, nor undo the reserve's refill, nor go on with an order that is over.
     """
     if s.orders.battery is not None:
         return Ask(f"at rest: order {s.orders.battery.id} steers")
@@ -258,6 +258,8 @@ def plan(s: Situation, so_far: Bounds) -> Ask:
         return Ask(f"plan asks {action(s.step.battery_w)}, but SoC is not known", preferred_w=wanted_w)
     wanted_w = s.step.battery_w - sum(u.fixed_w for u in s.units)
     reason = s.step.reason or f"{s.step.price_eur_per_kwh:.3f} EUR/kWh"
+    if s.step.order:  # the next plan is on its way; until then the battery does not go on as it was ordered to
+        wanted_w, reason = 0.0, f"order {s.step.order} is over: hold until the next plan"
     if s.net_w is not None and wanted_w > 0:
         most_w = max(s.net_w - min(s.step.grid_w, 0.0), 0.0)
         if wanted_w > most_w:

@@ -27,7 +27,7 @@ async def test_an_order_is_in_the_plan_at_once_and_out_of_it_when_it_ends(place:
         held = await another(there, free)
         order = there.gateway.orders.active[0]
         assert held.steps[1].battery_w == 0
-        assert held.steps[1].reason.startswith(f"order {order.id} of {order.who}, hold at 0 kW, until ")
+        assert held.steps[1].reason.startswith(f"order {order.id} of {order.who}, hold at 0 kW, has the battery until ")
         await client.request("order.end", id=order.id)
         after = await another(there, held)
         assert not any("order" in step.reason for step in after.steps)
