@@ -12,9 +12,10 @@ from console.plan_source import QUARTER_S, Now, PlanSource
 from console.site import Site
 from dispatch.caps import counted_on
 from dispatch.forecast import LATEST_S
-from dispatch.grant import clock, short_of
+from dispatch.grant import short_of
 from dispatch.model import Plan, Snapshot
 from dispatch.orders import ON_BATTERY, Order
+from dispatch.plan_orders import clock
 from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
@@ -170,10 +171,10 @@ class PlanKeeper:
 
     async def _watch_promises(self, gateway: Gateway, inputs: PlanInputs, plan: Plan) -> None:
         """Say when a reservation could no longer be kept, as things stand, and when it can again."""
-        standing, orders = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)], gateway.orders.active
+        standing = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)]
 
         def look() -> dict[str, str]:
-            return {r.id: short_of(r, inputs, plan, orders) for r in standing}
+            return {r.id: short_of(r, inputs, plan) for r in standing}
 
         loop = asyncio.get_running_loop()
         before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, look) if standing else {}

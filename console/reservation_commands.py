@@ -19,10 +19,11 @@ from console.link.errors import CommandRefused
 from console.link.peer import Peer
 from console.roles import Roles
 from dispatch.figures import kw
-from dispatch.grant import Asked, Grant, battery_held, clock, grant, short_of
+from dispatch.grant import Asked, Grant, grant, short_of
 from dispatch.model import IslandState, Plan
 from dispatch.order_check import OrderRefused
 from dispatch.orders import span
+from dispatch.plan_orders import clock, holder
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation
 from storage.audit import AuditLog
@@ -104,8 +105,7 @@ class ReservationCommands(IslandCommands):
             return OrderRefused("not ready", "SoC, load or PV is not known now; try again when they are")
         try:
             standing = self._gateway.reservations.standing(self._gateway.clock.utc_s())
-            orders = self._gateway.orders.active
-            return await asyncio.to_thread(grant, asked, inputs, plan, island, standing, orders)
+            return await asyncio.to_thread(grant, asked, inputs, plan, island, standing)
         except OrderRefused as refusal:
             return refusal
 
@@ -119,24 +119,23 @@ class ReservationCommands(IslandCommands):
         """Those that stand, each with `ready`, and with `why` where its power is not there yet; and the site's time."""
         now_s = self._gateway.clock.utc_s()
         standing = self._gateway.reservations.standing(now_s)
-        orders = self._gateway.orders.active
-        held = battery_held(orders, self._gateway.site.dispatch)[1]
-        asks = bool(held) or any(r.start_utc_s <= now_s for r in standing)
+        held = holder(self._gateway.orders.active, self._gateway.site.dispatch, now_s) is not None
+        asks = held or any(r.start_utc_s <= now_s for r in standing)
         inputs, plan, island = self._look_ahead() if asks else (None, None, IslandState.UNKNOWN)
         listed = []
         for reservation in standing:
             if now_s < reservation.start_utc_s:
                 why = f"it starts at {clock(reservation.start_utc_s, self._gateway.site.dispatch)}"
                 risk = self._gateway.planner.at_risk.get(reservation.id, "")
-                if held and inputs is not None:  # the plan does not know of it
-                    risk = await asyncio.to_thread(short_of, reservation, inputs, plan, orders)
+                if held and inputs is not None:  # a plan that knows of it may be on its way
+                    risk = await asyncio.to_thread(short_of, reservation, inputs, plan)
                 why += f"; at risk: {risk}" if risk else ""
             elif island is not IslandState.GRID_TIED:
                 why = f"the site is {island.value}"
             elif inputs is None:
                 why = "SoC, load or PV is not known now"
             else:
-                why = await asyncio.to_thread(short_of, reservation, inputs, plan, orders)
+                why = await asyncio.to_thread(short_of, reservation, inputs, plan)
             listed.append(msgspec.to_builtins(reservation) | {"ready": not why, "why": why})
         return {"utc_s": now_s, "reservations": listed}
 

@@ -7,7 +7,8 @@ contract and the month's peak) costs nothing. A start that keeps it is granted f
 peak may rise up to the contract, at the start that needs the least of it; the answer says what that costs.
 
 What the job's energy is missing for later, up to the plan's horizon, forbids nothing: that far a forecast is a guess.
-But the rise it may take is in the answer, with its cost. Of a battery that a manual order has nothing is expected.
+But the rise it may take is in the answer, with its cost. A battery that a manual order has carries nothing: what the
+order takes out of it is gone, what it charges is import, and what it stores is counted once it is there.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -27,8 +26,8 @@ from dispatch.forecast import STEP_S
 from dispatch.interval import MARGIN, SURGE
 from dispatch.model import IslandState, Plan
 from dispatch.order_check import OrderRefused
-from dispatch.orders import BATTERY, Order, OrderKind, span, words
-from dispatch.plan_orders import kept_back
+from dispatch.orders import OrderKind, span
+from dispatch.plan_orders import Given, clock, followed, holder, kept_back, whose
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation, reserved_w
 
@@ -64,17 +63,11 @@ def grant(
     plan: Plan | None,
     island: IslandState,
     standing: Sequence[Reservation],
-    orders: Sequence[Order] = (),
 ) -> Grant:
-    """The start for this job. `standing`: what is promised now; the `inputs` know it too. `orders`: those in force.
-
-    Raises OrderRefused.
-    """
-    config = inputs.config
+    """The start for this job. `standing`: what is promised now; the `inputs` know it too. Raises OrderRefused."""
     _check(asked, inputs, island, standing)
-    held_s, held = battery_held(orders, config)
-    inputs = msgspec.structs.replace(inputs, config=kept_back(config, orders))
-    site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s, held_s=held_s)
+    held = _held(inputs)
+    site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s)
     try:
         found = _start(asked, inputs, site)
     except OrderRefused as refusal:
@@ -105,25 +98,17 @@ def _start(asked: Asked, inputs: PlanInputs, site: _Site) -> Grant:
     return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
 
 
-def battery_held(orders: Sequence[Order], config: DispatchConfig) -> tuple[float, str]:
-    """(until when manual orders have the battery, UTC s; in words whose). (0, "") when none has."""
-    found = [order for order in orders if order.kind in BATTERY]
-    disabled = [order for order in orders if order.kind is OrderKind.DISABLE]
-    if config.pcs and {p.id for p in config.pcs} <= {order.target for order in disabled}:
-        found.append(min(disabled, key=lambda order: order.ends_utc_s))  # the first to come back
-    if not found or not config.batteries:
-        return 0.0, ""
-    last = max(found, key=lambda order: order.ends_utc_s)
-    what = words(last.kind, last.value, last.target)
-    line = f"order {last.id} of {last.who}, {what}, has the battery until {clock(last.ends_utc_s, config)}"
-    return last.ends_utc_s, line
+def _held(inputs: PlanInputs) -> str:
+    """Which manual order has the battery now, in words; empty when none has."""
+    order = holder(inputs.orders, inputs.config, inputs.now_utc_s)
+    return "" if order is None else whose(order, inputs.config)
 
 
 def _afterwards(asked: Asked, inputs: PlanInputs, plan: Plan | None, near: _Site, found: Grant) -> tuple[Grant, str]:
     """The grant with the rise that it may take until the plan's horizon, and what it does to the contract, in words."""
     config, end_s = inputs.config, found.start_utc_s + asked.for_s
     horizon_s = inputs.now_utc_s + config.plan.horizon_h * 3600
-    site = _Site.of(inputs, plan, horizon_s, held_s=near.held_s)
+    site = _Site.of(inputs, plan, horizon_s)
     path = site.with_job(asked.power_w, found.start_utc_s, end_s)
     without_w = site.level_w(site.net_kw, near.kept_w)
     with_w = site.level_w(path, max(without_w, found.level_w))
@@ -147,23 +132,17 @@ def _afterwards(asked: Asked, inputs: PlanInputs, plan: Plan | None, near: _Site
     return found, f"{above}; {cause}" if cause else above
 
 
-def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None, orders: Sequence[Order] = ()) -> str:
+def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
     """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
-    held_s, held = battery_held(orders, inputs.config)
-    config = kept_back(inputs.config, orders)
-    rested = msgspec.structs.replace(inputs, reservations=rest, config=config)
-    site = _Site.of(rested, plan, reservation.end_utc_s, inputs, held_s=held_s)
+    held = _held(inputs)
+    rested = msgspec.structs.replace(inputs, reservations=rest)
+    site = _Site.of(rested, plan, reservation.end_utc_s, inputs)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
     if site.holds((1 + SLACK) * site.allowed_w, path):
         return ""
     line = f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))}"
     return f"{line}; {held}" if held else line
-
-
-def clock(utc_s: float, config: DispatchConfig) -> str:
-    """HH:MM at the site."""
-    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone)):%H:%M}"
 
 
 # ── what is against it at once ──────────────────────────────────────────────────────────────────────────────────────
@@ -228,7 +207,9 @@ class _Site:
     allowed_w: float  # the level that may not be passed
     rule: str  # what sets it
     free_kw: tuple[float, ...]  # what import costs nothing in each step in any case: the limit where it does not count
-    held_s: float  # a manual order has the battery until then
+    given: tuple[Given, ...]  # what manual orders make of each step without the job, and leave of the battery
+    follows: bool  # the order keeps an import: what the job draws comes out of the battery
+    least_kwh: float  # <= 0: so far below the floor the order takes the energy
 
     @classmethod
     def of(
@@ -237,11 +218,9 @@ class _Site:
         plan: Plan | None,
         until_s: float,
         promised: PlanInputs | None = None,
-        *,
-        held_s: float = 0.0,
     ) -> _Site:
         """`promised`: where the load forecast holds other reservations than `inputs` name, those inputs."""
-        config, now_s = inputs.config, inputs.now_utc_s
+        config, now_s = kept_back(inputs.config, inputs.orders), inputs.now_utc_s
         until_s = max(until_s, *(r.end_utc_s for r in inputs.reservations), now_s + GRID_S)
         starts = [now_s]
         while (mark := (starts[-1] // GRID_S + 1) * GRID_S) < until_s:
@@ -251,7 +230,13 @@ class _Site:
             (_base_w(promised or inputs, a) + reserved_w(inputs.reservations, a, b)) / 1000
             for a, b in zip(starts, ends, strict=True)
         ]
+        seconds = [b - a for a, b in zip(starts, ends, strict=True)]
+        ahead, order = followed(inputs, starts, seconds, [1000 * kw for kw in net_kw]), _battery_order(inputs)
+        given = ahead.steps
+        if order is OrderKind.SOC_TARGET:  # its charging gives way to the peak
+            given = tuple(msgspec.structs.replace(step, battery_w=max(0.0, step.battery_w)) for step in given)
         stored_kwh, room_kwh = _battery(config, inputs.soc_pct)
+        left_kwh = stored_kwh + (ahead.soc_pct - (inputs.soc_pct or 0.0)) / 100 * config.energy_kwh
         contract_w, fuse_w = config.grid.contracted_peak_w, config.grid.fuse_w
         limit_w = min(max(contract_w, inputs.month_peak_w), fuse_w)
         rule = "fuse" if limit_w == fuse_w else "contract" if limit_w == contract_w else "month's peak"
@@ -262,7 +247,7 @@ class _Site:
         bare = cls(
             config=config,
             starts_s=tuple(starts),
-            hours=tuple((b - a) / 3600 for a, b in zip(starts, ends, strict=True)),
+            hours=tuple(s / 3600 for s in seconds),
             net_kw=tuple(net_kw),
             stored_kwh=stored_kwh,
             room_kwh=room_kwh,
@@ -272,7 +257,9 @@ class _Site:
             allowed_w=0.0,
             rule=rule,
             free_kw=free_kw,
-            held_s=held_s,
+            given=given,
+            follows=order is OrderKind.IMPORT_TARGET,
+            least_kwh=min(0.0, left_kwh),
         )
         floor_w = limit_w
         if terms.eur_per_kw > 0:
@@ -295,22 +282,26 @@ class _Site:
         config, stored = self.config, self.stored_kwh
         charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
         discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
-        charge_kw, discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
-        for net, hours, free_kw, start_s in zip(path_kw, self.hours, self.free_kw, self.starts_s, strict=True):
+        steps = zip(path_kw, self.net_kw, self.given, self.hours, self.free_kw, self.starts_s, strict=True)
+        for net, bare, given, hours, free_kw, start_s in steps:
             level_kw = max(level_w / 1000, free_kw)
             aim_kw = level_kw - min(max(config.rules.deadband_w / 1000, MARGIN * level_kw), level_kw / 2)
             credit_kw = self._credit_kw(level_kw) if start_s < self.interval_end_s else 0.0
             wanted = net - aim_kw - credit_kw
-            if start_s < self.held_s:
-                if net > level_kw + credit_kw + 1e-6:
+            if given.order:
+                out_kw = given.battery_w / 1000 + (net - bare if self.follows else 0.0)
+                own_kw = bare - given.battery_w / 1000 if given.battery_w < 0 else 0.0  # no job's doing
+                if net - min(0.0, out_kw) > max(level_kw + credit_kw, own_kw) + 1e-6:
                     return False
+                stored = max(stored - max(0.0, out_kw) * hours / discharging, min(stored, self.least_kwh))
             elif wanted > 0:
-                given = min(wanted, discharge_kw, stored * discharging / hours)
-                if net - given > level_kw + credit_kw + 1e-6:
+                carried = max(0.0, min(wanted, given.discharge_w / 1000, stored * discharging / hours))
+                if net - carried > level_kw + credit_kw + 1e-6:
                     return False
-                stored = max(0.0, stored - given * hours / discharging)
+                stored -= carried * hours / discharging
             else:
-                stored = min(self.room_kwh, stored + min(max(0.0, aim_kw - net), charge_kw) * hours * charging)
+                room_kw = min(max(0.0, aim_kw - net), given.charge_w / 1000)
+                stored = min(self.room_kwh, stored + room_kw * hours * charging)
         return True
 
     def _credit_kw(self, level_kw: float) -> float:
@@ -336,6 +327,11 @@ class _Site:
     def need_w(self, asked: Asked, start_s: float) -> float:
         """The level that a job takes if it starts then."""
         return self.level_w(self.with_job(asked.power_w, start_s, start_s + asked.for_s), self.kept_w)
+
+
+def _battery_order(inputs: PlanInputs) -> OrderKind | None:
+    order = holder(inputs.orders, inputs.config, inputs.now_utc_s)
+    return None if order is None else order.kind
 
 
 def _base_w(inputs: PlanInputs, at_s: float) -> float:
@@ -380,7 +376,7 @@ def _refusal(asked: Asked, inputs: PlanInputs, site: _Site, best: tuple[float, f
         f"{clock(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
     )
     latest_s = inputs.now_utc_s + config.plan.horizon_h * 3600 - asked.for_s
-    far = _Site.of(inputs, None, latest_s + asked.for_s, held_s=site.held_s)
+    far = _Site.of(inputs, None, latest_s + asked.for_s)
     for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
         path = far.with_job(asked.power_w, start, start + asked.for_s)
         if far.holds(far.allowed_w, path):
