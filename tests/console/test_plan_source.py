@@ -46,6 +46,7 @@ def planned(
     inputs = source.inputs(now, prices)
     plan, faults = source.make(inputs)
     assert faults == []
+    assert tuple(s.load_w for s in plan.steps) == inputs.load.load_w, "grants are worked out from the same inputs"
     return plan
 
 
