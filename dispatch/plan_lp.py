@@ -30,6 +30,7 @@ BLOCKS = LAYER + LAYERS
 RISES = 7
 PEAKS = 1 + RISES + 1  # for each month: paid anyway, rising steps, above the contract
 TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
+BELOW_AFTER_H = 24.0  # after the last step; without it a plan that begins below the reserve would end there
 EARLY_EUR_PER_KWH_H = 1e-5  # of equal hours, charge in the first and discharge in the last
 
 # From the last plan's basis, moved along, the primal simplex needs 30 iterations (median 8), the dual 120; from
@@ -286,7 +287,8 @@ def numbers_of(problem: Problem) -> Numbers:
     through = hours * (problem.wear + TIE_EUR_PER_KWH)
     above = LAYERS - problem.resting_layers
     layers = (value.floor, value.reserve) + (value.ready,) * (LAYERS - 2 - above) + (EARLY_EUR_PER_KWH_H,) * above
-    left = (value.stored_low,) * (LAYERS - above) + (value.stored_high,) * above
+    left = [value.stored_low] * (LAYERS - above) + [value.stored_high] * above
+    left[1] += BELOW_AFTER_H * value.reserve  # what is below the reserve at the end comes back no sooner
     ready = np.zeros((n, LAYERS))
     if problem.ready:
         ready[:, 2:] = problem.ready

@@ -117,6 +117,13 @@ def test_the_reserve_is_kept_and_restored() -> None:
     assert "back to the reserve, SoC 30 %" in short.steps[0].reason
 
 
+def test_a_plan_that_begins_below_the_reserve_does_not_end_there() -> None:
+    """Found: dear hours at the end were sold out of a reserve that the same plan had filled up."""
+    config = site(reserve={"hours": 2, "critical_load_w": 9_000})
+    plan = make_plan(ask(config, hourly([20.0] * 20 + [400.0] * 4), [30_000.0], soc_pct=20.0))
+    assert min(step.soc_pct for step in plan.steps[4:]) == pytest.approx(30.0, abs=0.1)
+
+
 def test_the_fuse_goes_before_the_reserve() -> None:
     config = site(reserve={"hours": 2, "critical_load_w": 9_000}, grid={"fuse_a": 100.0, "contracted_peak_w": 60_000.0})
     fuse_w = config.grid.fuse_w
