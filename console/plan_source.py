@@ -16,11 +16,11 @@ import msgspec
 from dispatch.config import CapsConfig, DispatchConfig
 from dispatch.forecast import LATEST_S, PROBES, LoadForecaster
 from dispatch.jobs import UNLIMITED_S, JobModel, KnownJob
-from dispatch.model import Plan
 from dispatch.orders import Order
 from dispatch.peak import MEMORY, PeakWatch
 from dispatch.peak_days import DAY
 from dispatch.peak_prior import held_peak_w
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, Planner, day_trade_eur_per_kwh
 from dispatch.pv_forecast import PvForecaster

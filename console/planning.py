@@ -13,8 +13,9 @@ from console.site import Site
 from dispatch.caps import counted_on
 from dispatch.forecast import LATEST_S
 from dispatch.grant import short_of
-from dispatch.model import Plan, Snapshot
+from dispatch.model import Snapshot
 from dispatch.orders import ON_BATTERY, Order
+from dispatch.plan import Plan
 from dispatch.plan_orders import clock
 from dispatch.planner import PlanFailed, PlanInputs
 from dispatch.reservations import Reservation

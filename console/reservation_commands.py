@@ -20,9 +20,10 @@ from console.link.peer import Peer
 from console.roles import Roles
 from dispatch.figures import kw
 from dispatch.grant import Asked, Grant, grant, short_of
-from dispatch.model import IslandState, Plan
+from dispatch.model import IslandState
 from dispatch.order_check import OrderRefused
 from dispatch.orders import span
+from dispatch.plan import Plan
 from dispatch.plan_orders import clock, holder
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation

@@ -18,9 +18,10 @@ from dispatch.island_machine import IslandMachine
 from dispatch.island_view import IslandRequest
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit, site_soc_pct, units
-from dispatch.model import Decision, Interval, IslandState, Mode, Plan, Setpoint, Snapshot
+from dispatch.model import Decision, Interval, IslandState, Mode, Setpoint, Snapshot
 from dispatch.netload import NetLoad, believed
 from dispatch.orders import Order, Standing, signed, standing
+from dispatch.plan import Plan
 from dispatch.pulses import Pulses
 from dispatch.ride_through import RideKeeper, RideMemory, RideResult
 from dispatch.rules import RESERVE, SOC_HYSTERESIS_PCT, Ramp, Situation, run

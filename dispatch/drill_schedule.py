@@ -22,7 +22,7 @@ import msgspec
 
 from dispatch.config import DispatchConfig
 from dispatch.drill import ENERGY_MARGIN, planned_pct
-from dispatch.model import Plan
+from dispatch.plan import Plan
 
 EXPECTED = (
     'a schedule such as "monthly, first Tuesday 10:00" (weekly, monthly or quarterly; unless weekly: first, second, '

@@ -24,9 +24,10 @@ from dispatch.demand import place
 from dispatch.figures import kw
 from dispatch.forecast import STEP_S
 from dispatch.interval import MARGIN, SURGE
-from dispatch.model import IslandState, Plan
+from dispatch.model import IslandState
 from dispatch.order_check import OrderRefused
 from dispatch.orders import OrderKind, span
+from dispatch.plan import Plan
 from dispatch.plan_orders import Given, clock, followed, holder, kept_back, whose
 from dispatch.planner import PlanInputs
 from dispatch.reservations import Reservation, reserved_w

@@ -34,7 +34,8 @@ import msgspec
 
 from dispatch.config import GridConfig
 from dispatch.demand import DemandTerms, Place, billed_w, free_w, place
-from dispatch.model import Interval, Plan
+from dispatch.model import Interval
+from dispatch.plan import Plan
 
 SURGE = 0.25
 CREDIT_S = 60.0  # unused energy is not taken back faster than over this

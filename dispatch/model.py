@@ -1,4 +1,4 @@
-"""What flows through Skerry: readings, snapshot, plan, decision, clock.
+"""What flows through Skerry: readings, snapshot, decision, clock.
 
 Sign and units, everywhere: watts at the AC terminals; `pcs.w > 0` discharges, grid `w > 0` imports, `pv.w >= 0`;
 site balance `load = grid + sum(pcs) + sum(pv)`. Times: `utc_s` is POSIX seconds (records, tariffs, plans);
@@ -293,44 +293,6 @@ def total(readings: object) -> float | None:
             return None
         result += value
     return result
-
-
-# ── plan ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class PlanStep(msgspec.Struct, frozen=True):
-    """One step of the plan, from `start_utc_s` for `Plan.step_s`. Powers are means over the step."""
-
-    start_utc_s: int
-    price_eur_per_kwh: float  # what an imported kWh costs in this step, all included
-    load_w: float
-    load_low_w: float  # band 90 %
-    load_high_w: float
-    pv_w: float
-    battery_w: float  # all PCS together, > 0 discharges
-    grid_w: float
-    soc_pct: float  # at the end of the step
-    reason: str = ""
-    order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """The next hours in steps, keyed by UTC instants. Bands and preferences for the rules; never an order."""
-
-    made_utc_s: float
-    step_s: int
-    steps: tuple[PlanStep, ...]
-    peak_target_w: float  # the import, as metering-interval mean, that the plan means to keep
-    cost_eur: float
-    solve_ms: float
-    note: str = ""
-
-    def at(self, utc_s: float) -> PlanStep | None:
-        """The step that holds `utc_s`, or None outside the plan."""
-        if not self.steps:
-            return None
-        index = int((utc_s - self.steps[0].start_utc_s) // self.step_s)
-        return self.steps[index] if 0 <= index < len(self.steps) else None
 
 
 # ── decision ────────────────────────────────────────────────────────────────────────────────────────────────────────

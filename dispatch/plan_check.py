@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from dispatch.config import DispatchConfig
 from dispatch.demand import place
-from dispatch.model import Plan, PlanStep
+from dispatch.plan import Plan, PlanStep
 from dispatch.planner import PlanInputs
 
 QUARTER_S = 900

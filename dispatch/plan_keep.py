@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.plan_lp import (
     BLOCKS,
     CHARGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dispatch.demand import DemandTerms, place
-from dispatch.model import Plan
+from dispatch.plan import Plan
 
 BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
 NEAR_W = 50.0  # a peak this little higher is the same to a reader

@@ -16,9 +16,9 @@ import msgspec
 
 from dispatch.config import DispatchConfig
 from dispatch.forecast import STEP_S, Forecast
-from dispatch.model import Plan, PlanStep
 from dispatch.orders import Order
 from dispatch.peak import PeakOutlook
+from dispatch.plan import Plan, PlanStep
 from dispatch.plan_keep import kept
 from dispatch.plan_lp import (
     LAYERS,

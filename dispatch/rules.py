@@ -17,8 +17,9 @@ from dispatch.figures import action, kw
 from dispatch.interval import Allowance
 from dispatch.islanding import Islanding
 from dispatch.limits import Ready, Unit
-from dispatch.model import IslandState, Meter, PlanStep, Snapshot
+from dispatch.model import IslandState, Meter, Snapshot
 from dispatch.orders import Standing, ask, signed
+from dispatch.plan import PlanStep
 
 SOC_HYSTERESIS_PCT = 1.0  # reserve and rest begin charging this far below and end at (rest) or above (reserve) the mark
 CHARGE_ROOM = (

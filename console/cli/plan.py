@@ -11,7 +11,7 @@ import msgspec
 from console.cli.source import gateway
 from console.cli.values import json_option, site_option
 from console.cli.words import time_of_day
-from dispatch.model import Plan, PlanStep
+from dispatch.plan import Plan, PlanStep
 from dispatch.plan_worth import hours
 
 LEAST_H = 1 / 3600  # a step that was over when the plan was made

@@ -14,8 +14,9 @@ import msgspec
 
 from dispatch.alarms import Alarm
 from dispatch.demand import DemandTerms
-from dispatch.model import Decision, Event, Interval, Plan, Snapshot
+from dispatch.model import Decision, Event, Interval, Snapshot
 from dispatch.orders import Order
+from dispatch.plan import Plan
 from dispatch.reservations import Reservation
 
 VERSION = 1

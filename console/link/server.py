@@ -32,7 +32,8 @@ from console.link.protocol import (
 )
 from console.link.session import Dropped, Session
 from console.link.socketfile import claim, release
-from dispatch.model import Event, Plan
+from dispatch.model import Event
+from dispatch.plan import Plan
 
 __all__ = ["CommandRefused", "LinkServer", "Peer", "SocketInUse"]
 

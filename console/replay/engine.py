@@ -17,7 +17,8 @@ from console.replay.traces import Job, Publication, Trace, utc
 from dispatch.config import DispatchConfig
 from dispatch.controller import Controller
 from dispatch.forecast import LATEST_S
-from dispatch.model import Battery, Meter, Mode, Pcs, Plan, Pv, Snapshot, reading, status
+from dispatch.model import Battery, Meter, Mode, Pcs, Pv, Snapshot, reading, status
+from dispatch.plan import Plan
 from dispatch.planner import PlanFailed
 from dispatch.recourse import CapsLedger, CapsNeed, decide
 from dispatch.tariff import PriceSeries

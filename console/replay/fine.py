@@ -22,7 +22,8 @@ from console.replay.traces import Publication, Trace, utc
 from console.site import Site
 from dispatch.controller import Controller
 from dispatch.forecast import LATEST_S
-from dispatch.model import Mode, Plan
+from dispatch.model import Mode
+from dispatch.plan import Plan
 from dispatch.planner import PlanFailed
 from dispatch.tariff import PriceSeries
 from drivers.clock import VirtualClock

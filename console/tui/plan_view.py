@@ -8,7 +8,7 @@ from console.tui.painted import Painted
 from console.tui.plan_charts import AXIS, Window
 from console.tui.viewmodel import Model
 from dispatch.demand import DemandTerms
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.plan_worth import Worth, worth
 
 CHARTS = ((1, 1), (2, 3), (5, 3), (8, 2))  # first row and rows: price, load, import, SoC

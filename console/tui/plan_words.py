@@ -8,7 +8,7 @@ from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.formats import kw, local, number
 from console.tui.viewmodel import Model, soc_pct
 from console.tui.words import battery_word
-from dispatch.model import Plan, PlanStep
+from dispatch.plan import Plan, PlanStep
 from dispatch.plan_worth import Worth
 
 TEXT_ROWS = 5

@@ -16,7 +16,8 @@ from console.tui.audit_rows import AuditLine
 from dispatch.alarms import Alarm, AlarmState, Priority
 from dispatch.demand import DemandTerms
 from dispatch.island_view import Check, DrillReport
-from dispatch.model import Decision, Event, Plan, Reading
+from dispatch.model import Decision, Event, Reading
+from dispatch.plan import Plan
 
 STALE_AFTER_S = 2.0
 TREND_STEP_S = 15  # one dot of the charts' past

@@ -10,7 +10,8 @@ from console.tui.canvas import Ink, cut
 from console.tui.formats import age, cents, hour_minute, kw
 from console.tui.viewmodel import Link, Model
 from dispatch.alarms import Alarm, AlarmState, Priority
-from dispatch.model import IslandState, Mode, Plan, PlanStep, Quality, Reading
+from dispatch.model import IslandState, Mode, Quality, Reading
+from dispatch.plan import Plan, PlanStep
 from dispatch.reservations import Reservation
 
 IDLE_W = 50.0  # below this no direction is claimed

@@ -17,7 +17,8 @@ from harness import Site, a_site, site_text, until
 
 from console import exits
 from console.link.protocol import Published
-from dispatch.model import Mode, Plan, Quality
+from dispatch.model import Mode, Quality
+from dispatch.plan import Plan
 
 FLAT = """
 load_trace = "flat.csv"

@@ -9,7 +9,7 @@ from console.plan_source import Now, PlanSource
 from console.site import load
 from dispatch.config import CapsConfig
 from dispatch.demand import DemandTerms
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.reservations import Reservation
 from dispatch.tariff import PriceSeries
 

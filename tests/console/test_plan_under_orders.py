@@ -10,7 +10,7 @@ from small_gateway import Running, running
 
 from console.link.client import GatewayClient
 from console.plan_source import PlanSource
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.planner import PlanFailed
 
 

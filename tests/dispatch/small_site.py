@@ -19,20 +19,8 @@ from dispatch.config import (
     RulesConfig,
 )
 from dispatch.controller import Controller
-from dispatch.model import (
-    Battery,
-    Decision,
-    Meter,
-    Pcs,
-    Plan,
-    PlanStep,
-    Quality,
-    Reading,
-    Snapshot,
-    Switch,
-    reading,
-    status,
-)
+from dispatch.model import Battery, Decision, Meter, Pcs, Quality, Reading, Snapshot, Switch, reading, status
+from dispatch.plan import Plan, PlanStep
 
 T0 = 1_758_009_600.0  # 2025-09-16 08:00 UTC, the start of a metering interval
 

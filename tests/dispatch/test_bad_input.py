@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plan_site import ask, hourly, site
 
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, make_plan
 

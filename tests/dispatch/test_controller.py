@@ -22,7 +22,6 @@ from dispatch.model import (
     Meter,
     Mode,
     Pcs,
-    Plan,
     Quality,
     Reading,
     RuleTrace,
@@ -32,6 +31,7 @@ from dispatch.model import (
     status,
 )
 from dispatch.orders import Order, OrderKind
+from dispatch.plan import Plan
 
 
 def settle(controller: Controller, snapshot: Snapshot, plan: Plan | None = None, ticks: int = 15) -> Decision:

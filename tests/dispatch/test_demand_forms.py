@@ -18,7 +18,7 @@ from dispatch.config import CapsConfig, DispatchConfig, GridConfig
 from dispatch.demand import DemandTerms
 from dispatch.foresight import perfect_battery_w
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.plan_worth import worth
 from dispatch.planner import Planner, make_plan

@@ -22,7 +22,7 @@ from dispatch.drill_schedule import (
     next_run,
     parse,
 )
-from dispatch.model import Plan, PlanStep
+from dispatch.plan import Plan, PlanStep
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC", "America/Sao_Paulo"]

@@ -13,9 +13,10 @@ from test_reservations import promised
 from dispatch.config import DispatchConfig, PcsRatings
 from dispatch.demand import DemandTerms
 from dispatch.grant import Asked, Grant, grant, short_of
-from dispatch.model import IslandState, Plan, PlanStep
+from dispatch.model import IslandState
 from dispatch.order_check import OrderRefused
 from dispatch.orders import Order, OrderKind
+from dispatch.plan import Plan, PlanStep
 from dispatch.planner import PlanInputs, make_plan
 from dispatch.reservations import Reservation, with_reserved
 

@@ -12,7 +12,7 @@ from small_site import T0, Plant, a_plan, site_config
 from dispatch.config import GridConfig
 from dispatch.controller import Controller
 from dispatch.interval import Billing, MeteringInterval
-from dispatch.model import Plan
+from dispatch.plan import Plan
 
 
 def an_interval(**grid: object) -> MeteringInterval:

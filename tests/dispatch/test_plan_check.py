@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
-from dispatch.model import Plan
 from dispatch.peak import PeakOutlook, Rise
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.planner import make_plan
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.config import DispatchConfig
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.plan_keep import weighed
 from dispatch.plan_lp import LinearProgram, Problem, Solution

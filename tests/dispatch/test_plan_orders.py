@@ -12,8 +12,8 @@ from test_orders import an_order, decide, trace
 
 from dispatch.config import DispatchConfig, PcsRatings
 from dispatch.controller import Controller
-from dispatch.model import Plan
 from dispatch.orders import Order, OrderKind
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.planner import PlanInputs, make_plan
 

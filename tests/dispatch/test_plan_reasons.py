@@ -9,8 +9,8 @@ import msgspec
 from plan_site import NOON, ask, hourly, site
 from test_reservations import promised
 
-from dispatch.model import Plan, PlanStep
 from dispatch.peak import PeakOutlook
+from dispatch.plan import Plan, PlanStep
 from dispatch.planner import PlanInputs, make_plan
 from dispatch.reservations import with_reserved
 

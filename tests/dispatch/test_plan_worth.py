@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch.model import Plan, PlanStep
+from dispatch.plan import Plan, PlanStep
 from dispatch.plan_worth import hours, worth
 
 NOON = 1_758_016_800  # 2025-09-16T10:00:00Z

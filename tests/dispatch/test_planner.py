@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.forecast import Forecast
-from dispatch.model import Plan
+from dispatch.plan import Plan
 from dispatch.plan_check import check_plan
 from dispatch.plan_lp import LinearProgram, Problem, Solution
 from dispatch.planner import PlanFailed, PlanInputs, Planner, make_plan

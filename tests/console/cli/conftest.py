@@ -29,8 +29,6 @@ from dispatch.model import (
     Meter,
     Mode,
     Pcs,
-    Plan,
-    PlanStep,
     Pv,
     Quality,
     Reading,
@@ -40,6 +38,7 @@ from dispatch.model import (
     reading,
 )
 from dispatch.orders import Order, OrderKind
+from dispatch.plan import Plan, PlanStep
 
 ROOT = Path(__file__).parents[3]
 NOON_UTC_S = 1_758_016_800.0  # 2025-09-16T10:00:00Z, 12:00 in Berlin

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from console import exits
 from console.cli.plan import rows
 from console.link.server import LinkServer
-from dispatch.model import Plan, PlanStep
+from dispatch.plan import Plan, PlanStep
 
 if TYPE_CHECKING:
     from tests.console.cli.conftest import Machine

@@ -33,7 +33,8 @@ from console.link.protocol import (
     encode,
 )
 from console.link.server import LinkServer, Peer, SocketInUse
-from dispatch.model import Event, Plan
+from dispatch.model import Event
+from dispatch.plan import Plan
 
 ROOT = Path(__file__).parents[3]
 Make = Callable[[int], Published]

@@ -30,9 +30,10 @@ from dispatch.alarms import AlarmBook  # noqa: E402
 from dispatch.controller import Controller  # noqa: E402
 from dispatch.forecast import LoadForecaster  # noqa: E402
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest  # noqa: E402
-from dispatch.model import Event, IslandState, Plan, Snapshot  # noqa: E402
+from dispatch.model import Event, IslandState, Snapshot  # noqa: E402
 from dispatch.order_check import OrderRefused, Preview, Wanted, preview  # noqa: E402
 from dispatch.orders import Order, OrderBook, OrderKind, span, words  # noqa: E402
+from dispatch.plan import Plan  # noqa: E402
 from dispatch.planner import PlanInputs, Planner  # noqa: E402
 from dispatch.pv_forecast import PvForecaster  # noqa: E402
 from drivers.clock import VirtualClock  # noqa: E402

@@ -9,7 +9,8 @@ import msgspec
 
 from console.link.protocol import Published, Welcome
 from console.tui.viewmodel import Point
-from dispatch.model import Event, Plan
+from dispatch.model import Event
+from dispatch.plan import Plan
 
 SCENES = Path(__file__).parent / "scenes.json"
 

@@ -18,7 +18,8 @@ from console.tui.canvas import Canvas, Ink
 from console.tui.plan_charts import AXIS, LEVELS, PLOT, THIN, Window
 from console.tui.plan_view import PlanView, _shown
 from console.tui.viewmodel import Model, received
-from dispatch.model import Event, Plan
+from dispatch.model import Event
+from dispatch.plan import Plan
 from dispatch.reservations import Reservation
 
 Eventually = Callable[..., Any]
