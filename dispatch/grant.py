@@ -68,9 +68,8 @@ def grant(
     """The start for this job. `standing`: what is promised now; the `inputs` know it too. Raises OrderRefused."""
     _check(asked, inputs, island, standing)
     held = _held(inputs)
-    site = _Site.of(inputs, plan, inputs.now_utc_s + asked.within_s + asked.for_s)
     try:
-        found = _start(asked, inputs, site)
+        found, site = _start(asked, inputs, plan)
     except OrderRefused as refusal:
         raise OrderRefused(refusal.rule, "; ".join(filter(None, (refusal.line, held)))) from None
     after, above = _afterwards(asked, inputs, plan, site, found)
@@ -78,25 +77,31 @@ def grant(
     return msgspec.structs.replace(after, why=why)
 
 
-def _start(asked: Asked, inputs: PlanInputs, site: _Site) -> Grant:
-    """The start itself. Raises OrderRefused."""
-    config = inputs.config
-    starts = list(_starts(inputs.now_utc_s, inputs.now_utc_s + asked.within_s))
-    for start in starts:
-        path = site.with_job(asked.power_w, start, start + asked.for_s)
-        if site.holds(site.kept_w, path):
-            return Grant(start, site.kept_w, 0.0, 0.0, _why_later(asked, site, start))
-    needs = [(site.need_w(asked, start), start) for start in starts]
-    least_w = min(needs)[0]
-    best = next(need for need in needs if need[0] <= least_w + NEAR_W)  # the earliest of equals
-    if best[0] > site.allowed_w + NEAR_W:
-        raise OrderRefused(site.rule, _refusal(asked, inputs, site, best))
-    rise_w = max(0.0, best[0] - site.kept_w)
-    terms = config.tariff.demand_terms
+def _start(asked: Asked, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, _Site]:
+    """The start itself, and the hours up to the job's end. Raises OrderRefused.
+
+    Each start is looked at up to its own end, so that none is worth less to a job that could wait for others.
+    """
+    tried: list[tuple[float, float, _Site]] = []  # rise, start
+    for start in _starts(inputs.now_utc_s, inputs.now_utc_s + asked.within_s):
+        site = _Site.of(inputs, plan, start + asked.for_s)
+        if site.holds(site.kept_w, site.with_job(asked.power_w, start, start + asked.for_s)):
+            return Grant(start, site.kept_w, 0.0, 0.0, _why_later(asked, inputs, plan, start)), site
+        tried.append((max(0.0, site.need_w(asked, start) - site.kept_w), start, site))
+    carried = [one for one in tried if one[0] + one[2].kept_w <= one[2].allowed_w + NEAR_W]
+    if not carried:
+        need_w, start, site = min(
+            ((rise_w + site.kept_w, start, site) for rise_w, start, site in tried), key=lambda one: one[:2]
+        )
+        raise OrderRefused(site.rule, _refusal(asked, inputs, plan, site, (need_w, start)))
+    least_w = min(rise_w for rise_w, _, _ in carried)
+    rise_w, start, site = next(one for one in carried if one[0] <= least_w + NEAR_W)  # the earliest of equals
+    terms = inputs.config.tariff.demand_terms
     cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
-    why = f"the peak may rise by {kw(rise_w)} to {kw(best[0])}: {cost_eur:.2f} EUR this {terms.per}"
-    later = _why_later(asked, site, best[1])
-    return Grant(best[1], best[0], rise_w, cost_eur, f"{later}; {why}" if later else why)
+    level_w = site.kept_w + rise_w
+    why = f"the peak may rise by {kw(rise_w)} to {kw(level_w)}: {cost_eur:.2f} EUR this {terms.per}"
+    later = _why_later(asked, inputs, plan, start)
+    return Grant(start, level_w, rise_w, cost_eur, f"{later}; {why}" if later else why), site
 
 
 def _held(inputs: PlanInputs) -> str:
@@ -358,14 +363,15 @@ def _battery(config: DispatchConfig, soc_pct: float | None) -> tuple[float, floa
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _why_later(asked: Asked, site: _Site, start_s: float) -> str:
-    now_s = site.starts_s[0]
+def _why_later(asked: Asked, inputs: PlanInputs, plan: Plan | None, start_s: float) -> str:
+    now_s = inputs.now_utc_s
     if start_s <= now_s:
         return ""
+    site = _Site.of(inputs, plan, now_s + asked.for_s)
     return f"started at once it would take an import of {kw(site.need_w(asked, now_s))}, {kw(site.kept_w)} is kept"
 
 
-def _refusal(asked: Asked, inputs: PlanInputs, site: _Site, best: tuple[float, float]) -> str:
+def _refusal(asked: Asked, inputs: PlanInputs, plan: Plan | None, site: _Site, best: tuple[float, float]) -> str:
     config = inputs.config
     best_w, at_s = best
     battery = (
@@ -377,10 +383,9 @@ def _refusal(asked: Asked, inputs: PlanInputs, site: _Site, best: tuple[float, f
         f"{clock(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
     )
     latest_s = inputs.now_utc_s + config.plan.horizon_h * 3600 - asked.for_s
-    far = _Site.of(inputs, None, latest_s + asked.for_s)
     for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
-        path = far.with_job(asked.power_w, start, start + asked.for_s)
-        if far.holds(far.allowed_w, path):
+        far = _Site.of(inputs, plan, start + asked.for_s)
+        if far.holds(far.allowed_w, far.with_job(asked.power_w, start, start + asked.for_s)):
             wait = span(start - inputs.now_utc_s)
             return f"{line}; it could start at {clock(start, config)}: let it wait {wait}"
     return f"{line}; no start within {span(config.plan.horizon_h * 3600)} would do"

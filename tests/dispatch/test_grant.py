@@ -339,3 +339,34 @@ def test_what_the_running_interval_has_had_counts() -> None:
     overdrawn = msgspec.structs.replace(told, interval_energy_wh=42_000 * 600 / 3600)
     assert refused(Asked(power_w=17_000.0, for_s=300.0), overdrawn).startswith("contract:")
     assert granted(Asked(power_w=15_000.0, for_s=300.0), overdrawn).start_utc_s == NOON + 600
+
+
+@settings(max_examples=40)
+@given(
+    soc_pct=st.floats(10, 90),
+    loads_kw=st.lists(st.floats(5, 60), min_size=1, max_size=12),
+    kw=st.floats(1, 50),
+    hours=st.floats(0.25, 8),
+    windows_h=st.tuples(st.floats(0, 3), st.floats(0, 16)),
+    peak_kw=st.floats(0, 50),
+)
+def test_who_may_wait_longer_is_answered_no_worse(
+    soc_pct: float,
+    loads_kw: list[float],
+    kw: float,
+    hours: float,
+    windows_h: tuple[float, float],
+    peak_kw: float,
+) -> None:
+    """Found: a window of 6 h was refused what one of 20 minutes got, as it had the battery last longer."""
+    loads_w = [1000 * kw for kw in loads_kw for _ in range(8)]
+    told = ask(
+        tight(tariff={"demand_eur_per_kw_month": 10.0}), FLAT, loads_w, soc_pct=soc_pct, month_peak_w=1000 * peak_kw
+    )
+    plan = keeping(1000 * peak_kw)
+    short, long = (job(kw, hours, within_h) for within_h in (windows_h[0], sum(windows_h)))
+    try:
+        first = granted(short, told, plan)
+    except OrderRefused:
+        return
+    assert granted(long, told, plan).start_utc_s <= NOON + long.within_s
