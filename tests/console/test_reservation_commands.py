@@ -341,6 +341,20 @@ async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shi
     code, _, err = await ended(away)
     assert code == exits.OK, "a gateway that is away holds nothing up"
     assert "job 42 starts unannounced" in err
+    odd = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_WITHIN="soon")
+    code, _, err = await ended(odd)
+    assert code == exits.OK, "nor does a word that is not taken"
+    assert "exit code 2; job 42 starts unannounced" in err
+
+
+async def test_slurms_prolog_promises_a_job_of_days_what_the_horizon_reaches(there: Running, shim: Path) -> None:
+    """Found: it was refused, so requeued, for ever."""
+    job = {"SLURM_JOB_ID": "43", "SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": str(1000 + 3 * 86_400)}
+    started = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_KW_PER_NODE="0.5")
+    code, _, err = await ended(started)
+    assert code == exits.OK, err
+    (mine,) = there.gateway.reservations.kept
+    assert mine.end_utc_s - mine.start_utc_s == 34 * 3600.0
 
 
 async def test_a_render_manager_runs_its_command_with_power(there: Running, shim: Path) -> None:

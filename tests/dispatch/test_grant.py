@@ -366,7 +366,14 @@ def test_who_may_wait_longer_is_answered_no_worse(
     plan = keeping(1000 * peak_kw)
     short, long = (job(kw, hours, within_h) for within_h in (windows_h[0], sum(windows_h)))
     try:
-        first = granted(short, told, plan)
+        granted(short, told, plan)
     except OrderRefused:
         return
     assert granted(long, told, plan).start_utc_s <= NOON + long.within_s
+
+
+@pytest.mark.parametrize("within_h", [0.3, 6.0, 12.0, 20.0])
+def test_patience_is_not_punished(within_h: float) -> None:
+    """46 kW against 40: 30 kWh carry the job's hour, but no seven hours; by then the site is above without it."""
+    told = inputs(tight(tariff={"demand_eur_per_kw_month": 10.0}), 46_000, soc_pct=40.0)
+    assert granted(job(10.0, 1.0, within_h), told, keeping(40_000)).start_utc_s == NOON
