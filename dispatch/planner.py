@@ -242,9 +242,11 @@ def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], str
     notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
     if missing:
         end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
-        near = abs(end.timestamp() - instants[0]) < 6 * 86400
-        known = f"{end:%a %H:%M}" if near else f"{end:%Y-%m-%d %H:%M}"
-        notes.append(f"prices known until {known}: for {missing} steps the mean of the same hour on known days")
+        near = 0 <= end.timestamp() - instants[0] < 6 * 86400
+        known = f"prices known until {end:%a %H:%M}" if near else f"prices known until {end:%Y-%m-%d %H:%M}"
+        if published(inputs.prices, instants[0]) is None:
+            known = f"no price for now, {known}"
+        notes.append(f"{known}: for {missing} steps the mean of the same hour on known days")
     return market, "from past days", notes
 
 

@@ -117,6 +117,8 @@ def replay(
     from console.site import load
 
     loaded = load(site)
+    if jobs is None and (gpus or notice_h):
+        raise click.UsageError("--gpus, --notice: expected --jobs with them")
     if step_ms < FINE_MS:
         if jobs is not None:
             raise click.UsageError("--jobs: expected a --step of at least 10 s with it")

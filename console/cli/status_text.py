@@ -190,7 +190,7 @@ def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
         if price != now:
             yield f"{price * 100:.1f} from {time_of_day(start_utc_s, zone)}"
     if tariff.ends_utc_s is not None and not tariff.ahead:
-        yield f"no price known after {time_of_day(tariff.ends_utc_s, zone)}"
+        yield f"no price known after {date_time(tariff.ends_utc_s, zone)}"
 
 
 def _iq(iq: IqNow) -> Iterator[str]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from console.replay.engine import Case, Schedule
-from console.replay.remarks import beyond_market, over_contract, short_period, unlimited, unpriced
+from console.replay.remarks import beyond_market, doubtful_jobs, over_contract, short_period, unpriced
 from dispatch.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
 from dispatch.foresight import perfect_battery_w
 from dispatch.tariff import filled, published
@@ -91,7 +91,7 @@ class Stretch:
         starts = range(case.start_s, self.end_s, self.fine_s)
         yield from unpriced(case.start_s, self.fine_s, [published(case.prices, t) is not None for t in starts])
         yield from beyond_market(case.start_s, self.end_s, case.prices)
-        yield from unlimited(case.start_s, self.end_s, case.jobs)
+        yield from doubtful_jobs(case.start_s, self.end_s, case.jobs, case.gpus_total)
         grid_w = list(self.flow(schedule.battery_w, case.step_s, schedule.shed_w).grid_w())
         yield from over_contract(case.config.grid, case.start_s, self.fine_s, grid_w)
         yield from short_period(case.config.tariff.demand_terms, self.end_s - case.start_s)

@@ -83,10 +83,19 @@ def beyond_market(start_s: int, end_s: int, prices: PriceSeries) -> Iterator[str
         )
 
 
-def unlimited(start_s: int, end_s: int, jobs: Sequence[Job]) -> Iterator[str]:
-    """How many jobs that are known in this stretch have no time limit."""
+def doubtful_jobs(start_s: int, end_s: int, jobs: Sequence[Job], gpus_total: int | None) -> Iterator[str]:
+    """What the forecast cannot take from the log: jobs without power, without a limit, or larger than the site.
+
+    Of those that are known in this stretch. `gpus_total`: of the site; None: not told.
+    """
+    if jobs and not any(job.power_w > 0 for job in jobs):
+        yield "jobs: none has submit_utc, duration_s and power_w: the log tells the forecast nothing"
+        return
     known = [j for j in jobs if j.power_w > 0 and j.submit_s < end_s and j.reference_s + j.duration_s > start_s]
     without = sum(1 for job in known if not job.time_limit_s)
     if without:
         days = UNLIMITED_S / 86400
         yield f"jobs: {without} of {len(known)} have no time limit: while they run, taken to end within {days:g} days"
+    larger = sum(1 for job in known if gpus_total is not None and job.gpus > gpus_total)
+    if larger:
+        yield f"jobs: {larger} of {len(known)} want more than the {gpus_total} GPUs of --gpus: the queue waits in vain"

@@ -90,10 +90,18 @@ def test_prices_that_no_market_gives_are_told() -> None:
     assert not [note for note in notes(a_case(), [20_000.0] * 24) if "market" in note]
 
 
-def test_jobs_without_a_limit_are_told() -> None:
+def test_jobs_that_tell_the_forecast_little_are_told() -> None:
     """Of those that are known in the stretch and draw power."""
-    one = Job("a", START, START, 3600.0, None, 5_000.0)
-    jobs = (one, msgspec.structs.replace(one, time_limit_s=7200.0), msgspec.structs.replace(one, power_w=0.0))
+    one = Job("a", START, START, 3600.0, None, 5_000.0, 8)
+    jobs = (one, msgspec.structs.replace(one, time_limit_s=7200.0, gpus=64), msgspec.structs.replace(one, power_w=0.0))
     over = msgspec.structs.replace(one, reference_s=START - 7200)
-    said = [note for note in notes(a_case(jobs=(*jobs, over)), [20_000.0] * 24) if "limit" in note]
-    assert said == ["jobs: 1 of 2 have no time limit: while they run, taken to end within 7 days"]
+
+    def said(*jobs: Job) -> list[str]:
+        return [n for n in notes(a_case(jobs=jobs, gpus_total=16), [20_000.0] * 24) if n.startswith("jobs")]
+
+    assert said(*jobs, over) == [
+        "jobs: 1 of 2 have no time limit: while they run, taken to end within 7 days",
+        "jobs: 1 of 2 want more than the 16 GPUs of --gpus: the queue waits in vain",
+    ]
+    assert said(jobs[2]) == ["jobs: none has submit_utc, duration_s and power_w: the log tells the forecast nothing"]
+    assert said() == []

@@ -182,14 +182,17 @@ def test_no_prices_at_all_defends_the_peak_only() -> None:
 def test_prices_that_end_are_continued_by_known_days_and_said() -> None:
     known = hourly([40.0] * 12 + [100.0] * 12, NOON - 86400)
     plan = make_plan(ask(site(), known, [10_000]))
-    assert plan.note == "prices known until Tue 14:00: for 96 steps the mean of the same hour on known days"
+    assert plan.note == "no price for now, prices known until Tue 14:00: for 96 steps the mean of the same hour on known days"
     assert [s.price_eur_per_kwh for s in plan.steps] == pytest.approx([0.04] * 48 + [0.1] * 48)
 
 
-def test_prices_of_long_ago_are_named_by_their_date() -> None:
-    stale = hourly([40.0] * 12 + [100.0] * 12, NOON - 300 * 86400)
+@pytest.mark.parametrize(("days", "date"), [(300, "2024-11-21 13:00"), (3, "2025-09-14 14:00")])
+def test_prices_of_the_past_are_named_by_their_date(days: int, date: str) -> None:
+    """Found: "until Fri" was last Friday, and read as the next."""
+    stale = hourly([40.0] * 12 + [100.0] * 12, NOON - days * 86400)
     plan = make_plan(ask(site(), stale, [10_000]))
-    assert plan.note == "prices known until 2024-11-21 13:00: for 96 steps the mean of the same hour on known days"
+    start = f"no price for now, prices known until {date}: for 96 steps"
+    assert plan.note == f"{start} the mean of the same hour on known days"
 
 
 def test_absurd_prices_and_gaps_across_the_clock_change() -> None:
