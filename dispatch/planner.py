@@ -283,7 +283,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     left_s = max(SHORTEST_S, starts[0] + STEP_S - inputs.now_utc_s)
     hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
     months, month_of = months_of(inputs, starts)
-    charge_kw, discharge_kw = _directions(config, buy, sell, net_w, [months[k].base_kw for k in month_of])
+    charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     energy_kwh = config.energy_kwh or 1.0
     demand = config.tariff.demand_terms.rise_eur_per_kw
@@ -295,8 +295,8 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         net_kw=tuple(w / 1000 for w in net_w),
         buy=tuple(buy),
         sell=tuple(sell),
-        charge_kw=charge_kw,
-        discharge_kw=discharge_kw,
+        charge_kw=(charge_w / 1000,) * len(starts),
+        discharge_kw=(discharge_w / 1000,) * len(starts),
         charge_efficiency=sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
         discharge_efficiency=sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
         stored_kwh=stored_kwh - bottom_kwh,
@@ -315,27 +315,6 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
         quarter=starts[0] // STEP_S,
     )
-
-
-def _directions(
-    config: DispatchConfig, buy: list[float], sell: list[float], net_w: list[float], base_kw: list[float]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Charge and discharge limit of each step, kW.
-
-    Where burning energy in the battery's losses would pay (a negative price, or PV that can neither be used nor
-    exported) a program without integers would charge and discharge at once. There only one direction is open:
-    charging, unless the load alone is above the peak to defend.
-    """
-    charge_kw, discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
-    if not config.batteries:
-        charge_kw = discharge_kw = 0.0
-    charge, discharge = [], []
-    for price, revenue, net, base in zip(buy, sell, net_w, base_kw, strict=True):
-        burning_pays = min(price, revenue) < 0 or (net < 0 and -net >= config.grid.export_limit_w)
-        defend = net / 1000 > (base or config.grid.contracted_peak_w / 1000)
-        charge.append(0.0 if burning_pays and defend else charge_kw)
-        discharge.append(0.0 if burning_pays and not defend else discharge_kw)
-    return tuple(charge), tuple(discharge)
 
 
 def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[int, ...], int]:

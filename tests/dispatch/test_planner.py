@@ -182,8 +182,18 @@ def test_no_prices_at_all_defends_the_peak_only() -> None:
 def test_prices_that_end_are_continued_by_known_days_and_said() -> None:
     known = hourly([40.0] * 12 + [100.0] * 12, NOON - 86400)
     plan = make_plan(ask(site(), known, [10_000]))
-    assert plan.note == "no price for now, prices known until Tue 14:00: for 96 steps the mean of the same hour on known days"
+    until = "no price for now, prices known until Tue 14:00"
+    assert plan.note == f"{until}: for 96 steps the mean of the same hour on known days"
     assert [s.price_eur_per_kwh for s in plan.steps] == pytest.approx([0.04] * 48 + [0.1] * 48)
+
+
+def test_paid_import_is_taken_up_to_the_planned_peak_though_the_load_is_above_the_contract() -> None:
+    """Found: charging was closed there, and the step said "kept for 20:00"."""
+    config = site(grid={"contracted_peak_w": 20_000.0}, tariff={"demand_eur_per_kw_month": 10.0})
+    loads = [30_000.0] * 4 + [50_000.0] * 20 + [30_000.0] * 4
+    plan = make_plan(ask(config, hourly([-400.0, *[100.0] * 23]), loads, soc_pct=20.0))
+    assert all(step.battery_w < -2_000 for step in plan.steps[:4])
+    assert all(step.grid_w <= plan.peak_target_w + 1 for step in plan.steps[:4])
 
 
 @pytest.mark.parametrize(("days", "date"), [(300, "2024-11-21 13:00"), (3, "2025-09-14 14:00")])
