@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from console.replay.engine import Case, Schedule
-from console.replay.remarks import beyond_market, doubtful_jobs, over_contract, short_period, unpriced
+from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
 from dispatch.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
 from dispatch.foresight import perfect_battery_w
 from dispatch.tariff import filled, published
@@ -120,7 +120,7 @@ def compare(case: Case, schedule: Schedule) -> Scored:
         "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
-    return Scored(bills, tuple(stretch.remarks(schedule)))
+    return Scored(bills, (*stretch.remarks(schedule), *no_bound(bills)))
 
 
 def night_valley_w(case: Case, end_s: int) -> list[float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from console.replay.traces import Job, utc
+from dispatch.bill import Bill
 from dispatch.config import GridConfig
 from dispatch.demand import DemandTerms
 from dispatch.figures import kw
@@ -15,6 +16,7 @@ from dispatch.tariff import SAME_HOUR_DAYS, PriceSeries
 
 DAY_S = 86400
 WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period
+CENT_EUR = 0.01
 NEAR_W = 50.0  # above the contract by less is not above it to a reader
 
 
@@ -25,7 +27,10 @@ def short_period(terms: DemandTerms, length_s: float, what: str = "figures") -> 
         return
     days = length_s / DAY_S
     length, bear = (f"{days:.3g} days", "bear") if days > 1 else ("1 day" if days == 1 else span(length_s), "bears")
-    yield f"{length} {bear} the demand charge of a whole {terms.per}: {what} over less than that are no forecast"
+    yield (
+        f"{length} {bear} the demand charge of a whole {terms.per}, and the peak may rise at once to what is expected "
+        f"of the {terms.per}: {what} over less than that are no forecast"
+    )
 
 
 def over_contract(grid: GridConfig, start_s: int, step_s: int, grid_w: Sequence[float]) -> Iterator[str]:
@@ -99,3 +104,12 @@ def doubtful_jobs(start_s: int, end_s: int, jobs: Sequence[Job], gpus_total: int
     larger = sum(1 for job in known if gpus_total is not None and job.gpus > gpus_total)
     if larger:
         yield f"jobs: {larger} of {len(known)} want more than the {gpus_total} GPUs of --gpus: the queue waits in vain"
+
+
+def no_bound(bills: Mapping[str, Bill]) -> Iterator[str]:
+    """That perfect foresight was beaten, and why that can be; nothing where it is the bound that it is meant to be."""
+    if bills["perfect_foresight"].total_eur > bills["skerry"].total_eur + CENT_EUR:
+        yield (
+            "perfect foresight is no bound here: it plans in quarter hours, ends with the SoC that it began with, and "
+            "keeps the reserve also where the fuse would have it used"
+        )

@@ -43,17 +43,19 @@ def test_import_above_the_contract_is_told() -> None:
 @pytest.mark.parametrize(
     ("days", "per", "said"),
     [
-        (0.25, "month", "6 h bears the demand charge of a whole month: figures over less than that are no forecast"),
-        (1, "month", "1 day bears the demand charge of a whole month: figures over less than that are no forecast"),
-        (2, "month", "2 days bear the demand charge of a whole month: figures over less than that are no forecast"),
-        (30, "year", "30 days bear the demand charge of a whole year: figures over less than that are no forecast"),
+        (0.25, "month", "6 h bears"),
+        (1, "month", "1 day bears"),
+        (2, "month", "2 days bear"),
+        (30, "year", "30 days bear"),
         (28, "month", None),
         (365, "year", None),
     ],
 )
 def test_a_stretch_shorter_than_the_period_is_told(days: float, per: str, said: str | None) -> None:
     terms = msgspec.structs.replace(MONTH, per=per)
-    assert list(short_period(terms, days * DAY_S)) == ([] if said is None else [said])
+    rest = f"the demand charge of a whole {per}, and the peak may rise at once to what is expected of the {per}"
+    line = f"{said} {rest}: figures over less than that are no forecast"
+    assert list(short_period(terms, days * DAY_S)) == ([] if said is None else [line])
     assert not list(short_period(DemandTerms(), days * DAY_S)), "there is no demand charge"
 
 
@@ -105,3 +107,13 @@ def test_jobs_that_tell_the_forecast_little_are_told() -> None:
     ]
     assert said(jobs[2]) == ["jobs: none has submit_utc, duration_s and power_w: the log tells the forecast nothing"]
     assert said() == []
+
+
+def test_a_perfect_foresight_that_is_beaten_says_why() -> None:
+    """Here by a battery that ends as empty as the bill of a schedule does not know."""
+    beaten = [note for note in notes(a_case(hours=6), [0.0] * 24) if "bound" in note]
+    assert beaten == [
+        "perfect foresight is no bound here: it plans in quarter hours, ends with the SoC that it began with, and "
+        "keeps the reserve also where the fuse would have it used"
+    ]
+    assert not [note for note in notes(a_case(hours=6), [60_000.0] * 24) if "bound" in note]

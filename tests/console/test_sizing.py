@@ -205,7 +205,7 @@ def test_a_sweep_writes_map_and_rows(
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["partial"] is False
     assert (tmp_path / "out" / "map.png").read_bytes().startswith(b"\x89PNG")
     out, err = capsys.readouterr()
-    assert "6 h bears the demand charge of a whole month: savings" in err
+    assert "6 h bears the demand charge of a whole month" in err
     assert "saving %, tariff yardstick-de, PV 50 kWp" in out
     assert f"{float(large['saving_battery_pct']):.1f}" in out
 
