@@ -22,7 +22,7 @@ import msgspec
 from console import exits, paths
 from console.leaving import needed
 from console.notify import AlreadyRunning, InstanceLock, Systemd
-from console.site import Site, SiteFileError, load
+from console.site import Site, load_or_say
 
 log = logging.getLogger("skerry")
 
@@ -57,15 +57,15 @@ def serve(site_path: Path, options: ServeOptions = ServeOptions()) -> int:
     """Run the gateway until told to stop; returns the exit code (see `console/exits.py`)."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
+    site = load_or_say(site_path)
+    if site is None:
+        return exits.USAGE
+    site = _with_options(site, options)
     try:
-        site = _with_options(load(site_path), options)
         state_dir = _state_dir(site, options)
         lock = InstanceLock(state_dir)
-    except SiteFileError as error:
-        print(error, file=sys.stderr)
-        return exits.USAGE
     except OSError as error:
-        return _refused(StartRefused(f"{error.filename or site_path}: {error.strerror}", exits.USAGE))
+        return _refused(StartRefused(f"{error.filename or state_dir}: {error.strerror}", exits.USAGE))
     except AlreadyRunning as error:
         return _refused(StartRefused(str(error), exits.ALREADY_RUNNING))
     except StartRefused as error:

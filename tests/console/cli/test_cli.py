@@ -99,6 +99,8 @@ async def test_nothing_heavy_is_loaded(machine: Machine, gateway: LinkServer) ->
         (["status", "--site", "nowhere.toml"], "nowhere.toml: no such site file or socket"),
         (["check", "nowhere.toml"], "nowhere.toml: No such file or directory"),
         (["nowhere.toml"], "nowhere.toml: No such file or directory"),
+        (["serve", "nowhere.toml"], "nowhere.toml: No such file or directory"),
+        (["twin", "nowhere.toml"], "nowhere.toml: No such file or directory"),
         (["fault"], "expected a fault: outage"),
         (["fault", "fire"], "'fire': expected one of outage"),
     ],
