@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.config import DispatchConfig
+from dispatch.drill import switch_of
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest, IslandView, PcsOrder, SwitchOrder
-from dispatch.islanding import Bus, Islanding
+from dispatch.islanding import Bus, Islanding, bus_of, observe
 from dispatch.limits import NOT_RUNNING
 from dispatch.model import Event, IslandState, Snapshot, Switch
+
+OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What one snapshot shows of the connection to the grid."""
+
+    now: Snapshot
+    switch: Switch | None  # the one that may be asked
+    contact: str | None  # of all switches in series
+    seen: Islanding
+    bus: Bus
+
+
+def sight_of(config: DispatchConfig, snapshot: Snapshot) -> Sight:
+    """Read it off a snapshot."""
+    contact = contact_of(snapshot)
+    bus = bus_of(snapshot, contact, config.grid.voltage_v)
+    return Sight(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus)
 
 
 class IslandStep(msgspec.Struct, frozen=True):
