@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from console.actuator import Actuator
+from console.beside import Work, run_beside
 from console.facts import ClockWatch, LastMinute
 from console.hands import Hands, node_caps
 from console.iq_keeper import IqKeeper
@@ -26,15 +26,7 @@ from dispatch.alarms import AlarmBook
 from dispatch.controller import Controller
 from dispatch.figures import kw
 from dispatch.island_view import DrillReport, IslandReply, IslandRequest
-from dispatch.model import (
-    Clock,
-    Decision,
-    Event,
-    IslandState,
-    Mode,
-    Part,
-    Snapshot,
-)
+from dispatch.model import Clock, Decision, Event, IslandState, Mode, Part, Snapshot
 from dispatch.netload import believed
 from dispatch.orders import ON_BATTERY, Order, OrderBook, span, words
 from dispatch.reservations import Reservation, ReservationBook
@@ -44,11 +36,7 @@ from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators
 from storage.recorder import Recorder
 
-log = logging.getLogger("skerry.gateway")
-
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
-RESTART_S = 5.0
-CANCEL_S = 1.0  # between two cancellations of what works beside the tick
 IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
 FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
 LEAD_S = 0.012  # the other devices are asked this long before the grid meter, so that a tick has all their answers
@@ -104,7 +92,7 @@ class Gateway:
         self.drill_over: Callable[[DrillReport], None] = lambda report: None
         self.drill_plan: DrillPlan | None = None
         self.drill_due = ""  # a drill waits for somebody to start it: since when
-        self.beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []  # more that runs beside the tick
+        self.beside: list[Work] = []  # more that runs beside the tick
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._noted: dict[str, str] = {}
         self._stopping = asyncio.Event()
@@ -160,35 +148,14 @@ class Gateway:
 
     async def run(self) -> None:
         """Tick until `stop` is asked for."""
-        async with asyncio.TaskGroup() as group:
-            work = [(f"setpoints of {a.driver.id}", a.run) for a in self._actuators.values()]
-            work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
-            work += [("node polling", self._poll_slow)]
-            work += [("planner", lambda: self.planner.run(self))]
-            work += self.beside
-            if (iq := self.iq) is not None:
-                work += [("Energy IQ", lambda: iq.run(self))]
-            beside = [group.create_task(self._keep(name, run)) for name, run in work]
-            try:
-                await self._ticks()
-            finally:
-                # A wait_for that is answered in the very moment in which it is cancelled forgets the cancellation
-                # (Python 3.11): it is said again until everybody has heard it.
-                while beside:
-                    for task in beside:
-                        task.cancel()
-                    _, still = await asyncio.wait(beside, timeout=CANCEL_S)
-                    beside = list(still)
-
-    async def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run what works beside the tick. If it fails by a mistake of ours, say so and begin it again."""
-        while True:
-            try:
-                return await run()
-            except Exception as error:
-                log.exception("%s failed", name)
-                self.event("gateway", "alarm", name, f"internal error, begun again in {RESTART_S:g} s: {error!r}")
-                await asyncio.sleep(RESTART_S)
+        work: list[Work] = [(f"setpoints of {a.driver.id}", a.run) for a in self._actuators.values()]
+        work += [(f"orders to {c.id}", c.run) for c in self.hands.carriers]
+        work += [("node polling", self._poll_slow)]
+        work += [("planner", lambda: self.planner.run(self))]
+        work += self.beside
+        if (iq := self.iq) is not None:
+            work += [("Energy IQ", lambda: iq.run(self))]
+        await run_beside(work, self._ticks, lambda name, text: self.event("gateway", "alarm", name, text))
 
     def stop(self) -> None:
         """Finish the tick under way, then let `run` return."""
