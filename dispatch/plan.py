@@ -18,6 +18,7 @@ class PlanStep(msgspec.Struct, frozen=True):
     grid_w: float
     soc_pct: float  # at the end of the step
     reason: str = ""
+    assumed: bool = False  # the price is not published: a mean of past days, or flat
     order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
 
 

@@ -145,11 +145,10 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         assumed=[published(inputs.prices, t) is None for t in instants],
         assumed_from=stand_in,
     )
+    told = (reasons(sketch), sketch.assumed, orders)
     steps = tuple(
         PlanStep(*numbers)
-        for numbers in zip(
-            starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, reasons(sketch), orders, strict=True
-        )
+        for numbers in zip(starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, *told, strict=True)
     )
     return Plan(
         made_utc_s=inputs.now_utc_s,

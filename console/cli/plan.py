@@ -44,6 +44,8 @@ def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     )
     if plan.note:
         yield f"Note      {plan.note}"
+    if any(step.assumed for step in plan.steps):
+        yield "~         price not published: assumed"
     yield ""
     yield _row("", "ct/kWh", "load kW", "band 90 %", "PV kW", "battery", "grid kW", "SoC %", "reason")
     for row in rows(plan, zone, by):
@@ -74,7 +76,7 @@ def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ..
 
     return (
         f"{datetime.fromtimestamp(steps[0].start_utc_s, zone):%a %H:%M}",
-        f"{100 * mean('price_eur_per_kwh') + 0.0:.1f}",
+        f"{'~' if any(step.assumed for step in steps) else ''}{100 * mean('price_eur_per_kwh') + 0.0:.1f}",
         _kw(mean("load_w")),
         f"{_kw(mean('load_low_w'))} – {_kw(mean('load_high_w'))}",
         _kw(mean("pv_w")),

@@ -16,7 +16,7 @@ MARKS = (
     ("— …", "no reading, nothing arrived yet"),
     ("┊ ┄", "limit on a bar, in a chart"),
     ("now │", "left the past, right the plan"),
-    ("⡀⡄⡆⡇", "price not published yet"),
+    ("⡀⡄⡆⡇", "price not published"),
 )
 
 

@@ -64,7 +64,7 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: Worth, plan: Plan
         _figures(canvas, 1, top + 3, "at", price, "ct/kWh  import", *_bill(worth.import_w, worth.import_kwh))
         _euro(canvas, top + 3, worth.import_eur)
     if not published(step, model):
-        canvas.put(TAIL, top + 3, "price not published yet")
+        canvas.put(TAIL, top + 3, "price not published")
     _figures(canvas, 1, top + 4, "without battery  import", *_bill(worth.bare_import_w, worth.bare_import_kwh))
     _euro(canvas, top + 4, worth.bare_import_eur)
     rate = model.demand.rise_eur_per_kw

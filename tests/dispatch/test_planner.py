@@ -185,6 +185,7 @@ def test_prices_that_end_are_continued_by_known_days_and_said() -> None:
     until = "no price for now, prices known until Tue 14:00"
     assert plan.note == f"{until}: for 96 steps the mean of the same hour on known days"
     assert [s.price_eur_per_kwh for s in plan.steps] == pytest.approx([0.04] * 48 + [0.1] * 48)
+    assert all(step.assumed for step in plan.steps)
 
 
 def test_paid_import_is_taken_up_to_the_planned_peak_though_the_load_is_above_the_contract() -> None:

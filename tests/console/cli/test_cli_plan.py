@@ -8,8 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from console import exits
-from console.cli.plan import rows
+from console.cli.plan import lines, rows
 from console.link.server import LinkServer
 from dispatch.plan import Plan, PlanStep
 
@@ -81,3 +83,15 @@ def test_the_hour_that_a_change_of_clocks_repeats_is_two_rows() -> None:
     steps = tuple(PlanStep(start + 900 * n, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0) for n in range(12))
     plan = Plan(float(start), 900, steps, 0.0, 0.0, 0.0)
     assert [len(row) for row in rows(plan, ZoneInfo("Europe/Oslo"), "hour")] == [4, 4, 4]
+
+
+def test_a_price_that_is_assumed_is_marked() -> None:
+    steps = tuple(
+        PlanStep(1_758_024_000 + 900 * n, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0, assumed=n >= 4) for n in range(8)
+    )
+    plan = Plan(float(steps[0].start_utc_s), 900, steps, 0.0, 0.0, 0.0)
+    shown = list(lines(plan, ZoneInfo("Europe/Berlin"), "hour"))
+    assert [line.split()[2] for line in shown[-2:]] == ["10.0", "~10.0"]
+    assert "~         price not published: assumed" in shown
+    sure = msgspec.structs.replace(plan, steps=steps[:4])
+    assert not [line for line in lines(sure, ZoneInfo("Europe/Berlin"), "hour") if "~" in line]

@@ -134,7 +134,7 @@ def test_prices_not_published_are_marked() -> None:
     view = PlanView()
     view._cursor_utc_s = start + 6 * 3600
     view.paint(canvas := Canvas(120, 32), ends)
-    assert "price not published yet" in canvas.lines()[TEXT + 3]
+    assert "price not published" in canvas.lines()[TEXT + 3]
     assert "prices published  to Tue 16:00" in canvas.lines()[2]
     view._cursor_utc_s -= 900
     view.paint(canvas := Canvas(80, 16), ends)
