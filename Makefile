@@ -38,7 +38,7 @@ test: $(READY)  ## every test, on up to four cores
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'
 	SKERRY_SOAK=1 $(BIN)/python -m pytest -m soak
-	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/test_island_machine.py tests/drivers/twin/test_outage_storm.py
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py
 
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .

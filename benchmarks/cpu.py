@@ -8,7 +8,7 @@ import tomllib
 
 from benchmarks.figures import Figure, main
 from benchmarks.plant import DEMO, PlantFailed, running
-from console.link.ask import ask
+from gateway.api.ask import ask
 
 SETTLE_S = 10.0  # the first plan is made meanwhile
 

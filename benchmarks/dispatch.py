@@ -26,11 +26,11 @@ from console.replay.compare import Scored, compare
 from console.replay.engine import Case, Replay
 from console.replay.output import write_schedule
 from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_jobs, read_trace
-from console.site import load
-from dispatch.bill import Bill
-from dispatch.config import CapsConfig
+from dispatch.billing.bill import Bill
+from dispatch.config.schema import CapsConfig
 from drivers.tariffs.csv_file import load as load_prices
 from drivers.twin.trace import trace_path
+from gateway.site.loader import load
 
 SITES = Path(__file__).resolve().parent.parent / "sites"
 BUNDLED = "bundled"

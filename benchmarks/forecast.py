@@ -19,8 +19,9 @@ from pathlib import Path
 from benchmarks.figures import Figure, main
 from console.replay.job_log import JobLog
 from console.replay.traces import LOAD_COLUMNS, Job, Trace, read_jobs, read_trace
-from dispatch.forecast import LATEST_S, PROBES, STEP_S, LoadForecaster
-from dispatch.jobs import JobModel
+from dispatch.forecasting.job_queue import JobModel
+from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
+from dispatch.model.forecast import STEP_S
 from drivers.twin.trace import trace_path
 
 LEARN_QUARTERS = 10 * 96

@@ -15,7 +15,7 @@ import time
 import pynvml
 
 from benchmarks.figures import Figure, main, quantile
-from dispatch.model import Node
+from dispatch.model.equipment import Node
 from drivers.config import NodeDevice
 from drivers.nodes.nvml_node import PERIOD_S, NvmlNode, query
 

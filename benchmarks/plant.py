@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 
-from console.link.ask import ask
-from console.link.errors import LinkLost, RequestFailed
+from gateway.api.ask import ask
+from gateway.api.errors import LinkLost, RequestFailed
 
 DEMO = Path(__file__).resolve().parents[1] / "console" / "demo.toml"
 START_LIMIT_S = 30.0

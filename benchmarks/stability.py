@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from dispatch.config import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, RulesConfig
-from dispatch.controller import Controller
+from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, RulesConfig
+from dispatch.control.controller import Controller
 from drivers.clock import VirtualClock
 from drivers.config import MeterDevice
 from drivers.twin.config import TwinConfig

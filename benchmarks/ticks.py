@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, main, quantile
 from benchmarks.plant import running
-from console.link.client import GatewayClient
-from console.link.protocol import Hello, LoopStats, Published, encode
+from gateway.api.client import GatewayClient
+from gateway.api.protocol import Hello, LoopStats, Published, encode
 
 RATE_HZ = 10
 READING = 9

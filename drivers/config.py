@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dispatch.config import NodeTerms, PcsRatings, PositiveWatts, TariffTerms
+from dispatch.config.schema import NodeTerms, PcsRatings, PositiveWatts, TariffTerms
 
 Id = Annotated[
     str,

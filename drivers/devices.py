@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from dispatch.model import Battery, Clock, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.clock import Clock
+from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.meter import MeterDriver
 from drivers.modbus.transport import ModbusLink

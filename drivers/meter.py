@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.model import Meter
+from dispatch.model.equipment import Meter
 from drivers.config import MeterDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.sample import Sample

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from dispatch.model import Battery, Clock, Pcs, Quality, status
+from dispatch.model.clock import Clock
+from dispatch.model.equipment import Battery, Pcs
+from dispatch.model.readings import Quality, status
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
 from drivers.modbus.errors import DeviceException

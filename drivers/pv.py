@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.model import Pv
+from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.sample import Sample

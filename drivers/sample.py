@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dispatch.model import MISSING, UNKNOWN, Quality, Reading, Status
+from dispatch.model.readings import MISSING, UNKNOWN, Quality, Reading, Status
 
 Value = float | int | str | tuple[str, ...]
 

@@ -6,7 +6,7 @@ say what came of it.
 
 from __future__ import annotations
 
-from dispatch.model import Switch
+from dispatch.model.equipment import Switch
 from drivers.config import SwitchDevice
 from drivers.maps import registers
 from drivers.maps.switch import COMMAND_REGISTER, COMMANDS, SWITCH, SWITCH_2

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dispatch.model import Clock
+from dispatch.model.clock import Clock
 from storage.audit_format import (
     APPLICATION_ID,
     FILE,

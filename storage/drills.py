@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dispatch.island_view import DrillReport
+from dispatch.model.islanding import DrillReport
 from storage.rows import to_us
 
 COLUMNS = "ts_utc_us, started_utc_us, result, who, reason, why, audit_head, not_durable, report"

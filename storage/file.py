@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatch.model import Event
+from dispatch.model.events import Event
 from storage import drills, schema
 from storage.intake import HotRow, Intake
 from storage.rollup import Minute, Summary

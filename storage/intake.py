@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from dispatch.model import Decision, Event, Snapshot
+from dispatch.model.decision import Decision
+from dispatch.model.events import Event
+from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
 from storage.rollup import MINUTE_S, Minute

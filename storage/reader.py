@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model import Decision, Event
+from dispatch.model.decision import Decision
+from dispatch.model.events import Event
 from storage.drills import DrillRecord, record_of
 from storage.intake import DECISION_EVERY_S
 from storage.rollup import MINUTE_S

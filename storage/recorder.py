@@ -18,7 +18,10 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model import Clock, Decision, Event, Snapshot
+from dispatch.model.clock import Clock
+from dispatch.model.decision import Decision
+from dispatch.model.events import Event
+from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
 from storage.file import TelemetryFile, is_damage

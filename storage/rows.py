@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model import Decision, Event, IslandState, Mode, RuleTrace, Setpoint
+from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
+from dispatch.model.events import Event
+from dispatch.model.islanding import IslandState
 from storage.signals import MISSING, to_raw
 
 Known = Mapping[str, tuple[int, float]]  # signal name -> (id, scale); ids run from 1 without a gap

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from dispatch.model import Decision, Snapshot, total
+from dispatch.model.decision import Decision
+from dispatch.model.readings import total
+from dispatch.model.snapshot import Snapshot
 
 MISSING = -(2**31)  # a raw value that stands for "no value"
 RAW_MAX = 2**31 - 1

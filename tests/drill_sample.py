@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.island_view import Check, DrillReport
+from dispatch.model.islanding import Check, DrillReport
 
 
 def passed(start_utc_s: float) -> DrillReport:

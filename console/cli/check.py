@@ -12,12 +12,14 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from console import exits, paths
-from console.cli.values import json_option
-from console.cli.words import date_time
-from console.site import Site, SiteError, SiteFileError, load
-from console.site_across import MISSING_KEY
-from dispatch.demand import in_words
+from console.cli.line_formats import date_time
+from console.value_parsers import json_option
+from dispatch.billing.demand_charge import in_words
+from gateway import exit_codes
+from gateway.site import paths
+from gateway.site.cross_checks import MISSING_KEY
+from gateway.site.loader import SiteError, SiteFileError, load
+from gateway.site.schema import Site
 
 
 @click.command()
@@ -31,18 +33,18 @@ def check(site: Path, as_json: bool) -> int:
         trouble += _caps(loaded)
     except SiteFileError as error:
         _report(error, as_json)
-        return exits.USAGE
+        return exit_codes.USAGE
     except OSError as error:
         raise click.UsageError(f"{site}: {error.strerror}") from None
     if as_json:
         click.echo(msgspec.json.encode({"ok": True, "file": str(site), "warnings": trouble, **_derived(loaded)}))
-        return exits.OK
+        return exit_codes.OK
     click.echo(f"{site}: ok")
     for line in (*_summary(loaded), *tariff):
         click.echo(f"  {line}")
     for line in trouble:
         click.echo(f"skerry: warning: {line}", err=True)
-    return exits.OK
+    return exit_codes.OK
 
 
 def _report(error: SiteFileError, as_json: bool) -> None:

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from console import exits
-from console.link.errors import (
+from gateway import exit_codes
+from gateway.api.errors import (
     LinkLost,
     NoAccess,
     NoGateway,
@@ -22,7 +22,7 @@ from console.link.errors import (
 class Failure(Exception):
     """A command that did not succeed: the line for stderr and the exit code."""
 
-    def __init__(self, line: str, code: int = exits.FAILED) -> None:
+    def __init__(self, line: str, code: int = exit_codes.FAILED) -> None:
         self.code = code
         super().__init__(line)
 
@@ -34,24 +34,24 @@ def explain(error: Exception) -> tuple[int | None, list[str]]:
     if isinstance(error, Failure):
         return error.code, [str(error)]
     if isinstance(error, RequestFailed):
-        return exits.REFUSED if error.code == "refused" else exits.FAILED, [str(error)]
+        return exit_codes.REFUSED if error.code == "refused" else exit_codes.FAILED, [str(error)]
     if isinstance(error, (SeveralGateways, NoSuchSite)):
-        return exits.USAGE, [str(error)]
+        return exit_codes.USAGE, [str(error)]
     if isinstance(error, NoAccess):
-        return exits.FAILED, [str(error)]
+        return exit_codes.FAILED, [str(error)]
     if isinstance(error, (NoGateway, LinkLost)):
-        return exits.NO_GATEWAY, [str(error)]
+        return exit_codes.NO_GATEWAY, [str(error)]
     if isinstance(error, SocketInUse):
-        return exits.ALREADY_RUNNING, [str(error)]
+        return exit_codes.ALREADY_RUNNING, [str(error)]
     if isinstance(error, UnsafeDirectory):
-        return exits.FAILED, [str(error)]
+        return exit_codes.FAILED, [str(error)]
     # A site file can only be at fault once the module that reads them has been imported.
-    site = sys.modules.get("console.site")
+    site = sys.modules.get("gateway.site.loader")
     if site is not None and isinstance(error, site.SiteFileError):
-        return exits.USAGE, str(error).splitlines()
+        return exit_codes.USAGE, str(error).splitlines()
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return exits.FAILED, [f"{where}{error.strerror or error}"]
+        return exit_codes.FAILED, [f"{where}{error.strerror or error}"]
     return None, []
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from console import access, exits, paths
 from console.cli.failures import Failure
-from console.cli.values import duration, site_option
-from console.link.socketfile import listening
+from console.value_parsers import duration, site_option
 from drivers.twin.faults import KINDS
+from gateway import exit_codes
+from gateway.api.socket_file import listening
+from gateway.site import file_access, paths
 
 _TIMEOUT_S = 5.0
 _TO_COMMAND = "only who runs a twin makes it fail; use: sudo -u {owner} skerry fault ..."
@@ -78,7 +79,7 @@ def fault(
         order = {key: value for key, value in asked.items() if value is not None}
     answer = _command(_control(announce, site), order)
     if not answer.get("ok"):
-        raise Failure(f"the twin refuses: {answer.get('error', 'it gives no reason')}", exits.REFUSED)
+        raise Failure(f"the twin refuses: {answer.get('error', 'it gives no reason')}", exit_codes.REFUSED)
     click.echo(f"playing: {answer['note']}" if grid_record is not None else "ok")
 
 
@@ -88,11 +89,11 @@ def _control(announce: Path | None, site: str | None) -> Path:
     try:
         return Path(json.loads(file.read_text())["control"])
     except FileNotFoundError:
-        raise Failure(f"{file}: no twin has announced itself here; is one running?", exits.NO_GATEWAY) from None
+        raise Failure(f"{file}: no twin has announced itself here; is one running?", exit_codes.NO_GATEWAY) from None
     except PermissionError:
-        raise access.no_access(file, "a twin has announced itself here", _TO_COMMAND) from None
+        raise file_access.no_access(file, "a twin has announced itself here", _TO_COMMAND) from None
     except (ValueError, KeyError, TypeError):
-        raise Failure(f'{file}: expected a twin\'s announcement, JSON with a key "control"', exits.USAGE) from None
+        raise Failure(f'{file}: expected a twin\'s announcement, JSON with a key "control"', exit_codes.USAGE) from None
 
 
 def _announcement(site: str | None) -> Path:
@@ -101,10 +102,12 @@ def _announcement(site: str | None) -> Path:
     there = sorted(file for directory in paths.runtime_dirs() for file in directory.glob("*.twin.json"))
     found = [file for file in there if _answers(file)]
     if not found:
-        raise Failure("no twin is running; start one with: skerry demo, or skerry twin SITE.toml", exits.NO_GATEWAY)
+        raise Failure(
+            "no twin is running; start one with: skerry demo, or skerry twin SITE.toml", exit_codes.NO_GATEWAY
+        )
     if len(found) > 1:
         names = ", ".join(map(str, found))
-        raise Failure(f"several twins are running; say which with --site or --announce: {names}", exits.USAGE)
+        raise Failure(f"several twins are running; say which with --site or --announce: {names}", exit_codes.USAGE)
     return found[0]
 
 
@@ -130,9 +133,11 @@ def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:
                 line += piece
         answer = json.loads(line)
     except PermissionError:
-        raise access.no_access(control, "a twin's control socket is there", _TO_COMMAND) from None
+        raise file_access.no_access(control, "a twin's control socket is there", _TO_COMMAND) from None
     except (FileNotFoundError, ConnectionRefusedError):
-        raise Failure(f"{control}: the twin that announced this is not running any more", exits.NO_GATEWAY) from None
+        raise Failure(
+            f"{control}: the twin that announced this is not running any more", exit_codes.NO_GATEWAY
+        ) from None
     except TimeoutError:
         raise Failure(f"{control}: the twin did not answer within {_TIMEOUT_S:g} s") from None
     except ValueError:

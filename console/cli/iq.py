@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from console import exits
+from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.source import Live, Record, gateway_or_record
-from console.cli.values import json_option, site_option
+from console.value_parsers import json_option, site_option
+from gateway import exit_codes
 from storage.config import DISPATCH
 
 if TYPE_CHECKING:
-    from console.iq_record import Report
-    from dispatch.config import DispatchConfig
-    from dispatch.iq import Cost, Iq
-    from dispatch.tariff import PriceSeries
+    from dispatch.billing.prices import PriceSeries
+    from dispatch.config.schema import DispatchConfig
+    from dispatch.evaluation.energy_iq import Cost, Iq
+    from gateway.energy_iq_history import Report
 
 PATIENCE_S = 120.0  # a month's programs take seconds, on a busy machine more
 
@@ -46,11 +46,11 @@ def iq(day: date | None, site: str | None, as_json: bool) -> int:
     with gateway_or_record(site, PATIENCE_S) as source:
         now_utc_s = source.now_utc_s()
         if day is None:
-            from console.iq_record import today
+            from gateway.energy_iq_history import today
 
             day = today(now_utc_s, str(source.zone)) - timedelta(days=1)
         if isinstance(source, Live):
-            from console.iq_record import Report
+            from gateway.energy_iq_history import Report
 
             report = msgspec.convert(source.link.request("iq", day=day.isoformat()), Report)
         else:
@@ -61,12 +61,12 @@ def iq(day: date | None, site: str | None, as_json: bool) -> int:
     else:
         for line in lines(report):
             click.echo(line)
-    return exits.OK
+    return exit_codes.OK
 
 
 def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) -> Report:
-    from console.iq_record import NO_PRICES, make_report
-    from dispatch.plan_lp import SolverFailed
+    from dispatch.planning.lp_model import SolverFailed
+    from gateway.energy_iq_history import NO_PRICES, make_report
 
     source.archive.timeout_s = PATIENCE_S
     config = _config(source, site)
@@ -75,7 +75,7 @@ def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) 
     except SolverFailed as error:
         raise Failure(f"no Energy IQ: {error}") from None
     except ValueError as error:
-        raise Failure(str(error), exits.USAGE) from None
+        raise Failure(str(error), exit_codes.USAGE) from None
 
 
 def _named(site: str | None) -> Path | None:
@@ -87,14 +87,14 @@ def _named(site: str | None) -> Path | None:
 def _config(source: Live | Record, site: str | None) -> DispatchConfig:
     """What the named site file says, else what the record keeps of the one it was made with."""
     if (path := _named(site)) is not None:
-        from console.site import load
+        from gateway.site.loader import load
 
         return load(path).dispatch
-    from dispatch.config import DispatchConfig
+    from dispatch.config.schema import DispatchConfig
 
     kept = source.archive.last_state(DISPATCH) if isinstance(source, Record) else None
     if kept is None:
-        raise Failure("the record does not say which site it is of; name the site file with --site", exits.USAGE)
+        raise Failure("the record does not say which site it is of; name the site file with --site", exit_codes.USAGE)
     return msgspec.convert(kept, DispatchConfig)
 
 
@@ -102,9 +102,9 @@ def _prices(site: str | None) -> PriceSeries | None:
     """The named site file's prices; for quarter hours whose price is not on record."""
     if (path := _named(site)) is None:
         return None
-    from console.site import load
     from drivers.tariffs.csv_file import TariffFileError
     from drivers.tariffs.csv_file import load as load_prices
+    from gateway.site.loader import load
 
     loaded = load(path)
     try:
@@ -137,7 +137,7 @@ def headline(one: Iq) -> str:
 
 
 def _table(one: Iq) -> Iterator[str]:
-    from dispatch.iq import LEAST_H
+    from dispatch.evaluation.energy_iq import LEAST_H
 
     if one.none is None or one.own is None or one.best is None or one.known_h < LEAST_H:
         return  # of so little of a day the parts say nothing: its peak is charged whole

@@ -9,14 +9,14 @@ from typing import Any
 import click
 import msgspec
 
-from console import exits
+from console.cli.data_source import Record, gateway, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.source import Record, gateway, gateway_or_record
-from console.cli.values import NOT_SAID, json_option, site_option
-from console.cli.words import date_time, time_of_day
-from console.link.protocol import DrillPlan
-from dispatch.island_view import Check, DrillReport, DrillStatus, IslandView
-from dispatch.orders import span
+from console.cli.line_formats import date_time, time_of_day
+from console.value_parsers import NOT_SAID, json_option, site_option
+from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
+from dispatch.wording.formatting import span
+from gateway import exit_codes
+from gateway.api.protocol import DrillPlan
 from storage.drills import DrillRecord
 
 MOST_LISTED = 500
@@ -84,7 +84,7 @@ def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if not found and number is not None:
-        raise Failure(f"there is no drill {number} on record; see skerry drill report --list", exits.FAILED)
+        raise Failure(f"there is no drill {number} on record; see skerry drill report --list", exit_codes.FAILED)
     if as_json:
         click.echo(msgspec.json.encode(found))
     elif not found:
@@ -140,7 +140,7 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))
     if not answer["ok"]:
-        raise Failure(answer["text"], exits.REFUSED)
+        raise Failure(answer["text"], exit_codes.REFUSED)
     if not as_json:
         click.echo(answer["text"])
     if answer.get("not_durable"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from console import exits
+from gateway import exit_codes
 
 # name -> module:attribute, and the line in the help; "" hides it. Kept here so that --help imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -59,7 +59,7 @@ skerry status         how the site stands
 Commands find the gateway by --site, by $SKERRY_SITE, or because it is the only one running. When none runs, status,
 why and events read the site's record instead.
 """
-EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exits.MEANINGS.items())
+EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 
 
 class LazyGroup(click.Group):
@@ -115,7 +115,7 @@ def skerry() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit with one of `console/exits.py`."""
+    """Run the command line and exit with one of `gateway/exit_codes.py`."""
     sys.exit(run(args))
 
 
@@ -128,7 +128,7 @@ def run(args: list[str] | None = None) -> int:
         # The reader of our output (head, less) has what it wants. Nothing more may be written, not even at exit.
         # (click does the same, and exits with 1 too, where it meets the closed pipe first.)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.FAILED
+        return exit_codes.FAILED
     except (KeyboardInterrupt, click.Abort):
         return 130  # as a shell reports SIGINT
     except Exception as error:
@@ -136,18 +136,18 @@ def run(args: list[str] | None = None) -> int:
 
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             error.show()
-            return exits.USAGE
+            return exit_codes.USAGE
 
         code, lines = explain(error)
         if code is None:
             if os.environ.get("SKERRY_DEBUG"):
                 raise
-            code = exits.FAILED
+            code = exit_codes.FAILED
             lines = [f"internal error: {type(error).__name__}: {error} (SKERRY_DEBUG=1 shows where)"]
         for line in lines:
             click.echo(f"skerry: {line}", err=True)
         return code
-    return result if isinstance(result, int) else exits.OK
+    return result if isinstance(result, int) else exit_codes.OK
 
 
 if __name__ == "__main__":

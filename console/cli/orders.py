@@ -8,10 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from console.cli.source import Live, gateway
-from console.cli.values import NOT_SAID, duration, json_option, moment, percent, power, site_option
-from console.cli.words import time_of_day
-from dispatch.orders import Order, OrderKind, span, words
+from console.cli.data_source import Live, gateway
+from console.cli.line_formats import time_of_day
+from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
+from dispatch.model.orders import Order, OrderKind
+from dispatch.orders.book import words
+from dispatch.wording.formatting import span
 
 _SIGNED = {"ignore_unknown_options": True}  # "-20kW" is a power, not an option
 Decorated = Callable[..., Any]

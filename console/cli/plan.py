@@ -8,11 +8,11 @@ from datetime import datetime, tzinfo
 import click
 import msgspec
 
-from console.cli.source import gateway
-from console.cli.values import json_option, site_option
-from console.cli.words import time_of_day
-from dispatch.plan import Plan, PlanStep
-from dispatch.plan_worth import hours
+from console.cli.data_source import gateway
+from console.cli.line_formats import time_of_day
+from console.value_parsers import json_option, site_option
+from dispatch.model.plan import Plan, PlanStep
+from dispatch.planning.step_costs import hours
 
 LEAST_H = 1 / 3600  # a step that was over when the plan was made
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from console import exits
+from console.cli.data_source import Record, gateway, gateway_or_record, record_of_gateway
 from console.cli.failures import Failure
-from console.cli.source import Record, gateway, gateway_or_record, record_of_gateway
-from console.cli.values import json_option, moment, site_option
-from console.cli.words import audit_line, event_line
+from console.cli.line_formats import audit_line, event_line
+from console.value_parsers import json_option, moment, site_option
+from gateway import exit_codes
 
 
 @click.command()
@@ -123,7 +123,7 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> 
         raise click.BadParameter(str(error)) from None
     if as_json:
         click.echo(msgspec.json.encode(report))
-        return exits.OK if report.ok else exits.FAILED
+        return exit_codes.OK if report.ok else exit_codes.FAILED
     for line in report.findings:
         click.echo(f"CHANGED   {line}")
     for line in report.remarks:
@@ -138,4 +138,4 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> 
         click.echo(f"NOT verified: {report.unsigned}")
     else:
         click.echo("verified: as it was written" if report.files else "verified: the audit is as it was written")
-    return exits.OK if report.ok else exits.FAILED
+    return exit_codes.OK if report.ok else exit_codes.FAILED

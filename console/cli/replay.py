@@ -18,15 +18,15 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from console import exits
 from console.cli.failures import Failure
+from gateway import exit_codes
 
 if TYPE_CHECKING:
     from console.replay.compare import Scored
     from console.replay.engine import Case, Replay, Schedule
     from console.replay.fine import FineReplay
-    from console.site import Site
-    from dispatch.tariff import PriceSeries
+    from dispatch.billing.prices import PriceSeries
+    from gateway.site.schema import Site
 
 INTERRUPTED = 130
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)$")
@@ -114,7 +114,7 @@ def replay(
     """
     from console.replay.engine import Replay
     from console.replay.traces import read_jobs
-    from console.site import load
+    from gateway.site.loader import load
 
     loaded = load(site)
     if jobs is None and (gpus or notice_h):
@@ -147,7 +147,7 @@ def replay(
 
         write_jobs(out / "jobs_started.csv", log, case.start_s, run.schedule.end_s)
     _report(run, run.schedule, scored, out)
-    return exits.OK if complete else INTERRUPTED
+    return exit_codes.OK if complete else INTERRUPTED
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def readable() -> Iterator[None]:
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from None
     except ValueError as error:  # a TraceFileError, a TariffFileError, or a step that does not fit
-        raise Failure(str(error), exits.USAGE) from None
+        raise Failure(str(error), exit_codes.USAGE) from None
 
 
 def instant(text: str, site: Site) -> int:
@@ -296,7 +296,7 @@ def _play_fine(run: FineReplay, out: Path) -> int:
     _report(run, schedule, scored, out)
     for line in _limits(extremes):
         click.echo(line)
-    return exits.OK if complete else INTERRUPTED
+    return exit_codes.OK if complete else INTERRUPTED
 
 
 def _limits(extremes: dict[str, Any]) -> Iterator[str]:

@@ -10,14 +10,14 @@ from typing import Any
 import click
 import msgspec
 
-from console import exits
+from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
-from console.cli.source import Live, gateway
-from console.cli.values import duration, json_option, kilowatts, site_option
-from console.cli.words import kw, time_of_day
-from console.link.errors import LinkLost, NoGateway, RequestFailed
-from dispatch.orders import span
-from dispatch.reservations import Reservation
+from console.cli.line_formats import kw, time_of_day
+from console.value_parsers import duration, json_option, kilowatts, site_option
+from dispatch.model.reservations import Reservation
+from dispatch.wording.formatting import span
+from gateway import exit_codes
+from gateway.api.errors import LinkLost, NoGateway, RequestFailed
 
 POLL_S = 1.0
 GONE_S = 300.0  # a gateway that is away for longer while a job waits is given up
@@ -129,12 +129,12 @@ def _until_ready(site: str | None, reservation: Reservation) -> None:
         if mine is None:
             over = told["utc_s"] >= reservation.end_utc_s
             what = "is over, its power did not come" if over else "was withdrawn while the job waited"
-            raise Failure(f"reservation {reservation.id} {what}", exits.REFUSED)
+            raise Failure(f"reservation {reservation.id} {what}", exit_codes.REFUSED)
         if mine["ready"]:
             return
         if told["utc_s"] > reservation.latest_utc_s + GRACE_S:
             _give_up(site, reservation, f"its power did not come: {mine['why']}")
-            raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exits.REFUSED)
+            raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exit_codes.REFUSED)
         said = _say(f"waiting: {mine['why']}", said)
         time.sleep(POLL_S)
 

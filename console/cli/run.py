@@ -1,4 +1,4 @@
-"""The commands that run something: demo, console, gateway, twin. `console.service` and `supervise` do the work."""
+"""The commands that run something: demo, console, gateway, twin. `gateway.service` and `supervise` do the work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from console.cli.values import duration
+from console.value_parsers import duration
 
 SITE = click.Path(path_type=Path, dir_okay=False)
 for_option = click.option("--for", "for_s", type=duration, metavar="TIME", help="Stop after this long, e.g. 60s.")
@@ -29,18 +29,18 @@ def demo(headless: bool, for_s: float | None, json_summary: bool, speed: float |
     """A living site on this machine: simulated battery, PV, meters, switch on real Modbus; this machine as a node."""
     if not headless and (for_s is not None or json_summary):
         raise click.UsageError("--for and --json belong to --headless; the console runs until you quit it")
-    from console import supervise
+    from console import launcher
 
-    return supervise.demo(speed=speed, rate_hz=rate_hz, headless=headless, for_s=for_s, json_summary=json_summary)
+    return launcher.demo(speed=speed, rate_hz=rate_hz, headless=headless, for_s=for_s, json_summary=json_summary)
 
 
 @click.command("open")
 @click.argument("site", type=SITE)
 def open_(site: Path) -> int:
     """The console on SITE: attaches to its gateway, or starts one that ends with the console."""
-    from console import supervise
+    from console import launcher
 
-    return supervise.open_site(site)
+    return launcher.open_site(site)
 
 
 @click.command()
@@ -65,7 +65,7 @@ def serve(
     rate_hz: float | None,
 ) -> int:
     """Run SITE's gateway until SIGTERM or SIGINT; then the battery goes to its safe value and the record is closed."""
-    from console import service
+    from gateway import service
 
     options = service.ServeOptions(
         state_dir=state_dir,
@@ -99,6 +99,6 @@ def twin(
     site: Path, announce: Path | None, state_dir: Path | None, stop_on_stdin_eof: bool, speed: float | None
 ) -> int:
     """Run SITE's simulated devices: SunSpec over Modbus TCP on loopback. Prints where they are as one line of JSON."""
-    from console import twin_alone
+    from gateway import standalone_twin
 
-    return twin_alone.run(site, announce, stop_on_stdin_eof, speed, state_dir)
+    return standalone_twin.run(site, announce, stop_on_stdin_eof, speed, state_dir)

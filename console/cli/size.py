@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from console import exits
 from console.cli.failures import Failure
 from console.cli.replay import INTERRUPTED, existing, interruptible, make_room, read_case, readable, stretch
-from console.cli.values import percent
+from console.value_parsers import percent
+from gateway import exit_codes
 
 if TYPE_CHECKING:
-    from console.site import Site
     from console.sizing.sweep import Base, Outcome, Point
+    from gateway.site.schema import Site
 
 LEAST_STEP_S = 60
 
@@ -79,8 +79,8 @@ def size(
     Batteries and PCS of the site file keep their proportions. Ctrl-C keeps the points done so far, marked partial.
     """
     from console.replay.remarks import short_period
-    from console.site import load
     from console.sizing.maps import terminal
+    from gateway.site.loader import load
 
     loaded = load(site)
     with readable():
@@ -94,7 +94,7 @@ def size(
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, want, against, time.monotonic() - began)
-    return exits.OK if len(found) == len(points) else INTERRUPTED
+    return exit_codes.OK if len(found) == len(points) else INTERRUPTED
 
 
 def _base(
@@ -109,9 +109,9 @@ def _base(
     tariffs: tuple[Path, ...],
 ) -> Base:
     """What all points share. Raises ValueError, OSError."""
-    from console.cli.values import seconds
-    from console.site import load
     from console.sizing.sweep import Base
+    from console.value_parsers import seconds
+    from gateway.site.loader import load
 
     step_s = int(seconds(step))
     if step_s < LEAST_STEP_S or site.grid.metering_interval_s % step_s:

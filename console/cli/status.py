@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 import msgspec
 
-from console import exits
-from console.cli.source import Live, Record, gateway_or_record
+from console.cli.data_source import Live, Record, gateway_or_record
+from console.cli.line_formats import date_time, event_line, mode_words
 from console.cli.status_text import lines
-from console.cli.values import json_option, site_option
-from console.cli.words import date_time, event_line, mode_words
-from console.link.protocol import Published
+from console.value_parsers import json_option, site_option
+from gateway import exit_codes
+from gateway.api.protocol import Published
 
 
 @click.command()
@@ -24,9 +24,9 @@ def status(site: str | None, as_json: bool) -> int:
     with gateway_or_record(site) as source:
         if isinstance(source, Record):
             _last_known(source, as_json)
-            return exits.NO_GATEWAY
+            return exit_codes.NO_GATEWAY
         _now(source, as_json)
-    return exits.OK
+    return exit_codes.OK
 
 
 def _now(source: Live, as_json: bool) -> None:

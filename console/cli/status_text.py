@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
-from console.cli.words import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
-from console.link.protocol import IqNow, Published, TariffNow, Welcome
+from console.cli.line_formats import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
 from console.tui.formats import hour_minute
-from console.tui.island_words import (
+from console.tui.islanding_text import (
     RIDING,
     cause_words,
     elapsed,
@@ -24,11 +23,15 @@ from console.tui.island_words import (
     state_of,
     view_of,
 )
+from console.tui.status_text import why_line
 from console.tui.viewmodel import Link, Model
-from console.tui.words import why_line
-from dispatch.alarms import Alarm, AlarmState, Priority
-from dispatch.model import Interval, Quality, Reading, Snapshot
-from dispatch.orders import span, words
+from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.metering_interval import Interval
+from dispatch.model.readings import Quality, Reading
+from dispatch.model.snapshot import Snapshot
+from dispatch.orders.book import words
+from dispatch.wording.formatting import span
+from gateway.api.protocol import IqNow, Published, TariffNow, Welcome
 
 _PRIORITY = {Priority.HIGH: "▲1 high", Priority.MEDIUM: "▲2 medium", Priority.LOW: "▲3 low"}
 _STATE = {

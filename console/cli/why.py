@@ -9,12 +9,12 @@ from datetime import tzinfo
 import click
 import msgspec
 
-from console import exits
+from console.cli.data_source import Record, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.source import Record, gateway_or_record
-from console.cli.values import json_option, moment, site_option
-from console.cli.words import caps_words, date_time, flow, mode_words
-from dispatch.model import Decision, RuleTrace
+from console.cli.line_formats import caps_words, date_time, flow, mode_words
+from console.value_parsers import json_option, moment, site_option
+from dispatch.model.decision import Decision, RuleTrace
+from gateway import exit_codes
 
 
 @click.command()
@@ -34,7 +34,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if decision is None:
-        raise Failure("no decision is on record within 90 s before that time", exits.FAILED)
+        raise Failure("no decision is on record within 90 s before that time", exit_codes.FAILED)
     if as_json:
         click.echo(msgspec.json.encode(decision))
         return

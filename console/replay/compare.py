@@ -15,9 +15,9 @@ import msgspec
 
 from console.replay.engine import Case, Schedule
 from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
-from dispatch.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
-from dispatch.foresight import perfect_battery_w
-from dispatch.tariff import filled, published
+from dispatch.billing.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
+from dispatch.billing.prices import filled, published
+from dispatch.evaluation.foresight import perfect_battery_w
 
 QUARTER_S = 900
 VALLEY = (0, 6)  # local hours in which the night-valley rule charges

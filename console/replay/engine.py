@@ -11,17 +11,20 @@ from collections.abc import Iterator
 
 import msgspec
 
-from console.plan_source import LEARN_S, QUARTER_S, Now, PlanSource
 from console.replay.job_log import JobLog
 from console.replay.traces import Job, Publication, Trace, utc
-from dispatch.config import DispatchConfig
-from dispatch.controller import Controller
-from dispatch.forecast import LATEST_S
-from dispatch.model import Battery, Meter, Mode, Pcs, Pv, Snapshot, reading, status
-from dispatch.plan import Plan
-from dispatch.planner import PlanFailed
-from dispatch.recourse import CapsLedger, CapsNeed, decide
-from dispatch.tariff import PriceSeries
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.controller import Controller
+from dispatch.forecasting.load import LATEST_S
+from dispatch.model.decision import Mode
+from dispatch.model.equipment import Battery, Meter, Pcs, Pv
+from dispatch.model.plan import Plan
+from dispatch.model.readings import reading, status
+from dispatch.model.snapshot import Snapshot
+from dispatch.planning.inputs import PlanFailed
+from dispatch.planning.pipeline import LEARN_S, QUARTER_S, Now, PlanSource
+from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
 from drivers.twin.coarse import CoarseBattery
 
 SHORTEST_S = 10  # shorter steps are the twin's, with lag and ramps

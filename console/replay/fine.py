@@ -15,22 +15,22 @@ from typing import Any
 
 import msgspec
 
-from console.plan_source import QUARTER_S, Now, PlanSource
 from console.replay.engine import Case, Schedule, Tally
 from console.replay.samples import Samples
 from console.replay.traces import Publication, Trace, utc
-from console.site import Site
-from dispatch.controller import Controller
-from dispatch.forecast import LATEST_S
-from dispatch.model import Mode
-from dispatch.plan import Plan
-from dispatch.planner import PlanFailed
-from dispatch.tariff import PriceSeries
+from dispatch.billing.prices import PriceSeries
+from dispatch.control.controller import Controller
+from dispatch.forecasting.load import LATEST_S
+from dispatch.model.decision import Mode
+from dispatch.model.plan import Plan
+from dispatch.planning.inputs import PlanFailed
+from dispatch.planning.pipeline import QUARTER_S, Now, PlanSource
 from drivers.clock import VirtualClock
 from drivers.twin.config import TwinConfig
 from drivers.twin.lockstep import LockstepSite
 from drivers.twin.physics import TwinSite
 from drivers.twin.pv import TwinPv
+from gateway.site.schema import Site
 
 PHYSICS_MS = 20
 INSIDE_MS = 0.5  # the physics look at the load when a slice ends; what held in the slice is just before

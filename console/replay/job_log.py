@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.replay.traces import Job
-from dispatch.jobs import KnownJob
+from dispatch.forecasting.job_queue import KnownJob
 
 
 class JobLog:

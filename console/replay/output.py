@@ -12,7 +12,7 @@ import msgspec
 from console.replay.compare import Scored
 from console.replay.engine import Case, Schedule, Tally
 from console.replay.traces import Job, utc
-from dispatch.bill import Bill
+from dispatch.billing.bill import Bill
 
 SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
 

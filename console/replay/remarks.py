@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from console.replay.traces import Job, utc
-from dispatch.bill import Bill
-from dispatch.config import GridConfig
-from dispatch.demand import DemandTerms
-from dispatch.figures import kw
-from dispatch.jobs import UNLIMITED_S
-from dispatch.orders import span
-from dispatch.planner import MARKET_EUR_PER_MWH
-from dispatch.tariff import SAME_HOUR_DAYS, PriceSeries
+from dispatch.billing.bill import Bill
+from dispatch.billing.prices import SAME_HOUR_DAYS, PriceSeries
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.config.schema import GridConfig
+from dispatch.forecasting.job_queue import UNLIMITED_S
+from dispatch.planning.planner import MARKET_EUR_PER_MWH
+from dispatch.wording.formatting import kw, span
 
 DAY_S = 86400
 WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period

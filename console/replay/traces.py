@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.tariff import PriceSeries
+from dispatch.billing.prices import PriceSeries
 
 LOAD_COLUMNS = ("load_w", "power_w")
 PV_COLUMNS = ("pv_w", "power_w")

@@ -11,10 +11,10 @@ import msgspec
 from console.replay.compare import Stretch, compare
 from console.replay.engine import Case, Replay
 from console.replay.traces import Trace
-from dispatch.bill import Flow, bill
-from dispatch.config import DispatchConfig, ReserveConfig, TariffTerms
-from dispatch.consistency import inconsistencies
-from dispatch.tariff import PriceSeries
+from dispatch.billing.bill import Flow, bill
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.cross_checks import inconsistencies
+from dispatch.config.schema import DispatchConfig, ReserveConfig, TariffTerms
 
 RANGE = re.compile(r"^(\d+(?:\.\d+)?)\s*\.\.\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*/\s*(\d+(?:\.\d+)?)$")
 ONE = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$")

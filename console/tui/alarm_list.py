@@ -6,10 +6,10 @@ from collections.abc import Hashable
 
 from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.formats import age, day_clock
-from console.tui.lines import Lines
+from console.tui.list_view import Lines
+from console.tui.status_text import PRIORITY_MARKS, STATE_WORDS
 from console.tui.viewmodel import Model, ranked
-from console.tui.words import PRIORITY_MARKS, STATE_WORDS
-from dispatch.alarms import Alarm, AlarmState
+from dispatch.alarms.states import Alarm, AlarmState
 
 LISTED_ROWS = 4  # the least that is kept for header and list
 ROWS_EACH = 6  # more than any text takes at 80 columns

@@ -15,7 +15,16 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.worker import Worker
 
-from console.tui.chrome import (
+from console.tui.commands import COMMANDS, FILTERABLE, Needs
+from console.tui.diff_widget import Painted
+from console.tui.driver import ConsoleDriver
+from console.tui.gateway_feed import Client, Feed
+from console.tui.islanding_text import abortable, off_grid
+from console.tui.list_view import Lines
+from console.tui.order_controller import Desk, durable
+from console.tui.order_form import OrderStrip
+from console.tui.prompt import FILTER, PALETTE, Prompt
+from console.tui.status_bars import (
     MIN_COLUMNS,
     MIN_ROWS,
     AlarmLine,
@@ -28,15 +37,6 @@ from console.tui.chrome import (
     TooSmall,
     WhyLine,
 )
-from console.tui.commands import COMMANDS, FILTERABLE, Needs
-from console.tui.desk import Desk, durable
-from console.tui.driver import ConsoleDriver
-from console.tui.feed import Client, Feed
-from console.tui.island_words import abortable, off_grid
-from console.tui.lines import Lines
-from console.tui.painted import Painted
-from console.tui.prompt import FILTER, PALETTE, Prompt
-from console.tui.strip import OrderStrip
 from console.tui.viewmodel import Model, unacknowledged
 
 VIEW_CLASSES = {

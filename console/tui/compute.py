@@ -7,10 +7,11 @@ from collections.abc import Hashable
 from console.tui.canvas import Canvas, Ink, cut
 from console.tui.charts import bar
 from console.tui.formats import kw, number
-from console.tui.lines import Lines
+from console.tui.list_view import Lines
+from console.tui.status_text import stale_word
 from console.tui.viewmodel import Model
-from console.tui.words import stale_word
-from dispatch.model import Gpu, Node, Quality, Reading
+from dispatch.model.equipment import Gpu, Node
+from dispatch.model.readings import Quality, Reading
 
 
 class Compute(Lines):

@@ -10,10 +10,10 @@ from console.tui.audit_rows import AuditLine, one_line, whole
 from console.tui.audit_rows import searchable as audit_text
 from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.formats import day_clock
-from console.tui.lines import Lines
-from console.tui.side import event_row, line_row
+from console.tui.list_view import Lines
+from console.tui.overview_panels import event_row, line_row
 from console.tui.viewmodel import Model
-from dispatch.model import Event
+from dispatch.model.events import Event
 
 DETAIL_ROWS = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console.tui.canvas import Canvas, Ink, cut
 from console.tui.commands import LISTED, key_name
-from console.tui.painted import Painted
+from console.tui.diff_widget import Painted
 from console.tui.viewmodel import Model
 
 VIEW = "view."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from console.tui.canvas import Canvas, Ink, cut, wrap
 from console.tui.charts import Raster, bar, mark_at
+from console.tui.diff_widget import Painted
 from console.tui.formats import ABSENT, clock, countdown, duration, kw, number
-from console.tui.island_words import (
+from console.tui.islanding_text import (
     AWAY,
     Line,
     abortable,
@@ -24,10 +25,11 @@ from console.tui.island_words import (
     state_of,
     view_of,
 )
-from console.tui.painted import Painted
+from console.tui.status_text import battery_word, stale_word
 from console.tui.viewmodel import TREND_STEP_S, Model, combined, series, soc_pct, soc_reading
-from console.tui.words import battery_word, stale_word
-from dispatch.model import Event, IslandState, Reading
+from dispatch.model.events import Event
+from dispatch.model.islanding import IslandState
+from dispatch.model.readings import Reading
 
 ROAD = ("preparing", "opening", "islanded", "synchronising", "closing", "grid-tied")
 STEP = " ── "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from console.tui.chrome import Rule
-from console.tui.flows import BatteryFlow, ComputeFlow, GridFlow, PvFlow
-from console.tui.side import GatewayPanel, MonthPanel, RecentEvents, TopNodes
+from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow, PvFlow
+from console.tui.overview_panels import GatewayPanel, MonthPanel, RecentEvents, TopNodes
+from console.tui.status_bars import Rule
 from console.tui.trends import ImportChart, LoadChart, SocChart, TariffStrip, TimeAxis
 
 

@@ -12,7 +12,7 @@ from console.tui.canvas import Canvas, Ink, cut
 from console.tui.charts import LEVELS, Raster, Series, nice_ceiling
 from console.tui.formats import hour_minute, local, number
 from console.tui.viewmodel import Model
-from dispatch.plan import Plan, PlanStep
+from dispatch.model.plan import Plan, PlanStep
 
 AXIS = 6  # columns of the value axis with its line
 PLOT = 73  # columns: 36 h of quarters, begun in the middle of a half hour

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from console.tui import plan_charts, plan_words
+from console.tui import plan_charts, plan_panels
 from console.tui.canvas import Canvas, Ink
-from console.tui.painted import Painted
+from console.tui.diff_widget import Painted
 from console.tui.plan_charts import AXIS, Window
 from console.tui.viewmodel import Model
-from dispatch.demand import DemandTerms
-from dispatch.plan import Plan
-from dispatch.plan_worth import Worth, worth
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.plan import Plan
+from dispatch.planning.step_costs import Worth, worth
 
 CHARTS = ((1, 1), (2, 3), (5, 3), (8, 2))  # first row and rows: price, load, import, SoC
 TIMES_ROW, TEXT_ROW = 10, 11
@@ -45,7 +45,7 @@ class PlanView(Painted):
         plan, model = self.model.plan, self.model
         index = max(0, min(len(plan.steps) - 1, self.cursor(plan, model) + by))
         step = plan.steps[index]
-        self._cursor_utc_s = None if plan_words.is_now(step, plan, model) else step.start_utc_s
+        self._cursor_utc_s = None if plan_panels.is_now(step, plan, model) else step.start_utc_s
         self.redraw()
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -53,12 +53,12 @@ class PlanView(Painted):
         self._drawn = _shown(model)
         plan, told = model.plan, model.published
         if plan is None or not plan.steps or told is None:
-            plan_words.draw_no_plan(canvas, model)
+            plan_panels.draw_no_plan(canvas, model)
             return
         at = self.cursor(plan, model)
         step, window = plan.steps[at], Window(plan, at)
         worths = self._worth(plan, told.interval.length_s, told.month_peak_w, model.timezone, model.demand)
-        plan_words.draw_head(canvas, plan, model)
+        plan_panels.draw_head(canvas, plan, model)
         prices, load, grid, soc = CHARTS
         plan_charts.draw_prices(canvas, prices[0], window, told.tariff.ends_utc_s)
         plan_charts.draw_load(canvas, *load, window)
@@ -67,12 +67,12 @@ class PlanView(Painted):
         plan_charts.draw_times(canvas, TIMES_ROW, window, step.start_utc_s, model)
         for y in range(load[0], TIMES_ROW):
             canvas.ink[y][AXIS + window.column(step.start_utc_s)] = Ink.REVERSE
-        plan_words.draw_step(canvas, TEXT_ROW, step, worths[at], plan, model)
+        plan_panels.draw_step(canvas, TEXT_ROW, step, worths[at], plan, model)
         if canvas.width >= SIDE_COLUMN + SIDE_WIDTH:
-            plan_words.draw_side(canvas, SIDE_COLUMN, worths, plan, model)
-        below = TEXT_ROW + plan_words.TEXT_ROWS
+            plan_panels.draw_side(canvas, SIDE_COLUMN, worths, plan, model)
+        below = TEXT_ROW + plan_panels.TEXT_ROWS
         if canvas.height >= below + TABLE_ROWS:
-            plan_words.draw_table(canvas, below, plan, at, model)
+            plan_panels.draw_table(canvas, below, plan, at, model)
 
     def _worth(
         self, plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms

@@ -7,9 +7,9 @@ from textual.message import Message
 
 from console.tui.canvas import Canvas, Ink, cut
 from console.tui.commands import ABORT_KEY, Command, key_name, matching
-from console.tui.island_words import abortable
+from console.tui.diff_widget import Painted
+from console.tui.islanding_text import abortable
 from console.tui.keystrokes import EDITING, edited
-from console.tui.painted import Painted
 from console.tui.viewmodel import Model
 
 PALETTE, FILTER = "palette", "filter"

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from console.tui.canvas import Canvas, Ink
 from console.tui.charts import Raster, nice_ceiling, strip
+from console.tui.diff_widget import Painted
 from console.tui.formats import cents, countdown, hour_minute, kw, number
-from console.tui.painted import Painted
 from console.tui.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
-from dispatch.plan import Plan, PlanStep
+from dispatch.model.plan import Plan, PlanStep
 
 AXIS = 6  # columns of the value axis with its line
 NOTES = 20  # columns of the words beside a chart

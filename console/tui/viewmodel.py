@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from console.link.protocol import Published, Welcome
 from console.tui.audit_rows import AuditLine
-from dispatch.alarms import Alarm, AlarmState, Priority
-from dispatch.demand import DemandTerms
-from dispatch.island_view import Check, DrillReport
-from dispatch.model import Decision, Event, Reading
-from dispatch.plan import Plan
+from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.decision import Decision
+from dispatch.model.events import Event
+from dispatch.model.islanding import Check, DrillReport
+from dispatch.model.plan import Plan
+from dispatch.model.readings import Reading
+from gateway.api.protocol import Published, Welcome
 
 STALE_AFTER_S = 2.0
 TREND_STEP_S = 15  # one dot of the charts' past

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from dispatch.island_view import NodeOrder
+from dispatch.model.islanding import NodeOrder
 from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.modbus_node import NodeDriver

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dispatch.island_view import NodeOrder
-from dispatch.model import Node
+from dispatch.model.equipment import Node
+from dispatch.model.islanding import NodeOrder
 from drivers.config import NodeDevice
 from drivers.maps import registers
 from drivers.maps.node import CAP_REGISTER, NO_CAP, NODE

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 import pynvml
 
-from dispatch.model import Clock, Gpu, Node, Quality, Reading, aged, reading
+from dispatch.model.clock import Clock
+from dispatch.model.equipment import Gpu, Node, aged
+from dispatch.model.readings import Quality, Reading, reading
 from drivers.clock import SystemClock
 from drivers.config import NodeDevice
 from drivers.nodes.psutil_node import PsutilNode

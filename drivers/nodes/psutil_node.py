@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import psutil
 
-from dispatch.model import Node, reading
+from dispatch.model.equipment import Node
+from dispatch.model.readings import reading
 from drivers.config import NodeDevice
 
 Usage = tuple[float, float]  # CPU since the last call, memory in use; both in %

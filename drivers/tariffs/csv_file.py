@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from dispatch.tariff import PriceSeries
+from dispatch.billing.prices import PriceSeries
 
 COLUMNS = ("start_utc", "price_eur_per_mwh")
 MAX_STEP_S = 3600

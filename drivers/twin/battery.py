@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from dispatch.config import BatteryConfig
+from dispatch.config.schema import BatteryConfig
 from drivers.twin.config import TwinConfig
 
 EMPTY_TAPER_PCT = 4.0  # below this SoC the BMS lowers the discharge limit in proportion, to 0 at 0 %

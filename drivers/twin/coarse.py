@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dispatch.config import BatteryConfig, PcsRatings
+from dispatch.config.schema import BatteryConfig, PcsRatings
 
 
 class CoarseBattery:

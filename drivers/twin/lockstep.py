@@ -12,23 +12,11 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from dispatch.island_view import NodeOrder
-from dispatch.model import (
-    Battery,
-    Decision,
-    DeviceHealth,
-    Meter,
-    Node,
-    Part,
-    Pcs,
-    Pv,
-    Quality,
-    Snapshot,
-    Switch,
-    aged,
-    reading,
-    status,
-)
+from dispatch.model.decision import Decision
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch, aged
+from dispatch.model.islanding import NodeOrder
+from dispatch.model.readings import Quality, reading, status
+from dispatch.model.snapshot import Snapshot
 from drivers.clock import VirtualClock
 from drivers.twin.grid import PccSwitch
 from drivers.twin.load import TwinNode

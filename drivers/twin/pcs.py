@@ -6,7 +6,7 @@ import enum
 import math
 from collections import deque
 
-from dispatch.config import PcsRatings
+from dispatch.config.schema import PcsRatings
 from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig
 from drivers.twin.control import ActivePowerControl

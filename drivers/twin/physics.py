@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from dispatch.config import BatteryConfig, GridConfig, PcsRatings
+from dispatch.config.schema import BatteryConfig, GridConfig, PcsRatings
 from drivers.config import MeterDevice, NodeDevice, PvDevice, SwitchDevice
 from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig

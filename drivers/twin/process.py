@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from dispatch.config import BatteryConfig, GridConfig
+from dispatch.config.schema import BatteryConfig, GridConfig
 from drivers.clock import ScaledClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.twin.announcement import Announcement

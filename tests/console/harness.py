@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console import paths
-from console.link.client import GatewayClient, LinkLost
-from console.link.protocol import Published
+from gateway.api.client import GatewayClient
+from gateway.api.errors import LinkLost
+from gateway.api.protocol import Published
+from gateway.site import paths
 
 SKERRY = [sys.executable, "-P", "-m", "console.cli.main"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from console.replay.engine import Case, Replay
 from console.replay.traces import Trace
-from dispatch.config import (
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
@@ -18,7 +19,6 @@ from dispatch.config import (
     RulesConfig,
     TariffTerms,
 )
-from dispatch.tariff import PriceSeries
 
 PAST_DAYS = 3
 FIRST = int(datetime(2025, 9, 13, 22, tzinfo=UTC).timestamp())  # local midnight in Berlin

@@ -18,7 +18,7 @@ import pytest
 from harness import SKERRY, Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE
 
-from console.link.client import GatewayClient
+from gateway.api.client import GatewayClient
 from storage.reader import Archive
 
 

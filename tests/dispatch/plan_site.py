@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dispatch.config import (
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
@@ -16,9 +17,8 @@ from dispatch.config import (
     RulesConfig,
     TariffTerms,
 )
-from dispatch.forecast import Forecast
-from dispatch.planner import PlanInputs
-from dispatch.tariff import PriceSeries
+from dispatch.model.forecast import Forecast
+from dispatch.planning.inputs import PlanInputs
 
 NOON = int(datetime(2025, 9, 16, 12, tzinfo=UTC).timestamp())
 

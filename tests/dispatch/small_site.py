@@ -10,17 +10,13 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from dispatch.config import (
-    BatteryConfig,
-    DispatchConfig,
-    GridConfig,
-    PcsRatings,
-    ReserveConfig,
-    RulesConfig,
-)
-from dispatch.controller import Controller
-from dispatch.model import Battery, Decision, Meter, Pcs, Quality, Reading, Snapshot, Switch, reading, status
-from dispatch.plan import Plan, PlanStep
+from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig, RulesConfig
+from dispatch.control.controller import Controller
+from dispatch.model.decision import Decision
+from dispatch.model.equipment import Battery, Meter, Pcs, Switch
+from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.readings import Quality, Reading, reading, status
+from dispatch.model.snapshot import Snapshot
 
 T0 = 1_758_009_600.0  # 2025-09-16 08:00 UTC, the start of a metering interval
 

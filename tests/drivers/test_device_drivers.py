@@ -14,7 +14,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from sunspec_image import COMMON, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer, Upstream
 
-from dispatch.model import Quality
+from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.devices import Driver, make_drivers
 from drivers.modbus.errors import BadReply, DeviceError, WrongDevice

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dispatch.model import Quality
+from dispatch.model.readings import Quality
 from drivers.config import NodeDevice
 from drivers.nodes.nvml_node import NvmlNode
 from drivers.nodes.psutil_node import PsutilNode

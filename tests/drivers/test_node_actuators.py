@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dispatch.island_view import NodeOrder
+from dispatch.model.islanding import NodeOrder
 from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import CannotObey, NodeActuator, NvmlPower, freeze, make_actuators, run_command

@@ -10,7 +10,7 @@ import pytest
 from sunspec_image import address_of, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer
 
-from dispatch.model import Quality
+from dispatch.model.readings import Quality
 from drivers.clock import VirtualClock
 from drivers.config import PcsDevice
 from drivers.modbus.errors import ConnectionLost, DeviceError, ReadbackMismatch, WrongDevice

@@ -9,12 +9,12 @@ Island
 Overview
 PlanView
 
-# dispatch/model.py: shown by `skerry status --json` and kept in the record, by name of the field
+# dispatch/model/equipment.py: shown by `skerry status --json` and kept in the record, by name of the field
 _.memory_used_mib
 _.revert_remaining_s
 _.solve_ms
 
-# dispatch/model.py: states of the islanding machine that devices and the record name
+# dispatch/model/equipment.py: states of the islanding machine that devices and the record name
 _.PREPARING
 _.OPENING
 _.SYNCHRONISING
@@ -26,7 +26,7 @@ _.SLEEPING
 _.SHUTTING_DOWN
 _.EXIT_STANDBY
 
-# dispatch/island_view.py: travels in each decision, into `status --json` and the record
+# dispatch/model/islanding.py: travels in each decision, into `status --json` and the record
 _.in_window
 _.hold_left_s
 _.ended_utc_s

@@ -71,8 +71,8 @@ def lockstep(directory: Path) -> None:
     """The demo site in lock-step with controller, planner and alarms: a job's pulse, then an outage; tick by tick."""
     from record import Recorder
 
-    from console.site import load
     from drivers.twin.faults import Fault
+    from gateway.site.loader import load
 
     recorder = Recorder(load(ROOT / "sites" / "demo.toml"))
     pulses, states, plan = 0, set(), None

@@ -55,9 +55,9 @@ def test_the_watchdog_bites_before_the_devices_revert() -> None:
 
 
 def test_a_bad_site_file_is_not_tried_again_and_again() -> None:
-    from console import exits
+    from gateway import exit_codes
 
-    assert settings()["RestartPreventExitStatus"] == [str(exits.USAGE)]
+    assert settings()["RestartPreventExitStatus"] == [str(exit_codes.USAGE)]
 
 
 def test_every_group_of_the_roles_is_made() -> None:

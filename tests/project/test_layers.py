@@ -13,8 +13,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils")
-ROOMS = ("console", "dispatch", "drivers", "storage")
-PACKAGES = ("console", "console.cli", "console.tui", "dispatch", "drivers", "drivers.twin", "storage")
+ROOMS = ("console", "dispatch", "drivers", "gateway", "storage")
+PACKAGES = (
+    "console",
+    "console.cli",
+    "console.tui",
+    "dispatch",
+    "drivers",
+    "drivers.twin",
+    "gateway",
+    "gateway.api",
+    "storage",
+)
 
 
 def lint_imports(directory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
@@ -33,9 +43,9 @@ def test_import_contracts_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("room", "line", "contract"),
     [
-        ("dispatch", "import drivers.clock", "console over drivers | storage over dispatch"),
-        ("drivers", "import storage.config", "console over drivers | storage over dispatch"),
-        ("storage", "from console import site", "console over drivers | storage over dispatch"),
+        ("dispatch", "import drivers.clock", "console over gateway over drivers | storage over dispatch"),
+        ("drivers", "import storage.config", "console over gateway over drivers | storage over dispatch"),
+        ("storage", "from console import site", "console over gateway over drivers | storage over dispatch"),
         ("console/cli", "from textual.app import App", "only console.tui imports textual"),
         ("console", "import pymodbus", "only the Modbus driver and the twin import pymodbus"),
         ("dispatch", "import time", "dispatch decides: no I/O, no clock, no chance"),
@@ -91,7 +101,7 @@ def test_short_commands_load_nothing_heavy(arguments: tuple[str, ...], tmp_path:
 
 
 def test_an_attached_console_loads_nothing_heavy_but_textual(tmp_path: Path) -> None:
-    modules = loaded("import console.tui.app, console.link.client", tmp_path)
+    modules = loaded("import console.tui.app, gateway.api.client", tmp_path)
     assert "textual" in modules
     assert modules & set(HEAVY) == set()
 

@@ -75,17 +75,17 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_readme_exit_codes_are_the_programs() -> None:
-    from console import exits
+    from gateway import exit_codes
 
     paragraph = " ".join(readme().split("Exit codes: ")[1].split("\n\n")[0].split()).rstrip(".")
     stated = {int(code): text for code, _, text in (part.partition(" ") for part in paragraph.split(" · "))}
-    assert stated.pop(exits.OK) == "done"
-    assert stated == {code: text for code, text in exits.MEANINGS.items() if code != exits.OK}
+    assert stated.pop(exit_codes.OK) == "done"
+    assert stated == {code: text for code, text in exit_codes.MEANINGS.items() if code != exit_codes.OK}
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "sites").glob("*.toml")))
 def test_example_sites_are_right(name: str) -> None:
-    from console.site import load
+    from gateway.site.loader import load
 
     assert load(ROOT / "sites" / name).site.name
 

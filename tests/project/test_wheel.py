@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("console", "dispatch", "drivers", "storage", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+SOURCES = ("console", "dispatch", "drivers", "gateway", "storage", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 FIGURES = {
     *("ticks", "period_s", "lateness_p50_ms", "lateness_p999_ms", "overruns", "reads", "writes"),
     *("energy_balance_error_pct", "soc_start_pct", "soc_end_pct", "peak_import_w", "db_rows", "pulses_seen"),
@@ -58,7 +58,14 @@ def skerry(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "venv", "--without-pip", venv)
     run(sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--no-index", "--no-deps", wheel)
     (packages,) = venv.glob("lib/python*/site-packages")
-    assert {p.name.split("-")[0] for p in packages.iterdir()} == {"skerry", "console", "dispatch", "drivers", "storage"}
+    assert {p.name.split("-")[0] for p in packages.iterdir()} == {
+        "skerry",
+        "console",
+        "dispatch",
+        "drivers",
+        "gateway",
+        "storage",
+    }
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return venv / "bin/skerry"
 
@@ -66,7 +73,7 @@ def skerry(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def decoy(tmp_path: Path) -> Path:
     """A directory where every room's name is taken by something that must never be imported."""
-    for room in ("storage", "console", "dispatch", "drivers"):
+    for room in ("storage", "console", "dispatch", "drivers", "gateway"):
         (tmp_path / room).mkdir()
         (tmp_path / room / "__init__.py").write_text("raise SystemExit('the decoy was imported')\n")
     return tmp_path
@@ -85,7 +92,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_the_wheel_holds_the_rooms_their_data_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
-    assert {n.split("/")[0] for n in names} == {"console", "dispatch", "drivers", "storage", info}
+    assert {n.split("/")[0] for n in names} == {"console", "dispatch", "drivers", "gateway", "storage", info}
     assert "console/demo.toml" in names
     assert any(n.startswith("console/tui/") and n.endswith(".tcss") for n in names)
     assert any(n.startswith("drivers/tariffs/data/") for n in names)

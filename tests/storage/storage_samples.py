@@ -5,20 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dispatch.model import (
-    Battery,
-    Decision,
-    IslandState,
-    Meter,
-    Mode,
-    Node,
-    Pcs,
-    Pv,
-    RuleTrace,
-    Setpoint,
-    Snapshot,
-    reading,
-)
+from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
+from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv
+from dispatch.model.islanding import IslandState
+from dispatch.model.readings import reading
+from dispatch.model.snapshot import Snapshot
 from storage.recorder import Recorder
 
 T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from storage_samples import T0
 
-from dispatch.island_view import DrillReport
+from dispatch.model.islanding import DrillReport
 from drivers.clock import SystemClock
 from storage.audit import AuditLog
 from storage.audit_reader import drill_cut_short

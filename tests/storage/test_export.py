@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from storage_samples import T0, feed
 
-from dispatch.model import Event
+from dispatch.model.events import Event
 from storage.config import StorageConfig
 from storage.export import ExportError, export
 from storage.reader import NoRecords

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from storage_samples import T0, decision, snapshot
-from dispatch.model import Event
+from dispatch.model.events import Event
 from storage.config import StorageConfig
 from storage.recorder import Recorder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from storage_samples import DT, T0, decision, feed, grid_w, snapshot
 
-from dispatch.model import Event
+from dispatch.model.events import Event
 from storage.config import StorageConfig
 from storage.reader import POINTS, Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder

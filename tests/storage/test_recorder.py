@@ -9,7 +9,7 @@ from pathlib import Path
 
 from storage_samples import DT, T0, decision, feed, grid_w, snapshot
 
-from dispatch.model import Event
+from dispatch.model.events import Event
 from storage.config import StorageConfig
 from storage.reader import Archive
 from storage.recorder import Recorder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from storage_samples import T0, decision, feed, parts, snapshot
 
-from dispatch.model import Event
+from dispatch.model.events import Event
 from storage import file as file_module
 from storage import recorder as recorder_module
 from storage.config import StorageConfig

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storage_samples import decision, snapshot
 
-from dispatch.model import Battery, Node, Quality, Reading, reading
+from dispatch.model.equipment import Battery, Node
+from dispatch.model.readings import Quality, Reading, reading
 from storage.rows import decision_of, decision_row, pack, unpack_one
 from storage.signals import MISSING, definition, signal_values, to_raw
 

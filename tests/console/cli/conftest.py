@@ -15,30 +15,21 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from console import paths
-from console.link.protocol import LoopStats, Published, Request, TariffNow, Welcome
-from console.link.server import CommandRefused, LinkServer, Peer
-from dispatch.alarms import Alarm, AlarmState, Priority
-from dispatch.model import (
-    Battery,
-    Decision,
-    DeviceHealth,
-    Event,
-    Interval,
-    IslandState,
-    Meter,
-    Mode,
-    Pcs,
-    Pv,
-    Quality,
-    Reading,
-    RuleTrace,
-    Setpoint,
-    Snapshot,
-    reading,
-)
-from dispatch.orders import Order, OrderKind
-from dispatch.plan import Plan, PlanStep
+from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Pv
+from dispatch.model.events import Event
+from dispatch.model.islanding import IslandState
+from dispatch.model.metering_interval import Interval
+from dispatch.model.orders import Order, OrderKind
+from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.readings import Quality, Reading, reading
+from dispatch.model.snapshot import Snapshot
+from gateway.api.errors import CommandRefused
+from gateway.api.peer import Peer
+from gateway.api.protocol import LoopStats, Published, Request, TariffNow, Welcome
+from gateway.api.server import LinkServer
+from gateway.site import paths
 
 ROOT = Path(__file__).parents[3]
 NOON_UTC_S = 1_758_016_800.0  # 2025-09-16T10:00:00Z, 12:00 in Berlin

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from console import exits, paths
 from console.cli.orders import _shown
-from console.link.protocol import Published
-from console.link.server import LinkServer
-from dispatch.model import Decision
-from dispatch.order_check import REASON_MIN
+from dispatch.model.decision import Decision
+from dispatch.model.orders import REASON_MIN
 from drivers.clock import VirtualClock
+from gateway import exit_codes
+from gateway.api.protocol import Published
+from gateway.api.server import LinkServer
+from gateway.site import paths
 from storage.audit import AuditLog
 from storage.config import DISPATCH, StorageConfig
 from storage.recorder import Recorder
@@ -39,11 +40,11 @@ HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils", "textual", "rich", "asy
 
 async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
     ran = await machine.skerry("--help")
-    assert ran.code == exits.OK
+    assert ran.code == exit_codes.OK
     for word in ("demo", "serve", "status", "why", "check", "twin", "fault", "export", "events", "ack", "hold"):
         assert f"\n  {word} " in ran.out
     assert "\n  open " not in ran.out  # hidden
-    for code, meaning in exits.MEANINGS.items():
+    for code, meaning in exit_codes.MEANINGS.items():
         assert f"{code}  {meaning}" in ran.out
 
 
@@ -57,7 +58,7 @@ async def test_help_names_commands_and_exit_codes(machine: Machine) -> None:
 )
 async def test_every_command_has_help(machine: Machine, name: str) -> None:
     ran = await machine.skerry(name, "--help")
-    assert (ran.code, ran.err) == (exits.OK, "")
+    assert (ran.code, ran.err) == (exit_codes.OK, "")
     assert f"skerry {name}" in ran.out
 
 
@@ -107,7 +108,7 @@ async def test_nothing_heavy_is_loaded(machine: Machine, gateway: LinkServer) ->
 )
 async def test_bad_usage(machine: Machine, arguments: list[str], said: str) -> None:
     ran = await machine.skerry(*arguments)
-    assert (ran.code, ran.out) == (exits.USAGE, "")
+    assert (ran.code, ran.out) == (exit_codes.USAGE, "")
     assert said in ran.err
     assert "Traceback" not in ran.err
 
@@ -117,7 +118,7 @@ async def test_a_site_file_as_first_argument_opens_the_console(machine: Machine)
     site = machine.site(extra="[gird]\n")
     for name in (str(site), "site.toml"):
         ran = await machine.skerry(name)
-        assert ran.code == exits.USAGE
+        assert ran.code == exit_codes.USAGE
         assert "[gird]: expected a known section; did you mean grid?" in ran.err
     (machine.directory / "plain").write_text(site.read_text())
     assert "[gird]" in (await machine.skerry("plain")).err
@@ -131,7 +132,7 @@ async def test_broken_pipe_is_quiet(machine: Machine, gateway: LinkServer) -> No
     finally:
         os.close(write)
     assert ran.err == ""
-    assert ran.code == exits.FAILED
+    assert ran.code == exit_codes.FAILED
 
 
 async def test_unforeseen_error_is_a_line_and_a_traceback_on_request(machine: Machine, gateway: LinkServer) -> None:
@@ -143,7 +144,7 @@ async def test_unforeseen_error_is_a_line_and_a_traceback_on_request(machine: Ma
             env={**machine.environment, "SKERRY_DEBUG": debug},
         )
         _, err = await process.communicate()
-        assert process.returncode == exits.FAILED
+        assert process.returncode == exit_codes.FAILED
         assert ("Traceback" in err.decode()) is shown
         assert "No module named 'console.cli.nothing'" in err.decode()
 
@@ -153,7 +154,7 @@ async def test_unforeseen_error_is_a_line_and_a_traceback_on_request(machine: Ma
 
 async def test_status(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("status")
-    assert (ran.code, ran.err) == (exits.OK, "")
+    assert (ran.code, ran.err) == (exit_codes.OK, "")
     lines = ran.out.splitlines()
     assert lines[0] == "Test site · grid-tied, steered by the rules, no plan · 2025-09-16 12:00:00 CEST"
     shown = {line.split()[0]: line for line in lines[3:]}
@@ -198,13 +199,13 @@ async def test_status_json_is_the_raw_state(machine: Machine, gateway: LinkServe
 )
 async def test_why_at(machine: Machine, gateway: LinkServer, at: str, utc_s: float) -> None:
     ran = await machine.skerry("why", "--at", at)
-    assert ran.code == exits.OK
+    assert ran.code == exit_codes.OK
     assert machine.asked[-1] == ("why", {"at_utc_s": utc_s})
 
 
 async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("why")
-    assert (ran.code, ran.err) == (exits.OK, "")
+    assert (ran.code, ran.err) == (exit_codes.OK, "")
     assert ran.out.splitlines() == [
         "2025-09-16 12:00:00 CEST · grid-tied, steered by the rules, no plan",
         "Asked     12.0 kW discharge",
@@ -223,9 +224,9 @@ async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> No
 
 async def test_why_refused_and_misspelt(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("why", "--at", "2020-01-01")
-    assert (ran.code, ran.err) == (exits.REFUSED, "skerry: no decision is on record at or before that time\n")
+    assert (ran.code, ran.err) == (exit_codes.REFUSED, "skerry: no decision is on record at or before that time\n")
     ran = await machine.skerry("why", "--at", "noonish")
-    assert ran.code == exits.USAGE
+    assert ran.code == exit_codes.USAGE
     assert "'noonish': expected a time such as 12:00, 2025-09-16T11:00, or -10m" in ran.err
 
 
@@ -246,10 +247,10 @@ async def test_ack(machine: Machine, gateway: LinkServer) -> None:
     assert machine.asked[-1] == ("alarm.acknowledge", {"id": "*"})
     machine.disk_full = True
     ran = await machine.skerry("ack", "all")
-    assert (ran.code, ran.out) == (exits.OK, "1 alarm acknowledged; NOT on record\n")
+    assert (ran.code, ran.out) == (exit_codes.OK, "1 alarm acknowledged; NOT on record\n")
     assert ran.err == "skerry: the acknowledgement holds, but it is not on record: disk full\n"
     ran = await machine.skerry("ack", "typo")
-    assert (ran.code, ran.err) == (exits.REFUSED, "skerry: no alarm 'typo' is listed\n")
+    assert (ran.code, ran.err) == (exit_codes.REFUSED, "skerry: no alarm 'typo' is listed\n")
 
 
 async def test_a_gateway_that_leaves_halfway(machine: Machine) -> None:
@@ -260,7 +261,7 @@ async def test_a_gateway_that_leaves_halfway(machine: Machine) -> None:
     server = await asyncio.start_unix_server(hang_up, str(paths.socket_path(site)))
     ran = await machine.skerry("ack", "all", "--site", str(site))
     server.close()
-    assert ran.code == exits.NO_GATEWAY
+    assert ran.code == exit_codes.NO_GATEWAY
     assert "the gateway closed the connection" in ran.err
 
 
@@ -271,10 +272,10 @@ async def test_nothing_at_all(machine: Machine) -> None:
     site = machine.site()
     for command in (["status"], ["why"], ["events"], ["ack", "all"]):
         ran = await machine.skerry(*command, "--site", str(site))
-        assert (ran.code, ran.out) == (exits.NO_GATEWAY, "")
+        assert (ran.code, ran.out) == (exit_codes.NO_GATEWAY, "")
         assert f"{site}: no gateway is running for this site; start one with: skerry serve SITE.toml" in ran.err
     ran = await machine.skerry("fault", "hung", "--device", "grid", "--site", str(site))
-    assert ran.code == exits.NO_GATEWAY
+    assert ran.code == exit_codes.NO_GATEWAY
     assert "no twin has announced itself here" in ran.err
 
 
@@ -299,17 +300,17 @@ def write_record(directory: Path) -> None:
 async def test_record_is_read_when_no_gateway_runs(machine: Machine, recorded: Path) -> None:
     named = ["--site", str(recorded)]
     status = await machine.skerry("status", *named)
-    assert status.code == exits.NO_GATEWAY
+    assert status.code == exit_codes.NO_GATEWAY
     assert "No gateway is running; last record of 2025-09-16 12:00:00 CEST" in status.out
     assert "discharging 12.0 kW" in status.out
     document = json.loads((await machine.skerry("status", "--json", *named)).out)
     assert document["gateway"] is None
     assert document["decision"]["binding"] == "interval budget"
     why = await machine.skerry("why", "--at", "12:01", *named)
-    assert why.code == exits.OK
+    assert why.code == exit_codes.OK
     assert "interval budget" in why.out
     assert "no gateway is running; read from" in why.err
-    assert (await machine.skerry("why", "--at", "09:00", *named)).code == exits.FAILED
+    assert (await machine.skerry("why", "--at", "09:00", *named)).code == exit_codes.FAILED
     events = await machine.skerry("events", *named)
     assert events.out.startswith("2025-09-16 11:59:00 CEST  info     gateway  start             gateway started")
 
@@ -339,11 +340,14 @@ async def test_times_are_the_sites_and_labelled_with_and_without_a_name(machine:
 
 async def test_export(machine: Machine, recorded: Path) -> None:
     ran = await machine.skerry("export", "out", "--site", str(recorded))
-    assert ran.code == exits.OK, ran.err
+    assert ran.code == exit_codes.OK, ran.err
     assert {p.name for p in (machine.directory / "out").iterdir()} >= {"telemetry.db", "events.csv", "manifest.json"}
     assert "events.csv" in ran.out
     again = await machine.skerry("export", "out", "--site", str(recorded))
-    assert (again.code, again.err.splitlines()[-1]) == (exits.FAILED, "skerry: out is not empty: name a new directory")
+    assert (again.code, again.err.splitlines()[-1]) == (
+        exit_codes.FAILED,
+        "skerry: out is not empty: name a new directory",
+    )
 
 
 async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine, gateway: LinkServer) -> None:
@@ -353,7 +357,7 @@ async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine
     named = machine.environment.pop("SKERRY_SITE")
     for n, options in enumerate(([], ["--site", named], ["--site", str(paths.socket_path(Path(named)))])):
         ran = await machine.skerry("export", f"out{n}", *options)
-        assert ran.code == exits.OK, ran.err
+        assert ran.code == exit_codes.OK, ran.err
         assert f"exporting {machine.state / 'skerry' / 'running'}" in ran.err
     await gateway.close()
     ran = await machine.skerry("export", "out")
@@ -375,7 +379,7 @@ async def test_a_gateway_that_may_not_be_reached_is_not_called_absent(machine: M
     me = pwd.getpwuid(os.geteuid()).pw_name
     for command in (["status"], ["audit"], ["export", "out"], ["ack", "all"], ["status", "--site", named]):
         ran = await machine.skerry(*command, preexec_fn=bound_by_modes)
-        assert (ran.code, ran.out) == (exits.FAILED, "")
+        assert (ran.code, ran.out) == (exit_codes.FAILED, "")
         assert f"{socket}: a gateway's socket is there, but you, {me}, have no permission: {socket} is open" in ran.err
         assert "; be put into that group (usermod -aG " in ran.err
     socket.parent.chmod(0)
@@ -389,7 +393,7 @@ async def test_a_record_and_a_twin_that_may_not_be_reached(machine: Machine, rec
     directory.chmod(0)
     for options in ([], ["--site", str(recorded)]):
         ran = await machine.skerry("export", "out", *options, preexec_fn=bound_by_modes)
-        assert (ran.code, ran.out) == (exits.FAILED, "")
+        assert (ran.code, ran.out) == (exit_codes.FAILED, "")
         assert f"{directory} is open to user " in ran.err
         assert "; use: sudo -u " in ran.err
     directory.chmod(0o700)
@@ -398,7 +402,7 @@ async def test_a_record_and_a_twin_that_may_not_be_reached(machine: Machine, rec
     announce.chmod(0)
     for options in ([], ["--site", str(recorded)]):
         ran = await machine.skerry("fault", "outage", *options, preexec_fn=bound_by_modes)
-        assert ran.code == exits.FAILED
+        assert ran.code == exit_codes.FAILED
         assert f"{announce}: a twin has announced itself here, but you, " in ran.err
         assert "; only who runs a twin makes it fail; use: sudo -u " in ran.err
 
@@ -413,7 +417,7 @@ async def test_check_prints_every_error(machine: Machine) -> None:
         '[[meter]]\nid = "grid"\nurl = "serial"\n'
     )
     ran = await machine.skerry("check", str(site))
-    assert (ran.code, ran.out) == (exits.USAGE, "")
+    assert (ran.code, ran.out) == (exit_codes.USAGE, "")
     for said in (
         f"{site}: grid.fuse_a = -1: expected",
         f"{site}: grid.contracted_peak_w = '9 kWh': expected a number, or a number with one of the units W, kW, MW",
@@ -434,7 +438,7 @@ async def test_check_prints_every_error(machine: Machine) -> None:
 
 async def test_check_of_a_good_site(machine: Machine) -> None:
     ran = await machine.skerry("check", str(machine.site()))
-    assert (ran.code, ran.err) == (exits.OK, "")
+    assert (ran.code, ran.err) == (exit_codes.OK, "")
     assert "fuse 63 A × 230 V × 3 = 43.5 kW, contracted peak 32.0 kW = 8.00 kWh in 15 min" in ran.out
     assert "meter grid" in ran.out
     demo = json.loads((await machine.skerry("check", str(ROOT / "sites" / "demo.toml"), "--json")).out)
@@ -446,7 +450,7 @@ async def test_check_of_a_good_site(machine: Machine) -> None:
 
 async def test_check_warns_of_caps_that_could_never_be(machine: Machine) -> None:
     ran = await machine.skerry("check", str(machine.site(extra="[caps]\nmax_share = 0.3\n")))
-    assert ran.code == exits.OK
+    assert ran.code == exit_codes.OK
     assert "caps: no [[node]] that is not critical can be capped to a cap_w: the gateway caps nothing" in ran.err
     assert "caps: the tariff has no demand charge" in ran.err
 
@@ -454,7 +458,7 @@ async def test_check_warns_of_caps_that_could_never_be(machine: Machine) -> None
 async def test_check_warns_of_prices_that_end(machine: Machine) -> None:
     site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
     missing = await machine.skerry("check", str(site))
-    assert missing.code == exits.OK
+    assert missing.code == exit_codes.OK
     assert "skerry: warning: tariff.file = 'prices.csv'" in missing.err
     (machine.directory / "prices.csv").write_text(
         "start_utc,price_eur_per_mwh\n2025-01-01T00:00:00Z,80\n2025-01-01T01:00:00Z,90\n"
@@ -470,7 +474,7 @@ async def test_check_of_what_is_no_site_file(machine: Machine) -> None:
     assert "expected a TOML document" in (await machine.skerry("check", str(path))).err
     path.write_bytes(b"\xff\xfe\x00")
     ran = await machine.skerry("check", str(path))
-    assert ran.code == exits.USAGE
+    assert ran.code == exit_codes.USAGE
     assert "expected UTF-8 text" in ran.err
 
 
@@ -503,7 +507,7 @@ async def test_the_console_without_a_terminal_says_what_to_use_instead(machine: 
         finally:
             os.close(ours)
             os.close(theirs)
-        assert (ran.code, ran.out) == (exits.USAGE, "")
+        assert (ran.code, ran.out) == (exit_codes.USAGE, "")
         assert said == f"skerry: no terminal for the console; use: {instead}\n"
     assert not machine.state.exists()
 
@@ -514,14 +518,14 @@ async def test_several_gateways_are_named_by_their_sites(machine: Machine, gatew
     server = await asyncio.start_unix_server(lambda _, writer: writer.close(), str(deaf))
     ran = await machine.skerry("status")
     server.close()
-    assert ran.code == exits.USAGE
+    assert ran.code == exit_codes.USAGE
     assert f"say which with --site SITE.toml or --site SOCKET: {deaf}, {first} (Test site)" in ran.err
 
 
 async def test_a_time_without_a_unit_is_refused(machine: Machine) -> None:
     """Found: --for 5 was silently 5 s."""
     ran = await machine.skerry("setpoint", "5kW", "--for", "5", "--reason", "test")
-    assert ran.code == exits.USAGE
+    assert ran.code == exit_codes.USAGE
     assert "'5': expected a duration such as 60s, 15m or 2h" in ran.err
 
 
@@ -533,7 +537,7 @@ async def test_a_dry_run_needs_no_reason(machine: Machine, gateway: LinkServer) 
     method, params = machine.asked[-1]
     assert (method, len(params["reason"]) >= REASON_MIN) == ("drill.check", True)
     ran = await machine.skerry("drill", "start", "--minutes", "5")
-    assert ran.code == exits.USAGE
+    assert ran.code == exit_codes.USAGE
     assert "Missing option '--reason'" in ran.err
 
 
@@ -561,7 +565,7 @@ async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
     announce.write_text(json.dumps({"control": str(control)}))
     machine.environment["SKERRY_SITE"] = str(site)
     ran = await machine.skerry("fault", "not-implemented", "--device", "grid", "--for", "2m")
-    assert (ran.code, ran.out) == (exits.OK, "ok\n")
+    assert (ran.code, ran.out) == (exit_codes.OK, "ok\n")
     await machine.skerry("fault", "--clear")
     await machine.skerry("fault", "--clear", "--device", "grid", "--announce", str(announce))
     refused = await machine.skerry("fault", "hung", "--device", "roof")
@@ -582,14 +586,14 @@ async def test_fault_speaks_to_the_twin(machine: Machine) -> None:
         {"clear": "all"},
         {"fault": "outage"},
     ]
-    assert (refused.code, refused.err) == (exits.REFUSED, "skerry: the twin refuses: expected a device\n")
+    assert (refused.code, refused.err) == (exit_codes.REFUSED, "skerry: the twin refuses: expected a device\n")
     server.close()
     await server.wait_closed()
     gone = await machine.skerry("fault", "outage")
-    assert gone.code == exits.NO_GATEWAY
+    assert gone.code == exit_codes.NO_GATEWAY
     assert "is not running any more" in gone.err
     announce.write_text("{}")
-    assert (await machine.skerry("fault", "outage")).code == exits.USAGE
+    assert (await machine.skerry("fault", "outage")).code == exit_codes.USAGE
 
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from console import exits, paths
+from gateway import exit_codes
+from gateway.site import paths
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
 from storage.recorder import Recorder
@@ -33,7 +34,7 @@ def drilled(machine: Machine) -> str:
 
 async def test_a_report_is_read_without_a_gateway(machine: Machine, drilled: str) -> None:
     ran = await machine.skerry("drill", "report", "1", "--site", drilled)
-    assert ran.code == exits.OK
+    assert ran.code == exit_codes.OK
     assert ran.err.startswith("skerry: no gateway is running; read from ")
     for line in (
         "Drill 1, 2025-09-16 12:00:00 CEST: PASSED, held, returned, every criterion met",
@@ -52,14 +53,14 @@ async def test_a_report_is_read_without_a_gateway(machine: Machine, drilled: str
 
 async def test_status_without_a_gateway_tells_of_the_last_drill(machine: Machine, drilled: str) -> None:
     ran = await machine.skerry("drill", "status", "--site", drilled)
-    assert ran.code == exits.OK
+    assert ran.code == exit_codes.OK
     assert "FAILED, the switch did not confirm open" in ran.out
     assert "State" not in ran.out, "where the site stands nobody knows"
 
 
 async def test_no_drill_and_no_record(machine: Machine, drilled: str) -> None:
     ran = await machine.skerry("drill", "report", "9", "--site", drilled)
-    assert (ran.code, ran.out) == (exits.FAILED, "")
+    assert (ran.code, ran.out) == (exit_codes.FAILED, "")
     assert "there is no drill 9 on record" in ran.err
     other = await machine.skerry("drill", "report", "--site", str(machine.site("other.toml")))
-    assert other.code == exits.NO_GATEWAY
+    assert other.code == exit_codes.NO_GATEWAY

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from iq_days import CONFIG, record
 
-from console import exits
 from console.cli.iq import lines
-from console.iq_record import Report, local_day
-from dispatch.iq import Cost, Iq, Loss
+from dispatch.evaluation.energy_iq import Cost, Iq, Loss
+from gateway import exit_codes
+from gateway.energy_iq_history import Report, local_day
 from storage.config import DISPATCH
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def test_the_record_alone_is_enough(machine: Machine) -> None:
     )
     machine.environment["SKERRY_SITE"] = str(machine.directory / "gone.sock")  # other gateways may run on this machine
     ran = await machine.skerry("iq", "--day", "2025-09-16")
-    assert ran.code == exits.OK, ran.err
+    assert ran.code == exit_codes.OK, ran.err
     assert "no gateway is running; read from" in ran.err
     head, names, none, own, best, loss, causes, reserve = ran.out.splitlines()[:8]
     assert head.startswith("2025-09-16       Energy IQ ")
@@ -55,13 +55,13 @@ async def test_the_record_alone_is_enough(machine: Machine) -> None:
     assert document["version"] == 1
 
     empty = await machine.skerry("iq", "--day", "2025-09-12")
-    assert empty.code == exits.OK
+    assert empty.code == exit_codes.OK
     assert "no Energy IQ: nothing of it is on record" in empty.out
     ahead = await machine.skerry("iq", "--day", "2030-01-01")
-    assert (ahead.code, ahead.out) == (exits.USAGE, "")
+    assert (ahead.code, ahead.out) == (exit_codes.USAGE, "")
     assert "expected a day that has begun" in ahead.err
     odd = await machine.skerry("iq", "--day", "yesterday")
-    assert odd.code == exits.USAGE
+    assert odd.code == exit_codes.USAGE
     assert "'yesterday': expected a day such as 2025-09-16" in odd.err
 
 
@@ -84,4 +84,4 @@ def test_a_quarter_of_an_hour_has_no_figure_and_no_table() -> None:
 
 async def test_with_nothing_there_it_says_so(machine: Machine) -> None:
     ran = await machine.skerry("iq", "--site", str(machine.site()))
-    assert ran.code == exits.NO_GATEWAY
+    assert ran.code == exit_codes.NO_GATEWAY

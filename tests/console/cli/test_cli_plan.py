@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from console import exits
 from console.cli.plan import lines, rows
-from console.link.server import LinkServer
-from dispatch.plan import Plan, PlanStep
+from dispatch.model.plan import Plan, PlanStep
+from gateway import exit_codes
+from gateway.api.server import LinkServer
 
 if TYPE_CHECKING:
     from tests.console.cli.conftest import Machine
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def test_an_hour_is_a_row_with_the_reason_of_its_busiest_step(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("plan")
-    assert (ran.code, ran.err) == (exits.OK, "")
+    assert (ran.code, ran.err) == (exit_codes.OK, "")
     head, note, _, names, noon, one = ran.out.splitlines()
     assert head.startswith("Plan of 12:10 CEST: import to be kept below 26.0 kW, cost 4.20 EUR")
     assert note == "Note      load band: from the load's range"
@@ -53,13 +53,13 @@ async def test_json_holds_every_step_as_planned(machine: Machine, gateway: LinkS
 async def test_without_a_plan_the_gateways_line_is_shown(machine: Machine, gateway: LinkServer) -> None:
     machine.planned = False
     ran = await machine.skerry("plan")
-    assert (ran.code, ran.out) == (exits.REFUSED, "")
+    assert (ran.code, ran.out) == (exit_codes.REFUSED, "")
     assert "no plan is in force, the rules steer alone: SoC unknown" in ran.err
 
 
 async def test_without_a_gateway_there_is_no_plan(machine: Machine) -> None:
     ran = await machine.skerry("plan", "--site", str(machine.site()))
-    assert ran.code == exits.NO_GATEWAY
+    assert ran.code == exit_codes.NO_GATEWAY
     assert "skerry serve" in ran.err
 
 

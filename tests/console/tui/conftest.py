@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import pytest
 from pytest_textual_snapshot import normalize_svg
 from textual._doc import take_svg_screenshot
 from textual.app import App
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]  # the helpers here, and the small gateway
 
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "screenshots"
 LIMIT_S = 10.0

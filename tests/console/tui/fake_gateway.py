@@ -21,8 +21,10 @@ async def serve(path: Path, seconds: int) -> None:
     """Record, then serve for ever."""
     from record import Recorder
 
-    from console.link.protocol import Request
-    from console.link.server import CommandRefused, LinkServer, Peer
+    from gateway.api.errors import CommandRefused
+    from gateway.api.peer import Peer
+    from gateway.api.protocol import Request
+    from gateway.api.server import LinkServer
 
     recorder = Recorder()
     recorder.run(1800)
@@ -66,8 +68,8 @@ async def serve(path: Path, seconds: int) -> None:
 
 def console(path: Path) -> None:
     """The console, attached."""
-    from console.link.client import GatewayClient
     from console.tui.app import SkerryApp
+    from gateway.api.client import GatewayClient
 
     SkerryApp(lambda: GatewayClient.connect(path)).run()
 

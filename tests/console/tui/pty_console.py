@@ -13,8 +13,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[3]), str(Path(__file__).par
 from record import Recorder  # noqa: E402
 from scenes import read  # noqa: E402
 
-from console.link.protocol import EventMessage, PlanMessage, Published  # noqa: E402
 from console.tui.app import SkerryApp  # noqa: E402
+from gateway.api.protocol import EventMessage, PlanMessage, Published  # noqa: E402
 
 NOTHING: dict[str, Any] = {
     "role": {"role": "operator"},

@@ -20,27 +20,37 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from scenes import SCENES, Scene  # noqa: E402
 
-from console.link.protocol import LastDrill, LoopStats, Published, TariffNow, Welcome  # noqa: E402
-from console.planning import QuarterMean  # noqa: E402
-from console.site import Site, compose  # noqa: E402
 from console.tui.viewmodel import Model, received  # noqa: E402
-from dispatch.alarm_conditions import Facts, conditions  # noqa: E402
-from dispatch.alarm_definitions import DEFINITIONS  # noqa: E402
-from dispatch.alarms import AlarmBook  # noqa: E402
-from dispatch.controller import Controller  # noqa: E402
-from dispatch.forecast import LoadForecaster  # noqa: E402
-from dispatch.island_view import DrillReport, IslandReply, IslandRequest  # noqa: E402
-from dispatch.model import Event, IslandState, Snapshot  # noqa: E402
-from dispatch.order_check import OrderRefused, Preview, Wanted, preview  # noqa: E402
-from dispatch.orders import Order, OrderBook, OrderKind, span, words  # noqa: E402
-from dispatch.plan import Plan  # noqa: E402
-from dispatch.planner import PlanInputs, Planner  # noqa: E402
-from dispatch.pv_forecast import PvForecaster  # noqa: E402
+from dispatch.alarms.conditions import Facts, conditions  # noqa: E402
+from dispatch.alarms.definitions import DEFINITIONS  # noqa: E402
+from dispatch.alarms.states import AlarmBook  # noqa: E402
+from dispatch.control.controller import Controller  # noqa: E402
+from dispatch.forecasting.load import LoadForecaster  # noqa: E402
+from dispatch.forecasting.pv import PvForecaster  # noqa: E402
+from dispatch.model.events import Event  # noqa: E402
+from dispatch.model.islanding import (  # noqa: E402
+    DrillReport,
+    IslandReply,
+    IslandRequest,
+    IslandState,
+)
+from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wanted  # noqa: E402  # noqa: E402
+from dispatch.model.plan import Plan  # noqa: E402
+from dispatch.model.snapshot import Snapshot  # noqa: E402
+from dispatch.orders.book import OrderBook, words  # noqa: E402
+from dispatch.orders.validation import preview  # noqa: E402
+from dispatch.planning.inputs import PlanInputs  # noqa: E402
+from dispatch.planning.planner import Planner  # noqa: E402
+from dispatch.wording.formatting import span  # noqa: E402
 from drivers.clock import VirtualClock  # noqa: E402
 from drivers.tariffs.csv_file import load as load_prices  # noqa: E402
 from drivers.twin.faults import Fault  # noqa: E402
 from drivers.twin.lockstep import LockstepSite  # noqa: E402
 from drivers.twin.physics import TwinSite  # noqa: E402
+from gateway.api.protocol import LastDrill, LoopStats, Published, TariffNow, Welcome  # noqa: E402
+from gateway.planning_service import QuarterMean  # noqa: E402
+from gateway.site.loader import compose  # noqa: E402
+from gateway.site.schema import Site  # noqa: E402
 from storage import audit_reader  # noqa: E402
 from storage.audit import AuditLog  # noqa: E402
 
@@ -252,7 +262,7 @@ class Hands:
         return preview(wanted, *args)
 
     def order(self, wanted: Wanted) -> None:
-        """Give an order as `console/commands.py` does, or have it refused."""
+        """Give an order as `gateway/api/order_commands.py` does, or have it refused."""
         rec, command = self.rec, f"order.set {wanted.kind.value}"
         asked = words(wanted.kind, wanted.value, wanted.target)
         try:

@@ -1,4 +1,4 @@
-"""A gateway's client that plays a recorded scene: the same interface as `console.link.client.GatewayClient`."""
+"""A gateway's client that plays a recorded scene: the same interface as `gateway.api.client.GatewayClient`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from scenes import Scene
 
-from console.link.errors import LinkLost, RequestFailed
-from console.link.protocol import EventMessage, PlanMessage, Published, Welcome
 from console.tui.viewmodel import TREND_STEP_S
+from gateway.api.errors import LinkLost, RequestFailed
+from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 
 
 class RecordedClient:

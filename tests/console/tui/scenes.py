@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from console.link.protocol import Published, Welcome
 from console.tui.viewmodel import Point
-from dispatch.model import Event
-from dispatch.plan import Plan
+from dispatch.model.events import Event
+from dispatch.model.plan import Plan
+from gateway.api.protocol import Published, Welcome
 
 SCENES = Path(__file__).parent / "scenes.json"
 

@@ -10,11 +10,11 @@ from console.tui.alarm_list import AlarmList
 from console.tui.canvas import Canvas, Ink
 from console.tui.commands import LISTED
 from console.tui.help_page import HelpPage
+from console.tui.order_form import in_rows
 from console.tui.prompt import PALETTE, Prompt
-from console.tui.strip import in_rows
 from console.tui.viewmodel import Model, received
-from dispatch.alarm_definitions import DEFINITIONS
-from dispatch.alarms import Alarm, AlarmState
+from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.states import Alarm, AlarmState
 
 BODY = (80, 16)
 

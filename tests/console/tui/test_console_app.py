@@ -10,16 +10,16 @@ import scenes
 from recorded_client import RecordedClient
 from screen import Eventually, flat, open_view, screen_text
 
-from console.link.errors import LinkLost
-from console.link.protocol import EventMessage
-from console.tui import feed as feed_module
+from console.tui import gateway_feed as feed_module
 from console.tui.app import SkerryApp
-from console.tui.chrome import LinkLine
-from console.tui.flows import GridFlow
-from console.tui.strip import CONFIRM
+from console.tui.energy_flows import GridFlow
+from console.tui.order_form import CONFIRM
+from console.tui.status_bars import LinkLine
 from console.tui.viewmodel import Link
-from dispatch.alarms import AlarmState
-from dispatch.model import Event
+from dispatch.alarms.states import AlarmState
+from dispatch.model.events import Event
+from gateway.api.errors import LinkLost
+from gateway.api.protocol import EventMessage
 
 
 class Gateways:

@@ -8,12 +8,12 @@ from harness import a_site, site_text, until
 from screen import Eventually, flat, open_view, screen_text, write
 from test_drill_wire import FLAT, FLAT_TRACE, QUICK
 
-from console import paths
-from console.link.client import GatewayClient
 from console.tui.app import SkerryApp
-from console.tui.island_words import drill_of
-from console.tui.strip import CONFIRM, OrderStrip
-from dispatch.model import IslandState
+from console.tui.islanding_text import drill_of
+from console.tui.order_form import CONFIRM, OrderStrip
+from dispatch.model.islanding import IslandState
+from gateway.api.client import GatewayClient
+from gateway.site import paths
 
 
 async def test_a_drill_is_begun_watched_aborted_by_one_key_and_reported(tmp_path: Path, eventually: Eventually) -> None:

@@ -13,11 +13,11 @@ import pytest
 from screen import Eventually, flat, open_view, screen_text, write
 from small_gateway import Running, running
 
-from console.link.client import GatewayClient
-from console.link.peer import user_name
 from console.tui.app import SkerryApp
-from console.tui.strip import CONFIRM, EDIT, OrderStrip
-from dispatch.orders import OrderKind
+from console.tui.order_form import CONFIRM, EDIT, OrderStrip
+from dispatch.model.orders import OrderKind
+from gateway.api.client import GatewayClient
+from gateway.api.peer import user_name
 
 ME = user_name(os.getuid())
 REFUSED = (

@@ -10,7 +10,7 @@ import scenes
 from recorded_client import RecordedClient
 
 from console.tui.app import SkerryApp
-from console.tui.strip import CONFIRM
+from console.tui.order_form import CONFIRM
 
 PICTURES = {
     "overview_80x24": ("calm", (80, 24), ""),

@@ -12,15 +12,15 @@ import pytest
 import scenes
 from recorded_client import RecordedClient
 
-from console.link.protocol import EventMessage, PlanMessage
 from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas, Ink
 from console.tui.plan_charts import AXIS, LEVELS, PLOT, THIN, Window
 from console.tui.plan_view import PlanView, _shown
 from console.tui.viewmodel import Model, received
-from dispatch.model import Event
-from dispatch.plan import Plan
-from dispatch.reservations import Reservation
+from dispatch.model.events import Event
+from dispatch.model.plan import Plan
+from dispatch.model.reservations import Reservation
+from gateway.api.protocol import EventMessage, PlanMessage
 
 Eventually = Callable[..., Any]
 PRICES, TIMES, TEXT = 1, 10, 11  # rows of the view

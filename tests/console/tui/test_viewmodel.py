@@ -9,8 +9,9 @@ from recorded_client import RecordedClient
 from console.cli.status_text import lines
 from console.tui import commands
 from console.tui.canvas import Canvas, Ink
-from console.tui.flows import BatteryFlow, GridFlow, holds_s, site_load
+from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
 from console.tui.formats import hour_minute
+from console.tui.status_text import alarm_words, arrow, next_line, stale_word
 from console.tui.trends import hourly
 from console.tui.viewmodel import (
     TREND_STEP_S,
@@ -27,11 +28,11 @@ from console.tui.viewmodel import (
     with_events,
     with_history,
 )
-from console.tui.words import alarm_words, arrow, next_line, stale_word
-from dispatch.alarms import AlarmState, Priority
-from dispatch.model import MISSING, Event, Quality, Reading
-from dispatch.netload import believed
-from dispatch.reservations import Reservation
+from dispatch.alarms.states import AlarmState, Priority
+from dispatch.control.net_load_estimator import believed
+from dispatch.model.events import Event
+from dispatch.model.readings import MISSING, Quality, Reading
+from dispatch.model.reservations import Reservation
 
 
 def shown(scene: str = "calm") -> Model:

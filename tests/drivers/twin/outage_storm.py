@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from dispatch.config import (
+from dispatch.config.schema import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
@@ -20,10 +20,11 @@ from dispatch.config import (
     ReserveConfig,
     RideThroughConfig,
 )
-from dispatch.controller import Controller
-from dispatch.grid_code import grid_code
-from dispatch.island_view import IslandRequest
-from dispatch.model import Decision, IslandState, Snapshot
+from dispatch.control.controller import Controller
+from dispatch.islanding.grid_code import grid_code
+from dispatch.model.decision import Decision
+from dispatch.model.islanding import IslandRequest, IslandState
+from dispatch.model.snapshot import Snapshot
 from drivers.clock import VirtualClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.twin.config import TwinConfig

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from outage_storm import Draw, Storm
 
-from dispatch.controller import Controller
-from dispatch.island_view import DrillReport, IslandReply, IslandRequest
-from dispatch.model import Decision, IslandState
+from dispatch.control.controller import Controller
+from dispatch.model.decision import Decision
+from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
 from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
 from drivers.twin.pcs import OpCtl

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from outage_storm import Draw, Storm, ride
 
-from dispatch.reconnect import Reconnection
-from dispatch.ride_through import RideKeeper
+from dispatch.islanding.load_shedding import RideKeeper
+from dispatch.islanding.reconnection import Reconnection
 
 RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "300"))
 PARTS = 10

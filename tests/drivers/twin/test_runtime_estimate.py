@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from dispatch.config import (
+from dispatch.config.schema import (
     BatteryConfig,
     DispatchConfig,
     GridConfig,
@@ -17,8 +17,9 @@ from dispatch.config import (
     ReserveConfig,
     RideThroughConfig,
 )
-from dispatch.controller import Controller
-from dispatch.model import Decision, IslandState, Mode, Setpoint
+from dispatch.control.controller import Controller
+from dispatch.model.decision import Decision, Mode, Setpoint
+from dispatch.model.islanding import IslandState
 from drivers.clock import VirtualClock
 from drivers.config import MeterDevice, SwitchDevice
 from drivers.twin.config import TwinConfig

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch.config import BatteryConfig, PcsRatings
+from dispatch.config.schema import BatteryConfig, PcsRatings
 from drivers.twin.coarse import CoarseBattery
 
 CONFIG = BatteryConfig(id="bat1", energy_kwh=100, charge_efficiency=0.9, discharge_efficiency=0.8)

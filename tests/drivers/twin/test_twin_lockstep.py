@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from twin_sites import site_of
 
-from dispatch.caps_view import CapsView
-from dispatch.island_view import NodeOrder
-from dispatch.model import Decision, IslandState, Mode, Quality, Setpoint, Snapshot
+from dispatch.model.decision import Decision, Mode, Setpoint
+from dispatch.model.islanding import IslandState, NodeOrder
+from dispatch.model.power_caps import CapsView
+from dispatch.model.readings import Quality
+from dispatch.model.snapshot import Snapshot
 from drivers.clock import VirtualClock
 from drivers.twin.faults import Fault
 from drivers.twin.lockstep import LockstepSite

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twin_sites import site_of
 
-from dispatch.config import DispatchConfig, GridConfig
-from dispatch.controller import Controller
-from dispatch.model import Mode
-from dispatch.orders import Order, OrderBook, OrderKind
+from dispatch.config.schema import DispatchConfig, GridConfig
+from dispatch.control.controller import Controller
+from dispatch.model.decision import Mode
+from dispatch.model.orders import Order, OrderKind
+from dispatch.orders.book import OrderBook
 from drivers.clock import VirtualClock
 from drivers.twin.lockstep import LockstepSite
 

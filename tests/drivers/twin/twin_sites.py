@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dispatch.config import BatteryConfig, GridConfig
+from dispatch.config.schema import BatteryConfig, GridConfig
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig

@@ -1,0 +1,84 @@
+"""Phrases that several commands print."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Any
+
+from dispatch.model.decision import Decision, Mode
+from dispatch.model.events import Event
+from dispatch.model.power_caps import CapsView
+from dispatch.model.readings import Quality, Reading
+
+_MODES = {
+    Mode.PLAN: "steered by the plan",
+    Mode.RULES: "steered by the rules, no plan",
+    Mode.MANUAL: "manual setpoint",
+    Mode.SAFE: "SAFE VALUE",
+    Mode.OBSERVE: "observing only, no setpoint",
+}
+IDLE_W = 50.0  # below this no direction is claimed
+
+
+def mode_words(decision: Decision) -> str:
+    """Island state and who steers."""
+    return f"{decision.island.value}, {_MODES[decision.mode]}"
+
+
+def date_time(utc_s: float, zone: tzinfo) -> str:
+    """2025-09-16 09:02:11 CEST, at the site."""
+    return f"{datetime.fromtimestamp(utc_s, zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def time_of_day(utc_s: float, zone: tzinfo) -> str:
+    """09:02 CEST, at the site."""
+    return f"{datetime.fromtimestamp(utc_s, zone):%H:%M %Z}"
+
+
+def event_line(event: Event, zone: tzinfo) -> str:
+    """One event on one line."""
+    who = f"  [{event.who}]" if event.who else ""
+    when = date_time(event.utc_s, zone)
+    return f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}"
+
+
+def audit_line(row: dict[str, Any], zone: tzinfo) -> str:
+    """One row of the audit on one line."""
+    when = date_time(datetime.fromisoformat(row["t"]).timestamp(), zone)
+    of = f" of {row['of']}" if row.get("of") else ""
+    why = f": {row['reason']}" if row.get("reason") else ""
+    late = "  NOT DURABLE when it happened" if row.get("durable") else ""
+    what = " ".join(part for part in (row.get("command"), row.get("outcome")) if part)
+    head = f"{row['seq']:>6}  {when}  {row['kind'] + of:<12}  {row.get('who', ''):<12}"
+    return f"{head}  {what}{'  ' if what else ''}{row.get('text', '')}{why}{late}"
+
+
+def caps_words(caps: CapsView) -> str:
+    """What is capped for the month's peak, since when it costs what, and why; what is not counted on."""
+    parts = [caps.reason]
+    if caps.nodes:
+        nodes = ", ".join(f"{id} to {kw(w).strip()}" for id, w in caps.nodes)
+        spent = f"{caps.minutes:.0f} min today, {caps.rent_eur:.2f} EUR this month"
+        parts = [f"{nodes}: {kw(caps.shed_w).strip()} of {kw(caps.asked_w).strip()} taken", caps.reason, spent]
+    if caps.not_counted:
+        parts.append(f"not counted on: {', '.join(caps.not_counted)}")
+    return "; ".join(parts)
+
+
+def kw(watts: float | None) -> str:
+    """ " 21.4 kW"; a dash for what is missing, never 0."""
+    return "   — kW" if watts is None else f"{watts / 1000 + 0.0:4.1f} kW"
+
+
+def flow(watts: float | None, out: str, back: str) -> str:
+    """Power and its direction: `out` for > 0, `back` for < 0."""
+    if watts is None:
+        return f"{kw(None)} missing"
+    return f"{kw(abs(watts))} {'idle' if abs(watts) < IDLE_W else out if watts > 0 else back}"
+
+
+def mark(reading: Reading) -> str:
+    """ " STALE 4 s" behind a value that may not be used any more."""
+    if reading.quality is not Quality.STALE:
+        return ""
+    return " STALE" if reading.age_s is None else f" STALE {reading.age_s:.0f} s"

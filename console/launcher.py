@@ -1,0 +1,199 @@
+"""The console's side of a site: attach to its gateway, or start one, supervise it, and let it end with the console."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from dispatch.model.islanding import IslandState
+from gateway import exit_codes
+from gateway.api.ask import Conversation
+from gateway.api.client import GatewayClient
+from gateway.api.errors import LinkLost, RequestFailed
+from gateway.api.socket_file import listening
+from gateway.shutdown_policy import needed
+from gateway.site import paths
+from gateway.site.loader import load_or_say
+
+START_LIMIT_S = 20.0
+KEPT_DEMOS = 5
+
+
+class GatewayChild:
+    """`skerry serve SITE --stop-on-stdin-eof` in a session of its own; closing its stdin, in whatever way, stops it."""
+
+    def __init__(self, site_path: Path, state_dir: Path, options: list[str]) -> None:
+        self.socket = paths.socket_path(site_path)
+        self._site_path, self._state_dir, self._options = site_path, state_dir, options
+        # no asyncio.subprocess: its transport kills a child that outlives it, and this one may be needed longer
+        self._process: subprocess.Popen[bytes] | None = None
+        self.left_behind = False  # it was not waited for: it brings the site back to the grid
+
+    @property
+    def log(self) -> Path:
+        """What the gateway wrote on stderr."""
+        return self._state_dir / "gateway.log"
+
+    async def start(self) -> None:
+        """Start the process."""
+        self._process = await asyncio.to_thread(self._spawn)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        command = [sys.executable, "-P", "-m", "console.cli.main", "serve", str(self._site_path), "--stop-on-stdin-eof"]
+        command += ["--state-dir", str(self._state_dir), *self._options]
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stdin=pipe, stdout=null, stderr=log, start_new_session=True)
+
+    @property
+    def ended(self) -> int | None:
+        """Its exit code once it has ended."""
+        return None if self._process is None else self._process.poll()
+
+    def last_words(self) -> str:
+        """The last line it wrote, for a person who wonders why it ended."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1].removeprefix("skerry: ")
+        return f"nothing in {self.log}"
+
+    async def stop(self) -> int:
+        """Close its stdin and wait for its orderly stop; the exit code. After 20 s it is killed.
+
+        Unless the site is off the grid: then the gateway is left to bring it back, and ends by itself.
+        """
+        process = self._process
+        if process is None:
+            return exit_codes.OK
+        self.left_behind = process.poll() is None and await asyncio.to_thread(self._needed)
+        if process.stdin is not None:
+            process.stdin.close()
+        if self.left_behind:
+            return exit_codes.OK
+        try:
+            return await asyncio.to_thread(process.wait, START_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return await asyncio.to_thread(process.wait)
+
+    def _needed(self) -> bool:
+        """Whether the gateway answers, and has the site to bring back to the grid."""
+        try:
+            with Conversation(self.socket, 2.0) as link:
+                found, simulated = link.request("drill.status"), link.welcome.simulated
+        except (LinkLost, RequestFailed):
+            return False
+        drill = found["view"] is not None and found["view"]["drill"] is not None
+        return needed(IslandState(found["state"]), drill, simulated) != ""
+
+
+class Supervisor:
+    """Hands the console a connected client: of a gateway that runs, else of one it starts and restarts if it dies."""
+
+    def __init__(self, site_path: Path, state_dir: Path, options: list[str] | None = None) -> None:
+        self._child = GatewayChild(site_path, state_dir, options or [])
+        self.started_own = False
+
+    async def connect(self) -> GatewayClient:
+        """A client, connected. Raises LinkLost with a line to show while it cannot be had."""
+        with contextlib.suppress(LinkLost):
+            return await GatewayClient.connect(self._child.socket)
+        if not self.started_own or self._child.ended is not None:
+            self.started_own = True
+            await self._child.start()
+        until = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < until:
+            if (code := self._child.ended) is not None:
+                raise LinkLost(f"the gateway ended with exit code {code}: {self._child.last_words()}")
+            with contextlib.suppress(LinkLost):
+                return await GatewayClient.connect(self._child.socket)
+            await asyncio.sleep(0.05)
+        raise LinkLost(f"the gateway did not open {self._child.socket} within {START_LIMIT_S:g} s")
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a gateway of ours goes on without us until the site is back on the grid."""
+        return self._child.left_behind
+
+    async def stop(self) -> None:
+        """Stop the gateway we started, in order; leave one we only attached to alone."""
+        if self.started_own:
+            await self._child.stop()
+
+
+def open_site(site_path: Path) -> int:
+    """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
+    site = load_or_say(site_path)
+    if site is None:
+        return exit_codes.USAGE
+    if not _in_terminal():
+        print(f"skerry: no terminal for the console; use: skerry serve {site_path}", file=sys.stderr)
+        return exit_codes.USAGE
+    return _console(Supervisor(site_path, paths.state_dir(site)))
+
+
+def demo(
+    speed: float | None = None,
+    rate_hz: float | None = None,
+    headless: bool = False,
+    for_s: float | None = None,
+    json_summary: bool = False,
+) -> int:
+    """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless."""
+    if not headless and not _in_terminal():
+        print("skerry: no terminal for the console; use: skerry demo --headless", file=sys.stderr)
+        return exit_codes.USAGE
+    with as_file(files("console") / "demo.toml") as packaged:
+        state_dir = _fresh_demo_dir()
+        site_path = state_dir / "demo.toml"
+        shutil.copyfile(packaged, site_path)
+    if headless:
+        from gateway.service import ServeOptions, serve
+
+        return serve(
+            site_path,
+            ServeOptions(state_dir=state_dir, for_s=for_s, json_summary=json_summary, rate_hz=rate_hz, speed=speed),
+        )
+    options = [f"--{name}={value:g}" for name, value in (("speed", speed), ("rate", rate_hz)) if value is not None]
+    code = _console(Supervisor(site_path, state_dir, options))
+    print(f"The records of this demo: {state_dir / 'telemetry.db'} (SQLite; or: skerry why --site {site_path})")
+    return code
+
+
+def _fresh_demo_dir() -> Path:
+    """A new directory for one demo run; the oldest beyond five are removed."""
+    root = paths.state_root() / "demo"
+    root.mkdir(parents=True, exist_ok=True, mode=0o750)
+    kept = sorted(p for p in root.iterdir() if p.is_dir() and not listening(paths.socket_path(p / "demo.toml")))
+    for old in kept[: max(0, len(kept) - KEPT_DEMOS + 1)]:
+        shutil.rmtree(old)
+    directory, number = root / time.strftime("%Y%m%dT%H%M%S"), 1
+    while directory.exists():
+        number += 1
+        directory = root / f"{time.strftime('%Y%m%dT%H%M%S')}-{number}"
+    directory.mkdir(mode=0o750)
+    return directory
+
+
+def _in_terminal() -> bool:
+    """Whether the console can read keys and paint: Textual does so on stdin and stderr, whatever stdout is."""
+    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
+
+
+def _console(supervisor: Supervisor) -> int:
+    """Run the Textual console on what the supervisor connects to."""
+    from console.tui.app import SkerryApp
+
+    app = SkerryApp(supervisor.connect, supervisor.stop)
+    app.run()
+    if supervisor.left_behind:
+        print("The gateway ends any drill, goes on until the site is back on the grid, and then ends by itself.")
+    return app.return_code or exit_codes.OK

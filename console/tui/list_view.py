@@ -1,0 +1,93 @@
+"""A painted list with a selected line: scrolls, and keeps the selection on its item while the list changes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from console.tui.canvas import Canvas, Ink
+from console.tui.diff_widget import Painted
+from console.tui.formats import WAITING
+from console.tui.viewmodel import Model
+
+
+class Lines(Painted):
+    """Subclasses say which items there are (`items`) and how to draw one (`draw`).
+
+    Not focusable: the app hands the keys of the open view on, and a change of focus would repaint it whole.
+    """
+
+    header = ""
+    nothing = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.needle = ""  # shown are only items that hold it
+        self._selected: Hashable = None  # None: the first, whatever it is
+        self._top = 0
+
+    def items(self, model: Model) -> list[Hashable]:
+        """What is listed, in order, filtered by `needle`."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it lists")
+
+    def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
+        """Draw one item on row `y`."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it draws an item")
+
+    def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
+        """Draw what there is to say about the selected item, from row `top` down."""
+
+    def detail_rows(self, model: Model, width: int, height: int) -> int:
+        """How many rows `detail` wants of a widget of that size."""
+        return 0
+
+    @property
+    def selected(self) -> Hashable | None:
+        """The selected item, or None in an empty list."""
+        if self.model is None:
+            return None
+        listed = self.items(self.model)
+        return listed[self._index(listed)] if listed else None
+
+    def _index(self, listed: list[Hashable]) -> int:
+        keys = [self.key(item) for item in listed]
+        return keys.index(self._selected) if self._selected in keys else 0
+
+    def key(self, item: Hashable) -> Hashable:
+        """What stays the same of an item while its values change."""
+        return item
+
+    def move(self, by: int) -> None:
+        """Move the selection; reaching the last line asks for more."""
+        if self.model is None or not (listed := self.items(self.model)):
+            return
+        index = max(0, min(len(listed) - 1, self._index(listed) + by))
+        self._selected = None if index == 0 else self.key(listed[index])
+        self.redraw()
+        if by > 0 and index == len(listed) - 1:
+            self.at_end()
+
+    def at_end(self) -> None:
+        """The last line was reached."""
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """Header, lines, and the selected one's detail."""
+        canvas.put(1, 0, self.header, Ink.DIM)
+        listed = self.items(model)
+        below = self.detail_rows(model, canvas.width, canvas.height)
+        room = max(1, canvas.height - 1 - below)
+        if not listed and model.published is None:
+            canvas.put(1, 1, WAITING, Ink.DIM)
+            return
+        if not listed:
+            canvas.put(1, 1, f'no line holds "{self.needle}"' if self.needle else self.nothing)
+            return
+        at = self._index(listed)
+        self._top = max(0, min(self._top, len(listed) - room, at), at - room + 1)
+        for y, item in enumerate(listed[self._top : self._top + room], start=1):
+            self.draw(canvas, y, item, model)
+            if self._top + y - 1 == at:
+                canvas.fill(y, Ink.REVERSE)
+        if len(listed) > room:
+            canvas.right(canvas.width - 1, 0, f"{at + 1} of {len(listed)}", Ink.DIM)
+        if below:
+            self.detail(canvas, 1 + room, listed[at], model)

@@ -1,0 +1,176 @@
+"""Sentences of the lines every view shares: who and where, mode, why, what next, alarms. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from console.tui.canvas import Ink, cut
+from console.tui.formats import age, cents, hour_minute, kw
+from console.tui.viewmodel import Link, Model
+from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.decision import Mode
+from dispatch.model.islanding import IslandState
+from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.readings import Quality, Reading
+from dispatch.model.reservations import Reservation
+from gateway.api.protocol import IqNow
+
+IDLE_W = 50.0  # below this no direction is claimed
+PLAN_STEP_WORTH_W = 1000.0  # a smaller planned battery power is not announced
+NEXT_CHANGES = 6
+GAP_H = 0.5  # without a record, from which on it is said
+
+MODES: dict[Mode, tuple[str, Ink]] = {
+    Mode.PLAN: ("auto · plan", Ink.PLAIN),
+    Mode.RULES: ("auto · rules", Ink.PLAIN),
+    Mode.MANUAL: ("MANUAL", Ink.BOLD),
+    Mode.SAFE: ("SAFE", Ink.HIGH),
+    Mode.OBSERVE: ("observe only", Ink.BOLD),
+}
+PRIORITY_MARKS: dict[Priority, tuple[str, Ink]] = {
+    Priority.HIGH: ("▲1", Ink.HIGH),
+    Priority.MEDIUM: ("▲2", Ink.MEDIUM),
+    Priority.LOW: ("▲3", Ink.LOW),
+}
+ROLES = {"viewer": " (view)", "operator": " (op)", "engineer": " (eng)"}
+WHO = 11  # columns for the user and the role
+STATE_WORDS: dict[AlarmState, str] = {
+    AlarmState.UNACKNOWLEDGED: "active",
+    AlarmState.ACKNOWLEDGED: "active, acknowledged",
+    AlarmState.RETURNED: "gone, not acknowledged",
+    AlarmState.NORMAL: "normal",
+}
+
+
+def island_word(state: IslandState) -> tuple[str, Ink]:
+    """The state at the PCC, as shown; anything but grid-tied stands out."""
+    return state.value.upper(), Ink.PLAIN if state is IslandState.GRID_TIED else Ink.HIGH
+
+
+def link_word(model: Model) -> tuple[str, Ink]:
+    """How the console hears the gateway."""
+    if model.link is Link.CONNECTING:
+        return "connecting", Ink.DIM
+    if model.link is Link.LOST:
+        return f"NO GATEWAY {age(model.age_s)}, retrying", Ink.HIGH
+    if model.stale:
+        return f"STALE {age(model.age_s)}", Ink.MEDIUM
+    if model.welcome is None:
+        return "live", Ink.DIM
+    role = ROLES.get(model.role, "")
+    return f"live {cut(model.welcome.user, WHO - len(role))}{role}", Ink.DIM
+
+
+def stale_word(reading: Reading, extra_age_s: float) -> str:
+    """ "STALE 4s" when a reading may not be used any more, else nothing."""
+    if reading.value is None or (reading.quality is Quality.GOOD and not extra_age_s):
+        return ""
+    return f"STALE {age((reading.age_s or 0.0) + extra_age_s)}"
+
+
+def battery_word(watts: float | None) -> str:
+    """discharge, charge or idle."""
+    return "" if watts is None else "idle" if abs(watts) < IDLE_W else "discharge" if watts > 0 else "charge"
+
+
+def grid_word(watts: float | None) -> str:
+    """import, export or idle."""
+    return "" if watts is None else "idle" if abs(watts) < IDLE_W else "import" if watts > 0 else "export"
+
+
+def arrow(watts: float | None) -> str:
+    """Into the site, out of it, nothing flowing, or unknown. The length says nothing."""
+    if watts is None:
+        return "· · · · ·"
+    return "─────────" if abs(watts) < IDLE_W else "────────▶" if watts > 0 else "◀────────"
+
+
+def why_line(model: Model) -> str:
+    """What the controller does and why, in its own words; without a gateway, why there is none."""
+    if model.published is None:
+        return model.link_note or "waiting for the first snapshot"
+    if model.link is Link.LOST:
+        return f"unknown, last values shown: {model.link_note}"
+    decision = model.published.decision
+    if (ride := decision.ride) is not None and ride.rung:
+        step = f"ride-through step {ride.rung}, {ride.rung_name}: {ride.why}"
+        return f"{step}; {decision.reason}" if decision.reason else step
+    return decision.reason or "no reason given"
+
+
+def next_line(
+    plan: Plan | None, now_utc_s: float | None, timezone: str, reservations: Sequence[Reservation] = ()
+) -> str:
+    """When the plan next turns to charging, discharging or idling, and what for; the power reserved until then.
+
+    Without a plan, what steers instead.
+    """
+    if now_utc_s is None:
+        return ""
+    parts = [(r.start_utc_s, _reserved_words(r, timezone)) for r in reservations if r.start_utc_s > now_utc_s]
+    if plan is None or not plan.steps:
+        return _joined([*parts, (0.0, "no plan: the rules steer alone")])
+    current = plan.at(now_utc_s)
+    if current is None:
+        return _joined([*parts, (0.0, "the plan has run out: the rules steer alone")])
+    last = _planned_word(current)
+    for n, step in enumerate(plan.steps):
+        word = _planned_word(step)
+        if step.start_utc_s > now_utc_s and word != last:
+            parts.append((step.start_utc_s, _plan_words(plan.steps[n:], timezone)))
+            last = word
+    return _joined(parts) or "the plan keeps the battery as it is"
+
+
+def _joined(parts: list[tuple[float, str]]) -> str:
+    return " · ".join(text for _, text in sorted(parts)[:NEXT_CHANGES])
+
+
+def _reserved_words(r: Reservation, timezone: str) -> str:
+    return f"{hour_minute(r.start_utc_s, timezone)} {r.name} +{kw(r.power_w).strip()} kW (reserved)"
+
+
+def _planned_word(step: PlanStep) -> str:
+    """charge, discharge or idle; a power too small to speak of is idle."""
+    return battery_word(step.battery_w) if abs(step.battery_w) >= PLAN_STEP_WORTH_W else "idle"
+
+
+def _plan_words(steps: Sequence[PlanStep], timezone: str) -> str:
+    """When a run of one direction begins, its highest power, and what for: the price, or the plan's other reason."""
+    first = steps[0]
+    word = _planned_word(first)
+    text = f"{hour_minute(first.start_utc_s, timezone)} {word}"
+    if word == "idle":
+        return text
+    run = takewhile(lambda step: _planned_word(step) == word, steps)
+    text += f" {kw(max(abs(step.battery_w) for step in run)).strip()} kW"
+    traded = not first.reason or "ct/kWh" in first.reason
+    return f"{text} at {cents(first.price_eur_per_kwh)} ct" if traded else f"{text}: {first.reason}"
+
+
+def iq_words(iq: IqNow | None) -> list[str]:
+    """Energy IQ of today, else of yesterday, and of the month so far: the longest way to say it first.
+
+    Hours are said where the record has gaps; a dash where it says too little; nothing while nothing was computed.
+    """
+    if iq is None:
+        return []
+    month = "" if iq.month_pct is None else f"month {iq.month_pct:.0f}"
+    if iq.today_pct is not None:
+        gaps = iq.today_known_h < iq.today_of_h - GAP_H
+        day = f"Energy IQ {iq.today_pct:.0f} today"
+        day += f" ({iq.today_known_h:.0f} of {iq.today_of_h:.0f} h)" if gaps else ""
+    elif iq.yesterday_pct is not None:
+        day = f"Energy IQ {iq.yesterday_pct:.0f} yesterday"
+    else:
+        return [f"Energy IQ {month or '—'}"]
+    return [f"{day} · {month}", day] if month else [day]
+
+
+def alarm_words(alarm: Alarm, model: Model) -> str:
+    """One alarm in the alarms line: title, since, first-out, whether it has gone."""
+    text = f"{alarm.title} {hour_minute(alarm.since_utc_s, model.timezone)}"
+    if alarm.first_out:
+        text += " (first)"
+    return text + (" (gone)" if alarm.state is AlarmState.RETURNED else "")

@@ -1,0 +1,291 @@
+"""Which alarm conditions hold: a pure function of snapshot, decision and a few facts. Texts: `alarm_definitions.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from dispatch.alarms.states import Condition
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.setpoint_monitor import tolerance_w
+from dispatch.model.decision import Contested, Decision
+from dispatch.model.equipment import Battery, Pcs
+from dispatch.model.islanding import IslandState
+from dispatch.model.metering_interval import Interval
+from dispatch.model.snapshot import Snapshot
+
+PRICES_SOON_S = 6 * 3600.0  # tomorrow's prices come about 11 h before today's end: less than this and they are late
+OVERRUNS_PER_MIN = 6
+CLOCK_STEP_S = 1.0
+FOLLOW_SHARE = 0.05  # of the rating: a PCS this close to its setpoint follows it
+FOLLOW_W = 500.0
+SOC_MARGIN_PCT = 0.5
+VOLTAGE_LOST = 0.5  # of nominal: a phase below this carries no grid
+DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of class 1, read at two moments, may differ
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What alarms need beside snapshot and decision. The defaults raise nothing."""
+
+    config: DispatchConfig
+    interval: Interval | None = None
+    plan_age_s: float | None = None  # None: there is no plan
+    plan_error: str = ""  # why the last attempt failed
+    prices_expected: bool = True  # False on a site without a tariff
+    prices_end_utc_s: float | None = None  # end of the last published price; None: there are none
+    price_now: bool = True  # a published price covers this moment
+    written_w: Mapping[str, float] = {}  # last setpoint written to each PCS; devices never written to are absent
+    overruns_per_min: int = 0  # ticks that overran in the last minute
+    records_dropped_per_min: int = 0
+    records_error: str = ""  # why the store cannot be written
+    drill_due: str = ""  # since when a drill waits for somebody to start it
+    clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
+    month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record
+
+
+def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> dict[str, Condition]:
+    """Which alarm conditions hold at this snapshot, by alarm id. `active` None where a missing reading hides it."""
+    found: dict[str, Condition] = {}
+    island = decision.island if decision else IslandState.UNKNOWN
+    for device in snapshot.devices:
+        age = "never answered" if device.age_s is None else f"silent for {device.age_s:.0f} s"
+        detail = f"{age}; {device.error}" if device.error else age
+        found[f"device-lost:{device.id}"] = Condition(not device.online, detail)
+    found["meter-stale"] = _meter(snapshot, decision)
+    found["meters-disagree"] = _meters(snapshot)
+    found["grid-outage"] = _outage(snapshot, facts.config, island)
+    found["fuse-overload"] = _fuse(snapshot, facts.config)
+    found.update(_peak(snapshot, facts.interval))
+    found.update(_missing(snapshot, facts.config))
+    for battery in snapshot.batteries:
+        found.update(_battery(battery, facts.config))
+    found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
+    for pcs in snapshot.pcs:
+        found.update(_pcs(pcs, snapshot, decision, facts))
+    found.update(_gateway(snapshot, facts))
+    found["rules-conflict"] = _conflict(decision)
+    found.update(_island(decision))
+    found["drill-due"] = Condition(bool(facts.drill_due), facts.drill_due)
+    return found
+
+
+def _island(decision: Decision | None) -> Iterator[tuple[str, Condition]]:
+    """The state machine's own words; the step of the ladder."""
+    state = decision.island if decision else IslandState.UNKNOWN
+    why = decision.islanding.reason if decision and decision.islanding else ""
+    yield "island-fault", Condition(state is IslandState.FAULT, why)
+    yield "island-blackout", Condition(state in (IslandState.BLACKOUT, IslandState.BLACK_START), why)
+    ride = decision.ride if decision else None
+    up = ride is not None and ride.rung > 0
+    yield "ride-through-step", Condition(up, f"{ride.rung_name}: {ride.why}" if ride is not None and up else "")
+
+
+def _age(age_s: float | None) -> str:
+    return "never read" if age_s is None else f"last reading {age_s:.1f} s old"
+
+
+def _meter(snapshot: Snapshot, decision: Decision | None) -> Condition:
+    """No good reading, or one that stands still."""
+    w = snapshot.grid.w
+    if w.good is not None and decision is not None and decision.meter_frozen:
+        return Condition(True, f"it answers, but its value stands still: {_kw(w.good)}")
+    return Condition(w.good is None, _age(w.age_s))
+
+
+def _meters(snapshot: Snapshot) -> Condition:
+    """The site's balance against its own load meter: tells of a grid meter that hangs though no PCS moves."""
+    if snapshot.load is None:
+        return Condition(False)
+    balance_w, load_w = snapshot.load_w, snapshot.load.w.good
+    if balance_w is None or load_w is None:
+        return Condition(None)
+    allowed_w = max(DISAGREE_W, DISAGREE_SHARE * abs(load_w))
+    detail = f"load meter {_kw(load_w)}, grid + PCS + PV {_kw(balance_w)}: {_kw(abs(balance_w - load_w))} apart"
+    return Condition(abs(balance_w - load_w) > allowed_w, f"{detail}, {_kw(allowed_w)} allowed")
+
+
+def _missing(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
+    """Devices that answer without the reading that control needs; silent ones are device-lost."""
+    online = {d.id: d.online for d in snapshot.devices}
+    for pcs in snapshot.pcs:
+        absent = pcs.w.good is None and online.get(pcs.id, True)
+        yield f"reading-missing:{pcs.id}", Condition(absent, "its power is missing")
+    for battery in snapshot.batteries:
+        told = any(online.get(p.id, True) for p in config.pcs if p.battery == battery.id)
+        yield f"reading-missing:{battery.id}", Condition(battery.soc_pct.good is None and told, "its SoC is missing")
+
+
+def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
+    """By the switch's voltage contact where there is one, else by the meter's voltages while it sits on the grid."""
+    words = [s.grid_voltage.good for s in snapshot.switches if s.grid_voltage.good is not None]
+    if words:
+        return Condition("absent" in words, "the switch reports no grid voltage")
+    volts = [v for v in (r.good for r in snapshot.grid.v) if v is not None]
+    if island is IslandState.ISLANDED or not volts:
+        return Condition(None)
+    lowest = min(volts)
+    return Condition(max(volts) < VOLTAGE_LOST * config.grid.voltage_v, f"lowest phase {lowest:.0f} V")
+
+
+def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:
+    amps = [a for a in (r.good for r in snapshot.grid.a) if a is not None]
+    if amps:
+        worst = max(abs(a) for a in amps)
+        return Condition(worst > config.grid.fuse_a, f"{worst:.0f} A of {config.grid.fuse_a:g} A")
+    w = snapshot.grid.w.good
+    if w is None:
+        return Condition(None)
+    return Condition(abs(w) > config.grid.fuse_w, f"{_kw(w)} of {_kw(config.grid.fuse_w)}, phases unknown")
+
+
+def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, Condition]]:
+    if interval is None:
+        yield "peak-exceeded", Condition(None)
+        yield "peak-at-risk", Condition(None)
+        return
+    left_wh, w = interval.energy_left_wh, snapshot.grid.w.good
+    over_w = -left_wh * 3600 / interval.length_s
+    assumed = f", {interval.unknown_s / 60:.0f} min of it not measured but assumed" if interval.unknown_s >= 60 else ""
+    over = f"{_kw(over_w)} above {_kw(interval.limit_w)} as interval mean{assumed}"
+    yield "peak-exceeded", Condition(left_wh < 0, over)
+    if w is None:
+        yield "peak-at-risk", Condition(None)
+    else:
+        held_w = interval.held_w(snapshot.utc_s)
+        detail = f"import {_kw(w)}, to stay below {_kw(interval.limit_w)} it may be {_kw(held_w)}"
+        # an interval already lost is not at risk any more
+        yield "peak-at-risk", Condition(left_wh >= 0 and w > held_w, detail)
+
+
+def _battery(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
+    limits = next((b for b in config.batteries if b.id == battery.id), None)
+    if limits is None:
+        return
+    soc, temp = battery.soc_pct.good, battery.temp_c.good
+    yield (
+        f"soc-low:{battery.id}",
+        Condition(
+            None if soc is None else soc <= limits.soc_min_pct + SOC_MARGIN_PCT,
+            "" if soc is None else f"SoC {soc:.1f} %, limit {limits.soc_min_pct:g} %",
+        ),
+    )
+    yield (
+        f"battery-temperature:{battery.id}",
+        Condition(
+            None if temp is None else not limits.temp_min_c <= temp <= limits.temp_max_c,
+            "" if temp is None else f"{temp:.1f} °C, allowed {limits.temp_min_c:g}..{limits.temp_max_c:g} °C",
+        ),
+    )
+
+
+def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
+    """Only while the grid is there: islanded, the reserve is being used for what it was kept."""
+    if config.reserve_kwh <= 0 or island is IslandState.ISLANDED:
+        return Condition(False)
+    rated = {b.id: b.energy_kwh for b in config.batteries}
+    stored = 0.0
+    for battery in snapshot.batteries:
+        if battery.soc_pct.good is None:
+            return Condition(None)
+        stored += battery.soc_pct.good * rated.get(battery.id, 0.0)
+    if not snapshot.batteries:
+        return Condition(None)
+    soc = stored / config.energy_kwh
+    return Condition(
+        soc < config.reserve_soc_pct - SOC_MARGIN_PCT, f"SoC {soc:.1f} %, reserve {config.reserve_soc_pct:.1f} %"
+    )
+
+
+def _pcs(pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts) -> Iterator[tuple[str, Condition]]:
+    state, control = pcs.state.good, pcs.control.good
+    yield f"pcs-fault:{pcs.id}", Condition(None if state is None else state == "fault", ", ".join(pcs.alarms))
+    yield f"pcs-local:{pcs.id}", Condition(None if control is None else control == "local")
+    wanted = facts.written_w.get(pcs.id)
+    if decision is not None and all(s.w is None for s in decision.setpoints if s.device_id == pcs.id):
+        wanted = None  # nothing is asked of it now: what it held before runs out by itself
+    yield f"setpoint-not-followed:{pcs.id}", _following(pcs, wanted, snapshot, facts.config)
+    contested = next((c for c in decision.contested if c.device_id == pcs.id), None) if decision else None
+    yield f"setpoint-mismatch:{pcs.id}", _contested(contested, decision) or _mismatch(pcs, wanted, facts.config)
+
+
+def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: DispatchConfig) -> Condition:
+    """Derating is no fault: where a reported limit is below the setpoint, the limit is what to follow."""
+    rating = next((p for p in config.pcs if p.id == pcs.id), None)
+    if wanted_w is None or rating is None or pcs.control.good == "local" or pcs.state.good == "throttled":
+        return Condition(False)
+    if pcs.w.good is None:
+        return Condition(None)
+    battery = next((b for b in snapshot.batteries if b.id == rating.battery), None)
+    charge = [rating.charge_w, pcs.charge_limit_w.good, battery.charge_limit_w.good if battery else None]
+    discharge = [rating.discharge_w, pcs.discharge_limit_w.good, battery.discharge_limit_w.good if battery else None]
+    low = -min(limit for limit in charge if limit is not None)
+    high = min(limit for limit in discharge if limit is not None)
+    expected = min(max(wanted_w, low), high)
+    tolerance = max(FOLLOW_W, FOLLOW_SHARE * max(rating.charge_w, rating.discharge_w))
+    # limits reported at the battery lie a conversion loss away from AC power: all between 0 and the setpoint is fine
+    derated = expected != wanted_w and min(0.0, wanted_w) - tolerance <= pcs.w.good <= max(0.0, wanted_w) + tolerance
+    off = abs(pcs.w.good - expected) > tolerance and not derated
+    return Condition(off, f"setpoint {_kw(wanted_w)}, measured {_kw(pcs.w.good)}")
+
+
+def _contested(contested: Contested | None, decision: Decision | None) -> Condition | None:
+    """What the looks of the last seconds tell, though each overwriting may have been undone at once."""
+    if contested is None or decision is None:
+        return None
+    asked_w = next((s.w for s in decision.setpoints if s.device_id == contested.device_id), None)
+    if asked_w is None:
+        return None
+    share = f"in {100 * contested.share:.0f} % of the last looks"
+    return Condition(True, f"asked {_kw(asked_w)}, the device held {_kw(contested.held_w)} {share}")
+
+
+def _mismatch(pcs: Pcs, wanted_w: float | None, config: DispatchConfig) -> Condition:
+    rating = next((p for p in config.pcs if p.id == pcs.id), None)
+    if wanted_w is None or rating is None or pcs.control.good == "local":
+        return Condition(False)
+    if pcs.setpoint_enabled.good == 0:
+        return Condition(True, f"wrote {_kw(wanted_w)}, but the setpoint is not enabled in the device")
+    held = pcs.setpoint_w.good
+    if held is None:
+        return Condition(None)
+    return Condition(
+        abs(held - wanted_w) > tolerance_w(config, pcs.id), f"wrote {_kw(wanted_w)}, the device holds {_kw(held)}"
+    )
+
+
+def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]]:
+    """Plan, prices, loop, records, clock."""
+    plan = facts.config.plan
+    wanted = plan.enabled and bool(facts.config.batteries)
+    yield "no-plan", Condition(wanted and facts.plan_age_s is None, facts.plan_error)
+    late = wanted and facts.plan_age_s is not None and facts.plan_age_s > 3 * plan.period_s
+    yield "plan-late", Condition(late, f"{(facts.plan_age_s or 0) / 60:.0f} min old; {facts.plan_error}".rstrip("; "))
+    end = facts.prices_end_utc_s
+    left_s = None if end is None else end - snapshot.utc_s
+    ended = facts.prices_expected and (left_s is None or left_s <= 0 or not facts.price_now)
+    yield "prices-ended", Condition(ended, "no prices at all" if left_s is None else "")
+    soon = facts.prices_expected and left_s is not None and 0 < left_s < PRICES_SOON_S
+    yield "prices-end-soon", Condition(soon, f"{(left_s or 0) / 3600:.1f} h left")
+    overruns = facts.overruns_per_min
+    yield "tick-overruns", Condition(overruns >= OVERRUNS_PER_MIN, f"{overruns} late ticks in the last minute")
+    lost = facts.records_dropped_per_min
+    detail = "; ".join(filter(None, (facts.records_error, f"{lost} rows dropped in the last minute" if lost else "")))
+    yield "records-lost", Condition(lost > 0 or bool(facts.records_error), detail)
+    step = facts.clock_step_s
+    yield "clock-stepped", Condition(abs(step) > CLOCK_STEP_S, f"by {step:+.1f} s")
+    saved = facts.month_saved_eur
+    dearer = f"{-(saved or 0.0):.2f} EUR more than without it, month to date"
+    yield "battery-loses-money", Condition(saved is not None and saved < 0, dearer)
+
+
+def _conflict(decision: Decision | None) -> Condition:
+    """Rules 1 to 6; that a ramp or the plan gives way to them is how they are meant to work."""
+    for trace in decision.chain if decision else ():
+        if 1 <= trace.rule <= 6 and (trace.low_w > trace.high_w or trace.reason.startswith("cannot be met")):
+            return Condition(True, f"rule {trace.rule} {trace.name}: {trace.reason}")
+    return Condition(False)
+
+
+def _kw(w: float) -> str:
+    return f"{w / 1000:.1f} kW"

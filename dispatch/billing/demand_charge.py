@@ -1,0 +1,87 @@
+"""The demand charge as data: which peak is billed, in which hours import counts, what one more kW of it costs.
+
+A bill period, a local calendar month or year, is billed the mean of its `top_days` highest daily peaks, and never less
+than `floor_w`. A day's peak is the highest mean import of its metering intervals, of those only that begin in one of
+the `windows` (none: always). Days that have not been yet count as 0, so what is billed so far is a lower bound that
+only grows; a whole period has more days than `top_days`, so that nothing of this is left at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from dispatch.config.demand_terms import DemandTerms, Window, parsed
+
+
+class Place(NamedTuple):
+    """Where a metering interval belongs."""
+
+    period: str  # "2025-09", or "2025"
+    day: str  # "2025-09-16"
+    account: str  # whose highest interval it may be: the period's, or where days are averaged the day's
+    counts: bool  # it lies in a window
+
+
+@lru_cache(maxsize=8)
+def _calendar(windows: tuple[str, ...], timezone: str) -> tuple[tuple[Window, ...], ZoneInfo]:
+    return parsed(windows), ZoneInfo(timezone)
+
+
+@lru_cache(maxsize=8192)  # plans and bills ask for the same quarter hours again and again
+def place(terms: DemandTerms, timezone: str, utc_s: float) -> Place:
+    """Where the metering interval that begins at `utc_s` belongs, by local wall time: it follows the clock change."""
+    windows, zone = _calendar(terms.windows, timezone)
+    local = datetime.fromtimestamp(utc_s, UTC).astimezone(zone)
+    minute = 60 * local.hour + local.minute
+    counts = not windows or any(local.weekday() in w.weekdays and w.from_min <= minute < w.to_min for w in windows)
+    day = local.strftime("%Y-%m-%d")
+    period = day[:7] if terms.per == "month" else day[:4]
+    return Place(period, day, period if terms.top_days == 1 else day, counts)
+
+
+def period_of(terms: DemandTerms, account: str) -> str:
+    """The period that an account belongs to."""
+    return account[: len("2025-09")] if terms.per == "month" else account[: len("2025")]
+
+
+def billed_w(terms: DemandTerms, peaks_w: Iterable[float]) -> float:
+    """What a period is billed, of the peaks of its days (where only the highest counts, of any parts of it)."""
+    highest = sorted(peaks_w, reverse=True)[: terms.top_days]
+    return max(terms.floor_w, sum(highest) / terms.top_days)
+
+
+def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict[str, float]:
+    """The same for each period, of the peaks by account."""
+    periods: dict[str, list[float]] = {}
+    for account, w in peaks_w.items():
+        periods.setdefault(period_of(terms, account), []).append(w)
+    return {period: billed_w(terms, peaks) for period, peaks in periods.items()}
+
+
+def free_w(terms: DemandTerms, others_w: Iterable[float], own_w: float = 0.0) -> float:
+    """How high a day's peak may be, W, without raising what the period is billed.
+
+    `own_w` is the day's peak so far, `others_w` those of the period's other days. It is the highest of three: its own
+    so far, the lowest that is billed now, and what the floor pays for. Of the floor a day takes no more than the floor
+    itself, though it might have had the share of days that are still to come: they will want theirs.
+    """
+    highest = sorted(others_w, reverse=True)
+    lowest_w = highest[terms.top_days - 1] if len(highest) >= terms.top_days else 0.0
+    floor_room_w = terms.top_days * terms.floor_w - sum(highest[: terms.top_days - 1])
+    return max(own_w, lowest_w, min(terms.floor_w, floor_room_w))
+
+
+def in_words(terms: DemandTerms, interval_s: int) -> str:
+    """The charge as a person would say it."""
+    minutes, whose = interval_s // 60, f"the {terms.per}'s"
+    what = f"{whose} highest {minutes}-minute mean"
+    if terms.top_days > 1:
+        what = f"the mean of {whose} {terms.top_days} highest days, of each its highest {minutes} minutes"
+    text = f"{terms.eur_per_kw:g} EUR/kW on {what}"
+    if terms.floor_w:
+        text += f", at least {terms.floor_w / 1000:g} kW"
+    return text + (f", {'; '.join(terms.windows)} only" if terms.windows else "")

@@ -1,0 +1,116 @@
+"""What spans keys of a site: limits that contradict each other, ids that nothing has.
+
+Each check stands alone, so that a reader of half a site can make those that it can (`gateway/site/cross_checks.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from dispatch.config.demand_terms import parsed
+from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
+
+Finding = tuple[str, object, str]  # key, value, what was expected
+Check = Callable[[], Iterator[Finding]]
+
+
+def inconsistencies(config: DispatchConfig) -> Iterator[Finding]:
+    """Every contradiction of a site that could be read whole."""
+    for check in checks(config):
+        yield from check()
+
+
+def checks(config: DispatchConfig) -> Iterator[Check]:
+    """Every check of a site, each to be made by itself."""
+    for check in (_peak, _order_times, _meter_delay, _demand_twice, _demand_windows):
+        yield partial(check, config)
+    for n, battery in enumerate(config.batteries):
+        yield partial(_soc_range, n, battery)
+        yield partial(_temperatures, n, battery)
+    for n, pcs in enumerate(config.pcs):
+        yield partial(_pcs_battery, config, n, pcs)
+    for check in (_drill_minutes, _drill_switch, _drill_pcs, _island_switch, _reserve):
+        yield partial(check, config)
+
+
+def _peak(config: DispatchConfig) -> Iterator[Finding]:
+    grid = config.grid
+    if grid.contracted_peak_w > grid.fuse_w:
+        carried = f"{grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
+        yield "grid.contracted_peak_w", grid.contracted_peak_w, f"at most what {carried}"
+
+
+def _order_times(config: DispatchConfig) -> Iterator[Finding]:
+    if config.orders.default_s > config.orders.max_s:
+        yield "orders.default_s", config.orders.default_s, f"at most orders.max_s = {config.orders.max_s:g}"
+
+
+def _meter_delay(config: DispatchConfig) -> Iterator[Finding]:
+    grid = config.grid
+    if grid.meter_delay_min_s > grid.meter_delay_max_s:
+        yield "grid.meter_delay_min_s", grid.meter_delay_min_s, f"at most {grid.meter_delay_max_s:g}, its maximum"
+
+
+def _demand_twice(config: DispatchConfig) -> Iterator[Finding]:
+    tariff = config.tariff
+    if tariff.demand is not None and tariff.demand_eur_per_kw_month:
+        yield "tariff.demand_eur_per_kw_month", tariff.demand_eur_per_kw_month, "not to be here beside [tariff.demand]"
+
+
+def _demand_windows(config: DispatchConfig) -> Iterator[Finding]:
+    demand, length_min = config.tariff.demand, config.grid.metering_interval_s // 60
+    if demand is None:
+        return
+    for text, window in zip(demand.windows, parsed(demand.windows), strict=True):
+        if window.from_min % length_min or window.to_min % length_min:
+            yield "tariff.demand.windows", text, f"ends of whole metering intervals, {length_min} min"
+
+
+def _soc_range(n: int, battery: BatteryConfig) -> Iterator[Finding]:
+    if battery.soc_min_pct >= battery.soc_max_pct:
+        yield f"battery[{n}].soc_min_pct", battery.soc_min_pct, f"below soc_max_pct = {battery.soc_max_pct:g}"
+
+
+def _temperatures(n: int, battery: BatteryConfig) -> Iterator[Finding]:
+    if battery.temp_min_c >= battery.temp_max_c:
+        yield f"battery[{n}].temp_min_c", battery.temp_min_c, f"below temp_max_c = {battery.temp_max_c:g}"
+
+
+def _pcs_battery(config: DispatchConfig, n: int, pcs: PcsRatings) -> Iterator[Finding]:
+    known = {b.id for b in config.batteries}
+    if pcs.battery not in known:
+        there = ", ".join(sorted(known)) or "there is none"
+        yield f"pcs[{n}].battery", pcs.battery, f"the id of a [[battery]]: {there}"
+
+
+def _drill_minutes(config: DispatchConfig) -> Iterator[Finding]:
+    if config.drills.schedule and config.drills.minutes > config.island.drill_minutes_max:
+        most = config.island.drill_minutes_max
+        yield "drills.minutes", config.drills.minutes, f"at most island.drill_minutes_max = {most:g}"
+
+
+def _drill_switch(config: DispatchConfig) -> Iterator[Finding]:
+    if config.drills.schedule and config.switch_id is None:
+        yield "drills.schedule", config.drills.schedule, "a [[switch]] that may be asked (island.switch names it)"
+
+
+def _drill_pcs(config: DispatchConfig) -> Iterator[Finding]:
+    if config.drills.schedule and not config.pcs:
+        yield "drills.schedule", config.drills.schedule, "a [[pcs]] that can form a grid"
+
+
+def _island_switch(config: DispatchConfig) -> Iterator[Finding]:
+    if config.island.switch and config.island.switch not in config.switches:
+        there = ", ".join(config.switches) or "there is none"
+        yield "island.switch", config.island.switch, f"the id of a [[switch]]: {there}"
+
+
+def _reserve(config: DispatchConfig) -> Iterator[Finding]:
+    if config.batteries:
+        usable, highest = config.reserve_soc_pct, config.full_soc_pct
+        if usable > highest:
+            needs = f"{config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
+            yield "reserve.hours", config.reserve.hours, f"a reserve that fits: {needs}"
+    elif config.reserve_kwh > 0:
+        yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"

@@ -1,0 +1,56 @@
+"""The demand charge's terms in the site file: what is billed, over which days, in which hours import counts."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WINDOW = re.compile(r"^(?:([a-z]{3})(?:-([a-z]{3}))? )?([0-2]\d):([0-5]\d)-([0-2]\d):([0-5]\d)$", re.IGNORECASE)
+EXPECTED_WINDOW = 'windows such as "mon-fri 08:00-20:00", "sat 09:00-13:00" or "22:00-24:00" (midnight ends one)'
+
+
+class DemandTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tariff.demand]`. The metering interval is the utility meter's: `grid.metering_interval_s`."""
+
+    eur_per_kw: Annotated[float, Meta(ge=0)] = 0.0  # of billed demand, for each month or each year
+    per: Literal["month", "year"] = "month"
+    top_days: Annotated[int, Meta(ge=1, le=20)] = 1  # 1: the highest interval; n: the mean of the n highest days'
+    floor_w: Annotated[float, Meta(ge=0)] = 0.0  # at least so much is billed
+    windows: tuple[str, ...] = ()  # local time; empty: import counts always
+
+    @property
+    def rise_eur_per_kw(self) -> float:
+        """What one kW more of a day's peak costs, once that day is among those that are billed."""
+        return self.eur_per_kw / self.top_days
+
+
+class Window(NamedTuple):
+    """Weekdays, Monday is 0, and the minutes of the day, [from, to)."""
+
+    weekdays: frozenset[int]
+    from_min: int
+    to_min: int
+
+
+def parsed(windows: tuple[str, ...]) -> tuple[Window, ...]:
+    """The windows as numbers. Raises ValueError saying what was expected."""
+    return tuple(map(_window, windows))
+
+
+def _window(text: str) -> Window:
+    found = WINDOW.match(" ".join(text.split()))
+    if found is None:
+        raise ValueError(EXPECTED_WINDOW)
+    names = [name.lower() for name in found.groups()[:2] if name]
+    if any(name not in DAYS for name in names):
+        raise ValueError(EXPECTED_WINDOW)
+    first, last = (DAYS.index(names[0]), DAYS.index(names[-1])) if names else (0, 6)
+    weekdays = frozenset((first + k) % 7 for k in range((last - first) % 7 + 1))
+    from_min, to_min = (60 * int(found[k]) + int(found[k + 1]) for k in (3, 5))
+    if not from_min < to_min <= 24 * 60:
+        raise ValueError(EXPECTED_WINDOW)
+    return Window(weekdays, from_min, to_min)

@@ -1,0 +1,395 @@
+"""The tick's decision: snapshot and plan in, one setpoint per PCS out, with the chain of rules that led to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence, Set
+
+import msgspec
+
+from dispatch.billing.interval_budget import Billing, MeteringInterval
+from dispatch.billing.load_pulses import Pulses
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.fallback import Lost, meter_lost_w
+from dispatch.control.net_load_estimator import NetLoad, believed
+from dispatch.control.pcs_allocation import Share, allocate
+from dispatch.control.pcs_limits import Ready, Unit, units
+from dispatch.control.rules import RESERVE, SOC_HYSTERESIS_PCT, Ramp, Situation, run
+from dispatch.control.setpoint_monitor import SetpointWatch
+from dispatch.islanding.load_shedding import RideKeeper, RideMemory, RideResult
+from dispatch.islanding.observation import IslandMemory, IslandStep
+from dispatch.islanding.state_machine import IslandMachine
+from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.decision import Decision, Mode, Setpoint
+from dispatch.model.islanding import Islanding, IslandRequest, IslandState
+from dispatch.model.metering_interval import Interval
+from dispatch.model.orders import Order
+from dispatch.model.plan import Plan
+from dispatch.model.rule_chain import Bounds, Outcome
+from dispatch.model.snapshot import Snapshot
+from dispatch.orders.book import Standing, signed, standing
+from dispatch.power_caps.cap_controller import CapsKeeper, CapsMemory, Need
+from dispatch.wording.formatting import action
+
+MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
+LATE = 1.5  # and where steps are meant to be long: after this many of them
+WRITE_JITTER = 0.9  # a tick that comes this early still counts as the next write interval
+
+
+class ControllerMemory(msgspec.Struct, frozen=True):
+    """What a restarted gateway gives its controller. Setpoints are not in it: they are read from the devices."""
+
+    billing: Billing = Billing()
+    pulses_seen: int = 0
+    ride: RideMemory = RideMemory()
+    caps: CapsMemory = CapsMemory()
+    island: IslandMemory = IslandMemory()
+
+
+class Controller:
+    """Steps once per tick. Deterministic: all time comes from the snapshots, which must not go back in `mono_s`.
+
+    step_s: how long a setpoint is meant to hold: 0 at tick rate, the step of a replay, whose setpoints must be fit for
+    the whole of it.
+    """
+
+    def __init__(self, config: DispatchConfig, step_s: float = 0.0) -> None:
+        self.config, self._step_s = config, step_s
+        self._interval = MeteringInterval(
+            config.grid, config.timezone, config.rules.deadband_w, config.tariff.demand_terms
+        )
+        grid = config.grid
+        ids = [p.id for p in config.pcs]
+        self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0)
+        self._watch = SetpointWatch(config)
+        self._pulses = Pulses(grid.contracted_peak_w)
+        self._pulses_before = 0
+        self._limit_w = grid.contracted_peak_w
+        self._setpoints: dict[str, float] = {}  # the last asked, by PCS
+        self._last_mono_s: float | None = None
+        self._changed_mono_s: float | None = None
+        self._lost: Lost | None = None
+        self._ramp_from_w: float | None = None
+        self._recharging = self._topping = False
+        self._order: Order | None = None  # the battery order the last decision obeyed
+        self.island = IslandMachine(config)
+        self.ride = RideKeeper(config)
+        self.caps = CapsKeeper(config)
+        self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
+
+    # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def interval(self) -> Interval:
+        """The running metering interval."""
+        return self._interval.view(self._limit_w)
+
+    @property
+    def month_peak_w(self) -> float:
+        """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this.
+
+        More generally what an interval of today may reach at no cost: `dispatch.billing.demand_charge.free_w`.
+        """
+        return self._interval.month_peak_w
+
+    @property
+    def next_day_peak_w(self) -> float:
+        """The same for a later day of this month, W."""
+        return self._interval.next_day_peak_w
+
+    @property
+    def billed_peak_w(self) -> float:
+        """What the demand charge is on so far, W: at least."""
+        return self._interval.billed_w
+
+    @property
+    def month_unmeasured_s(self) -> float:
+        """How much of this month, up to the running interval, was not measured: 0 when `month_peak_w` is sure."""
+        return self._interval.month_unmeasured_s
+
+    @property
+    def pulse_since_utc_s(self) -> float | None:
+        """When the running load pulse began, None between pulses."""
+        return self._pulses.since_utc_s
+
+    @property
+    def pulses_seen(self) -> int:
+        """Load pulses seen so far."""
+        return self._pulses_before + self._pulses.seen
+
+    def memory(self) -> ControllerMemory:
+        """What to keep for a restart."""
+        return ControllerMemory(
+            billing=self._interval.billing(),
+            pulses_seen=self.pulses_seen,
+            ride=self.ride.memory(),
+            caps=self.caps.memory(),
+            island=self.island.memory(),
+        )
+
+    def restore(self, memory: ControllerMemory) -> None:
+        """Take over what was kept; call before the first step."""
+        self._interval.restore(memory.billing)
+        self._pulses_before = memory.pulses_seen
+        self.ride.restore(memory.ride)
+        self.caps.restore(memory.caps)
+        self.island.restore(memory.island)
+
+    # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def account(self, snapshot: Snapshot) -> None:
+        """Take in the grid meter ahead of `step`, so that a plan made in between knows which interval has closed."""
+        import_w = None if self._net.frozen else snapshot.grid.w.good
+        self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
+
+    def step(
+        self,
+        snapshot: Snapshot,
+        plan: Plan | None,
+        requests: Sequence[IslandRequest] = (),
+        *,
+        orders: Iterable[Order] = (),
+        failing: Set[str] = frozenset(),
+    ) -> Decision:
+        """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
+
+        requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
+        orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
+        """
+        relied_on = believed(snapshot, self._net.frozen)
+        island = self.island.step(relied_on, requests)
+        ride = self.ride.step(relied_on, island.riding, island.seen.state, island.rehearsing)
+        seen = island.seen
+        if not seen.commands_battery:
+            self._let_go()
+        self._adopt(snapshot)
+        situation = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
+        self._watch_pulses(snapshot)
+        outcome, hard = run(situation)
+        total_w = self._settle(outcome, hard, situation)
+        setpoints = self._split(situation, total_w)
+        self._remember(situation, outcome.w, setpoints)
+        caps, capped = self.caps.step(snapshot, self._need(situation, outcome), failing)
+        decision = _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
+        return msgspec.structs.replace(decision, caps=caps, events=(*decision.events, *capped))
+
+    def _need(self, situation: Situation, outcome: Outcome) -> Need:
+        """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
+        most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule <= RESERVE), 0.0)
+        return Need(
+            net_w=situation.net_w,
+            battery_most_w=most_w,
+            interval=self.interval,
+            month_peak_w=self.month_peak_w,
+            grid_tied=situation.islanding.state is IslandState.GRID_TIED,
+        )
+
+    def _let_go(self) -> None:
+        """Not grid-tied: the ramp and the setpoints from before do not carry over to the return of the grid."""
+        self._net.restart()
+        self._setpoints.clear()
+        self._lost = self._ramp_from_w = None
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """Take a PCS we have not commanded yet as it is: the setpoint it holds if it is enabled, else its power."""
+        for pcs in snapshot.pcs:
+            if pcs.id not in self._setpoints:
+                held_w = pcs.setpoint_w.good if pcs.setpoint_enabled.good == 1 else None
+                w = held_w if held_w is not None else pcs.w.good
+                if w is not None:
+                    self._setpoints[pcs.id] = w
+
+    def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding, orders: Standing) -> Situation:
+        site_net_w = self._net.update(snapshot)
+        self.account(snapshot)
+        step = plan.at(snapshot.utc_s) if plan is not None else None
+        allowance = self._interval.allowance(plan if step is not None else None)
+        self._limit_w = allowance.limit_w
+        found = _enabled(units(self.config, snapshot, self._setpoints), orders)
+        ready = [u.id for u in found if u.ready is Ready.READY]
+        last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
+        net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
+        soc_pct = site_soc_pct(self.config, snapshot)
+        self._latch(soc_pct, orders.reserve)
+        return Situation(
+            config=self.config,
+            snapshot=snapshot,
+            islanding=seen,
+            units=found,
+            net_w=net_w,
+            allowance=allowance,
+            soc_pct=soc_pct,
+            last_w=last_w,
+            hold_s=self._step_s,
+            safe=self._safe(snapshot, net_w, last_w),
+            ramp=self._ramp(snapshot.mono_s, net_w, last_w),
+            step=step,
+            recharging=self._recharging,
+            topping=self._topping,
+            orders=orders,
+        )
+
+    def _latch(self, soc_pct: float | None, order: Order | None) -> None:
+        """Hysteresis of refilling the reserve and of returning to rest SoC."""
+        if soc_pct is None:
+            return
+        reserve_pct, rest_pct = self.config.reserve_soc_pct, self.config.rules.rest_soc_pct
+        if order is not None:
+            reserve_pct = order.value
+        if self.config.reserve_kwh <= 0 and order is None:
+            self._recharging = False
+        else:
+            if soc_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
+                self._recharging = True
+            elif soc_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
+                self._recharging = False
+        if soc_pct < rest_pct - SOC_HYSTERESIS_PCT:
+            self._topping = True
+        elif soc_pct >= rest_pct:
+            self._topping = False
+
+    def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, str] | None:
+        if net_w is not None:
+            self._lost = None
+            return None
+        if self._lost is None:
+            self._lost = Lost(snapshot.mono_s, last_w, self._trouble(snapshot))
+        return meter_lost_w(self.config.rules, self._lost, snapshot.mono_s)
+
+    def _trouble(self, snapshot: Snapshot) -> str:
+        """Why the net load is not known."""
+        if snapshot.grid.w.good is None:
+            return f"no reading from grid meter {snapshot.grid.id}"
+        if self._net.frozen:
+            return f"grid meter {snapshot.grid.id} stands still,"
+        return "a PCS has never been read,"
+
+    def _ramp(self, mono_s: float, net_w: float | None, last_w: float) -> Ramp | None:
+        """Where import may go from; it starts from where the last setpoints leave it."""
+        if net_w is None:
+            return None
+        dt_s = 0.0 if self._last_mono_s is None else mono_s - self._last_mono_s
+        if self._ramp_from_w is None or dt_s > max(MAX_STEP_S, LATE * self._step_s):
+            return Ramp(net_w - last_w, 0.0)
+        return Ramp(self._ramp_from_w, self.config.grid.ramp_w_per_s * dt_s)
+
+    def _watch_pulses(self, snapshot: Snapshot) -> None:
+        """Look for pulses in load, not net load: a cloud over the PV is not a job."""
+        pv_w = snapshot.pv_w
+        self._pv_w = self._pv_w if pv_w is None else pv_w
+        if self._net.w is not None and self._net.band is not None:
+            self._pulses.update(snapshot.utc_s, snapshot.mono_s, self._net.w + self._pv_w)
+
+    def _settle(self, outcome: Outcome, hard: Bounds, situation: Situation) -> float | None:
+        """Stay at the last total while it is close enough, or just changed, and no hard limit is against it."""
+        w, last_w, rules = outcome.w, situation.last_w, self.config.rules
+        if situation.orders.battery != self._order:  # a person's order takes effect at this tick, to the watt
+            self._order = situation.orders.battery
+            if self._order is not None:
+                return w
+        if w is None or not hard.low_w <= last_w <= hard.high_w:
+            return w
+        close = abs(w - last_w) <= rules.deadband_w and not w == 0 != last_w
+        changed_s = self._changed_mono_s
+        since_s = math.inf if changed_s is None else situation.snapshot.mono_s - changed_s
+        return last_w if close or since_s < WRITE_JITTER * rules.min_write_interval_s else w
+
+    def _split(self, situation: Situation, total_w: float | None) -> dict[str, float]:
+        """Setpoints of the PCS that take part. A split that is still good enough stays: fewer writes."""
+        if total_w is None:
+            return {}
+        ready = [u for u in situation.units if u.ready is Ready.READY]
+        parts = allocate(total_w, [Share(u.id, u.low_w, u.high_w, u.soc_pct) for u in ready])
+        last = [self._setpoints.get(u.id, 0.0) for u in ready]
+        same_total = abs(sum(last) - sum(parts)) < 1e-6
+        allowed = all(u.low_w <= w <= u.high_w for u, w in zip(ready, last, strict=True))
+        near = all(abs(a - b) <= self.config.rules.deadband_w for a, b in zip(parts, last, strict=True))
+        chosen = last if same_total and allowed and near else parts
+        return {u.id: w for u, w in zip(ready, chosen, strict=True)}
+
+    def _remember(self, situation: Situation, wanted_w: float | None, setpoints: dict[str, float]) -> None:
+        mono_s = situation.snapshot.mono_s
+        if any(self._setpoints.get(name) != w for name, w in setpoints.items()):
+            self._changed_mono_s = mono_s
+        for unit in situation.units:
+            if unit.ready is Ready.WITHHELD:  # whoever commands it now may leave it anywhere: adopt it when it is back
+                self._setpoints.pop(unit.id, None)
+        for name, w in setpoints.items():
+            self._setpoints[name] = w
+            self._net.asked(mono_s, name, w)
+        self._ramp_from_w = None if wanted_w is None or not setpoints else self._ramped(situation, wanted_w)
+        self._last_mono_s = mono_s
+
+    def _ramped(self, situation: Situation, wanted_w: float) -> float | None:
+        """The ramp's import: towards the one aimed at, or there at once when the battery could not hold the ramp."""
+        ramp = situation.ramp
+        if ramp is None or situation.net_w is None:
+            return None
+        gap_w = situation.net_w - wanted_w - ramp.import_w
+        if abs(gap_w) > ramp.step_w + self.config.rules.deadband_w + 1e-6:
+            return ramp.import_w + gap_w
+        return ramp.import_w + min(max(gap_w, -ramp.step_w), ramp.step_w)
+
+    def _decision(
+        self, situation: Situation, outcome: Outcome, total_w: float | None, setpoints: dict[str, float]
+    ) -> Decision:
+        asked: dict[str, float | None] = dict.fromkeys((p.id for p in self.config.pcs), None)
+        battery_w = None
+        if total_w is not None:
+            asked.update(setpoints)
+            kept = {u.id: self._setpoints.get(u.id) for u in situation.units if u.ready is Ready.LOST}
+            asked.update(kept)
+            known = [w for w in asked.values() if w is not None]
+            battery_w = sum(known) if known else None
+        net_w = situation.net_w
+        what = "no setpoint" if battery_w is None else action(battery_w)
+        return Decision(
+            seq=situation.snapshot.seq,
+            utc_s=situation.snapshot.utc_s,
+            mode=_mode(situation, battery_w),
+            island=situation.islanding.state,
+            setpoints=tuple(Setpoint(name, w) for name, w in asked.items()),
+            battery_w=battery_w,
+            net_load_w=None if net_w is None else net_w + sum(u.fixed_w for u in situation.units),
+            import_target_w=None if net_w is None or total_w is None else net_w - total_w,
+            binding=outcome.binding,
+            reason=f"{what} — {outcome.binding}: {outcome.reason}",
+            chain=outcome.traces,
+            meter_frozen=self._net.frozen,
+            contested=self._watch.look(situation.snapshot, asked),
+        )
+
+
+def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
+    """A PCS that somebody disabled goes to 0 kW and stays there."""
+    off = {order.target: signed(order, orders.mono_s) for order in orders.disabled}
+    if not off:
+        return found
+    still = msgspec.structs.replace
+    return tuple(
+        still(u, low_w=0.0, high_w=0.0, low_why=off[u.id], high_why=off[u.id]) if u.id in off else u for u in found
+    )
+
+
+def _with_island(decision: Decision, island: IslandStep, ride: RideResult) -> Decision:
+    return msgspec.structs.replace(
+        decision,
+        islanding=island.view,
+        switch=island.switch,
+        pcs_orders=island.pcs_orders,
+        nodes=ride.orders,
+        ride=ride.view,
+        events=(*island.events, *ride.events),
+        replies=island.replies,
+        report=island.report,
+    )
+
+
+def _mode(situation: Situation, battery_w: float | None) -> Mode:
+    if battery_w is None:
+        return Mode.OBSERVE
+    if situation.safe is not None or all(u.ready is not Ready.READY for u in situation.units):
+        return Mode.SAFE
+    if situation.orders.battery is not None:
+        return Mode.MANUAL
+    return Mode.RULES if situation.step is None else Mode.PLAN

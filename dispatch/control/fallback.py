@@ -1,0 +1,54 @@
+"""The safe-value table of a grid-tied site: what the battery does when a reading is lost.
+
+| lost | then |
+|---|---|
+| grid meter (or it hangs) | hold the last command for `meter_lost_hold_s`, then ramp to `meter_lost_w` |
+| SoC | its PCS may only go towards 0 (`dispatch.control.pcs_limits`) |
+| PCS reading | its last setpoint is kept, the driver renews it (`dispatch.control.pcs_limits`) |
+
+Islanded or unknown: no command at all (`dispatch.islanding.observation`), whatever is lost.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig, RulesConfig
+from dispatch.model.decision import Decision
+from dispatch.wording.formatting import kw
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Since when the grid meter has been lost, and the battery power asked at that moment."""
+
+    since_mono_s: float
+    held_w: float
+    what: str  # "no grid meter", "grid meter stands still at 12.3 kW"
+
+
+def meter_lost_w(rules: RulesConfig, lost: Lost, mono_s: float) -> tuple[float, str]:
+    """The battery power, W, at `mono_s` after the grid meter was lost, and the reason."""
+    away_s = mono_s - lost.since_mono_s
+    if away_s <= rules.meter_lost_hold_s:
+        return lost.held_w, (
+            f"{lost.what} for {away_s:.1f} s: hold {kw(lost.held_w)} up to {rules.meter_lost_hold_s:g} s"
+        )
+    reach_w = (away_s - rules.meter_lost_hold_s) * rules.meter_lost_ramp_w_per_s
+    gap_w = rules.meter_lost_w - lost.held_w
+    value_w = rules.meter_lost_w if abs(gap_w) <= reach_w else lost.held_w + (reach_w if gap_w > 0 else -reach_w)
+    return value_w, f"{lost.what} for {away_s:.0f} s: to the safe value {kw(rules.meter_lost_w)}, now {kw(value_w)}"
+
+
+def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, float]:
+    """What each PCS gets when the gateway of a grid-tied site stops: its share of `meter_lost_w`, W.
+
+    Inside what the device limits (rule 1) of the last decision allow. A PCS that got no setpoint then gets none now.
+    """
+    ratings = {p.id: p.discharge_w for p in config.pcs}
+    commanded = [s.device_id for s in decision.setpoints if s.w is not None and s.device_id in ratings]
+    total_w = config.rules.meter_lost_w
+    for trace in decision.chain:
+        if trace.rule <= 1:
+            total_w = min(max(total_w, trace.low_w), trace.high_w)
+    rated_w = sum(ratings[device_id] for device_id in commanded)
+    return {device_id: total_w * ratings[device_id] / rated_w for device_id in commanded}

@@ -1,0 +1,199 @@
+"""What each PCS and its battery can give now: ratings, device limits, temperature, SoC; and whether it obeys us."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
+from dispatch.model.equipment import NOT_RUNNING, Battery, Pcs
+from dispatch.model.readings import Quality, Reading
+from dispatch.model.snapshot import Snapshot
+from dispatch.wording.formatting import action, kw
+
+SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
+TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
+BATTERY_TRIPPED = frozenset({"fault", "disconnected", "emergency_stop"})
+
+
+class Ready(enum.Enum):
+    """READY: takes setpoints. WITHHELD: must get none. LOST: cannot be read, its last setpoint is kept."""
+
+    READY = "ready"
+    WITHHELD = "withheld"
+    LOST = "lost"
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """One PCS with its battery, as dispatch may use it now. Watts at the AC terminals, discharge > 0."""
+
+    id: str
+    ready: Ready
+    why: str  # it is not ready
+    low_w: float
+    low_why: str
+    high_w: float
+    high_why: str
+    soc_pct: float | None
+    fixed_w: float  # what it does anyway while it takes no part, 0 when ready
+
+
+def units(config: DispatchConfig, snapshot: Snapshot, last_w: Mapping[str, float]) -> tuple[Unit, ...]:
+    """Every configured PCS as it is now; `last_w` holds the last setpoints."""
+    found_pcs = {p.id: p for p in snapshot.pcs}
+    found_batteries = {b.id: b for b in snapshot.batteries}
+    configs = {b.id: b for b in config.batteries}
+    result = []
+    for ratings in config.pcs:
+        share = ratings.discharge_w / sum(p.discharge_w for p in config.pcs if p.battery == ratings.battery)
+        result.append(
+            _unit(
+                ratings,
+                share,
+                configs[ratings.battery],
+                found_pcs.get(ratings.id),
+                found_batteries.get(ratings.battery),
+                last_w.get(ratings.id),
+            )
+        )
+    return tuple(result)
+
+
+def _unit(
+    ratings: PcsRatings,
+    share: float,
+    config: BatteryConfig,
+    pcs: Pcs | None,
+    battery: Battery | None,
+    last_w: float | None,
+) -> Unit:
+    ready, why = readiness(pcs, battery, ratings.id)
+    fixed_w = 0.0
+    if ready is Ready.LOST:
+        fixed_w = last_w if last_w is not None else _last_power_w(pcs)
+        why += ": no setpoint of it is known" if last_w is None else f": its setpoint ({action(last_w)}) is kept"
+    elif ready is Ready.WITHHELD:
+        fixed_w = _last_power_w(pcs)
+    ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
+    (high_w, high_why), (charge_w, low_why) = (min(_limits(way, share, config, pcs, battery)) for way in ways)
+    return Unit(
+        id=ratings.id,
+        ready=ready,
+        why=why,
+        low_w=-charge_w if charge_w else 0.0,
+        low_why=low_why,
+        high_w=high_w,
+        high_why=high_why,
+        soc_pct=battery.soc_pct.good if battery is not None else None,
+        fixed_w=fixed_w,
+    )
+
+
+def _last_power_w(pcs: Pcs | None) -> float:
+    """The power last read. Of a PCS never read there is none: then the net load is unknown and nothing uses this."""
+    return 0.0 if pcs is None or pcs.w.value is None else pcs.w.value
+
+
+def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Ready, str]:
+    """Whether a PCS takes setpoints from us now, and if not, why not."""
+    if battery is not None and battery.state.good in BATTERY_TRIPPED:
+        return Ready.WITHHELD, f"battery {battery.id} reports {battery.state.good}"
+    if pcs is None:
+        return Ready.LOST, f"{name} has not been read"
+    if pcs.control.good == "local":
+        return Ready.WITHHELD, f"{name} is under local control"
+    if pcs.state.good in NOT_RUNNING:
+        return Ready.WITHHELD, f"{name} is {pcs.state.good}"
+    if pcs.connection.good == "disconnected" and pcs.mode.good != "grid_forming":  # forming: rule 2 speaks of it
+        return Ready.WITHHELD, f"{name} is disconnected from the grid"
+    if pcs.w.good is None:
+        return Ready.LOST, f"{name}'s power is not known ({_absence(pcs)})"
+    return Ready.READY, ""
+
+
+def _absence(pcs: Pcs) -> str:
+    """Why there is no power: the PCS is silent, was never heard of, or answers without one."""
+    if pcs.w.age_s is not None:
+        return f"last read {pcs.w.age_s:.1f} s ago"
+    others = (pcs.state, pcs.connection, pcs.control, pcs.setpoint_w, pcs.hz)
+    answers = any(part.quality is Quality.GOOD for part in others)
+    return "it answers, but without its power" if answers else "no answer that names it"
+
+
+class _Way(NamedTuple):
+    """One direction of a PCS and its battery. Powers and rooms are >= 0 in this direction."""
+
+    rating_w: float
+    pcs_limit: Reading | None
+    bms_limit: Reading | None  # at the battery
+    ac_per_dc: float
+    held_w: float  # of the last setpoint, what went this way
+    room_pct: Callable[[float], float]  # from a SoC to where this direction ends
+    end: str
+
+
+def _discharging(
+    ratings: PcsRatings, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, last_w: float | None
+) -> _Way:
+    return _Way(
+        ratings.discharge_w,
+        None if pcs is None else pcs.discharge_limit_w,
+        None if battery is None else battery.discharge_limit_w,
+        config.discharge_efficiency,
+        max(last_w or 0.0, 0.0),
+        lambda soc_pct: soc_pct - config.soc_min_pct,
+        f"soc_min {config.soc_min_pct:g} %",
+    )
+
+
+def _charging(
+    ratings: PcsRatings, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, last_w: float | None
+) -> _Way:
+    return _Way(
+        ratings.charge_w,
+        None if pcs is None else pcs.charge_limit_w,
+        None if battery is None else battery.charge_limit_w,
+        1 / config.charge_efficiency,
+        max(-(last_w or 0.0), 0.0),
+        lambda soc_pct: config.soc_max_pct - soc_pct,
+        f"soc_max {config.soc_max_pct:g} %",
+    )
+
+
+def _limits(
+    way: _Way, share: float, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None
+) -> Iterator[tuple[float, str]]:
+    """Every limit on power in one direction, AC watts >= 0, with its reason."""
+    yield way.rating_w, f"rating {kw(way.rating_w)}"
+    # A limit that went stale still limits: holding it is the safe side.
+    if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
+        limit_w = max(way.pcs_limit.value, 0.0)
+        yield limit_w, f"{pcs.id} allows {kw(limit_w)}"
+    if way.bms_limit is not None and way.bms_limit.value is not None:
+        limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
+        yield limit_w, f"BMS of {config.id} allows {kw(limit_w)}"
+    soc_pct = None if battery is None else battery.soc_pct.good
+    if soc_pct is None:
+        yield way.held_w, f"SoC of {config.id} unknown: only towards 0"
+    else:
+        fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)
+        yield way.rating_w * fade, f"SoC {soc_pct:.1f} % against {way.end}"
+    if battery is not None:
+        yield from _temperature_limit(way.rating_w, config, battery)
+
+
+def _temperature_limit(rating_w: float, config: BatteryConfig, battery: Battery) -> list[tuple[float, str]]:
+    """Without a temperature the BMS's own limits are all there is."""
+    temp_c = battery.temp_c.good
+    if temp_c is None:
+        return []
+    room_c = min(temp_c - config.temp_min_c, config.temp_max_c - temp_c)
+    bounds = f"{config.temp_min_c:g}..{config.temp_max_c:g} C"
+    return [(rating_w * _fade(room_c / TEMP_TAPER_C), f"{config.id} at {temp_c:.1f} C, allowed {bounds}")]
+
+
+def _fade(share: float) -> float:
+    return min(max(share, 0.0), 1.0)

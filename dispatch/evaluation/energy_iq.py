@@ -1,0 +1,289 @@
+"""Energy IQ: how much of the saving that perfect foresight would have had was had. A judge of the past, no adviser.
+
+    iq = 100 x (cost without the battery - cost as it was) / (cost without the battery - cost of perfect foresight)
+
+over the quarter hours on record of a day, or of a month to date, at the site's tariff (`dispatch.billing.bill`).
+What is left
+in the store at the end, or was taken from it, counts at the stretch's mean import price, as the bill has it; foresight
+(`dispatch.evaluation.foresight`) reckons with that, begins with the energy the battery had, and loses beside its
+efficiencies what
+the battery lost. It could have done what was done, so no figure exceeds 100. What was not recorded counts for nobody:
+foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is left out whole. Load
+that GPU caps took away was not there: it is nobody's cost and nobody's saving.
+
+Demand charges are of months or years. A day is charged for what it adds to the peak that the month has anyway: the
+highest before that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days
+that is little, and a day may look worse than the month will. A month to date is charged for the whole of its peak so
+far; of a year's charge, too.
+
+The loss against foresight is split twice. By part: energy (with what was left in the store), peak, wear. By cause, by
+running foresight again with one constraint more each time, so that the differences add up to the loss and none is
+negative beyond the solver's tolerance:
+
+    foresight that may spend the reserve, too
+      + reserve     foresight that keeps it: the mark of the IQ; what the promise costs is stated beside the loss
+      + outages     and does as was done while the battery was not steered (off the grid, drill, device lost)
+      + orders      and does as was done while a person's order was in force
+      + forecast    what was done: not having known load, PV and prices, and whatever planner and rules do less well
+
+A quarter hour touched by an outage or an order counts as such whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from dispatch.billing.bill import Flow, account_peaks_w, bill, efficiencies, stored_change_kwh, stored_worth_eur
+from dispatch.billing.demand_charge import billed_by_period_w
+from dispatch.config.schema import DispatchConfig
+from dispatch.evaluation.foresight import Course, Left, perfect_battery_w
+
+VERSION = 1  # of the definition above; figures of another version are not compared
+STEP_S = 900
+LEAST_H = 6.0  # of record, for a figure
+LEAST_SHARE = 0.005  # of the cost without the battery that foresight must have saved: a share of less is noise
+
+
+class Quarter(msgspec.Struct, frozen=True):
+    """A quarter hour on record: mean powers, W, at the AC terminals, battery > 0 discharges; the market's price."""
+
+    start_utc_s: int
+    load_w: float
+    pv_w: float
+    battery_w: float
+    begin_soc_pct: float
+    end_soc_pct: float
+    eur_per_mwh: float
+    unable: bool = False  # the battery could not be steered in some of it
+    ordered: bool = False  # a person's order was in force in some of it
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """EUR; energy is import less what export earned, less what was left in the store."""
+
+    energy_eur: float
+    peak_eur: float
+    wear_eur: float
+
+    @property
+    def total_eur(self) -> float:
+        """All of it."""
+        return self.energy_eur + self.peak_eur + self.wear_eur
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """What foresight would have saved beyond what was saved, EUR, by cause; `reserve_eur` is not part of it."""
+
+    forecast_eur: float
+    orders_eur: float
+    outages_eur: float
+    reserve_eur: float  # what foresight that spends the reserve would have saved beyond that
+
+
+class Iq(msgspec.Struct, frozen=True, kw_only=True):
+    """The figure of one stretch of time, and what it was made of. `iq_pct` None: `why` says what is missing."""
+
+    begin_utc_s: int
+    end_utc_s: int
+    known_h: float  # of it on record and counted
+    iq_pct: float | None = None
+    why: str = ""
+    none: Cost | None = None  # without the battery
+    own: Cost | None = None  # as it was
+    best: Cost | None = None  # perfect foresight, keeping the reserve
+    loss: Loss | None = None
+    peaks_w: dict[str, float] = {}  # as it was, by account: the local month, or where days are averaged the day
+    best_peaks_w: dict[str, float] = {}
+
+    @property
+    def of_h(self) -> float:
+        """Length of the stretch: 23, 24 or 25 h for a day."""
+        return (self.end_utc_s - self.begin_utc_s) / 3600
+
+    @property
+    def saved_eur(self) -> float | None:
+        """What the battery saved; negative: the site would have paid less without it."""
+        return None if self.none is None or self.own is None else self.none.total_eur - self.own.total_eur
+
+
+def assess(
+    config: DispatchConfig,
+    quarters: Sequence[Quarter],
+    begin_utc_s: int,
+    end_utc_s: int,
+    paid_peak_w: Mapping[str, float] | None = None,
+    *,
+    causes: bool = True,
+) -> Iq:
+    """The Energy IQ of [begin, end) from what is on record of it, in order of time.
+
+    paid_peak_w: the peak by account, `Iq.peaks_w`, that is billed anyway. causes: also split the loss by cause, which
+    solves up to three more programs. Raises SolverFailed.
+    """
+    record = _Record(config, [q for q in quarters if begin_utc_s <= q.start_utc_s < end_utc_s], paid_peak_w or {})
+    known_h = len(record.quarters) * STEP_S / 3600
+    blank = Iq(begin_utc_s=begin_utc_s, end_utc_s=end_utc_s, known_h=known_h)
+    if not config.energy_kwh:
+        return msgspec.structs.replace(blank, why="the site has no battery")
+    if not record.quarters:
+        return msgspec.structs.replace(blank, why="nothing of it is on record with load, battery and SoC")
+    best_w = record.foresight([False] * len(record.quarters))
+    none, own, best = record.cost(None), record.cost(record.own_w), record.cost(best_w)
+    found = msgspec.structs.replace(
+        blank, none=none, own=own, best=best, peaks_w=record.peaks_w(record.own_w), best_peaks_w=record.peaks_w(best_w)
+    )
+    if causes:
+        found = msgspec.structs.replace(found, loss=record.loss(best.total_eur))
+    possible_eur = none.total_eur - best.total_eur
+    if known_h < LEAST_H:
+        why = f"only {known_h:g} h of it are on record, {LEAST_H:g} h are needed"
+        return msgspec.structs.replace(found, why=why)
+    if possible_eur <= LEAST_SHARE * abs(none.total_eur):
+        why = f"too little was to be had: perfect foresight {max(possible_eur, 0.0):.2f} of {none.total_eur:.2f} EUR"
+        return msgspec.structs.replace(found, why=why)
+    return msgspec.structs.replace(found, iq_pct=100 * (none.total_eur - own.total_eur) / possible_eur)
+
+
+class _Record:
+    """The quarters that count, as what foresight is held against."""
+
+    def __init__(self, config: DispatchConfig, quarters: Sequence[Quarter], paid_peak_w: Mapping[str, float]) -> None:
+        self.config, self.paid_peak_w = config, paid_peak_w
+        self.quarters = _whole_intervals(quarters, config.grid.metering_interval_s)
+        self.own_w = [q.battery_w for q in self.quarters]
+        self.net_w = [q.load_w - q.pv_w for q in self.quarters]
+        self._prices = [q.eur_per_mwh for q in self.quarters]
+        cuts = [k for k, (a, b) in enumerate(pairwise(self.quarters), 1) if b.start_utc_s != a.start_utc_s + STEP_S]
+        edges = [0, *cuts, len(self.quarters)] if self.quarters else []
+        self._runs = [range(a, b) for a, b in pairwise(edges)]
+        self._begin_kwh: dict[int, float] = {}
+        self._stored_kwh: list[float] = []
+        self._drift_kwh: list[float] = []
+        self._change_kwh = 0.0
+        # energy below none is not priced: where import pays, a store left empty would pay twice
+        prices = [config.tariff.import_eur_per_kwh(p) for p in self._prices]
+        self._mean_eur_per_kwh = max(sum(prices) / len(prices), 0.0) if prices else 0.0
+        for run in self._runs:
+            self._follow(run)
+
+    def _follow(self, run: range) -> None:
+        """Stored energy through one run: from the SoC it began with to the one it ended with, drift spread evenly."""
+        full_kwh = self.config.energy_kwh / 100
+        begin, end = self.quarters[run[0]].begin_soc_pct * full_kwh, self.quarters[run[-1]].end_soc_pct * full_kwh
+        changes = [stored_change_kwh(self.config, STEP_S, [self.own_w[k]]) for k in run]
+        drift = (end - begin - sum(changes)) / len(run)
+        self._begin_kwh[run[0]] = stored = begin
+        for change in changes:
+            stored += change + drift
+            self._stored_kwh.append(stored)
+            self._drift_kwh.append(drift)
+        self._change_kwh += end - begin
+
+    def foresight(self, fixed: Sequence[bool], *, keep_reserve: bool = True) -> list[float]:
+        """Foresight's battery power. Raises SolverFailed."""
+        charging, discharging = efficiencies(self.config)
+        mean = self._mean_eur_per_kwh
+        course = Course(
+            starts_utc_s=[q.start_utc_s for q in self.quarters],
+            battery_w=self.own_w,
+            begin_kwh=self._begin_kwh,
+            stored_kwh=self._stored_kwh,
+            drift_kwh=self._drift_kwh,
+            fixed=fixed,
+            left=Left(self._stored_kwh[-1] - self._change_kwh, mean * discharging, mean / charging),
+            keep_reserve=keep_reserve,
+            paid_peak_w=self.paid_peak_w,
+        )
+        return perfect_battery_w(self.config, 0, STEP_S, self.net_w, self._prices, 0.0, course)
+
+    def loss(self, kept_eur: float) -> Loss:
+        """By cause; `kept_eur` is the cost of foresight that keeps the reserve. Raises SolverFailed."""
+        unable = [q.unable for q in self.quarters]
+        either = [q.unable or q.ordered for q in self.quarters]
+        free_eur = outages_eur = kept_eur
+        if self.config.reserve_kwh > 0:
+            free_eur = self.cost(self.foresight([False] * len(either), keep_reserve=False)).total_eur
+        if any(unable):
+            outages_eur = self.cost(self.foresight(unable)).total_eur
+        orders_eur = outages_eur if either == unable else self.cost(self.foresight(either)).total_eur
+        return Loss(
+            forecast_eur=self.cost(self.own_w).total_eur - orders_eur,
+            orders_eur=orders_eur - outages_eur,
+            outages_eur=outages_eur - kept_eur,
+            reserve_eur=kept_eur - free_eur,
+        )
+
+    def cost(self, battery_w: Sequence[float] | None) -> Cost:
+        """What a battery power would have cost; None: no battery, which stores nothing."""
+        config, idle = self.config, [0.0] * len(self.quarters)
+        energy_eur = wear_eur = 0.0
+        for run in self._runs:
+            flow = self._flow(run, battery_w or idle)
+            charged = bill(config, flow)
+            energy_eur += charged.energy_eur
+            wear_eur += charged.wear_eur
+        if battery_w is not None:
+            change_kwh = stored_change_kwh(config, STEP_S, battery_w) + sum(self._drift_kwh)
+            energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
+        terms, paid_w = config.tariff.demand_terms, self.paid_peak_w
+        all_w = _higher(paid_w, self.peaks_w(battery_w or idle))
+        risen_w = sum(billed_by_period_w(terms, all_w).values()) - sum(billed_by_period_w(terms, paid_w).values())
+        return Cost(energy_eur, risen_w / 1000 * terms.eur_per_kw, wear_eur)
+
+    def peaks_w(self, battery_w: Sequence[float]) -> dict[str, float]:
+        """Highest interval mean by account."""
+        peaks: dict[str, float] = {}
+        for run in self._runs:
+            flow = self._flow(run, battery_w)
+            peaks = _higher(peaks, account_peaks_w(self.config, flow.start_utc_s, flow.step_s, list(flow.grid_w())))
+        return peaks
+
+    def _flow(self, run: range, battery_w: Sequence[float]) -> Flow:
+        part = slice(run.start, run.stop)
+        return Flow(
+            start_utc_s=self.quarters[run.start].start_utc_s,
+            step_s=STEP_S,
+            load_w=[q.load_w for q in self.quarters[part]],
+            pv_w=[q.pv_w for q in self.quarters[part]],
+            eur_per_mwh=self._prices[part],
+            battery_w=battery_w[part],
+        )
+
+
+def _higher(one_w: Mapping[str, float], other_w: Mapping[str, float]) -> dict[str, float]:
+    """The higher of two peaks of each account, in the order in which they come."""
+    return {a: max(one_w.get(a, 0.0), other_w.get(a, 0.0)) for a in (*one_w, *other_w)}
+
+
+def _whole_intervals(quarters: Sequence[Quarter], length_s: int) -> list[Quarter]:
+    """Those of metering intervals that are on record from end to end."""
+    held: dict[int, int] = {}
+    for quarter in quarters:
+        held[quarter.start_utc_s // length_s] = held.get(quarter.start_utc_s // length_s, 0) + 1
+    return [q for q in quarters if held[q.start_utc_s // length_s] == length_s // STEP_S]
+
+
+def day_and_month(
+    config: DispatchConfig,
+    quarters: Sequence[Quarter],
+    day: tuple[int, int],
+    month_begin_utc_s: int,
+    *,
+    causes: bool = True,
+) -> tuple[Iq, Iq]:
+    """The IQ of a local day, (begin, end) in POSIX seconds, and of its month from its begin to the end of that day.
+
+    `quarters`: what is on record of the month so far. Raises SolverFailed.
+    """
+    month = assess(config, quarters, month_begin_utc_s, day[1], causes=causes)
+    before = recorded_peaks_w(config, [q for q in quarters if q.start_utc_s < day[0]])
+    return assess(config, quarters, *day, _higher(before, month.best_peaks_w), causes=causes), month
+
+
+def recorded_peaks_w(config: DispatchConfig, quarters: Sequence[Quarter]) -> dict[str, float]:
+    """The highest interval mean of import on record, W, by account (`demand.Place`)."""
+    record = _Record(config, quarters, {})
+    return record.peaks_w(record.own_w)

@@ -1,0 +1,263 @@
+"""Perfect foresight: what the battery could have saved by someone who knew every price and load beforehand.
+
+A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the demand charge;
+stored energy between reserve and soc_max, at the end as at the beginning. It is the mark that dispatch is measured by,
+never an input to it. Every form of the demand charge is met exactly: the mean of the n highest daily peaks is the least
+t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from dispatch.billing.bill import efficiencies, wear_eur_per_kwh
+from dispatch.billing.demand_charge import period_of, place
+from dispatch.config.schema import DispatchConfig
+from dispatch.planning.lp_model import TIE_EUR_PER_KWH, SolverFailed
+
+BOTH_KW = 1e-6
+TIME_LIMIT_S = 300.0
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What stored energy at the end is worth, EUR/kWh >= 0: each kWh above `kwh`, each below it, which is dearer."""
+
+    kwh: float
+    more_eur_per_kwh: float
+    less_eur_per_kwh: float
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """What was really done, one value per step, for a foresight to be held against: whatever was done it could do, too.
+
+    Steps need not follow each other: each unbroken run of them begins and ends with the energy really stored then, the
+    last one where it likes if it is said what that is worth.
+    """
+
+    starts_utc_s: Sequence[int]
+    battery_w: Sequence[float]
+    begin_kwh: Mapping[int, float]  # stored before a run's first step, by that step's number
+    stored_kwh: Sequence[float]  # after each step
+    drift_kwh: Sequence[float]  # by how much a step changed it beside charging and discharging: standby, a wrong BMS
+    fixed: Sequence[bool]  # here foresight does what was done
+    left: Left | None = None
+    keep_reserve: bool = True
+    paid_peak_w: Mapping[str, float] = {}  # by account (`demand.Place`): the demand that is billed anyway
+
+
+def perfect_battery_w(
+    config: DispatchConfig,
+    start_utc_s: int,
+    step_s: int,
+    net_w: Sequence[float],
+    eur_per_mwh: Sequence[float],
+    soc_pct: float,
+    course: Course | None = None,
+) -> list[float]:
+    """The cheapest battery power, W, > 0 discharges, one per step, everything known.
+
+    `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
+    With a `course`, that says when the steps are and with how much energy they begin and end.
+    Raises SolverFailed, and ValueError for a step that does not divide the metering interval.
+    """
+    if config.grid.metering_interval_s % step_s:
+        raise ValueError(f"step of {step_s} s: expected to divide {config.grid.metering_interval_s} s")
+    if not config.batteries or not net_w:
+        return [0.0] * len(net_w)
+    if course is None:
+        course = _round_trip(config, [start_utc_s + k * step_s for k in range(len(net_w))], soc_pct)
+    charge_kw = [max(config.charge_w, -w) / 1000 for w in course.battery_w]
+    discharge_kw = [max(config.discharge_w, w) / 1000 for w in course.battery_w]
+    program = _Program(config, course, step_s, net_w, eur_per_mwh)
+    while True:
+        charge, discharge = program.solve(charge_kw, discharge_kw)
+        both = [k for k, (c, d) in enumerate(zip(charge, discharge, strict=True)) if min(c, d) > BOTH_KW]
+        if not both:
+            return [1000 * (d - c) for c, d in zip(charge, discharge, strict=True)]
+        for k in both:  # burning energy in the losses would pay, which no battery does: one direction each, and again
+            closed = discharge_kw if charge[k] >= discharge[k] else charge_kw
+            closed[k] = 0.0
+
+
+def _round_trip(config: DispatchConfig, starts_utc_s: Sequence[int], soc_pct: float) -> Course:
+    """A battery left alone: what a foresight is held against that ends with the energy it began with."""
+    stored_kwh, n = soc_pct / 100 * config.energy_kwh, len(starts_utc_s)
+    return Course(
+        starts_utc_s=starts_utc_s,
+        battery_w=[0.0] * n,
+        begin_kwh={0: stored_kwh},
+        stored_kwh=[stored_kwh] * n,
+        drift_kwh=[0.0] * n,
+        fixed=[False] * n,
+    )
+
+
+class _Program:
+    """Columns: charge, discharge, import, export, stored for each step, then the demand's, left more, left less.
+
+    The demand's are for each account (`demand.Place`) its peak; where days are averaged also for each day its excess
+    over its period's t, and that t; and for each period what it is billed.
+    """
+
+    def __init__(
+        self,
+        config: DispatchConfig,
+        course: Course,
+        step_s: int,
+        net_w: Sequence[float],
+        eur_per_mwh: Sequence[float],
+    ) -> None:
+        self._config, self._hours, self._n, self._course = config, step_s / 3600, len(net_w), course
+        self._net_kw = [w / 1000 for w in net_w]
+        self._buy = [config.tariff.import_eur_per_kwh(p) for p in eur_per_mwh]
+        # exporting what is imported in the same step may never pay
+        sells = [config.tariff.export_eur_per_kwh(p) for p in eur_per_mwh]
+        self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
+        length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
+        self._intervals: dict[int, list[int]] = {}  # those that count
+        self._accounts = {account: period_of(terms, account) for account in course.paid_peak_w}
+        self._account_of: list[str] = []  # each interval's
+        for k, start_s in enumerate(course.starts_utc_s):
+            number = start_s // length_s
+            at = place(terms, config.timezone, number * length_s)
+            if not at.counts:
+                continue
+            if number not in self._intervals:
+                self._account_of.append(at.account)
+                self._accounts[at.account] = at.period
+            self._intervals.setdefault(number, []).append(k)
+
+    def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
+        """(charge, discharge), kW, within these limits. Raises SolverFailed."""
+        import highspy
+        from highspy import _core
+
+        highs = _core._Highs()  # the bare solver: the wrapper class prints a banner
+        for option, setting in (("output_flag", False), ("time_limit", TIME_LIMIT_S)):
+            highs.setOptionValue(option, setting)
+        if highs.passModel(self._model(charge_kw, discharge_kw)) == highspy.HighsStatus.kError:
+            raise SolverFailed("HiGHS refused the model: a number in the inputs is not finite or bounds cross")
+        highs.run()
+        status = highs.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal:
+            raise SolverFailed(f"HiGHS: {highs.modelStatusToString(status)}")
+        values: list[float] = list(highs.getSolution().col_value)
+        return values[: self._n], values[self._n : 2 * self._n]
+
+    def _model(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> Any:
+        import highspy
+        import numpy as np
+
+        n, grid, hours, terms = self._n, self._config.grid, self._hours, self._config.tariff.demand_terms
+        demand = _Demand(5 * n, 2 * n, self._account_of, self._accounts, terms.top_days)
+        net = np.array(self._net_kw)
+        program = highspy.HighsLp()
+        program.num_col_, program.num_row_ = demand.columns_end + 2, demand.rows_end + 1
+        through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
+        buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
+        course = self._course
+        last_kwh = course.stored_kwh[-1]
+        left = course.left or Left(last_kwh, 0.0, 0.0)  # a fixed end leaves neither more nor less
+        worth = [-left.more_eur_per_kwh, left.less_eur_per_kwh + TIE_EUR_PER_KWH]
+        size = demand.columns_end - 5 * n
+        price, least = np.zeros(size), np.zeros(size)
+        for account, column in demand.peak.items():
+            least[column - 5 * n] = course.paid_peak_w.get(account, 0.0) / 1000
+        for column in demand.billed.values():
+            price[column - 5 * n] = terms.eur_per_kw
+            least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
+        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth])
+        low_kwh, high_kwh = self._stored_bounds()
+        done = np.array(course.battery_w) / 1000
+        fixed = np.array(course.fixed, dtype=bool)
+        charged, discharged = np.where(fixed, np.maximum(-done, 0), 0.0), np.where(fixed, np.maximum(done, 0), 0.0)
+        most = [np.where(fixed, charged, charge_kw), np.where(fixed, discharged, discharge_kw)]
+        program.col_lower_ = np.concatenate([charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2)])
+        # beyond the limits only what load and PV do by themselves, and what was done: there is always a schedule
+        imports = np.maximum(np.maximum(grid.fuse_w / 1000, net), net - done)
+        exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net), done - net)
+        program.col_upper_ = np.concatenate([*most, imports, exports, high_kwh, np.full(size + 2, np.inf)])
+        dynamics = np.array(course.drift_kwh, dtype=float)
+        for step, kwh in course.begin_kwh.items():
+            dynamics[step] += kwh
+        peaks = demand.rows_end - 2 * n
+        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [left.kwh]])
+        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [left.kwh]])
+        columns = self._columns(demand)
+        matrix = program.a_matrix_
+        matrix.format_ = highspy.MatrixFormat.kColwise
+        matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
+        matrix.index_ = np.array([row for column in columns for row, _ in column])
+        matrix.value_ = np.array([value for column in columns for _, value in column])
+        return program
+
+    def _stored_bounds(self) -> tuple[list[float], list[float]]:
+        """Between reserve and soc_max, or what was really stored where that lies outside."""
+        config, course = self._config, self._course
+        mark_pct = config.reserve_soc_pct if course.keep_reserve else min(b.soc_min_pct for b in config.batteries)
+        mark_kwh = min(mark_pct, config.full_soc_pct) / 100 * config.energy_kwh
+        top_kwh = config.full_soc_pct / 100 * config.energy_kwh
+        low, high = [min(mark_kwh, kwh) for kwh in course.stored_kwh], [max(top_kwh, kwh) for kwh in course.stored_kwh]
+        for begin in course.begin_kwh:
+            last = (begin or self._n) - 1  # of the run before it
+            if begin or course.left is None:
+                low[last] = high[last] = course.stored_kwh[last]
+        return low, high
+
+    def _columns(self, demand: _Demand) -> list[list[tuple[int, float]]]:
+        """Rows of each column: power balance, energy balance, then the demand's."""
+        n, hours = self._n, self._hours
+        charging, discharging = efficiencies(self._config)
+        columns: list[list[tuple[int, float]]] = [[] for _ in range(demand.columns_end + 2)]
+        for t in range(n):
+            for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
+                columns[block * n + t].append((t, sign))
+            columns[t].append((n + t, -charging * hours))
+            columns[n + t].append((n + t, hours / discharging))
+            columns[4 * n + t].append((n + t, 1.0))
+            if t + 1 < n and t + 1 not in self._course.begin_kwh:
+                columns[4 * n + t].append((n + t + 1, -1.0))
+        for row, (steps, account) in enumerate(zip(self._intervals.values(), self._account_of, strict=True), 2 * n):
+            for t in steps:
+                columns[2 * n + t].append((row, 1.0 / len(steps)))
+            columns[demand.peak[account]].append((row, -1.0))
+        for column, row, value in demand.entries:
+            columns[column].append((row, value))
+        # the last row: stored at the end = what is left, and more, less less
+        columns[5 * n - 1].append((demand.rows_end, 1.0))
+        columns[-2].append((demand.rows_end, -1.0))
+        columns[-1].append((demand.rows_end, 1.0))
+        return columns
+
+
+class _Demand:
+    """Where the demand's columns and rows lie, and the entries of its rows beyond those of the intervals.
+
+    The intervals' rows say: mean import <= peak of its account. Where only the highest counts, the peak is what is
+    billed. Else two kinds follow, all `<= 0`: peak - t - excess for each day, t + sum(excess) / n - billed.
+    """
+
+    def __init__(
+        self, column: int, row: int, intervals: Sequence[str], accounts: Mapping[str, str], top_days: int
+    ) -> None:
+        periods = sorted(set(accounts.values()))
+        self.peak = {account: column + k for k, account in enumerate(sorted(accounts))}
+        self.billed = self.peak
+        self.entries: list[tuple[int, int, float]] = []  # column, row, value
+        self.columns_end, self.rows_end = column + len(accounts), row + len(intervals)
+        if top_days == 1:
+            return
+        excess = {account: self.columns_end + k for k, account in enumerate(self.peak)}
+        mark = {period: self.columns_end + len(excess) + k for k, period in enumerate(periods)}
+        self.billed = {period: of + len(periods) for period, of in mark.items()}
+        self.columns_end += len(excess) + 2 * len(periods)
+        rows = {period: self.rows_end + k for k, period in enumerate(periods)}
+        for period, at in rows.items():
+            self.entries += [(mark[period], at, 1.0), (self.billed[period], at, -1.0)]
+        for at, (account, period) in enumerate(sorted(accounts.items()), self.rows_end + len(periods)):
+            self.entries += [(self.peak[account], at, 1.0), (mark[period], at, -1.0), (excess[account], at, -1.0)]
+            self.entries.append((excess[account], rows[period], 1.0 / top_days))
+        self.rows_end += len(periods) + len(accounts)

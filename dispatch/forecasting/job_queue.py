@@ -1,0 +1,144 @@
+"""What is known of jobs, and the load that follows from it: running, queued and announced ones in one model.
+
+Limits and queue alone make a poor forecast: users ask for more time than they need, and on free GPUs a job starts the
+moment it is submitted, so that the queue shows nothing of it. Both are learnt here. How long jobs run against their
+limit gives each running job a chance to be still there; what came unannounced within each horizon in the past is added
+to what is known. How much all this is worth against the load held, the load forecast learns for itself.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from dispatch.forecasting.load import LATEST_S
+from dispatch.model.forecast import STEP_S
+
+REMEMBERED = 500  # finished jobs
+UNLIMITED_S = 7 * 86400.0  # stands in for the limit of a job without one
+LEAST_S = 60.0
+
+
+class KnownJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One job as the scheduler, or a power reservation, shows it at some moment."""
+
+    id: str
+    power_w: float  # above the idle site
+    submitted_utc_s: float
+    started_utc_s: float | None = None  # None: not running yet
+    time_limit_s: float | None = None  # what its user asked for
+    gpus: int = 0
+    announced_utc_s: float | None = None  # a reservation's granted start; None: starts when GPUs are free
+    firm: bool = False  # reserved hours: it ends at its limit, not as such jobs usually do
+
+
+class JobModel:
+    """Learns from the jobs it is shown; `observe` once a quarter hour with all that are known then."""
+
+    def __init__(self, gpus_total: int | None = None) -> None:
+        self._gpus_total = gpus_total
+        self._running: dict[str, KnownJob] = {}
+        self._order: deque[float] = deque()
+        self._ratios: list[float] = []  # of real duration to limit, sorted
+
+    def observe(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> None:
+        """Take in the jobs known now. One that ran before and is gone has ended since."""
+        running = {job.id: job for job in jobs if job.started_utc_s is not None}
+        for name, job in self._running.items():
+            if name not in running and job.started_utc_s is not None:
+                self.finished(job, now_utc_s - job.started_utc_s)
+        self._running = running
+
+    def finished(self, job: KnownJob, duration_s: float) -> None:
+        """Learn from one job that ended after `duration_s`; one without a limit teaches nothing."""
+        if job.firm or not job.time_limit_s or duration_s <= 0:
+            return
+        ratio = min(1.0, duration_s / job.time_limit_s)
+        self._order.append(ratio)
+        bisect.insort(self._ratios, ratio)
+        if len(self._order) > REMEMBERED:
+            del self._ratios[bisect.bisect_left(self._ratios, self._order.popleft())]
+
+    def known_w(self, now_utc_s: float, jobs: Sequence[KnownJob], quarters: int) -> list[float]:
+        """Take the jobs in; return their power of late and in each of the next quarters, W above idle.
+
+        Of late is the mean of the last `LATEST_S`, as the load that it is set against: a job that has only just started
+        is not in that yet.
+        """
+        self.observe(now_utc_s, jobs)
+        begun = [(job.power_w, job.started_utc_s) for job in jobs if job.started_utc_s is not None]
+        running_w = sum(w * min(1.0, (now_utc_s - start_s) / LATEST_S) for w, start_s in begun)
+        starts = [now_utc_s + STEP_S * k for k in range(quarters + 1)]
+        return [running_w, *self.load_w(now_utc_s, jobs, starts)]
+
+    def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
+        """Mean power of the known jobs above idle, W, in each quarter hour that begins at `starts_utc_s`."""
+        import numpy as np
+
+        if not starts_utc_s:
+            return []
+        queue_starts = self._queue(now_utc_s, jobs)
+        middles = np.maximum(np.array(starts_utc_s, dtype=float) + STEP_S / 2, now_utc_s)
+        ratios, total_w = np.array(self._ratios), np.zeros(len(middles))
+        for job in jobs:
+            begun_s = queue_starts[job.id] if job.started_utc_s is None else job.started_utc_s
+            limit_s = max(LEAST_S, job.time_limit_s or UNLIMITED_S)
+            then = (middles - begun_s) / limit_s
+            if job.firm:
+                total_w += job.power_w * ((then >= 0) & (then < 1))
+                continue
+            longer = (len(ratios) - np.searchsorted(ratios, then, side="right") + 1) / (len(ratios) + 1)
+            still = longer / self._longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
+            total_w += job.power_w * np.where((then >= 0) & (then < 1), still, 0.0)
+        powers: list[float] = total_w.tolist()
+        return powers
+
+    def _longer(self, ratio: float) -> float:
+        """Share of jobs that run longer than `ratio` of their limit; one that used it all is always counted in."""
+        return (len(self._ratios) - bisect.bisect_right(self._ratios, ratio) + 1) / (len(self._ratios) + 1)
+
+    def _queue(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
+        """When each waiting job is expected to start: announced ones as granted, the others first in, first out, on
+        the GPUs that those leave.
+
+        A running job is taken to free its GPUs when half of its like would have ended.
+        """
+        starts: dict[str, float] = {}
+        free = None
+        ends: list[tuple[float, int]] = []
+        if self._gpus_total is not None:
+            free = self._gpus_total - sum(job.gpus for job in jobs if job.started_utc_s is not None)
+            ends = sorted((self._likely_end(job, now_utc_s), job.gpus) for job in jobs if job.started_utc_s is not None)
+        at_s = now_utc_s
+        waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
+        for job in waiting:
+            if job.announced_utc_s is not None:
+                starts[job.id] = start_s = max(now_utc_s, job.announced_utc_s)
+                if free is None or not job.gpus:  # a reservation of power alone stands in nobody's way
+                    continue
+                while ends and ends[0][0] <= start_s:
+                    free += ends.pop(0)[1]
+                at_s = max(at_s, start_s)  # nobody behind it in the queue starts before it
+            else:
+                while free is not None and job.gpus > free and ends:
+                    end_s, gpus = ends.pop(0)
+                    at_s, free = max(at_s, end_s), free + gpus
+                starts[job.id] = at_s
+            if free is not None:
+                free -= job.gpus
+                lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
+                bisect.insort(ends, (starts[job.id] + lasts_s, job.gpus))
+        return starts
+
+    def _likely_end(self, job: KnownJob, now_utc_s: float) -> float:
+        assert job.started_utc_s is not None
+        limit_s = max(LEAST_S, job.time_limit_s or UNLIMITED_S)
+        if job.firm:
+            return max(now_utc_s, job.started_utc_s + limit_s)
+        elapsed = (now_utc_s - job.started_utc_s) / limit_s
+        rest = self._ratios[bisect.bisect_right(self._ratios, elapsed) :]
+        ratio = rest[len(rest) // 2] if rest else 1.0
+        return max(now_utc_s, job.started_utc_s + ratio * limit_s)

@@ -1,0 +1,323 @@
+"""What the site's own past says of the load of the next hours, with its 90 % band.
+
+Measured on traces of GPU clusters: a quarter ahead nothing in the load's history predicts a pulse, and the last value
+held has the best median error. So the forecast is the load as the last quarter hour left it, drawn towards the
+same-time profile of the last week, or by what is known of jobs, by shares that are learnt online for each horizon. The
+spread around it is that of its own past errors; how many of them the band leaves out on either side follows what it
+missed (adaptive conformal inference, Gibbs and Candès 2021), so that it covers what it says on a load that changes.
+Every forecast is a function of what was observed before it; nothing here knows a clock.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from dispatch.model.forecast import STEP_S, Forecast
+
+LATEST_S = 300  # how much of the end of a quarter tells where it left the load
+DAY_STEPS = 96
+PROFILE_DAYS = 7
+PROFILE_MIN_DAYS = 3  # same-time values needed before a profile means anything
+HISTORY_STEPS = (PROFILE_DAYS + 3) * DAY_STEPS
+PROBES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 144)  # horizons, in quarters, whose errors are followed
+RESIDUALS = PROFILE_DAYS * DAY_STEPS  # errors kept for each horizon
+RESIDUALS_MIN = 48  # below these the band is the load's own range
+TAIL = 0.05  # on either side of a 90 % band
+TAIL_STEP = 0.01  # how far one miss moves the share that is left out
+DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while the errors are not yet known
+
+
+def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
+    """The number of a quarter hour whose mean is reported. Raises ValueError for a start off the quarter, no mean."""
+    if start_utc_s % STEP_S:
+        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
+    if not math.isfinite(mean_w) or mean_w < 0:
+        raise ValueError(f"mean {what} of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave out unknown")
+    return start_utc_s // STEP_S
+
+
+class _Guess(msgspec.Struct, frozen=True):
+    """What was thought, at some moment, of the load at one horizon; kept until it is known."""
+
+    predicted_w: float
+    low_w: float
+    high_w: float
+    last_w: float
+    profile_w: float | None
+    pull_w: float | None  # change of the known jobs' power until then; None: no jobs are known to us
+
+
+class _Trust(msgspec.Struct, frozen=True):
+    """What to believe at one horizon."""
+
+    profile: float  # weight of the profile against persistence, 0..1
+    jobs: float  # share of the known jobs' change, 0..1
+    unannounced_w: float  # comes on top of it
+    band: tuple[float, float] | None  # what the 90 % band leaves below (<= 0) and above; None: too few errors
+
+
+class _Tail:
+    """One end of the band: the share of past errors it leaves out, so that TAIL of the coming ones lie outside."""
+
+    def __init__(self) -> None:
+        self.share = TAIL
+
+    def learn(self, missed: bool) -> None:
+        """Wider after a miss, a little narrower after each hit."""
+        self.share = min(0.5, max(0.0, self.share + TAIL_STEP * (TAIL - missed)))
+
+
+class _Horizon:
+    """Past errors at one horizon, and the shares of profile and known jobs that would have made them smallest."""
+
+    def __init__(self) -> None:
+        self.errors: deque[float] = deque()
+        self.sorted: list[float] = []
+        self.below, self.above = _Tail(), _Tail()
+        self._trust: _Trust | None = None
+        self._agree = 0.0
+        self._norm = 0.0
+        self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
+
+    def learn(self, actual_w: float, guess: _Guess) -> None:
+        """Take in what came of a guess."""
+        self._trust = None
+        last_w, profile_w = guess.last_w, guess.profile_w
+        if len(self.sorted) >= RESIDUALS_MIN:
+            self.below.learn(actual_w < guess.low_w)
+            self.above.learn(actual_w > guess.high_w)
+        error = actual_w - guess.predicted_w
+        self.errors.append(error)
+        bisect.insort(self.sorted, error)
+        if len(self.errors) > RESIDUALS:
+            del self.sorted[bisect.bisect_left(self.sorted, self.errors.popleft())]
+        forget = 1 - 1 / RESIDUALS
+        if profile_w is not None:
+            pull = profile_w - last_w
+            self._agree = forget * self._agree + (actual_w - last_w) * pull
+            self._norm = forget * self._norm + pull * pull
+        if guess.pull_w is not None:
+            change = actual_w - last_w
+            now = (1.0, guess.pull_w, guess.pull_w**2, change, change * guess.pull_w)
+            self._jobs = [forget * a + b for a, b in zip(self._jobs, now, strict=True)]
+
+    def trust(self) -> _Trust:
+        """What the past errors say; the weights by least squares. Worked out once for each thing learnt."""
+        if self._trust is None:
+            jobs, unannounced_w = self._known()
+            profile = min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
+            enough = len(self.sorted) >= RESIDUALS_MIN
+            band = (self._beyond(self.below.share, -1), self._beyond(self.above.share, 1)) if enough else None
+            self._trust = _Trust(profile, jobs, unannounced_w, band)
+        return self._trust
+
+    def _known(self) -> tuple[float, float]:
+        """(share of the known jobs' change to believe, 0..1; what comes unannounced, W)."""
+        n, x, xx, y, xy = self._jobs
+        if n < RESIDUALS_MIN:
+            return 0.0, 0.0
+        spread = xx - x * x / n
+        share = min(1.0, max(0.0, (xy - x * y / n) / spread)) if spread > 1e-6 * max(xx, 1.0) else 0.0
+        return share, (y - share * x) / n
+
+    def quantile(self, share: float) -> float | None:
+        """The error, W, that this share of the past ones did not exceed; None while there are too few."""
+        return self._beyond(1 - share, 1) if len(self.sorted) >= RESIDUALS_MIN else None
+
+    def _beyond(self, share: float, side: int) -> float:
+        """The error that `share` of the past ones, finite-sample corrected, lie beyond on one side."""
+        n = len(self.sorted)
+        rank = min(n, max(1, math.ceil((n + 1) * (1 - share))))
+        return self.sorted[rank - 1] if side > 0 else self.sorted[n - rank]
+
+
+class _Latest:
+    """How much of the step within the last quarter to believe: its mean, or where its end left the load."""
+
+    def __init__(self) -> None:
+        self._agree = self._norm = 0.0
+        self._mean_w: float | None = None
+        self._step_w = 0.0
+
+    def learn(self, mean_w: float, latest_w: float | None) -> float:
+        """Take in a finished quarter; returns the load that it leaves behind, W."""
+        if self._mean_w is not None and self._step_w:
+            forget = 1 - 1 / RESIDUALS
+            self._agree = forget * self._agree + (mean_w - self._mean_w) * self._step_w
+            self._norm = forget * self._norm + self._step_w**2
+        self._mean_w, self._step_w = mean_w, 0.0 if latest_w is None else latest_w - mean_w
+        share = min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
+        return mean_w + share * self._step_w
+
+    def forget(self) -> None:
+        """A gap: what comes next follows from nothing."""
+        self._mean_w = None
+
+
+# A forecast as far as it was drawn: first quarter, load now and known jobs that it is of; load and band, W.
+_Drawn = tuple[tuple[int, float, tuple[float, ...]], list[float], list[float], list[float]]
+
+
+class LoadForecaster:
+    """Feed it each finished quarter hour in order; ask it for the next ones."""
+
+    def __init__(self) -> None:
+        self._loads: dict[int, float] = {}  # quarter number -> mean load, W
+        self._last: int | None = None
+        self._last_w = 0.0  # load as the last quarter left it
+        self._latest = _Latest()
+        self._horizons = {h: _Horizon() for h in PROBES}
+        self._pending: dict[int, list[tuple[int, _Guess]]] = {}
+        self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
+        self._trusts: dict[int, _Trust] = {}  # by horizon
+        self._drawn: _Drawn | None = None
+
+    def observe(
+        self,
+        start_utc_s: int,
+        mean_w: float,
+        known_w: Sequence[float] | None = None,
+        latest_w: float | None = None,
+    ) -> bool:
+        """Take the mean load of the quarter hour that began at `start_utc_s`.
+
+        `known_w`: what was known at its end of the jobs' power, W, just before and in each quarter after it
+        (`JobModel.known_w`), as far as the farthest horizon; with it the forecast learns how much to believe of it.
+        `latest_w`: the mean of its last `LATEST_S`, where it is known.
+        Returns False, and learns nothing, for a quarter that is not newer than the last one (the wall clock was set
+        back). A quarter without a trustworthy mean is simply not reported: gaps are allowed.
+        Raises ValueError for a start off the quarter hour or a mean that is not a number >= 0.
+        """
+        quarter = quarter_of("load", start_utc_s, mean_w)
+        if self._last is not None and quarter <= self._last:
+            return False
+        for missed in [q for q in self._pending if q < quarter]:
+            del self._pending[missed]
+        for horizon, guess in self._pending.pop(quarter, ()):
+            self._horizons[horizon].learn(mean_w, guess)
+        if self._last is not None and quarter > self._last + 1:
+            self._latest.forget()
+        self._last_w = self._latest.learn(mean_w, latest_w)
+        self._loads[quarter] = mean_w
+        self._last = quarter
+        while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
+            del self._loads[oldest]
+        self._trusts, self._drawn = {}, None
+        for horizon, state in self._horizons.items():
+            profile_w, trust = self._profile(quarter + horizon), state.trust()
+            pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
+            predicted_w = self._expected(trust, self._last_w, profile_w, pull_w)
+            below, above = (-math.inf, math.inf) if trust.band is None else trust.band
+            guess = _Guess(predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w)
+            self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
+        return True
+
+    def _expected(self, trust: _Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
+        """Load at some horizon: by the known jobs where their change is believed, else by the profile."""
+        if pull_w is not None and trust.jobs > 0:
+            return max(0.0, last_w + trust.jobs * pull_w + trust.unannounced_w)
+        return last_w if profile_w is None else (1 - trust.profile) * last_w + trust.profile * profile_w
+
+    def predict(
+        self, start_utc_s: int, steps: int, now_w: float | None = None, known_w: Sequence[float] | None = None
+    ) -> Forecast:
+        """Forecast `steps` quarters from the one that holds `start_utc_s` (usually the running one).
+
+        `now_w`, the load at this moment, stands in for the last quarter where none before the running one was observed:
+        at the start, or after a gap. Otherwise the quarter's word is the better one. Horizons count from the last
+        quarter observed, so that a gap widens the band. With nothing known at all the load is taken as 0 and the note
+        says so. `known_w`: the known jobs' power, W, at the end of the last quarter observed and in each after it.
+        Raises ValueError for a negative number of steps.
+        """
+        if steps < 0:
+            raise ValueError(f"{steps} steps: expected 0 or more")
+        first = start_utc_s // STEP_S
+        if self._last is None:
+            load_w = max(0.0, now_w or 0.0)
+            low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
+            note = (
+                "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
+            )
+            return Forecast(first * STEP_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
+        last_w = self._last_w
+        if now_w is not None and first - self._last > 1:
+            last_w = max(0.0, now_w)
+        of = first, last_w, tuple(known_w or ())
+        if self._drawn is None or self._drawn[0] != of:
+            self._drawn = of, [], [], []
+        _, loads, lows, highs = self._drawn
+        for quarter in range(first + len(loads), first + steps):
+            ahead = max(1, quarter - self._last)
+            trust = self._trusts.get(ahead) or self._trust(ahead)
+            pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
+            load_w = self._expected(trust, last_w, self._profile(quarter), pull_w)
+            below, above = self._range(load_w) if trust.band is None else trust.band
+            loads.append(load_w)
+            lows.append(max(0.0, min(load_w, load_w + below)))
+            highs.append(max(load_w, load_w + above))
+        calibrated = sum(1 for state in self._horizons.values() if state.trust().band is not None)
+        note = ""
+        if calibrated < len(PROBES):
+            note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
+        return Forecast(first * STEP_S, tuple(loads[:steps]), tuple(lows[:steps]), tuple(highs[:steps]), note=note)
+
+    def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
+        """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""
+        forecast = self.predict(start_utc_s, 1, known_w=known_w)
+        if self._last is None:
+            return forecast.high_w[0]
+        nearest = _neighbours(max(1, start_utc_s // STEP_S - self._last))[1]
+        error_w = self._horizons[nearest].quantile(share)
+        return forecast.high_w[0] if error_w is None else max(0.0, forecast.load_w[0] + error_w)
+
+    def _profile(self, quarter: int) -> float | None:
+        """Mean at this time of day on the last seven days known (UTC), or None while there are fewer than three."""
+        assert self._last is not None
+        of = quarter, quarter - DAY_STEPS <= self._last  # nothing that is observed later changes it
+        if of not in self._profiles:
+            days = (quarter - day * DAY_STEPS for day in range(1, PROFILE_DAYS + 3))
+            seen = [self._loads[q] for q in days if q in self._loads][:PROFILE_DAYS]
+            self._profiles[of] = sum(seen) / len(seen) if len(seen) >= PROFILE_MIN_DAYS else None
+            if quarter - 2 * DAY_STEPS > self._last:
+                return self._profiles.pop(of)
+            if len(self._profiles) > HISTORY_STEPS:
+                del self._profiles[next(iter(self._profiles))]
+        return self._profiles[of]
+
+    def _trust(self, ahead: int) -> _Trust:
+        """What the two followed horizons next to `ahead` say, between them; kept until the next quarter is observed."""
+        if ahead not in self._trusts:
+            before, after, weight = _neighbours(ahead)
+            one, two, rest = self._horizons[before].trust(), self._horizons[after].trust(), 1 - weight
+            band = None
+            if one.band is not None and two.band is not None:
+                band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
+            self._trusts[ahead] = _Trust(
+                rest * one.profile + weight * two.profile,
+                rest * one.jobs + weight * two.jobs,
+                rest * one.unannounced_w + weight * two.unannounced_w,
+                band,
+            )
+        return self._trusts[ahead]
+
+    def _range(self, load_w: float) -> tuple[float, float]:
+        """The stated default band: all that was seen in the last ten days, and a quarter of the load more."""
+        margin = DEFAULT_MARGIN * max(load_w, *self._loads.values())
+        return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
+
+
+@lru_cache(maxsize=1024)
+def _neighbours(ahead: int) -> tuple[int, int, float]:
+    """The followed horizons on either side of `ahead` and the weight of the later one."""
+    index = bisect.bisect_left(PROBES, ahead)
+    if index >= len(PROBES):
+        return PROBES[-1], PROBES[-1], 0.0
+    after = PROBES[index]
+    before = PROBES[max(0, index - 1)]
+    return before, after, 1.0 if after == before else (ahead - before) / (after - before)

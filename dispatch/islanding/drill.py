@@ -1,0 +1,341 @@
+"""Rehearsing an outage: what must hold before, what stops it while it runs, and what it showed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.islanding.grid_code import WindowLook
+from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.equipment import NOT_RUNNING, Switch
+from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
+from dispatch.model.orders import REASON_MIN
+from dispatch.model.readings import MISSING, Quality
+from dispatch.model.snapshot import Snapshot
+from dispatch.wording.formatting import kw
+
+ENERGY_MARGIN = 1.2  # a drill must find this much more energy than it needs
+RATING_SHARE = 0.85  # load may be this much of what the PCS can give when a drill begins,
+RATING_STOP = 0.95  # and this much while it runs
+FALL_FACTOR, FALL_PCT = 1.5, 1.0  # SoC may fall this much faster than planned, plus one point
+BUS_V_PCT, BUS_HZ = (90.0, 110.0), (47.5, 52.0)  # EN 50160 for the voltage; PV curtailment needs the upper frequencies
+BLIND_S = 5.0  # readings may be missing for so long
+
+
+def discharge_now_w(config: DispatchConfig, snapshot: Snapshot) -> float | None:
+    """What all PCS can give at this moment, AC W: ratings, their settings, the BMS. None: no BMS or PCS is read."""
+    total_w = 0.0
+    for ratings in config.pcs:
+        pcs = next((p for p in snapshot.pcs if p.id == ratings.id), None)
+        battery = next((b for b in snapshot.batteries if b.id == ratings.battery), None)
+        if pcs is None or battery is None or battery.discharge_limit_w.value is None:
+            return None
+        efficiency = next(b.discharge_efficiency for b in config.batteries if b.id == ratings.battery)
+        shared = sum(p.discharge_w for p in config.pcs if p.battery == ratings.battery)
+        of_bms_w = battery.discharge_limit_w.value * efficiency * ratings.discharge_w / shared
+        setting_w = ratings.discharge_w if pcs.discharge_limit_w.value is None else pcs.discharge_limit_w.value
+        total_w += max(min(ratings.discharge_w, setting_w, of_bms_w), 0.0)
+    return total_w
+
+
+def planned_pct(config: DispatchConfig, load_w: float, minutes: float) -> float:
+    """Points of SoC that `load_w` takes in `minutes`."""
+    if not config.batteries:
+        return 0.0
+    efficiency = min(b.discharge_efficiency for b in config.batteries)
+    return 100 * max(load_w, 0.0) * minutes / 60 / (efficiency * config.energy_kwh * 1000)
+
+
+def prechecks(
+    config: DispatchConfig,
+    snapshot: Snapshot,
+    request: IslandRequest,
+    state: IslandState,
+    window: WindowLook,
+    running: bool,
+) -> tuple[Check, ...]:
+    """Every condition for a drill, each with its figure and with what would make it pass."""
+    found = _prechecks_of_request(config, request, state, running)
+    found += _prechecks_of_switch(config, snapshot, window)
+    found += _prechecks_of_pcs(config, snapshot)
+    found += _prechecks_of_energy(config, snapshot, request)
+    return tuple(c if not c.ok else msgspec.structs.replace(c, remedy="") for c in found)
+
+
+def _prechecks_of_request(
+    config: DispatchConfig, request: IslandRequest, state: IslandState, running: bool
+) -> list[Check]:
+    most = config.island.drill_minutes_max
+    return [
+        Check(
+            "reason",
+            len(request.reason.strip()) >= REASON_MIN,
+            request.reason.strip() or "none",
+            f"say why in at least {REASON_MIN} characters",
+        ),
+        Check(
+            "duration",
+            0 < request.minutes <= most,
+            f"{request.minutes:g} min of at most {most:g}",
+            "ask for a duration in range, or raise island.drill_minutes_max",
+        ),
+        Check("no other drill", not running, "one is running" if running else "none", "wait for its end or abort it"),
+        Check("grid-tied", state is IslandState.GRID_TIED, state.value, "wait until the site is grid-tied"),
+        Check(
+            "alarms",
+            not request.alarms,
+            ", ".join(request.alarms) or "no alarm of high priority",
+            "clear what causes these alarms",
+        ),
+    ]
+
+
+def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: WindowLook) -> list[Check]:
+    switch = switch_of(config, snapshot)
+    if switch is None:
+        remedy = "declare the [[switch]] at the PCC, or name it in island.switch"
+        return [Check("switch", False, "the site file declares none that may be asked", remedy)]
+    position, control = switch.position.good, switch.control.good
+    return [
+        Check("switch", position == "closed", f"{switch.id} is {position or 'not read'}", "it must read closed"),
+        Check("switch control", control == "remote", control or "not read", "turn its key to remote"),
+        Check("grid", window.ok is True, window.figures, "wait for a grid inside the window of the site's grid code"),
+        Check(
+            "import",
+            snapshot.grid.w.good is not None,
+            "not read" if snapshot.grid.w.good is None else kw(snapshot.grid.w.good),
+            f"grid meter {snapshot.grid.id} must answer",
+        ),
+    ]
+
+
+def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]:
+    found = [] if config.pcs else [Check("PCS", False, "the site file declares none", "a PCS that can form a grid")]
+    for ratings in config.pcs:
+        pcs = next((p for p in snapshot.pcs if p.id == ratings.id), None)
+        state = pcs.state.good if pcs is not None else None
+        ok = pcs is not None and state is not None and state not in NOT_RUNNING and pcs.control.good == "remote"
+        figure = f"{ratings.id} is {state or 'not read'}, control {(pcs and pcs.control.good) or 'not read'}"
+        found.append(Check(f"PCS {ratings.id}", ok, figure, "it must run, in remote control"))
+    for config_ in config.batteries:
+        battery = next((b for b in snapshot.batteries if b.id == config_.id), None)
+        reading = battery.temp_c if battery is not None else MISSING
+        temp_c = reading.good
+        ok = temp_c is not None and config_.temp_min_c + 2 <= temp_c <= config_.temp_max_c - 2
+        figure = "not read now" if temp_c is None else f"{temp_c:.1f} C"
+        if reading.quality is Quality.MISSING:  # many a BMS gives none; its own limits are all there is then
+            ok, figure = battery is not None, "not measured, the BMS's own limits hold"
+        within = f"between {config_.temp_min_c + 2:g} and {config_.temp_max_c - 2:g} C"
+        found.append(Check(f"temperature {config_.id}", ok, figure, f"{within}, two degrees inside its limits"))
+    return found
+
+
+def _prechecks_of_energy(config: DispatchConfig, snapshot: Snapshot, request: IslandRequest) -> list[Check]:
+    load_w, soc_pct = snapshot.load_w, site_soc_pct(config, snapshot)
+    most_w = discharge_now_w(config, snapshot)
+    if load_w is None or soc_pct is None or most_w is None:
+        missing = [n for n, v in (("load", load_w), ("SoC", soc_pct), ("discharge limits", most_w)) if v is None]
+        return [Check("energy and rating", False, f"{', '.join(missing)} not known", "every device must answer")]
+    need_pct = ENERGY_MARGIN * planned_pct(config, load_w, request.minutes)
+    floor_pct = config.drill_floor_pct
+    spare_pct = soc_pct - floor_pct
+    possible = request.minutes * spare_pct / need_pct if need_pct > 0 else request.minutes
+    return [
+        Check(
+            "energy",
+            spare_pct >= need_pct,
+            f"SoC {soc_pct:.1f} %, {kw(load_w)} for {request.minutes:g} min takes {need_pct:.1f} %, "
+            f"{floor_pct:.1f} % must stay",
+            f"charge to {floor_pct + need_pct:.1f} %"
+            + (f", or hold no longer than {possible:.0f} min" if possible >= 1 else ""),
+        ),
+        Check(
+            "rating",
+            load_w <= RATING_SHARE * most_w,
+            f"load {kw(load_w)}, PCS and battery can give {kw(most_w)}",
+            f"bring the load below {kw(RATING_SHARE * most_w)}",
+        ),
+    ]
+
+
+def switch_of(config: DispatchConfig, snapshot: Snapshot) -> Switch | None:
+    """The switch that may be asked, as read; None on a site without one."""
+    return next((s for s in snapshot.switches if s.id == config.switch_id), None)
+
+
+class Drill:
+    """One drill from its start to its report. The state machine moves it on; this only watches and remembers."""
+
+    def __init__(
+        self, config: DispatchConfig, request: IslandRequest, checks: tuple[Check, ...], snapshot: Snapshot
+    ) -> None:
+        self._config, self.request, self.checks = config, request, checks
+        self.started_utc_s = snapshot.utc_s
+        self.phase = "preparing"
+        self.failure = ""  # why it ends early, empty while all is well
+        self.aborted = False
+        self._aborted_by = ""
+        self.held_until_s: float | None = None  # mono
+        self.criteria: tuple[Check, ...] = ()
+        self._failed: dict[str, Check] = {}
+        self._timeline: list[tuple[float, str]] = []
+        self._soc_from: tuple[float, float] | None = None  # mono, %
+        self._soc_track: list[tuple[float, float]] = []
+        self._v: list[float] = []
+        self._hz: list[float] = []
+        self._wh = self._islanded_s = 0.0
+        self._last_mono_s: float | None = None
+        self._blind_since_s: float | None = None
+        switch = switch_of(config, snapshot)
+        self._transfer_ms = switch.transfer_ms.good if switch is not None else None
+        self._gap = ""
+        self._load_w = snapshot.load_w or 0.0
+
+    @property
+    def holding(self) -> bool:
+        """Whether the site is to stay islanded."""
+        return self.phase == "hold"
+
+    def note(self, utc_s: float, text: str) -> None:
+        """One line of the timeline."""
+        self._timeline.append((utc_s, text))
+
+    def hold(self, snapshot: Snapshot) -> None:
+        """The switch is open and a PCS forms: the time runs."""
+        self.phase = "hold"
+        self.held_until_s = snapshot.mono_s + 60 * self.request.minutes
+        switch = switch_of(self._config, snapshot)
+        ms = switch.transfer_ms.good if switch is not None else None
+        new = ms is not None and ms != self._transfer_ms
+        self._gap = f"{ms:.0f} ms by the switch's recorder" if new else "below our resolution"
+
+    def watch(self, snapshot: Snapshot, islanded: bool) -> None:
+        """Take in a tick: extremes, energy, SoC, and the criteria that stop the drill."""
+        dt_s = 0.0 if self._last_mono_s is None else snapshot.mono_s - self._last_mono_s
+        self._last_mono_s = snapshot.mono_s
+        soc_pct = site_soc_pct(self._config, snapshot)
+        if soc_pct is not None and (not self._soc_track or snapshot.utc_s - self._soc_track[-1][0] >= 60):
+            self._soc_track.append((snapshot.utc_s, soc_pct))
+        if not islanded:
+            return
+        if self._soc_from is None and soc_pct is not None:
+            self._soc_from = (snapshot.mono_s, soc_pct)
+        self._islanded_s += dt_s
+        self._wh += (snapshot.pcs_w or 0.0) * dt_s / 3600
+        self._v += [v for p in snapshot.pcs if (v := p.v.good) is not None]
+        self._hz += [hz for p in snapshot.pcs if (hz := p.hz.good) is not None]
+        for values in (self._v, self._hz):
+            values[:] = [min(values), max(values)] if values else []
+        self.criteria = tuple(self._judge(snapshot, soc_pct))
+        for check in self.criteria:
+            if not check.ok:
+                self._failed.setdefault(check.name, check)
+                self.failure = self.failure or f"{check.name}: {check.figure}"
+
+    def _judge(self, snapshot: Snapshot, soc_pct: float | None) -> list[Check]:
+        switch = switch_of(self._config, snapshot)
+        load_w = None if snapshot.pcs_w is None or snapshot.pv_w is None else snapshot.pcs_w + snapshot.pv_w
+        most_w = discharge_now_w(self._config, snapshot)
+        blind = switch is None or switch.position.good is None or load_w is None or soc_pct is None or most_w is None
+        if not blind:
+            self._blind_since_s = None
+        elif self._blind_since_s is None:
+            self._blind_since_s = snapshot.mono_s
+        away_s = 0.0 if self._blind_since_s is None else snapshot.mono_s - self._blind_since_s
+        found = [Check("communication", away_s <= BLIND_S, "all read" if not blind else f"not all read {away_s:.0f} s")]
+        found += [
+            Check(
+                f"temperature {b.id}", limits.temp_min_c <= b.temp_c.good <= limits.temp_max_c, f"{b.temp_c.good:.1f} C"
+            )
+            for limits in self._config.batteries
+            for b in snapshot.batteries
+            if b.id == limits.id and b.temp_c.good is not None
+        ]
+        nominal_v = self._config.grid.voltage_v
+        found += [
+            Check("bus voltage", BUS_V_PCT[0] <= 100 * v / nominal_v <= BUS_V_PCT[1], f"{v:.0f} V")
+            for p in snapshot.pcs
+            if (v := p.v.good) is not None
+        ]
+        found += [
+            Check("bus frequency", BUS_HZ[0] <= hz <= BUS_HZ[1], f"{hz:.2f} Hz")
+            for p in snapshot.pcs
+            if (hz := p.hz.good) is not None
+        ]
+        if most_w is not None and snapshot.pcs_w is not None:
+            figure = f"{kw(snapshot.pcs_w)} of {kw(most_w)}"
+            found.append(Check("load in rating", snapshot.pcs_w <= RATING_STOP * most_w, figure))
+        if soc_pct is not None and self._soc_from is not None:
+            found += self._soc_checks(snapshot.mono_s, soc_pct)
+        return found
+
+    def _soc_checks(self, mono_s: float, soc_pct: float) -> list[Check]:
+        assert self._soc_from is not None
+        from_s, from_pct = self._soc_from
+        planned = planned_pct(self._config, self._load_w, (mono_s - from_s) / 60)
+        lowest_pct = from_pct - FALL_FACTOR * planned - FALL_PCT
+        floor_pct = self._config.drill_floor_pct - 1
+        return [
+            Check("SoC as planned", soc_pct >= lowest_pct, f"{soc_pct:.1f} %, planned {from_pct - planned:.1f} %"),
+            Check("SoC above floor", soc_pct >= floor_pct, f"{soc_pct:.1f} %, must stay above {floor_pct:.1f} %"),
+        ]
+
+    def status(self, mono_s: float) -> DrillStatus:
+        """For the console."""
+        left_s = None
+        if self.held_until_s is not None and self.holding:
+            left_s = max(self.held_until_s - mono_s, 0.0)
+        r = self.request
+        return DrillStatus(
+            who=r.who,
+            reason=r.reason,
+            minutes=r.minutes,
+            phase=self.phase,
+            started_utc_s=self.started_utc_s,
+            hold_left_s=left_s,
+            criteria=self.criteria,
+            v_min=min(self._v, default=None),
+            v_max=max(self._v, default=None),
+            hz_min=min(self._hz, default=None),
+            hz_max=max(self._hz, default=None),
+            checks=self.checks,
+            transfer_gap=self._gap,
+        )
+
+    def abort(self, request: IslandRequest) -> None:
+        """Somebody wants it to end; the first who does is named in the report."""
+        if not self.aborted:
+            self._aborted_by = f"by {request.who}{f' ({request.reason})' if request.reason else ''}"
+        self.aborted = True
+
+    def report(self, utc_s: float) -> DrillReport:
+        """What it showed. Passed only when it held its time and came back with no criterion broken."""
+        result: Literal["passed", "aborted", "failed"] = "passed"
+        if self.failure:
+            result = "failed"
+        elif self.aborted:
+            result = "aborted"
+        met = {c.name: c for c in self.criteria} | self._failed
+        r = self.request
+        return DrillReport(
+            who=r.who,
+            reason=r.reason,
+            minutes=r.minutes,
+            started_utc_s=self.started_utc_s,
+            ended_utc_s=utc_s,
+            result=result,
+            why=self.failure or (self._aborted_by if self.aborted else "held, returned, every criterion met"),
+            timeline=tuple(self._timeline),
+            checks=self.checks,
+            criteria=tuple(met.values()),
+            transfer_gap=self._gap or "none, it never left the grid",
+            islanded_s=self._islanded_s,
+            v_min=min(self._v, default=None),
+            v_max=max(self._v, default=None),
+            hz_min=min(self._hz, default=None),
+            hz_max=max(self._hz, default=None),
+            battery_wh=self._wh,
+            soc_track=tuple(self._soc_track),
+        )

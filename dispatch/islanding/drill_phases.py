@@ -1,0 +1,63 @@
+"""The drill under way: how it moves with the islanding state machine, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dispatch.islanding.drill import Drill
+from dispatch.islanding.observation import OPEN_STATES
+from dispatch.model.islanding import DrillReport, IslandState
+from dispatch.model.snapshot import Snapshot
+
+S = IslandState
+
+
+class DrillCourse:
+    """At most one drill at a time. `say` makes an event of a severity and a text."""
+
+    def __init__(self, say: Callable[[str, str], None]) -> None:
+        self._say = say
+        self.drill: Drill | None = None
+        self.report: DrillReport | None = None  # of the drill that ended in this tick
+
+    def watch(self, snapshot: Snapshot, state: IslandState) -> None:
+        """A tick begins."""
+        self.report = None
+        if self.drill is not None:
+            self.drill.watch(snapshot, state in OPEN_STATES)
+
+    def moved(self, was: IslandState, state: IslandState, reason: str, snapshot: Snapshot) -> None:
+        """The site has gone from one state to another: on to the next phase, or the drill is over."""
+        drill = self.drill
+        if drill is None:
+            return
+        if was is S.OPENING and state is S.ISLANDED:
+            drill.hold(snapshot)
+        elif state in (S.OPENING, S.CLOSING):
+            drill.phase = state.value
+        elif state in (S.SYNCHRONISING, S.ISLANDED) and was in OPEN_STATES:
+            drill.phase = "returning"
+        elif state is S.GRID_TIED and was in OPEN_STATES:
+            drill.phase = "ramp-back"
+        elif state is S.GRID_TIED:
+            self.end(snapshot.utc_s, "")
+        elif state is not S.PREPARING:
+            what = "an outage" if was in (S.PREPARING, S.GRID_TIED) else state.value
+            self.end(snapshot.utc_s, f"{what}: {reason}")
+
+    def release(self, utc_s: float, why: str) -> None:
+        """The hold is over: back by the same road as after an outage."""
+        assert self.drill is not None
+        self.drill.phase = "returning"
+        self.drill.note(utc_s, why)
+        self._say("info", f"{why}: back to the grid")
+
+    def end(self, utc_s: float, failure: str) -> None:
+        """The drill is over, and its report made. `failure`: why it failed, unless it had before; empty: by nothing."""
+        drill = self.drill
+        assert drill is not None
+        drill.failure = drill.failure or failure
+        drill.note(utc_s, failure or "end")
+        self.report, self.drill = drill.report(utc_s), None
+        severity = {"failed": "alarm", "aborted": "warning"}.get(self.report.result, "info")
+        self._say(severity, f"drill {self.report.result}: {self.report.why}")

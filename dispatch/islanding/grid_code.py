@@ -1,0 +1,115 @@
+"""Grid codes as data: within which voltages and frequencies, after which wait, and how gently a site may come back.
+
+The figures below follow the published texts as far as secondary sources quote them. They are examples: **check with
+your operator**, whose conditions prevail, and override single figures in `[island]`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.config.schema import IslandConfig
+from dispatch.model.equipment import Meter, Switch
+from dispatch.model.snapshot import Snapshot
+
+FROZEN_S = 30.0  # a grid's voltage and frequency never stand still to the last digit for so long: the reading hangs
+
+
+class GridCode(msgspec.Struct, frozen=True, kw_only=True):
+    """When a site may be joined to the grid again. Voltages in % of nominal, phase to neutral."""
+
+    name: str
+    source: str
+    v_low_pct: float
+    v_high_pct: float
+    hz_low: float
+    hz_high: float
+    wait_s: float  # inside the window without a break
+    gradient_pct_per_min: float  # export afterwards rises no faster than this, % of rated discharge power
+    # How far bus and grid may differ when the switch closes. IEEE 1547-2018 table 5, 0-500 kVA: 10 %, 0.3 Hz, 20 deg.
+    delta_v_pct: float = 10.0
+    delta_hz: float = 0.3
+    delta_deg: float = 20.0
+
+
+PROFILES: dict[str, GridCode] = {
+    code.name: code
+    for code in (
+        GridCode(
+            name="vde-ar-n-4105",
+            source="like VDE-AR-N 4105:2018-11, 8.3; check with your operator",
+            v_low_pct=85,
+            v_high_pct=110,
+            hz_low=47.5,
+            hz_high=50.1,
+            wait_s=60,
+            gradient_pct_per_min=10,
+        ),
+        GridCode(
+            name="en-50549-1",
+            source="like EN 50549-1:2019, 4.10.2, default settings after a trip; check with your operator",
+            v_low_pct=85,
+            v_high_pct=110,
+            hz_low=49.5,
+            hz_high=50.2,
+            wait_s=60,
+            gradient_pct_per_min=10,
+        ),
+    )
+}
+OVERRIDES = ("v_low_pct", "v_high_pct", "hz_low", "hz_high", "wait_s", "gradient_pct_per_min")
+
+
+def grid_code(config: IslandConfig) -> GridCode:
+    """The site's profile with its own figures in place. Raises KeyError for a profile that is not in PROFILES."""
+    own = {name: value for name in OVERRIDES if (value := getattr(config, name)) is not None}
+    return msgspec.structs.replace(PROFILES[config.profile], **own)
+
+
+class WindowLook(msgspec.Struct, frozen=True):
+    """Whether the grid is within the window: None as long as it is not known."""
+
+    ok: bool | None
+    figures: str
+
+
+class Window:
+    """Looks at the grid side: by the grid meter, and by the switch's own measurement where it has one.
+
+    Every source that speaks must agree; a source that stands still does not speak. The meter shows the grid's side
+    only while the switch is open, or the grid and bus are one.
+    """
+
+    def __init__(self, code: GridCode, nominal_v: float) -> None:
+        self._code, self._nominal_v = code, nominal_v
+        self._same: tuple[tuple[float, ...], float] | None = None  # what the meter said, and since when
+
+    def look(self, snapshot: Snapshot, switch: Switch | None) -> WindowLook:
+        """Judge this snapshot."""
+        if switch is not None and switch.grid_voltage.good == "absent":
+            return WindowLook(False, f"switch {switch.id}: no grid voltage")
+        sources = [self._of_meter(snapshot.grid, snapshot.mono_s)]
+        if switch is not None and switch.grid_v.good is not None and switch.grid_hz.good is not None:
+            sources.append(([switch.grid_v.good], switch.grid_hz.good))
+        known = [s for s in sources if s is not None]
+        if not known:
+            return WindowLook(None, "grid voltage and frequency are not measured")
+        figures = []
+        ok = True
+        for volts, hz in known:
+            pct = [100 * v / self._nominal_v for v in (min(volts), max(volts))]
+            code = self._code
+            ok &= code.v_low_pct <= pct[0] and pct[1] <= code.v_high_pct and code.hz_low <= hz <= code.hz_high
+            figures.append(f"{min(volts):.0f} V {hz:.2f} Hz")
+        return WindowLook(ok, ", ".join(figures))
+
+    def _of_meter(self, meter: Meter, mono_s: float) -> tuple[list[float], float] | None:
+        volts = [v for v in (r.good for r in meter.v) if v is not None]
+        hz = meter.hz.good
+        if not volts or hz is None:
+            self._same = None
+            return None
+        said = (*volts, hz)
+        if self._same is None or self._same[0] != said:
+            self._same = (said, mono_s)
+        return None if mono_s - self._same[1] > FROZEN_S else (volts, hz)

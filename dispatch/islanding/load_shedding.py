@@ -1,0 +1,223 @@
+"""Keeping the critical nodes up for the promised hours: remaining runtime, and the ladder of what is given up.
+
+Steps: 1 cap deferrable GPUs, 2 suspend deferrable jobs, 3 cap critical nodes, 4 orderly shutdown in time to finish on
+battery. Islanded it only goes up, one step at a time so that each shows its effect; an overload takes the next step at
+once. Back on the grid, with the battery recovered, it goes down in reverse. The draw is all the battery gives, cooling
+and network included.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig, NodeTerms
+from dispatch.islanding.drill import discharge_now_w
+from dispatch.islanding.runtime_estimator import EnergyLeft, EnergyMemory
+from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.events import Event
+from dispatch.model.islanding import IslandState, NodeOrder, RideThrough
+from dispatch.model.snapshot import Snapshot
+from dispatch.wording.formatting import kw
+
+SHUTDOWN = 4
+NAMES = ("none", "cap deferrable", "suspend deferrable", "cap critical", "shutdown")
+DRAW_S = 60.0  # the draw is smoothed with this time constant, so that a pulse is not taken for the new load
+LEAST_W = 50.0  # a draw below this lasts for ever
+OVERLOAD_S = 1.0  # between two steps against an overload
+SHUTDOWN_MARGIN = 1.25  # shutdown begins with this much more runtime than it takes
+
+
+class RideMemory(msgspec.Struct, frozen=True):
+    """What a restarted gateway must know: nodes stay capped until somebody undoes it."""
+
+    rung: int = 0
+    engaged: bool = False
+    since_utc_s: float | None = None  # start of the islanding under way
+    energy: EnergyMemory = EnergyMemory()
+
+
+class RideResult(msgspec.Struct, frozen=True):
+    """What came out of a tick."""
+
+    view: RideThrough
+    orders: tuple[NodeOrder, ...]
+    events: tuple[Event, ...]
+
+
+class RideKeeper:
+    """Steps once per tick."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config, self._terms = config, config.ride_through
+        self.energy = EnergyLeft(config)
+        self.rung = 0
+        self._engaged = False  # nodes have been asked for something; they are told until they are free again
+        self._why = ""
+        self._since: tuple[float, float] | None = None  # utc, mono: start of this islanding
+        self._since_utc_s: float | None = None  # of an islanding that a gateway before us saw begin
+        self._moved_s = -math.inf  # last step on the ladder
+        self._draw_w: float | None = None
+        self._last_s: float | None = None
+
+    def memory(self) -> RideMemory:
+        """What to keep for a restart."""
+        since = None if self._since is None else self._since[0]
+        return RideMemory(self.rung, self._engaged, since, self.energy.memory())
+
+    def restore(self, memory: RideMemory) -> None:
+        """Take over what was kept; call before the first step. Nodes of a ladder that is switched off now are freed."""
+        self.rung = memory.rung if self._terms.enabled else 0
+        self._engaged, self._since_utc_s = memory.engaged, memory.since_utc_s
+        self._why = "kept over a restart of the gateway" if self.rung else ""
+        self.energy.restore(memory.energy)
+
+    def step(self, snapshot: Snapshot, riding: bool, state: IslandState, rehearsing: bool = False) -> RideResult:
+        """Take in a tick. `riding`: the site lives on its battery as far as anybody can tell.
+
+        rehearsing: for a drill, with a grid to go back to. Its own criteria end it before hours run short, so nothing
+            is given up for those promised.
+        """
+        now, events = snapshot, []
+        self._mark(now, riding)
+        soc_pct = site_soc_pct(self._config, now)
+        if found := self.energy.update(now, soc_pct):
+            events.append(_event(now, "info", found))
+        self._smooth(now, riding)
+        if self._terms.enabled:
+            wanted = self._up(now, rehearsing) if riding else self._down(now, soc_pct, state)
+            if wanted is not None:
+                events.append(self._move(now, *wanted))
+        return RideResult(self._view(now), self._orders(), tuple(events))
+
+    # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _mark(self, now: Snapshot, riding: bool) -> None:
+        """When this islanding began; a gateway before us may have seen it."""
+        if not riding:
+            self._since, self._draw_w = None, (None if self._since is not None else self._draw_w)
+        elif self._since is None:
+            begun_utc_s = now.utc_s if self._since_utc_s is None else min(self._since_utc_s, now.utc_s)
+            self._since = (begun_utc_s, now.mono_s - (now.utc_s - begun_utc_s))
+            self._draw_w, self._moved_s = None, now.mono_s
+        self._since_utc_s = None
+
+    def _smooth(self, now: Snapshot, riding: bool) -> None:
+        """Islanded, what the PCS give; else what they would have to: load less PV."""
+        w = now.pcs_w
+        if not riding:
+            load_w, pv_w = now.load_w, now.pv_w
+            w = None if load_w is None or pv_w is None else load_w - pv_w
+        dt_s = 0.0 if self._last_s is None else now.mono_s - self._last_s
+        self._last_s = now.mono_s
+        if w is None:
+            return
+        if self._draw_w is None:
+            self._draw_w = w
+        self._draw_w += (w - self._draw_w) * (1 - math.exp(-dt_s / DRAW_S))
+
+    def _lasts_s(self, wh: float | None) -> float | None:
+        if wh is None or self._draw_w is None or self._draw_w < LEAST_W:
+            return None
+        return 3600 * wh / self._draw_w
+
+    def _promised_left_s(self, now: Snapshot) -> float | None:
+        if self._since is None:
+            return None
+        return max(self._config.reserve.hours * 3600 - (now.mono_s - self._since[1]), 0.0)
+
+    def _view(self, now: Snapshot) -> RideThrough:
+        low_s, shutdown_in_s = self._lasts_s(self.energy.low_wh()), None
+        if low_s is not None and self._since is not None and self.rung < SHUTDOWN and self._terms.enabled:
+            shutdown_in_s = max(low_s - SHUTDOWN_MARGIN * self._terms.shutdown_s, 0.0)
+        return RideThrough(
+            runtime_s=self._lasts_s(self.energy.usable_wh()),
+            low_s=low_s,
+            promised_left_s=self._promised_left_s(now),
+            draw_w=self._draw_w,
+            wh_per_pct=self.energy.wh_per_pct,
+            learnt_pct=self.energy.learnt_pct,
+            rung=self.rung,
+            rung_name=NAMES[self.rung],
+            why=self._why,
+            shutdown_in_s=shutdown_in_s,
+        )
+
+    # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _up(self, now: Snapshot, rehearsing: bool) -> tuple[int, str] | None:
+        """The step to take while living on the battery, and why."""
+        if self.rung >= SHUTDOWN:
+            return None
+        runtime_s, low_s = self._lasts_s(self.energy.usable_wh()), self._lasts_s(self.energy.low_wh())
+        need_s = SHUTDOWN_MARGIN * self._terms.shutdown_s
+        if low_s is not None and low_s <= need_s:
+            return SHUTDOWN, f"the battery lasts {_minutes(low_s)} at least, shutdown takes {_minutes(need_s)}"
+        since_s = now.mono_s - self._moved_s
+        above = self._next_rung()
+        if above is None:
+            return None
+        most_w, w = discharge_now_w(self._config, now), now.pcs_w
+        if most_w is not None and w is not None and w > self._terms.overload * most_w and since_s >= OVERLOAD_S:
+            return above, f"{kw(w)} is drawn, PCS and battery can give {kw(most_w)}"
+        left_s = None if rehearsing else self._promised_left_s(now)
+        lasts_s = low_s if above < 3 else runtime_s  # deferrable work gives way early, critical work only when it must
+        if left_s and lasts_s is not None and lasts_s < self._terms.margin * left_s and since_s >= self._terms.settle_s:
+            return above, f"{_minutes(lasts_s)} left at {kw(self._draw_w or 0)}, {_minutes(left_s)} are promised"
+        return None
+
+    def _down(self, now: Snapshot, soc_pct: float | None, state: IslandState) -> tuple[int, str] | None:
+        """The step back once the grid is there and the battery has recovered."""
+        if self.rung == 0 or state is not IslandState.GRID_TIED or soc_pct is None:
+            return None
+        mark_pct = self._config.reserve_soc_pct
+        if soc_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
+            return None
+        below = max((r for r in self._rungs() if r < self.rung), default=0)
+        return below, f"the grid is back and SoC {soc_pct:.1f} % has reached the reserve's {mark_pct:.1f} %"
+
+    def _rungs(self) -> list[int]:
+        """The steps below shutdown that would change something on this site."""
+        nodes = self._config.nodes
+        found = []
+        if any(not n.critical and n.cap_w for n in nodes):
+            found.append(1)
+        if any(not n.critical and n.can_suspend for n in nodes):
+            found.append(2)
+        if any(n.critical and n.cap_w for n in nodes):
+            found.append(3)
+        return found
+
+    def _next_rung(self) -> int | None:
+        return min((r for r in self._rungs() if r > self.rung), default=None)
+
+    def _move(self, now: Snapshot, rung: int, why: str) -> Event:
+        was, self.rung, self._why, self._moved_s = self.rung, rung, why, now.mono_s
+        self._engaged = True
+        up = rung > was
+        text = f"ride-through {'step' if up else 'back to step'} {rung}, {NAMES[rung]}: {why}"
+        return _event(now, "alarm" if rung == SHUTDOWN else "warning" if up else "info", text)
+
+    def _orders(self) -> tuple[NodeOrder, ...]:
+        return tuple(self._order(node) for node in self._config.nodes) if self._engaged else ()
+
+    def _order(self, node: NodeTerms) -> NodeOrder:
+        rung = self.rung
+        return NodeOrder(
+            device_id=node.id,
+            cap_w=node.cap_w if rung >= (3 if node.critical else 1) else None,
+            suspended=rung >= 2 and not node.critical and node.can_suspend,
+            off=rung >= SHUTDOWN and node.can_shutdown,
+            reason=self._why,
+        )
+
+
+def _minutes(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min"
+
+
+def _event(now: Snapshot, severity: str, text: str) -> Event:
+    return Event(now.utc_s, "island", severity, "ride-through", text)

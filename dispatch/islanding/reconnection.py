@@ -1,0 +1,117 @@
+"""The way back to the grid: its window, the wait, the back-off after a grid that flaps, and what forbids closing."""
+
+from __future__ import annotations
+
+import math
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.islanding.grid_code import Window, WindowLook, grid_code
+from dispatch.islanding.observation import Bus
+from dispatch.model.equipment import Switch
+from dispatch.model.islanding import Reconnect
+from dispatch.model.snapshot import Snapshot
+
+
+class Reconnection:
+    """Counts the time inside the window while the switch is open. Says when closing may be permitted, and why not."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self.code = grid_code(config.island)
+        self._nominal_v = config.grid.voltage_v
+        self._flap_s, self._backoff_max_s = config.island.flap_s, config.island.backoff_max_s
+        self._window = Window(self.code, config.grid.voltage_v)
+        self.look = WindowLook(None, "not looked at yet")
+        self.failures = 0  # closings that failed or did not last, since the grid last stayed
+        self._since_s: float | None = None  # inside the window without a break, mono
+        self._tied_s = -math.inf  # when the grid was last back after it had gone, and the site joined to it
+        self._gone = True  # why the switch is open: False only for a drill on a grid that has stayed
+
+    @property
+    def wait_s(self) -> float:
+        """The profile's wait, doubled for each closing that failed or did not last."""
+        return min(self.code.wait_s * 2.0**self.failures, max(self._backoff_max_s, self.code.wait_s))
+
+    def update(self, snapshot: Snapshot, switch: Switch | None, contact: str | None) -> None:
+        """Take in a snapshot. Joined, or with contacts that do not say open, no time is counted."""
+        self.look = self._window.look(snapshot, switch)
+        if contact == "closed":
+            if self._tied_s == -math.inf:
+                self._tied_s = snapshot.mono_s - self._flap_s  # it was joined before we looked: no flapping seen
+            self._since_s = None
+            if snapshot.mono_s - self._tied_s >= self._flap_s:
+                self.failures = 0
+        elif self.look.ok is not True:
+            self._since_s = None
+            self._gone = self._gone or self.look.ok is False
+        elif self._since_s is None:
+            self._since_s = snapshot.mono_s
+
+    def left_s(self, mono_s: float) -> float | None:
+        """Seconds until the wait is over; None outside the window."""
+        return None if self._since_s is None else max(self.wait_s - (mono_s - self._since_s), 0.0)
+
+    def rehearsing(self) -> None:
+        """The switch was opened for a drill: as long as the grid stays, closing it again is no return of the grid."""
+        self._gone = False
+
+    def joined(self, mono_s: float) -> None:
+        """The switch has closed."""
+        if self._gone:
+            self._tied_s = mono_s
+        self._gone = True
+
+    def lost(self, mono_s: float) -> bool:
+        """The grid has gone. True when it did so right after it had come back: the next wait is doubled."""
+        flapped = mono_s - self._tied_s < self._flap_s
+        self._gone = True
+        self.failures += flapped
+        return flapped
+
+    def failed(self) -> None:
+        """A closing was asked for in vain: wait anew, and longer."""
+        self.failures += 1
+        self._since_s = None
+
+    def against(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> str:
+        """What speaks against closing now; empty when nothing does."""
+        if switch is None:
+            return "no switch that may be asked"
+        if switch.position.good not in ("open", "moving"):
+            return f"switch {switch.id} reads {switch.position.good or 'nothing'}"
+        if switch.control.good != "remote":
+            return f"switch {switch.id} is in {switch.control.good or 'unknown'} control"
+        if bus.life != "ours":
+            return f"the bus is {bus.life or 'not known'}: {bus.why}"
+        if self.look.ok is not True:
+            return f"the grid is not inside the window of {self.code.name} ({self.look.figures})"
+        left_s = self.left_s(snapshot.mono_s)
+        if left_s is None or left_s > 0:
+            return f"{left_s or self.wait_s:.0f} s of the wait of {self.wait_s:.0f} s are left"
+        return self.out_of_step(switch)
+
+    def out_of_step(self, switch: Switch) -> str:
+        """By the device's own figures; where it gives none, its synchro-check decides after our permission."""
+        limits = (
+            ("voltage", switch.delta_v.good, self.code.delta_v_pct * self._nominal_v / 100, "V"),
+            ("frequency", switch.delta_hz.good, self.code.delta_hz, "Hz"),
+            ("phase", switch.delta_deg.good, self.code.delta_deg, "deg"),
+        )
+        for name, value, most, unit in limits:
+            if value is not None and abs(value) > most:
+                return f"not in step: {name} differs by {value:.2f} {unit}, at most {most:g}"
+        return ""
+
+    def view(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reconnect:
+        """For the console."""
+        return Reconnect(
+            profile=self.code.name,
+            in_window=self.look.ok,
+            figures=self.look.figures,
+            wait_s=self.wait_s,
+            left_s=self.left_s(snapshot.mono_s),
+            attempts=self.failures,
+            delta_v=None if switch is None else switch.delta_v.good,
+            delta_hz=None if switch is None else switch.delta_hz.good,
+            delta_deg=None if switch is None else switch.delta_deg.good,
+            against=self.against(snapshot, switch, bus),
+        )

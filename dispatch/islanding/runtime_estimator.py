@@ -1,0 +1,183 @@
+"""What a battery really holds, learnt from the energy it gives against the SoC it reports.
+
+Rated energy and reported health say what a battery should give; age, cold and a BMS that counts wrong say otherwise.
+So one point of SoC is weighed: AC energy out over points of SoC gone, over whole points, newer ones counting more. That
+needs no model of the battery and holds whatever took the energy.
+
+An SoC that is off by a constant cannot be seen that way. It is seen in three ways (`soc_cues.py` has the last two):
+
+* the BMS recalibrates: a jump that no energy explains, after which it is right;
+* the battery is full;
+* the battery is nearly empty: what it can give falls with the energy that leaves it, and will be too little at a point
+  that a straight line tells.
+
+Until one of them was seen the SoC is taken to be wrong by up to `soc_error_pct`, and what was found out slowly fades to
+that again; the low estimate is made with the SoC at its worst. A reported SoC stands still at 0 and 100 %; there it is
+carried on by energy.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.islanding.soc_correction import Cues, Taper
+from dispatch.model.snapshot import Snapshot
+
+JUMP_PCT = 1.0  # SoC moved by this much more than the energy explains, between two readings: recalibrated
+GAP_S = 5.0  # readings further apart than this say nothing about energy
+SEGMENT_PCT = 1.0  # energy is weighed over whole points
+PRIOR_PCT = 1.0  # the rated energy counts as much as this many points seen
+HALF_PCT = 30.0  # points after which what was learnt counts half
+KNOWN_PCT = 1.5  # how wrong the SoC may be once its error has been found out,
+FADE_SHARE = 0.005  # and how much more for each point that goes in or out after that
+ENDS_PCT = (0.2, 99.8)  # beyond these a reported SoC may stand still
+UNKNOWN_SHARE, LEARNT_SHARE, LEARN_PCT = 0.25, 0.05, 5.0  # how wrong the energy per point may be, at first and later
+BELIEVABLE = (0.3, 1.3)  # of what the rating says
+
+
+class EnergyMemory(msgspec.Struct, frozen=True):
+    """What was learnt, for a restart."""
+
+    wh: float = 0.0
+    pct: float = 0.0
+    offset_pct: float = 0.0  # reported SoC less the true one, as far as it was found out
+    error_pct: float | None = None  # how wrong SoC less the offset may be; None: nothing was found out
+
+
+class EnergyLeft:
+    """All batteries of a site as one, by the site's SoC and the sum of PCS power."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        efficiency = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+        charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
+        self._config, self._round_trip = config, efficiency * charging
+        self._rated_wh_per_pct = config.energy_kwh * 1000 * efficiency / 100
+        self._terms = config.ride_through
+        self._memory = EnergyMemory()
+        self._last: tuple[float, float] | None = None  # mono, SoC
+        self._anchor_pct: float | None = None
+        self._wh = 0.0  # given since the anchor
+        self._taper = Taper()
+        self.soc_pct: float | None = None  # as reported, carried on beyond its ends
+
+    def memory(self) -> EnergyMemory:
+        """What to keep for a restart."""
+        return self._memory
+
+    def restore(self, memory: EnergyMemory) -> None:
+        """Take over what was kept."""
+        self._memory = memory
+
+    @property
+    def learnt_pct(self) -> float:
+        """Points of SoC that the estimate rests on."""
+        return self._memory.pct
+
+    @property
+    def wh_per_pct(self) -> float:
+        """AC energy that one point of SoC gives, Wh."""
+        seen = self._memory
+        return (seen.wh + PRIOR_PCT * self._rated_wh_per_pct) / (seen.pct + PRIOR_PCT)
+
+    @property
+    def soc_error_pct(self) -> float:
+        """How wrong the SoC may be, once what was found out of its error is taken off."""
+        most_pct, known_pct = self._terms.soc_error_pct, self._memory.error_pct
+        return most_pct if known_pct is None else min(known_pct, most_pct)
+
+    @property
+    def _points(self) -> float | None:
+        """SoC above the cut-off; None while SoC is not known."""
+        if self.soc_pct is None:
+            return None
+        return max(min(self.soc_pct - self._memory.offset_pct, 100.0) - self._terms.cutoff_pct, 0.0)
+
+    def usable_wh(self) -> float | None:
+        """AC energy down to the cut-off, best estimate; None while the SoC is not known."""
+        return None if self._points is None else self._points * self.wh_per_pct
+
+    def low_wh(self) -> float | None:
+        """The same with SoC and energy per point as wrong as they may be."""
+        if self._points is None:
+            return None
+        return max(self._points - self.soc_error_pct, 0.0) * self.wh_per_pct * (1 - self._doubt)
+
+    @property
+    def _doubt(self) -> float:
+        """How wrong the energy per point may be, as a share."""
+        return LEARNT_SHARE + (UNKNOWN_SHARE - LEARNT_SHARE) * max(1 - self._memory.pct / LEARN_PCT, 0.0)
+
+    def update(self, snapshot: Snapshot, soc_pct: float | None) -> str:
+        """Take in a tick. What has been found out of the SoC's error just now, for the log; mostly empty."""
+        battery_w, mono_s = snapshot.pcs_w, snapshot.mono_s
+        if soc_pct is None or battery_w is None:
+            return ""
+        last, self._last = self._last, (mono_s, soc_pct)
+        if last is None or mono_s - last[0] > GAP_S or self._anchor_pct is None or self.soc_pct is None:
+            self.soc_pct = soc_pct
+            self._weigh_from(soc_pct)
+            self._taper.clear()
+            return ""
+        gave_wh = battery_w * (mono_s - last[0]) / 3600 * (1.0 if battery_w > 0 else self._round_trip)
+        if abs(last[1] - soc_pct - gave_wh / self.wh_per_pct) > JUMP_PCT:
+            self.soc_pct = soc_pct
+            self._found(0.0, KNOWN_PCT)
+            self._weigh_from(soc_pct)
+            return f"the BMS has recalibrated: SoC now {soc_pct:.1f} %, remaining runtime is worked out anew"
+        self.soc_pct = soc_pct if ENDS_PCT[0] < soc_pct < ENDS_PCT[1] else self.soc_pct - gave_wh / self.wh_per_pct
+        self._fade(abs(gave_wh) / self.wh_per_pct)
+        self._wh += gave_wh
+        gone_pct = self._anchor_pct - soc_pct
+        if gone_pct >= SEGMENT_PCT:
+            self._learn(gone_pct)
+            self._weigh_from(soc_pct)
+        elif gone_pct <= -SEGMENT_PCT:
+            self._weigh_from(soc_pct)
+        return self._look(Cues.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w)
+
+    def _look(self, cues: Cues, soc_pct: float, gave_wh: float, battery_w: float) -> str:
+        """Full and nearly empty."""
+        most_pct = self._terms.soc_error_pct
+        if cues.full and soc_pct >= 100 - most_pct - 1:
+            # A BMS may refuse to charge for other reasons. So when this says that there is more than is reported, only
+            # the best estimate believes it: the low one stays with the report.
+            error_pct = max(KNOWN_PCT + self._doubt * most_pct, 100 - soc_pct)
+            return self._told(soc_pct - 100, error_pct, "it is full")
+        near_empty = soc_pct <= self._terms.cutoff_pct + 2 * most_pct
+        if not near_empty or battery_w <= 0:
+            self._taper.clear()
+            return ""
+        left_wh = self._taper.left_wh(gave_wh, cues.discharge_w, battery_w, self.wh_per_pct, self._config.discharge_w)
+        if left_wh is None:
+            return ""
+        true_pct = self._terms.cutoff_pct + left_wh / self.wh_per_pct
+        return self._told(soc_pct - true_pct, KNOWN_PCT, "what it can give falls, it is nearly empty")
+
+    def _told(self, offset_pct: float, error_pct: float, how: str) -> str:
+        """Believe an error of SoC, as far as it can be one; said where it is news."""
+        most_pct = self._terms.soc_error_pct
+        offset_pct = max(-most_pct, min(offset_pct, most_pct))
+        news = self._memory.error_pct is None or abs(offset_pct - self._memory.offset_pct) > error_pct
+        self._found(offset_pct, error_pct)
+        return f"SoC reads {offset_pct:+.1f} points wrong ({how}); remaining runtime is worked out anew" if news else ""
+
+    def _found(self, offset_pct: float, error_pct: float) -> None:
+        self._memory = msgspec.structs.replace(self._memory, offset_pct=offset_pct, error_pct=error_pct)
+
+    def _fade(self, moved_pct: float) -> None:
+        known_pct = self._memory.error_pct
+        if known_pct is not None and known_pct < self._terms.soc_error_pct:
+            self._memory = msgspec.structs.replace(self._memory, error_pct=known_pct + FADE_SHARE * moved_pct)
+
+    def _weigh_from(self, soc_pct: float) -> None:
+        self._anchor_pct, self._wh = soc_pct, 0.0
+
+    def _learn(self, gone_pct: float) -> None:
+        share = self._wh / gone_pct / self._rated_wh_per_pct
+        if not BELIEVABLE[0] <= share <= BELIEVABLE[1]:
+            return
+        keep = 0.5 ** (gone_pct / HALF_PCT)
+        seen = self._memory
+        wh, pct = seen.wh * keep + self._wh, seen.pct * keep + gone_pct
+        self._memory = msgspec.structs.replace(seen, wh=wh, pct=pct)

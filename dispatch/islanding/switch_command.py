@@ -1,0 +1,36 @@
+"""What the switch is asked: a level, which stands until something else does or its withdrawal has been seen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dispatch.model.equipment import Switch
+from dispatch.model.islanding import SwitchOrder
+
+ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
+
+Action = Literal["open", "close", "none"]
+
+
+class SwitchAsk:
+    """At first nothing is asked."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Action, str] | None = None  # what, and why
+        self._none_until_s = 0.0  # the withdrawal of an order stands at least until then
+
+    def ask(self, action: Action, reason: str, mono_s: float) -> None:
+        """This stands now. What was asked a moment ago may still be on its way: its withdrawal stands a while too."""
+        if action == "none" and self._asked is not None and self._asked[0] != "none":
+            self._none_until_s = mono_s + ON_ITS_WAY_S
+        self._asked = (action, reason)
+
+    def order(self, switch: Switch | None, mono_s: float) -> SwitchOrder | None:
+        """What stands; `none` only until the device says that it holds nothing any more."""
+        if self._asked is None or switch is None:
+            return None
+        action, reason = self._asked
+        if action == "none" and switch.command.good == "none" and mono_s >= self._none_until_s:
+            self._asked = None
+            return None
+        return SwitchOrder(switch.id, action, reason)

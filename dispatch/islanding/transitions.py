@@ -1,0 +1,251 @@
+"""Where the islanding state machine goes from each state, by what is seen in a tick. Being there is `island_machine`.
+
+| from | to | when |
+|---|---|---|
+| grid-tied | preparing | a drill is asked for and every pre-check passes |
+| preparing | opening, grid-tied | import stays near 0; aborted, or it cannot get there |
+| opening | islanded, grid-tied, fault | the contact says open; aborted or not confirmed; contacts disagree |
+| any joined | islanded, blackout | the devices say so: an outage |
+| islanded | synchronising | the grid is inside the window and no drill is to be held |
+| synchronising | closing, islanded, fault | nothing speaks against closing; the grid left the window; never in step |
+| closing | grid-tied, synchronising, fault | the contact says closed; not confirmed in time; too often |
+| islanded, synchronising, closing | blackout, fault | the bus is dead; a foreign source keeps it alive |
+| blackout | black-start, islanded, grid-tied | an engineer's word; a PCS forms; the grid is back by contact |
+| black-start | islanded, blackout | a PCS forms; none did in time, or aborted |
+| fault | as the devices say | an operator's reset |
+"""
+
+from __future__ import annotations
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.islanding.drill_phases import DrillCourse
+from dispatch.islanding.import_ramp import GridRamp
+from dispatch.islanding.observation import OPEN_STATES, Sight, differences
+from dispatch.islanding.reconnection import Reconnection
+from dispatch.islanding.switch_command import SwitchAsk
+from dispatch.model.islanding import IslandState
+from dispatch.wording.formatting import kw
+
+S = IslandState
+DEAD_S = 1.0  # a bus must read dead for so long before it is called so
+WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
+
+Road = tuple[IslandState, str] | None  # where to, and why
+
+
+class Roads:
+    """Looks once per tick, and keeps since when what decides on a road has been so. The parts are the machine's own."""
+
+    def __init__(
+        self,
+        config: DispatchConfig,
+        reconnection: Reconnection,
+        ramp: GridRamp,
+        switch_ask: SwitchAsk,
+        course: DrillCourse,
+    ) -> None:
+        self._island = config.island
+        self._reconnection, self._ramp, self._switch_ask, self._course = reconnection, ramp, switch_ask, course
+        self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
+        self._not_ours_s: float | None = None  # since when the bus has not been ours while the switch was open
+        self._apart_s: float | None = None  # synchronising: since when only being out of step is against closing
+        self._both_s: float | None = None  # since when the switch is closed and a PCS still forms
+        self._tries = 0  # closings asked for in vain in this islanding
+
+    def look(self, sight: Sight) -> None:
+        """Take in what this tick shows."""
+        self._now, self._switch, self._contact = sight.now, sight.switch, sight.contact
+        self._seen, self._bus = sight.seen, sight.bus
+        if sight.contact != "open" or sight.bus.life not in ("dead", "foreign"):
+            self._not_ours_s = None
+        elif self._not_ours_s is None:
+            self._not_ours_s = sight.now.mono_s
+
+    def entered(self, was: IslandState, state: IslandState) -> None:
+        """The machine has gone from one state to another: what counts in a state begins anew."""
+        self._withdrawn_s = self._both_s = self._apart_s = None
+        if was is S.FAULT or (state is S.GRID_TIED and was not in (S.PREPARING, S.OPENING)):
+            self._tries = 0
+
+    def onward(self, state: IslandState, age_s: float, starting: bool) -> Road:
+        """Where to from a state entered `age_s` ago, by what is seen now. `starting`: a black start is asked for."""
+        self._state, self._age_s = state, age_s
+        if state is S.UNKNOWN:
+            return self._from_unknown()
+        if state is S.GRID_TIED:
+            return self._from_tied()
+        if state is S.PREPARING:
+            return self._from_tied() or self._from_preparing()
+        if state is S.OPENING:
+            return self._from_opening()
+        if state in OPEN_STATES:
+            return self._from_open()
+        if state is S.BLACKOUT:
+            return self._from_blackout()
+        if state is S.BLACK_START:
+            return self._from_black_start(starting)
+        return None  # fault: an operator resets it
+
+    def _from_unknown(self) -> Road:
+        """Adopt what is found. Behind an open switch the PCS get their time to say who keeps the bus alive."""
+        seen, bus = self._seen, self._bus
+        if seen.state is S.ISLANDED and bus.life != "ours" and self._age_s < self._island.form_timeout_s:
+            since_s = self._not_ours_s
+            dead = bus.life == "dead" and since_s is not None and self._now.mono_s - since_s >= DEAD_S
+            return (S.BLACKOUT, f"{seen.reason}, the bus is dead: {bus.why}") if dead else None
+        return None if seen.state is S.UNKNOWN else (seen.state, seen.reason)
+
+    def _from_tied(self) -> Road:
+        if self._seen.state is S.GRID_TIED:
+            return None
+        return self._seen.state, self._seen.reason
+
+    def _from_preparing(self) -> Road:
+        drill, island, now = self._course.drill, self._island, self._now
+        assert drill is not None
+        if drill.aborted:
+            return S.GRID_TIED, "drill aborted before the switch was asked to open"
+        w = now.grid.w.good
+        if self._ramp.steady(w, now.mono_s) and w is not None:
+            return S.OPENING, f"import {kw(w)}: the switch opens unloaded"
+        if self._age_s > island.prepare_timeout_s:
+            shown = "not read" if w is None else kw(w)
+            drill.failure = f"import is {shown}, not within {kw(island.prepare_w)} in {island.prepare_timeout_s:g} s"
+            return S.GRID_TIED, drill.failure
+        return None
+
+    def _from_opening(self) -> Road:
+        drill, now = self._course.drill, self._now
+        if self._seen.state in (S.ISLANDED, S.BLACKOUT):
+            return self._seen.state, self._seen.reason
+        late = self._age_s > self._island.open_timeout_s
+        if self._withdrawn_s is None and (late or (drill is not None and drill.aborted)):
+            if drill is not None and not drill.aborted:
+                position = "nothing" if self._contact is None else self._contact
+                drill.failure = (
+                    f"the switch did not confirm open in {self._island.open_timeout_s:g} s: reads {position}"
+                )
+            self._withdrawn_s = now.mono_s
+            self._switch_ask.ask("none", "opening is withdrawn", now.mono_s)
+        if self._withdrawn_s is not None and now.mono_s - self._withdrawn_s >= WITHDRAW_S:
+            if self._seen.state is S.GRID_TIED:
+                return S.GRID_TIED, "opening is withdrawn, the contact says closed"
+            return S.FAULT, f"opening is withdrawn and the contacts do not say closed: {self._seen.reason}"
+        return None
+
+    def _from_open(self) -> Road:
+        """Islanded, synchronising, closing: what all three have in common comes first."""
+        if self._seen.state is S.GRID_TIED and not self._still_forming():
+            how = "as permitted" if self._state is S.CLOSING else "by the device itself or by hand"
+            return S.GRID_TIED, f"the switch has closed, {how}"
+        if self._seen.state is S.BLACKOUT:
+            return S.BLACKOUT, self._seen.reason
+        trouble = self._bus_trouble()
+        if trouble is not None:
+            return trouble
+        if self._seen.state is S.UNKNOWN and self._contact != "moving" and self._bus.life != "ours":
+            return S.UNKNOWN, self._seen.reason
+        if self._contact == "closed":  # the PCS is given its time to follow the grid
+            if self._age_s > self._island.close_timeout_s:
+                return S.FAULT, f"the switch reads closed and a PCS still forms: {self._seen.reason}"
+            return None
+        if self._state is S.ISLANDED:
+            return self._from_islanded()
+        if self._state is S.SYNCHRONISING:
+            return self._from_synchronising()
+        return self._from_closing()
+
+    def _still_forming(self) -> bool:
+        """The contact says closed, a PCS still says that it forms: it gets a moment, and no setpoint meanwhile."""
+        if not any(p.mode.good == "grid_forming" for p in self._now.pcs):
+            self._both_s = None
+            return False
+        if self._both_s is None:
+            self._both_s = self._now.mono_s
+        return self._now.mono_s - self._both_s < self._island.form_timeout_s
+
+    def _bus_trouble(self) -> Road:
+        if self._not_ours_s is None:
+            return None
+        for_s = self._now.mono_s - self._not_ours_s
+        dead = self._bus.life == "dead"
+        # Just after the switch opened the PCS is given its time to form.
+        if for_s < (DEAD_S if self._state is not S.ISLANDED or self._age_s > for_s else self._island.form_timeout_s):
+            return None
+        return (S.BLACKOUT if dead else S.FAULT), f"the bus is {self._bus.life}: {self._bus.why}"
+
+    def _from_islanded(self) -> Road:
+        drill, now = self._course.drill, self._now
+        if drill is not None and drill.holding:
+            if self._reconnection.look.ok is False and self._lost_voltage():
+                self._course.end(now.utc_s, "the grid went away during the drill: this is an outage now")
+            elif drill.failure:
+                self._course.release(now.utc_s, f"drill stopped, {drill.failure}")
+            elif drill.aborted:
+                self._course.release(now.utc_s, "drill aborted")
+            elif drill.held_until_s is not None and now.mono_s >= drill.held_until_s:
+                self._course.release(now.utc_s, "held as long as asked")
+            else:
+                return None
+        if self._reconnection.look.ok is True and self._bus.life == "ours":
+            return S.SYNCHRONISING, f"the grid is inside the window ({self._reconnection.look.figures})"
+        return None
+
+    def _lost_voltage(self) -> bool:
+        return self._switch is not None and self._switch.grid_voltage.good == "absent"
+
+    def _from_synchronising(self) -> Road:
+        if self._reconnection.look.ok is not True:
+            return S.ISLANDED, f"the grid left the window ({self._reconnection.look.figures})"
+        if not self._we_close():
+            return None
+        against = self._reconnection.against(self._now, self._switch, self._bus)
+        if not against:
+            return S.CLOSING, f"{self._reconnection.wait_s:.0f} s inside the window: closing is permitted"
+        if self._switch is None or against != self._reconnection.out_of_step(self._switch):
+            self._apart_s = None
+            return None
+        if self._apart_s is None:
+            self._apart_s = self._now.mono_s
+        if self._now.mono_s - self._apart_s > self._island.sync_timeout_s:
+            return S.FAULT, f"{against}; for {self._island.sync_timeout_s:.0f} s after the wait"
+        return None
+
+    def _we_close(self) -> bool:
+        """Whether the switch waits for us: a drill or its remainder, or a site whose device does not return alone."""
+        held = self._switch is not None and self._switch.command.good == "open"
+        return self._island.reclose == "permit" or held or self._course.drill is not None
+
+    def _from_closing(self) -> Road:
+        against = self._reconnection.against(self._now, self._switch, self._bus)
+        if against:
+            self._reconnection.failed()
+            return S.SYNCHRONISING, f"permission withdrawn: {against}"
+        if self._age_s > self._island.close_timeout_s:
+            self._tries += 1
+            self._reconnection.failed()
+            text = f"not closed {self._island.close_timeout_s:g} s after permission, {differences(self._switch)}"
+            if self._tries >= self._island.attempts:
+                return S.FAULT, f"{text}; {self._tries} times"
+            return S.SYNCHRONISING, f"{text}; again after {self._reconnection.wait_s:.0f} s"
+        return None
+
+    def _from_blackout(self) -> Road:
+        if self._bus.life == "ours":
+            return S.ISLANDED, self._bus.why
+        if self._seen.state is S.GRID_TIED:
+            return S.GRID_TIED, self._seen.reason
+        foreign_s = 0.0 if self._not_ours_s is None else self._now.mono_s - self._not_ours_s
+        if self._bus.life == "foreign" and foreign_s > self._island.form_timeout_s:
+            return S.FAULT, f"the bus is foreign: {self._bus.why}"
+        return None
+
+    def _from_black_start(self, starting: bool) -> Road:
+        if not starting:
+            return S.BLACKOUT, "black start aborted"
+        road = self._from_blackout()
+        if road is not None:
+            return road
+        if self._age_s > self._island.black_start_timeout_s:
+            return S.BLACKOUT, f"no PCS formed a grid in {self._island.black_start_timeout_s:g} s"
+        return None

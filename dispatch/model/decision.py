@@ -1,0 +1,84 @@
+"""The decision of one tick: a setpoint per actuator, and the rule chain that led to it."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from dispatch.model.events import Event
+from dispatch.model.islanding import (
+    DrillReport,
+    IslandReply,
+    IslandState,
+    IslandView,
+    NodeOrder,
+    PcsOrder,
+    RideThrough,
+    SwitchOrder,
+)
+from dispatch.model.power_caps import CapsView
+
+
+class RuleTrace(msgspec.Struct, frozen=True):
+    """What one rule did to the allowed battery power; `low_w`, `high_w`, `preferred_w` are as it left them."""
+
+    rule: int  # its number in DESIGN §3
+    name: str
+    low_w: float
+    high_w: float
+    preferred_w: float | None
+    bound: bool  # it changed what came out
+    reason: str
+
+
+class Setpoint(msgspec.Struct, frozen=True):
+    """One actuator's order. For a PCS: AC watts, > 0 discharges. `None`: send nothing, leave the device as it is."""
+
+    device_id: str
+    w: float | None
+
+
+class Contested(msgspec.Struct, frozen=True):
+    """A PCS that does not keep the setpoint it is asked to hold: it refuses it, or another master writes too."""
+
+    device_id: str
+    held_w: float  # at the last wrong look
+    share: float  # of the last looks at its readback that were wrong
+
+
+class Mode(enum.Enum):
+    """Who steers: the plan, the rules alone, a manual order, the safe-value table, or nobody."""
+
+    PLAN = "plan"
+    RULES = "rules"
+    MANUAL = "manual"
+    SAFE = "safe"
+    OBSERVE = "observe"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One setpoint per actuator, and the chain that led to it: plan, each rule's interval, which rule bound."""
+
+    seq: int  # of the snapshot it answers
+    utc_s: float
+    mode: Mode
+    island: IslandState
+    setpoints: tuple[Setpoint, ...]
+    battery_w: float | None  # the sum asked of all PCS
+    net_load_w: float | None  # load - pv as estimated, time-aligned
+    import_target_w: float | None
+    binding: str  # name of the binding rule
+    reason: str  # one line: what and why
+    chain: tuple[RuleTrace, ...] = ()
+    islanding: IslandView | None = None
+    switch: SwitchOrder | None = None  # None: nothing is asked of the switch
+    pcs_orders: tuple[PcsOrder, ...] = ()
+    nodes: tuple[NodeOrder, ...] = ()  # nodes that ride-through has a say in; empty: leave all as they are
+    ride: RideThrough | None = None
+    events: tuple[Event, ...] = ()  # what islanding and ride-through have to report of this tick
+    replies: tuple[IslandReply, ...] = ()  # to the requests of this tick
+    report: DrillReport | None = None  # in the tick in which a drill ends
+    meter_frozen: bool = False  # the grid meter answers, but what it says stands still
+    contested: tuple[Contested, ...] = ()
+    caps: CapsView | None = None  # None: the site allows no caps for the month's peak

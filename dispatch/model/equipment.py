@@ -1,0 +1,149 @@
+"""What flows through Skerry: readings, snapshot, decision, clock.
+
+Sign and units, everywhere: watts at the AC terminals; `pcs.w > 0` discharges, grid `w > 0` imports, `pv.w >= 0`;
+site balance `load = grid + sum(pcs) + sum(pv)`. Times: `utc_s` is POSIX seconds (records, tariffs, plans);
+`mono_s` is the site clock's monotonic seconds (control deadlines, expiries, ages).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from dispatch.model.readings import MISSING, UNKNOWN, Quality, Reading, Status
+
+
+class Meter(msgspec.Struct, frozen=True):
+    """A power meter. `w` > 0 is import for the grid meter and consumption for a load meter."""
+
+    id: str
+    w: Reading = MISSING
+    hz: Reading = MISSING
+    v: tuple[Reading, ...] = ()  # phase to neutral, L1..L3
+    a: tuple[Reading, ...] = ()  # L1..L3, magnitude
+    import_wh: Reading = MISSING
+    export_wh: Reading = MISSING
+
+
+class Pcs(msgspec.Struct, frozen=True):
+    """A power conversion system and what it says of the setpoint it holds. `w` > 0 discharges."""
+
+    id: str
+    w: Reading = MISSING
+    hz: Reading = MISSING
+    v: Reading = MISSING
+    state: Status = UNKNOWN  # off sleeping starting running throttled shutting_down fault standby
+    connection: Status = UNKNOWN  # connected disconnected
+    mode: Status = UNKNOWN  # grid_following grid_forming
+    control: Status = UNKNOWN  # remote local
+    setpoint_w: Reading = MISSING  # what the device holds, read back
+    setpoint_enabled: Reading = MISSING  # 1 or 0
+    revert_remaining_s: Reading = MISSING  # the device's own countdown
+    charge_limit_w: Reading = MISSING  # >= 0, as the device reports them now
+    discharge_limit_w: Reading = MISSING
+    temp_c: Reading = MISSING
+    alarms: tuple[str, ...] = ()
+
+
+class Battery(msgspec.Struct, frozen=True):
+    """A battery as its BMS reports it. Limits are >= 0, at the battery."""
+
+    id: str
+    soc_pct: Reading = MISSING
+    soh_pct: Reading = MISSING
+    energy_wh: Reading = MISSING  # rated
+    charge_limit_w: Reading = MISSING
+    discharge_limit_w: Reading = MISSING
+    temp_c: Reading = MISSING
+    state: Status = UNKNOWN
+    alarms: tuple[str, ...] = ()
+
+
+class Pv(msgspec.Struct, frozen=True):
+    """A PV inverter; `w` >= 0."""
+
+    id: str
+    w: Reading = MISSING
+    state: Status = UNKNOWN
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """The switch at the PCC, by its auxiliary contacts: open, closed, or moving (contacts disagree)."""
+
+    id: str
+    position: Status = UNKNOWN
+    control: Status = UNKNOWN  # remote local
+    grid_voltage: Status = UNKNOWN  # present absent
+    command: Status = UNKNOWN  # what it was last asked: none open close
+    grid_v: Reading = MISSING  # its own measurement of the grid side, phase to neutral
+    grid_hz: Reading = MISSING
+    delta_v: Reading = MISSING  # bus minus grid, as its synchro-check sees them
+    delta_hz: Reading = MISSING
+    delta_deg: Reading = MISSING
+    transfer_ms: Reading = MISSING  # the last transfer, by its own recorder
+    faults: Reading = MISSING  # bits, the vendor's
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """One GPU as NVML reports it."""
+
+    index: int
+    name: str
+    w: Reading = MISSING
+    limit_w: Reading = MISSING
+    util_pct: Reading = MISSING
+    temp_c: Reading = MISSING
+    memory_used_mib: Reading = MISSING
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A compute node. `w` may be an estimate; `source` says how it was got, `note` what is missing ("no GPU")."""
+
+    id: str
+    w: Reading = MISSING
+    cpu_pct: Reading = MISSING
+    memory_pct: Reading = MISSING
+    gpus: tuple[Gpu, ...] = ()
+    gpus_busy: Reading = MISSING
+    gpus_total: int = 0
+    critical: bool = False
+    source: str = ""
+    note: str = ""
+
+
+Part = Meter | Pcs | Battery | Pv | Switch | Node
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
+    """The same part, `age_s` later, every value of at best this quality; what was missing stays missing."""
+
+    def older(value: Any) -> Any:
+        if isinstance(value, (Reading, Status)):
+            if value.quality is Quality.MISSING:
+                return value
+            worse = quality if value.quality is Quality.GOOD else value.quality
+            return type(value)(value.value, (value.age_s or 0.0) + age_s, worse)  # type: ignore[arg-type]
+        if isinstance(value, tuple):
+            return tuple(older(item) for item in value)
+        return aged(value, age_s, quality) if isinstance(value, Gpu) else value
+
+    return msgspec.structs.replace(part, **{name: older(getattr(part, name)) for name in part.__struct_fields__})
+
+
+class DeviceHealth(msgspec.Struct, frozen=True):
+    """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
+
+    id: str
+    kind: str  # meter load_meter pcs pv switch node
+    online: bool
+    age_s: float | None  # since the last good answer; None: never
+    reads: int
+    failures: int
+    writes: int
+    error: str = ""
+
+
+# SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.
+NOT_RUNNING = frozenset({"off", "sleeping", "starting", "shutting_down", "fault", "standby"})

@@ -1,0 +1,18 @@
+"""A load forecast with its 90 % band, in quarter hours."""
+
+from __future__ import annotations
+
+import msgspec
+
+STEP_S = 900
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """Mean load of each quarter hour from `start_utc_s` on, with its 90 % band. Watts at the AC terminals, >= 0."""
+
+    start_utc_s: int
+    load_w: tuple[float, ...]
+    low_w: tuple[float, ...]
+    high_w: tuple[float, ...]
+    step_s: int = STEP_S
+    note: str = ""

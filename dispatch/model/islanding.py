@@ -1,0 +1,180 @@
+"""What islanding asks for and what it shows: orders to switch, PCS and nodes; reconnection, drill, ride-through.
+
+Only data; `dispatch.model.decision.Decision` carries it. `utc_s` is for people, `mono_s` for deadlines.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal
+
+import msgspec
+
+
+class IslandState(enum.Enum):
+    """The states of `dispatch.islanding.state_machine`. UNKNOWN: the devices do not settle it."""
+
+    UNKNOWN = "unknown"
+    GRID_TIED = "grid-tied"
+    PREPARING = "preparing"
+    OPENING = "opening"
+    ISLANDED = "islanded"
+    SYNCHRONISING = "synchronising"
+    CLOSING = "closing"
+    FAULT = "fault"
+    BLACKOUT = "blackout"
+    BLACK_START = "black-start"
+
+
+class SwitchOrder(msgspec.Struct, frozen=True):
+    """What the switch at the PCC is asked, as long as it stands. `none` withdraws what was asked before."""
+
+    device_id: str
+    action: Literal["open", "close", "none"]
+    reason: str
+
+
+class PcsOrder(msgspec.Struct, frozen=True):
+    """Start a PCS that stands still. Only black start asks for it, with an engineer's word."""
+
+    device_id: str
+    action: Literal["start"]
+    reason: str
+
+
+class NodeOrder(msgspec.Struct, frozen=True):
+    """How a compute node is to be, not what to do: whoever carries it out does the difference. W at the node."""
+
+    device_id: str
+    cap_w: float | None = None  # None: no cap
+    suspended: bool = False
+    off: bool = False
+    reason: str = ""
+
+
+class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person asks of the islanding state machine."""
+
+    id: str  # repeated in the reply
+    kind: Literal["drill", "check", "abort", "reset", "black-start"]  # check: what a drill would find, none begins
+    who: str
+    reason: str = ""
+    minutes: float = 0.0  # drill: how long to hold
+    confirmed: bool = False  # black start: an engineer's word that nobody works on the bus
+    alarms: tuple[str, ...] = ()  # drill: active alarms of high priority, as the gateway knows them
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One condition with its figure. `remedy` says what would make it pass; empty when it does."""
+
+    name: str
+    ok: bool
+    figure: str
+    remedy: str = ""
+
+
+class IslandReply(msgspec.Struct, frozen=True):
+    """The answer to a request."""
+
+    id: str
+    ok: bool
+    text: str
+    checks: tuple[Check, ...] = ()
+
+
+class Reconnect(msgspec.Struct, frozen=True):
+    """The way back to the grid. `in_window` None: not known. Deltas: as the switch reports them, None: not measured."""
+
+    profile: str
+    in_window: bool | None
+    figures: str
+    wait_s: float  # the profile's, times the back-off
+    left_s: float | None  # until closing may be permitted; None while the window is not met
+    attempts: int = 0  # closings that failed or did not last
+    delta_v: float | None = None
+    delta_hz: float | None = None
+    delta_deg: float | None = None
+    against: str = ""  # what speaks against closing now; empty: nothing
+
+
+class DrillStatus(msgspec.Struct, frozen=True):
+    """A drill under way. Phases: preparing opening hold returning closing ramp-back."""
+
+    who: str
+    reason: str
+    minutes: float
+    phase: str
+    started_utc_s: float
+    hold_left_s: float | None
+    criteria: tuple[Check, ...] = ()
+    v_min: float | None = None  # of the islanded bus so far, as in the report
+    v_max: float | None = None
+    hz_min: float | None = None
+    hz_max: float | None = None
+    checks: tuple[Check, ...] = ()  # it began with these
+    transfer_gap: str = ""  # as in the report; empty before the switch has opened
+
+
+class DrillReport(msgspec.Struct, frozen=True):
+    """What a drill showed. `result`: passed, aborted or failed. Voltages and frequencies are the islanded bus's."""
+
+    who: str
+    reason: str
+    minutes: float
+    started_utc_s: float
+    ended_utc_s: float
+    result: Literal["passed", "aborted", "failed"]
+    why: str
+    timeline: tuple[tuple[float, str], ...]  # utc_s, what
+    checks: tuple[Check, ...]
+    criteria: tuple[Check, ...]  # each at its worst
+    transfer_gap: str
+    islanded_s: float | None  # None: its gateway was killed, nobody knows
+    v_min: float | None
+    v_max: float | None
+    hz_min: float | None
+    hz_max: float | None
+    battery_wh: float | None
+    soc_track: tuple[tuple[float, float], ...]  # utc_s, %
+
+
+class IslandView(msgspec.Struct, frozen=True):
+    """Where the state machine stands."""
+
+    since_utc_s: float
+    since_mono_s: float
+    reason: str
+    permit_close: bool
+    reconnect: Reconnect | None = None
+    drill: DrillStatus | None = None
+    left_grid_utc_s: float | None = None  # off the grid since, as far back as the state machine knows
+    road: tuple[tuple[float, str], ...] = ()  # utc_s, state: each state at its last coming since the site left the grid
+
+
+class RideThrough(msgspec.Struct, frozen=True):
+    """How long the battery lasts, at the power it gives now (islanded) or would have to (grid-tied)."""
+
+    runtime_s: float | None  # best estimate; None: not known or nothing is drawn
+    low_s: float | None  # with the SoC as wrong as it may be; what shutdown is timed by
+    promised_left_s: float | None  # of the promised hours, while islanded
+    draw_w: float | None
+    wh_per_pct: float  # AC energy that one point of SoC has been found to give
+    learnt_pct: float  # points of SoC discharged that this rests on
+    rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
+    rung_name: str
+    why: str
+    shutdown_in_s: float | None = None  # islanded, until the orderly shutdown at this draw, by the low estimate
+
+
+class Islanding(msgspec.Struct, frozen=True):
+    """The state and the evidence for it; and what rule 2 asks of import while the site leaves or rejoins the grid."""
+
+    state: IslandState
+    reason: str
+    import_low_w: float | None = None
+    import_high_w: float | None = None
+
+    @property
+    def commands_battery(self) -> bool:
+        """Whether a battery setpoint makes sense: a forming PCS sets its power by itself, and must be left alone."""
+        return self.state in (IslandState.GRID_TIED, IslandState.PREPARING)

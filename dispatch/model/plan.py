@@ -1,0 +1,41 @@
+"""The plan: the next hours in steps, each with its reason. Signs and units as in `dispatch.model.equipment`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PlanStep(msgspec.Struct, frozen=True):
+    """One step of the plan, from `start_utc_s` for `Plan.step_s`. Powers are means over the step."""
+
+    start_utc_s: int
+    price_eur_per_kwh: float  # what an imported kWh costs in this step, all included
+    load_w: float
+    load_low_w: float  # band 90 %
+    load_high_w: float
+    pv_w: float
+    battery_w: float  # all PCS together, > 0 discharges
+    grid_w: float
+    soc_pct: float  # at the end of the step
+    reason: str = ""
+    assumed: bool = False  # the price is not published: a mean of past days, or flat
+    order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The next hours in steps, keyed by UTC instants. Bands and preferences for the rules; never an order."""
+
+    made_utc_s: float
+    step_s: int
+    steps: tuple[PlanStep, ...]
+    peak_target_w: float  # the import, as metering-interval mean, that the plan means to keep
+    cost_eur: float
+    solve_ms: float
+    note: str = ""
+
+    def at(self, utc_s: float) -> PlanStep | None:
+        """The step that holds `utc_s`, or None outside the plan."""
+        if not self.steps:
+            return None
+        index = int((utc_s - self.steps[0].start_utc_s) // self.step_s)
+        return self.steps[index] if 0 <= index < len(self.steps) else None

@@ -1,0 +1,66 @@
+"""One measured value or state word with its age and quality. A missing reading is missing, never zero."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Quality(enum.Enum):
+    """GOOD: use it. STALE: the last value known, for display and for holding. MISSING: there is no value."""
+
+    GOOD = "good"
+    STALE = "stale"
+    MISSING = "missing"
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True):
+    """One measured value. A missing reading has `value is None`; it is never zero."""
+
+    value: float | None = None
+    age_s: float | None = None
+    quality: Quality = Quality.MISSING
+
+    @property
+    def good(self) -> float | None:
+        """The value if it may be used for control, else None."""
+        return self.value if self.quality is Quality.GOOD else None
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True):
+    """One state word read from a device (an enum's name, lower case), with the same age and quality as a reading."""
+
+    value: str | None = None
+    age_s: float | None = None
+    quality: Quality = Quality.MISSING
+
+    @property
+    def good(self) -> str | None:
+        """The word if it may be used for control, else None."""
+        return self.value if self.quality is Quality.GOOD else None
+
+
+MISSING = Reading()
+UNKNOWN = Status()
+
+
+def reading(value: float | None) -> Reading:
+    """A reading taken just now; `None` (not implemented, out of range) gives a missing one."""
+    return MISSING if value is None else Reading(value, 0.0, Quality.GOOD)
+
+
+def status(value: str | None) -> Status:
+    """A state word read just now."""
+    return UNKNOWN if value is None else Status(value, 0.0, Quality.GOOD)
+
+
+def total(readings: object) -> float | None:
+    """Sum of readings if every one is good, else None."""
+    result = 0.0
+    for item in readings:  # type: ignore[attr-defined]
+        value = item.good
+        if value is None:
+            return None
+        result += value
+    return result

@@ -1,0 +1,58 @@
+"""The site at one instant: every reading of every device.
+
+Sign and units: watts at the AC terminals; `pcs.w > 0` discharges, grid `w > 0` imports, `pv.w >= 0`;
+site balance `load = grid + sum(pcs) + sum(pv)`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.readings import total
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The site at one instant, as far as it is known. Frozen: everything that decides sees the same one."""
+
+    seq: int
+    utc_s: float
+    mono_s: float
+    grid: Meter
+    load: Meter | None = None  # the site's own load meter, independent of the grid meter
+    pcs: tuple[Pcs, ...] = ()
+    batteries: tuple[Battery, ...] = ()
+    pv: tuple[Pv, ...] = ()
+    switches: tuple[Switch, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    devices: tuple[DeviceHealth, ...] = ()
+
+    @property
+    def pcs_w(self) -> float | None:
+        """Sum over every PCS; None as soon as one is not good."""
+        return total(p.w for p in self.pcs)
+
+    @property
+    def pv_w(self) -> float | None:
+        """Sum over every PV inverter; None as soon as one is not good, 0 on a site without PV."""
+        return total(p.w for p in self.pv)
+
+    @property
+    def soc_pct(self) -> float | None:
+        """SoC of all batteries, weighted by rated energy; None as soon as one of the numbers needed is not good."""
+        if len(self.batteries) == 1:
+            return self.batteries[0].soc_pct.good
+        stored_wh = rated_wh = 0.0
+        for battery in self.batteries:
+            soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
+            if soc_pct is None or energy_wh is None:
+                return None
+            stored_wh += soc_pct * energy_wh
+            rated_wh += energy_wh
+        return stored_wh / rated_wh if rated_wh > 0 else None
+
+    @property
+    def load_w(self) -> float | None:
+        """Site load by balance, grid + pcs + pv; None when any part is not good."""
+        parts = (self.grid.w.good, self.pcs_w, self.pv_w)
+        return None if None in parts else sum(parts)  # type: ignore[arg-type]

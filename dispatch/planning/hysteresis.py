@@ -1,0 +1,156 @@
+"""Whether a new plan is so much better than the one in force that it replaces it.
+
+Both are followed from here on, with the same state, prices and forecasts, and weighed by what the linear program
+minimises. What stays is what the old plan meant the battery to do; load, SoC and reasons are those of now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dispatch.model.plan import Plan
+from dispatch.planning.lp_model import (
+    BLOCKS,
+    CHARGE,
+    DISCHARGE,
+    EXPORT,
+    IMPORT,
+    LAYER,
+    OVER_EXPORT,
+    OVER_FUSE,
+    PEAKS,
+    Numbers,
+    Problem,
+    Solution,
+    numbers_of,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+LOST_SHARE = 0.02  # of the battery's room: what an old plan may fail to charge or discharge for want of room or energy
+NEAR = 1e-6
+
+
+def kept(
+    before: Plan,
+    problem: Problem,
+    starts_utc_s: Sequence[int],
+    new: Solution,
+    margin_pct: float,
+    orders: Sequence[str] = (),
+) -> Solution | None:
+    """The plan in force, followed from here, if the new one saves less than the margin; None: take the new one.
+
+    margin_pct: of what the hours to come would cost in energy without the battery. Beyond the old plan's end, the new
+    one's powers follow. An old plan that can no longer be followed is never kept, nor one made under other orders:
+    `orders` has for each step the id of the manual order that has the battery, empty where the program decides.
+    """
+    first, n = before.steps[0].start_utc_s if before.steps else 0, len(before.steps)
+    charge, discharge = list(new.charge_kw), list(new.discharge_kw)
+    for k, start in enumerate(starts_utc_s):
+        index = (start - first) // before.step_s
+        if 0 <= index < n and before.steps[index].start_utc_s == start:
+            order = orders[k] if orders else ""
+            if before.steps[index].order != order:
+                return None
+            if order:  # what it does is not in the problem
+                continue
+            kw = before.steps[index].battery_w / 1000
+            charge[k], discharge[k] = max(0.0, -kw), max(0.0, kw)
+        elif k == 0:
+            return None
+    followed = _followed(problem, charge, discharge)
+    if followed is None:
+        return None
+    numbers = numbers_of(problem)
+    old_eur, solution = weighed(problem, *followed, numbers)
+    new_eur, _ = weighed(problem, new.charge_kw, new.discharge_kw, numbers)
+    ahead = zip(problem.hours, problem.net_kw, problem.buy, strict=True)
+    bill_eur = sum(hours * max(0.0, kw) * abs(price) for hours, kw, price in ahead)
+    if old_eur - new_eur > margin_pct / 100 * bill_eur + NEAR:
+        return None
+    return replace(solution, seconds=new.seconds)
+
+
+def _followed(
+    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float]
+) -> tuple[list[float], list[float]] | None:
+    """The powers as far as the energy stored and the room left allow; None where too much of them is lost."""
+    room = sum(problem.layers_kwh)
+    stored, lost = problem.stored_kwh, 0.0
+    charge, discharge = [], []
+    for hours, into, out in zip(problem.hours, charge_kw, discharge_kw, strict=True):
+        most_in = max(0.0, room - stored) / problem.charge_efficiency / hours
+        most_out = max(0.0, stored) * problem.discharge_efficiency / hours
+        lost += hours * (max(0.0, into - most_in) + max(0.0, out - most_out))
+        charge.append(min(into, most_in))
+        discharge.append(min(out, most_out))
+        stored += hours * (charge[-1] * problem.charge_efficiency - discharge[-1] / problem.discharge_efficiency)
+    return None if lost > LOST_SHARE * room else (charge, discharge)
+
+
+def weighed(
+    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float], numbers: Numbers | None = None
+) -> tuple[float, Solution]:
+    """(what the program minimises, EUR, for these powers; the solution they make). Infinite beyond a limit.
+
+    numbers: the problem's, where they are known already.
+    """
+    import numpy as np
+
+    n, numbers = len(problem.hours), numbers or numbers_of(problem)
+    hours, net = np.array(problem.hours), np.array(problem.net_kw)
+    charge, discharge = np.array(charge_kw), np.array(discharge_kw)
+    stored = problem.stored_kwh + np.cumsum(
+        hours * (charge * problem.charge_efficiency - discharge / problem.discharge_efficiency)
+    )
+    grid = net + charge - discharge
+    imported, exported = np.maximum(grid, 0.0), np.maximum(-grid, 0.0)
+    x = np.zeros(len(numbers.cost))
+
+    def put(block: int, values: Any) -> None:
+        x[block * n : (block + 1) * n] = values
+
+    put(CHARGE, charge)
+    put(DISCHARGE, discharge)
+    put(IMPORT, np.minimum(imported, problem.fuse_kw))
+    put(OVER_FUSE, np.maximum(imported - problem.fuse_kw, 0.0))
+    put(EXPORT, np.minimum(exported, problem.export_limit_kw))
+    put(OVER_EXPORT, np.maximum(exported - problem.export_limit_kw, 0.0))
+    below = 0.0
+    for k, width in enumerate(problem.layers_kwh):
+        put(LAYER + k, np.clip(stored - below, 0.0, width))
+        below += width
+    peaks = _put_peaks(problem, numbers, x, imported)
+    over = np.any(x[: BLOCKS * n] > numbers.upper[: BLOCKS * n] + NEAR)
+    outside = stored.min() < -NEAR or stored.max() > below + NEAR
+    cost = math.inf if over or outside else float(numbers.cost @ x)
+    return cost, Solution(charge.tolist(), discharge.tolist(), peaks, 0.0)
+
+
+def _put_peaks(problem: Problem, numbers: Numbers, x: Floats, imported: Floats) -> list[float]:
+    """Fill in what the months' peaks and the running interval's target take, cheapest part first; the peaks."""
+    import numpy as np
+
+    first, own = BLOCKS * len(problem.hours), problem.meterings[0]
+    peaks = [month.base_kw for month in problem.months]
+    import_kwh = (np.array(problem.hours) * imported).tolist()
+    for metering in problem.meterings:
+        inside_kwh = sum([import_kwh[t] for t in metering.steps])
+        peaks[metering.month] = max(peaks[metering.month], (metering.energy_kwh + inside_kwh) / metering.hours)
+    for month, peak in enumerate(peaks):
+        left = peak
+        for part in range(first + PEAKS * month, first + PEAKS * (month + 1)):
+            x[part] = min(left, numbers.upper[part])
+            left -= float(x[part])
+    if problem.target_kw is not None:
+        inside_kwh = sum([import_kwh[t] for t in own.steps])
+        x[-1] = max(0.0, (own.energy_kwh + inside_kwh) / own.hours - problem.target_kw)
+    return peaks

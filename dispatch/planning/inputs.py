@@ -1,0 +1,34 @@
+"""The inputs of a plan, and the error raised when no plan can be made from them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.forecast import Forecast
+from dispatch.model.orders import Order
+from dispatch.model.reservations import Reservation
+from dispatch.planning.peak.outlook import PeakOutlook
+
+
+class PlanFailed(Exception):
+    """No plan could be made; the message says why. The gateway keeps the last good plan, then the rules decide."""
+
+
+class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a plan is made from. `load` and `pv_w` begin at the running quarter; too short, they are held."""
+
+    now_utc_s: float
+    config: DispatchConfig
+    prices: PriceSeries
+    load: Forecast
+    pv_w: tuple[float, ...] = ()
+    soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
+    month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month, or `demand.free_w`
+    next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
+    peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak_prior.held_peak_w`)
+    interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
+    peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
+    reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
+    orders: tuple[Order, ...] = ()  # that people have given and that stand

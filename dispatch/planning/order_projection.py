@@ -1,0 +1,186 @@
+"""What manual orders make of the battery ahead: while one has it, plan and grants take what it does as given.
+
+An order is followed before peak and plan, and after limits, fuse and reserve: each step that it covers goes through
+those rules again, with the forecast in place of readings. The program plans the rest, from the SoC that the order
+leaves; of a step that it ends in, the rest of the time in its own direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.rules import battery_window
+from dispatch.model.forecast import STEP_S
+from dispatch.model.orders import Order, OrderKind
+from dispatch.model.rule_chain import Ask, Chain
+from dispatch.orders.book import Standing, ask, standing, words
+from dispatch.planning.lp_model import Problem
+from dispatch.wording.formatting import action
+
+if TYPE_CHECKING:
+    from dispatch.planning.inputs import PlanInputs
+
+NEAR_W = 50.0  # an order that gets all but this gets what it asks
+SHORTEST_S = 1.0  # a running step with less than this left counts as this long
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What orders make of one step."""
+
+    battery_w: float = 0.0  # mean over the step of what an order does in it, > 0 discharges
+    order: str = ""  # id of the one that has the battery; empty: none has
+    reason: str = ""  # whose it is, until when, and what holds it back
+    charge_w: float = 0.0  # mean over the step, >= 0, of what is left to plan with
+    discharge_w: float = 0.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """What orders make of steps that follow each other from now on."""
+
+    steps: tuple[Given, ...]
+    soc_pct: float  # once they are over
+
+    def left_of(self, problem: Problem) -> Problem:
+        """The problem with no more to decide than orders leave."""
+        charge_kw = (min(kw, step.charge_w / 1000) for kw, step in zip(problem.charge_kw, self.steps, strict=True))
+        discharge_kw = (
+            min(kw, step.discharge_w / 1000) for kw, step in zip(problem.discharge_kw, self.steps, strict=True)
+        )
+        return replace(problem, charge_kw=tuple(charge_kw), discharge_kw=tuple(discharge_kw))
+
+
+def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
+    """The site with the reserve that an order has raised, as if it stood for ever; one that lowers it frees nothing."""
+    asked_pct = max((o.value for o in orders if o.kind is OrderKind.RESERVE_LEVEL), default=0.0)
+    more_pct = min(asked_pct, config.full_soc_pct) - config.reserve_soc_pct
+    if more_pct <= 0:
+        return config
+    raised = (msgspec.structs.replace(b, soc_min_pct=b.soc_min_pct + more_pct) for b in config.batteries)
+    return msgspec.structs.replace(config, batteries=tuple(raised))
+
+
+def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> Order | None:
+    """The order that has the battery at this time, None if it is free.
+
+    With every PCS disabled it is the disabling order that ends first, unless a battery order stands.
+    """
+    if not config.batteries:
+        return None
+    there = standing((o for o in orders if o.ends_utc_s > at_utc_s), 0.0)
+    if there.battery is not None:
+        return there.battery
+    if config.pcs and {p.id for p in config.pcs} <= {o.target for o in there.disabled}:
+        return min(there.disabled, key=lambda o: o.ends_utc_s)
+    return None
+
+
+def whose(order: Order, config: DispatchConfig) -> str:
+    """In words, who has the battery, for what and until when."""
+    what = words(order.kind, order.value, order.target)
+    return f"order {order.id} of {order.who}, {what}, has the battery until {clock(order.ends_utc_s, config)}"
+
+
+def clock(utc_s: float, config: DispatchConfig) -> str:
+    """HH:MM at the site."""
+    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone)):%H:%M}"
+
+
+def course(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> Course:
+    """The plan's steps under the orders that stand; net_w: load less PV in each, W."""
+    begins = [max(float(start), inputs.now_utc_s) for start in starts_utc_s]
+    seconds = [max(SHORTEST_S, start + STEP_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
+    return followed(inputs, begins, seconds, net_w)
+
+
+def followed(
+    inputs: PlanInputs, begins_utc_s: Sequence[float], seconds: Sequence[float], net_w: Sequence[float]
+) -> Course:
+    """The same for steps of any length, the first of which begins now."""
+    config, soc_pct = inputs.config, min(100.0, max(0.0, inputs.soc_pct or 0.0))
+    steps = []
+    for begin, length, net in zip(begins_utc_s, seconds, net_w, strict=True):
+        there = standing((o for o in inputs.orders if o.ends_utc_s > begin), 0.0)
+        out = {order.target for order in there.disabled}
+        charge_w = sum(p.charge_w for p in config.pcs if p.id not in out)
+        discharge_w = sum(p.discharge_w for p in config.pcs if p.id not in out)
+        order = holder(inputs.orders, config, begin)
+        if order is None:
+            steps.append(Given(charge_w=charge_w, discharge_w=discharge_w))
+            continue
+        lasts = min(length, order.ends_utc_s - begin)
+        w, held = 0.0, ""
+        if order is there.battery:
+            w, held = _under_rules(inputs, order, there, begin, lasts, net, soc_pct, charge_w, discharge_w)
+            soc_pct += _rise_pct(w, lasts, config)
+        rest = 1 - lasts / length
+        steps.append(
+            Given(
+                battery_w=w * (1 - rest),
+                order=order.id,
+                reason=whose(order, config) + held,
+                charge_w=rest * charge_w if w <= 0 else 0.0,  # both ways in one step would hide losses
+                discharge_w=rest * discharge_w if w >= 0 else 0.0,
+            )
+        )
+    return Course(tuple(steps), soc_pct)
+
+
+def _under_rules(
+    inputs: PlanInputs,
+    order: Order,
+    there: Standing,
+    begin_utc_s: float,
+    seconds: float,
+    net_w: float,
+    soc_pct: float,
+    charge_w: float,
+    discharge_w: float,
+) -> tuple[float, str]:
+    """(what the rules make of a battery order over this time, W; in words what holds it back, empty if nothing)."""
+    config, grid, hours = inputs.config, inputs.config.grid, seconds / 3600
+    per_pct_wh = 10 * config.energy_kwh
+    lowest_pct = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / config.energy_kwh
+    reserve_pct = config.reserve_soc_pct if there.reserve is None else there.reserve.value
+    limit_w = max(grid.contracted_peak_w, inputs.month_peak_w)
+    if inputs.peak is not None:
+        limit_w = min(limit_w, max(inputs.peak.target_w, inputs.month_peak_w))
+
+    def to_w(floor_pct: float) -> float:
+        return max(0.0, soc_pct - floor_pct) * per_pct_wh * _discharging(config) / hours
+
+    room_w = max(0.0, config.full_soc_pct - soc_pct) * per_pct_wh / _charging(config) / hours
+    chain = Chain(-charge_w, discharge_w)
+    chain.apply(1, "device limits", Ask("", -room_w, to_w(lowest_pct)))
+    chain.apply(3, "fuse", Ask("", *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
+    chain.apply(4, "reserve", Ask("", high_w=to_w(reserve_pct)))
+    mono_s = order.ends_mono_s - (order.ends_utc_s - begin_utc_s)
+    asked = ask(order, mono_s, net_w, 0.0, soc_pct, config, chain.bounds)
+    chain.apply(5, "manual", asked)
+    chain.apply(6, "interval budget", Ask("", low_w=net_w - limit_w))
+    outcome = chain.outcome()
+    w = outcome.w or 0.0
+    if asked.preferred_w is None or abs(w - asked.preferred_w) <= NEAR_W:
+        return w, ""
+    return w, f"; held {'at 0 kW' if abs(w) <= NEAR_W else f'to {action(w)}'} by {outcome.binding}"
+
+
+def _rise_pct(w: float, seconds: float, config: DispatchConfig) -> float:
+    """What the SoC rises by, %, at this power."""
+    wh = -w * seconds / 3600
+    return (wh * _charging(config) if w < 0 else wh / _discharging(config)) / (10 * config.energy_kwh)
+
+
+def _charging(config: DispatchConfig) -> float:
+    return sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / config.energy_kwh
+
+
+def _discharging(config: DispatchConfig) -> float:
+    return sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / config.energy_kwh

@@ -1,0 +1,175 @@
+"""What plans are made of and from: the site's own past, the forecasts, the linear program, the check of its answer.
+
+Knows neither clock nor threads. The gateway feeds it live (`gateway.planning_service`), the replay from recorded traces
+(`console.replay`); so both make the very same plans of the same past.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import CapsConfig, DispatchConfig
+from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
+from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
+from dispatch.forecasting.pv import PvForecaster
+from dispatch.model.orders import Order
+from dispatch.model.plan import Plan
+from dispatch.model.reservations import Reservation, base_w, reserved_w
+from dispatch.orders.reservation_book import with_reserved
+from dispatch.planning.inputs import PlanInputs
+from dispatch.planning.peak.exceedance import DAY
+from dispatch.planning.peak.outlook import MEMORY, PeakWatch
+from dispatch.planning.peak.prior import held_peak_w
+from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
+from dispatch.planning.validator import check_plan
+
+QUARTER_S = 900
+FORESEEN_DAYS = 31.0  # what a fortnight's days say of those to come goes no further: seasons are not in them
+LEARN_S = 10 * 86400  # of the site's own record, at start
+PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
+
+
+class Now(msgspec.Struct, frozen=True, kw_only=True):
+    """The site at the moment of planning."""
+
+    utc_s: float
+    load_w: float
+    pv_w: float
+    soc_pct: float
+    month_peak_w: float
+    interval_energy_wh: float
+    caps: bool = True  # nodes take caps, where the site allows them
+    orders: tuple[Order, ...] = ()
+    next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
+
+
+class _Quarter(msgspec.Struct):
+    """A finished quarter hour on its way to the planner's thread."""
+
+    start_s: int
+    load_w: float
+    path_w: tuple[float, ...]  # forecast at its end of the load of the following day
+    pv_w: float = 0.0
+
+
+class PlanSource:
+    """Learns finished quarter hours and makes plans. `make` may run in another thread than the rest."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config = config
+        self._load, self._pv = LoadForecaster(), PvForecaster(config.timezone)
+        self._planner = Planner(config)
+        self._peak = PeakWatch(config)
+        self._jobs: JobModel | None = None
+        self._known_w: list[float] | None = None  # power of the known jobs from the end of the last quarter on
+        self._unlimited = 0  # of those jobs
+        self._finished: dict[int, _Quarter] = {}  # by start; not handed over to the planner's thread yet
+        self._fresh: deque[_Quarter] = deque()  # handed over; `make` may be busy with the ones before
+        self._reservations: tuple[Reservation, ...] = ()
+        self._base_w: float | None = None  # load without what reserved jobs drew of it, of the last quarter
+
+    def reserve(self, reservations: Sequence[Reservation]) -> None:
+        """These stand from now on; those that ended in the running quarter hour must still be among them."""
+        self._reservations = tuple(reservations)
+
+    def observe_jobs(self, start_s: int, jobs: Sequence[KnownJob], gpus_total: int | None = None) -> None:
+        """Take the jobs known at the end of the quarter hour that began at `start_s`; before `observe_load` of it."""
+        self._jobs = self._jobs or JobModel(gpus_total)
+        self._known_w = self._jobs.known_w(start_s + QUARTER_S, jobs, max(PROBES))
+        self._unlimited = sum(1 for job in jobs if not job.time_limit_s)
+
+    def observe_load(self, start_s: int, w: float, latest_w: float | None = None) -> bool:
+        """Take the mean load of the quarter hour that began at `start_s`, W, and that of its end, where it is known.
+
+        Returns False if it is not a new one.
+        """
+        end_s = start_s + QUARTER_S
+        self._base_w = base_w(w, reserved_w(self._reservations, start_s, end_s), self._base_w)
+        if latest_w is not None:  # a job that began in this quarter draws more at its end than in its mean
+            latest_w = base_w(latest_w, reserved_w(self._reservations, end_s - LATEST_S, end_s), self._base_w)
+        if not self._load.observe(start_s, self._base_w, self._known_w, latest_w):
+            return False
+        path = with_reserved(self._load.predict(end_s, DAY, known_w=self._known_w), self._reservations, end_s)
+        self._finished[start_s] = _Quarter(start_s, w, path.load_w)
+        if len(self._finished) > MEMORY:
+            del self._finished[next(iter(self._finished))]
+        return True
+
+    def observe_pv(self, start_s: int, w: float) -> bool:
+        """Take the mean PV power of the quarter hour that began at `start_s`, W; False if it is not a new one."""
+        if start_s in self._finished:
+            self._finished[start_s].pv_w = w
+        return self._pv.observe(start_s, w)
+
+    def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
+        """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
+        self._fresh.extend(self._finished.values())
+        self._finished.clear()
+        start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
+        steps = int(self._config.plan.horizon_h * 4)
+        now_w = base_w(now.load_w, reserved_w(self._reservations, now.utc_s, now.utc_s), self._base_w)
+        self._base_w = now_w if self._base_w is None else self._base_w
+        base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w)
+        load = with_reserved(base, self._reservations, now.utc_s)
+        if self._unlimited:
+            note = f"{self._unlimited} jobs without a time limit: taken to end within {UNLIMITED_S / 86400:g} days"
+            load = msgspec.structs.replace(load, note="; ".join(filter(None, (load.note, note))))
+        return PlanInputs(
+            now_utc_s=now.utc_s,
+            config=self._config if now.caps else msgspec.structs.replace(self._config, caps=CapsConfig()),
+            prices=prices,
+            load=load,
+            pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
+            soc_pct=now.soc_pct,
+            month_peak_w=now.month_peak_w,
+            next_day_peak_w=now.next_day_peak_w,
+            interval_energy_wh=now.interval_energy_wh,
+            reservations=self._reservations,
+            orders=now.orders,
+        )
+
+    def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:
+        """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
+
+        The month's peak is expected where the battery could have held it of late. A new site is taken to draw no more
+        than is forecast now, and no more than its contract: charging must not be what sets its first month's peak.
+        """
+        config, outlook = self._config, None
+        ahead_w = [load_w - pv_w for load_w, pv_w in zip(inputs.load.load_w, inputs.pv_w, strict=True)]
+        prior_w = min(config.grid.contracted_peak_w, max(0.0, *ahead_w))
+        while self._fresh:
+            quarter = self._fresh.popleft()
+            self._peak.observe(quarter.start_s, quarter.load_w, quarter.pv_w, quarter.path_w)
+        self._peak.caps = inputs.config.caps
+        if config.plan.peak_outlook:
+            outlook = self._peak.outlook(
+                len(inputs.load.load_w),
+                inputs.soc_pct or 0.0,
+                inputs.month_peak_w,
+                _days_left(inputs.now_utc_s, config),
+                day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
+                inputs.load.load_w,
+                inputs.pv_w,
+            )
+        net_w = self._peak.net_w() if outlook is None else []
+        if len(net_w) >= PRIOR_QUARTERS:
+            prior_w = held_peak_w(net_w, config)
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
+        plan = self._planner.solve(inputs, before)
+        return plan, check_plan(plan, inputs)
+
+
+def _days_left(utc_s: float, config: DispatchConfig) -> float:
+    """Days until the bill's local month or year ends; of a year at most `FORESEEN_DAYS`."""
+    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
+    following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if config.tariff.demand_terms.per == "year":
+        following = following.replace(year=now.year + 1, month=1)
+        return min(FORESEEN_DAYS, (following - now).total_seconds() / 86400)
+    return (following - now).total_seconds() / 86400

@@ -1,0 +1,346 @@
+"""Make a plan: inputs in watts and percent -> linear program -> steps, each with its reason.
+
+Steps are the UTC quarter hours from the running one on. The running one counts only for the time it has left: its
+powers are means over that rest, and its SoC is the one at its end. highspy and numpy load with the first solve.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.billing.prices import PriceSeries, filled, published
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.forecast import STEP_S
+from dispatch.model.plan import Plan, PlanStep
+from dispatch.planning.explanations import Sketch, reasons
+from dispatch.planning.hysteresis import kept
+from dispatch.planning.inputs import PlanFailed, PlanInputs
+from dispatch.planning.lp_model import LAYERS, READY_LAYERS, LinearProgram, Problem, Solution, SolverFailed, worth
+from dispatch.planning.lp_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
+from dispatch.planning.order_projection import course, kept_back
+
+FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
+SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
+MARKET_EUR_PER_MWH = (-500.0, 4000.0)  # harmonised limits of European day-ahead trading (ACER decision 01/2023)
+EXPORT_SHARE = 0.95  # of the limit is planned for: within a quarter hour load and PV flicker
+QUIET_W = 1.0  # smaller battery powers are the solver's rounding
+BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
+
+
+class Planner:
+    """Keeps the solver's model from plan to plan. One thread at a time; `solve` is meant for a worker thread."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._program = LinearProgram(config.plan.deadline_s)
+        self.last: Plan | None = None
+
+    def solve(self, inputs: PlanInputs, before: Plan | None = None) -> Plan:
+        """Make a plan and remember it as `last`. Raises PlanFailed; `last` then stays what it was."""
+        self.last = make_plan(inputs, self._program, before)
+        return self.last
+
+
+def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: Plan | None = None) -> Plan:
+    """Plan the next `config.plan.horizon_h` hours. Raises PlanFailed: inputs unusable, or no verdict of the solver.
+
+    before: the plan in force; what it means the battery to do stays unless a new one is better by `hysteresis_pct`.
+    """
+    config = inputs.config
+    starts = _starts(inputs)
+    _reject(inputs)
+    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
+    market, stand_in, notes = _market(inputs, instants)
+    buy = [config.tariff.import_eur_per_kwh(price) for price in market]
+    sell = [config.tariff.export_eur_per_kwh(price) for price in market]
+    load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
+    net_w = [load - pv for load, pv in zip(load_w, pv_w, strict=True)]
+    ordered = course(inputs, starts, net_w)
+    config = kept_back(config, inputs.orders)
+    inputs = msgspec.structs.replace(inputs, config=config)
+    after = msgspec.structs.replace(inputs, soc_pct=ordered.soc_pct)
+    left_w = [net - given.battery_w for net, given in zip(net_w, ordered.steps, strict=True)]
+    problem = ordered.left_of(_problem(after, starts, buy, sell, left_w))
+    orders = [given.order for given in ordered.steps]
+    program = program or LinearProgram(config.plan.deadline_s)
+    solution = _solve(problem, program)
+    within = in_budget(inputs, problem, solution)
+    if within is not None:
+        problem, spent_s = within, solution.seconds
+        solution = _solve(problem, program)
+        solution = replace(solution, seconds=spent_s + solution.seconds)
+    if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
+        solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
+
+    battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
+    battery_w = [planned + given.battery_w for planned, given in zip(battery_w, ordered.steps, strict=True)]
+    grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
+    soc_pct = _soc(inputs, problem, battery_w)
+    target_w = target_of(inputs, problem, solution)
+    if inputs.load.note:
+        notes.append(inputs.load.note)
+    if config.reserve_soc_pct > config.full_soc_pct:
+        notes.append(
+            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {config.reserve_soc_pct:.0f} %, soc_max is "
+            f"{config.full_soc_pct:g} %: kept full"
+        )
+    over = max(grid_w) - config.grid.fuse_w
+    if over > QUIET_W:
+        notes.append(
+            f"import exceeds the fuse by up to {over / 1000:.1f} kW: the battery cannot hold the forecast load"
+        )
+    sketch = Sketch(
+        config=config,
+        starts_utc_s=starts,
+        buy=buy,
+        sell=sell,
+        net_w=net_w,
+        ordered=[given.reason for given in ordered.steps],
+        battery_w=battery_w,
+        grid_w=grid_w,
+        soc_pct=soc_pct,
+        soc_now_pct=inputs.soc_pct or 0.0,
+        keep_w=keeps_w(problem, solution, target_w),
+        month_peak_w=inputs.month_peak_w,
+        now_utc_s=inputs.now_utc_s,
+        ready=() if inputs.peak is None else inputs.peak.ready,
+        reservations=inputs.reservations,
+        assumed=[published(inputs.prices, t) is None for t in instants],
+        assumed_from=stand_in,
+    )
+    told = (reasons(sketch), sketch.assumed, orders)
+    steps = tuple(
+        PlanStep(*numbers)
+        for numbers in zip(starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, *told, strict=True)
+    )
+    return Plan(
+        made_utc_s=inputs.now_utc_s,
+        step_s=STEP_S,
+        steps=steps,
+        peak_target_w=target_w,
+        cost_eur=_cost(problem, sell, battery_w, grid_w, solution),
+        solve_ms=1000 * solution.seconds,
+        note="; ".join(notes),
+    )
+
+
+def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s: float) -> float:
+    """What a kWh of battery capacity earned a day on prices of late: EUR, mean of the last week's known days.
+
+    Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear. 0 without prices.
+    """
+    energy_kwh = config.energy_kwh
+    if not energy_kwh:
+        return 0.0
+    charging = sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
+    discharging = sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
+    wear = sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh
+    last = int(now_utc_s // 3600) * 3600
+    earned = []
+    for day in range(7):
+        known = [prices.at(last - 3600 * (24 * day + hour)) for hour in range(24)]
+        hours = sorted(config.tariff.import_eur_per_kwh(p) for p in known if p is not None and math.isfinite(p))
+        if len(hours) >= 12:
+            low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
+            earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))
+    return sum(earned) / len(earned) if earned else 0.0
+
+
+def _solve(problem: Problem, program: LinearProgram) -> Solution:
+    """Solve; where the answer charges and discharges at once, solve again with one direction open in each step.
+
+    That happens where room in the battery is worth more than the energy in it: before hours that pay for import, on a
+    site that may not export. Then burning energy in its losses would pay, which no plan may do.
+    """
+    try:
+        first = program.solve(problem)
+        if not any(min(c, d) > BOTH_KW for c, d in zip(first.charge_kw, first.discharge_kw, strict=True)):
+            return first
+        mean = sum(problem.buy) / len(problem.buy)
+        net = [d - c for c, d in zip(first.charge_kw, first.discharge_kw, strict=True)]
+        discharges = [w > BOTH_KW or (w >= -BOTH_KW and p > mean) for w, p in zip(net, problem.buy, strict=True)]
+        charge = tuple(0.0 if way else kw for way, kw in zip(discharges, problem.charge_kw, strict=True))
+        discharge = tuple(kw if way else 0.0 for way, kw in zip(discharges, problem.discharge_kw, strict=True))
+        second = program.solve(replace(problem, charge_kw=charge, discharge_kw=discharge))
+        return replace(second, seconds=first.seconds + second.seconds)
+    except SolverFailed as error:
+        raise PlanFailed(f"{error}; the last plan stays") from error
+
+
+def _starts(inputs: PlanInputs) -> list[int]:
+    if not math.isfinite(inputs.now_utc_s):
+        raise PlanFailed(f"the time of planning is {inputs.now_utc_s}: expected POSIX seconds")
+    first = int(inputs.now_utc_s // STEP_S) * STEP_S
+    return [first + k * STEP_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / STEP_S)))]
+
+
+def _reject(inputs: PlanInputs) -> None:
+    """Raise PlanFailed for what no plan can be made from."""
+    if inputs.config.batteries and inputs.soc_pct is None:
+        raise PlanFailed("SoC unknown: no battery answers; a plan needs to know what is stored")
+    forecast = inputs.load
+    if not forecast.load_w or not len(forecast.load_w) == len(forecast.low_w) == len(forecast.high_w):
+        raise PlanFailed("the load forecast is empty or its band has another length: no plan without a load")
+    numbers = {
+        "soc_pct": (inputs.soc_pct or 0.0,),
+        "month_peak_w": (inputs.month_peak_w,),
+        "peak_prior_w": (inputs.peak_prior_w or 0.0,),
+        "interval_energy_wh": (inputs.interval_energy_wh or 0.0,),
+        "pv_w": inputs.pv_w,
+        "load forecast": (*forecast.load_w, *forecast.low_w, *forecast.high_w),
+    }
+    for name, values in numbers.items():
+        for value in values:
+            if not math.isfinite(value):
+                raise PlanFailed(f"{name} holds {value}: expected finite numbers")
+
+
+def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], str, list[str]]:
+    """Market price at each instant, EUR/MWh, where one that is not published is from, and what must be said of them."""
+    market, missing = filled(inputs.prices, instants, inputs.config.timezone)
+    if market is None:
+        note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
+        return [FLAT_EUR_PER_MWH] * len(instants), "as no price is known", [note]
+    notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
+    if missing:
+        end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
+        near = 0 <= end.timestamp() - instants[0] < 6 * 86400
+        known = f"prices known until {end:%a %H:%M}" if near else f"prices known until {end:%Y-%m-%d %H:%M}"
+        if published(inputs.prices, instants[0]) is None:
+            known = f"no price for now, {known}"
+        notes.append(f"{known}: for {missing} steps the mean of the same hour on known days")
+    return market, "from past days", notes
+
+
+def _beyond(market: list[float]) -> str:
+    low, high = MARKET_EUR_PER_MWH
+    seen = f"prices from {min(market):g} to {max(market):g} EUR/MWh"
+    return f"{seen}, the market's limits are {low:g} and {high:g}: taken as they are"
+
+
+def _loads(
+    inputs: PlanInputs, starts: list[int], notes: list[str]
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
+    forecast = inputs.load
+    offset = (starts[0] - forecast.start_utc_s) // STEP_S
+    last = len(forecast.load_w) - 1
+    if forecast.start_utc_s % STEP_S or not 0 <= offset <= last:
+        raise PlanFailed(f"the load forecast starts at {forecast.start_utc_s}: expected the quarter of {starts[0]}")
+    if offset + len(starts) - 1 > last:
+        notes.append(f"load forecast ends {offset + len(starts) - 1 - last} steps early: its last value held")
+    picks = [min(offset + k, last) for k in range(len(starts))]
+    pv = inputs.pv_w or (0.0,)
+    sunny = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]
+    return (
+        [forecast.load_w[k] for k in picks],
+        [forecast.low_w[k] for k in picks],
+        [forecast.high_w[k] for k in picks],
+        sunny,
+    )
+
+
+def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list[float], net_w: list[float]) -> Problem:
+    config = inputs.config
+    left_s = max(SHORTEST_S, starts[0] + STEP_S - inputs.now_utc_s)
+    hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
+    months, month_of = months_of(inputs, starts)
+    charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
+    bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
+    energy_kwh = config.energy_kwh or 1.0
+    demand = config.tariff.demand_terms.rise_eur_per_kw
+    ready: tuple[tuple[float, ...], ...] = ()
+    if inputs.peak is not None:
+        ready = tuple([tuple([demand * row[part] for part in part_of]) for row in inputs.peak.ready[: len(starts)]])
+    return Problem(
+        hours=hours,
+        net_kw=tuple(w / 1000 for w in net_w),
+        buy=tuple(buy),
+        sell=tuple(sell),
+        charge_kw=(charge_w / 1000,) * len(starts),
+        discharge_kw=(discharge_w / 1000,) * len(starts),
+        charge_efficiency=sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
+        discharge_efficiency=sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
+        stored_kwh=stored_kwh - bottom_kwh,
+        layers_kwh=layers_kwh,
+        resting_layers=resting_layers,
+        wear=sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh,
+        demand=demand,
+        fuse_kw=config.grid.fuse_w / 1000,
+        export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
+        contracted_kw=config.grid.contracted_peak_w / 1000,
+        meterings=meterings_of(inputs, starts, hours, month_of),
+        months=tuple(months),
+        ready=ready,
+        target_kw=None
+        if inputs.peak is None or not months[month_of[0]].counts
+        else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
+        quarter=starts[0] // STEP_S,
+    )
+
+
+def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[int, ...], int]:
+    """(energy below which nothing is planned, energy stored now, widths of the layers above), kWh; then which of the
+    equal parts between reserve and ceiling each layer above the reserve belongs to, and how many layers rest below the
+    resting level.
+
+    The floor is the reserve, or what is stored now if that is less: the plan does not discharge below it, and comes
+    back up to the reserve. An SoC outside its limits is where the plan starts from; it is not left further.
+    """
+    config = inputs.config
+    energy_kwh = config.energy_kwh
+    if not energy_kwh:
+        return 0.0, 0.0, (0.0,) * LAYERS, (0,) * (LAYERS - 2), 2
+    now = min(100.0, max(0.0, inputs.soc_pct or 0.0)) / 100 * energy_kwh
+    lowest = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / 100
+    highest = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+    bottom, ceiling = min(lowest, now), max(highest, now)
+    reserve = min(highest, max(lowest, config.reserve_soc_pct / 100 * energy_kwh))
+    floor = min(reserve, now)
+    resting = min(highest, max(reserve, config.rules.rest_soc_pct / 100 * energy_kwh))
+    part = (ceiling - reserve) / READY_LAYERS
+    cut = min(READY_LAYERS - 1, int((resting - reserve) / part)) if part > 0 else 0
+    edges = sorted([*(reserve + k * part for k in range(READY_LAYERS)), resting, ceiling])
+    widths = tuple(b - a for a, b in pairwise(edges))
+    part_of = tuple(k if k <= cut else k - 1 for k in range(READY_LAYERS + 1))
+    return bottom, now, (floor - bottom, reserve - floor, *widths), part_of, 2 + cut + 1
+
+
+def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[float]:
+    """SoC at the end of each step, %, from the battery power that the plan states."""
+    energy_kwh = inputs.config.energy_kwh
+    if not energy_kwh:
+        return [0.0] * len(battery_w)
+    stored = min(100.0, max(0.0, inputs.soc_pct or 0.0)) / 100 * energy_kwh
+    result = []
+    for w, hours in zip(battery_w, problem.hours, strict=True):
+        stored -= w / 1000 * hours * (problem.charge_efficiency if w < 0 else 1 / problem.discharge_efficiency)
+        result.append(100 * stored / energy_kwh)
+    return result
+
+
+def _cost(
+    problem: Problem, sell: list[float], battery_w: list[float], grid_w: list[float], solution: Solution
+) -> float:
+    """EUR: energy, wear, and peaks above those to defend, less what the change in stored energy is worth."""
+    cost, stored = 0.0, 0.0
+    for t, hours in enumerate(problem.hours):
+        grid_kw, battery_kw = grid_w[t] / 1000, battery_w[t] / 1000
+        cost += hours * grid_kw * (problem.buy[t] if grid_kw > 0 else sell[t])
+        cost += hours * abs(battery_kw) * problem.wear
+        stored -= (
+            hours * battery_kw * (problem.charge_efficiency if battery_kw < 0 else 1 / problem.discharge_efficiency)
+        )
+    for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
+        if month.counts:
+            cost += problem.demand * (peak_kw - month.base_kw)
+    return cost - worth(problem).stored_high * stored
+
+
+def _quiet(w: float) -> float:
+    return 0.0 if abs(w) < QUIET_W else w

@@ -1,0 +1,83 @@
+"""What each step of a plan buys, and what it would buy if the battery stood still. Read from the finished plan."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.billing.demand_charge import place
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.plan import Plan
+
+BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
+NEAR_W = 50.0  # a peak this little higher is the same to a reader
+
+
+class Worth(msgspec.Struct, frozen=True):
+    """One step, as planned and without the battery (`bare_`). Import is never below 0; what is exported has no part."""
+
+    import_w: float
+    import_kwh: float
+    import_eur: float
+    bare_import_w: float
+    bare_import_kwh: float
+    bare_import_eur: float
+    peak_rise_w: float  # without the battery the month's peak would be higher by this, if only in this interval
+
+
+def hours(plan: Plan, index: int) -> float:
+    """How long a step counts, h: the one that runs when the plan is made, for the time it then has left."""
+    start_utc_s = plan.steps[index].start_utc_s
+    return (start_utc_s + plan.step_s - max(float(start_utc_s), min(plan.made_utc_s, start_utc_s + plan.step_s))) / 3600
+
+
+def worth(
+    plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms | None = None
+) -> tuple[Worth, ...]:
+    """One entry for each step. `interval_s`: the metering interval; `month_peak_w`: the running month's so far.
+
+    `terms`: the demand charge; without, the month's highest interval counts. Where it averages days, a day has the
+    part of a month here. The peak a month has in any case is the highest interval of the plan in it, in the month the
+    plan begins in also the peak so far and the one the plan means to keep. A step's peak is its metering interval's
+    mean.
+    """
+    span_s = max(int(interval_s), plan.step_s)
+    places = [place(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
+    planned_w = _interval_means(plan, span_s, [max(0.0, s.grid_w) for s in plan.steps])
+    bare_w = _interval_means(plan, span_s, [max(0.0, s.grid_w + s.battery_w) for s in plan.steps])
+    aimed = next((at.account for at in places if at.counts), None)  # what the plan's target is for
+    kept_w = {} if aimed is None else {aimed: plan.peak_target_w}
+    for at, w in zip(places, planned_w, strict=True):
+        if at.counts:
+            so_far_w = month_peak_w if at.period == places[0].period else 0.0
+            kept_w[at.account] = max(kept_w.get(at.account, 0.0), so_far_w, w or 0.0)
+    result = []
+    for n, step in enumerate(plan.steps):
+        import_w, bare_import_w = max(0.0, step.grid_w), max(0.0, step.grid_w + step.battery_w)
+        import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
+        price, rise_w = step.price_eur_per_kwh, 0.0
+        if places[n].counts:
+            rise_w = (bare_w[n] or 0.0) - kept_w[places[n].account]
+        result.append(
+            Worth(
+                import_w,
+                import_kwh,
+                import_kwh * price,
+                bare_import_w,
+                bare_kwh,
+                bare_kwh * price,
+                rise_w if rise_w > NEAR_W else 0.0,
+            )
+        )
+    return tuple(result)
+
+
+def _interval_means(plan: Plan, span_s: int, values_w: list[float]) -> list[float | None]:
+    """For each step the mean over its metering interval; None where the plan does not cover all of that."""
+    energy_wh: dict[int, float] = {}
+    length_h: dict[int, float] = {}
+    intervals = [step.start_utc_s // span_s for step in plan.steps]
+    for n, interval in enumerate(intervals):
+        energy_wh[interval] = energy_wh.get(interval, 0.0) + values_w[n] * hours(plan, n)
+        length_h[interval] = length_h.get(interval, 0.0) + hours(plan, n)
+    whole_h = (span_s - BEGUN_S) / 3600
+    return [energy_wh[i] / length_h[i] if length_h[i] >= whole_h else None for i in intervals]

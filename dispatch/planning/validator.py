@@ -1,0 +1,184 @@
+"""Check a plan before it is used, by code that shares no formula with the planner.
+
+Where the planner sums forward, this compares each step with the one before it; what it needs of the site it reads from
+the site file's numbers again. A plan with any fault is not used: the last good one stays.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from msgspec.structs import astuple
+
+from dispatch.billing.demand_charge import place
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.plan import Plan, PlanStep
+from dispatch.planning.inputs import PlanInputs
+
+QUARTER_S = 900
+POWER_W = 5.0  # tolerance on powers
+ENERGY_WH = 30.0  # tolerance on the energy of one step: the solver's feasibility and one second at full power
+PRICE_EUR_PER_KWH = 1e-6
+
+
+def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
+    """Everything wrong with `plan` as an answer to `inputs`; empty when it may be used."""
+    found = _numbers(plan)
+    if found:
+        return found  # comparisons with NaN would only mislead
+    found += _times(plan, inputs)
+    site, previous = _Site(inputs.config, inputs.soc_pct or 0.0), inputs.soc_pct or 0.0
+    for k, step in enumerate(plan.steps):
+        faults = _powers(step, site)
+        faults += _energy(step, previous, _seconds(plan, step), site)
+        faults += _given(step, inputs, plan.made_utc_s)
+        found += [f"step {k} ({step.start_utc_s}): {fault}" for fault in faults]
+        previous = step.soc_pct
+    if not found:
+        found += _peak(plan, inputs)
+    return found
+
+
+def _numbers(plan: Plan) -> list[str]:
+    found = []
+    whole = {"made_utc_s": plan.made_utc_s, "peak_target_w": plan.peak_target_w, "cost_eur": plan.cost_eur}
+    found += [
+        f"{name} is {value}: expected a finite number" for name, value in whole.items() if not math.isfinite(value)
+    ]
+    for k, step in enumerate(plan.steps):
+        values = [value for value in astuple(step) if not isinstance(value, str)]
+        if not all(map(math.isfinite, values)):
+            named = [(name, getattr(step, name)) for name in step.__struct_fields__]
+            wrong = [(name, value) for name, value in named if not isinstance(value, str) and not math.isfinite(value)]
+            found += [f"step {k}: {name} is {value}: expected a finite number" for name, value in wrong]
+    return found
+
+
+def _times(plan: Plan, inputs: PlanInputs) -> list[str]:
+    if not plan.steps:
+        return ["the plan has no steps"]
+    found = []
+    if plan.step_s != QUARTER_S:
+        found.append(f"step_s is {plan.step_s}: expected {QUARTER_S}")
+    if plan.made_utc_s != inputs.now_utc_s:
+        found.append(f"made at {plan.made_utc_s}: expected {inputs.now_utc_s}, the time of its inputs")
+    first = plan.steps[0].start_utc_s
+    if first % QUARTER_S or not 0 <= plan.made_utc_s - first < QUARTER_S:
+        found.append(f"first step starts at {first}: expected the quarter hour that holds {plan.made_utc_s}")
+    for k, (one, two) in enumerate(pairwise(plan.steps)):
+        if two.start_utc_s - one.start_utc_s != QUARTER_S:
+            found.append(
+                f"step {k + 1} starts {two.start_utc_s - one.start_utc_s} s after step {k}: expected {QUARTER_S}"
+            )
+    return found
+
+
+def _seconds(plan: Plan, step: PlanStep) -> float:
+    """How long a step has from the making of the plan on."""
+    return min(float(QUARTER_S), step.start_utc_s + QUARTER_S - plan.made_utc_s)
+
+
+class _Site:
+    """What the site allows, from the site file's numbers; `soc_pct` is where the plan starts."""
+
+    def __init__(self, config: DispatchConfig, soc_pct: float) -> None:
+        batteries, grid = config.batteries, config.grid
+        self.charge_w = sum(p.charge_w for p in config.pcs) if batteries else 0.0
+        self.discharge_w = sum(p.discharge_w for p in config.pcs) if batteries else 0.0
+        self.fuse_w, self.export_w = grid.fuse_a * grid.voltage_v * grid.phases, grid.export_limit_w
+        self.rated_wh = 1000 * sum(b.energy_kwh for b in batteries)
+        if not batteries:
+            return
+        self.charging = sum(b.charge_efficiency * b.energy_kwh * 1000 for b in batteries) / self.rated_wh
+        self.discharging = sum(b.discharge_efficiency * b.energy_kwh * 1000 for b in batteries) / self.rated_wh
+        self.low_pct = min(soc_pct, sum(b.soc_min_pct * b.energy_kwh for b in batteries) * 1000 / self.rated_wh)
+        self.high_pct = max(soc_pct, sum(b.soc_max_pct * b.energy_kwh for b in batteries) * 1000 / self.rated_wh)
+
+
+def _powers(step: PlanStep, site: _Site) -> list[str]:
+    found = []
+    if not -site.charge_w - POWER_W <= step.battery_w <= site.discharge_w + POWER_W:
+        found.append(f"battery {step.battery_w:.0f} W: ratings allow -{site.charge_w:.0f}..{site.discharge_w:.0f} W")
+    alone_w = step.load_w - step.pv_w
+    gap_w = alone_w - step.grid_w - step.battery_w
+    if abs(gap_w) > POWER_W:
+        found.append(f"load - grid - pv - battery = {gap_w:.0f} W: expected 0")
+    if step.grid_w > max(site.fuse_w, alone_w) + POWER_W:
+        found.append(
+            f"import {step.grid_w:.0f} W: the fuse carries {site.fuse_w:.0f} W, the load alone takes {alone_w:.0f} W"
+        )
+    if -step.grid_w > max(site.export_w, -alone_w) + POWER_W:
+        found.append(f"export {-step.grid_w:.0f} W: the limit is {site.export_w:.0f} W")
+    if not step.load_low_w - POWER_W <= step.load_w <= step.load_high_w + POWER_W:
+        found.append(f"load {step.load_w:.0f} W outside its band {step.load_low_w:.0f}..{step.load_high_w:.0f} W")
+    return found
+
+
+def _energy(step: PlanStep, previous_pct: float, seconds: float, site: _Site) -> list[str]:
+    """SoC against the power of this step alone, and against its limits."""
+    if not site.rated_wh:
+        return [] if step.soc_pct == 0 else [f"SoC {step.soc_pct:.1f} % on a site without a battery"]
+    rise_wh = (step.soc_pct - previous_pct) / 100 * site.rated_wh
+    terminal_wh = step.battery_w * seconds / 3600
+    expected_wh = -terminal_wh / site.discharging if step.battery_w > 0 else -terminal_wh * site.charging
+    found = []
+    if abs(rise_wh - expected_wh) > ENERGY_WH:
+        found.append(
+            f"SoC {previous_pct:.2f} -> {step.soc_pct:.2f} %: {step.battery_w:.0f} W for {seconds:.0f} s "
+            f"moves {expected_wh:.0f} Wh"
+        )
+    slack = 100 * ENERGY_WH / site.rated_wh
+    if not site.low_pct - slack <= step.soc_pct <= site.high_pct + slack:
+        found.append(f"SoC {step.soc_pct:.2f} %: limits are {site.low_pct:.1f}..{site.high_pct:.1f} %")
+    return found
+
+
+def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
+    """What the planner was given must come back unchanged: load, PV, published prices."""
+    found = []
+    forecast = inputs.load
+    k = (step.start_utc_s - forecast.start_utc_s) // QUARTER_S
+    if 0 <= k < len(forecast.load_w):
+        for name, have, want in (
+            ("load", step.load_w, forecast.load_w[k]),
+            ("low", step.load_low_w, forecast.low_w[k]),
+            ("high", step.load_high_w, forecast.high_w[k]),
+        ):
+            if abs(have - want) > POWER_W:
+                found.append(f"{name} {have:.0f} W: the forecast says {want:.0f} W")
+    if 0 <= k < len(inputs.pv_w) and abs(step.pv_w - max(0.0, inputs.pv_w[k])) > POWER_W:
+        found.append(f"PV {step.pv_w:.0f} W: the forecast says {inputs.pv_w[k]:.0f} W")
+    market = inputs.prices.at(max(step.start_utc_s, made_utc_s))
+    if market is not None and math.isfinite(market):
+        terms = inputs.config.tariff
+        price = (market / 1000 + terms.fee_eur_per_kwh + terms.tax_eur_per_kwh) * (100 + terms.vat_pct) / 100
+        if abs(price - step.price_eur_per_kwh) > PRICE_EUR_PER_KWH:
+            found.append(f"price {step.price_eur_per_kwh:.4f} EUR/kWh: the tariff says {price:.4f}")
+    return found
+
+
+def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
+    """The stated peak: never below the month's peak so far, nor below the next whole interval billed with this one."""
+    if plan.peak_target_w < inputs.month_peak_w - POWER_W:
+        return [f"peak target {plan.peak_target_w:.0f} W below the month's peak so far, {inputs.month_peak_w:.0f} W"]
+    if inputs.peak is not None:
+        fuse_w = inputs.config.grid.fuse_a * inputs.config.grid.voltage_v * inputs.config.grid.phases
+        if plan.peak_target_w > max(fuse_w, inputs.month_peak_w) + POWER_W:
+            return [f"peak target {plan.peak_target_w:.0f} W: the fuse carries {fuse_w:.0f} W"]
+        if plan.peak_target_w >= min(inputs.peak.target_w, fuse_w) - POWER_W:
+            return []  # the outlook's target is for the running interval: a later one may be let rise when it comes
+    length_s = inputs.config.grid.metering_interval_s
+    intervals: dict[int, list[float]] = {}
+    for step in plan.steps:
+        intervals.setdefault(step.start_utc_s // length_s, []).append(max(0.0, step.grid_w))
+    second = next((w for n, w in intervals.items() if n > plan.steps[0].start_utc_s // length_s), None)
+    mean_w = sum(second) / len(second) if second else 0.0
+    terms, zone = inputs.config.tariff.demand_terms, inputs.config.timezone
+    first = place(terms, zone, plan.steps[0].start_utc_s)
+    following = place(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
+    if following.counts and following.account == first.account and mean_w > plan.peak_target_w + POWER_W:
+        return [
+            f"peak target {plan.peak_target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W"
+        ]
+    return []

@@ -1,0 +1,265 @@
+"""GPU caps for the month's peak, live: how much, of which nodes, from when to when. `recourse` decides whether.
+
+Only deferrable nodes whose site file gives them a `cap_w`, and never below it. What a cap really takes is read at the
+node: while the node draws what it is capped to, the difference to what it drew before. A node whose order fails, or
+that draws more than its cap, is left alone and not counted on. Caps are for a site on the grid; islanded, ride-through
+has its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Set
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.events import Event
+from dispatch.model.metering_interval import Interval
+from dispatch.model.power_caps import CapsView
+from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.wording.formatting import kw, span
+
+PERIOD_S = 10.0  # between two decisions: nodes and meters take seconds to show what a cap did
+BINDING = 0.95  # a node that draws this share of its cap would draw more without it
+FOLLOWS = 1.10  # a node may draw this much of its cap
+SETTLE_S = 20.0  # within which it must have come down to that
+BLIND_S = 60.0  # caps stay so long while import is not known
+OFF_S = 3600.0  # a node that did not follow is tried again after this
+EASE = 0.10  # caps are left as they are while what is wanted is less by no more than this
+LEAST_W = 10.0  # of one node's cap
+
+
+class CapsMemory(msgspec.Struct, frozen=True):
+    """What a restarted gateway must know: what was spent, and who may still be capped."""
+
+    ledger: CapsLedger = CapsLedger()
+    nodes: tuple[str, ...] = ()
+
+
+class Need(msgspec.Struct, frozen=True):
+    """The grid side of a tick. None: not known."""
+
+    net_w: float | None  # load less PV, as metered: with the caps in force
+    battery_most_w: float  # what devices and reserve let it give
+    interval: Interval  # its budget, and what was imported in it so far
+    month_peak_w: float
+    grid_tied: bool
+
+
+class CapsKeeper:
+    """Steps once per tick."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config, self._terms = config, {n.id: n for n in config.nodes if not n.critical and n.cap_w is not None}
+        self._ledger = CapsLedger()
+        self._caps: dict[str, float] = {}  # in force
+        self._before: dict[str, float] = {}  # what each of them drew without
+        self._since: dict[str, float] = {}  # mono_s of the order
+        self._off: dict[str, float] = {}  # nodes that did not follow, and until when they are left alone, mono_s
+        self._asked_w = 0.0
+        self._begun_utc_s: float | None = None
+        self._reason = "no caps are needed"
+        self._last_s: float | None = None
+        self._due_s = -math.inf
+        self._known_s: float | None = None  # when import was last known
+        self._spared_wh = 0.0  # what caps took of the running metering interval
+        self._interval_s = 0.0  # its start
+
+    @property
+    def able(self) -> bool:
+        """Whether the site allows caps at all."""
+        return can_cap(self._config)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that are capped now."""
+        return tuple(self._caps)
+
+    def memory(self) -> CapsMemory:
+        """What to keep for a restart."""
+        return CapsMemory(self._ledger, self.nodes)
+
+    def restore(self, memory: CapsMemory) -> None:
+        """Take over what was kept; call before the first step. The caps themselves are decided anew."""
+        self._ledger = msgspec.structs.replace(memory.ledger, cap_w=0.0)
+
+    def step(self, now: Snapshot, need: Need, failing: Set[str]) -> tuple[CapsView | None, tuple[Event, ...]]:
+        """Take in a tick. `failing`: nodes that have not taken their last order. None where the site allows no caps."""
+        if not self.able:
+            return None, ()
+        events: list[Event] = []
+        shed_w = self._account(now, need.interval.start_utc_s)
+        if need.net_w is not None:
+            self._known_s = now.mono_s
+        events += self._watch(now, failing)
+        if not need.grid_tied:
+            events += self._over(now, "the site is not on the grid")
+        elif need.net_w is None:
+            if self._known_s is None or now.mono_s - self._known_s > BLIND_S:
+                events += self._over(now, f"import is not known for {span(BLIND_S)}")
+        elif now.mono_s >= self._due_s:
+            self._due_s = now.mono_s + PERIOD_S
+            events += self._decide(now, need.net_w, need, shed_w, failing)
+        return self._view(shed_w, failing), tuple(events)
+
+    # ── what caps have done ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _account(self, now: Snapshot, interval_s: float) -> float:
+        """Count minutes, rent and energy since the last tick; the power that caps take now, W."""
+        dt_s = 0.0 if self._last_s is None else min(max(now.mono_s - self._last_s, 0.0), PERIOD_S)
+        self._last_s = now.mono_s
+        if interval_s != self._interval_s:
+            self._interval_s, self._spared_wh = interval_s, 0.0
+        if not self._caps:
+            return 0.0
+        shed_w = sum(self._shed_w(now).values())
+        self._spared_wh += shed_w * dt_s / 3600
+        self._ledger = msgspec.structs.replace(
+            self._ledger,
+            minutes=self._ledger.minutes + dt_s / 60,
+            rent_eur=self._ledger.rent_eur + shed_w / 1000 * dt_s / 3600 * self._config.caps.value_eur_per_kwh,
+        )
+        return shed_w
+
+    def _shed_w(self, now: Snapshot) -> dict[str, float]:
+        """What each cap takes: nothing of a node that would not draw more anyway, or whose power is not known."""
+        drawn = _drawn(now)
+        result = {}
+        for id, cap_w in self._caps.items():
+            w = drawn.get(id)
+            binds = w is not None and w >= BINDING * cap_w
+            result[id] = max(0.0, self._before[id] - (w or 0.0)) if binds else 0.0
+        return result
+
+    def _watch(self, now: Snapshot, failing: Set[str]) -> list[Event]:
+        """Find nodes that do not do what they are told."""
+        events, drawn = [], _drawn(now)
+        self._off = {id: until_s for id, until_s in self._off.items() if now.mono_s < until_s}
+        for id, cap_w in self._caps.items():
+            w = drawn.get(id)
+            late = now.mono_s - self._since[id] > SETTLE_S
+            if late and w is not None and w > FOLLOWS * cap_w + LEAST_W and id not in self._off and id not in failing:
+                self._off[id] = now.mono_s + OFF_S
+                text = f"{id} draws {kw(w)}, capped to {kw(cap_w)} for {span(SETTLE_S)}; caps do not count on it"
+                events.append(_event(now, "warning", id, text))
+        return events
+
+    # ── what caps are to do ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _decide(self, now: Snapshot, net_w: float, need: Need, shed_w: float, failing: Set[str]) -> list[Event]:
+        config, step_s = self._config, PERIOD_S
+        load_w = now.load_w if now.load_w is not None else net_w
+        import_w = net_w + shed_w - need.battery_most_w
+        ask = CapsNeed(
+            utc_s=now.utc_s,
+            step_s=step_s,
+            load_w=load_w + shed_w,
+            import_w=import_w,
+            import_max_w=need.interval.left_w,
+            month_peak_w=need.month_peak_w,
+            mean_w=self._mean_w(now, need.interval, import_w),
+        )
+        decided = decide(config.caps, config.tariff.demand_terms, config.timezone, ask, self._ledger)
+        if decided.cap_w <= 0:
+            self._ledger = decided.ledger
+            return self._over(now, decided.reason)
+        # minutes and rent are counted as they pass, by what the nodes show, not ahead by what is asked
+        ahead_eur = decided.cap_w / 1000 * step_s / 3600 * config.caps.value_eur_per_kwh
+        self._ledger = msgspec.structs.replace(
+            decided.ledger,
+            minutes=decided.ledger.minutes - step_s / 60,
+            rent_eur=decided.ledger.rent_eur - ahead_eur,
+        )
+        return self._share(now, decided.cap_w, decided.reason, failing)
+
+    def _mean_w(self, now: Snapshot, interval: Interval, import_w: float) -> float:
+        """The mean import of the running metering interval if nothing were, or had been, capped in it, W."""
+        left_s = min(max(interval.start_utc_s + interval.length_s - now.utc_s, 0.0), interval.length_s)
+        return (3600 * (interval.energy_wh + self._spared_wh) + max(0.0, import_w) * left_s) / interval.length_s
+
+    def _share(self, now: Snapshot, wanted_w: float, reason: str, failing: Set[str]) -> list[Event]:
+        """Spread what is wanted over the nodes that can give it, by how much each can."""
+        lost = self._caps.keys() & (self._off.keys() | failing)
+        if self._caps and not lost and (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w:
+            self._reason = reason
+            return []
+        able = self._able(now, failing)
+        total_w = sum(room_w for _, room_w in able.values())
+        if total_w <= LEAST_W:
+            return self._over(now, f"no deferrable node can give anything: {reason}")
+        part, begins = min(1.0, wanted_w / total_w), not self._caps
+        self._caps = {id: LEAST_W * round((base - part * room) / LEAST_W) for id, (base, room) in able.items()}
+        self._before = {id: base_w for id, (base_w, _) in able.items()}
+        self._since = {id: self._since.get(id, now.mono_s) for id in able}
+        self._asked_w, self._reason = part * total_w, reason
+        self._ledger = msgspec.structs.replace(self._ledger, cap_w=self._asked_w)
+        if not begins:
+            return []
+        self._begun_utc_s = now.utc_s
+        text = f"{', '.join(self._caps)} capped by {kw(self._asked_w)}: {reason}"
+        return [_event(now, "warning", "caps", text)]
+
+    def _able(self, now: Snapshot, failing: Set[str]) -> dict[str, tuple[float, float]]:
+        """Of each node that can be counted on: what it would draw without a cap, and what it could give of that, W."""
+        drawn = _drawn(now)
+        result = {}
+        for id, term in self._terms.items():
+            if id in failing or id in self._off or id not in drawn:
+                continue
+            base_w = max(self._before[id], drawn[id]) if self._binds(id, drawn[id]) else drawn[id]
+            room_w = base_w - max(term.cap_w or 0.0, (1 - self._config.caps.max_share) * base_w)
+            if room_w > LEAST_W:
+                result[id] = (base_w, room_w)
+        return result
+
+    def _binds(self, id: str, w: float) -> bool:
+        return id in self._caps and w >= BINDING * self._caps[id]
+
+    def _over(self, now: Snapshot, reason: str) -> list[Event]:
+        """Nothing is capped from now on."""
+        was, asked_w = self._caps, self._asked_w
+        self._caps, self._before, self._since, self._asked_w = {}, {}, {}, 0.0
+        self._reason = reason
+        self._ledger = msgspec.structs.replace(self._ledger, cap_w=0.0)
+        begun_utc_s, self._begun_utc_s = self._begun_utc_s, None
+        if not was:
+            return []
+        lasted = span(max(now.utc_s - (begun_utc_s or now.utc_s), 0.0))
+        spent = f"{self._ledger.minutes:.0f} min today, {self._ledger.rent_eur:.2f} EUR this month"
+        text = f"caps by {kw(asked_w)} are lifted after {lasted}: {reason}; {spent}"
+        return [_event(now, "info", "caps", text)]
+
+    def _view(self, shed_w: float, failing: Set[str]) -> CapsView:
+        return CapsView(
+            nodes=tuple(self._caps.items()),
+            asked_w=self._asked_w,
+            shed_w=shed_w,
+            reason=self._reason,
+            since_utc_s=self._begun_utc_s,
+            minutes=self._ledger.minutes,
+            rent_eur=self._ledger.rent_eur,
+            not_counted=tuple(sorted((self._off.keys() | failing) & self._terms.keys())),
+        )
+
+
+def can_cap(config: DispatchConfig) -> bool:
+    """Whether a site allows caps, has a peak that costs something, and deferrable nodes that take one."""
+    nodes = any(not n.critical and n.cap_w is not None for n in config.nodes)
+    return config.caps.max_share > 0 and config.tariff.demand_terms.eur_per_kw > 0 and nodes
+
+
+def counted_on(config: DispatchConfig, view: CapsView | None) -> bool:
+    """Whether a plan may count on caps: the site allows them, and not every node that takes one fails."""
+    able = {n.id for n in config.nodes if not n.critical and n.cap_w is not None}
+    return can_cap(config) and not able <= set(view.not_counted if view is not None else ())
+
+
+def _drawn(now: Snapshot) -> dict[str, float]:
+    """Power of each node that is known well enough, W."""
+    return {n.id: w for n in now.nodes if (w := n.w.good) is not None}
+
+
+def _event(now: Snapshot, severity: str, subject: str, text: str) -> Event:
+    return Event(now.utc_s, "node", severity, subject, text)

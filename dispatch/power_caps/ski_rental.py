@@ -1,0 +1,109 @@
+"""Compute as recourse: GPU caps that hold the month's peak when the battery alone cannot.
+
+Whether to go on capping or to let the peak rise is a ski-rental question. The rent is the energy that the GPUs do not
+get, at the price the site has put on it; the purchase is the demand charge of the kW by which the peak would rise.
+Nobody knows how long the pulse lasts. Two answers stand together: `dispatch.planning.peak.outlook` picks the peak
+worth defending at
+the expected rent of futures like those seen; and the rule here never pays more rent in a month than the peak that
+caps have spared it so far would have cost. What has been let go no longer counts as spared, so small steps up do not
+begin the rent anew: whatever comes, caps cost at most as much again as letting go at once would have.
+
+Caps are asked of deferrable nodes only; which, and how it is told to their users, is the caller's business.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.billing.demand_charge import place
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.config.schema import CapsConfig
+from dispatch.wording.formatting import kw
+
+QUIET_W = 1.0  # less is rounding
+
+
+class CapsLedger(msgspec.Struct, frozen=True):
+    """What must survive from step to step, and a restart."""
+
+    day: str = ""  # local day of `minutes`
+    minutes: float = 0.0  # capped on that day
+    month: str = ""  # local month, or other account of the demand charge, of the next two
+    rent_eur: float = 0.0
+    would_be_w: float = 0.0  # the highest import that caps were asked to bring down
+    cap_w: float = 0.0  # in force
+
+
+class CapsNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """The site at the moment of deciding, the battery already counted at all it can give."""
+
+    utc_s: float
+    step_s: float
+    load_w: float
+    import_w: float  # without caps
+    import_max_w: float  # what the interval's budget allows
+    month_peak_w: float
+    mean_w: float | None = None  # what the metering interval's mean would be without caps; None: `import_w`
+
+
+class CapsDecision(msgspec.Struct, frozen=True):
+    """The power to take from deferrable GPUs for this step, and why."""
+
+    cap_w: float
+    reason: str
+    ledger: CapsLedger
+
+
+def decide(
+    caps: CapsConfig, demand: DemandTerms | float, timezone: str, need: CapsNeed, ledger: CapsLedger
+) -> CapsDecision:
+    """Cap or let go, for the next `step_s` seconds. Pure: the ledger returned is the one to hand in next.
+
+    `demand` is the demand charge; a figure is EUR for one kW of month's peak. Returns a cap of 0 where none is needed,
+    allowed, or worth its price.
+    """
+    terms = demand if isinstance(demand, DemandTerms) else DemandTerms(eur_per_kw=demand)
+    at = place(terms, timezone, need.utc_s)
+    demand_eur_per_kw = terms.rise_eur_per_kw if at.counts else 0.0
+    if at.day != ledger.day:
+        ledger = msgspec.structs.replace(ledger, day=at.day, minutes=0.0)
+    if at.account != ledger.month:
+        ledger = msgspec.structs.replace(ledger, month=at.account, rent_eur=0.0, would_be_w=0.0)
+    wanted_w = need.import_w - need.import_max_w
+    if wanted_w <= QUIET_W:
+        return _none("the battery holds the peak", ledger)
+    if caps.max_share <= 0:
+        return _none("no caps are allowed", ledger)
+    would_be_w = max(ledger.would_be_w, need.import_w if need.mean_w is None else need.mean_w)
+    spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
+    purchase_eur = demand_eur_per_kw * spared_w / 1000
+    if ledger.rent_eur >= purchase_eur:
+        return _none(
+            f"let the peak rise: caps have cost {ledger.rent_eur:.2f} EUR, {kw(spared_w)} more peak costs "
+            f"{purchase_eur:.2f} EUR",
+            ledger,
+        )
+    if ledger.minutes + need.step_s / 60 > caps.minutes_per_day:
+        return _none(f"caps are used up for today: {caps.minutes_per_day:g} min", ledger)
+    cap_w = min(wanted_w, caps.max_share * max(0.0, need.load_w - caps.idle_w))
+    if caps.ramp_w_per_s > 0:
+        cap_w = min(cap_w, ledger.cap_w + caps.ramp_w_per_s * need.step_s)
+    if cap_w <= QUIET_W:
+        return _none("nothing left to cap: the load is idle", ledger)
+    rent_eur = cap_w / 1000 * need.step_s / 3600 * caps.value_eur_per_kwh
+    ledger = msgspec.structs.replace(
+        ledger,
+        minutes=ledger.minutes + need.step_s / 60,
+        rent_eur=ledger.rent_eur + rent_eur,
+        would_be_w=would_be_w,
+        cap_w=cap_w,
+    )
+    reason = (
+        f"cap GPUs by {kw(cap_w)}: the battery cannot hold {kw(need.import_max_w)}; "
+        f"{ledger.rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
+    )
+    return CapsDecision(cap_w, reason, ledger)
+
+
+def _none(reason: str, ledger: CapsLedger) -> CapsDecision:
+    return CapsDecision(0.0, reason, msgspec.structs.replace(ledger, cap_w=0.0))

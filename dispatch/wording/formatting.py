@@ -1,0 +1,26 @@
+"""How figures are written in reasons."""
+
+from __future__ import annotations
+
+
+def kw(w: float) -> str:
+    """Watts as kW with one decimal: "18.4 kW"; never "-0.0 kW"."""
+    return f"{round(w / 1000, 1) + 0.0:.1f} kW"
+
+
+def action(w: float) -> str:
+    """A battery power as what it does: "discharge 18.4 kW", "charge 3.0 kW", "battery at 0 kW"."""
+    if abs(w) < 50:
+        return "battery at 0 kW"
+    return f"{'discharge' if w > 0 else 'charge'} {kw(abs(w))}"
+
+
+def span(seconds: float) -> str:
+    """A duration for people: "45 s", "15 min", "2 h 30 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

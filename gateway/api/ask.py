@@ -1,0 +1,130 @@
+"""A blocking conversation with the gateway, for the command line: no asyncio, so that a short command starts fast."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.api.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
+from gateway.api.protocol import MAX_FRAME, VERSION, GatewayMessage, Hello, Request, Response, Welcome, encode
+from gateway.site.file_access import no_access
+
+TO_CONNECT = (
+    "be put into that group (usermod -aG {group} YOU; [roles] viewer in the site file names it), and log in anew; "
+    "or ask as user {owner}"
+)
+_DECODER = msgspec.msgpack.Decoder(GatewayMessage)
+
+
+class Conversation:
+    """Requests only: `with Conversation(path) as link: link.request("status")`. `timeout_s` holds for each step."""
+
+    def __init__(self, path: Path, timeout_s: float = 5.0) -> None:
+        """Connect and say hello. Raises LinkLost, and of its kinds NoAccess and LinkRefused."""
+        self._path, self._timeout_s, self._last_id = path, timeout_s, 0
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.connect(str(path))
+            self._socket.sendall(encode(Hello(VERSION, 0.0)))
+            self.welcome = accepted(self._receive(), path)
+        except OSError as error:
+            self._socket.close()
+            kind = NoAccess if isinstance(error, PermissionError) else LinkLost
+            raise kind(unreachable(path, error)) from None
+        except LinkLost:
+            self._socket.close()
+            raise
+
+    def request(self, method: str, **params: Any) -> Any:
+        """One request and its result. Raises RequestFailed, LinkLost."""
+        self._last_id += 1
+        try:
+            self._socket.sendall(encode(Request(self._last_id, method, params)))
+            while True:
+                message = self._receive()
+                if isinstance(message, Response) and message.id == self._last_id:
+                    return outcome(message)
+        except TimeoutError:
+            raise RequestFailed(
+                f"{method}: the gateway did not answer within {self._timeout_s:g} s", "timeout"
+            ) from None
+        except OSError as error:
+            raise LinkLost(unreachable(self._path, error)) from None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _receive(self) -> GatewayMessage:
+        length = int.from_bytes(self._exactly(4), "big")
+        if length > MAX_FRAME:
+            raise LinkLost(f"{self._path}: a frame of {length} bytes is none of Skerry's; is this a gateway's socket?")
+        return decode(self._exactly(length), self._path)
+
+    def _exactly(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            piece = self._socket.recv(count - len(data))
+            if not piece:
+                raise LinkLost(f"{self._path}: the gateway closed the connection")
+            data += piece
+        return bytes(data)
+
+
+def ask(path: Path, method: str, params: dict[str, Any] | None = None, timeout_s: float = 5.0) -> Any:
+    """One request on a connection of its own. Raises RequestFailed, LinkLost, LinkRefused."""
+    with Conversation(path, timeout_s) as link:
+        return link.request(method, **(params or {}))
+
+
+def decode(body: bytes, path: Path) -> GatewayMessage:
+    """A frame's body as a message of the gateway. Raises LinkLost on anything else."""
+    try:
+        message: GatewayMessage = _DECODER.decode(body)
+    except msgspec.DecodeError as error:
+        raise LinkLost(f"{path}: not a message of link version {VERSION}: {error}") from None
+    return message
+
+
+def accepted(message: GatewayMessage, path: Path) -> Welcome:
+    """The first message of a gateway, if it is a welcome in our version. Raises LinkRefused."""
+    if isinstance(message, Response):
+        raise LinkRefused(f"{path}: {message.error}")
+    if not isinstance(message, Welcome):
+        raise LinkRefused(f"{path}: expected a welcome, got {type(message).__name__}")
+    if message.version != VERSION:
+        raise LinkRefused(
+            f"{path}: the gateway speaks link version {message.version}, this program {VERSION}; "
+            "use one release of skerry for both"
+        )
+    return message
+
+
+def outcome(response: Response) -> Any:
+    """The result of a response. Raises RequestFailed."""
+    if not response.ok:
+        raise RequestFailed(response.error, response.code or "failed")
+    return response.result
+
+
+def unreachable(path: Path, error: OSError) -> str:
+    """An error of the socket as a line that says what to do."""
+    if isinstance(error, PermissionError):
+        return str(no_access(path, "a gateway's socket is there", TO_CONNECT))
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return f"{path}: no gateway listens here; start one with: skerry serve SITE.toml"
+    if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+        return f"{path}: the gateway closed the connection"
+    if isinstance(error, TimeoutError):
+        return f"{path}: the gateway does not answer; is it suspended or overloaded?"
+    return f"{path}: {error.strerror or error}"

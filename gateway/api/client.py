@@ -1,0 +1,163 @@
+"""A console's end of the link: one asyncio connection, messages as they come, requests with answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from gateway.api.ask import accepted, decode, outcome, unreachable
+from gateway.api.errors import LinkLost, LinkRefused, RequestFailed
+from gateway.api.protocol import (
+    MAX_FRAME,
+    VERSION,
+    EventMessage,
+    GatewayMessage,
+    Hello,
+    PlanMessage,
+    Published,
+    Request,
+    Response,
+    Welcome,
+    encode,
+)
+
+__all__ = ["GatewayClient", "LinkLost", "LinkRefused", "RequestFailed"]
+
+CONNECT_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 5.0
+MAX_WAITING = 1024  # events and plans nobody took; then the console is beyond catching up and must attach anew
+
+
+class GatewayClient:
+    """A live conversation. Made by `connect`; `welcome` says who is on the other end."""
+
+    def __init__(
+        self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, welcome: Welcome
+    ) -> None:
+        self.welcome = welcome
+        self._path, self._reader, self._writer = path, reader, writer
+        self._waiting: deque[PlanMessage | EventMessage] = deque()
+        self._published: Published | None = None  # latest wins here too: a slow screen never works through old ones
+        self._news = asyncio.Event()
+        self._pending: dict[int, asyncio.Future[Response]] = {}
+        self._last_id = 0
+        self._lost: str | None = None
+        self._task = asyncio.create_task(self._receive())
+
+    @classmethod
+    async def connect(cls, path: Path, rate_hz: float = 1.0) -> GatewayClient:
+        """Connect, say hello, await the welcome. `rate_hz` snapshots a second at most; 0 for requests only.
+
+        Raises LinkLost when nobody answers, LinkRefused when the gateway will not have us (another version).
+        """
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(str(path))
+                try:
+                    writer.write(encode(Hello(VERSION, rate_hz)))
+                    welcome = accepted(await _frame(reader, path), path)
+                except BaseException:
+                    writer.transport.abort()
+                    raise
+        except OSError as error:  # TimeoutError is one
+            raise LinkLost(unreachable(path, error)) from None
+        return cls(path, reader, writer, welcome)
+
+    async def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]:
+        """Everything the gateway tells, in order, except that only the newest `Published` counts. For one consumer.
+
+        Ends when the gateway is gone; `lost` then says why.
+        """
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if (published := self._published) is not None:
+                self._published = None
+                yield published
+            elif self._lost is not None:
+                return
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+    async def request(self, method: str, **params: Any) -> Any:
+        """Ask or command; returns the result.
+
+        Raises RequestFailed (the gateway's own line, or no answer within 5 s) and LinkLost.
+        """
+        if self._lost is not None:
+            raise LinkLost(self._lost)
+        self._last_id += 1
+        number = self._last_id
+        frame = encode(Request(number, method, params))
+        answer = self._pending[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                self._writer.write(frame)
+                return outcome(await answer)
+        except TimeoutError:
+            line = f"{method}: the gateway did not answer within {REQUEST_TIMEOUT_S:g} s"
+            raise RequestFailed(line, "timeout") from None
+        finally:
+            del self._pending[number]
+
+    @property
+    def lost(self) -> str | None:
+        """Why the link is gone, or None while it stands."""
+        return self._lost
+
+    async def close(self) -> None:
+        """Hang up. Idempotent; `messages` ends, pending requests fail with LinkLost."""
+        self._end("closed by this console")
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._writer.transport.abort()
+
+    async def _receive(self) -> None:
+        """Sort what comes in, until the link is lost."""
+        try:
+            while len(self._waiting) <= MAX_WAITING:
+                self._take(await _frame(self._reader, self._path))
+            self._end(f"{self._path}: this console fell {MAX_WAITING} messages behind")
+        except LinkLost as error:
+            self._end(str(error))
+        except OSError as error:
+            self._end(unreachable(self._path, error))
+        finally:
+            self._end(f"{self._path}: the link broke")
+            self._writer.transport.abort()
+
+    def _take(self, message: GatewayMessage) -> None:
+        if isinstance(message, Response):
+            answer = self._pending.get(message.id)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
+            return
+        if isinstance(message, Published):
+            self._published = message
+        elif isinstance(message, (PlanMessage, EventMessage)):
+            self._waiting.append(message)
+        self._news.set()
+
+    def _end(self, why: str) -> None:
+        if self._lost is not None:
+            return
+        self._lost = why
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(LinkLost(why))
+        self._news.set()
+
+
+async def _frame(reader: asyncio.StreamReader, path: Path) -> GatewayMessage:
+    """The next message. Raises LinkLost at the end of the stream or on what is no frame."""
+    try:
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        if length > MAX_FRAME:
+            raise LinkLost(f"{path}: a frame of {length} bytes is none of Skerry's; is this a gateway's socket?")
+        return decode(await reader.readexactly(length), path)
+    except asyncio.IncompleteReadError:
+        raise LinkLost(f"{path}: the gateway closed the connection") from None

@@ -1,0 +1,173 @@
+"""What travels between gateway and consoles: frames, messages, requests.
+
+A frame is a 4-byte big-endian length (<= 1 MiB) and a msgpack document. Client to gateway: `Hello`, then `Request`s.
+Gateway to client: `Welcome`, then `Published` (latest wins), `PlanMessage` when it changes, `EventMessage` (queued),
+`Response`.
+Identity is the kernel's (SO_PEERCRED); a client never states its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dispatch.alarms.states import Alarm
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.decision import Decision
+from dispatch.model.events import Event
+from dispatch.model.metering_interval import Interval
+from dispatch.model.orders import Order
+from dispatch.model.plan import Plan
+from dispatch.model.reservations import Reservation
+from dispatch.model.snapshot import Snapshot
+
+VERSION = 1
+MAX_FRAME = 1 << 20
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First frame of a client. `rate_hz` = 0: no snapshots, requests only."""
+
+    version: int = VERSION
+    rate_hz: float = 1.0
+
+
+class Request(msgspec.Struct, frozen=True, tag="request", forbid_unknown_fields=True):
+    """A question or a command. `id` comes back in the response."""
+
+    id: int
+    method: str  # gateway/api/queries.py answers questions, gateway/api/order_commands.py takes commands
+    params: dict[str, Any] = {}
+
+
+ClientMessage = Hello | Request
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+    """First frame of the gateway."""
+
+    version: int
+    site: str
+    timezone: str
+    user: str  # who the kernel says is on the other end
+    pid: int  # of the gateway
+    started_utc_s: float
+    speed: float  # of the site's clock; 1 on a real site
+    simulated: bool  # the devices are the twin's
+    rate_hz: float  # of the tick
+    limits: dict[str, float] = {}  # fuse_w, contracted_peak_w, pcs_w, pv_peak_w, energy_kwh, reserve_soc_pct, ...
+    state_dir: str = ""  # of the gateway's record; empty: it does not say
+    demand: DemandTerms | None = None  # [tariff.demand]; None: limits' demand_eur_per_kw_month is all there is
+
+
+class LoopStats(msgspec.Struct, frozen=True):
+    """How punctual the tick is. Lateness: decision begun minus meter poll due, over the last 10 000 ticks."""
+
+    ticks: int = 0
+    period_s: float = 0.2
+    lateness_p50_ms: float = 0.0
+    lateness_p999_ms: float = 0.0
+    lateness_max_ms: float = 0.0
+    overruns: int = 0
+    consoles: int = 0
+
+
+class TariffNow(msgspec.Struct, frozen=True):
+    """Import price now, and the hours to come as (start_utc_s, EUR/kWh) pairs, changes only."""
+
+    now_eur_per_kwh: float | None = None
+    ahead: tuple[tuple[int, float], ...] = ()
+    ends_utc_s: int | None = None  # the last published price ends here
+
+
+class LastDrill(msgspec.Struct, frozen=True):
+    """The last drill, also of a run before this one. The whole report: `drill.status`, `drill.reports`."""
+
+    ended_utc_s: float
+    minutes: float  # as asked
+    result: str  # passed aborted failed
+    why: str
+    who: str
+
+
+class DrillPlan(msgspec.Struct, frozen=True):
+    """What the site file's schedule of drills says. Only there when it has one."""
+
+    next_utc_s: float
+    due_utc_s: float | None  # a drill that is due since then and has not been run yet
+    note: str  # why it waits, or was not begun; empty: nothing is due
+    unattended: bool  # it begins by itself
+
+
+class IqNow(msgspec.Struct, frozen=True):
+    """Energy IQ as last computed (`evaluation.energy_iq`); a figure is None where the record says too little."""
+
+    made_utc_s: float
+    day: str  # the one called today, "2025-09-16", of the site
+    today_pct: float | None = None  # of the day so far
+    today_known_h: float = 0.0  # on record and counted,
+    today_of_h: float = 0.0  # of so many
+    month_pct: float | None = None  # month to date
+    month_known_h: float = 0.0
+    month_of_h: float = 0.0
+    month_saved_eur: float | None = None  # against no battery; negative: it cost more than it saved
+    yesterday_pct: float | None = None
+
+
+class Published(msgspec.Struct, frozen=True, tag="published"):
+    """Everything a console draws, once per wanted period."""
+
+    snapshot: Snapshot
+    decision: Decision
+    alarms: tuple[Alarm, ...]
+    interval: Interval
+    month_peak_w: float
+    tariff: TariffNow
+    loop: LoopStats
+    pulse_since_utc_s: float | None = None  # a load pulse is under way since
+    pulses_seen: int = 0
+    orders: tuple[Order, ...] = ()  # manual orders in force: who, until when, why
+    month_unmeasured_s: float = 0.0  # of this month; above 0 the peak is "at least"
+    last_drill: LastDrill | None = None  # None: none is on record
+    drill_plan: DrillPlan | None = None  # None: the site file has no schedule
+    reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
+    billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
+    iq: IqNow | None = None  # None: not computed yet
+
+
+class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):
+    """The plan in force, sent after hello and whenever it changes."""
+
+    plan: Plan | None
+
+
+class EventMessage(msgspec.Struct, frozen=True, tag="event"):
+    """An event as it happens."""
+
+    event: Event
+
+
+class Response(msgspec.Struct, frozen=True, tag="response"):
+    """The answer to one request; `error` is a line for a person. A refused hello is answered with `id` 0."""
+
+    id: int
+    ok: bool
+    result: Any = None
+    error: str = ""
+    code: str = ""  # of an error, for a program: refused | failed | version
+
+
+GatewayMessage = Welcome | Published | PlanMessage | EventMessage | Response
+
+
+class FrameError(Exception):
+    """The peer sent something that is not a frame of this protocol."""
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """A message as one frame. Raises FrameError beyond 1 MiB."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"{type(message).__name__} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME}")
+    return len(body).to_bytes(4, "big") + body

@@ -1,0 +1,161 @@
+"""What consoles may ask of the gateway. The archive is asked by a thread of its own, never by the tick."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dispatch.model.decision import Decision
+from dispatch.planning.lp_model import SolverFailed
+from gateway.api.errors import CommandRefused
+from gateway.api.order_commands import Commands
+from gateway.api.peer import Peer
+from gateway.api.protocol import Request
+from gateway.control_loop import Gateway
+from gateway.energy_iq_history import today
+from gateway.site.schema import Site
+from storage import audit_reader
+from storage.reader import Archive, NoRecords, QueryTimeout
+
+MAX_EVENTS = 500
+
+
+def no_plan(site: Site, error: str) -> str:
+    """That there is no plan, and why; `error` is what the planner said last."""
+    trouble = error.removeprefix("no plan: ").removesuffix("; the last one stays")
+    why = (
+        "planning is switched off, [plan] enabled = false" if not site.plan.enabled
+        else "the site has no battery to plan for" if not site.battery
+        else trouble or "the first one waits for good readings of SoC, load and PV"
+    )  # fmt: skip
+    return f"no plan is in force, the rules steer alone: {why}"
+
+
+class Requests:
+    """Answers questions itself and hands commands on."""
+
+    def __init__(self, gateway: Gateway, state_dir: Path, commands: Commands) -> None:
+        self._gateway, self._state_dir, self.commands = gateway, state_dir, commands
+        self._archive_thread = ThreadPoolExecutor(1, "archive")
+        self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
+            "status": self._status,
+            "plan": self._plan,
+            "history": self._history,
+            "events": self._events,
+            "why": self._why,
+            "decisions": self._decisions,
+            "audit": self._audit,
+            "drill.reports": self._drill_reports,
+            "iq": self._iq,
+            "role": self._role,
+            **commands.methods,
+        }
+
+    def refuse(self) -> None:
+        """From now on commands are refused: the gateway is stopping."""
+        self.commands.refuse()
+
+    def close(self) -> None:
+        """Let the archive's thread end."""
+        self._archive_thread.shutdown(wait=True, cancel_futures=True)
+
+    async def handle(self, peer: Peer, request: Request) -> Any:
+        """Answer one request. Raises CommandRefused with a line for a person."""
+        method = self._methods.get(request.method)
+        if method is None:
+            raise CommandRefused(f"unknown method {request.method!r}; known: {', '.join(sorted(self._methods))}")
+        try:
+            return await method(peer, request.params)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise CommandRefused(f"{request.method}: bad parameters: {error}") from None
+        except (NoRecords, QueryTimeout) as error:
+            raise CommandRefused(str(error)) from None
+
+    async def _from_archive(self, ask: Callable[[Archive], Any]) -> Any:
+        def run() -> Any:
+            archive = Archive(self._state_dir)
+            try:
+                return ask(archive)
+            finally:
+                archive.close()
+
+        return await asyncio.get_running_loop().run_in_executor(self._archive_thread, run)
+
+    async def _status(self, peer: Peer, params: dict[str, Any]) -> Any:
+        published = self._gateway.published
+        if published is None:
+            raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
+        return msgspec.to_builtins(published)
+
+    async def _role(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What the asker may do at this moment, and what that follows from."""
+        standing = await self.commands.standing(peer)
+        return {"role": standing.role.word, "why": standing.why}
+
+    async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
+        planner = self._gateway.planner
+        if planner.plan is None:
+            raise CommandRefused(no_plan(self._gateway.site, planner.error))
+        return msgspec.to_builtins(planner.plan)
+
+    async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
+        signals = [str(name) for name in params["signals"]]
+        start_s, end_s, step_s = float(params["start_utc_s"]), float(params["end_utc_s"]), float(params["step_s"])
+        return await self._from_archive(lambda archive: archive.history(signals, start_s, end_s, step_s))
+
+    async def _events(self, peer: Peer, params: dict[str, Any]) -> Any:
+        limit = min(int(params.get("limit", 100)), MAX_EVENTS)
+        before = params.get("before_utc_s")
+        events = await self._from_archive(
+            lambda archive: archive.events(limit, before_utc_s=before, text=params.get("text"), kind=params.get("kind"))
+        )
+        return [msgspec.to_builtins(event) for event in events]
+
+    async def _why(self, peer: Peer, params: dict[str, Any]) -> Any:
+        at = params.get("at_utc_s")
+        decision: Decision | None
+        if at is None:
+            published = self._gateway.published
+            decision = published.decision if published is not None else None
+        else:
+            decision = await self._from_archive(lambda archive: archive.why(float(at)))
+        if decision is None:
+            raise CommandRefused("no decision is on record within 90 s before that time")
+        return msgspec.to_builtins(decision)
+
+    async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
+        start_s, end_s = float(params["start_utc_s"]), float(params["end_utc_s"])
+        limit = min(int(params.get("limit", 100)), MAX_EVENTS)
+        found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
+        return [msgspec.to_builtins(decision) for decision in found]
+
+    async def _drill_reports(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Reports on record, newest first; with `number`, that one."""
+        limit, number = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("number")
+        found = await self._from_archive(lambda archive: archive.drills(limit, None if number is None else int(number)))
+        return [msgspec.to_builtins(record) for record in found]
+
+    async def _iq(self, peer: Peer, params: dict[str, Any]) -> Any:
+        keeper, utc_s = self._gateway.iq, self._gateway.clock.utc_s()
+        if keeper is None:
+            raise CommandRefused("this gateway keeps no Energy IQ")
+        day = params.get("day")
+        asked = today(utc_s, self._gateway.site.site.timezone) - timedelta(days=1) if day is None else day
+        try:
+            report = await keeper.report(date.fromisoformat(str(asked)), utc_s)
+        except SolverFailed as error:
+            raise CommandRefused(f"no Energy IQ: {error}") from None
+        return msgspec.to_builtins(report)
+
+    async def _audit(self, peer: Peer, params: dict[str, Any]) -> Any:
+        limit, before = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("before_seq")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._archive_thread, audit_reader.rows, self._state_dir, limit, None if before is None else int(before)
+        )

@@ -1,0 +1,115 @@
+"""Who may do what: viewer, operator and engineer are Unix groups, looked up at every command.
+
+Without `[roles]` in the site file the user who runs the gateway and root are engineers, everybody else is a viewer.
+With it, root is an engineer still (root could stop the gateway anyway); others are what their groups say, and whoever
+may open the socket may look. The kernel says who is on the other end; a client never states it.
+"""
+
+from __future__ import annotations
+
+import enum
+import grp
+import os
+import pwd
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway.api.peer import Peer
+
+GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
+
+
+class RolesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[roles]`: the Unix group of each role. Viewers are who may open the socket: it is handed to their group."""
+
+    viewer: GroupName = "skerry-viewer"
+    operator: GroupName = "skerry-operator"
+    engineer: GroupName = "skerry-engineer"
+
+
+class Role(enum.IntEnum):
+    """A role may do whatever a lower one may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ENGINEER = 3
+
+    @property
+    def word(self) -> str:
+        """For people."""
+        return self.name.lower()
+
+    @property
+    def one(self) -> str:
+        """With its article."""
+        return f"{'a' if self is Role.VIEWER else 'an'} {self.word}"
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A peer's role now, and what it follows from."""
+
+    role: Role
+    why: str
+
+
+class UnknownGroup(Exception):
+    """A group of the site file that this machine does not have."""
+
+
+def groups_of(uid: int) -> frozenset[int]:
+    """The groups of a user as the user database has them now; none for a uid it does not know. May ask a server."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return frozenset()
+    return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
+
+
+def gid_of(group: str) -> int:
+    """The number of a group. Raises UnknownGroup."""
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise UnknownGroup(
+            f"group {group!r} of [roles] does not exist on this machine; make it: groupadd {group}"
+        ) from None
+
+
+class Roles:
+    """Looks roles up. `of` may ask a directory server: not for the event loop."""
+
+    def __init__(
+        self,
+        config: RolesConfig | None,
+        own_uid: int,
+        groups: Callable[[int], frozenset[int]] = groups_of,
+        gid: Callable[[str], int] = gid_of,
+    ) -> None:
+        self._config, self._own_uid, self._groups, self._gid = config, own_uid, groups, gid
+
+    def of(self, peer: Peer) -> Standing:
+        """The peer's role at this moment."""
+        if peer.uid == 0:
+            return Standing(Role.ENGINEER, "root")
+        config = self._config
+        if config is None:
+            if peer.uid == self._own_uid:
+                return Standing(Role.ENGINEER, "runs the gateway")
+            return Standing(Role.VIEWER, "the site file has no [roles]: only root and the gateway's user may command")
+        member = self._groups(peer.uid)
+        missing = []
+        for role, group in ((Role.ENGINEER, config.engineer), (Role.OPERATOR, config.operator)):
+            try:
+                if self._gid(group) in member:
+                    return Standing(role, f"in group {group}")
+            except UnknownGroup as error:
+                missing.append(str(error))
+        why = "; ".join([f"in neither {config.operator} nor {config.engineer}", *missing])
+        return Standing(Role.VIEWER, why)
+
+    def viewers_gid(self) -> int | None:
+        """The group that the socket is handed to; None without `[roles]`. Raises UnknownGroup."""
+        return None if self._config is None else self._gid(self._config.viewer)

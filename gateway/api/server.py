@@ -1,0 +1,251 @@
+"""The gateway's end of the link: any number of consoles on one Unix socket, none of which can delay a tick.
+
+`publish`, `plan` and `event` only put a frame into each client's box and return: no await, no drain, O(clients).
+A client that misbehaves (garbage, silence, a stalled reader, a full queue) is dropped with one log line, alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dispatch.model.events import Event
+from dispatch.model.plan import Plan
+from gateway.api.errors import CommandRefused, SocketInUse
+from gateway.api.peer import Peer, identify
+from gateway.api.protocol import (
+    MAX_FRAME,
+    VERSION,
+    ClientMessage,
+    EventMessage,
+    FrameError,
+    Hello,
+    PlanMessage,
+    Published,
+    Request,
+    Response,
+    Welcome,
+    encode,
+)
+from gateway.api.session import Dropped, Session
+from gateway.api.socket_file import claim, release
+
+__all__ = ["CommandRefused", "LinkServer", "Peer", "SocketInUse"]
+
+log = logging.getLogger("skerry.link")
+
+HELLO_S = 2.0  # a client that has not said hello by then is dropped
+BODY_S = 5.0  # from a frame's length to its end
+FAREWELL_S = 1.0  # for what is under way when the server closes
+MAX_RATE_HZ = 50.0
+
+_DECODER = msgspec.msgpack.Decoder(ClientMessage)
+
+
+class LinkServer:
+    """Listens from `start` to `close`. Everything runs on the event loop that called `start`."""
+
+    def __init__(
+        self,
+        path: Path,
+        welcome: Callable[[Peer], Welcome],
+        handle: Callable[[Peer, Request], Awaitable[Any]],
+        *,
+        write_timeout_s: float = 5.0,
+    ) -> None:
+        """`handle` answers requests; it may raise CommandRefused with a line for the person who asked."""
+        self.path = path
+        self._welcome, self._handle, self._write_timeout_s = welcome, handle, write_timeout_s
+        self._sessions: set[Session] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+        self._last: Published | Callable[[], Published] | None = None
+        self._plan: Plan | None = None
+
+    @property
+    def consoles(self) -> int:
+        """Clients that want snapshots; short commands do not count."""
+        return sum(s.rate_hz > 0 for s in self._sessions)
+
+    async def start(self, gid: int | None = None) -> None:
+        """Create the socket, mode 0660, for group `gid`. Raises SocketInUse when a gateway listens there, OSError."""
+        sock, self._inode = claim(self.path, gid)
+        self._server = await asyncio.start_unix_server(self._connected, sock=sock)
+
+    async def close(self) -> None:
+        """Stop listening, let answers under way go out (at most 1 s), hang up, remove the socket. Idempotent."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        release(self.path, self._inode)
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=FAREWELL_S)
+        if self._sessions:
+            await asyncio.wait([asyncio.create_task(s.flushed(FAREWELL_S)) for s in self._sessions])
+        remaining = [*self._requests, *self._connections]
+        for task in remaining:
+            task.cancel()
+        if remaining:
+            await asyncio.wait(remaining)
+
+    # ── to the consoles: called from the tick, never waiting ────────────────────────────────────────────────────────
+
+    def publish(self, published: Published | Callable[[], Published]) -> None:
+        """Offer a snapshot. It is made and encoded once, and only if a client is due for one."""
+        self._last = published
+        now_s = asyncio.get_running_loop().time()
+        due = [s for s in self._sessions if s.due(now_s)]
+        if due and (frame := _framed(_made(published))) is not None:
+            for session in due:
+                session.put_snapshot(frame)
+
+    def plan(self, plan: Plan | None) -> None:
+        """The plan in force from now on."""
+        self._plan = plan
+        listening = [s for s in self._sessions if s.rate_hz > 0]
+        if listening and (frame := _framed(PlanMessage(plan))) is not None:
+            for session in listening:
+                session.put_plan(frame)
+
+    def event(self, event: Event) -> None:
+        """Tell every console of an event; one whose queue is full is dropped."""
+        listening = [s for s in self._sessions if s.rate_hz > 0]
+        if listening and (frame := _framed(EventMessage(event))) is not None:
+            for session in listening:
+                session.put_event(frame)
+
+    # ── from the consoles ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # asyncio runs this callback as a task
+        self._connections.add(task)
+        who = "a client without credentials"
+        try:
+            peer = await identify(writer.get_extra_info("socket"))
+            who = f"{peer.user}, pid {peer.pid}"
+            await self._converse(peer, reader, writer)
+        except Dropped as reason:
+            log.warning("console of %s dropped: %s", who, reason)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            log.debug("console of %s is gone", who)
+        except asyncio.CancelledError:
+            # asyncio.streams takes a cancelled connection for an error of ours and logs a traceback (CPython 3.11).
+            if self._server is not None:
+                raise
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _converse(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hello, welcome, then requests until the client goes. Raises Dropped, IncompleteReadError, ConnectionError."""
+        hello = await self._hello(reader, writer)
+        session = Session(peer, writer, hello.rate_hz, self._write_timeout_s)
+        session.put(encode(self._welcome(peer)))
+        if session.rate_hz > 0:
+            self._greet(session)
+        self._sessions.add(session)
+        try:
+            await session.run(self._requests_of(session, reader))
+        finally:
+            self._sessions.discard(session)
+
+    def _greet(self, session: Session) -> None:
+        """The plan, and the newest snapshot at once: a console need not wait for the next tick to show something."""
+        if (frame := _framed(PlanMessage(self._plan))) is not None:
+            session.put_plan(frame)
+        if self._last is None or not session.due(asyncio.get_running_loop().time()):
+            return
+        if (frame := _framed(_made(self._last))) is not None:
+            session.put_snapshot(frame)
+
+    async def _hello(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Hello:
+        try:
+            async with asyncio.timeout(HELLO_S):
+                message = await _receive(reader)
+        except TimeoutError:
+            raise Dropped(f"no hello within {HELLO_S:g} s") from None
+        if not isinstance(message, Hello):
+            raise Dropped(f"expected a hello first, got a {type(message).__name__.lower()}")
+        refusal, code = "", "refused"
+        if message.version != VERSION:
+            code = "version"
+            refusal = (
+                f"this gateway speaks link version {VERSION}, the console {message.version}; "
+                "use one release of skerry for both"
+            )
+        elif not 0 <= message.rate_hz <= MAX_RATE_HZ:  # also refuses NaN
+            refusal = f"rate_hz = {message.rate_hz}: expected 0 to {MAX_RATE_HZ:g}"
+        if refusal:
+            writer.write(encode(Response(0, False, error=refusal, code=code)))
+            writer.close()
+            raise Dropped(refusal)
+        return message
+
+    async def _requests_of(self, session: Session, reader: asyncio.StreamReader) -> None:
+        """Read requests; each runs beside the others, a bounded number at a time, beyond which we stop reading."""
+        while True:
+            message = await _receive(reader)
+            if not isinstance(message, Request):
+                raise Dropped("said hello twice")
+            await session.slots.acquire()
+            # Not tied to the session: a command once begun is finished even if the console that gave it goes away.
+            task = asyncio.create_task(self._answer(session, message))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def _answer(self, session: Session, request: Request) -> None:
+        try:
+            response = Response(request.id, True, await self._handle(session.peer, request))
+        except CommandRefused as refusal:
+            response = Response(request.id, False, error=str(refusal), code="refused")
+        except Exception as error:
+            log.exception("request %r of %s failed", request.method, session.peer.user)
+            response = Response(
+                request.id, False, error=f"{request.method}: {error or type(error).__name__}", code="failed"
+            )
+        try:
+            frame = encode(response)
+        except (FrameError, TypeError, ValueError) as error:  # too long, or nothing msgpack knows
+            log.error("answer to %r of %s cannot be sent: %s", request.method, session.peer.user, error)
+            line = f"{request.method}: the answer cannot be sent: {error}"
+            frame = encode(Response(request.id, False, error=line, code="failed"))
+        session.put_answer(frame)
+
+
+async def _receive(reader: asyncio.StreamReader) -> ClientMessage:
+    """The next frame of a client. Raises Dropped on what is no frame; IncompleteReadError at the end."""
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > MAX_FRAME:
+        raise Dropped(f"announced a frame of {length} bytes; at most {MAX_FRAME} are allowed")
+    try:
+        async with asyncio.timeout(BODY_S):
+            body = await reader.readexactly(length)
+    except TimeoutError:
+        raise Dropped(f"a frame of {length} bytes did not arrive within {BODY_S:g} s") from None
+    try:
+        message: ClientMessage = _DECODER.decode(body)
+    except msgspec.DecodeError as error:
+        raise Dropped(f"not a message of this protocol: {error}") from None
+    return message
+
+
+def _made(published: Published | Callable[[], Published]) -> Published:
+    return published if isinstance(published, Published) else published()
+
+
+def _framed(message: Published | PlanMessage | EventMessage) -> bytes | None:
+    """The message as a frame; None, logged, if it is too long to send: the tick goes on without it."""
+    try:
+        return encode(message)
+    except FrameError as error:
+        log.error("not sent to the consoles: %s", error)
+        return None

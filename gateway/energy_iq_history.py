@@ -1,0 +1,160 @@
+"""The Energy IQ from a site's own record: which quarter hours are known, at what price, and who steered.
+
+Reads the one-minute roll-ups, a day at a time, read-only; loads numpy and highspy when it computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.billing.prices import PriceSeries, filled
+from dispatch.config.schema import DispatchConfig, TariffTerms
+from dispatch.evaluation.energy_iq import STEP_S, VERSION, Iq, Quarter, day_and_month
+from storage.reader import Archive
+
+MINUTE_S = 60
+LEAST_MINUTES = 8  # of a quarter hour on record: more than half of it
+LOAD, PV, BATTERY, SOC, PRICE = "site_load.w", "pv.w", "pcs.w", "soc_pct", "price.eur_per_kwh"
+ORDERED, ABLE = "decision.ordered", "decision.able"  # shares of the time
+TOUCHED = 0.01  # of a quarter hour: 9 s
+SIGNALS = (LOAD, PV, BATTERY, SOC, PRICE, ORDERED, ABLE)
+NO_PRICES = PriceSeries((), (), 0)
+
+Minutes = Mapping[str, Mapping[int, tuple[float, float]]]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A day's Energy IQ and that of its month up to the day's end, and what they were computed from."""
+
+    day: str  # "2025-09-16", of the site
+    iq: Iq
+    month: Iq
+    made_utc_s: float
+    inputs: str  # digest of what the site file said of battery, limits, tariff and reserve
+    version: int = VERSION
+    notes: tuple[str, ...] = ()
+
+    def fits(self, config: DispatchConfig) -> bool:
+        """Whether it was made by this definition, of this site file."""
+        return self.version == VERSION and self.inputs == digest(config)
+
+
+def digest(config: DispatchConfig) -> str:
+    """What the figures depend on beside the record, as 12 hex digits."""
+    parts = (config.grid, config.timezone, config.reserve, config.batteries, config.pcs, config.tariff)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
+
+
+def local_day(day: date, timezone: str) -> tuple[int, int]:
+    """(begin, end) of a local calendar day, POSIX seconds: 23, 24 or 25 h."""
+    zone = ZoneInfo(timezone)
+    begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (day, day + timedelta(days=1)))
+    return int(begin.timestamp()), int(end.timestamp())
+
+
+def today(utc_s: float, timezone: str) -> date:
+    """The local calendar day of an instant."""
+    return datetime.fromtimestamp(utc_s, ZoneInfo(timezone)).date()
+
+
+def make_report(
+    archive: Archive,
+    config: DispatchConfig,
+    day: date,
+    now_utc_s: float,
+    prices: PriceSeries = NO_PRICES,
+    *,
+    causes: bool = True,
+) -> Report:
+    """The report of a day from the record; a day that still runs is judged up to the last whole quarter hour.
+
+    prices: the market's, for quarter hours whose price is not on record.
+    Raises NoRecords, QueryTimeout, SolverFailed; ValueError for a day that has not begun.
+    """
+    begin_s, end_s = local_day(day, config.timezone)
+    if begin_s > now_utc_s:
+        raise ValueError(f"{day}: expected a day that has begun; at the site it is {today(now_utc_s, config.timezone)}")
+    end_s = min(end_s, max(begin_s, int(now_utc_s // STEP_S) * STEP_S))
+    month_s, _ = local_day(day.replace(day=1), config.timezone)
+    quarters, notes = read_quarters(archive, config, month_s, end_s, prices)
+    iq, month = day_and_month(config, quarters, (begin_s, end_s), month_s, causes=causes)
+    return Report(
+        day=day.isoformat(), iq=iq, month=month, made_utc_s=now_utc_s, inputs=digest(config), notes=tuple(notes)
+    )
+
+
+def read_quarters(
+    archive: Archive, config: DispatchConfig, begin_s: int, end_s: int, prices: PriceSeries = NO_PRICES
+) -> tuple[list[Quarter], list[str]]:
+    """What is on record of [begin, end), whole quarter hours of UTC; and what is to be said of it."""
+    known: list[tuple[Quarter, float | None]] = []
+    for start_s in range(begin_s, end_s, 86400):
+        until_s = min(start_s + 86400, end_s)
+        minutes = archive.minutes(SIGNALS, start_s - MINUTE_S, until_s)
+        known += _quarters(minutes, config.tariff, start_s, until_s)
+    return _priced(known, prices, config.timezone)
+
+
+def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) -> Iterator[tuple[Quarter, float | None]]:
+    """Quarter hours with load, battery and SoC on record for more than half of them, each with its import price."""
+    loads, pvs, powers, socs = (minutes[name] for name in (LOAD, PV, BATTERY, SOC))
+    for start_s in range(begin_s, end_s, STEP_S):
+        span = range(start_s, start_s + STEP_S, MINUTE_S)
+        whole = [t for t in span if t in loads and t in powers and t in socs]
+        if len(whole) < LEAST_MINUTES:
+            continue
+        before = socs.get(start_s - MINUTE_S)
+        yield (
+            Quarter(
+                start_utc_s=start_s,
+                load_w=sum(loads[t][0] for t in whole) / len(whole),
+                # where load is known PV is, too: it is part of the balance; a site without PV has none on record
+                pv_w=sum(pvs[t][0] if t in pvs else 0.0 for t in whole) / len(whole),
+                battery_w=sum(powers[t][0] for t in whole) / len(whole),
+                begin_soc_pct=socs[whole[0]][0] if before is None else before[1],
+                end_soc_pct=socs[whole[-1]][1],
+                eur_per_mwh=0.0,
+                unable=_share(minutes[ABLE], span, 1.0) < 1 - TOUCHED,
+                ordered=_share(minutes[ORDERED], span, 0.0) > TOUCHED,
+            ),
+            _market_eur_per_mwh(terms, [minutes[PRICE][t][0] for t in span if t in minutes[PRICE]]),
+        )
+
+
+def _share(minutes: Mapping[int, tuple[float, float]], span: range, unknown: float) -> float:
+    """The mean over a quarter hour of what is 0 or 1; `unknown` where older records do not tell."""
+    told = [minutes[t][0] for t in span if t in minutes]
+    return sum(told) / len(told) if told else unknown
+
+
+def _market_eur_per_mwh(terms: TariffTerms, import_eur_per_kwh: list[float]) -> float | None:
+    """The market's price behind the import prices recorded in a quarter hour; None without one."""
+    if not import_eur_per_kwh:
+        return None
+    price = sum(import_eur_per_kwh) / len(import_eur_per_kwh)
+    return 1000 * (price / (1 + terms.vat_pct / 100) - terms.fee_eur_per_kwh - terms.tax_eur_per_kwh)
+
+
+def _priced(
+    known: list[tuple[Quarter, float | None]], prices: PriceSeries, timezone: str
+) -> tuple[list[Quarter], list[str]]:
+    """Each with a price: as recorded, else as published, else the mean of that hour on known days."""
+    starts = [quarter.start_utc_s for quarter, _ in known]
+    market = [price if price is not None else prices.at(q.start_utc_s) for q, price in known]
+    series = PriceSeries(tuple(starts), tuple(market), starts[-1] + STEP_S if starts else 0)
+    complete, missing = filled(series, starts, timezone)
+    notes = []
+    if complete is None and starts:
+        complete = [0.0] * len(starts)
+        notes.append("no market price on record or in the site's price file: judged by fees, tax and peak alone")
+    elif missing:
+        notes.append(
+            f"{missing} of {len(starts)} quarter hours have no price, the mean of that hour on other days instead"
+        )
+    quarters = [msgspec.structs.replace(q, eur_per_mwh=p) for (q, _), p in zip(known, complete or [], strict=True)]
+    return quarters, notes

@@ -1,0 +1,172 @@
+"""Computes the Energy IQ beside the tick: each night for the day that ended, each hour for the running one; keeps it.
+
+A thread of its own reads the record; the tick only takes `now`, the figures last found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import DispatchConfig
+from dispatch.planning.lp_model import SolverFailed
+from gateway.api.protocol import IqNow
+from gateway.energy_iq_history import Report, local_day, make_report, today
+from storage.reader import Archive, NoRecords, QueryTimeout
+
+if TYPE_CHECKING:
+    from gateway.control_loop import Gateway
+
+log = logging.getLogger("skerry.iq")
+
+STATE = "iq"  # its key in the record's memory
+KEPT_DAYS = 62
+FIRST_S = 20.0  # of machine time after the start: the first ticks come first
+PERIOD_S = 3600.0  # of site time
+AFTER_S = 60.0  # behind a full hour or a day, so that its last minute is on record
+CLOSE_S = 10.0  # at most, for what is under way when the gateway stops
+MOST_ASKED = 3  # reports computed for people at a time
+READ_S = 20.0  # of machine time, for a day of minutes
+
+
+class IqKeeper:
+    """The reports by day, and what consoles and alarms are told."""
+
+    def __init__(
+        self,
+        config: DispatchConfig,
+        prices: PriceSeries,
+        state_dir: Path,
+        save: Callable[[str, Any], None],
+    ) -> None:
+        self.now: IqNow | None = None
+        self._config, self._prices, self._state_dir, self._save = config, prices, state_dir, save
+        self._kept = _remembered(state_dir)
+        self._lock = threading.Lock()  # one computation at a time
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+        self._asked = 0  # reports that somebody waits for
+
+    async def run(self, gateway: Gateway) -> None:
+        """Until cancelled. Nothing to do on a site without a battery."""
+        if not self._config.batteries:
+            return
+        await asyncio.sleep(FIRST_S)
+        while True:
+            utc_s = gateway.clock.utc_s()
+            try:
+                await self._yesterday(gateway, utc_s)
+                running = await self._beside(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
+                self.now = self._told(running)
+            except (NoRecords, QueryTimeout, SolverFailed) as error:
+                log.warning("no Energy IQ: %s", error)
+            due_s = PERIOD_S - (gateway.clock.utc_s() - AFTER_S) % PERIOD_S
+            await asyncio.sleep(due_s / gateway.clock.speed)
+
+    async def report(self, day: date, utc_s: float) -> Report:
+        """The report of a day, kept or computed now; of a day that has ended it is kept then.
+
+        Raises NoRecords, QueryTimeout (also while others wait for theirs), SolverFailed, ValueError for a day ahead.
+        """
+        kept = self._kept.get(day.isoformat())
+        if kept is not None and kept.fits(self._config):
+            return kept
+        if self._asked >= MOST_ASKED:
+            raise QueryTimeout("other days' Energy IQ is being computed; ask again in a minute")
+        self._asked += 1
+        try:
+            report = await self._beside(partial(self._make, day, utc_s, causes=True))
+        finally:
+            self._asked -= 1
+        if utc_s >= local_day(day, self._zone)[1] + AFTER_S:
+            self._kept[report.day] = report
+            for old in sorted(self._kept)[:-KEPT_DAYS]:
+                del self._kept[old]
+            self._save(STATE, self._kept)
+        return report
+
+    def close(self) -> None:
+        """Begin nothing more; wait a while for what is under way, as an interpreter must not end amid a solver."""
+        self._closing = True
+        for thread in tuple(self._threads):
+            thread.join(CLOSE_S)
+
+    async def _beside(self, work: Callable[[], Report]) -> Report:
+        """Run it in a thread of its own, a daemon: one that hangs does not keep the process."""
+        future: Future[Report] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001  whoever waits is told, whatever it was
+                future.set_exception(error)
+            finally:
+                self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name="energy-iq", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return await asyncio.wrap_future(future)
+
+    @property
+    def _zone(self) -> str:
+        return self._config.timezone
+
+    async def _yesterday(self, gateway: Gateway, utc_s: float) -> None:
+        """Judge the day that ended, once; say so in the log when there is a figure."""
+        day = today(utc_s, self._zone) - timedelta(days=1)
+        kept, settled_s = self._kept.get(day.isoformat()), local_day(day, self._zone)[1] + AFTER_S
+        if utc_s < settled_s or (kept is not None and kept.fits(self._config)):
+            return
+        report = await self.report(day, utc_s)
+        if report.iq.iq_pct is not None:
+            month = "" if report.month.iq_pct is None else f"; month to date {report.month.iq_pct:.0f}"
+            gateway.event("plan", "info", "energy-iq", f"Energy IQ {report.iq.iq_pct:.0f} for {report.day}{month}")
+
+    def _make(self, day: date, utc_s: float, *, causes: bool) -> Report:
+        archive = Archive(self._state_dir, timeout_s=READ_S)
+        try:
+            with self._lock:
+                if self._closing:
+                    raise QueryTimeout("the gateway is stopping")
+                return make_report(archive, self._config, day, utc_s, self._prices, causes=causes)
+        finally:
+            archive.close()
+
+    def _told(self, running: Report) -> IqNow:
+        """The running day and month, and the day before, as consoles show them."""
+        before = self._kept.get((date.fromisoformat(running.day) - timedelta(days=1)).isoformat())
+        return IqNow(
+            made_utc_s=running.made_utc_s,
+            day=running.day,
+            today_pct=running.iq.iq_pct,
+            today_known_h=running.iq.known_h,
+            today_of_h=running.iq.of_h,
+            month_pct=running.month.iq_pct,
+            month_known_h=running.month.known_h,
+            month_of_h=running.month.of_h,
+            month_saved_eur=running.month.saved_eur,
+            yesterday_pct=None if before is None else before.iq.iq_pct,
+        )
+
+
+def _remembered(state_dir: Path) -> dict[str, Report]:
+    """The reports that earlier gateways kept; none where there are none, or none that can be read."""
+    archive = Archive(state_dir)
+    try:
+        return msgspec.convert(archive.last_state(STATE) or {}, dict[str, Report])
+    except (NoRecords, QueryTimeout, msgspec.ValidationError):
+        return {}
+    finally:
+        archive.close()

@@ -1,0 +1,121 @@
+"""One device's conversation: its latest answer, how old it is, what goes wrong. Reads never wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispatch.model.clock import Clock
+from dispatch.model.equipment import DeviceHealth, Part, aged
+from dispatch.model.readings import Quality
+
+log = logging.getLogger("skerry.poller")
+
+
+class Driver(Protocol):
+    """What the gateway needs of a device driver. `read` returns one part or a tuple of parts, fresh."""
+
+    id: str
+    kind: str
+
+    async def read(self) -> Any:
+        """Read the device once. Raises DeviceError."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+class Poller:
+    """Keeps the latest parts of one device, with age and quality, and counts its reads and failures.
+
+    Ages are in site seconds; whether a reading is stale is judged in unscaled seconds.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        clock: Clock,
+        stale_after_s: float,
+        device_error: type[Exception],
+        on_change: Callable[[Poller, bool], None],
+    ) -> None:
+        self.driver, self.clock, self.stale_after_s = driver, clock, stale_after_s
+        self.reads = self.failures = self.writes = 0
+        self.error = ""
+        self.online: bool | None = None  # None: no answer and no failure yet
+        self._device_error, self._on_change = device_error, on_change
+        self._parts: tuple[Part, ...] = ()
+        self._site_s = self._io_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def in_flight(self) -> asyncio.Task[None] | None:
+        """The read under way, if any."""
+        return self._task if self._task is not None and not self._task.done() else None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin a read unless one is under way; either way return its task, which never raises."""
+        if self.in_flight is None:
+            self._task = asyncio.get_running_loop().create_task(self._read(), name=f"read {self.driver.id}")
+        assert self._task is not None
+        return self._task
+
+    async def _read(self) -> None:
+        try:
+            answer = await self.driver.read()
+        except self._device_error as error:
+            return self._failed(str(error))
+        except Exception as error:  # a mistake in a driver must cost this device, not the tick
+            log.exception("driver of %s failed", self.driver.id)
+            return self._failed(f"internal error in its driver: {error!r}")
+        self.reads += 1
+        self._site_s, self._io_s = self.clock.mono_s(), asyncio.get_running_loop().time()
+        self._parts = tuple(p for p in answer if p is not None) if isinstance(answer, tuple) else (answer,)
+        self._judge()
+
+    def _failed(self, error: str) -> None:
+        self.failures += 1
+        self.error = error
+        self._judge()
+
+    def _judge(self) -> None:
+        """Report the moment at which the device is lost or found. One lost answer is not yet a lost device."""
+        age_io_s = self.age_io_s
+        online = age_io_s is not None and age_io_s <= self.stale_after_s
+        if online != self.online:
+            self.online = online
+            self._on_change(self, online)
+
+    @property
+    def age_io_s(self) -> float | None:
+        """Unscaled seconds since the last good answer."""
+        return asyncio.get_running_loop().time() - self._io_s if self._parts else None
+
+    def parts(self) -> tuple[Part, ...]:
+        """The latest parts as they stand now: aged, stale ones marked."""
+        age_io_s = self.age_io_s
+        if age_io_s is None:
+            return ()
+        if age_io_s > self.stale_after_s and self.online:
+            self._judge()
+        quality = Quality.STALE if age_io_s > self.stale_after_s else Quality.GOOD
+        age_s = max(0.0, self.clock.mono_s() - self._site_s)
+        return tuple(aged(part, age_s, quality) for part in self._parts)
+
+    def health(self) -> DeviceHealth:
+        """The conversation so far."""
+        age = max(0.0, self.clock.mono_s() - self._site_s) if self._parts else None
+        return DeviceHealth(
+            id=self.driver.id,
+            kind=self.driver.kind,
+            online=bool(self.online),
+            age_s=age,
+            reads=self.reads,
+            failures=self.failures,
+            writes=self.writes,
+            error=self.error if not self.online else "",
+        )

@@ -1,0 +1,41 @@
+"""The import price now and ahead, as consoles show it."""
+
+from __future__ import annotations
+
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import TariffTerms
+from gateway.api.protocol import TariffNow
+
+AHEAD_S = 36 * 3600
+REBUILT_S = 60  # on the clock's minutes
+
+
+class TariffStrip:
+    """Made anew once a minute: it is asked for at every tick."""
+
+    def __init__(self, terms: TariffTerms, prices: PriceSeries) -> None:
+        self._terms, self._prices = terms, prices
+        self.last = TariffNow()
+        self._until_s = float("-inf")
+
+    def now(self, utc_s: float) -> TariffNow:
+        """The strip at this moment; a clock that was set back counts too."""
+        if not self._until_s - 2 * REBUILT_S < utc_s < self._until_s:
+            self._until_s = utc_s - utc_s % REBUILT_S + REBUILT_S
+            self.last = self._made(utc_s)
+        return self.last
+
+    def _made(self, utc_s: float) -> TariffNow:
+        terms, prices = self._terms, self._prices
+        now = prices.at(utc_s)
+        ahead: list[tuple[int, float]] = []
+        for start_s, price in zip(prices.start_utc_s, prices.eur_per_mwh, strict=True):
+            if price is not None and utc_s - 3600 < start_s < utc_s + AHEAD_S:
+                value = round(terms.import_eur_per_kwh(price), 5)
+                if not ahead or ahead[-1][1] != value:
+                    ahead.append((start_s, value))
+        return TariffNow(
+            now_eur_per_kwh=None if now is None else round(terms.import_eur_per_kwh(now), 5),
+            ahead=tuple(ahead),
+            ends_utc_s=prices.end_utc_s if prices.start_utc_s else None,
+        )

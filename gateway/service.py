@@ -1,0 +1,320 @@
+"""`skerry serve`: one gateway process from lock to last fsync, and the order in which it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway import exit_codes
+from gateway.errors import StartRefused
+from gateway.instance_lock import AlreadyRunning, InstanceLock
+from gateway.shutdown_policy import needed
+from gateway.site import paths
+from gateway.site.loader import load_or_say
+from gateway.site.schema import Site
+from gateway.systemd import Systemd
+
+log = logging.getLogger("skerry")
+WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
+SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
+RETURN_S = 1800.0  # the console is gone in a drill on a twin: the gateway lives so long at most to bring the site back
+MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the command line adds to the site file."""
+
+    state_dir: Path | None = None
+    twin_announce: Path | None = None  # attach to a twin that already runs, by the file it announced itself in
+    stop_on_stdin_eof: bool = False
+    for_s: float | None = None  # stop after this many seconds
+    json_summary: bool = False  # print the run's figures as the final stdout line
+    rate_hz: float | None = None
+    speed: float | None = None
+
+
+def serve(site_path: Path, options: ServeOptions = ServeOptions()) -> int:
+    """Run the gateway until told to stop; returns the exit code (see `gateway/exit_codes.py`)."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
+    site = load_or_say(site_path)
+    if site is None:
+        return exit_codes.USAGE
+    site = _with_options(site, options)
+    try:
+        state_dir = _state_dir(site, options)
+        lock = InstanceLock(state_dir)
+    except OSError as error:
+        return _refused(StartRefused(f"{error.filename or state_dir}: {error.strerror}", exit_codes.USAGE))
+    except AlreadyRunning as error:
+        return _refused(StartRefused(str(error), exit_codes.ALREADY_RUNNING))
+    except StartRefused as error:
+        return _refused(error)
+    try:
+        return asyncio.run(_Service(site, state_dir, options).run())
+    except StartRefused as error:
+        return _refused(error)
+    finally:
+        lock.release()
+
+
+def _refused(error: StartRefused) -> int:
+    print(f"skerry: {error}", file=sys.stderr)
+    return error.code
+
+
+def _with_options(site: Site, options: ServeOptions) -> Site:
+    if options.rate_hz is not None:
+        gateway = msgspec.structs.replace(site.gateway, rate_hz=options.rate_hz)
+        io = msgspec.structs.replace(site.io, deadline_s=min(site.io.deadline_s, 0.4 / options.rate_hz))
+        site = msgspec.structs.replace(site, gateway=gateway, io=io)
+    if options.speed is not None and site.twin is not None:
+        site = msgspec.structs.replace(site, twin=msgspec.structs.replace(site.twin, speed=options.speed))
+    return site
+
+
+def _state_dir(site: Site, options: ServeOptions) -> Path:
+    """The state directory, made and proven writable. Raises StartRefused."""
+    directory = options.state_dir or paths.state_dir(site)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        probe = directory / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        what_to_do = "set [gateway] state_dir or $STATE_DIRECTORY"
+        line = f"state directory {directory} cannot be written: {error.strerror}; {what_to_do}"
+        raise StartRefused(line, exit_codes.FAILED) from None
+    return directory
+
+
+class _Service:
+    """The process around one Gateway: twin child, link, signals, watchdog, stop order."""
+
+    def __init__(self, site: Site, state_dir: Path, options: ServeOptions) -> None:
+        self._site, self._state_dir, self._options = site, state_dir, options
+        self._systemd = Systemd()
+        self._stop = asyncio.Event()
+        self._terminated = asyncio.Event()  # by a signal: nothing is waited for
+        self._why_stop = "asked to"
+        self._console_gone = False
+        self._recorded = True
+        self._twin_died: int | None = None  # its exit code, if our own twin ended before us
+        self._twin_words = ""  # which twin this is, where it is not simply its own
+
+    def _ask_stop(self, why: str) -> None:
+        if not self._stop.is_set():
+            self._why_stop = why
+            self._stop.set()
+
+    async def run(self) -> int:
+        self._watch_for_stop()
+        async with self._twin() as twin:
+            if self._stop.is_set():
+                return exit_codes.OK
+            return await self._run_gateway(twin)
+
+    def _watch_for_stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(sign, self._signalled, signal.Signals(sign).name)
+        if self._options.stop_on_stdin_eof:
+            loop.add_reader(0, self._stdin_ready)
+
+    def _signalled(self, name: str) -> None:
+        self._terminated.set()
+        self._ask_stop(name)
+
+    def _stdin_ready(self) -> None:
+        if not os.read(0, 4096):
+            asyncio.get_running_loop().remove_reader(0)
+            self._console_gone = True
+            self._ask_stop("the console is gone (end of stdin)")
+
+    @contextlib.asynccontextmanager
+    async def _twin(self) -> AsyncIterator[Any]:
+        """The twin's announcement, or None on a real site. A twin we started ends after everything else.
+
+        Which twin: the one that the command line names, else one that runs for this site file, else one of our own.
+        """
+        if not self._site.uses_twin:
+            yield None
+            return
+        from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
+
+        assert self._site.twin is not None
+        file, config = self._options.twin_announce, self._site.twin
+        try:
+            if file is not None:
+                yield self._in_time(read_announcement(file.read_text(), str(file)))
+                return
+            there = running_twin(self._site.path)
+            if there is not None and not there.child:
+                self._twin_words = f"uses the twin that runs for this site file, pid {there.pid}, speed {there.speed:g}"
+                yield self._in_time(there)
+                return
+            options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state_dir)]
+            child = await TwinChild.start(self._site.path, options, log=None)
+            try:
+                self._load_solver()  # while the twin makes its own imports
+                announced = await child.announced()
+                start = datetime.fromtimestamp(announced.t0_utc_s, UTC)
+                if start != datetime.fromisoformat(config.start_utc):
+                    self._twin_words = f"the twin goes on at {start:%Y-%m-%d %H:%M:%S} UTC, where the record ends"
+                watch = asyncio.create_task(self._watch_twin(child.ended()))
+                try:
+                    yield announced
+                finally:
+                    watch.cancel()
+            finally:
+                await child.stop()
+        except (TwinFailed, OSError) as error:
+            raise StartRefused(str(error), exit_codes.DEVICE) from None
+
+    async def _watch_twin(self, ended: Awaitable[int]) -> None:
+        """Without its twin a simulated site is nothing: the gateway ends, and whoever looks after it starts anew."""
+        self._twin_died = await ended
+        self._ask_stop(f"its twin ended with exit code {self._twin_died}")
+
+    def _in_time(self, twin: Any) -> Any:
+        """A twin that we did not start, unless its clock stands before the record's end. Raises StartRefused."""
+        from gateway.simulation_start import record_ends_utc_s
+
+        ends_s, now_s = record_ends_utc_s(self._state_dir), twin.clock.utc_s()
+        if ends_s is not None and now_s < ends_s:
+            stands, ends = (datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") for t in (now_s, ends_s))
+            line = f"the twin's clock stands at {stands}, the record in {self._state_dir} goes on to {ends}"
+            what_to_do = f"start the twin with --state-dir {self._state_dir}, or the gateway with another"
+            raise StartRefused(f"{line}; {what_to_do}", exit_codes.DEVICE)
+        return twin
+
+    def _load_solver(self) -> None:
+        """The heavy imports of the first plan, made before there is a tick that they could delay."""
+        if self._site.battery and self._site.plan.enabled:
+            import highspy  # noqa: F401  and numpy with it
+
+    async def _run_gateway(self, twin: Any) -> int:
+        from gateway.bootstrap import assemble
+
+        self._load_solver()
+        gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
+
+        def urgent() -> tuple[Any, ...]:
+            """What must outlive a gateway that is killed the moment after: a fault, and who is capped."""
+            return gateway.controller.island.memory(), gateway.controller.caps.nodes
+
+        saved_s, saved = 0.0, urgent()
+
+        def after_tick() -> None:
+            nonlocal saved_s, saved
+            if gateway.punctuality.ticks == 1:
+                self._systemd.send(
+                    f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz"
+                )
+            if gateway.punctuality.ticks % WATCHDOG_TICKS == 0:
+                self._systemd.send("WATCHDOG=1")
+            now = urgent()
+            if time.monotonic() - saved_s > MEMORY_PERIOD_S or now != saved:
+                saved_s = time.monotonic()
+                recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
+            if now != saved:
+                saved = now
+                recorder.flush()
+
+        gateway.after_tick = after_tick
+        gc.collect()
+        gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
+        sys.setswitchinterval(SWITCH_S)
+        gateway.event(
+            "gateway", "info", "start", f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
+        )
+        if self._twin_words:
+            gateway.event("twin", "info", "twin", self._twin_words)
+        ticking = asyncio.create_task(gateway.run())
+        asked = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([ticking, asked], timeout=self._options.for_s, return_when=asyncio.FIRST_COMPLETED)
+        if not ticking.done() and not asked.done():
+            self._why_stop = f"ran for {self._options.for_s:g} s as asked"
+        if asked.done() and self._console_gone and not ticking.done():
+            await self._bring_back(gateway, ticking, twin is not None)
+        asked.cancel()
+        failure = ticking.exception() if ticking.done() else None
+        if failure is not None:
+            log.error("the tick failed; going to the safe value", exc_info=failure)
+            self._why_stop = f"internal error: {failure!r}"
+
+        self._systemd.send("STOPPING=1")
+        requests.refuse()
+        gateway.stop()
+        await asyncio.gather(ticking, return_exceptions=True)
+        gateway.event("gateway", "info" if failure is None else "alarm", "stop", f"gateway stops: {self._why_stop}")
+        async with contextlib.AsyncExitStack() as last:  # in reverse; whatever fails, the rest is closed all the same
+            last.callback(self._systemd.close)
+            last.push_async_callback(link.close)
+            last.callback(requests.close)
+            last.push_async_callback(gateway.close)
+            last.push_async_callback(self._close_record, gateway, recorder)
+            last.push_async_callback(asyncio.to_thread, requests.commands.close)  # first: it may have a drill to record
+            last.callback(gateway.planner.close)
+            last.callback(requests.commands.finish)
+            await gateway.to_safe_value()
+        if self._options.json_summary:
+            from gateway.run_statistics import summary
+
+            figures = summary(
+                gateway.punctuality,
+                gateway.balance,
+                gateway.reads,
+                gateway.writes,
+                recorder.rows_written,
+                gateway.controller.pulses_seen,
+            )
+            print(json.dumps(figures), flush=True)
+        return exit_codes.OK if failure is None and self._recorded and self._twin_died is None else exit_codes.FAILED
+
+    async def _bring_back(self, gateway: Any, ticking: asyncio.Task[None], simulated: bool) -> None:
+        """Nobody looks any more: a drill is aborted, and the site brought back to the grid before this ends."""
+        from dispatch.model.islanding import IslandRequest
+
+        island = gateway.controller.island
+
+        def why() -> str:
+            return needed(island.state, island.drill is not None, simulated)
+
+        if not why():
+            return
+        gateway.event("island", "alarm", "gateway", f"the console is gone, {why()}: going on until it is on the grid")
+        if island.drill is not None:
+            gateway.ask(IslandRequest(id="console-gone", kind="abort", who="gateway", reason="the console is gone"))
+
+        async def back() -> None:
+            while why():
+                await gateway.next_tick()
+
+        over = asyncio.create_task(back())
+        again = asyncio.create_task(self._terminated.wait())
+        most_s = RETURN_S if simulated else None
+        await asyncio.wait([over, ticking, again], timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        again.cancel()
+
+    async def _close_record(self, gateway: Any, recorder: Any) -> None:
+        recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
+        self._recorded = await asyncio.to_thread(recorder.close)
+        if not self._recorded:
+            log.error("the record is not complete: %s", recorder.error or "the writer did not finish in time")

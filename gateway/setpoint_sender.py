@@ -1,0 +1,78 @@
+"""Setpoints on their way to one PCS: latest wins, one at a time, outside the tick."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispatch.model.clock import Clock
+
+SETTLED_S = 5.0  # a device that refused counts as accepting again after this long without a refusal
+ROUTINE = ("", "armed", "changed", "renewed", "nothing asked")  # notes of a command that went as it should
+
+
+class PcsCommands(Protocol):
+    """What the gateway needs of a PCS driver beside `read`."""
+
+    id: str
+
+    async def command(self, w: float | None, now_s: float) -> Any:
+        """Write on change, renew at half the device's timeout, read back. Raises DeviceError."""
+        ...
+
+
+class Actuator:
+    """Carries the latest setpoint to its PCS. `submit` never waits; a slow device skips what has been superseded."""
+
+    def __init__(
+        self,
+        driver: PcsCommands,
+        clock: Clock,
+        device_error: type[Exception],
+        on_result: Callable[[str, str], None],
+        on_note: Callable[[str, str], None],
+    ) -> None:
+        self.driver, self.clock, self.writes, self.error = driver, clock, 0, ""
+        self._device_error, self._on_result, self._on_note = device_error, on_result, on_note
+        self.held_w: float | None = None  # what the device was last seen to hold by our order
+        self._refused_s = float("-inf")
+        self._wanted_w: float | None = None
+        self._news = asyncio.Event()
+
+    def submit(self, w: float | None) -> None:
+        """This is the setpoint now; None leaves the device as it is."""
+        self._wanted_w = w
+        self._news.set()
+
+    async def run(self) -> None:
+        """Carry setpoints until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.deliver(self._wanted_w)
+
+    async def deliver(self, w: float | None) -> bool:
+        """Carry one setpoint; True when the device is proven to hold it (or there was nothing to say)."""
+        try:
+            result = await self.driver.command(w, self.clock.mono_s())
+        except (self._device_error, ValueError) as error:  # ValueError: its registers cannot carry this value
+            return self._refused(str(error))
+        self.writes += bool(result.written)
+        if w is not None and result.w is None:
+            return self._refused(result.note)
+        self.held_w = result.w
+        if result.note not in ROUTINE:
+            self._on_note(self.driver.id, result.note)
+        if self.error and self.clock.mono_s() - self._refused_s > SETTLED_S:
+            self.error = ""
+            self._on_result(self.driver.id, "")
+        return True
+
+    def _refused(self, why: str) -> bool:
+        """The device does not hold what was asked. Told once, not at every try."""
+        first, self.error = not self.error, why
+        self._refused_s = self.clock.mono_s()
+        if first:
+            self._on_result(self.driver.id, why)
+        return False

@@ -1,0 +1,18 @@
+"""Whether a gateway may end with its console. Off the grid nobody but it would shed load in time and permit closing."""
+
+from __future__ import annotations
+
+from dispatch.model.islanding import IslandState
+
+S = IslandState
+AWAY = frozenset({S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING, S.FAULT, S.BLACKOUT, S.BLACK_START})
+
+
+def needed(state: IslandState, drill: bool, simulated: bool) -> str:
+    """Why it goes on without a console until the site is back on the grid; empty where it may end.
+
+    A simulated site's outage ends with whoever simulates it; its drill is brought to an end all the same.
+    """
+    if drill:
+        return "a drill is under way"
+    return f"the site is {state.value}" if state in AWAY and not simulated else ""

@@ -1,0 +1,121 @@
+"""Errors of a site file that span its sections, found in the same run as those within one.
+
+What could not be read is `UNREAD`: a value that nobody can use. A check that needs it ends there and says nothing; all
+others are made, each by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from dispatch.config.cross_checks import Check, Finding, checks
+
+if TYPE_CHECKING:
+    from gateway.site.schema import Site
+
+MISSING_KEY = object()  # the value of what is not there
+
+
+class Unreadable(Exception):
+    """A check needed a value that could not be read; it is an error of its own already."""
+
+
+class _Unread:
+    """Stands for a value that could not be read. It may be passed on; whoever looks at it gets Unreadable."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise Unreadable
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = __str__ = __format__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __floordiv__ = __rfloordiv__ = __float__ = __iter__ = __len__ = __contains__ = __getitem__ = _refuse
+    __getattr__ = _refuse
+
+
+UNREAD: Any = _Unread()
+
+
+def across(site: Site) -> list[Finding]:
+    """What contradicts something elsewhere in the file, as far as what it needs could be read."""
+    found: list[Finding] = []
+    for check in (*checks(msgspec.structs.replace(site, node=()).dispatch), *_own(site)):
+        with suppress(Unreadable):
+            found.extend(check())
+    return found
+
+
+def _own(site: Site) -> Iterator[Check]:
+    """Checks of what dispatch does not know."""
+    for check in (_grid_meter, _load_meters, _ids, _addresses, _deadline, _twin):
+        yield partial(check, site)
+    for battery in site.battery:
+        yield partial(_owners, site, battery.id)
+
+
+def _grid_meter(site: Site) -> Iterator[Finding]:
+    count = sum(m.role == "grid" for m in site.meter)
+    if count != 1:
+        yield "meter", [m.id for m in site.meter], f'exactly one [[meter]] with role = "grid", found {count}'
+
+
+def _load_meters(site: Site) -> Iterator[Finding]:
+    if sum(m.role == "load" for m in site.meter) > 1:
+        yield "meter", [m.id for m in site.meter], 'at most one [[meter]] with role = "load"'
+
+
+def _ids(site: Site) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node"):
+        for n, item in enumerate(getattr(site, section)):
+            with suppress(Unreadable):
+                if item.id in seen:
+                    yield f"{section}[{n}].id", item.id, f"an id of its own; {seen[item.id]} has it already"
+                seen.setdefault(item.id, f"{section}[{n}]")
+
+
+def _addresses(site: Site) -> Iterator[Finding]:
+    """Two devices of a kind behind one unit id. The twin gives each its own port, except to nodes."""
+    for section in ("pcs", "meter", "pv", "switch", "node"):
+        seen: dict[tuple[str, int], str] = {}
+        for n, item in enumerate(getattr(site, section)):
+            with suppress(Unreadable):
+                if (section == "node" and item.source != "modbus") or (section != "node" and item.url == "twin"):
+                    continue
+                place = item.url, item.unit
+                if place in seen:
+                    yield f"{section}[{n}].unit", item.unit, f"a unit of its own at {item.url}; {seen[place]} has it"
+                seen.setdefault(place, f"{section}[{n}]")
+
+
+def _owners(site: Site, battery: str) -> Iterator[Finding]:
+    if any(p.battery not in {b.id for b in site.battery} for p in site.pcs):
+        return  # blamed already
+    owners = [p.id for p in site.pcs if p.battery == battery]
+    if not owners:
+        yield "pcs", MISSING_KEY, f"a [[pcs]] with battery = {battery!r}; none names it"
+    if len(owners) > 1:
+        yield "pcs", owners, f"one [[pcs]] per [[battery]]; these share {battery}"
+
+
+def _deadline(site: Site) -> Iterator[Finding]:
+    most_s = 0.5 / site.gateway.rate_hz
+    if site.io.deadline_s >= most_s:
+        expected = f"below half the poll period, {most_s:g} s at {site.gateway.rate_hz:g} Hz"
+        yield "io.deadline_s", site.io.deadline_s, expected
+
+
+def _twin(site: Site) -> Iterator[Finding]:
+    if site.twin is None and any(_is_twins(d) for d in (*site.pcs, *site.meter, *site.pv, *site.switch, *site.node)):
+        yield "[twin]", MISSING_KEY, 'this section, because a device has url = "twin"'
+
+
+def _is_twins(device: Any) -> bool:
+    """Whether it is known to be the twin's."""
+    with suppress(Unreadable):
+        return bool(device.url == "twin" and getattr(device, "source", "modbus") == "modbus")
+    return False

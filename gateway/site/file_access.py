@@ -1,0 +1,59 @@
+"""What is there but may not be reached by this user: whose it is, and what to do about it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+from gateway.api.errors import NoAccess
+
+
+def closed(path: Path, mode: int = os.R_OK) -> bool:
+    """Whether something is there, as far as can be seen, that this user may not open so."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(path, mode)
+
+
+def no_access(path: Path, what: str, todo: str) -> NoAccess:
+    """The line for a path that is `closed`: `what` it is, whom it is open to, and `todo`.
+
+    In `todo`, {group} and {owner} stand for those of the first directory or file on the way that keeps this user out.
+    """
+    barred = _barred(path)
+    try:
+        found = os.stat(barred)
+        owner, group = _user(found.st_uid), _group(found.st_gid)
+        told = f"{barred} is open to user {owner} and group {group}, mode {found.st_mode & 0o777:04o}"
+    except OSError as error:
+        owner, group, told = "its owner", "of its owner", f"{barred}: {error.strerror}"
+    line = f"{path}: {what}, but you, {_user(os.geteuid())}, have no permission: {told}"
+    return NoAccess(f"{line}; {todo.format(group=group, owner=owner)}")
+
+
+def _barred(path: Path) -> Path:
+    """The first directory on the way that may not be entered, else the path itself."""
+    for directory in reversed(path.absolute().parents):
+        if not os.access(directory, os.X_OK):
+            return directory
+    return path
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

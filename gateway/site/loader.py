@@ -1,0 +1,298 @@
+"""The site file: TOML, composed of the sections each room defines, checked whole.
+
+`load` never stops at the first mistake: it gathers every error, each with file, key, value and what was expected.
+Numbers may be written with their unit ("55 kW"); the key's suffix says which quantity is meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import re
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatch.config.demand_terms import parsed
+from dispatch.islanding import drill_schedule
+from gateway.site.cross_checks import MISSING_KEY, UNREAD, across
+from gateway.site.schema import Site
+
+
+@dataclass(frozen=True)
+class SiteError:
+    """One mistake in a site file."""
+
+    key: str
+    value: object
+    expected: str
+
+    def __str__(self) -> str:
+        shown = "" if self.value is MISSING_KEY else f" = {self.value!r}"
+        return f"{self.key}{shown}: expected {self.expected}"
+
+
+class SiteFileError(Exception):
+    """A site file that cannot be used: every error found in it, in file order of the sections."""
+
+    def __init__(self, path: Path, errors: list[SiteError]) -> None:
+        self.path, self.errors = path, errors
+        super().__init__("\n".join(f"{path}: {e}" for e in errors))
+
+
+# quantity suffix -> unit word -> factor to the suffix's own unit
+UNITS: dict[str, dict[str, float]] = {
+    "_w": {"W": 1, "kW": 1e3, "MW": 1e6},
+    "_kwh": {"Wh": 1e-3, "kWh": 1, "MWh": 1e3},
+    "_s": {"ms": 1e-3, "s": 1, "min": 60, "h": 3600},
+    "_h": {"min": 1 / 60, "h": 1},
+    "_a": {"A": 1, "kA": 1e3},
+    "_v": {"V": 1, "kV": 1e3},
+    "_hz": {"Hz": 1},
+    "_pct": {"%": 1},
+    "_c": {"C": 1, "°C": 1},
+    "_w_per_s": {"W/s": 1, "kW/s": 1e3},
+    "_eur_per_kwh": {"EUR/kWh": 1, "ct/kWh": 0.01},
+    "eur_per_kw": {"EUR/kW": 1},
+    "_eur_per_kw_month": {"EUR/kW": 1},
+}
+QUANTITY = re.compile(r"^\s*([+-]?[\d_]+(?:\.\d+)?)\s*([^\d\s].*?)\s*$")
+
+
+def load(path: Path) -> Site:
+    """Read and check a site file.
+
+    Raises SiteFileError with every error found; OSError if it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        raw = tomllib.loads(data.decode("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, f"a TOML document; {error}")]) from None
+    except UnicodeDecodeError as error:
+        expected = f"UTF-8 text; {error.reason} at byte {error.start}"
+        raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, expected)]) from None
+    return compose(path, raw)
+
+
+def load_or_say(path: Path) -> Site | None:
+    """Read and check a site file for a command; None once every error, or why it cannot be read, is on stderr."""
+    try:
+        return load(path)
+    except SiteFileError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"skerry: {path}: {error.strerror}", file=sys.stderr)
+    return None
+
+
+def compose(path: Path, raw: dict[str, Any]) -> Site:
+    """Build a Site of a parsed TOML document. Raises SiteFileError."""
+    errors: list[SiteError] = []
+    values: dict[str, Any] = {"path": path}
+    hints = typing.get_type_hints(Site, include_extras=True)
+    hints.pop("path")
+    meant = set()
+    for key in raw.keys() - hints.keys():
+        errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, hints)}"))
+        meant |= _close(key, hints)
+    for name, hint in hints.items():
+        struct, many = _section_type(hint)
+        if name not in raw:
+            if name in ("site", "grid"):
+                errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
+            if name in ("site", "grid") or name in meant:
+                values[name] = (_unread(struct),) if many else _unread(struct)
+            continue
+        value = raw[name]
+        if many:
+            if not isinstance(value, list):
+                errors.append(SiteError(name, value, f"a list of tables, written [[{name}]]"))
+                values[name] = (_unread(struct),)
+                continue
+            values[name] = tuple(_table(f"{name}[{n}]", struct, item, errors) for n, item in enumerate(value))
+        else:
+            values[name] = _table(name, struct, value, errors)
+    site = Site(**values)
+    errors.extend(itertools.starmap(SiteError, across(site)))
+    if errors:
+        raise SiteFileError(path, errors)
+    return site
+
+
+def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
+    """The struct of a section, and whether it is a list of tables."""
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    if isinstance(hint, types.UnionType):
+        return next(a for a in typing.get_args(hint) if a is not type(None)), False
+    return hint, False
+
+
+def _unread(struct: type[msgspec.Struct]) -> msgspec.Struct:
+    """A section of which nothing could be read."""
+    return struct(**dict.fromkeys(struct.__struct_fields__, UNREAD))
+
+
+def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[SiteError]) -> msgspec.Struct:
+    """One table of the file as its struct; what is wrong in it is UNREAD there, with errors appended."""
+    if not isinstance(raw, dict):
+        errors.append(SiteError(where, raw, f"a table, written [{where}]"))
+        return _unread(struct)
+    hints = typing.get_type_hints(struct, include_extras=True)
+    required = {f.encode_name for f in msgspec.structs.fields(struct) if f.required}
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in hints:
+            errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
+            values |= dict.fromkeys(_close(key, hints) - raw.keys(), UNREAD)
+            continue
+        inner = _struct_of(hints[key])
+        if inner is not None:
+            values[key] = _table(f"{where}.{key}", inner, value, errors)
+            continue
+        try:
+            values[key] = msgspec.convert(_finite(_in_own_unit(key, value)), hints[key], strict=True)
+            if key in CHECKS:
+                CHECKS[key](values[key])
+        except (msgspec.ValidationError, ValueError) as error:
+            expected = _described(hints[key], error) or _expectation(str(error))
+            errors.append(SiteError(f"{where}.{key}", value, expected))
+            values[key] = UNREAD
+    for key in sorted(required - raw.keys()):
+        errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
+        values[key] = UNREAD
+    return struct(**values)
+
+
+def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
+    """The struct of a table inside a section, None for a plain value."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
+
+
+def _in_own_unit(key: str, value: Any) -> Any:
+    """Turn "55 kW" under a key ending in _w into 55000.0. Raises ValueError when the unit does not fit the key."""
+    suffix = max((s for s in UNITS if key.endswith(s)), key=len, default=None)
+    if not isinstance(value, str) or suffix is None:
+        return value
+    allowed = UNITS[suffix]
+    match = QUANTITY.match(value)
+    if match is None or match[2] not in allowed:
+        raise ValueError(f"a number, or a number with one of the units {', '.join(allowed)}")
+    number = float(match[1].replace("_", "")) * allowed[match[2]]
+    return int(number) if number.is_integer() else number
+
+
+def _finite(value: Any) -> Any:
+    """The value. Raises ValueError for TOML's inf and nan: no limit is written by leaving the key out."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
+
+
+def _zone(name: str) -> None:
+    """Raises ValueError for a time zone that does not exist."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("an IANA time zone such as Europe/Berlin") from None
+
+
+def _instant(text: str) -> None:
+    """Raises ValueError for what is not an instant with its offset."""
+    expected = "an instant with its offset, such as 2025-09-16T06:55:00Z"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if moment.tzinfo is None:
+        raise ValueError(expected)
+
+
+def _url(text: str) -> None:
+    """Raises ValueError for a port that does not exist."""
+    if text != "twin" and not 0 < int(text.rpartition(":")[2]) < 1 << 16:
+        raise ValueError("a TCP port of 1..65535")
+
+
+def _schedule(text: str) -> None:
+    """Raises ValueError for what is no schedule; empty is none."""
+    if text:
+        drill_schedule.parse(text)
+
+
+def _price_file(name: str) -> None:
+    """Raises ValueError for bundled prices that are not there."""
+    if name.startswith("bundled:"):
+        from drivers.tariffs.csv_file import bundled
+
+        _one_of(name, bundled())
+
+
+def _load_trace(name: str) -> None:
+    """Raises ValueError for a bundled trace that is not there."""
+    if name.startswith("bundled:"):
+        from drivers.twin.trace import bundled
+
+        _one_of(name, bundled())
+
+
+def _one_of(name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ValueError(f"a CSV file, or one of {', '.join(known)}")
+
+
+# beyond what a type can say
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "timezone": _zone,
+    "start_utc": _instant,
+    "url": _url,
+    "windows": parsed,
+    "schedule": _schedule,
+    "file": _price_file,
+    "load_trace": _load_trace,
+}
+
+
+def _described(hint: Any, error: Exception) -> str:
+    """What a type says in words: a Literal's choices, a `Meta`'s description; "" for errors of our own."""
+    if not isinstance(error, msgspec.ValidationError):
+        return ""
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    return next((m.description for m in getattr(hint, "__metadata__", ()) if getattr(m, "description", None)), "")
+
+
+def _expectation(message: str) -> str:
+    """msgspec's message as what was expected, in a few words."""
+    message = message.removeprefix("Expected ").split(" - at `")[0].replace("`", "")
+    for plain, words in (
+        ("float", "a number"),
+        ("int", "a whole number"),
+        ("str", "a text"),
+        ("bool", "true or false"),
+    ):
+        message = re.sub(rf"\b{plain}\b", words, message)
+    return message.replace("got a text", "not a text")
+
+
+def _nearest(key: str, known: Any) -> str:
+    """ "; did you mean X?" when something known is spelled alike, else the list of what is known."""
+    close = _close(key, known)
+    return f"; did you mean {', '.join(close)}?" if close else f": {', '.join(known)}"
+
+
+def _close(key: str, known: Any) -> set[str]:
+    """What is known and spelled most alike; empty when nothing is."""
+    return set(difflib.get_close_matches(key, list(known), n=1, cutoff=0.6))

@@ -1,0 +1,210 @@
+"""Where things are on this machine: a site's state, the sockets of running gateways, the twin's announcement."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.api.errors import LinkLost, NoGateway, NoSuchSite, SeveralGateways, UnsafeDirectory
+from gateway.api.socket_file import MAX_PATH, listening
+from gateway.site.file_access import closed, no_access
+
+if TYPE_CHECKING:
+    from gateway.site.schema import Site
+
+_SUFFIX = ".sock"
+_SYSTEM = Path("/run/skerry")  # RuntimeDirectory= of the systemd unit
+
+
+def slug(site_path: Path, longest: int = 48) -> str:
+    """A site file's name on this machine: its stem and a hash of where it really is; `longest` >= 9 characters."""
+    real = os.path.realpath(site_path)
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:8]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(real).stem)[: longest - 9].strip("-")
+    return f"{stem}-{digest}" if stem else digest
+
+
+def state_dir(site: Site) -> Path:
+    """The directory of a site's records and lock; not created here.
+
+    `gateway.state_dir` of the site file (relative to that file), else $STATE_DIRECTORY (systemd), else
+    $XDG_STATE_HOME/skerry/<slug>, else ~/.local/state/skerry/<slug>.
+    """
+    if site.gateway.state_dir:
+        return Path(os.path.realpath(site.path)).parent / Path(site.gateway.state_dir).expanduser()
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    return state_root() / slug(site.path)
+
+
+def state_root() -> Path:
+    """The directory that holds one state directory per site of this user."""
+    home = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
+    return base / "skerry"
+
+
+# ── sockets ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def runtime_dir() -> Path:
+    """The directory for this process's sockets, made if need be.
+
+    $RUNTIME_DIRECTORY (systemd), else $XDG_RUNTIME_DIR/skerry, else /run/skerry where we may write, else
+    /tmp/skerry-<uid>, which must be ours alone. Raises UnsafeDirectory, OSError.
+    """
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.split(":")[0])
+    session = _session_dir()
+    if session is not None and os.access(session, os.W_OK) and _fits(session / "skerry"):
+        return _made(session / "skerry", 0o700)
+    if os.access(_SYSTEM if _SYSTEM.exists() else _SYSTEM.parent, os.W_OK):
+        return _made(_SYSTEM, 0o755)
+    return _own(_made(_private_dir(), 0o700))
+
+
+def runtime_dirs() -> Iterator[Path]:
+    """Every existing directory in which a gateway that concerns this user may listen: its own, and the system's."""
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        yield Path(given.split(":")[0])
+    session = _session_dir()
+    if session is not None and (session / "skerry").is_dir():
+        yield session / "skerry"
+    if _SYSTEM.is_dir():
+        yield _SYSTEM
+    if _private_dir().is_dir():
+        yield _own(_private_dir())
+
+
+def socket_path(site_path: Path) -> Path:
+    """Where the gateway of this site file listens."""
+    return _socket_in(runtime_dir(), site_path)
+
+
+def announce_path(site: Path) -> Path:
+    """Where the twin of a site file says on which ports its devices and its control socket are.
+
+    Also of a site named by its gateway's socket: beside it.
+    """
+    socket = site if site.suffix == _SUFFIX else socket_path(site)
+    return socket.with_suffix(".twin.json")
+
+
+def announcements(site: Path) -> Iterator[Path]:
+    """Every file in which a twin of a site file may have announced itself, in any directory of this user."""
+    for directory in runtime_dirs():
+        file = _socket_in(directory, site).with_suffix(".twin.json")
+        if file.is_file():
+            yield file
+
+
+def find_socket(site: str | None = None) -> Path:
+    """The socket of the gateway meant: `site` (a site file, or a socket), $SKERRY_SITE, or the only one that is live.
+
+    Raises NoGateway, or of its kinds SeveralGateways and NoSuchSite; NoAccess.
+    """
+    named = site or os.environ.get("SKERRY_SITE")
+    if named:
+        return _socket_of(named)
+    live = sorted({s for d in runtime_dirs() for s in d.glob("*" + _SUFFIX) if listening(s)})
+    if not live:
+        _look_into(runtime_dirs())
+        line = f"no gateway is running on this machine{of_others()}; start one with: skerry serve SITE.toml"
+        raise NoGateway(line)
+    if len(live) > 1:
+        names = ", ".join(map(_site_at, live))
+        raise SeveralGateways(
+            f"several gateways are running; say which with --site SITE.toml or --site SOCKET: {names}"
+        )
+    return live[0]
+
+
+def _site_at(socket: Path) -> str:
+    """A socket as it is typed, with the name of its site where the gateway answers."""
+    from gateway.api.ask import Conversation
+
+    try:
+        with Conversation(socket, 1.0) as link:
+            return f"{socket} ({link.welcome.site})"
+    except LinkLost:
+        return str(socket)
+
+
+def _socket_of(named: str) -> Path:
+    path = Path(named)
+    if path.suffix == _SUFFIX:
+        candidates = [path]
+    elif path.exists():
+        candidates = [_socket_in(d, path) for d in runtime_dirs()]
+    else:
+        raise NoSuchSite(f"{named}: no such site file or socket")
+    for candidate in candidates:
+        if listening(candidate):
+            return candidate
+    raise NoGateway(f"{named}: no gateway is running for this site; start one with: skerry serve SITE.toml")
+
+
+def of_others() -> str:
+    """Words on the directories in which other users' gateways may listen, unseen by this user; empty if none."""
+    dirs = [str(d) for d in sorted(Path("/tmp").glob("skerry-*")) if d.is_dir() and closed(d, os.R_OK | os.X_OK)]
+    return f" that you may see (there are {', '.join(dirs)} of other users)" if dirs else ""
+
+
+def _look_into(directories: Iterator[Path]) -> None:
+    """Raise NoAccess for one in which a gateway may listen without this user seeing it."""
+    for directory in directories:
+        if closed(directory, os.R_OK | os.X_OK):
+            todo = "be put into that group and log in anew, or use: sudo -u {owner} skerry ..."
+            raise no_access(directory, "gateways may listen here", todo)
+
+
+def _socket_in(directory: Path, site_path: Path) -> Path:
+    """The longest name that fits; a directory too long for any is reported when the socket is made."""
+    room = MAX_PATH - 1 - len(os.fsencode(directory)) - 1 - len(_SUFFIX)
+    return directory / (slug(site_path, min(48, max(9, room))) + _SUFFIX)
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory)) + 1 + 9 + len(_SUFFIX) < MAX_PATH
+
+
+def _session_dir() -> Path | None:
+    """$XDG_RUNTIME_DIR, if it is a directory of this user's (after `su` it may still be somebody else's)."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not os.path.isabs(given):
+        return None
+    try:
+        found = os.stat(given)
+    except OSError:
+        return None
+    return Path(given) if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() else None
+
+
+def _private_dir() -> Path:
+    return Path(f"/tmp/skerry-{os.getuid()}")
+
+
+def _made(directory: Path, mode: int) -> Path:
+    """The directory, created with this mode whatever the umask if it was missing."""
+    try:
+        directory.mkdir(mode)
+    except FileExistsError:
+        return directory
+    directory.chmod(mode)
+    return directory
+
+
+def _own(directory: Path) -> Path:
+    """A directory in /tmp, once it is sure that nobody else can have put something there. Raises UnsafeDirectory."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UnsafeDirectory(
+            f"{directory}: expected a directory of yours with mode 0700; remove it, "
+            "or set XDG_RUNTIME_DIR to a private directory"
+        )
+    return directory

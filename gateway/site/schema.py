@@ -1,0 +1,97 @@
+"""The structure of a site file: every section as a struct, composed from the packages that own them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.config.schema import (
+    BatteryConfig,
+    CapsConfig,
+    DispatchConfig,
+    DrillsConfig,
+    GridConfig,
+    IslandConfig,
+    OrdersConfig,
+    PlanConfig,
+    ReserveConfig,
+    RideThroughConfig,
+    RulesConfig,
+)
+from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
+from drivers.twin.config import TwinConfig
+from gateway.api.roles import RolesConfig
+from storage.config import StorageConfig
+
+
+class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """`[site]`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=32)]
+    timezone: str = "Europe/Berlin"
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[gateway]`. State directory: default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/skerry/<site file's name>`."""
+
+    rate_hz: Annotated[float, Meta(ge=1, le=10)] = 5.0
+    state_dir: str = ""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole site file. Table names are singular, as written: `[[battery]]`, `[[pcs]]`, `[[meter]]` ..."""
+
+    path: Path
+    site: SiteInfo
+    grid: GridConfig
+    gateway: GatewayConfig = GatewayConfig()
+    reserve: ReserveConfig = ReserveConfig()
+    rules: RulesConfig = RulesConfig()
+    plan: PlanConfig = PlanConfig()
+    orders: OrdersConfig = OrdersConfig()
+    roles: RolesConfig | None = None
+    island: IslandConfig = IslandConfig()
+    drills: DrillsConfig = DrillsConfig()
+    ride_through: RideThroughConfig = RideThroughConfig()
+    tariff: TariffConfig = TariffConfig()
+    caps: CapsConfig = CapsConfig()
+    io: IoConfig = IoConfig()
+    storage: StorageConfig = StorageConfig()
+    twin: TwinConfig | None = None
+    battery: tuple[BatteryConfig, ...] = ()
+    pcs: tuple[PcsDevice, ...] = ()
+    meter: tuple[MeterDevice, ...] = ()
+    pv: tuple[PvDevice, ...] = ()
+    switch: tuple[SwitchDevice, ...] = ()
+    node: tuple[NodeDevice, ...] = ()
+
+    @property
+    def dispatch(self) -> DispatchConfig:
+        """What the dispatch room needs of this site."""
+        return DispatchConfig(
+            grid=self.grid,
+            timezone=self.site.timezone,
+            reserve=self.reserve,
+            batteries=self.battery,
+            pcs=self.pcs,
+            rules=self.rules,
+            plan=self.plan,
+            orders=self.orders,
+            tariff=self.tariff,
+            caps=self.caps,
+            island=self.island,
+            drills=self.drills,
+            ride_through=self.ride_through,
+            switches=tuple(s.id for s in self.switch),
+            nodes=tuple(n.terms for n in self.node),
+        )
+
+    @property
+    def uses_twin(self) -> bool:
+        """Whether any device is the twin's."""
+        devices: tuple[PcsDevice | MeterDevice | PvDevice | SwitchDevice | NodeDevice, ...]
+        devices = (*self.pcs, *self.meter, *self.pv, *self.switch, *(n for n in self.node if n.source == "modbus"))
+        return any(d.url == "twin" for d in devices)

@@ -1,0 +1,37 @@
+"""A site's snapshot from the parts that its drivers last gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dispatch.model.clock import Clock
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch
+from dispatch.model.snapshot import Snapshot
+from gateway.site.schema import Site
+
+
+def snapshot_of(
+    site: Site, seq: int, clock: Clock, grid_id: str, parts: Sequence[Part], devices: tuple[DeviceHealth, ...]
+) -> Snapshot:
+    """Every declared device of a kind, in the site file's order; one never heard of has only missing values."""
+    meters = {p.id: p for p in parts if isinstance(p, Meter)}
+    load_id = next((meter.id for meter in site.meter if meter.role == "load"), None)
+
+    def of(kind: type[Any], ids: Sequence[str]) -> tuple[Any, ...]:
+        known = {p.id: p for p in parts if isinstance(p, kind)}
+        return tuple(known.get(id_) or kind(id=id_) for id_ in ids)
+
+    return Snapshot(
+        seq=seq,
+        utc_s=clock.utc_s(),
+        mono_s=clock.mono_s(),
+        grid=meters.get(grid_id) or Meter(id=grid_id),
+        load=None if load_id is None else meters.get(load_id) or Meter(id=load_id),
+        pcs=of(Pcs, [p.id for p in site.pcs]),
+        batteries=of(Battery, [b.id for b in site.battery]),
+        pv=of(Pv, [p.id for p in site.pv]),
+        switches=of(Switch, [s.id for s in site.switch]),
+        nodes=of(Node, [n.id for n in site.node]),
+        devices=devices,
+    )

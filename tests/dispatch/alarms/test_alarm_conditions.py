@@ -1,0 +1,206 @@
+"""Which alarm conditions hold, from snapshot, decision and facts."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from plan_site import site
+
+from dispatch.alarms.conditions import Facts, conditions
+from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.states import AlarmBook, Condition
+from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Switch
+from dispatch.model.islanding import IslandState
+from dispatch.model.metering_interval import Interval
+from dispatch.model.readings import MISSING, reading, status
+from dispatch.model.snapshot import Snapshot
+
+CONFIG = site(reserve={"hours": 2, "critical_load_w": 9_000})  # reserve at SoC 30 %
+FACTS = Facts(config=CONFIG, plan_age_s=10.0, prices_end_utc_s=1_000_000.0)
+PCS = Pcs(
+    "pcs1",
+    w=reading(20_000),
+    state=status("running"),
+    control=status("remote"),
+    setpoint_w=reading(20_000),
+    setpoint_enabled=reading(1),
+)
+BATTERY = Battery("bat1", soc_pct=reading(60), temp_c=reading(25))
+SNAPSHOT = Snapshot(
+    seq=1,
+    utc_s=900_000.0,
+    mono_s=50.0,
+    grid=Meter(
+        "grid", w=reading(30_000), v=(reading(230), reading(231), reading(229)), a=tuple(reading(45) for _ in "123")
+    ),
+    pcs=(PCS,),
+    batteries=(BATTERY,),
+    switches=(Switch("pcc", position=status("closed"), grid_voltage=status("present")),),
+    devices=(DeviceHealth("grid", "meter", True, 0.1, 10, 0, 0),),
+)
+INTERVAL = Interval(899_900.0, 900.0, 500.0, 0.0, 50_000.0, 60_000.0)
+
+
+def test_a_battery_that_loses_money_is_told_once_enough_is_known() -> None:
+    def said(saved_eur: float | None) -> Condition:
+        facts = msgspec.structs.replace(FACTS, month_saved_eur=saved_eur)
+        return conditions(SNAPSHOT, None, facts)["battery-loses-money"]
+
+    assert said(-12.5) == Condition(True, "12.50 EUR more than without it, month to date")
+    assert not said(0.0).active
+    assert not said(None).active
+
+
+def decided(w: float | None = 20_000, island: IslandState = IslandState.GRID_TIED, *chain: RuleTrace) -> Decision:
+    return Decision(1, 0.0, Mode.PLAN, island, (Setpoint("pcs1", w),), w, None, None, "plan", "", chain)
+
+
+def held(
+    decision: Decision | None = None, pcs: Any = None, battery: Any = None, facts: Any = None, **snapshot: Any
+) -> dict[str, Condition]:
+    replace = msgspec.structs.replace
+    changes = dict(snapshot)
+    if pcs:
+        changes["pcs"] = (replace(PCS, **pcs),)
+    if battery:
+        changes["batteries"] = (replace(BATTERY, **battery),)
+    base = {"written_w": {"pcs1": 20_000.0}, "interval": INTERVAL}
+    return conditions(replace(SNAPSHOT, **changes), decision or decided(), replace(FACTS, **(base | (facts or {}))))
+
+
+def raised(found: dict[str, Condition]) -> set[str]:
+    return {name for name, condition in found.items() if condition.active}
+
+
+def test_a_healthy_site_is_silent_and_every_condition_can_be_told() -> None:
+    found = held()
+    assert raised(found) == set()
+    assert all(c.active is not None for c in found.values())
+    AlarmBook(DEFINITIONS).update(found, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("state", [IslandState.BLACKOUT, IslandState.BLACK_START])
+def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
+    found = held(decision=msgspec.structs.replace(decided(), island=state))
+    assert found["island-blackout"].active
+
+
+def test_every_definition_can_be_raised_and_says_what_to_do() -> None:
+    names = {name.partition(":")[0] for name in held()}
+    assert names == {d.id for d in DEFINITIONS}
+    for definition in DEFINITIONS:
+        texts = (definition.title, definition.cause, definition.consequence, definition.action)
+        assert all(len(text) > 5 for text in texts)
+        assert set(re.findall(r"{(.*?)}", " ".join(texts))) <= {"subject"}
+
+
+LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
+CASES = [
+    ("device-lost:grid", {"devices": (LOST,)}, "silent for 12 s; port closed"),
+    ("meter-stale", {"grid": Meter("grid")}, "never read"),
+    ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "its value stands still: "),
+    ("meters-disagree", {"load": Meter("load", w=reading(44_000))}, "44.0 kW, grid + PCS + PV 50.0 kW: 6.0 kW apart"),
+    ("reading-missing:pcs1", {"pcs": {"w": MISSING}}, "power"),
+    ("reading-missing:bat1", {"battery": {"soc_pct": MISSING}}, "SoC"),
+    ("grid-outage", {"switches": (Switch("pcc", grid_voltage=status("absent")),)}, "no grid voltage"),
+    ("fuse-overload", {"grid": Meter("g", w=reading(1e5), a=(reading(10), reading(-170)))}, "170 A of 160 A"),
+    ("fuse-overload", {"grid": Meter("g", w=reading(120_000))}, "120.0 kW of 110.4 kW"),
+    ("peak-exceeded", {"facts": {"interval": Interval(0, 900, 13_000, 0, 50_000, 0)}}, "2.0 kW above 50.0 kW"),
+    ("peak-exceeded", {"facts": {"interval": Interval(0, 900, 13_000, 840, 50_000, 0)}}, "14 min of it not measured"),
+    ("peak-at-risk", {"facts": {"interval": Interval(899_700, 900, 8_500, 0, 50_000, 99_000)}}, "it may be 24.0 kW"),
+    ("soc-low:bat1", {"battery": {"soc_pct": reading(10.2)}}, "SoC 10.2 %, limit 10 %"),
+    ("soc-below-reserve", {"battery": {"soc_pct": reading(29)}}, "SoC 29.0 %, reserve 30.0 %"),
+    ("battery-temperature:bat1", {"battery": {"temp_c": reading(46)}}, "46.0 °C, allowed 0..45 °C"),
+    ("pcs-fault:pcs1", {"pcs": {"state": status("fault"), "alarms": ("DC_OVER_VOLT",)}}, "DC_OVER_VOLT"),
+    ("pcs-local:pcs1", {"pcs": {"control": status("local")}}, ""),
+    ("setpoint-not-followed:pcs1", {"pcs": {"w": reading(5_000)}}, "setpoint 20.0 kW, measured 5.0 kW"),
+    ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": reading(-30_000)}}, "wrote 20.0 kW, the device holds -30.0 kW"),
+    ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_enabled": reading(0)}}, "not enabled"),
+    ("no-plan", {"facts": {"plan_age_s": None, "plan_error": "SoC unknown"}}, "SoC unknown"),
+    ("plan-late", {"facts": {"plan_age_s": 1000.0}}, "17 min old"),
+    ("prices-ended", {"facts": {"prices_end_utc_s": 899_999.0}}, ""),
+    ("prices-ended", {"facts": {"prices_end_utc_s": None}}, "no prices at all"),
+    ("prices-ended", {"facts": {"price_now": False}}, ""),
+    ("prices-end-soon", {"facts": {"prices_end_utc_s": 907_200.0}}, "2.0 h left"),
+    ("tick-overruns", {"facts": {"overruns_per_min": 9}}, "9 late ticks"),
+    ("records-lost", {"facts": {"records_dropped_per_min": 5}}, "5 rows dropped"),
+    ("records-lost", {"facts": {"records_error": "disk full"}}, "disk full"),
+    ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
+]
+
+
+@pytest.mark.parametrize(("alarm_id", "change", "detail"), CASES)
+def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> None:
+    found = held(**change)
+    assert alarm_id in raised(found)
+    assert detail in found[alarm_id].detail
+
+
+@pytest.mark.parametrize(
+    ("alarm_id", "change"),
+    [
+        ("fuse-overload", {"grid": Meter("g")}),
+        ("peak-at-risk", {"grid": Meter("g")}),
+        ("peak-exceeded", {"facts": {"interval": None}}),
+        ("grid-outage", {"grid": Meter("g"), "switches": ()}),
+        ("meters-disagree", {"grid": Meter("g"), "load": Meter("load", w=reading(44_000))}),
+        ("meters-disagree", {"load": Meter("load")}),
+        ("soc-low:bat1", {"battery": {"soc_pct": MISSING}}),
+        ("soc-below-reserve", {"battery": {"soc_pct": MISSING}}),
+        ("battery-temperature:bat1", {"battery": {"temp_c": MISSING}}),
+        ("setpoint-not-followed:pcs1", {"pcs": {"w": MISSING}}),
+        ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": MISSING}}),
+    ],
+)
+def test_what_is_missing_is_unknown_not_fine(alarm_id: str, change: dict[str, Any]) -> None:
+    assert held(**change)[alarm_id].active is None
+
+
+def test_meters_may_differ_by_their_class_and_silent_devices_miss_nothing() -> None:
+    assert not held(load=Meter("load", w=reading(47_100)))["meters-disagree"].active
+    assert not held(load=Meter("load", w=reading(54_900)))["meters-disagree"].active  # 10 % of it
+    silent = DeviceHealth("pcs1", "pcs", False, 12.0, 10, 3, 0)
+    found = held(devices=(silent,), pcs={"w": MISSING}, battery={"soc_pct": MISSING})
+    assert raised(found) == {"device-lost:pcs1"}
+
+
+def test_a_setpoint_fought_over_is_told_with_its_share() -> None:
+    contested = msgspec.structs.replace(decided(), contested=(Contested("pcs1", -30_000, 0.2),))
+    found = held(contested)["setpoint-mismatch:pcs1"]
+    assert found == Condition(True, "asked 20.0 kW, the device held -30.0 kW in 20 % of the last looks")
+
+
+def test_derating_and_being_asked_nothing_are_no_faults() -> None:
+    name = "setpoint-not-followed:pcs1"
+    assert not held(pcs={"w": reading(8_000), "discharge_limit_w": reading(8_000)})[name].active
+    assert not held(pcs={"w": reading(7_500)}, battery={"discharge_limit_w": reading(8_000)})[name].active
+    assert held(pcs={"w": reading(-9_000)}, battery={"discharge_limit_w": reading(8_000)})[name].active
+    assert not held(pcs={"w": reading(8_000), "state": status("throttled")})[name].active
+    assert not held(pcs={"w": reading(8_000), "control": status("local")})[name].active
+    assert not held(decided(None), pcs={"w": reading(0)})[name].active
+    assert not held(facts={"written_w": {}}, pcs={"w": reading(0), "setpoint_w": reading(0)})[name].active
+    assert not held(pcs={"setpoint_w": reading(20_400)})["setpoint-mismatch:pcs1"].active  # inside the deadband
+
+
+def test_the_grid_is_judged_by_voltage_where_no_contact_tells() -> None:
+    dead = Meter("grid", w=reading(0), v=(reading(3), reading(0), reading(1)))
+    assert held(grid=dead, switches=())["grid-outage"].active
+    islanded = decided(0.0, IslandState.ISLANDED)
+    assert held(islanded, grid=dead, switches=())["grid-outage"].active is None
+    assert not held(islanded, battery={"soc_pct": reading(20)})["soc-below-reserve"].active
+
+
+def test_rules_that_cannot_all_be_met() -> None:
+    unmet = RuleTrace(6, "budget", 60_000, 60_000, None, True, "cannot be met: asks at least 70.0 kW")
+    ramp = RuleTrace(7, "ramp", 60_000, 60_000, None, True, "cannot be met: asks at least 70.0 kW")
+    assert held(decided(0.0, IslandState.GRID_TIED, unmet))["rules-conflict"].active
+    assert not held(decided(0.0, IslandState.GRID_TIED, ramp))["rules-conflict"].active
+    assert conditions(SNAPSHOT, None, FACTS)["rules-conflict"] == Condition(False)
+
+
+def test_a_site_without_battery_or_tariff_misses_neither() -> None:
+    bare = Facts(config=site(battery={"energy_kwh": 0.0}), prices_expected=False)
+    found = conditions(msgspec.structs.replace(SNAPSHOT, pcs=(), batteries=()), None, bare)
+    assert raised(found) == set()

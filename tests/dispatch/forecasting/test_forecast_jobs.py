@@ -1,0 +1,50 @@
+"""What the load forecast makes of known jobs: as much as they were worth in the past."""
+
+import random
+
+from dispatch.forecasting.load import PROBES, LoadForecaster
+
+T0 = 1_750_000_500 // 900 * 900
+FAR = max(PROBES) + 1
+
+
+def steps(days: int, seed: int = 3) -> list[float]:
+    """Levels that change every few hours, at random."""
+    chance = random.Random(seed)
+    loads: list[float] = []
+    while len(loads) < days * 96:
+        loads += [chance.choice([20_000.0, 35_000.0, 50_000.0])] * chance.randrange(6, 30)
+    return loads
+
+
+def fed(loads: list[float], known: bool, truth: bool = True) -> LoadForecaster:
+    forecaster = LoadForecaster()
+    chance = random.Random(5)
+    padded = loads + [loads[-1]] * FAR
+    for k, w in enumerate(loads):
+        ahead = [x - 20_000 for x in padded[k : k + FAR]]
+        if not truth:
+            ahead = [chance.uniform(0, 30_000) for _ in ahead]
+        forecaster.observe(T0 + 900 * k, w, ahead if known else None)
+    return forecaster
+
+
+def test_jobs_that_tell_the_truth_are_believed() -> None:
+    loads = steps(8)
+    past, future = loads[:-40], loads[-40:]
+    start = T0 + 900 * len(past)
+    known = [w - 20_000 for w in [past[-1], *future]]
+    told = fed(past, known=True).predict(start, 40, known_w=known)
+    held = fed(past, known=False).predict(start, 40)
+
+    def error(forecast: tuple[float, ...]) -> float:
+        return sum(abs(a - b) for a, b in zip(forecast, future, strict=True))
+
+    assert error(told.load_w) < 0.5 * error(held.load_w)
+
+
+def test_jobs_that_say_nothing_are_not_believed() -> None:
+    loads = steps(8)
+    start = T0 + 900 * len(loads)
+    noise = fed(loads, known=True, truth=False).predict(start, 8, known_w=[30_000.0] + [0.0] * 8)
+    assert all(abs(w - loads[-1]) < 0.3 * 30_000 for w in noise.load_w)

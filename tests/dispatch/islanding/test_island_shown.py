@@ -1,0 +1,77 @@
+"""What the state machine and the ladder show beside what they ask for: the road taken, what a drill would find."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from test_state_machine import Devices, config, islanded, play
+
+from dispatch.islanding.load_shedding import SHUTDOWN_MARGIN, RideKeeper
+from dispatch.islanding.state_machine import IslandMachine
+from dispatch.model.islanding import IslandRequest, IslandState
+from dispatch.model.readings import reading
+
+S = IslandState
+
+
+def asked(kind: str, minutes: float = 1.0) -> IslandRequest:
+    return IslandRequest(id="c", kind=kind, who="a", reason="rehearsal", minutes=minutes)  # type: ignore[arg-type]
+
+
+def test_the_road_has_each_state_at_its_last_coming_and_begins_anew_at_the_next_leaving() -> None:
+    machine, devices = islanded()
+    left = play(machine, devices, 10).view
+    assert [state for _, state in left.road] == ["islanded"]
+    assert left.left_grid_utc_s == left.road[0][0]
+    devices.v, devices.hz = 230.0, 50.0
+    play(machine, devices, 1)
+    devices.hz = 50.4  # outside the window: back to islanded, and synchronising comes again
+    play(machine, devices, 1)
+    devices.hz = 50.0
+    again = play(machine, devices, 1).view
+    assert [state for _, state in again.road] == ["islanded", "synchronising"]
+    assert again.road[0][0] > left.road[0][0]
+    assert again.left_grid_utc_s == left.left_grid_utc_s, "off the grid since the same moment"
+    play(machine, devices, 61)
+    devices.contact, devices.mode = "closed", "grid_following"
+    back = play(machine, devices, 1).view
+    assert [state for _, state in back.road] == ["islanded", "synchronising", "closing", "grid-tied"]
+    assert back.left_grid_utc_s is None
+    devices.v = devices.hz = 0.0
+    devices.contact, devices.mode = "open", "grid_forming"
+    assert [state for _, state in play(machine, devices, 1).view.road] == ["islanded"]
+
+
+def test_a_check_finds_what_a_drill_would_and_begins_nothing() -> None:
+    machine, devices = IslandMachine(config()), Devices()
+    play(machine, devices, 1)
+    (would,) = machine.step(devices.snapshot(), [asked("check")]).replies
+    assert would.ok
+    assert would.text == "a drill of 1 min may begin"
+    assert (machine.state, machine.drill) == (S.GRID_TIED, None)
+    devices.key = "local"
+    devices.t_s += 0.2
+    (would,) = machine.step(devices.snapshot(), [asked("check")]).replies
+    (does,) = machine.step(devices.snapshot(), [asked("drill")]).replies
+    assert not would.ok
+    assert would.checks == does.checks
+    assert [c.remedy for c in would.checks if not c.ok] == ["turn its key to remote"]
+
+
+def test_a_drill_shows_what_it_began_with() -> None:
+    machine, devices = IslandMachine(config()), Devices()
+    play(machine, devices, 1)
+    step = machine.step(devices.snapshot(), [asked("drill")])
+    assert step.view.drill is not None
+    assert step.view.drill.checks == step.replies[0].checks
+    assert step.view.drill.transfer_gap == ""
+
+
+def test_the_shutdown_is_foretold_by_the_low_estimate_while_off_the_grid() -> None:
+    _, devices = islanded()
+    ride, snapshot = RideKeeper(config()), devices.snapshot()
+    drawing = (msgspec.structs.replace(snapshot.pcs[0], w=reading(10_000.0)),)
+    view = ride.step(msgspec.structs.replace(snapshot, pcs=drawing), riding=True, state=S.ISLANDED).view
+    assert view.low_s is not None
+    assert view.shutdown_in_s == pytest.approx(view.low_s - SHUTDOWN_MARGIN * config().ride_through.shutdown_s)
+    assert ride.step(snapshot, riding=False, state=S.GRID_TIED).view.shutdown_in_s is None

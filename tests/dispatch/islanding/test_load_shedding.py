@@ -1,0 +1,156 @@
+"""The ladder: what is given up, in which order, and how it comes back."""
+
+from __future__ import annotations
+
+import msgspec
+from small_site import a_battery, a_pcs, a_snapshot, site_config
+
+from dispatch.config.schema import DispatchConfig, NodeTerms, RideThroughConfig
+from dispatch.islanding.load_shedding import RideKeeper
+from dispatch.model.islanding import IslandState
+from dispatch.model.readings import reading
+from dispatch.model.snapshot import Snapshot
+
+S = IslandState
+NODES = (
+    NodeTerms(id="crit", critical=True, cap_w=800, can_suspend=True, can_shutdown=True),
+    NodeTerms(id="batch", cap_w=500, can_suspend=True, can_shutdown=True),
+)
+
+
+def config(hours: float = 2, nodes: tuple[NodeTerms, ...] = NODES) -> DispatchConfig:
+    return msgspec.structs.replace(
+        site_config(reserve_h=hours),
+        nodes=nodes,
+        ride_through=RideThroughConfig(settle_s=30, undo_s=30, shutdown_s=300),
+    )
+
+
+def island(t_s: float, soc_pct: float, w: float, most_w: float = 60_000) -> Snapshot:
+    return a_snapshot(t_s, 0.0, a_pcs(w), a_battery(soc_pct, discharge_limit_w=reading(most_w)), switch="open")
+
+
+def climb(keeper: RideKeeper, soc_pct: float, w: float, seconds: int, from_s: int = 0) -> list[int]:
+    rungs: list[int] = []
+    for t_s in range(from_s, from_s + seconds):
+        keeper.step(island(float(t_s), soc_pct, w), True, S.ISLANDED)
+        if not rungs or rungs[-1] != keeper.rung:
+            rungs.append(keeper.rung)
+    return rungs
+
+
+def test_enough_energy_gives_nothing_up() -> None:
+    keeper = RideKeeper(config())
+    assert climb(keeper, 90.0, 10_000, 300) == [0]
+    result = keeper.step(island(300.0, 90.0, 10_000), True, S.ISLANDED)
+    assert result.orders == ()
+    assert result.view.runtime_s is not None
+    assert 7 * 3600 < result.view.runtime_s < 9 * 3600
+    assert result.view.low_s is not None
+    assert result.view.low_s < result.view.runtime_s
+
+
+def test_one_step_at_a_time_each_with_its_reason() -> None:
+    keeper = RideKeeper(config())
+    assert climb(keeper, 30.0, 30_000, 29) == [0], "the first step waits until the draw has shown itself"
+    assert climb(keeper, 30.0, 30_000, 200, 29) == [0, 1, 2, 3]
+    orders = {o.device_id: o for o in keeper.step(island(300.0, 30.0, 30_000), True, S.ISLANDED).orders}
+    assert (orders["batch"].cap_w, orders["batch"].suspended, orders["batch"].off) == (500, True, False)
+    assert (orders["crit"].cap_w, orders["crit"].suspended) == (800, False), "critical jobs are never suspended"
+    assert "are promised" in orders["crit"].reason
+
+
+def test_critical_nodes_are_untouched_until_the_step_that_is_theirs() -> None:
+    keeper, seen = RideKeeper(config()), []
+    for t_s in range(200):
+        result = keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED)
+        if result.view.rung and (not seen or seen[-1][0] != result.view.rung):
+            seen.append((result.view.rung, {o.device_id: (o.cap_w, o.suspended, o.off) for o in result.orders}))
+    free = (None, False, False)
+    assert seen == [
+        (1, {"crit": free, "batch": (500, False, False)}),
+        (2, {"crit": free, "batch": (500, True, False)}),
+        (3, {"crit": (800, False, False), "batch": (500, True, False)}),
+    ]
+
+
+def test_a_drill_gives_nothing_up_for_the_hours_promised_but_an_overload_and_an_empty_battery_do() -> None:
+    keeper = RideKeeper(config())
+    for t_s in range(200):
+        keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED, rehearsing=True)
+    assert keeper.rung == 0
+    keeper.step(island(200.0, 30.0, 30_000), True, S.ISLANDED, rehearsing=False)
+    assert keeper.rung == 1, "the grid went away: the promise counts from here"
+    keeper = RideKeeper(config())
+    keeper.step(island(0.0, 90.0, 59_900), True, S.ISLANDED, rehearsing=True)
+    assert keeper.step(island(2.0, 90.0, 59_900), True, S.ISLANDED, rehearsing=True).view.rung == 1
+    keeper = RideKeeper(config())
+    assert keeper.step(island(0.0, 11.0, 60_000), True, S.ISLANDED, rehearsing=True).view.rung == 4
+
+
+def test_shutdown_comes_in_time_whatever_was_promised() -> None:
+    keeper = RideKeeper(config(hours=0))
+    assert climb(keeper, 60.0, 30_000, 120) == [0]
+    assert climb(keeper, 6.0, 30_000, 1, 120) == [4]
+    assert all(o.off for o in keeper.step(island(122.0, 6.0, 30_000), True, S.ISLANDED).orders)
+
+
+def test_an_overload_does_not_wait() -> None:
+    keeper = RideKeeper(config())
+    climb(keeper, 90.0, 10_000, 5)
+    keeper.step(island(6.0, 90.0, 20_000, most_w=20_500), True, S.ISLANDED)
+    assert keeper.rung == 1
+
+
+def test_the_way_back_is_the_reverse_and_waits_for_the_battery() -> None:
+    keeper = RideKeeper(config())
+    climb(keeper, 8.0, 30_000, 60)
+    assert keeper.rung == 4
+    rungs = [4]
+    for t_s in range(60, 400):
+        soc_pct = 20.0 if t_s < 100 else 40.0  # the reserve: 5 % and 20 kWh
+        keeper.step(a_snapshot(float(t_s), 5_000.0, a_pcs(0.0), a_battery(soc_pct)), False, S.GRID_TIED)
+        if keeper.rung != rungs[-1]:
+            rungs.append(keeper.rung)
+            assert t_s >= 100
+    assert rungs == [4, 3, 2, 1, 0]
+    last = keeper.step(a_snapshot(401.0, 5_000.0), False, S.GRID_TIED)
+    assert all((o.cap_w, o.suspended, o.off) == (None, False, False) for o in last.orders)
+    assert len(last.orders) == 2, "whoever carries it out is told until the node is free"
+
+
+def test_steps_that_change_nothing_are_skipped() -> None:
+    keeper = RideKeeper(config(nodes=(NodeTerms(id="crit", critical=True, cap_w=800),)))
+    assert climb(keeper, 30.0, 30_000, 200) == [0, 3]
+
+
+def test_a_restart_keeps_the_step_and_the_promise() -> None:
+    keeper = RideKeeper(config())
+    climb(keeper, 30.0, 30_000, 100)
+    before = keeper.step(island(100.0, 30.0, 30_000), True, S.ISLANDED).view
+    after = RideKeeper(config())
+    after.restore(keeper.memory())
+    view = after.step(island(101.0, 30.0, 30_000), True, S.ISLANDED).view
+    assert view.rung == before.rung > 0
+    assert before.promised_left_s is not None
+    assert view.promised_left_s == before.promised_left_s - 1
+
+
+def test_a_ladder_that_is_switched_off_leaves_nobody_on_it() -> None:
+    """Found on a site whose nodes had been shut down, and stayed so for good."""
+    keeper = RideKeeper(config())
+    climb(keeper, 30.0, 30_000, 200)
+    assert keeper.rung == 3
+    off = msgspec.structs.replace(config(), ride_through=RideThroughConfig(enabled=False))
+    after = RideKeeper(off)
+    after.restore(keeper.memory())
+    result = after.step(a_snapshot(300.0, 10_000.0, a_pcs(0.0), a_battery(30.0)), False, S.GRID_TIED)
+    assert result.view.rung == 0
+    assert {(o.cap_w, o.suspended, o.off) for o in result.orders} == {(None, False, False)}
+
+
+def test_not_known_is_not_zero() -> None:
+    keeper = RideKeeper(config())
+    snapshot = a_snapshot(0.0, 0.0, a_pcs(10_000.0), a_battery(None), switch="open")
+    view = keeper.step(snapshot, True, S.ISLANDED).view
+    assert (view.runtime_s, view.low_s, view.rung) == (None, None, 0)

@@ -1,0 +1,170 @@
+"""What the joined forecasts and the month's peak make of a plan."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.config.schema import CapsConfig
+from dispatch.model.plan import Plan
+from dispatch.model.reservations import Reservation
+from dispatch.planning.pipeline import Now, PlanSource
+from gateway.site.loader import load
+
+SITE = Path(__file__).parents[3] / "sites" / "yardstick-de.toml"
+T0 = 1_751_328_000  # 2025-07-01
+QUARTERS = 6 * 96
+
+
+def planned(
+    *,
+    outlook: bool,
+    demand: DemandTerms | None = None,
+    soc_pct: float = 60.0,
+    caps: bool = False,
+    promised: tuple[Reservation, ...] = (),
+) -> Plan:
+    """A plan after six days of 30 kW with 60 kW for three hours a day."""
+    config = load(SITE).dispatch
+    config = msgspec.structs.replace(config, plan=msgspec.structs.replace(config.plan, peak_outlook=outlook))
+    if demand is not None:
+        tariff = msgspec.structs.replace(config.tariff, demand_eur_per_kw_month=0.0, demand=demand)
+        config = msgspec.structs.replace(config, tariff=tariff)
+    config = msgspec.structs.replace(config, caps=CapsConfig(value_eur_per_kwh=0.01, max_share=0.9))
+    source = PlanSource(config)
+    for k in range(QUARTERS):
+        source.observe_load(T0 + 900 * k, 60_000.0 if k % 96 >= 84 else 30_000.0)
+        source.observe_pv(T0 + 900 * k, 0.0)
+    source.reserve(promised)
+    now_s = T0 + 900 * QUARTERS
+    prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), (80.0,) * 36, now_s + 36 * 3600)
+    now = Now(
+        utc_s=now_s, load_w=30_000.0, pv_w=0.0, soc_pct=soc_pct, month_peak_w=0.0, interval_energy_wh=0.0, caps=caps
+    )
+    inputs = source.inputs(now, prices)
+    plan, faults = source.make(inputs)
+    assert faults == []
+    assert tuple(s.load_w for s in plan.steps) == inputs.load.load_w, "grants are worked out from the same inputs"
+    return plan
+
+
+def test_the_outlook_holds_what_the_battery_can_and_may_be_switched_off() -> None:
+    # 21 h of 30 kW and 3 h of 60 kW: 33.75 kW is the mean, which a battery without losses would hold
+    told, alone = planned(outlook=True), planned(outlook=False)
+    assert 33_750 <= told.peak_target_w <= 36_000
+    assert alone.peak_target_w > told.peak_target_w + 2_000
+
+
+@pytest.mark.parametrize("load_kw", [20.0, 80.0])
+def test_on_a_new_site_charging_does_not_set_the_months_peak(load_kw: float) -> None:
+    """Nothing is known of its pulses yet, and prices that fall to a third tempt: below the contract as above it."""
+    config = load(SITE).dispatch
+    config = msgspec.structs.replace(config, grid=msgspec.structs.replace(config.grid, contracted_peak_w=55_000.0))
+    source = PlanSource(config)
+    prices = PriceSeries(tuple(T0 + 3600 * h for h in range(36)), (60.0, *(20.0,) * 17, *(60.0,) * 18), T0 + 36 * 3600)
+    now = Now(
+        utc_s=T0, load_w=1000 * load_kw, pv_w=0.0, soc_pct=50.0, month_peak_w=0.0, interval_energy_wh=0.0
+    )  # fmt: skip
+    plan, faults = source.make(source.inputs(now, prices))
+    assert faults == []
+    assert max(step.grid_w for step in plan.steps) <= 1000 * load_kw + 1
+
+
+def test_caps_are_counted_on_only_while_nodes_take_them() -> None:
+    """Nearly empty before the pulse: caps at 1 ct/kWh would hold a peak that the battery cannot."""
+    with_caps, without = planned(outlook=True, soc_pct=21.0, caps=True), planned(outlook=True, soc_pct=21.0)
+    assert with_caps.peak_target_w < without.peak_target_w - 1_000
+
+
+def promised(start_s: float, hours: float) -> Reservation:
+    """30 kW for a job."""
+    return Reservation(
+        id="r1", name="render-7", power_w=30_000.0, start_utc_s=start_s, end_utc_s=start_s + 3600 * hours,
+        latest_utc_s=start_s, who="tech1", given_utc_s=start_s,
+    )  # fmt: skip
+
+
+def forecast_kw(source: PlanSource, now_s: float, load_kw: float) -> list[float]:
+    """The load of the coming quarters, kW, as a plan of this moment sees it."""
+    prices = PriceSeries((), (), 0)
+    now = Now(
+        utc_s=now_s, load_w=1000 * load_kw, pv_w=0.0, soc_pct=60.0, month_peak_w=0.0, interval_energy_wh=0.0
+    )  # fmt: skip
+    return [round(w / 1000, 1) for w in source.inputs(now, prices).load.load_w[:12]]
+
+
+def test_a_reserved_job_is_forecast_once_before_it_starts_while_it_runs_and_after_it_ends() -> None:
+    config = load(SITE).dispatch
+    source = PlanSource(config)
+    for k in range(96):
+        source.observe_load(T0 + 900 * k, 20_000.0)
+    now_s = T0 + 96 * 900
+    source.reserve([promised(now_s + 900 + 300, 0.5)])  # 30 kW from minute 20 to minute 50
+    around = [20.0, 40.0, 50.0, 30.0, 20.0]
+    assert forecast_kw(source, now_s, 20.0)[:5] == around
+    assert forecast_kw(source, now_s + 600, 20.0)[:5] == around
+    source.observe_load(now_s, 20_000.0)
+    # of the running quarter the rest
+    assert forecast_kw(source, now_s + 900 + 300, 50.0)[:4] == [50.0, 50.0, 30.0, 20.0]
+    source.observe_load(now_s + 900, 40_000.0)  # it has begun: 30 kW for ten minutes
+    assert forecast_kw(source, now_s + 1800, 50.0)[:3] == [50.0, 30.0, 20.0]
+    source.observe_load(now_s + 1800, 50_000.0)
+    assert forecast_kw(source, now_s + 2700, 50.0)[:2] == [30.0, 20.0]
+    source.observe_load(now_s + 2700, 30_000.0)
+    assert forecast_kw(source, now_s + 3600, 20.0)[:2] == [20.0, 20.0]
+
+
+def test_a_reserved_job_that_begins_in_a_quarter_is_not_counted_twice_for_the_load_at_its_end() -> None:
+    """On a site whose quarters have taught that the load at their end is what follows."""
+    source = PlanSource(load(SITE).dispatch)
+    loads_w = [10_000.0 + 2_000 * (k * k % 11) for k in range(192)] + [20_000.0, 20_000.0]
+    for k in range(193):
+        source.observe_load(T0 + 900 * k, loads_w[k], loads_w[k + 1])
+    now_s = T0 + 193 * 900
+    source.reserve([promised(now_s + 300, 1.0)])
+    source.observe_load(now_s, 40_000.0, 50_000.0)  # ten minutes of it
+    assert forecast_kw(source, now_s + 900, 50.0)[0] == pytest.approx(50, abs=1.5)
+
+
+def test_a_reserved_job_that_comes_late_still_has_its_power_ahead() -> None:
+    source = PlanSource(load(SITE).dispatch)
+    for k in range(96):
+        source.observe_load(T0 + 900 * k, 20_000.0)
+    now_s = T0 + 96 * 900
+    source.reserve([promised(now_s, 1.0)])
+    source.observe_load(now_s, 20_000.0)  # nothing yet
+    assert forecast_kw(source, now_s + 900, 20.0)[:4] == [50.0, 50.0, 50.0, 20.0]
+    source.observe_load(now_s + 900, 50_000.0)
+    assert forecast_kw(source, now_s + 1800, 50.0)[:3] == [50.0, 50.0, 20.0]
+
+
+def test_what_was_reserved_does_not_stay_as_load_that_is_expected() -> None:
+    """A restart: the past is learnt with the reservation known, and the job that runs is not taken for the base."""
+    source = PlanSource(load(SITE).dispatch)
+    now_s = T0 + 96 * 900
+    source.reserve([promised(now_s - 1800, 1.0)])
+    for k in range(96):
+        source.observe_load(T0 + 900 * k, 50_000.0 if k >= 94 else 20_000.0)
+    assert forecast_kw(source, now_s, 50.0)[:4] == [50.0, 50.0, 20.0, 20.0]
+
+
+def test_the_plan_reckons_with_all_that_is_promised() -> None:
+    now_s = T0 + 900 * QUARTERS
+    kept = planned(outlook=True, promised=(promised(now_s + 3600, 1.0),))
+    assert all(s.load_w == pytest.approx(60_000) for s in kept.steps[4:8])  # 30 kW of its own, 30 kW promised
+    assert max(s.load_w for s in kept.steps[:4]) < 45_000
+
+
+@pytest.mark.parametrize("outlook", [True, False])
+def test_only_hours_that_count_say_what_peak_can_be_held(outlook: bool) -> None:
+    """The 60 kW are at night, when import does not count: by day 200 kWh bring the 30 kW down to about 18."""
+    day = DemandTerms(eur_per_kw=10.0, windows=("08:00-20:00",))
+    assert 15_000 <= planned(outlook=outlook, demand=day).peak_target_w <= 24_000
+
+
+def test_of_a_years_peak_no_more_is_expected_than_of_a_months() -> None:
+    """A fortnight of days says nothing of the rest of a year, so it is defended all the same."""
+    year = planned(outlook=True, demand=DemandTerms(eur_per_kw=100.0, per="year"))
+    assert year.peak_target_w <= planned(outlook=True).peak_target_w + 500

@@ -1,0 +1,232 @@
+"""Caps for the month's peak, live: which nodes, how deep, how long; what is not counted on; what a restart knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_site import a_snapshot, site_config
+
+from dispatch.config.schema import CapsConfig, DispatchConfig, NodeTerms, TariffTerms
+from dispatch.model.equipment import Node
+from dispatch.model.events import Event
+from dispatch.model.metering_interval import Interval
+from dispatch.model.power_caps import CapsView
+from dispatch.model.readings import reading
+from dispatch.power_caps.cap_controller import PERIOD_S, SETTLE_S, CapsKeeper, Need, counted_on
+
+NODES = (
+    NodeTerms(id="head", critical=True, cap_w=1_000),
+    NodeTerms(id="one", cap_w=2_000),
+    NodeTerms(id="two", cap_w=2_000),
+    NodeTerms(id="free"),  # takes no cap
+)
+CAPS = CapsConfig(value_eur_per_kwh=0.3, max_share=0.5, idle_w=10_000)
+
+
+def config(caps: CapsConfig = CAPS, demand: float = 10.0) -> DispatchConfig:
+    return msgspec.structs.replace(
+        site_config(), caps=caps, nodes=NODES, tariff=TariffTerms(demand_eur_per_kw_month=demand)
+    )
+
+
+class Farm:
+    """20 kW that nobody caps and four nodes that draw what they want as far as their caps let them."""
+
+    def __init__(self, keeper: CapsKeeper) -> None:
+        self.keeper, self.t_s = keeper, 0.0
+        self.wanted_w = {n.id: 5_000.0 for n in NODES}
+        self.deaf: set[str] = set()
+        self.failing: set[str] = set()
+        self.battery_w, self.import_max_w = 6_000.0, 30_000.0
+        self.grid_tied, self.metered = True, True
+        self.into_s = self.energy_wh = 0.0  # of the metering interval
+        self.view: CapsView | None = None
+        self.events: list[Event] = []
+
+    def drawn_w(self) -> dict[str, float]:
+        caps = dict(self.view.nodes) if self.view else {}
+        held = self.deaf | self.failing
+        return {id: w if id in held else min(w, caps.get(id, w)) for id, w in self.wanted_w.items()}
+
+    @property
+    def net_w(self) -> float:
+        return 20_000 + sum(self.drawn_w().values())
+
+    def run(self, seconds: float) -> CapsView:
+        for _ in range(round(seconds)):
+            self.t_s += 1.0
+            nodes = tuple(Node(id, w=reading(w)) for id, w in self.drawn_w().items())
+            now = a_snapshot(self.t_s, grid_w=self.net_w, nodes=nodes)
+            net_w = self.net_w if self.metered else None
+            interval = Interval(now.utc_s - self.into_s, 900.0, self.energy_wh, 0.0, 30_000.0, self.import_max_w)
+            need = Need(net_w, self.battery_w, interval, 30_000.0, self.grid_tied)
+            self.view, events = self.keeper.step(now, need, self.failing)
+            self.events += events
+        assert self.view is not None
+        return self.view
+
+
+@pytest.fixture
+def farm() -> Farm:
+    return Farm(CapsKeeper(config()))
+
+
+def test_deferrable_nodes_take_what_the_battery_cannot_and_it_stands_still(farm: Farm) -> None:
+    view = farm.run(60)  # 40 kW, 6 of them by the battery, 30 allowed: 4 kW, of two nodes that can give 2.5 each
+    assert view.nodes == (("one", 3_000.0), ("two", 3_000.0))
+    assert (view.asked_w, view.shed_w) == (4_000.0, 4_000.0)
+    assert farm.net_w - farm.battery_w == 30_000
+    assert len(farm.events) == 1, "announced once, not at each look"
+    assert farm.events[0].text.startswith("one, two capped by 4.0 kW: cap GPUs by 4.0 kW: the battery cannot hold")
+    assert view.rent_eur == pytest.approx(4 * 0.3 * 59 / 3600, rel=0.03)
+    assert view.minutes == pytest.approx(59 / 60, rel=0.03)
+    farm.run(600)
+    assert len(farm.events) == 1
+
+
+def test_over_when_the_jobs_end_or_the_battery_can_again(farm: Farm) -> None:
+    farm.run(120)
+    farm.wanted_w = dict.fromkeys(farm.wanted_w, 1_000.0)
+    view = farm.run(2 * PERIOD_S)
+    assert (view.nodes, view.asked_w, view.since_utc_s) == ((), 0.0, None)
+    said = "caps by 4.0 kW are lifted after 2 min: the battery holds the peak; 2 min today"
+    assert farm.events[-1].text.startswith(said)
+    farm.wanted_w = dict.fromkeys(farm.wanted_w, 5_000.0)
+    farm.run(2 * PERIOD_S)
+    farm.battery_w = 20_000.0
+    assert farm.run(2 * PERIOD_S).nodes == ()
+    assert len(farm.events) == 4
+
+
+def test_never_deeper_than_the_share_or_the_nodes_own_cap(farm: Farm) -> None:
+    farm.battery_w = 0.0
+    assert farm.run(60).nodes == (("one", 2_500.0), ("two", 2_500.0))
+    farm.wanted_w["one"] = 3_000.0
+    farm.keeper = CapsKeeper(config())
+    farm.view = None
+    assert dict(farm.run(60).nodes)["one"] == 2_000.0
+
+
+def test_a_ramp_deepens_step_by_step() -> None:
+    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, ramp_w_per_s=100.0))))
+    asked = [farm.run(PERIOD_S).asked_w for _ in range(6)]
+    assert asked == [1_000, 2_000, 3_000, 4_000, 4_000, 4_000]
+
+
+def test_the_minutes_of_a_day_end_it() -> None:
+    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, minutes_per_day=5.0))))
+    view = farm.run(600)
+    assert view.nodes == ()
+    assert 4.5 < view.minutes <= 5.01
+    assert view.reason == "caps are used up for today: 5 min"
+
+
+def test_no_more_rent_than_the_peak_is_worth() -> None:
+    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
+    view = farm.run(3600)  # 400 EUR an hour against 40 EUR for 4 kW: six minutes
+    assert view.nodes == ()
+    assert view.reason.startswith("let the peak rise: caps have cost 4")
+    assert view.rent_eur == pytest.approx(40, abs=400 * PERIOD_S / 3600 + 0.2)
+
+
+def test_little_is_paid_where_the_interval_is_nearly_over() -> None:
+    """4 kW for the last 45 s raise its mean by 0.2 kW, 2 EUR; at 400 EUR an hour caps are worth that for 18 s."""
+    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
+    farm.into_s, farm.energy_wh = 855.0, 30_000 * 855 / 3600
+    view = farm.run(40)
+    assert view.nodes == ()
+    assert view.rent_eur == pytest.approx(2.2, abs=1.2)
+    assert view.reason.startswith("let the peak rise")
+
+
+def test_a_node_whose_order_fails_is_not_counted_on(farm: Farm) -> None:
+    farm.failing = {"one"}
+    view = farm.run(30)
+    assert view.nodes == (("two", 2_500.0),)
+    assert view.not_counted == ("one",)
+    farm.failing = set()
+    assert dict(farm.run(30).nodes) == {"one": 3_000.0, "two": 3_000.0}
+    farm.failing = {"two"}  # it goes on drawing what it wants
+    view = farm.run(30)
+    assert view.nodes == (("one", 2_500.0),)
+    assert view.shed_w == pytest.approx(2_500)
+
+
+def test_a_node_that_does_not_follow_is_left_alone_and_said_once(farm: Farm) -> None:
+    farm.deaf = {"two"}
+    view = farm.run(SETTLE_S + 3 * PERIOD_S)
+    assert view.nodes == (("one", 2_500.0),)
+    assert view.not_counted == ("two",)
+    farm.run(600)
+    said = [e.text for e in farm.events if e.subject == "two"]
+    assert said == ["two draws 5.0 kW, capped to 3.0 kW for 20 s; caps do not count on it"]
+    assert view.rent_eur <= 4 * 0.3 / 60
+
+
+def test_nothing_is_capped_off_the_grid_or_blindly_for_long(farm: Farm) -> None:
+    farm.run(30)
+    farm.metered = False
+    assert farm.run(30).nodes
+    view = farm.run(60)
+    assert view.nodes == ()
+    assert view.reason == "import is not known for 1 min"
+    farm.metered = True
+    assert farm.run(30).nodes
+    farm.grid_tied = False
+    assert farm.run(1).nodes == ()
+    assert "the site is not on the grid" in farm.events[-1].text
+
+
+def test_a_restart_goes_on_with_what_was_spent_and_knows_who_may_be_capped() -> None:
+    short = config(msgspec.structs.replace(CAPS, minutes_per_day=5.0))
+    farm = Farm(CapsKeeper(short))
+    before = farm.run(180)
+    memory = farm.keeper.memory()
+    assert memory.nodes == ("one", "two")
+    heir = Farm(CapsKeeper(short))
+    heir.t_s = farm.t_s
+    heir.keeper.restore(msgspec.json.decode(msgspec.json.encode(memory), type=type(memory)))
+    view = heir.run(20)
+    assert view.rent_eur > before.rent_eur
+    assert view.minutes > before.minutes
+    assert heir.run(180).reason == "caps are used up for today: 5 min"
+
+
+@pytest.mark.parametrize("none", [config(CapsConfig()), config(demand=0.0)])
+def test_a_site_that_allows_no_caps_or_pays_no_peak_has_none(none: DispatchConfig) -> None:
+    keeper, interval = CapsKeeper(none), Interval(0.0, 900.0, 0.0, 0.0, 30_000.0, 30_000.0)
+    assert not keeper.able
+    assert keeper.step(a_snapshot(1.0), Need(90_000.0, 0.0, interval, 30_000.0, True), frozenset()) == (None, ())
+    bare = msgspec.structs.replace(config(), nodes=NODES[:1])
+    assert not CapsKeeper(bare).able, "critical nodes only"
+
+
+def test_a_plan_counts_on_caps_while_one_node_takes_them(farm: Farm) -> None:
+    assert counted_on(config(), None)
+    assert not counted_on(config(CapsConfig()), None)
+    farm.failing = {"one"}
+    assert counted_on(config(), farm.run(1))
+    farm.failing = {"one", "two"}
+    assert not counted_on(config(), farm.run(1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 9_000), st.floats(0, 20_000), st.floats(20_000, 40_000)), min_size=1, max_size=12)
+)
+def test_whatever_happens_the_bounds_hold(hours: list[tuple[float, float, float]]) -> None:
+    caps: Any = msgspec.structs.replace(CAPS, minutes_per_day=20.0, value_eur_per_kwh=5.0)
+    farm = Farm(CapsKeeper(config(caps)))
+    for wanted_w, battery_w, import_max_w in hours:
+        farm.wanted_w = dict.fromkeys(farm.wanted_w, wanted_w)
+        farm.battery_w, farm.import_max_w = battery_w, import_max_w
+        for _ in range(6):
+            view = farm.run(30)
+            for id, cap_w in view.nodes:
+                assert id in ("one", "two")
+                assert cap_w >= 1_990
+            assert view.minutes <= 20 + 2 * PERIOD_S / 60

@@ -1,0 +1,380 @@
+"""Power reservations on a gateway with devices in memory: granted, kept, withdrawn, over; jobs that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_gateway import ROOT, Running, running
+from test_order_commands import ME, fill_the_disk, rows
+
+from gateway import exit_codes
+from gateway.api.client import GatewayClient
+from gateway.api.errors import RequestFailed
+from gateway.api.peer import Peer
+from gateway.api.roles import Role, Roles, Standing
+
+HOOKS = ROOT / "deploy" / "hooks"
+NOW = {"power_w": 20_000.0, "for_s": 3600.0}  # 20 kW stand, 30 are allowed: 10 kWh of the 42 above the reserve
+LATER = {"power_w": 30_000.0, "for_s": 3 * 3600.0, "within_s": 6 * 3600.0}  # 60 kWh above the contract: not at once
+
+
+async def reserve(client: GatewayClient, there: Running, **params: Any) -> Any:
+    return await client.request("reservation.ask", **({"seen_utc_s": there.clock.utc_s()} | params))
+
+
+async def listed(client: GatewayClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.request("reservation.list"))["reservations"]
+    return found
+
+
+def texts(there: Running) -> list[str]:
+    return [event.text for event in there.events if event.subject == "reservation"]
+
+
+async def test_granted_on_record_and_seen_by_everybody(there: Running, client: GatewayClient) -> None:
+    before = there.clock.utc_s()
+    answer = await reserve(client, there, **NOW, name="render-7")
+    mine = answer["reservation"]
+    assert before - 1 <= mine["start_utc_s"] <= there.clock.utc_s()
+    assert mine["end_utc_s"] == mine["start_utc_s"] + 3600
+    assert (mine["name"], mine["who"], answer["why"], answer["not_durable"]) == ("render-7", ME, "", "")
+    published = await there.gateway.next_tick()
+    assert [r.id for r in published.reservations] == [mine["id"]]
+    assert [(r["id"], r["ready"], r["why"]) for r in await listed(client)] == [(mine["id"], True, "")]
+    intent, result = rows(there)[-2:]
+    assert (intent["kind"], intent["command"], intent["who"], f"r{intent['seq']}") == (
+        "intent", "reservation.ask", ME, mine["id"],
+    )  # fmt: skip
+    assert (result["of"], result["outcome"]) == (intent["seq"], "granted")
+    assert any("begins: 20.0 kW for 1 h" in text for text in texts(there))
+    later = await reserve(client, there, **LATER)
+    assert later["reservation"]["start_utc_s"] > mine["end_utc_s"]
+    assert later["why"].startswith("started at once it would take an import of")
+    waiting = (await listed(client))[1]
+    assert not waiting["ready"]
+    assert waiting["why"].startswith("it starts at")
+
+
+async def test_a_battery_that_was_stopped_is_promised_to_nobody(there: Running, client: GatewayClient) -> None:
+    mine = (await reserve(client, there, **NOW))["reservation"]["id"]
+    later = (await reserve(client, there, **LATER))["reservation"]["id"]
+    await client.request("stop", reason="work on the busbar")
+    held = rf"; order \w+ of {ME}, hold at 0 kW, has the battery until \d\d:\d\d"
+    with pytest.raises(RequestFailed, match=f"contract: 20.0 kW for 1 h takes an import of .*{held}"):
+        await reserve(client, there, **NOW)
+    now, then = await listed(client)
+    assert (now["id"], now["ready"], then["id"], then["ready"]) == (mine, False, later, False)
+    assert re.fullmatch(rf"contract allows an import of 30.0 kW, it would take 40.0 kW{held}", now["why"]), now["why"]
+    assert "; at risk: " not in then["why"], "the stop is over by then"
+    await client.request("order.end", id=there.gateway.orders.active[0].id)
+    assert [r["ready"] for r in await listed(client)] == [True, False]
+
+
+async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> None:
+    async with running(place, place / "s.sock", plan={"enabled": True, "period_s": 3600}) as there:
+        async with asyncio.timeout(10):
+            while there.gateway.planner.plan is None:
+                await there.gateway.next_tick()
+        client = await GatewayClient.connect(there.socket, 0)
+        first = there.gateway.planner.plan
+        assert max(step.load_w for step in first.steps) < 21_000
+        start_s = (await reserve(client, there, **LATER, name="render-7"))["reservation"]["start_utc_s"]
+        async with asyncio.timeout(10):  # at once, not when the hour is over
+            while (plan := there.gateway.planner.plan) is first or plan is None:
+                await there.gateway.next_tick()
+        during = plan.at(start_s + 1800)
+        assert during is not None
+        assert during.load_w == pytest.approx(50_000, abs=100)
+        assert during.grid_w <= 30_050
+        assert "reservation render-7 since" in during.reason
+        charging = [step.reason for step in plan.steps if step.battery_w < -100 and step.start_utc_s < start_s - 900]
+        assert charging
+        assert all(reason.startswith("reservation render-7 at") for reason in charging), charging
+        there.devices.soc_pct = 15.0  # something else has emptied the battery: hours of charging are missing
+        async with asyncio.timeout(10):
+            while (await there.gateway.next_tick()).snapshot.soc_pct != 15.0:
+                pass
+            there.gateway.planner.reserve(there.gateway.reservations.kept)
+            while not any("render-7 at" in text and "is at risk: contract allows" in text for text in texts(there)):
+                await there.gateway.next_tick()
+        assert "; at risk: contract allows an import of 30.0 kW, it would take" in (await listed(client))[0]["why"]
+        there.devices.soc_pct = 60.0
+        plan = there.gateway.planner.plan
+        await client.request("reservation.withdraw", id="render-7")
+        async with asyncio.timeout(10):
+            while there.gateway.planner.plan is plan:
+                await there.gateway.next_tick()
+        assert max(step.load_w for step in there.gateway.planner.plan.steps) < 21_000
+        await client.close()
+
+
+async def test_kept_over_a_restart_unless_withdrawn_or_over(place: Path) -> None:
+    async with running(place, place / "s.sock") as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        kept = (await reserve(client, there, **LATER, name="render-7"))["reservation"]
+        gone = (await reserve(client, there, power_w=100.0, for_s=600.0))["reservation"]
+        await reserve(client, there, power_w=100.0, for_s=60.0, name="short")
+        answer = await client.request("reservation.withdraw", id=gone["id"], reason="not needed")
+        assert (answer["withdrawn"]["id"], answer["not_durable"]) == (gone["id"], "")
+        there.clock.ahead_s = 90.0
+        async with asyncio.timeout(5):
+            while not any("short is over" in text for text in texts(there)):
+                await there.gateway.next_tick()
+        await client.close()
+    async with running(place, place / "s.sock") as again:
+        client = await GatewayClient.connect(again.socket, 0)
+        # by this clock, set back by the 90 s, the short one would stand again: its end is on record
+        assert [r["id"] for r in await listed(client)] == [kept["id"]]
+        assert any(f"render-7 ({kept['id']})" in text and "kept over a restart" in text for text in texts(again))
+        with pytest.raises(RequestFailed, match="one reservation per name: render-7 has reservation"):
+            await reserve(client, again, power_w=100.0, for_s=60.0, name="render-7")
+        await client.close()
+
+
+async def test_kill_9_loses_nothing_that_was_answered(place: Path) -> None:
+    serve = [sys.executable, str(ROOT / "tests" / "console" / "small_gateway.py"), str(place), str(place / "s.sock")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    async def start() -> tuple[asyncio.subprocess.Process, GatewayClient]:
+        process = await asyncio.create_subprocess_exec(*serve, stdout=asyncio.subprocess.PIPE, env=environment)
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.readline(), 20)
+        return process, await GatewayClient.connect(place / "s.sock", 0)
+
+    process, client = await start()
+    now_s = (await client.request("status"))["snapshot"]["utc_s"]
+    mine = (await client.request("reservation.ask", **NOW, seen_utc_s=now_s))["reservation"]
+    process.kill()
+    await process.communicate()
+    await client.close()
+    process, client = await start()
+    assert [r["id"] for r in await listed(client)] == [mine["id"]]
+    await client.close()
+    process.kill()
+    await process.communicate()
+
+
+async def test_refused_with_rule_and_figure_and_on_record(there: Running, client: GatewayClient) -> None:
+    for params, said in (
+        ({"power_w": 0.0, "for_s": 60.0}, "power: 0.0 kW: a job asks for more than 0 kW"),
+        ({"power_w": -3000.0, "for_s": 60.0}, "power: -3.0 kW"),
+        ({"power_w": 2e5, "for_s": 60.0}, "fuse: 200.0 kW is more than the 110.4 kW that it carries"),
+        ({"power_w": 1e3, "for_s": 60.0, "within_s": -60.0}, "in the past: a start 1 min ago cannot be granted"),
+        ({"power_w": 1e3, "for_s": 40 * 3600.0}, "plan.horizon_h: 40 h from now to its end; the site plans 36 h ahead"),
+        ({"power_w": 70e3, "for_s": 3600.0}, "contract: 70.0 kW for 1 h takes an import of 4"),
+        ({**NOW, "seen_utc_s": 0.0}, "stale console: the newest state it has seen is"),
+        ({**NOW, "seen_utc_s": None}, "stale console: expected seen_utc_s"),
+        ({**NOW, "colour": "red"}, "bad parameters: unknown: colour"),
+        ({"power_w": 1.0}, "bad parameters: Object missing required field `for_s`"),
+    ):
+        with pytest.raises(RequestFailed) as caught:
+            await reserve(client, there, **params)
+        assert caught.value.code == "refused"
+        assert said in str(caught.value)
+    assert await listed(client) == []
+    with pytest.raises(RequestFailed, match="no reservation 'r99' stands: there is none"):
+        await client.request("reservation.withdraw", id="r99")
+    there.audit.write({"kind": "note"}).result(5)
+    assert sum(row["kind"] == "refused" for row in rows(there)) == 8
+
+
+class Onlookers(Roles):
+    """Everybody only looks."""
+
+    def of(self, peer: Peer) -> Standing:
+        return Standing(Role.VIEWER, "as the test says")
+
+
+async def test_refused_while_nothing_is_known_and_for_who_only_looks(place: Path) -> None:
+    async with running(place, place / "s.sock", Onlookers(None, 0)) as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        with pytest.raises(RequestFailed, match=r"reserving power takes an operator; .* is a viewer"):
+            await reserve(client, there, **NOW)
+        with pytest.raises(RequestFailed, match="withdrawing a reservation takes an operator"):
+            await client.request("reservation.withdraw", id="r1")
+        assert await listed(client) == []
+        await client.close()
+    async with running(place, place / "t.sock") as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        there.devices.offline.add("pcs1")
+        async with asyncio.timeout(5):
+            while (await there.gateway.next_tick()).snapshot.soc_pct is not None:
+                pass
+        with pytest.raises(RequestFailed, match="not ready: SoC, load or PV is not known now"):
+            await reserve(client, there, **NOW)
+        await client.close()
+
+
+async def test_a_full_disk_grants_nothing_and_still_takes_a_withdrawal(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = (await reserve(client, there, **NOW))["reservation"]["id"]
+    fill_the_disk(there, monkeypatch)
+    line = ""
+    for _ in range(40):  # first whatever room is left in the last page
+        try:
+            more = await reserve(client, there, power_w=100.0, for_s=60.0, name="x" * 32)
+        except RequestFailed as error:
+            line = str(error)
+            break
+        await client.request("reservation.withdraw", id=more["reservation"]["id"])
+    assert line.startswith("audit: not on record, so not done")
+    assert [r["id"] for r in await listed(client)] == [mine]
+    answer = await client.request("reservation.withdraw", id=mine)
+    assert "full" in answer["not_durable"]
+    assert await listed(client) == []
+    monkeypatch.undo()
+
+
+# ── by the command line, and for jobs that wait ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def shim(place: Path) -> Path:
+    """`skerry` as one executable, as a site has it in /opt."""
+    path = place / "skerry"
+    path.write_text(f'#!/bin/sh\nexec env PYTHONPATH={ROOT} {sys.executable} -P -m console.cli.main "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+async def begin(there: Running, shim: Path, *command: str, **environment: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    given = {**os.environ, "SKERRY_SITE": str(there.socket), "SKERRY": str(shim), **environment}
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=given)
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    out, err = await asyncio.wait_for(process.communicate(), 40)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def waits(there: Running, process: asyncio.subprocess.Process) -> None:
+    """Until the command has said that it waits."""
+    assert process.stderr is not None
+    line = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+    assert line.startswith("skerry: waiting: it starts at"), line
+
+
+async def test_by_the_command_line(there: Running, shim: Path) -> None:
+    skerry = str(shim)
+    asked = (skerry, "reserve", "--kw", "20kW", "--for", "1h", "--name", "a")
+    code, out, err = await ended(await begin(there, shim, *asked))
+    assert code == exit_codes.OK, err
+    assert out.startswith("r")
+    assert ": 20.0 kW from" in out
+    code, out, err = await ended(await begin(there, shim, skerry, "reserve", "--kw", "90", "--for", "1h"))
+    assert (code, out) == (exit_codes.REFUSED, "")
+    assert err.startswith("skerry: contract: 90.0 kW for 1 h takes an import of")
+    code, out, _ = await ended(await begin(there, shim, skerry, "reservations"))
+    assert len(out.splitlines()) == 1
+    assert out.split()[1:3] == ["20.0", "kW"]
+    assert out.split()[-1] == "ready"
+    code, out, _ = await ended(await begin(there, shim, skerry, "status"))
+    assert "Reserved  r" in out
+    code, out, _ = await ended(await begin(there, shim, skerry, "withdraw", "a"))
+    assert (code, out.split()[0]) == (exit_codes.OK, "withdrawn")
+    code, out, _ = await ended(await begin(there, shim, skerry, "reservations"))
+    assert out == "no power is reserved\n"
+
+
+async def test_wait_ends_when_the_power_is_ready_taken_back_or_given_up(there: Running, shim: Path) -> None:
+    command = (str(shim), "reserve", "--kw", "30", "--for", "3h", "--within", "6h", "--wait")
+    taken = await begin(there, shim, *command)
+    await waits(there, taken)
+    client = await GatewayClient.connect(there.socket, 0)
+    await client.request("reservation.withdraw", id=there.gateway.reservations.kept[0].id)
+    await client.close()
+    code, _, err = await ended(taken)
+    assert code == exit_codes.REFUSED
+    assert "was withdrawn while the job waited" in err
+    left = await begin(there, shim, *command)
+    await waits(there, left)
+    left.send_signal(signal.SIGTERM)
+    code, _, _ = await ended(left)
+    assert code == 130
+    assert there.gateway.reservations.kept == ()
+    assert "the job that waited for it was ended" in texts(there)[-1]
+    ready = await begin(there, shim, *command)
+    await waits(there, ready)
+    mine = there.gateway.reservations.kept[0]
+    there.devices.soc_pct = 90.0  # as the plan would have seen to
+    there.clock.ahead_s = mine.start_utc_s - there.clock.utc_s() + 1
+    code, out, err = await ended(ready)
+    assert code == exit_codes.OK, err
+    assert out.startswith(mine.id)
+
+
+async def test_power_that_does_not_come_is_not_waited_for_for_ever(there: Running, shim: Path) -> None:
+    process = await begin(there, shim, str(shim), "reserve", "--kw", "30", "--for", "3h", "--within", "3h", "--wait")
+    await waits(there, process)
+    mine = there.gateway.reservations.kept[0]
+    there.clock.ahead_s = mine.latest_utc_s - there.clock.utc_s() + 90  # and nobody has charged the battery
+    code, _, err = await ended(process)
+    assert code == exit_codes.REFUSED
+    assert "contract allows an import of 30.0 kW, it would take" in err
+    assert "it is withdrawn" in err
+    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+
+
+async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shim: Path) -> None:
+    job = {"SLURM_JOB_ID": "42", "SLURM_JOB_NUM_NODES": "4"}
+    job |= {"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "4600"}
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
+    assert code == exit_codes.OK, err
+    (mine,) = there.gateway.reservations.kept
+    assert (mine.name, mine.power_w, mine.end_utc_s - mine.start_utc_s) == ("slurm-42", 20_000.0, 3600.0)
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
+    assert code == exit_codes.OK, err
+    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    refused = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job | {"SLURM_JOB_NUM_NODES": "400"})
+    code, _, err = await ended(refused)
+    assert code == exit_codes.REFUSED
+    assert "fuse: 2000.0 kW" in err
+    away = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_SITE=str(there.directory / "none.sock"))
+    code, _, err = await ended(away)
+    assert code == exit_codes.OK, "a gateway that is away holds nothing up"
+    assert "job 42 starts unannounced" in err
+    odd = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_WITHIN="soon")
+    code, _, err = await ended(odd)
+    assert code == exit_codes.OK, "nor does a word that is not taken"
+    assert "exit code 2; job 42 starts unannounced" in err
+
+
+async def test_slurms_prolog_promises_a_job_of_days_what_the_horizon_reaches(there: Running, shim: Path) -> None:
+    """Found: it was refused, so requeued, for ever."""
+    job = {"SLURM_JOB_ID": "43", "SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": str(1000 + 3 * 86_400)}
+    started = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_KW_PER_NODE="0.5")
+    code, _, err = await ended(started)
+    assert code == exit_codes.OK, err
+    (mine,) = there.gateway.reservations.kept
+    assert mine.end_utc_s - mine.start_utc_s == 34 * 3600.0
+
+
+async def test_a_render_manager_runs_its_command_with_power(there: Running, shim: Path) -> None:
+    hook = str(HOOKS / "with-power")
+    options = ("--kw", "20", "--for", "1h", "--name", "shot-0420", "--")
+    command = ("sh", "-c", "$SKERRY reservations; exit 7")
+    code, out, err = await ended(await begin(there, shim, hook, *options, *command))
+    assert code == 7, err
+    assert "shot-0420" in out.splitlines()[1], "it runs while the power is reserved"
+    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    code, out, _ = await ended(await begin(there, shim, hook, "--kw", "500", *options[2:], "echo", "started"))
+    assert (code, out) == (exit_codes.REFUSED, "")
+    running_ = await begin(there, shim, hook, *options, "sh", "-c", "echo on >&2; exec sleep 60")
+    assert running_.stderr is not None
+    assert (await asyncio.wait_for(running_.stderr.readline(), 20)) == b"on\n"
+    running_.send_signal(signal.SIGTERM)
+    code, _, _ = await ended(running_)
+    assert code == 128 + signal.SIGTERM
+    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    code, _, err = await ended(await begin(there, shim, hook, "--kw", "20", "--", "true"))
+    assert code == exit_codes.USAGE
+    assert err.startswith("usage: with-power")

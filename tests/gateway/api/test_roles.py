@@ -1,0 +1,305 @@
+"""Who may do what: every role against every command, over the real socket, by real users."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from small_gateway import ROOT, small_site
+
+from gateway.api.peer import Peer, login_uid, name_peer
+from gateway.api.permissions import COMMANDS
+from gateway.api.roles import Role, Roles, RolesConfig, UnknownGroup
+from gateway.api.socket_file import claim, release
+from gateway.site.loader import SiteFileError
+
+HERE = Path(__file__).parent
+FIRST_ID = 61_230  # uids and gids that no distribution hands out
+ROLES = {"viewer": "skt-viewer", "operator": "skt-operator", "engineer": "skt-engineer"}
+GIDS = {"viewer": FIRST_ID, "operator": FIRST_ID + 1, "engineer": FIRST_ID + 2}
+USERS = {  # name -> uid, groups
+    "skt-nobody": (FIRST_ID + 10, []),
+    "skt-vera": (FIRST_ID + 11, ["viewer"]),
+    "skt-otto": (FIRST_ID + 12, ["viewer", "operator"]),
+    "skt-enno": (FIRST_ID + 13, ["viewer", "engineer"]),
+}
+ROLE_OF = {
+    "root": Role.ENGINEER,
+    "skt-nobody": Role.VIEWER,
+    "skt-vera": Role.VIEWER,
+    "skt-otto": Role.OPERATOR,
+    "skt-enno": Role.ENGINEER,
+}
+
+# How each row of COMMANDS is asked over the link; `seen_utc_s` is put in by the client, ids are of its own orders.
+REASON = {"reason": "role matrix"}
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "status": ("status", {}),
+    "history": ("history", {"signals": ["grid.w"], "start_utc_s": 0, "end_utc_s": 60, "step_s": 1}),
+    "events": ("events", {}),
+    "why": ("why", {}),
+    "decisions": ("decisions", {"start_utc_s": 0, "end_utc_s": 1}),
+    "audit": ("audit", {}),
+    "order.list": ("order.list", {}),
+    "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
+    "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
+    "order.set setpoint": ("order.set", {"kind": "setpoint", "value": 1000.0, **REASON}),
+    "order.set import-target": ("order.set", {"kind": "import-target", "value": 1000.0, **REASON}),
+    "order.set soc-target": ("order.set", {"kind": "soc-target", "value": 61.0, "by_utc_s": 1800, **REASON}),
+    "order.set hold": ("order.set", {"kind": "hold"}),
+    "order.set reserve-level": ("order.set", {"kind": "reserve-level", "value": 50.0, **REASON}),
+    "order.set reserve-level below the declared": ("order.set", {"kind": "reserve-level", "value": 8.0, **REASON}),
+    "order.set node-cap": ("order.set", {"kind": "node-cap", "value": 900.0, "target": "gpu-01", **REASON}),
+    "order.set disable": ("order.set", {"kind": "disable", "target": "pcs1", **REASON}),
+    "order.end disable": ("order.end", {"id": "disable"}),
+    "order.end": ("order.end", {"id": "battery"}),
+    "stop": ("stop", {}),
+    "reservation.list": ("reservation.list", {}),
+    "reservation.ask": ("reservation.ask", {"power_w": 100.0, "for_s": 60.0}),
+    "reservation.withdraw": ("reservation.withdraw", {"id": "the first"}),
+    "drill.status": ("drill.status", {}),
+    "drill.check": ("drill.check", {"minutes": 1.0, **REASON}),
+    "drill.reports": ("drill.reports", {}),
+    "drill.start": ("drill.start", {"minutes": 1.0, **REASON}),
+    "drill.abort": ("drill.abort", {}),
+    "island.reset": ("island.reset", REASON),
+    "island.black_start": ("island.black_start", {"confirmed": True, **REASON}),
+}
+
+# Imports first, as root: the user it becomes may not be able to read the tree. Then it is that user for good.
+CLIENT = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from gateway.api.ask import Conversation
+from gateway.api.errors import RequestFailed
+uid, gids, asked = json.loads(sys.argv[3])
+if uid:
+    os.setgroups(gids)
+    os.setgid(gids[0] if gids else uid)
+    os.setuid(uid)
+with Conversation(Path(sys.argv[2]), 10) as link:
+    def answer(name, method, params):
+        now = link.request("status")["snapshot"]["utc_s"]
+        sees = method.startswith(("order.", "drill.", "island.", "reservation.ask")) and method != "order.list"
+        params = {**params, "seen_utc_s": now} if sees else params
+        if "by_utc_s" in params:
+            params["by_utc_s"] += now
+        if method == "order.end":
+            slots = {"battery": ("setpoint", "hold", "import-target", "soc-target"), "disable": ("disable",)}
+            there = [o["id"] for o in link.request("order.list") if o["kind"] in slots[params["id"]]]
+            params["id"] = there[0] if there else params["id"]
+        if method == "reservation.withdraw":
+            params["id"] = next((r["id"] for r in link.request("reservation.list")["reservations"]), "none")
+        if method == "order.preview":
+            params.pop("seen_utc_s")
+        elif method == "order.set" and params["kind"] != "hold":
+            same = {"setpoint": "battery", "import-target": "battery", "soc-target": "battery", "hold": "battery"}
+            slot = lambda kind: same.get(kind, kind)
+            there = [o["id"] for o in link.request("order.list") if slot(o["kind"]) == slot(params["kind"])]
+            params["replace"] = there[0] if there else None
+        try:
+            link.request(method, **params)
+            return "ok"
+        except RequestFailed as error:
+            return str(error)
+    print(json.dumps([link.welcome.user, {name: answer(name, *how) for name, how in asked.items()}]), flush=True)
+    for line in sys.stdin:  # the same connection, asked again
+        name = line.strip()
+        print(json.dumps(answer(name, *asked[name])), flush=True)
+"""
+
+
+def a_peer(uid: int, user: str = "somebody", login: str = "") -> Peer:
+    return Peer(1, uid, uid, user, login)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+# ── without privileges ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_command_is_in_the_matrix() -> None:
+    assert ASKED.keys() == COMMANDS.keys()
+
+
+def test_without_roles_the_gateways_user_and_root_command_and_everybody_else_looks() -> None:
+    roles = Roles(None, 1000)
+    assert roles.of(a_peer(0)).role is Role.ENGINEER
+    assert roles.of(a_peer(1000)).role is Role.ENGINEER
+    other = roles.of(a_peer(1001))
+    assert (other.role, other.why) == (
+        Role.VIEWER,
+        "the site file has no [roles]: only root and the gateway's user may command",
+    )
+    assert roles.viewers_gid() is None
+
+
+def test_with_roles_groups_decide_at_every_look() -> None:
+    groups = {1001: frozenset({20}), 1002: frozenset({30, 20})}
+    gids = {"skerry-operator": 20, "skerry-engineer": 30}
+
+    def gid(name: str) -> int:
+        if name not in gids:
+            raise UnknownGroup(f"group {name!r} does not exist")
+        return gids[name]
+
+    roles = Roles(RolesConfig(), 1000, lambda uid: groups.get(uid, frozenset()), gid)
+    assert [roles.of(a_peer(uid)).role for uid in (0, 1000, 1001, 1002)] == [
+        Role.ENGINEER,
+        Role.VIEWER,  # whoever runs the gateway is nobody special once there are roles
+        Role.OPERATOR,
+        Role.ENGINEER,
+    ]
+    groups[1001] = frozenset()
+    del gids["skerry-engineer"]
+    assert "in neither skerry-operator nor skerry-engineer; group 'skerry-engineer' does" in roles.of(a_peer(1001)).why
+    assert roles.of(a_peer(1002)).role is Role.OPERATOR
+    with pytest.raises(UnknownGroup):
+        roles.viewers_gid()
+
+
+def test_sudo_names_the_one_who_logged_in(tmp_path: Path) -> None:
+    """The kernel's loginuid stays what it was at login, through sudo and su."""
+    (tmp_path / "7").mkdir()
+    assert login_uid(7, tmp_path) is None
+    (tmp_path / "7" / "loginuid").write_text("4294967295")
+    assert login_uid(7, tmp_path) is None
+    assert name_peer(7, 0, 0, tmp_path).who == "root"
+    (tmp_path / "7" / "loginuid").write_text("61234")
+    assert name_peer(7, 0, 0, tmp_path).who == "uid 61234 as root"
+    assert name_peer(7, 61234, 61234, tmp_path).who == "uid 61234"
+
+
+def test_roles_section(tmp_path: Path) -> None:
+    assert small_site(tmp_path).roles is None
+    assert small_site(tmp_path, roles={"operator": "ops"}).roles == RolesConfig(operator="ops")
+    with pytest.raises(SiteFileError, match=r"roles\.operator = 'a b'"):
+        small_site(tmp_path, roles={"operator": "a b"})
+    with pytest.raises(SiteFileError, match=r"orders\.default_s = 900.0: expected at most orders\.max_s = 60"):
+        small_site(tmp_path, orders={"max_s": 60})
+
+
+async def test_the_socket_is_handed_to_the_viewers_group(place: Path) -> None:
+    gids = [gid for gid in os.getgroups() if gid != os.getgid()] or ([GIDS["viewer"]] if os.geteuid() == 0 else [])
+    if not gids:
+        pytest.skip("needs a second group to hand the socket to, or root")
+    sock, inode = claim(place / "s.sock", gids[0])
+    try:
+        found = os.stat(place / "s.sock")
+        assert (found.st_gid, found.st_mode & 0o777) == (gids[0], 0o660)
+    finally:
+        sock.close()
+        release(place / "s.sock", inode)
+
+
+# ── with real users ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Database:
+    """User and group files of our own, laid over /etc's in a mount namespace of the gateway alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self.passwd, self.group = directory / "passwd", directory / "group"
+        lines = [f"{name}:x:{uid}:{uid}::/:/bin/false" for name, (uid, _) in USERS.items()]
+        self.passwd.write_text(Path("/etc/passwd").read_text() + "\n".join(lines) + "\n")
+        self.members = {role: [name for name, (_, roles) in USERS.items() if role in roles] for role in ROLES}
+        self.write()
+        for file in (self.passwd, self.group):
+            file.chmod(0o644)
+
+    def write(self) -> None:
+        """The group file as `members` has it; in place, for it is mounted."""
+        lines = [f"{ROLES[role]}:x:{GIDS[role]}:{','.join(self.members[role])}" for role in ROLES]
+        self.group.write_text(Path("/etc/group").read_text() + "\n".join(lines) + "\n")
+
+
+def can_unshare() -> bool:
+    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+
+
+needs_root = pytest.mark.skipif(
+    not can_unshare(), reason="needs root and a mount namespace of its own, to have users that are not on this machine"
+)
+
+
+async def a_client(place: Path, uid: int, gids: list[int]) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    given = json.dumps([uid, gids, ASKED])
+    arguments = ["-c", CLIENT, str(ROOT), str(place / "s.sock"), given]
+    return await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe)
+
+
+async def said(process: asyncio.subprocess.Process) -> Any:
+    assert process.stdout is not None
+    return json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+
+
+async def asked_again(process: asyncio.subprocess.Process, name: str) -> Any:
+    assert process.stdin is not None
+    process.stdin.write(f"{name}\n".encode())
+    return await said(process)
+
+
+@needs_root
+async def test_role_by_command_matrix_with_real_users(place: Path) -> None:
+    database = Database(place)
+    script = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"'
+    roles = msgspec.json.encode(RolesConfig(**ROLES)).decode()
+    serve = [sys.executable, str(HERE / "small_gateway.py"), str(place / "state"), str(place / "s.sock"), roles]
+    (place / "state").mkdir()
+    pipe = asyncio.subprocess.PIPE
+    gateway = await asyncio.create_subprocess_exec(
+        *("unshare", "-m", "sh", "-c", script, "sh", str(database.passwd), str(database.group), *serve),
+        stdout=pipe,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    processes = [gateway]
+    try:
+        await said(gateway)
+        for name, role in ROLE_OF.items():
+            uid, groups = USERS.get(name, (0, []))
+            client = await a_client(place, uid, [GIDS[g] for g in groups])
+            processes.append(client)
+            user, answers = await said(client)
+            assert user == name
+            for command, answer in answers.items():
+                if role >= COMMANDS[command].role:
+                    assert answer == "ok", (name, command, answer)
+                else:
+                    # ending anything takes an operator; ending what disables a PCS more than that
+                    first = Role.OPERATOR if command == "order.end disable" and role < Role.OPERATOR else None
+                    needed = first or COMMANDS[command].role
+                    assert f" takes {needed.one}; " in answer, (name, command, answer)
+                    assert f"{name} is {role.one} (" in answer
+                    assert COMMANDS[command].words in answer or "ending an order" in answer
+            if name == "root":
+                assert await asked_again(client, "order.set disable") == "ok"  # there to be ended by the next ones
+            if name == "skt-otto":  # thrown out of the group while connected: the open connection is worth nothing
+                database.members["operator"].remove("skt-otto")
+                database.write()
+                assert "skt-otto is a viewer" in await asked_again(client, "order.set setpoint")
+                assert "skt-otto is a viewer" in await asked_again(client, "stop")
+                database.members["engineer"].append("skt-otto")
+                database.write()
+                assert await asked_again(client, "order.set disable") == "ok"
+                assert await asked_again(client, "order.end disable") == "ok"
+    finally:
+        for process in reversed(processes):
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()

@@ -1,0 +1,269 @@
+"""The site file: every mistake is found in one run, each with key, value and expectation."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.site import loader as site_file
+from gateway.site.loader import SiteFileError
+
+MINIMAL = """
+[site]
+name = "Test site"
+[grid]
+fuse_a = 63
+contracted_peak_w = "30 kW"
+[reserve]
+hours = 1
+critical_load_w = 5000
+[[battery]]
+id = "bat1"
+energy_kwh = 50
+[[pcs]]
+id = "pcs1"
+battery = "bat1"
+charge_w = 20000
+discharge_w = "20 kW"
+url = "tcp://127.0.0.1:1502"
+[[meter]]
+id = "grid"
+url = "tcp://127.0.0.1:1503"
+"""
+
+
+def document() -> dict[str, Any]:
+    """A valid document, to be broken by a test."""
+    return copy.deepcopy(tomllib.loads(MINIMAL))
+
+
+def errors_of(raw: dict[str, Any]) -> dict[str, str]:
+    """Key -> whole error line of a document that must be refused."""
+    with pytest.raises(SiteFileError) as caught:
+        site_file.compose(Path("x.toml"), raw)
+    return {error.key: str(error) for error in caught.value.errors}
+
+
+def test_units_are_converted_to_the_keys_own() -> None:
+    """A number may carry its unit; the key's suffix decides what it becomes."""
+    site = site_file.compose(Path("x.toml"), document())
+    assert site.grid.contracted_peak_w == 30_000
+    assert site.pcs[0].discharge_w == 20_000
+    assert site.dispatch.grid.fuse_w == 63 * 230 * 3
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_no_limit_is_infinite(value: float) -> None:
+    raw = document()
+    raw["grid"]["fuse_a"] = raw["battery"][0]["energy_kwh"] = value
+    found = errors_of(raw)
+    assert "a finite number" in found["grid.fuse_a"]
+    assert "a finite number" in found["battery[0].energy_kwh"]
+
+
+def test_every_error_in_one_run() -> None:
+    """Unknown key and section, wrong unit, negative rating, wrong type, missing key: all of them, at once."""
+    raw = document()
+    raw["grid"]["contracted_peek_w"] = 1
+    raw["grid"]["fuse_a"] = -3
+    raw["reserve"]["critical_load_w"] = "12 kWh"
+    raw["batteries"] = []
+    raw["battery"][0]["energy_kwh"] = "big"
+    del raw["site"]["name"]
+    found = errors_of(raw)
+    assert found.keys() == {
+        "grid.contracted_peek_w",
+        "grid.fuse_a",
+        "reserve.critical_load_w",
+        "[batteries]",
+        "battery[0].energy_kwh",
+        "site.name",
+    }
+    assert "did you mean contracted_peak_w" in found["grid.contracted_peek_w"]
+    assert "-3" in found["grid.fuse_a"]
+    assert "'12 kWh'" in found["reserve.critical_load_w"]
+    assert "kW" in found["reserve.critical_load_w"]
+    assert "did you mean battery" in found["[batteries]"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "blamed"),
+    [
+        ("grid", "contracted_peak_w", 60_000, "grid.contracted_peak_w"),  # above what 63 A carry
+        ("reserve", "hours", 20, "reserve.hours"),  # 100 kWh out of a 50 kWh battery
+        ("grid", "meter_delay_min_s", 3, "grid.meter_delay_min_s"),
+    ],
+)
+def test_limits_that_contradict_each_other(section: str, key: str, value: float, blamed: str) -> None:
+    """Inconsistent limits are refused with both figures."""
+    raw = document()
+    raw[section][key] = value
+    assert errors_of(raw).keys() == {blamed}
+
+
+def test_references_ids_and_roles() -> None:
+    """A PCS of an unknown battery, an id used twice, no grid meter, a twin url without [twin], a deadline too long."""
+    raw = document()
+    raw["pcs"][0]["battery"] = "bat9"
+    raw["meter"][0] |= {"role": "load", "id": "pcs1", "url": "twin"}
+    raw["io"] = {"deadline_s": 0.2}
+    assert errors_of(raw).keys() == {"pcs[0].battery", "meter", "meter[0].id", "[twin]", "io.deadline_s"}
+
+
+def test_errors_across_sections_are_found_in_the_same_run() -> None:
+    """A mistyped key does not hide a peak above the fuses, a wrong time zone or a bad start of the twin."""
+    raw = document()
+    raw["site"] |= {"nam": "x", "timezone": "Europe/Berlim"}
+    raw["grid"]["contracted_peak_w"] = 60_000
+    raw["twin"] = {"start_utc": "yesterday"}
+    raw["pcs"][0]["url"] = "tcp:here"
+    raw["reserve"]["hours"] = 20
+    found = errors_of(raw)
+    assert found.keys() == {
+        "site.nam",
+        "site.timezone",
+        "grid.contracted_peak_w",
+        "twin.start_utc",
+        "pcs[0].url",
+        "reserve.hours",
+    }
+    assert "tcp://host:port" in found["pcs[0].url"]
+    assert "2025-09-16T06:55:00Z" in found["twin.start_utc"]
+
+
+def test_what_is_doubtful_is_not_blamed_twice() -> None:
+    """A battery that cannot be read does not make its PCS point nowhere."""
+    raw = document()
+    raw["battery"][0]["energy_kwh"] = -1
+    assert errors_of(raw).keys() == {"battery[0].energy_kwh"}
+
+
+def test_a_mistake_in_a_section_holds_back_no_error_across_sections() -> None:
+    """Each of these sections has a mistake of its own beside one that spans sections."""
+    raw = document()
+    raw["grid"] |= {"contracted_peak_w": 60_000, "phases": 2, "export_limit_w": -1}
+    raw["reserve"] |= {"hours": 20, "hour": 1}
+    raw["battery"][0] |= {"wear_eur_per_kwh": "cheap", "soc_min_pct": 96}
+    raw["pcs"][0] |= {"battery": "bat9", "revert_s": 1, "url": "here"}
+    raw["meter"][0] |= {"role": "load", "unit": 300, "url": "twin"}
+    raw["gateway"] = {"rate_hz": 10, "state_dirr": "x"}
+    raw["io"] = {"deadline_s": 0.08, "stale_after_s": 60}
+    found = errors_of(raw)
+    assert found.keys() == {
+        "grid.phases",  # so what the fuses carry is not known, nor whether the peak is above it
+        "grid.export_limit_w",
+        "reserve.hour",
+        "reserve.hours",
+        "battery[0].wear_eur_per_kwh",
+        "battery[0].soc_min_pct",
+        "pcs[0].battery",
+        "pcs[0].revert_s",
+        "pcs[0].url",
+        "meter[0].unit",
+        "meter",
+        "[twin]",
+        "gateway.state_dirr",
+        "io.deadline_s",
+        "io.stale_after_s",
+    }
+
+
+def test_nothing_is_reckoned_from_the_default_of_a_mistyped_key() -> None:
+    raw = document()
+    raw["battery"][0] |= {"soc_max_pc": 90, "soc_min_pct": 96}  # above the default
+    raw["batterys"] = raw.pop("battery")
+    assert errors_of(raw).keys() == {"[batterys]"}
+    raw["battery"] = raw.pop("batterys")
+    assert errors_of(raw).keys() == {"battery[0].soc_max_pc"}
+
+
+def test_devices_behind_one_unit() -> None:
+    """Nodes of the twin share a port, so each has a unit id of its own; as have two meters at one address."""
+    raw = document()
+    raw["twin"] = {}
+    nodes = [{"id": f"gpu-{n}", "source": "modbus", "unit": unit} for n, unit in enumerate((1, 2, 1))]
+    raw["node"] = [*nodes, {"id": "here", "source": "psutil"}, {"id": "there", "source": "psutil"}]
+    raw["meter"].append(raw["meter"][0] | {"id": "load", "role": "load"})
+    found = errors_of(raw)
+    assert found == {
+        "node[2].unit": "node[2].unit = 1: expected a unit of its own at twin; node[0] has it",
+        "meter[1].unit": "meter[1].unit = 1: expected a unit of its own at tcp://127.0.0.1:1503; meter[0] has it",
+    }
+
+
+def test_what_is_said_to_be_bundled_must_be() -> None:
+    raw = document()
+    raw["tariff"] = {"file": "bundled:nope"}
+    raw["twin"] = {"load_trace": "bundled:nothing"}
+    assert errors_of(raw) == {
+        "tariff.file": "tariff.file = 'bundled:nope': expected a CSV file, or one of bundled:de-lu-2025",
+        "twin.load_trace": "twin.load_trace = 'bundled:nothing': expected a CSV file, or one of bundled:helios",
+    }
+
+
+def test_whole_numbers_may_carry_a_unit() -> None:
+    """A metering interval of an hour, in minutes."""
+    raw = document()
+    raw["grid"]["metering_interval_s"] = "60 min"
+    assert site_file.compose(Path("x.toml"), raw).grid.metering_interval_s == 3600
+
+
+def test_time_zone_must_exist() -> None:
+    """An unknown time zone is an error of the site file, not of a later tick."""
+    raw = document()
+    raw["site"]["timezone"] = "Europe/Atlantis"
+    assert "IANA" in errors_of(raw)["site.timezone"]
+
+
+def test_text_that_is_not_toml(tmp_path: Path) -> None:
+    """A syntax error names the line."""
+    path = tmp_path / "broken.toml"
+    path.write_text("[site\nname = 1")
+    with pytest.raises(SiteFileError, match="line 1"):
+        site_file.load(path)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(b'[site]\nname = "\xdb"')
+    with pytest.raises(SiteFileError, match="TOML: expected UTF-8 text; invalid"):
+        site_file.load(path)
+
+
+def test_a_site_file_of_another_type_of_table() -> None:
+    """A table where a list of tables belongs, and the reverse."""
+    raw = document()
+    raw["meter"] = {"id": "grid"}
+    raw["site"] = "Fjord One"
+    assert errors_of(raw).keys() == {"meter", "site"}
+
+
+def test_a_battery_without_a_pcs_is_no_battery() -> None:
+    raw = document()
+    raw["battery"].append({"id": "bat2", "energy_kwh": 20})
+    found = errors_of(raw)
+    assert found == {"pcs": "pcs: expected a [[pcs]] with battery = 'bat2'; none names it"}
+
+
+def test_the_demand_charge_as_a_table() -> None:
+    """Units, defaults, and what its keys must be; beside the plain key it is refused."""
+    raw = document()
+    raw["tariff"] = {"demand": {"eur_per_kw": "84 EUR/kW", "per": "year", "floor_w": "20 kW"}}
+    terms = site_file.compose(Path("x.toml"), raw).dispatch.tariff.demand_terms
+    assert (terms.eur_per_kw, terms.per, terms.top_days, terms.floor_w, terms.windows) == (84, "year", 1, 20_000, ())
+    raw["tariff"]["demand"] |= {"windows": ["8 to 20"], "per": "week", "top_days": 0, "flor_w": 1}
+    found = errors_of(raw)
+    assert found.keys() == {f"tariff.demand.{key}" for key in ("windows", "per", "top_days", "flor_w")}
+    assert '"mon-fri 08:00-20:00"' in found["tariff.demand.windows"]
+    assert "one of month, year" in found["tariff.demand.per"]
+    assert "did you mean floor_w" in found["tariff.demand.flor_w"]
+    raw["tariff"] = {"demand_eur_per_kw_month": 5, "demand": {"eur_per_kw": 84, "windows": ["08:20-20:00"]}}
+    found = errors_of(raw)
+    assert found.keys() == {"tariff.demand_eur_per_kw_month", "tariff.demand.windows"}
+    assert "whole metering intervals, 15 min" in found["tariff.demand.windows"]
+    raw["tariff"] = {"demand": 7}
+    assert errors_of(raw) == {"tariff.demand": "tariff.demand = 7: expected a table, written [tariff.demand]"}

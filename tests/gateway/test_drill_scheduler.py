@@ -1,0 +1,127 @@
+"""The schedule beside the tick: what is shown, logged, kept and begun, on a gateway made of its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from small_gateway import SITE, small_site
+
+from dispatch.islanding.drill_schedule import ScheduleMemory
+from dispatch.model.islanding import IslandReply
+from dispatch.model.snapshot import Snapshot
+from gateway.drill_scheduler import DrillClock
+from gateway.site.loader import SiteFileError
+
+TUESDAY_10 = 1_767_690_000.0  # 2026-01-06 10:00 in Berlin
+WEEKLY = {"schedule": "weekly, Tuesday 10:00"}
+
+
+class Stand:
+    """A gateway as far as the schedule sees it, and who begins drills."""
+
+    def __init__(self, directory: Path, answer: IslandReply, **drills: Any) -> None:
+        self.now_s = TUESDAY_10 - 10
+        self.kept: list[Any] = []
+        self.log: list[tuple[str, str]] = []
+        self.begun: list[tuple[float, str]] = []
+        self.answer = answer
+        self.gateway: Any = SimpleNamespace(
+            site=small_site(directory, drills=WEEKLY | drills),
+            clock=SimpleNamespace(utc_s=lambda: self.now_s),
+            planner=SimpleNamespace(plan=None),
+            controller=SimpleNamespace(island=SimpleNamespace(drill=None)),
+            published=None,
+            drill_report=None,
+            drill_plan=None,
+            drill_due="",
+            recorder=SimpleNamespace(save_state=lambda key, value: self.kept.append(msgspec.to_builtins(value))),
+            event=lambda kind, severity, subject, text: self.log.append((severity, text)),
+        )
+        self.clock = DrillClock(self.gateway, self, None)
+
+    async def start_scheduled(self, minutes: float, reason: str) -> IslandReply:
+        self.begun.append((minutes, reason))
+        return self.answer
+
+    async def at(self, seconds: float) -> Any:
+        """One look, so long after the drill was due; what consoles are shown."""
+        self.now_s = TUESDAY_10 + seconds
+        await self.clock.look()
+        return self.gateway.drill_plan
+
+
+@pytest.fixture
+def stand(tmp_path: Path, request: pytest.FixtureRequest) -> Stand:
+    answer, drills = request.param
+    made = Stand(tmp_path, answer, **drills)
+    made.gateway.published = SimpleNamespace(snapshot=Snapshot(seq=1, utc_s=0, mono_s=0, grid=None))  # type: ignore[arg-type]
+    return made
+
+
+YES, NO = IslandReply("", True, "drill of 10 min by schedule"), IslandReply("", False, "no drill: rating")
+
+
+@pytest.mark.parametrize("stand", [(YES, {})], indirect=True)
+async def test_attended_nothing_begins_by_itself(stand: Stand) -> None:
+    assert (await stand.at(-1)).due_utc_s is None
+    shown = await stand.at(5)
+    assert (shown.due_utc_s, shown.next_utc_s) == (TUESDAY_10, TUESDAY_10 + 7 * 86_400)
+    assert "skerry drill start" in stand.gateway.drill_due
+    assert (stand.begun, stand.log) == ([], [])
+    stand.gateway.drill_report = SimpleNamespace(started_utc_s=TUESDAY_10 + 60)
+    assert (await stand.at(120)).due_utc_s is None
+    assert stand.gateway.drill_due == ""
+    assert stand.log == [("info", "the drill due 2026-01-06 10:00 has been run")]
+
+
+@pytest.mark.parametrize("stand", [(YES, {})], indirect=True)
+async def test_a_drill_that_was_missed_is_said_also_after_a_restart(stand: Stand) -> None:
+    await stand.at(-1)
+    await stand.at(5)
+    after = DrillClock(stand.gateway, stand, stand.kept[-1])
+    stand.now_s = TUESDAY_10 + 9 * 3600
+    await after.look()
+    await after.look()
+    assert stand.log == [("warning", "the drill due 2026-01-06 10:00 was missed: nobody started it")]
+
+
+@pytest.mark.parametrize("stand", [(YES, {})], indirect=True)
+async def test_a_memory_that_cannot_be_read_begins_anew_and_says_so(stand: Stand) -> None:
+    stand.clock = DrillClock(stand.gateway, stand, {"handled_utc_s": "long ago"})
+    assert (await stand.at(5)).due_utc_s is None
+    assert "is lost" in stand.log[0][1]
+
+
+@pytest.mark.parametrize("stand", [(NO, {"unattended": True, "minutes": 5})], indirect=True)
+async def test_unattended_it_is_begun_and_a_refusal_is_logged_and_tried_again(stand: Stand) -> None:
+    await stand.at(-1)
+    await stand.at(1)
+    await stand.at(60)
+    assert stand.begun == [(5.0, "schedule: weekly, Tuesday 10:00")]
+    assert stand.log == [("warning", "the drill that is due was not begun: no drill: rating")]
+    assert stand.gateway.drill_plan.note == "not begun: no drill: rating"
+    assert msgspec.convert(stand.kept[-1], ScheduleMemory).refused == "no drill: rating"
+    await stand.at(1000)
+    assert len(stand.begun) == 2
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"drills": {"schedule": "monthly, Tuesday 10:00"}}, r"drills\.schedule = 'mon.*': expected a schedule"),
+        ({"drills": {"schedule": 10}}, r"drills\.schedule = 10: expected a text"),
+        ({"drills": WEEKLY | {"minutes": 0}}, r"drills\.minutes = 0: expected"),
+        ({"drills": WEEKLY | {"minutes": 90}}, r"drills\.minutes = 90.*: expected at most island\.drill_min.* = 60"),
+        ({"drills": WEEKLY | {"unattended": "yes"}}, r"drills\.unattended = 'yes': expected true or false"),
+        ({"drills": WEEKLY, "switch": []}, r"drills\.schedule = .*: expected a \[\[switch\]\] that may be asked"),
+        ({"drills": {"shedule": "x"}}, r"drills\.shedule = 'x': expected a known key; did you mean schedule\?"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_site_file(tmp_path: Path, sections: dict[str, Any], says: str) -> None:
+    assert "drills" not in SITE
+    with pytest.raises(SiteFileError, match=says):
+        small_site(tmp_path, **sections)

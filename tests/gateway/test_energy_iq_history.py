@@ -1,0 +1,235 @@
+"""The Energy IQ from a record on disk: local days, gaps, prices, who steered; and its keeper."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, Clock, record, trade_w
+
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.schema import TariffTerms
+from dispatch.model.events import Event
+from gateway import energy_iq_service
+from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
+from gateway.energy_iq_service import STATE, IqKeeper
+from storage.config import StorageConfig
+from storage.reader import Archive, QueryTimeout
+from storage.recorder import Recorder
+
+DAY = date(2025, 9, 16)
+BEGIN, END = local_day(DAY, "Europe/Berlin")
+NO_PRICES = PriceSeries((), (), 0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory whose record holds all of DAY."""
+    directory = tmp_path_factory.mktemp("whole")
+    record(directory, BEGIN, END)
+    return directory
+
+
+def reported(directory: Path, **options: Any) -> Report:
+    archive = Archive(directory, timeout_s=20)
+    try:
+        return make_report(archive, CONFIG, DAY, float(END), **options)
+    finally:
+        archive.close()
+
+
+def test_a_local_day_has_the_hours_it_has() -> None:
+    hours = [
+        (e - b) / 3600 for b, e in (local_day(date(2025, *d), "Europe/Berlin") for d in ((3, 30), (6, 1), (10, 26)))
+    ]
+    assert hours == [23, 24, 25]
+
+
+def test_quarters_are_what_was_recorded(whole: Path) -> None:
+    archive = Archive(whole)
+    quarters, notes = read_quarters(archive, CONFIG, BEGIN, END)
+    archive.close()
+    assert (len(quarters), notes) == (96, [])
+    assert [q.start_utc_s for q in quarters] == list(range(BEGIN, END, 900))
+    assert all(q.load_w == pytest.approx(LOAD_W, abs=1) for q in quarters)
+    assert [q.battery_w for q in quarters] == [trade_w(q.start_utc_s) for q in quarters]
+    assert {round(q.eur_per_mwh, 1) for q in quarters} == {CHEAP, DEAR}
+    assert all(a.end_soc_pct == b.begin_soc_pct for a, b in pairwise(quarters))
+    assert not any(q.unable or q.ordered for q in quarters)
+
+
+def test_a_day_and_its_month_are_judged(whole: Path) -> None:
+    report = reported(whole)
+    assert report.iq.known_h == report.iq.of_h == 24
+    assert report.iq.iq_pct is not None
+    assert 5 < report.iq.iq_pct < 60  # 20 of 45 kWh that would have fitted, and sold at the same price
+    assert report.month.begin_utc_s == local_day(date(2025, 9, 1), "Europe/Berlin")[0]
+    assert report.month.known_h == 24
+    assert report.month.of_h == 16 * 24
+    assert report.fits(CONFIG)
+    other = msgspec.structs.replace(CONFIG, tariff=TariffTerms())
+    assert not report.fits(other)
+
+
+def test_a_running_day_is_judged_up_to_now(whole: Path) -> None:
+    archive = Archive(whole)
+    report = make_report(archive, CONFIG, DAY, BEGIN + 10.4 * 3600, causes=False)
+    with pytest.raises(ValueError, match="2025-09-17: expected a day that has begun; at the site it is 2025-09-16"):
+        make_report(archive, CONFIG, date(2025, 9, 17), float(END - 1))
+    archive.close()
+    assert report.iq.of_h == 10.25
+    assert report.iq.loss is None
+
+
+def test_gaps_orders_and_outages_are_seen(tmp_path: Path) -> None:
+    """Three hours without a record, an order of ten minutes, nine seconds and more of an outage."""
+    ordered = range(BEGIN + 9 * 3600 + 600, BEGIN + 9 * 3600 + 1200, 60)
+    record(
+        tmp_path,
+        BEGIN,
+        END,
+        missing=range(BEGIN + 3600, BEGIN + 4 * 3600, 60),
+        ordered=ordered,
+        unable={BEGIN + 20 * 3600},
+    )
+    archive = Archive(tmp_path)
+    quarters, _ = read_quarters(archive, CONFIG, BEGIN, END)
+    archive.close()
+    assert len(quarters) == 96 - 12
+    assert [(q.start_utc_s - BEGIN) / 3600 for q in quarters if q.ordered] == [9.0, 9.25]
+    assert [(q.start_utc_s - BEGIN) / 3600 for q in quarters if q.unable] == [20.0]
+    report = reported(tmp_path)
+    assert report.iq.known_h == 21
+
+
+def test_prices_that_are_not_on_record_come_from_the_price_file_or_are_told(tmp_path: Path) -> None:
+    record(tmp_path, BEGIN, BEGIN + 8 * 3600, priced=False)
+    half = PriceSeries((BEGIN,), (DEAR,), BEGIN + 4 * 3600)
+    archive = Archive(tmp_path)
+    quarters, notes = read_quarters(archive, CONFIG, BEGIN, END, half)
+    assert [q.eur_per_mwh for q in quarters] == [DEAR] * 32  # the mean of what is known stands in
+    assert notes == ["16 of 32 quarter hours have no price, the mean of that hour on other days instead"]
+    quarters, notes = read_quarters(archive, CONFIG, BEGIN, END, NO_PRICES)
+    archive.close()
+    assert [q.eur_per_mwh for q in quarters] == [0.0] * 32
+    assert notes == ["no market price on record or in the site's price file: judged by fees, tax and peak alone"]
+
+
+# ── the keeper ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Beside(SimpleNamespace):
+    """What the keeper needs of a gateway."""
+
+    def __init__(self, at_s: float) -> None:
+        super().__init__(clock=Clock(at_s, speed=1.0), said=[])
+
+    def event(self, kind: str, severity: str, subject: str, text: str) -> None:
+        self.said.append(Event(self.clock.at_s, kind, severity, subject, text))
+
+
+async def kept(directory: Path, beside: Beside, keeper: IqKeeper) -> None:
+    """Let a keeper run until it has told something."""
+    running = asyncio.create_task(keeper.run(beside))  # type: ignore[arg-type]
+    async with asyncio.timeout(20):
+        while keeper.now is None:  # noqa: ASYNC110  it has no event to wait for, and needs none but here
+            await asyncio.sleep(0.02)
+    running.cancel()
+
+
+async def test_yesterday_is_judged_once_and_kept_over_a_restart(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
+    beside = Beside(END + 7 * 3600.0)
+    recorder = Recorder(whole, StorageConfig(), "boot", clock=beside.clock)
+    keeper = IqKeeper(CONFIG, NO_PRICES, whole, recorder.save_state)
+    await kept(whole, beside, keeper)
+    assert keeper.now is not None
+    assert (keeper.now.day, keeper.now.today_pct, keeper.now.today_of_h) == ("2025-09-17", None, 7)
+    assert keeper.now.yesterday_pct is not None
+    assert keeper.now.month_known_h == 24
+    (event,) = beside.said
+    assert event.text.startswith(f"Energy IQ {keeper.now.yesterday_pct:.0f} for 2025-09-16; month to date ")
+    await asyncio.to_thread(recorder.close)
+
+    archive = Archive(whole)
+    saved = msgspec.convert(archive.last_state(STATE), dict[str, Report])
+    archive.close()
+    again, beside = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None), Beside(END + 8 * 3600.0)
+    assert await again.report(DAY, beside.clock.at_s) == saved["2025-09-16"]
+    await kept(whole, beside, again)
+    assert beside.said == []  # not judged twice
+
+    dearer = msgspec.structs.replace(CONFIG, tariff=TariffTerms(demand_eur_per_kw_month=5.0))
+    changed = IqKeeper(dearer, NO_PRICES, whole, lambda key, value: None)
+    assert (await changed.report(DAY, beside.clock.at_s)).inputs != saved[
+        "2025-09-16"
+    ].inputs  # another site file: anew
+
+
+async def test_a_day_is_judged_only_once_its_last_minute_is_on_record(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that starts half a minute after midnight leaves it to the next hour."""
+    monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
+    saved: list[str] = []
+    keeper, beside = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: saved.append(key)), Beside(END + 30.0)
+    keeper._kept.clear()
+    await kept(whole, beside, keeper)
+    assert (saved, beside.said) == ([], [])
+
+
+async def test_few_days_are_computed_at_a_time(whole: Path) -> None:
+    """Anybody may ask; who asks for many days at once is told to wait, and what was found is found again."""
+    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
+    days = [date(2025, 9, d) for d in (12, 13, 14, 15)]
+    first = [asyncio.create_task(keeper.report(day, float(END))) for day in days[:3]]
+    await asyncio.sleep(0)
+    with pytest.raises(QueryTimeout, match="ask again in a minute"):
+        await keeper.report(days[3], float(END))
+    found = [await task for task in first]
+    assert [report.day for report in found] == [day.isoformat() for day in days[:3]]
+    assert await keeper.report(days[0], float(END)) is found[0]
+
+
+async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter that ends while the solver works would take the process down with it."""
+    began, ended = threading.Event(), threading.Event()
+    really = energy_iq_service.make_report
+
+    def slowly(*arguments: Any, **options: Any) -> Report:
+        began.set()
+        report = really(*arguments, **options)
+        time.sleep(0.2)  # a solver that takes longer than the stop
+        ended.set()
+        return report
+
+    monkeypatch.setattr(energy_iq_service, "make_report", slowly)
+    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
+    under_way = asyncio.create_task(keeper.report(date(2025, 9, 11), float(END)))
+    assert await asyncio.to_thread(began.wait, 10)
+    await asyncio.to_thread(keeper.close)
+    assert ended.is_set()
+    assert (await under_way).day == "2025-09-11"
+    with pytest.raises(QueryTimeout, match="the gateway is stopping"):
+        await keeper.report(date(2025, 9, 10), float(END))
+
+
+async def test_without_a_record_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No exception leaves the keeper, and what is told says that nothing is known."""
+    monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
+    keeper, beside = IqKeeper(CONFIG, NO_PRICES, tmp_path, lambda key, value: None), Beside(float(END))
+    running = asyncio.create_task(keeper.run(beside))  # type: ignore[arg-type]
+    await asyncio.sleep(0.2)
+    assert not running.done()
+    assert keeper.now is None
+    running.cancel()

@@ -1,0 +1,82 @@
+"""Six ways in which a grid meter's answers go wrong: no wrong value used, stale in time, battery to its safe value."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from harness import a_site, site_text, until
+from test_gateway_wire import FLAT, FLAT_TRACE, battery_w
+
+from dispatch.model.decision import Mode
+from dispatch.model.readings import Quality
+from gateway.api.protocol import Published
+from tests.drivers.toxic import ToxicServer, Upstream
+
+SIX = ("hang", "late", "short", "wrong_tid", "wrong_function", "exception")
+LOAD_W = 41_000
+
+
+def plausible(state: Published) -> bool:
+    """Import must be what 41 kW of load less the battery leaves, give or take the ramp between two readings."""
+    w = state.snapshot.grid.w.value
+    return w is None or 8_000 < w < LOAD_W + 3_000
+
+
+async def test_six_faults_of_the_meter(tmp_path: Path) -> None:
+    """Each: stale within 2 s, no wrong value, battery to the safe value after the hold; then all is well again."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    text = site_text(twin=FLAT, extra="[rules]\nmeter_lost_hold_s = 1\n")
+    async with a_site(tmp_path, text) as site:
+        host, port, _ = (await site.twin())["endpoints"]["grid"]
+        await site.twin_says({"load_step_w": 20_000})
+        upstream = Upstream(host, port)
+        async with ToxicServer(upstream) as meter:
+            meter.late_s = 0.3
+            through_proxy = text.replace(
+                'id = "grid"\nurl = "twin"', f'id = "grid"\nurl = "tcp://127.0.0.1:{meter.port}"'
+            )
+            assert through_proxy != text
+            site.path.write_text(through_proxy)
+            await site.gateway()
+            client = await site.client()
+            await until(client, lambda s: battery_w(s) > 8_000)
+            for toxic in SIX:
+                meter.toxic = toxic
+                began = asyncio.get_running_loop().time()
+                seen: list[Published] = []
+
+                def gone_stale(state: Published, seen: list[Published] = seen) -> bool:
+                    seen.append(state)
+                    return state.snapshot.grid.w.quality is Quality.STALE
+
+                await until(client, gone_stale, 5)
+                assert asyncio.get_running_loop().time() - began < 2.0, toxic
+                safe = await until(client, lambda s: s.decision.mode is Mode.SAFE and abs(battery_w(s)) < 500, 10)
+                seen.append(safe)
+                assert all(plausible(state) for state in seen), toxic
+                meter.toxic = ""
+                await until(client, lambda s: battery_w(s) > 8_000 and s.decision.mode is not Mode.SAFE, 10)
+            events = [e["text"] for e in await client.request("events", limit=100)]
+            assert sum("lost" in text for text in events) >= len(SIX)
+        await upstream.close()
+
+
+@pytest.mark.parametrize("device", ["pcs1", "load", "pv1", "pcc"])
+async def test_another_device_hung_leaves_the_tick_alone(tmp_path: Path, device: str) -> None:
+    """A hung device makes its own values stale; the tick goes on, the alarm names it, nothing else is stale."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    async with a_site(tmp_path, site_text(twin=FLAT)) as site:
+        await site.twin()
+        await site.gateway()
+        client = await site.client()
+        await until(client, lambda s: s.decision.battery_w is not None)
+        await site.twin_says({"fault": "hung", "device": device})
+        state = await until(client, lambda s: any(a.id == f"device-lost:{device}" for a in s.alarms))
+        later = await until(client, lambda s: s.loop.ticks >= state.loop.ticks + 10)
+        assert [d.id for d in state.snapshot.devices if not d.online] == [device]
+        assert state.snapshot.grid.w.quality is Quality.GOOD
+        assert later.snapshot.grid.w.quality is Quality.GOOD
+        await site.twin_says({"clear": "all"})
+        await until(client, lambda s: all(d.online for d in s.snapshot.devices))

@@ -1,0 +1,213 @@
+"""The gateway as a process on a twin as a process: pulse, faults, kills, stops; real sockets, files, clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from harness import Site, a_site, site_text, until
+
+from dispatch.model.decision import Mode
+from dispatch.model.plan import Plan
+from dispatch.model.readings import Quality
+from gateway import exit_codes
+from gateway.api.protocol import Published
+
+FLAT = """
+load_trace = "flat.csv"
+pcs_lag_s = 0.2
+meter_delay_s = 0.1
+base_load_w = 20000
+nodes = 1
+cooling_fraction = 0
+pv_peak_w = 0
+soc_pct = 60
+"""
+FLAT_TRACE = "start_utc,power_w\n2025-09-16T00:00:00Z,1000\n2025-09-17T00:00:00Z,1000\n"
+
+
+@pytest.fixture
+async def wire(tmp_path: Path) -> AsyncIterator[Site]:
+    """A flat 21 kW load behind a 30 kW contracted peak, on a twin that runs."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    async with a_site(tmp_path, site_text(twin=FLAT, revert_s=5)) as site:
+        await site.twin()
+        yield site
+
+
+def battery_w(state: Published) -> float:
+    """What the PCS does, 0 while it is not known."""
+    return state.snapshot.pcs[0].w.good or 0.0
+
+
+async def test_pulse_is_absorbed_explained_and_recorded(wire: Site) -> None:
+    """A 30 kW step: the battery takes what exceeds the peak, `why` names the rule, the record holds it all."""
+    gateway = await wire.gateway("--json")
+    client = await wire.client()
+    await until(client, lambda s: s.decision.mode is Mode.RULES and s.snapshot.load_w is not None)
+    await wire.twin_says({"load_step_w": 40_000})
+    state = await until(
+        client, lambda s: battery_w(s) > 25_000 and abs(battery_w(s) - (s.decision.battery_w or 0.0)) < 1_000
+    )
+    assert state.snapshot.grid.w.good is not None
+    assert state.snapshot.grid.w.good < 36_000, "61 kW of load, 30 kW contracted: the battery has taken what exceeds"
+    assert state.pulses_seen == 1
+    why = await client.request("why")
+    assert why["battery_w"] > 25_000
+    assert why["chain"]
+    assert why["reason"]
+    plan = msgspec.convert(await client.request("plan"), Plan)
+    step = plan.at(state.snapshot.utc_s)
+    assert step is not None
+    assert step.reason
+    gateway.send_signal(signal.SIGTERM)
+    out, err = await asyncio.wait_for(gateway.communicate(), 15)
+    assert gateway.returncode == exit_codes.OK, err.decode()
+    figures = json.loads(out.decode().splitlines()[-1])
+    assert figures["pulses_seen"] == 1
+    assert figures["db_rows"] > 0
+    assert figures["peak_import_w"] > 20_000
+    truth = (await wire.twin_says({"state": {}}))["state"]
+    assert truth["setpoint_w"]["pcs1"] == 0, "the safe value is set at stop"
+    with sqlite3.connect(wire.state_dir / "telemetry.db") as records:
+        kinds = {kind for (kind,) in records.execute("select distinct kind from event")}
+        bindings = [binding for (binding,) in records.execute("select binding from decision")]
+    records.close()
+    assert {"gateway", "device"} <= kinds
+    assert len(bindings) > 1
+
+
+async def test_meter_hung_goes_stale_then_to_the_safe_value(wire: Site) -> None:
+    """A hung grid meter: stale within 2 s, held 5 s at most, then the safe value; in charge again when it answers."""
+    await wire.gateway()
+    client = await wire.client()
+    await until(client, lambda s: s.decision.mode is Mode.RULES)
+    await wire.twin_says({"load_step_w": 30_000})
+    await until(client, lambda s: battery_w(s) > 15_000)
+    await wire.twin_says({"fault": "hung", "device": "grid"})
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    stale = await until(client, lambda s: s.snapshot.grid.w.quality is Quality.STALE)
+    assert clock() - began < 2.0
+    assert stale.snapshot.grid.w.value is not None, "the last value is kept, marked"
+    assert stale.decision.mode is Mode.SAFE
+    await until(client, lambda s: abs(battery_w(s)) < 500, 12)
+    assert clock() - began > 4.0, "it is held first"
+    await wire.twin_says({"clear": "all"})
+    back = await until(client, lambda s: battery_w(s) > 15_000)
+    assert back.decision.mode is not Mode.SAFE
+    assert any(a.id.startswith("device-lost") or "meter" in a.id for a in back.alarms)
+
+
+async def test_second_gateway_is_refused(wire: Site) -> None:
+    """Two gateways must never command one battery: the second ends at once and says who is there."""
+    first = await wire.gateway()
+    await wire.client()
+    second = await wire.gateway()
+    _, err = await asyncio.wait_for(second.communicate(), 10)
+    assert second.returncode == exit_codes.ALREADY_RUNNING
+    assert str(first.pid) in err.decode()
+
+
+async def test_killed_gateway_battery_reverts_and_the_next_takes_over(wire: Site) -> None:
+    """kill -9: the PCS reverts by its own timer; a new gateway adopts the site without a gap in the record."""
+    gateway = await wire.gateway()
+    client = await wire.client()
+    await wire.twin_says({"load_step_w": 30_000})
+    await until(client, lambda s: battery_w(s) > 15_000)
+    gateway.kill()
+    await gateway.wait()
+    async with asyncio.timeout(12):
+        while abs((await wire.twin_says({"state": {}}))["state"]["pcs_w"]["pcs1"]) > 500:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    await wire.gateway()
+    client = await wire.client()
+    await until(client, lambda s: battery_w(s) > 15_000)
+    events = await client.request("events", limit=50)
+    assert sum(e["subject"] == "start" for e in events) == 2
+
+
+async def test_end_of_stdin_stops_in_order(wire: Site) -> None:
+    """The console is gone, even by kill -9: its pipe closes, the gateway sets the safe value and ends with 0."""
+    gateway = await wire.gateway("--stop-on-stdin-eof")
+    client = await wire.client()
+    await wire.twin_says({"load_step_w": 30_000})
+    await until(client, lambda s: battery_w(s) > 15_000)
+    assert gateway.stdin is not None
+    gateway.stdin.close()
+    assert await asyncio.wait_for(gateway.wait(), 15) == exit_codes.OK
+    truth = (await wire.twin_says({"state": {}}))["state"]
+    assert truth["setpoint_w"]["pcs1"] == 0
+    with contextlib.closing(sqlite3.connect(wire.state_dir / "telemetry.db")) as db:
+        (first,) = db.execute("SELECT mode FROM decision ORDER BY id LIMIT 1").fetchone()
+    assert first == "rules", "every device was asked before the first tick"
+
+
+async def test_stalled_console_does_not_delay_the_tick(wire: Site) -> None:
+    """A console that stops reading at 10 Hz: ticks go on, the other console sees them."""
+    await wire.gateway()
+    stalled = await wire.client(rate_hz=10)
+    stalled._task.cancel()  # from here on nothing is read from its socket
+    client = await wire.client()
+    first = await until(client, lambda s: s.decision.mode is Mode.RULES)
+    later = await until(client, lambda s: s.loop.ticks >= first.loop.ticks + 40, 20)
+    assert later.loop.overruns <= first.loop.overruns + 1
+    assert later.loop.lateness_p50_ms < 50
+
+
+async def test_devices_absent_at_start(tmp_path: Path) -> None:
+    """No device answers: the gateway runs, sends nothing, and says for which device it waits, and where."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    async with a_site(tmp_path, site_text(twin=FLAT)) as site:
+        announced = await site.twin()
+        site.processes[0].kill()
+        await site.processes[0].wait()
+        await site.gateway()
+        client = await site.client()
+        state = await until(client, lambda s: len(s.alarms) > 0, 20)
+        assert state.decision.battery_w is None or state.decision.mode in (Mode.OBSERVE, Mode.SAFE)
+        assert all(not d.online for d in state.snapshot.devices)
+        assert any("127.0.0.1" in d.error for d in state.snapshot.devices)
+        assert announced["endpoints"]
+
+
+async def test_state_directory_that_cannot_be_written(wire: Site) -> None:
+    """A file where the state directory should be: one line, no traceback, nothing started."""
+    (wire.directory / "in-the-way").write_text("a file")
+    gateway = await wire.run("serve", str(wire.path), "--state-dir", str(wire.directory / "in-the-way" / "state"))
+    _, err = await asyncio.wait_for(gateway.communicate(), 10)
+    assert gateway.returncode == exit_codes.FAILED
+    assert "state directory" in err.decode()
+    assert "Traceback" not in err.decode()
+
+
+async def test_prices_that_ended(tmp_path: Path) -> None:
+    """A price file that ended yesterday: planning goes on and says so."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    (tmp_path / "prices.csv").write_text(
+        "start_utc,price_eur_per_mwh\n2025-09-14T22:00:00Z,80.0\n2025-09-14T23:00:00Z,90.0\n"
+    )
+    text = site_text(twin=FLAT, extra='[tariff]\nfile = "prices.csv"\n')
+    async with a_site(tmp_path, text) as site:
+        await site.twin()
+        await site.gateway()
+        client = await site.client()
+        state = await until(client, lambda s: any("price" in a.id for a in s.alarms), 20)
+        assert state.tariff.now_eur_per_kwh is None
+        assert state.decision.battery_w is not None
+
+
+async def test_lost_terminal_sighup(wire: Site) -> None:
+    """A gateway in a terminal that hangs up stops in order like any other."""
+    gateway = await wire.gateway()
+    await wire.client()
+    os.kill(gateway.pid, signal.SIGHUP)
+    assert await asyncio.wait_for(gateway.wait(), 15) == exit_codes.OK

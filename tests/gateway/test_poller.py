@@ -1,0 +1,98 @@
+"""One device's conversation: age, staleness, loss and return, with a driver whose answers the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dispatch.model.equipment import Meter
+from dispatch.model.readings import Quality, reading
+from drivers.clock import VirtualClock
+from gateway.poller import Poller
+
+
+class Trouble(Exception):
+    """What this test's device raises."""
+
+
+class ScriptedDriver:
+    """Answers, fails or hangs as told."""
+
+    id, kind = "grid", "meter"
+
+    def __init__(self) -> None:
+        self.answer: Meter | None = Meter("grid", w=reading(1000.0), a=(reading(4.0), reading(None)))
+        self.release = asyncio.Event()
+        self.release.set()
+
+    async def read(self) -> Meter:
+        await self.release.wait()
+        if self.answer is None:
+            raise Trouble("no answer from grid at 127.0.0.1:502")
+        return self.answer
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def bench() -> tuple[ScriptedDriver, VirtualClock, Poller, list[tuple[bool, str]]]:
+    """A driver, a clock, a poller whose readings are stale at once, and the changes it reported."""
+    driver, clock, changes = ScriptedDriver(), VirtualClock(), []
+    poller = Poller(driver, clock, 0.02, Trouble, lambda p, online: changes.append((online, p.error)))
+    return driver, clock, poller, changes
+
+
+async def test_fresh_then_older(bench) -> None:
+    """A reading ages on the site's clock; what was missing stays missing."""
+    _, clock, poller, changes = bench
+    await poller.start()
+    clock.advance(3.0)
+    (meter,) = poller.parts()
+    assert meter.w.value == 1000.0
+    assert meter.w.age_s == pytest.approx(3.0)
+    assert meter.w.quality is Quality.GOOD
+    assert meter.a[1].quality is Quality.MISSING
+    assert changes == [(True, "")]
+
+
+async def test_no_answer_yet_is_nothing_not_zero(bench) -> None:
+    """Before the first answer there are no parts at all."""
+    driver, _, poller, changes = bench
+    driver.answer = None
+    await poller.start()
+    assert poller.parts() == ()
+    assert poller.health().age_s is None
+    assert changes == [(False, "no answer from grid at 127.0.0.1:502")]
+
+
+async def test_lost_device_keeps_its_last_value_marked_stale(bench) -> None:
+    """One failure is not yet a loss; past the limit the value stays, stale; the loss is told once."""
+    driver, _, poller, changes = bench
+    await poller.start()
+    driver.answer = None
+    await poller.start()
+    assert poller.online
+    await asyncio.sleep(0.03)
+    (meter,) = poller.parts()
+    assert meter.w.quality is Quality.STALE
+    assert meter.w.good is None
+    assert meter.w.value == 1000.0
+    await poller.start()
+    assert [online for online, _ in changes] == [True, False]
+    assert "127.0.0.1:502" in poller.health().error
+
+
+async def test_a_read_under_way_is_not_started_twice(bench) -> None:
+    """A hung device has one request outstanding, however often the tick comes by."""
+    driver, _, poller, _ = bench
+    driver.release.clear()
+    first = poller.start()
+    await asyncio.sleep(0)
+    assert poller.start() is first
+    driver.release.set()
+    await first
+    assert poller.reads == 1
+    assert poller.start() is not first
+    await poller.start()

@@ -1,0 +1,81 @@
+"""Setpoints on their way: what is refused is never taken for held, and is told once."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivers.clock import VirtualClock
+from drivers.setpoint import CommandResult
+from gateway.setpoint_sender import Actuator
+
+
+class Trouble(Exception):
+    """What this test's device raises."""
+
+
+class ScriptedPcs:
+    """Answers each command with the next result, or raises it."""
+
+    id = "pcs1"
+
+    def __init__(self, *results: CommandResult | Exception) -> None:
+        self.results, self.asked = list(results), []
+
+    async def command(self, w: float | None, now_s: float) -> CommandResult:
+        self.asked.append((w, now_s))
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def bench(*results: CommandResult | Exception) -> tuple[Actuator, VirtualClock, list[str], list[str]]:
+    """An actuator over a scripted PCS, its clock, and what it reports: changes of acceptance, notes."""
+    clock, changes, notes = VirtualClock(), [], []
+    actuator = Actuator(
+        ScriptedPcs(*results),
+        clock,
+        Trouble,
+        lambda _, error: changes.append(error),
+        lambda _, note: notes.append(note),
+    )
+    return actuator, clock, changes, notes
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        CommandResult(False, "waiting: the device did not take this value"),
+        CommandResult(False, "pcs1 is in local control: not written"),
+        Trouble("no answer"),
+        ValueError("WSet = 40000 W: expected a number that sf = -6 can carry"),
+    ],
+)
+async def test_a_refusal_is_not_held(refusal: CommandResult | Exception) -> None:
+    """However it is refused: not held, said with its reason, and not fatal."""
+    actuator, _, changes, _ = bench(refusal)
+    assert not await actuator.deliver(5_000.0)
+    assert actuator.held_w is None
+    assert actuator.error
+    assert changes == [actuator.error]
+
+
+async def test_refusals_and_successes_in_turn_are_told_once() -> None:
+    """A device fought over by another master: one line when it begins, one when it has been quiet for a while."""
+    refused, held = (
+        CommandResult(False, "waiting: the device did not take this value"),
+        CommandResult(True, "changed", 5_000.0),
+    )
+    actuator, clock, changes, _ = bench(refused, held, refused, held, held)
+    for wait_s in (0.2, 0.2, 0.2, 0.2, 6.0):
+        clock.advance(wait_s)
+        await actuator.deliver(5_000.0)
+    assert changes == ["waiting: the device did not take this value", ""]
+    assert actuator.held_w == 5_000.0
+
+
+async def test_nothing_asked_is_no_refusal() -> None:
+    """Islanded: no setpoint is sent, and that is as it should be."""
+    actuator, _, changes, notes = bench(CommandResult(False, "nothing asked"))
+    assert await actuator.deliver(None)
+    assert changes == notes == []
