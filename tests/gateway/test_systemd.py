@@ -36,7 +36,7 @@ def test_without_a_manager_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> N
 def test_second_instance_is_refused_and_told_who(tmp_path: Path) -> None:
     """Another process holding the lock is named; after its kill -9 the lock is free."""
     code = (
-        "import sys, pathlib; from gateway.systemd import InstanceLock; "
+        "import sys, pathlib; from gateway.instance_lock import InstanceLock; "
         "lock = InstanceLock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -74,7 +74,7 @@ def test_nothing_acknowledged_is_lost() -> None:
     with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
         place = Path(name)
         (place / "state").mkdir()
-        path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
+        path = os.pathsep.join((str(ROOT), str(Path(__file__).parents[1])))
         ran = subprocess.run(
             [sys.executable, "-c", COMMANDER, name, str(KILLS)],
             capture_output=True,

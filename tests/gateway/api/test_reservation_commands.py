@@ -139,7 +139,7 @@ async def test_kept_over_a_restart_unless_withdrawn_or_over(place: Path) -> None
 
 
 async def test_kill_9_loses_nothing_that_was_answered(place: Path) -> None:
-    serve = [sys.executable, str(ROOT / "tests" / "console" / "small_gateway.py"), str(place), str(place / "s.sock")]
+    serve = [sys.executable, str(ROOT / "tests" / "gateway" / "small_gateway.py"), str(place), str(place / "s.sock")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     async def start() -> tuple[asyncio.subprocess.Process, GatewayClient]:

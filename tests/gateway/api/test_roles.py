@@ -22,7 +22,7 @@ from gateway.api.roles import Role, Roles, RolesConfig, UnknownGroup
 from gateway.api.socket_file import claim, release
 from gateway.site.loader import SiteFileError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FIRST_ID = 61_230  # uids and gids that no distribution hands out
 ROLES = {"viewer": "skt-viewer", "operator": "skt-operator", "engineer": "skt-engineer"}
 GIDS = {"viewer": FIRST_ID, "operator": FIRST_ID + 1, "engineer": FIRST_ID + 2}
