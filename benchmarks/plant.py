@@ -26,7 +26,7 @@ DEMO = Path(__file__).resolve().parents[1] / "console" / "demo.toml"
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
 NICE = -10  # of twin and gateway, as in deploy/skerry.service; without the right to it, they run at the usual 0
-SKERRY = (sys.executable, "-P", "-m", "console.cli.main")
+SKERRY = (sys.executable, "-P", "-m", "skerry")
 
 Changes = Mapping[str, Any]  # section -> keys that replace the demo's, or a list of tables that replaces its list
 

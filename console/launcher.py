@@ -46,7 +46,7 @@ class GatewayChild:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        command = [sys.executable, "-P", "-m", "console.cli.main", "serve", str(self._site_path), "--stop-on-stdin-eof"]
+        command = [sys.executable, "-P", "-m", "skerry", "serve", str(self._site_path), "--stop-on-stdin-eof"]
         command += ["--state-dir", str(self._state_dir), *self._options]
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         with self.log.open("ab") as log:

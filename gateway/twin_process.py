@@ -56,7 +56,7 @@ class TwinChild:
             sys.executable,
             "-P",
             "-m",
-            "console.cli.main",
+            "skerry",
             "twin",
             str(site_path),
             "--stop-on-stdin-eof",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from console.sizing.sweep import Base, Outcome, Point, play
+from skerry import find_packages
 
 LOOK_S = 0.2  # between two looks at whether to stop
 CONNECT_S = 10.0
@@ -63,6 +64,7 @@ def cluster(base: Base, address: str) -> Iterator[Submit]:
     except (OSError, ValueError) as error:
         raise WorkersFailed(f"{address}: no scheduler answers: {error or type(error).__name__}") from None
     try:
+        client.register_worker_callbacks(find_packages)  # an installed Skerry is not on a worker's path by itself
         shared = client.scatter(base, broadcast=True)
         executor = client.get_executor(pure=False)
         yield lambda point: executor.submit(play, shared, point)

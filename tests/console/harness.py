@@ -18,7 +18,7 @@ from gateway.api.errors import LinkLost
 from gateway.api.protocol import Published
 from gateway.site import paths
 
-SKERRY = [sys.executable, "-P", "-m", "console.cli.main"]
+SKERRY = [sys.executable, "-P", "-m", "skerry"]
 
 
 def site_text(peak_w: float = 30_000, extra: str = "", revert_s: float = 60, twin: str = "") -> str:

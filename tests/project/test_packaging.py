@@ -43,7 +43,8 @@ def directories_with_code() -> set[str]:
 
 def test_every_package_is_named(project: dict[str, Any]) -> None:
     named = project["tool"]["setuptools"]["packages"]
-    assert sorted(named) == sorted(directories_with_code())
+    expected = ["skerry", *(f"skerry._packages.{package}" for package in directories_with_code())]
+    assert sorted(named) == sorted(expected)
 
 
 def test_every_data_file_is_package_data(project: dict[str, Any]) -> None:
@@ -53,7 +54,7 @@ def test_every_data_file_is_package_data(project: dict[str, Any]) -> None:
         file
         for package, globs in patterns.items()
         for glob in globs
-        for file in (ROOT / package.replace(".", "/")).glob(glob)
+        for file in (ROOT / package.removeprefix("skerry._packages.").replace(".", "/")).glob(glob)
     }
     present = {
         file
@@ -76,7 +77,7 @@ def third_party_imports(files: list[Path]) -> dict[str, str]:
                 names = [node.module]
             for name in names:
                 top = name.split(".")[0]
-                if top not in sys.stdlib_module_names and top not in ROOMS:
+                if top not in sys.stdlib_module_names and top not in (*ROOMS, "skerry"):
                     found.setdefault(top, str(file.relative_to(ROOT)))
     return found
 

@@ -16,7 +16,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("console", "dispatch", "drivers", "gateway", "storage", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+SOURCES = (
+    "console",
+    "dispatch",
+    "drivers",
+    "gateway",
+    "skerry",
+    "storage",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "NOTICE",
+)
+PACKAGES = ("console", "dispatch", "drivers", "gateway", "storage")
+DECOY = "raise SystemExit('the decoy was imported')\n"
 FIGURES = {
     *("ticks", "period_s", "lateness_p50_ms", "lateness_p999_ms", "overruns", "reads", "writes"),
     *("energy_balance_error_pct", "soc_start_pct", "soc_end_pct", "peak_import_w", "db_rows", "pulses_seen"),
@@ -56,26 +69,25 @@ def skerry(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     venv = tmp_path_factory.mktemp("clean") / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv)
-    run(sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--no-index", "--no-deps", wheel)
     (packages,) = venv.glob("lib/python*/site-packages")
-    assert {p.name.split("-")[0] for p in packages.iterdir()} == {
-        "skerry",
-        "console",
-        "dispatch",
-        "drivers",
-        "gateway",
-        "storage",
-    }
+    put_decoys(packages)
+    run(sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--no-index", "--no-deps", wheel)
+    assert {p.name.split("-")[0] for p in packages.iterdir()} == {"skerry", *PACKAGES}
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return venv / "bin/skerry"
 
 
+def put_decoys(directory: Path) -> None:
+    """Take the name of every package of ours, as another distribution could."""
+    for package in PACKAGES:
+        (directory / package).mkdir()
+        (directory / package / "__init__.py").write_text(DECOY)
+
+
 @pytest.fixture
 def decoy(tmp_path: Path) -> Path:
-    """A directory where every room's name is taken by something that must never be imported."""
-    for room in ("storage", "console", "dispatch", "drivers", "gateway"):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").write_text("raise SystemExit('the decoy was imported')\n")
+    """A directory where every package's name is taken by something that must never be imported."""
+    put_decoys(tmp_path)
     return tmp_path
 
 
@@ -92,19 +104,30 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_the_wheel_holds_the_rooms_their_data_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
-    assert {n.split("/")[0] for n in names} == {"console", "dispatch", "drivers", "gateway", "storage", info}
-    assert "console/demo.toml" in names
-    assert any(n.startswith("console/tui/") and n.endswith(".tcss") for n in names)
-    assert any(n.startswith("drivers/tariffs/data/") for n in names)
-    assert any(n.startswith("drivers/twin/data/") for n in names)
+    assert {n.split("/")[0] for n in names} == {"skerry", info}
+    ours = {n.removeprefix("skerry/_packages/") for n in names}
+    assert "console/demo.toml" in ours
+    assert any(n.startswith("console/tui/") and n.endswith(".tcss") for n in ours)
+    assert any(n.startswith("drivers/tariffs/data/") for n in ours)
+    assert any(n.startswith("drivers/twin/data/") for n in ours)
     assert f"{info}/licenses/LICENSE" in names
     assert f"{info}/licenses/NOTICE" in names
 
 
 def test_the_installed_code_is_the_wheels(skerry: Path, decoy: Path, environment: dict[str, str]) -> None:
-    code = "import storage; print(storage.__file__)"
+    code = "import skerry; skerry.find_packages(); import storage; print(storage.__file__)"
     place = run(skerry.parent / "python", "-P", "-c", code, cwd=decoy, env=environment)
     assert Path(place.strip()).is_relative_to(skerry.parents[1])
+
+
+def test_packages_of_others_with_the_same_names_are_left_alone(skerry: Path) -> None:
+    """Installed into a site-packages that holds a `console` and a `storage` already; and taken out again."""
+    venv = skerry.parents[1]
+    (packages,) = venv.glob("lib/python*/site-packages")
+    assert [(packages / package / "__init__.py").read_text() for package in PACKAGES] == [DECOY] * len(PACKAGES)
+    record = next(packages.glob("skerry-*.dist-info/RECORD")).read_text().splitlines()
+    written = {line.split("/")[0] for line in record}
+    assert not written & set(PACKAGES)
 
 
 def test_demo_runs_from_the_wheel(skerry: Path, decoy: Path, environment: dict[str, str]) -> None:

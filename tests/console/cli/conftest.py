@@ -137,7 +137,7 @@ class Machine:
         pipe = asyncio.subprocess.PIPE
         settings: dict[str, Any] = {"stdout": pipe, "stderr": pipe, "cwd": self.directory, "env": self.environment}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "console.cli.main", *arguments, **(settings | options)
+            sys.executable, "-P", "-m", "skerry", *arguments, **(settings | options)
         )
         out, err = await asyncio.wait_for(process.communicate(), 30)
         return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())

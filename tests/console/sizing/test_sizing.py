@@ -305,7 +305,7 @@ def test_a_dask_cluster_gives_the_same(options: dict[str, str], tmp_path: Path) 
     address = cluster.stdout.readline().strip()
     here, there = tmp_path / "here", tmp_path / "there"
     for out, more in ((here, {}), (there, {"--scheduler": address})):
-        command = [sys.executable, "-m", "console.cli.main", *arguments(options | {"--out": str(out)} | more)]
+        command = [sys.executable, "-m", "skerry", *arguments(options | {"--out": str(out)} | more)]
         subprocess.run(command, check=True, env=environment, timeout=120)
     cluster.communicate(timeout=60)
     assert (here / "sizing.csv").read_text() == (there / "sizing.csv").read_text()

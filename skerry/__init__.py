@@ -1,0 +1,19 @@
+"""The installed form of Skerry: `skerry` on the command line, `python -m skerry`.
+
+In a wheel the packages `console`, `gateway`, `dispatch`, `drivers` and `storage` are below `skerry/_packages`, so that
+none of them meets another distribution's package of the same name in site-packages. In a checkout they are beside this
+package.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def find_packages() -> None:
+    """Put Skerry's own packages first on the path of this process. Does nothing the second time."""
+    here = Path(__file__).parent
+    place = str(here / "_packages" if (here / "_packages").is_dir() else here.parent)
+    if place not in sys.path[:1]:
+        sys.path.insert(0, place)
