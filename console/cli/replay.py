@@ -141,7 +141,7 @@ def replay(
         run = Replay(case)
     began = time.monotonic()
     complete = _play(run, (case.end_s - case.start_s) // step_s)
-    scored = _write(run, out, time.monotonic() - began)
+    scored = _write(run, loaded, out, time.monotonic() - began)
     if log is not None:
         from console.replay.output import write_jobs
 
@@ -277,7 +277,6 @@ def _fine(
 
 def _play_fine(run: FineReplay, out: Path) -> int:
     """Play, write, tell; returns the exit code."""
-    from console.replay.chart import write_png
     from console.replay.compare import compare
     from console.replay.output import summary, write_schedule, write_summary
 
@@ -288,11 +287,11 @@ def _play_fine(run: FineReplay, out: Path) -> int:
         raise Failure("interrupted before the first second was over: nothing written", INTERRUPTED)
     make_room(out)
     write_schedule(out / "schedule.csv", run.schedule)
-    write_png(out / "chart.png", schedule)
     scored = msgspec.structs.replace(compare(whole, schedule), comparable=schedule.end_s - case.start_s >= 86400)
     content = summary(whole, schedule, run.tally, scored, time.monotonic() - began)
     extremes = run.extremes()
     write_summary(out / "summary.json", content | {"step_s": case.step_ms / 1000, **extremes})
+    _draw(out, case.site, whole, schedule, scored)
     _report(run, schedule, scored, out)
     for line in _limits(extremes):
         click.echo(line)
@@ -352,17 +351,25 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _write(run: Replay, out: Path, wall_s: float) -> Scored:
-    from console.replay.chart import write_png
+def _write(run: Replay, site: Site, out: Path, wall_s: float) -> Scored:
     from console.replay.compare import compare
     from console.replay.output import summary, write_schedule, write_summary
 
     make_room(out)
     write_schedule(out / "schedule.csv", run.schedule)
-    write_png(out / "chart.png", run.schedule)
     scored = compare(run.case, run.schedule)
     write_summary(out / "summary.json", summary(run.case, run.schedule, run.tally, scored, wall_s))
+    _draw(out, site, run.case, run.schedule, scored)
     return scored
+
+
+def _draw(out: Path, site: Site, case: Case, schedule: Schedule, scored: Scored) -> None:
+    """The picture comes last: should it fail, the figures are there."""
+    from console.plotting import write_png  # loads matplotlib
+    from console.replay.picture import draw
+
+    billed_w = scored.bills["skerry"].peaks_w
+    write_png(out / "chart.png", lambda figure: draw(figure, site.site.name, case, schedule, billed_w))
 
 
 def _table(scored: Scored) -> Iterator[str]:

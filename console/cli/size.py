@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -94,6 +95,7 @@ def size(
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, want, against, time.monotonic() - began)
+        _draw(out, loaded, base, found, points, want, against)
     return exit_codes.OK if len(found) == len(points) else INTERRUPTED
 
 
@@ -176,11 +178,10 @@ def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) ->
 def _write(
     out: Path, found: list[Outcome], points: list[Point], want: float | None, against: str, wall_s: float
 ) -> None:
-    from console.sizing.maps import write_csv, write_png
+    from console.sizing.maps import write_csv
 
     make_room(out)
     write_csv(out / "sizing.csv", found, want, against)
-    write_png(out / "map.png", found, points, want, against)
     content = {
         "partial": len(found) < len(points),
         "points": len(points),
@@ -190,3 +191,15 @@ def _write(
         "wall_s": round(wall_s, 1),
     }
     (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def _draw(
+    out: Path, site: Site, base: Base, found: list[Outcome], points: list[Point], want: float | None, against: str
+) -> None:
+    """The picture comes last: should it fail, the figures are there."""
+    from console.plotting import period, write_png  # loads matplotlib
+    from console.sizing.picture import draw
+
+    zone = ZoneInfo(site.site.timezone)
+    title = f"{site.site.name}: savings from {period(base.start_s, base.end_s, zone)}, {zone.key}"
+    write_png(out / "map.png", lambda figure: draw(figure, title, found, points, want, against))

@@ -1,4 +1,4 @@
-"""The map of savings: as text, as a picture, as rows."""
+"""The map of savings: as text and as rows. `picture` draws it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from console.replay.canvas import PITCH, Canvas, Colour
 from console.sizing.sweep import Outcome, Point
 
 COLUMNS = (
@@ -15,9 +14,6 @@ COLUMNS = (
     "note",
 )  # fmt: skip
 CELL = 8  # columns of a cell
-BOX = (72, 36)  # pixels of a cell
-MARGIN, TITLE = 90, 40
-BLACK, HOLDS, FAILS, NONE = (48, 48, 48), (150, 205, 150), (222, 222, 222), (246, 246, 246)
 
 
 def terminal(outcomes: Sequence[Outcome], points: Sequence[Point], want_pct: float | None, against: str) -> list[str]:
@@ -27,7 +23,7 @@ def terminal(outcomes: Sequence[Outcome], points: Sequence[Point], want_pct: flo
     """
     known = {one.point: one for one in outcomes}
     lines = []
-    for tariff, pv_kwp in _sheets(points):
+    for tariff, pv_kwp in sheets(points):
         sheet = [p for p in points if (p.tariff, p.pv_kwp) == (tariff, pv_kwp)]
         powers = sorted({p.power_kw for p in sheet})
         lines.append(f"saving %, tariff {tariff}, PV {pv_kwp:g} kWp")
@@ -40,7 +36,8 @@ def terminal(outcomes: Sequence[Outcome], points: Sequence[Point], want_pct: flo
     return lines
 
 
-def _sheets(points: Sequence[Point]) -> list[tuple[str, float]]:
+def sheets(points: Sequence[Point]) -> list[tuple[str, float]]:
+    """The tariffs and PV peak powers, a table for each."""
     return list(dict.fromkeys((p.tariff, p.pv_kwp) for p in points))
 
 
@@ -57,23 +54,44 @@ def _verdict(
     outcomes: Sequence[Outcome], points: Sequence[Point], want_pct: float | None, against: str
 ) -> Iterator[str]:
     """Where the wanted saving holds, the best there is, and what cannot be built."""
-    savings = {one.point: saved for one in outcomes if (saved := one.saving_pct(against)) is not None}
-    whose = "without the battery" if against == "battery" else "without battery and PV"
-    if savings:
-        best = max(savings, key=lambda p: (savings[p], -p.energy_kwh, -p.power_kw))
-        yield f"most      {savings[best]:.1f} % of the bill {whose}: {_words(best)}"
-    if want_pct is not None and savings:
-        enough = [point for point, saved in savings.items() if saved >= want_pct]
-        yield f"wanted    {want_pct:g} % holds at {len(enough)} of {len(savings)} points" + (" (*)" if enough else "")
-        if enough:
-            yield f"smallest  {_words(min(enough, key=lambda p: (p.energy_kwh, p.power_kw, p.pv_kwp)))}"
+    savings = savings_pct(outcomes, against)
+    if (best := most(outcomes, against)) is not None:
+        yield f"most      {savings[best]:.1f} % of the bill {without(against)}: {in_words(best)}"
+        if want_pct is not None:
+            enough = sum(saved >= want_pct for saved in savings.values())
+            yield f"wanted    {want_pct:g} % holds at {enough} of {len(savings)} points" + (" (*)" if enough else "")
+            if (least := smallest(outcomes, want_pct, against)) is not None:
+                yield f"smallest  {in_words(least)}"
     for why in dict.fromkeys(one.why for one in outcomes if one.why):
         yield f"x         {why}"
     if len(outcomes) < len(points):
         yield f"partial   {len(outcomes)} of {len(points)} points were played"
 
 
-def _words(point: Point) -> str:
+def savings_pct(outcomes: Sequence[Outcome], against: str) -> dict[Point, float]:
+    """The saving of each point that has one, % of the bill."""
+    return {one.point: saved for one in outcomes if (saved := one.saving_pct(against)) is not None}
+
+
+def most(outcomes: Sequence[Outcome], against: str) -> Point | None:
+    """The point that saves most, of several the smallest battery; None where no point has a saving."""
+    savings = savings_pct(outcomes, against)
+    return max(savings, key=lambda p: (savings[p], -p.energy_kwh, -p.power_kw), default=None)
+
+
+def smallest(outcomes: Sequence[Outcome], want_pct: float, against: str) -> Point | None:
+    """The smallest battery that saves at least `want_pct`; None where there is none."""
+    enough = [point for point, saved in savings_pct(outcomes, against).items() if saved >= want_pct]
+    return min(enough, key=lambda p: (p.energy_kwh, p.power_kw, p.pv_kwp), default=None)
+
+
+def without(against: str) -> str:
+    """Which bill the savings are a share of."""
+    return "without the battery" if against == "battery" else "without battery and PV"
+
+
+def in_words(point: Point) -> str:
+    """A point for people."""
     return f"{point.energy_kwh:g} kWh, {point.power_kw:g} kW, PV {point.pv_kwp:g} kWp, tariff {point.tariff}"
 
 
@@ -93,38 +111,3 @@ def write_csv(path: Path, outcomes: Sequence[Outcome], want_pct: float | None, a
             )  # fmt: skip
             shown = ("" if v is None else f"{v:.4f}" if isinstance(v, float) else v for v in figures)
             writer.writerow((point.tariff, point.pv_kwp, point.energy_kwh, point.power_kw, *shown, one.why))
-
-
-def write_png(
-    path: Path, outcomes: Sequence[Outcome], points: Sequence[Point], want_pct: float | None, against: str
-) -> None:
-    """The same maps below each other; green is where the wanted saving holds, or any saving if none is wanted."""
-    known = {one.point: one for one in outcomes}
-    powers, energies = sorted({p.power_kw for p in points}), sorted({p.energy_kwh for p in points}, reverse=True)
-    sheets = _sheets(points)
-    height = TITLE + len(energies) * BOX[1] + 16
-    canvas = Canvas(max(MARGIN + len(powers) * BOX[0] + 16, 480), len(sheets) * height)
-    for number, (tariff, pv_kwp) in enumerate(sheets):
-        top = number * height
-        canvas.text(4, top + 4, f"saving % {tariff} PV {pv_kwp:g} kWp", BLACK)
-        for x, kw in enumerate(powers):
-            canvas.text(MARGIN + x * BOX[0] + 4, top + TITLE - 14, f"{kw:g} kW", BLACK)
-        for y, kwh in enumerate(energies):
-            corner = top + TITLE + y * BOX[1]
-            canvas.text(4, corner + 12, f"{kwh:g} kWh", BLACK)
-            for x, kw in enumerate(powers):
-                one = known.get(Point(tariff, pv_kwp, kwh, kw))
-                saved = None if one is None else one.saving_pct(against)
-                _box(canvas, MARGIN + x * BOX[0], corner, _colour(saved, want_pct or 0.0))
-                words = "-" if saved is None else f"{saved:.1f}"
-                canvas.text(MARGIN + x * BOX[0] + (BOX[0] - PITCH * len(words)) // 2, corner + 12, words, BLACK)
-    path.write_bytes(canvas.png())
-
-
-def _colour(saved: float | None, want_pct: float) -> Colour:
-    return NONE if saved is None else HOLDS if saved >= want_pct else FAILS
-
-
-def _box(canvas: Canvas, x: int, y: int, colour: Colour) -> None:
-    for column in range(x + 1, x + BOX[0] - 1):
-        canvas.column(column, y + 1, y + BOX[1] - 2, colour)

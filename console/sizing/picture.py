@@ -1,0 +1,182 @@
+"""The picture of a sizing: savings over battery energy and PCS power, a map for each tariff and PV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import offset_copy
+
+from console.sizing.maps import in_words, most, savings_pct, sheets, smallest, without
+from console.sizing.sweep import Outcome, Point
+
+MOST_MAPS = 12  # in one picture; sizing.csv has all points
+ABREAST = 3  # maps beside each other
+MOST_LABELS = 12  # of an axis; where there are more values, cells have colours only
+CELL_IN, SMALL_CELL_IN = (0.75, 0.42), (0.22, 0.22)  # with and without a figure in it
+MARGIN_IN = (1.8, 1.4)  # of a map, for its labels
+COLOURS = LinearSegmentedColormap.from_list("saving", ["#ffffe5", "#6cb56c"])  # light: what is on them is black
+NOT_BUILT, NOT_PLAYED = "x", "."  # markers
+LONGEST_NAME = 30  # of a tariff in a title
+
+
+class SavingMap(NamedTuple):
+    """Savings of one tariff and PV, %: a row per energy, a column per power, NaN where there is none."""
+
+    tariff: str
+    pv_kwp: float
+    energies_kwh: list[float]
+    powers_kw: list[float]
+    saved_pct: np.ndarray
+    played: np.ndarray  # of bool
+
+    def cell(self, point: Point) -> tuple[int, int] | None:
+        """Row and column of a point; None: it belongs to another map."""
+        if (point.tariff, point.pv_kwp) != (self.tariff, self.pv_kwp):
+            return None
+        return self.energies_kwh.index(point.energy_kwh), self.powers_kw.index(point.power_kw)
+
+
+class Mark(NamedTuple):
+    """A point that is pointed out."""
+
+    point: Point
+    marker: str
+    label: str
+
+
+def draw(
+    figure: Figure,
+    title: str,
+    outcomes: Sequence[Outcome],
+    points: Sequence[Point],
+    want_pct: float | None,
+    against: str,
+) -> None:
+    """Set the figure's size and put the maps on it, with the highest saving and where the wanted saving holds."""
+    names = sheets(points)
+    maps = [saving_map(*name, outcomes, points, against) for name in names[:MOST_MAPS]]
+    if len(names) > len(maps):
+        title += f"\n{len(maps)} of {len(names)} maps; all points are in sizing.csv"
+    figure.suptitle(title)
+    if not maps:
+        return
+    down, across = ceil(len(maps) / ABREAST), min(ABREAST, len(maps))
+    figure.set_size_inches(*_size_in(maps, down, across))
+    saved = np.concatenate([one.saved_pct.ravel() for one in maps])
+    saved = saved[~np.isnan(saved)]
+    norm = Normalize(saved.min(), saved.max()) if saved.size else Normalize(0, 1)
+    panels = figure.subplots(down, across, squeeze=False)
+    marks = list(_marks(outcomes, want_pct, against))
+    for panel, one in zip(panels.flat, maps, strict=False):
+        _draw_map(panel, one, norm)
+        _draw_marks(panel, one, marks, want_pct)
+    for panel in panels.flat[len(maps) :]:
+        panel.remove()
+    if saved.size:
+        label = f"saving, % of the bill {without(against)}"
+        figure.colorbar(ScalarMappable(norm, COLOURS), ax=figure.axes, label=label, fraction=0.05, aspect=40)
+    if handles := list(_legend(maps, marks, want_pct)):
+        figure.legend(handles=handles, loc="outside lower left")
+
+
+def saving_map(
+    tariff: str, pv_kwp: float, outcomes: Sequence[Outcome], points: Sequence[Point], against: str
+) -> SavingMap:
+    """The outcomes of this tariff and PV, over all the points that were asked for."""
+    own = [point for point in points if (point.tariff, point.pv_kwp) == (tariff, pv_kwp)]
+    energies_kwh, powers_kw = sorted({point.energy_kwh for point in own}), sorted({point.power_kw for point in own})
+    shape = len(energies_kwh), len(powers_kw)
+    made = SavingMap(tariff, pv_kwp, energies_kwh, powers_kw, np.full(shape, np.nan), np.zeros(shape, dtype=bool))
+    for one in outcomes:
+        if at := made.cell(one.point):
+            saved = one.saving_pct(against)
+            made.played[at] = True
+            made.saved_pct[at] = np.nan if saved is None else saved
+    return made
+
+
+def _marks(outcomes: Sequence[Outcome], want_pct: float | None, against: str) -> Iterator[Mark]:
+    saved = savings_pct(outcomes, against)
+    if (best := most(outcomes, against)) is not None:
+        yield Mark(best, "*", f"highest saving: {in_words(best)} ({saved[best]:.1f} %)")
+    if want_pct is not None and (least := smallest(outcomes, want_pct, against)) is not None:
+        label = f"smallest that saves at least {want_pct:g} %: {in_words(least)} ({saved[least]:.1f} %)"
+        yield Mark(least, "D", label)
+
+
+def _size_in(maps: Sequence[SavingMap], down: int, across: int) -> tuple[float, float]:
+    """Width and height of the figure, so that what is written in a cell fits."""
+    width, height = CELL_IN if all(map(_has_figures, maps)) else SMALL_CELL_IN
+    return (
+        max(across * (MARGIN_IN[0] + width * max(len(one.powers_kw) for one in maps)) + 1.5, 8.0),
+        max(down * (MARGIN_IN[1] + height * max(len(one.energies_kwh) for one in maps)) + 1.5, 4.0),
+    )
+
+
+def _has_figures(one: SavingMap) -> bool:
+    return max(len(one.energies_kwh), len(one.powers_kw)) <= MOST_LABELS
+
+
+def _draw_map(panel: Axes, one: SavingMap, norm: Normalize) -> None:
+    panel.pcolormesh(np.ma.masked_invalid(one.saved_pct), cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.5)
+    panel.grid(False)
+    tariff = one.tariff if len(one.tariff) <= LONGEST_NAME else f"{one.tariff[:LONGEST_NAME]}…"
+    panel.set_title(f"tariff {tariff}, PV {one.pv_kwp:g} kWp", fontsize="medium")
+    for axis, values, label in (
+        (panel.xaxis, one.powers_kw, "PCS power, kW"),
+        (panel.yaxis, one.energies_kwh, "battery energy, kWh"),
+    ):
+        shown = range(0, len(values), ceil(len(values) / MOST_LABELS))
+        axis.set_ticks([k + 0.5 for k in shown], [f"{values[k]:g}" for k in shown])
+        axis.set_label_text(label)
+    missing = np.isnan(one.saved_pct)
+    for marker, cells in ((NOT_BUILT, missing & one.played), (NOT_PLAYED, ~one.played)):
+        rows, columns = np.nonzero(cells)
+        panel.plot(columns + 0.5, rows + 0.5, marker, color="black")
+    if _has_figures(one):
+        for row, column in np.argwhere(~missing):
+            text = f"{one.saved_pct[row, column]:.1f}"
+            panel.text(column + 0.5, row + 0.45, text, ha="center", va="center", fontsize="small")
+
+
+def _draw_marks(panel: Axes, one: SavingMap, marks: Sequence[Mark], want_pct: float | None) -> None:
+    """The marks of points in this map, above the figures of their cells, and a line around what saves enough."""
+    for number, mark in enumerate(marks):
+        if at := one.cell(mark.point):
+            x, y = (20, 8) if _has_figures(one) else (4, 0)
+            x = x if number else -x
+            aside = offset_copy(panel.transData, panel.get_figure(root=True), x, y, units="points")
+            panel.plot(at[1] + 0.5, at[0] + 0.5, mark.marker, color="black", markersize=7, transform=aside)
+    if want_pct is not None:
+        lines = _outline(np.nan_to_num(one.saved_pct, nan=-np.inf) >= want_pct)
+        panel.add_collection(LineCollection(lines, colors="black", linewidths=2, clip_on=False), autolim=False)
+
+
+def _outline(inside: np.ndarray) -> list[list[tuple[int, int]]]:
+    """The edges between cells that are inside and what is not."""
+    padded = np.pad(inside, 1)
+    across = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])  # lines below a row
+    along = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])  # lines left of a column
+    return [[(x, y), (x + 1, y)] for y, x in across.tolist()] + [[(x, y), (x, y + 1)] for y, x in along.tolist()]
+
+
+def _legend(maps: Sequence[SavingMap], marks: Sequence[Mark], want_pct: float | None) -> Iterator[Artist]:
+    """What the signs mean, of those that are in the picture."""
+    for mark in marks:
+        yield Line2D([], [], marker=mark.marker, color="black", markersize=7, linestyle="", label=mark.label)
+    if want_pct is not None and any((one.saved_pct >= want_pct).any() for one in maps):
+        yield Line2D([], [], color="black", linewidth=2, label=f"at least {want_pct:g} %")
+    if any((np.isnan(one.saved_pct) & one.played).any() for one in maps):
+        yield Line2D([], [], marker=NOT_BUILT, color="black", linestyle="", label="cannot be built, or nothing to save")
+    if not all(one.played.all() for one in maps):
+        yield Line2D([], [], marker=NOT_PLAYED, color="black", linestyle="", label="not played")
