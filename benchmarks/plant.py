@@ -67,7 +67,7 @@ def varied_demo(changes: Changes) -> str:
     site = tomllib.loads(DEMO.read_text(encoding="utf-8"))
     for section, value in changes.items():
         site[section] = value if isinstance(value, list) else {**site.get(section, {}), **value}
-    lines: list[str] = []
+    lines = [f"version = {site.pop('version')}"]
     for section, value in site.items():
         heading, tables = (f"[[{section}]]", value) if isinstance(value, list) else (f"[{section}]", [value])
         for keys in tables:

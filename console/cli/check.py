@@ -16,9 +16,9 @@ from console.cli.line_formats import date_time
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from gateway import exit_codes
-from gateway.site import paths
+from gateway.site import paths, versions
 from gateway.site.cross_checks import MISSING_KEY
-from gateway.site.loader import SiteError, SiteFileError, load
+from gateway.site.loader import SiteError, SiteFileError, load, parse, read
 from gateway.site.schema import Site
 
 
@@ -30,7 +30,7 @@ def check(site: Path, as_json: bool) -> int:
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
-        trouble += _caps(loaded)
+        trouble += [*_caps(loaded), *_retired(site)]
     except SiteFileError as error:
         _report(error, as_json)
         return exit_codes.USAGE
@@ -116,6 +116,15 @@ def _caps(site: Site) -> list[str]:
     if site.tariff.demand_terms.eur_per_kw <= 0:
         trouble.append("caps: the tariff has no demand charge: there is no peak that caps could spare")
     return trouble
+
+
+def _retired(path: Path) -> list[str]:
+    """Keys of an older version that have another name since, each with its line."""
+    text = read(path)
+    return [
+        f"{found.where}: expected {found.remedy}; skerry config upgrade {path} prints the file with it"
+        for found in versions.retired_in(parse(path, text), text)
+    ]
 
 
 def _now(site: Site) -> float:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "twin": ("console.cli.run:twin", "Run a site's simulated devices alone."),
     "fault": ("console.cli.fault:fault", "Make a running twin fail, or end its faults."),
     "check": ("console.cli.check:check", "Check a site file: every error in one run."),
+    "config": ("console.cli.config:config", "Bring a site file to the current version."),
     "replay": ("console.cli.replay:replay", "Run a site's controller over recorded traces; what it would have cost."),
     "size": ("console.cli.size:size", "Which battery, PV and tariff would save how much: a map of replays."),
     "status": ("console.cli.status:status", "How the site stands now."),

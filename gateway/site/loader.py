@@ -25,6 +25,7 @@ import msgspec
 
 from dispatch.config.demand_terms import parsed
 from dispatch.islanding import drill_schedule
+from gateway.site import versions
 from gateway.site.cross_checks import MISSING_KEY, UNREAD, across
 from gateway.site.schema import Site
 
@@ -74,15 +75,25 @@ def load(path: Path) -> Site:
 
     Raises SiteFileError with every error found; OSError if it cannot be read.
     """
-    data = path.read_bytes()
+    text = read(path)
+    return compose(path, parse(path, text), text)
+
+
+def read(path: Path) -> str:
+    """The text of a site file. Raises SiteFileError if it is not UTF-8, OSError if it cannot be read."""
     try:
-        raw = tomllib.loads(data.decode("utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, f"a TOML document; {error}")]) from None
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         expected = f"UTF-8 text; {error.reason} at byte {error.start}"
         raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, expected)]) from None
-    return compose(path, raw)
+
+
+def parse(path: Path, text: str) -> dict[str, Any]:
+    """The document in a site file's text. Raises SiteFileError if it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SiteFileError(path, [SiteError("TOML", MISSING_KEY, f"a TOML document; {error}")]) from None
 
 
 def load_or_say(path: Path) -> Site | None:
@@ -96,12 +107,13 @@ def load_or_say(path: Path) -> Site | None:
     return None
 
 
-def compose(path: Path, raw: dict[str, Any]) -> Site:
-    """Build a Site of a parsed TOML document. Raises SiteFileError."""
-    errors: list[SiteError] = []
+def compose(path: Path, raw: dict[str, Any], text: str | None = None) -> Site:
+    """Build a Site of a parsed TOML document. `text`: what it was parsed from. Raises SiteFileError."""
+    raw, errors = _in_current_version(path, raw, text)
     values: dict[str, Any] = {"path": path}
     hints = typing.get_type_hints(Site, include_extras=True)
-    hints.pop("path")
+    for name in ("path", versions.KEY):
+        hints.pop(name)
     meant = set()
     for key in raw.keys() - hints.keys():
         errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, hints)}"))
@@ -128,6 +140,26 @@ def compose(path: Path, raw: dict[str, Any]) -> Site:
     if errors:
         raise SiteFileError(path, errors)
     return site
+
+
+def _in_current_version(path: Path, raw: dict[str, Any], text: str | None) -> tuple[dict[str, Any], list[SiteError]]:
+    """The document without retired keys and without its version; and the retired keys that are errors.
+
+    In a file of an older version they are none, unless their replacement is there, too. Raises SiteFileError.
+    """
+    try:
+        stated = versions.version_of(raw)
+    except versions.UnknownVersion as error:
+        raise SiteFileError(path, [SiteError(versions.KEY, raw[versions.KEY], str(error))]) from None
+    retired = versions.retired_in(raw, text)
+    remedy = "(skerry config upgrade prints the file with it)"
+    errors = [
+        SiteError(one.where, MISSING_KEY, f"{one.remedy} {remedy}")
+        for one in retired
+        if stated == versions.CURRENT or one.both
+    ]
+    raw = versions.modernised(raw, retired)
+    return {key: value for key, value in raw.items() if key != versions.KEY}, errors
 
 
 def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:

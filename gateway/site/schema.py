@@ -24,6 +24,7 @@ from dispatch.config.schema import (
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
 from drivers.twin.config import TwinConfig
 from gateway.api.roles import RolesConfig
+from gateway.site.versions import CURRENT
 from storage.config import StorageConfig
 
 
@@ -45,6 +46,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A whole site file. Table names are singular, as written: `[[battery]]`, `[[pcs]]`, `[[meter]]` ..."""
 
     path: Path
+    version: Annotated[int, Meta(ge=1)] = CURRENT  # of the site file, see versions.py; a file without it is version 1
     site: SiteInfo
     grid: GridConfig
     gateway: GatewayConfig = GatewayConfig()

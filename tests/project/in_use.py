@@ -44,5 +44,6 @@ _.reconnect
 _.promised_left_s
 _.draw_w
 
-# console/cli/island.py: a command, by its decorator
+# commands, by their decorators
 black_start
+upgrade
