@@ -40,6 +40,7 @@ from storage import audit_reader
 from storage.audit import AuditLog
 from storage.config import DISPATCH
 from storage.drills import DrillRecord
+from storage.identity import establish
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
 
@@ -55,6 +56,7 @@ async def assemble(
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_trouble = _prices(site)
     memory, memory_trouble = _remembered(state_dir)
+    identity, identity_said = establish(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
     recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
     drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock)
@@ -75,6 +77,7 @@ async def assemble(
             limits=_limits(site),
             demand=site.tariff.demand,
             state_dir=str(state_dir.resolve()),
+            identity=identity,
         )
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))
@@ -122,6 +125,8 @@ async def assemble(
         clockwork = DrillClock(gateway, commands, _kept(state_dir, DRILLS))
         gateway.beside.append(("schedule of drills", clockwork.run))
     commands.keep(reserved)
+    for line in identity_said:
+        gateway.event("gateway", "info" if identity.kept else "warning", "identity", line)
     if memory_trouble:
         gateway.event("gateway", "warning", "memory", memory_trouble)
     if price_trouble:

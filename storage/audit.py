@@ -26,7 +26,6 @@ from storage.audit_format import (
     APPLICATION_ID,
     FILE,
     GENESIS,
-    KEY_FILE,
     SCHEMA,
     VERSION,
     canonical,
@@ -35,6 +34,7 @@ from storage.audit_format import (
     last,
     signed_text,
 )
+from storage.signing_key import KeyUnusable, signing_key
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
 QUIET_S = 3.0
@@ -79,7 +79,7 @@ class AuditLog:
 
     def __init__(self, directory: Path, run: str, clock: Clock, anchor: Callable[[str], None] = to_syslog) -> None:
         """`run` names this run of the gateway in every row; `anchor` takes a head off the machine."""
-        self._path, self._key_path = directory / FILE, directory / KEY_FILE
+        self._path = directory / FILE
         self._run, self._clock, self._anchor = run, clock, anchor
         self._rows: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
         self._spool: deque[_Row] = deque()
@@ -174,7 +174,7 @@ class AuditLog:
         try:
             con = self._opened()
             numbers = self._insert(con, [*(r.record for r in spooled), *(r.record for r in rows)])
-        except (sqlite3.Error, OSError, ValueError, TypeError, AuditUnusable) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError, AuditUnusable, KeyUnusable) as error:
             self._failed(error, rows)
             return
         if self._error:
@@ -302,24 +302,9 @@ class AuditLog:
             return False
 
     def _load_key(self) -> None:
-        """The signing key of this site, made once, mode 0600."""
-        if self._key is not None:
-            return
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        try:
-            raw = self._key_path.read_bytes()
-        except FileNotFoundError:
-            raw = Ed25519PrivateKey.generate().private_bytes_raw()
-            handle = os.open(self._key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-        if len(raw) != 32:
-            raise AuditUnusable(f"{self._key_path} holds {len(raw)} bytes, expected the 32 of an Ed25519 key")
-        self._key = Ed25519PrivateKey.from_private_bytes(raw)
-        self._public = self._key.public_key().public_bytes_raw()
+        if self._key is None:
+            self._key = signing_key(self._path.parent)
+            self._public = self._key.public_key().public_bytes_raw()
 
     def _set_aside(self, why: str) -> None:
         """A damaged file is kept under another name, its WAL with it; a new chain begins."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 FILE = "audit.db"
-KEY_FILE = "audit.key"  # Ed25519 private key, 32 raw bytes, mode 0600
 APPLICATION_ID = 0x534B_4155  # "SKAU"
 VERSION = 1
 GENESIS = bytes(32)

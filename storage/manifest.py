@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from storage.audit_format import KEY_FILE, canonical
+from storage.audit_format import canonical
+from storage.signing_key import KEY_FILE
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature"

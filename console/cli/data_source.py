@@ -38,8 +38,9 @@ class Live:
         self.zone: tzinfo = ZoneInfo(link.welcome.timezone)
 
     def status(self) -> dict[str, Any]:
-        """Everything a console draws, and the gateway's welcome under "welcome"."""
-        return {**self.link.request("status"), "welcome": msgspec.to_builtins(self.link.welcome)}
+        """Everything a console draws, the site's identity, and the gateway's welcome under "welcome"."""
+        welcome = msgspec.to_builtins(self.link.welcome)
+        return {**self.link.request("status"), "identity": welcome["identity"], "welcome": welcome}
 
     def now_utc_s(self) -> float:
         """The site's clock; a simulated site has a calendar of its own."""

@@ -11,6 +11,7 @@ from console.cli.status_text import lines
 from console.value_parsers import json_option, site_option
 from gateway import exit_codes
 from gateway.api.protocol import Published
+from storage import identity
 
 
 @click.command()
@@ -45,6 +46,7 @@ def _last_known(source: Record, as_json: bool) -> None:
         document = {
             "gateway": None,
             "record": str(source.directory),
+            "identity": identity.read(source.directory),
             "decision": decision,
             "events": events,
             "counts": counts,

@@ -21,6 +21,7 @@ from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
+from storage.identity import Identity
 
 VERSION = 1
 MAX_FRAME = 1 << 20
@@ -59,6 +60,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     limits: dict[str, float] = {}  # fuse_w, contracted_peak_w, pcs_w, pv_peak_w, energy_kwh, reserve_soc_pct, ...
     state_dir: str = ""  # of the gateway's record; empty: it does not say
     demand: DemandTerms | None = None  # [tariff.demand]; None: limits' demand_eur_per_kw_month is all there is
+    identity: Identity | None = None  # None: a gateway of version 0.1.0, which has none
 
 
 class LoopStats(msgspec.Struct, frozen=True):

@@ -20,11 +20,12 @@ from storage_samples import T0, feed
 from drivers.clock import VirtualClock
 from storage import audit_reader
 from storage.audit import AuditLog, NotDurable
-from storage.audit_format import FILE, KEY_FILE, chained, head_words, last, signed_text
+from storage.audit_format import FILE, chained, head_words, last, signed_text
 from storage.config import StorageConfig
 from storage.export import export
 from storage.manifest import signed
 from storage.recorder import Recorder
+from storage.signing_key import KEY_FILE
 from storage.verify import CannotVerify, verify
 
 

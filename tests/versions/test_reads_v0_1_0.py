@@ -195,6 +195,9 @@ async def test_a_gateway_goes_on_from_it(tmp_path: Path, state: Path) -> None:
         client = await site.client()
         shown = await until(client, lambda p: p.decision.island is IslandState.FAULT, 20)
         assert FAULT in shown.decision.reason
+        identity = client.welcome.identity
+        assert identity is not None
+        assert (identity.kept, identity.public_key) == (True, KEY)
         assert (shown.orders, shown.month_peak_w) == ((), MONTH_PEAK_W)
         assert [(r.id, r.name, r.power_w) for r in shown.reservations] == [("r36", "render", 2_000.0)]
         assert shown.last_drill is not None
