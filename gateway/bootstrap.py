@@ -23,7 +23,7 @@ from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.api.errors import SocketInUse
 from gateway.api.peer import Peer
-from gateway.api.protocol import Published, Welcome
+from gateway.api.protocol import VERSION, Published, Welcome
 from gateway.api.queries import Requests
 from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles, UnknownGroup
@@ -65,7 +65,7 @@ async def assemble(
 
     def welcome(peer: Peer) -> Welcome:
         return Welcome(
-            version=1,
+            version=VERSION,
             site=site.site.name,
             timezone=site.site.timezone,
             user=peer.user,

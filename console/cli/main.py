@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "withdraw": ("console.cli.reservations:withdraw", "Withdraw a power reservation; always runs."),
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, status, abort."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
+    "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
     "audit": ("console.cli.records:audit", "Who commanded what, and what came of it."),
     "export": ("console.cli.records:export", "Write the site's record to a directory."),
     "verify": ("console.cli.records:verify", "Check an export for changes: files, chain, signatures."),

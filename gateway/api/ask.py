@@ -9,7 +9,19 @@ from typing import Any
 import msgspec
 
 from gateway.api.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
-from gateway.api.protocol import MAX_FRAME, VERSION, GatewayMessage, Hello, Request, Response, Welcome, encode
+from gateway.api.protocol import (
+    LOWEST,
+    MAX_FRAME,
+    ONE_RELEASE,
+    VERSION,
+    GatewayMessage,
+    Request,
+    Response,
+    Welcome,
+    encode,
+    hello,
+    spoken,
+)
 from gateway.site.file_access import no_access
 
 TO_CONNECT = (
@@ -25,16 +37,13 @@ class Conversation:
     def __init__(self, path: Path, timeout_s: float = 5.0) -> None:
         """Connect and say hello. Raises LinkLost, and of its kinds NoAccess and LinkRefused."""
         self._path, self._timeout_s, self._last_id = path, timeout_s, 0
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
+        self._socket = connected(path, timeout_s)
         try:
-            self._socket.connect(str(path))
-            self._socket.sendall(encode(Hello(VERSION, 0.0)))
+            self._socket.sendall(encode(hello(0.0)))
             self.welcome = accepted(self._receive(), path)
         except OSError as error:
             self._socket.close()
-            kind = NoAccess if isinstance(error, PermissionError) else LinkLost
-            raise kind(unreachable(path, error)) from None
+            raise LinkLost(unreachable(path, error)) from None
         except LinkLost:
             self._socket.close()
             raise
@@ -81,6 +90,19 @@ class Conversation:
         return bytes(data)
 
 
+def connected(path: Path, timeout_s: float) -> socket.socket:
+    """A connection to a gateway's socket. Raises LinkLost, and of its kinds NoAccess."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(timeout_s)
+    try:
+        sock.connect(str(path))
+    except OSError as error:
+        sock.close()
+        kind = NoAccess if isinstance(error, PermissionError) else LinkLost
+        raise kind(unreachable(path, error)) from None
+    return sock
+
+
 def ask(path: Path, method: str, params: dict[str, Any] | None = None, timeout_s: float = 5.0) -> Any:
     """One request on a connection of its own. Raises RequestFailed, LinkLost, LinkRefused."""
     with Conversation(path, timeout_s) as link:
@@ -92,21 +114,19 @@ def decode(body: bytes, path: Path) -> GatewayMessage:
     try:
         message: GatewayMessage = _DECODER.decode(body)
     except msgspec.DecodeError as error:
-        raise LinkLost(f"{path}: not a message of link version {VERSION}: {error}") from None
+        raise LinkLost(f"{path}: not a message of {spoken()}: {error}") from None
     return message
 
 
 def accepted(message: GatewayMessage, path: Path) -> Welcome:
-    """The first message of a gateway, if it is a welcome in our version. Raises LinkRefused."""
+    """The first message of a gateway, if it is a welcome in a version of ours. Raises LinkRefused."""
     if isinstance(message, Response):
         raise LinkRefused(f"{path}: {message.error}")
     if not isinstance(message, Welcome):
         raise LinkRefused(f"{path}: expected a welcome, got {type(message).__name__}")
-    if message.version != VERSION:
-        raise LinkRefused(
-            f"{path}: the gateway speaks link version {message.version}, this program {VERSION}; "
-            "use one release of skerry for both"
-        )
+    if not LOWEST <= message.version <= VERSION:
+        theirs = spoken(message.version, message.version)
+        raise LinkRefused(f"{path}: the gateway speaks {theirs}, this program {spoken()}; {ONE_RELEASE}")
     return message
 
 

@@ -12,16 +12,15 @@ from gateway.api.ask import accepted, decode, outcome, unreachable
 from gateway.api.errors import LinkLost, LinkRefused, RequestFailed
 from gateway.api.protocol import (
     MAX_FRAME,
-    VERSION,
     EventMessage,
     GatewayMessage,
-    Hello,
     PlanMessage,
     Published,
     Request,
     Response,
     Welcome,
     encode,
+    hello,
 )
 
 __all__ = ["GatewayClient", "LinkLost", "LinkRefused", "RequestFailed"]
@@ -55,15 +54,24 @@ class GatewayClient:
         """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                reader, writer = await asyncio.open_unix_connection(str(path))
-                try:
-                    writer.write(encode(Hello(VERSION, rate_hz)))
-                    welcome = accepted(await _frame(reader, path), path)
-                except BaseException:
-                    writer.transport.abort()
-                    raise
+                return await cls.over(*await asyncio.open_unix_connection(str(path)), path, rate_hz)
         except OSError as error:  # TimeoutError is one
             raise LinkLost(unreachable(path, error)) from None
+
+    @classmethod
+    async def over(
+        cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path, rate_hz: float
+    ) -> GatewayClient:
+        """Say hello on streams that lead to a gateway, await the welcome. `path`: how errors name the other end.
+
+        Raises LinkLost, LinkRefused, OSError; the streams are closed then.
+        """
+        try:
+            writer.write(encode(hello(rate_hz)))
+            welcome = accepted(await _frame(reader, path), path)
+        except BaseException:
+            _hang_up(writer)
+            raise
         return cls(path, reader, writer, welcome)
 
     async def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]:
@@ -114,7 +122,7 @@ class GatewayClient:
         self._end("closed by this console")
         self._task.cancel()
         await asyncio.wait([self._task])
-        self._writer.transport.abort()
+        _hang_up(self._writer)
 
     async def _receive(self) -> None:
         """Sort what comes in, until the link is lost."""
@@ -128,7 +136,7 @@ class GatewayClient:
             self._end(unreachable(self._path, error))
         finally:
             self._end(f"{self._path}: the link broke")
-            self._writer.transport.abort()
+            _hang_up(self._writer)
 
     def _take(self, message: GatewayMessage) -> None:
         if isinstance(message, Response):
@@ -150,6 +158,11 @@ class GatewayClient:
             if not answer.done():
                 answer.set_exception(LinkLost(why))
         self._news.set()
+
+
+def _hang_up(writer: asyncio.StreamWriter) -> None:
+    if not writer.transport.is_closing():  # a pipe's transport cannot be aborted twice (CPython 3.11)
+        writer.transport.abort()
 
 
 async def _frame(reader: asyncio.StreamReader, path: Path) -> GatewayMessage:

@@ -4,6 +4,7 @@ A frame is a 4-byte big-endian length (<= 1 MiB) and a msgpack document. Client 
 Gateway to client: `Welcome`, then `Published` (latest wins), `PlanMessage` when it changes, `EventMessage` (queued),
 `Response`.
 Identity is the kernel's (SO_PEERCRED); a client never states its own.
+The hello names the versions that the client speaks, the welcome the highest one that both do.
 """
 
 from __future__ import annotations
@@ -23,15 +24,26 @@ from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
 from storage.identity import Identity
 
-VERSION = 1
+LOWEST, VERSION = 1, 2  # spoken here. 1: Skerry 0.1.0, whose hello names one version. 2: the hello names a range
 MAX_FRAME = 1 << 20
+ONE_RELEASE = "use releases of skerry that have one in common"
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """First frame of a client. `rate_hz` = 0: no snapshots, requests only."""
 
-    version: int = VERSION
+    version: int = LOWEST  # all that a gateway of link version 1 looks at
     rate_hz: float = 1.0
+    lowest: int | None = None  # None, as in link version 1: `version` alone is spoken
+    highest: int | None = None
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """The lowest and highest version that the client speaks."""
+        return (
+            self.version if self.lowest is None else self.lowest,
+            self.version if self.highest is None else self.highest,
+        )
 
 
 class Request(msgspec.Struct, frozen=True, tag="request", forbid_unknown_fields=True):
@@ -161,6 +173,22 @@ class Response(msgspec.Struct, frozen=True, tag="response"):
 
 
 GatewayMessage = Welcome | Published | PlanMessage | EventMessage | Response
+
+
+def hello(rate_hz: float) -> Hello:
+    """The hello of this version's clients."""
+    return Hello(LOWEST, rate_hz, LOWEST, VERSION)
+
+
+def common_version(lowest: int, highest: int) -> int | None:
+    """The highest link version that the other side and this one speak; None if there is none."""
+    found = min(highest, VERSION)
+    return found if found >= max(lowest, LOWEST) else None
+
+
+def spoken(lowest: int = LOWEST, highest: int = VERSION) -> str:
+    """Link versions in words."""
+    return f"link version {lowest}" if lowest == highest else f"link versions {lowest} to {highest}"
 
 
 class FrameError(Exception):

@@ -20,7 +20,7 @@ from gateway.api.errors import CommandRefused, SocketInUse
 from gateway.api.peer import Peer, identify
 from gateway.api.protocol import (
     MAX_FRAME,
-    VERSION,
+    ONE_RELEASE,
     ClientMessage,
     EventMessage,
     FrameError,
@@ -30,7 +30,9 @@ from gateway.api.protocol import (
     Request,
     Response,
     Welcome,
+    common_version,
     encode,
+    spoken,
 )
 from gateway.api.session import Dropped, Session
 from gateway.api.socket_file import claim, release
@@ -58,7 +60,10 @@ class LinkServer:
         *,
         write_timeout_s: float = 5.0,
     ) -> None:
-        """`handle` answers requests; it may raise CommandRefused with a line for the person who asked."""
+        """`handle` answers requests; it may raise CommandRefused with a line for the person who asked.
+
+        The version in what `welcome` makes is replaced by the one that both sides speak.
+        """
         self.path = path
         self._welcome, self._handle, self._write_timeout_s = welcome, handle, write_timeout_s
         self._sessions: set[Session] = set()
@@ -149,7 +154,9 @@ class LinkServer:
         """Hello, welcome, then requests until the client goes. Raises Dropped, IncompleteReadError, ConnectionError."""
         hello = await self._hello(reader, writer)
         session = Session(peer, writer, hello.rate_hz, self._write_timeout_s)
-        session.put(encode(self._welcome(peer)))
+        version = common_version(*hello.versions)
+        assert version is not None  # else the hello was refused
+        session.put(encode(msgspec.structs.replace(self._welcome(peer), version=version)))
         if session.rate_hz > 0:
             self._greet(session)
         self._sessions.add(session)
@@ -176,12 +183,9 @@ class LinkServer:
         if not isinstance(message, Hello):
             raise Dropped(f"expected a hello first, got a {type(message).__name__.lower()}")
         refusal, code = "", "refused"
-        if message.version != VERSION:
+        if common_version(*message.versions) is None:
             code = "version"
-            refusal = (
-                f"this gateway speaks link version {VERSION}, the console {message.version}; "
-                "use one release of skerry for both"
-            )
+            refusal = f"this gateway speaks {spoken()}, the console {spoken(*message.versions)}; {ONE_RELEASE}"
         elif not 0 <= message.rate_hz <= MAX_RATE_HZ:  # also refuses NaN
             refusal = f"rate_hz = {message.rate_hz}: expected 0 to {MAX_RATE_HZ:g}"
         if refusal:

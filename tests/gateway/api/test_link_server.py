@@ -23,7 +23,7 @@ from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.ask import Conversation, ask
 from gateway.api.client import GatewayClient
-from gateway.api.errors import LinkLost, LinkRefused, RequestFailed, SocketInUse
+from gateway.api.errors import LinkLost, RequestFailed, SocketInUse
 from gateway.api.peer import Peer
 from gateway.api.protocol import (
     MAX_FRAME,
@@ -325,7 +325,6 @@ async def test_unknown_request_field_is_not_ignored(server: LinkServer, caplog: 
 @pytest.mark.parametrize(
     ("hello", "said"),
     [
-        (Hello(version=99), "speaks link version 1, the console 99"),
         (Hello(rate_hz=1e9), "rate_hz = 1000000000.0: expected 0 to 50"),
         (Hello(rate_hz=float("nan")), "rate_hz = nan"),
         (Hello(rate_hz=-1.0), "rate_hz = -1.0"),
@@ -358,19 +357,6 @@ async def test_half_closed_client_is_let_go(server: LinkServer) -> None:
     await until(lambda: server.consoles == 0)
     await ended(reader)
     writer.close()
-
-
-async def test_newer_gateway_is_refused_by_client_and_ask(tmp_path: Path, welcome: Any) -> None:
-    async def handle(peer: Peer, request: Request) -> None:
-        return None
-
-    server = LinkServer(tmp_path / "s.sock", lambda p: msgspec.structs.replace(welcome(p), version=2), handle)
-    await server.start()
-    with pytest.raises(LinkRefused, match="link version 2, this program 1"):
-        await GatewayClient.connect(server.path)
-    with pytest.raises(LinkRefused, match="link version 2, this program 1"):
-        await asyncio.to_thread(ask, server.path, "x")
-    await server.close()
 
 
 async def test_gateway_gone_ends_messages_and_fails_requests(tmp_path: Path, welcome: Any) -> None:

@@ -1,0 +1,59 @@
+"""`skerry link --stdio`: the gateway's link over a pair of pipes, so that SSH can carry it to another machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import click
+
+from console.value_parsers import site_option
+from gateway.api.ask import connected
+from gateway.api.errors import LinkLost
+from gateway.site import paths
+
+CONNECT_S = 5.0
+PIECE = 1 << 16  # bytes carried at a time
+
+
+@click.command()
+@click.option("--stdio", is_flag=True, help="Over stdin and stdout; there is no other way yet.")
+@site_option
+def link(stdio: bool, site: str | None) -> None:
+    """Carry the link, byte by byte, between stdin and stdout and the gateway's socket, until either side ends it.
+
+    A console on another machine uses it as: ssh HOST skerry link --stdio. The gateway takes the client for the user
+    that this command runs as, so on HOST the groups of that user decide what may be commanded.
+    """
+    if not stdio:
+        raise click.UsageError("expected --stdio")
+    path = paths.find_socket(site)
+    with connected(path, CONNECT_S) as sock:
+        sock.settimeout(None)
+        ended = threading.Event()
+        threading.Thread(target=_to_gateway, args=(sock, ended), name="stdin", daemon=True).start()
+        _from_gateway(sock)
+        if not ended.is_set():
+            raise LinkLost(f"{path}: the gateway closed the connection")
+
+
+def _to_gateway(sock: socket.socket, ended: threading.Event) -> None:
+    """Until the end of stdin, or until the gateway takes nothing more."""
+    try:
+        while piece := os.read(0, PIECE):
+            sock.sendall(piece)
+        ended.set()
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # the gateway has hung up, which the other direction finds, too
+
+
+def _from_gateway(sock: socket.socket) -> None:
+    """Until the gateway hangs up. Raises BrokenPipeError when nobody reads stdout any more."""
+    try:
+        while piece := sock.recv(PIECE):
+            while piece:
+                piece = piece[os.write(1, piece) :]
+    except ConnectionResetError:
+        return
