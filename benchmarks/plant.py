@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from gateway.api.ask import ask
-from gateway.api.errors import LinkLost, RequestFailed
+from gateway.errors import LinkLost, RequestFailed
 
 DEMO = Path(__file__).resolve().parents[1] / "console" / "demo.toml"
 START_LIMIT_S = 30.0

@@ -15,8 +15,8 @@ from dispatch.model.islanding import IslandState
 from gateway import exit_codes
 from gateway.api.ask import Conversation
 from gateway.api.client import GatewayClient
-from gateway.api.errors import LinkLost, RequestFailed
 from gateway.api.socket_file import listening
+from gateway.errors import LinkLost, RequestFailed
 from gateway.shutdown_policy import needed
 from gateway.site import paths
 from gateway.site.loader import load_or_say

@@ -21,7 +21,6 @@ from drivers.devices import make_drivers
 from drivers.tariffs.csv_file import TariffFileError, load
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
-from gateway.api.errors import SocketInUse
 from gateway.api.peer import Peer
 from gateway.api.protocol import VERSION, Published, Welcome
 from gateway.api.queries import Requests
@@ -32,7 +31,7 @@ from gateway.control_loop import Gateway
 from gateway.drill_scheduler import STATE as DRILLS
 from gateway.drill_scheduler import DrillClock
 from gateway.energy_iq_service import IqKeeper
-from gateway.errors import StartRefused
+from gateway.errors import SocketInUse, StartRefused
 from gateway.planning_service import PlanKeeper
 from gateway.site import paths
 from gateway.site.schema import Site

@@ -1,4 +1,7 @@
-"""Errors with which a gateway refuses to start."""
+"""Errors of the gateway and of the link to it, each with one line a person can act on.
+
+Imports nothing, because every short command needs it.
+"""
 
 from __future__ import annotations
 
@@ -9,3 +12,50 @@ class StartRefused(Exception):
     def __init__(self, line: str, code: int) -> None:
         super().__init__(line)
         self.code = code
+
+
+class CommandRefused(Exception):
+    """A request handler raises it: the request is understood and will not be done; the text says why."""
+
+
+class LinkLost(Exception):
+    """There is no connection to the gateway: nobody listens, it was closed, or this user may not reach it."""
+
+
+class NoAccess(LinkLost):
+    """A file or socket is there, but this user may not open it."""
+
+
+class LinkRefused(LinkLost):
+    """The gateway answered the hello with a refusal, e.g. another version of the link."""
+
+
+class RequestFailed(Exception):
+    """The gateway answered a request with an error line.
+
+    `code`: refused (it will not), failed (it could not), timeout (no answer in time).
+    """
+
+    def __init__(self, line: str, code: str = "failed") -> None:
+        self.code = code
+        super().__init__(line)
+
+
+class NoGateway(Exception):
+    """No running gateway could be found."""
+
+
+class SeveralGateways(NoGateway):
+    """More than one gateway runs and none was named."""
+
+
+class NoSuchSite(NoGateway):
+    """The site named does not exist on this machine."""
+
+
+class SocketInUse(Exception):
+    """Another gateway already listens on the socket."""
+
+
+class UnsafeDirectory(Exception):
+    """The directory for sockets belongs to somebody else or is open to others."""

@@ -17,7 +17,8 @@ from console.cli.failures import Failure
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from gateway.api.ask import Conversation
-from gateway.api.errors import LinkLost, LinkRefused, NoAccess, NoGateway, NoSuchSite, SeveralGateways
+from gateway.api.discovery import find_socket, of_others
+from gateway.errors import LinkLost, LinkRefused, NoAccess, NoGateway, NoSuchSite, SeveralGateways
 from gateway.site import file_access, paths
 from storage.config import DISPATCH
 from storage.drills import DrillRecord
@@ -102,7 +103,7 @@ class Record:
 @contextlib.contextmanager
 def gateway(site: str | None) -> Iterator[Live]:
     """The running gateway. Raises NoGateway, LinkLost."""
-    with Conversation(paths.find_socket(site)) as link:
+    with Conversation(find_socket(site)) as link:
         yield Live(link)
 
 
@@ -113,7 +114,7 @@ def gateway_or_record(site: str | None, timeout_s: float = 5.0) -> Iterator[Live
     Also LinkRefused, and NoAccess: a gateway or record that this user may not reach is not replaced by another one.
     """
     try:
-        link = Conversation(paths.find_socket(site), timeout_s)
+        link = Conversation(find_socket(site), timeout_s)
     except (NoSuchSite, SeveralGateways, NoAccess, LinkRefused):
         raise
     except (NoGateway, LinkLost) as absent:
@@ -133,7 +134,7 @@ def record_of_gateway(site: str | None) -> Iterator[Record]:
     place: tuple[Path, tzinfo | None] | None = None
     absent: Exception = NoGateway("no record")
     try:
-        with Conversation(paths.find_socket(site)) as link:
+        with Conversation(find_socket(site)) as link:
             if link.welcome.state_dir:
                 place = Path(link.welcome.state_dir), ZoneInfo(link.welcome.timezone)
     except (NoSuchSite, SeveralGateways, NoAccess, LinkRefused):
@@ -190,7 +191,7 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
         raise file_access.no_access(barred[0], "no gateway is running; a site's record may be there", _TO_READ)
     if not written:
         raise NoGateway(
-            f"no gateway is running on this machine{paths.of_others()}, and no record of one was found; "
+            f"no gateway is running on this machine{of_others()}, and no record of one was found; "
             "name the site with --site"
         )
     return max(written, key=written.__getitem__), None

@@ -7,7 +7,7 @@ import sys
 import click
 
 from gateway import exit_codes
-from gateway.api.errors import (
+from gateway.errors import (
     LinkLost,
     NoAccess,
     NoGateway,

@@ -10,8 +10,8 @@ import click
 
 from console.value_parsers import site_option
 from gateway.api.ask import connected
-from gateway.api.errors import LinkLost
-from gateway.site import paths
+from gateway.api.discovery import find_socket
+from gateway.errors import LinkLost
 
 CONNECT_S = 5.0
 PIECE = 1 << 16  # bytes carried at a time
@@ -28,7 +28,7 @@ def link(stdio: bool, site: str | None) -> None:
     """
     if not stdio:
         raise click.UsageError("expected --stdio")
-    path = paths.find_socket(site)
+    path = find_socket(site)
     with connected(path, CONNECT_S) as sock:
         sock.settimeout(None)
         ended = threading.Event()

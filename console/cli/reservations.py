@@ -17,7 +17,7 @@ from console.value_parsers import duration, json_option, kilowatts, site_option
 from dispatch.model.reservations import Reservation
 from dispatch.wording.formatting import span
 from gateway import exit_codes
-from gateway.api.errors import LinkLost, NoGateway, RequestFailed
+from gateway.errors import LinkLost, NoGateway, RequestFailed
 
 POLL_S = 1.0
 GONE_S = 300.0  # a gateway that is away for longer while a job waits is given up

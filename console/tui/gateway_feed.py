@@ -25,8 +25,8 @@ from console.tui.viewmodel import (
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
-from gateway.api.errors import LinkLost, RequestFailed
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
+from gateway.errors import LinkLost, RequestFailed
 
 if TYPE_CHECKING:
     from console.tui.app import SkerryApp

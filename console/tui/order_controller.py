@@ -16,7 +16,7 @@ from console.tui.order_form import CONFIRM, EDIT, SENT
 from dispatch.model.islanding import Check
 from dispatch.model.orders import Order
 from dispatch.wording.formatting import span
-from gateway.api.errors import LinkLost, RequestFailed
+from gateway.errors import LinkLost, RequestFailed
 
 if TYPE_CHECKING:
     from console.tui.app import SkerryApp

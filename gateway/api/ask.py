@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
 from gateway.api.protocol import (
     LOWEST,
     MAX_FRAME,
@@ -22,6 +21,7 @@ from gateway.api.protocol import (
     hello,
     spoken,
 )
+from gateway.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
 from gateway.site.file_access import no_access
 
 TO_CONNECT = (

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gateway.api.ask import accepted, decode, outcome, unreachable
-from gateway.api.errors import LinkLost, LinkRefused, RequestFailed
 from gateway.api.protocol import (
     MAX_FRAME,
     EventMessage,
@@ -22,6 +21,7 @@ from gateway.api.protocol import (
     encode,
     hello,
 )
+from gateway.errors import LinkLost, LinkRefused, RequestFailed
 
 __all__ = ["GatewayClient", "LinkLost", "LinkRefused", "RequestFailed"]
 

@@ -19,11 +19,11 @@ from dispatch.alarms.states import AlarmState, Priority
 from dispatch.model.battery_bank import site_soc_pct
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
 from dispatch.model.orders import REASON_MIN, OrderRefused
-from gateway.api.errors import CommandRefused
 from gateway.api.order_commands import TICK_WAIT_S, Commands, printable
 from gateway.api.peer import Peer
 from gateway.api.roles import Roles
 from gateway.control_loop import Gateway
+from gateway.errors import CommandRefused
 from storage.audit import AuditLog
 from storage.drills import DrillRecord, digest, text_of
 

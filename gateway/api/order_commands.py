@@ -20,11 +20,11 @@ from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wante
 from dispatch.orders.book import words
 from dispatch.orders.validation import conflict, preview
 from dispatch.wording.formatting import span
-from gateway.api.errors import CommandRefused
 from gateway.api.peer import Peer
 from gateway.api.permissions import COMMANDS
 from gateway.api.roles import Roles, Standing
 from gateway.control_loop import Gateway
+from gateway.errors import CommandRefused
 from storage.audit import AuditLog, NotDurable
 
 STALE_S = 10.0  # machine seconds: a console that has seen nothing newer may not raise risk

@@ -13,12 +13,12 @@ import msgspec
 
 from dispatch.model.decision import Decision
 from dispatch.planning.lp_model import SolverFailed
-from gateway.api.errors import CommandRefused
 from gateway.api.order_commands import Commands
 from gateway.api.peer import Peer
 from gateway.api.protocol import Request
 from gateway.control_loop import Gateway
 from gateway.energy_iq_history import today
+from gateway.errors import CommandRefused
 from gateway.site.schema import Site
 from storage import audit_reader
 from storage.reader import Archive, NoRecords, QueryTimeout

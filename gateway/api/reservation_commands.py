@@ -20,12 +20,12 @@ from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import clock, holder
 from dispatch.planning.power_admission import Asked, Grant, grant, short_of
 from dispatch.wording.formatting import kw, span
-from gateway.api.errors import CommandRefused
 from gateway.api.island_commands import IslandCommands
 from gateway.api.order_commands import printable
 from gateway.api.peer import Peer
 from gateway.api.roles import Roles
 from gateway.control_loop import Gateway
+from gateway.errors import CommandRefused
 from storage.audit import AuditLog
 
 _ASKED = frozenset(Asked.__struct_fields__)

@@ -12,22 +12,11 @@ import grp
 import os
 import pwd
 from collections.abc import Callable
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from gateway.api.peer import Peer
-
-GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
-
-
-class RolesConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[roles]`: the Unix group of each role. Viewers are who may open the socket: it is handed to their group."""
-
-    viewer: GroupName = "skerry-viewer"
-    operator: GroupName = "skerry-operator"
-    engineer: GroupName = "skerry-engineer"
+from gateway.site.schema import RolesConfig
 
 
 class Role(enum.IntEnum):

@@ -16,7 +16,6 @@ import msgspec
 
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
-from gateway.api.errors import CommandRefused, SocketInUse
 from gateway.api.peer import Peer, identify
 from gateway.api.protocol import (
     MAX_FRAME,
@@ -36,6 +35,7 @@ from gateway.api.protocol import (
 )
 from gateway.api.session import Dropped, Session
 from gateway.api.socket_file import claim, release
+from gateway.errors import CommandRefused, SocketInUse
 
 __all__ = ["CommandRefused", "LinkServer", "Peer", "SocketInUse"]
 

@@ -11,10 +11,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.api.errors import SocketInUse
+from gateway.errors import SocketInUse
+from gateway.site.paths import MAX_SOCKET_PATH
 
 MODE = 0o660
-MAX_PATH = 100  # bytes; sun_path of unix(7) holds 108, and we need a suffix while claiming
 _PROBE_S = 0.5
 
 
@@ -41,8 +41,8 @@ def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
     The socket is bound under another name and linked into place when it listens: no client ever finds it half made.
     Raises SocketInUse, or OSError when the directory does not let us.
     """
-    if len(os.fsencode(path)) >= MAX_PATH:
-        raise OSError(errno.ENAMETOOLONG, f"a socket's path must stay below {MAX_PATH} bytes", str(path))
+    if len(os.fsencode(path)) >= MAX_SOCKET_PATH:
+        raise OSError(errno.ENAMETOOLONG, f"a socket's path must stay below {MAX_SOCKET_PATH} bytes", str(path))
     making = path.with_name(path.name + ".new")
     with _locked(path.parent):
         if os.path.lexists(path):

@@ -7,7 +7,7 @@ import os
 import pwd
 from pathlib import Path
 
-from gateway.api.errors import NoAccess
+from gateway.errors import NoAccess
 
 
 def closed(path: Path, mode: int = os.R_OK) -> bool:

@@ -1,4 +1,7 @@
-"""Where things are on this machine: a site's state, the sockets of running gateways, the twin's announcement."""
+"""Where things are on this machine: a site's state directory, its gateway's socket, its twin's announcement.
+
+Names paths only; `gateway.api.discovery` says which gateway is running.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.api.errors import LinkLost, NoGateway, NoSuchSite, SeveralGateways, UnsafeDirectory
-from gateway.api.socket_file import MAX_PATH, listening
-from gateway.site.file_access import closed, no_access
+from gateway.errors import UnsafeDirectory
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # short commands need paths, but not the schema of a whole site file
     from gateway.site.schema import Site
 
-_SUFFIX = ".sock"
+SOCKET_SUFFIX = ".sock"
+MAX_SOCKET_PATH = 100  # bytes; sun_path of unix(7) holds 108, and a suffix is needed while the socket is claimed
 _SYSTEM = Path("/run/skerry")  # RuntimeDirectory= of the systemd unit
 
 
@@ -83,7 +85,7 @@ def runtime_dirs() -> Iterator[Path]:
 
 def socket_path(site_path: Path) -> Path:
     """Where the gateway of this site file listens."""
-    return _socket_in(runtime_dir(), site_path)
+    return socket_in(runtime_dir(), site_path)
 
 
 def announce_path(site: Path) -> Path:
@@ -91,86 +93,26 @@ def announce_path(site: Path) -> Path:
 
     Also of a site named by its gateway's socket: beside it.
     """
-    socket = site if site.suffix == _SUFFIX else socket_path(site)
+    socket = site if site.suffix == SOCKET_SUFFIX else socket_path(site)
     return socket.with_suffix(".twin.json")
 
 
 def announcements(site: Path) -> Iterator[Path]:
     """Every file in which a twin of a site file may have announced itself, in any directory of this user."""
     for directory in runtime_dirs():
-        file = _socket_in(directory, site).with_suffix(".twin.json")
+        file = socket_in(directory, site).with_suffix(".twin.json")
         if file.is_file():
             yield file
 
 
-def find_socket(site: str | None = None) -> Path:
-    """The socket of the gateway meant: `site` (a site file, or a socket), $SKERRY_SITE, or the only one that is live.
-
-    Raises NoGateway, or of its kinds SeveralGateways and NoSuchSite; NoAccess.
-    """
-    named = site or os.environ.get("SKERRY_SITE")
-    if named:
-        return _socket_of(named)
-    live = sorted({s for d in runtime_dirs() for s in d.glob("*" + _SUFFIX) if listening(s)})
-    if not live:
-        _look_into(runtime_dirs())
-        line = f"no gateway is running on this machine{of_others()}; start one with: skerry serve SITE.toml"
-        raise NoGateway(line)
-    if len(live) > 1:
-        names = ", ".join(map(_site_at, live))
-        raise SeveralGateways(
-            f"several gateways are running; say which with --site SITE.toml or --site SOCKET: {names}"
-        )
-    return live[0]
-
-
-def _site_at(socket: Path) -> str:
-    """A socket as it is typed, with the name of its site where the gateway answers."""
-    from gateway.api.ask import Conversation
-
-    try:
-        with Conversation(socket, 1.0) as link:
-            return f"{socket} ({link.welcome.site})"
-    except LinkLost:
-        return str(socket)
-
-
-def _socket_of(named: str) -> Path:
-    path = Path(named)
-    if path.suffix == _SUFFIX:
-        candidates = [path]
-    elif path.exists():
-        candidates = [_socket_in(d, path) for d in runtime_dirs()]
-    else:
-        raise NoSuchSite(f"{named}: no such site file or socket")
-    for candidate in candidates:
-        if listening(candidate):
-            return candidate
-    raise NoGateway(f"{named}: no gateway is running for this site; start one with: skerry serve SITE.toml")
-
-
-def of_others() -> str:
-    """Words on the directories in which other users' gateways may listen, unseen by this user; empty if none."""
-    dirs = [str(d) for d in sorted(Path("/tmp").glob("skerry-*")) if d.is_dir() and closed(d, os.R_OK | os.X_OK)]
-    return f" that you may see (there are {', '.join(dirs)} of other users)" if dirs else ""
-
-
-def _look_into(directories: Iterator[Path]) -> None:
-    """Raise NoAccess for one in which a gateway may listen without this user seeing it."""
-    for directory in directories:
-        if closed(directory, os.R_OK | os.X_OK):
-            todo = "be put into that group and log in anew, or use: sudo -u {owner} skerry ..."
-            raise no_access(directory, "gateways may listen here", todo)
-
-
-def _socket_in(directory: Path, site_path: Path) -> Path:
+def socket_in(directory: Path, site_path: Path) -> Path:
     """The longest name that fits; a directory too long for any is reported when the socket is made."""
-    room = MAX_PATH - 1 - len(os.fsencode(directory)) - 1 - len(_SUFFIX)
-    return directory / (slug(site_path, min(48, max(9, room))) + _SUFFIX)
+    room = MAX_SOCKET_PATH - 1 - len(os.fsencode(directory)) - 1 - len(SOCKET_SUFFIX)
+    return directory / (slug(site_path, min(48, max(9, room))) + SOCKET_SUFFIX)
 
 
 def _fits(directory: Path) -> bool:
-    return len(os.fsencode(directory)) + 1 + 9 + len(_SUFFIX) < MAX_PATH
+    return len(os.fsencode(directory)) + 1 + 9 + len(SOCKET_SUFFIX) < MAX_SOCKET_PATH
 
 
 def _session_dir() -> Path | None:

@@ -23,9 +23,10 @@ from dispatch.config.schema import (
 )
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
 from drivers.twin.config import TwinConfig
-from gateway.api.roles import RolesConfig
 from gateway.site.versions import CURRENT
 from storage.config import StorageConfig
+
+GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
 
 
 class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,14 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     rate_hz: Annotated[float, Meta(ge=1, le=10)] = 5.0
     state_dir: str = ""
+
+
+class RolesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[roles]`: the Unix group of each role. Whoever may open the socket is a viewer; it belongs to their group."""
+
+    viewer: GroupName = "skerry-viewer"
+    operator: GroupName = "skerry-operator"
+    engineer: GroupName = "skerry-engineer"
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.api.client import GatewayClient
-from gateway.api.errors import LinkLost
 from gateway.api.protocol import Published
+from gateway.errors import LinkLost
 from gateway.site import paths
 
 SKERRY = [sys.executable, "-P", "-m", "skerry"]

@@ -10,6 +10,7 @@ import pytest
 from small_gateway import Running, running
 
 from gateway.api.client import GatewayClient
+from gateway.site import paths
 
 
 @pytest.fixture
@@ -17,6 +18,15 @@ def place() -> Iterator[Path]:
     """A short path: sockets live in it."""
     with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's own: no variables, and system directories that do not exist."""
+    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", "SKERRY_SITE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(paths, "_SYSTEM", place / "closed" / "skerry")
+    monkeypatch.setattr(paths, "_private_dir", lambda: place / "private")
 
 
 @pytest.fixture

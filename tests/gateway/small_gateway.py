@@ -30,13 +30,13 @@ from gateway.api.peer import Peer
 from gateway.api.protocol import Welcome
 from gateway.api.queries import Requests
 from gateway.api.reservation_commands import ReservationCommands
-from gateway.api.roles import Roles, RolesConfig
+from gateway.api.roles import Roles
 from gateway.api.server import LinkServer
 from gateway.control_loop import Gateway
 from gateway.energy_iq_service import IqKeeper
 from gateway.planning_service import PlanKeeper
 from gateway.site.loader import compose
-from gateway.site.schema import Site
+from gateway.site.schema import RolesConfig, Site
 from storage import audit_reader
 from storage.audit import AuditLog
 from storage.reader import NoRecords

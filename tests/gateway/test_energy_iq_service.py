@@ -15,9 +15,9 @@ from small_gateway import running
 
 from gateway import energy_iq_service
 from gateway.api.client import GatewayClient
-from gateway.api.errors import RequestFailed
 from gateway.api.protocol import IqNow
 from gateway.energy_iq_history import ABLE, ORDERED, Report, local_day, today
+from gateway.errors import RequestFailed
 from storage.reader import Archive
 
 ZONE = "Europe/Berlin"  # of the small site

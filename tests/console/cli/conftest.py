@@ -25,10 +25,10 @@ from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading, reading
 from dispatch.model.snapshot import Snapshot
-from gateway.api.errors import CommandRefused
 from gateway.api.peer import Peer
 from gateway.api.protocol import LoopStats, Published, Request, TariffNow, Welcome
 from gateway.api.server import LinkServer
+from gateway.errors import CommandRefused
 from gateway.site import paths
 
 ROOT = Path(__file__).parents[3]

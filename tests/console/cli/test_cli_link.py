@@ -15,9 +15,9 @@ from small_gateway import Running, running
 
 from gateway import exit_codes
 from gateway.api.client import GatewayClient
-from gateway.api.errors import RequestFailed
 from gateway.api.peer import user_name
 from gateway.api.protocol import VERSION
+from gateway.errors import RequestFailed
 
 PIPE = Path("pipe")
 

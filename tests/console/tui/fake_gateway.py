@@ -21,10 +21,10 @@ async def serve(path: Path, seconds: int) -> None:
     """Record, then serve for ever."""
     from record import Recorder
 
-    from gateway.api.errors import CommandRefused
     from gateway.api.peer import Peer
     from gateway.api.protocol import Request
     from gateway.api.server import LinkServer
+    from gateway.errors import CommandRefused
 
     recorder = Recorder()
     recorder.run(1800)

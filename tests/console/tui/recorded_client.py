@@ -10,8 +10,8 @@ import msgspec
 from scenes import Scene
 
 from console.tui.viewmodel import TREND_STEP_S
-from gateway.api.errors import LinkLost, RequestFailed
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
+from gateway.errors import LinkLost, RequestFailed
 
 
 class RecordedClient:

@@ -18,8 +18,8 @@ from console.tui.status_bars import LinkLine
 from console.tui.viewmodel import Link
 from dispatch.alarms.states import AlarmState
 from dispatch.model.events import Event
-from gateway.api.errors import LinkLost
 from gateway.api.protocol import EventMessage
+from gateway.errors import LinkLost
 
 
 class Gateways:

@@ -15,10 +15,10 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
-from gateway.api.errors import CommandRefused
 from gateway.api.peer import Peer
 from gateway.api.protocol import LoopStats, Published, Request, TariffNow, Welcome
 from gateway.api.server import LinkServer
+from gateway.errors import CommandRefused
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from console.cli.island import report_lines
 from console.tui import islanding_text
 from dispatch.model.islanding import DrillReport
 from gateway.api.client import GatewayClient
-from gateway.api.errors import RequestFailed
 from gateway.api.island_commands import _cut_short
+from gateway.errors import RequestFailed
 
 
 async def test_a_drill_that_may_not_begin_is_answered_with_its_checks_and_on_record(

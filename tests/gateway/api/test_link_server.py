@@ -23,7 +23,6 @@ from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.ask import Conversation, ask
 from gateway.api.client import GatewayClient
-from gateway.api.errors import LinkLost, RequestFailed, SocketInUse
 from gateway.api.peer import Peer
 from gateway.api.protocol import (
     MAX_FRAME,
@@ -37,6 +36,7 @@ from gateway.api.protocol import (
     encode,
 )
 from gateway.api.server import LinkServer
+from gateway.errors import LinkLost, RequestFailed, SocketInUse
 
 ROOT = Path(__file__).parents[3]
 Make = Callable[[int], Published]

@@ -15,8 +15,8 @@ from small_gateway import Running, running
 
 from dispatch.model.decision import Mode
 from gateway.api.client import GatewayClient
-from gateway.api.errors import RequestFailed
 from gateway.api.peer import user_name
+from gateway.errors import RequestFailed
 from storage import audit_reader
 from storage.audit import AuditLog
 from storage.verify import verify

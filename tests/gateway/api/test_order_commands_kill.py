@@ -25,7 +25,7 @@ import asyncio, json, os, random, signal, sys, threading, time
 from pathlib import Path
 from small_gateway import _serve
 from gateway.api.ask import Conversation
-from gateway.api.errors import LinkLost, RequestFailed
+from gateway.errors import LinkLost, RequestFailed
 directory, kills, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(3)
 for run in range(kills):
     socket = directory / f"{run}.sock"

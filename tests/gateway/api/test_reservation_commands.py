@@ -16,9 +16,9 @@ from test_order_commands import ME, fill_the_disk, rows
 
 from gateway import exit_codes
 from gateway.api.client import GatewayClient
-from gateway.api.errors import RequestFailed
 from gateway.api.peer import Peer
 from gateway.api.roles import Role, Roles, Standing
+from gateway.errors import RequestFailed
 
 HOOKS = ROOT / "deploy" / "hooks"
 NOW = {"power_w": 20_000.0, "for_s": 3600.0}  # 20 kW stand, 30 are allowed: 10 kWh of the 42 above the reserve

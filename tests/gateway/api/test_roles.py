@@ -18,9 +18,10 @@ from small_gateway import ROOT, small_site
 
 from gateway.api.peer import Peer, login_uid, name_peer
 from gateway.api.permissions import COMMANDS
-from gateway.api.roles import Role, Roles, RolesConfig, UnknownGroup
+from gateway.api.roles import Role, Roles, UnknownGroup
 from gateway.api.socket_file import claim, release
 from gateway.site.loader import SiteFileError
+from gateway.site.schema import RolesConfig
 
 HERE = Path(__file__).parents[1]
 FIRST_ID = 61_230  # uids and gids that no distribution hands out
@@ -81,7 +82,7 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from gateway.api.ask import Conversation
-from gateway.api.errors import RequestFailed
+from gateway.errors import RequestFailed
 uid, gids, asked = json.loads(sys.argv[3])
 if uid:
     os.setgroups(gids)
@@ -260,7 +261,7 @@ async def test_role_by_command_matrix_with_real_users(place: Path) -> None:
     database = Database(place)
     script = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"'
     roles = msgspec.json.encode(RolesConfig(**ROLES)).decode()
-    serve = [sys.executable, str(HERE / "small_gateway.py"), str(place / "state"), str(place / "s.sock"), roles]
+    serve = [sys.executable, str(HERE.parent / "small_gateway.py"), str(place / "state"), str(place / "s.sock"), roles]
     (place / "state").mkdir()
     pipe = asyncio.subprocess.PIPE
     gateway = await asyncio.create_subprocess_exec(

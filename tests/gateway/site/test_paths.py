@@ -1,11 +1,9 @@
-"""Where state and sockets are, and which gateway is meant."""
+"""Where state and sockets are."""
 
 from __future__ import annotations
 
 import os
-import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.errors import NoGateway, NoSuchSite, SeveralGateways, UnsafeDirectory
-from gateway.api.socket_file import MAX_PATH, claim
+from gateway.errors import NoGateway, UnsafeDirectory
 from gateway.site import paths
 from gateway.site.loader import compose
 
@@ -24,28 +21,13 @@ RAW = {
     "meter": [{"id": "grid", "url": "tcp://127.0.0.1:1502"}],
 }
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 @pytest.fixture
 def tmp_path(place: Path) -> Path:
     """Short, as sockets live in it."""
     return place
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's own: no variables, and system directories that do not exist."""
-    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", "SKERRY_SITE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(paths, "_SYSTEM", tmp_path / "closed" / "skerry")
-    monkeypatch.setattr(paths, "_private_dir", lambda: tmp_path / "private")
-
-
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    directory = tmp_path / "r"
-    directory.mkdir()
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(directory))
-    return directory
 
 
 @given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=80), st.integers(9, 60))
@@ -122,36 +104,8 @@ def test_socket_path_always_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for length in range(10, 85):
         monkeypatch.setenv("RUNTIME_DIRECTORY", "/" + "r" * (length - 1))
         path = paths.socket_path(site)
-        assert len(os.fsencode(path)) < MAX_PATH
+        assert len(os.fsencode(path)) < paths.MAX_SOCKET_PATH
         assert paths.announce_path(site).name.endswith(".twin.json")
-
-
-def test_find_socket(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = tmp_path / "one.toml", tmp_path / "two.toml"
-    first.touch()
-    second.touch()
-    with pytest.raises(NoGateway, match="no gateway is running on this machine; start one with: skerry serve"):
-        paths.find_socket()
-    with socket.socket(socket.AF_UNIX) as dead:  # stale: bound, nobody listens
-        dead.bind(str(runtime / "stale.sock"))
-    one, _ = claim(paths.socket_path(first))
-    with one:
-        assert paths.find_socket() == paths.socket_path(first)
-        assert paths.find_socket(str(first)) == paths.socket_path(first)
-        assert paths.find_socket(str(paths.socket_path(first))) == paths.socket_path(first)
-        with pytest.raises(NoGateway, match=r"two.toml: no gateway is running for this site"):
-            paths.find_socket(str(second))
-        with pytest.raises(NoSuchSite, match=r"three.toml: no such site file"):
-            paths.find_socket(str(tmp_path / "three.toml"))
-        two, _ = claim(paths.socket_path(second))
-        with two:
-            with pytest.raises(SeveralGateways, match="say which with --site") as several:
-                paths.find_socket()
-            assert str(paths.socket_path(first)) in str(several.value)
-            monkeypatch.setenv("SKERRY_SITE", str(second))
-            assert paths.find_socket() == paths.socket_path(second)
-    with pytest.raises(NoGateway):
-        paths.find_socket()
 
 
 def test_the_record_written_last_is_found_unnamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,20 +139,3 @@ def test_a_demo_keeps_its_record_beside_its_site_file(tmp_path: Path, monkeypatc
     own.mkdir(parents=True)
     (own / "telemetry.db").touch()
     assert data_source.locate(str(site)) == (own, ZoneInfo("Asia/Tokyo"))
-
-
-def test_a_system_gateway_is_found_from_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd's gateway listens in /run/skerry; a technician has an XDG_RUNTIME_DIR."""
-    site = tmp_path / "s.toml"
-    site.touch()
-    system = tmp_path / "closed" / "skerry"
-    system.mkdir(parents=True)
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(system))
-    path = paths.socket_path(site)
-    monkeypatch.delenv("RUNTIME_DIRECTORY")
-    session = tmp_path / "session"
-    session.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(session))
-    listener, _ = claim(path)
-    with listener:
-        assert paths.find_socket(str(site)) == paths.find_socket() == path
