@@ -80,19 +80,19 @@ async def assemble(
         )
 
     link = LinkServer(paths.socket_path(site.path), welcome, lambda peer, request: holder[0].handle(peer, request))
-    planner = PlanKeeper(site, prices, link.plan)
+    planner = PlanKeeper(site, prices, link.consoles.set_plan)
     reserved = _reserved(state_dir, started_utc_s)
     planner.reserve(reserved)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(*_past(state_dir, started_utc_s))
 
     def announce(event: Event) -> None:
-        link.event(event)
+        link.consoles.announce(event)
 
     def publish(published: Published) -> None:
-        link.publish(published)
+        link.consoles.publish(published)
 
     gateway = Gateway(site, clock, drivers, recorder, prices, publish, announce, planner)
-    gateway.consoles = lambda: link.consoles
+    gateway.consoles = lambda: link.consoles.count
     left, cut_short = _left_in_force(state_dir)
     gateway.iq = IqKeeper(site.dispatch, prices, state_dir, recorder.save_state)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))

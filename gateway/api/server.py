@@ -1,7 +1,6 @@
-"""The gateway's end of the link: any number of consoles on one Unix socket, none of which can delay a tick.
+"""The gateway's end of the link: any number of clients on one Unix socket, none of which can delay a tick.
 
-`publish`, `plan` and `event` only put a frame into each client's box and return: no await, no drain, O(clients).
-A client that misbehaves (garbage, silence, a stalled reader, a full queue) is dropped with one log line, alone.
+A client that misbehaves (garbage, silence, a stalled reader, a full queue) is dropped, alone, with one log line.
 """
 
 from __future__ import annotations
@@ -14,18 +13,14 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model.events import Event
-from dispatch.model.plan import Plan
+from gateway.api.consoles import Consoles
 from gateway.api.peer import Peer, identify
 from gateway.api.protocol import (
     MAX_FRAME,
     ONE_RELEASE,
     ClientMessage,
-    EventMessage,
     FrameError,
     Hello,
-    PlanMessage,
-    Published,
     Request,
     Response,
     Welcome,
@@ -57,27 +52,21 @@ class LinkServer:
         path: Path,
         welcome: Callable[[Peer], Welcome],
         handle: Callable[[Peer, Request], Awaitable[Any]],
+        consoles: Consoles | None = None,
         *,
         write_timeout_s: float = 5.0,
     ) -> None:
         """`handle` answers requests; it may raise CommandRefused with a line for the person who asked.
 
-        The version in what `welcome` makes is replaced by the one that both sides speak.
+        The version in what `welcome` makes is replaced by the one that both sides speak. `consoles`: where clients are
+        registered; by default in a list of its own.
         """
-        self.path = path
+        self.path, self.consoles = path, consoles or Consoles()
         self._welcome, self._handle, self._write_timeout_s = welcome, handle, write_timeout_s
-        self._sessions: set[Session] = set()
         self._connections: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._inode = 0
-        self._last: Published | Callable[[], Published] | None = None
-        self._plan: Plan | None = None
-
-    @property
-    def consoles(self) -> int:
-        """Clients that want snapshots; short commands do not count."""
-        return sum(s.rate_hz > 0 for s in self._sessions)
 
     async def start(self, gid: int | None = None) -> None:
         """Create the socket, mode 0660, for group `gid`. Raises SocketInUse when a gateway listens there, OSError."""
@@ -93,41 +82,13 @@ class LinkServer:
         release(self.path, self._inode)
         if self._requests:
             await asyncio.wait(self._requests, timeout=FAREWELL_S)
-        if self._sessions:
-            await asyncio.wait([asyncio.create_task(s.flushed(FAREWELL_S)) for s in self._sessions])
+        if sessions := self.consoles.sessions:
+            await asyncio.wait([asyncio.create_task(s.flushed(FAREWELL_S)) for s in sessions])
         remaining = [*self._requests, *self._connections]
         for task in remaining:
             task.cancel()
         if remaining:
             await asyncio.wait(remaining)
-
-    # ── to the consoles: called from the tick, never waiting ────────────────────────────────────────────────────────
-
-    def publish(self, published: Published | Callable[[], Published]) -> None:
-        """Offer a snapshot. It is made and encoded once, and only if a client is due for one."""
-        self._last = published
-        now_s = asyncio.get_running_loop().time()
-        due = [s for s in self._sessions if s.due(now_s)]
-        if due and (frame := _framed(_made(published))) is not None:
-            for session in due:
-                session.put_snapshot(frame)
-
-    def plan(self, plan: Plan | None) -> None:
-        """The plan in force from now on."""
-        self._plan = plan
-        listening = [s for s in self._sessions if s.rate_hz > 0]
-        if listening and (frame := _framed(PlanMessage(plan))) is not None:
-            for session in listening:
-                session.put_plan(frame)
-
-    def event(self, event: Event) -> None:
-        """Tell every console of an event; one whose queue is full is dropped."""
-        listening = [s for s in self._sessions if s.rate_hz > 0]
-        if listening and (frame := _framed(EventMessage(event))) is not None:
-            for session in listening:
-                session.put_event(frame)
-
-    # ── from the consoles ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -151,28 +112,17 @@ class LinkServer:
             writer.transport.abort()
 
     async def _converse(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hello, welcome, then requests until the client goes. Raises Dropped, IncompleteReadError, ConnectionError."""
+        """Hello, welcome, then requests until the client ends. Raises Dropped, IncompleteReadError, ConnectionError."""
         hello = await self._hello(reader, writer)
         session = Session(peer, writer, hello.rate_hz, self._write_timeout_s)
         version = common_version(*hello.versions)
         assert version is not None  # else the hello was refused
         session.put(encode(msgspec.structs.replace(self._welcome(peer), version=version)))
-        if session.rate_hz > 0:
-            self._greet(session)
-        self._sessions.add(session)
+        self.consoles.add(session)
         try:
             await session.run(self._requests_of(session, reader))
         finally:
-            self._sessions.discard(session)
-
-    def _greet(self, session: Session) -> None:
-        """The plan, and the newest snapshot at once: a console need not wait for the next tick to show something."""
-        if (frame := _framed(PlanMessage(self._plan))) is not None:
-            session.put_plan(frame)
-        if self._last is None or not session.due(asyncio.get_running_loop().time()):
-            return
-        if (frame := _framed(_made(self._last))) is not None:
-            session.put_snapshot(frame)
+            self.consoles.remove(session)
 
     async def _hello(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Hello:
         try:
@@ -240,16 +190,3 @@ async def _receive(reader: asyncio.StreamReader) -> ClientMessage:
     except msgspec.DecodeError as error:
         raise Dropped(f"not a message of this protocol: {error}") from None
     return message
-
-
-def _made(published: Published | Callable[[], Published]) -> Published:
-    return published if isinstance(published, Published) else published()
-
-
-def _framed(message: Published | PlanMessage | EventMessage) -> bytes | None:
-    """The message as a frame; None, logged, if it is too long to send: the tick goes on without it."""
-    try:
-        return encode(message)
-    except FrameError as error:
-        log.error("not sent to the consoles: %s", error)
-        return None

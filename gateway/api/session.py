@@ -1,4 +1,4 @@
-"""One client of the gateway: its boxes, its pace, and the task that writes to it."""
+"""One client of the gateway: its mailboxes, its snapshot rate, and the task that writes to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Dropped(Exception):
 
 
 class Session:
-    """Latest-wins boxes for snapshot and plan, a bounded queue for events and answers. The `put` methods never wait."""
+    """A mailbox each for snapshot and plan (latest wins), a bounded queue for events and answers. `put` never waits."""
 
     def __init__(self, peer: Peer, writer: asyncio.StreamWriter, rate_hz: float, write_timeout_s: float) -> None:
         self.peer, self.rate_hz = peer, rate_hz
@@ -35,10 +35,10 @@ class Session:
         self._doom: str | None = None
         self._due_s: float | None = None
 
-    def due(self, now_s: float) -> bool:
-        """Whether a snapshot offered now (loop time) is wanted; if so, the next one is a period away.
+    def take_turn(self, now_s: float) -> bool:
+        """Take a snapshot offered now (loop time) if it is this client's turn; its next turn is then a period later.
 
-        The grid of due times is kept, and a tick a little early counts, so that 1 Hz out of a jittery 5 Hz stays 1 Hz.
+        The grid of turns is kept, and a tick a little early counts, so that 1 Hz out of a jittery 5 Hz stays 1 Hz.
         """
         if self.rate_hz <= 0:
             return False

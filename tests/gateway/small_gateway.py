@@ -206,13 +206,13 @@ async def running(
 
     link = LinkServer(socket, welcome, lambda peer, request: holder[0].handle(peer, request))
     prices = PriceSeries((), (), 0)
-    planner = PlanKeeper(site, prices, link.plan)
+    planner = PlanKeeper(site, prices, link.consoles.set_plan)
 
     def announce(event: Event) -> None:
         events.append(event)
-        link.event(event)
+        link.consoles.announce(event)
 
-    gateway = Gateway(site, clock, devices.drivers(), recorder, prices, link.publish, announce, planner)
+    gateway = Gateway(site, clock, devices.drivers(), recorder, prices, link.consoles.publish, announce, planner)
     gateway.iq = IqKeeper(site.dispatch, prices, directory, recorder.save_state)
     try:
         left = audit_reader.left_in_force(directory)

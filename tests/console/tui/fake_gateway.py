@@ -61,8 +61,8 @@ async def serve(path: Path, seconds: int) -> None:
         for published, plan_now in recorded:
             if plan_now is not plan:
                 plan = plan_now
-                server.plan(plan)
-            server.publish(published)
+                server.consoles.set_plan(plan)
+            server.consoles.publish(published)
             await asyncio.sleep(1.0)
 
 

@@ -80,24 +80,24 @@ async def stalled(server: LinkServer, rate_hz: float = 50.0) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     sock.connect(str(server.path))
     sock.sendall(encode(Hello(rate_hz=rate_hz)))
-    before = server.consoles
-    await until(lambda: server.consoles > before)
+    before = server.consoles.count
+    await until(lambda: server.consoles.count > before)
     return sock
 
 
 async def test_hello_welcome_plan_snapshot_event_in_order(server: LinkServer, published: Make) -> None:
-    server.plan(PLAN)
-    server.publish(published(1))
+    server.consoles.set_plan(PLAN)
+    server.consoles.publish(published(1))
     client = await GatewayClient.connect(server.path, rate_hz=10)
     assert client.welcome.site == "Test site"
     assert client.welcome.user == pwd.getpwuid(os.getuid()).pw_name
     # The newest snapshot comes with the welcome: a new console does not wait for a tick.
     assert await some(client, 2) == [PlanMessage(PLAN), published(1)]
-    server.event(EVENT)
+    server.consoles.announce(EVENT)
     assert await some(client, 1) == [EventMessage(EVENT)]
-    assert server.consoles == 1
+    assert server.consoles.count == 1
     await client.close()
-    await until(lambda: server.consoles == 0)
+    await until(lambda: server.consoles.count == 0)
 
 
 async def test_requests_of_every_outcome(server: LinkServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,7 +114,7 @@ async def test_requests_of_every_outcome(server: LinkServer, caplog: pytest.LogC
     with pytest.raises(RequestFailed, match="exceeds the frame limit"):
         await client.request("big")
     assert await client.request("echo", still="there") == {"still": "there"}
-    assert server.consoles == 0  # requests only: not a console
+    assert server.consoles.count == 0  # requests only: not a console
     await client.close()
 
 
@@ -174,7 +174,7 @@ async def test_wanted_rate_holds_and_latest_wins(server: LinkServer, published: 
     start = time.monotonic()
     while time.monotonic() - start < 1.5:
         last += 1
-        server.publish(published(last))
+        server.consoles.publish(published(last))
         await asyncio.sleep(0.005)
     await slow.close()
     await task
@@ -191,18 +191,18 @@ async def test_snapshot_is_made_once_and_only_when_wanted(server: LinkServer, pu
         return published(made)
 
     asked = await GatewayClient.connect(server.path, rate_hz=0)
-    server.publish(make)
+    server.consoles.publish(make)
     assert made == 0  # requests only: nobody wants it
     await asked.close()
     clients = [await GatewayClient.connect(server.path, rate_hz=1) for _ in range(3)]
     assert made == 3  # each got the newest with its welcome
     for _ in range(10):
-        server.publish(make)
+        server.consoles.publish(make)
     assert made == 3  # none is due yet
     eager = [await GatewayClient.connect(server.path, rate_hz=50) for _ in range(3)]
     made = 0
     await asyncio.sleep(0.05)
-    server.publish(make)
+    server.consoles.publish(make)
     assert made == 1  # encoded once for all three
     for client in (*clients, *eager):
         await client.close()
@@ -211,7 +211,7 @@ async def test_snapshot_is_made_once_and_only_when_wanted(server: LinkServer, pu
 async def test_client_that_reads_late_gets_only_the_newest(server: LinkServer, published: Make) -> None:
     client = await GatewayClient.connect(server.path, rate_hz=50)
     for n in range(1, 11):
-        server.publish(published(n))
+        server.consoles.publish(published(n))
         await asyncio.sleep(0.03)
     got = [m.snapshot.seq for m in await some(client, 2) if isinstance(m, Published)]
     assert got == [10]
@@ -233,11 +233,11 @@ async def test_stalled_client_never_delays_publish_and_is_dropped(
     task = asyncio.create_task(read())
     worst_s, n = 0.0, 0
     async with asyncio.timeout(10):
-        while server.consoles == 2:
+        while server.consoles.count == 2:
             n += 1
             message = msgspec.structs.replace(published(n), tariff=_long_tariff())
             start = time.perf_counter()
-            server.publish(message)
+            server.consoles.publish(message)
             worst_s = max(worst_s, time.perf_counter() - start)
             await asyncio.sleep(0.02)
     assert worst_s < 0.05
@@ -274,8 +274,8 @@ async def test_event_queue_overflow_disconnects_only_the_one(tmp_path: Path, wel
     task = asyncio.create_task(read())
     sent = 0
     async with asyncio.timeout(10):
-        while server.consoles == 2:
-            server.event(event)
+        while server.consoles.count == 2:
+            server.consoles.announce(event)
             sent += 1
             await asyncio.sleep(0)
     await until(lambda: received == sent)
@@ -352,9 +352,9 @@ async def test_silence_instead_of_hello_is_dropped_in_time(server: LinkServer, c
 async def test_half_closed_client_is_let_go(server: LinkServer) -> None:
     reader, writer = await raw(server)
     writer.write(encode(Hello()))
-    await until(lambda: server.consoles == 1)
+    await until(lambda: server.consoles.count == 1)
     writer.write_eof()
-    await until(lambda: server.consoles == 0)
+    await until(lambda: server.consoles.count == 0)
     await ended(reader)
     writer.close()
 
@@ -404,7 +404,7 @@ async def test_closing_with_clients_in_every_state_is_quiet(
     await console.close()
     silent.close()
     assert [r.getMessage() for r in caplog.records if r.name == "asyncio" or r.levelno >= logging.WARNING] == []
-    assert server.consoles == 0
+    assert server.consoles.count == 0
 
 
 async def test_a_command_begun_is_finished_though_its_console_left(tmp_path: Path, welcome: Any) -> None:
@@ -423,7 +423,7 @@ async def test_a_command_begun_is_finished_though_its_console_left(tmp_path: Pat
     await client.close()
     with pytest.raises(LinkLost):
         await pending
-    await until(lambda: server.consoles == 0)
+    await until(lambda: server.consoles.count == 0)
     go.set()
     await asyncio.wait_for(finished.wait(), 2)
     await server.close()

@@ -1,0 +1,89 @@
+"""The clients that are connected now, and what is sent to all of them: snapshots, plans, events.
+
+Called from the tick, so nothing here waits: a frame is put into each client's mailbox, O(clients).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from dispatch.model.events import Event
+from dispatch.model.plan import Plan
+from gateway.api.protocol import EventMessage, FrameError, PlanMessage, Published, encode
+from gateway.api.session import Session
+
+log = logging.getLogger("skerry.link")
+
+
+class Consoles:
+    """Every connected client. One that asked for 0 snapshots per second only makes requests and is sent nothing."""
+
+    def __init__(self) -> None:
+        self._sessions: set[Session] = set()
+        self._last: Published | Callable[[], Published] | None = None
+        self._plan: Plan | None = None
+
+    @property
+    def sessions(self) -> frozenset[Session]:
+        """All clients, those that only make requests too."""
+        return frozenset(self._sessions)
+
+    @property
+    def count(self) -> int:
+        """Clients that want snapshots; short commands do not count."""
+        return len(self._watching())
+
+    def add(self, session: Session) -> None:
+        """A client has connected. It gets the plan and the newest snapshot at once, without waiting for a tick."""
+        if session.rate_hz > 0:
+            if (frame := _frame(PlanMessage(self._plan))) is not None:
+                session.put_plan(frame)
+            if self._last is not None and session.take_turn(asyncio.get_running_loop().time()):
+                self._put_snapshot([session], self._last)
+        self._sessions.add(session)
+
+    def remove(self, session: Session) -> None:
+        """A client is gone."""
+        self._sessions.discard(session)
+
+    def publish(self, published: Published | Callable[[], Published]) -> None:
+        """Offer a snapshot. It is made and encoded once, and only if it is a client's turn."""
+        self._last = published
+        now_s = asyncio.get_running_loop().time()
+        self._put_snapshot([s for s in self._sessions if s.take_turn(now_s)], published)
+
+    def set_plan(self, plan: Plan | None) -> None:
+        """Send the plan that is in force from now on."""
+        self._plan = plan
+        watching = self._watching()
+        if watching and (frame := _frame(PlanMessage(plan))) is not None:
+            for session in watching:
+                session.put_plan(frame)
+
+    def announce(self, event: Event) -> None:
+        """Send an event; a client whose queue is full is dropped."""
+        watching = self._watching()
+        if watching and (frame := _frame(EventMessage(event))) is not None:
+            for session in watching:
+                session.put_event(frame)
+
+    def _watching(self) -> list[Session]:
+        return [s for s in self._sessions if s.rate_hz > 0]
+
+    def _put_snapshot(self, sessions: list[Session], published: Published | Callable[[], Published]) -> None:
+        if not sessions:
+            return
+        if (frame := _frame(published if isinstance(published, Published) else published())) is not None:
+            for session in sessions:
+                session.put_snapshot(frame)
+
+
+def _frame(message: Published | PlanMessage | EventMessage) -> bytes | None:
+    """The message as a frame; None, logged, if it is too long to send: the tick goes on without it."""
+    try:
+        return encode(message)
+    except FrameError as error:
+        log.error("not sent to the consoles: %s", error)
+        return None
