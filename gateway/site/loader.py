@@ -67,6 +67,7 @@ UNITS: dict[str, dict[str, float]] = {
     "eur_per_kw": {"EUR/kW": 1},
     "_eur_per_kw_month": {"EUR/kW": 1},
 }
+REQUIRED = ("site", "grid")  # sections
 QUANTITY = re.compile(r"^\s*([+-]?[\d_]+(?:\.\d+)?)\s*([^\d\s].*?)\s*$")
 
 
@@ -110,31 +111,19 @@ def load_or_say(path: Path) -> Site | None:
 def compose(path: Path, raw: dict[str, Any], text: str | None = None) -> Site:
     """Build a Site of a parsed TOML document. `text`: what it was parsed from. Raises SiteFileError."""
     raw, errors = _in_current_version(path, raw, text)
-    values: dict[str, Any] = {"path": path}
     hints = typing.get_type_hints(Site, include_extras=True)
     for name in ("path", versions.KEY):
         hints.pop(name)
-    meant = set()
-    for key in raw.keys() - hints.keys():
-        errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, hints)}"))
-        meant |= _close(key, hints)
+    mistyped = _unknown_sections(raw, hints, errors)
+    values: dict[str, Any] = {"path": path}
     for name, hint in hints.items():
-        struct, many = _section_type(hint)
-        if name not in raw:
-            if name in ("site", "grid"):
-                errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
-            if name in ("site", "grid") or name in meant:
-                values[name] = (_unread(struct),) if many else _unread(struct)
+        if name in raw:
+            values[name] = _section(name, hint, raw[name], errors)
             continue
-        value = raw[name]
-        if many:
-            if not isinstance(value, list):
-                errors.append(SiteError(name, value, f"a list of tables, written [[{name}]]"))
-                values[name] = (_unread(struct),)
-                continue
-            values[name] = tuple(_table(f"{name}[{n}]", struct, item, errors) for n, item in enumerate(value))
-        else:
-            values[name] = _table(name, struct, value, errors)
+        if name in REQUIRED:
+            errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
+        if name in REQUIRED or name in mistyped:
+            values[name] = _unread_section(hint)
     site = Site(**values)
     errors.extend(itertools.starmap(SiteError, across(site)))
     if errors:
@@ -162,6 +151,32 @@ def _in_current_version(path: Path, raw: dict[str, Any], text: str | None) -> tu
     return {key: value for key, value in raw.items() if key != versions.KEY}, errors
 
 
+def _unknown_sections(raw: dict[str, Any], known: dict[str, Any], errors: list[SiteError]) -> set[str]:
+    """Report the sections that are not known; the names of those that were probably meant."""
+    meant: set[str] = set()
+    for key in raw.keys() - known.keys():
+        errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, known)}"))
+        meant |= _close(key, known)
+    return meant
+
+
+def _section(name: str, hint: Any, raw: Any, errors: list[SiteError]) -> Any:
+    """One section as its struct, or as a tuple of them; errors are appended."""
+    struct, many = _section_type(hint)
+    if not many:
+        return _table(name, struct, raw, errors)
+    if not isinstance(raw, list):
+        errors.append(SiteError(name, raw, f"a list of tables, written [[{name}]]"))
+        return _unread_section(hint)
+    return tuple(_table(f"{name}[{n}]", struct, item, errors) for n, item in enumerate(raw))
+
+
+def _unread_section(hint: Any) -> Any:
+    """A section of which nothing could be read."""
+    struct, many = _section_type(hint)
+    return (_unread(struct),) if many else _unread(struct)
+
+
 def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
     """The struct of a section, and whether it is a list of tables."""
     if typing.get_origin(hint) is tuple:
@@ -172,7 +187,7 @@ def _section_type(hint: Any) -> tuple[type[msgspec.Struct], bool]:
 
 
 def _unread(struct: type[msgspec.Struct]) -> msgspec.Struct:
-    """A section of which nothing could be read."""
+    """A table of which nothing could be read."""
     return struct(**dict.fromkeys(struct.__struct_fields__, UNREAD))
 
 
@@ -185,26 +200,30 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
     required = {f.encode_name for f in msgspec.structs.fields(struct) if f.required}
     values: dict[str, Any] = {}
     for key, value in raw.items():
-        if key not in hints:
-            errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
-            values |= dict.fromkeys(_close(key, hints) - raw.keys(), UNREAD)
+        if key in hints:
+            values[key] = _value(f"{where}.{key}", key, hints[key], value, errors)
             continue
-        inner = _struct_of(hints[key])
-        if inner is not None:
-            values[key] = _table(f"{where}.{key}", inner, value, errors)
-            continue
-        try:
-            values[key] = msgspec.convert(_finite(_in_own_unit(key, value)), hints[key], strict=True)
-            if key in CHECKS:
-                CHECKS[key](values[key])
-        except (msgspec.ValidationError, ValueError) as error:
-            expected = _described(hints[key], error) or _expectation(str(error))
-            errors.append(SiteError(f"{where}.{key}", value, expected))
-            values[key] = UNREAD
+        errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
+        values |= dict.fromkeys(_close(key, hints) - raw.keys(), UNREAD)
     for key in sorted(required - raw.keys()):
         errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
         values[key] = UNREAD
     return struct(**values)
+
+
+def _value(where: str, key: str, hint: Any, raw: Any, errors: list[SiteError]) -> Any:
+    """The value of one key; UNREAD, with an error appended, where it is not what it should be."""
+    inner = _struct_of(hint)
+    if inner is not None:
+        return _table(where, inner, raw, errors)
+    try:
+        value = msgspec.convert(_finite(_in_own_unit(key, raw)), hint, strict=True)
+        if key in CHECKS:
+            CHECKS[key](value)
+    except (msgspec.ValidationError, ValueError) as error:
+        errors.append(SiteError(where, raw, _described(hint, error) or _expectation(str(error))))
+        return UNREAD
+    return value
 
 
 def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
