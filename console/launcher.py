@@ -17,7 +17,7 @@ from gateway.api.ask import Conversation
 from gateway.api.client import GatewayClient
 from gateway.api.socket_file import listening
 from gateway.errors import LinkLost, RequestFailed
-from gateway.shutdown_policy import needed
+from gateway.shutdown_policy import reason_to_stay
 from gateway.site import paths
 from gateway.site.loader import load_or_say
 
@@ -92,7 +92,7 @@ class GatewayChild:
         except (LinkLost, RequestFailed):
             return False
         drill = found["view"] is not None and found["view"]["drill"] is not None
-        return needed(IslandState(found["state"]), drill, simulated) != ""
+        return reason_to_stay(IslandState(found["state"]), drill, simulated) != ""
 
 
 class Supervisor:

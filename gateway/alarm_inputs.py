@@ -1,20 +1,20 @@
-"""What alarms need to know beside the snapshot: counts of the last minute, the last clock step, what was written."""
+"""Inputs of alarms that are not in the snapshot: growth of counters in the last minute, steps of the wall clock."""
 
 from __future__ import annotations
 
 from collections import deque
 
 
-class LastMinute:
-    """How much a counter that only grows has grown in the last 60 s."""
+class GrowthPerMinute:
+    """How much a counter, which only grows, has grown in the last 60 s."""
 
     SPAN_S = 60.0
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
 
-    def grown(self, mono_s: float, count: int) -> int:
-        """Growth up to `count`, now; a mark is kept at most once a second."""
+    def update(self, mono_s: float, count: int) -> int:
+        """Take the value of the counter now; its growth in the last 60 s. A value is kept at most once a second."""
         if not self._marks or mono_s - self._marks[-1][0] >= 1.0:
             self._marks.append((mono_s, count))
         while len(self._marks) > 1 and mono_s - self._marks[0][0] > self.SPAN_S:
@@ -22,8 +22,8 @@ class LastMinute:
         return count - self._marks[0][1]
 
 
-class ClockWatch:
-    """Tells a step of the wall clock from time passing, by the monotonic clock beside it."""
+class ClockStepDetector:
+    """Finds steps of the wall clock by comparing it with the monotonic clock."""
 
     STEP_S = 2.0  # smaller corrections are slewing
     REMEMBER_S = 600.0
@@ -32,8 +32,8 @@ class ClockWatch:
         self._offset_s = utc_s - mono_s
         self._step_s, self._step_at_s = 0.0, float("-inf")
 
-    def look(self, utc_s: float, mono_s: float) -> float:
-        """The step since the last look, s; 0 when there was none."""
+    def update(self, utc_s: float, mono_s: float) -> float:
+        """Take both clocks; the step since the last call, s; 0 when there was none."""
         step_s = utc_s - mono_s - self._offset_s
         self._offset_s = utc_s - mono_s
         if abs(step_s) < self.STEP_S:

@@ -1,82 +1,115 @@
-"""The schedule of drills beside the tick: looked at once a second, kept over restarts, said in the log."""
+"""Follows the site file's schedule of drills: checks it once a second, reports what is due, starts unattended ones."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from dispatch.islanding.drill_schedule import ScheduleLook, ScheduleMemory, look
 from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandReply
-from gateway.api.protocol import DrillPlan
-from gateway.control_loop import Gateway
+from gateway.api.protocol import DrillPlan, Published
+from gateway.drill_state import DrillState
+from gateway.event_sink import EventSink
+from gateway.planning_service import PlanningService
+from gateway.site.schema import Site
 
-STATE = "drills"  # under which the memory is kept
-LOOK_S = 1.0  # machine seconds
-SETTLE_S = 3.0  # after a start every device is read once before a drill is thought of
+STATE = "drills"  # the key under which the record keeps what must outlive a restart
+PERIOD_S = 1.0  # machine seconds
+SETTLE_S = 3.0  # after a start every device is read once before a drill is considered
 SEVERITY = {"missed": "warning", "done": "info"}
 
 
+class Loop(Protocol):
+    """What the scheduler reads of the control loop."""
+
+    @property
+    def published(self) -> Published | None:
+        """The state after the last tick."""
+        ...
+
+    @property
+    def drill_started_utc_s(self) -> float | None:
+        """When the drill that is under way began."""
+        ...
+
+
 class Starter(Protocol):
-    """Begins a drill nobody asked for."""
+    """Starts a drill that no person asked for."""
 
     async def start_scheduled(self, minutes: float, reason: str) -> IslandReply:
-        """Begin it, or say why not."""
+        """Start it, or say why not."""
+        ...
 
 
-class DrillClock:
-    """Follows `[drills]` of one site; `run` only where it has a schedule."""
+class DrillScheduler:
+    """Follows `[drills]` of one site. Made only where it has a schedule."""
 
-    def __init__(self, gateway: Gateway, starter: Starter, kept: Any) -> None:
-        """`kept`: what the record holds under STATE, None at first; what cannot be read is as if it were not there."""
-        self._gateway, self._starter = gateway, starter
+    def __init__(
+        self,
+        *,
+        site: Site,
+        clock: Clock,
+        events: EventSink,
+        loop: Loop,
+        planner: PlanningService,
+        drills: DrillState,
+        starter: Starter,
+        save: Callable[[str, Any], None],
+        kept: Any,
+    ) -> None:
+        """`save` keeps a value under a key in the record's memory; `kept` is what it has under STATE, None at first."""
+        self._site, self._clock, self._events = site, clock, events
+        self._loop, self._planner, self._drills, self._starter, self._save = loop, planner, drills, starter, save
         try:
             self._memory = msgspec.convert(kept or {}, ScheduleMemory)
         except msgspec.ValidationError as error:
             self._memory = ScheduleMemory()
-            gateway.event("island", "warning", "drill", f"what was kept of the schedule of drills is lost: {error}")
+            events.event("island", "warning", "drill", f"what was kept of the schedule of drills is lost: {error}")
 
     async def run(self) -> None:
-        """Look at the schedule until cancelled."""
+        """Check the schedule until cancelled."""
         await asyncio.sleep(SETTLE_S)
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_S)
+            await self.check()
+            await asyncio.sleep(PERIOD_S)
 
-    async def look(self) -> None:
-        """One look, and what it asks for."""
-        gateway = self._gateway
-        published = gateway.published
+    async def check(self) -> None:
+        """Check the schedule once, and do what is due."""
+        published = self._loop.published
         if published is None:
             return
-        config, now_s = gateway.site.dispatch, gateway.clock.utc_s()
+        config, now_s = self._site.dispatch, self._clock.utc_s()
         soc_pct = site_soc_pct(config, published.snapshot)
-        seen = look(config, now_s, self._memory, self._last_started_s(), gateway.planner.plan, soc_pct)
-        self._keep(seen.memory)
-        if seen.action in SEVERITY:
-            gateway.event("island", SEVERITY[seen.action], "drill", seen.why)
-        self._show(seen)
-        if seen.action == "start":
-            reply = await self._starter.start_scheduled(config.drills.minutes, seen.why)
+        found = look(config, now_s, self._memory, self._last_started_utc_s(), self._planner.plan, soc_pct)
+        self._keep(found.memory)
+        if found.action in SEVERITY:
+            self._events.event("island", SEVERITY[found.action], "drill", found.why)
+        self._show(found)
+        if found.action == "start":
+            reply = await self._starter.start_scheduled(config.drills.minutes, found.why)
             if not reply.ok:
-                gateway.event("island", "warning", "drill", f"the drill that is due was not begun: {reply.text}")
+                text = f"the drill that is due was not begun: {reply.text}"
+                self._events.event("island", "warning", "drill", text)
                 self._keep(msgspec.structs.replace(self._memory, refused=reply.text))
 
-    def _last_started_s(self) -> float | None:
-        running, report = self._gateway.controller.island.drill, self._gateway.drill_report
-        if running is not None:
-            return running.started_utc_s
+    def _last_started_utc_s(self) -> float | None:
+        """When the drill that is under way, or else the last one, began."""
+        running_s, report = self._loop.drill_started_utc_s, self._drills.report
+        if running_s is not None:
+            return running_s
         return None if report is None else report.started_utc_s
 
-    def _show(self, seen: ScheduleLook) -> None:
-        note = "" if seen.due_utc_s is None else seen.why
-        unattended = self._gateway.site.drills.unattended
-        self._gateway.drill_due = seen.why if seen.action == "announce" else ""
-        self._gateway.drill_plan = DrillPlan(seen.next_utc_s, seen.due_utc_s, note, unattended)
+    def _show(self, found: ScheduleLook) -> None:
+        note = "" if found.due_utc_s is None else found.why
+        plan = DrillPlan(found.next_utc_s, found.due_utc_s, note, self._site.drills.unattended)
+        self._drills.set_schedule(plan, found.why if found.action == "announce" else "")
 
     def _keep(self, memory: ScheduleMemory) -> None:
         if memory != self._memory:
             self._memory = memory
-            self._gateway.recorder.save_state(STATE, memory)
+            self._save(STATE, memory)

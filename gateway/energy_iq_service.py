@@ -1,6 +1,6 @@
-"""Computes the Energy IQ beside the tick: each night for the day that ended, each hour for the running one; keeps it.
+"""Computes the Energy IQ in the background: each hour for the running day, after midnight for the day that ended.
 
-A thread of its own reads the record; the tick only takes `now`, the figures last found.
+A thread of its own reads the record; the control loop only takes `now`, the figures last computed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from concurrent.futures import Future
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.clock import Clock
 from dispatch.planning.lp_model import SolverFailed
 from gateway.api.protocol import IqNow
 from gateway.energy_iq_history import Report, local_day, make_report, today
+from gateway.event_sink import EventSink
 from storage.reader import Archive, NoRecords, QueryTimeout
-
-if TYPE_CHECKING:
-    from gateway.control_loop import Gateway
 
 log = logging.getLogger("skerry.iq")
 
@@ -39,39 +38,43 @@ MOST_ASKED = 3  # reports computed for people at a time
 READ_S = 20.0  # of machine time, for a day of minutes
 
 
-class IqKeeper:
-    """The reports by day, and what consoles and alarms are told."""
+class EnergyIqService:
+    """The reports by day, and the figures that consoles show and an alarm judges."""
 
     def __init__(
         self,
         config: DispatchConfig,
         prices: PriceSeries,
         state_dir: Path,
+        clock: Clock,
+        events: EventSink,
         save: Callable[[str, Any], None],
     ) -> None:
+        """`save` keeps a value under a key in the record's memory."""
         self.now: IqNow | None = None
-        self._config, self._prices, self._state_dir, self._save = config, prices, state_dir, save
+        self._config, self._prices, self._state_dir = config, prices, state_dir
+        self._clock, self._events, self._save = clock, events, save
         self._kept = _remembered(state_dir)
         self._lock = threading.Lock()  # one computation at a time
         self._threads: set[threading.Thread] = set()
         self._closing = False
         self._asked = 0  # reports that somebody waits for
 
-    async def run(self, gateway: Gateway) -> None:
-        """Until cancelled. Nothing to do on a site without a battery."""
+    async def run(self) -> None:
+        """Compute until cancelled. Nothing to do on a site without a battery."""
         if not self._config.batteries:
             return
         await asyncio.sleep(FIRST_S)
         while True:
-            utc_s = gateway.clock.utc_s()
+            utc_s = self._clock.utc_s()
             try:
-                await self._yesterday(gateway, utc_s)
-                running = await self._beside(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
-                self.now = self._told(running)
+                await self._judge_yesterday(utc_s)
+                running = await self._in_thread(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
+                self.now = self._figures(running)
             except (NoRecords, QueryTimeout, SolverFailed) as error:
                 log.warning("no Energy IQ: %s", error)
-            due_s = PERIOD_S - (gateway.clock.utc_s() - AFTER_S) % PERIOD_S
-            await asyncio.sleep(due_s / gateway.clock.speed)
+            due_s = PERIOD_S - (self._clock.utc_s() - AFTER_S) % PERIOD_S
+            await asyncio.sleep(due_s / self._clock.speed)
 
     async def report(self, day: date, utc_s: float) -> Report:
         """The report of a day, kept or computed now; of a day that has ended it is kept then.
@@ -85,7 +88,7 @@ class IqKeeper:
             raise QueryTimeout("other days' Energy IQ is being computed; ask again in a minute")
         self._asked += 1
         try:
-            report = await self._beside(partial(self._make, day, utc_s, causes=True))
+            report = await self._in_thread(partial(self._make, day, utc_s, causes=True))
         finally:
             self._asked -= 1
         if utc_s >= local_day(day, self._zone)[1] + AFTER_S:
@@ -96,12 +99,12 @@ class IqKeeper:
         return report
 
     def close(self) -> None:
-        """Begin nothing more; wait a while for what is under way, as an interpreter must not end amid a solver."""
+        """Begin nothing more; wait for what is under way, at most 10 s: an interpreter must not end amid a solver."""
         self._closing = True
         for thread in tuple(self._threads):
             thread.join(CLOSE_S)
 
-    async def _beside(self, work: Callable[[], Report]) -> Report:
+    async def _in_thread(self, work: Callable[[], Report]) -> Report:
         """Run it in a thread of its own, a daemon: one that hangs does not keep the process."""
         future: Future[Report] = Future()
         future.set_running_or_notify_cancel()
@@ -123,7 +126,7 @@ class IqKeeper:
     def _zone(self) -> str:
         return self._config.timezone
 
-    async def _yesterday(self, gateway: Gateway, utc_s: float) -> None:
+    async def _judge_yesterday(self, utc_s: float) -> None:
         """Judge the day that ended, once; say so in the log when there is a figure."""
         day = today(utc_s, self._zone) - timedelta(days=1)
         kept, settled_s = self._kept.get(day.isoformat()), local_day(day, self._zone)[1] + AFTER_S
@@ -132,7 +135,8 @@ class IqKeeper:
         report = await self.report(day, utc_s)
         if report.iq.iq_pct is not None:
             month = "" if report.month.iq_pct is None else f"; month to date {report.month.iq_pct:.0f}"
-            gateway.event("plan", "info", "energy-iq", f"Energy IQ {report.iq.iq_pct:.0f} for {report.day}{month}")
+            text = f"Energy IQ {report.iq.iq_pct:.0f} for {report.day}{month}"
+            self._events.event("plan", "info", "energy-iq", text)
 
     def _make(self, day: date, utc_s: float, *, causes: bool) -> Report:
         archive = Archive(self._state_dir, timeout_s=READ_S)
@@ -144,7 +148,7 @@ class IqKeeper:
         finally:
             archive.close()
 
-    def _told(self, running: Report) -> IqNow:
+    def _figures(self, running: Report) -> IqNow:
         """The running day and month, and the day before, as consoles show them."""
         before = self._kept.get((date.fromisoformat(running.day) - timedelta(days=1)).isoformat())
         return IqNow(

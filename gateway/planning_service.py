@@ -1,4 +1,4 @@
-"""Keeps a plan in force: learns the load, solves beside the tick, lets independent code check, swaps plans in."""
+"""Makes plans in the background: learns load and PV, solves in a thread, puts a plan in force once it is validated."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.forecasting.load import LATEST_S
+from dispatch.model.clock import Clock
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
+from dispatch.model.power_caps import CapsView
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.order_projection import clock
+from dispatch.planning.order_projection import clock as clock_time
 from dispatch.planning.pipeline import QUARTER_S, Now, PlanSource
 from dispatch.planning.power_admission import short_of
 from dispatch.power_caps.cap_controller import counted_on
+from gateway.event_sink import EventSink
+from gateway.orders_in_force import OrdersInForce
 from gateway.site.schema import Site
-
-if TYPE_CHECKING:
-    from gateway.control_loop import Gateway
 
 
 class QuarterMean:
@@ -69,75 +71,92 @@ class _Mean:
         return max(0.0, self._energy_ws / self.seen_s)
 
 
-class PlanKeeper:
-    """The plan in force, and what makes the next one. A failed, late or faulty plan leaves the last good one."""
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tick tells the planner. W, Wh."""
 
-    def __init__(self, site: Site, prices: PriceSeries, on_plan: Callable[[Plan], None]) -> None:
+    snapshot: Snapshot
+    orders: tuple[Order, ...]  # as the tick obeyed them
+    caps: CapsView | None
+    month_peak_w: float
+    next_day_peak_w: float
+    interval_energy_wh: float
+
+
+class PlanningService:
+    """The plan in force, and what makes the next one. A failed, late or invalid plan leaves the last good one."""
+
+    def __init__(
+        self,
+        site: Site,
+        prices: PriceSeries,
+        clock: Clock,
+        events: EventSink,
+        orders: OrdersInForce,
+        on_plan: Callable[[Plan], None],
+    ) -> None:
         self.plan: Plan | None = None
         self.error = ""
-        self._site, self._prices, self._on_plan = site, prices, on_plan
+        self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
+        self._site, self._prices, self._clock, self._events = site, prices, clock, events
+        self._orders, self._on_plan = orders, on_plan
         self._source = PlanSource(site.dispatch)
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
-        self._last: Snapshot | None = None
-        self._orders: tuple[Order, ...] = ()  # of the battery, as the last tick had them
+        self._last: Observation | None = None
+        self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
         self._thread = ThreadPoolExecutor(1, "planner")
-        self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
-        self._news = asyncio.Event()  # a reason to plan anew before the period is over
+        self._replan = asyncio.Event()  # there is a reason to plan anew before the period is over
 
-    def observe(self, snapshot: Snapshot) -> None:
-        """Learn from one snapshot."""
-        self._last = snapshot
+    def observe(self, seen: Observation) -> None:
+        """Learn from one tick. A battery order that is new or over: plan anew at once."""
+        self._last, snapshot = seen, seen.snapshot
         self._load_mean.add(snapshot.utc_s, snapshot.load_w)
         self._pv_mean.add(snapshot.utc_s, snapshot.pv_w)
+        battery_orders = tuple(order for order in seen.orders if order.kind in ON_BATTERY)
+        if battery_orders != self._battery_orders:
+            self._battery_orders = battery_orders
+            self._replan.set()
 
     def reserve(self, reservations: Sequence[Reservation]) -> None:
         """Power is promised to these jobs from now on (`PlanSource.reserve`): plan anew at once."""
         self._source.reserve(reservations)
-        self._news.set()
+        self._replan.set()
 
-    def ordered(self, orders: Sequence[Order]) -> None:
-        """These orders stand. One of the battery that is new or over: plan anew at once."""
-        standing = tuple(order for order in orders if order.kind in ON_BATTERY)
-        if standing != self._orders:
-            self._orders = standing
-            self._news.set()
-
-    async def run(self, gateway: Gateway) -> None:
-        """Solve every `plan.period_s` of site time, at once without a plan or on news, until cancelled."""
+    async def run(self) -> None:
+        """Solve every `plan.period_s` of site time, at once without a plan or with a reason to, until cancelled."""
         if not self._site.plan.enabled or not self._site.battery:
             return
-        clock, period_s = gateway.clock, self._site.plan.period_s
+        clock, period_s = self._clock, self._site.plan.period_s
         while True:
-            self._news.clear()
-            inputs = self.inputs(gateway)
+            self._replan.clear()
+            inputs = self.inputs()
             if inputs is None:
-                await asyncio.sleep(gateway.punctuality.period_s)
+                await asyncio.sleep(1 / self._site.gateway.rate_hz)
                 continue
-            await self._solve(gateway, inputs)
+            await self._solve(inputs)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), (period_s - clock.mono_s() % period_s) / clock.speed)
+                await asyncio.wait_for(self._replan.wait(), (period_s - clock.mono_s() % period_s) / clock.speed)
 
-    def inputs(self, gateway: Gateway) -> PlanInputs | None:
+    def inputs(self) -> PlanInputs | None:
         """What a plan is made of now, or None while the site is not known well enough. Without a battery SoC is 0."""
-        snapshot = self._last
-        if snapshot is None:
+        seen = self._last
+        if seen is None:
             return None
-        soc_pct, load_w, pv_w = snapshot.soc_pct, snapshot.load_w, snapshot.pv_w
+        soc_pct, load_w, pv_w = seen.snapshot.soc_pct, seen.snapshot.load_w, seen.snapshot.pv_w
         if not self._site.battery:
             soc_pct = 0.0
         if soc_pct is None or load_w is None or pv_w is None:
             return None
         now = Now(
-            utc_s=snapshot.utc_s,
+            utc_s=seen.snapshot.utc_s,
             load_w=load_w,
             pv_w=pv_w,
             soc_pct=soc_pct,
-            month_peak_w=gateway.controller.month_peak_w,
-            next_day_peak_w=gateway.controller.next_day_peak_w,
-            interval_energy_wh=gateway.controller.interval.energy_wh,
-            orders=gateway.orders.active,
-            caps=counted_on(self._site.dispatch, gateway.published.decision.caps if gateway.published else None),
+            month_peak_w=seen.month_peak_w,
+            next_day_peak_w=seen.next_day_peak_w,
+            interval_energy_wh=seen.interval_energy_wh,
+            orders=self._orders.active,
+            caps=counted_on(self._site.dispatch, seen.caps),
         )
         return self._source.inputs(now, self._prices)
 
@@ -148,48 +167,51 @@ class PlanKeeper:
         for start_s in sorted(pv_w):
             self._source.observe_pv(start_s, pv_w[start_s])
 
-    async def _solve(self, gateway: Gateway, inputs: PlanInputs) -> None:
+    async def _solve(self, inputs: PlanInputs) -> None:
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._thread, self._source.make, inputs, self.plan)
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:
-            self._failed(gateway, f"no plan within {self._site.plan.deadline_s:g} s; the last one stays")
+            self._report_failure(f"no plan within {self._site.plan.deadline_s:g} s; the last one stays")
             await asyncio.wait([work])
             return
         except PlanFailed as error:
-            self._failed(gateway, f"no plan: {error}; the last one stays")
+            self._report_failure(f"no plan: {error}; the last one stays")
             return
         if faults:
-            self._failed(gateway, f"plan refused by its check: {'; '.join(faults[:3])}")
+            self._report_failure(f"plan refused by its check: {'; '.join(faults[:3])}")
             return
         if self.error:
-            gateway.event("plan", "info", "planner", "plans are made again")
+            self._events.event("plan", "info", "planner", "plans are made again")
         self.error = ""
         self.plan = plan
         self._on_plan(plan)
-        await self._watch_promises(gateway, inputs, plan)
+        await self._check_reservations(inputs, plan)
 
-    async def _watch_promises(self, gateway: Gateway, inputs: PlanInputs, plan: Plan) -> None:
-        """Say when a reservation could no longer be kept, as things stand, and when it can again."""
+    async def _check_reservations(self, inputs: PlanInputs, plan: Plan) -> None:
+        """Find the reservations that could not be kept as things stand; report those that changed."""
         standing = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)]
 
-        def look() -> dict[str, str]:
+        def shortfalls() -> dict[str, str]:
             return {r.id: short_of(r, inputs, plan) for r in standing}
 
         loop = asyncio.get_running_loop()
-        before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, look) if standing else {}
-        for r in standing:
-            why, was = self.at_risk[r.id], before.get(r.id, "")
-            if bool(why) != bool(was):
-                text = f"is at risk: {why}" if why else "can be kept again"
-                when = clock(r.start_utc_s, self._site.dispatch)
-                severity = "warning" if why else "info"
-                gateway.event("plan", severity, "reservation", f"reservation {r.name} at {when} {text}")
+        before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, shortfalls) if standing else {}
+        for reservation in standing:
+            why = self.at_risk[reservation.id]
+            if bool(why) != bool(before.get(reservation.id)):
+                self._report_risk(reservation, why)
 
-    def _failed(self, gateway: Gateway, error: str) -> None:
+    def _report_risk(self, reservation: Reservation, why: str) -> None:
+        text = f"is at risk: {why}" if why else "can be kept again"
+        when = clock_time(reservation.start_utc_s, self._site.dispatch)
+        severity = "warning" if why else "info"
+        self._events.event("plan", severity, "reservation", f"reservation {reservation.name} at {when} {text}")
+
+    def _report_failure(self, error: str) -> None:
         if error != self.error:
-            gateway.event("plan", "warning", "planner", error)
+            self._events.event("plan", "warning", "planner", error)
         self.error = error
 
     def close(self) -> None:

@@ -1,32 +1,17 @@
-"""One device's conversation: its latest answer, how old it is, what goes wrong. Reads never wait for each other."""
+"""Polls one device: its latest answer, how old that is, what went wrong. Reads never wait for each other."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import DeviceHealth, Part, aged
 from dispatch.model.readings import Quality
+from drivers.devices import Driver
 
 log = logging.getLogger("skerry.poller")
-
-
-class Driver(Protocol):
-    """What the gateway needs of a device driver. `read` returns one part or a tuple of parts, fresh."""
-
-    id: str
-    kind: str
-
-    async def read(self) -> Any:
-        """Read the device once. Raises DeviceError."""
-        ...
-
-    async def close(self) -> None:
-        """Hang up."""
-        ...
 
 
 class Poller:
@@ -44,7 +29,7 @@ class Poller:
         on_change: Callable[[Poller, bool], None],
     ) -> None:
         self.driver, self.clock, self.stale_after_s = driver, clock, stale_after_s
-        self.reads = self.failures = self.writes = 0
+        self.reads = self.failures = 0
         self.error = ""
         self.online: bool | None = None  # None: no answer and no failure yet
         self._device_error, self._on_change = device_error, on_change
@@ -83,7 +68,7 @@ class Poller:
         self._judge()
 
     def _judge(self) -> None:
-        """Report the moment at which the device is lost or found. One lost answer is not yet a lost device."""
+        """Report when the device is lost or answers again. One lost answer is not yet a lost device."""
         age_io_s = self.age_io_s
         online = age_io_s is not None and age_io_s <= self.stale_after_s
         if online != self.online:
@@ -106,8 +91,8 @@ class Poller:
         age_s = max(0.0, self.clock.mono_s() - self._site_s)
         return tuple(aged(part, age_s, quality) for part in self._parts)
 
-    def health(self) -> DeviceHealth:
-        """The conversation so far."""
+    def health(self, writes: int = 0) -> DeviceHealth:
+        """How communication stands. `writes`: setpoints written to the device so far."""
         age = max(0.0, self.clock.mono_s() - self._site_s) if self._parts else None
         return DeviceHealth(
             id=self.driver.id,
@@ -116,6 +101,6 @@ class Poller:
             age_s=age,
             reads=self.reads,
             failures=self.failures,
-            writes=self.writes,
+            writes=writes,
             error=self.error if not self.online else "",
         )

@@ -1,4 +1,4 @@
-"""The import price now and ahead, as consoles show it."""
+"""The import price now and for the next 36 h, as consoles show it. EUR/kWh with fees and taxes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dispatch.config.schema import TariffTerms
 from gateway.api.protocol import TariffNow
 
 AHEAD_S = 36 * 3600
-REBUILT_S = 60  # on the clock's minutes
+REBUILD_S = 60  # on the clock's minutes
 
 
-class TariffStrip:
-    """Made anew once a minute: it is asked for at every tick."""
+class PriceOutlook:
+    """Computed once a minute, as it is asked for at every tick."""
 
     def __init__(self, terms: TariffTerms, prices: PriceSeries) -> None:
         self._terms, self._prices = terms, prices
@@ -19,13 +19,13 @@ class TariffStrip:
         self._until_s = float("-inf")
 
     def now(self, utc_s: float) -> TariffNow:
-        """The strip at this moment; a clock that was set back counts too."""
-        if not self._until_s - 2 * REBUILT_S < utc_s < self._until_s:
-            self._until_s = utc_s - utc_s % REBUILT_S + REBUILT_S
-            self.last = self._made(utc_s)
+        """The prices as of this moment; computed anew also after a clock was set back."""
+        if not self._until_s - 2 * REBUILD_S < utc_s < self._until_s:
+            self._until_s = utc_s - utc_s % REBUILD_S + REBUILD_S
+            self.last = self._compute(utc_s)
         return self.last
 
-    def _made(self, utc_s: float) -> TariffNow:
+    def _compute(self, utc_s: float) -> TariffNow:
         terms, prices = self._terms, self._prices
         now = prices.at(utc_s)
         ahead: list[tuple[int, float]] = []

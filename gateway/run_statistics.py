@@ -1,4 +1,4 @@
-"""What a run adds up to: punctuality of the tick, energy balance of the readings, peak, SoC."""
+"""Statistics of a run: punctuality of the ticks, energy balance of the readings, highest import, SoC."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Punctuality:
         )
 
 
-class Balance:
+class EnergyBalance:
     """Energy balance over complete snapshots: the load's own meter against grid + PCS + PV."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Balance:
 
 
 def summary(
-    punctuality: Punctuality, balance: Balance, reads: int, writes: int, db_rows: int, pulses_seen: int
+    punctuality: Punctuality, balance: EnergyBalance, reads: int, writes: int, db_rows: int, pulses_seen: int
 ) -> dict[str, Any]:
     """The final JSON line of a run; figures that were not measured are null."""
     stats = punctuality.stats(0)

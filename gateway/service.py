@@ -1,4 +1,4 @@
-"""`skerry serve`: one gateway process from lock to last fsync, and the order in which it stops."""
+"""`skerry serve`: the process of one gateway: lock, twin, signals, watchdog, and the order in which it stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,20 +18,27 @@ from typing import Any
 
 import msgspec
 
+from dispatch.model.islanding import IslandRequest
+from drivers.twin.announcement import Announcement
 from gateway import exit_codes
+from gateway.bootstrap import assemble
+from gateway.composition import Gateway
+from gateway.controller_memory import ControllerMemorySaver
 from gateway.errors import StartRefused
 from gateway.instance_lock import AlreadyRunning, InstanceLock
-from gateway.shutdown_policy import needed
+from gateway.run_statistics import summary
+from gateway.shutdown_policy import reason_to_stay
+from gateway.simulation_start import record_ends_utc_s
 from gateway.site import paths
 from gateway.site.loader import load_or_say
 from gateway.site.schema import Site
 from gateway.systemd import Systemd
+from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
 
 log = logging.getLogger("skerry")
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
 SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
 RETURN_S = 1800.0  # the console is gone in a drill on a twin: the gateway lives so long at most to bring the site back
-MEMORY_PERIOD_S = 30.0  # what the controller must remember over a restart is saved this often
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def _state_dir(site: Site, options: ServeOptions) -> Path:
 
 
 class _Service:
-    """The process around one Gateway: twin child, link, signals, watchdog, stop order."""
+    """The process around one gateway."""
 
     def __init__(self, site: Site, state_dir: Path, options: ServeOptions) -> None:
         self._site, self._state_dir, self._options = site, state_dir, options
@@ -115,7 +121,7 @@ class _Service:
         self._console_gone = False
         self._recorded = True
         self._twin_died: int | None = None  # its exit code, if our own twin ended before us
-        self._twin_words = ""  # which twin this is, where it is not simply its own
+        self._which_twin = ""  # which twin it uses, where that is not simply its own
 
     def _ask_stop(self, why: str) -> None:
         if not self._stop.is_set():
@@ -147,7 +153,7 @@ class _Service:
             self._ask_stop("the console is gone (end of stdin)")
 
     @contextlib.asynccontextmanager
-    async def _twin(self) -> AsyncIterator[Any]:
+    async def _twin(self) -> AsyncIterator[Announcement | None]:
         """The twin's announcement, or None on a real site. A twin we started ends after everything else.
 
         Which twin: the one that the command line names, else one that runs for this site file, else one of our own.
@@ -155,8 +161,6 @@ class _Service:
         if not self._site.uses_twin:
             yield None
             return
-        from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
-
         assert self._site.twin is not None
         file, config = self._options.twin_announce, self._site.twin
         try:
@@ -165,7 +169,7 @@ class _Service:
                 return
             there = running_twin(self._site.path)
             if there is not None and not there.child:
-                self._twin_words = f"uses the twin that runs for this site file, pid {there.pid}, speed {there.speed:g}"
+                self._which_twin = f"uses the twin that runs for this site file, pid {there.pid}, speed {there.speed:g}"
                 yield self._in_time(there)
                 return
             options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state_dir)]
@@ -175,7 +179,7 @@ class _Service:
                 announced = await child.announced()
                 start = datetime.fromtimestamp(announced.t0_utc_s, UTC)
                 if start != datetime.fromisoformat(config.start_utc):
-                    self._twin_words = f"the twin goes on at {start:%Y-%m-%d %H:%M:%S} UTC, where the record ends"
+                    self._which_twin = f"the twin goes on at {start:%Y-%m-%d %H:%M:%S} UTC, where the record ends"
                 watch = asyncio.create_task(self._watch_twin(child.ended()))
                 try:
                     yield announced
@@ -187,14 +191,12 @@ class _Service:
             raise StartRefused(str(error), exit_codes.DEVICE) from None
 
     async def _watch_twin(self, ended: Awaitable[int]) -> None:
-        """Without its twin a simulated site is nothing: the gateway ends, and whoever looks after it starts anew."""
+        """A simulated site cannot go on without its twin: the gateway ends, and whoever supervises it restarts it."""
         self._twin_died = await ended
         self._ask_stop(f"its twin ended with exit code {self._twin_died}")
 
-    def _in_time(self, twin: Any) -> Any:
+    def _in_time(self, twin: Announcement) -> Announcement:
         """A twin that we did not start, unless its clock stands before the record's end. Raises StartRefused."""
-        from gateway.simulation_start import record_ends_utc_s
-
         ends_s, now_s = record_ends_utc_s(self._state_dir), twin.clock.utc_s()
         if ends_s is not None and now_s < ends_s:
             stands, ends = (datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") for t in (now_s, ends_s))
@@ -206,115 +208,108 @@ class _Service:
     def _load_solver(self) -> None:
         """The heavy imports of the first plan, made before there is a tick that they could delay."""
         if self._site.battery and self._site.plan.enabled:
+            # here, not above: while the twin makes its own imports, and not where there is nothing to plan
             import highspy  # noqa: F401  and numpy with it
 
-    async def _run_gateway(self, twin: Any) -> int:
-        from gateway.bootstrap import assemble
+    def _after_tick(self, ticks: int) -> None:
+        """Tell systemd that the gateway is ready, and then that it lives."""
+        if ticks == 1:
+            self._systemd.send(f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz")
+        if ticks % WATCHDOG_TICKS == 0:
+            self._systemd.send("WATCHDOG=1")
 
+    async def _run_gateway(self, twin: Announcement | None) -> int:
         self._load_solver()
-        gateway, link, requests, recorder = await assemble(self._site, self._state_dir, twin)
-
-        def urgent() -> tuple[Any, ...]:
-            """What must outlive a gateway that is killed the moment after: a fault, and who is capped."""
-            return gateway.controller.island.memory(), gateway.controller.caps.nodes
-
-        saved_s, saved = 0.0, urgent()
-
-        def after_tick() -> None:
-            nonlocal saved_s, saved
-            if gateway.punctuality.ticks == 1:
-                self._systemd.send(
-                    f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz"
-                )
-            if gateway.punctuality.ticks % WATCHDOG_TICKS == 0:
-                self._systemd.send("WATCHDOG=1")
-            now = urgent()
-            if time.monotonic() - saved_s > MEMORY_PERIOD_S or now != saved:
-                saved_s = time.monotonic()
-                recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
-            if now != saved:
-                saved = now
-                recorder.flush()
-
-        gateway.after_tick = after_tick
+        gateway = await assemble(self._site, self._state_dir, twin, self._after_tick)
         gc.collect()
         gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
         sys.setswitchinterval(SWITCH_S)
-        gateway.event(
-            "gateway", "info", "start", f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
-        )
-        if self._twin_words:
-            gateway.event("twin", "info", "twin", self._twin_words)
+        text = f"gateway started, pid {os.getpid()}, {self._site.gateway.rate_hz:g} Hz"
+        gateway.events.event("gateway", "info", "start", text)
+        if self._which_twin:
+            gateway.events.event("twin", "info", "twin", self._which_twin)
         ticking = asyncio.create_task(gateway.run())
+        await self._wait_for_end(gateway, ticking, simulated=twin is not None)
+        failure = await self._end(gateway, ticking)
+        if self._options.json_summary:
+            print(json.dumps(_summary(gateway)), flush=True)
+        return exit_codes.OK if failure is None and self._recorded and self._twin_died is None else exit_codes.FAILED
+
+    async def _wait_for_end(self, gateway: Gateway, ticking: asyncio.Task[None], simulated: bool) -> None:
+        """Wait until it is asked to stop, its time is up, or the loop has failed."""
         asked = asyncio.create_task(self._stop.wait())
         await asyncio.wait([ticking, asked], timeout=self._options.for_s, return_when=asyncio.FIRST_COMPLETED)
         if not ticking.done() and not asked.done():
             self._why_stop = f"ran for {self._options.for_s:g} s as asked"
         if asked.done() and self._console_gone and not ticking.done():
-            await self._bring_back(gateway, ticking, twin is not None)
+            await self._return_to_grid(gateway, ticking, simulated)
         asked.cancel()
+
+    async def _return_to_grid(self, gateway: Gateway, ticking: asyncio.Task[None], simulated: bool) -> None:
+        """The console is gone: a drill is aborted, and the site brought back to the grid before the gateway ends."""
+        island = gateway.controller.island
+
+        def why() -> str:
+            return reason_to_stay(island.state, island.drill is not None, simulated)
+
+        if not why():
+            return
+        text = f"the console is gone, {why()}: going on until it is on the grid"
+        gateway.events.event("island", "alarm", "gateway", text)
+        if island.drill is not None:
+            reason = "the console is gone"
+            gateway.loop.submit(IslandRequest(id="console-gone", kind="abort", who="gateway", reason=reason))
+
+        async def returned() -> None:
+            while why():
+                await gateway.loop.next_tick()
+
+        over = asyncio.create_task(returned())
+        signalled = asyncio.create_task(self._terminated.wait())
+        most_s = RETURN_S if simulated else None
+        await asyncio.wait([over, ticking, signalled], timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        signalled.cancel()
+
+    async def _end(self, gateway: Gateway, ticking: asyncio.Task[None]) -> BaseException | None:
+        """Stop in order: refuse commands, last tick, safe value, planner, records, devices, link. What made it fail."""
         failure = ticking.exception() if ticking.done() else None
         if failure is not None:
             log.error("the tick failed; going to the safe value", exc_info=failure)
             self._why_stop = f"internal error: {failure!r}"
-
         self._systemd.send("STOPPING=1")
-        requests.refuse()
-        gateway.stop()
+        gateway.log.refuse_all()
+        gateway.loop.stop()
         await asyncio.gather(ticking, return_exceptions=True)
-        gateway.event("gateway", "info" if failure is None else "alarm", "stop", f"gateway stops: {self._why_stop}")
+        severity = "info" if failure is None else "alarm"
+        gateway.events.event("gateway", severity, "stop", f"gateway stops: {self._why_stop}")
         async with contextlib.AsyncExitStack() as last:  # in reverse; whatever fails, the rest is closed all the same
             last.callback(self._systemd.close)
-            last.push_async_callback(link.close)
-            last.callback(requests.close)
-            last.push_async_callback(gateway.close)
-            last.push_async_callback(self._close_record, gateway, recorder)
-            last.push_async_callback(asyncio.to_thread, requests.commands.close)  # first: it may have a drill to record
+            last.push_async_callback(gateway.link.close)
+            last.callback(gateway.queries.close)
+            last.push_async_callback(gateway.close_devices)
+            last.push_async_callback(self._close_record, gateway)
+            last.push_async_callback(asyncio.to_thread, gateway.audit.close)  # first: it may have a drill to record
             last.callback(gateway.planner.close)
-            last.callback(requests.commands.finish)
-            await gateway.to_safe_value()
-        if self._options.json_summary:
-            from gateway.run_statistics import summary
+            last.callback(gateway.finish_commands)
+            await gateway.loop.to_safe_value()
+        return failure
 
-            figures = summary(
-                gateway.punctuality,
-                gateway.balance,
-                gateway.reads,
-                gateway.writes,
-                recorder.rows_written,
-                gateway.controller.pulses_seen,
-            )
-            print(json.dumps(figures), flush=True)
-        return exit_codes.OK if failure is None and self._recorded and self._twin_died is None else exit_codes.FAILED
-
-    async def _bring_back(self, gateway: Any, ticking: asyncio.Task[None], simulated: bool) -> None:
-        """Nobody looks any more: a drill is aborted, and the site brought back to the grid before this ends."""
-        from dispatch.model.islanding import IslandRequest
-
-        island = gateway.controller.island
-
-        def why() -> str:
-            return needed(island.state, island.drill is not None, simulated)
-
-        if not why():
-            return
-        gateway.event("island", "alarm", "gateway", f"the console is gone, {why()}: going on until it is on the grid")
-        if island.drill is not None:
-            gateway.ask(IslandRequest(id="console-gone", kind="abort", who="gateway", reason="the console is gone"))
-
-        async def back() -> None:
-            while why():
-                await gateway.next_tick()
-
-        over = asyncio.create_task(back())
-        again = asyncio.create_task(self._terminated.wait())
-        most_s = RETURN_S if simulated else None
-        await asyncio.wait([over, ticking, again], timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
-        over.cancel()
-        again.cancel()
-
-    async def _close_record(self, gateway: Any, recorder: Any) -> None:
-        recorder.save_state("controller", msgspec.to_builtins(gateway.controller.memory()))
-        self._recorded = await asyncio.to_thread(recorder.close)
+    async def _close_record(self, gateway: Gateway) -> None:
+        ControllerMemorySaver(gateway.controller, gateway.recorder).save()
+        self._recorded = await asyncio.to_thread(gateway.recorder.close)
         if not self._recorded:
-            log.error("the record is not complete: %s", recorder.error or "the writer did not finish in time")
+            error = gateway.recorder.error or "the writer did not finish in time"
+            log.error("the record is not complete: %s", error)
+
+
+def _summary(gateway: Gateway) -> dict[str, Any]:
+    """The figures of the run."""
+    return summary(
+        gateway.loop.punctuality,
+        gateway.loop.balance,
+        gateway.devices.reads,
+        gateway.devices.writes,
+        gateway.recorder.rows_written,
+        gateway.controller.pulses_seen,
+    )

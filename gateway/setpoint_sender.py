@@ -1,4 +1,4 @@
-"""Setpoints on their way to one PCS: latest wins, one at a time, outside the tick."""
+"""Sends setpoints to one PCS in the background: the latest wins, one at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUTINE = ("", "armed", "changed", "renewed", "nothing asked")  # notes of a com
 
 
 class PcsCommands(Protocol):
-    """What the gateway needs of a PCS driver beside `read`."""
+    """What the sender needs of a PCS driver."""
 
     id: str
 
@@ -22,8 +22,8 @@ class PcsCommands(Protocol):
         ...
 
 
-class Actuator:
-    """Carries the latest setpoint to its PCS. `submit` never waits; a slow device skips what has been superseded."""
+class SetpointSender:
+    """Sends the latest setpoint to its PCS. `submit` never waits; a slow device skips what has been superseded."""
 
     def __init__(
         self,
@@ -35,25 +35,25 @@ class Actuator:
     ) -> None:
         self.driver, self.clock, self.writes, self.error = driver, clock, 0, ""
         self._device_error, self._on_result, self._on_note = device_error, on_result, on_note
-        self.held_w: float | None = None  # what the device was last seen to hold by our order
+        self.held_w: float | None = None  # the setpoint of ours that was last read back
         self._refused_s = float("-inf")
         self._wanted_w: float | None = None
         self._news = asyncio.Event()
 
     def submit(self, w: float | None) -> None:
-        """This is the setpoint now; None leaves the device as it is."""
+        """Set the setpoint to send, W; None leaves the device as it is."""
         self._wanted_w = w
         self._news.set()
 
     async def run(self) -> None:
-        """Carry setpoints until cancelled."""
+        """Send setpoints until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
             await self.deliver(self._wanted_w)
 
     async def deliver(self, w: float | None) -> bool:
-        """Carry one setpoint; True when the device is proven to hold it (or there was nothing to say)."""
+        """Send one setpoint; True when it was read back from the device (or there was nothing to send)."""
         try:
             result = await self.driver.command(w, self.clock.mono_s())
         except (self._device_error, ValueError) as error:  # ValueError: its registers cannot carry this value
@@ -70,7 +70,7 @@ class Actuator:
         return True
 
     def _refused(self, why: str) -> bool:
-        """The device does not hold what was asked. Told once, not at every try."""
+        """The device does not hold the setpoint. Reported once, not at every try."""
         first, self.error = not self.error, why
         self._refused_s = self.clock.mono_s()
         if first:

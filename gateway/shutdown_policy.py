@@ -8,7 +8,7 @@ S = IslandState
 AWAY = frozenset({S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING, S.FAULT, S.BLACKOUT, S.BLACK_START})
 
 
-def needed(state: IslandState, drill: bool, simulated: bool) -> str:
+def reason_to_stay(state: IslandState, drill: bool, simulated: bool) -> str:
     """Why it goes on without a console until the site is back on the grid; empty where it may end.
 
     A simulated site's outage ends with whoever simulates it; its drill is brought to an end all the same.

@@ -1,4 +1,4 @@
-"""What runs beside the tick: begun again when it fails, ended with the tick."""
+"""Supervises background tasks: restarts those that fail, ends them with the main task."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ Run = Callable[[], Coroutine[Any, Any, None]]
 Work = tuple[str, Run]  # its name, for people, and what to run
 
 
-async def run_beside(
-    work: Sequence[Work], tick: Callable[[], Awaitable[None]], failed: Callable[[str, str], None]
+async def run_supervised(
+    work: Sequence[Work], main: Callable[[], Awaitable[None]], on_failure: Callable[[str, str], None]
 ) -> None:
-    """Run `work` until `tick` ends. `failed` is told the name of what failed by a mistake of ours, and a text."""
+    """Run `work` until `main` ends. `on_failure` is given the name of what failed by a mistake of ours, and a text."""
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(_keep(name, run, failed)) for name, run in work]
+        tasks = [group.create_task(_keep_running(name, run, on_failure)) for name, run in work]
         try:
-            await tick()
+            await main()
         finally:
-            # A wait_for that is answered in the very moment in which it is cancelled forgets the cancellation
-            # (Python 3.11): it is said again until everybody has heard it.
-            while beside:
-                for task in beside:
+            # A wait_for that is answered in the very moment in which it is cancelled loses the cancellation
+            # (Python 3.11): cancel again until every task has ended.
+            while tasks:
+                for task in tasks:
                     task.cancel()
-                _, still = await asyncio.wait(beside, timeout=CANCEL_S)
-                beside = list(still)
+                _, still_running = await asyncio.wait(tasks, timeout=CANCEL_S)
+                tasks = list(still_running)
 
 
-async def _keep(name: str, run: Run, failed: Callable[[str, str], None]) -> None:
+async def _keep_running(name: str, run: Run, on_failure: Callable[[str, str], None]) -> None:
     while True:
         try:
             return await run()
         except Exception as error:
             log.exception("%s failed", name)
-            failed(name, f"internal error, begun again in {RESTART_S:g} s: {error!r}")
+            on_failure(name, f"internal error, begun again in {RESTART_S:g} s: {error!r}")
             await asyncio.sleep(RESTART_S)

@@ -310,6 +310,10 @@ class Drill:
             self._aborted_by = f"by {request.who}{f' ({request.reason})' if request.reason else ''}"
         self.aborted = True
 
+    def interrupt(self, why: str) -> None:
+        """It cannot be brought to its end: failed, for this reason unless there was one before."""
+        self.failure = self.failure or why
+
     def report(self, utc_s: float) -> DrillReport:
         """What it showed. Passed only when it held its time and came back with no criterion broken."""
         result: Literal["passed", "aborted", "failed"] = "passed"

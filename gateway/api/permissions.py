@@ -1,4 +1,7 @@
-"""Everything that can be asked of the gateway: the role it takes, and whether it raises risk."""
+"""The permission table: every request that the gateway answers, the role it takes, and whether it raises risk.
+
+The dispatcher refuses a request that is not in it, and no gateway starts with a handler that has no row here.
+"""
 
 from __future__ import annotations
 
@@ -7,46 +10,62 @@ import msgspec
 from gateway.api.roles import Role
 
 
-class Command(msgspec.Struct, frozen=True):
-    """What a command needs. `raises`: it raises risk, so it must be on disk first and come from a live console."""
+class Permission(msgspec.Struct, frozen=True):
+    """What a request takes. `raises_risk`: it must be on disk before it takes effect, and come from a live console."""
 
     role: Role
-    words: str = ""  # for people, where it may be refused
-    raises: bool = False
+    description: str = ""  # for people, where it may be refused
+    raises_risk: bool = False
 
 
-# Everything that can be asked of the gateway, and the role it takes. A row with a second word is a case of its own.
-COMMANDS: dict[str, Command] = {
-    "status": Command(Role.VIEWER),
-    "history": Command(Role.VIEWER),
-    "events": Command(Role.VIEWER),
-    "why": Command(Role.VIEWER),
-    "decisions": Command(Role.VIEWER),
-    "audit": Command(Role.VIEWER),
-    "order.list": Command(Role.VIEWER),
-    "order.preview": Command(Role.VIEWER),
-    "alarm.acknowledge": Command(Role.OPERATOR, "acknowledging alarms"),
-    "order.set setpoint": Command(Role.OPERATOR, "ordering a battery power", raises=True),
-    "order.set import-target": Command(Role.OPERATOR, "ordering an import", raises=True),
-    "order.set soc-target": Command(Role.OPERATOR, "ordering a state of charge", raises=True),
-    "order.set hold": Command(Role.OPERATOR, "holding the batteries"),
-    "order.set reserve-level": Command(Role.OPERATOR, "changing the reserve", raises=True),
-    "order.set reserve-level below the declared": Command(
-        Role.ENGINEER, "a reserve below the declared one", raises=True
+# A row is a request's method. Cases that take another role have rows of their own: the method, a blank, the case.
+PERMISSIONS: dict[str, Permission] = {
+    # queries
+    "status": Permission(Role.VIEWER),
+    "role": Permission(Role.VIEWER),
+    "plan": Permission(Role.VIEWER),
+    "history": Permission(Role.VIEWER),
+    "events": Permission(Role.VIEWER),
+    "why": Permission(Role.VIEWER),
+    "decisions": Permission(Role.VIEWER),
+    "audit": Permission(Role.VIEWER),
+    "iq": Permission(Role.VIEWER),
+    "drill.reports": Permission(Role.VIEWER),
+    # alarms
+    "alarm.acknowledge": Permission(Role.OPERATOR, "acknowledging alarms"),
+    # manual orders
+    "order.list": Permission(Role.VIEWER),
+    "order.preview": Permission(Role.VIEWER),
+    "order.set setpoint": Permission(Role.OPERATOR, "ordering a battery power", raises_risk=True),
+    "order.set import-target": Permission(Role.OPERATOR, "ordering an import", raises_risk=True),
+    "order.set soc-target": Permission(Role.OPERATOR, "ordering a state of charge", raises_risk=True),
+    "order.set hold": Permission(Role.OPERATOR, "holding the batteries"),
+    "order.set reserve-level": Permission(Role.OPERATOR, "changing the reserve", raises_risk=True),
+    "order.set reserve-level below the declared": Permission(
+        Role.ENGINEER, "a reserve below the declared one", raises_risk=True
     ),
-    "order.set node-cap": Command(Role.OPERATOR, "capping a node", raises=True),
-    "order.set disable": Command(Role.ENGINEER, "disabling a PCS", raises=True),
-    "order.end": Command(Role.OPERATOR, "ending an order"),
-    "order.end disable": Command(Role.ENGINEER, "enabling a PCS", raises=True),
-    "stop": Command(Role.OPERATOR, "stopping the batteries"),
-    "reservation.list": Command(Role.VIEWER),
-    "reservation.ask": Command(Role.OPERATOR, "reserving power", raises=True),
-    "reservation.withdraw": Command(Role.OPERATOR, "withdrawing a reservation"),
-    "drill.status": Command(Role.VIEWER),
-    "drill.check": Command(Role.VIEWER),
-    "drill.reports": Command(Role.VIEWER),
-    "drill.start": Command(Role.OPERATOR, "starting a drill", raises=True),
-    "drill.abort": Command(Role.OPERATOR, "aborting a drill"),
-    "island.reset": Command(Role.ENGINEER, "resetting an islanding fault", raises=True),
-    "island.black_start": Command(Role.ENGINEER, "a black start", raises=True),
+    "order.set node-cap": Permission(Role.OPERATOR, "capping a node", raises_risk=True),
+    "order.set disable": Permission(Role.ENGINEER, "disabling a PCS", raises_risk=True),
+    "order.end": Permission(Role.OPERATOR, "ending an order"),
+    "order.end disable": Permission(Role.ENGINEER, "enabling a PCS", raises_risk=True),
+    "stop": Permission(Role.OPERATOR, "stopping the batteries"),
+    # power reservations
+    "reservation.list": Permission(Role.VIEWER),
+    "reservation.ask": Permission(Role.OPERATOR, "reserving power", raises_risk=True),
+    "reservation.withdraw": Permission(Role.OPERATOR, "withdrawing a reservation"),
+    # islanding
+    "drill.status": Permission(Role.VIEWER),
+    "drill.check": Permission(Role.VIEWER),
+    "drill.start": Permission(Role.OPERATOR, "starting a drill", raises_risk=True),
+    "drill.abort": Permission(Role.OPERATOR, "aborting a drill"),
+    "island.reset": Permission(Role.ENGINEER, "resetting an islanding fault", raises_risk=True),
+    "island.black_start": Permission(Role.ENGINEER, "a black start", raises_risk=True),
 }
+
+
+def method_of(row: str) -> str:
+    """The method of a row, without its case."""
+    return row.partition(" ")[0]
+
+
+METHODS = frozenset(map(method_of, PERMISSIONS))

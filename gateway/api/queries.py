@@ -1,4 +1,4 @@
-"""What consoles may ask of the gateway. The archive is asked by a thread of its own, never by the tick."""
+"""Queries: what clients may ask of the gateway that changes nothing. The archive is read in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 import msgspec
 
+from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.planning.lp_model import SolverFailed
-from gateway.api.order_commands import Commands
+from gateway.api.command_log import CommandLog, Handler
+from gateway.api.interfaces import EnergyIq, Loop, Planner
 from gateway.api.peer import Peer
-from gateway.api.protocol import Request
-from gateway.control_loop import Gateway
 from gateway.energy_iq_history import today
 from gateway.errors import CommandRefused
 from gateway.site.schema import Site
 from storage import audit_reader
-from storage.reader import Archive, NoRecords, QueryTimeout
+from storage.reader import Archive
 
 MAX_EVENTS = 500
 
@@ -37,45 +37,39 @@ def no_plan(site: Site, error: str) -> str:
     return f"no plan is in force, the rules steer alone: {why}"
 
 
-class Requests:
-    """Answers questions itself and hands commands on."""
+class Queries:
+    """Answers the questions about one site. None of them changes anything."""
 
-    def __init__(self, gateway: Gateway, state_dir: Path, commands: Commands) -> None:
-        self._gateway, self._state_dir, self.commands = gateway, state_dir, commands
+    def __init__(
+        self,
+        site: Site,
+        clock: Clock,
+        state_dir: Path,
+        *,
+        log: CommandLog,
+        loop: Loop,
+        planner: Planner,
+        iq: EnergyIq,
+    ) -> None:
+        self._site, self._clock, self._state_dir = site, clock, state_dir
+        self._log, self._loop, self._planner, self._energy_iq = log, loop, planner, iq
         self._archive_thread = ThreadPoolExecutor(1, "archive")
-        self._methods: dict[str, Callable[[Peer, dict[str, Any]], Any]] = {
+        self.handlers: dict[str, Handler] = {
             "status": self._status,
+            "role": self._role,
             "plan": self._plan,
             "history": self._history,
             "events": self._events,
             "why": self._why,
             "decisions": self._decisions,
             "audit": self._audit,
-            "drill.reports": self._drill_reports,
             "iq": self._iq,
-            "role": self._role,
-            **commands.methods,
+            "drill.reports": self._drill_reports,
         }
-
-    def refuse(self) -> None:
-        """From now on commands are refused: the gateway is stopping."""
-        self.commands.refuse()
 
     def close(self) -> None:
         """Let the archive's thread end."""
         self._archive_thread.shutdown(wait=True, cancel_futures=True)
-
-    async def handle(self, peer: Peer, request: Request) -> Any:
-        """Answer one request. Raises CommandRefused with a line for a person."""
-        method = self._methods.get(request.method)
-        if method is None:
-            raise CommandRefused(f"unknown method {request.method!r}; known: {', '.join(sorted(self._methods))}")
-        try:
-            return await method(peer, request.params)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise CommandRefused(f"{request.method}: bad parameters: {error}") from None
-        except (NoRecords, QueryTimeout) as error:
-            raise CommandRefused(str(error)) from None
 
     async def _from_archive(self, ask: Callable[[Archive], Any]) -> Any:
         def run() -> Any:
@@ -88,21 +82,21 @@ class Requests:
         return await asyncio.get_running_loop().run_in_executor(self._archive_thread, run)
 
     async def _status(self, peer: Peer, params: dict[str, Any]) -> Any:
-        published = self._gateway.published
+        published = self._loop.published
         if published is None:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
         return msgspec.to_builtins(published)
 
     async def _role(self, peer: Peer, params: dict[str, Any]) -> Any:
         """What the asker may do at this moment, and what that follows from."""
-        standing = await self.commands.standing(peer)
+        standing = await self._log.standing(peer)
         return {"role": standing.role.word, "why": standing.why}
 
     async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
-        planner = self._gateway.planner
-        if planner.plan is None:
-            raise CommandRefused(no_plan(self._gateway.site, planner.error))
-        return msgspec.to_builtins(planner.plan)
+        plan = self._planner.plan
+        if plan is None:
+            raise CommandRefused(no_plan(self._site, self._planner.error))
+        return msgspec.to_builtins(plan)
 
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
         signals = [str(name) for name in params["signals"]]
@@ -121,7 +115,7 @@ class Requests:
         at = params.get("at_utc_s")
         decision: Decision | None
         if at is None:
-            published = self._gateway.published
+            published = self._loop.published
             decision = published.decision if published is not None else None
         else:
             decision = await self._from_archive(lambda archive: archive.why(float(at)))
@@ -142,13 +136,10 @@ class Requests:
         return [msgspec.to_builtins(record) for record in found]
 
     async def _iq(self, peer: Peer, params: dict[str, Any]) -> Any:
-        keeper, utc_s = self._gateway.iq, self._gateway.clock.utc_s()
-        if keeper is None:
-            raise CommandRefused("this gateway keeps no Energy IQ")
-        day = params.get("day")
-        asked = today(utc_s, self._gateway.site.site.timezone) - timedelta(days=1) if day is None else day
+        utc_s, day = self._clock.utc_s(), params.get("day")
+        asked = today(utc_s, self._site.site.timezone) - timedelta(days=1) if day is None else day
         try:
-            report = await keeper.report(date.fromisoformat(str(asked)), utc_s)
+            report = await self._energy_iq.report(date.fromisoformat(str(asked)), utc_s)
         except SolverFailed as error:
             raise CommandRefused(f"no Energy IQ: {error}") from None
         return msgspec.to_builtins(report)

@@ -1,93 +1,158 @@
-"""Commands about power reservations: ask, list, withdraw. Put on record like orders.
+"""Commands about power reservations: ask, list, withdraw.
 
-The audit is also where they are kept: a reservation is granted by the row that holds it, on disk before it is answered,
+The audit is also where reservations are kept: one is granted by the row that holds it, on disk before it is answered,
 and stands until a row says otherwise or its time is up. A gateway that starts reads them back from there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandState
 from dispatch.model.orders import OrderRefused
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import clock, holder
+from dispatch.planning.order_projection import clock as clock_time
+from dispatch.planning.order_projection import holder
 from dispatch.planning.power_admission import Asked, Grant, grant, short_of
 from dispatch.wording.formatting import kw, span
-from gateway.api.island_commands import IslandCommands
-from gateway.api.order_commands import printable
+from gateway.api.command_log import Command, CommandLog, Handler, printable
+from gateway.api.interfaces import Loop, Planner
 from gateway.api.peer import Peer
-from gateway.api.roles import Roles
-from gateway.control_loop import Gateway
 from gateway.errors import CommandRefused
-from storage.audit import AuditLog
+from gateway.event_sink import EventSink
+from gateway.orders_in_force import OrdersInForce
+from gateway.reservations_in_force import ReservationsInForce
 
 _ASKED = frozenset(Asked.__struct_fields__)
 
 
-class ReservationCommands(IslandCommands):
-    """Takes the commands of one gateway, those about reservations too."""
+class Prospect(msgspec.Struct, frozen=True):
+    """What the site can say of the hours to come. `inputs` None: SoC, load or PV is not known."""
 
-    def __init__(self, gateway: Gateway, roles: Roles, audit: AuditLog) -> None:
-        super().__init__(gateway, roles, audit)
-        self.methods |= {
+    inputs: PlanInputs | None
+    plan: Plan | None
+    island: IslandState
+
+
+class ReservationCommands:
+    """Takes the commands about one site's power reservations."""
+
+    def __init__(
+        self,
+        config: DispatchConfig,
+        clock: Clock,
+        *,
+        log: CommandLog,
+        events: EventSink,
+        orders: OrdersInForce,
+        reservations: ReservationsInForce,
+        loop: Loop,
+        planner: Planner,
+    ) -> None:
+        self._config, self._clock, self._log, self._events = config, clock, log, events
+        self._orders, self._reservations, self._loop, self._planner = orders, reservations, loop, planner
+        self.handlers: dict[str, Handler] = {
             "reservation.ask": self._ask,
-            "reservation.list": self._reservations,
+            "reservation.list": self._list,
             "reservation.withdraw": self._withdraw,
         }
-        gateway.reservation_over = self._is_over
 
-    def keep(self, kept: Sequence[Reservation]) -> None:
-        """Take over the reservations that a run before this one granted."""
-        gateway, now_s = self._gateway, self._gateway.clock.utc_s()
-        for reservation in kept:
-            gateway.reservations.put(reservation, now_s)
-            gateway.event("command", "info", "reservation", f"{self._words(reservation)}, is kept over a restart")
-        gateway.planner.reserve(gateway.reservations.kept)
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Grant a job its start, or refuse. Params: those of `Asked`, and `seen_utc_s`. Raises CommandRefused."""
-        unknown = params.keys() - _ASKED - {"seen_utc_s"}
-        if unknown:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        asked = msgspec.convert({key: value for key, value in params.items() if key in _ASKED}, Asked)
-        name, gateway = "reservation.ask", self._gateway
-        said = f"{asked.name or 'a job'}: {kw(asked.power_w)} for {span(asked.for_s)} within {span(asked.within_s)}"
-        await self._permit(peer, name)
-        async with self._one_at_a_time:
-            found = await self._found(asked)
+        asked = _asked(params)
+        text = f"{asked.name or 'a job'}: {kw(asked.power_w)} for {span(asked.for_s)} within {span(asked.within_s)}"
+        command = Command(peer=peer, name="reservation.ask", text=text, seen_utc_s=params.get("seen_utc_s"))
+        async with self._log.one_at_a_time:
+            found = await self._evaluate(asked)
 
             def check() -> Grant:
-                self._fresh(params)
                 if isinstance(found, OrderRefused):
                     raise found
                 return found
 
-            granted: Grant = self._checked(peer, name, said, check)
+            granted = self._log.check(command, check)
             body = self._body(asked, granted, peer)
-            text = f"{said}: from {clock(granted.start_utc_s, gateway.site.dispatch)}"
-            row = self._row("intent", peer, name, text, granted.why) | {"reservation": body}
-            intent = await self._durable(peer, row)
+            intent = await self._log.record_intent(
+                command,
+                f"{text}: from {clock_time(granted.start_utc_s, self._config)}",
+                reason=granted.why,
+                reservation=body,
+            )
             id = f"r{intent}"
             reservation = msgspec.convert(body | {"id": id, "name": asked.name or id}, Reservation)
-            gateway.reservations.put(reservation)
-        gateway.planner.reserve(gateway.reservations.kept)
+            self._reservations.grant(reservation)
         why = f": {granted.why}" if granted.why else ""
-        words = f"{self._words(reservation)}, is granted{why}"
-        gateway.event("command", "info", "reservation", words, peer.who)
-        trouble = await self._result(peer, name, intent, "granted", words)
+        words = f"{self._reservations.describe(reservation)}, is granted{why}"
+        self._events.event("command", "info", "reservation", words, peer.who)
+        trouble = await self._log.record_result(command, intent, "granted", words)
         answer = msgspec.to_builtins(granted) | {"reservation": msgspec.to_builtins(reservation)}
         return answer | {"not_durable": trouble}
 
+    async def _list(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Those that stand, each with `ready`, and with `why` where its power is not there yet; and the site's time."""
+        now_s = self._clock.utc_s()
+        standing = self._reservations.standing()
+        held = holder(self._orders.active, self._config, now_s) is not None
+        needed = held or any(r.start_utc_s <= now_s for r in standing)
+        prospect = self._prospect() if needed else Prospect(None, None, IslandState.UNKNOWN)
+        listed = []
+        for reservation in standing:
+            if now_s < reservation.start_utc_s:
+                why = await self._why_later(reservation, prospect, held)
+            else:
+                why = await self._why_not_ready(reservation, prospect)
+            listed.append(msgspec.to_builtins(reservation) | {"ready": not why, "why": why})
+        return {"utc_s": now_s, "reservations": listed}
+
+    async def _withdraw(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Give the power back, or take it back; always runs. Params: `id` (or the job's name), `reason`."""
+        reason = printable(str(params.get("reason") or ""))
+        try:
+            found = self._reservations.find(str(params["id"]))
+        except LookupError as error:
+            raise CommandRefused(str(error)) from None
+        described = self._reservations.describe(found)
+        command = Command(peer=peer, name="reservation.withdraw", text=described, reason=reason)
+        intent = await self._log.record_intent(command)
+        words = f"{described}, is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
+        try:
+            self._reservations.withdraw(found.id)
+        except LookupError:  # over, or withdrawn by somebody else, while the disk wrote
+            words = f"{described}, was over already"
+        self._events.event("command", "info", "reservation", words, peer.who)
+        trouble = await self._log.record_result(command, intent, "withdrawn", words, reservation_id=found.id)
+        return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
+
+    # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _evaluate(self, asked: Asked) -> Grant | OrderRefused:
+        """What the site says to a job; computed in a thread."""
+        prospect = self._prospect()
+        if prospect.inputs is None:
+            return OrderRefused("not ready", "SoC, load or PV is not known now; try again when they are")
+        standing = self._reservations.standing()
+        try:
+            return await asyncio.to_thread(grant, asked, prospect.inputs, prospect.plan, prospect.island, standing)
+        except OrderRefused as refusal:
+            return refusal
+
+    def _prospect(self) -> Prospect:
+        published = self._loop.published
+        island = IslandState.UNKNOWN if published is None else published.decision.island
+        return Prospect(self._planner.inputs(), self._planner.plan, island)
+
     def _body(self, asked: Asked, granted: Grant, peer: Peer) -> dict[str, Any]:
         """A reservation as its row holds it; its id is the row's number."""
-        now_s = self._gateway.clock.utc_s()
+        now_s = self._clock.utc_s()
         return {
             "name": asked.name,
             "power_w": asked.power_w,
@@ -98,74 +163,26 @@ class ReservationCommands(IslandCommands):
             "given_utc_s": now_s,
         }
 
-    async def _found(self, asked: Asked) -> Grant | OrderRefused:
-        """What the site says to a job; worked out beside the tick."""
-        inputs, plan, island = self._look_ahead()
-        if inputs is None:
-            return OrderRefused("not ready", "SoC, load or PV is not known now; try again when they are")
-        try:
-            standing = self._gateway.reservations.standing(self._gateway.clock.utc_s())
-            return await asyncio.to_thread(grant, asked, inputs, plan, island, standing)
-        except OrderRefused as refusal:
-            return refusal
+    async def _why_later(self, reservation: Reservation, prospect: Prospect, held: bool) -> str:
+        """When one starts that has not begun, and why it may fail then. `held`: an order has the battery."""
+        risk = self._planner.at_risk.get(reservation.id, "")
+        if held and prospect.inputs is not None:  # the plan in force may not know of the order yet
+            risk = await asyncio.to_thread(short_of, reservation, prospect.inputs, prospect.plan)
+        why = f"it starts at {clock_time(reservation.start_utc_s, self._config)}"
+        return f"{why}; at risk: {risk}" if risk else why
 
-    def _look_ahead(self) -> tuple[PlanInputs | None, Plan | None, IslandState]:
-        gateway = self._gateway
-        published = gateway.published
-        island = IslandState.UNKNOWN if published is None else published.decision.island
-        return gateway.planner.inputs(gateway), gateway.planner.plan, island
+    async def _why_not_ready(self, reservation: Reservation, prospect: Prospect) -> str:
+        """Why the power of one that has begun is not there; empty when it is."""
+        if prospect.island is not IslandState.GRID_TIED:
+            return f"the site is {prospect.island.value}"
+        if prospect.inputs is None:
+            return "SoC, load or PV is not known now"
+        return await asyncio.to_thread(short_of, reservation, prospect.inputs, prospect.plan)
 
-    async def _reservations(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Those that stand, each with `ready`, and with `why` where its power is not there yet; and the site's time."""
-        now_s = self._gateway.clock.utc_s()
-        standing = self._gateway.reservations.standing(now_s)
-        held = holder(self._gateway.orders.active, self._gateway.site.dispatch, now_s) is not None
-        asks = held or any(r.start_utc_s <= now_s for r in standing)
-        inputs, plan, island = self._look_ahead() if asks else (None, None, IslandState.UNKNOWN)
-        listed = []
-        for reservation in standing:
-            if now_s < reservation.start_utc_s:
-                why = f"it starts at {clock(reservation.start_utc_s, self._gateway.site.dispatch)}"
-                risk = self._gateway.planner.at_risk.get(reservation.id, "")
-                if held and inputs is not None:  # a plan that knows of it may be on its way
-                    risk = await asyncio.to_thread(short_of, reservation, inputs, plan)
-                why += f"; at risk: {risk}" if risk else ""
-            elif island is not IslandState.GRID_TIED:
-                why = f"the site is {island.value}"
-            elif inputs is None:
-                why = "SoC, load or PV is not known now"
-            else:
-                why = await asyncio.to_thread(short_of, reservation, inputs, plan)
-            listed.append(msgspec.to_builtins(reservation) | {"ready": not why, "why": why})
-        return {"utc_s": now_s, "reservations": listed}
 
-    async def _withdraw(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Give the power back, or take it back; always runs. Params: `id` (or the job's name), `reason`."""
-        name, gateway, reason = "reservation.withdraw", self._gateway, printable(str(params.get("reason") or ""))
-        await self._permit(peer, name)
-        try:
-            found = gateway.reservations.find(str(params["id"]), gateway.clock.utc_s())
-        except LookupError as error:
-            raise CommandRefused(str(error)) from None
-        intent = await self._intent_if_it_can(peer, name, self._words(found), reason)
-        words = f"{self._words(found)}, is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
-        try:
-            gateway.reservations.withdraw(found.id, gateway.clock.utc_s())
-        except LookupError:  # over, or withdrawn by somebody else, while the disk wrote
-            words = f"{self._words(found)}, was over already"
-        gateway.planner.reserve(gateway.reservations.kept)
-        gateway.event("command", "info", "reservation", words, peer.who)
-        trouble = await self._result(peer, name, intent, "withdrawn", words, reservation_id=found.id)
-        return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
-
-    def _is_over(self, reservation: Reservation) -> None:
-        text = f"{self._words(reservation)}, is over"
-        self._audit.spool({"kind": "end", "reservation_id": reservation.id, "who": "gateway", "text": text})
-
-    def _words(self, r: Reservation) -> str:
-        config = self._gateway.site.dispatch
-        named = r.name if r.name == r.id else f"{r.name} ({r.id})"
-        return (
-            f"reservation {named} of {r.who}, {kw(r.power_w)} from {clock(r.start_utc_s, config)} "
-            f"to {clock(r.end_utc_s, config)}"
-        )
+def _asked(params: dict[str, Any]) -> Asked:
+    """The job in a request's parameters. Raises ValueError."""
+    unknown = params.keys() - _ASKED - {"seen_utc_s"}
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    return msgspec.convert({key: value for key, value in params.items() if key in _ASKED}, Asked)

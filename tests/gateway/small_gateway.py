@@ -19,27 +19,21 @@ import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
 from dispatch.billing.prices import PriceSeries
+from dispatch.control.controller import Controller
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Switch
 from dispatch.model.events import Event
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import reading, status
-from dispatch.model.reservations import Reservation
 from drivers.clock import SystemClock
 from drivers.modbus.errors import ConnectionLost
 from gateway.api.peer import Peer
 from gateway.api.protocol import Welcome
-from gateway.api.queries import Requests
-from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles
-from gateway.api.server import LinkServer
-from gateway.control_loop import Gateway
-from gateway.energy_iq_service import IqKeeper
-from gateway.planning_service import PlanKeeper
+from gateway.composition import Gateway, compose_gateway
+from gateway.previous_run import read_previous_run
 from gateway.site.loader import compose
 from gateway.site.schema import RolesConfig, Site
-from storage import audit_reader
 from storage.audit import AuditLog
-from storage.reader import NoRecords
 from storage.recorder import Recorder
 
 ROOT = Path(__file__).resolve().parents[2]  # in PYTHONPATH where this is run as a script
@@ -173,7 +167,6 @@ class Running:
     """A gateway that ticks."""
 
     gateway: Gateway
-    commands: ReservationCommands
     devices: Devices
     audit: AuditLog
     socket: Path
@@ -195,53 +188,60 @@ async def running(
     """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick."""
     site, clock, devices = small_site(directory, **sections), SetClock(), Devices()
     recorder = Recorder(directory, site.storage, "boot", clock=clock)
-    events: list[Event] = []
     anchored: list[str] = []
-    holder: list[Requests] = []
-
     limits = {"order_max_s": site.orders.max_s}
 
     def welcome(peer: Peer) -> Welcome:
         return Welcome(1, "Small", "Europe/Berlin", peer.user, os.getpid(), clock.utc_s(), 1.0, True, 10.0, limits)
 
-    link = LinkServer(socket, welcome, lambda peer, request: holder[0].handle(peer, request))
-    prices = PriceSeries((), (), 0)
-    planner = PlanKeeper(site, prices, link.consoles.set_plan)
-
-    def announce(event: Event) -> None:
-        events.append(event)
-        link.consoles.announce(event)
-
-    gateway = Gateway(site, clock, devices.drivers(), recorder, prices, link.consoles.publish, announce, planner)
-    gateway.iq = IqKeeper(site.dispatch, prices, directory, recorder.save_state)
-    try:
-        left = audit_reader.left_in_force(directory)
-        reserved = msgspec.convert(audit_reader.reservations(directory, clock.utc_s()), list[Reservation])
-    except NoRecords:
-        left, reserved = [], []
-    audit = AuditLog(directory, f"boot/{os.getpid()}", clock, anchored.append)
-    commands = ReservationCommands(gateway, roles or Roles(site.roles, os.getuid()), audit)
-    holder.append(Requests(gateway, directory, commands))
-    await link.start()
-    commands.begin(left)
-    commands.keep(reserved)
-    gateway.beside += [(f"test {n}", run) for n, run in enumerate(beside)]
-    ticking = asyncio.create_task(gateway.run())
-    while (published := await gateway.next_tick()).decision.battery_w is None:
+    left = read_previous_run(directory, clock.utc_s())
+    gateway = compose_gateway(
+        site=site,
+        state_dir=directory,
+        clock=clock,
+        drivers=devices.drivers(),
+        controller=Controller(site.dispatch),
+        recorder=recorder,
+        audit=AuditLog(directory, f"boot/{os.getpid()}", clock, anchored.append),
+        prices=PriceSeries((), (), 0),
+        roles=roles or Roles(site.roles, os.getuid()),
+        left=left,
+        socket=socket,
+        welcome=welcome,
+    )
+    events = _heard(gateway)
+    await gateway.link.start()
+    gateway.adopt(left)
+    more = [(f"test {n}", run) for n, run in enumerate(beside)]
+    ticking = asyncio.create_task(gateway.loop.run([*gateway.background, *more]))
+    while (published := await gateway.loop.next_tick()).decision.battery_w is None:
         assert published.snapshot.seq < 100, published.decision.reason
     try:
-        yield Running(gateway, commands, devices, audit, socket, directory, events, anchored, clock)
+        yield Running(gateway, devices, gateway.audit, socket, directory, events, anchored, clock)
     finally:
-        holder[0].refuse()
-        gateway.stop()
+        gateway.log.refuse_all()
+        gateway.loop.stop()
         await ticking
-        commands.finish()
-        await asyncio.to_thread(commands.close)
+        gateway.finish_commands()
+        await asyncio.to_thread(gateway.audit.close)
         await asyncio.to_thread(recorder.close)
-        await gateway.close()
-        planner.close()
-        holder[0].close()
-        await link.close()
+        await gateway.close_devices()
+        gateway.planner.close()
+        gateway.queries.close()
+        await gateway.link.close()
+
+
+def _heard(gateway: Gateway) -> list[Event]:
+    """Every event that is announced to the consoles from now on."""
+    events: list[Event] = []
+    announce = gateway.events._announce
+
+    def heard(event: Event) -> None:
+        events.append(event)
+        announce(event)
+
+    gateway.events._announce = heard
+    return events
 
 
 async def _serve(directory: Path, socket: Path, roles: RolesConfig | None) -> None:

@@ -37,7 +37,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 async def when(there: Running, true: Callable[[Published], bool]) -> Published:
     async with asyncio.timeout(10):
-        while not true(published := await there.gateway.next_tick()):
+        while not true(published := await there.gateway.loop.next_tick()):
             pass
     return published
 
@@ -72,7 +72,7 @@ async def test_a_node_that_fails_is_not_counted_on_and_what_is_capped_is_free_at
     async with running(place, place / "s.sock", **SECTIONS) as there:
         there.devices.refusing.add("gpu-01")
         there.devices.soc_pct = 12.0
-        published = await when(there, lambda p: "gpu-01" in there.gateway.hands.failing and not capped(p))
+        published = await when(there, lambda p: "gpu-01" in there.gateway.devices.commands.failing and not capped(p))
         assert published.decision.caps is not None
         assert published.decision.caps.not_counted == ("gpu-01",)
         there.devices.refusing.clear()

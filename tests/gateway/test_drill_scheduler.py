@@ -13,15 +13,26 @@ from small_gateway import SITE, small_site
 from dispatch.islanding.drill_schedule import ScheduleMemory
 from dispatch.model.islanding import IslandReply
 from dispatch.model.snapshot import Snapshot
-from gateway.drill_scheduler import DrillClock
+from gateway.drill_scheduler import DrillScheduler
 from gateway.site.loader import SiteFileError
 
 TUESDAY_10 = 1_767_690_000.0  # 2026-01-06 10:00 in Berlin
 WEEKLY = {"schedule": "weekly, Tuesday 10:00"}
 
 
+class Drills:
+    """The state of drills, without a record."""
+
+    report: Any = None
+    plan: Any = None
+    due = ""
+
+    def set_schedule(self, plan: Any, due: str) -> None:
+        self.plan, self.due = plan, due
+
+
 class Stand:
-    """A gateway as far as the schedule sees it, and who begins drills."""
+    """What the scheduler is given, and who begins drills."""
 
     def __init__(self, directory: Path, answer: IslandReply, **drills: Any) -> None:
         self.now_s = TUESDAY_10 - 10
@@ -29,36 +40,50 @@ class Stand:
         self.log: list[tuple[str, str]] = []
         self.begun: list[tuple[float, str]] = []
         self.answer = answer
-        self.gateway: Any = SimpleNamespace(
-            site=small_site(directory, drills=WEEKLY | drills),
-            clock=SimpleNamespace(utc_s=lambda: self.now_s),
-            planner=SimpleNamespace(plan=None),
-            controller=SimpleNamespace(island=SimpleNamespace(drill=None)),
-            published=None,
-            drill_report=None,
-            drill_plan=None,
-            drill_due="",
-            recorder=SimpleNamespace(save_state=lambda key, value: self.kept.append(msgspec.to_builtins(value))),
-            event=lambda kind, severity, subject, text: self.log.append((severity, text)),
+        self.site = small_site(directory, drills=WEEKLY | drills)
+        self.loop = SimpleNamespace(published=None, drill_started_utc_s=None)
+        self.drills = Drills()
+        self.scheduler = self.a_scheduler(None)
+
+    def a_scheduler(self, kept: Any) -> DrillScheduler:
+        """One that finds this on record."""
+        here: Any = self
+        return DrillScheduler(
+            site=self.site,
+            clock=here,
+            events=here,
+            loop=here.loop,
+            planner=here,
+            drills=here.drills,
+            starter=here,
+            save=lambda key, value: self.kept.append(msgspec.to_builtins(value)),
+            kept=kept,
         )
-        self.clock = DrillClock(self.gateway, self, None)
+
+    plan = None
+
+    def utc_s(self) -> float:
+        return self.now_s
+
+    def event(self, kind: str, severity: str, subject: str, text: str) -> None:
+        self.log.append((severity, text))
 
     async def start_scheduled(self, minutes: float, reason: str) -> IslandReply:
         self.begun.append((minutes, reason))
         return self.answer
 
     async def at(self, seconds: float) -> Any:
-        """One look, so long after the drill was due; what consoles are shown."""
+        """One check, so long after the drill was due; what consoles are shown."""
         self.now_s = TUESDAY_10 + seconds
-        await self.clock.look()
-        return self.gateway.drill_plan
+        await self.scheduler.check()
+        return self.drills.plan
 
 
 @pytest.fixture
 def stand(tmp_path: Path, request: pytest.FixtureRequest) -> Stand:
     answer, drills = request.param
     made = Stand(tmp_path, answer, **drills)
-    made.gateway.published = SimpleNamespace(snapshot=Snapshot(seq=1, utc_s=0, mono_s=0, grid=None))  # type: ignore[arg-type]
+    made.loop.published = SimpleNamespace(snapshot=Snapshot(seq=1, utc_s=0, mono_s=0, grid=None))  # type: ignore[arg-type]
     return made
 
 
@@ -70,11 +95,11 @@ async def test_attended_nothing_begins_by_itself(stand: Stand) -> None:
     assert (await stand.at(-1)).due_utc_s is None
     shown = await stand.at(5)
     assert (shown.due_utc_s, shown.next_utc_s) == (TUESDAY_10, TUESDAY_10 + 7 * 86_400)
-    assert "skerry drill start" in stand.gateway.drill_due
+    assert "skerry drill start" in stand.drills.due
     assert (stand.begun, stand.log) == ([], [])
-    stand.gateway.drill_report = SimpleNamespace(started_utc_s=TUESDAY_10 + 60)
+    stand.drills.report = SimpleNamespace(started_utc_s=TUESDAY_10 + 60)
     assert (await stand.at(120)).due_utc_s is None
-    assert stand.gateway.drill_due == ""
+    assert stand.drills.due == ""
     assert stand.log == [("info", "the drill due 2026-01-06 10:00 has been run")]
 
 
@@ -82,16 +107,16 @@ async def test_attended_nothing_begins_by_itself(stand: Stand) -> None:
 async def test_a_drill_that_was_missed_is_said_also_after_a_restart(stand: Stand) -> None:
     await stand.at(-1)
     await stand.at(5)
-    after = DrillClock(stand.gateway, stand, stand.kept[-1])
+    after = stand.a_scheduler(stand.kept[-1])
     stand.now_s = TUESDAY_10 + 9 * 3600
-    await after.look()
-    await after.look()
+    await after.check()
+    await after.check()
     assert stand.log == [("warning", "the drill due 2026-01-06 10:00 was missed: nobody started it")]
 
 
 @pytest.mark.parametrize("stand", [(YES, {})], indirect=True)
 async def test_a_memory_that_cannot_be_read_begins_anew_and_says_so(stand: Stand) -> None:
-    stand.clock = DrillClock(stand.gateway, stand, {"handled_utc_s": "long ago"})
+    stand.scheduler = stand.a_scheduler({"handled_utc_s": "long ago"})
     assert (await stand.at(5)).due_utc_s is None
     assert "is lost" in stand.log[0][1]
 
@@ -103,7 +128,7 @@ async def test_unattended_it_is_begun_and_a_refusal_is_logged_and_tried_again(st
     await stand.at(60)
     assert stand.begun == [(5.0, "schedule: weekly, Tuesday 10:00")]
     assert stand.log == [("warning", "the drill that is due was not begun: no drill: rating")]
-    assert stand.gateway.drill_plan.note == "not begun: no drill: rating"
+    assert stand.drills.plan.note == "not begun: no drill: rating"
     assert msgspec.convert(stand.kept[-1], ScheduleMemory).refused == "no drill: rating"
     await stand.at(1000)
     assert len(stand.begun) == 2

@@ -31,11 +31,10 @@ async def test_a_month_that_loses_money_reaches_the_alarms_once_a_day_is_known(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
         async with running(Path(name), Path(name) / "s.sock") as there:
-            assert there.gateway.iq is not None
             there.gateway.iq.now = IqNow(
                 0.0, "2025-09-16", month_pct=month_pct, month_known_h=known_h, month_saved_eur=-3.5
             )
-            assert there.gateway._facts().month_saved_eur == alarmed
+            assert there.gateway.loop._facts().month_saved_eur == alarmed
 
 
 async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +45,7 @@ async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.Mo
         await asyncio.to_thread(record, directory, *local_day(yesterday, ZONE))
         async with running(directory, directory / "s.sock") as there:
             async with asyncio.timeout(20):
-                while (told := (await there.gateway.next_tick()).iq) is None:
+                while (told := (await there.gateway.loop.next_tick()).iq) is None:
                     pass
             assert told.yesterday_pct is not None
             assert told.today_pct is None  # nothing of it is on record
@@ -62,7 +61,7 @@ async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.Mo
                     await client.request("iq", day="soon")
                 await client.request("order.set", kind="hold", reason="test")
                 for _ in range(3):
-                    await there.gateway.next_tick()
+                    await there.gateway.loop.next_tick()
             finally:
                 await client.close()
         archive = Archive(directory)

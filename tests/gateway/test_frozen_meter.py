@@ -8,29 +8,29 @@ import pytest
 from small_gateway import LOAD_W, Running
 
 from dispatch.model.readings import Quality
-from dispatch.model.snapshot import Snapshot
 from gateway.api.client import GatewayClient
+from gateway.planning_service import Observation
 
 
 async def test_what_a_frozen_meter_says_is_neither_recorded_nor_learnt_from(
     there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learnt: list[Snapshot] = []
+    learnt: list[Observation] = []
     monkeypatch.setattr(there.gateway.planner, "observe", learnt.append)
     began_s = there.clock.utc_s()
     there.devices.frozen_w = LOAD_W
     order = {"kind": "setpoint", "value": 15_000.0, "reason": "test", "seen_utc_s": began_s}
     await client.request("order.set", **order)
     async with asyncio.timeout(20):
-        while not (published := await there.gateway.next_tick()).decision.meter_frozen:
+        while not (published := await there.gateway.loop.next_tick()).decision.meter_frozen:
             pass
         frozen_s = published.snapshot.utc_s
         while published.snapshot.utc_s < frozen_s + 3.5:
-            published = await there.gateway.next_tick()
+            published = await there.gateway.loop.next_tick()
     w = published.snapshot.grid.w
     assert (w.good, w.value, w.quality) == (None, LOAD_W, Quality.STALE)
     assert published.snapshot.load_w is None
-    late = [snapshot for snapshot in learnt if snapshot.utc_s >= frozen_s]
+    late = [seen.snapshot for seen in learnt if seen.snapshot.utc_s >= frozen_s]
     assert late
     assert all(snapshot.load_w is None for snapshot in late)
     await asyncio.wrap_future(there.gateway.recorder.flush())

@@ -18,7 +18,7 @@ async def another(there: Running, plan: Plan | None) -> Plan:
     """The next plan after this one."""
     async with asyncio.timeout(10):
         while (now := there.gateway.planner.plan) is plan or now is None:
-            await there.gateway.next_tick()
+            await there.gateway.loop.next_tick()
     return now
 
 
@@ -52,14 +52,14 @@ async def test_where_no_plan_can_be_made_the_battery_stops_with_the_order(
         order = {"kind": "setpoint", "value": 15_000.0, "for_s": 3600.0, "reason": "feeder test"}
         await client.request("order.set", **order, seen_utc_s=there.clock.utc_s())
         assert (await another(there, free)).steps[1].battery_w == 15_000
-        assert (await there.gateway.next_tick()).decision.battery_w == 15_000
+        assert (await there.gateway.loop.next_tick()).decision.battery_w == 15_000
         monkeypatch.setattr(PlanSource, "make", fails)
         given = there.gateway.orders.active[0].id
         await client.request("order.end", id=given)
         async with asyncio.timeout(10):
             while not there.gateway.planner.error:
-                await there.gateway.next_tick()
-        decision = (await there.gateway.next_tick()).decision
+                await there.gateway.loop.next_tick()
+        decision = (await there.gateway.loop.next_tick()).decision
         reasons = {trace.name: trace.reason for trace in decision.chain}
         assert reasons["plan"] == f"order {given} is over: hold until the next plan"
         assert decision.battery_w == pytest.approx(0, abs=100)

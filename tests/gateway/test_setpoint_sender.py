@@ -6,7 +6,7 @@ import pytest
 
 from drivers.clock import VirtualClock
 from drivers.setpoint import CommandResult
-from gateway.setpoint_sender import Actuator
+from gateway.setpoint_sender import SetpointSender
 
 
 class Trouble(Exception):
@@ -29,17 +29,17 @@ class ScriptedPcs:
         return result
 
 
-def bench(*results: CommandResult | Exception) -> tuple[Actuator, VirtualClock, list[str], list[str]]:
-    """An actuator over a scripted PCS, its clock, and what it reports: changes of acceptance, notes."""
+def bench(*results: CommandResult | Exception) -> tuple[SetpointSender, VirtualClock, list[str], list[str]]:
+    """A sender over a scripted PCS, its clock, and what it reports: changes of acceptance, notes."""
     clock, changes, notes = VirtualClock(), [], []
-    actuator = Actuator(
+    sender = SetpointSender(
         ScriptedPcs(*results),
         clock,
         Trouble,
         lambda _, error: changes.append(error),
         lambda _, note: notes.append(note),
     )
-    return actuator, clock, changes, notes
+    return sender, clock, changes, notes
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def bench(*results: CommandResult | Exception) -> tuple[Actuator, VirtualClock, 
 )
 async def test_a_refusal_is_not_held(refusal: CommandResult | Exception) -> None:
     """However it is refused: not held, said with its reason, and not fatal."""
-    actuator, _, changes, _ = bench(refusal)
-    assert not await actuator.deliver(5_000.0)
-    assert actuator.held_w is None
-    assert actuator.error
-    assert changes == [actuator.error]
+    sender, _, changes, _ = bench(refusal)
+    assert not await sender.deliver(5_000.0)
+    assert sender.held_w is None
+    assert sender.error
+    assert changes == [sender.error]
 
 
 async def test_refusals_and_successes_in_turn_are_told_once() -> None:
@@ -66,16 +66,16 @@ async def test_refusals_and_successes_in_turn_are_told_once() -> None:
         CommandResult(False, "waiting: the device did not take this value"),
         CommandResult(True, "changed", 5_000.0),
     )
-    actuator, clock, changes, _ = bench(refused, held, refused, held, held)
+    sender, clock, changes, _ = bench(refused, held, refused, held, held)
     for wait_s in (0.2, 0.2, 0.2, 0.2, 6.0):
         clock.advance(wait_s)
-        await actuator.deliver(5_000.0)
+        await sender.deliver(5_000.0)
     assert changes == ["waiting: the device did not take this value", ""]
-    assert actuator.held_w == 5_000.0
+    assert sender.held_w == 5_000.0
 
 
 async def test_nothing_asked_is_no_refusal() -> None:
     """Islanded: no setpoint is sent, and that is as it should be."""
-    actuator, _, changes, notes = bench(CommandResult(False, "nothing asked"))
-    assert await actuator.deliver(None)
+    sender, _, changes, notes = bench(CommandResult(False, "nothing asked"))
+    assert await sender.deliver(None)
     assert changes == notes == []

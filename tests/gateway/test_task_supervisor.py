@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from gateway import task_supervisor
-from gateway.task_supervisor import run_beside
+from gateway.task_supervisor import run_supervised
 
 
 def unheard(name: str, text: str) -> None:
@@ -29,7 +29,7 @@ async def test_work_that_forgets_its_cancellation_is_told_again(monkeypatch: pyt
     async def tick() -> None:
         await begun.wait()
 
-    await asyncio.wait_for(run_beside([("forgetful", forgetful)], tick, unheard), 10)
+    await asyncio.wait_for(run_supervised([("forgetful", forgetful)], tick, unheard), 10)
     assert forgotten.is_set()
 
 
@@ -47,7 +47,7 @@ async def test_work_that_fails_is_told_of_and_begun_again(monkeypatch: pytest.Mo
     async def tick() -> None:
         await twice.wait()
 
-    await asyncio.wait_for(run_beside([("planner", faulty)], tick, lambda *said: told.append(said)), 10)
+    await asyncio.wait_for(run_supervised([("planner", faulty)], tick, lambda *said: told.append(said)), 10)
     assert told == [("planner", "internal error, begun again in 0.01 s: KeyError('a mistake')")]
 
 
@@ -65,6 +65,6 @@ async def test_a_tick_that_fails_ends_the_work_and_is_not_hidden() -> None:
         raise RuntimeError("no tick")
 
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(run_beside([("work", work)], tick, unheard), 10)
+        await asyncio.wait_for(run_supervised([("work", work)], tick, unheard), 10)
     assert "no tick" in repr(caught.value.exceptions)
     assert ended.is_set()

@@ -25,21 +25,23 @@ HELPERS = ("tests", "tests/console", "tests/console/tui", "tests/drivers", "test
 class _Split(ModuleType):
     """An old module whose names are in several new ones; what is set here is set where the name lives."""
 
-    def _home(self, name: str) -> ModuleType:
-        return importlib.import_module(self.__dict__["_names"].get(name, self.__dict__["_default"]))
+    def _home(self, name: str) -> tuple[ModuleType, str]:
+        """The module in which a name lives, and what it is called there."""
+        module, _, renamed = self.__dict__["_names"].get(name, self.__dict__["_default"]).partition(":")
+        return importlib.import_module(module), renamed or name
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
         if name == "__all__":
             return self.__dir__()
-        return getattr(self._home(name), name)
+        return getattr(*self._home(name))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("__"):
             self.__dict__[name] = value
         else:
-            setattr(self._home(name), name, value)
+            setattr(*self._home(name), value)
 
     def __dir__(self) -> list[str]:
         default = importlib.import_module(self.__dict__["_default"])

@@ -78,8 +78,8 @@ async def test_a_console_works_over_it_as_the_user_it_runs_as(there: Running) ->
         await client.close()
         assert await ended(process) == (exit_codes.OK, "")
         async with asyncio.timeout(5):
-            while there.gateway.consoles():
-                await there.gateway.next_tick()
+            while there.gateway.link.consoles.count:
+                await there.gateway.loop.next_tick()
 
 
 async def test_many_bytes_both_ways(there: Running) -> None:

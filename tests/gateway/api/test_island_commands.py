@@ -14,7 +14,7 @@ from console.cli.island import report_lines
 from console.tui import islanding_text
 from dispatch.model.islanding import DrillReport
 from gateway.api.client import GatewayClient
-from gateway.api.island_commands import _cut_short
+from gateway.drill_state import report_of_killed
 from gateway.errors import RequestFailed
 
 
@@ -28,7 +28,7 @@ async def test_a_drill_that_may_not_begin_is_answered_with_its_checks_and_on_rec
     assert failed["switch control"] == "turn its key to remote"
     async with asyncio.timeout(5):  # the refusal is written behind the answer
         while len(found := [row for row in rows(there) if row.get("command") == "drill.start"]) < 2:
-            await there.gateway.next_tick()
+            await there.gateway.loop.next_tick()
     intent, result = found
     assert (intent["kind"], intent["reason"]) == ("intent", "rehearsal")
     assert (result["of"], result["outcome"]) == (intent["seq"], "refused")
@@ -48,8 +48,8 @@ async def test_with_a_full_disk_an_abort_reaches_the_tick_and_a_drill_does_not(
 ) -> None:
     fill_the_disk(there, monkeypatch)
     asked: list[str] = []
-    ask = there.gateway.ask
-    monkeypatch.setattr(there.gateway, "ask", lambda request: asked.append(request.kind) or ask(request))
+    ask = there.gateway.loop.submit
+    monkeypatch.setattr(there.gateway.loop, "submit", lambda request: asked.append(request.kind) or ask(request))
     line = ""
     for _ in range(40):  # first whatever room is left in the last page
         asked.clear()
@@ -69,7 +69,7 @@ async def test_with_a_full_disk_an_abort_reaches_the_tick_and_a_drill_does_not(
 async def test_high_alarms_that_stand_are_a_check(there: Running, client: GatewayClient) -> None:
     there.devices.offline.add("grid")
     while not any(a.priority.value == "high" for a in there.gateway.alarms.active()):
-        await there.gateway.next_tick()
+        await there.gateway.loop.next_tick()
     title = next(a.title for a in there.gateway.alarms.active() if a.priority.value == "high")
     seen = there.gateway.clock.utc_s()
     answer = await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen)
@@ -79,12 +79,12 @@ async def test_high_alarms_that_stand_are_a_check(there: Running, client: Gatewa
 
 
 async def test_a_drill_by_the_schedule_is_on_record_as_nobodys_and_checked_like_everybodys(there: Running) -> None:
-    reply = await there.commands.start_scheduled(5.0, "schedule: weekly, Tuesday 10:00")
+    reply = await there.gateway.island_commands.start_scheduled(5.0, "schedule: weekly, Tuesday 10:00")
     assert not reply.ok
     assert "no drill: " in reply.text
     async with asyncio.timeout(5):
         while len(found := [row for row in rows(there) if row.get("who") == "schedule"]) < 2:
-            await there.gateway.next_tick()
+            await there.gateway.loop.next_tick()
     intent, result = found
     assert (intent["command"], intent["reason"]) == ("drill.start", "schedule: weekly, Tuesday 10:00")
     assert (result["of"], result["outcome"]) == (intent["seq"], "refused")
@@ -93,7 +93,7 @@ async def test_a_drill_by_the_schedule_is_on_record_as_nobodys_and_checked_like_
 async def test_with_a_full_disk_nothing_begins_by_itself(there: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_the_disk(there, monkeypatch)
     for _ in range(40):  # first whatever room is left in the last page
-        reply = await there.commands.start_scheduled(5.0, "schedule " * 20)
+        reply = await there.gateway.island_commands.start_scheduled(5.0, "schedule " * 20)
         if "not on record" in reply.text:
             break
     assert reply.text.startswith("audit: not on record, so not done")
@@ -112,12 +112,12 @@ async def test_what_no_tick_has_heard_in_time_is_taken_back_and_an_abort_is_not(
         lambda *given, **more: heard.extend(r.kind for r in given[2]) or step(*given, **more),
     )
     with monkeypatch.context() as stuck:
-        stuck.setattr(there.gateway, "tick", lambda: None)
+        stuck.setattr(there.gateway.loop, "tick", lambda: None)
         answer = await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen)
         assert "no tick within 0.05 s; it is withdrawn, nothing was begun" in answer["text"]
         answer = await client.request("drill.abort", reason="enough")
         assert "it is asked all the same" in answer["text"]
-    await there.gateway.next_tick()
+    await there.gateway.loop.next_tick()
     assert heard == ["abort"]
 
 
@@ -142,7 +142,7 @@ async def test_what_works_beside_the_tick_ends_with_it_also_when_it_forgets_a_ca
 def test_the_report_of_a_killed_drill_says_not_known_where_nobody_knows() -> None:
     """Found: it stated 0 s islanded and 0.00 kWh."""
     body = {"t": "2025-09-16T10:00:00Z", "who": "ann", "reason": "monthly", "minutes": 10, "text": "accepted"}
-    report = _cut_short(body)
+    report = report_of_killed(body)
     told = "\n".join(report_lines(report, None))
     assert "Islanded  not known; transfer gap not known" in told
     assert "Battery   not known" in told

@@ -14,6 +14,7 @@ import pytest
 from small_gateway import Running, running
 
 from dispatch.model.decision import Mode
+from dispatch.orders.book import OrderBook
 from gateway.api.client import GatewayClient
 from gateway.api.peer import user_name
 from gateway.errors import RequestFailed
@@ -69,7 +70,7 @@ async def test_an_order_takes_effect_with_the_next_tick_and_everybody_sees_whose
     there: Running, client: GatewayClient
 ) -> None:
     answer = await order(client, there, "setpoint", 20_000.0, for_s=600.0)
-    published = there.gateway.published
+    published = there.gateway.loop.published
     assert published is not None
     assert answer["not_durable"] == ""
     assert answer["effect"].startswith("discharge 20.0 kW — manual: order")
@@ -134,9 +135,9 @@ async def test_orders_end_by_hand_and_by_the_monotonic_clock(
     monkeypatch.setattr(there.gateway.clock, "utc_s", lambda: wall() - 7200)  # the wall clock steps back two hours
     async with asyncio.timeout(3):
         while there.gateway.orders.active:
-            await there.gateway.next_tick()
+            await there.gateway.loop.next_tick()
     assert any(f"order {given} of {ME} is over" in e.text and "its time is up" in e.text for e in there.events)
-    await there.gateway.next_tick()
+    await there.gateway.loop.next_tick()
 
 
 async def test_orders_do_not_outlive_the_gateway(place: Path) -> None:
@@ -145,12 +146,12 @@ async def test_orders_do_not_outlive_the_gateway(place: Path) -> None:
         given = (await order(client, there, "setpoint", 20_000.0))["order"]["id"]
         capped = (await order(client, there, "node-cap", 2_000.0, target="gpu-01"))["order"]["id"]
         await client.close()
-        there.gateway.orders = type(there.gateway.orders)()  # as after kill -9: nothing ends them
+        there.gateway.orders._book = OrderBook()  # as after kill -9: nothing ends them
     async with running(place, place / "s.sock") as there:
         assert there.gateway.orders.active == ()
         dropped = [e.text for e in there.events if "dropped, the gateway was restarted" in e.text]
         assert [text.split()[1] for text in dropped] == [given, capped]
-        await there.gateway.next_tick()
+        await there.gateway.loop.next_tick()
         assert there.devices.caps == [None], "the node is not left capped"
     async with running(place, place / "s.sock") as there:
         assert not [e for e in there.events if "dropped" in e.text], "it is said once"
@@ -166,14 +167,14 @@ async def test_stop_withdraws_everything_but_a_disabled_device(there: Running, c
     answer = await client.request("stop")
     assert {o.kind.value for o in there.gateway.orders.active} == {"disable", "hold"}
     assert answer["for_s"] == 3600
-    await there.gateway.next_tick()
+    await there.gateway.loop.next_tick()
     assert there.devices.caps == [2_000.0, None]
 
 
 async def test_preview_orders_nothing(there: Running, client: GatewayClient) -> None:
     there.devices.soc_pct = 16.1  # reserve is 15.6 %: discharge fades
-    await there.gateway.next_tick()
-    await there.gateway.next_tick()
+    await there.gateway.loop.next_tick()
+    await there.gateway.loop.next_tick()
     shown = await client.request("order.preview", kind="setpoint", value=40_000.0, **WHY)
     assert (shown["low"], shown["unit"]) == (-60_000.0, "W")
     assert 0 < shown["high"] < 40_000
@@ -225,7 +226,10 @@ async def test_refused_with_rule_and_figure(there: Running, client: GatewayClien
 async def test_refused_for_a_device_that_is_offline_and_on_record(there: Running, client: GatewayClient) -> None:
     there.devices.offline.update(("pcs1", "gpu-01"))
     async with asyncio.timeout(5):
-        while {d.id for d in (await there.gateway.next_tick()).snapshot.devices if not d.online} < {"pcs1", "gpu-01"}:
+        while {d.id for d in (await there.gateway.loop.next_tick()).snapshot.devices if not d.online} < {
+            "pcs1",
+            "gpu-01",
+        }:
             pass
     line = await refused(client, there, "setpoint", 1_000.0)
     assert line.startswith("device offline: pcs1 has been silent for")
@@ -268,8 +272,8 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
     held = await client.request("order.set", kind="hold")
     assert "full" in held["not_durable"]
     assert held["order"]["id"].startswith("n")
-    assert there.gateway.published is not None
-    assert there.gateway.published.decision.battery_w == 0.0
+    assert there.gateway.loop.published is not None
+    assert there.gateway.loop.published.decision.battery_w == 0.0
     ended = await client.request("order.end", id="*")
     assert held["order"]["id"] in ended["ended"]
     assert "full" in ended["not_durable"]
@@ -278,7 +282,7 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
     with pytest.raises(RequestFailed, match="audit: not on record, so not done"):  # this one puts power back on
         await client.request("order.end", id=disabled.id, seen_utc_s=there.gateway.clock.utc_s())
     assert any("not durable" in line and '"stop"' in line for line in there.anchored), "syslog has it"
-    assert "full" in there.gateway.audit_error()
+    assert "full" in there.audit.error
     assert first not in [o.id for o in there.gateway.orders.active]
     # the disk has room again: what was spooled is on record, marked
     monkeypatch.undo()
@@ -295,7 +299,7 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
 async def test_what_a_slow_disk_writes_after_it_was_refused_is_on_record_as_refused(
     there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.api.order_commands.RAISE_WAIT_S", 0.1)
+    monkeypatch.setattr("gateway.api.command_log.RAISE_WAIT_S", 0.1)
     disk, insert = threading.Event(), AuditLog._insert
 
     def slow(audit: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
@@ -309,7 +313,7 @@ async def test_what_a_slow_disk_writes_after_it_was_refused_is_on_record_as_refu
     disk.set()
     async with asyncio.timeout(5):
         while len(found := [row for row in rows(there) if row.get("command") == "order.set setpoint"]) < 2:
-            await there.gateway.next_tick()
+            await there.gateway.loop.next_tick()
     intent, result = found
     assert (intent["kind"], result["kind"], result["of"], result["outcome"]) == (
         "intent", "result", intent["seq"], "refused",

@@ -45,7 +45,7 @@ async def test_granted_on_record_and_seen_by_everybody(there: Running, client: G
     assert before - 1 <= mine["start_utc_s"] <= there.clock.utc_s()
     assert mine["end_utc_s"] == mine["start_utc_s"] + 3600
     assert (mine["name"], mine["who"], answer["why"], answer["not_durable"]) == ("render-7", ME, "", "")
-    published = await there.gateway.next_tick()
+    published = await there.gateway.loop.next_tick()
     assert [r.id for r in published.reservations] == [mine["id"]]
     assert [(r["id"], r["ready"], r["why"]) for r in await listed(client)] == [(mine["id"], True, "")]
     intent, result = rows(there)[-2:]
@@ -81,14 +81,14 @@ async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> N
     async with running(place, place / "s.sock", plan={"enabled": True, "period_s": 3600}) as there:
         async with asyncio.timeout(10):
             while there.gateway.planner.plan is None:
-                await there.gateway.next_tick()
+                await there.gateway.loop.next_tick()
         client = await GatewayClient.connect(there.socket, 0)
         first = there.gateway.planner.plan
         assert max(step.load_w for step in first.steps) < 21_000
         start_s = (await reserve(client, there, **LATER, name="render-7"))["reservation"]["start_utc_s"]
         async with asyncio.timeout(10):  # at once, not when the hour is over
             while (plan := there.gateway.planner.plan) is first or plan is None:
-                await there.gateway.next_tick()
+                await there.gateway.loop.next_tick()
         during = plan.at(start_s + 1800)
         assert during is not None
         assert during.load_w == pytest.approx(50_000, abs=100)
@@ -99,18 +99,18 @@ async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> N
         assert all(reason.startswith("reservation render-7 at") for reason in charging), charging
         there.devices.soc_pct = 15.0  # something else has emptied the battery: hours of charging are missing
         async with asyncio.timeout(10):
-            while (await there.gateway.next_tick()).snapshot.soc_pct != 15.0:
+            while (await there.gateway.loop.next_tick()).snapshot.soc_pct != 15.0:
                 pass
             there.gateway.planner.reserve(there.gateway.reservations.kept)
             while not any("render-7 at" in text and "is at risk: contract allows" in text for text in texts(there)):
-                await there.gateway.next_tick()
+                await there.gateway.loop.next_tick()
         assert "; at risk: contract allows an import of 30.0 kW, it would take" in (await listed(client))[0]["why"]
         there.devices.soc_pct = 60.0
         plan = there.gateway.planner.plan
         await client.request("reservation.withdraw", id="render-7")
         async with asyncio.timeout(10):
             while there.gateway.planner.plan is plan:
-                await there.gateway.next_tick()
+                await there.gateway.loop.next_tick()
         assert max(step.load_w for step in there.gateway.planner.plan.steps) < 21_000
         await client.close()
 
@@ -126,7 +126,7 @@ async def test_kept_over_a_restart_unless_withdrawn_or_over(place: Path) -> None
         there.clock.ahead_s = 90.0
         async with asyncio.timeout(5):
             while not any("short is over" in text for text in texts(there)):
-                await there.gateway.next_tick()
+                await there.gateway.loop.next_tick()
         await client.close()
     async with running(place, place / "s.sock") as again:
         client = await GatewayClient.connect(again.socket, 0)
@@ -205,7 +205,7 @@ async def test_refused_while_nothing_is_known_and_for_who_only_looks(place: Path
         client = await GatewayClient.connect(there.socket, 0)
         there.devices.offline.add("pcs1")
         async with asyncio.timeout(5):
-            while (await there.gateway.next_tick()).snapshot.soc_pct is not None:
+            while (await there.gateway.loop.next_tick()).snapshot.soc_pct is not None:
                 pass
         with pytest.raises(RequestFailed, match="not ready: SoC, load or PV is not known now"):
             await reserve(client, there, **NOW)
@@ -321,7 +321,7 @@ async def test_power_that_does_not_come_is_not_waited_for_for_ever(there: Runnin
     assert code == exit_codes.REFUSED
     assert "contract allows an import of 30.0 kW, it would take" in err
     assert "it is withdrawn" in err
-    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    assert there.gateway.reservations.standing() == ()
 
 
 async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shim: Path) -> None:
@@ -333,7 +333,7 @@ async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shi
     assert (mine.name, mine.power_w, mine.end_utc_s - mine.start_utc_s) == ("slurm-42", 20_000.0, 3600.0)
     code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
     assert code == exit_codes.OK, err
-    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    assert there.gateway.reservations.standing() == ()
     refused = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job | {"SLURM_JOB_NUM_NODES": "400"})
     code, _, err = await ended(refused)
     assert code == exit_codes.REFUSED
@@ -365,7 +365,7 @@ async def test_a_render_manager_runs_its_command_with_power(there: Running, shim
     code, out, err = await ended(await begin(there, shim, hook, *options, *command))
     assert code == 7, err
     assert "shot-0420" in out.splitlines()[1], "it runs while the power is reserved"
-    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    assert there.gateway.reservations.standing() == ()
     code, out, _ = await ended(await begin(there, shim, hook, "--kw", "500", *options[2:], "echo", "started"))
     assert (code, out) == (exit_codes.REFUSED, "")
     running_ = await begin(there, shim, hook, *options, "sh", "-c", "echo on >&2; exec sleep 60")
@@ -374,7 +374,7 @@ async def test_a_render_manager_runs_its_command_with_power(there: Running, shim
     running_.send_signal(signal.SIGTERM)
     code, _, _ = await ended(running_)
     assert code == 128 + signal.SIGTERM
-    assert there.gateway.reservations.standing(there.clock.utc_s()) == ()
+    assert there.gateway.reservations.standing() == ()
     code, _, err = await ended(await begin(there, shim, hook, "--kw", "20", "--", "true"))
     assert code == exit_codes.USAGE
     assert err.startswith("usage: with-power")

@@ -14,12 +14,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_gateway import ROOT, small_site
+from small_gateway import ROOT, Running, small_site
 
+from gateway.api.client import GatewayClient
+from gateway.api.dispatcher import Dispatcher
 from gateway.api.peer import Peer, login_uid, name_peer
-from gateway.api.permissions import COMMANDS
+from gateway.api.permissions import METHODS, PERMISSIONS
 from gateway.api.roles import Role, Roles, UnknownGroup
 from gateway.api.socket_file import claim, release
+from gateway.errors import RequestFailed
 from gateway.site.loader import SiteFileError
 from gateway.site.schema import RolesConfig
 
@@ -41,15 +44,18 @@ ROLE_OF = {
     "skt-enno": Role.ENGINEER,
 }
 
-# How each row of COMMANDS is asked over the link; `seen_utc_s` is put in by the client, ids are of its own orders.
+# How each row of PERMISSIONS is asked over the link; `seen_utc_s` is put in by the client, ids are of its own orders.
 REASON = {"reason": "role matrix"}
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "status": ("status", {}),
+    "role": ("role", {}),
+    "plan": ("plan", {}),
     "history": ("history", {"signals": ["grid.w"], "start_utc_s": 0, "end_utc_s": 60, "step_s": 1}),
     "events": ("events", {}),
     "why": ("why", {}),
     "decisions": ("decisions", {"start_utc_s": 0, "end_utc_s": 1}),
     "audit": ("audit", {}),
+    "iq": ("iq", {}),
     "order.list": ("order.list", {}),
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
@@ -75,6 +81,9 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "island.reset": ("island.reset", REASON),
     "island.black_start": ("island.black_start", {"confirmed": True, **REASON}),
 }
+
+# What is answered where a role allows a request that this gateway has nothing for.
+NOTHING = {"plan": "no plan is in force, the rules steer alone: planning is switched off"}
 
 # Imports first, as root: the user it becomes may not be able to read the tree. Then it is that user for good.
 CLIENT = """
@@ -134,8 +143,50 @@ def place() -> Iterator[Path]:
 # ── without privileges ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_command_is_in_the_matrix() -> None:
-    assert ASKED.keys() == COMMANDS.keys()
+def test_every_row_of_the_permission_table_is_in_the_matrix() -> None:
+    assert ASKED.keys() == PERMISSIONS.keys()
+
+
+async def answer(peer: Peer, params: dict[str, Any]) -> None:
+    """A handler."""
+
+
+def test_handlers_and_permission_table_have_the_same_requests() -> None:
+    """A gateway with a request that the table does not name, or the other way round, does not start."""
+    log: Any = None
+    complete = dict.fromkeys(METHODS, answer)
+    Dispatcher(log, complete)
+    with pytest.raises(ValueError, match=r"no row in gateway/api/permissions\.py for fly"):
+        Dispatcher(log, complete, {"fly": answer})
+    del complete["iq"]
+    with pytest.raises(ValueError, match="no handler for iq of gateway/api/permissions"):
+        Dispatcher(log, complete)
+    with pytest.raises(ValueError, match="more than one handler for why"):
+        Dispatcher(log, complete, {"iq": answer}, {"why": answer})
+
+
+async def test_a_request_that_the_table_does_not_name_is_refused(client: GatewayClient) -> None:
+    for method in ("fly", "order.set hold", ""):  # a row with its case is no request
+        with pytest.raises(RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, audit, ") as refused:
+            await client.request(method)
+        assert refused.value.code == "refused"
+
+
+async def test_what_raises_risk_takes_a_console_that_sees_the_site(there: Running, client: GatewayClient) -> None:
+    """Exactly the rows that say so are refused without `seen_utc_s`, also to an engineer."""
+    await client.request("order.set", kind="disable", target="pcs1", seen_utc_s=there.clock.utc_s(), **REASON)
+    ids = {"disable": there.gateway.orders.active[0].id, "battery": "*", "the first": "none"}
+    stale = set()
+    for row, (method, params) in ASKED.items():
+        given = params | ({"id": ids[params["id"]]} if params.get("id") in ids else {})
+        if "by_utc_s" in given:
+            given["by_utc_s"] = there.clock.utc_s() + 1800
+        try:
+            await client.request(method, **given)
+        except RequestFailed as error:
+            if str(error).startswith("stale console"):
+                stale.add(row)
+    assert stale == {row for row, permission in PERMISSIONS.items() if permission.raises_risk}
 
 
 def test_without_roles_the_gateways_user_and_root_command_and_everybody_else_looks() -> None:
@@ -279,15 +330,15 @@ async def test_role_by_command_matrix_with_real_users(place: Path) -> None:
             user, answers = await said(client)
             assert user == name
             for command, answer in answers.items():
-                if role >= COMMANDS[command].role:
-                    assert answer == "ok", (name, command, answer)
+                if role >= PERMISSIONS[command].role:
+                    assert answer == "ok" or answer.startswith(NOTHING.get(command, "?")), (name, command, answer)
                 else:
                     # ending anything takes an operator; ending what disables a PCS more than that
                     first = Role.OPERATOR if command == "order.end disable" and role < Role.OPERATOR else None
-                    needed = first or COMMANDS[command].role
+                    needed = first or PERMISSIONS[command].role
                     assert f" takes {needed.one}; " in answer, (name, command, answer)
                     assert f"{name} is {role.one} (" in answer
-                    assert COMMANDS[command].words in answer or "ending an order" in answer
+                    assert PERMISSIONS[command].description in answer or "ending an order" in answer
             if name == "root":
                 assert await asked_again(client, "order.set disable") == "ok"  # there to be ended by the next ones
             if name == "skt-otto":  # thrown out of the group while connected: the open connection is worth nothing

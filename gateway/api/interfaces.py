@@ -1,0 +1,93 @@
+"""What requests need of the running gateway. Its parts have these methods; requests import none of their classes."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from datetime import date
+from typing import Protocol
+
+from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
+from dispatch.model.plan import Plan
+from dispatch.planning.inputs import PlanInputs
+from gateway.api.protocol import DrillPlan, Published
+from gateway.energy_iq_history import Report
+
+
+class Loop(Protocol):
+    """The control loop."""
+
+    @property
+    def published(self) -> Published | None:
+        """The state after the last tick; None before the first."""
+        ...
+
+    async def next_tick(self) -> Published:
+        """Wait for the next tick; the state after it."""
+        ...
+
+    def submit(self, request: IslandRequest) -> Future[IslandReply]:
+        """Hand a request to the next tick. The future ends with its answer."""
+        ...
+
+    def withdraw(self, id: str) -> bool:
+        """Take back a request that no tick has seen yet; False: one has."""
+        ...
+
+
+class Planner(Protocol):
+    """The planning service."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """Why the last attempt to make a plan failed; empty: it did not."""
+        ...
+
+    @property
+    def at_risk(self) -> dict[str, str]:
+        """Why a reservation, by id, could not be kept as things stand."""
+        ...
+
+    def inputs(self) -> PlanInputs | None:
+        """What a plan is made of now; None while the site is not known well enough."""
+        ...
+
+
+class EnergyIq(Protocol):
+    """The Energy IQ service."""
+
+    async def report(self, day: date, utc_s: float) -> Report:
+        """A day's report. Raises NoRecords, QueryTimeout, SolverFailed; ValueError for a day that has not begun."""
+        ...
+
+
+class Drills(Protocol):
+    """The state of drills."""
+
+    @property
+    def report(self) -> DrillReport | None:
+        """The last drill's."""
+        ...
+
+    @property
+    def audit_head(self) -> str:
+        """The audit's head when that report was recorded."""
+        ...
+
+    @property
+    def plan(self) -> DrillPlan | None:
+        """What the schedule says; None: the site file has none."""
+        ...
+
+
+class Nodes(Protocol):
+    """The compute nodes."""
+
+    @property
+    def cappable(self) -> frozenset[str]:
+        """Those that take a power cap."""
+        ...

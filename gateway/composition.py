@@ -1,0 +1,198 @@
+"""Composes a gateway of its parts: each is made once and given, in its constructor, what it needs.
+
+Knows no machine: clock, drivers, files and roles are handed in. `gateway.bootstrap` makes those of this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.states import AlarmBook
+from dispatch.billing.prices import PriceSeries
+from dispatch.control.controller import Controller
+from dispatch.model.clock import Clock
+from dispatch.model.orders import OrderKind
+from gateway.api.alarm_commands import AlarmCommands
+from gateway.api.command_log import CommandLog
+from gateway.api.consoles import Consoles
+from gateway.api.dispatcher import Dispatcher
+from gateway.api.island_commands import IslandCommands
+from gateway.api.order_commands import OrderCommands
+from gateway.api.peer import Peer
+from gateway.api.protocol import Welcome
+from gateway.api.queries import Queries
+from gateway.api.reservation_commands import ReservationCommands
+from gateway.api.roles import Roles
+from gateway.api.server import LinkServer
+from gateway.control_loop import ControlLoop
+from gateway.device_io import DeviceIo
+from gateway.drill_scheduler import DrillScheduler
+from gateway.drill_state import DrillState
+from gateway.energy_iq_service import EnergyIqService
+from gateway.event_sink import EventLog
+from gateway.orders_in_force import OrdersInForce
+from gateway.planning_service import PlanningService
+from gateway.previous_run import PreviousRun
+from gateway.reservations_in_force import ReservationsInForce
+from gateway.site.schema import Site
+from gateway.task_supervisor import Work
+from storage.audit import AuditLog
+from storage.recorder import Recorder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """The parts of one site's running gateway."""
+
+    site: Site
+    clock: Clock
+    events: EventLog
+    recorder: Recorder
+    audit: AuditLog
+    controller: Controller
+    devices: DeviceIo
+    orders: OrdersInForce
+    reservations: ReservationsInForce
+    drills: DrillState
+    alarms: AlarmBook
+    planner: PlanningService
+    iq: EnergyIqService
+    loop: ControlLoop
+    log: CommandLog
+    island_commands: IslandCommands
+    queries: Queries
+    link: LinkServer
+    background: tuple[Work, ...]
+
+    async def run(self) -> None:
+        """Tick until `loop.stop` is called."""
+        await self.loop.run(self.background)
+
+    def adopt(self, left: PreviousRun) -> None:
+        """Put the start on record, and take over what earlier runs left. Before the first tick."""
+        self.log.begin(self.site.site.name)
+        self.orders.drop(left.orders)
+        for body in left.orders:
+            if body.get("order_kind") == OrderKind.NODE_CAP.value:
+                self.devices.commands.release(body.get("target", ""))
+        self.drills.adopt(left.last_drill, left.unfinished_drill)
+        self.reservations.adopt(left.reservations)
+
+    def finish_commands(self) -> None:
+        """End what commands have begun, and put the end of the run on record. After the last tick."""
+        self.loop.interrupt_drill("the gateway was stopped in its middle")
+        self.orders.end_all("the gateway stops")
+        self.log.finish()
+
+    async def close_devices(self) -> None:
+        """Lift the power caps, then disconnect from every device."""
+        await self.devices.commands.lift_caps()
+        await asyncio.to_thread(self.iq.close)
+        await self.devices.close()
+
+
+def compose_gateway(
+    *,
+    site: Site,
+    state_dir: Path,
+    clock: Clock,
+    drivers: Sequence[Any],
+    controller: Controller,
+    recorder: Recorder,
+    audit: AuditLog,
+    prices: PriceSeries,
+    roles: Roles,
+    left: PreviousRun,
+    socket: Path,
+    welcome: Callable[[Peer], Welcome],
+    after_tick: Sequence[Callable[[int], None]] = (),
+) -> Gateway:
+    """Every part, given to those that need it. Nothing runs yet, and nothing listens on `socket`."""
+    config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
+    events = EventLog(clock, recorder, consoles.announce)
+    devices = DeviceIo(site, clock, drivers, events)
+    orders = OrdersInForce(clock, events, audit)
+    planner = PlanningService(site, prices, clock, events, orders, consoles.set_plan)
+    planner.reserve(left.reservations)  # first: what they drew of the past is not to be learnt as load that stays
+    planner.learn(left.load_w, left.pv_w)
+    reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
+    drills = DrillState(events, audit, recorder)
+    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state)
+    loop = ControlLoop(
+        site=site,
+        clock=clock,
+        controller=controller,
+        devices=devices,
+        events=events,
+        recorder=recorder,
+        audit=audit,
+        prices=prices,
+        orders=orders,
+        reservations=reservations,
+        drills=drills,
+        alarms=alarms,
+        planner=planner,
+        iq=iq,
+        consoles=consoles,
+        after_tick=after_tick,
+    )
+    log = CommandLog(roles, audit, clock, events)
+    queries = Queries(site, clock, state_dir, log=log, loop=loop, planner=planner, iq=iq)
+    island_commands = IslandCommands(config, log=log, loop=loop, alarms=alarms, drills=drills)
+    dispatcher = Dispatcher(
+        log,
+        queries.handlers,
+        island_commands.handlers,
+        AlarmCommands(log, clock, events, alarms).handlers,
+        OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
+        ReservationCommands(
+            config,
+            clock,
+            log=log,
+            events=events,
+            orders=orders,
+            reservations=reservations,
+            loop=loop,
+            planner=planner,
+        ).handlers,
+    )
+    background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run)]
+    if site.drills.schedule:
+        scheduler = DrillScheduler(
+            site=site,
+            clock=clock,
+            events=events,
+            loop=loop,
+            planner=planner,
+            drills=drills,
+            starter=island_commands,
+            save=recorder.save_state,
+            kept=left.drill_schedule,
+        )
+        background.append(("schedule of drills", scheduler.run))
+    return Gateway(
+        site=site,
+        clock=clock,
+        events=events,
+        recorder=recorder,
+        audit=audit,
+        controller=controller,
+        devices=devices,
+        orders=orders,
+        reservations=reservations,
+        drills=drills,
+        alarms=alarms,
+        planner=planner,
+        iq=iq,
+        loop=loop,
+        log=log,
+        island_commands=island_commands,
+        queries=queries,
+        link=LinkServer(socket, welcome, dispatcher.handle, consoles),
+        background=tuple(background),
+    )

@@ -1,0 +1,143 @@
+"""All traffic with a site's devices: polls, the snapshot of what they last said, setpoints and commands.
+
+Only `first_contact`, `read_grid_meter`, `deliver` and `close` wait; everything else returns at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dispatch.model.clock import Clock
+from dispatch.model.decision import Decision
+from dispatch.model.equipment import Part
+from dispatch.model.orders import Order
+from dispatch.model.snapshot import Snapshot
+from drivers.modbus.errors import DeviceError
+from drivers.nodes.actuators import make_actuators
+from gateway.command_senders import CommandSenders
+from gateway.event_sink import EventSink
+from gateway.poller import Poller
+from gateway.setpoint_sender import SetpointSender
+from gateway.site.schema import Site
+from gateway.snapshot_builder import snapshot_of
+from gateway.task_supervisor import Work
+
+NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
+FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
+
+
+class DeviceIo:
+    """A poller per device, a setpoint sender per PCS, and the command senders."""
+
+    def __init__(self, site: Site, clock: Clock, drivers: Sequence[Any], events: EventSink) -> None:
+        self._site, self._clock, self._events = site, clock, events
+        self._pollers = [
+            Poller(d, clock, self._stale_after_s(d.kind), DeviceError, self._report_device) for d in drivers
+        ]
+        self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
+        self._nodes = [p for p in self._pollers if p.driver.kind == "node"]
+        self._others = [p for p in self._pollers if p.driver.kind not in ("meter", "node")]
+        self._setpoints = {
+            d.id: SetpointSender(d, clock, DeviceError, self._report_setpoint, self._report_note)
+            for d in drivers
+            if d.kind == "pcs"
+        }
+        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
+        self.commands = CommandSenders(drivers, nodes, DeviceError, events)
+        self._notes: dict[str, str] = {}  # the last of each PCS
+
+    def _stale_after_s(self, kind: str) -> float:
+        """Nodes are read once a second: their readings grow a second older before they count as stale."""
+        return self._site.io.stale_after_s + (NODE_PERIOD_S if kind == "node" else 0.0)
+
+    def background(self) -> list[Work]:
+        """What is to run as long as the control loop does."""
+        work: list[Work] = [(f"setpoints of {id}", sender.run) for id, sender in self._setpoints.items()]
+        work += [(f"orders to {sender.id}", sender.run) for sender in self.commands.all]
+        return [*work, ("node polling", self._poll_nodes)]
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def first_contact(self) -> None:
+        """Read every device once: to connect takes longer than to answer, and the first tick is to know them all."""
+        await asyncio.wait([poller.start() for poller in self._pollers], timeout=FIRST_CONTACT_S)
+
+    def start_reads(self) -> None:
+        """Begin to read what is read at every tick besides the grid meter."""
+        for poller in self._others:
+            poller.start()
+
+    async def read_grid_meter(self) -> None:
+        """Read the grid meter; return with its answer, or at the I/O deadline without."""
+        await asyncio.wait([self._grid_meter.start()], timeout=self._site.io.deadline_s)
+
+    async def _poll_nodes(self) -> None:
+        while True:
+            for poller in self._nodes:
+                poller.start()
+            await asyncio.sleep(NODE_PERIOD_S)
+
+    def snapshot(self, seq: int) -> Snapshot:
+        """Snapshot number `seq`: what the devices last said, as it stands now."""
+        parts: list[Part] = []
+        for poller in self._pollers:
+            parts.extend(poller.parts())
+        devices = tuple(p.health(self._writes_to(p.driver.id)) for p in self._pollers)
+        return snapshot_of(self._site, seq, self._clock, self._grid_meter.driver.id, parts, devices)
+
+    def _writes_to(self, device_id: str) -> int:
+        sender = self._setpoints.get(device_id)
+        return 0 if sender is None else sender.writes
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, decision: Decision, orders: Iterable[Order]) -> None:
+        """Hand what was decided to the senders. `orders`: the manual orders in force, for the caps among them."""
+        self.commands.submit(decision, orders)
+        for setpoint in decision.setpoints:
+            if (sender := self._setpoints.get(setpoint.device_id)) is not None:
+                sender.submit(setpoint.w)
+
+    async def deliver(self, device_id: str, w: float) -> str:
+        """Send a setpoint and read it back; empty once the PCS holds it, else why it does not."""
+        sender = self._setpoints[device_id]
+        return "" if await sender.deliver(w) else sender.error or "the PCS does not say why"
+
+    @property
+    def held_w(self) -> dict[str, float]:
+        """The setpoint that each PCS was last seen to hold, W; a PCS of which that is not known is absent."""
+        return {id: sender.held_w for id, sender in self._setpoints.items() if sender.held_w is not None}
+
+    @property
+    def reads(self) -> int:
+        """Good answers so far."""
+        return sum(poller.reads for poller in self._pollers)
+
+    @property
+    def writes(self) -> int:
+        """Setpoint writes so far, renewals included."""
+        return sum(sender.writes for sender in self._setpoints.values())
+
+    async def close(self) -> None:
+        """Finish the reads under way and disconnect from every device."""
+        for poller in self._pollers:
+            if (task := poller.in_flight) is not None:
+                await task
+            await poller.driver.close()
+
+    # ── what is reported ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _report_device(self, poller: Poller, online: bool) -> None:
+        text = "answers" if online else f"lost: {poller.error or 'no answer yet'}"
+        self._events.event("device", "info" if online else "warning", poller.driver.id, text)
+
+    def _report_setpoint(self, device_id: str, error: str) -> None:
+        text = f"setpoint not accepted: {error}" if error else "setpoint accepted again"
+        self._events.event("device", "warning" if error else "info", device_id, text)
+
+    def _report_note(self, device_id: str, note: str) -> None:
+        if self._notes.get(device_id) != note:  # a note that repeats itself is one event
+            self._notes[device_id] = note
+            self._events.event("device", "warning", device_id, note)

@@ -1,0 +1,85 @@
+"""The power reservations in force, shared by commands and control loop. The planner learns of every change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.clock import Clock
+from dispatch.model.reservations import Reservation
+from dispatch.orders.reservation_book import ReservationBook
+from dispatch.planning.order_projection import clock as clock_time
+from dispatch.wording.formatting import kw, span
+from gateway.event_sink import EventSink
+from storage.audit import AuditLog
+
+
+class ReservationsInForce:
+    """Power promised to jobs. Reservations outlive the gateway: the audit row that grants one is its record."""
+
+    def __init__(
+        self,
+        config: DispatchConfig,
+        clock: Clock,
+        events: EventSink,
+        audit: AuditLog,
+        on_change: Callable[[Sequence[Reservation]], None],
+    ) -> None:
+        """`on_change` is given all reservations, those that ended within the last hour too, when people change one."""
+        self._config, self._clock, self._events, self._audit = config, clock, events, audit
+        self._on_change = on_change
+        self._book = ReservationBook()
+
+    @property
+    def kept(self) -> tuple[Reservation, ...]:
+        """All of them, those that ended within the last hour too, by their start."""
+        return self._book.kept
+
+    def standing(self) -> tuple[Reservation, ...]:
+        """Those that are not over, by their start."""
+        return self._book.standing(self._clock.utc_s())
+
+    def find(self, key: str) -> Reservation:
+        """The one that stands with this id or name. Raises LookupError with a line for a person."""
+        return self._book.find(key, self._clock.utc_s())
+
+    def adopt(self, granted: Sequence[Reservation]) -> None:
+        """Take over what an earlier run of the gateway granted."""
+        for reservation in granted:
+            self._book.put(reservation, self._clock.utc_s())
+            text = f"{self.describe(reservation)}, is kept over a restart"
+            self._events.event("command", "info", "reservation", text)
+        self._on_change(self.kept)
+
+    def grant(self, reservation: Reservation) -> None:
+        """Take one in that is on record."""
+        self._book.put(reservation)
+        self._on_change(self.kept)
+
+    def withdraw(self, id: str) -> Reservation:
+        """End one now; what it was. Raises LookupError where it is over already."""
+        try:
+            return self._book.withdraw(id, self._clock.utc_s())
+        finally:
+            self._on_change(self.kept)
+
+    def advance(self) -> None:
+        """Report which have begun and which are over, by the site's calendar."""
+        utc_s = self._clock.utc_s()
+        begun, over = self._book.turn(utc_s)
+        for r in begun:
+            text = f"reservation {r.name} begins: {kw(r.power_w)} for {span(r.end_utc_s - utc_s)}"
+            self._events.event("plan", "info", "reservation", text)
+        for r in over:
+            text = f"reservation {r.name} is over: {kw(r.power_w)} are free again"
+            self._events.event("plan", "info", "reservation", text)
+            row = {"kind": "end", "reservation_id": r.id, "who": "gateway", "text": f"{self.describe(r)}, is over"}
+            self._audit.spool(row)
+
+    def describe(self, r: Reservation) -> str:
+        """A reservation in words: whose, how much, from when to when."""
+        named = r.name if r.name == r.id else f"{r.name} ({r.id})"
+        return (
+            f"reservation {named} of {r.who}, {kw(r.power_w)} from {clock_time(r.start_utc_s, self._config)} "
+            f"to {clock_time(r.end_utc_s, self._config)}"
+        )
