@@ -112,7 +112,7 @@ def compose_gateway(
     welcome: Callable[[Peer], Welcome],
     after_tick: Sequence[Callable[[int], None]] = (),
 ) -> Gateway:
-    """Every part, given to those that need it. Nothing runs yet, and nothing listens on `socket`."""
+    """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`."""
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
     devices = DeviceIo(site, clock, drivers, events)

@@ -1,4 +1,4 @@
-"""The Energy IQ from a site's own record: which quarter hours are known, at what price, and who steered.
+"""Computes a day's Energy IQ from the record: which quarter hours are known, their prices, and when orders interfered.
 
 Reads the one-minute roll-ups, a day at a time, read-only; loads numpy and highspy when it computes.
 """
@@ -45,7 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def digest(config: DispatchConfig) -> str:
-    """What the figures depend on beside the record, as 12 hex digits."""
+    """What the figures depend on besides the record, as 12 hex digits."""
     parts = (config.grid, config.timezone, config.reserve, config.batteries, config.pcs, config.tariff)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
 
@@ -128,8 +128,8 @@ def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) ->
 
 def _share(minutes: Mapping[int, tuple[float, float]], span: range, unknown: float) -> float:
     """The mean over a quarter hour of what is 0 or 1; `unknown` where older records do not tell."""
-    told = [minutes[t][0] for t in span if t in minutes]
-    return sum(told) / len(told) if told else unknown
+    known = [minutes[t][0] for t in span if t in minutes]
+    return sum(known) / len(known) if known else unknown
 
 
 def _market_eur_per_mwh(terms: TariffTerms, import_eur_per_kwh: list[float]) -> float | None:

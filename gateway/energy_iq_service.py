@@ -112,7 +112,7 @@ class EnergyIqService:
         def run() -> None:
             try:
                 future.set_result(work())
-            except BaseException as error:  # noqa: BLE001  whoever waits is told, whatever it was
+            except BaseException as error:  # noqa: BLE001  whoever waits gets it, whatever it is
                 future.set_exception(error)
             finally:
                 self._threads.discard(threading.current_thread())

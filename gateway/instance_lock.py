@@ -27,5 +27,5 @@ class InstanceLock:
         os.write(self._fd, str(os.getpid()).encode())
 
     def release(self) -> None:
-        """Let the next gateway in."""
+        """Release the lock, so that another gateway can start."""
         os.close(self._fd)

@@ -53,21 +53,21 @@ class Poller:
         try:
             answer = await self.driver.read()
         except self._device_error as error:
-            return self._failed(str(error))
+            return self._record_failure(str(error))
         except Exception as error:  # a mistake in a driver must cost this device, not the tick
             log.exception("driver of %s failed", self.driver.id)
-            return self._failed(f"internal error in its driver: {error!r}")
+            return self._record_failure(f"internal error in its driver: {error!r}")
         self.reads += 1
         self._site_s, self._io_s = self.clock.mono_s(), asyncio.get_running_loop().time()
         self._parts = tuple(p for p in answer if p is not None) if isinstance(answer, tuple) else (answer,)
-        self._judge()
+        self._report_change()
 
-    def _failed(self, error: str) -> None:
+    def _record_failure(self, error: str) -> None:
         self.failures += 1
         self.error = error
-        self._judge()
+        self._report_change()
 
-    def _judge(self) -> None:
+    def _report_change(self) -> None:
         """Report when the device is lost or answers again. One lost answer is not yet a lost device."""
         age_io_s = self.age_io_s
         online = age_io_s is not None and age_io_s <= self.stale_after_s
@@ -86,7 +86,7 @@ class Poller:
         if age_io_s is None:
             return ()
         if age_io_s > self.stale_after_s and self.online:
-            self._judge()
+            self._report_change()
         quality = Quality.STALE if age_io_s > self.stale_after_s else Quality.GOOD
         age_s = max(0.0, self.clock.mono_s() - self._site_s)
         return tuple(aged(part, age_s, quality) for part in self._parts)

@@ -53,7 +53,7 @@ class EnergyBalance:
         self.peak_import_w: float | None = None
 
     def add(self, snapshot: Snapshot) -> None:
-        """Take one snapshot in; incomplete ones count for what they have."""
+        """Add one snapshot; an incomplete one counts for what it has."""
         grid_w = snapshot.grid.w.good
         if grid_w is not None and (self.peak_import_w is None or grid_w > self.peak_import_w):
             self.peak_import_w = grid_w

@@ -55,7 +55,7 @@ class ServeOptions:
 
 
 def serve(site_path: Path, options: ServeOptions = ServeOptions()) -> int:
-    """Run the gateway until told to stop; returns the exit code (see `gateway/exit_codes.py`)."""
+    """Run the gateway until asked to stop; returns the exit code (see `gateway/exit_codes.py`)."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
     site = load_or_say(site_path)
@@ -95,7 +95,7 @@ def _with_options(site: Site, options: ServeOptions) -> Site:
 
 
 def _state_dir(site: Site, options: ServeOptions) -> Path:
-    """The state directory, made and proven writable. Raises StartRefused."""
+    """The state directory, made and found writable. Raises StartRefused."""
     directory = options.state_dir or paths.state_dir(site)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -138,15 +138,15 @@ class _Service:
     def _watch_for_stop(self) -> None:
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(sign, self._signalled, signal.Signals(sign).name)
+            loop.add_signal_handler(sign, self._on_signal, signal.Signals(sign).name)
         if self._options.stop_on_stdin_eof:
-            loop.add_reader(0, self._stdin_ready)
+            loop.add_reader(0, self._on_stdin)
 
-    def _signalled(self, name: str) -> None:
+    def _on_signal(self, name: str) -> None:
         self._terminated.set()
         self._ask_stop(name)
 
-    def _stdin_ready(self) -> None:
+    def _on_stdin(self) -> None:
         if not os.read(0, 4096):
             asyncio.get_running_loop().remove_reader(0)
             self._console_gone = True
@@ -165,12 +165,12 @@ class _Service:
         file, config = self._options.twin_announce, self._site.twin
         try:
             if file is not None:
-                yield self._in_time(read_announcement(file.read_text(), str(file)))
+                yield self._not_in_the_past(read_announcement(file.read_text(), str(file)))
                 return
             there = running_twin(self._site.path)
             if there is not None and not there.child:
                 self._which_twin = f"uses the twin that runs for this site file, pid {there.pid}, speed {there.speed:g}"
-                yield self._in_time(there)
+                yield self._not_in_the_past(there)
                 return
             options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state_dir)]
             child = await TwinChild.start(self._site.path, options, log=None)
@@ -195,7 +195,7 @@ class _Service:
         self._twin_died = await ended
         self._ask_stop(f"its twin ended with exit code {self._twin_died}")
 
-    def _in_time(self, twin: Announcement) -> Announcement:
+    def _not_in_the_past(self, twin: Announcement) -> Announcement:
         """A twin that we did not start, unless its clock stands before the record's end. Raises StartRefused."""
         ends_s, now_s = record_ends_utc_s(self._state_dir), twin.clock.utc_s()
         if ends_s is not None and now_s < ends_s:

@@ -57,10 +57,10 @@ class SetpointSender:
         try:
             result = await self.driver.command(w, self.clock.mono_s())
         except (self._device_error, ValueError) as error:  # ValueError: its registers cannot carry this value
-            return self._refused(str(error))
+            return self._record_refusal(str(error))
         self.writes += bool(result.written)
         if w is not None and result.w is None:
-            return self._refused(result.note)
+            return self._record_refusal(result.note)
         self.held_w = result.w
         if result.note not in ROUTINE:
             self._on_note(self.driver.id, result.note)
@@ -69,7 +69,7 @@ class SetpointSender:
             self._on_result(self.driver.id, "")
         return True
 
-    def _refused(self, why: str) -> bool:
+    def _record_refusal(self, why: str) -> bool:
         """The device does not hold the setpoint. Reported once, not at every try."""
         first, self.error = not self.error, why
         self._refused_s = self.clock.mono_s()

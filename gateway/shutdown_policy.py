@@ -1,4 +1,4 @@
-"""Whether a gateway may end with its console. Off the grid nobody but it would shed load in time and permit closing."""
+"""Decides whether a gateway may end when its console does. Off the grid, only it sheds load and permits reclosing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated site with a record goes on where that ends: no record holds two histories of the same hours."""
+"""Starts a simulated site after the end of its record, so that no record holds the same hours twice."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def record_ends_utc_s(state_dir: Path) -> float | None:
     return max((end_s for end_s in ends if end_s is not None), default=None)
 
 
-def continued(twin: TwinConfig, state_dir: Path) -> TwinConfig:
-    """The twin as the site file has it, or where the record is further: in its next second, with its last SoC."""
+def after_record(twin: TwinConfig, state_dir: Path) -> TwinConfig:
+    """The twin as the site file has it; where the record goes on longer, from its next second on, with its last SoC."""
     end_s = record_ends_utc_s(state_dir)
     if end_s is None or end_s < datetime.fromisoformat(twin.start_utc).timestamp():
         return twin

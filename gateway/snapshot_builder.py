@@ -1,4 +1,4 @@
-"""A site's snapshot from the parts that its drivers last gave."""
+"""Builds a site's snapshot of the parts that its drivers last returned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.site.schema import Site
 def snapshot_of(
     site: Site, seq: int, clock: Clock, grid_id: str, parts: Sequence[Part], devices: tuple[DeviceHealth, ...]
 ) -> Snapshot:
-    """Every declared device of a kind, in the site file's order; one never heard of has only missing values."""
+    """Every declared device of a kind, in the site file's order; one that never answered has only missing values."""
     meters = {p.id: p for p in parts if isinstance(p, Meter)}
     load_id = next((meter.id for meter in site.meter if meter.role == "load"), None)
 

@@ -1,4 +1,4 @@
-"""`skerry twin`: a site's simulated devices as a process of their own."""
+"""`skerry twin`: runs a site's simulated devices as a process of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig
 from gateway import exit_codes
-from gateway.simulation_start import continued
+from gateway.simulation_start import after_record
 from gateway.site import paths
 from gateway.site.loader import load_or_say
 from gateway.site.schema import Site
@@ -27,7 +27,7 @@ def run(
     speed: float | None = None,
     state_dir: Path | None = None,
 ) -> int:
-    """Run the site's twin until told to stop; prints its announcement as one JSON line. Returns the exit code.
+    """Run the site's twin until asked to stop; prints its announcement as one JSON line. Returns the exit code.
 
     announce: a file for it; default, where gateways and `skerry fault` look, which one twin alone may hold. state_dir:
     of the record that the twin goes on after; default, the site's. stop_on_stdin_eof: it is a gateway's child.
@@ -42,7 +42,7 @@ def run(
         whose = "the gateway of this site runs a twin of its own" if other.child else "a twin of this site runs already"
         print(f"skerry: {whose}, pid {other.pid}; end it first, or give this one --announce FILE", file=sys.stderr)
         return exit_codes.ALREADY_RUNNING
-    config = continued(site.twin, state_dir or paths.state_dir(site))
+    config = after_record(site.twin, state_dir or paths.state_dir(site))
     if speed is not None:
         config = msgspec.structs.replace(config, speed=speed)
     file = announce or paths.announce_path(site_path)

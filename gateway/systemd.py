@@ -1,4 +1,4 @@
-"""systemd's notification protocol (sd_notify(3)) and the single-instance lock (flock(2)), by stdlib alone."""
+"""systemd's notification protocol (sd_notify(3)), with the standard library alone."""
 
 from __future__ import annotations
 

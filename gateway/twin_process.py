@@ -1,5 +1,6 @@
-"""The twin that runs already for a site file, or one as a child of the gateway: started and ended with it, even when
-the gateway is killed (stdin closes).
+"""Finds the twin that runs for a site file, or starts one as a child process.
+
+The child ends with the gateway, also when that is killed: its stdin is closed then.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def read_announcement(text: str | bytes, origin: str) -> Announcement:
 
 
 def running_twin(site_path: Path) -> Announcement | None:
-    """The twin that runs for this site file, a gateway's own too; None without one. What a dead one left is no twin."""
+    """The twin that runs for this site file, or None. A gateway's child counts; what a dead one left does not."""
     for file in paths.announcements(site_path):
         try:
             found = read_announcement(file.read_text(), str(file))

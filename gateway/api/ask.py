@@ -1,4 +1,4 @@
-"""A blocking conversation with the gateway, for the command line: no asyncio, so that a short command starts fast."""
+"""A blocking client of the gateway, for the command line; without asyncio, so that a short command starts fast."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Conversation:
             raise LinkLost(unreachable(self._path, error)) from None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
     def __enter__(self) -> Conversation:

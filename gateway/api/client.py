@@ -31,7 +31,7 @@ MAX_WAITING = 1024  # events and plans nobody took; then the console is beyond c
 
 
 class GatewayClient:
-    """A live conversation. Made by `connect`; `welcome` says who is on the other end."""
+    """A connection to the gateway. Made by `connect`; `welcome` says who is on the other end."""
 
     def __init__(
         self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, welcome: Welcome
@@ -50,7 +50,7 @@ class GatewayClient:
     async def connect(cls, path: Path, rate_hz: float = 1.0) -> GatewayClient:
         """Connect, say hello, await the welcome. `rate_hz` snapshots a second at most; 0 for requests only.
 
-        Raises LinkLost when nobody answers, LinkRefused when the gateway will not have us (another version).
+        Raises LinkLost when nobody answers, LinkRefused when the gateway refuses the hello (another version).
         """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -75,7 +75,7 @@ class GatewayClient:
         return cls(path, reader, writer, welcome)
 
     async def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]:
-        """Everything the gateway tells, in order, except that only the newest `Published` counts. For one consumer.
+        """Everything the gateway sends, in order, except that only the newest `Published` counts. For one consumer.
 
         Ends when the gateway is gone; `lost` then says why.
         """
@@ -118,14 +118,14 @@ class GatewayClient:
         return self._lost
 
     async def close(self) -> None:
-        """Hang up. Idempotent; `messages` ends, pending requests fail with LinkLost."""
+        """Close the connection. Idempotent; `messages` ends, pending requests fail with LinkLost."""
         self._end("closed by this console")
         self._task.cancel()
         await asyncio.wait([self._task])
         _hang_up(self._writer)
 
     async def _receive(self) -> None:
-        """Sort what comes in, until the link is lost."""
+        """Take messages as they arrive, until the link is lost."""
         try:
             while len(self._waiting) <= MAX_WAITING:
                 self._take(await _frame(self._reader, self._path))

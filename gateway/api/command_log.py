@@ -1,4 +1,4 @@
-"""What every command has in common: role, check, intent on record, effect, result on record.
+"""What every command has in common: its role is checked, its intent recorded, its effect made, its result recorded.
 
 A command that raises risk must come from a live console and be on disk before it takes effect; otherwise it is refused.
 One that lowers risk (hold, stop, ending an order, abort) always runs: it is put on record if the disk answers in time,

@@ -21,7 +21,7 @@ class Peer(msgspec.Struct, frozen=True):
     uid: int
     gid: int
     user: str  # "uid 1234" when the user database does not know it
-    login: str = ""  # who logged in, where the kernel's audit id tells and it is somebody else: after sudo or su
+    login: str = ""  # who logged in, where the kernel's audit id says so and it is somebody else: after sudo or su
 
     @property
     def who(self) -> str:

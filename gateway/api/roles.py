@@ -1,8 +1,8 @@
 """Who may do what: viewer, operator and engineer are Unix groups, looked up at every command.
 
 Without `[roles]` in the site file the user who runs the gateway and root are engineers, everybody else is a viewer.
-With it, root is an engineer still (root could stop the gateway anyway); others are what their groups say, and whoever
-may open the socket may look. The kernel says who is on the other end; a client never states it.
+With it, root is still an engineer (root could stop the gateway anyway); others are what their groups say, and whoever
+may open the socket is a viewer. The kernel says who is on the other end; a client never states it.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class LinkServer:
         self._server = await asyncio.start_unix_server(self._connected, sock=sock)
 
     async def close(self) -> None:
-        """Stop listening, let answers under way go out (at most 1 s), hang up, remove the socket. Idempotent."""
+        """Stop listening, send the answers under way (at most 1 s), disconnect, remove the socket. Idempotent."""
         if self._server is None:
             return
         self._server.close()
@@ -145,7 +145,7 @@ class LinkServer:
         return message
 
     async def _requests_of(self, session: Session, reader: asyncio.StreamReader) -> None:
-        """Read requests; each runs beside the others, a bounded number at a time, beyond which we stop reading."""
+        """Read requests; they run concurrently, at most a fixed number at a time, beyond which reading stops."""
         while True:
             message = await _receive(reader)
             if not isinstance(message, Request):

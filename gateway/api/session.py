@@ -91,7 +91,7 @@ class Session:
                 await self._idle.wait()
 
     async def run(self, reading: Coroutine[Any, Any, None]) -> None:
-        """Write what is put here and run `reading` beside it; ends when either does, with its exception, or Dropped."""
+        """Write what is put here while `reading` runs; ends when either does, with its exception, or Dropped."""
         self._task = asyncio.current_task()
         tasks = {asyncio.create_task(reading), asyncio.create_task(self._write())}
         try:

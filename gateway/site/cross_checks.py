@@ -1,7 +1,7 @@
-"""Errors of a site file that span its sections, found in the same run as those within one.
+"""Checks that span sections or keys of a site file, made in the same run as those of single keys.
 
-What could not be read is `UNREAD`: a value that nobody can use. A check that needs it ends there and says nothing; all
-others are made, each by itself.
+A value that could not be read is `UNREAD`. A check that uses it ends there without a finding, as the value has an error
+of its own; every other check is made, down to single devices and keys. So one run finds every error of a file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Unreadable(Exception):
 
 
 class _Unread:
-    """Stands for a value that could not be read. It may be passed on; whoever looks at it gets Unreadable."""
+    """Stands for a value that could not be read. It may be passed on; using it in any way raises Unreadable."""
 
     def _refuse(self, *_: object) -> NoReturn:
         raise Unreadable
@@ -41,7 +41,7 @@ UNREAD: Any = _Unread()
 
 
 def across(site: Site) -> list[Finding]:
-    """What contradicts something elsewhere in the file, as far as what it needs could be read."""
+    """What contradicts something elsewhere in the file, as far as the values involved could be read."""
     found: list[Finding] = []
     for check in (*checks(msgspec.structs.replace(site, node=()).dispatch), *_own(site)):
         with suppress(Unreadable):
@@ -50,7 +50,7 @@ def across(site: Site) -> list[Finding]:
 
 
 def _own(site: Site) -> Iterator[Check]:
-    """Checks of what dispatch does not know."""
+    """Checks of what `dispatch` does not know: meters, addresses, the twin."""
     for check in (_grid_meter, _load_meters, _ids, _addresses, _deadline, _twin):
         yield partial(check, site)
     for battery in site.battery:
@@ -94,7 +94,7 @@ def _addresses(site: Site) -> Iterator[Finding]:
 
 def _owners(site: Site, battery: str) -> Iterator[Finding]:
     if any(p.battery not in {b.id for b in site.battery} for p in site.pcs):
-        return  # blamed already
+        return  # reported already
     owners = [p.id for p in site.pcs if p.battery == battery]
     if not owners:
         yield "pcs", MISSING_KEY, f"a [[pcs]] with battery = {battery!r}; none names it"

@@ -1,4 +1,4 @@
-"""What is there but may not be reached by this user: whose it is, and what to do about it."""
+"""Files that exist but that this user may not open: whose they are, and what to do about it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def no_access(path: Path, what: str, todo: str) -> NoAccess:
     try:
         found = os.stat(barred)
         owner, group = _user(found.st_uid), _group(found.st_gid)
-        told = f"{barred} is open to user {owner} and group {group}, mode {found.st_mode & 0o777:04o}"
+        access = f"{barred} is open to user {owner} and group {group}, mode {found.st_mode & 0o777:04o}"
     except OSError as error:
-        owner, group, told = "its owner", "of its owner", f"{barred}: {error.strerror}"
-    line = f"{path}: {what}, but you, {_user(os.geteuid())}, have no permission: {told}"
+        owner, group, access = "its owner", "of its owner", f"{barred}: {error.strerror}"
+    line = f"{path}: {what}, but you, {_user(os.geteuid())}, have no permission: {access}"
     return NoAccess(f"{line}; {todo.format(group=group, owner=owner)}")
 
 

@@ -1,6 +1,6 @@
-"""The site file: TOML, composed of the sections each room defines, checked whole.
+"""Reads and checks a site file: TOML with the sections of `gateway.site.schema`.
 
-`load` never stops at the first mistake: it gathers every error, each with file, key, value and what was expected.
+`load` never stops at the first mistake: it collects every error, each with file, key, value and what was expected.
 Numbers may be written with their unit ("55 kW"); the key's suffix says which quantity is meant.
 """
 

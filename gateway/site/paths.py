@@ -91,7 +91,7 @@ def socket_path(site_path: Path) -> Path:
 def announce_path(site: Path) -> Path:
     """Where the twin of a site file says on which ports its devices and its control socket are.
 
-    Also of a site named by its gateway's socket: beside it.
+    A site may also be named by its gateway's socket: the file is next to it.
     """
     socket = site if site.suffix == SOCKET_SUFFIX else socket_path(site)
     return socket.with_suffix(".twin.json")

@@ -26,6 +26,9 @@ PACKAGES = (
     "storage",
 )
 
+GATEWAY = "gateway: process over loop over services over api over site"
+CIRCLES = "no import circles, neither in functions nor for types only"
+
 
 def lint_imports(directory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
@@ -51,6 +54,11 @@ def test_import_contracts_hold(tmp_path: Path) -> None:
         ("console", "import pymodbus", "only the Modbus driver and the twin import pymodbus"),
         ("dispatch", "import time", "dispatch decides: no I/O, no clock, no chance"),
         ("storage", "import psutil", "storage and dispatch never speak to devices"),
+        ("gateway/site", "import gateway.api.ask", GATEWAY),
+        ("gateway/api", "import gateway.control_loop", GATEWAY),
+        ("gateway/api", "def late():\n    import gateway.planning_service", GATEWAY),
+        ("dispatch/model", "from dispatch.planning import planner", CIRCLES),
+        ("dispatch/model", "if TYPE_CHECKING:\n    from dispatch.planning import planner", CIRCLES),
     ],
 )
 def test_a_breach_is_seen(room: str, line: str, contract: str, tmp_path: Path) -> None:
