@@ -50,7 +50,7 @@ class Request(msgspec.Struct, frozen=True, tag="request", forbid_unknown_fields=
     """A question or a command. `id` comes back in the response."""
 
     id: int
-    method: str  # gateway/api/queries.py answers questions, gateway/api/order_commands.py takes commands
+    method: str  # as in the permission table, gateway/api/permissions.py
     params: dict[str, Any] = {}
 
 
