@@ -18,7 +18,7 @@ import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.events import Event
-from dispatch.model.orders import OrderRefused
+from dispatch.model.orders import REASON_MAX, OrderRefused
 from gateway.api.peer import Peer
 from gateway.api.permissions import PERMISSIONS
 from gateway.api.roles import Roles, Standing
@@ -31,7 +31,6 @@ RAISE_WAIT_S = 3.0  # for the disk, before a command that raises risk is refused
 LOWER_WAIT_S = 0.5  # and before one that lowers it goes on without
 TICK_WAIT_S = 2.0  # for the tick that obeys, before a command is answered without its effect
 REFUSALS_PER_MIN = 60  # put on record; a flood of refused commands must not fill the disk
-REASON_MAX = 200  # characters of a reason that are kept
 
 Found = TypeVar("Found")
 Handler = Callable[[Peer, dict[str, Any]], Awaitable[Any]]  # of a request; raises CommandRefused, ValueError

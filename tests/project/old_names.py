@@ -1,7 +1,8 @@
 """Run a script written for the module names of version 0.1.0: `python tests/project/old_names.py SCRIPT [ARG ...]`.
 
 `moved.toml` says where each old module is now. A module that only moved is the same object under both names, so that
-patching it works; one that was split is a namespace of its own that reads from all its new places.
+patching it works, and its renamed classes have their old names, too. One that was split is a namespace of its own that
+reads from all its new places.
 """
 
 from __future__ import annotations
@@ -25,23 +26,21 @@ HELPERS = ("tests", "tests/console", "tests/console/tui", "tests/drivers", "test
 class _Split(ModuleType):
     """An old module whose names are in several new ones; what is set here is set where the name lives."""
 
-    def _home(self, name: str) -> tuple[ModuleType, str]:
-        """The module in which a name lives, and what it is called there."""
-        module, _, renamed = self.__dict__["_names"].get(name, self.__dict__["_default"]).partition(":")
-        return importlib.import_module(module), renamed or name
+    def _home(self, name: str) -> ModuleType:
+        return importlib.import_module(self.__dict__["_names"].get(name, self.__dict__["_default"]))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
         if name == "__all__":
             return self.__dir__()
-        return getattr(*self._home(name))
+        return getattr(self._home(name), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("__"):
             self.__dict__[name] = value
         else:
-            setattr(*self._home(name), value)
+            setattr(self._home(name), name, value)
 
     def __dir__(self) -> list[str]:
         default = importlib.import_module(self.__dict__["_default"])
@@ -51,8 +50,13 @@ class _Split(ModuleType):
 class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds old modules at their new places."""
 
-    def __init__(self, modules: Mapping[str, str], names: Mapping[str, Mapping[str, str]]) -> None:
-        self._modules, self._names = modules, names
+    def __init__(
+        self,
+        modules: Mapping[str, str],
+        names: Mapping[str, Mapping[str, str]],
+        renamed: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self._modules, self._names, self._renamed = modules, names, renamed
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -69,8 +73,10 @@ class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """The new module itself, or a namespace over several."""
         if spec.name not in self._modules:
             return None
+        module = importlib.import_module(self._modules[spec.name])
+        for old, new in self._renamed.get(self._modules[spec.name], {}).items():
+            setattr(module, old, getattr(module, new))
         if spec.name not in self._names:
-            module = importlib.import_module(self._modules[spec.name])
             self._kept = module.__spec__
             return module
         return split(spec.name, self._modules[spec.name], self._names[spec.name])
@@ -92,7 +98,7 @@ def install() -> None:
     """Make the old names importable in this process. Old modules that are packages now get the old names, too."""
     moved = tomllib.loads((ROOT / "moved.toml").read_text(encoding="utf-8"))
     modules, names = moved["modules"], moved["names"]
-    sys.meta_path.insert(0, OldNames(modules, names))
+    sys.meta_path.insert(0, OldNames(modules, names, moved["renamed"]))
     for old, new in modules.items():
         if ROOT.joinpath(*old.split(".")).is_dir():
             package, namespace = importlib.import_module(old), split(old, new, names.get(old, {}))
