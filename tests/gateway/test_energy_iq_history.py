@@ -1,14 +1,14 @@
-"""The Energy IQ from a record on disk: local days, gaps, prices, who steered; and its keeper."""
+"""The Energy IQ from a record on disk: local days, gaps, prices, who steered; and its iq."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from dispatch.config.schema import TariffTerms
 from dispatch.model.events import Event
 from gateway import energy_iq_service
 from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
-from gateway.energy_iq_service import STATE, IqKeeper
+from gateway.energy_iq_service import STATE, EnergyIqService
 from storage.config import StorageConfig
 from storage.reader import Archive, QueryTimeout
 from storage.recorder import Recorder
@@ -123,53 +123,62 @@ def test_prices_that_are_not_on_record_come_from_the_price_file_or_are_told(tmp_
     assert notes == ["no market price on record or in the site's price file: judged by fees, tax and peak alone"]
 
 
-# ── the keeper ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the service ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Beside(SimpleNamespace):
-    """What the keeper needs of a gateway."""
+class Events:
+    """What the service reports, and when."""
 
     def __init__(self, at_s: float) -> None:
-        super().__init__(clock=Clock(at_s, speed=1.0), said=[])
+        self.clock = Clock(at_s, speed=1.0)
+        self.said: list[Event] = []
 
     def event(self, kind: str, severity: str, subject: str, text: str) -> None:
         self.said.append(Event(self.clock.at_s, kind, severity, subject, text))
 
 
-async def kept(directory: Path, beside: Beside, keeper: IqKeeper) -> None:
-    """Let a keeper run until it has told something."""
-    running = asyncio.create_task(keeper.run(beside))  # type: ignore[arg-type]
+def service(
+    directory: Path, events: Events, save: Callable[[str, Any], None] = lambda key, value: None, config: Any = CONFIG
+) -> EnergyIqService:
+    heard: Any = events
+    return EnergyIqService(config, NO_PRICES, directory, events.clock, heard, save)
+
+
+async def computed(iq: EnergyIqService) -> None:
+    """Let a service run until it has figures."""
+    running = asyncio.create_task(iq.run())
     async with asyncio.timeout(20):
-        while keeper.now is None:  # noqa: ASYNC110  it has no event to wait for, and needs none but here
+        while iq.now is None:  # noqa: ASYNC110  it has no event to wait for, and needs none but here
             await asyncio.sleep(0.02)
     running.cancel()
 
 
 async def test_yesterday_is_judged_once_and_kept_over_a_restart(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
-    beside = Beside(END + 7 * 3600.0)
-    recorder = Recorder(whole, StorageConfig(), "boot", clock=beside.clock)
-    keeper = IqKeeper(CONFIG, NO_PRICES, whole, recorder.save_state)
-    await kept(whole, beside, keeper)
-    assert keeper.now is not None
-    assert (keeper.now.day, keeper.now.today_pct, keeper.now.today_of_h) == ("2025-09-17", None, 7)
-    assert keeper.now.yesterday_pct is not None
-    assert keeper.now.month_known_h == 24
-    (event,) = beside.said
-    assert event.text.startswith(f"Energy IQ {keeper.now.yesterday_pct:.0f} for 2025-09-16; month to date ")
+    events = Events(END + 7 * 3600.0)
+    recorder = Recorder(whole, StorageConfig(), "boot", clock=events.clock)
+    iq = service(whole, events, recorder.save_state)
+    await computed(iq)
+    assert iq.now is not None
+    assert (iq.now.day, iq.now.today_pct, iq.now.today_of_h) == ("2025-09-17", None, 7)
+    assert iq.now.yesterday_pct is not None
+    assert iq.now.month_known_h == 24
+    (event,) = events.said
+    assert event.text.startswith(f"Energy IQ {iq.now.yesterday_pct:.0f} for 2025-09-16; month to date ")
     await asyncio.to_thread(recorder.close)
 
     archive = Archive(whole)
     saved = msgspec.convert(archive.last_state(STATE), dict[str, Report])
     archive.close()
-    again, beside = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None), Beside(END + 8 * 3600.0)
-    assert await again.report(DAY, beside.clock.at_s) == saved["2025-09-16"]
-    await kept(whole, beside, again)
-    assert beside.said == []  # not judged twice
+    events = Events(END + 8 * 3600.0)
+    again = service(whole, events)
+    assert await again.report(DAY, events.clock.at_s) == saved["2025-09-16"]
+    await computed(again)
+    assert events.said == []  # not judged twice
 
     dearer = msgspec.structs.replace(CONFIG, tariff=TariffTerms(demand_eur_per_kw_month=5.0))
-    changed = IqKeeper(dearer, NO_PRICES, whole, lambda key, value: None)
-    assert (await changed.report(DAY, beside.clock.at_s)).inputs != saved[
+    changed = service(whole, events, config=dearer)
+    assert (await changed.report(DAY, events.clock.at_s)).inputs != saved[
         "2025-09-16"
     ].inputs  # another site file: anew
 
@@ -180,23 +189,24 @@ async def test_a_day_is_judged_only_once_its_last_minute_is_on_record(
     """A gateway that starts half a minute after midnight leaves it to the next hour."""
     monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
     saved: list[str] = []
-    keeper, beside = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: saved.append(key)), Beside(END + 30.0)
-    keeper._kept.clear()
-    await kept(whole, beside, keeper)
-    assert (saved, beside.said) == ([], [])
+    events = Events(END + 30.0)
+    iq = service(whole, events, lambda key, value: saved.append(key))
+    iq._kept.clear()
+    await computed(iq)
+    assert (saved, events.said) == ([], [])
 
 
 async def test_few_days_are_computed_at_a_time(whole: Path) -> None:
     """Anybody may ask; who asks for many days at once is told to wait, and what was found is found again."""
-    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
+    iq = service(whole, Events(END))
     days = [date(2025, 9, d) for d in (12, 13, 14, 15)]
-    first = [asyncio.create_task(keeper.report(day, float(END))) for day in days[:3]]
+    first = [asyncio.create_task(iq.report(day, float(END))) for day in days[:3]]
     await asyncio.sleep(0)
     with pytest.raises(QueryTimeout, match="ask again in a minute"):
-        await keeper.report(days[3], float(END))
+        await iq.report(days[3], float(END))
     found = [await task for task in first]
     assert [report.day for report in found] == [day.isoformat() for day in days[:3]]
-    assert await keeper.report(days[0], float(END)) is found[0]
+    assert await iq.report(days[0], float(END)) is found[0]
 
 
 async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
@@ -214,22 +224,22 @@ async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
         return report
 
     monkeypatch.setattr(energy_iq_service, "make_report", slowly)
-    keeper = IqKeeper(CONFIG, NO_PRICES, whole, lambda key, value: None)
-    under_way = asyncio.create_task(keeper.report(date(2025, 9, 11), float(END)))
+    iq = service(whole, Events(END))
+    under_way = asyncio.create_task(iq.report(date(2025, 9, 11), float(END)))
     assert await asyncio.to_thread(began.wait, 10)
-    await asyncio.to_thread(keeper.close)
+    await asyncio.to_thread(iq.close)
     assert ended.is_set()
     assert (await under_way).day == "2025-09-11"
     with pytest.raises(QueryTimeout, match="the gateway is stopping"):
-        await keeper.report(date(2025, 9, 10), float(END))
+        await iq.report(date(2025, 9, 10), float(END))
 
 
 async def test_without_a_record_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No exception leaves the keeper, and what is told says that nothing is known."""
+    """No exception leaves the service, and there are no figures."""
     monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
-    keeper, beside = IqKeeper(CONFIG, NO_PRICES, tmp_path, lambda key, value: None), Beside(float(END))
-    running = asyncio.create_task(keeper.run(beside))  # type: ignore[arg-type]
+    iq = service(tmp_path, Events(END))
+    running = asyncio.create_task(iq.run())
     await asyncio.sleep(0.2)
     assert not running.done()
-    assert keeper.now is None
+    assert iq.now is None
     running.cancel()

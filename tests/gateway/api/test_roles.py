@@ -312,7 +312,7 @@ async def test_role_by_command_matrix_with_real_users(place: Path) -> None:
     database = Database(place)
     script = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"'
     roles = msgspec.json.encode(RolesConfig(**ROLES)).decode()
-    serve = [sys.executable, str(HERE.parent / "small_gateway.py"), str(place / "state"), str(place / "s.sock"), roles]
+    serve = [sys.executable, str(HERE / "small_gateway.py"), str(place / "state"), str(place / "s.sock"), roles]
     (place / "state").mkdir()
     pipe = asyncio.subprocess.PIPE
     gateway = await asyncio.create_subprocess_exec(
