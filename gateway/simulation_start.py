@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from drivers.twin.config import TwinConfig
+from storage import audit_reader
+from storage.reader import Archive, NoRecords, QueryTimeout
 
 FILES = ("telemetry.db", "audit.db")
 SOC_WITHIN_S = 300.0  # before the record's end its last SoC is looked for
@@ -18,9 +20,6 @@ def record_ends_utc_s(state_dir: Path) -> float | None:
     """The time of the newest row in a state directory, site time; None where nothing is on record, or readable."""
     if not any((state_dir / name).exists() for name in FILES):
         return None
-    from storage import audit_reader
-    from storage.reader import Archive, NoRecords, QueryTimeout
-
     ends = []
     archive = Archive(state_dir)
     for newest in (archive.ends_utc_s, lambda: audit_reader.ends_utc_s(state_dir)):
@@ -44,8 +43,6 @@ def after_record(twin: TwinConfig, state_dir: Path) -> TwinConfig:
 
 
 def _last_soc_pct(state_dir: Path, end_s: float) -> float | None:
-    from storage.reader import Archive, NoRecords, QueryTimeout
-
     archive = Archive(state_dir)
     try:
         found = archive.history(["soc_pct"], end_s - SOC_WITHIN_S, end_s + 1, 1.0)["signals"]["soc_pct"]

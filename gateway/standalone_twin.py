@@ -12,6 +12,8 @@ import msgspec
 
 from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig
+from drivers.twin.process import run_twin
+from drivers.twin.trace import TraceError
 from gateway import exit_codes
 from gateway.simulation_start import after_record
 from gateway.site import paths
@@ -54,9 +56,6 @@ def run(
 
 
 def _serve(site: Site, config: TwinConfig, file: Path, child: bool) -> int:
-    from drivers.twin.process import run_twin
-    from drivers.twin.trace import TraceError
-
     def on_announce(announcement: Announcement) -> None:
         line = msgspec.json.encode(announcement).decode()
         partial = file.with_suffix(".tmp")

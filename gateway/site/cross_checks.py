@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
-
-if TYPE_CHECKING:
-    from gateway.site.schema import Site
+from gateway.site.schema import Site
 
 MISSING_KEY = object()  # the value of what is not there
 

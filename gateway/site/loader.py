@@ -286,7 +286,7 @@ def _schedule(text: str) -> None:
 def _price_file(name: str) -> None:
     """Raises ValueError for bundled prices that are not there."""
     if name.startswith("bundled:"):
-        from drivers.tariffs.csv_file import bundled
+        from drivers.tariffs.csv_file import bundled  # here: most site files name a file of their own
 
         _one_of(name, bundled())
 
@@ -294,7 +294,7 @@ def _price_file(name: str) -> None:
 def _load_trace(name: str) -> None:
     """Raises ValueError for a bundled trace that is not there."""
     if name.startswith("bundled:"):
-        from drivers.twin.trace import bundled
+        from drivers.twin.trace import bundled  # here: a real site has no trace
 
         _one_of(name, bundled())
 
