@@ -23,11 +23,13 @@ GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
 
 
 class RolesConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[roles]`: the Unix group of each role. Viewers are who may open the socket: it is handed to their group."""
+    """`[roles]`: the Unix group of each role. Without this section only root and the gateway's user may command."""
 
-    viewer: GroupName = "skerry-viewer"
-    operator: GroupName = "skerry-operator"
-    engineer: GroupName = "skerry-engineer"
+    viewer: Annotated[GroupName, Meta(description="May look; the socket is handed to this group.")] = "skerry-viewer"
+    operator: Annotated[GroupName, Meta(description="May also give orders and acknowledge alarms.")] = "skerry-operator"
+    engineer: Annotated[
+        GroupName, Meta(description="May also go below the reserve, disable devices, reset faults, start a dead site.")
+    ] = "skerry-engineer"
 
 
 class Role(enum.IntEnum):

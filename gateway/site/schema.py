@@ -29,17 +29,25 @@ from storage.config import StorageConfig
 
 
 class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """`[site]`."""
+    """`[site]`: name and calendar of the site."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=32)]
-    timezone: str = "Europe/Berlin"
+    name: Annotated[str, Meta(min_length=1, max_length=32, description="Name of the site.")]
+    timezone: Annotated[str, Meta(description="IANA time zone; metering intervals, days and months follow it.")] = (
+        "Europe/Berlin"
+    )
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[gateway]`. State directory: default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/skerry/<site file's name>`."""
+    """`[gateway]`: the process that runs the site."""
 
-    rate_hz: Annotated[float, Meta(ge=1, le=10)] = 5.0
-    state_dir: str = ""
+    rate_hz: Annotated[float, Meta(ge=1, le=10, description="Ticks per second.")] = 5.0
+    state_dir: Annotated[
+        str,
+        Meta(
+            description="Directory of the records. Empty: `$STATE_DIRECTORY`, else "
+            "`$XDG_STATE_HOME/skerry/<name of the site file>`."
+        ),
+    ] = ""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
