@@ -193,12 +193,20 @@ class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=100, le=130, description="Reconnection window: highest voltage, of nominal.")] | None
     ) = None
     hz_low: (
-        Annotated[float, Meta(ge=45, le=60, description="Reconnection window: lowest frequency.", extra={"unit": "Hz"})]
+        Annotated[
+            float,
+            Meta(
+                ge=45, le=60, description="Reconnection window: lowest frequency.", extra_json_schema={"x-unit": "Hz"}
+            ),
+        ]
         | None
     ) = None
     hz_high: (
         Annotated[
-            float, Meta(ge=50, le=65, description="Reconnection window: highest frequency.", extra={"unit": "Hz"})
+            float,
+            Meta(
+                ge=50, le=65, description="Reconnection window: highest frequency.", extra_json_schema={"x-unit": "Hz"}
+            ),
         ]
         | None
     ) = None
@@ -251,7 +259,9 @@ class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
         Seconds, Meta(description="The wait doubles if the grid is lost again within this time of its return.")
     ] = 600.0
     backoff_max_s: Annotated[Seconds, Meta(description="Upper limit of the doubled wait.")] = 1_800.0
-    drill_minutes_max: Annotated[float, Meta(gt=0, le=600, description="Longest drill.", extra={"unit": "min"})] = 60.0
+    drill_minutes_max: Annotated[
+        float, Meta(gt=0, le=600, description="Longest drill.", extra_json_schema={"x-unit": "min"})
+    ] = 60.0
     drill_floor_pct: (
         Annotated[Percent, Meta(description="SoC that a drill must leave. Not given: the SoC of the reserve.")] | None
     ) = None
@@ -268,7 +278,9 @@ class DrillsConfig(msgspec.Struct, frozen=True, kw_only=True):
             "Tuesday 10:00, only if the forecast leaves the reserve`. Empty: never."
         ),
     ] = ""
-    minutes: Annotated[float, Meta(gt=0, le=600, description="How long a drill holds.", extra={"unit": "min"})] = 10.0
+    minutes: Annotated[
+        float, Meta(gt=0, le=600, description="How long a drill holds.", extra_json_schema={"x-unit": "min"})
+    ] = 10.0
     unattended: Annotated[
         bool,
         Meta(description="true: a drill that is due starts by itself; false: it is announced and a person starts it."),
@@ -320,7 +332,7 @@ class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
     idle_w: Annotated[Watts, Meta(description="Load that no cap reaches: idle servers, cooling, critical nodes.")] = 0.0
     minutes_per_day: Annotated[
-        float, Meta(ge=0, le=1440, description="Longest time per day with caps.", extra={"unit": "min"})
+        float, Meta(ge=0, le=1440, description="Longest time per day with caps.", extra_json_schema={"x-unit": "min"})
     ] = 1440.0
     ramp_w_per_s: Annotated[Watts, Meta(description="Rate at which a cap may deepen. 0: at once.")] = 0.0
 

@@ -51,7 +51,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole site file. Table names are singular, as written: `[[battery]]`, `[[pcs]]`, `[[meter]]` ..."""
+    """A whole site file: the connection, the devices, the tariff, and how the site is run."""
 
     path: Path
     version: Annotated[int, Meta(ge=1)] = CURRENT  # of the site file, see versions.py; a file without it is version 1
