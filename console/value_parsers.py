@@ -1,4 +1,4 @@
-"""What is typed on a command line: durations, moments, sites."""
+"""Parses values of the command line and of forms: durations, times, powers, percentages."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ extensions = ["myst_parser"]
 root_doc = "docs/index"
 include_patterns = ["docs/index.md", *(f"{page}.md" for page in PAGES)]
 exclude_patterns = [".venv", "build"]
+highlight_language = "text"
 myst_heading_anchors = 4
 html_theme = "furo"
 html_title = f"Skerry {release}"

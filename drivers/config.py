@@ -1,4 +1,4 @@
-"""The sections of the site file that say how devices are reached: PCS, meters, PV, switch, nodes, tariff file."""
+"""Defines the sections of the site file by which devices are reached: PCS, meters, PV, switch, nodes, tariff file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit: every command on record before it takes effect, in a file of its own that shows when it is tampered with.
+"""Writes the audit: every command is recorded before it takes effect, in a file of its own that shows changes.
 
 One thread writes and signs; what is handed over here never waits. A row is acknowledged once it is on the disk
 (`synchronous=FULL`). A row that must not stop its command (abort, hold, stop, withdrawal) is handed over with `spool`:

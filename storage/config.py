@@ -1,4 +1,4 @@
-"""`[storage]`: where and how the site's records are kept."""
+"""Defines `[storage]`: how the site's records are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry verify`: whether an export or a state directory is as it was written. Needs nothing but the files.
+"""Verifies whether an export or a state directory is as it was written. Needs only the files.
 
 What each check finds: the manifest's signature (another manifest), its hashes (a file changed or missing), `audit.csv`
 against the chain (rows that were never commanded), the chain (a row edited, deleted, inserted, reordered), checkpoints

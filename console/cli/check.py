@@ -1,4 +1,4 @@
-"""`skerry check`: a site file's every error, or what follows from it."""
+"""`skerry check`: prints every error of a site file, or a summary of the site; or the JSON Schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry fault`: make a running twin fail. One JSON line to its control socket, one back."""
+"""`skerry fault`: simulates a fault of a running twin, by one JSON line to its control socket and one back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry iq`: how much of perfect foresight's saving a day and its month had, and where the rest went."""
+"""`skerry iq`: shows the Energy IQ of a day and of its month, and the losses by part and cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drills, fault reset and black start on the command line. The gateway's state machine decides; here it is shown."""
+"""`skerry drill` and `skerry island`: requests to the gateway's islanding state machine, and its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manual orders on the command line. The gateway decides; here they are stated, shown and answered for."""
+"""The commands for manual orders: requests to the gateway, which decides, and its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry plan`: the plan in force, hour by hour or step by step."""
+"""`skerry plan`: shows the plan in force by hour or by quarter hour."""
 
 from __future__ import annotations
 

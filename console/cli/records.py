@@ -1,4 +1,4 @@
-"""Commands on what happened: events, acknowledgement, export."""
+"""The commands for records: events, acknowledgement, audit, export, verify."""
 
 from __future__ import annotations
 

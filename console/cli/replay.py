@@ -1,4 +1,4 @@
-"""`skerry replay`: the very controller over recorded traces, causally; what it would have cost, and might have."""
+"""`skerry replay`: runs the controller over recorded data without knowledge of the future, and compares the bills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power reservations on the command line: ask for power, wait for it, list, withdraw."""
+"""The commands for power reservations: reserve, wait, list, withdraw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that run something: demo, console, gateway, twin. `gateway.service` and `supervise` do the work."""
+"""The commands that run a process: demo, console, gateway, twin."""
 
 from __future__ import annotations
 

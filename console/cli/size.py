@@ -1,4 +1,4 @@
-"""`skerry size`: which battery, PV and tariff would save how much, over recorded load, PV and prices."""
+"""`skerry size`: compares sizes of battery and PV, and tariffs, over recorded load, PV and prices."""
 
 from __future__ import annotations
 

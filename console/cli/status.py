@@ -1,4 +1,4 @@
-"""`skerry status`."""
+"""`skerry status`: shows the site now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry why`: the decision and the chain of rules that led to it."""
+"""`skerry why`: shows a decision and the rules that led to it."""
 
 from __future__ import annotations
 

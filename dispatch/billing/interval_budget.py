@@ -1,4 +1,4 @@
-"""The utility's metering interval: what has been imported in it, what may still be, and the month's peak so far.
+"""Tracks the utility's metering interval: energy imported, energy left, and the month's peak so far.
 
 What is billed is the import register: export within the interval earns nothing back (energy counts max(0, import)).
 Energy is integrated over monotonic time; the wall clock only says in which interval we are and since when. Time without

@@ -1,4 +1,4 @@
-"""The demand charge's terms in the site file: what is billed, over which days, in which hours import counts."""
+"""Defines the terms of the demand charge in the site file: what is billed, over which days, in which hours."""
 
 from __future__ import annotations
 

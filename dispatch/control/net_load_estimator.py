@@ -1,4 +1,4 @@
-"""Net load (load minus PV) at the PCC, from a grid reading of unknown age and a history of PCS power.
+"""Estimates the net load (load minus PV) at the PCC from a late grid reading and the history of PCS power.
 
 The grid meter shows the past: a sample taken at `t` shows the PCC at some `t - d`, where all that is known of the
 device's delay is `delay_min_s <= d <= delay_max_s`. The PCS power at that instant lies between the smallest and the

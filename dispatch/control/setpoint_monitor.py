@@ -1,4 +1,4 @@
-"""Whether each PCS holds what it is asked to: what it reads back, look by look, against the setpoints of late.
+"""Monitors whether each PCS holds its setpoint, by comparing the values read back with recent setpoints.
 
 A look is wrong when the setpoint read back is none of those asked in the last `LATE_S` seconds, nor between them, or is
 not enabled: a write may still be under way, or a ramp. A single wrong look says little; another master that is

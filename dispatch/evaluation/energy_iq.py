@@ -1,4 +1,4 @@
-"""Energy IQ: how much of the saving that perfect foresight would have had was had. A judge of the past, no adviser.
+"""Calculates the Energy IQ: the share of the saving of perfect foresight that was reached. Never an input to control.
 
     iq = 100 x (cost without the battery - cost as it was) / (cost without the battery - cost of perfect foresight)
 

@@ -1,4 +1,4 @@
-"""Perfect foresight: what the battery could have saved by someone who knew every price and load beforehand.
+"""Calculates perfect foresight: the lowest cost possible with all prices and loads known beforehand.
 
 A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the demand charge;
 stored energy between reserve and soc_max, at the end as at the beginning. It is the mark that dispatch is measured by,

@@ -1,4 +1,4 @@
-"""What is known of jobs, and the load that follows from it: running, queued and announced ones in one model.
+"""Estimates the load of running, queued and announced jobs.
 
 Limits and queue alone make a poor forecast: users ask for more time than they need, and on free GPUs a job starts the
 moment it is submitted, so that the queue shows nothing of it. Both are learnt here. How long jobs run against their

@@ -1,4 +1,4 @@
-"""What the site's own past says of the load of the next hours, with its 90 % band.
+"""Forecasts the load of the next hours with a 90 % band, from the site's own past and known jobs.
 
 Measured on traces of GPU clusters: a quarter ahead nothing in the load's history predicts a pulse, and the last value
 held has the best median error. So the forecast is the load as the last quarter hour left it, drawn towards the

@@ -1,4 +1,4 @@
-"""The drill under way: how it moves with the islanding state machine, and how it ends."""
+"""Advances a running drill with the islanding state machine, and ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import towards 0 before a drill opens the switch, and back once the site is joined again; rule 2 applies it.
+"""Ramps import towards 0 before a drill opens the switch, and back after the switch has closed.
 
 Import may rise by `ramp_w_per_s`, export by the gradient of the grid code, from the moment in which the switch closed.
 """

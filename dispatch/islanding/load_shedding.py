@@ -1,4 +1,4 @@
-"""Keeping the critical nodes up for the promised hours: remaining runtime, and the ladder of what is given up.
+"""Decides which nodes are capped, suspended or shut down off the grid to carry the critical ones as long as promised.
 
 Steps: 1 cap deferrable GPUs, 2 suspend deferrable jobs, 3 cap critical nodes, 4 orderly shutdown in time to finish on
 battery. Islanded it only goes up, one step at a time so that each shows its effect; an overload takes the next step at

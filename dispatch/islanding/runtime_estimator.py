@@ -1,4 +1,4 @@
-"""What a battery really holds, learnt from the energy it gives against the SoC it reports.
+"""Estimates the energy left in a battery, from the energy it delivers per point of SoC it reports.
 
 Rated energy and reported health say what a battery should give; age, cold and a BMS that counts wrong say otherwise.
 So one point of SoC is weighed: AC energy out over points of SoC gone, over whole points, newer ones counting more. That

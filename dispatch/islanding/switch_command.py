@@ -1,4 +1,4 @@
-"""What the switch is asked: a level, which stands until something else does or its withdrawal has been seen."""
+"""Holds the command to the switch: a level that stays until another replaces it or its withdrawal is confirmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the islanding state machine goes from each state, by what is seen in a tick. Being there is `island_machine`.
+"""Defines the transitions of the islanding state machine; `state_machine` carries out the states.
 
 | from | to | when |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What islanding asks for and what it shows: orders to switch, PCS and nodes; reconnection, drill, ride-through.
+"""Defines the data of islanding: orders to switch, PCS and nodes; reconnection, drill and ride-through as shown.
 
 Only data; `dispatch.model.decision.Decision` carries it. `utc_s` is for people, `mono_s` for deadlines.
 """

@@ -1,4 +1,4 @@
-"""Why each step of a plan is as it is, read from the finished solution. Prices in ct/kWh, all included; site time.
+"""Gives the reason of each step of a plan, from the finished solution. Prices in ct/kWh with all charges; site time.
 
 A reason names what the step's energy is for in this very plan: a dearer hour only where the trade pays by itself, a
 reservation only where the load would not pass the peak without it. A price that is not published yet is called assumed;

@@ -1,4 +1,4 @@
-"""What manual orders make of the battery ahead: while one has it, plan and grants take what it does as given.
+"""Projects manual orders into the future: steps covered by an order are given to plan and reservations as fixed.
 
 An order is followed before peak and plan, and after limits, fuse and reserve: each step that it covers goes through
 those rules again, with the forecast in place of readings. The program plans the rest, from the SoC that the order

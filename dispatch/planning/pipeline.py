@@ -1,4 +1,4 @@
-"""What plans are made of and from: the site's own past, the forecasts, the linear program, the check of its answer.
+"""Runs the planning steps: history, forecasts, linear program, validation.
 
 Knows neither clock nor threads. The gateway feeds it live (`gateway.planning_service`), the replay from recorded traces
 (`console.replay`); so both make the very same plans of the same past.

@@ -1,4 +1,4 @@
-"""Whether the site can carry a job that asks for power, from when on, and at what peak; or the rule and figure against.
+"""Decides when a job can get the power it asks for, and at which peak; or gives the rule and figure against it.
 
 The test is a path of import in steps of five minutes at most: forecast load less PV, every reservation that stands, and
 the job. Over it the battery gives what is above a level and takes back what is below, as fast as ratings and that level

@@ -1,4 +1,4 @@
-"""Check a plan before it is used, by code that shares no formula with the planner.
+"""Checks a plan before it is used; shares no formula with the planner.
 
 Where the planner sums forward, this compares each step with the one before it; what it needs of the site it reads from
 the site file's numbers again. A plan with any fault is not used: the last good one stays.

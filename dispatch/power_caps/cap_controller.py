@@ -1,4 +1,4 @@
-"""GPU caps for the month's peak, live: how much, of which nodes, from when to when. `recourse` decides whether.
+"""Controls caps for the month's peak: how deep, on which nodes, how long. `ski_rental` decides whether to cap.
 
 Only deferrable nodes whose site file gives them a `cap_w`, and never below it. What a cap really takes is read at the
 node: while the node draws what it is capped to, the difference to what it drew before. A node whose order fails, or

@@ -1,4 +1,4 @@
-"""Compute as recourse: GPU caps that hold the month's peak when the battery alone cannot.
+"""Decides whether to cap compute nodes or let the month's peak rise when the battery alone cannot keep it.
 
 Whether to go on capping or to let the peak rise is a ski-rental question. The rent is the energy that the GPUs do not
 get, at the price the site has put on it; the purchase is the demand charge of the kW by which the peak would rise.

@@ -1,4 +1,4 @@
-"""`[twin]`: the physics behind devices whose url is "twin"."""
+"""Defines `[twin]`: the simulated devices whose url is "twin"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The days seen: how each of many peaks would have fared on them, and what a higher peak costs by that.
+"""Estimates from past days how likely each peak is exceeded, and so what a higher peak costs.
 
 A level that few of the last days needed may still be needed later in the month, and one that all of them needed may
 never be again: loads come in spells. So three readings of the same days stand side by side, with equal weight. By one,

@@ -1,4 +1,4 @@
-"""The month's peak as a decision under uncertainty, from nothing but the site's own past.
+"""Decides under uncertainty how far the month's peak may rise, from the site's own past.
 
 Nobody forecasts the next pulse; but the last two weeks hold many quarters much like the present one, and what followed
 each of them. For every past quarter a table says how low the battery could have held the import of the following day,
