@@ -1,6 +1,6 @@
 """Writes the audit: every command is recorded before it takes effect, in a file of its own that shows changes.
 
-One thread writes and signs; what is handed over here never waits. A row is acknowledged once it is on the disk
+One thread writes and signs; handing over a row never waits. A row is acknowledged once it is on the disk
 (`synchronous=FULL`). A row that must not stop its command (abort, hold, stop, withdrawal) is handed over with `spool`:
 when the file cannot be written it is kept in memory, sent to syslog, marked, and written once the file can be.
 """

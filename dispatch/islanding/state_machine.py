@@ -1,10 +1,10 @@
-"""The islanding state machine: grid-tied → preparing → opening → islanded → synchronising → closing → grid-tied,
+"""Runs the islanding state machine: grid-tied → preparing → opening → islanded → synchronising → closing → grid-tied,
 and fault, blackout, black start.
 
-It follows what the devices say (contacts, modes, voltages) and assumes nothing: a fresh machine adopts the state it
-finds. It asks the switch to open only for a drill, permits closing only onto a grid inside the window of the site's
-grid code, after its wait, with a bus that our own PCS forms; protection and synchro-check stay with the devices.
-Deterministic: all time comes from the snapshots. Which road leads where: `island_roads`.
+It follows what the devices report (contacts, modes, voltages): a new machine adopts the state it finds. It asks the
+switch to open only for a drill. It permits closing only onto a grid inside the window of the site's grid code, after
+its wait, with a bus formed by our own PCS. Protection and synchro-check are the devices' task. Deterministic: all
+time comes from the snapshots. `transitions` says which state follows which.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 | synchronising | closing, islanded, fault | nothing speaks against closing; the grid left the window; never in step |
 | closing | grid-tied, synchronising, fault | the contact says closed; not confirmed in time; too often |
 | islanded, synchronising, closing | blackout, fault | the bus is dead; a foreign source keeps it alive |
-| blackout | black-start, islanded, grid-tied | an engineer's word; a PCS forms; the grid is back by contact |
+| blackout | black-start, islanded, grid-tied | an engineer authorises it; a PCS forms; the grid is back by contact |
 | black-start | islanded, blackout | a PCS forms; none did in time, or aborted |
 | fault | as the devices say | an operator's reset |
 """

@@ -1,7 +1,7 @@
 """Runs the planning steps: history, forecasts, linear program, validation.
 
-Knows neither clock nor threads. The gateway feeds it live (`gateway.planning_service`), the replay from recorded traces
-(`console.replay`); so both make the very same plans of the same past.
+Reads no clock and uses no threads. The gateway gives it live data (`gateway.planning_service`), the replay recorded
+data (`console.replay`), so both make the same plans from the same past.
 """
 
 from __future__ import annotations
