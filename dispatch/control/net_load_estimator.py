@@ -1,8 +1,8 @@
 """Estimates the net load (load minus PV) at the PCC from a late grid reading and the history of PCS power.
 
 A grid reading taken at `t` shows the PCC at some `t - d`; of the delay only `delay_min_s <= d <= delay_max_s` is
-known. The PCS power at that instant lies between the smallest and the largest PCS power over `[t - delay_max_s, t -
-delay_min_s]`, so the net load then lies in
+known. The PCS power at that instant lies between the smallest and the largest PCS power over
+`[t - delay_max_s, t - delay_min_s]`, so the net load then lies in
 
     [grid_w + min(pcs_w), grid_w + max(pcs_w)]
 
