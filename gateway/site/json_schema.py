@@ -78,7 +78,7 @@ def _without_null(key: dict[str, Any]) -> dict[str, Any]:
 
 def _with_unit(key: dict[str, Any], units: list[str]) -> dict[str, Any]:
     """A number that may also be text with one of the units."""
-    about = {k: key[k] for k in ("description", "default") if k in key}
+    about = {k: v for k, v in key.items() if k in ("description", "default")}
     number = {k: v for k, v in key.items() if k not in about}
     words = "|".join(map(re.escape, units))
     text = {"type": "string", "pattern": rf"^\s*[+-]?[0-9_]+(\.[0-9]+)?\s*({words})\s*$"}
