@@ -10,7 +10,7 @@ import argparse
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,11 +132,21 @@ def _site_file_page() -> Iterator[str]:
     yield "[`sites/render-farm.toml`](../sites/render-farm.toml), a commented real site, and"
     yield "[`console/demo.toml`](../console/demo.toml), the site of `skerry demo`."
     yield from ("", "Keys that are not listed here are errors. Powers are watts at the AC terminals.")
+    yield from (
+        "",
+        "An editor with the TOML server Taplo checks and completes a site file with the schema:",
+        "",
+        "```text",
+    )
+    yield from ("skerry check --schema > site.schema.json", "```", "", "and as the first line of the site file:", "")
+    yield from ("```text", "#:schema site.schema.json", "```")
     yield from ("", "## Units", "")
     yield 'A number is in the unit that the ending of its key names, or is text with one of these units: `"55 kW"`.'
     yield from ("", "| ending of the key | units |", "|---|---|")
     for suffix, words in UNITS.items():
         yield f"| `{suffix}` | {', '.join(words)} |"
+    if own := {name: key for name, key in schema["properties"].items() if "$ref" not in key.get("items", key)}:
+        yield from ("", "## Keys before the first section", "", *_key_table(own, schema["required"]))
     yield from ("", "## Sections", "", "| section | purpose |", "|---|---|")
     found = list(_sections(schema))
     for title, section in found:
@@ -175,12 +185,16 @@ def _purpose(section: dict[str, Any]) -> str:
 
 def _site_section(title: str, section: dict[str, Any]) -> Iterator[str]:
     yield from ("", f"## `{title}`", "", *textwrap.wrap(section["description"], 118), "")
+    yield from _key_table(section["properties"], section.get("required", ()))
+
+
+def _key_table(keys: dict[str, dict[str, Any]], required: Collection[str]) -> Iterator[str]:
     yield from ("| key | type | unit | range | default | meaning |", "|---|---|---|---|---|---|")
-    for name, key in section["properties"].items():
+    for name, key in keys.items():
         if "$ref" in key:
             continue
         value = next((option for option in key.get("anyOf", ()) if option.get("type") != "string"), key)
-        default = "**required**" if name in section.get("required", ()) else _default(key.get("default"))
+        default = "**required**" if name in required else _default(key.get("default"))
         cells = (f"`{name}`", _type(value), key.get("x-unit", ""), _range(value), default, key.get("description", ""))
         yield f"| {' | '.join(map(_cell, cells))} |"
 

@@ -55,7 +55,7 @@ class AuditUnusable(Exception):
 
 
 def to_syslog(line: str) -> None:
-    """The outside anchor: whoever forwards syslog has the head where this machine's root cannot change it."""
+    """Send a line to syslog; where syslog is forwarded, this machine's root cannot change it there."""
     syslog.syslog(syslog.LOG_NOTICE | syslog.LOG_AUTH, line)
 
 
@@ -64,7 +64,7 @@ class _Damaged(Exception):
 
 
 class _Row:
-    """A row on its way to the file."""
+    """A row waiting to be written to the file."""
 
     __slots__ = ("future", "keep", "record")
 

@@ -56,7 +56,7 @@ class _MachineClock:
 
 
 class _Waiting:
-    """An event on its way to the file."""
+    """An event waiting to be written to the file."""
 
     __slots__ = ("durable", "event", "future", "mono_ns")
 

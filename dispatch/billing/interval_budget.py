@@ -118,7 +118,7 @@ class MeteringInterval:
         self._import_w, self._restored = saved.import_w, saved
 
     def billing(self) -> Billing:
-        """What an heir needs."""
+        """What the next gateway needs after a restart."""
         now = self._months.get(self.month, MonthSoFar())
         if self._start is None:
             return self._restored or Billing(month=self.month, month_peak_w=now.peak_w)

@@ -81,7 +81,7 @@ class IslandMachine:
         self._roads.look(sight)
         self._course.watch(snapshot, self.state)
         replies = tuple(self._hear(request) for request in requests)
-        for _ in range(2):  # one road a tick, and one more for who knew nothing: what is found is adopted at once
+        for _ in range(2):  # one transition per tick; from UNKNOWN one more, so that the state found is adopted at once
             road, was = self._road(), self.state
             if road is None or road[0] is was:
                 break
@@ -217,7 +217,7 @@ class IslandMachine:
         )
 
     def _riding(self) -> bool:
-        """Living on the battery; while nobody knows, what it was before."""
+        """Whether the site runs on the battery; while that is not known, as before."""
         if self.state in OPEN_STATES or (self.state is S.FAULT and self._sight.bus.life == "ours"):
             self._was_riding = True
         elif self.state not in (S.UNKNOWN, S.FAULT):

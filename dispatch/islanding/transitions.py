@@ -34,7 +34,7 @@ Road = tuple[IslandState, str] | None  # where to, and why
 
 
 class Roads:
-    """Looks once per tick, and keeps since when what decides on a road has been so. The parts are the machine's own."""
+    """Evaluates the transitions once per tick; keeps since when their conditions hold. Shares the machine's parts."""
 
     def __init__(
         self,

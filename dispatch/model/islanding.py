@@ -43,7 +43,7 @@ class PcsOrder(msgspec.Struct, frozen=True):
 
 
 class NodeOrder(msgspec.Struct, frozen=True):
-    """How a compute node is to be, not what to do: whoever carries it out does the difference. W at the node."""
+    """The state wanted of a compute node, not an action: the actuator determines the difference. W at the node."""
 
     device_id: str
     cap_w: float | None = None  # None: no cap

@@ -50,7 +50,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Quarter(msgspec.Struct):
-    """A finished quarter hour on its way to the planner's thread."""
+    """A finished quarter hour, to be handed to the planner's thread."""
 
     start_s: int
     load_w: float
