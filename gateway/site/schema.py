@@ -54,7 +54,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A whole site file: the connection, the devices, the tariff, and how the site is run."""
 
     path: Path
-    version: Annotated[int, Meta(ge=1)] = CURRENT  # of the site file, see versions.py; a file without it is version 1
+    version: Annotated[
+        int, Meta(ge=1, description="Version of the site file, see `skerry config upgrade`. Not given: 1.")
+    ] = CURRENT
     site: SiteInfo
     grid: GridConfig
     gateway: GatewayConfig = GatewayConfig()

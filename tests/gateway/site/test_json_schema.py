@@ -54,6 +54,8 @@ def keys() -> list[tuple[str, str, dict[str, Any]]]:
 def test_every_section_and_key_has_a_meaning() -> None:
     assert [name for name, table in sections() if not table["description"].endswith(".")] == []
     assert [f"{s}.{k}" for s, k, value in keys() if not value.get("description", "").endswith(".")] == []
+    own = {name: key for name, key in SCHEMA["properties"].items() if "$ref" not in key.get("items", key)}
+    assert [name for name, key in own.items() if not key.get("description", "").endswith(".")] == []
 
 
 def refused_by_loader(document: dict[str, Any]) -> set[str]:
