@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test soak check bench bench-dispatch screenshots clean
+.PHONY: help install demo test soak check docs bench bench-dispatch screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -48,7 +48,14 @@ check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 
-bench: $(READY)  ## measure the figures the README quotes
+docs: $(READY)  ## build the documentation as a static site in build/docs; installs the extra [docs] once
+	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,docs]'
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx --fail-on-warning --quiet -c docs . build/docs
+	@echo "build/docs/index.html"
+
+bench: $(READY)  ## measure the figures of docs/figures.md
 	$(BIN)/python -m benchmarks.run
 
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes

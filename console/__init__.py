@@ -1,1 +1,1 @@
-"""What people touch: command line, terminal console, link, and the gateway that wires the rooms together."""
+"""What people use: command line, terminal console, replay, sizing. Nothing below imports it."""

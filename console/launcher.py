@@ -1,4 +1,4 @@
-"""The console's side of a site: attach to its gateway, or start one, supervise it, and let it end with the console."""
+"""Attaches the console to a site's gateway, or starts a gateway, supervises it and ends it with the console."""
 
 from __future__ import annotations
 

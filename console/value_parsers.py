@@ -1,4 +1,4 @@
-"""What is typed on a command line: durations, moments, sites."""
+"""Parses values of the command line and of forms: durations, times, powers, percentages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 site_option = click.option(
-    "--site", metavar="SITE.toml", help="Which site, if more than one gateway runs. Default: $SKERRY_SITE."
+    "--site", metavar="SITE.toml", help="Site file of the gateway, needed if several run. Default: $SKERRY_SITE."
 )
 NOT_SAID = "dry run"  # stands for the reason where nothing is ordered
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
 def seconds(text: str) -> float:

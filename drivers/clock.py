@@ -1,4 +1,4 @@
-"""Clocks: the machine's, a scaled one shared by twin and gateway, and a virtual one for lock-step."""
+"""Provides clocks: the machine's, a scaled one shared by twin and gateway, and a virtual one for lock-step."""
 
 from __future__ import annotations
 

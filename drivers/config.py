@@ -1,4 +1,4 @@
-"""The sections of the site file that say how devices are reached: PCS, meters, PV, switch, nodes, tariff file."""
+"""Defines the sections of the site file by which devices are reached: PCS, meters, PV, switch, nodes, tariff file."""
 
 from __future__ import annotations
 
@@ -9,80 +9,121 @@ from msgspec import Meta
 
 from dispatch.config.schema import NodeTerms, PcsRatings, PositiveWatts, TariffTerms
 
+# `expected` is what the error message for a wrong value says.
 Id = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", description="1..32 letters, digits, dots, dashes, underscores"),
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+        extra={"expected": "1..32 letters, digits, dots, dashes, underscores"},
+    ),
 ]
-Url = Annotated[  # "twin": whatever port the site's twin got
+Url = Annotated[
     str,
-    Meta(pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$", description='"twin", or tcp://host:port'),
+    Meta(
+        pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$",
+        description="Modbus TCP address, `tcp://host:port`, or `twin`: the device of the site's twin.",
+        extra={"expected": '"twin", or tcp://host:port'},
+    ),
 ]
-Unit = Annotated[int, Meta(ge=1, le=247, description="a Modbus unit id, 1..247")]
+Unit = Annotated[int, Meta(ge=1, le=247, description="Modbus unit id.", extra={"expected": "a Modbus unit id, 1..247"})]
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[meter]]`: a SunSpec meter (201-204, 211-214). Exactly one has role "grid"."""
+    """`[[meter]]`: a SunSpec meter (models 201-204, 211-214). Exactly one has role "grid"."""
 
-    id: Id
+    id: Annotated[Id, Meta(description="Name of the meter.")]
     url: Url
     unit: Unit = 1
-    role: Literal["grid", "load"] = "grid"
-    invert: bool = False  # the model does not define the sign of W: true where export reads positive
+    role: Annotated[
+        Literal["grid", "load"], Meta(description="Whether it measures at the PCC or the load of the site.")
+    ] = "grid"
+    invert: Annotated[
+        bool, Meta(description="true: the meter counts export as positive power. The model does not define the sign.")
+    ] = False
 
 
 class PcsDevice(PcsRatings, frozen=True, kw_only=True):
-    """`[[pcs]]`: a SunSpec PCS (1, 701, 702, 704, 713, 715, 802)."""
+    """`[[pcs]]`: a SunSpec PCS (models 1, 701, 702, 704, 713, 715, 802)."""
 
     url: Url
     unit: Unit = 1
-    revert_s: Annotated[float, Meta(ge=5, le=3600)] = 60.0  # reversion timer we ask for; renewed at half of it
+    revert_s: Annotated[
+        float,
+        Meta(
+            ge=5,
+            le=3600,
+            description="Reversion timer asked of the PCS: how long it keeps a setpoint that is not renewed. Skerry "
+            "renews it at half of this time.",
+        ),
+    ] = 60.0
 
 
 class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[pv]]`: a SunSpec inverter (101-103 or 701)."""
+    """`[[pv]]`: a SunSpec PV inverter (models 101-103 or 701)."""
 
-    id: Id
+    id: Annotated[Id, Meta(description="Name of the inverter.")]
     url: Url
     unit: Unit = 1
-    peak_w: Annotated[float, Meta(gt=0)]
+    peak_w: Annotated[float, Meta(gt=0, description="Peak power of its panels.")]
 
 
 class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[switch]]`: the switch at the PCC, by a register map of `drivers/maps`."""
+    """`[[switch]]`: the switch at the PCC."""
 
-    id: Id
+    id: Annotated[Id, Meta(description="Name of the switch.")]
     url: Url
     unit: Unit = 1
-    map: Literal["skerry-switch"] = "skerry-switch"
+    map: Annotated[Literal["skerry-switch"], Meta(description="Register map that it serves.")] = "skerry-switch"
 
 
 Command = Annotated[tuple[str, ...], Meta(max_length=64)]
 
 
 class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[node]]`: a compute node. "psutil", "nvml": this machine; "modbus": the register map `skerry-node`.
+    """`[[node]]`: a compute node.
 
-    `on_*` are commands of the site: lists of arguments, run without a shell. In an argument {node} stands for the
-    node's id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {reason} for why.
+    The `on_*` commands are lists of arguments that run without a shell. In an argument, {node} stands for the node's
+    id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {reason} for the reason.
     """
 
-    id: Id
-    source: Literal["psutil", "nvml", "modbus"]
-    critical: bool = False
-    cap_w: PositiveWatts | None = None  # the power that ride-through caps it to; none: it is never capped
+    id: Annotated[Id, Meta(description="Name of the node.")]
+    source: Annotated[
+        Literal["psutil", "nvml", "modbus"],
+        Meta(
+            description="`psutil`: this machine, power estimated from its CPU use; `nvml`: this machine's NVIDIA GPUs, "
+            "too; `modbus`: the register map `skerry-node`."
+        ),
+    ]
+    critical: Annotated[bool, Meta(description="true: the node is kept running off the grid; false: deferrable.")] = (
+        False
+    )
+    cap_w: (
+        Annotated[
+            PositiveWatts, Meta(description="The power to which the node may be capped. Not given: it is never capped.")
+        ]
+        | None
+    ) = None
     url: Url = "twin"
     unit: Unit = 1
-    idle_w: Annotated[float, Meta(ge=0)] = 60.0  # psutil estimates: idle + cpu share x (full - idle)
-    full_w: Annotated[float, Meta(ge=0)] = 200.0
-    on_cap: Command = ()
-    on_uncap: Command = ()
-    on_suspend: Command = ()
-    on_resume: Command = ()
-    on_shutdown: Command = ()
-    on_start: Command = ()
-    freeze: str = ""  # a cgroup v2 directory whose cgroup.freeze suspends the jobs, such as /sys/fs/cgroup/jobs.slice
-    command_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
-    gpus: Annotated[int, Meta(ge=0, le=64)] = 0  # for {watts_per_gpu}
+    idle_w: Annotated[
+        float, Meta(ge=0, description="Idle power. `psutil` estimates idle_w + CPU share x (full_w - idle_w).")
+    ] = 60.0
+    full_w: Annotated[float, Meta(ge=0, description="Power at full CPU use, for that estimate.")] = 200.0
+    on_cap: Annotated[Command, Meta(description="Command that caps the node.")] = ()
+    on_uncap: Annotated[Command, Meta(description="Command that removes the cap.")] = ()
+    on_suspend: Annotated[Command, Meta(description="Command that suspends its jobs.")] = ()
+    on_resume: Annotated[Command, Meta(description="Command that resumes its jobs.")] = ()
+    on_shutdown: Annotated[Command, Meta(description="Command that shuts the node down.")] = ()
+    on_start: Annotated[Command, Meta(description="Command that starts the node again.")] = ()
+    freeze: Annotated[
+        str,
+        Meta(
+            description="cgroup v2 directory whose `cgroup.freeze` suspends the jobs, such as "
+            "`/sys/fs/cgroup/jobs.slice`."
+        ),
+    ] = ""
+    command_timeout_s: Annotated[float, Meta(gt=0, le=600, description="A command that runs longer is ended.")] = 30.0
+    gpus: Annotated[int, Meta(ge=0, le=64, description="Number of GPUs, for {watts_per_gpu}.")] = 0
 
     @property
     def terms(self) -> NodeTerms:
@@ -99,14 +140,26 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TariffConfig(TariffTerms, frozen=True, kw_only=True):
-    """`[tariff]`: a CSV of market prices and what a bill adds to them."""
+    """`[tariff]`: market prices, and what the bill adds to them."""
 
-    file: str = ""  # start_utc,price_eur_per_mwh; relative to the site file, or "bundled:de-lu-2025"
+    file: Annotated[
+        str,
+        Meta(
+            description="CSV of market prices with the columns start_utc,price_eur_per_mwh; relative to the site file, "
+            "or `bundled:de-lu-2025`. Empty: no prices."
+        ),
+    ] = ""
 
 
 class IoConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[io]`: deadlines of the conversation with devices. Unscaled seconds."""
+    """`[io]`: deadlines for the exchange with devices, in real seconds also where a twin's clock runs faster."""
 
-    deadline_s: Annotated[float, Meta(gt=0, le=5)] = 0.08  # one request; must stay below half the poll period
-    stale_after_s: Annotated[float, Meta(gt=0, le=2)] = 1.0
-    backoff_max_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    deadline_s: Annotated[
+        float, Meta(gt=0, le=5, description="Longest wait for one answer; must stay below half the tick period.")
+    ] = 0.08
+    stale_after_s: Annotated[
+        float, Meta(gt=0, le=2, description="Age at which a reading is stale and no longer used.")
+    ] = 1.0
+    backoff_max_s: Annotated[
+        float, Meta(gt=0, le=60, description="Longest pause between two attempts to reach a lost device.")
+    ] = 2.0

@@ -1,4 +1,4 @@
-"""Every driver of a site, made from its site file."""
+"""Makes all drivers of a site from its site file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SunSpec power meters, models 201-204 (scaled integers) and 211-214 (floats)."""
+"""Reads SunSpec power meters: models 201-204 (scaled integers) and 211-214 (floats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SunSpec PCS with its battery: models 701, 702, 704, 713, 715, 802, 803. Reads every tick, commands on change."""
+"""Reads and commands a SunSpec PCS with its battery: models 701, 702, 704, 713, 715, 802, 803."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SunSpec PV inverters, models 101-103, 111-113 or 701."""
+"""Reads SunSpec PV inverters: models 101-103, 111-113 or 701."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values read from a device at one moment, handed out as readings with their age."""
+"""Holds values read from a device at one moment, and gives them as readings with their age."""
 
 from __future__ import annotations
 

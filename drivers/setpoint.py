@@ -1,7 +1,8 @@
-"""Holding a SunSpec PCS (model 704) at a power: safe write order, reversion timer, read back.
+"""Sets the power of a SunSpec PCS (model 704): safe order of writes, reversion timer, read back.
 
-Order: what the device falls back to and its timer, then mode and value, then the enable. A setpoint that is live before
-its timer would outlive us. Renewal writes the timer, then the enable (SunSpec Modbus Conformance 1.4, REV-1..3).
+Order: the default to which the device reverts and its timer, then mode and value, then the enable. A setpoint that is
+enabled before its timer would outlive us. Renewal writes the timer, then the enable (SunSpec Modbus Conformance 1.4,
+REV-1..3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The switch at the PCC, by the register map `skerry-switch`: observed, and asked to open or close.
+"""Reads the switch at the PCC by the register map `skerry-switch`, and asks it to open or close.
 
-An order is a wish in its command register: the device's own synchro-check and protection decide, and only its contacts
-say what came of it.
+A command register holds a request only: the device's own synchro-check and protection decide, and its contacts show the
+result.
 """
 
 from __future__ import annotations

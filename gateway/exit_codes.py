@@ -8,7 +8,7 @@ USAGE = 2  # bad usage or a site file with errors
 NO_GATEWAY = 3  # no gateway runs for the site
 REFUSED = 4  # the gateway refused the command
 ALREADY_RUNNING = 5  # a gateway already runs this site
-DEVICE = 6  # a device or port needed at start is not to be had
+DEVICE = 6  # a device or port needed at start is not available
 
 MEANINGS = {
     OK: "ok",
@@ -17,5 +17,5 @@ MEANINGS = {
     NO_GATEWAY: "no gateway is running",
     REFUSED: "the gateway refused",
     ALREADY_RUNNING: "a gateway already runs this site",
-    DEVICE: "a device or port needed at start is not to be had",
+    DEVICE: "a device or port needed at start is not available",
 }

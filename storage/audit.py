@@ -1,6 +1,6 @@
-"""The audit: every command on record before it takes effect, in a file of its own that shows when it is tampered with.
+"""Writes the audit: every command is recorded before it takes effect, in a file of its own that shows changes.
 
-One thread writes and signs; what is handed over here never waits. A row is acknowledged once it is on the disk
+One thread writes and signs; handing over a row never waits. A row is acknowledged once it is on the disk
 (`synchronous=FULL`). A row that must not stop its command (abort, hold, stop, withdrawal) is handed over with `spool`:
 when the file cannot be written it is kept in memory, sent to syslog, marked, and written once the file can be.
 """
@@ -55,7 +55,7 @@ class AuditUnusable(Exception):
 
 
 def to_syslog(line: str) -> None:
-    """The outside anchor: whoever forwards syslog has the head where this machine's root cannot change it."""
+    """Send a line to syslog; where syslog is forwarded, this machine's root cannot change it there."""
     syslog.syslog(syslog.LOG_NOTICE | syslog.LOG_AUTH, line)
 
 
@@ -64,7 +64,7 @@ class _Damaged(Exception):
 
 
 class _Row:
-    """A row on its way to the file."""
+    """A row waiting to be written to the file."""
 
     __slots__ = ("future", "keep", "record")
 

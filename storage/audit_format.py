@@ -1,4 +1,4 @@
-"""The audit file: rows chained by SHA-256, heads signed with Ed25519. What writes it and what verifies it share this.
+"""Defines the audit file, for writer and verifier: rows chained by SHA-256, heads signed with Ed25519.
 
 hash(n) = SHA-256(0x00 | n as 8 bytes, big-endian | hash(n - 1) | body as UTF-8); hash(0) is 32 zero bytes. A body is
 canonical JSON (keys sorted, no spaces, no NaN): one record, one spelling. A checkpoint signs (n, hash(n)).

@@ -1,4 +1,4 @@
-"""Reading the audit: its rows, newest last, and which orders a gateway left in force when it ended."""
+"""Reads the audit: its rows, newest last, and which orders were in force when a gateway ended."""
 
 from __future__ import annotations
 

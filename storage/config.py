@@ -1,4 +1,4 @@
-"""`[storage]`: where and how the site's records are kept."""
+"""Defines `[storage]`: how the site's records are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ DISPATCH = "dispatch"  # the state under which the record keeps what the site fi
 
 
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Telemetry keeps `hot_period_s` rows; at most `flush_s` of them are at risk in a power cut."""
+    """`[storage]`: how often telemetry is kept and written."""
 
-    hot_period_s: Annotated[float, Meta(ge=0.1, le=60)] = 1.0
-    flush_s: Annotated[float, Meta(gt=0, le=10)] = 10.0
+    hot_period_s: Annotated[float, Meta(ge=0.1, le=60, description="Time between two rows of telemetry.")] = 1.0
+    flush_s: Annotated[
+        float, Meta(gt=0, le=10, description="Time between two writes: what a power cut may lose at most.")
+    ] = 10.0

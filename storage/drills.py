@@ -1,4 +1,4 @@
-"""Reports of drills on record: the row, the report's digest that the audit holds, and the head of its chain."""
+"""Keeps the reports of drills: the row, the digest that the audit holds, and the head of the audit's chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export: one directory that stands on its own, for another machine, a spreadsheet, Datasette or an auditor."""
+"""Exports a record to one self-contained directory, for another machine, a spreadsheet, Datasette or an auditor."""
 
 from __future__ import annotations
 

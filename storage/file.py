@@ -1,4 +1,4 @@
-"""The telemetry file, open for writing: one connection, used by the writer thread alone."""
+"""Writes the telemetry file: one connection, used by the writer thread only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a site is. Its UUID stays with its state directory; its incarnation ends when that directory was restored.
+"""Keeps the identity of a site: a UUID that stays with its state directory, and an incarnation that ends at a restore.
 
 `identity.json` holds the UUID. It is written once and never changed. `incarnation.json` holds the incarnation's UUID
 and what was true when it began: the machine's id, the time of the last change to `identity.json` (ctime), the public

@@ -1,4 +1,4 @@
-"""What of the ticks is kept: samples, roll-ups, decisions worth a row. Holds it until the file has it. No I/O."""
+"""Selects what is kept of the ticks (samples, roll-ups, decisions), and holds it until it is written. No I/O."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The manifest of an export, signed with the key of the audit: what was written, and by whom it can be shown.
+"""Writes and signs the manifest of an export: its files with their hashes, signed with the key of the audit.
 
-Whoever holds the key (the gateway's user and root of the machine) can sign another one: heads and keys noted elsewhere
-tell. Who may read the record but not the key gets an export without a signature, which proves nothing.
+Whoever has the key (the gateway's user, and root of the machine) can sign another one; only heads and keys noted
+elsewhere show that. A user who may read the record but not the key gets an export without a signature, which proves
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading the records: its own read-only connection, bounded questions, nothing a writer would notice.
+"""Reads the records over its own read-only connection, with bounded queries that do not disturb the writer.
 
 Loads no sqlite_utils and no numpy: `skerry status` and an attached console use it.
 """

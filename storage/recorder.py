@@ -1,4 +1,4 @@
-"""The recorder: the gateway's side of storage. The tick hands over; one thread writes.
+"""Records a site: takes snapshots, decisions and events from the tick and writes them in one thread.
 
 Nothing here waits for a disk on the caller's side, and nothing raises into the tick. What cannot be written waits in
 memory, bounded, and is written once it can be; `error` says what is wrong and what to do.
@@ -56,7 +56,7 @@ class _MachineClock:
 
 
 class _Waiting:
-    """An event on its way to the file."""
+    """An event waiting to be written to the file."""
 
     __slots__ = ("durable", "event", "future", "mono_ns")
 

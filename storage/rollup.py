@@ -1,4 +1,4 @@
-"""One-minute roll-ups: minimum, maximum, mean, last and count of every signal, from every tick.
+"""Calculates one-minute roll-ups: minimum, maximum, mean, last value and count of every signal, from every tick.
 
 The mean is the mean of the samples present, not weighted by time: ticks are evenly spaced, and a gap is no evidence.
 """

@@ -1,4 +1,4 @@
-"""Rows and what they stand for: the same functions write and read them, so the two cannot drift apart."""
+"""Converts records to rows and back, in one place, so that writer and reader agree."""
 
 from __future__ import annotations
 

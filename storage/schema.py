@@ -1,4 +1,4 @@
-"""The telemetry file: its tables, its views and how an older one becomes a newer one.
+"""Defines the telemetry file: tables, views, and the migrations from older versions.
 
 Times are UTC microseconds (`ts_utc_us`, `ts`) or UTC seconds (`t` of a minute). Scaled values are integers: value in
 the signal's unit = raw x signal.scale. Position n (from 0) of a hot row's blob belongs to signal n + 1; a blob too

@@ -1,4 +1,4 @@
-"""Signals: what of a tick is worth a column, its name, unit and resolution.
+"""Defines the signals: the values of a tick that are kept, with name, unit and resolution.
 
 A name is `<what>.<quantity>`; the quantity carries the unit ("grid.w", "bat1.soc_pct"). The grid and load meters are
 always "grid" and "load", whatever the devices are called; every other device keeps its own id.

@@ -1,4 +1,4 @@
-"""The site's signing key: Ed25519, 32 raw bytes in `audit.key`, mode 0600, made once.
+"""Makes and reads the site's signing key: Ed25519, 32 raw bytes in `audit.key`, mode 0600, made once.
 
 It signs the audit's heads, the manifests of exports, and stands for the site in its identity. One key for all of them
 is sound because every text it signs begins with what it is for, so a signature of one kind never passes for another.

@@ -1,8 +1,8 @@
-"""`skerry verify`: whether an export or a state directory is as it was written. Needs nothing but the files.
+"""Verifies whether an export or a state directory is as it was written. Needs only the files.
 
 What each check finds: the manifest's signature (another manifest), its hashes (a file changed or missing), `audit.csv`
 against the chain (rows that were never commanded), the chain (a row edited, deleted, inserted, reordered), checkpoints
-(a tail rewritten or cut without the key, a signature that does not hold), heads from outside (a tail cut with its
+(an end rewritten or cut off without the key, an invalid signature), heads noted elsewhere (an end cut off with its
 checkpoints, or rewritten by someone who had the key).
 """
 

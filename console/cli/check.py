@@ -1,4 +1,4 @@
-"""`skerry check`: a site file's every error, or what follows from it."""
+"""`skerry check`: prints every error of a site file, or a summary of the site; or the JSON Schema."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ from gateway.site.schema import Site
 
 
 @click.command()
-@click.argument("site", type=click.Path(path_type=Path))
+@click.argument("site", type=click.Path(path_type=Path), required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of site files instead; needs no SITE.")
 @json_option
-def check(site: Path, as_json: bool) -> int:
-    """Check SITE: every error with key, value and what was expected (exit code 2), or a summary of what it means."""
+def check(site: Path | None, schema: bool, as_json: bool) -> int:
+    """Check a site file: print every error with key, value and expectation (exit code 2), or a summary of the site."""
+    if schema:
+        return _schema(site)
+    if site is None:
+        raise click.UsageError("Missing argument 'SITE'.")
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
@@ -44,6 +49,15 @@ def check(site: Path, as_json: bool) -> int:
         click.echo(f"  {line}")
     for line in trouble:
         click.echo(f"skerry: warning: {line}", err=True)
+    return exit_codes.OK
+
+
+def _schema(site: Path | None) -> int:
+    if site is not None:
+        raise click.UsageError("--schema is about all site files; it takes no SITE")
+    from gateway.site.json_schema import json_schema
+
+    click.echo(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2))
     return exit_codes.OK
 
 

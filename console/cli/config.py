@@ -1,4 +1,4 @@
-"""`skerry config`: what is done to a site file itself."""
+"""`skerry config`: changes a site file to the current version."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def config() -> None:
 @config.command()
 @click.argument("site", type=click.Path(path_type=Path))
 def upgrade(site: Path) -> None:
-    """Print SITE's text in the current version of the site file, comments kept; the file is left as it is.
+    """Print SITE in the current version of the site file, with its comments. The file itself is not changed.
 
-    Retired keys get their new names. A file that is current is printed unchanged. To check the result:
+    Retired keys get their new names. A file of the current version is printed unchanged. To check the result:
 
     skerry config upgrade site.toml > new.toml && skerry check new.toml
     """

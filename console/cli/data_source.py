@@ -1,4 +1,4 @@
-"""Where answers come from: the running gateway, or, when none runs, the site's record on disk, read only."""
+"""Chooses the source of answers: the running gateway, or, when none runs, the site's record on disk, read only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors as exit codes and lines. Imported only when something went wrong."""
+"""Converts errors to exit codes and lines on stderr. Imported only after an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry fault`: make a running twin fail. One JSON line to its control socket, one back."""
+"""`skerry fault`: simulates a fault of a running twin, by one JSON line to its control socket and one back."""
 
 from __future__ import annotations
 
@@ -24,24 +24,33 @@ _ENOUGH = 65_536
 
 @click.command()
 @click.argument("name", required=False, metavar=f"[{'|'.join(KINDS)}]")
-@click.option("--device", metavar="ID", help="Which device; an outage needs none.")
+@click.option("--device", metavar="ID", help="The device; not needed for an outage.")
 @click.option(
-    "--for", "for_s", type=duration, metavar="TIME", help="End it by itself after this long. Default: until --clear."
+    "--for", "for_s", type=duration, metavar="TIME", help="End the fault after this time. Default: at --clear."
 )
 @click.option(
     "--grid-record",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
-    help="Let the grid go as in a record: a table of time, voltage, frequency.",
+    help="Play a recorded grid: a table of time, voltage and frequency.",
 )
-@click.option("--nominal-v", type=float, metavar="V", help="The record's nominal voltage, where it cannot be seen.")
-@click.option("--nominal-hz", type=float, metavar="HZ", help="The record's nominal frequency, where it cannot be seen.")
 @click.option(
-    "--clear", is_flag=True, help="End the fault of --device (or of --device outage), or all, the record too."
+    "--nominal-v", type=float, metavar="V", help="Nominal voltage of the record, if its first row does not show it."
+)
+@click.option(
+    "--nominal-hz", type=float, metavar="HZ", help="Nominal frequency of the record, if its first row does not show it."
+)
+@click.option(
+    "--clear",
+    is_flag=True,
+    help="End the fault of --device (or `--device outage`); without --device, all faults and the record.",
 )
 @site_option
 @click.option(
-    "--announce", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The twin's announcement."
+    "--announce",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="File with the twin's addresses (`skerry twin --announce`).",
 )
 def fault(
     name: str | None,
@@ -54,10 +63,10 @@ def fault(
     site: str | None,
     announce: Path | None,
 ) -> None:
-    """Make a running twin fail, e.g. `skerry fault hung --device grid --for 10s`, or end its faults with --clear.
+    """Simulate a fault of a running twin, such as `skerry fault hung --device grid --for 10s`, or end it with --clear.
 
-    A --grid-record is a CSV with a header such as t_s,v,hz: seconds; volts, kV, per unit or %; Hz. Rows may be any time
-    apart. After its last row the grid stays as it was then, until --clear.
+    A --grid-record is a CSV file with a header such as t_s,v,hz: seconds; volts, kV, per unit or %; Hz. The time
+    between rows may vary. After the last row the grid keeps its last values until --clear.
     """
     order: dict[str, Any]
     if clear:

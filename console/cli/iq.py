@@ -1,4 +1,4 @@
-"""`skerry iq`: how much of perfect foresight's saving a day and its month had, and where the rest went."""
+"""`skerry iq`: shows the Energy IQ of a day and of its month, and the losses by part and cause."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _day(text: str) -> date:
 
 
 @click.command()
-@click.option("--day", type=_day, metavar="D", help="A local calendar day, 2025-09-16. Default: yesterday.")
+@click.option("--day", type=_day, metavar="D", help="Local calendar day, such as 2025-09-16. Default: yesterday.")
 @site_option
 @json_option
 def iq(day: date | None, site: str | None, as_json: bool) -> int:
-    """Energy IQ of a day and of its month up to that day's end, from the site's record.
+    """Show the Energy IQ of a day and of its month up to the end of that day, from the site's record.
 
-    100 is what perfect foresight would have saved with the same battery and reserve, 0 is no battery, below 0 worse
-    than that. The loss against foresight by cause: what forecast and planning missed, manual orders, outages.
+    100: the saving of perfect foresight with the same battery and reserve; 0: as without a battery; below 0: worse. The
+    loss against perfect foresight is shown by part of the bill and by cause: forecast and planning, orders, outages.
     """
     with gateway_or_record(site, PATIENCE_S) as source:
         now_utc_s = source.now_utc_s()

@@ -1,4 +1,4 @@
-"""Drills, fault reset and black start on the command line. The gateway's state machine decides; here it is shown."""
+"""`skerry drill` and `skerry island`: requests to the gateway's islanding state machine, and its answers."""
 
 from __future__ import annotations
 
@@ -21,22 +21,26 @@ from storage.drills import DrillRecord
 
 MOST_LISTED = 500
 NONE_ON_RECORD = "No drill is on record."
-_reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why: for whoever is next, on record.")
+_reason_option = click.option(
+    "--reason", required=True, metavar="TEXT", help="Reason; shown to other users and recorded."
+)
 
 
 @click.group()
 def drill() -> None:
-    """Rehearse an outage: open the switch at the PCC, hold the site on the battery, come back."""
+    """Rehearse an outage: open the switch at the PCC, run on the battery for a time, reconnect."""
 
 
 @drill.command()
-@click.option("--minutes", type=float, required=True, metavar="N", help="How long to hold.")
-@click.option("--dry-run", "dry", is_flag=True, help="Show every check; begin nothing.")
-@click.option("--reason", default="", metavar="TEXT", help="Why: for whoever is next, on record. A dry run needs none.")
+@click.option("--minutes", type=float, required=True, metavar="N", help="Duration off the grid, in minutes.")
+@click.option("--dry-run", "dry", is_flag=True, help="Show the checks only.")
+@click.option(
+    "--reason", default="", metavar="TEXT", help="Reason; shown to other users and recorded. Not needed with --dry-run."
+)
 @site_option
 @json_option
 def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: bool) -> None:
-    """Check everything, and if all of it holds, begin. Every check is shown with its figure; takes an operator."""
+    """Run the pre-checks, show each with its figure, and start the drill if all pass. Operators only."""
     if not dry and not reason:
         raise click.UsageError("Missing option '--reason'.")
     if dry:
@@ -46,11 +50,11 @@ def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: boo
 
 
 @drill.command()
-@click.option("--reason", default="", metavar="TEXT", help="Why.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
 @site_option
 @json_option
 def abort(reason: str, site: str | None, as_json: bool) -> None:
-    """Back to the grid by the grid code's road. Always runs, also with a full disk; needs no reason."""
+    """End the drill and reconnect as the grid code requires. Always carried out, also with a full disk."""
     _ask("drill.abort", site, as_json, reason=reason)
 
 
@@ -58,7 +62,7 @@ def abort(reason: str, site: str | None, as_json: bool) -> None:
 @site_option
 @json_option
 def status(site: str | None, as_json: bool) -> None:
-    """Where islanding stands, the drill under way, and what the last drill showed."""
+    """Show the islanding state, the running drill, and the result of the last drill."""
     with gateway_or_record(site) as source:
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
@@ -74,11 +78,11 @@ def status(site: str | None, as_json: bool) -> None:
 
 @drill.command()
 @click.argument("number", type=click.IntRange(1), required=False, metavar="[N]")
-@click.option("--list", "as_list", is_flag=True, help="Every drill on record, one a line.")
+@click.option("--list", "as_list", is_flag=True, help="List all drills on record.")
 @site_option
 @json_option
 def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -> None:
-    """The report of drill N, or of the last one; also of runs before this one, and without a gateway."""
+    """Show the report of drill N, or of the last drill. Needs no gateway."""
     with gateway_or_record(site) as source:
         found = source.drills(MOST_LISTED if as_list else 1, number)
         if isinstance(source, Record):
@@ -101,7 +105,7 @@ def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -
 
 @click.group()
 def island() -> None:
-    """What only an engineer asks of islanding: fault reset, black start."""
+    """Reset an islanding fault; black start. Engineers only."""
 
 
 @island.command()
@@ -109,7 +113,7 @@ def island() -> None:
 @site_option
 @json_option
 def reset(reason: str, site: str | None, as_json: bool) -> None:
-    """Reset an islanding fault: the site is looked at anew, as after a start."""
+    """Reset an islanding fault. The state is then determined from the devices again, as after a start."""
     _ask("island.reset", site, as_json, live=True, reason=reason)
 
 
@@ -119,12 +123,12 @@ def reset(reason: str, site: str | None, as_json: bool) -> None:
     "--confirm-nobody-on-the-bus",
     "confirmed",
     is_flag=True,
-    help="Your word that nobody works on the bus, which will come alive.",
+    help="Confirm that nobody works on the bus, which will be energised.",
 )
 @site_option
 @json_option
 def black_start(reason: str, confirmed: bool, site: str | None, as_json: bool) -> None:
-    """Start a dead site from its battery. The bus must read dead and the switch open."""
+    """Start a de-energised site from its battery. The bus must read de-energised and the switch open."""
     _ask("island.black_start", site, as_json, live=True, reason=reason, confirmed=confirmed)
 
 

@@ -18,13 +18,13 @@ PIECE = 1 << 16  # bytes carried at a time
 
 
 @click.command()
-@click.option("--stdio", is_flag=True, help="Over stdin and stdout; there is no other way yet.")
+@click.option("--stdio", is_flag=True, help="Use standard input and output. Required.")
 @site_option
 def link(stdio: bool, site: str | None) -> None:
-    """Carry the link, byte by byte, between stdin and stdout and the gateway's socket, until either side ends it.
+    """Connect standard input and output to the gateway's socket, until either side ends it.
 
-    A console on another machine uses it as: ssh HOST skerry link --stdio. The gateway takes the client for the user
-    that this command runs as, so on HOST the groups of that user decide what may be commanded.
+    A console on another machine uses it as: ssh HOST skerry link --stdio. For the gateway the client is the user that
+    runs this command, so the groups of that user on HOST decide what may be commanded.
     """
     if not stdio:
         raise click.UsageError("expected --stdio")

@@ -9,57 +9,58 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gateway import exit_codes
 
 # name -> module:attribute, and the line in the help; "" hides it. Kept here so that --help imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("console.cli.run:demo", "A living site, all simulated, on this machine."),
+    "demo": ("console.cli.run:demo", "Run a demonstration: a simulated site on this machine."),
     "open": ("console.cli.run:open_", ""),
-    "serve": ("console.cli.run:serve", "Run a site's gateway without a console (what systemd starts)."),
-    "twin": ("console.cli.run:twin", "Run a site's simulated devices alone."),
-    "fault": ("console.cli.fault:fault", "Make a running twin fail, or end its faults."),
-    "check": ("console.cli.check:check", "Check a site file: every error in one run."),
+    "serve": ("console.cli.run:serve", "Run the gateway of a site without a console, for systemd."),
+    "twin": ("console.cli.run:twin", "Run only the simulated devices of a site."),
+    "fault": ("console.cli.fault:fault", "Simulate a fault of a running twin, or end it."),
+    "check": ("console.cli.check:check", "Check a site file; print every error, or a summary."),
     "config": ("console.cli.config:config", "Bring a site file to the current version."),
-    "replay": ("console.cli.replay:replay", "Run a site's controller over recorded traces; what it would have cost."),
-    "size": ("console.cli.size:size", "Which battery, PV and tariff would save how much: a map of replays."),
-    "status": ("console.cli.status:status", "How the site stands now."),
-    "why": ("console.cli.why:why", "Why the battery does what it does, now or at a time."),
-    "plan": ("console.cli.plan:plan", "The plan in force, hour by hour, and why each hour is as it is."),
-    "iq": ("console.cli.iq:iq", "Energy IQ: how much of perfect foresight's saving was had, and where the rest went."),
-    "events": ("console.cli.records:events", "What happened, newest last."),
+    "replay": ("console.cli.replay:replay", "Replay recorded prices, load and PV; compare the bills."),
+    "size": ("console.cli.size:size", "Compare sizes of battery and PV, and tariffs, by replays."),
+    "status": ("console.cli.status:status", "Show the site now."),
+    "why": ("console.cli.why:why", "Explain the decision now or at a time."),
+    "plan": ("console.cli.plan:plan", "Show the plan in force, with the reason of each hour."),
+    "iq": ("console.cli.iq:iq", "Show the Energy IQ: the share of perfect foresight's saving, and the losses."),
+    "events": ("console.cli.records:events", "List the events of the log."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
-    "setpoint": ("console.cli.orders:setpoint", "Order a battery power for a time; > 0 discharges."),
-    "import-target": ("console.cli.orders:import_target", "Order an import at the PCC for a time."),
-    "soc-target": ("console.cli.orders:soc_target", "Order a state of charge by a time."),
-    "hold": ("console.cli.orders:hold", "Hold the batteries at 0 kW; always runs."),
-    "reserve-level": ("console.cli.orders:reserve_level", "Keep another reserve for ride-through for a time."),
-    "cap": ("console.cli.orders:cap", "Limit a compute node's power for a time."),
+    "setpoint": ("console.cli.orders:setpoint", "Set the battery power for a time; > 0 discharges."),
+    "import-target": ("console.cli.orders:import_target", "Set the import at the PCC for a time."),
+    "soc-target": ("console.cli.orders:soc_target", "Reach a state of charge by a time."),
+    "hold": ("console.cli.orders:hold", "Hold the batteries at 0 kW for a time; always carried out."),
+    "reserve-level": ("console.cli.orders:reserve_level", "Keep another SoC in reserve for a time."),
+    "cap": ("console.cli.orders:cap", "Cap the power of a compute node for a time."),
     "disable": ("console.cli.orders:disable", "Take a PCS out of dispatch for a time."),
-    "enable": ("console.cli.orders:enable", "Let a disabled PCS take part again."),
-    "orders": ("console.cli.orders:orders", "The manual orders in force: who, how long, why."),
+    "enable": ("console.cli.orders:enable", "End the order that disables a PCS."),
+    "orders": ("console.cli.orders:orders", "List the manual orders in force."),
     "end": ("console.cli.orders:end", "End a manual order."),
-    "stop": ("console.cli.orders:stop", "Withdraw every order and hold the batteries at 0 kW; always runs."),
-    "reserve": ("console.cli.reservations:reserve", "Ask for power for a job: its start, or why not."),
-    "reservations": ("console.cli.reservations:reservations", "The power reserved for jobs: when, how much, for whom."),
-    "withdraw": ("console.cli.reservations:withdraw", "Withdraw a power reservation; always runs."),
-    "drill": ("console.cli.island:drill", "Rehearse an outage: start, status, abort."),
+    "stop": ("console.cli.orders:stop", "End all orders and hold the batteries at 0 kW; always carried out."),
+    "reserve": ("console.cli.reservations:reserve", "Reserve power for a job."),
+    "reservations": ("console.cli.reservations:reservations", "List the power reservations."),
+    "withdraw": ("console.cli.reservations:withdraw", "Withdraw a power reservation; always carried out."),
+    "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
-    "audit": ("console.cli.records:audit", "Who commanded what, and what came of it."),
-    "export": ("console.cli.records:export", "Write the site's record to a directory."),
-    "verify": ("console.cli.records:verify", "Check an export for changes: files, chain, signatures."),
+    "audit": ("console.cli.records:audit", "List the commands given, with their results."),
+    "export": ("console.cli.records:export", "Write the record of a site to a directory."),
+    "verify": ("console.cli.records:verify", "Check whether an export was changed."),
 }
 
 HELP = """Operations console and dispatch controller for the power side of a private compute site.
 
 \b
-skerry demo           try it: a site that lives, all of it simulated
-skerry SITE.toml      the console on a site; starts its gateway if none runs
-skerry status         how the site stands
+skerry demo           try it on a simulated site
+skerry SITE.toml      open the console on a site; starts its gateway if none runs
+skerry status         show the site now
 
 Commands find the gateway by --site, by $SKERRY_SITE, or because it is the only one running. When none runs, status,
-why and events read the site's record instead.
+why, events, audit, iq, drill report and export read the record of the site.
 """
 EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 
@@ -84,6 +85,13 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and (args[0].endswith(".toml") or Path(args[0]).is_file()):
             args = ["open", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that fit, without importing one; where none does, site files."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        fitting = [(name, line) for name, (_, line) in COMMANDS.items() if line and name.startswith(incomplete)]
+        return [CompletionItem(name, help=line) for name, line in fitting] or [CompletionItem(incomplete, type="file")]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing one."""

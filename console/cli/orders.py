@@ -1,4 +1,4 @@
-"""Manual orders on the command line. The gateway decides; here they are stated, shown and answered for."""
+"""The commands for manual orders: requests to the gateway, which decides, and its answers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _SIGNED = {"ignore_unknown_options": True}  # "-20kW" is a power, not an option
 Decorated = Callable[..., Any]
 
 _for_option = click.option(
-    "--for", "for_s", type=duration, metavar="TIME", help="How long. Default: the site's, 15 min."
+    "--for", "for_s", type=duration, metavar="TIME", help="Duration. Default: that of the site file, 15 min."
 )
-_reason_option = click.option("--reason", default="", metavar="TEXT", help="Why: for whoever is next, and on record.")
-_replace_option = click.option("--replace", metavar="ID", help="The order in force that this one replaces.")
-_dry_option = click.option("--dry-run", "dry", is_flag=True, help="Show old, new and the allowed range; order nothing.")
+_reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason; shown to other users and recorded.")
+_replace_option = click.option("--replace", metavar="ID", help="Id of the order in force that this one replaces.")
+_dry_option = click.option(
+    "--dry-run", "dry", is_flag=True, help="Show old value, new value and the allowed range; give no order."
+)
 
 
 def _order_options(command: Decorated) -> Decorated:
@@ -37,9 +39,10 @@ def _order_options(command: Decorated) -> Decorated:
 @_for_option
 @_order_options
 def setpoint(watts: float, for_s: float | None, **options: Any) -> None:
-    """Order a battery power, all PCS together: 20kW discharges, -20kW charges.
+    """Set the battery power of all PCS together for a time: 20kW discharges, -20kW charges.
 
-    Limits, safety and the reserve always win; peak, ramp and plan give way. It ends by itself.
+    Device limits, safe values and the reserve take precedence over the order; it takes precedence over peak, ramp and
+    plan. It ends by itself.
     """
     _give(OrderKind.SETPOINT, options, value=watts, for_s=for_s)
 
@@ -49,18 +52,18 @@ def setpoint(watts: float, for_s: float | None, **options: Any) -> None:
 @_for_option
 @_order_options
 def import_target(watts: float, for_s: float | None, **options: Any) -> None:
-    """Order an import at the PCC: 30kW imports, -5kW exports; the battery makes up the difference."""
+    """Set the import at the PCC for a time: 30kW imports, -5kW exports. The battery covers the difference."""
     _give(OrderKind.IMPORT_TARGET, options, value=watts, for_s=for_s)
 
 
 @click.command("soc-target")
 @click.argument("pct", metavar="PERCENT", type=percent)
 @click.option(
-    "--by", "by", required=True, metavar="T", help="HH:MM today or an ISO 8601 time; the site's time zone and clock."
+    "--by", "by", required=True, metavar="T", help="HH:MM today or an ISO 8601 time. Time zone and clock of the site."
 )
 @_order_options
 def soc_target(pct: float, by: str, **options: Any) -> None:
-    """Order a state of charge by a time: evenly, under the peak while there is time for that."""
+    """Reach a state of charge by a time, at even power, below the peak as long as the time allows."""
     _give(OrderKind.SOC_TARGET, options, value=pct, by=by)
 
 
@@ -69,7 +72,7 @@ def soc_target(pct: float, by: str, **options: Any) -> None:
 @_for_option
 @_order_options
 def reserve_level(pct: float, for_s: float | None, **options: Any) -> None:
-    """Keep another SoC for ride-through, e.g. before a storm. Below the declared reserve takes an engineer."""
+    """Keep another SoC in reserve for a time, such as before a storm. Below the declared reserve: engineers only."""
     _give(OrderKind.RESERVE_LEVEL, options, value=pct, for_s=for_s)
 
 
@@ -79,7 +82,7 @@ def reserve_level(pct: float, for_s: float | None, **options: Any) -> None:
 @_for_option
 @_order_options
 def cap(node: str, watts: float, for_s: float | None, **options: Any) -> None:
-    """Limit a compute node's power for a time; its map must know caps."""
+    """Cap the power of a compute node for a time. The node must support caps."""
     _give(OrderKind.NODE_CAP, options, value=watts, target=node, for_s=for_s)
 
 
@@ -88,7 +91,7 @@ def cap(node: str, watts: float, for_s: float | None, **options: Any) -> None:
 @_for_option
 @_order_options
 def disable(pcs: str, for_s: float | None, **options: Any) -> None:
-    """Take a PCS out of dispatch: it goes to 0 kW and stays there. Not a lock-out: isolate before you touch it."""
+    """Take a PCS out of dispatch for a time: it stays at 0 kW. Not a lock-out: isolate it before you touch it."""
     _give(OrderKind.DISABLE, options, target=pcs, for_s=for_s)
 
 
@@ -98,7 +101,7 @@ def disable(pcs: str, for_s: float | None, **options: Any) -> None:
 @site_option
 @json_option
 def hold(for_s: float | None, reason: str, site: str | None, as_json: bool) -> None:
-    """Hold the batteries at 0 kW, whoever has them. Always runs, also with a full disk; needs no reason."""
+    """Hold the batteries at 0 kW for a time, replacing any order. Always carried out, also with a full disk."""
     with gateway(site) as live:
         params: dict[str, Any] = {"kind": OrderKind.HOLD.value, "reason": reason, "for_s": for_s}
         _answered(live, live.link.request("order.set", **params), as_json)
@@ -109,7 +112,10 @@ def hold(for_s: float | None, reason: str, site: str | None, as_json: bool) -> N
 @site_option
 @json_option
 def stop(reason: str, site: str | None, as_json: bool) -> None:
-    """Withdraw every order but disabled devices, and hold the batteries as long as the site allows. Always runs."""
+    """End all orders except disabled devices, and hold the batteries at 0 kW as long as the site allows.
+
+    Always carried out, also with a full disk.
+    """
     with gateway(site) as live:
         _answered(live, live.link.request("stop", reason=reason), as_json)
 
@@ -120,7 +126,7 @@ def stop(reason: str, site: str | None, as_json: bool) -> None:
 @site_option
 @json_option
 def end(order: str, reason: str, site: str | None, as_json: bool) -> None:
-    """End a manual order by its id (see `skerry orders`), or all of them but disabled devices."""
+    """End a manual order by its id (see `skerry orders`), or all orders except disabled devices."""
     with gateway(site) as live:
         _ended(live, "*" if order == "all" else order, reason, as_json)
 
@@ -145,7 +151,7 @@ def enable(pcs: str, reason: str, site: str | None, as_json: bool) -> None:
 @site_option
 @json_option
 def orders(site: str | None, as_json: bool) -> None:
-    """The manual orders in force, each with who gave it, how long it lasts and why."""
+    """List the manual orders in force: who gave each, how long it lasts, and the reason."""
     with gateway(site) as live:
         found = live.link.request("order.list")
     if as_json:

@@ -1,4 +1,4 @@
-"""`skerry plan`: the plan in force, hour by hour or step by step."""
+"""`skerry plan`: shows the plan in force by hour or by quarter hour."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ LEAST_H = 1 / 3600  # a step that was over when the plan was made
 
 
 @click.command()
-@click.option("--by", type=click.Choice(["hour", "quarter"]), default="hour", show_default=True, help="A row's span.")
+@click.option(
+    "--by", type=click.Choice(["hour", "quarter"]), default="hour", show_default=True, help="Time span of a row."
+)
 @site_option
 @json_option
 def plan(by: str, site: str | None, as_json: bool) -> None:
-    """The plan in force: price, load with its 90 % band, PV, battery, import and SoC, and why.
+    """Show the plan in force: price, load with its 90 % band, PV, battery, import, SoC, and the reason of each row.
 
-    Battery > 0 discharges; grid > 0 imports; SoC is that at the end of the row. An hour's reason is that of its step in
-    which the battery does most. In JSON, every step as planned.
+    Battery > 0 discharges; grid > 0 imports; SoC is that at the end of the row. The reason of an hour is that of the
+    step with the highest battery power. The JSON document has every step.
     """
     with gateway(site) as source:
         raw, zone = source.link.request("plan"), source.zone

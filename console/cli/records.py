@@ -1,4 +1,4 @@
-"""Commands on what happened: events, acknowledgement, export."""
+"""The commands for records: events, acknowledgement, audit, export, verify."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gateway import exit_codes
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Number of events.")
 @site_option
 @json_option
 def events(limit: int, site: str | None, as_json: bool) -> None:
-    """The log, newest last."""
+    """List the events of the log, newest last."""
     with gateway_or_record(site) as source:
         found = sorted(source.events(limit), key=lambda event: event.utc_s)
         if isinstance(source, Record):
@@ -36,7 +36,7 @@ def events(limit: int, site: str | None, as_json: bool) -> None:
 @click.argument("alarm", metavar="ID|all")
 @site_option
 def ack(alarm: str, site: str | None) -> None:
-    """Acknowledge an alarm by its id (see `skerry status`), or all of them."""
+    """Acknowledge an alarm by its id (see `skerry status`), or all alarms."""
     with gateway(site) as live:
         answer = live.link.request("alarm.acknowledge", id="*" if alarm == "all" else alarm)
     count, trouble = answer["acknowledged"], answer["not_durable"]
@@ -47,14 +47,15 @@ def ack(alarm: str, site: str | None) -> None:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--from", "start", metavar="T", help="From this time on (as `why --at`). Default: everything.")
-@click.option("--to", "end", metavar="T", help="Up to this time. Default: now.")
+@click.option("--from", "start", metavar="T", help="Start; times as in `skerry why --at`. Default: everything.")
+@click.option("--to", "end", metavar="T", help="End. Default: now.")
 @site_option
 @json_option
 def export(out: Path, start: str | None, end: str | None, site: str | None, as_json: bool) -> None:
     """Write the record to the new directory OUT: SQLite, CSV and a manifest with hashes.
 
-    That of the gateway that runs, which is not disturbed; when none runs, the one written last, unless --site says.
+    Exports the record of the running gateway, without disturbing it. When none runs: that of --site, else the one
+    written last.
     """
     from storage.export import ExportError
     from storage.export import export as write
@@ -83,11 +84,11 @@ def export(out: Path, start: str | None, end: str | None, site: str | None, as_j
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many rows.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Number of rows.")
 @site_option
 @json_option
 def audit(limit: int, site: str | None, as_json: bool) -> None:
-    """The audit, newest last: every command with who gave it, before and after it took effect."""
+    """List the audit, newest last: every command, who gave it, and its result."""
     with gateway_or_record(site) as source:
         found = source.audit(limit)
         if isinstance(source, Record):
@@ -102,15 +103,19 @@ def audit(limit: int, site: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
-    "--head", "heads", multiple=True, metavar="ROW:HASH", help="A head noted earlier (export, syslog). Repeatable."
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="ROW:HASH",
+    help="Head noted earlier, from an export or syslog. May be repeated.",
 )
-@click.option("--key", default="", metavar="HEX", help="The public key that must have signed the audit.")
+@click.option("--key", default="", metavar="HEX", help="Public key that must have signed the audit.")
 @json_option
 def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> int:
-    """Check an export, or a state directory, for edits, deletions, reordering and cut tails. No gateway is needed.
+    """Check an export or a state directory for edited, deleted, reordered and cut-off rows. Needs no gateway.
 
-    An export is verified by the signature of its manifest. What someone with the key of this machine did, or a whole
-    export made with another key, shows only against a --head or the --key that left the machine before.
+    An export is verified by the signature of its manifest. Changes by somebody who has the key of this machine, or an
+    export signed with another key, are found only with a --head or --key that was noted elsewhere before.
     """
     from storage.verify import CannotVerify
     from storage.verify import verify as check

@@ -1,4 +1,4 @@
-"""`skerry replay`: the very controller over recorded traces, causally; what it would have cost, and might have."""
+"""`skerry replay`: runs the controller over recorded data without knowledge of the future, and compares the bills."""
 
 from __future__ import annotations
 
@@ -57,35 +57,51 @@ def _millis(_context: click.Context, _option: click.Parameter, text: str | None)
 @click.option("--prices", type=existing, required=True, help="CSV start_utc,price_eur_per_mwh.")
 @click.option("--load", "load_file", type=existing, required=True, help="CSV start_utc,load_w (or power_w).")
 @click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w). Default: no PV.")
-@click.option("--gpus", type=click.IntRange(1), help="GPUs of the site: what the queue of --jobs waits for.")
+@click.option("--gpus", type=click.IntRange(1), help="Number of GPUs of the site, for which the jobs of --jobs queue.")
 @click.option(
     "--notice",
     "notice_h",
     type=click.FloatRange(0, 168),
     default=0.0,
     metavar="HOURS",
-    help="Announce every job of --jobs so long before it starts, as a power reservation.",
+    help="Announce every job of --jobs this long before it starts, as a power reservation.",
 )
-@click.option("--jobs", type=existing, help="Job log: job_id, reference_start_utc and what else is known of each.")
-@click.option("--from", "begin", required=True, help="First instant, e.g. 2025-11-01 (local midnight) or with time.")
-@click.option("--to", "end", required=True, help="End, exclusive.")
+@click.option(
+    "--jobs",
+    type=existing,
+    help="CSV of jobs: job_id, reference_start_utc; where known submit_utc, duration_s, time_limit_s, power_w, gpus.",
+)
+@click.option("--from", "begin", required=True, help="Start, such as 2025-11-01 (local midnight), or with a time.")
+@click.option("--to", "end", required=True, help="End (exclusive).")
 @click.option(
     "--step",
     "step_ms",
     default="5m",
     show_default=True,
     callback=_millis,
-    help="Divides the metering interval. Below 10 s (100ms): on the twin's physics, with meter delay and PCS lag.",
+    help="Time step; divides the metering interval. Below 10 s, such as 100ms: with meter delay and PCS lag.",
 )
-@click.option("--load-scale", type=click.FloatRange(0, min_open=True), default=1.0, help="Times the load. Default: 1.")
-@click.option("--repeat", is_flag=True, help="Steps below 10 s: play the load again and again until --to.")
-@click.option("--meter-delay", "delay_ms", callback=_millis, help="Steps below 10 s. Default: the site file's.")
-@click.option("--pcs-lag", "lag_ms", callback=_millis, help="Steps below 10 s. Default: the site file's, else 300ms.")
+@click.option(
+    "--load-scale", type=click.FloatRange(0, min_open=True), default=1.0, help="Factor on the load. Default: 1."
+)
+@click.option("--repeat", is_flag=True, help="Steps below 10 s: repeat the load until --to.")
+@click.option(
+    "--meter-delay",
+    "delay_ms",
+    callback=_millis,
+    help="Delay of the grid meter, for steps below 10 s. Default: the site file's.",
+)
+@click.option(
+    "--pcs-lag",
+    "lag_ms",
+    callback=_millis,
+    help="Time constant of the PCS, for steps below 10 s. Default: the site file's, else 300ms.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory for the results."
 )
 @click.option(
-    "--soc", "soc_pct", type=click.FloatRange(0, 100), default=50.0, show_default=True, help="At the start, %."
+    "--soc", "soc_pct", type=click.FloatRange(0, 100), default=50.0, show_default=True, help="SoC at the start, %."
 )
 def replay(
     site: Path,
@@ -105,12 +121,13 @@ def replay(
     out: Path,
     soc_pct: float,
 ) -> int:
-    """Run SITE's controller over recorded traces, step by step, knowing at each instant what it would have known.
+    """Replay recorded prices, load and PV with the controller and planner of SITE, and compare the bills.
 
-    What the files hold before --from is past to learn from. Files may be gzipped. Writes schedule.csv, summary.json,
-    chart.png and, with --jobs, jobs_started.csv to --out. Ctrl-C keeps what was done so far (exit code 130).
+    At each instant the controller knows only what it would have known. Data before --from is history to learn from.
+    Files may be gzipped. Writes schedule.csv, summary.json, chart.png and, with --jobs, jobs_started.csv to --out.
+    Ctrl-C keeps what was done so far (exit code 130).
 
-    With steps below 10 s summary.json also has the ramp of import and its means over metering intervals.
+    With steps below 10 s, summary.json also has the ramp of import and its means over metering intervals.
     """
     from console.replay.engine import Replay
     from console.replay.traces import read_jobs

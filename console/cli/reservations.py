@@ -1,4 +1,4 @@
-"""Power reservations on the command line: ask for power, wait for it, list, withdraw."""
+"""The commands for power reservations: reserve, wait, list, withdraw."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ GRACE_S = 60.0  # of the site's clock: power that is not there so long after the
 
 
 @click.command()
-@click.option("--kw", "power_kw", type=kilowatts, required=True, metavar="KW", help="What the job draws.")
-@click.option("--for", "for_s", type=duration, required=True, metavar="TIME", help="How long, such as 2h.")
-@click.option("--within", "within_s", type=duration, metavar="TIME", help="How long it may wait.")
-@click.option("--name", default="", metavar="TEXT", help="The job, for people; one reservation per name.")
-@click.option("--wait", is_flag=True, help="Return only when the power is ready; withdrawn if ended before.")
+@click.option("--kw", "power_kw", type=kilowatts, required=True, metavar="KW", help="Power that the job draws.")
+@click.option("--for", "for_s", type=duration, required=True, metavar="TIME", help="Duration, such as 2h.")
+@click.option(
+    "--within", "within_s", type=duration, metavar="TIME", help="Longest time the job may wait for its start."
+)
+@click.option("--name", default="", metavar="TEXT", help="Name of the job; one reservation per name.")
+@click.option("--wait", is_flag=True, help="Return when the power is ready; if ended before, withdraw the reservation.")
 @site_option
 @json_option
 def reserve(
     power_kw: float, for_s: float, within_s: float | None, name: str, wait: bool, site: str | None, as_json: bool
 ) -> None:
-    """Ask for power for a job; the answer is the start that the site can carry, or why it cannot.
+    """Reserve power for a job. The answer is a start time and its cost, or the reason of a refusal.
 
-    The plan has the energy ready by then; the reservation ends by itself. With --wait: 0 when the power is ready,
-    4 when it is refused or taken back, 3 when the gateway stays away; a signal that ends it withdraws the reservation.
+    The plan provides the energy by then; the reservation ends by itself. Exit codes with --wait: 0 the power is ready,
+    4 refused or withdrawn, 3 the gateway cannot be reached. A signal withdraws the reservation.
     """
     with gateway(site) as live:
         asked = {"power_w": 1000 * power_kw, "for_s": for_s, "within_s": within_s or 0.0}
@@ -61,7 +63,7 @@ def reserve(
 @site_option
 @json_option
 def reservations(site: str | None, as_json: bool) -> None:
-    """The power reservations that stand, by their start."""
+    """List the power reservations in order of their start."""
     with gateway(site) as live:
         found = live.link.request("reservation.list")["reservations"]
         if as_json:
@@ -75,11 +77,11 @@ def reservations(site: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("reservation", metavar="ID|NAME")
-@click.option("--reason", default="", metavar="TEXT", help="Why, on record.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
 @site_option
 @json_option
 def withdraw(reservation: str, reason: str, site: str | None, as_json: bool) -> None:
-    """Withdraw a power reservation, by its id or the job's name; always runs."""
+    """Withdraw a power reservation by its id or the name of its job. Always carried out."""
     with gateway(site) as live:
         answer = live.link.request("reservation.withdraw", id=reservation, reason=reason)
     if as_json:

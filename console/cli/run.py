@@ -1,4 +1,4 @@
-"""The commands that run something: demo, console, gateway, twin. `gateway.service` and `supervise` do the work."""
+"""The commands that run a process: demo, console, gateway, twin."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import click
 from console.value_parsers import duration
 
 SITE = click.Path(path_type=Path, dir_okay=False)
-for_option = click.option("--for", "for_s", type=duration, metavar="TIME", help="Stop after this long, e.g. 60s.")
+for_option = click.option("--for", "for_s", type=duration, metavar="TIME", help="Stop after this time, such as 60s.")
 speed_option = click.option(
-    "--speed", type=click.FloatRange(1, 10), metavar="N", help="The simulated site's clock, 1 to 10 times."
+    "--speed", type=click.FloatRange(1, 10), metavar="N", help="Speed of the simulated site's clock."
 )
-rate_option = click.option(
-    "--rate", "rate_hz", type=click.FloatRange(1, 10), metavar="HZ", help="Ticks a second, 1 to 10."
-)
-stdin_option = click.option("--stop-on-stdin-eof", is_flag=True, help="Stop in order when stdin ends.")
+rate_option = click.option("--rate", "rate_hz", type=click.FloatRange(1, 10), metavar="HZ", help="Ticks per second.")
+stdin_option = click.option("--stop-on-stdin-eof", is_flag=True, help="Shut down when standard input ends.")
 
 
 @click.command()
-@click.option("--headless", is_flag=True, help="The gateway alone, no console.")
+@click.option("--headless", is_flag=True, help="Run the gateway without the console.")
 @for_option
-@click.option("--json", "json_summary", is_flag=True, help="With --headless: the run's figures as the last line.")
+@click.option(
+    "--json", "json_summary", is_flag=True, help="With --headless: print the figures of the run as the last line."
+)
 @speed_option
 @rate_option
 def demo(headless: bool, for_s: float | None, json_summary: bool, speed: float | None, rate_hz: float | None) -> int:
-    """A living site on this machine: simulated battery, PV, meters, switch on real Modbus; this machine as a node."""
+    """Run a demonstration: a simulated site on this machine, its gateway and the console.
+
+    Battery, PV, meters, switch and eight nodes are simulated and answer on Modbus TCP; this machine is one more node.
+    """
     if not headless and (for_s is not None or json_summary):
         raise click.UsageError("--for and --json belong to --headless; the console runs until you quit it")
     from console import launcher
@@ -37,7 +40,7 @@ def demo(headless: bool, for_s: float | None, json_summary: bool, speed: float |
 @click.command("open")
 @click.argument("site", type=SITE)
 def open_(site: Path) -> int:
-    """The console on SITE: attaches to its gateway, or starts one that ends with the console."""
+    """Open the console on SITE. It attaches to the running gateway, or starts one that ends with the console."""
     from console import launcher
 
     return launcher.open_site(site)
@@ -46,11 +49,17 @@ def open_(site: Path) -> int:
 @click.command()
 @click.argument("site", type=SITE)
 @stdin_option
-@click.option("--twin", "twin_announce", type=SITE, metavar="FILE", help="Use the twin that announced itself in FILE.")
-@for_option
-@click.option("--json", "json_summary", is_flag=True, help="The run's figures as the last line.")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the record goes."
+    "--twin",
+    "twin_announce",
+    type=SITE,
+    metavar="FILE",
+    help="Use the twin that wrote FILE (`skerry twin --announce FILE`).",
+)
+@for_option
+@click.option("--json", "json_summary", is_flag=True, help="Print the figures of the run as the last line.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Directory for the records."
 )
 @speed_option
 @rate_option
@@ -64,7 +73,7 @@ def serve(
     speed: float | None,
     rate_hz: float | None,
 ) -> int:
-    """Run SITE's gateway until SIGTERM or SIGINT; then the battery goes to its safe value and the record is closed."""
+    """Run the gateway of SITE until SIGTERM or SIGINT. It then sets the battery to its safe value."""
     from gateway import service
 
     options = service.ServeOptions(
@@ -85,20 +94,20 @@ def serve(
     "--announce",
     type=SITE,
     metavar="FILE",
-    help="Write the announcement here. Default: where gateways and `skerry fault` look.",
+    help="File for the twin's addresses. Default: where the gateway and `skerry fault` look.",
 )
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Of the record that the twin goes on after. Default: the site's.",
+    help="Directory of the records whose last state the twin starts from. Default: the site's.",
 )
 @stdin_option
 @speed_option
 def twin(
     site: Path, announce: Path | None, state_dir: Path | None, stop_on_stdin_eof: bool, speed: float | None
 ) -> int:
-    """Run SITE's simulated devices: SunSpec over Modbus TCP on loopback. Prints where they are as one line of JSON."""
+    """Run the simulated devices of SITE: SunSpec over Modbus TCP on loopback. Prints their addresses as JSON."""
     from gateway import standalone_twin
 
     return standalone_twin.run(site, announce, stop_on_stdin_eof, speed, state_dir)

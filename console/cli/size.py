@@ -1,4 +1,4 @@
-"""`skerry size`: which battery, PV and tariff would save how much, over recorded load, PV and prices."""
+"""`skerry size`: compares sizes of battery and PV, and tariffs, over recorded load, PV and prices."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float |
 @click.argument("site", type=existing)
 @click.option("--prices", type=existing, required=True, help="CSV start_utc,price_eur_per_mwh.")
 @click.option("--load", "load_file", type=existing, required=True, help="CSV start_utc,load_w (or power_w).")
-@click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w), of the site file's [[pv]]. Default: no PV.")
-@click.option("--from", "begin", required=True, help="First instant, e.g. 2025-11-01 (local midnight) or with time.")
-@click.option("--to", "end", required=True, help="End, exclusive.")
+@click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w) of the site file's [[pv]]. Default: no PV.")
+@click.option("--from", "begin", required=True, help="Start, such as 2025-11-01 (local midnight), or with a time.")
+@click.option("--to", "end", required=True, help="End (exclusive).")
 @click.option("--energy", metavar="KWH", help="Battery energies: 50..200kWh/25, or 50,100. Default: the site file's.")
 @click.option("--power", metavar="KW", help="PCS powers: 25..100kW/25. Default: the site file's.")
 @click.option("--pv-kwp", metavar="KWP", help="PV peak powers: 0..50kWp/25. Default: the site file's.")
 @click.option(
-    "--tariff", "tariffs", type=existing, multiple=True, help="A site file whose [tariff] is tried. Repeatable."
+    "--tariff", "tariffs", type=existing, multiple=True, help="Site file whose [tariff] is compared. May be repeated."
 )
 @click.option(
-    "--want", type=percent, callback=_at_most_all, metavar="40%", help="Mark where at least this saving holds."
+    "--want", type=percent, callback=_at_most_all, metavar="40%", help="Mark the points with at least this saving."
 )
 @click.option(
     "--saving",
@@ -51,12 +51,14 @@ def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float |
     type=click.Choice(["battery", "site"]),
     default="battery",
     show_default=True,
-    help="Saving against the bill without battery, or without battery and PV.",
+    help="Compare with the bill without battery, or without battery and PV.",
 )
-@click.option("--step", default="15m", show_default=True, help="Of the replays; divides the metering interval.")
+@click.option(
+    "--step", default="15m", show_default=True, help="Time step of the replays; divides the metering interval."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Directory for sizing.csv and map.png.")
-@click.option("--jobs", type=click.IntRange(1), help="Processes. Default: one for each core.")
-@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on the Dask cluster of this scheduler instead.")
+@click.option("--jobs", type=click.IntRange(1), help="Number of processes. Default: one per core.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on the Dask cluster of this scheduler.")
 def size(
     site: Path,
     prices: Path,
@@ -75,9 +77,9 @@ def size(
     jobs: int | None,
     scheduler: str | None,
 ) -> int:
-    """Replay SITE's controller for every combination of the sizes given and draw the map of savings.
+    """Replay SITE for each combination of sizes and tariffs, and show the saving of each.
 
-    Batteries and PCS of the site file keep their proportions. Ctrl-C keeps the points done so far, marked partial.
+    Several batteries and PCS of the site file keep their proportions. Ctrl-C keeps the finished points, marked partial.
     """
     from console.replay.remarks import short_period
     from console.sizing.maps import terminal

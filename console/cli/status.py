@@ -1,4 +1,4 @@
-"""`skerry status`."""
+"""`skerry status`: shows the site now."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from storage import identity
 @site_option
 @json_option
 def status(site: str | None, as_json: bool) -> int:
-    """How the site stands now: flows, limits, tariff, why, alarms.
+    """Show the site now: power flows, limits, tariff, reason of the decision, alarms.
 
-    Without a running gateway: where its record ends, and exit code 3.
+    Without a running gateway: the end of its record, and exit code 3.
     """
     with gateway_or_record(site) as source:
         if isinstance(source, Record):

@@ -1,4 +1,4 @@
-"""`skerry status` as text: aligned, without colour, every number with its limit. Stale and missing say so."""
+"""Formats `skerry status` as text: aligned, without colour, each number with its limit, stale and missing marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skerry why`: the decision and the chain of rules that led to it."""
+"""`skerry why`: shows a decision and the rules that led to it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gateway import exit_codes
 
 @click.command()
 @click.option(
-    "--at", "at", metavar="T", help="HH:MM[:SS] today, an ISO 8601 time, or -10m; the site's time zone and clock."
+    "--at", "at", metavar="T", help="HH:MM[:SS] today, an ISO 8601 time, or -10m. Time zone and clock of the site."
 )
 @site_option
 @json_option
 def why(at: str | None, site: str | None, as_json: bool) -> None:
-    """Why the battery does what it does: each rule's interval, what it preferred, which one bound (●).
+    """Explain the decision now or at a time: the interval and preference of each rule, and which rule was binding (●).
 
-    In JSON, null for a bound means there is none.
+    In JSON, a bound of null means that there is none.
     """
     with gateway_or_record(site) as source:
         at_utc_s = None if at is None else moment(at, source.now_utc_s(), source.zone)

@@ -1,4 +1,4 @@
-"""A replay in strips of blocks for the terminal: import, load less PV, the battery, and the SoC. `picture` draws it."""
+"""Formats a replay for the terminal, in strips of blocks: import, net load, battery, SoC. `picture` draws it."""
 
 from __future__ import annotations
 

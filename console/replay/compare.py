@@ -1,4 +1,4 @@
-"""The bill of what was done, beside that of no battery, of a night-valley rule and of perfect foresight.
+"""Compares the bill of a replay with those of no battery, a night-valley rule and perfect foresight.
 
 Foresight ends with the energy it began with; what others end with is charged at the mean import price. Over a month
 that hardly matters; over hours an emptier battery may look cheaper than foresight's.

@@ -1,4 +1,4 @@
-"""The very controller and the very planner over recorded traces, in lock-step and causally.
+"""Runs controller and planner over recorded data in lock-step, without knowledge of the future.
 
 At every step the controller sees the net load of that step (a fast loop would, on its meter) and nothing later; the
 planner sees quarter hours that have ended and prices that are published. Plans are made on the quarter hour.

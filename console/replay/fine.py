@@ -1,4 +1,4 @@
-"""Sub-second steps: the very controller at the site's own tick rate on the twin's physics, in lock-step.
+"""Replays in sub-second steps: the controller at the site's tick rate on the twin's physics, in lock-step.
 
 The load is the trace, the PV too; grid meter and PCS are the twin's, with its delay, lag and ramp. Where the coarse
 replay lets the controller see each step's own load, here it sees what a late meter shows: what is proven is how far

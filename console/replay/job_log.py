@@ -1,4 +1,4 @@
-"""A job log as a scheduler would have shown it: each job from its submission, or its announcement, until it ends."""
+"""Plays a job log as a scheduler would have shown it: each job from its submission or announcement until it ends."""
 
 from __future__ import annotations
 

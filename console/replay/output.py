@@ -1,4 +1,4 @@
-"""What a replay leaves behind: schedule.csv, jobs_started.csv, summary.json."""
+"""Writes the results of a replay: schedule.csv, jobs_started.csv, summary.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a replay: price, power, battery and SoC over site time."""
+"""Draws a replay: price, power, battery and SoC over site time."""
 
 from __future__ import annotations
 

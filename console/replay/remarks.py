@@ -1,4 +1,4 @@
-"""What must be said beside the bill of a replay, lest its figures be taken for more than they are."""
+"""Gives the remarks that limit what the figures of a replay mean: gaps, missing prices, short periods."""
 
 from __future__ import annotations
 

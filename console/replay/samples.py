@@ -1,4 +1,4 @@
-"""A load sampled many times a second, as a meter wrote it: instants as they are, each value held until the next."""
+"""Holds a load sampled many times per second: unevenly spaced instants, each value held until the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replay plays: load and PV as recorded, prices as published, jobs as submitted.
+"""Reads the inputs of a replay: load and PV as recorded, prices as published, jobs as submitted.
 
 Files are CSV, gzip by their suffix, instants in UTC at the START of each row. Rows evenly spaced; a row that is missing
 or not a number is a gap: the value before it is held, and how much was held is told.

@@ -1,4 +1,4 @@
-"""The map of savings: as text and as rows. `picture` draws it."""
+"""Formats the map of savings as text and as rows. `picture` draws it."""
 
 from __future__ import annotations
 

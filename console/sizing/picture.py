@@ -1,4 +1,4 @@
-"""The picture of a sizing: savings over battery energy and PCS power, a map for each tariff and PV."""
+"""Draws a sizing: savings over battery energy and PCS power, a map for each tariff and PV."""
 
 from __future__ import annotations
 

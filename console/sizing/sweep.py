@@ -1,4 +1,4 @@
-"""One point of a sizing: the site with another battery, PV or tariff, replayed and charged."""
+"""Calculates one point of a sizing: a replay of the site with another battery, PV or tariff, and its bill."""
 
 from __future__ import annotations
 

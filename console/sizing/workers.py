@@ -1,4 +1,4 @@
-"""Who replays the points of a sizing: this machine's cores, or a Dask cluster. Both give the same outcomes."""
+"""Runs the points of a sizing on this machine's cores or a Dask cluster; both give the same results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which alarm conditions hold: a pure function of snapshot, decision and a few facts. Texts: `alarm_definitions.py`."""
+"""Determines which alarm conditions hold, from snapshot, decision and a few facts. The texts are in `definitions`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alarms of a site as data. Which of their conditions hold is told by `dispatch/alarms/conditions.py`.
+"""Defines the alarms of a site as data. `conditions` determines which of them hold.
 
 Priorities: HIGH is for what hurts equipment or supply within minutes, MEDIUM for money or a lost function within the
 hour, LOW for what can wait for the day. Each action is written for a technician alone on site at night.

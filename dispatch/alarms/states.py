@@ -1,4 +1,4 @@
-"""Alarms: definitions as data, a pure state machine over them (ISA-18.2 vocabulary)."""
+"""Keeps the state of each alarm: a state machine in the terms of ISA-18.2."""
 
 from __future__ import annotations
 

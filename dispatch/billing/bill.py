@@ -1,4 +1,4 @@
-"""What a stretch of time costs: energy, the month's peaks, wear, and what is left in the battery.
+"""Calculates the bill of a period: energy, demand charge, wear, and the change of stored energy.
 
     total = imported energy x import price - exported energy x export price
           + demand price x what each local month or year is billed of its clock-aligned metering intervals' mean import

@@ -1,4 +1,4 @@
-"""The demand charge as data: which peak is billed, in which hours import counts, what one more kW of it costs.
+"""Calculates the demand charge: which peak is billed, when import counts, what one more kW costs.
 
 A bill period, a local calendar month or year, is billed the mean of its `top_days` highest daily peaks, and never less
 than `floor_w`. A day's peak is the highest mean import of its metering intervals, of those only that begin in one of

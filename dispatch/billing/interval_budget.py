@@ -1,29 +1,29 @@
-"""The utility's metering interval: what has been imported in it, what may still be, and the month's peak so far.
+"""Tracks the utility's metering interval: energy imported, energy left, and the month's peak so far.
 
-What is billed is the import register: export within the interval earns nothing back (energy counts max(0, import)).
-Energy is integrated over monotonic time; the wall clock only says in which interval we are and since when. Time without
-a good reading is counted at the last import known, and reported in `unknown_s`.
+The import register is billed: export within the interval is not credited (energy counts max(0, import)). Energy is
+integrated over monotonic time; the wall clock only says which interval is running and since when. Time without a good
+reading is counted at the last known import, and reported in `unknown_s`.
 
-When the clock is set, what was counted is fitted to the time that has passed of the interval it now names. By more than
-`GAP_S`, nobody knows which part of it lies in there: it counts as unknown at its own mean, or at the aim where that is
-less, so that setting a clock makes neither credit nor debt. Small steps keep what was measured.
+When the clock is set, the energy counted is fitted to the time that has passed of the interval that the clock now
+names. After a step of more than `GAP_S` it is unknown which part of it lies in there: it counts as unknown at its own
+mean, or at the aim where that is less, so that setting a clock makes neither credit nor debt. Small steps keep what
+was measured.
 
-Peaks are kept by month (the bill's period: `dispatch.billing.demand_charge`; where days are averaged also the
-highest days'), so that
-a clock that shows another month for a while costs nothing. The month's peak is a lower bound, "at least": only measured
-energy raises it; `month_unmeasured_s` tells how much of the month was not measured.
+Peaks are kept by month (the bill's period: `dispatch.billing.demand_charge`; where days are averaged also the highest
+days'), so that a clock that is wrong for a while changes nothing. The month's peak is a lower bound, "at least": only
+measured energy raises it; `month_unmeasured_s` is the time of the month that was not measured.
 
 The limit is the larger of the contracted peak and of what costs nothing: the month's peak so far, or more generally
-`demand.free_w`. A plan may lower it to the peak it means to keep, down to what costs nothing; it cannot raise it. In an
-interval that does not count towards the demand charge no plan has a say: the contract is the limit.
+`demand.free_w`. A plan may lower it to the peak it intends to keep, down to what costs nothing; it cannot raise it. In
+an interval that does not count towards the demand charge the contract is the limit, whatever the plan says.
 
 How import may run inside the interval, `Allowance.import_max_w`, with aim = limit - margin:
 
-* unused energy (credit) may be taken back at the rate credit / time left, at most `SURGE` of the aim above it, fading
-  out over `FADE_S` before the end, and not in the guard band at either end, where the utility's clock may be in the
-  other interval. So the battery is spared without import running up to the fuse and crashing at the end.
+* unused energy (credit) may be used at the rate credit / time left, at most `SURGE` of the aim above it, fading out
+  over `FADE_S` before the end, and not in the guard band at either end, where the utility's clock may be in the other
+  interval. This spares the battery, and import neither rises to the fuse nor drops suddenly at the end.
 * overdrawn energy (debt) is paid back evenly until the guard band before the end, and not faster than in `SETTLE_S`
-  (an integrator with a slower time constant than meter and PCS together cannot swing).
+  (an integrator with a slower time constant than meter and PCS together cannot oscillate).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class MeteringInterval:
         self._import_w, self._restored = saved.import_w, saved
 
     def billing(self) -> Billing:
-        """What an heir needs."""
+        """What the next gateway needs after a restart."""
         now = self._months.get(self.month, MonthSoFar())
         if self._start is None:
             return self._restored or Billing(month=self.month, month_peak_w=now.peak_w)

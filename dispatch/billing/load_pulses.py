@@ -1,4 +1,4 @@
-"""Load pulses: when a compute job lifts the site's load well above where it was."""
+"""Detects load pulses: steps of the site's load when a compute job starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Market prices over time, keyed by UTC instants."""
+"""Defines a series of market prices, keyed by UTC instants."""
 
 from __future__ import annotations
 

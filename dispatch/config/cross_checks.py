@@ -1,4 +1,4 @@
-"""What spans keys of a site: limits that contradict each other, ids that nothing has.
+"""Checks that span keys of a site file: contradicting limits, ids that do not exist.
 
 Each check stands alone, so that a reader of half a site can make those that it can (`gateway/site/cross_checks.py`).
 """

@@ -1,4 +1,4 @@
-"""The demand charge's terms in the site file: what is billed, over which days, in which hours import counts."""
+"""Defines the terms of the demand charge in the site file: what is billed, over which days, in which hours."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ EXPECTED_WINDOW = 'windows such as "mon-fri 08:00-20:00", "sat 09:00-13:00" or "
 
 
 class DemandTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """`[tariff.demand]`. The metering interval is the utility meter's: `grid.metering_interval_s`."""
+    """`[tariff.demand]`: a demand charge of any other form; replaces `demand_eur_per_kw_month`."""
 
-    eur_per_kw: Annotated[float, Meta(ge=0)] = 0.0  # of billed demand, for each month or each year
-    per: Literal["month", "year"] = "month"
-    top_days: Annotated[int, Meta(ge=1, le=20)] = 1  # 1: the highest interval; n: the mean of the n highest days'
-    floor_w: Annotated[float, Meta(ge=0)] = 0.0  # at least so much is billed
-    windows: tuple[str, ...] = ()  # local time; empty: import counts always
+    eur_per_kw: Annotated[float, Meta(ge=0, description="Price of billed demand for each month or year.")] = 0.0
+    per: Annotated[Literal["month", "year"], Meta(description="Period that is billed.")] = "month"
+    top_days: Annotated[
+        int,
+        Meta(ge=1, le=20, description="1: the highest interval is billed; n: the mean of the n highest days' peaks."),
+    ] = 1
+    floor_w: Annotated[float, Meta(ge=0, description="Demand that is billed at least.")] = 0.0
+    windows: Annotated[
+        tuple[str, ...],
+        Meta(description='Local times in which import counts, such as `"mon-fri 08:00-20:00"`. Empty: always.'),
+    ] = ()
 
     @property
     def rise_eur_per_kw(self) -> float:

@@ -1,6 +1,7 @@
-"""The sections of the site file that decide: grid, reserve, battery, PCS ratings, planning, safe values.
+"""Defines the sections of the site file that dispatch uses, from `[grid]` to `[caps]`.
 
-Every field's unit is its suffix. `msgspec.Meta` holds the allowed range; `consistency.py` what spans keys.
+The suffix of a key is its unit. `Meta` holds the allowed range and the meaning of a key; the reference in `docs/` and
+the JSON Schema are made from both. Rules that span several keys: `cross_checks.py`.
 """
 
 from __future__ import annotations
@@ -20,19 +21,35 @@ Fraction = Annotated[float, Meta(gt=0, le=1)]
 
 
 class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[grid]`: the connection at the PCC."""
+    """`[grid]`: the connection to the public grid at the PCC."""
 
-    fuse_a: Annotated[float, Meta(gt=0)]  # per phase
-    voltage_v: Annotated[float, Meta(ge=90, le=300)] = 230.0  # phase to neutral
-    phases: Literal[1, 3] = 3
-    export_limit_w: Watts = 0.0
-    contracted_peak_w: PositiveWatts
-    metering_interval_s: Literal[900, 1800, 3600] = 900
-    interval_offset_s: Annotated[float, Meta(ge=-60, le=60)] = 0.0  # the utility meter's clock minus ours
-    interval_guard_s: Annotated[float, Meta(ge=0, le=30)] = 2.0
-    ramp_w_per_s: Annotated[float, Meta(ge=0)] = 0.0  # 0: no ramp limit at the PCC
-    meter_delay_min_s: Seconds = 0.0  # proven at commissioning: how old a reading is when it arrives
-    meter_delay_max_s: Annotated[float, Meta(ge=0, le=10)] = 2.0
+    fuse_a: Annotated[float, Meta(gt=0, description="Rated current of the fuse at the PCC, per phase.")]
+    voltage_v: Annotated[float, Meta(ge=90, le=300, description="Nominal voltage, phase to neutral.")] = 230.0
+    phases: Annotated[Literal[1, 3], Meta(description="Number of phases.")] = 3
+    export_limit_w: Annotated[Watts, Meta(description="Highest export allowed at the PCC.")] = 0.0
+    contracted_peak_w: Annotated[
+        PositiveWatts, Meta(description="Contracted peak: highest mean import of one metering interval.")
+    ]
+    metering_interval_s: Annotated[
+        Literal[900, 1800, 3600], Meta(description="Length of the utility meter's metering interval.")
+    ] = 900
+    interval_offset_s: Annotated[
+        float, Meta(ge=-60, le=60, description="Clock of the utility meter minus the clock of this machine.")
+    ] = 0.0
+    interval_guard_s: Annotated[
+        float,
+        Meta(ge=0, le=30, description="Guard band at both ends of the interval, in which no unused energy is spent."),
+    ] = 2.0
+    ramp_w_per_s: Annotated[
+        Watts, Meta(description="Highest rate of change of import at the PCC. 0: no ramp limit.")
+    ] = 0.0
+    meter_delay_min_s: Annotated[
+        Seconds, Meta(description="Shortest age of a grid reading when it arrives, measured at commissioning.")
+    ] = 0.0
+    meter_delay_max_s: Annotated[
+        float,
+        Meta(ge=0, le=10, description="Longest age of a grid reading when it arrives, measured at commissioning."),
+    ] = 2.0
 
     @property
     def fuse_w(self) -> float:
@@ -41,75 +58,106 @@ class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReserveConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[reserve]`: energy kept for ride-through, hours x critical load (with cooling and network)."""
+    """`[reserve]`: the energy kept for ride-through, hours x critical load."""
 
-    hours: Annotated[float, Meta(ge=0, le=72)] = 0.0
-    critical_load_w: Watts = 0.0
+    hours: Annotated[float, Meta(ge=0, le=72, description="How long the battery must carry the critical load.")] = 0.0
+    critical_load_w: Annotated[
+        Watts, Meta(description="Load that must be carried off the grid, with cooling and network.")
+    ] = 0.0
 
 
 class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[battery]]`."""
+    """`[[battery]]`: one battery; exactly one `[[pcs]]` names it."""
 
-    id: str
-    energy_kwh: Annotated[float, Meta(gt=0)]
-    soc_min_pct: Percent = 5.0
-    soc_max_pct: Percent = 95.0
-    charge_efficiency: Fraction = 0.94
-    discharge_efficiency: Fraction = 0.94
-    wear_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.01  # per kWh of throughput, charge and discharge both counted
-    temp_min_c: float = 0.0  # outside these temperatures the battery is not charged or discharged
-    temp_max_c: float = 45.0
+    id: Annotated[str, Meta(description="Name of the battery.")]
+    energy_kwh: Annotated[float, Meta(gt=0, description="Rated energy.")]
+    soc_min_pct: Annotated[Percent, Meta(description="Lowest SoC in normal operation.")] = 5.0
+    soc_max_pct: Annotated[Percent, Meta(description="Highest SoC in normal operation.")] = 95.0
+    charge_efficiency: Annotated[
+        Fraction, Meta(description="Stored energy per energy taken at the PCS's AC terminals.")
+    ] = 0.94
+    discharge_efficiency: Annotated[
+        Fraction, Meta(description="Energy delivered at the PCS's AC terminals per stored energy.")
+    ] = 0.94
+    wear_eur_per_kwh: Annotated[
+        float, Meta(ge=0, description="Cost of wear per kWh of throughput; charging and discharging both count.")
+    ] = 0.01
+    temp_min_c: Annotated[float, Meta(description="Below this temperature the battery is not used.")] = 0.0
+    temp_max_c: Annotated[float, Meta(description="Above this temperature the battery is not used.")] = 45.0
 
 
 class PcsRatings(msgspec.Struct, frozen=True, kw_only=True):
     """What dispatch needs of a `[[pcs]]`."""
 
-    id: str
-    battery: str
-    charge_w: PositiveWatts
-    discharge_w: PositiveWatts
+    id: Annotated[str, Meta(description="Name of the PCS.")]
+    battery: Annotated[str, Meta(description="The `id` of its `[[battery]]`.")]
+    charge_w: Annotated[PositiveWatts, Meta(description="Rated charging power at the AC terminals.")]
+    discharge_w: Annotated[PositiveWatts, Meta(description="Rated discharging power at the AC terminals.")]
 
 
 class RulesConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[rules]`: how the tick behaves."""
+    """`[rules]`: how the controller behaves at each tick, and what it does when the grid meter is lost."""
 
-    deadband_w: Watts = 250.0  # a setpoint is left alone while it is this close
-    min_write_interval_s: Seconds = 0.1
-    rest_soc_pct: Percent = 60.0  # without a plan the battery returns here, under the peak
-    rest_charge_w: Watts = 10_000.0  # and no faster than this
-    meter_lost_hold_s: Annotated[float, Meta(ge=0, le=5)] = 5.0
-    meter_lost_w: float = 0.0  # grid-tied, meter lost: then the battery goes to this power
-    meter_lost_ramp_w_per_s: PositiveWatts = 20_000.0
+    deadband_w: Annotated[Watts, Meta(description="A setpoint is not changed by less than this.")] = 250.0
+    min_write_interval_s: Annotated[Seconds, Meta(description="Shortest time between two setpoints to a PCS.")] = 0.1
+    rest_soc_pct: Annotated[
+        Percent, Meta(description="SoC to which the battery returns, below the peak, when there is no plan.")
+    ] = 60.0
+    rest_charge_w: Annotated[Watts, Meta(description="Highest power at which it returns there.")] = 10_000.0
+    meter_lost_hold_s: Annotated[
+        float, Meta(ge=0, le=5, description="Grid meter lost, on the grid: how long the last setpoint is held.")
+    ] = 5.0
+    meter_lost_w: Annotated[float, Meta(description="Grid meter lost: battery power afterwards; > 0 discharges.")] = 0.0
+    meter_lost_ramp_w_per_s: Annotated[
+        PositiveWatts, Meta(description="Grid meter lost: rate at which the battery goes to that power.")
+    ] = 20_000.0
 
 
 class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[plan]`."""
+    """`[plan]`: how the plan of the next hours is made."""
 
-    enabled: bool = True
-    horizon_h: Annotated[float, Meta(ge=1, le=72)] = 36.0
-    period_s: Annotated[float, Meta(ge=10)] = 300.0  # between solves
-    deadline_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
-    hysteresis_pct: Annotated[float, Meta(ge=0, le=10)] = 0.02  # of the energy bill ahead, to change a plan; 0: always
-    peak_outlook: bool = True  # the peak to hold from the last fortnight's days; false: from the forecast alone
+    enabled: Annotated[bool, Meta(description="false: the rules work without a plan.")] = True
+    horizon_h: Annotated[float, Meta(ge=1, le=72, description="How far the plan looks ahead.")] = 36.0
+    period_s: Annotated[float, Meta(ge=10, description="Time between two plans.")] = 300.0
+    deadline_s: Annotated[float, Meta(gt=0, le=60, description="Longest time that making a plan may take.")] = 5.0
+    hysteresis_pct: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10,
+            description="Saving that a new plan must bring to replace the old one, as a share of the energy bill "
+            "ahead. 0: it always replaces it.",
+        ),
+    ] = 0.02
+    peak_outlook: Annotated[
+        bool,
+        Meta(description="true: the peak to keep follows from the last fortnight; false: from the forecast alone."),
+    ] = True
 
 
 class OrdersConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[orders]`: how long manual orders may last."""
 
-    default_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
-    max_s: Annotated[float, Meta(ge=1, le=7 * 86_400)] = 4 * 3600.0
-    soc_target_max_s: Annotated[float, Meta(ge=60, le=7 * 86_400)] = 24 * 3600.0  # a SoC target lasts until its time
+    default_s: Annotated[float, Meta(ge=1, le=86_400, description="Duration of an order that names none.")] = 900.0
+    max_s: Annotated[float, Meta(ge=1, le=7 * 86_400, description="Longest duration of an order.")] = 4 * 3600.0
+    soc_target_max_s: Annotated[
+        float, Meta(ge=60, le=7 * 86_400, description="Longest time until the moment of an SoC target.")
+    ] = 24 * 3600.0
 
 
 class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a bill of a price: fees and tax per kWh, VAT, export margin, the demand charge."""
+    """What is added to the market price to make a bill: fees, tax, VAT, export margin, demand charge."""
 
-    fee_eur_per_kwh: float = 0.0
-    tax_eur_per_kwh: float = 0.0
-    vat_pct: Percent = 0.0
-    export_margin_eur_per_kwh: float = 0.0
-    demand_eur_per_kw_month: Annotated[float, Meta(ge=0)] = 0.0  # on the month's highest metering interval
-    demand: DemandTerms | None = None  # [tariff.demand]: every other kind of demand charge, instead of that key
+    fee_eur_per_kwh: Annotated[float, Meta(description="Fees per imported kWh.")] = 0.0
+    tax_eur_per_kwh: Annotated[float, Meta(description="Tax per imported kWh.")] = 0.0
+    vat_pct: Annotated[Percent, Meta(description="VAT on price, fees and tax of imported energy.")] = 0.0
+    export_margin_eur_per_kwh: Annotated[
+        float, Meta(description="What the buyer of exported energy keeps of the market price.")
+    ] = 0.0
+    demand_eur_per_kw_month: Annotated[
+        float, Meta(ge=0, description="Demand charge on the month's highest metering interval.")
+    ] = 0.0
+    demand: DemandTerms | None = None
 
     @property
     def demand_terms(self) -> DemandTerms:
@@ -126,53 +174,141 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[island]`: what Skerry asks of switch and PCS, and by which grid code. It never protects: see DESIGN."""
+    """`[island]`: what Skerry may ask of the switch and the PCS, and by which grid code. It never protects."""
 
-    switch: str = ""  # the [[switch]] that may be asked; empty: the only one
-    profile: Literal["vde-ar-n-4105", "en-50549-1"] = "vde-ar-n-4105"  # check with your operator; own figures below
-    v_low_pct: Annotated[float, Meta(ge=50, le=100)] | None = None
-    v_high_pct: Annotated[float, Meta(ge=100, le=130)] | None = None
-    hz_low: Annotated[float, Meta(ge=45, le=60)] | None = None
-    hz_high: Annotated[float, Meta(ge=50, le=65)] | None = None
-    wait_s: Annotated[float, Meta(ge=0, le=3600)] | None = None
-    gradient_pct_per_min: Annotated[float, Meta(gt=0, le=6000)] | None = None
-    # After an outage: "permit", the switch waits for our permission; "device", it comes back by itself, we only watch.
-    reclose: Literal["permit", "device"] = "permit"
-    prepare_w: PositiveWatts = 1_000.0  # a drill opens the switch with at most this much import or export
-    prepare_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 180.0
-    ramp_w_per_s: PositiveWatts = 2_000.0  # of import: before a drill opens, and after the switch has closed
-    open_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # until the contacts confirm
-    form_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # until a PCS forms once the switch is open
-    sync_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 300.0  # until bus and grid are in step, after the wait
-    close_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # until the device has synchronised and closed
-    black_start_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
-    attempts: Annotated[int, Meta(ge=1, le=20)] = 5  # closings asked for in vain before it is a fault
-    flap_s: Seconds = 600.0  # a grid that goes again so soon after it came back has the wait doubled
-    backoff_max_s: Seconds = 1_800.0
-    drill_minutes_max: Annotated[float, Meta(gt=0, le=600)] = 60.0
-    drill_floor_pct: Percent | None = None  # SoC that a drill must leave; none: the reserve's
+    switch: Annotated[str, Meta(description="The `id` of the `[[switch]]` that may be asked. Empty: the only one.")] = (
+        ""
+    )
+    profile: Annotated[
+        Literal["vde-ar-n-4105", "en-50549-1"],
+        Meta(
+            description="Grid code whose reconnection window, wait and gradient apply. Check them with your grid "
+            "operator; the next six keys replace single figures."
+        ),
+    ] = "vde-ar-n-4105"
+    v_low_pct: (
+        Annotated[float, Meta(ge=50, le=100, description="Reconnection window: lowest voltage, of nominal.")] | None
+    ) = None
+    v_high_pct: (
+        Annotated[float, Meta(ge=100, le=130, description="Reconnection window: highest voltage, of nominal.")] | None
+    ) = None
+    hz_low: (
+        Annotated[
+            float,
+            Meta(
+                ge=45, le=60, description="Reconnection window: lowest frequency.", extra_json_schema={"x-unit": "Hz"}
+            ),
+        ]
+        | None
+    ) = None
+    hz_high: (
+        Annotated[
+            float,
+            Meta(
+                ge=50, le=65, description="Reconnection window: highest frequency.", extra_json_schema={"x-unit": "Hz"}
+            ),
+        ]
+        | None
+    ) = None
+    wait_s: (
+        Annotated[float, Meta(ge=0, le=3600, description="How long the grid must be inside the window before closing.")]
+        | None
+    ) = None
+    gradient_pct_per_min: (
+        Annotated[
+            float,
+            Meta(gt=0, le=6000, description="Rate at which export may rise after closing, of rated discharge power."),
+        ]
+        | None
+    ) = None
+    reclose: Annotated[
+        Literal["permit", "device"],
+        Meta(
+            description='After an outage: "permit": the switch waits for Skerry\'s permission to close; "device": it '
+            "closes by itself and Skerry only observes."
+        ),
+    ] = "permit"
+    prepare_w: Annotated[
+        PositiveWatts, Meta(description="A drill opens the switch at this import or export at most.")
+    ] = 1_000.0
+    prepare_timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="A drill that is not below `prepare_w` by then is aborted.")
+    ] = 180.0
+    ramp_w_per_s: Annotated[
+        PositiveWatts, Meta(description="Ramp of import before a drill opens the switch and after it has closed.")
+    ] = 2_000.0
+    open_timeout_s: Annotated[
+        float, Meta(gt=0, le=60, description="Until the contacts must confirm that the switch is open.")
+    ] = 5.0
+    form_timeout_s: Annotated[
+        float, Meta(gt=0, le=60, description="Until a PCS must form the grid once the switch is open.")
+    ] = 5.0
+    sync_timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="After the wait: until bus and grid must be in step.")
+    ] = 300.0
+    close_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="Until the switch must have synchronised and closed.")
+    ] = 60.0
+    black_start_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="Until a PCS must form the grid in a black start.")
+    ] = 60.0
+    attempts: Annotated[
+        int, Meta(ge=1, le=20, description="Failed attempts to close the switch after which a fault is declared.")
+    ] = 5
+    flap_s: Annotated[
+        Seconds, Meta(description="The wait doubles if the grid is lost again within this time of its return.")
+    ] = 600.0
+    backoff_max_s: Annotated[Seconds, Meta(description="Upper limit of the doubled wait.")] = 1_800.0
+    drill_minutes_max: Annotated[
+        float, Meta(gt=0, le=600, description="Longest drill.", extra_json_schema={"x-unit": "min"})
+    ] = 60.0
+    drill_floor_pct: (
+        Annotated[Percent, Meta(description="SoC that a drill must leave. Not given: the SoC of the reserve.")] | None
+    ) = None
 
 
 class DrillsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[drills]`: when a rehearsal is due. Without a schedule none ever is."""
+    """`[drills]`: when an outage is to be rehearsed. Without a schedule no drill is ever due."""
 
-    schedule: str = ""  # see drill_schedule.py; in the site's local time
-    minutes: Annotated[float, Meta(gt=0, le=600)] = 10.0
-    unattended: bool = False  # True: it begins by itself when due; else it is announced, and a person starts it
-    window_h: Annotated[float, Meta(gt=0, le=72)] = 8.0  # after so long a drill that was due counts as missed
+    schedule: Annotated[
+        str,
+        Meta(
+            description="When a drill is due, in local time: `weekly`, `monthly` or `quarterly`; then, unless weekly, "
+            "`first` to `fourth` or `last`; a weekday; a time; optionally a condition. Example: `monthly, first "
+            "Tuesday 10:00, only if the forecast leaves the reserve`. Empty: never."
+        ),
+    ] = ""
+    minutes: Annotated[
+        float, Meta(gt=0, le=600, description="How long a drill holds.", extra_json_schema={"x-unit": "min"})
+    ] = 10.0
+    unattended: Annotated[
+        bool,
+        Meta(description="true: a drill that is due starts by itself; false: it is announced and a person starts it."),
+    ] = False
+    window_h: Annotated[
+        float, Meta(gt=0, le=72, description="How long a drill stays due; afterwards it counts as missed.")
+    ] = 8.0
 
 
 class RideThroughConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[ride_through]`: how the promised hours of `[reserve]` are kept."""
+    """`[ride_through]`: how nodes are capped, suspended and shut down off the grid to keep the hours of `[reserve]`."""
 
-    enabled: bool = True
-    cutoff_pct: Percent = 2.0  # true SoC at which the battery gives up
-    soc_error_pct: Annotated[float, Meta(ge=0, le=20)] = 5.0  # how wrong the BMS may be before it recalibrates
-    margin: Annotated[float, Meta(ge=1, le=3)] = 1.10  # runtime wanted over what is still promised
-    settle_s: Seconds = 60.0  # between two steps of the ladder, so that each shows its effect
-    undo_s: Seconds = 60.0  # between two steps back
-    overload: Fraction = 0.92  # of what PCS and battery can give: above it the next step comes at once
-    shutdown_s: Annotated[float, Meta(ge=0, le=7200)] = 300.0  # an orderly shutdown of every node takes this long
+    enabled: Annotated[bool, Meta(description="false: no node is capped, suspended or shut down.")] = True
+    cutoff_pct: Annotated[Percent, Meta(description="True SoC at which the battery stops.")] = 2.0
+    soc_error_pct: Annotated[
+        float, Meta(ge=0, le=20, description="Largest error of the BMS's SoC before it recalibrates.")
+    ] = 5.0
+    margin: Annotated[
+        float, Meta(ge=1, le=3, description="Remaining runtime wanted, as a multiple of the hours still promised.")
+    ] = 1.10
+    settle_s: Annotated[Seconds, Meta(description="Time between two steps, so that each shows its effect.")] = 60.0
+    undo_s: Annotated[Seconds, Meta(description="Time between two steps taken back.")] = 60.0
+    overload: Annotated[
+        Fraction, Meta(description="Share of the available power above which the next step is taken at once.")
+    ] = 0.92
+    shutdown_s: Annotated[
+        float, Meta(ge=0, le=7200, description="How long an orderly shutdown of all nodes takes.")
+    ] = 300.0
 
 
 class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,13 +322,19 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[caps]`: what GPU caps may do for the month's peak; live, on deferrable nodes with a `cap_w`, down to that."""
+    """`[caps]`: power caps on deferrable nodes to keep the month's peak, down to the `cap_w` of each node."""
 
-    value_eur_per_kwh: Annotated[float, Meta(ge=0)] = 0.0  # what a kWh not delivered to GPUs is worth to their users
-    max_share: Annotated[float, Meta(ge=0, le=1)] = 0.0  # of the load above idle_w; 0: no caps
-    idle_w: Watts = 0.0  # load that no cap reaches: idle servers, cooling, critical nodes
-    minutes_per_day: Annotated[float, Meta(ge=0, le=1440)] = 1440.0
-    ramp_w_per_s: Watts = 0.0  # how fast a cap may deepen; 0: at once
+    value_eur_per_kwh: Annotated[
+        float, Meta(ge=0, description="Value to its users of a kWh that a capped node does not get.")
+    ] = 0.0
+    max_share: Annotated[
+        float, Meta(ge=0, le=1, description="Deepest cap, as a share of the load above `idle_w`. 0: no caps.")
+    ] = 0.0
+    idle_w: Annotated[Watts, Meta(description="Load that no cap reaches: idle servers, cooling, critical nodes.")] = 0.0
+    minutes_per_day: Annotated[
+        float, Meta(ge=0, le=1440, description="Longest time per day with caps.", extra_json_schema={"x-unit": "min"})
+    ] = 1440.0
+    ramp_w_per_s: Annotated[Watts, Meta(description="Rate at which a cap may deepen. 0: at once.")] = 0.0
 
 
 class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The tick's decision: snapshot and plan in, one setpoint per PCS out, with the chain of rules that led to it."""
+"""Decides at each tick: from snapshot and plan one setpoint per PCS, with the rules that led to it."""
 
 from __future__ import annotations
 

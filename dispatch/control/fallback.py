@@ -1,4 +1,4 @@
-"""The safe-value table of a grid-tied site: what the battery does when a reading is lost.
+"""Defines the safe values of a grid-tied site: what the battery does when a reading is lost.
 
 | lost | then |
 |---|---|

@@ -1,22 +1,22 @@
-"""Net load (load minus PV) at the PCC, from a grid reading of unknown age and a history of PCS power.
+"""Estimates the net load (load minus PV) at the PCC from a late grid reading and the history of PCS power.
 
-The grid meter shows the past: a sample taken at `t` shows the PCC at some `t - d`, where all that is known of the
-device's delay is `delay_min_s <= d <= delay_max_s`. The PCS power at that instant lies between the smallest and the
-largest PCS power over `[t - delay_max_s, t - delay_min_s]`, so the net load then lies in
+A grid reading taken at `t` shows the PCC at some `t - d`; of the delay only `delay_min_s <= d <= delay_max_s` is
+known. The PCS power at that instant lies between the smallest and the largest PCS power over
+`[t - delay_max_s, t - delay_min_s]`, so the net load then lies in
 
     [grid_w + min(pcs_w), grid_w + max(pcs_w)]
 
-The estimate is the previous one, projected on that band (a play operator). Projection on a set that holds the truth
-never increases the error; so for a constant net load the estimate approaches it from one side, whatever the delay
-within its bounds and whatever the PCS does meanwhile. While the PCS moves the band is wide and the estimate stands;
-when it rests the band collapses to the sum of two readings. There is no integrator: nothing winds up, nothing swings.
+The estimate is the previous one, projected on that band (a play operator). A projection on a set that contains the true
+value never increases the error; so with a constant net load the estimate approaches it from one side, whatever the
+delay within its bounds and whatever the PCS does. While the PCS moves, the band is wide and the estimate does not
+change; when it rests, the band shrinks to the sum of two readings. There is no integrator, so nothing winds up or
+oscillates.
 
-That holds for a meter that measures. One that hangs on its last value while the PCS moves would make the estimate run
-away with the PCS; so a grid reading that stays the same to the last digit, while the PCS moved by more than `FROZEN_W`
-well over `delay_max_s` ago, is not believed until it changes. A meter of coarse resolution (learnt: the smallest change
-seen) may well stand still while the PCS slowly follows the load; there only what the PCS did within `COARSE_S` counts.
-While the PCS rests nothing tells that way. Then all that a meter says is looked at: power, voltages, currents and
-frequency of a live grid never stand still together (`Standstill`).
+A frozen meter would make the estimate run away with the PCS. So a grid reading that stays the same to the last digit,
+while the PCS moved by more than `FROZEN_W` well over `delay_max_s` ago, is not used until it changes. A meter of coarse
+resolution (learnt: the smallest change seen) may stand still while the PCS slowly follows the load; there only the
+movement of the last `COARSE_S` counts. While the PCS rests, all values of the meter are compared: power, voltages,
+currents and frequency of a live grid never stand still together (`Standstill`).
 """
 
 from __future__ import annotations

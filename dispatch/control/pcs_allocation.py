@@ -1,4 +1,4 @@
-"""Split a battery power over several PCS: within each one's limits, evening out their states of charge."""
+"""Divides a battery power among several PCS, within the limits of each, so that their SoC become equal."""
 
 from __future__ import annotations
 

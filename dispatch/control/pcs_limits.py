@@ -1,4 +1,4 @@
-"""What each PCS and its battery can give now: ratings, device limits, temperature, SoC; and whether it obeys us."""
+"""Determines the limits of each PCS and its battery: ratings, BMS, temperature, SoC, and whether it takes commands."""
 
 from __future__ import annotations
 

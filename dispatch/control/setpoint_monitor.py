@@ -1,8 +1,8 @@
-"""Whether each PCS holds what it is asked to: what it reads back, look by look, against the setpoints of late.
+"""Monitors whether each PCS holds its setpoint, by comparing the values read back with recent setpoints.
 
-A look is wrong when the setpoint read back is none of those asked in the last `LATE_S` seconds, nor between them, or is
-not enabled: a write may still be under way, or a ramp. A single wrong look says little; another master that is
-overwritten at once shows in some looks only. So the share of wrong looks over `WINDOW_S` is what counts.
+A value read back is wrong if it is none of the setpoints of the last `LATE_S` seconds, nor between them, or if the
+setpoint is not enabled: a write may be under way, or a ramp. A single wrong value proves little, and another master
+whose setpoints are overwritten at once shows in some values only. So the share of wrong values over `WINDOW_S` counts.
 """
 
 from __future__ import annotations

@@ -1,32 +1,30 @@
-"""Energy IQ: how much of the saving that perfect foresight would have had was had. A judge of the past, no adviser.
+"""Calculates the Energy IQ: the share of the saving of perfect foresight that was reached. Never an input to control.
 
-    iq = 100 x (cost without the battery - cost as it was) / (cost without the battery - cost of perfect foresight)
+    iq = 100 x (cost without the battery - actual cost) / (cost without the battery - cost of perfect foresight)
 
-over the quarter hours on record of a day, or of a month to date, at the site's tariff (`dispatch.billing.bill`).
-What is left
-in the store at the end, or was taken from it, counts at the stretch's mean import price, as the bill has it; foresight
-(`dispatch.evaluation.foresight`) reckons with that, begins with the energy the battery had, and loses beside its
-efficiencies what
-the battery lost. It could have done what was done, so no figure exceeds 100. What was not recorded counts for nobody:
-foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is left out whole. Load
-that GPU caps took away was not there: it is nobody's cost and nobody's saving.
+over the quarter hours on record of a day, or of a month to date, at the site's tariff (`dispatch.billing.bill`). The
+change of stored energy counts at the mean import price of the period, as in the bill. Foresight
+(`dispatch.evaluation.foresight`) counts it alike, begins with the energy the battery had, and has the same losses
+beside the efficiencies. It could have done what was done, so no figure exceeds 100. Time that was not recorded is
+left out for both: foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is
+left out completely. Load removed by GPU caps counts neither as a cost nor as a saving.
 
 Demand charges are of months or years. A day is charged for what it adds to the peak that the month has anyway: the
 highest before that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days
 that is little, and a day may look worse than the month will. A month to date is charged for the whole of its peak so
-far; of a year's charge, too.
+far, also where the charge is a year's.
 
-The loss against foresight is split twice. By part: energy (with what was left in the store), peak, wear. By cause, by
-running foresight again with one constraint more each time, so that the differences add up to the loss and none is
-negative beyond the solver's tolerance:
+The loss against foresight is divided in two ways. By part: energy (with the change of stored energy), peak, wear. By
+cause: foresight is calculated again with one constraint more each time, so that the differences add up to the loss and
+none is negative beyond the solver's tolerance:
 
-    foresight that may spend the reserve, too
-      + reserve     foresight that keeps it: the mark of the IQ; what the promise costs is stated beside the loss
-      + outages     and does as was done while the battery was not steered (off the grid, drill, device lost)
-      + orders      and does as was done while a person's order was in force
-      + forecast    what was done: not having known load, PV and prices, and whatever planner and rules do less well
+    foresight that may use the reserve, too
+      + reserve     foresight that keeps it: the reference of the IQ; the cost of the reserve is stated separately
+      + outages     and does what was done while the battery was not controlled (off the grid, drill, device lost)
+      + orders      and does what was done while a manual order was in force
+      + forecast    what was done: load, PV and prices were not known, and planner and rules are not perfect
 
-A quarter hour touched by an outage or an order counts as such whole.
+A quarter hour touched by an outage or an order belongs to it completely.
 """
 
 from __future__ import annotations

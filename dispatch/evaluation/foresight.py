@@ -1,8 +1,8 @@
-"""Perfect foresight: what the battery could have saved by someone who knew every price and load beforehand.
+"""Calculates perfect foresight: the lowest cost possible with all prices and loads known beforehand.
 
-A linear program over the whole stretch in quarter hours: import and export at their prices, wear, the demand charge;
-stored energy between reserve and soc_max, at the end as at the beginning. It is the mark that dispatch is measured by,
-never an input to it. Every form of the demand charge is met exactly: the mean of the n highest daily peaks is the least
+A linear program over the whole period in quarter hours: import and export at their prices, wear, the demand charge;
+stored energy between reserve and soc_max, at the end as at the beginning. It is the reference for dispatch, never an
+input. Every form of the demand charge is exact: the mean of the n highest daily peaks is the least
 t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
 """
 

@@ -1,9 +1,9 @@
-"""What is known of jobs, and the load that follows from it: running, queued and announced ones in one model.
+"""Estimates the load of running, queued and announced jobs.
 
-Limits and queue alone make a poor forecast: users ask for more time than they need, and on free GPUs a job starts the
-moment it is submitted, so that the queue shows nothing of it. Both are learnt here. How long jobs run against their
-limit gives each running job a chance to be still there; what came unannounced within each horizon in the past is added
-to what is known. How much all this is worth against the load held, the load forecast learns for itself.
+Limits and queue alone make a poor forecast: users ask for more time than they need, and on free GPUs a job starts when
+it is submitted, so that the queue does not show it. Both are learnt here: how long jobs run compared with their limit
+gives the probability that a running job is still there; the load that came unannounced within each horizon in the
+past is added. The load forecast learns how much weight this estimate deserves against the load held constant.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What the site's own past says of the load of the next hours, with its 90 % band.
+"""Forecasts the load of the next hours with a 90 % band, from the site's own past and known jobs.
 
-Measured on traces of GPU clusters: a quarter ahead nothing in the load's history predicts a pulse, and the last value
-held has the best median error. So the forecast is the load as the last quarter hour left it, drawn towards the
-same-time profile of the last week, or by what is known of jobs, by shares that are learnt online for each horizon. The
-spread around it is that of its own past errors; how many of them the band leaves out on either side follows what it
-missed (adaptive conformal inference, Gibbs and Candès 2021), so that it covers what it says on a load that changes.
-Every forecast is a function of what was observed before it; nothing here knows a clock.
+Measured on traces of GPU clusters: a quarter hour ahead nothing in the load's history predicts a pulse, and the last
+value has the best median error. So the forecast is the load at the end of the last quarter hour, moved towards the
+profile of the same time in the last week, or towards the known jobs, by weights that are learnt online for each
+horizon. The band is that of the forecast's own past errors; how many of them it leaves out on either side follows what
+it missed (adaptive conformal inference, Gibbs and Candès 2021), so that it covers what it states on a load that
+changes. Every forecast is a function of what was observed before it; no clock is read.
 """
 
 from __future__ import annotations

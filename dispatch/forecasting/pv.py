@@ -1,4 +1,4 @@
-"""PV of the next hours from its own recent days."""
+"""Forecasts PV power of the next hours from its recent days."""
 
 from __future__ import annotations
 

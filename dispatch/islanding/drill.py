@@ -1,4 +1,4 @@
-"""Rehearsing an outage: what must hold before, what stops it while it runs, and what it showed."""
+"""Runs a drill: pre-checks, stop criteria while off the grid, and the report."""
 
 from __future__ import annotations
 

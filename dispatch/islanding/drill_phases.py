@@ -1,4 +1,4 @@
-"""The drill under way: how it moves with the islanding state machine, and how it ends."""
+"""Advances a running drill with the islanding state machine, and ends it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DrillCourse:
             self.end(snapshot.utc_s, f"{what}: {reason}")
 
     def release(self, utc_s: float, why: str) -> None:
-        """The hold is over: back by the same road as after an outage."""
+        """End the hold: reconnect by the same transitions as after an outage."""
         assert self.drill is not None
         self.drill.phase = "returning"
         self.drill.note(utc_s, why)

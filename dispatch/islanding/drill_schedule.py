@@ -1,4 +1,4 @@
-"""When a drill is due by the site file, and what is to be done about it: announce it, begin it, say that it was missed.
+"""Determines when a drill is due by the site file, and whether to announce it, start it, or report it as missed.
 
 A schedule is a phrase in the site's local time, such as
 

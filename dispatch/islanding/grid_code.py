@@ -1,4 +1,4 @@
-"""Grid codes as data: within which voltages and frequencies, after which wait, and how gently a site may come back.
+"""Defines grid codes: voltage and frequency window, wait and ramp for the reconnection of a site.
 
 The figures below follow the published texts as far as secondary sources quote them. They are examples: **check with
 your operator**, whose conditions prevail, and override single figures in `[island]`.

@@ -1,4 +1,4 @@
-"""Import towards 0 before a drill opens the switch, and back once the site is joined again; rule 2 applies it.
+"""Ramps import towards 0 before a drill opens the switch, and back after the switch has closed.
 
 Import may rise by `ramp_w_per_s`, export by the gradient of the grid code, from the moment in which the switch closed.
 """
@@ -44,7 +44,7 @@ class GridRamp:
         return mono_s - self._near_zero_s >= STEADY_S
 
     def going_down(self, mono_s: float) -> Window:
-        """Import on its way to 0."""
+        """The limits of import while it is ramped to 0."""
         way_w, from_w = (mono_s - self._from_s) * self._island.ramp_w_per_s, self._from_w
         w = max(from_w - way_w, 0.0) if from_w >= 0 else min(from_w + way_w, 0.0)
         return w, w

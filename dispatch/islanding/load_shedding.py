@@ -1,9 +1,9 @@
-"""Keeping the critical nodes up for the promised hours: remaining runtime, and the ladder of what is given up.
+"""Decides which nodes are capped, suspended or shut down off the grid to carry the critical ones as long as promised.
 
-Steps: 1 cap deferrable GPUs, 2 suspend deferrable jobs, 3 cap critical nodes, 4 orderly shutdown in time to finish on
-battery. Islanded it only goes up, one step at a time so that each shows its effect; an overload takes the next step at
-once. Back on the grid, with the battery recovered, it goes down in reverse. The draw is all the battery gives, cooling
-and network included.
+Steps: 1 cap deferrable nodes, 2 suspend deferrable jobs, 3 cap critical nodes, 4 orderly shutdown in time to finish on
+battery. Off the grid the steps only increase, one at a time so that each shows its effect; an overload takes the next
+step at once. Back on the grid, with the battery recovered, they are undone in reverse order. The draw is all the power
+that the battery gives, cooling and network included.
 """
 
 from __future__ import annotations

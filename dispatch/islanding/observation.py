@@ -1,4 +1,4 @@
-"""What the devices say about the connection to the grid: switch contacts, PCS mode, voltage."""
+"""Determines the connection to the grid from the devices: switch contacts, PCS mode, voltage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back to the grid: its window, the wait, the back-off after a grid that flaps, and what forbids closing."""
+"""Decides when the switch may close: reconnection window, wait, back-off after repeated losses, and what forbids it."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
-"""What a battery really holds, learnt from the energy it gives against the SoC it reports.
+"""Estimates the energy left in a battery, from the energy it delivers per point of SoC it reports.
 
-Rated energy and reported health say what a battery should give; age, cold and a BMS that counts wrong say otherwise.
-So one point of SoC is weighed: AC energy out over points of SoC gone, over whole points, newer ones counting more. That
-needs no model of the battery and holds whatever took the energy.
+Rated energy and reported health say what a battery should deliver; age, cold and a wrong BMS change that. So the energy
+of one point of SoC is measured: AC energy out over points of SoC gone, over whole points, newer ones counting more.
+That needs no model of the battery and holds whatever used the energy.
 
-An SoC that is off by a constant cannot be seen that way. It is seen in three ways (`soc_cues.py` has the last two):
+A constant error of the SoC cannot be seen that way. It is seen in three ways (`soc_correction` has the last two):
 
-* the BMS recalibrates: a jump that no energy explains, after which it is right;
+* the BMS recalibrates: a jump that no energy explains, after which the SoC is right;
 * the battery is full;
-* the battery is nearly empty: what it can give falls with the energy that leaves it, and will be too little at a point
-  that a straight line tells.
+* the battery is nearly empty: the power it can deliver falls with the energy delivered, and a straight line gives the
+  point at which it will be too little.
 
-Until one of them was seen the SoC is taken to be wrong by up to `soc_error_pct`, and what was found out slowly fades to
-that again; the low estimate is made with the SoC at its worst. A reported SoC stands still at 0 and 100 %; there it is
-carried on by energy.
+Until one of them was seen the SoC is assumed wrong by up to `soc_error_pct`, and a correction slowly fades to that; the
+low estimate is made with the SoC at its worst. A reported SoC stands still at 0 and 100 %; there it is continued by
+energy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a BMS says of a battery's ends beside its SoC: it is full when it takes no more, and nearly empty when what it
-can give falls with the energy that leaves it.
+"""Corrects a wrong SoC at the ends of a battery: it is full when it accepts no more power, and nearly empty when the
+power it can deliver falls with the energy delivered.
 
-Both hold for any battery that lowers its limits towards its ends, and none needs its voltage curve. Limits that fall in
-heat or cold say nothing of energy, so near the temperatures of the site file no cue is taken.
+Both hold for any battery that lowers its limits towards its ends, without its voltage curve. Limits that fall in heat
+or cold say nothing about energy, so nothing is concluded near the temperature limits of the site file.
 """
 
 from __future__ import annotations

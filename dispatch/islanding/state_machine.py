@@ -1,10 +1,10 @@
-"""The islanding state machine: grid-tied → preparing → opening → islanded → synchronising → closing → grid-tied,
+"""Runs the islanding state machine: grid-tied → preparing → opening → islanded → synchronising → closing → grid-tied,
 and fault, blackout, black start.
 
-It follows what the devices say (contacts, modes, voltages) and assumes nothing: a fresh machine adopts the state it
-finds. It asks the switch to open only for a drill, permits closing only onto a grid inside the window of the site's
-grid code, after its wait, with a bus that our own PCS forms; protection and synchro-check stay with the devices.
-Deterministic: all time comes from the snapshots. Which road leads where: `island_roads`.
+It follows what the devices report (contacts, modes, voltages): a new machine adopts the state it finds. It asks the
+switch to open only for a drill. It permits closing only onto a grid inside the window of the site's grid code, after
+its wait, with a bus formed by our own PCS. Protection and synchro-check are the devices' task. Deterministic: all
+time comes from the snapshots. `transitions` says which state follows which.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class IslandMachine:
         self._roads.look(sight)
         self._course.watch(snapshot, self.state)
         replies = tuple(self._hear(request) for request in requests)
-        for _ in range(2):  # one road a tick, and one more for who knew nothing: what is found is adopted at once
+        for _ in range(2):  # one transition per tick; from UNKNOWN one more, so that the state found is adopted at once
             road, was = self._road(), self.state
             if road is None or road[0] is was:
                 break
@@ -217,7 +217,7 @@ class IslandMachine:
         )
 
     def _riding(self) -> bool:
-        """Living on the battery; while nobody knows, what it was before."""
+        """Whether the site runs on the battery; while that is not known, as before."""
         if self.state in OPEN_STATES or (self.state is S.FAULT and self._sight.bus.life == "ours"):
             self._was_riding = True
         elif self.state not in (S.UNKNOWN, S.FAULT):

@@ -1,4 +1,4 @@
-"""What the switch is asked: a level, which stands until something else does or its withdrawal has been seen."""
+"""Holds the command to the switch: a level that stays until another replaces it or its withdrawal is confirmed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SwitchAsk:
         self._none_until_s = 0.0  # the withdrawal of an order stands at least until then
 
     def ask(self, action: Action, reason: str, mono_s: float) -> None:
-        """This stands now. What was asked a moment ago may still be on its way: its withdrawal stands a while too."""
+        """Set the command. One given before may still reach the switch, so its withdrawal is kept for a while."""
         if action == "none" and self._asked is not None and self._asked[0] != "none":
             self._none_until_s = mono_s + ON_ITS_WAY_S
         self._asked = (action, reason)

@@ -1,4 +1,4 @@
-"""Where the islanding state machine goes from each state, by what is seen in a tick. Being there is `island_machine`.
+"""Defines the transitions of the islanding state machine; `state_machine` carries out the states.
 
 | from | to | when |
 |---|---|---|
@@ -10,7 +10,7 @@
 | synchronising | closing, islanded, fault | nothing speaks against closing; the grid left the window; never in step |
 | closing | grid-tied, synchronising, fault | the contact says closed; not confirmed in time; too often |
 | islanded, synchronising, closing | blackout, fault | the bus is dead; a foreign source keeps it alive |
-| blackout | black-start, islanded, grid-tied | an engineer's word; a PCS forms; the grid is back by contact |
+| blackout | black-start, islanded, grid-tied | an engineer authorises it; a PCS forms; the grid is back by contact |
 | black-start | islanded, blackout | a PCS forms; none did in time, or aborted |
 | fault | as the devices say | an operator's reset |
 """
@@ -34,7 +34,7 @@ Road = tuple[IslandState, str] | None  # where to, and why
 
 
 class Roads:
-    """Looks once per tick, and keeps since when what decides on a road has been so. The parts are the machine's own."""
+    """Evaluates the transitions once per tick; keeps since when their conditions hold. Shares the machine's parts."""
 
     def __init__(
         self,

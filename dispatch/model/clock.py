@@ -1,4 +1,4 @@
-"""The clock protocol: the only source of time for code that decides."""
+"""Defines the clock protocol, the only source of time for code that decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decision of one tick: a setpoint per actuator, and the rule chain that led to it."""
+"""Defines the decision of one tick: a setpoint per actuator, and the rules that led to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows through Skerry: readings, snapshot, decision, clock.
+"""Defines the readings of each kind of device: meter, PCS, battery, PV inverter, switch, node.
 
 Sign and units, everywhere: watts at the AC terminals; `pcs.w > 0` discharges, grid `w > 0` imports, `pv.w >= 0`;
 site balance `load = grid + sum(pcs) + sum(pv)`. Times: `utc_s` is POSIX seconds (records, tariffs, plans);

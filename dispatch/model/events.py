@@ -1,4 +1,4 @@
-"""One line of the event log."""
+"""Defines one line of the event log."""
 
 from __future__ import annotations
 

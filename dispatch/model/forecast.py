@@ -1,4 +1,4 @@
-"""A load forecast with its 90 % band, in quarter hours."""
+"""Defines a load forecast with its 90 % band, in quarter hours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What islanding asks for and what it shows: orders to switch, PCS and nodes; reconnection, drill, ride-through.
+"""Defines the data of islanding: orders to switch, PCS and nodes; reconnection, drill and ride-through as shown.
 
 Only data; `dispatch.model.decision.Decision` carries it. `utc_s` is for people, `mono_s` for deadlines.
 """
@@ -43,7 +43,7 @@ class PcsOrder(msgspec.Struct, frozen=True):
 
 
 class NodeOrder(msgspec.Struct, frozen=True):
-    """How a compute node is to be, not what to do: whoever carries it out does the difference. W at the node."""
+    """The state wanted of a compute node, not an action: the actuator determines the difference. W at the node."""
 
     device_id: str
     cap_w: float | None = None  # None: no cap

@@ -1,4 +1,4 @@
-"""The running metering interval of the utility meter."""
+"""Defines the running metering interval of the utility meter."""
 
 from __future__ import annotations
 

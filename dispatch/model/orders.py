@@ -1,4 +1,4 @@
-"""Manual orders: what may be ordered, an order in force, a request for one, and its refusal."""
+"""Defines manual orders: their kinds, an order in force, a request for one, and its refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan: the next hours in steps, each with its reason. Signs and units as in `dispatch.model.equipment`."""
+"""Defines the plan: the next hours in steps, each with its reason. Signs and units as in `dispatch.model.snapshot`."""
 
 from __future__ import annotations
 

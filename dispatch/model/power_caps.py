@@ -1,4 +1,4 @@
-"""What the caps for the month's peak ask of compute nodes, and how they stand. Only data; `Decision` carries it."""
+"""Defines the caps on compute nodes for the month's peak, and their state as shown. Part of a `Decision`."""
 
 from __future__ import annotations
 

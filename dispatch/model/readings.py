@@ -1,4 +1,4 @@
-"""One measured value or state word with its age and quality. A missing reading is missing, never zero."""
+"""Defines a reading: a measured value or state with its age and quality. A missing reading is missing, never zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A power reservation: what was promised to a job, and when."""
+"""Defines a power reservation: the power that a job may draw, and when."""
 
 from __future__ import annotations
 

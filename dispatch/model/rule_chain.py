@@ -1,4 +1,4 @@
-"""How rules combine: each may only narrow the allowed battery power or move the preferred value inside it."""
+"""Combines rules: each may only narrow the interval of battery power or move the preferred value inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site at one instant: every reading of every device.
+"""Defines the snapshot: all readings of all devices at one instant.
 
 Sign and units: watts at the AC terminals; `pcs.w > 0` discharges, grid `w > 0` imports, `pv.w >= 0`;
 site balance `load = grid + sum(pcs) + sum(pv)`.

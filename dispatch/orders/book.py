@@ -1,7 +1,8 @@
-"""Manual orders: what a person may ask for, who asked, until when, and what the rules make of it.
+"""Keeps the manual orders in force, and converts them to what the manual rule asks of the battery.
 
-An order steers rule 5. The rules before it (protection, device limits, safe value, islanding, fuse, reserve) always
-win; peak, ramp and plan come after it and give way. Orders end on the monotonic clock and do not outlive the gateway.
+The rules before the manual rule (protection, device limits, safe value, islanding, fuse, reserve) take precedence over
+an order; it takes precedence over peak, ramp and plan. Orders end on the monotonic clock and are dropped when the
+gateway restarts.
 """
 
 from __future__ import annotations

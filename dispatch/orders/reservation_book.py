@@ -1,7 +1,7 @@
-"""Power reservations: what was promised to which job, and how much of the load they explain.
+"""Keeps the power reservations, and estimates how much of the measured load belongs to them.
 
-A reservation begins and ends on the site's calendar, not on the monotonic clock: plans are keyed by it, and a promise
-outlives a restart of the gateway.
+A reservation begins and ends on the site's calendar, not on the monotonic clock: plans are keyed by it, and a
+reservation is kept over a restart of the gateway.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether an order may be given now: old, new and the range allowed now and why; or the rule and figure against it."""
+"""Checks whether an order may be given now: the range allowed and its reason, or the rule and figure that forbid it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Why each step of a plan is as it is, read from the finished solution. Prices in ct/kWh, all included; site time.
+"""Gives the reason of each step of a plan, from the finished solution. Prices in ct/kWh with all charges; site time.
 
-A reason names what the step's energy is for in this very plan: a dearer hour only where the trade pays by itself, a
-reservation only where the load would not pass the peak without it. A price that is not published yet is called assumed;
-a time on another day than the plan's first names its day.
+A reason names what the step's energy is used for in this plan: a dearer hour only where the trade pays by itself, a
+reservation only where the load would exceed the peak without it. A price that is not published is marked as assumed; a
+time on another day than the plan's first is given with its day.
 """
 
 from __future__ import annotations

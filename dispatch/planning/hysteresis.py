@@ -1,7 +1,7 @@
-"""Whether a new plan is so much better than the one in force that it replaces it.
+"""Decides whether a new plan is enough better than the one in force to replace it.
 
-Both are followed from here on, with the same state, prices and forecasts, and weighed by what the linear program
-minimises. What stays is what the old plan meant the battery to do; load, SoC and reasons are those of now.
+Both are continued from now on, with the same state, prices and forecasts, and compared by the objective of the linear
+program. If the old plan stays, its battery power stays; load, SoC and reasons are those of now.
 """
 
 from __future__ import annotations

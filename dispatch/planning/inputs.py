@@ -1,4 +1,4 @@
-"""The inputs of a plan, and the error raised when no plan can be made from them."""
+"""Defines the inputs of a plan, and the error raised when no plan can be made from them."""
 
 from __future__ import annotations
 

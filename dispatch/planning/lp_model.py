@@ -1,4 +1,4 @@
-"""The plan as a linear program, and HiGHS to solve it: one model kept, numbers changed between solves.
+"""Builds the plan's linear program and solves it with HiGHS; the model is kept, its numbers change between solves.
 
 Everything here is kW, kWh, hours and EUR. highspy and numpy are imported when the first program is solved.
 

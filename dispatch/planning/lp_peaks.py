@@ -1,4 +1,4 @@
-"""The months' peaks in a plan: what is defended in each, which step raises whose, and what the plan means to keep."""
+"""Handles the peaks of a plan: the limit defended in each month or day, and which step raises which peak."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What manual orders make of the battery ahead: while one has it, plan and grants take what it does as given.
+"""Projects manual orders into the future: steps covered by an order are given to plan and reservations as fixed.
 
-An order is followed before peak and plan, and after limits, fuse and reserve: each step that it covers goes through
-those rules again, with the forecast in place of readings. The program plans the rest, from the SoC that the order
-leaves; of a step that it ends in, the rest of the time in its own direction.
+An order takes precedence over peak and plan, and limits, fuse and reserve over it. So each step that it covers goes
+through those rules again, with the forecast in place of readings. The program plans the other steps, from the SoC that
+the order leaves; in the step in which the order ends, the rest of the time.
 """
 
 from __future__ import annotations

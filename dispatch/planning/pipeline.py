@@ -1,7 +1,7 @@
-"""What plans are made of and from: the site's own past, the forecasts, the linear program, the check of its answer.
+"""Runs the planning steps: history, forecasts, linear program, validation.
 
-Knows neither clock nor threads. The gateway feeds it live (`gateway.planning_service`), the replay from recorded traces
-(`console.replay`); so both make the very same plans of the same past.
+Reads no clock and uses no threads. The gateway gives it live data (`gateway.planning_service`), the replay recorded
+data (`console.replay`), so both make the same plans from the same past.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Quarter(msgspec.Struct):
-    """A finished quarter hour on its way to the planner's thread."""
+    """A finished quarter hour, to be handed to the planner's thread."""
 
     start_s: int
     load_w: float

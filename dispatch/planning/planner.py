@@ -1,4 +1,4 @@
-"""Make a plan: inputs in watts and percent -> linear program -> steps, each with its reason.
+"""Makes a plan: inputs in watts and percent -> linear program -> steps, each with its reason.
 
 Steps are the UTC quarter hours from the running one on. The running one counts only for the time it has left: its
 powers are means over that rest, and its SoC is the one at its end. highspy and numpy load with the first solve.

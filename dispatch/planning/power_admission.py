@@ -1,14 +1,14 @@
-"""Whether the site can carry a job that asks for power, from when on, and at what peak; or the rule and figure against.
+"""Decides when a job can get the power it asks for, and at which peak; or gives the rule and figure against it.
 
-The test is a path of import in steps of five minutes at most: forecast load less PV, every reservation that stands, and
-the job. Over it the battery gives what is above a level and takes back what is below, as fast as ratings and that level
-allow: no other use of it holds a level that this does not. The level that is kept anyway (the plan's peak, or the
-contract and the month's peak) costs nothing. A start that keeps it is granted first, the earliest of them. Else the
-peak may rise up to the contract, at the start that needs the least of it; the answer says what that costs.
+The test is a course of import in steps of five minutes at most: forecast load less PV, every reservation in force, and
+the job. Over it the battery discharges what is above a level and recharges below it, as fast as ratings and level
+allow: no other use of it keeps a level that this does not. The level that is kept anyway (the plan's peak, or the
+contract and the month's peak) costs nothing. A start that keeps it is granted first, the earliest of them. Otherwise
+the peak may rise up to the contract, at the start that needs the least of it; the answer gives the cost.
 
-What the job's energy is missing for later, up to the plan's horizon, forbids nothing: that far a forecast is a guess.
-But the rise it may take is in the answer, with its cost. A battery that a manual order has carries nothing: what the
-order takes out of it is gone, what it charges is import, and what it stores is counted once it is there.
+Energy that will be missing later, up to the plan's horizon, forbids nothing: a forecast that far is a guess. But the
+rise it may cause is in the answer, with its cost. A battery under a manual order carries nothing: what the order
+discharges is gone, what it charges is import, and what it stores counts once it is there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each step of a plan buys, and what it would buy if the battery stood still. Read from the finished plan."""
+"""Calculates the cost of each step of a finished plan, with the battery and without it."""
 
 from __future__ import annotations
 

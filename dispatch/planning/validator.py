@@ -1,7 +1,7 @@
-"""Check a plan before it is used, by code that shares no formula with the planner.
+"""Checks a plan before it is used; shares no formula with the planner.
 
-Where the planner sums forward, this compares each step with the one before it; what it needs of the site it reads from
-the site file's numbers again. A plan with any fault is not used: the last good one stays.
+Where the planner sums forward, this compares each step with the one before it, and it reads what it needs from the site
+file again. A plan with any error is not used: the last good one stays.
 """
 
 from __future__ import annotations

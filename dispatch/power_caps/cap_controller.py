@@ -1,9 +1,9 @@
-"""GPU caps for the month's peak, live: how much, of which nodes, from when to when. `recourse` decides whether.
+"""Controls caps for the month's peak: how deep, on which nodes, how long. `ski_rental` decides whether to cap.
 
-Only deferrable nodes whose site file gives them a `cap_w`, and never below it. What a cap really takes is read at the
-node: while the node draws what it is capped to, the difference to what it drew before. A node whose order fails, or
-that draws more than its cap, is left alone and not counted on. Caps are for a site on the grid; islanded, ride-through
-has its own.
+Only deferrable nodes with a `cap_w` in the site file are capped, and never below it. The power removed by a cap is
+measured at the node: while the node draws its cap, the difference to what it drew before. A node whose order fails, or
+that draws more than its cap, is left alone and not counted on. Caps are for a site on the grid; off the grid, load
+shedding has its own.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Compute as recourse: GPU caps that hold the month's peak when the battery alone cannot.
+"""Decides whether to cap compute nodes or let the month's peak rise when the battery alone cannot keep it.
 
-Whether to go on capping or to let the peak rise is a ski-rental question. The rent is the energy that the GPUs do not
-get, at the price the site has put on it; the purchase is the demand charge of the kW by which the peak would rise.
-Nobody knows how long the pulse lasts. Two answers stand together: `dispatch.planning.peak.outlook` picks the peak
-worth defending at
-the expected rent of futures like those seen; and the rule here never pays more rent in a month than the peak that
-caps have spared it so far would have cost. What has been let go no longer counts as spared, so small steps up do not
-begin the rent anew: whatever comes, caps cost at most as much again as letting go at once would have.
+This is a ski-rental problem. The rent is the energy that the GPUs do not get, at the price the site has given it; the
+purchase is the demand charge of the kW by which the peak would rise. Nobody knows how long the pulse lasts. Two rules
+work together: `dispatch.planning.peak.outlook` chooses the peak worth defending by the expected rent of scenarios like
+those seen; and the rule here never pays more rent in a month than the peak that caps have spared so far would have
+cost. A peak that was let rise no longer counts as spared, so small rises do not begin the rent again: in every case
+caps cost at most as much again as letting the peak rise at once.
 
-Caps are asked of deferrable nodes only; which, and how it is told to their users, is the caller's business.
+Caps are for deferrable nodes only; the caller chooses them and informs their users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How figures are written in reasons."""
+"""Formats figures for reasons: powers, durations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Register map `skerry-node`: a compute node's power and use, holding registers from 0."""
+"""Defines the register map `skerry-node`: power and use of a compute node, holding registers from 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Register maps as data: a block of holding registers that starts with a magic number and a version."""
+"""Defines what a register map is: a block of holding registers that starts with a magic number and a version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Register map `skerry-switch`: the transfer switch at the PCC, holding registers from 0.
+"""Defines the register map `skerry-switch`: the transfer switch at the PCC, holding registers from 0.
 
 The two auxiliary contacts are wired to the main contact: NO closes with it, NC opens with it. Version 2 adds what the
 synchro-check measures: the grid side, and bus minus grid.

@@ -1,4 +1,4 @@
-"""One TCP conversation with one Modbus device. It never reconnects: once anything is out of step it is over.
+"""One TCP connection to one Modbus device. It never reconnects: after the first mismatch it is closed.
 
 pymodbus builds and parses the frames. Before it sees an incoming byte, `frame_fault` has compared the raw frame with
 the request it must answer, because pymodbus accepts transaction id 0, short register lists and other function codes,

@@ -1,4 +1,4 @@
-"""What can go wrong with a device, each as one line that says what, where and what to do."""
+"""Defines the errors of a device, each as one line that says what, where and what to do."""
 
 from __future__ import annotations
 

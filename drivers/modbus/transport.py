@@ -1,4 +1,4 @@
-"""A lasting link to one Modbus TCP device: connections come and go, back-off grows while they fail."""
+"""Keeps a link to one Modbus TCP device: reconnects with a growing back-off while connections fail."""
 
 from __future__ import annotations
 

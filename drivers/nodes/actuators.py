@@ -1,4 +1,4 @@
-"""How ride-through's orders reach a compute node: register map, NVML power limit, cgroup freezer, the site's commands.
+"""Carries out orders to a compute node: by register map, NVML power limit, cgroup freezer or the site's commands.
 
 A command of the site file (`on_cap`, `on_suspend` ...) goes before what Skerry could do by itself. Commands are lists
 of arguments, run without a shell, in a session of their own that is ended when they take too long.

@@ -1,4 +1,4 @@
-"""A compute node by the register map `skerry-node`."""
+"""Reads a compute node by the register map `skerry-node`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This machine's NVIDIA GPUs, by NVML, beside its CPU by psutil.
+"""Reads this machine's NVIDIA GPUs by NVML, and its CPU by psutil.
 
 NVML calls can hang when a GPU is in trouble, so a thread of its own asks once a second and the loop only picks up what
 it found last. Without an NVIDIA driver the node says "no GPU"; a value the GPU does not offer is missing, alone.

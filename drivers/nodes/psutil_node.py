@@ -1,4 +1,4 @@
-"""This machine as a compute node, by psutil. It has no power meter: its power is an estimate, and says so."""
+"""Reads this machine as a compute node by psutil. Its power is an estimate and marked as one: it has no power meter."""
 
 from __future__ import annotations
 

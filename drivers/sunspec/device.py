@@ -1,4 +1,4 @@
-"""A SunSpec device: where its models are, and reading and writing their points over a Modbus link."""
+"""Finds the models of a SunSpec device, and reads and writes their points over a Modbus link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SunSpec information models as data: the JSON that the package pysunspec2 ships, compiled to struct formats.
+"""Compiles SunSpec information models, the JSON files of the package pysunspec2, to struct formats.
 
 Source: github.com/sunspec/models (Apache-2.0). Offsets count registers from the model's ID register. Nested groups
 without a count are flattened as "Group.Point"; repeating groups (curves, strings, modules) are not compiled: no driver

@@ -1,4 +1,4 @@
-"""Market prices from a CSV file: start_utc,price_eur_per_mwh; hourly and quarter-hourly side by side."""
+"""Reads market prices from a CSV file: start_utc,price_eur_per_mwh; hourly and quarter-hourly rows may be mixed."""
 
 from __future__ import annotations
 

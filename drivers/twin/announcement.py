@@ -1,4 +1,4 @@
-"""What a twin tells those who want to speak to its devices. Light: a console or gateway reads it without the twin."""
+"""Defines the file in which a twin gives the addresses of its devices. Imports nothing of the twin itself."""
 
 from __future__ import annotations
 

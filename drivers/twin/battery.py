@@ -1,4 +1,4 @@
-"""The battery: energy with both efficiencies, power taper near full and empty, temperature.
+"""Simulates the battery: energy with both efficiencies, power taper near full and empty, temperature.
 
 Powers are watts at the AC terminals of its PCS, > 0 discharges. The efficiencies of `[[battery]]` cover everything
 between those terminals and the cells, so that in every step, exactly:

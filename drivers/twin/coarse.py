@@ -1,4 +1,4 @@
-"""A battery in steps of minutes: exact energy, no lag, no taper but the one its BMS reports for the step.
+"""Simulates a battery in steps of minutes: exact energy, no lag, no taper but the one its BMS reports for the step.
 
 For replays over weeks, for which the 20 ms physics of the twin would take days. Powers are watts at the AC terminals,
 > 0 discharges.

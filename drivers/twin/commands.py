@@ -1,4 +1,4 @@
-"""Orders to the twin from outside, one JSON object a line: faults, load steps, local control, the true state.
+"""Carries out orders to the twin, one JSON object per line: faults, load steps, local control, the true state.
 
     {"fault": "hung", "device": "grid", "for_s": 10}     also: outage frozen slow exception not_implemented
     {"fault": "slow", "device": "grid", "delay_s": 0.3}  delay_s is machine seconds, for_s site seconds

@@ -1,4 +1,4 @@
-"""How a PCS holds a setpoint: SunSpec 704 active power with its reversion timer, 715 heartbeat and operation.
+"""Simulates the control of a PCS: SunSpec 704 active power with its reversion timer, 715 heartbeat and operation.
 
 The register tables say what the points are; what happens at the timeout is the vendor's. Three personalities:
 

@@ -1,4 +1,4 @@
-"""The devices of the twin as registers: SunSpec meter, PCS with battery, PV; `skerry-switch` and `skerry-node`.
+"""Maps the twin's devices to registers: SunSpec meter, PCS with battery, PV; `skerry-switch` and `skerry-node`.
 
 Model 802's limits: WChaRteMax and WDisChaRteMax are nameplate; what the BMS allows at this moment (taper, temperature)
 is AChaMax and ADisChaMax, DC amperes, to be multiplied by V. 702's WChaRteMax and WDisChaRteMax are the PCS's settings.

@@ -1,4 +1,4 @@
-"""What can be made to go wrong: an outage of the grid; devices that freeze, hang, dawdle, refuse or know nothing."""
+"""Simulates faults: an outage of the grid; devices that freeze, hang, answer late, refuse or report nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grid connection: voltage and frequency that vary a little by the seed, and the switch at the PCC."""
+"""Simulates the grid connection: voltage and frequency with small seeded variations, and the switch at the PCC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record of a grid in trouble, played by the twin: a table of time, voltage and frequency.
+"""Reads and plays a recorded grid disturbance: a table of time, voltage and frequency.
 
 What is read: text with one header line, then one row a sample; separated by comma, semicolon, tab or blanks (but with
 commas also decimal commas); lines that begin with # and empty lines are skipped. Columns are found by the first word of

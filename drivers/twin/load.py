@@ -1,4 +1,4 @@
-"""What the site consumes: compute nodes from a trace, cooling, base load, this machine, load steps put on by hand."""
+"""Simulates the load: compute nodes from a trace, cooling, base load, this machine, manual load steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The twin without wires: virtual time, physics and whoever decides advance in one loop.
+"""Runs the twin in lock-step: one loop advances virtual time, physics and controller.
 
 No sockets, no threads, no wall clock: the same seed and the same calls give the same bytes. A snapshot is what a
 gateway would have read at this instant: meters late by their delay, a hung device's last values with their age.

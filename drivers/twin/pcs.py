@@ -1,4 +1,4 @@
-"""A power conversion system: ratings, dead time, ramp, first-order lag, states as SunSpec 701 names them."""
+"""Simulates a PCS: ratings, dead time, ramp, first-order lag, states as SunSpec 701 names them."""
 
 from __future__ import annotations
 

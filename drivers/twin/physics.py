@@ -1,4 +1,4 @@
-"""The physics of a site: one bus on which grid, PCS, PV and load always balance, exactly.
+"""Simulates the physics of a site: one bus on which grid, PCS, PV and load balance exactly.
 
     load = grid + sum(pcs) + sum(pv)
 

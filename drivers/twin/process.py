@@ -1,4 +1,4 @@
-"""The twin as a process: physics stepped by the scaled clock, devices on Modbus TCP, a control socket.
+"""Runs the twin as a process: physics on the scaled clock, devices on Modbus TCP, a control socket.
 
 Everything runs on one event loop. Whoever starts it gets one `Announcement`: where each device listens and the clock's
 parameters, so that a gateway on this machine shares the same site time.

@@ -1,4 +1,4 @@
-"""When a PCS of the twin leaves the grid by itself: its must-trip windows of voltage and frequency, as data.
+"""Defines when a PCS of the twin leaves the grid by itself: its must-trip windows of voltage and frequency.
 
 Voltages are shares of nominal, frequencies Hz from nominal. The published texts were not at hand; the figures are those
 that secondary sources quote. They make the twin behave like a device, they are nobody's settings.

@@ -1,4 +1,4 @@
-"""A PV generator: clear sky by the sun's position, clouds from a seed. It is synthetic and says so (`SOURCE`).
+"""Simulates a PV generator: clear sky by the sun's position, clouds from a seed; marked as synthetic (`SOURCE`).
 
 Sun: declination and equation of time after Spencer (1971), Fourier series in the day of the year.
 Clear sky: Haurwitz (1945), GHI = 1098 cos(z) exp(-0.059 / cos(z)) W/m2; 15 % of it taken as diffuse.

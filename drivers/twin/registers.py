@@ -1,4 +1,4 @@
-"""Register images: what a simulated device's registers hold, refreshed from the physics when they are read.
+"""Builds register images: the registers of a simulated device, refreshed from the physics when they are read.
 
 `sunspec_image` builds a chain of information models, `plain_image` a map of its own. They know nothing of sockets.
 """

@@ -1,4 +1,4 @@
-"""The twin's devices on the wire: Modbus TCP servers on loopback, one adapter around pymodbus.
+"""Serves the twin's devices as Modbus TCP servers on loopback; the only adapter around pymodbus's server.
 
 Its simulator calls itself experimental, so nothing outside this file knows it. Registers are refreshed from the physics
 when they are read; a write is obeyed before it is answered. Answers that a fault delays or swallows are held back as

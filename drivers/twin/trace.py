@@ -1,4 +1,4 @@
-"""Load traces: evenly spaced `start_utc,power_w` rows, played on the calendar and repeated."""
+"""Reads load traces: evenly spaced `start_utc,power_w` rows, played on the calendar and repeated."""
 
 from __future__ import annotations
 

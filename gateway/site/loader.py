@@ -317,12 +317,14 @@ CHECKS: dict[str, Callable[[Any], object]] = {
 
 
 def _described(hint: Any, error: Exception) -> str:
-    """What a type says in words: a Literal's choices, a `Meta`'s description; "" for errors of our own."""
+    """What a type expects in words: a Literal's choices, or what its `Meta` says; "" for errors of our own."""
     if not isinstance(error, msgspec.ValidationError):
         return ""
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    return next((m.description for m in getattr(hint, "__metadata__", ()) if getattr(m, "description", None)), "")
+    metas = getattr(hint, "__metadata__", ())
+    plain = hint.__origin__ if metas else hint
+    if typing.get_origin(plain) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(plain)))
+    return next((str(m.extra["expected"]) for m in metas if m.extra and "expected" in m.extra), "")
 
 
 def _expectation(message: str) -> str:

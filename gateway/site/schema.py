@@ -30,32 +30,44 @@ GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
 
 
 class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """`[site]`."""
+    """`[site]`: name and calendar of the site."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=32)]
-    timezone: str = "Europe/Berlin"
+    name: Annotated[str, Meta(min_length=1, max_length=32, description="Name of the site.")]
+    timezone: Annotated[str, Meta(description="IANA time zone; metering intervals, days and months follow it.")] = (
+        "Europe/Berlin"
+    )
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[gateway]`. State directory: default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/skerry/<site file's name>`."""
+    """`[gateway]`: the process that runs the site."""
 
-    rate_hz: Annotated[float, Meta(ge=1, le=10)] = 5.0
-    state_dir: str = ""
+    rate_hz: Annotated[float, Meta(ge=1, le=10, description="Ticks per second.")] = 5.0
+    state_dir: Annotated[
+        str,
+        Meta(
+            description="Directory of the records. Empty: `$STATE_DIRECTORY`, else "
+            "`$XDG_STATE_HOME/skerry/<name of the site file>`."
+        ),
+    ] = ""
 
 
 class RolesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[roles]`: the Unix group of each role. Whoever may open the socket is a viewer; it belongs to their group."""
 
-    viewer: GroupName = "skerry-viewer"
-    operator: GroupName = "skerry-operator"
-    engineer: GroupName = "skerry-engineer"
+    viewer: Annotated[GroupName, Meta(description="May look; the socket is handed to this group.")] = "skerry-viewer"
+    operator: Annotated[GroupName, Meta(description="May also give orders and acknowledge alarms.")] = "skerry-operator"
+    engineer: Annotated[
+        GroupName, Meta(description="May also go below the reserve, disable devices, reset faults, start a dead site.")
+    ] = "skerry-engineer"
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole site file. Table names are singular, as written: `[[battery]]`, `[[pcs]]`, `[[meter]]` ..."""
+    """A whole site file: the connection, the devices, the tariff, and how the site is run."""
 
     path: Path
-    version: Annotated[int, Meta(ge=1)] = CURRENT  # of the site file, see versions.py; a file without it is version 1
+    version: Annotated[
+        int, Meta(ge=1, description="Version of the site file, see `skerry config upgrade`. Not given: 1.")
+    ] = CURRENT
     site: SiteInfo
     grid: GridConfig
     gateway: GatewayConfig = GatewayConfig()

@@ -1,4 +1,4 @@
-"""Versions of the site file: those that are understood, the keys that have another name since, and the upgrade.
+"""Defines the versions of the site file: those understood, the keys with another name since, and the upgrade.
 
 A file states its version in the key `version`; one without it is of version 1. A file of an older version is read as it
 was meant: a retired key counts under its new name. In a file of the current version a retired key is an error.

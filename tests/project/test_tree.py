@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "deploy/README.md")
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "deploy/README.md"),
+    *(f"docs/{name}.md" for name in ("index", "commands", "site-file", "operation", "screens", "figures", "glossary")),
+)
 # Where somebody's machine shows: their directories, their package index. What a service or a system has is not theirs.
 FORBIDDEN = re.compile(
     r"(?<![\w.~-])/(work|root|home/(?!x/)\w+|Users|opt/(?!skerry))/"
@@ -48,39 +51,85 @@ def test_the_pattern_finds_what_it_should() -> None:
     assert not FORBIDDEN.search("ExecStart=/opt/skerry/bin/skerry serve /etc/skerry/site.toml")
 
 
-def readme() -> str:
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def test_readme_commands_exist() -> None:
+def test_every_page_is_checked() -> None:
+    assert {str(file.relative_to(ROOT)) for file in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_on_a_page_exist(page: str) -> None:
     from console.cli.main import COMMANDS
 
-    named = set(re.findall(r"`skerry ([a-z]+)\b", readme()))
-    assert named >= {"demo", "serve", "status", "why", "check", "twin"}
+    named = set(re.findall(r"`skerry ([a-z][a-z-]*)(?=[ `])", text(page)))
     assert named <= COMMANDS.keys()
 
 
-def test_readme_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    pages = readme() + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\bmake ([a-z]+)`", pages)) <= targets
+def test_the_operation_page_names_the_commands_of_a_user() -> None:
+    named = set(re.findall(r"`skerry ([a-z][a-z-]*)(?=[ `])", text("README.md") + text("docs/operation.md")))
+    assert named >= {
+        "check",
+        "drill",
+        "export",
+        "iq",
+        "plan",
+        "replay",
+        "reserve",
+        "serve",
+        "size",
+        "twin",
+        "verify",
+        "why",
+    }
+
+
+def test_make_targets_on_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"\bmake ([a-z-]+)`", text(page))}
+    assert named >= {"demo", "install", "docs", "bench", "soak", "screenshots"}
+    assert named <= targets
+
+
+def test_the_readme_is_short_and_begins_with_a_picture_and_two_commands() -> None:
+    """Two screens of 30 lines at most before the first table."""
+    before, _, _ = text("README.md").partition("\n|")
+    assert before.count("\n") <= 60
+    assert before.index("](screenshots/") < before.index("```")
+    block = before.split("```")[1]
+    assert len(block.strip().splitlines()) == 2
+    assert "make demo" in block
+
+
+def test_the_readmes_test_command_is_what_ci_runs() -> None:
+    assert "`make check test`" in text("README.md")
+    assert "make check test" in text(".ci/run")
+    assert "make check test" in text(".github/workflows/check.yml")
+
+
+def test_the_workflow_names_every_python_that_may_be_used() -> None:
+    matrix = re.search(r"python: \[(.*)\]", text(".github/workflows/check.yml"))
+    assert matrix is not None
+    assert re.findall(r'"(\d\.\d+)"', matrix[1])[0] == "3.11"
+    assert 'requires-python = ">=3.11"' in text("pyproject.toml")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
-    targets = re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8"))
     dead = [t for t in targets if not t.startswith("https://") and not (file.parent / t).exists()]
     assert dead == []
 
 
-def test_readme_exit_codes_are_the_programs() -> None:
+def test_exit_codes_are_the_programs() -> None:
     from gateway import exit_codes
 
-    paragraph = " ".join(readme().split("Exit codes: ")[1].split("\n\n")[0].split()).rstrip(".")
-    stated = {int(code): text for code, _, text in (part.partition(" ") for part in paragraph.split(" · "))}
-    assert stated.pop(exit_codes.OK) == "done"
-    assert stated == {code: text for code, text in exit_codes.MEANINGS.items() if code != exit_codes.OK}
+    section = text("docs/commands.md").split("## Exit codes")[1].split("\n## ")[0]
+    stated = {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.+) \|$", section, re.MULTILINE)}
+    assert stated.pop(130) == "interrupted by Ctrl-C"  # as a shell reports SIGINT
+    assert stated == exit_codes.MEANINGS
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "sites").glob("*.toml")))
@@ -90,6 +139,6 @@ def test_example_sites_are_right(name: str) -> None:
     assert load(ROOT / "sites" / name).site.name
 
 
-def test_readme_shows_every_picture() -> None:
-    shown = set(re.findall(r"\(screenshots/([^)]+)\)", readme()))
+def test_every_picture_is_shown() -> None:
+    shown = set(re.findall(r"\(\.\./screenshots/([^)]+)\)", text("docs/screens.md")))
     assert shown == {picture.name for picture in (ROOT / "screenshots").glob("*.svg")}

@@ -21,6 +21,7 @@ SOURCES = (
     "dispatch",
     "drivers",
     "gateway",
+    "docs",
     "skerry",
     "storage",
     "pyproject.toml",
@@ -104,7 +105,9 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_the_wheel_holds_the_rooms_their_data_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
-    assert {n.split("/")[0] for n in names} == {"skerry", info}
+    data = info.removesuffix(".dist-info") + ".data"
+    assert {n.split("/")[0] for n in names} == {"skerry", info, data}
+    assert "skerry/py.typed" in names
     ours = {n.removeprefix("skerry/_packages/") for n in names}
     assert "console/demo.toml" in ours
     assert any(n.startswith("console/tui/") and n.endswith(".tcss") for n in ours)
@@ -112,6 +115,31 @@ def test_the_wheel_holds_the_rooms_their_data_and_no_tests(wheel: Path) -> None:
     assert any(n.startswith("drivers/twin/data/") for n in ours)
     assert f"{info}/licenses/LICENSE" in names
     assert f"{info}/licenses/NOTICE" in names
+
+
+def test_the_wheel_brings_man_pages_and_completions(wheel: Path, skerry: Path) -> None:
+    """Where `man` and the shells look below the prefix; every command of the help has its page."""
+    from console.cli.main import COMMANDS
+
+    share = skerry.parents[1] / "share"
+    pages = {page.name for page in (share / "man/man1").iterdir()}
+    assert pages == {"skerry.1", *(f"skerry-{name}.1" for name, (_, line) in COMMANDS.items() if line)}
+    for script in ("bash-completion/completions/skerry", "zsh/site-functions/_skerry"):
+        assert "_SKERRY_COMPLETE" in (share / script).read_text(encoding="utf-8")
+    assert "_SKERRY_COMPLETE" in (share / "fish/vendor_completions.d/skerry.fish").read_text(encoding="utf-8")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".md")]
+
+
+def test_the_installed_completion_names_commands(skerry: Path, environment: dict[str, str]) -> None:
+    """As bash uses it: the script asks the command on PATH what fits."""
+    if (bash := shutil.which("bash")) is None:
+        pytest.skip("bash is not installed")
+    script = skerry.parents[1] / "share/bash-completion/completions/skerry"
+    program = (
+        f"source {script}; COMP_WORDS=(skerry sta); COMP_CWORD=1; _skerry_completion skerry; echo ${{COMPREPLY[@]}}"
+    )
+    path = {"PATH": f"{skerry.parent}{os.pathsep}{environment['PATH']}"}
+    assert run(bash, "-c", program, env=environment | path).split() == ["status"]
 
 
 def test_the_installed_code_is_the_wheels(skerry: Path, decoy: Path, environment: dict[str, str]) -> None:

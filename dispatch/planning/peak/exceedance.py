@@ -1,12 +1,15 @@
-"""The days seen: how each of many peaks would have fared on them, and what a higher peak costs by that.
+"""Estimates from past days how likely each peak is exceeded, and so what a higher peak costs.
 
 A level that few of the last days needed may still be needed later in the month, and one that all of them needed may
-never be again: loads come in spells. So three readings of the same days stand side by side, with equal weight. By one,
-each day to come is drawn by itself from those seen. By another they are drawn so too, but only as often as the days
-seen changed: a spell tells one thing, however long it was. By the third, it goes on as it is, and ends as often as calm
-has ended before. The latter two know no better than so few days allow (beta-binomial); all count one more day that went
-beyond. And no fortnight makes anything quite sure: a rise is never free (`LEAST_SHARE`), or charging sets a peak for
-next to nothing that the month would not have had.
+never be again, because loads come in spells. So three estimates from the same days have equal weight:
+
+* each day to come is drawn independently from the days seen;
+* the same, but with only as many draws as the days seen changed: a spell counts once, however long it was;
+* the present spell continues, and ends as often as calm has ended before.
+
+The latter two are as uncertain as so few days make them (beta-binomial); all count one more day that exceeded. A
+fortnight makes nothing quite certain, so a rise is never free (`LEAST_SHARE`): otherwise charging would set, for next
+to nothing, a peak that the month would not have had.
 """
 
 from __future__ import annotations

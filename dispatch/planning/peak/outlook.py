@@ -1,20 +1,19 @@
-"""The month's peak as a decision under uncertainty, from nothing but the site's own past.
+"""Decides under uncertainty how far the month's peak may rise, from the site's own past.
 
-Nobody forecasts the next pulse; but the last two weeks hold many quarters much like the present one, and what followed
-each of them. For every past quarter a table says how low the battery could have held the import of the following day,
-had it held a given energy just then (by hindsight, recharging below the peak as fast as it allows). From that table
-three things follow, none of which needs a constant of the site:
+Nobody forecasts the next pulse; but the last two weeks contain many quarter hours like the present one, and what
+followed each. For every past quarter hour a table says how low the battery could have kept the import of the following
+day with a given energy (by hindsight, recharging below the peak as fast as it allows). Three results follow from that
+table, none of which needs a constant of the site:
 
-* `target_w`: how far the peak may rise now. It is the level at which four things together cost least over the rest of
-  the month: the peak itself, the energy that is short of holding it (GPU caps, or else more peak), the rise when the
-  battery runs empty all the same, and the trade that stored energy misses while it is kept for the peak. For the day
-  to come they are counted over futures: the load's forecast, so with the known jobs in it, each time with the errors
-  of the forecast made at a quarter like this one.
-* `rises`: what a higher peak costs beyond what the month will cost anyway (`dispatch.planning.peak.exceedance`); a
-peak that the rest
-  of the month is likely to exceed is hardly worth defending now.
-* `ready`: what a stored kWh is worth at each coming quarter if the next pulse begins there, layer by layer: the plan
-  weighs it against what the energy earns.
+* `target_w`: how far the peak may rise now. It is the level at which four costs together are least over the rest of the
+  month: the peak itself, the energy missing to keep it (GPU caps, or else more peak), the rise when the battery runs
+  empty all the same, and the trade that stored energy misses while it is kept for the peak. For the next day they are
+  counted over scenarios: the load's forecast, with the known jobs in it, each time with the errors of the forecast
+  made at a quarter hour like this one.
+* `rises`: what a higher peak costs beyond what the month will cost anyway (`dispatch.planning.peak.exceedance`); a peak
+  that the rest of the month is likely to exceed is hardly worth defending now.
+* `ready`: what a stored kWh is worth at each coming quarter hour if the next pulse begins there, layer by layer; the
+  plan weighs it against what the energy earns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the month's peak will end, from hindsight alone: the prior of a site too young for `peak.outlook`."""
+"""Estimates the final peak of a month for a site without enough past for `peak.outlook`."""
 
 from __future__ import annotations
 

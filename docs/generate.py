@@ -1,0 +1,355 @@
+"""Writes what the documentation takes from the code: command and site file references, man pages, shell completions.
+
+`python docs/generate.py` writes the files, `--check` says which differ from the code (exit code 1). The command line
+comes from click's commands, the site file from the JSON Schema that its structs give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import tomllib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))  # the code beside this file, not one that is installed
+
+from console.cli.main import COMMANDS, skerry  # noqa: E402
+from gateway import exit_codes  # noqa: E402
+from gateway.site.json_schema import json_schema  # noqa: E402
+from gateway.site.loader import UNITS  # noqa: E402
+
+GENERATED = "<!-- Written by docs/generate.py; change the code, then run it again. -->"
+ENVIRONMENT = (
+    ("SKERRY_SITE", "The site file that commands mean when --site is not given."),
+    ("SKERRY_DEBUG", "When set, an unexpected error is shown with its traceback."),
+    ("NO_COLOR", "When set, the console uses no colour."),
+)
+PREFORMATTED = "\b"  # click's mark for a paragraph that is not to be wrapped
+
+
+class Entry(NamedTuple):
+    """One command as the reference shows it."""
+
+    path: str  # "skerry drill start"
+    usage: str  # what follows the path on the command line
+    summary: str
+    paragraphs: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]
+    children: tuple[Entry, ...]
+
+
+def entries() -> list[Entry]:
+    """Every command that is shown in the help, in its order."""
+    parent = click.Context(skerry, info_name="skerry")
+    return [
+        _entry(skerry.get_command(parent, name), name, parent, line) for name, (_, line) in COMMANDS.items() if line
+    ]
+
+
+def _entry(command: click.Command | None, name: str, parent: click.Context, summary: str = "") -> Entry:
+    assert command is not None, name
+    context = click.Context(command, info_name=name, parent=parent)
+    paragraphs = tuple(textwrap.dedent(part) for part in (command.help or "").strip().split("\n\n"))
+    records = [p.get_help_record(context) for p in command.params if isinstance(p, click.Option)]
+    group = command if isinstance(command, click.Group) else click.Group()
+    children = [_entry(group.get_command(context, child), child, context) for child in group.list_commands(context)]
+    return Entry(
+        path=f"{parent.command_path} {name}",
+        usage=" ".join(command.collect_usage_pieces(context)),
+        summary=summary or " ".join(paragraphs[0].split()),
+        paragraphs=paragraphs,
+        options=tuple(record for record in records if record is not None),
+        children=tuple(children),
+    )
+
+
+def commands_page() -> str:
+    """docs/commands.md."""
+    return "\n".join(_commands_page())
+
+
+def _commands_page() -> Iterator[str]:
+    found = entries()
+    yield from (GENERATED, "", "# Commands", "")
+    yield "`skerry SITE.toml` opens the console on a site: it attaches to the running gateway, or starts one that ends"
+    yield "with the console. All other functions are commands of their own. `-h` or `--help` shows the help of each."
+    yield from ("", "| command | purpose |", "|---|---|", "| `skerry SITE.toml` | Open the console on a site. |")
+    for entry in found:
+        yield f"| [`{entry.path}`](#{entry.path.replace(' ', '-')}) | {_cell(entry.summary)} |"
+    yield from ("", "## Conventions", "")
+    yield "Commands find the gateway by `--site`, by `$SKERRY_SITE`, or because it is the only one running. Without"
+    yield "a running gateway `status`, `why`, `events`, `audit`, `iq`, `drill report` and `export` read the record."
+    yield "Times are in the time zone of the site and show it; those of a record without a time zone are in UTC."
+    yield "Powers need a unit (`20kW`, `850W`), and so do durations (`90s`, `15m`, `2h`). Battery power > 0 discharges,"
+    yield "grid power > 0 imports."
+    yield from ("", "## Exit codes", "", "| code | meaning |", "|---|---|")
+    for code, meaning in exit_codes.MEANINGS.items():
+        yield f"| {code} | {meaning} |"
+    yield from ("| 130 | interrupted by Ctrl-C |", "", "## Environment", "", "| variable | meaning |", "|---|---|")
+    for name, meaning in ENVIRONMENT:
+        yield f"| `{name}` | {meaning} |"
+    for entry in found:
+        yield from _command_section(entry, "##")
+    yield ""
+
+
+def _command_section(entry: Entry, mark: str) -> Iterator[str]:
+    yield from ("", f"{mark} {entry.path}", "", "```text", f"{entry.path} {entry.usage}".rstrip(), "```")
+    for paragraph in entry.paragraphs:
+        lines = paragraph.splitlines()
+        yield from ("", *(["```text", *lines[1:], "```"] if lines[0] == PREFORMATTED else lines))
+    if entry.options:
+        yield from ("", "| option | meaning |", "|---|---|")
+        for names, meaning in entry.options:
+            yield f"| `{_cell(names)}` | {_cell(meaning)} |"
+    for child in entry.children:
+        yield from _command_section(child, mark + "#")
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def site_file_page() -> str:
+    """docs/site-file.md."""
+    return "\n".join(_site_file_page())
+
+
+def _site_file_page() -> Iterator[str]:
+    schema = json_schema()
+    yield from (GENERATED, "", "# Site file", "")
+    yield "One TOML file describes a site. `skerry check SITE.toml` finds every error in it, also contradictions"
+    yield "between keys, and prints what the file means. `skerry check --schema` prints its JSON Schema. Examples:"
+    yield "[`sites/render-farm.toml`](../sites/render-farm.toml), a commented real site, and"
+    yield "[`console/demo.toml`](../console/demo.toml), the site of `skerry demo`."
+    yield from ("", "Keys that are not listed here are errors. Powers are watts at the AC terminals.")
+    yield from (
+        "",
+        "An editor with the TOML server Taplo checks and completes a site file with the schema:",
+        "",
+        "```text",
+    )
+    yield from ("skerry check --schema > site.schema.json", "```", "", "and as the first line of the site file:", "")
+    yield from ("```text", "#:schema site.schema.json", "```")
+    yield from ("", "## Units", "")
+    yield 'A number is in the unit that the ending of its key names, or is text with one of these units: `"55 kW"`.'
+    yield from ("", "| ending of the key | units |", "|---|---|")
+    for suffix, words in UNITS.items():
+        yield f"| `{suffix}` | {', '.join(words)} |"
+    if own := {name: key for name, key in schema["properties"].items() if "$ref" not in key.get("items", key)}:
+        yield from ("", "## Keys before the first section", "", *_key_table(own, schema["required"]))
+    yield from ("", "## Sections", "", "| section | purpose |", "|---|---|")
+    found = list(_sections(schema))
+    for title, section in found:
+        yield f"| [`{title}`](#{_anchor(title)}) | {_cell(_purpose(section))} |"
+    for title, section in found:
+        yield from _site_section(title, section)
+    yield ""
+
+
+def _sections(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Title and table of each section, a table inside a section after it."""
+    for name, value in schema["properties"].items():
+        if value.get("type", "array") != "array":
+            continue  # a key of its own, not a section
+        many = value.get("type") == "array"
+        section = _resolved(schema, value["items"] if many else value)
+        yield f"[[{name}]]" if many else f"[{name}]", section
+        for key, inner in section["properties"].items():
+            if "$ref" in inner:
+                yield f"[{name}.{key}]", _resolved(schema, inner)
+
+
+def _resolved(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["$defs"][value["$ref"].rpartition("/")[2]]
+    return found
+
+
+def _anchor(title: str) -> str:
+    """The anchor that GitHub and MyST give to the heading."""
+    return "".join(c for c in title if c not in "[].").lower()
+
+
+def _purpose(section: dict[str, Any]) -> str:
+    return str(section["description"]).split(". ")[0].rstrip(".") + "."
+
+
+def _site_section(title: str, section: dict[str, Any]) -> Iterator[str]:
+    yield from ("", f"## `{title}`", "", *textwrap.wrap(section["description"], 118), "")
+    yield from _key_table(section["properties"], section.get("required", ()))
+
+
+def _key_table(keys: dict[str, dict[str, Any]], required: Collection[str]) -> Iterator[str]:
+    yield from ("| key | type | unit | range | default | meaning |", "|---|---|---|---|---|---|")
+    for name, key in keys.items():
+        if "$ref" in key:
+            continue
+        value = next((option for option in key.get("anyOf", ()) if option.get("type") != "string"), key)
+        default = "**required**" if name in required else _default(key.get("default"))
+        cells = (f"`{name}`", _type(value), key.get("x-unit", ""), _range(value), default, key.get("description", ""))
+        yield f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "enum" in value:
+        return "one of " + ", ".join(f"`{choice}`" for choice in value["enum"])
+    words = {"number": "number", "integer": "whole number", "string": "text", "boolean": "true, false"}
+    return words.get(value["type"], "list of texts")
+
+
+def _range(value: dict[str, Any]) -> str:
+    low = [f"{sign} {value[name]}" for name, sign in (("minimum", "≥"), ("exclusiveMinimum", ">")) if name in value]
+    high = [f"{sign} {value[name]}" for name, sign in (("maximum", "≤"), ("exclusiveMaximum", "<")) if name in value]
+    if low or high:
+        return ", ".join(low + high)
+    if "maxLength" in value:
+        return f"{value.get('minLength', 0)} to {value['maxLength']} characters"
+    if "maxItems" in value:
+        return f"at most {value['maxItems']} items"
+    return f"`{value['pattern']}`" if "pattern" in value else ""
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return f"{value:.10g}"
+    return f"`{value}`" if value else "empty"
+
+
+def man_pages() -> dict[str, str]:
+    """File name -> text: an overview and a page for each command."""
+    found = entries()
+    groups = [p for p in (skerry.help or "").strip().split("\n\n") if not p.startswith(PREFORMATTED)]
+    overview = Entry(
+        path="skerry",
+        usage="SITE.toml | COMMAND [ARGS]...",
+        summary=groups[0],
+        paragraphs=tuple(groups),
+        options=(("--version", "Show the version."), ("-h, --help", "Show the help.")),
+        children=(),
+    )
+    listed = [".SH COMMANDS"]
+    for entry in found:
+        listed += [".TP", f"\\fB{_roff(entry.path.replace(' ', '-'))}\\fR(1)", _roff(entry.summary)]
+    pages = {"skerry.1": _man_page(overview, listed)}
+    for entry in found:
+        pages[f"{entry.path.replace(' ', '-')}.1"] = _man_page(entry, [])
+    return pages
+
+
+def _man_page(entry: Entry, more: list[str]) -> str:
+    name = entry.path.replace(" ", "-")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    lines = [f'.TH "{name.upper()}" "1" "" "skerry {version}" "Skerry"', ".SH NAME"]
+    lines += [f"{_roff(name)} \\- {_roff(entry.summary.rstrip('.'))}", ".SH SYNOPSIS", *_synopsis(entry)]
+    lines += [
+        ".SH DESCRIPTION",
+        *_roff_paragraphs(entry.paragraphs),
+        *more,
+        *_roff_options(entry.options, ".SH OPTIONS"),
+    ]
+    for child in entry.children:
+        lines += [f'.SH "{_roff(child.path.upper())}"', *_synopsis(child), ".PP", *_roff_paragraphs(child.paragraphs)]
+        lines += _roff_options(child.options, "")
+    lines.append(".SH EXIT STATUS")
+    for code, meaning in exit_codes.MEANINGS.items():
+        lines += [".TP", str(code), _roff(meaning)]
+    lines.append(".SH ENVIRONMENT")
+    for variable, meaning in ENVIRONMENT:
+        lines += [".TP", variable, _roff(meaning)]
+    if entry.path != "skerry":
+        lines += [".SH SEE ALSO", "\\fBskerry\\fR(1)"]
+    return "\n".join(lines) + "\n"
+
+
+def _synopsis(entry: Entry) -> list[str]:
+    return [f"\\fB{_roff(entry.path)}\\fR {_roff(entry.usage)}".rstrip()]
+
+
+def _roff_options(options: tuple[tuple[str, str], ...], heading: str) -> list[str]:
+    lines = [heading] if heading and options else []
+    for names, meaning in options:
+        lines += [".TP", f"\\fB{_roff(names)}\\fR", _roff(meaning)]
+    return lines
+
+
+def _roff_paragraphs(paragraphs: tuple[str, ...]) -> list[str]:
+    lines: list[str] = []
+    for n, paragraph in enumerate(paragraphs):
+        text = paragraph.splitlines()
+        kept = text[0] == PREFORMATTED
+        lines += [".PP"] if n else []
+        lines += [".nf", *map(_roff, text[1:]), ".fi"] if kept else [_roff(" ".join(text))]
+    return lines
+
+
+def _roff(text: str) -> str:
+    """Text for troff: backslashes and dashes as characters; no line that reads as a request."""
+    text = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + text if text.startswith((".", "'")) else text
+
+
+def completions() -> dict[str, str]:
+    """Path below docs/completions -> script. Each asks `skerry` itself what fits, so it need not change with it."""
+    return {
+        "bash/skerry": _completion(BashComplete),
+        "zsh/_skerry": _completion(ZshComplete),
+        "fish/skerry.fish": _completion(FishComplete),
+    }
+
+
+def _completion(shell: type[ShellComplete]) -> str:
+    complete = shell(skerry, {}, "skerry", "_SKERRY_COMPLETE")
+    return (complete.source_template % complete.source_vars()).strip() + "\n"
+
+
+def files() -> dict[Path, str]:
+    """Every generated file with its text."""
+    found = {DOCS / "commands.md": commands_page(), DOCS / "site-file.md": site_file_page()}
+    found |= {DOCS / "man" / name: text for name, text in man_pages().items()}
+    return found | {DOCS / "completions" / name: text for name, text in completions().items()}
+
+
+def differing() -> list[Path]:
+    """What is not as the code has it: other text, missing, or of a command that is gone."""
+    wanted = files()
+    there = {file for folder in ("man", "completions") for file in (DOCS / folder).rglob("*") if file.is_file()}
+    changed = [file for file, text in wanted.items() if not file.exists() or file.read_text(encoding="utf-8") != text]
+    return sorted({*changed, *(there - wanted.keys())})
+
+
+def _written(file: Path, text: str | None) -> str:
+    """Bring a file to its text, or remove it if there is none; returns what was done."""
+    if text is None:
+        file.unlink()
+        return "removed"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return "written"
+
+
+def main() -> int:
+    """Write the files, or check them."""
+    parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file differs")
+    check = parser.parse_args().check
+    wanted, found = files(), differing()
+    for file in found:
+        print(f"{file.relative_to(ROOT)}: {'differs from the code' if check else _written(file, wanted.get(file))}")
+    return 1 if check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
