@@ -209,10 +209,10 @@ class Footer(Painted):
             ink = Ink.REVERSE if command.id == f"view.{model.view}" else Ink.PLAIN
             x = canvas.put(x, 0, f" {key_name(command.keys[0])} {command.label} ", ink)
         rest = [c for c in shown if not c.id.startswith("view.") and c.needs is not Needs.ALARM]
-        text = "  ".join(f"{key_name(c.keys[0])} {c.label.lower()}" for c in rest)
-        while len(text) > canvas.width - 2 - x:
-            text = text.partition("  ")[2]
-        canvas.right(canvas.width - 1, 0, text, Ink.DIM)
+        hints = [f"{key_name(c.keys[0])} {c.label.lower()}" for c in rest]
+        while hints and len("  ".join(hints)) > canvas.width - 2 - x:
+            del hints[0]
+        canvas.right(canvas.width - 1, 0, "  ".join(hints), Ink.DIM)
 
 
 class TooSmall(Painted):
@@ -221,6 +221,8 @@ class TooSmall(Painted):
     fresh_only = False
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """One line: what is needed, what there is."""
+        """What is needed, what there is; on as many rows as the width asks for."""
         size = self.app.size
-        canvas.put(0, 0, f"Skerry needs {MIN_COLUMNS}x{MIN_ROWS}; here {size.width}x{size.height}", Ink.BOLD)
+        text = f"Skerry needs {MIN_COLUMNS}x{MIN_ROWS}; here {size.width}x{size.height}"
+        for y, line in enumerate(wrap(text, canvas.width, canvas.height)):
+            canvas.put(0, y, line, Ink.BOLD)
