@@ -7,8 +7,8 @@ from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
 from console.cli.line_formats import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
-from console.tui.formats import hour_minute
-from console.tui.islanding_text import (
+from console.display.formats import hour_minute
+from console.display.islanding_text import (
     RIDING,
     cause_words,
     elapsed,
@@ -23,8 +23,8 @@ from console.tui.islanding_text import (
     state_of,
     view_of,
 )
-from console.tui.status_text import why_line
-from console.tui.viewmodel import Link, Model
+from console.display.status_text import why_line
+from console.display.viewmodel import Link, Model
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.formats import age, day_clock
+from console.display.formats import age, day_clock
+from console.display.ink import Ink
+from console.display.status_text import PRIORITY_MARKS, STATE_WORDS
+from console.display.viewmodel import Model, ranked
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
 from console.tui.list_view import Lines
-from console.tui.status_text import PRIORITY_MARKS, STATE_WORDS
-from console.tui.viewmodel import Model, ranked
 from dispatch.alarms.states import Alarm, AlarmState
 
 LISTED_ROWS = 4  # the least that is kept for header and list

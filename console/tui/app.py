@@ -15,11 +15,12 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.worker import Worker
 
+from console.display.islanding_text import abortable, off_grid
+from console.display.viewmodel import Model, unacknowledged
 from console.tui.commands import COMMANDS, FILTERABLE, Needs
 from console.tui.diff_widget import Painted
 from console.tui.driver import ConsoleDriver
 from console.tui.gateway_feed import Client, Feed
-from console.tui.islanding_text import abortable, off_grid
 from console.tui.list_view import Lines
 from console.tui.order_controller import Desk, durable
 from console.tui.order_form import OrderStrip
@@ -37,7 +38,6 @@ from console.tui.status_bars import (
     TooSmall,
     WhyLine,
 )
-from console.tui.viewmodel import Model, unacknowledged
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),

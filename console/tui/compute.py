@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.formats import kw, number
+from console.display.ink import Ink
+from console.display.status_text import stale_word
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.charts import bar
-from console.tui.formats import kw, number
 from console.tui.list_view import Lines
-from console.tui.status_text import stale_word
-from console.tui.viewmodel import Model
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.readings import Quality, Reading
 

@@ -14,8 +14,9 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.tui.canvas import Canvas, Ink
-from console.tui.viewmodel import Model
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.tui.canvas import Canvas
 
 STYLES: dict[Ink, Style | None] = {
     Ink.PLAIN: None,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink
+from console.display.formats import duration, hour_minute, kw, number
+from console.display.ink import Ink
+from console.display.islanding_text import (
+    RIDING,
+    lasts_words,
+    left_grid_utc_s,
+    node_counts,
+    open_switch,
+    state_of,
+    view_of,
+)
+from console.display.status_text import arrow, battery_word, grid_word, stale_word
+from console.display.viewmodel import Model, combined, soc_reading
+from console.tui.canvas import Canvas
 from console.tui.charts import bar, mark_at
 from console.tui.diff_widget import Painted
-from console.tui.formats import duration, hour_minute, kw, number
-from console.tui.islanding_text import RIDING, lasts_words, left_grid_utc_s, node_counts, open_switch, state_of, view_of
-from console.tui.status_text import arrow, battery_word, grid_word, stale_word
-from console.tui.viewmodel import Model, combined, soc_reading
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 

@@ -6,13 +6,15 @@ from collections.abc import Hashable
 
 from textual.message import Message
 
-from console.tui.audit_rows import AuditLine, one_line, whole
-from console.tui.audit_rows import searchable as audit_text
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.formats import day_clock
+from console.display.audit_rows import AuditLine, one_line, whole
+from console.display.audit_rows import searchable as audit_text
+from console.display.formats import day_clock
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
 from console.tui.list_view import Lines
 from console.tui.overview_panels import event_row, line_row
-from console.tui.viewmodel import Model
 from dispatch.model.events import Event
 
 DETAIL_ROWS = 3

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from console.tui.viewmodel import Model
+from console.display.viewmodel import Model
 from console.value_parsers import duration, moment, percent, power
 from dispatch.model.orders import Order, OrderKind
 from dispatch.orders.book import words

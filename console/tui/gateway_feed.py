@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from console.tui.audit_rows import folded
-from console.tui.viewmodel import (
+from console.display.audit_rows import folded
+from console.display.viewmodel import (
     DAY_POINTS,
     DAY_STEP_S,
     STALE_AFTER_S,

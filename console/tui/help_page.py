@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.commands import LISTED, key_name
 from console.tui.diff_widget import Painted
-from console.tui.viewmodel import Model
 
 VIEW = "view."
 MARKS = (

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.charts import Raster, bar, mark_at
-from console.tui.diff_widget import Painted
-from console.tui.formats import ABSENT, clock, countdown, duration, kw, number
-from console.tui.islanding_text import (
+from console.display.formats import ABSENT, clock, countdown, duration, kw, number
+from console.display.ink import Ink, Line
+from console.display.islanding_text import (
     AWAY,
-    Line,
     abortable,
     check_lines,
     drill_of,
@@ -25,8 +22,12 @@ from console.tui.islanding_text import (
     state_of,
     view_of,
 )
-from console.tui.status_text import battery_word, stale_word
-from console.tui.viewmodel import TREND_STEP_S, Model, combined, series, soc_pct, soc_reading
+from console.display.status_text import battery_word, stale_word
+from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_pct, soc_reading
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
+from console.tui.charts import Raster, bar, mark_at
+from console.tui.diff_widget import Painted
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import Reading

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from console.tui.canvas import Canvas, Ink
+from console.display.formats import WAITING
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.tui.canvas import Canvas
 from console.tui.diff_widget import Painted
-from console.tui.formats import WAITING
-from console.tui.viewmodel import Model
 
 
 class Lines(Painted):

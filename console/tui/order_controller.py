@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from textual.worker import Worker
 
-from console.tui.canvas import Ink
+from console.display.formats import hour_minute
+from console.display.ink import Ink
+from console.display.islanding_text import idle
 from console.tui.form_fields import BadField, Form, form, minutes, wanted
-from console.tui.formats import hour_minute
-from console.tui.islanding_text import idle
 from console.tui.order_form import CONFIRM, EDIT, SENT
 from dispatch.model.islanding import Check
 from dispatch.model.orders import Order

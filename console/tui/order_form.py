@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 from textual.events import Key
 from textual.message import Message
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
+from console.display.formats import hour_minute
+from console.display.ink import Ink, Line
+from console.display.islanding_text import abortable, check_lines
+from console.display.viewmodel import Model
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
 from console.tui.commands import ABORT_KEY
 from console.tui.diff_widget import Painted
 from console.tui.form_fields import HINTS, NOBODY, Form, chosen_order, order_words
-from console.tui.formats import hour_minute
-from console.tui.islanding_text import Line, abortable, check_lines
 from console.tui.keystrokes import edited, printable
-from console.tui.viewmodel import Model
 from dispatch.model.islanding import Check, IslandState
 from dispatch.model.orders import OrderKind
 from dispatch.wording.formatting import span

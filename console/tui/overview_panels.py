@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.formats import age, clock, kw
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.diff_widget import Painted
-from console.tui.formats import age, clock, kw
-from console.tui.viewmodel import Model
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 

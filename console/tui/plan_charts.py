@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.formats import hour_minute, local, number
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.charts import LEVELS, Raster, Series, nice_ceiling
-from console.tui.formats import hour_minute, local, number
-from console.tui.viewmodel import Model
 from dispatch.model.plan import Plan, PlanStep
 
 AXIS = 6  # columns of the value axis with its line

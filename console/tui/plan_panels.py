@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.formats import kw, local, number
-from console.tui.status_text import battery_word
-from console.tui.viewmodel import Model, soc_pct
+from console.display.formats import kw, local, number
+from console.display.ink import Ink
+from console.display.status_text import battery_word
+from console.display.viewmodel import Model, soc_pct
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import Worth
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from console.display.ink import Ink
+from console.display.viewmodel import Model
 from console.tui import plan_charts, plan_panels
-from console.tui.canvas import Canvas, Ink
+from console.tui.canvas import Canvas
 from console.tui.diff_widget import Painted
 from console.tui.plan_charts import AXIS, Window
-from console.tui.viewmodel import Model
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.plan import Plan
 from dispatch.planning.step_costs import Worth, worth

@@ -5,12 +5,14 @@ from __future__ import annotations
 from textual.events import Key
 from textual.message import Message
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.ink import Ink
+from console.display.islanding_text import abortable
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.commands import ABORT_KEY, Command, key_name, matching
 from console.tui.diff_widget import Painted
-from console.tui.islanding_text import abortable
 from console.tui.keystrokes import EDITING, edited
-from console.tui.viewmodel import Model
 
 PALETTE, FILTER = "palette", "filter"
 PALETTE_ROWS = 8

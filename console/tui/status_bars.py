@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.commands import COMMANDS, Needs, key_name
-from console.tui.diff_widget import Painted
-from console.tui.formats import WAITING, clock_zone, countdown, hour_minute
-from console.tui.islanding_text import (
+from console.display.formats import WAITING, clock_zone, countdown, hour_minute
+from console.display.ink import Ink
+from console.display.islanding_text import (
     AWAY,
     cause_words,
     elapsed,
@@ -16,7 +14,7 @@ from console.tui.islanding_text import (
     next_words,
     view_of,
 )
-from console.tui.status_text import (
+from console.display.status_text import (
     MODES,
     PRIORITY_MARKS,
     alarm_words,
@@ -26,7 +24,11 @@ from console.tui.status_text import (
     next_line,
     why_line,
 )
-from console.tui.viewmodel import Link, Model, ranked, unacknowledged
+from console.display.viewmodel import Link, Model, ranked, unacknowledged
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
+from console.tui.commands import COMMANDS, Needs, key_name
+from console.tui.diff_widget import Painted
 from dispatch.model.islanding import IslandState
 from dispatch.orders.book import words
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from console.tui.canvas import Canvas, Ink
+from console.display.formats import cents, countdown, hour_minute, kw, number
+from console.display.ink import Ink
+from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
+from console.tui.canvas import Canvas
 from console.tui.charts import Raster, nice_ceiling, strip
 from console.tui.diff_widget import Painted
-from console.tui.formats import cents, countdown, hour_minute, kw, number
-from console.tui.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
 from dispatch.model.plan import Plan, PlanStep
 
 AXIS = 6  # columns of the value axis with its line

@@ -6,13 +6,14 @@ import msgspec
 import pytest
 import scenes
 
+from console.display.ink import Ink
+from console.display.viewmodel import Model, received
 from console.tui.alarm_list import AlarmList
-from console.tui.canvas import Canvas, Ink
+from console.tui.canvas import Canvas
 from console.tui.commands import LISTED
 from console.tui.help_page import HelpPage
 from console.tui.order_form import in_rows
 from console.tui.prompt import PALETTE, Prompt
-from console.tui.viewmodel import Model, received
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import Alarm, AlarmState
 

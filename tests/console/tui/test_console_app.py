@@ -10,12 +10,12 @@ import scenes
 from recorded_client import RecordedClient
 from screen import Eventually, flat, open_view, screen_text
 
+from console.display.viewmodel import Link
 from console.tui import gateway_feed as feed_module
 from console.tui.app import SkerryApp
 from console.tui.energy_flows import GridFlow
 from console.tui.order_form import CONFIRM
 from console.tui.status_bars import LinkLine
-from console.tui.viewmodel import Link
 from dispatch.alarms.states import AlarmState
 from dispatch.model.events import Event
 from gateway.api.protocol import EventMessage

@@ -8,8 +8,8 @@ from harness import a_site, site_text, until
 from screen import Eventually, flat, open_view, screen_text, write
 from test_drill_wire import FLAT, FLAT_TRACE, QUICK
 
+from console.display.islanding_text import drill_of
 from console.tui.app import SkerryApp
-from console.tui.islanding_text import drill_of
 from console.tui.order_form import CONFIRM, OrderStrip
 from dispatch.model.islanding import IslandState
 from gateway.api.client import GatewayClient

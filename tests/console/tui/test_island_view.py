@@ -9,18 +9,19 @@ import pytest
 import scenes
 
 from console.cli import status_text
-from console.tui.audit_rows import folded
-from console.tui.canvas import Canvas, Ink
+from console.display.audit_rows import folded
+from console.display.ink import Ink
+from console.display.islanding_text import check_lines, last_drill_words, lasts_words, next_words, view_of
+from console.display.status_text import why_line
+from console.display.viewmodel import Model, received
+from console.tui.canvas import Canvas
 from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.form_fields import BadField, Form, form, minutes, wanted
 from console.tui.island import Island, packed
-from console.tui.islanding_text import check_lines, last_drill_words, lasts_words, next_words, view_of
 from console.tui.order_form import OrderStrip
 from console.tui.overview_panels import MonthPanel
 from console.tui.prompt import Prompt
 from console.tui.status_bars import AlarmLine, NextLine, OrderLine, StateLine
-from console.tui.status_text import why_line
-from console.tui.viewmodel import Model, received
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport, IslandState

@@ -12,11 +12,12 @@ import pytest
 import scenes
 from recorded_client import RecordedClient
 
+from console.display.ink import Ink
+from console.display.viewmodel import Model, received
 from console.tui.app import SkerryApp
-from console.tui.canvas import Canvas, Ink
+from console.tui.canvas import Canvas
 from console.tui.plan_charts import AXIS, LEVELS, PLOT, THIN, Window
 from console.tui.plan_view import PlanView, _shown
-from console.tui.viewmodel import Model, received
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation

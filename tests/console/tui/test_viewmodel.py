@@ -7,13 +7,10 @@ import scenes
 from recorded_client import RecordedClient
 
 from console.cli.status_text import lines
-from console.tui import commands
-from console.tui.canvas import Canvas, Ink
-from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
-from console.tui.formats import hour_minute
-from console.tui.status_text import alarm_words, arrow, next_line, stale_word
-from console.tui.trends import hourly
-from console.tui.viewmodel import (
+from console.display.formats import hour_minute
+from console.display.ink import Ink
+from console.display.status_text import alarm_words, arrow, next_line, stale_word
+from console.display.viewmodel import (
     TREND_STEP_S,
     Link,
     Model,
@@ -28,6 +25,10 @@ from console.tui.viewmodel import (
     with_events,
     with_history,
 )
+from console.tui import commands
+from console.tui.canvas import Canvas
+from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
+from console.tui.trends import hourly
 from dispatch.alarms.states import AlarmState, Priority
 from dispatch.control.net_load_estimator import believed
 from dispatch.model.events import Event

@@ -11,7 +11,7 @@ from small_gateway import Running, running
 from test_order_commands import fill_the_disk, rows
 
 from console.cli.island import report_lines
-from console.tui import islanding_text
+from console.display import islanding_text
 from dispatch.model.islanding import DrillReport
 from gateway.api.client import GatewayClient
 from gateway.drill_state import report_of_killed

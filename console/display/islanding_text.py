@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.tui.canvas import Ink
-from console.tui.formats import ABSENT, clock, countdown, duration, hour_minute, kw, local, number
-from console.tui.viewmodel import Model
+from console.display.formats import ABSENT, clock, countdown, duration, hour_minute, kw, local, number
+from console.display.ink import Ink, Line
+from console.display.viewmodel import Model
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandState, IslandView
 from dispatch.wording.formatting import span
@@ -180,8 +180,6 @@ def resting_words(model: Model) -> tuple[str, Ink]:
 
 
 # ── lines of the view's list ────────────────────────────────────────────────────────────────────────────────────────
-
-Line = tuple[str, Ink]
 
 
 def check_lines(checks: Sequence[Check]) -> list[Line]:

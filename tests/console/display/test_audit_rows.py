@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.tui.audit_rows import folded, one_line, searchable, whole
+from console.display.audit_rows import folded, one_line, searchable, whole
 
 T = "2025-09-16T05:00:00.250Z"
 

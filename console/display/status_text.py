@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from console.tui.canvas import Ink, cut
-from console.tui.formats import age, cents, hour_minute, kw
-from console.tui.viewmodel import Link, Model
+from console.display.formats import age, cents, hour_minute, kw
+from console.display.ink import Ink
+from console.display.viewmodel import Link, Model
+from console.display.wrapping import cut
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.decision import Mode
 from dispatch.model.islanding import IslandState

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from console.tui.audit_rows import AuditLine
+from console.display.audit_rows import AuditLine
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.decision import Decision
