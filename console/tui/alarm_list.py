@@ -10,7 +10,7 @@ from console.display.status_text import PRIORITY_MARKS, STATE_WORDS
 from console.display.viewmodel import Model, ranked
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
-from console.tui.list_view import Lines
+from console.tui.list_view import ListView
 from dispatch.alarms.states import Alarm, AlarmState
 
 LISTED_ROWS = 4  # the least that is kept for header and list
@@ -18,7 +18,7 @@ ROWS_EACH = 6  # more than any text takes at 80 columns
 TEXT_AT = 14
 
 
-class AlarmList(Lines):
+class AlarmList(ListView):
     """A line per alarm that is not normal."""
 
     header = "    Since          Age   Alarm                          State"

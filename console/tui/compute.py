@@ -11,12 +11,12 @@ from console.display.viewmodel import Model
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
-from console.tui.list_view import Lines
+from console.tui.list_view import ListView
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.readings import Quality, Reading
 
 
-class Compute(Lines):
+class Compute(ListView):
     """A line per node; never a zero where there is no reading."""
 
     header = "Node            kW             CPU %  mem %   GPUs  Role      Source"
@@ -26,7 +26,7 @@ class Compute(Lines):
         """Nodes in the site file's order."""
         if model.published is None:
             return []
-        wanted = self.needle.lower()
+        wanted = self.filter_text.lower()
         return [n for n in model.published.snapshot.nodes if wanted in f"{n.id} {n.source} {n.note}".lower()]
 
     def key(self, item: Hashable) -> Hashable:

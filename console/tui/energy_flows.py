@@ -17,14 +17,14 @@ from console.display.status_text import arrow, battery_word, grid_word, stale_wo
 from console.display.viewmodel import Model, combined, soc_reading
 from console.tui.canvas import Canvas
 from console.tui.charts import bar, mark_at
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 
 BAR = 8
 
 
-class Flow(Painted):
+class Flow(DiffWidget):
     """One column of the diagram: title, power, arrow, and three rows of its own."""
 
     title = ""

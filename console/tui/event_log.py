@@ -13,14 +13,14 @@ from console.display.ink import Ink
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
-from console.tui.list_view import Lines
+from console.tui.list_view import ListView
 from console.tui.overview_panels import event_row, line_row
 from dispatch.model.events import Event
 
 DETAIL_ROWS = 3
 
 
-class EventLog(Lines):
+class EventLog(ListView):
     """A line per event, and a line per command from the audit."""
 
     fresh_only = False
@@ -32,7 +32,7 @@ class EventLog(Lines):
 
     def items(self, model: Model) -> list[Hashable]:
         """Events and commands that hold the filter's text, newest first."""
-        wanted = self.needle.lower()
+        wanted = self.filter_text.lower()
         found: list[Event | AuditLine] = [e for e in model.events if wanted in searchable(e)]
         found += [a for a in model.audit if wanted in audit_text(a)]
         found.sort(key=lambda item: item.utc_s)

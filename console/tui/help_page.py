@@ -7,7 +7,7 @@ from console.display.viewmodel import Model
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.commands import LISTED, key_name
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 
 VIEW = "view."
 MARKS = (
@@ -22,7 +22,7 @@ MARKS = (
 )
 
 
-class HelpPage(Painted):
+class HelpPage(DiffWidget):
     """Keys, then marks; scrolled where they do not fit."""
 
     fresh_only = False

@@ -27,7 +27,7 @@ from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.charts import Raster, bar, mark_at
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import Reading
@@ -44,7 +44,7 @@ NAME = 20  # columns of a check's mark and name
 TIME = 10  # of an event's time
 
 
-class Island(Painted):
+class Island(DiffWidget):
     """Everything at its place; the list at the foot scrolls."""
 
     def __init__(self) -> None:

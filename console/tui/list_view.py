@@ -8,10 +8,10 @@ from console.display.formats import WAITING
 from console.display.ink import Ink
 from console.display.viewmodel import Model
 from console.tui.canvas import Canvas
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 
 
-class Lines(Painted):
+class ListView(DiffWidget):
     """Subclasses say which items there are (`items`) and how to draw one (`draw`).
 
     Not focusable: the app hands the keys of the open view on, and a change of focus would repaint it whole.
@@ -22,12 +22,12 @@ class Lines(Painted):
 
     def __init__(self) -> None:
         super().__init__()
-        self.needle = ""  # shown are only items that hold it
+        self.filter_text = ""  # shown are only items that hold it
         self._selected: Hashable = None  # None: the first, whatever it is
         self._top = 0
 
     def items(self, model: Model) -> list[Hashable]:
-        """What is listed, in order, filtered by `needle`."""
+        """What is listed, in order, filtered by `filter_text`."""
         raise NotImplementedError(f"{type(self).__name__} must say what it lists")
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
@@ -80,7 +80,7 @@ class Lines(Painted):
             canvas.put(1, 1, WAITING, Ink.DIM)
             return
         if not listed:
-            canvas.put(1, 1, f'no line holds "{self.needle}"' if self.needle else self.nothing)
+            canvas.put(1, 1, f'no line holds "{self.filter_text}"' if self.filter_text else self.nothing)
             return
         at = self._index(listed)
         self._top = max(0, min(self._top, len(listed) - room, at), at - room + 1)

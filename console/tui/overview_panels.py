@@ -8,7 +8,7 @@ from console.display.viewmodel import Model
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 
@@ -18,7 +18,7 @@ TOP_NODES = 5
 NEAR_W = 50.0  # a planned peak this much above the contract is at it, as shown
 
 
-class MonthPanel(Painted):
+class MonthPanel(DiffWidget):
     """The month's peak so far and what it costs."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -55,7 +55,7 @@ class MonthPanel(Painted):
                 canvas.put(26, 4, f"▲H +{kw(planned - contracted).strip()} kW", Ink.MEDIUM)
 
 
-class TopNodes(Painted):
+class TopNodes(DiffWidget):
     """The nodes that draw most."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -79,7 +79,7 @@ def top_nodes(nodes: tuple[Node, ...]) -> list[Node]:
     return sorted(nodes, key=lambda n: (n.w.value is None, -(n.w.value or 0.0), n.id))[:TOP_NODES]
 
 
-class GatewayPanel(Painted):
+class GatewayPanel(DiffWidget):
     """How punctual the gateway is, and which devices do not answer."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -100,7 +100,7 @@ class GatewayPanel(Painted):
             canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
 
 
-class RecentEvents(Painted):
+class RecentEvents(DiffWidget):
     """The last five events."""
 
     fresh_only = False

@@ -6,7 +6,7 @@ from console.display.ink import Ink
 from console.display.viewmodel import Model
 from console.tui import plan_charts, plan_panels
 from console.tui.canvas import Canvas
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from console.tui.plan_charts import AXIS, Window
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.plan import Plan
@@ -18,7 +18,7 @@ SIDE_COLUMN, SIDE_WIDTH = 81, 39
 TABLE_ROWS = 5  # fewer are not worth their rule
 
 
-class PlanView(Painted):
+class PlanView(DiffWidget):
     """Draws the plan in force; drawn again when the plan, the cursor or the minute changes, not at each snapshot."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from console.display.viewmodel import Model
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.commands import ABORT_KEY, Command, key_name, matching
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from console.tui.keystrokes import EDITING, edited
 
 PALETTE, FILTER = "palette", "filter"
@@ -19,7 +19,7 @@ PALETTE_ROWS = 8
 KEYS = EDITING | {"up", "down", "enter", "escape", "tab"}
 
 
-class Prompt(Painted, can_focus=True):
+class Prompt(DiffWidget, can_focus=True):
     """Opened by the app, hidden otherwise. Posts what was typed or chosen."""
 
     fresh_only = False

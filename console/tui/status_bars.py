@@ -28,7 +28,7 @@ from console.display.viewmodel import Link, Model, ranked, unacknowledged
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS, Needs, key_name
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from dispatch.model.islanding import IslandState
 from dispatch.orders.book import words
 
@@ -37,7 +37,7 @@ WHY_ROWS = 2
 LABEL = 6  # width of "Why", "Next", "Alarms" and the blank after them
 
 
-class StateLine(Painted):
+class StateLine(DiffWidget):
     """Where, islanding state, who steers, whether any of it is real."""
 
     fresh_only = False
@@ -71,7 +71,7 @@ def state_words(model: Model) -> list[tuple[str, Ink]]:
     return [(word, ink), (cause, Ink.BOLD) if cause else MODES[decision.mode]]
 
 
-class LinkLine(Painted):
+class LinkLine(DiffWidget):
     """Site time, and how the console hears the gateway."""
 
     fresh_only = False
@@ -89,7 +89,7 @@ class LinkLine(Painted):
         canvas.put(15, 0, cut(word, canvas.width - 16), ink)
 
 
-class Rule(Painted):
+class Separator(DiffWidget):
     """A line across."""
 
     fresh_only = False
@@ -99,7 +99,7 @@ class Rule(Painted):
         canvas.put(1, 0, "─" * (canvas.width - 2), Ink.DIM)
 
 
-class OrderLine(Rule):
+class OrderLine(Separator):
     """A line across, and on it the manual orders in force: what, who, how long, why."""
 
     fresh_only = False
@@ -123,7 +123,7 @@ class OrderLine(Rule):
         canvas.right(canvas.width - 2, 0, hint, Ink.DIM)
 
 
-class WhyLine(Painted):
+class WhyLine(DiffWidget):
     """What the controller does and why."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -141,7 +141,7 @@ def why_rows(model: Model, width: int) -> list[str]:
     return wrap(why_line(model), width - LABEL - 3, rows)
 
 
-class NextLine(Painted):
+class NextLine(DiffWidget):
     """The next changes of the plan."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -159,7 +159,7 @@ class NextLine(Painted):
         canvas.put(LABEL + 2, 0, cut(text, room))
 
 
-class AlarmLine(Painted):
+class AlarmLine(DiffWidget):
     """The alarms in the order they deserve a person."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -195,7 +195,7 @@ class AlarmLine(Painted):
             canvas.right(canvas.width - 1, 0, hint, Ink.DIM)
 
 
-class Footer(Painted):
+class Footer(DiffWidget):
     """Keys that work here, or the answer to the last command."""
 
     fresh_only = False
@@ -217,7 +217,7 @@ class Footer(Painted):
         canvas.right(canvas.width - 1, 0, "  ".join(hints), Ink.DIM)
 
 
-class TooSmall(Painted):
+class TooSmall(DiffWidget):
     """What is shown where the console does not fit."""
 
     fresh_only = False

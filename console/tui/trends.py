@@ -13,7 +13,7 @@ from console.display.ink import Ink
 from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
 from console.tui.canvas import Canvas
 from console.tui.charts import Raster, nice_ceiling, strip
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from dispatch.model.plan import Plan, PlanStep
 
 AXIS = 6  # columns of the value axis with its line
@@ -65,7 +65,7 @@ def plot(canvas: Canvas, past: Raster, ahead: Raster) -> None:
         canvas.put(x + 1, y, right, Ink.DIM)
 
 
-class LoadChart(Painted):
+class LoadChart(DiffWidget):
     """Site load by balance, and the plan's load with its band."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -91,7 +91,7 @@ class LoadChart(Painted):
             canvas.put(x, 1, f"band {kw(known.load_low_w).strip()} – {kw(known.load_high_w).strip()}", Ink.DIM)
 
 
-class ImportChart(Painted):
+class ImportChart(DiffWidget):
     """Import at the PCC, the limit of the metering interval as a broken line, the plan's import."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -132,7 +132,7 @@ class ImportChart(Painted):
             canvas.put(x + 10, 0, "▲H", Ink.MEDIUM)
 
 
-class TimeAxis(Painted):
+class TimeAxis(DiffWidget):
     """The times under both charts."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -151,7 +151,7 @@ class TimeAxis(Painted):
             canvas.right(mark + 1 + span.ahead, 0, hour_minute(steps[-1].start_utc_s, model.timezone), Ink.DIM)
 
 
-class TariffStrip(Painted):
+class TariffStrip(DiffWidget):
     """The import price of the next 24 h, a block per hour, and the numbers that matter."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -195,7 +195,7 @@ def extreme(
     return choose(coming, key=lambda pair: pair[1]) if coming else None
 
 
-class SocChart(Painted):
+class SocChart(DiffWidget):
     """State of charge of the last hours, and as planned; the reserve as a broken line."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:

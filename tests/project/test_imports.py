@@ -42,8 +42,6 @@ BY_NAME: Mapping[str, Callable[[], Iterable[str]]] = {
 # fails for a line that is not needed any more.
 STILL_TO_GO: frozenset[tuple[str, str]] = frozenset(
     {
-        ("console.tui.gateway_feed", "console.tui.app"),
-        ("console.tui.order_controller", "console.tui.app"),
         ("gateway.energy_iq_service", "gateway.control_loop"),
         ("gateway.planning_service", "gateway.control_loop"),
         ("gateway.api.island_commands", "gateway.control_loop"),

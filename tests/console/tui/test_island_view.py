@@ -16,9 +16,10 @@ from console.display.status_text import why_line
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow
-from console.tui.form_fields import BadField, Form, form, minutes, wanted
+from console.tui.form_fields import CommandForm, FieldError, drill_minutes, new_form, order_parameters
 from console.tui.island import Island, packed
-from console.tui.order_form import OrderStrip
+from console.tui.order_details import Assessment
+from console.tui.order_form import OrderForm
 from console.tui.overview_panels import MonthPanel
 from console.tui.prompt import Prompt
 from console.tui.status_bars import AlarmLine, NextLine, OrderLine, StateLine
@@ -225,11 +226,11 @@ def told(model: Model, **changes: Any) -> Model:
 
 
 def test_the_key_that_aborts_is_text_only_while_there_is_nothing_to_abort() -> None:
-    prompt, strip = Prompt(), OrderStrip()
+    prompt, form = Prompt(), OrderForm()
     for scene, text in (("drill", False), ("calm", True)):
-        prompt.model = strip.model = shown(scene)
+        prompt.model = form.model = shown(scene)
         assert prompt.check_consume_key("exclamation_mark", "!") is text
-        assert strip.check_consume_key("exclamation_mark", "!") is text
+        assert form.check_consume_key("exclamation_mark", "!") is text
 
 
 def test_the_last_drills_age_and_result() -> None:
@@ -262,25 +263,26 @@ def test_a_peak_that_is_a_lower_bound_says_at_least() -> None:
 # ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def filled(id: str, model: Model, **texts: str) -> Form:
-    made = form(id, model)
-    assert isinstance(made, Form)
+def filled(id: str, model: Model, **texts: str) -> CommandForm:
+    made = new_form(id, model)
+    assert isinstance(made, CommandForm)
     for n, field in enumerate(made.fields):
         if field.name in texts:
-            made = made.typed(n, texts[field.name])
+            made = made.with_text(n, texts[field.name])
     return made
 
 
 def test_a_form_becomes_the_request_of_the_command_line() -> None:
     model = shown("calm")
-    assert wanted(filled("order.setpoint", model, value="-5.5 kW", reason=" test ", **{"for": "2h"}), model) == {
+    setpoint = filled("order.setpoint", model, value="-5.5 kW", reason=" test ", **{"for": "2h"})
+    assert order_parameters(setpoint, model) == {
         "kind": "setpoint", "target": "", "reason": "test", "value": -5500.0, "for_s": 7200.0,
     }  # fmt: skip
-    soc = wanted(filled("order.soc_target", model, value="80", by="17:00", reason="storm"), model)
+    soc = order_parameters(filled("order.soc_target", model, value="80", by="17:00", reason="storm"), model)
     assert soc["value"] == 80
     assert soc["by_utc_s"] > (model.now_utc_s or 0)
-    assert wanted(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-03"
-    assert minutes(filled("drill.start", model)) == 10
+    assert order_parameters(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-03"
+    assert drill_minutes(filled("drill.start", model)) == 10
 
 
 @pytest.mark.parametrize(
@@ -293,14 +295,14 @@ def test_a_form_becomes_the_request_of_the_command_line() -> None:
 )
 def test_what_cannot_be_read_says_what_was_expected(id: str, texts: dict[str, str], line: str) -> None:
     model = shown("calm")
-    with pytest.raises(BadField, match=line):
-        wanted(filled(id, model, **texts), model)
+    with pytest.raises(FieldError, match=line):
+        order_parameters(filled(id, model, **texts), model)
 
 
 def test_while_it_is_written_the_range_is_asked_for_with_a_value_any_site_allows() -> None:
     model = shown("calm")
     for id in ("order.setpoint", "order.import_target", "order.soc_target", "order.reserve_level", "order.cap"):
-        asked = wanted(filled(id, model), model, asking=True)
+        asked = order_parameters(filled(id, model), model, incomplete=True)
         assert len(asked["reason"]) >= 3
         assert asked["value"] >= 0
 
@@ -310,31 +312,31 @@ def test_a_cap_begins_with_a_node_that_may_be_deferred() -> None:
     assert model.published is not None
     nodes = tuple(Node(name, critical=name != "batch") for name in ("crit-1", "crit-2", "batch"))
     snapshot = msgspec.structs.replace(model.published.snapshot, nodes=nodes)
-    made = form("order.cap", told(model, snapshot=snapshot))
-    assert isinstance(made, Form)
+    made = new_form("order.cap", told(model, snapshot=snapshot))
+    assert isinstance(made, CommandForm)
     assert (made.text("target"), made.fields[0].choices) == ("batch", ("batch", "crit-1", "crit-2"))
 
 
 def test_a_refusal_ends_the_asking() -> None:
-    """Found: the strip went on to say that it asks what is allowed."""
-    model, strip = shown("calm"), OrderStrip()
-    strip.form = filled("order.cap", model)
-    assert "asking what is allowed" in "".join(drawn(strip, model, height=9))
-    strip.trouble = ("gpu-01 takes no power cap", Ink.MEDIUM)
-    text = "".join(drawn(strip, model, height=9))
+    """Found: the form went on to say that it asks what is allowed."""
+    model, order_form = shown("calm"), OrderForm()
+    order_form.form = filled("order.cap", model)
+    assert "asking what is allowed" in "".join(drawn(order_form, model, height=9))
+    order_form.assessment = Assessment(refusal="gpu-01 takes no power cap")
+    text = "".join(drawn(order_form, model, height=9))
     assert "asking" not in text
     assert "takes no power cap" in text
 
 
 def test_there_is_nothing_to_end_without_an_order() -> None:
-    assert form("order.end", shown("calm")) == "no manual order is in force"
-    made = form("order.end", shown("order"))
-    assert isinstance(made, Form)
-    assert made.confirm == ""
+    assert new_form("order.end", shown("calm")) == "no manual order is in force"
+    made = new_form("order.end", shown("order"))
+    assert isinstance(made, CommandForm)
+    assert made.confirm_word == ""
     assert made.kind is None
-    assert form("order.enable", shown("order")) == "no device is disabled by an order"
-    held = form("order.hold", shown("calm"))
-    assert isinstance(held, Form)
+    assert new_form("order.enable", shown("order")) == "no device is disabled by an order"
+    held = new_form("order.hold", shown("calm"))
+    assert isinstance(held, CommandForm)
     assert held.kind is OrderKind.HOLD
 
 

@@ -39,7 +39,7 @@ async def opened(
     async with SkerryApp(connect, monotonic=lambda: 100.0).run_test(size=size) as pilot:
         await eventually(pilot, lambda: "decisions" in [m for m, _ in client.asked])
         await pilot.press("3")
-        await eventually(pilot, lambda: pilot.app._shown == "plan")
+        await eventually(pilot, lambda: pilot.app._shown_view == "plan")
         yield pilot, pilot.app.query_one(PlanView)
 
 
