@@ -1,16 +1,17 @@
 """Numbers, ages and times as the console writes them: fixed digits, right-aligned, missing shown as missing.
 
-`WAITING` stands where nothing has arrived yet, `ABSENT` where a device has no value to give. Neither is ever 0.
+`WAITING`: nothing has arrived yet. `ABSENT`: the device has no value. Neither is ever written as 0.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 WAITING = "…"
 ABSENT = "—"
+IDLE_W = 50.0  # below this power no direction is shown
 
 
 def number(value: float | None, width: int, digits: int = 1) -> str:
@@ -64,31 +65,72 @@ def countdown(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def elapsed(seconds: float) -> str:
+    """00:14:22 since something began."""
+    whole = int(max(0.0, seconds))
+    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+# ── times of the site; zone: its name, or the zone itself ───────────────────────────────────────────────────────────
+
+Zone = str | tzinfo
+
+
 @lru_cache(maxsize=8)
-def _zone(name: str) -> ZoneInfo:
+def _zone_of(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def local(utc_s: float, timezone: str) -> datetime:
+def local(utc_s: float, zone: Zone) -> datetime:
     """POSIX seconds on the site's calendar."""
-    return datetime.fromtimestamp(utc_s, _zone(timezone))
+    return datetime.fromtimestamp(utc_s, _zone_of(zone) if isinstance(zone, str) else zone)
 
 
-def clock(utc_s: float, timezone: str) -> str:
-    """14:32:08 at the site."""
-    return local(utc_s, timezone).strftime("%H:%M:%S")
+def hour_minute(utc_s: float, zone: Zone) -> str:
+    """14:32"""
+    return f"{local(utc_s, zone):%H:%M}"
 
 
-def clock_zone(utc_s: float, timezone: str) -> str:
-    """14:32:08 CET at the site."""
-    return local(utc_s, timezone).strftime("%H:%M:%S %Z")
+def hour_minute_zone(utc_s: float, zone: Zone) -> str:
+    """14:32 CET"""
+    return f"{local(utc_s, zone):%H:%M %Z}"
 
 
-def hour_minute(utc_s: float, timezone: str) -> str:
-    """14:32 at the site."""
-    return local(utc_s, timezone).strftime("%H:%M")
+def clock(utc_s: float, zone: Zone) -> str:
+    """14:32:08"""
+    return f"{local(utc_s, zone):%H:%M:%S}"
 
 
-def day_clock(utc_s: float, timezone: str) -> str:
-    """09-16 14:32:08 at the site."""
-    return local(utc_s, timezone).strftime("%m-%d %H:%M:%S")
+def clock_zone(utc_s: float, zone: Zone) -> str:
+    """14:32:08 CET"""
+    return f"{local(utc_s, zone):%H:%M:%S %Z}"
+
+
+def weekday_hour_minute(utc_s: float, zone: Zone) -> str:
+    """Tue 14:32"""
+    return f"{local(utc_s, zone):%a %H:%M}"
+
+
+def month_day_hour_minute(utc_s: float, zone: Zone) -> str:
+    """09-16 14:32"""
+    return f"{local(utc_s, zone):%m-%d %H:%M}"
+
+
+def month_day_clock(utc_s: float, zone: Zone) -> str:
+    """09-16 14:32:08"""
+    return f"{local(utc_s, zone):%m-%d %H:%M:%S}"
+
+
+def date_hour_minute(utc_s: float, zone: Zone) -> str:
+    """2025-09-16 14:32"""
+    return f"{local(utc_s, zone):%Y-%m-%d %H:%M}"
+
+
+def date_clock(utc_s: float, zone: Zone) -> str:
+    """2025-09-16 14:32:08"""
+    return f"{local(utc_s, zone):%Y-%m-%d %H:%M:%S}"
+
+
+def date_clock_zone(utc_s: float, zone: Zone) -> str:
+    """2025-09-16 14:32:08 CEST"""
+    return f"{local(utc_s, zone):%Y-%m-%d %H:%M:%S %Z}"

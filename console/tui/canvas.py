@@ -1,7 +1,7 @@
 """A grid of character cells that views draw on. No Textual here: what is drawn can be tested as text.
 
-Every view draws at fixed places on a fresh canvas; what changed since the last one is found cell by cell (`changed`),
-so only that is sent to the terminal.
+Every view draws at fixed places on a fresh canvas. `changed` finds the cells that differ from the last one, and only
+these are sent to the terminal.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ class Canvas:
         """Give the whole row `y` one ink, the text kept."""
         if 0 <= y < self.height:
             self.ink[y] = [ink] * self.width
+
+    def ink_column(self, x: int, top: int, bottom: int, ink: Ink) -> None:
+        """Give column `x` one ink in the rows from `top` to before `bottom`, the text kept."""
+        for y in range(top, min(bottom, self.height)):
+            if 0 <= x < self.width:
+                self.ink[y][x] = ink
 
     def dim(self) -> None:
         """Make everything that is plain dim: the values are no longer fresh."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 from textual.worker import Worker
 
-from console.display.audit_rows import folded
+from console.display.audit_rows import audit_lines
 from console.display.viewmodel import (
     DAY_POINTS,
     DAY_STEP_S,
@@ -212,7 +212,7 @@ class GatewayFeed:
         self._audit_rows |= {row["seq"]: row for row in found}
         for seq in sorted(self._audit_rows)[:-AUDIT_ROWS_KEPT]:
             del self._audit_rows[seq]
-        self._store.update(audit=folded(self._audit_rows.values()))
+        self._store.update(audit=audit_lines(self._audit_rows.values()))
 
     async def load_older(self) -> None:
         """One more page of events and of the audit."""

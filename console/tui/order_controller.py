@@ -10,7 +10,7 @@ import msgspec
 from textual.worker import Worker
 
 from console.display.formats import hour_minute
-from console.display.islanding_text import idle
+from console.display.islanding_text import in_normal_operation
 from console.tui.form_fields import ENDING, CommandForm, FieldError, drill_minutes, new_form, order_parameters
 from console.tui.gateway_feed import Requester, StartWorker
 from console.tui.model_store import ModelStore
@@ -71,7 +71,7 @@ class OrderController:
                 self.assess()
             return
         model = self._store.model
-        if model.view == "island" and idle(model) and now_s - self._checked_s >= CHECK_PERIOD_S:
+        if model.view == "island" and in_normal_operation(model) and now_s - self._checked_s >= CHECK_PERIOD_S:
             self._checked_s = now_s
             self._start_worker(self._load_drill_checks, "check")
 

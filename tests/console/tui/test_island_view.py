@@ -9,15 +9,15 @@ import pytest
 import scenes
 
 from console.cli import status_text
-from console.display.audit_rows import folded
+from console.display.audit_rows import audit_lines
 from console.display.ink import Ink
-from console.display.islanding_text import check_lines, last_drill_words, lasts_words, next_words, view_of
-from console.display.status_text import why_line
+from console.display.islanding_text import check_lines, islanding_view, last_drill_text, next_step_text, runtime_text
+from console.display.status_text import why_text
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.form_fields import CommandForm, FieldError, drill_minutes, new_form, order_parameters
-from console.tui.island import Island, packed
+from console.tui.island import Island, packed_rows
 from console.tui.order_details import Assessment
 from console.tui.order_form import OrderForm
 from console.tui.overview_panels import MonthPanel
@@ -42,7 +42,7 @@ def shown(name: str) -> Model:
             plan=recorded.plan,
             trend=recorded.trend,
             events=recorded.events,
-            audit=folded(answers.get("audit", ())),
+            audit=audit_lines(answers.get("audit", ())),
             report=msgspec.convert(answers.get("drill.status", {"report": None})["report"], DrillReport | None),
             checks=msgspec.convert(answers.get("drill.check", {"checks": ()})["checks"], tuple[Check, ...]),
         ),
@@ -128,7 +128,7 @@ def test_a_check_that_fails_comes_first_with_what_would_make_it_pass() -> None:
 
 def test_two_short_checks_share_a_row_and_a_long_one_wraps() -> None:
     short, long = ("✓ a", Ink.PLAIN), ("✗ " + "word " * 30, Ink.MEDIUM)
-    rows = packed([short, short, short, long], 78)
+    rows = packed_rows([short, short, short, long], 78)
     assert [len(row) for row in rows] == [2, 1, 1, 1, 1]
     assert [row[-1][0] for row in rows] == [40, 0, 0, 20, 20]
     assert all(len(text) <= 78 for row in rows for _, text, _ in row)
@@ -167,22 +167,22 @@ def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
 )
 def test_what_comes_next_off_the_road(state: IslandState, said: str) -> None:
     model = in_state(shown("outage"), state)
-    assert next_words(model) == said
+    assert next_step_text(model) == said
     head = drawn(Island(), model)
     assert state.value.upper() in "\n".join(head[:3]) or state.value in head[1]
 
 
 def test_a_way_back_that_is_barred_says_by_what() -> None:
     model = shown("outage")
-    view = view_of(model)
+    view = islanding_view(model)
     assert view is not None
     assert view.reconnect is not None
     why = "not in step: phase differs by 34.00 deg, at most 10"
     inside = msgspec.structs.replace(view.reconnect, in_window=True, left_s=0.0, against=why)
     waits = in_state(model, S.SYNCHRONISING, reconnect=inside)
-    assert next_words(waits).startswith(f"closing waits: {why}")
+    assert next_step_text(waits).startswith(f"closing waits: {why}")
     dark = in_state(model, S.BLACKOUT, reconnect=inside)
-    assert next_words(dark).startswith("the grid is back: black start (B) forms the bus first")
+    assert next_step_text(dark).startswith("the grid is back: black start (B) forms the bus first")
     head = drawn(StateLine(), in_state(model, S.FAULT), 48, 1)[0]
     assert " FAULT 00:06:00 " in head, "also of what is neither a drill nor an outage"
 
@@ -239,8 +239,8 @@ def test_the_last_drills_age_and_result() -> None:
     assert model.published.last_drill is not None
     assert "last drill 46 s ago, passed" in drawn(AlarmLine(), told(model, alarms=()), 80, 1)[0]
     before = msgspec.structs.replace(model.published.last_drill, ended_utc_s=(model.now_utc_s or 0) - 12 * 86_400)
-    assert last_drill_words(told(model, last_drill=before)) == "last drill 12 d ago, passed"
-    assert last_drill_words(shown("calm")) == ""
+    assert last_drill_text(told(model, last_drill=before)) == "last drill 12 d ago, passed"
+    assert last_drill_text(shown("calm")) == ""
 
 
 def test_a_schedule_tells_the_next_drill_and_one_that_is_due() -> None:
@@ -353,11 +353,11 @@ def test_the_status_in_an_outage_says_how_long_it_lasts_and_what_comes_next_in_t
     assert "grid absent" in rows["Grid"]
     assert "contracted" not in rows["Grid"]
     assert "room for" not in rows["Interval"]
-    assert f"lasts {lasts_words(model)}" in rows["Battery"]
+    assert f"lasts {runtime_text(model)}" in rows["Battery"]
     assert "suspended: " in rows["Nodes"]
-    assert rows["Why"] == why_line(model)
+    assert rows["Why"] == why_text(model)
     assert "orderly shutdown" in rows["Next"]
-    assert rows["Next"] == next_words(model)
+    assert rows["Next"] == next_step_text(model)
 
 
 def test_the_status_of_a_site_on_the_grid_has_no_island_rows() -> None:
