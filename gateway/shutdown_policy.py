@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dispatch.model.islanding import IslandState
+from dispatch.model.islanding import OFF_GRID_STATES, IslandState
 
-S = IslandState
-AWAY = frozenset({S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING, S.FAULT, S.BLACKOUT, S.BLACK_START})
+NEEDED_IN = OFF_GRID_STATES | {IslandState.OPENING}  # opening: the switch may be open at any moment
 
 
 def reason_to_stay(state: IslandState, drill: bool, simulated: bool) -> str:
@@ -15,4 +14,4 @@ def reason_to_stay(state: IslandState, drill: bool, simulated: bool) -> str:
     """
     if drill:
         return "a drill is under way"
-    return f"the site is {state.value}" if state in AWAY and not simulated else ""
+    return f"the site is {state.value}" if state in NEEDED_IN and not simulated else ""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from console.cli.line_formats import date_time
+from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from gateway import exit_codes
@@ -167,11 +167,11 @@ def _tariff(site: Site) -> tuple[list[str], list[str]]:
     gaps = sum(price is None for price in prices.eur_per_mwh)
     zone = ZoneInfo(site.site.timezone)
     steps = len(prices.start_utc_s) - gaps
-    covers = f"tariff    prices from {date_time(begins, zone)} to {date_time(ends, zone)}, {steps} steps"
+    covers = f"tariff    prices from {date_clock_zone(begins, zone)} to {date_clock_zone(ends, zone)}, {steps} steps"
     where = f"tariff.file = {site.tariff.file!r}"
     trouble = [f"{where}: {gaps} gaps"] if gaps else []
     now_s = _now(site)
     if ends < now_s + 86_400:
         wants = f"the plan wants {site.plan.horizon_h:g} h ahead"
-        trouble.append(f"{where}: prices end {date_time(ends, zone)}; {wants}")
+        trouble.append(f"{where}: prices end {date_clock_zone(ends, zone)}; {wants}")
     return [covers], trouble

@@ -11,7 +11,8 @@ import msgspec
 
 from console.cli.data_source import Record, gateway, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.line_formats import date_time, time_of_day
+from console.display.formats import date_clock_zone, hour_minute_zone
+from console.display.islanding_text import battery_energy_text, soc_track_text
 from console.value_parsers import NOT_SAID, json_option, site_option
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
 from dispatch.wording.formatting import span
@@ -97,7 +98,7 @@ def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -
         for record in reversed(found):
             r = record.report
             what = f"{r.result:<7}  {r.minutes:g} min by {r.who}: {r.why}"
-            click.echo(f"{record.number:>4}  {date_time(r.started_utc_s, source.zone)}  {what}")
+            click.echo(f"{record.number:>4}  {date_clock_zone(r.started_utc_s, source.zone)}  {what}")
     else:
         for line in record_lines(found[0], source.zone):
             click.echo(line)
@@ -178,7 +179,7 @@ def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo) -> Iterat
     if view is None:
         yield f"State     {found['state']}"
     else:
-        yield f"State     {found['state']} since {time_of_day(view.since_utc_s, zone)}: {view.reason}"
+        yield f"State     {found['state']} since {hour_minute_zone(view.since_utc_s, zone)}: {view.reason}"
     yield f"SoC       {soc}"
     if view is not None and view.reconnect is not None:
         left_s = view.reconnect.left_s
@@ -194,8 +195,8 @@ def _scheduled(plan: DrillPlan | None, zone: tzinfo) -> Iterator[str]:
         return
     how = "begins by itself" if plan.unattended else "waits for somebody to start it"
     if plan.due_utc_s is not None:
-        yield f"Due       since {date_time(plan.due_utc_s, zone)}, {how}: {plan.note or 'about to begin'}"
-    yield f"Next      {date_time(plan.next_utc_s, zone)}, {how}"
+        yield f"Due       since {date_clock_zone(plan.due_utc_s, zone)}, {how}: {plan.note or 'about to begin'}"
+    yield f"Next      {date_clock_zone(plan.next_utc_s, zone)}, {how}"
 
 
 def _of_record(source: Record) -> dict[str, Any]:
@@ -231,17 +232,15 @@ def _running(drill: DrillStatus) -> Iterator[str]:
 
 def report_lines(report: DrillReport, zone: tzinfo, title: str = "Last drill") -> Iterator[str]:
     """The report of a drill."""
-    yield f"{title}, {date_time(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
+    yield f"{title}, {date_clock_zone(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
     yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"
     islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
     yield f"Islanded  {islanded}; transfer gap {report.transfer_gap}"
     yield from _extremes(report.v_min, report.v_max, report.hz_min, report.hz_max)
-    track = [pct for _, pct in report.soc_track]
-    soc = f"; SoC {track[0]:.1f} → {track[-1]:.1f} %, lowest {min(track):.1f} %" if track else ""
-    energy = "not known" if report.battery_wh is None else f"{report.battery_wh / 1000:.2f} kWh"
-    yield f"Battery   {energy}{soc}"
+    soc = soc_track_text(report)
+    yield f"Battery   {battery_energy_text(report)}{f'; {soc}' if soc else ''}"
     for utc_s, what in report.timeline:
-        yield f"  {date_time(utc_s, zone)}  {what}"
+        yield f"  {date_clock_zone(utc_s, zone)}  {what}"
     for check in report.criteria:
         yield f"  {check_line(check)}"
 

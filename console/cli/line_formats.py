@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from typing import Any
 
+from console.display.formats import IDLE_W, date_clock_zone
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.events import Event
 from dispatch.model.power_caps import CapsView
@@ -17,7 +18,6 @@ _MODES = {
     Mode.SAFE: "SAFE VALUE",
     Mode.OBSERVE: "observing only, no setpoint",
 }
-IDLE_W = 50.0  # below this no direction is claimed
 
 
 def mode_words(decision: Decision) -> str:
@@ -25,26 +25,16 @@ def mode_words(decision: Decision) -> str:
     return f"{decision.island.value}, {_MODES[decision.mode]}"
 
 
-def date_time(utc_s: float, zone: tzinfo) -> str:
-    """2025-09-16 09:02:11 CEST, at the site."""
-    return f"{datetime.fromtimestamp(utc_s, zone):%Y-%m-%d %H:%M:%S %Z}"
-
-
-def time_of_day(utc_s: float, zone: tzinfo) -> str:
-    """09:02 CEST, at the site."""
-    return f"{datetime.fromtimestamp(utc_s, zone):%H:%M %Z}"
-
-
 def event_line(event: Event, zone: tzinfo) -> str:
     """One event on one line."""
     who = f"  [{event.who}]" if event.who else ""
-    when = date_time(event.utc_s, zone)
+    when = date_clock_zone(event.utc_s, zone)
     return f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}"
 
 
 def audit_line(row: dict[str, Any], zone: tzinfo) -> str:
     """One row of the audit on one line."""
-    when = date_time(datetime.fromisoformat(row["t"]).timestamp(), zone)
+    when = date_clock_zone(datetime.fromisoformat(row["t"]).timestamp(), zone)
     of = f" of {row['of']}" if row.get("of") else ""
     why = f": {row['reason']}" if row.get("reason") else ""
     late = "  NOT DURABLE when it happened" if row.get("durable") else ""

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, gateway
-from console.cli.line_formats import time_of_day
+from console.display.formats import hour_minute_zone
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
 from dispatch.model.orders import Order, OrderKind
 from dispatch.orders.book import words
@@ -167,7 +167,7 @@ def _line(live: Live, raw: dict[str, Any]) -> str:
     left_s = raw.get("left_s")
     order = msgspec.convert(raw, Order)
     left = "" if left_s is None else f", {span(left_s)} left"
-    until = f"until {time_of_day(order.ends_utc_s, live.zone)}{left}"
+    until = f"until {hour_minute_zone(order.ends_utc_s, live.zone)}{left}"
     what, whose = words(order.kind, order.value, order.target), f"{order.who}: {order.reason}".rstrip(": ")
     return f"{order.id:<6} {what:<28} {until:<28} {whose}"
 
@@ -222,7 +222,7 @@ def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:
         click.echo(msgspec.json.encode(answer))
         return
     order = msgspec.convert(answer["order"], Order)
-    until = time_of_day(order.ends_utc_s, live.zone)
+    until = hour_minute_zone(order.ends_utc_s, live.zone)
     click.echo(f"{order.id}: {answer['old']} → {answer['new']}, until {until} ({span(answer['for_s'])})")
     if answer["replaced"] is not None:
         before = msgspec.convert(answer["replaced"], Order)

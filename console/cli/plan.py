@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from console.cli.data_source import gateway
-from console.cli.line_formats import time_of_day
+from console.display.formats import hour_minute_zone, weekday_hour_minute
 from console.value_parsers import json_option, site_option
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import hours
@@ -41,7 +41,7 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
 def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     """The plan as text."""
     yield (
-        f"Plan of {time_of_day(plan.made_utc_s, zone)}: import to be kept below {_kw(plan.peak_target_w)} kW, "
+        f"Plan of {hour_minute_zone(plan.made_utc_s, zone)}: import to be kept below {_kw(plan.peak_target_w)} kW, "
         f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
     )
     if plan.note:
@@ -77,7 +77,7 @@ def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ..
         return sum(float(getattr(step, name)) * span_h for step, span_h in spans_h.items()) / sum(spans_h.values())
 
     return (
-        f"{datetime.fromtimestamp(steps[0].start_utc_s, zone):%a %H:%M}",
+        weekday_hour_minute(steps[0].start_utc_s, zone),
         f"{'~' if any(step.assumed for step in steps) else ''}{100 * mean('price_eur_per_kwh') + 0.0:.1f}",
         _kw(mean("load_w")),
         f"{_kw(mean('load_low_w'))} – {_kw(mean('load_high_w'))}",

@@ -12,7 +12,8 @@ import msgspec
 
 from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
-from console.cli.line_formats import kw, time_of_day
+from console.cli.line_formats import kw
+from console.display.formats import hour_minute_zone
 from console.value_parsers import duration, json_option, kilowatts, site_option
 from dispatch.model.reservations import Reservation
 from dispatch.wording.formatting import span
@@ -99,7 +100,7 @@ def _line(live: Live, raw: dict[str, Any]) -> str:
 
 
 def _when(live: Live, r: Reservation) -> str:
-    return f"{time_of_day(r.start_utc_s, live.zone)} to {time_of_day(r.end_utc_s, live.zone)}"
+    return f"{hour_minute_zone(r.start_utc_s, live.zone)} to {hour_minute_zone(r.end_utc_s, live.zone)}"
 
 
 def _wait(site: str | None, reservation: Reservation) -> None:

@@ -6,8 +6,9 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, Record, gateway_or_record
-from console.cli.line_formats import date_time, event_line, mode_words
+from console.cli.line_formats import event_line, mode_words
 from console.cli.status_text import lines
+from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, site_option
 from gateway import exit_codes
 from gateway.api.protocol import Published
@@ -54,7 +55,7 @@ def _last_known(source: Record, as_json: bool) -> None:
         click.echo(msgspec.json.encode(document))
         return
     empty = decision is None and not events
-    ends = "its record is empty" if empty else f"last record of {date_time(source.now_utc_s(), source.zone)}"
+    ends = "its record is empty" if empty else f"last record of {date_clock_zone(source.now_utc_s(), source.zone)}"
     click.echo(f"{source.absent}; {ends}, in {source.directory}")
     if decision is not None:
         click.echo(f"Then      {mode_words(decision)}")

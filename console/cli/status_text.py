@@ -6,26 +6,25 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
-from console.cli.line_formats import caps_words, date_time, flow, kw, mark, mode_words, time_of_day
-from console.tui.formats import hour_minute
-from console.tui.islanding_text import (
-    RIDING,
-    cause_words,
-    elapsed,
-    idle,
-    lasts_words,
+from console.cli.line_formats import caps_words, flow, kw, mark, mode_words
+from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone
+from console.display.islanding_text import (
+    cause_word,
+    in_normal_operation,
+    island_state,
+    islanding_view,
     left_grid_utc_s,
-    next_words,
+    next_step_text,
     node_counts,
-    node_lines,
+    node_order_lines,
     off_grid,
-    open_switch,
-    state_of,
-    view_of,
+    runtime_text,
+    switch_open,
 )
-from console.tui.status_text import why_line
-from console.tui.viewmodel import Link, Model
+from console.display.status_text import why_text
+from console.display.viewmodel import Link, Model, peak_is_lower_bound
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.islanding import OPEN_STATES
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
@@ -45,36 +44,36 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     """The whole status, line by line."""
     zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
     model = Model(link=Link.LIVE, welcome=welcome, published=published)
-    yield f"{welcome.site} · {_state(model, published)} · {date_time(snapshot.utc_s, zone)}"
+    yield f"{welcome.site} · {_state(model, published)} · {date_clock_zone(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)
     yield ""
     yield _row("Grid", *_grid(model, published, limits))
     room = not off_grid(model)
     yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), _peak(published, welcome))
-    lasts = [f"lasts {lasts_words(model)}"] if state_of(model) in RIDING else []
+    lasts = [f"lasts {runtime_text(model)}"] if island_state(model) in OPEN_STATES else []
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits), *lasts)
     yield _row(
         "PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w']).strip()} peak"] if limits.get("pv_peak_w") else [])
     )
     yield _row("Load", _load(snapshot), *_pulse(published))
-    if asked := [text for text, _ in node_lines(model)]:
+    if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", f"{node_counts(model)[0]} of {len(snapshot.nodes)} run", *asked)
     yield _row("Tariff", *_tariff(published.tariff, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
-    yield _row("Why", why_line(model))
-    if not idle(model):
-        yield _row("Next", next_words(model))
+    yield _row("Why", why_text(model))
+    if not in_normal_operation(model):
+        yield _row("Next", next_step_text(model))
     for n, order in enumerate(published.orders):
         what = words(order.kind, order.value, order.target)
-        left = f"until {time_of_day(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
+        left = f"until {hour_minute_zone(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
     if (caps := published.decision.caps) is not None and (caps.nodes or caps.not_counted):
         yield _row("Caps", caps_words(caps))
     if published.last_drill is not None or published.drill_plan is not None:
         yield _row("Drill", *_drill(published, zone))
     for n, r in enumerate(published.reservations):
-        when = f"{time_of_day(r.start_utc_s, zone)} to {time_of_day(r.end_utc_s, zone)}"
+        when = f"{hour_minute_zone(r.start_utc_s, zone)} to {hour_minute_zone(r.end_utc_s, zone)}"
         yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w).strip()}, {when}, {r.name} of {r.who}")
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
@@ -98,11 +97,11 @@ def _gateway(published: Published, welcome: Welcome) -> str:
 
 def _state(model: Model, published: Published) -> str:
     """The state at the PCC and who steers; away from the grid for how long, and whether in a drill or an outage."""
-    view, cause = view_of(model), cause_words(model)
+    view, cause = islanding_view(model), cause_word(model)
     if view is None or not off_grid(model):
         return mode_words(published.decision) + (f", {cause}" if cause else "")
     away = elapsed(published.snapshot.utc_s - left_grid_utc_s(view))
-    return f"{state_of(model).value} {away}" + (f", {cause}" if cause else "")
+    return f"{island_state(model).value} {away}" + (f", {cause}" if cause else "")
 
 
 def _grid(model: Model, published: Published, limits: dict[str, float]) -> Iterator[str]:
@@ -110,12 +109,12 @@ def _grid(model: Model, published: Published, limits: dict[str, float]) -> Itera
     snapshot = published.snapshot
     grid = snapshot.grid.w
     told = " FROZEN" if published.decision.meter_frozen else mark(grid)
-    if not open_switch(snapshot.switches):
+    if not switch_open(snapshot.switches):
         yield flow(grid.value, "import", "export") + told
         yield from _grid_limits(limits)
         return
     yield f"{kw(grid.value)} open{told}"
-    if (view := view_of(model)) is not None:
+    if (view := islanding_view(model)) is not None:
         yield f"since {hour_minute(left_grid_utc_s(view), model.timezone)}"
     switch = snapshot.switches[0]
     yield f"grid {switch.grid_voltage.good or 'not read'}"
@@ -143,7 +142,7 @@ def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
 def _peak(published: Published, welcome: Welcome) -> str:
     """What the demand charge is on so far; a lower bound where intervals of it were not measured."""
     terms, billed_w = welcome.demand, published.billed_peak_w
-    least = "at least " if published.month_unmeasured_s >= 1 else ""
+    least = "at least " if peak_is_lower_bound(published) else ""
     if terms is None or billed_w is None:
         return f"month's peak {least}{kw(published.month_peak_w).strip()}"
     what = "peak" if terms.top_days == 1 else f"{terms.top_days} highest days"
@@ -191,9 +190,9 @@ def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
     yield "no price" if now is None else f"{now * 100:4.1f} ct/kWh"
     for start_utc_s, price in tariff.ahead[:2]:
         if price != now:
-            yield f"{price * 100:.1f} from {time_of_day(start_utc_s, zone)}"
+            yield f"{price * 100:.1f} from {hour_minute_zone(start_utc_s, zone)}"
     if tariff.ends_utc_s is not None and not tariff.ahead:
-        yield f"no price known after {date_time(tariff.ends_utc_s, zone)}"
+        yield f"no price known after {date_clock_zone(tariff.ends_utc_s, zone)}"
 
 
 def _iq(iq: IqNow) -> Iterator[str]:
@@ -218,9 +217,9 @@ def _drill(published: Published, zone: tzinfo) -> Iterator[str]:
         age = f"{age_s / 86_400:.0f} days" if age_s >= 2 * 86_400 else span(age_s)
         yield f"{last.result} {age} ago, {last.minutes:g} min by {last.who}"
     if plan is not None and plan.due_utc_s is not None:
-        yield f"due since {date_time(plan.due_utc_s, zone)}{': ' if plan.note else ''}{plan.note}"
+        yield f"due since {date_clock_zone(plan.due_utc_s, zone)}{': ' if plan.note else ''}{plan.note}"
     elif plan is not None:
-        yield f"next {date_time(plan.next_utc_s, zone)}"
+        yield f"next {date_clock_zone(plan.next_utc_s, zone)}"
 
 
 def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
@@ -229,7 +228,7 @@ def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
     for n, alarm in enumerate(alarms):
         first = ", first out" if alarm.first_out else ""
         state = _STATE.get(alarm.state, alarm.state.value)
-        since = time_of_day(alarm.since_utc_s, zone)
+        since = hour_minute_zone(alarm.since_utc_s, zone)
         text = f"{_PRIORITY[alarm.priority]}  {alarm.id}  {alarm.title}, since {since}, {state}{first}"
         yield _row("" if n else "Alarms", text)
         yield _row("", f"  do: {alarm.action}")

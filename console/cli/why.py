@@ -11,7 +11,8 @@ import msgspec
 
 from console.cli.data_source import Record, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.line_formats import caps_words, date_time, flow, mode_words
+from console.cli.line_formats import caps_words, flow, mode_words
+from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
 from gateway import exit_codes
@@ -44,7 +45,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
 
 def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
     """The decision as text."""
-    yield f"{date_time(decision.utc_s, zone)} · {mode_words(decision)}"
+    yield f"{date_clock_zone(decision.utc_s, zone)} · {mode_words(decision)}"
     asked = decision.battery_w
     yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
     yield f"Because   {decision.reason}"

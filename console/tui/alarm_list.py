@@ -1,29 +1,31 @@
-"""View 5: the alarms, and of the selected one its cause, its consequence and what to do."""
+"""View 5: the alarms; of the selected one its cause, its consequence and what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.formats import age, day_clock
-from console.tui.list_view import Lines
-from console.tui.status_text import PRIORITY_MARKS, STATE_WORDS
-from console.tui.viewmodel import Model, ranked
+from console.display.formats import age, month_day_clock
+from console.display.ink import Ink
+from console.display.status_text import ALARM_STATE_WORDS, PRIORITY_MARKS
+from console.display.viewmodel import Model, ranked
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
+from console.tui.list_view import ListView
 from dispatch.alarms.states import Alarm, AlarmState
 
-LISTED_ROWS = 4  # the least that is kept for header and list
-ROWS_EACH = 6  # more than any text takes at 80 columns
-TEXT_AT = 14
+LEAST_LIST_ROWS = 4  # kept for header and list
+MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
+TEXT_COLUMN = 14
 
 
-class AlarmList(Lines):
+class AlarmList(ListView):
     """A line per alarm that is not normal."""
 
     header = "    Since          Age   Alarm                          State"
-    nothing = "none: every condition that is watched is normal"
+    empty_text = "none: every condition that is watched is normal"
 
     def items(self, model: Model) -> list[Hashable]:
-        """In the order they deserve a person."""
+        """The most urgent first."""
         return list(ranked(model.published.alarms)) if model.published else []
 
     def key(self, item: Hashable) -> Hashable:
@@ -36,16 +38,16 @@ class AlarmList(Lines):
         assert isinstance(item, Alarm)
         mark, ink = PRIORITY_MARKS[item.priority]
         canvas.put(1, y, mark, Ink.DIM if item.state is AlarmState.ACKNOWLEDGED else ink)
-        canvas.put(5, y, day_clock(item.since_utc_s, model.timezone))
+        canvas.put(5, y, month_day_clock(item.since_utc_s, model.timezone))
         canvas.right(24, y, age((model.now_utc_s or item.since_utc_s) - item.since_utc_s), Ink.DIM)
         first = " (first)" if item.first_out else ""
         canvas.put(26, y, cut(item.title, 30 - len(first)) + first)
-        canvas.put(57, y, cut(STATE_WORDS[item.state], canvas.width - 58))
+        canvas.put(57, y, cut(ALARM_STATE_WORDS[item.state], canvas.width - 58))
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
-        """As many as the longest of the listed alarms needs, so that nothing jumps while one goes through them."""
+        """As many as the longest of the listed alarms needs: the list keeps its place when the selection moves."""
         needed = [self._detail_lines(item, width) for item in self.items(model)]
-        return min(max(1 + len(lines) for lines in needed), height - LISTED_ROWS) if needed else 0
+        return min(max(1 + len(lines) for lines in needed), height - LEAST_LIST_ROWS) if needed else 0
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """What it means."""
@@ -54,19 +56,19 @@ class AlarmList(Lines):
         for y, (label, text) in enumerate(self._detail_lines(item, canvas.width), start=top + 1):
             title = y == top + 1
             x = canvas.put(1, y, label, Ink.BOLD if title else Ink.DIM)
-            canvas.put(x + 2 if title else TEXT_AT, y, text, Ink.DIM if title else Ink.PLAIN)
+            canvas.put(x + 2 if title else TEXT_COLUMN, y, text, Ink.DIM if title else Ink.PLAIN)
 
     @staticmethod
     def _detail_lines(item: Hashable, width: int) -> list[tuple[str, str]]:
-        """A line of what it is, then label and text of each line of cause, consequence and action, nothing cut."""
+        """A line of title and state, then label and text of each line of cause, consequence and action, nothing cut."""
         assert isinstance(item, Alarm)
-        facts = [f"{item.priority.value} priority", STATE_WORDS[item.state]]
-        facts += ["came first"] if item.first_out else []
-        facts += [f"came {item.count} times"] if item.count > 1 else []
-        facts += [f"acknowledged by {item.acknowledged_by}"] if item.acknowledged_by else []
-        head, *more = wrap(" · ".join(facts), width - len(item.title) - 4, ROWS_EACH)
+        state = [f"{item.priority.value} priority", ALARM_STATE_WORDS[item.state]]
+        state += ["came first"] if item.first_out else []
+        state += [f"came {item.count} times"] if item.count > 1 else []
+        state += [f"acknowledged by {item.acknowledged_by}"] if item.acknowledged_by else []
+        head, *more = wrap(" · ".join(state), width - len(item.title) - 4, MOST_TEXT_ROWS)
         lines = [(item.title, head), *(("", text) for text in more)]
-        for label, told in (("Cause", item.cause), ("Consequence", item.consequence), ("Action", item.action)):
-            rows = wrap(told or "—", width - TEXT_AT - 1, ROWS_EACH)
+        for label, whole in (("Cause", item.cause), ("Consequence", item.consequence), ("Action", item.action)):
+            rows = wrap(whole or "—", width - TEXT_COLUMN - 1, MOST_TEXT_ROWS)
             lines += [(label if n == 0 else "", text) for n, text in enumerate(rows)]
         return lines

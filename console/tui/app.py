@@ -1,4 +1,4 @@
-"""The console as a Textual app: one worker listens to the gateway, one frozen model fans out, widgets only draw."""
+"""The console as a Textual app: a worker listens to the gateway, every widget draws the same frozen model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.worker import Worker
 
+from console.display.islanding_text import abortable, off_grid
+from console.display.viewmodel import Model, unacknowledged
 from console.tui.commands import COMMANDS, FILTERABLE, Needs
-from console.tui.diff_widget import Painted
+from console.tui.diff_widget import DiffWidget
 from console.tui.driver import ConsoleDriver
-from console.tui.gateway_feed import Client, Feed
-from console.tui.islanding_text import abortable, off_grid
-from console.tui.list_view import Lines
-from console.tui.order_controller import Desk, durable
-from console.tui.order_form import OrderStrip
+from console.tui.gateway_feed import Client, GatewayFeed
+from console.tui.list_view import ListView
+from console.tui.model_store import NOTICE_S, ModelStore
+from console.tui.order_controller import OrderController, with_durability
+from console.tui.order_form import OrderForm
 from console.tui.prompt import FILTER, PALETTE, Prompt
 from console.tui.status_bars import (
     MIN_COLUMNS,
@@ -32,12 +34,11 @@ from console.tui.status_bars import (
     LinkLine,
     NextLine,
     OrderLine,
-    Rule,
+    Separator,
     StateLine,
     TooSmall,
     WhyLine,
 )
-from console.tui.viewmodel import Model, unacknowledged
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),
@@ -49,9 +50,9 @@ VIEW_CLASSES = {
     "help": ("console.tui.help_page", "HelpPage"),
 }
 TICK_S = 0.5
-NOTICE_S = 6.0
 FRAME_S = 1 / 60
 BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
+NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
 
 @runtime_checkable
@@ -59,7 +60,7 @@ class Movable(Protocol):
     """A view with something to move: a selected line, a cursor."""
 
     def move(self, by: int) -> None:
-        """By lines or steps, stopping at the ends."""
+        """Move by lines or steps, stopping at the ends."""
 
 
 class SkerryApp(App[None], inherit_bindings=False):
@@ -89,17 +90,21 @@ class SkerryApp(App[None], inherit_bindings=False):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(driver_class=ConsoleDriver, ansi_color=True)
-        self.model = Model()
-        self.feed = Feed(self, connect, monotonic)
-        self.desk = Desk(self)
-        self.strip = OrderStrip()
         self._stop, self._monotonic = stop, monotonic
-        self._notice_until_s = 0.0
-        self._behind = False
+        self.order_form = OrderForm()
+        self.store = ModelStore(self._draw, monotonic)
+        self._feed = GatewayFeed(connect, self.store, self._start_worker, monotonic)
+        self._orders = OrderController(self.order_form, self.store, self._feed, self._start_worker, monotonic)
+        self._behind = False  # the terminal does not keep up: the present model is not drawn yet
         self._leaving = False
         self._warned_until_s = float("-inf")
-        self._shown = self.model.view
+        self._shown_view = self.model.view
         self._link_worker: Worker[None] | None = None
+
+    @property
+    def model(self) -> Model:
+        """What is on screen."""
+        return self.store.model
 
     # ── what is on screen ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,11 +115,11 @@ class SkerryApp(App[None], inherit_bindings=False):
             with Horizontal(id="state"):
                 yield StateLine()
                 yield LinkLine()
-            yield Rule()
+            yield Separator()
             with Vertical(id="body"):
                 yield self._new_view("overview")
                 yield Prompt()
-                yield self.strip
+                yield self.order_form
             yield OrderLine()
             yield WhyLine()
             yield NextLine()
@@ -123,8 +128,8 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Draw what is known, nothing yet, and start listening."""
-        self._fan_out()
-        self._link_worker = self.run_worker(self.feed.follow(), name="link")
+        self._draw()
+        self._link_worker = self.run_worker(self._feed.run(), name="link")
         self.set_interval(TICK_S, self._tick)
 
     @staticmethod
@@ -137,24 +142,14 @@ class SkerryApp(App[None], inherit_bindings=False):
     @property
     def _view(self) -> Widget:
         """The view on screen."""
-        return self.query_one(f"#view-{self._shown}")
+        return self.query_one(f"#view-{self._shown_view}")
 
     @property
     def _prompt(self) -> Prompt:
         return self.query_one(Prompt)
 
-    def show(self, **changes: Any) -> None:
-        """Change the model and draw what differs."""
-        self.become(msgspec.structs.replace(self.model, **changes))
-
-    def become(self, model: Model) -> None:
-        """Draw what differs in another model."""
-        if model != self.model:
-            self.model = model
-            self._fan_out()
-
-    def _fan_out(self) -> None:
-        """Give the model to every widget in sight. A terminal that does not keep up gets the next one instead."""
+    def _draw(self) -> None:
+        """Give the model to every visible widget. A terminal that does not keep up gets the next one instead."""
         if getattr(self._driver, "backlog", 0) > BACKLOG_FRAMES:
             self._behind = True
             return
@@ -162,60 +157,50 @@ class SkerryApp(App[None], inherit_bindings=False):
         if not self.screen_stack:  # the app is closing, and what was under way still reports
             return
         with self.batch_update():
-            shown = ("prompt", "strip", f"view-{self._shown}")
-            for painted in self.screen.query(Painted):
-                if painted.display and (painted.parent is not self._body or painted.id in shown):
-                    painted.model = self.model
+            shown = ("prompt", "order-form", f"view-{self._shown_view}")
+            for widget in self.screen.query(DiffWidget):
+                if widget.display and (widget.parent is not self._body or widget.id in shown):
+                    widget.model = self.model
 
     @property
     def _body(self) -> Widget:
         return self.query_one("#body")
 
     def _tick(self) -> None:
-        """Count ages, let the notice go, catch up with a terminal that had fallen behind."""
-        self.feed.age()
-        if self.model.notice and self._monotonic() > self._notice_until_s:
-            self.show(notice="")
-        self.desk.tick(self.now_s())
+        """Count ages, remove an old notice, ask again what is allowed, catch up with a terminal that fell behind."""
+        self._feed.update_age()
+        self.store.expire_notice()
+        self._orders.poll()
         if self._behind:
-            self._fan_out()
+            self._draw()
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def now_s(self) -> float:
-        """The clock ages are counted on."""
-        return self._monotonic()
-
-    def beside(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Worker[None]:
-        """Do something beside the drawing. Of one name only what was asked for last goes on."""
+    def _start_worker(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Worker[None]:
+        """Start a coroutine that runs while the app goes on. Of one name only the latest goes on."""
         return self.run_worker(cast(Any, work), name=name, group=name, exclusive=True)
-
-    def say(self, text: str) -> None:
-        """A line in the footer for a few seconds."""
-        self._notice_until_s = self._monotonic() + NOTICE_S
-        self.show(notice=text)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands whose needs are not met do nothing."""
         needs = next((c.needs for c in COMMANDS if c.action.partition("(")[0] == action), Needs.NOTHING)
         if needs is Needs.PLAN:
-            return self._shown == "plan"
-        return needs is not Needs.LIST or self._shown in FILTERABLE
+            return self._shown_view == "plan"
+        return needs is not Needs.LIST or self._shown_view in FILTERABLE
 
     def action_view(self, name: str) -> None:
         """Open a view; it is made when first opened. The footer answers the key at once, the view follows."""
         self._close_prompt()
-        self.close_strip()
+        self.order_form.close()
         if name == self.model.view:
             return
-        self.model = msgspec.structs.replace(self.model, view=name)
+        self.store.replace(msgspec.structs.replace(self.model, view=name), draw=False)
         self.query_one(Footer).model = self.model
         self.set_timer(FRAME_S, self._open_view)
 
     async def _open_view(self) -> None:
         """Show the view the model names, hide the one before."""
         name = self.model.view
-        if name == self._shown:
+        if name == self._shown_view:
             return
         found = self.query(f"#view-{name}")
         view = found.first() if found else self._new_view(name)
@@ -223,9 +208,9 @@ class SkerryApp(App[None], inherit_bindings=False):
         if not found:
             await self._body.mount(view, before=self._prompt)
         self._view.display = False
-        self._shown = name
-        self._fan_out()
-        self.desk.tick(self.now_s())
+        self._shown_view = name
+        self._draw()
+        self._orders.poll()
 
     def action_move(self, by: int) -> None:
         """Move the selection of the open view's list, or the plan's cursor."""
@@ -242,10 +227,10 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def action_filter(self) -> None:
         """Type what lines must hold."""
-        self._open_prompt(FILTER, getattr(self._view, "needle", ""))
+        self._open_prompt(FILTER, getattr(self._view, "filter_text", ""))
 
     def _open_prompt(self, kind: str, text: str = "") -> None:
-        self.close_strip()
+        self.order_form.close()
         self._prompt.model = self.model
         self._prompt.open(kind, text)
 
@@ -255,36 +240,30 @@ class SkerryApp(App[None], inherit_bindings=False):
             self.screen.set_focus(None)
 
     def action_command(self, id: str) -> None:
-        """Open the strip of a command."""
+        """Open the form of a command."""
         self._close_prompt()
-        self.desk.open(id)
+        self._orders.open(id)
 
     async def action_abort(self) -> None:
         """Abort the drill, or withdraw a black start: at once."""
-        self.close_strip()
-        await self.desk.abort()
+        self.order_form.close()
+        await self._orders.abort()
 
-    def close_strip(self) -> None:
-        """Nothing is to be commanded any more."""
-        if self.strip.display:
-            self.strip.close()
-            self.screen.set_focus(None)
-
-    def on_order_strip_asked(self) -> None:
+    def on_order_form_check_requested(self) -> None:
         """May it be done as written?"""
-        self.desk.ask(confirm=True)
+        self._orders.assess(confirm=True)
 
-    def on_order_strip_edited(self) -> None:
-        """Something was typed."""
-        self.desk.ask()
+    def on_order_form_edited(self) -> None:
+        """A field was changed."""
+        self._orders.assess()
 
-    def on_order_strip_executed(self) -> None:
-        """Confirmed."""
-        self.desk.execute()
+    def on_order_form_confirmed(self) -> None:
+        """The confirmation word was typed."""
+        self._orders.execute()
 
-    def on_order_strip_closed(self) -> None:
-        """Left without a word."""
-        self.close_strip()
+    def on_order_form_cancelled(self) -> None:
+        """Nothing is to be done."""
+        self.order_form.close()
 
     async def on_prompt_chosen(self, message: Prompt.Chosen) -> None:
         """Run what was chosen in the palette."""
@@ -293,41 +272,41 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def on_prompt_typed(self, message: Prompt.Typed) -> None:
         """Filter as one types."""
-        self._filter(message.text)
+        self._set_filter(message.text)
         if message.done:
             self._close_prompt()
 
     def on_prompt_closed(self) -> None:
-        """Nothing chosen; a filter that was being typed is dropped."""
+        """Nothing was chosen; a filter that was being typed is cleared."""
         if self._prompt.kind == FILTER:
-            self._filter("")
+            self._set_filter("")
         self._close_prompt()
 
-    def _filter(self, text: str) -> None:
+    def _set_filter(self, text: str) -> None:
         view = self._view
-        if self._shown in FILTERABLE and isinstance(view, Lines):
-            view.needle = text
+        if self._shown_view in FILTERABLE and isinstance(view, ListView):
+            view.filter_text = text
             view.redraw()
 
     def action_step_back(self) -> None:
         """Clear the filter, else return to the overview."""
-        if getattr(self._view, "needle", ""):
-            self._filter("")
+        if getattr(self._view, "filter_text", ""):
+            self._set_filter("")
         else:
             self.action_view("overview")
 
     def on_event_log_older_wanted(self) -> None:
         """The log's end was reached."""
-        self.run_worker(self.feed.load_older(), exclusive=True, group="older")
+        self.run_worker(self._feed.load_older(), exclusive=True, group="older")
 
     async def action_acknowledge(self) -> None:
         """Acknowledge the selected alarm; in other views the first that waits."""
         alarms = self.model.published.alarms if self.model.published else ()
         waiting = unacknowledged(alarms)
-        selected = self._view.selected if self._shown == "alarms" and isinstance(self._view, Lines) else None
+        selected = self._view.selected if self._shown_view == "alarms" and isinstance(self._view, ListView) else None
         alarm = selected if selected in waiting else (waiting[0] if waiting and selected is None else None)
         if alarm is None:
-            self.say("no alarm waits to be acknowledged" if not waiting else "this alarm is acknowledged already")
+            self.store.notify("this alarm is acknowledged already" if waiting else NO_ALARM_WAITS)
             return
         await self._acknowledge(alarm.id, f"acknowledged: {alarm.title}")
 
@@ -335,34 +314,35 @@ class SkerryApp(App[None], inherit_bindings=False):
         """Acknowledge every alarm that waits."""
         waiting = unacknowledged(self.model.published.alarms if self.model.published else ())
         if not waiting:
-            self.say("no alarm waits to be acknowledged")
+            self.store.notify(NO_ALARM_WAITS)
             return
         await self._acknowledge("*", f"acknowledged: {len(waiting)} alarms")
 
     async def _acknowledge(self, alarm_id: str, done: str) -> None:
-        answer = await self.feed.ask("alarm.acknowledge", id=alarm_id)
+        answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm_id)
         if answer is not None:
-            self.say(durable(done, answer))
+            self.store.notify(with_durability(done, answer))
 
     async def action_leave(self) -> None:
-        """Leave; a gateway this console started is stopped in order first. Asked twice, it does not wait.
+        """Leave; a gateway that this console started is stopped in order first. Asked twice, it does not wait.
 
-        Off the grid or in a drill nobody but that gateway would permit closing: then it takes the key twice to begin.
+        Off the grid or in a drill only that gateway permits closing: then the key must be pressed twice.
         """
-        needed = self._stop is not None and not self._leaving and (abortable(self.model) or off_grid(self.model))
-        if needed and self.now_s() > self._warned_until_s:
-            self._warned_until_s = self.now_s() + NOTICE_S
-            drill = abortable(self.model)
-            what = "the gateway will abort this and end: " if drill else "the site is off the grid: "
-            self.say(f"{what}q again leaves{', ! aborts' if drill else ''}")
-            return
-        if self._stop is not None and not self._leaving:
+        if self._stop is None or self._leaving:
+            self.exit()
+        elif (warning := self._leave_warning()) and self._monotonic() > self._warned_until_s:
+            self._warned_until_s = self._monotonic() + NOTICE_S
+            self.store.notify(warning)
+        else:
             self._leaving = True
-            self._notice_until_s = float("inf")
-            self.show(notice="stopping the gateway in order")
+            self.store.notify("stopping the gateway in order", for_s=float("inf"))
             self.run_worker(self._stop_and_exit(), name="leave")
-            return
-        self.exit()
+
+    def _leave_warning(self) -> str:
+        """What is lost when the gateway is stopped now; empty: nothing."""
+        if abortable(self.model):
+            return "the gateway will abort this and end: q again leaves, ! aborts"
+        return "the site is off the grid: q again leaves" if off_grid(self.model) else ""
 
     async def _stop_and_exit(self) -> None:
         assert self._stop is not None

@@ -1,27 +1,14 @@
 """A grid of character cells that views draw on. No Textual here: what is drawn can be tested as text.
 
-Every view draws at fixed places on a fresh canvas; what changed since the last one is found cell by cell (`changed`),
-so only that is sent to the terminal.
+Every view draws at fixed places on a fresh canvas. `changed` finds the cells that differ from the last one, and only
+these are sent to the terminal.
 """
 
 from __future__ import annotations
 
-import enum
 import unicodedata
 
-
-class Ink(enum.IntEnum):
-    """How a cell looks. Colour is kept for the abnormal and never comes without a word or mark."""
-
-    PLAIN = 0
-    DIM = 1  # labels, units, what is stale
-    BOLD = 2  # focus, headings
-    REVERSE = 3  # the selected line, the view that is open
-    HIGH = 4  # alarm priorities, and values beyond a limit
-    MEDIUM = 5
-    LOW = 6
-    MARK = 7  # a reserve or limit mark on top of a filled bar
-
+from console.display.ink import Ink
 
 FILLED = frozenset((Ink.REVERSE, Ink.MARK))  # inks that show on a blank too
 
@@ -63,6 +50,12 @@ class Canvas:
         if 0 <= y < self.height:
             self.ink[y] = [ink] * self.width
 
+    def ink_column(self, x: int, top: int, bottom: int, ink: Ink) -> None:
+        """Give column `x` one ink in the rows from `top` to before `bottom`, the text kept."""
+        for y in range(top, min(bottom, self.height)):
+            if 0 <= x < self.width:
+                self.ink[y][x] = ink
+
     def dim(self) -> None:
         """Make everything that is plain dim: the values are no longer fresh."""
         for y, inks in enumerate(self.ink):
@@ -96,27 +89,3 @@ class Canvas:
             differ = [x for x in range(self.width) if text[x] != was_text[x] or ink[x] != was_ink[x]]
             spans.append((y, differ[0], differ[-1] + 1))
         return spans
-
-
-def wrap(text: str, width: int, rows: int) -> list[str]:
-    """`text` broken at blanks into at most `rows` lines of `width`; the last ends in "…" when something was cut."""
-    lines: list[str] = []
-    rest = " ".join(text.split())
-    while rest and len(lines) < rows:
-        if len(rest) <= width:
-            lines.append(rest)
-            rest = ""
-        elif len(lines) == rows - 1:
-            lines.append(rest[: width - 1].rstrip() + "…")
-            rest = ""
-        else:
-            at = rest.rfind(" ", 0, width + 1)
-            at = width if at <= 0 else at
-            lines.append(rest[:at].rstrip())
-            rest = rest[at:].lstrip()
-    return lines
-
-
-def cut(text: str, width: int) -> str:
-    """`text` in at most `width` characters, "…" standing for what was cut."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"

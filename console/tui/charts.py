@@ -1,4 +1,4 @@
-"""Bars, braille lines and strips of blocks as plain text: one run of one ink per row keeps them cheap to send."""
+"""Bars, braille lines and strips of blocks as plain text: a row of one ink is cheap to send."""
 
 from __future__ import annotations
 

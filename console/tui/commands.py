@@ -1,7 +1,7 @@
-"""Every command of the console, once. Keys, palette, footer and help all read this list.
+"""Every command of the console. Keys, palette, footer and help all read this list.
 
-`action` is a Textual action of the app. `needs` says what must be there for the command to make sense.
-Keys that terminals and multiplexers keep for themselves (ctrl+a, ctrl+b, ctrl+s, ctrl+q) are not used.
+`action` is a Textual action of the app. `needs` says without what it is not offered.
+Keys that terminals and multiplexers use (ctrl+a, ctrl+b, ctrl+s, ctrl+q) are not used.
 """
 
 from __future__ import annotations
@@ -177,20 +177,21 @@ def key_name(key: str) -> str:
 
 
 def matching(text: str) -> list[Command]:
-    """Commands for a typed text: label begins with it, then a word does, then it occurs, then it occurs in the help."""
-    wanted = text.strip().lower()
-    if not wanted:
+    """The commands for a typed text, the best match first; all of them for an empty one."""
+    typed = text.strip().lower()
+    if not typed:
         return list(LISTED)
-    ranks = []
-    for order, command in enumerate(LISTED):
-        label = command.label.lower()
-        rank = (
-            0 if label.startswith(wanted)
-            else 1 if any(word.startswith(wanted) for word in label.split())
-            else 2 if wanted in label or wanted in command.id
-            else 3 if wanted in command.help.lower()
-            else None
-        )  # fmt: skip
-        if rank is not None:
-            ranks.append((rank, order, command))
-    return [command for _, _, command in sorted(ranks, key=lambda r: r[:2])]
+    ranked = [(rank, command) for command in LISTED if (rank := _rank(command, typed)) is not None]
+    return [command for _, command in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _rank(command: Command, typed: str) -> int | None:
+    """How well a command matches, 0 best: its label begins so, a word does, it holds the text, its help does."""
+    label = command.label.lower()
+    if label.startswith(typed):
+        return 0
+    if any(word.startswith(typed) for word in label.split()):
+        return 1
+    if typed in label or typed in command.id:
+        return 2
+    return 3 if typed in command.help.lower() else None

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.formats import kw, number
+from console.display.ink import Ink
+from console.display.status_text import gpus_text, stale_word
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.charts import bar
-from console.tui.formats import kw, number
-from console.tui.list_view import Lines
-from console.tui.status_text import stale_word
-from console.tui.viewmodel import Model
+from console.tui.list_view import ListView
+from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node
-from dispatch.model.readings import Quality, Reading
 
 
-class Compute(Lines):
+class Compute(ListView):
     """A line per node; never a zero where there is no reading."""
 
     header = "Node            kW             CPU %  mem %   GPUs  Role      Source"
-    nothing = "no [[node]] in the site file"
+    empty_text = "no [[node]] in the site file"
 
     def items(self, model: Model) -> list[Hashable]:
         """Nodes in the site file's order."""
         if model.published is None:
             return []
-        wanted = self.needle.lower()
-        return [n for n in model.published.snapshot.nodes if wanted in f"{n.id} {n.source} {n.note}".lower()]
+        text = self.filter_text.lower()
+        return [n for n in model.published.snapshot.nodes if text in f"{n.id} {n.source} {n.note}".lower()]
 
     def key(self, item: Hashable) -> Hashable:
         """A node's id."""
@@ -37,12 +39,12 @@ class Compute(Lines):
         assert isinstance(item, Node)
         assert model.published is not None
         canvas.put(1, y, cut(item.id, 13))
-        value(canvas, 15, y, kw(item.w.value), item.w)
+        canvas.put(15, y, kw(item.w.value), reading_ink(item.w))
         full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
         canvas.put(21, y, bar(item.w.good, full, 8))
-        value(canvas, 33, y, number(item.cpu_pct.value, 5, 0), item.cpu_pct)
-        value(canvas, 40, y, number(item.memory_pct.value, 5, 0), item.memory_pct)
-        canvas.right(52, y, gpus_word(item))
+        canvas.put(33, y, number(item.cpu_pct.value, 5, 0), reading_ink(item.cpu_pct))
+        canvas.put(40, y, number(item.memory_pct.value, 5, 0), reading_ink(item.memory_pct))
+        canvas.right(52, y, gpus_text(item))
         canvas.put(54, y, "critical" if item.critical else "")
         x = 64
         if stale := stale_word(item.w, model.extra_age_s):
@@ -66,19 +68,6 @@ class Compute(Lines):
             return
         for n, gpu in enumerate(item.gpus):
             gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
-
-
-def gpus_word(node: Node) -> str:
-    """busy/total, or that there is none."""
-    if not node.gpus_total:
-        return "none"
-    busy = node.gpus_busy.good
-    return f"{'—' if busy is None else f'{busy:.0f}'}/{node.gpus_total}"
-
-
-def value(canvas: Canvas, x: int, y: int, text: str, reading: Reading) -> None:
-    """A value, dim when it is not fresh."""
-    canvas.put(x, y, text, Ink.PLAIN if reading.quality is Quality.GOOD else Ink.DIM)
 
 
 def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:

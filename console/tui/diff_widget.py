@@ -14,8 +14,9 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.tui.canvas import Canvas, Ink
-from console.tui.viewmodel import Model
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.tui.canvas import Canvas
 
 STYLES: dict[Ink, Style | None] = {
     Ink.PLAIN: None,
@@ -29,10 +30,10 @@ STYLES: dict[Ink, Style | None] = {
 }
 
 
-class Painted(Widget):
+class DiffWidget(Widget):
     """Draws the model. Subclasses say how in `paint`, and set `fresh_only` if their values go dim when stale."""
 
-    DEFAULT_CSS = "Painted { height: auto; width: 1fr; }"
+    DEFAULT_CSS = "DiffWidget { height: auto; width: 1fr; }"
     fresh_only = True
     model: reactive[Model | None] = reactive(None, repaint=False, init=False)
 

@@ -1,4 +1,4 @@
-"""The terminal driver of the console: no mouse reporting, and it tells when the terminal does not keep up."""
+"""The terminal driver of the console: no mouse reporting, and it counts the frames that the terminal has not taken."""
 
 from __future__ import annotations
 

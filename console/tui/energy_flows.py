@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink
-from console.tui.charts import bar, mark_at
-from console.tui.diff_widget import Painted
-from console.tui.formats import duration, hour_minute, kw, number
-from console.tui.islanding_text import RIDING, lasts_words, left_grid_utc_s, node_counts, open_switch, state_of, view_of
-from console.tui.status_text import arrow, battery_word, grid_word, stale_word
-from console.tui.viewmodel import Model, combined, soc_reading
-from dispatch.model.readings import Quality, Reading
+from collections.abc import Sequence
+
+from console.display.formats import ABSENT, duration, hour_minute, kw, number
+from console.display.ink import Ink
+from console.display.islanding_text import (
+    island_state,
+    islanding_view,
+    left_grid_utc_s,
+    node_counts,
+    runtime_text,
+    switch_open,
+)
+from console.display.status_text import battery_direction, flow_arrow, grid_direction, stale_word
+from console.display.viewmodel import Model, combined, soc_reading
+from console.tui.canvas import Canvas
+from console.tui.diff_widget import DiffWidget
+from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
+from dispatch.model.equipment import Node, Switch
+from dispatch.model.islanding import OPEN_STATES
+from dispatch.model.readings import Reading, total
 from dispatch.model.snapshot import Snapshot
+from gateway.api.protocol import Published
 
-BAR = 8
+BAR_COLUMNS = 8
 
 
-class Flow(Painted):
+class EnergyFlow(DiffWidget):
     """One column of the diagram: title, power, arrow, and three rows of its own."""
 
     title = ""
@@ -26,17 +39,17 @@ class Flow(Painted):
         if model.published is None:
             canvas.put(4, 1, "…", Ink.DIM)
             return
-        self.fill_in(canvas, model)
+        self.draw_values(canvas, model, model.published)
 
-    def fill_in(self, canvas: Canvas, model: Model) -> None:
-        """Draw what is known."""
+    def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
+        """Draw what the last snapshot says."""
         raise NotImplementedError(f"{type(self).__name__} must say what it draws")
 
 
-def power(canvas: Canvas, model: Model, reading: Reading, word: str, stale: str = "") -> None:
-    """Row 1: the value, its unit, its direction; or that it is missing or stale, the last value kept and dim.
+def draw_power(canvas: Canvas, model: Model, reading: Reading, direction: str, stale: str = "") -> None:
+    """Row 1: the value, its unit, its direction; or that it is missing or stale, with the last value dim.
 
-    stale: what to say of a value that stands still, in place of its age.
+    stale: what to write for a value that does not change any more, in place of its age.
     """
     stale = stale or stale_word(reading, model.extra_age_s)
     x = canvas.put(0, 1, kw(None if reading.value is None else abs(reading.value)), Ink.DIM if stale else Ink.PLAIN)
@@ -46,102 +59,88 @@ def power(canvas: Canvas, model: Model, reading: Reading, word: str, stale: str 
     elif stale:
         canvas.put(x, 1, stale, Ink.MEDIUM)
     else:
-        canvas.put(x, 1, word)
+        canvas.put(x, 1, direction)
 
 
-def fresh(reading: Reading) -> Ink:
-    """Plain for a value that may be used, dim for one that is kept for display."""
-    return Ink.PLAIN if reading.quality is Quality.GOOD else Ink.DIM
+def draw_hz_and_volts(canvas: Canvas, y: int, hz: Reading, volts: Reading) -> None:
+    """A row of frequency and voltage."""
+    x = canvas.put(0, y, number(hz.value, 5, 2), reading_ink(hz))
+    x = canvas.put(x, y, " Hz ", Ink.DIM)
+    x = canvas.put(x, y, number(volts.value, 4, 0), reading_ink(volts))
+    canvas.put(x, y, " V", Ink.DIM)
 
 
-def gauge(canvas: Canvas, y: int, value: float | None, full: float, mark: float | None) -> int:
-    """A bar in its frame with a limit mark; returns the column after it."""
-    canvas.put(0, y, "▕", Ink.DIM)
-    filled = bar(value, full, BAR)
-    canvas.put(1, y, filled)
-    if mark is not None:
-        at = mark_at(mark, full, BAR)
-        if filled[at] == " ":
-            canvas.put(1 + at, y, "┊")
-        else:
-            canvas.put(1 + at, y, "┊", Ink.MARK)
-    return canvas.put(1 + BAR, y, "▏", Ink.DIM)
-
-
-class GridFlow(Flow):
-    """Import at the PCC against the limit of this metering interval."""
+class GridFlow(EnergyFlow):
+    """Import at the PCC against the limit of this metering interval; behind an open switch, the grid as it sees it."""
 
     title = "Grid"
 
-    def fill_in(self, canvas: Canvas, model: Model) -> None:
+    def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, limit, bar, voltage and frequency."""
-        assert model.published is not None
-        grid, limit_w = model.published.snapshot.grid, model.published.interval.limit_w
-        opened = open_switch(model.published.snapshot.switches)
-        frozen = model.published.decision.meter_frozen and not model.stale
-        power(canvas, model, grid.w, "open" if opened else grid_word(grid.w.value), "FROZEN" if frozen else "")
-        canvas.put(0, 2, "───   ───" if opened else arrow(grid.w.value), Ink.DIM)
-        if opened:
-            self._grid_side(canvas, model)
+        grid = published.snapshot.grid
+        frozen = "FROZEN" if published.decision.meter_frozen and not model.stale else ""
+        if switch_open(published.snapshot.switches):
+            draw_power(canvas, model, grid.w, "open", frozen)
+            canvas.put(0, 2, "───   ───", Ink.DIM)
+            self._draw_grid_side(canvas, model, published.snapshot.switches[0])
             return
-        x = canvas.put(0, 3, "limit ", Ink.DIM)
-        x = canvas.put(x, 3, kw(limit_w).strip())
-        canvas.put(x, 3, " kW", Ink.DIM)
-        if grid.w.good is not None and grid.w.good > model.published.interval.held_w(model.published.snapshot.utc_s):
-            canvas.put(
-                6, 0, "▲H", Ink.MEDIUM
-            )  # held to the end of the interval, this import raises its mean above the limit
-        gauge(canvas, 4, grid.w.value, 1.25 * limit_w, limit_w)
+        draw_power(canvas, model, grid.w, grid_direction(grid.w.value), frozen)
+        canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
+        self._draw_limit(canvas, published)
         lowest = min((v for v in grid.v if v.value is not None), key=lambda v: v.value or 0.0, default=Reading())
-        x = canvas.put(0, 5, number(grid.hz.value, 5, 2), fresh(grid.hz))
-        x = canvas.put(x, 5, " Hz ", Ink.DIM)
-        x = canvas.put(x, 5, number(lowest.value, 4, 0), fresh(lowest))
-        canvas.put(x, 5, " V", Ink.DIM)
+        draw_hz_and_volts(canvas, 5, grid.hz, lowest)
 
     @staticmethod
-    def _grid_side(canvas: Canvas, model: Model) -> None:
+    def _draw_limit(canvas: Canvas, published: Published) -> None:
+        """The limit of this interval and the bar; a mark where this import would raise the interval's mean above it."""
+        grid_w, interval = published.snapshot.grid.w, published.interval
+        draw_kw(canvas, canvas.put(0, 3, "limit ", Ink.DIM), 3, interval.limit_w)
+        if grid_w.good is not None and grid_w.good > interval.held_w(published.snapshot.utc_s):
+            canvas.put(6, 0, "▲H", Ink.MEDIUM)
+        draw_gauge(canvas, 0, 4, Gauge(grid_w.value, 1.25 * interval.limit_w, interval.limit_w), BAR_COLUMNS)
+
+    @staticmethod
+    def _draw_grid_side(canvas: Canvas, model: Model, switch: Switch) -> None:
         """Since when the switch is open, and the grid beyond it as the switch sees it."""
-        assert model.published is not None
-        if (view := view_of(model)) is not None:
+        if (view := islanding_view(model)) is not None:
             canvas.put(0, 3, f"since {hour_minute(left_grid_utc_s(view), model.timezone)}", Ink.DIM)
-        switch = next(iter(model.published.snapshot.switches))
         canvas.put(0, 4, f"grid {switch.grid_voltage.good or 'not read'}")
         if switch.grid_v.good is not None and switch.grid_hz.good is not None:
-            x = canvas.put(0, 5, number(switch.grid_hz.good, 5, 2))
-            x = canvas.put(x, 5, " Hz ", Ink.DIM)
-            x = canvas.put(x, 5, number(switch.grid_v.good, 4, 0))
-            canvas.put(x, 5, " V", Ink.DIM)
+            draw_hz_and_volts(canvas, 5, switch.grid_hz, switch.grid_v)
 
 
-class BatteryFlow(Flow):
+class BatteryFlow(EnergyFlow):
     """Battery power, state of charge with the reserve, and how long it would hold this load."""
 
     title = "Battery"
 
-    def fill_in(self, canvas: Canvas, model: Model) -> None:
+    def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, SoC, bar, runtime."""
-        assert model.published is not None
-        snapshot = model.published.snapshot
-        total = combined([(p.w, 1.0) for p in snapshot.pcs])
-        power(canvas, model, total, battery_word(total.value))
-        canvas.put(0, 2, arrow(total.value), Ink.DIM)
-        soc, reserve = soc_reading(model.published), model.limit("reserve_soc_pct")
+        power = combined([(p.w, 1.0) for p in published.snapshot.pcs])
+        draw_power(canvas, model, power, battery_direction(power.value))
+        canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
+        self._draw_soc(canvas, model, soc_reading(published))
+        if island_state(model) in OPEN_STATES:
+            x = canvas.put(0, 5, "lasts ", Ink.DIM)
+            canvas.put(x, 5, runtime_text(model))
+        else:
+            x = canvas.put(0, 5, "holds load ", Ink.DIM)
+            canvas.put(x, 5, duration(holds_s(model)))
+
+    @staticmethod
+    def _draw_soc(canvas: Canvas, model: Model, soc: Reading) -> None:
+        """SoC, whether it is below the reserve or stale, and its bar with the reserve."""
+        reserve = model.limit("reserve_soc_pct")
         x = canvas.put(0, 3, "SoC ", Ink.DIM)
-        x = canvas.put(x, 3, number(soc.value, 5), fresh(soc))
+        x = canvas.put(x, 3, number(soc.value, 5), reading_ink(soc))
         x = canvas.put(x, 3, " %", Ink.DIM)
         if soc.good is not None and reserve is not None and soc.good < reserve:
             canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
         elif stale := stale_word(soc, model.extra_age_s):
             canvas.put(x, 3, f" {stale}", Ink.MEDIUM)
-        x = gauge(canvas, 4, soc.value, 100, reserve)
+        x = draw_gauge(canvas, 0, 4, Gauge(soc.value, 100, reserve), BAR_COLUMNS)
         if reserve is not None:
             canvas.put(x, 4, f" {reserve:.0f} reserve", Ink.DIM)
-        if state_of(model) in RIDING:
-            x = canvas.put(0, 5, "lasts ", Ink.DIM)
-            canvas.put(x, 5, lasts_words(model))
-            return
-        x = canvas.put(0, 5, "holds load ", Ink.DIM)
-        canvas.put(x, 5, duration(holds_s(model)))
 
 
 def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
@@ -173,68 +172,82 @@ def holds_s(model: Model) -> float | None:
     return usable_pct / 100 * energy_kwh * 1000 * efficiency / load_w * 3600
 
 
-class PvFlow(Flow):
+class PvFlow(EnergyFlow):
     """PV power of its rating."""
 
     title = "PV"
 
-    def fill_in(self, canvas: Canvas, model: Model) -> None:
+    def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, rating, bar; that there is none on a site without."""
-        assert model.published is not None
-        inverters = model.published.snapshot.pv
+        inverters = published.snapshot.pv
         if not inverters:
             canvas.put(4, 1, "none", Ink.DIM)
             return
-        total = combined([(p.w, 1.0) for p in inverters])
-        power(canvas, model, total, "")
-        canvas.put(0, 2, arrow(total.value), Ink.DIM)
+        power = combined([(p.w, 1.0) for p in inverters])
+        draw_power(canvas, model, power, "")
+        canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
         peak_w = model.limit("pv_peak_w")
         if peak_w:
             canvas.put(0, 3, f"of {kw(peak_w).strip()} kWp", Ink.DIM)
-            gauge(canvas, 4, total.value, peak_w, None)
+            draw_gauge(canvas, 0, 4, Gauge(power.value, peak_w), BAR_COLUMNS)
 
 
-class ComputeFlow(Flow):
+class ComputeFlow(EnergyFlow):
     """The site's load, and the nodes' part of it."""
 
     title = "Compute"
 
-    def fill_in(self, canvas: Canvas, model: Model) -> None:
-        """Load by balance, nodes, GPUs busy, critical share, a pulse while there is one."""
-        assert model.published is not None
-        published = model.published
-        snapshot = published.snapshot
-        power(canvas, model, *site_load(snapshot))
-        nodes = snapshot.nodes
-        drawn = [n.w.good for n in nodes if n.w.good is not None]
+    def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
+        """Load by balance, nodes, pulse, critical share; GPUs busy, or what load shedding asks of the nodes."""
+        nodes = published.snapshot.nodes
+        draw_power(canvas, model, *site_load(published.snapshot))
         run, capped, suspended, off = node_counts(model)
-        if len(drawn) < len(nodes):
-            x = canvas.put(0, 2, f"{len(drawn)}/{len(nodes)} nodes ", Ink.MEDIUM)
-        elif run < len(nodes):
-            x = canvas.put(0, 2, f"{run} of {len(nodes)} run ", Ink.MEDIUM)
-        else:
-            x = canvas.put(0, 2, f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ", Ink.DIM)
-        x = canvas.put(x, 2, kw(sum(drawn) if drawn else None).strip())
-        canvas.put(x, 2, " kW", Ink.DIM)
+        self._draw_nodes(canvas, nodes, run)
         if published.pulse_since_utc_s is not None:
             canvas.put(0, 3, f"PULSE since {hour_minute(published.pulse_since_utc_s, model.timezone)}", Ink.BOLD)
         else:
             canvas.put(0, 3, "no pulse", Ink.DIM)
-        critical = [n.w.good for n in nodes if n.critical]
-        known = [w for w in critical if w is not None]
+        self._draw_critical(canvas, [n for n in nodes if n.critical])
+        if off:
+            canvas.put(0, 5, f"shut down {off}", Ink.MEDIUM)
+        elif capped or suspended:
+            canvas.put(0, 5, f"capped {capped} susp. {suspended}", Ink.MEDIUM)
+        else:
+            self._draw_gpus(canvas, nodes)
+
+    @staticmethod
+    def _draw_nodes(canvas: Canvas, nodes: Sequence[Node], run: int) -> None:
+        """How many nodes there are, of how many the power is known, and their sum. run: not suspended or shut down."""
+        known_w = [n.w.good for n in nodes if n.w.good is not None]
+        if len(known_w) < len(nodes):
+            text, ink = f"{len(known_w)}/{len(nodes)} nodes ", Ink.MEDIUM
+        elif run < len(nodes):
+            text, ink = f"{run} of {len(nodes)} run ", Ink.MEDIUM
+        else:
+            text, ink = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ", Ink.DIM
+        draw_kw(canvas, canvas.put(0, 2, text, ink), 2, sum(known_w) if known_w else None)
+
+    @staticmethod
+    def _draw_critical(canvas: Canvas, critical: Sequence[Node]) -> None:
+        """What the critical nodes draw together; a dash if one of them is not known."""
         if critical:
             x = canvas.put(0, 4, "critical ", Ink.DIM)
-            x = canvas.put(x, 4, kw(sum(known) if len(known) == len(critical) else None).strip())
-            canvas.put(x, 4, " kW", Ink.DIM)
-        if capped or suspended or off:
-            canvas.put(0, 5, f"capped {capped} susp. {suspended}" if not off else f"shut down {off}", Ink.MEDIUM)
-            return
-        total = sum(n.gpus_total for n in nodes)
-        busy = [n.gpus_busy.good for n in nodes if n.gpus_total]
+            draw_kw(canvas, x, 4, total([n.w for n in critical]))
+
+    @staticmethod
+    def _draw_gpus(canvas: Canvas, nodes: Sequence[Node]) -> None:
+        """How many GPUs are busy, as far as is known."""
+        count = sum(n.gpus_total for n in nodes)
+        busy = [n.gpus_busy.good for n in nodes if n.gpus_total and n.gpus_busy.good is not None]
         x = canvas.put(0, 5, "GPUs ", Ink.DIM)
-        if total:
-            counted = sum(b for b in busy if b is not None)
-            x = canvas.put(x, 5, "—" if all(b is None for b in busy) else f"{counted:.0f}")
-            canvas.put(x, 5, f" of {total} busy", Ink.DIM)
-        else:
+        if not count:
             canvas.put(x, 5, "none")
+            return
+        x = canvas.put(x, 5, f"{sum(busy):.0f}" if busy else ABSENT)
+        canvas.put(x, 5, f" of {count} busy", Ink.DIM)
+
+
+def draw_kw(canvas: Canvas, x: int, y: int, watts: float | None) -> None:
+    """A power in kW with its unit, not aligned."""
+    x = canvas.put(x, y, kw(watts).strip())
+    canvas.put(x, y, " kW", Ink.DIM)

@@ -6,38 +6,39 @@ from collections.abc import Hashable
 
 from textual.message import Message
 
-from console.tui.audit_rows import AuditLine, one_line, whole
-from console.tui.audit_rows import searchable as audit_text
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.formats import day_clock
-from console.tui.list_view import Lines
+from console.display.audit_rows import AuditLine, full_text, one_line, searchable_text
+from console.display.formats import month_day_clock
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
+from console.tui.list_view import ListView
 from console.tui.overview_panels import event_row, line_row
-from console.tui.viewmodel import Model
 from dispatch.model.events import Event
 
 DETAIL_ROWS = 3
 
 
-class EventLog(Lines):
+class EventLog(ListView):
     """A line per event, and a line per command from the audit."""
 
     fresh_only = False
     header = "When             Kind    Subject           What"
-    nothing = "nothing has happened yet"
+    empty_text = "nothing has happened yet"
 
     class OlderWanted(Message):
         """The end of what is known was reached."""
 
     def items(self, model: Model) -> list[Hashable]:
         """Events and commands that hold the filter's text, newest first."""
-        wanted = self.needle.lower()
-        found: list[Event | AuditLine] = [e for e in model.events if wanted in searchable(e)]
-        found += [a for a in model.audit if wanted in audit_text(a)]
+        text = self.filter_text.lower()
+        found: list[Event | AuditLine] = [e for e in model.events if text in event_text(e)]
+        found += [a for a in model.audit if text in searchable_text(a)]
         found.sort(key=lambda item: item.utc_s)
         return list(reversed(found))
 
     def key(self, item: Hashable) -> Hashable:
-        """A command's row: its result comes after it. An event as it is."""
+        """The number of a command's row, as its result comes later; an event as it is."""
         return ("audit", item.seq) if isinstance(item, AuditLine) else item
 
     def at_end(self) -> None:
@@ -49,21 +50,21 @@ class EventLog(Lines):
         if isinstance(item, AuditLine):
             mark = "▲" if not item.durable else "!" if item.outcome == "refused" else " "
             ink = Ink.HIGH if mark == "▲" else Ink.MEDIUM
-            when = day_clock(item.utc_s, model.timezone)
+            when = month_day_clock(item.utc_s, model.timezone)
             line_row(canvas, y, when, (mark, ink), "audit", item.subject, one_line(item))
             return
         assert isinstance(item, Event)
-        event_row(canvas, y, item, day_clock(item.utc_s, model.timezone))
+        event_row(canvas, y, item, month_day_clock(item.utc_s, model.timezone))
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
-        """The whole text of the selected line, which a narrow one may have cut."""
+        """Room for the whole text of the selected line."""
         return 1 + DETAIL_ROWS
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """The selected line's text in full."""
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
         if isinstance(item, AuditLine):
-            text = whole(item)
+            text = full_text(item)
         else:
             assert isinstance(item, Event)
             text = item.text + (f" — {item.who}" if item.who else "")
@@ -71,6 +72,6 @@ class EventLog(Lines):
             canvas.put(1, y, cut(line, canvas.width - 2))
 
 
-def searchable(event: Event) -> str:
+def event_text(event: Event) -> str:
     """Everything of an event that a filter looks at, lower case."""
     return f"{event.kind} {event.severity} {event.subject} {event.text} {event.who}".lower()

@@ -1,6 +1,6 @@
-"""What may be commanded from the console, as forms to fill in: fields, what they mean, what is sent. Pure.
+"""What may be commanded from the console, as forms: their fields, how each is read, what is sent. Pure.
 
-The words are those of the command line, and so are the ways to write a power, a percentage, a duration, a time.
+A power, a percentage, a duration or a time is written as on the command line (`console.value_parsers`).
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from console.tui.viewmodel import Model
+from console.display.viewmodel import Model
 from console.value_parsers import duration, moment, percent, power
-from dispatch.model.orders import Order, OrderKind
+from dispatch.model.orders import IN_PERCENT, REASON_MIN, Order, OrderKind
 from dispatch.orders.book import words
 from dispatch.wording.formatting import span
 
-NOT_SAID = "not said yet"  # stands for a reason while only the range is asked for
-YES, NOBODY = "yes", "nobody on the bus"
+PLACEHOLDER_REASON = "not said yet"  # sent while only the range is asked for
+CONFIRM_WORD, BLACK_START_WORD = "yes", "nobody on the bus"
+ENDING = ("order.end", "order.enable")  # commands that end an order in force
 
 
-class BadField(Exception):
+class FieldError(Exception):
     """A field that cannot be sent as it is; the line says what was expected."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One thing to type. `choices`: up and down go through them."""
+    """One field of a form. `choices`: the up and down keys go through them."""
 
     name: str
     label: str
@@ -36,27 +37,31 @@ class Field(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
 
 
-class Form(msgspec.Struct, frozen=True):
-    """A command being written. `confirm`: what is to be typed before it is sent; empty: enter alone does it."""
+class CommandForm(msgspec.Struct, frozen=True):
+    """A command as far as it is filled in. `confirm_word` is typed before it is sent; empty: enter alone sends it."""
 
     id: str  # of the command in the registry
     title: str
     fields: tuple[Field, ...] = ()
-    confirm: str = YES
+    confirm_word: str = CONFIRM_WORD
     kind: OrderKind | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether the form has a field of this name."""
+        return any(f.name == name for f in self.fields)
 
     def text(self, name: str) -> str:
         """What is typed in a field, without blanks around it; empty for a field the form does not have."""
         return next((f.text.strip() for f in self.fields if f.name == name), "")
 
-    def typed(self, index: int, text: str) -> Form:
+    def with_text(self, index: int, text: str) -> CommandForm:
         """The form with one field's text replaced."""
         fields = tuple(msgspec.structs.replace(f, text=text) if n == index else f for n, f in enumerate(self.fields))
         return msgspec.structs.replace(self, fields=fields)
 
 
 FOR, REASON = Field("for", "for", 6), Field("reason", "reason", 28)
-ORDERS: dict[str, tuple[OrderKind, str, tuple[Field, ...]]] = {
+ORDER_FORMS: dict[str, tuple[OrderKind, str, tuple[Field, ...]]] = {
     "order.setpoint": (OrderKind.SETPOINT, "battery power", (Field("value", "new", 8), FOR, REASON)),
     "order.import_target": (OrderKind.IMPORT_TARGET, "import target", (Field("value", "new", 8), FOR, REASON)),
     "order.soc_target": (
@@ -72,6 +77,23 @@ ORDERS: dict[str, tuple[OrderKind, str, tuple[Field, ...]]] = {
     ),
     "order.disable": (OrderKind.DISABLE, "disable a device", (Field("target", "PCS", 8), FOR, REASON)),
 }
+OTHER_FORMS = {
+    made.id: made
+    for made in (
+        CommandForm("order.hold", "Hold the batteries at 0 kW", confirm_word="", kind=OrderKind.HOLD),
+        CommandForm(
+            "order.stop", "Stop: withdraw all but disabled devices, hold", confirm_word="", kind=OrderKind.HOLD
+        ),
+        CommandForm("drill.start", "Drill", (Field("minutes", "minutes", 5, "10"), Field("reason", "reason", 40))),
+        CommandForm("island.reset", "Fault reset", (Field("reason", "reason", 50),)),
+        CommandForm(
+            "island.black_start",
+            "Black start: the bus will come alive",
+            (Field("reason", "reason", 50),),
+            BLACK_START_WORD,
+        ),
+    )
+}
 HINTS = {
     OrderKind.SETPOINT: "20kW discharges, -20kW charges",
     OrderKind.IMPORT_TARGET: "30kW imports, -5kW exports",
@@ -82,96 +104,107 @@ HINTS = {
 }
 
 
-def form(id: str, model: Model) -> Form | str:
-    """The form of a command, filled with what the site has; or a line on why there is nothing to fill in."""
-    if id in ORDERS:
-        kind, title, fields = ORDERS[id]
-        return Form(id, f"Order  {title}", _chosen(kind, fields, model), kind=kind)
-    if id == "order.hold":
-        return Form(id, "Hold the batteries at 0 kW", confirm="", kind=OrderKind.HOLD)
-    if id == "order.stop":
-        return Form(id, "Stop: withdraw all but disabled devices, hold", confirm="", kind=OrderKind.HOLD)
-    if id in ("order.end", "order.enable"):
-        return _end_form(id, model)
-    if id == "drill.start":
-        return Form(id, "Drill", (Field("minutes", "minutes", 5, "10"), Field("reason", "reason", 40)))
-    if id == "island.reset":
-        return Form(id, "Fault reset", (Field("reason", "reason", 50),))
-    if id == "island.black_start":
-        return Form(id, "Black start: the bus will come alive", (Field("reason", "reason", 50),), NOBODY)
-    raise KeyError(id)
+def new_form(command_id: str, model: Model) -> CommandForm | str:
+    """The form of a command, filled with what the site has; or a line that says why there is nothing to fill in."""
+    if command_id in ORDER_FORMS:
+        kind, title, fields = ORDER_FORMS[command_id]
+        return CommandForm(command_id, f"Order  {title}", _with_choices(kind, fields, model), kind=kind)
+    if command_id in ENDING:
+        return _ending_form(command_id, model)
+    return OTHER_FORMS[command_id]
 
 
-def _chosen(kind: OrderKind, fields: tuple[Field, ...], model: Model) -> tuple[Field, ...]:
-    """The fields with the site's nodes or PCS to choose from."""
-    snapshot = model.published.snapshot if model.published else None
-    there: tuple[str, ...] = ()
-    if snapshot is not None and kind is OrderKind.NODE_CAP:
-        there = tuple(n.id for n in sorted(snapshot.nodes, key=lambda n: n.critical))  # deferrable ones first
-    elif snapshot is not None and kind is OrderKind.DISABLE:
-        there = tuple(p.id for p in snapshot.pcs)
+def _with_choices(kind: OrderKind, fields: tuple[Field, ...], model: Model) -> tuple[Field, ...]:
+    """The fields, the one of the target with the site's nodes or PCS to choose from."""
+    targets = _targets(kind, model)
+    if not targets:
+        return fields
     return tuple(
-        msgspec.structs.replace(f, text=there[0], choices=there) if f.name == "target" and there else f for f in fields
+        msgspec.structs.replace(f, text=targets[0], choices=targets) if f.name == "target" else f for f in fields
     )
 
 
-def _end_form(id: str, model: Model) -> Form | str:
+def _targets(kind: OrderKind, model: Model) -> tuple[str, ...]:
+    """What an order of this kind may be for: nodes, the deferrable ones first, or PCS."""
+    snapshot = model.published.snapshot if model.published else None
+    if snapshot is None:
+        return ()
+    if kind is OrderKind.NODE_CAP:
+        return tuple(n.id for n in sorted(snapshot.nodes, key=lambda n: n.critical))
+    return tuple(p.id for p in snapshot.pcs) if kind is OrderKind.DISABLE else ()
+
+
+def _ending_form(command_id: str, model: Model) -> CommandForm | str:
+    """The form that ends an order, or why there is none to end."""
     orders = model.published.orders if model.published else ()
-    if id == "order.enable":
-        found = [o for o in orders if o.kind is OrderKind.DISABLE]
-        if not found:
-            return "no device is disabled by an order"
-    else:
-        found = list(orders)
-        if not found:
-            return "no manual order is in force"
-    ids = tuple(o.id for o in found)
-    title = "Enable a device: end the order that disables it" if id == "order.enable" else "End an order"
-    return Form(id, title, (Field("id", "order", 8, ids[0], ids), Field("reason", "reason", 40)), confirm="")
+    title, none = "End an order", "no manual order is in force"
+    if command_id == "order.enable":
+        orders = tuple(o for o in orders if o.kind is OrderKind.DISABLE)
+        title, none = "Enable a device: end the order that disables it", "no device is disabled by an order"
+    if not orders:
+        return none
+    ids = tuple(o.id for o in orders)
+    fields = (Field("id", "order", 8, ids[0], ids), Field("reason", "reason", 40))
+    return CommandForm(command_id, title, fields, confirm_word="")
 
 
-def chosen_order(of: Form, model: Model) -> Order | None:
+def chosen_order(form: CommandForm, model: Model) -> Order | None:
     """The order in force that a form to end one names."""
     orders = model.published.orders if model.published else ()
-    return next((o for o in orders if o.id == of.text("id")), None)
+    return next((o for o in orders if o.id == form.text("id")), None)
 
 
 # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def wanted(of: Form, model: Model, asking: bool = False) -> dict[str, Any]:
-    """The parameters of an order. `asking`: only for the range, so what is missing yet is stood in for.
+def order_parameters(form: CommandForm, model: Model, *, incomplete: bool = False) -> dict[str, Any]:
+    """The parameters of an order, as the gateway takes them. Raises FieldError.
 
-    Raises BadField.
+    incomplete: only the range is asked for; values that any site allows stand for what is not typed yet.
     """
-    assert of.kind is not None
-    params: dict[str, Any] = {"kind": of.kind.value, "target": of.text("target"), "reason": of.text("reason")}
-    if asking and len(params["reason"]) < 3:
-        params["reason"] = NOT_SAID
-    read = percent if of.kind in (OrderKind.SOC_TARGET, OrderKind.RESERVE_LEVEL) else power
-    if any(f.name == "value" for f in of.fields):
-        params["value"] = _neutral(of.kind, model) if asking and not of.text("value") else _read(of, "value", read)
-    if any(f.name == "by" for f in of.fields):
+    assert form.kind is not None
+    reason = form.text("reason")
+    if incomplete and len(reason) < REASON_MIN:
+        reason = PLACEHOLDER_REASON
+    params: dict[str, Any] = {"kind": form.kind.value, "target": form.text("target"), "reason": reason}
+    if form.has("value"):
+        typed = form.text("value") or not incomplete
+        params["value"] = _value(form, form.kind) if typed else _placeholder_value(form.kind, model)
+    if form.has("by"):
         now_s = model.now_utc_s or 0.0
-        zone = ZoneInfo(model.timezone)
-        typed = not asking or of.text("by")
-        params["by_utc_s"] = _read(of, "by", lambda text: moment(text, now_s, zone)) if typed else now_s + 3600
-    if of.id == "order.stop" and (most_s := model.limit("order_max_s")) is not None:
-        params["for_s"] = most_s
-    if of.text("for"):
-        params["for_s"] = _read(of, "for", duration)
+        typed = form.text("by") or not incomplete
+        params["by_utc_s"] = _moment(form, now_s, model.timezone) if typed else now_s + 3600
+    if (for_s := _duration_s(form, model)) is not None:
+        params["for_s"] = for_s
     return params
 
 
-def _read(of: Form, name: str, read: Callable[[str], float]) -> float:
+def _value(form: CommandForm, kind: OrderKind) -> float:
+    """The value typed, W or % by kind."""
+    return _parsed(form, "value", percent if kind in IN_PERCENT else power)
+
+
+def _moment(form: CommandForm, now_s: float, timezone: str) -> float:
+    """The end typed, POSIX seconds."""
+    return _parsed(form, "by", lambda text: moment(text, now_s, ZoneInfo(timezone)))
+
+
+def _duration_s(form: CommandForm, model: Model) -> float | None:
+    """How long the order is to stand; None leaves it to the gateway. A stop stands as long as the site allows."""
+    if form.text("for"):
+        return _parsed(form, "for", duration)
+    return model.limit("order_max_s") if form.id == "order.stop" else None
+
+
+def _parsed(form: CommandForm, name: str, parse: Callable[[str], float]) -> float:
     try:
-        return read(of.text(name))
+        return parse(form.text(name))
     except click.BadParameter as error:
-        raise BadField(f"{name}: {error.message}") from None
+        raise FieldError(f"{name}: {error.message}") from None
 
 
-def _neutral(kind: OrderKind, model: Model) -> float:
-    """A value that any site allows, to ask for the range with: 0 W, the declared reserve, the SoC of now, 1 kW."""
+def _placeholder_value(kind: OrderKind, model: Model) -> float:
+    """A value that any site allows: 0 W, the declared reserve, the present SoC, 1 kW for a node."""
     snapshot = model.published.snapshot if model.published else None
     if kind is OrderKind.RESERVE_LEVEL:
         return model.limit("reserve_soc_pct") or 50.0
@@ -180,16 +213,16 @@ def _neutral(kind: OrderKind, model: Model) -> float:
     return 1000.0 if kind is OrderKind.NODE_CAP else 0.0
 
 
-def minutes(of: Form) -> float:
-    """How long a drill is to hold. Raises BadField."""
+def drill_minutes(form: CommandForm) -> float:
+    """How long a drill is to hold, min. Raises FieldError."""
     try:
-        return float(of.text("minutes"))
+        return float(form.text("minutes"))
     except ValueError:
-        raise BadField(f"minutes: {of.text('minutes')!r}: expected a number such as 10") from None
+        raise FieldError(f"minutes: {form.text('minutes')!r}: expected a number such as 10") from None
 
 
-def order_words(order: Order, mono_s: float) -> str:
+def order_text(order: Order, mono_s: float) -> str:
     """An order in force: what, who, how long it has left, why."""
-    why = f": {order.reason}" if order.reason else ""
+    reason = f": {order.reason}" if order.reason else ""
     left = span(order.left_s(mono_s))
-    return f"{words(order.kind, order.value, order.target)}, {order.id} by {order.who}, {left} left{why}"
+    return f"{words(order.kind, order.value, order.target)}, {order.id} by {order.who}, {left} left{reason}"

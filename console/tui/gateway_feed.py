@@ -1,15 +1,17 @@
-"""What the gateway tells the console: attach, listen, ask, and attach again."""
+"""Attaches to the gateway, and again when the link is lost; turns its messages into the model; sends requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
+from textual.worker import Worker
 
-from console.tui.audit_rows import folded
-from console.tui.viewmodel import (
+from console.display.audit_rows import audit_lines
+from console.display.viewmodel import (
     DAY_POINTS,
     DAY_STEP_S,
     STALE_AFTER_S,
@@ -22,99 +24,136 @@ from console.tui.viewmodel import (
     with_events,
     with_history,
 )
+from console.tui.model_store import ModelStore
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 from gateway.errors import LinkLost, RequestFailed
 
-if TYPE_CHECKING:
-    from console.tui.app import SkerryApp
-
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
-EVENTS_A_PAGE = 200
-AUDIT_A_PAGE, AUDIT_KEPT = 100, 1000
-AUDIT_AFTER_S = 0.5
+EVENTS_PER_PAGE = 200
+AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
+AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
 DRILLS_LISTED = 24
-COMMANDED = ("command", "island", "alarm", "gateway")  # events that come with rows of the audit
+AUDITED_KINDS = ("command", "island", "alarm", "gateway")  # of events that come with rows of the audit
 HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
+DAY_S = 86_400
+
+# Starts a coroutine that runs while the console goes on drawing. Of one name only the latest goes on.
+StartWorker = Callable[[Callable[[], Coroutine[Any, Any, None]], str], Worker[None]]
 
 
-class Client(Protocol):
-    """A live conversation with a gateway; `gateway.api.client.GatewayClient` is one."""
+class Requester(Protocol):
+    """Who sends requests to the gateway."""
+
+    async def request(self, method: str, **params: Any) -> Any:
+        """The answer. Raises RequestFailed with the gateway's line, LinkLost without a gateway."""
+
+
+class Client(Requester, Protocol):
+    """An open link to a gateway; `gateway.api.client.GatewayClient` is one."""
 
     @property
     def welcome(self) -> Welcome: ...
 
     def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]: ...
 
-    async def request(self, method: str, **params: Any) -> Any: ...
-
     async def close(self) -> None: ...
 
 
-class Feed:
-    """Folds the gateway's messages into the app's model. `connect` and `monotonic` are the app's."""
+class GatewayFeed:
+    """Changes the model in the store by what the gateway sends.
+
+    connect: gives a client, or raises LinkLost or OSError with a line to show.
+    monotonic: the clock that the age of what is shown is counted on, s.
+    """
 
     def __init__(
-        self, app: SkerryApp, connect: Callable[[], Awaitable[Client]], monotonic: Callable[[], float]
+        self,
+        connect: Callable[[], Awaitable[Client]],
+        store: ModelStore,
+        start_worker: StartWorker,
+        monotonic: Callable[[], float],
     ) -> None:
-        self._app, self._connect, self._monotonic = app, connect, monotonic
+        self._connect, self._store, self._start_worker, self._monotonic = connect, store, start_worker, monotonic
         self._client: Client | None = None
         self._since_s = monotonic()  # the last snapshot, or the loss of the link
-        self._history_wanted = False
-        self._audit: dict[int, dict[str, Any]] = {}  # rows by their number
+        self._history_loaded = False
+        self._audit_rows: dict[int, dict[str, Any]] = {}  # by their number
 
-    async def follow(self) -> None:
+    # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
         """Attach, listen, and attach again, for as long as the app runs."""
         delay_s = FIRST_RETRY_S
         while True:
-            try:
-                client = await self._connect()
-            except LinkLost as error:
-                self._app.show(link_note=str(error))
-            except OSError as error:
-                self._app.show(link_note=f"{error.filename}: {error.strerror}" if error.filename else str(error))
-            else:
+            client = await self._attached()
+            if client is not None:
                 delay_s = FIRST_RETRY_S
-                try:
-                    await self._converse(client)
-                finally:
-                    self._client = None
-                    await client.close()
-                self._since_s = self._monotonic()
-                self._app.become(lost(self._app.model, str(getattr(client, "lost", None) or "the gateway hung up")))
+                await self._converse(client)
             await asyncio.sleep(delay_s)
             delay_s = min(LAST_RETRY_S, delay_s * 2)
 
+    async def _attached(self) -> Client | None:
+        """A client, or None with the reason shown."""
+        try:
+            return await self._connect()
+        except LinkLost as error:
+            self._store.update(link_note=str(error))
+        except OSError as error:
+            self._store.update(link_note=f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return None
+
     async def _converse(self, client: Client) -> None:
-        """Take messages until the gateway is gone."""
-        app = self._app
-        self._client, self._history_wanted, self._audit = client, True, {}
-        app.show(welcome=client.welcome)
+        """Take messages until the gateway is gone, and say that it is."""
+        try:
+            await self._listen(client)
+        finally:
+            self._client = None
+            await client.close()
+        self._since_s = self._monotonic()
+        reason = str(getattr(client, "lost", None) or "the gateway hung up")
+        self._store.replace(lost(self._store.model, reason))
+
+    async def _listen(self, client: Client) -> None:
+        """Take messages until there are no more."""
+        self._client, self._history_loaded, self._audit_rows = client, False, {}
+        self._store.update(welcome=client.welcome)
         async for message in client.messages():
             if isinstance(message, Published):
-                self._since_s = self._monotonic()
-                app.become(received(app.model, message))
-                if self._history_wanted:
-                    self._history_wanted = False
-                    app.run_worker(self._recall(message.snapshot.utc_s), name="recall", exclusive=True, group="recall")
+                self._take_snapshot(message)
             elif isinstance(message, PlanMessage):
-                app.show(plan=message.plan, no_plan="")
-                if message.plan is None:
-                    app.run_worker(self._why_no_plan(), name="no plan", exclusive=True, group="no plan")
+                self._take_plan(message)
             else:
-                app.show(events=with_events(app.model.events, [message.event]))
-                if message.event.kind in COMMANDED:
-                    app.beside(self._newest_audit, "audit")
-                if message.event.kind == "island":
-                    app.beside(self._recall_drill, "drill")
+                self._take_event(message.event)
 
-    def age(self) -> None:
+    def _take_snapshot(self, published: Published) -> None:
+        self._since_s = self._monotonic()
+        self._store.replace(received(self._store.model, published))
+        if not self._history_loaded:
+            self._history_loaded = True
+            self._start_worker(partial(self._load_history, published.snapshot.utc_s), "history")
+
+    def _take_plan(self, message: PlanMessage) -> None:
+        self._store.update(plan=message.plan, no_plan="")
+        if message.plan is None:
+            self._start_worker(self._load_no_plan_reason, "no plan")
+
+    def _take_event(self, event: Event) -> None:
+        self._store.update(events=with_events(self._store.model.events, [event]))
+        if event.kind in AUDITED_KINDS:
+            self._start_worker(self._load_new_audit_rows, "audit")
+        if event.kind == "island":
+            self._start_worker(self._load_drill_reports, "drill")
+
+    def update_age(self) -> None:
         """Count how old what is shown is."""
-        age_s, model = self._monotonic() - self._since_s, self._app.model
-        if model.link is not Link.LIVE or age_s > STALE_AFTER_S:
-            self._app.show(age_s=float(int(age_s)) if age_s >= 3 else age_s)
+        age_s = self._monotonic() - self._since_s
+        if self._store.model.link is not Link.LIVE or age_s > STALE_AFTER_S:
+            self._store.update(age_s=float(int(age_s)) if age_s >= 3 else age_s)
+
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def request(self, method: str, **params: Any) -> Any:
         """A request's answer. Raises RequestFailed with the gateway's line, LinkLost without a gateway."""
@@ -122,105 +161,104 @@ class Feed:
             raise LinkLost("no gateway: nothing was sent")
         return await self._client.request(method, **params)
 
-    async def ask(self, method: str, **params: Any) -> Any:
-        """The same, or None with the refusal shown."""
+    async def request_or_notify(self, method: str, **params: Any) -> Any:
+        """The same, or None with the refusal shown in the footer."""
         try:
             return await self.request(method, **params)
         except (RequestFailed, LinkLost) as error:
-            self._app.say(str(error))
+            self._store.notify(str(error))
             return None
 
-    async def _why_no_plan(self) -> None:
-        """The gateway's own line on why there is no plan; nothing if one has come meanwhile."""
-        if self._client is None:
-            return
+    async def _load_no_plan_reason(self) -> None:
+        """The gateway's line on why there is no plan; nothing if one has come meanwhile."""
         try:
-            await self._client.request("plan")
+            await self.request("plan")
         except RequestFailed as error:
-            self._app.show(no_plan=str(error))
+            self._store.update(no_plan=str(error))
         except LinkLost:
-            return  # `follow` says so
+            return  # `run` shows that
 
-    async def _recall_role(self) -> None:
-        """The role as of now: each command looks it up anew."""
+    async def _load_role(self) -> None:
+        """The role now: the gateway looks it up anew for each command."""
         try:
             answer = await self.request("role")
         except (RequestFailed, LinkLost):
-            answer = {"role": ""}  # a gateway that does not tell, or `follow` says that the link is lost
-        self._app.show(role=answer["role"])
+            answer = {"role": ""}  # a gateway that does not say, or `run` shows that the link is lost
+        self._store.update(role=answer["role"])
 
-    async def _recall_drill(self) -> None:
+    async def _load_drill_reports(self) -> None:
         """The last drill's report, and those on record before it."""
         try:
             status = await self.request("drill.status")
             report = msgspec.convert(status["report"], DrillReport | None)
-            self._app.show(report=report, report_head=status.get("audit_head", ""))
+            self._store.update(report=report, report_head=status.get("audit_head", ""))
             found = await self.request("drill.reports", limit=DRILLS_LISTED)
         except (RequestFailed, LinkLost):
-            return  # not told, not known; `follow` says when the link is lost
-        self._app.show(drills=tuple(msgspec.convert(record["report"], DrillReport) for record in found))
+            return  # this gateway has none, or `run` shows that the link is lost
+        self._store.update(drills=tuple(msgspec.convert(record["report"], DrillReport) for record in found))
 
-    async def _newest_audit(self) -> None:
-        """The newest rows of the audit; those of a command are written a moment after its event."""
-        await asyncio.sleep(AUDIT_AFTER_S)
-        await self.load_audit()
+    async def _load_new_audit_rows(self) -> None:
+        """The newest rows of the audit, once the result is written."""
+        await asyncio.sleep(AUDIT_DELAY_S)
+        await self._load_audit_rows()
 
-    async def load_audit(self, before_seq: int | None = None) -> None:
-        """A page of rows of the audit before that one; the newest for None. A gateway without one tells nothing."""
+    async def _load_audit_rows(self, before_seq: int | None = None) -> None:
+        """A page of rows of the audit before that one; the newest for None. Nothing from a gateway without an audit."""
         before = {} if before_seq is None else {"before_seq": before_seq}
         try:
-            found = await self.request("audit", limit=AUDIT_A_PAGE, **before)
+            found = await self.request("audit", limit=AUDIT_ROWS_PER_PAGE, **before)
         except (RequestFailed, LinkLost):
-            return  # there is no audit yet, or `follow` says that the link is lost
-        self._audit |= {row["seq"]: row for row in found}
-        for seq in sorted(self._audit)[:-AUDIT_KEPT]:
-            del self._audit[seq]
-        self._app.show(audit=folded(self._audit.values()))
+            return  # there is no audit yet, or `run` shows that the link is lost
+        self._audit_rows |= {row["seq"]: row for row in found}
+        for seq in sorted(self._audit_rows)[:-AUDIT_ROWS_KEPT]:
+            del self._audit_rows[seq]
+        self._store.update(audit=audit_lines(self._audit_rows.values()))
 
     async def load_older(self) -> None:
-        """A page more of events and of the audit."""
-        if self._app.model.events:
-            await self.load_events(self._app.model.events[0].utc_s)
-        if self._audit and min(self._audit) > 1:
-            await self.load_audit(min(self._audit))
+        """One more page of events and of the audit."""
+        if self._store.model.events:
+            await self._load_events(self._store.model.events[0].utc_s)
+        if self._audit_rows and min(self._audit_rows) > 1:
+            await self._load_audit_rows(min(self._audit_rows))
 
-    async def _recall(self, now_utc_s: float) -> None:
-        """What this console may do, and what the gateway remembers from before it came."""
-        await self._recall_role()
+    async def _load_history(self, now_utc_s: float) -> None:
+        """What this console may do, and what the gateway has on record from before it attached."""
+        await self._load_role()
+        await self._load_trends(now_utc_s)
+        await self._load_drill_reports()
+        await self._load_audit_rows()
+        await self._load_events(None)
+        await self._load_decisions(now_utc_s)
+
+    async def _load_trends(self, now_utc_s: float) -> None:
+        """The past of the charts."""
         for name, step_s, points in (("trend", TREND_STEP_S, TREND_POINTS), ("day", DAY_STEP_S, DAY_POINTS)):
-            answer = await self.ask(
-                "history",
-                signals=HISTORY_SIGNALS,
-                start_utc_s=now_utc_s - points * step_s,
-                end_utc_s=now_utc_s,
-                step_s=step_s,
-            )
+            span = {"start_utc_s": now_utc_s - points * step_s, "end_utc_s": now_utc_s, "step_s": step_s}
+            answer = await self.request_or_notify("history", signals=HISTORY_SIGNALS, **span)
             if answer:
-                known = getattr(self._app.model, name)
-                self._app.show(**{name: with_history(known, answer["t"], answer["signals"], step_s)})
-        await self._recall_drill()
-        await self.load_audit()
-        await self.load_events(None)
-        decisions = await self.ask(
-            "decisions", start_utc_s=now_utc_s - 86_400, end_utc_s=now_utc_s, limit=EVENTS_A_PAGE
-        )
-        if decisions:
-            made = sorted((msgspec.convert(d, Decision) for d in decisions), key=lambda d: d.utc_s)
-            # the record is more exact, but a few seconds behind
-            newest = made[-1]
-            seen = [
-                e
-                for e in self._app.model.events
-                if e.kind != "why"
-                or e.utc_s < made[0].utc_s
-                or (e.utc_s > newest.utc_s and e.subject != newest.binding)
-            ]
-            self._app.show(events=with_events(tuple(seen), decision_events(made)[1:]))
+                known = getattr(self._store.model, name)
+                self._store.update(**{name: with_history(known, answer["t"], answer["signals"], step_s)})
 
-    async def load_events(self, before_utc_s: float | None) -> None:
+    async def _load_events(self, before_utc_s: float | None) -> None:
         """A page of events before that time; the newest for None."""
-        found = await self.ask(
-            "events", limit=EVENTS_A_PAGE, **({} if before_utc_s is None else {"before_utc_s": before_utc_s})
-        )
+        before = {} if before_utc_s is None else {"before_utc_s": before_utc_s}
+        found = await self.request_or_notify("events", limit=EVENTS_PER_PAGE, **before)
         if found:
-            self._app.show(events=with_events(self._app.model.events, [msgspec.convert(e, Event) for e in found]))
+            events = [msgspec.convert(e, Event) for e in found]
+            self._store.update(events=with_events(self._store.model.events, events))
+
+    async def _load_decisions(self, now_utc_s: float) -> None:
+        """Why the setpoint changed in the last day. The record is more exact than what was seen, but seconds behind."""
+        found = await self.request_or_notify(
+            "decisions", start_utc_s=now_utc_s - DAY_S, end_utc_s=now_utc_s, limit=EVENTS_PER_PAGE
+        )
+        if not found:
+            return
+        decisions = sorted((msgspec.convert(d, Decision) for d in found), key=lambda d: d.utc_s)
+        oldest, newest = decisions[0], decisions[-1]
+        kept = [
+            e
+            for e in self._store.model.events
+            if e.kind != "why" or e.utc_s < oldest.utc_s or (e.utc_s > newest.utc_s and e.subject != newest.binding)
+        ]
+        self._store.update(events=with_events(tuple(kept), decision_events(decisions)[1:]))

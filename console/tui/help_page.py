@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.commands import LISTED, key_name
-from console.tui.diff_widget import Painted
-from console.tui.viewmodel import Model
+from console.tui.diff_widget import DiffWidget
 
 VIEW = "view."
 MARKS = (
@@ -20,7 +22,7 @@ MARKS = (
 )
 
 
-class HelpPage(Painted):
+class HelpPage(DiffWidget):
     """Keys, then marks; scrolled where they do not fit."""
 
     fresh_only = False

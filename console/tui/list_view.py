@@ -1,32 +1,33 @@
-"""A painted list with a selected line: scrolls, and keeps the selection on its item while the list changes."""
+"""A list with a selected line: it scrolls, and the selection stays on its item while the list changes."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-from console.tui.canvas import Canvas, Ink
-from console.tui.diff_widget import Painted
-from console.tui.formats import WAITING
-from console.tui.viewmodel import Model
+from console.display.formats import WAITING
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.tui.canvas import Canvas
+from console.tui.diff_widget import DiffWidget
 
 
-class Lines(Painted):
+class ListView(DiffWidget):
     """Subclasses say which items there are (`items`) and how to draw one (`draw`).
 
-    Not focusable: the app hands the keys of the open view on, and a change of focus would repaint it whole.
+    Not focusable: the app passes on the keys of the open view, and a change of focus would repaint it whole.
     """
 
     header = ""
-    nothing = "none"
+    empty_text = "none"
 
     def __init__(self) -> None:
         super().__init__()
-        self.needle = ""  # shown are only items that hold it
+        self.filter_text = ""  # only items that hold it are listed
         self._selected: Hashable = None  # None: the first, whatever it is
         self._top = 0
 
     def items(self, model: Model) -> list[Hashable]:
-        """What is listed, in order, filtered by `needle`."""
+        """What is listed, in order, filtered by `filter_text`."""
         raise NotImplementedError(f"{type(self).__name__} must say what it lists")
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
@@ -34,10 +35,10 @@ class Lines(Painted):
         raise NotImplementedError(f"{type(self).__name__} must say how it draws an item")
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
-        """Draw what there is to say about the selected item, from row `top` down."""
+        """Draw the details of the selected item, from row `top` down."""
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
-        """How many rows `detail` wants of a widget of that size."""
+        """How many rows `detail` needs in a widget of that size."""
         return 0
 
     @property
@@ -79,7 +80,7 @@ class Lines(Painted):
             canvas.put(1, 1, WAITING, Ink.DIM)
             return
         if not listed:
-            canvas.put(1, 1, f'no line holds "{self.needle}"' if self.needle else self.nothing)
+            canvas.put(1, 1, f'no line holds "{self.filter_text}"' if self.filter_text else self.empty_text)
             return
         at = self._index(listed)
         self._top = max(0, min(self._top, len(listed) - room, at), at - room + 1)

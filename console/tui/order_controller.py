@@ -1,175 +1,206 @@
-"""Where commands are given: opens the strip, asks what is allowed, sends, and shows what came of it."""
+"""Gives commands to the gateway: opens the form, asks what is allowed, sends, and shows the answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from textual.worker import Worker
 
-from console.tui.canvas import Ink
-from console.tui.form_fields import BadField, Form, form, minutes, wanted
-from console.tui.formats import hour_minute
-from console.tui.islanding_text import idle
-from console.tui.order_form import CONFIRM, EDIT, SENT
+from console.display.formats import hour_minute
+from console.display.islanding_text import in_normal_operation
+from console.tui.form_fields import ENDING, CommandForm, FieldError, drill_minutes, new_form, order_parameters
+from console.tui.gateway_feed import Requester, StartWorker
+from console.tui.model_store import ModelStore
+from console.tui.order_details import Assessment
+from console.tui.order_form import OrderForm, Stage
 from dispatch.model.islanding import Check
-from dispatch.model.orders import Order
+from dispatch.model.orders import Order, Preview
 from dispatch.wording.formatting import span
 from gateway.errors import LinkLost, RequestFailed
 
-if TYPE_CHECKING:
-    from console.tui.app import SkerryApp
-    from dispatch.model.orders import Preview
-
-LOOK_S = 1.0  # between two looks at what is allowed while a form is open
-CHECK_S = 3.0  # and at what a drill would find while the Island view is open
-ISLANDING = ("drill.start", "island.reset", "island.black_start")  # their methods on the link
-REASON = "reason"  # the check that a drill has one: of what is typed, not of the site
+ASSESS_PERIOD_S = 1.0  # between two questions what is allowed, while a form is open
+CHECK_PERIOD_S = 3.0  # between two questions what a drill would find, while the Island view is open
+ISLANDING_COMMANDS = ("drill.start", "island.reset", "island.black_start")  # their methods on the link
+REASON_CHECK = "reason"  # the check that a drill has a reason: of what is typed, not of the site
 
 
-class Desk:
-    """Works on the app's strip. Everything it knows of the site is the app's model."""
+class OrderController:
+    """Fills and reads the app's order form.
 
-    def __init__(self, app: SkerryApp) -> None:
-        self._app = app
-        self._looked_s = self._checked_s = float("-inf")
-        self._asked: Worker[None] | None = None  # the look under way
+    requester: sends to the gateway.
+    monotonic: the clock between two questions, s.
+    """
 
-    def open(self, id: str) -> None:
+    def __init__(
+        self,
+        order_form: OrderForm,
+        store: ModelStore,
+        requester: Requester,
+        start_worker: StartWorker,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._order_form, self._store, self._requester = order_form, store, requester
+        self._start_worker, self._monotonic = start_worker, monotonic
+        self._assessed_s = self._checked_s = float("-inf")
+        self._assessing: Worker[None] | None = None
+
+    def open(self, command_id: str) -> None:
         """Show a command's form, or say why there is nothing to fill in."""
-        made = form(id, self._app.model)
-        if isinstance(made, str):
-            self._app.say(made)
+        form = new_form(command_id, self._store.model)
+        if isinstance(form, str):
+            self._store.notify(form)
             return
-        self._app.strip.model = self._app.model
-        self._app.strip.open(made)
-        self.ask()
+        self._order_form.model = self._store.model
+        self._order_form.open(form)
+        self.assess()
 
-    def ask(self, confirm: bool = False) -> None:
-        """Find out what is allowed; with `confirm`, go on to the confirmation if this may be done."""
-        self._looked_s = self._app.now_s()
-        self._asked = self._app.beside(partial(self._look, confirm), "look")
+    def assess(self, confirm: bool = False) -> None:
+        """Ask what is allowed; with `confirm`, go on to the confirmation if the form may be sent as it is."""
+        self._assessed_s = self._monotonic()
+        self._assessing = self._start_worker(partial(self._assess, confirm), "assess")
 
-    def tick(self, now_s: float) -> None:
-        """Twice a second: what is allowed now and what a drill would find now changes with the site."""
-        strip, model = self._app.strip, self._app.model
-        answered = self._asked is None or self._asked.is_finished
-        if strip.display and strip.stage != SENT and answered and now_s - self._looked_s >= LOOK_S:
-            self.ask()
-        if not strip.display and model.view == "island" and idle(model) and now_s - self._checked_s >= CHECK_S:
+    def poll(self) -> None:
+        """Ask again what is allowed now, or what a drill would find now: both change with the site. Twice a second."""
+        now_s = self._monotonic()
+        if self._order_form.display:
+            answered = self._assessing is None or self._assessing.is_finished
+            if self._order_form.stage is not Stage.SENT and answered and now_s - self._assessed_s >= ASSESS_PERIOD_S:
+                self.assess()
+            return
+        model = self._store.model
+        if model.view == "island" and in_normal_operation(model) and now_s - self._checked_s >= CHECK_PERIOD_S:
             self._checked_s = now_s
-            self._app.beside(self._check, "check")
+            self._start_worker(self._load_drill_checks, "check")
 
-    async def _check(self) -> None:
-        """What a drill would find now, for the Island view; silence when it cannot be asked."""
+    async def _load_drill_checks(self) -> None:
+        """What a drill would find now, for the Island view; nothing when it cannot be asked."""
         try:
-            answer = await self._app.feed.request("drill.check", minutes=self._app.model.checks_minutes)
+            answer = await self._requester.request("drill.check", minutes=self._store.model.checks_minutes)
         except (RequestFailed, LinkLost):
-            self._app.show(checks=())
+            self._store.update(checks=())
             return
-        checks = msgspec.convert(answer["checks"], tuple[Check, ...])
-        self._app.show(checks=tuple(c for c in checks if c.name != REASON))  # asked for when one is started
+        self._store.update(checks=site_checks(answer))
 
-    async def _look(self, confirm: bool) -> None:
-        strip, of = self._app.strip, self._app.strip.form
-        refusal, ink = "", Ink.MEDIUM
-        look: Preview | None = None
-        checks: tuple[Check, ...] = ()
-        try:
-            if of.id == "drill.start":
-                refusal, checks = await self._drill_checks(of)
-            elif of.kind is not None:
-                answer = await self._app.feed.request("order.preview", **wanted(of, self._app.model, not confirm))
-                look = preview(answer)
-            elif confirm and "reason" in (f.name for f in of.fields) and not of.text("reason"):
-                refusal = "reason: it needs one, for whoever is next, and on record"
-        except BadField as error:
-            refusal, look, ink = str(error), strip.look, Ink.DIM
-        except (RequestFailed, LinkLost) as error:
-            refusal, look = str(error), strip.look
-        if strip.form is not of or not strip.display or strip.stage == SENT:
-            return  # another form by now
+    async def _assess(self, confirm: bool) -> None:
+        """Show what the gateway says of the form; with `confirm`, let it be confirmed if nothing is against it."""
+        order_form, form = self._order_form, self._order_form.form
+        assessment = await self._assessment(form, confirm)
+        if order_form.form is not form or not order_form.display or order_form.stage is Stage.SENT:
+            return  # the form has changed since
         if confirm:
-            strip.replaces = look.standing.id if look is not None and look.standing is not None else None
-            strip.become(EDIT if refusal else CONFIRM, refusal)
-        strip.learn(look, checks, (refusal, ink) if refusal and not checks else None)
+            standing = assessment.preview.standing if assessment.preview is not None else None
+            order_form.replaced_order_id = standing.id if standing is not None else None
+            order_form.set_stage(Stage.EDIT if assessment.refusal else Stage.CONFIRM, assessment.refusal)
+        order_form.show_assessment(assessment)
 
-    async def _drill_checks(self, of: Form) -> tuple[str, tuple[Check, ...]]:
-        """Why no drill can begin, and every check of the site: as many before a reason is typed as after."""
-        answer = await self._app.feed.request("drill.check", minutes=minutes(of), reason=of.text("reason"))
-        checks = msgspec.convert(answer["checks"], tuple[Check, ...])
-        return "" if answer["ok"] else answer["text"], tuple(c for c in checks if c.name != REASON)
+    async def _assessment(self, form: CommandForm, confirm: bool) -> Assessment:
+        """What the gateway says. Where the form cannot be read or is refused, the last preview stays."""
+        preview = self._order_form.assessment.preview
+        try:
+            return await self._asked(form, confirm)
+        except FieldError as error:
+            return Assessment(preview, refusal=str(error), unreadable=True)
+        except (RequestFailed, LinkLost) as error:
+            return Assessment(preview, refusal=str(error))
+
+    async def _asked(self, form: CommandForm, confirm: bool) -> Assessment:
+        """The gateway's answer. Raises FieldError, RequestFailed, LinkLost."""
+        if form.id == "drill.start":
+            minutes, reason = drill_minutes(form), form.text("reason")
+            answer = await self._requester.request("drill.check", minutes=minutes, reason=reason)
+            return Assessment(checks=site_checks(answer), refusal="" if answer["ok"] else answer["text"])
+        if form.kind is not None:
+            params = order_parameters(form, self._store.model, incomplete=not confirm)
+            return Assessment(msgspec.convert(await self._requester.request("order.preview", **params), Preview))
+        if confirm and form.has("reason") and not form.text("reason"):
+            return Assessment(refusal="reason: it needs one, for whoever is next, and on record")
+        return Assessment()
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def execute(self) -> None:
         """Send what is written and confirmed."""
-        strip = self._app.strip
-        strip.become(SENT)
-        self._app.beside(partial(self._send, strip.form), "send")
+        self._order_form.set_stage(Stage.SENT)
+        self._start_worker(partial(self._execute, self._order_form.form), "send")
 
-    async def _send(self, of: Form) -> None:
+    async def _execute(self, form: CommandForm) -> None:
         try:
-            said = await self._sent(of)
-        except (BadField, RequestFailed, LinkLost) as error:
-            if self._app.strip.form is of:
-                self._app.strip.become(EDIT, str(error))
+            answer = await self._send(form)
+        except (FieldError, RequestFailed, LinkLost) as error:
+            if self._order_form.form is form:
+                self._order_form.set_stage(Stage.EDIT, str(error))
             else:  # hold or stop has been opened since
-                self._app.say(str(error))
+                self._store.notify(str(error))
             return
-        if self._app.strip.form is of:
-            self._app.close_strip()
-        self._app.say(said)
+        if self._order_form.form is form:
+            self._order_form.close()
+        self._store.notify(answer)
 
-    async def _sent(self, of: Form) -> str:
-        """Do it; the gateway's answer in a line. Raises BadField, RequestFailed, LinkLost."""
-        model, request, reason = self._app.model, self._app.feed.request, of.text("reason")
-        seen: dict[str, Any] = {"seen_utc_s": model.now_utc_s}
-        if of.id in ISLANDING:
-            more: dict[str, Any] = {"minutes": minutes(of)} if of.id == "drill.start" else {}
-            if of.id == "island.black_start":
-                more = {"confirmed": True}
-            return islanding_said(await request(of.id, reason=reason, **more, **seen))
-        if of.id in ("order.end", "order.enable"):
-            answer = await request("order.end", id=of.text("id"), reason=reason, **seen)
-            ended = ", ".join(answer["ended"]) or "nothing: no such order was in force"
-            return durable(f"ended {ended}; now {answer['effect']}", answer)
-        if of.id == "order.stop":
-            return order_said(await request("stop", reason="stop"), model.timezone)
-        params = wanted(of, model)
-        if self._app.strip.replaces is not None:
-            params["replace"] = self._app.strip.replaces
-        return order_said(await request("order.set", **params, **seen), model.timezone)
+    async def _send(self, form: CommandForm) -> str:
+        """Send the command; the gateway's answer in a line. Raises FieldError, RequestFailed, LinkLost."""
+        if form.id in ISLANDING_COMMANDS:
+            return await self._send_islanding(form)
+        if form.id in ENDING:
+            return await self._send_end(form)
+        if form.id == "order.stop":
+            answer = await self._requester.request("stop", reason="stop")
+        else:
+            params = order_parameters(form, self._store.model)
+            if self._order_form.replaced_order_id is not None:
+                params["replace"] = self._order_form.replaced_order_id
+            answer = await self._requester.request("order.set", **params, **self._seen())
+        return order_answer(answer, self._store.model.timezone)
+
+    async def _send_islanding(self, form: CommandForm) -> str:
+        params: dict[str, Any] = {"reason": form.text("reason")}
+        if form.id == "drill.start":
+            params["minutes"] = drill_minutes(form)
+        if form.id == "island.black_start":
+            params["confirmed"] = True
+        return islanding_answer(await self._requester.request(form.id, **params, **self._seen()))
+
+    async def _send_end(self, form: CommandForm) -> str:
+        params = {"id": form.text("id"), "reason": form.text("reason")}
+        answer = await self._requester.request("order.end", **params, **self._seen())
+        ended = ", ".join(answer["ended"]) or "nothing: no such order was in force"
+        return with_durability(f"ended {ended}; now {answer['effect']}", answer)
+
+    def _seen(self) -> dict[str, Any]:
+        """The snapshot that was on screen when it was sent: it goes on record."""
+        return {"seen_utc_s": self._store.model.now_utc_s}
 
     async def abort(self) -> None:
-        """Back to the grid, or withdraw a black start: one key, no question."""
-        answer = await self._app.feed.ask("drill.abort")
-        if answer is not None:
-            self._app.say(durable(answer["text"], answer))
+        """Abort the drill, or withdraw a black start: one key, no question."""
+        try:
+            answer = await self._requester.request("drill.abort")
+        except (RequestFailed, LinkLost) as error:
+            self._store.notify(str(error))
+            return
+        self._store.notify(with_durability(answer["text"], answer))
 
 
-def preview(answer: Any) -> Preview:
-    """What the gateway says an order would change."""
-    from dispatch.model.orders import Preview  # loaded with the first order: a console that only looks starts sooner
-
-    return msgspec.convert(answer, Preview)
+def site_checks(answer: dict[str, Any]) -> tuple[Check, ...]:
+    """The checks of an answer that are of the site: as many before a reason is typed as after."""
+    return tuple(c for c in msgspec.convert(answer["checks"], tuple[Check, ...]) if c.name != REASON_CHECK)
 
 
-def islanding_said(answer: dict[str, Any]) -> str:
-    """The state machine's word. Raises RequestFailed when it is no."""
+def islanding_answer(answer: dict[str, Any]) -> str:
+    """The state machine's answer in a line. Raises RequestFailed when it refuses."""
     if not answer["ok"]:
         raise RequestFailed(answer["text"], "refused")
-    return durable(answer["text"], answer)
+    return with_durability(answer["text"], answer)
 
 
-def order_said(answer: dict[str, Any], timezone: str) -> str:
+def order_answer(answer: dict[str, Any], timezone: str) -> str:
     """What the gateway made of an order: its id, old → new, until when, and what the next tick does."""
     order = msgspec.convert(answer["order"], Order)
     until = f"until {hour_minute(order.ends_utc_s, timezone)} ({span(answer['for_s'])})"
-    return durable(f"{order.id}: {answer['old']} → {answer['new']}, {until}; now {answer['effect']}", answer)
+    return with_durability(f"{order.id}: {answer['old']} → {answer['new']}, {until}; now {answer['effect']}", answer)
 
 
-def durable(text: str, answer: dict[str, Any]) -> str:
-    """The line, marked when it is not on disk."""
+def with_durability(text: str, answer: dict[str, Any]) -> str:
+    """The line, marked when the command is not on disk."""
     return f"NOT DURABLE, {answer['not_durable']}: {text}" if answer.get("not_durable") else text

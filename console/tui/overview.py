@@ -7,7 +7,7 @@ from textual.containers import Horizontal, Vertical
 
 from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow, PvFlow
 from console.tui.overview_panels import GatewayPanel, MonthPanel, RecentEvents, TopNodes
-from console.tui.status_bars import Rule
+from console.tui.status_bars import Separator
 from console.tui.trends import ImportChart, LoadChart, SocChart, TariffStrip, TimeAxis
 
 
@@ -23,7 +23,7 @@ class Overview(Vertical):
                     yield BatteryFlow()
                     yield PvFlow()
                     yield ComputeFlow()
-                yield Rule()
+                yield Separator()
                 yield LoadChart()
                 yield ImportChart()
                 yield TimeAxis()
@@ -33,7 +33,7 @@ class Overview(Vertical):
                 yield TopNodes()
                 yield GatewayPanel()
         with Vertical(id="lower"):
-            yield Rule()
+            yield Separator()
             yield SocChart()
-            yield Rule()
+            yield Separator()
             yield RecentEvents()

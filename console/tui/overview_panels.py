@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.formats import age, clock, kw
+from console.display.ink import Ink
+from console.display.status_text import gpus_text, peak_label
+from console.display.viewmodel import Model, peak_is_lower_bound
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.charts import bar
-from console.tui.diff_widget import Painted
-from console.tui.formats import age, clock, kw
-from console.tui.viewmodel import Model
+from console.tui.diff_widget import DiffWidget
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
+from gateway.api.protocol import Published
 
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
@@ -16,7 +21,7 @@ TOP_NODES = 5
 NEAR_W = 50.0  # a planned peak this much above the contract is at it, as shown
 
 
-class MonthPanel(Painted):
+class MonthPanel(DiffWidget):
     """The month's peak so far and what it costs."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -24,36 +29,51 @@ class MonthPanel(Painted):
         if model.published is None:
             canvas.put(0, 0, "Month", Ink.DIM)
             return
-        peak = model.published.month_peak_w
-        contracted, terms, billed = model.limit("contracted_peak_w"), model.demand, model.published.billed_peak_w
-        missing_s = model.published.month_unmeasured_s
-        bound = missing_s >= 1
-        canvas.put(0, 0, "Month" if terms.per == "month" else "Year", Ink.DIM)
-        so_far = "peak at least" if bound else "peak so far"
-        canvas.put(0, 1, f"{so_far if terms.top_days == 1 else 'free today':<15}{kw(peak, 7)}")
-        x = canvas.put(22, 1, " kW", Ink.DIM)
-        if bound:
-            canvas.put(x + 1, 1, f"{age(missing_s)} missing", Ink.DIM)
-        if contracted is not None:
-            canvas.put(0, 2, f"contracted     {kw(contracted, 7)}")
-            canvas.put(22, 2, " kW", Ink.DIM)
-            if peak > contracted:
-                canvas.put(26, 2, f"▲H +{kw(peak - contracted).strip()} kW", Ink.MEDIUM)
+        contracted_w = model.limit("contracted_peak_w")
+        canvas.put(0, 0, "Month" if model.demand.per == "month" else "Year", Ink.DIM)
+        self._draw_peak(canvas, model.published, model.demand)
+        if contracted_w is not None:
+            draw_figure(canvas, 2, "contracted", kw(contracted_w, 7), " kW")
+            draw_excess(canvas, 2, model.published.month_peak_w - contracted_w)
         if model.welcome is not None:
-            billed_kw = (peak if billed is None else billed) / 1000
-            canvas.put(0, 3, f"demand charge  {billed_kw * terms.eur_per_kw:7.0f}")
-            canvas.put(22, 3, f" EUR at {terms.eur_per_kw:g} /kW", Ink.DIM)
-            if terms.top_days > 1:
-                canvas.put(6, 0, f"{terms.top_days} highest days' mean {billed_kw:.1f} kW", Ink.DIM)
+            self._draw_charge(canvas, model.published, model.demand)
         if model.plan is not None:
-            planned = model.plan.peak_target_w
-            canvas.put(0, 4, f"planned peak   {kw(planned, 7)}")
-            canvas.put(22, 4, " kW", Ink.DIM)
-            if contracted is not None and planned > contracted + NEAR_W:
-                canvas.put(26, 4, f"▲H +{kw(planned - contracted).strip()} kW", Ink.MEDIUM)
+            planned_w = model.plan.peak_target_w
+            draw_figure(canvas, 4, "planned peak", kw(planned_w, 7), " kW")
+            if contracted_w is not None and planned_w > contracted_w + NEAR_W:
+                draw_excess(canvas, 4, planned_w - contracted_w)
+
+    @staticmethod
+    def _draw_peak(canvas: Canvas, published: Published, terms: DemandTerms) -> None:
+        """The peak so far; where the mean of several days is billed, what is free to draw today."""
+        label = peak_label(published) if terms.top_days == 1 else "free today"
+        x = draw_figure(canvas, 1, label, kw(published.month_peak_w, 7), " kW")
+        if peak_is_lower_bound(published):
+            canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} missing", Ink.DIM)
+
+    @staticmethod
+    def _draw_charge(canvas: Canvas, published: Published, terms: DemandTerms) -> None:
+        """What the demand charge is so far."""
+        billed_w = published.month_peak_w if published.billed_peak_w is None else published.billed_peak_w
+        eur = billed_w / 1000 * terms.eur_per_kw
+        draw_figure(canvas, 3, "demand charge", f"{eur:7.0f}", f" EUR at {terms.eur_per_kw:g} /kW")
+        if terms.top_days > 1:
+            canvas.put(6, 0, f"{terms.top_days} highest days' mean {billed_w / 1000:.1f} kW", Ink.DIM)
 
 
-class TopNodes(Painted):
+def draw_figure(canvas: Canvas, y: int, label: str, figure: str, unit: str) -> int:
+    """A row of label, figure and unit. Returns the column after it."""
+    x = canvas.put(0, y, f"{label:<15}{figure}")
+    return canvas.put(x, y, unit, Ink.DIM)
+
+
+def draw_excess(canvas: Canvas, y: int, watts: float) -> None:
+    """How far a peak is above the contracted one; nothing where it is not."""
+    if watts > 0:
+        canvas.put(26, y, f"▲H +{kw(watts).strip()} kW", Ink.MEDIUM)
+
+
+class TopNodes(DiffWidget):
     """The nodes that draw most."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -68,8 +88,7 @@ class TopNodes(Painted):
             full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
             canvas.put(20, y, bar(node.w.good, full, 10))
             if node.gpus_total:
-                busy = node.gpus_busy.good
-                canvas.right(36, y, f"{'—' if busy is None else f'{busy:.0f}'}/{node.gpus_total}")
+                canvas.right(36, y, gpus_text(node))
 
 
 def top_nodes(nodes: tuple[Node, ...]) -> list[Node]:
@@ -77,7 +96,7 @@ def top_nodes(nodes: tuple[Node, ...]) -> list[Node]:
     return sorted(nodes, key=lambda n: (n.w.value is None, -(n.w.value or 0.0), n.id))[:TOP_NODES]
 
 
-class GatewayPanel(Painted):
+class GatewayPanel(DiffWidget):
     """How punctual the gateway is, and which devices do not answer."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -86,19 +105,17 @@ class GatewayPanel(Painted):
         if model.published is None:
             return
         loop, devices = model.published.loop, model.published.snapshot.devices
-        canvas.put(
-            0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms" if loop.period_s else ""
-        )
+        if loop.period_s:
+            canvas.put(0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms")
         canvas.put(0, 2, f"overruns {loop.overruns}  consoles {loop.consoles}")
         online = sum(d.online for d in devices)
-        canvas.put(
-            0, 3, f"devices {online} of {len(devices)} answer", Ink.PLAIN if online == len(devices) else Ink.MEDIUM
-        )
+        ink = Ink.PLAIN if online == len(devices) else Ink.MEDIUM
+        canvas.put(0, 3, f"devices {online} of {len(devices)} answer", ink)
         for y, device in enumerate((d for d in devices if not d.online), start=4):
             canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
 
 
-class RecentEvents(Painted):
+class RecentEvents(DiffWidget):
     """The last five events."""
 
     fresh_only = False

@@ -1,26 +1,28 @@
 """The plan's charts: price strip, load with its band and PV, import against the peaks, SoC with the reserve, times.
 
-A column is two steps of the plan, on fixed instants: of quarter hours it is a half hour of the clock, so that no block
-of the price strip mixes two hours. The sharp side of each is the future; the plan begins at the left.
+A column is two steps of the plan, on fixed instants: with steps of a quarter hour it is a half hour of the clock, so
+that no block of the price strip mixes two hours. The plan begins at the left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.formats import hour_minute, local, number
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
+from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
 from console.tui.charts import LEVELS, Raster, Series, nice_ceiling
-from console.tui.formats import hour_minute, local, number
-from console.tui.viewmodel import Model
 from dispatch.model.plan import Plan, PlanStep
 
-AXIS = 6  # columns of the value axis with its line
-PLOT = 73  # columns: 36 h of quarters, begun in the middle of a half hour
-PAGE = 24  # columns the picture moves by, once the cursor would leave a plan that is longer
+PLOT_COLUMNS = 73  # 36 h of quarters, begun in the middle of a half hour
+PAGE_COLUMNS = 24  # that the charts move by, once the cursor would leave a plan that is longer
 LABEL_H = 6  # hours between two times on the axis
-THIN = "⡀⡄⡆⡇"  # bars of prices that nobody has published yet
+THIN = "⡀⡄⡆⡇"  # bars of prices that are not published yet
 NAME_COLUMNS = 14  # at most, for a reservation's name among the times
-SPARSE = 4  # dots between those of the peak the plan means to keep
+TARGET_DOTS = 4  # from one dot of the planned peak to the next
 
 
 class Window:
@@ -31,8 +33,8 @@ class Window:
         self.cell_s = 2 * plan.step_s
         first_s = plan.steps[0].start_utc_s
         self._offset = (first_s % self.cell_s) // plan.step_s
-        beyond = (cursor + self._offset) // 2 - (PLOT - 1)
-        self._left = -(-beyond // PAGE) * PAGE if beyond > 0 else 0
+        beyond = (cursor + self._offset) // 2 - (PLOT_COLUMNS - 1)
+        self._left = -(-beyond // PAGE_COLUMNS) * PAGE_COLUMNS if beyond > 0 else 0
         self.start_utc_s = first_s - first_s % self.cell_s + self._left * self.cell_s
 
     def column(self, utc_s: float) -> int:
@@ -42,106 +44,147 @@ class Window:
     def dots(self, pick: Callable[[PlanStep], float]) -> list[float | None]:
         """One value for each half column; None where the plan has no step."""
         steps, first = self.plan.steps, 2 * self._left - self._offset
-        return [pick(steps[n]) if 0 <= n < len(steps) else None for n in range(first, first + 2 * PLOT)]
+        return [pick(steps[n]) if 0 <= n < len(steps) else None for n in range(first, first + 2 * PLOT_COLUMNS)]
 
 
 def draw_prices(canvas: Canvas, y: int, window: Window, ends_utc_s: int | None) -> None:
     """A block per column, lowest to highest price; a thin bar where the price is not published."""
+    prices = [s.price_eur_per_kwh for s in window.plan.steps]
+    low, high = min(prices), max(prices)
     dots = window.dots(lambda s: s.price_eur_per_kwh)
-    low = min(s.price_eur_per_kwh for s in window.plan.steps)
-    span = max(s.price_eur_per_kwh for s in window.plan.steps) - low
-    canvas.right(AXIS - 2, y, "ct", Ink.DIM)
-    canvas.put(AXIS - 1, y, "│", Ink.DIM)
     blocks = ""
-    for column in range(PLOT):
+    for column in range(PLOT_COLUMNS):
         known = [v for v in dots[2 * column : 2 * column + 2] if v is not None]
-        level = min(7, int((sum(known) / len(known) - low) / span * 8)) if known and span > 0 else 0
         published = ends_utc_s is not None and window.start_utc_s + column * window.cell_s < ends_utc_s
-        blocks += " " if not known else LEVELS[level] if published else THIN[level // 2]
-    canvas.put(AXIS, y, blocks)
+        level = int((sum(known) / len(known) - low) / (high - low) * 8) if known and high > low else 0
+        blocks += _price_block(min(7, level), published) if known else " "
+    canvas.right(AXIS_COLUMNS - 2, y, "ct", Ink.DIM)
+    canvas.put(AXIS_COLUMNS - 1, y, "│", Ink.DIM)
+    canvas.put(AXIS_COLUMNS, y, blocks)
+
+
+def _price_block(level: int, published: bool) -> str:
+    """The block of a price level, 0 to 7."""
+    return LEVELS[level] if published else THIN[level // 2]
 
 
 def draw_load(canvas: Canvas, top: int, height: int, window: Window) -> None:
     """Load as a line, its band as two rows of dots, PV as a broken line."""
-    load, lows, highs = (window.dots(pick) for pick in (_load, lambda s: s.load_low_w, lambda s: s.load_high_w))
+    load, lows, highs = (window.dots(pick) for pick in (_load, _load_low, _load_high))
     pv = window.dots(lambda s: s.pv_w)
     ceiling = _ceiling(load, highs, pv)
-    raster = Raster(PLOT, height, 0, ceiling)
+    raster = Raster(PLOT_COLUMNS, height, 0, ceiling)
     for values in (lows, highs):
-        for x in range(0, 2 * PLOT, 2):
+        for x in range(0, 2 * PLOT_COLUMNS, 2):
             if (value := values[x]) is not None:
                 raster.dot(x, raster.level(value))
     raster.dashed([None if v == 0 else v for v in pv])
     raster.line(load)
-    _put(canvas, top, raster, [number(ceiling / 1000, 4, 0), "load", "PV ┄"])
+    _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), "load", "PV ┄"])
 
 
 def draw_import(canvas: Canvas, top: int, height: int, window: Window, month_peak_w: float) -> None:
-    """Import as planned, the peak so far as a broken line, the peak to keep as dots."""
+    """Import as planned, the peak so far as a broken line, the planned peak as dots."""
     planned = window.dots(lambda s: s.grid_w)
     target_w = window.plan.peak_target_w
-    # the rest of the running quarter may be planned far above the others; it goes to the edge, not they to the bottom
+    # The rest of the running step may be planned far above the others. The scale follows the others.
     whole = window.dots(lambda s: s.grid_w if s is not window.plan.steps[0] else 0.0)
     ceiling = _ceiling(whole, [month_peak_w * 1.05, target_w * 1.05])
     lowest = min([v for v in whole if v is not None], default=0.0)
     floor = -nice_ceiling(-lowest) if lowest < -0.1 * ceiling else 0.0
-    raster = Raster(PLOT, height, floor, ceiling)
-    raster.dashed([month_peak_w] * 2 * PLOT)
-    for x in range(0, 2 * PLOT, SPARSE):
+    raster = Raster(PLOT_COLUMNS, height, floor, ceiling)
+    raster.dashed([month_peak_w] * 2 * PLOT_COLUMNS)
+    for x in range(0, 2 * PLOT_COLUMNS, TARGET_DOTS):
         raster.dot(x, raster.level(target_w))
     raster.line(planned)
-    _put(canvas, top, raster, [number(ceiling / 1000, 4, 0), "grid", number(floor / 1000, 4, 0)])
+    _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), "grid", number(floor / 1000, 4, 0)])
 
 
 def draw_soc(canvas: Canvas, top: int, height: int, window: Window, reserve_pct: float | None) -> None:
     """SoC as planned, the reserve as a broken line."""
-    raster = Raster(PLOT, height, 0, 100)
+    raster = Raster(PLOT_COLUMNS, height, 0, 100)
     if reserve_pct is not None:
-        raster.dashed([reserve_pct] * 2 * PLOT)
+        raster.dashed([reserve_pct] * 2 * PLOT_COLUMNS)
     raster.line(window.dots(lambda s: s.soc_pct))
-    _put(canvas, top, raster, ["SoC", "%"])
+    _draw_chart(canvas, top, raster, ["SoC", "%"])
 
 
 def draw_times(canvas: Canvas, y: int, window: Window, cursor_utc_s: int, model: Model) -> None:
-    """The site's hours, the weekday at midnight, where reservations start, the present once it is past the first
-    column, and the cursor.
+    """The hours at the site, the weekday at midnight, where reservations start, the present unless it is in the first
+    column, and the cursor. The later ones give way to the earlier.
     """
-    at = window.column(cursor_utc_s)
-    taken = {at, at + 1}
+    cursor = window.column(cursor_utc_s)
+    row = LabelRow(canvas, y)
+    row.reserve(cursor, 2)
     for reservation in model.published.reservations if model.published else ():
         column = window.column(reservation.start_utc_s)
-        room = next((k for k in range(column, PLOT) if k in taken), PLOT) - column
-        if column >= 0 and room > 2:
-            text = cut(f"╵{reservation.name}", min(room, NAME_COLUMNS))
-            canvas.put(AXIS + column, y, text, Ink.BOLD)
-            taken |= set(range(column - 1, column + len(text) + 1))
+        room = row.room(column)
+        if room > 2:
+            row.put(column, cut(f"╵{reservation.name}", min(room, NAME_COLUMNS)), Ink.BOLD)
     now = window.column(model.now_utc_s) if model.now_utc_s is not None else 0
-    if 0 < now <= PLOT - 3 and not taken & set(range(now, now + 3)):
-        canvas.put(AXIS + now, y, "now", Ink.DIM)
-        taken |= set(range(now - 1, now + 4))
-    for column in range(PLOT - 5):
-        start = window.start_utc_s + column * window.cell_s
-        moment = local(start, model.timezone)
-        if moment.hour % LABEL_H or moment.minute >= window.cell_s // 60 or taken & set(range(column - 1, column + 6)):
-            continue
-        text = f"{moment:%a} {moment.day}" if moment.hour == 0 else hour_minute(start, model.timezone)
-        canvas.put(AXIS + column, y, f"╵{text}", Ink.DIM)
-        taken |= set(range(column, column + 7))
-    if 0 <= at < PLOT:
-        canvas.put(AXIS + at, y, "▲", Ink.BOLD)
+    if now > 0 and row.free(now, 3):
+        row.put(now, "now", Ink.DIM)
+    for column in range(PLOT_COLUMNS - 5):
+        text = _hour_label(window.start_utc_s + column * window.cell_s, window.cell_s, model.timezone)
+        if text and row.free(column - 1, 7):
+            row.put(column, f"╵{text}", Ink.DIM)
+    if 0 <= cursor < PLOT_COLUMNS:
+        canvas.put(AXIS_COLUMNS + cursor, y, "▲", Ink.BOLD)
+
+
+class LabelRow:
+    """A row below a chart, of labels that do not touch each other."""
+
+    def __init__(self, canvas: Canvas, y: int) -> None:
+        self._canvas, self._y = canvas, y
+        self._taken: set[int] = set()
+
+    def reserve(self, column: int, columns: int) -> None:
+        """Keep columns free of labels."""
+        self._taken |= set(range(column, column + columns))
+
+    def free(self, column: int, columns: int) -> bool:
+        """Whether nothing is in these columns, and the plot does not end before them."""
+        return column + columns <= PLOT_COLUMNS and not self._taken & set(range(column, column + columns))
+
+    def room(self, column: int) -> int:
+        """How many columns are free from there on; 0 outside the plot."""
+        if column < 0:
+            return 0
+        return next((k for k in range(column, PLOT_COLUMNS) if k in self._taken), PLOT_COLUMNS) - column
+
+    def put(self, column: int, text: str, ink: Ink) -> None:
+        """Write a label, with a blank before and behind it."""
+        self._canvas.put(AXIS_COLUMNS + column, self._y, text, ink)
+        self.reserve(column - 1, len(text) + 2)
+
+
+def _hour_label(utc_s: int, cell_s: int, timezone: str) -> str:
+    """The time of a column in which a labelled hour begins, the day at midnight; else nothing."""
+    moment = local(utc_s, timezone)
+    if moment.hour % LABEL_H or moment.minute >= cell_s // 60:
+        return ""
+    return hour_minute(utc_s, timezone) if moment.hour else f"{moment:%a} {moment.day}"
 
 
 def _load(step: PlanStep) -> float:
     return step.load_w
 
 
+def _load_low(step: PlanStep) -> float:
+    return step.load_low_w
+
+
+def _load_high(step: PlanStep) -> float:
+    return step.load_high_w
+
+
 def _ceiling(*groups: Series) -> float:
     return nice_ceiling(max([v for values in groups for v in values if v is not None], default=1000.0))
 
 
-def _put(canvas: Canvas, top: int, raster: Raster, labels: list[str]) -> None:
+def _draw_chart(canvas: Canvas, top: int, raster: Raster, labels: Sequence[str]) -> None:
     """A chart with the words and numbers of its axis, one for each row."""
+    draw_value_axis(canvas, top, [*labels, *[""] * (raster.height - len(labels))])
     for n, line in enumerate(raster.rows()):
-        canvas.right(AXIS - 2, top + n, labels[n] if n < len(labels) else "", Ink.DIM)
-        canvas.put(AXIS - 1, top + n, "┤" if n in (0, raster.height - 1) else "│", Ink.DIM)
-        canvas.put(AXIS, top + n, line)
+        canvas.put(AXIS_COLUMNS, top + n, line)

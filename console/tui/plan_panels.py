@@ -1,57 +1,53 @@
-"""The plan in words and figures: its head, one quarter with its reason and price, the whole beside and below."""
+"""The plan in words and figures: its head, one step with its reason and price, a summary, a table of steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from console.tui.canvas import Canvas, Ink, cut, wrap
-from console.tui.formats import kw, local, number
-from console.tui.status_text import battery_word
-from console.tui.viewmodel import Model, soc_pct
+from console.display.formats import kw, number, weekday_hour_minute
+from console.display.ink import Ink
+from console.display.status_text import battery_direction, peak_label
+from console.display.viewmodel import Model, soc_pct
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import Worth
 
 TEXT_ROWS = 5
 TEXT_WIDTH = 80
-TAIL = 58  # column of what is said behind a row of figures
+NOTE_COLUMN = 58  # of what stands behind a row of figures
 TABLE_HEAD = "           ct/kWh   load     PV        battery  import  SoC %  Reason"
 
 
-def day_time(utc_s: float, timezone: str) -> str:
-    """Tue 18:15 at the site."""
-    return f"{local(utc_s, timezone):%a %H:%M}"
-
-
-def published(step: PlanStep, model: Model) -> bool:
+def price_published(step: PlanStep, model: Model) -> bool:
     """Whether the price of a step is one that the market has published."""
     ends = model.published.tariff.ends_utc_s if model.published else None
     return ends is not None and step.start_utc_s < ends
 
 
 def is_now(step: PlanStep, plan: Plan, model: Model) -> bool:
-    """Whether a step is the one that runs."""
+    """Whether this is the step that runs."""
     return model.now_utc_s is not None and 0 <= model.now_utc_s - step.start_utc_s < plan.step_s
 
 
-def draw_head(canvas: Canvas, plan: Plan, model: Model) -> None:
-    """Row 0: of when the plan is, until when; the peak so far and the one it means to keep."""
+def draw_plan_head(canvas: Canvas, plan: Plan, model: Model) -> None:
+    """Row 0: when the plan was made; the peak so far and the planned one."""
     peak_w = model.published.month_peak_w if model.published else None
-    x = canvas.put(1, 0, f"Plan of {day_time(plan.made_utc_s, model.timezone)}")
+    x = canvas.put(1, 0, f"Plan of {weekday_hour_minute(plan.made_utc_s, model.timezone)}")
     if model.now_utc_s is not None and plan.at(model.now_utc_s) is None:
         canvas.put(x + 2, 0, "it has run out: the rules steer alone", Ink.MEDIUM)
     else:
-        bound = model.published is not None and model.published.month_unmeasured_s >= 1
-        peak = "peak at least" if bound else "peak so far"
+        peak = "peak so far" if model.published is None else peak_label(model.published)
         _figures(canvas, 21, 0, peak, kw(peak_w), "kW ┄  planned peak", kw(plan.peak_target_w), "kW ·")
     canvas.right(TEXT_WIDTH - 1, 0, "← → [ ]", Ink.DIM)
 
 
 def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: Worth, plan: Plan, model: Model) -> None:
     """Five rows: what the step does, why, what it costs, and what it would be without the battery."""
-    when = day_time(step.start_utc_s, model.timezone)
+    when = weekday_hour_minute(step.start_utc_s, model.timezone)
     canvas.put(1, top, f"now{when[3:]}" if is_now(step, plan, model) else when, Ink.BOLD)
     _figures(
-        canvas, 12, top, f"{battery_word(step.battery_w):<9}", kw(abs(step.battery_w)), "kW  SoC",
+        canvas, 12, top, f"{battery_direction(step.battery_w):<9}", kw(abs(step.battery_w)), "kW  SoC",
         number(step.soc_pct, 5), "%  load", kw(step.load_w), f"({kw(step.load_low_w)} –{kw(step.load_high_w)})  PV",
         kw(step.pv_w),
     )  # fmt: skip
@@ -61,16 +57,16 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: Worth, plan: Plan
     if step.grid_w < 0:
         _figures(canvas, 1, top + 3, "at", price, "ct/kWh  export", kw(-step.grid_w), "kW")
     else:
-        _figures(canvas, 1, top + 3, "at", price, "ct/kWh  import", *_bill(worth.import_w, worth.import_kwh))
+        _figures(canvas, 1, top + 3, "at", price, "ct/kWh  import", *_energy(worth.import_w, worth.import_kwh))
         _euro(canvas, top + 3, worth.import_eur)
-    if not published(step, model):
-        canvas.put(TAIL, top + 3, "price not published")
-    _figures(canvas, 1, top + 4, "without battery  import", *_bill(worth.bare_import_w, worth.bare_import_kwh))
+    if not price_published(step, model):
+        canvas.put(NOTE_COLUMN, top + 3, "price not published")
+    _figures(canvas, 1, top + 4, "without battery  import", *_energy(worth.bare_import_w, worth.bare_import_kwh))
     _euro(canvas, top + 4, worth.bare_import_eur)
     rate = model.demand.rise_eur_per_kw
     if worth.peak_rise_w:
         cost = f" {worth.peak_rise_w / 1000 * rate:.0f} EUR" if rate else ""
-        canvas.put(TAIL, top + 4, f"peak +{kw(worth.peak_rise_w).strip()} kW{cost}", Ink.BOLD)
+        canvas.put(NOTE_COLUMN, top + 4, f"peak +{kw(worth.peak_rise_w).strip()} kW{cost}", Ink.BOLD)
 
 
 def _figures(canvas: Canvas, x: int, y: int, *parts: str) -> int:
@@ -81,7 +77,7 @@ def _figures(canvas: Canvas, x: int, y: int, *parts: str) -> int:
     return x
 
 
-def _bill(w: float, kwh: float) -> tuple[str, ...]:
+def _energy(w: float, kwh: float) -> tuple[str, ...]:
     return kw(w), "kW", number(kwh, 6, 2), "kWh"
 
 
@@ -90,46 +86,51 @@ def _euro(canvas: Canvas, y: int, eur: float) -> None:
     canvas.put(53, y, "EUR", Ink.DIM)
 
 
-def draw_side(canvas: Canvas, x: int, worths: Sequence[Worth], plan: Plan, model: Model) -> None:
+def draw_summary(canvas: Canvas, x: int, worths: Sequence[Worth], plan: Plan, model: Model) -> None:
     """What a wider terminal adds: the whole plan, as planned and without the battery."""
-    zone, width = model.timezone, canvas.width - x - 1
-    ends = model.published.tariff.ends_utc_s if model.published else None
-    last = plan.steps[-1].start_utc_s + plan.step_s
-    rows = (
-        ("until", day_time(last, zone)),
-        ("prices published", "none" if ends is None else "all of it" if ends >= last else f"to {day_time(ends, zone)}"),
-        ("solved in", f"{plan.solve_ms:.0f} ms"),
-    )
     canvas.put(x, 0, "The plan", Ink.DIM)
-    for y, (label, value) in enumerate(rows, start=1):
+    for y, (label, text) in enumerate(_summary_rows(plan, model), start=1):
         canvas.put(x, y, label, Ink.DIM)
-        canvas.put(x + 18, y, value)
+        canvas.put(x + 18, y, text)
     canvas.put(x, 5, "                     planned   without", Ink.DIM)
-    rise_w = max((w.peak_rise_w for w in worths), default=0.0)
-    table = (
-        ("import kWh", sum(w.import_kwh for w in worths), sum(w.bare_import_kwh for w in worths), 1),
-        ("energy EUR", sum(w.import_eur for w in worths), sum(w.bare_import_eur for w in worths), 2),
-        (
-            "highest kW",
-            max((w.import_w for w in worths[1:]), default=0.0) / 1000,  # the running step is a rest, not a mean
-            max((w.bare_import_w for w in worths[1:]), default=0.0) / 1000,
-            1,
-        ),
-    )
-    for y, (label, planned, bare, digits) in enumerate(table, start=6):
+    for y, (label, planned, bare) in enumerate(_comparison_rows(worths, plan, model), start=6):
         canvas.put(x, y, label, Ink.DIM)
-        canvas.right(x + 28, y, number(planned, 9, digits))
-        canvas.right(x + 38, y, number(bare, 9, digits))
-    canvas.put(x, 9, "SoC at its end %", Ink.DIM)
-    canvas.right(x + 28, 9, number(plan.steps[-1].soc_pct, 9))
-    canvas.right(x + 38, 9, number(soc_pct(model.published) if model.published else None, 9))
-    rate = model.demand.rise_eur_per_kw
+        canvas.right(x + 28, y, planned)
+        canvas.right(x + 38, y, bare)
+    for y, line in enumerate(wrap(plan.note, canvas.width - x - 1, 4), start=12):
+        canvas.put(x, y, line, Ink.DIM)
+
+
+def _summary_rows(plan: Plan, model: Model) -> Iterator[tuple[str, str]]:
+    """Label and text: until when the plan goes and its prices are published, how long it took."""
+    ends_utc_s = model.published.tariff.ends_utc_s if model.published else None
+    last_utc_s = plan.steps[-1].start_utc_s + plan.step_s
+    yield "until", weekday_hour_minute(last_utc_s, model.timezone)
+    if ends_utc_s is None:
+        yield "prices published", "none"
+    elif ends_utc_s >= last_utc_s:
+        yield "prices published", "all of it"
+    else:
+        yield "prices published", f"to {weekday_hour_minute(ends_utc_s, model.timezone)}"
+    yield "solved in", f"{plan.solve_ms:.0f} ms"
+
+
+def _comparison_rows(worths: Sequence[Worth], plan: Plan, model: Model) -> Iterator[tuple[str, str, str]]:
+    """Label, as planned, without the battery."""
+    whole = worths[1:]  # the step that runs is only the rest of one: its power is no mean of a whole step
+    yield "import kWh", *_pair(sum(w.import_kwh for w in worths), sum(w.bare_import_kwh for w in worths), 1)
+    yield "energy EUR", *_pair(sum(w.import_eur for w in worths), sum(w.bare_import_eur for w in worths), 2)
+    highest_w = max((w.import_w for w in whole), default=0.0)
+    yield "highest kW", *_pair(highest_w / 1000, max((w.bare_import_w for w in whole), default=0.0) / 1000, 1)
+    soc_now = soc_pct(model.published) if model.published else None
+    yield "SoC at its end %", *_pair(plan.steps[-1].soc_pct, soc_now, 1)
     if model.welcome is not None:
-        canvas.put(x, 10, "peak EUR more", Ink.DIM)
-        canvas.right(x + 38, 10, number(rise_w / 1000 * rate, 9, 0))
-    if plan.note:
-        for y, line in enumerate(wrap(plan.note, width, 4), start=12):
-            canvas.put(x, y, line, Ink.DIM)
+        rise_w = max((w.peak_rise_w for w in worths), default=0.0)
+        yield "peak EUR more", "", number(rise_w / 1000 * model.demand.rise_eur_per_kw, 9, 0)
+
+
+def _pair(planned: float, bare: float | None, digits: int) -> tuple[str, str]:
+    return number(planned, 9, digits), number(bare, 9, digits)
 
 
 def draw_table(canvas: Canvas, top: int, plan: Plan, cursor: int, model: Model) -> None:
@@ -140,9 +141,9 @@ def draw_table(canvas: Canvas, top: int, plan: Plan, cursor: int, model: Model) 
     first = max(0, min(cursor - room // 2, len(plan.steps) - room))
     for y, step in enumerate(plan.steps[first : first + room], start=top + 2):
         figures = (
-            f"{day_time(step.start_utc_s, model.timezone)}  {number(100 * step.price_eur_per_kwh, 6)}",
-            f"{' ' if published(step, model) else '?'}{kw(step.load_w)}  {kw(step.pv_w)}",
-            f"{battery_word(step.battery_w):>10} {kw(abs(step.battery_w))}  {kw(step.grid_w, 6)}",
+            f"{weekday_hour_minute(step.start_utc_s, model.timezone)}  {number(100 * step.price_eur_per_kwh, 6)}",
+            f"{' ' if price_published(step, model) else '?'}{kw(step.load_w)}  {kw(step.pv_w)}",
+            f"{battery_direction(step.battery_w):>10} {kw(abs(step.battery_w))}  {kw(step.grid_w, 6)}",
             number(step.soc_pct, 6),
         )
         x = canvas.put(1, y, " ".join(figures))
@@ -156,17 +157,16 @@ def draw_no_plan(canvas: Canvas, model: Model) -> None:
     if model.published is None:
         canvas.put(1, 0, "nothing has arrived yet", Ink.DIM)
         return
-    y = 0
-    told = model.no_plan or "no plan is in force, the rules steer alone"
-    for y, line in enumerate(wrap(told[:1].upper() + told[1:], canvas.width - 2, 4)):
+    reason = model.no_plan or "no plan is in force, the rules steer alone"
+    lines = wrap(reason[:1].upper() + reason[1:], canvas.width - 2, 4)
+    for y, line in enumerate(lines):
         canvas.put(1, y, line)
-    y += 2
-    decision = model.published.decision
+    y = len(lines) + 1
     canvas.put(1, y, "Steers now", Ink.DIM)
-    canvas.put(13, y, decision.binding or "nothing")
-    trouble = next((e for e in reversed(model.events) if e.kind == "plan"), None)
-    if trouble is not None:
+    canvas.put(13, y, model.published.decision.binding or "nothing")
+    event = next((e for e in reversed(model.events) if e.kind == "plan"), None)
+    if event is not None:
         canvas.put(1, y + 2, "Last said", Ink.DIM)
-        text = f"{day_time(trouble.utc_s, model.timezone)} {trouble.text}"
-        for n, line in enumerate(wrap(text, canvas.width - 14, 4)):
-            canvas.put(13, y + 2 + n, line)
+        text = f"{weekday_hour_minute(event.utc_s, model.timezone)} {event.text}"
+        for row, line in enumerate(wrap(text, canvas.width - 14, 4), start=y + 2):
+            canvas.put(13, row, line)

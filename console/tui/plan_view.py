@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from console.display.ink import Ink
+from console.display.viewmodel import Model
 from console.tui import plan_charts, plan_panels
-from console.tui.canvas import Canvas, Ink
-from console.tui.diff_widget import Painted
-from console.tui.plan_charts import AXIS, Window
-from console.tui.viewmodel import Model
-from dispatch.config.demand_terms import DemandTerms
+from console.tui.canvas import Canvas
+from console.tui.chart_axis import AXIS_COLUMNS
+from console.tui.diff_widget import DiffWidget
+from console.tui.plan_charts import Window
 from dispatch.model.plan import Plan
 from dispatch.planning.step_costs import Worth, worth
+from gateway.api.protocol import Published
 
 CHARTS = ((1, 1), (2, 3), (5, 3), (8, 2))  # first row and rows: price, load, import, SoC
 TIMES_ROW, TEXT_ROW = 10, 11
-SIDE_COLUMN, SIDE_WIDTH = 81, 39
-TABLE_ROWS = 5  # fewer are not worth their rule
+SUMMARY_COLUMN, SUMMARY_WIDTH = 81, 39
+TABLE_ROWS = 5  # below this the table is left out
 
 
-class PlanView(Painted):
+class PlanView(DiffWidget):
     """Draws the plan in force; drawn again when the plan, the cursor or the minute changes, not at each snapshot."""
 
     def __init__(self) -> None:
         super().__init__()
         self._cursor_utc_s: int | None = None  # None: the step that runs, as time goes on
-        self._drawn: object = None
-        self._worth_of: object = None
+        self._drawn_key: object = None
+        self._worths_key: object = None
         self._worths: tuple[Worth, ...] = ()
 
     def watch_model(self) -> None:
         """A new model: draw only if anything this view shows has changed."""
-        if self.model is not None and _shown(self.model) != self._drawn:
+        if self.model is not None and shown_key(self.model) != self._drawn_key:
             self.redraw()
 
     def cursor(self, plan: Plan, model: Model) -> int:
@@ -50,46 +52,45 @@ class PlanView(Painted):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Charts and text at fixed places; beside and below, what there is room for."""
-        self._drawn = _shown(model)
-        plan, told = model.plan, model.published
-        if plan is None or not plan.steps or told is None:
+        self._drawn_key = shown_key(model)
+        plan, published = model.plan, model.published
+        if plan is None or not plan.steps or published is None:
             plan_panels.draw_no_plan(canvas, model)
             return
         at = self.cursor(plan, model)
         step, window = plan.steps[at], Window(plan, at)
-        worths = self._worth(plan, told.interval.length_s, told.month_peak_w, model.timezone, model.demand)
-        plan_panels.draw_head(canvas, plan, model)
+        worths = self._step_worths(plan, published, model)
+        plan_panels.draw_plan_head(canvas, plan, model)
         prices, load, grid, soc = CHARTS
-        plan_charts.draw_prices(canvas, prices[0], window, told.tariff.ends_utc_s)
+        plan_charts.draw_prices(canvas, prices[0], window, published.tariff.ends_utc_s)
         plan_charts.draw_load(canvas, *load, window)
-        plan_charts.draw_import(canvas, *grid, window, told.month_peak_w)
+        plan_charts.draw_import(canvas, *grid, window, published.month_peak_w)
         plan_charts.draw_soc(canvas, *soc, window, model.limit("reserve_soc_pct"))
         plan_charts.draw_times(canvas, TIMES_ROW, window, step.start_utc_s, model)
-        for y in range(load[0], TIMES_ROW):
-            canvas.ink[y][AXIS + window.column(step.start_utc_s)] = Ink.REVERSE
+        canvas.ink_column(AXIS_COLUMNS + window.column(step.start_utc_s), load[0], TIMES_ROW, Ink.REVERSE)
         plan_panels.draw_step(canvas, TEXT_ROW, step, worths[at], plan, model)
-        if canvas.width >= SIDE_COLUMN + SIDE_WIDTH:
-            plan_panels.draw_side(canvas, SIDE_COLUMN, worths, plan, model)
-        below = TEXT_ROW + plan_panels.TEXT_ROWS
-        if canvas.height >= below + TABLE_ROWS:
-            plan_panels.draw_table(canvas, below, plan, at, model)
+        if canvas.width >= SUMMARY_COLUMN + SUMMARY_WIDTH:
+            plan_panels.draw_summary(canvas, SUMMARY_COLUMN, worths, plan, model)
+        table_row = TEXT_ROW + plan_panels.TEXT_ROWS
+        if canvas.height >= table_row + TABLE_ROWS:
+            plan_panels.draw_table(canvas, table_row, plan, at, model)
 
-    def _worth(
-        self, plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms
-    ) -> tuple[Worth, ...]:
-        """What the steps buy, worked out once for each plan and peak."""
-        of = (plan.made_utc_s, interval_s, month_peak_w, timezone, terms)
-        if of != self._worth_of:
-            self._worth_of, self._worths = of, worth(plan, interval_s, month_peak_w, timezone, terms)
+    def _step_worths(self, plan: Plan, published: Published, model: Model) -> tuple[Worth, ...]:
+        """What each step buys, computed once for each plan and peak."""
+        terms = (published.interval.length_s, published.month_peak_w, model.timezone, model.demand)
+        if (plan.made_utc_s, terms) != self._worths_key:
+            self._worths_key, self._worths = (plan.made_utc_s, terms), worth(plan, *terms)
         return self._worths
 
 
-def _shown(model: Model) -> object:
-    """Everything of a model that this view draws, coarse enough to stand still between two minutes."""
-    told, plan = model.published, model.plan
-    now = None if model.now_utc_s is None else int(model.now_utc_s // 60)
-    common = (now, model.stale, model.welcome)
-    if plan is None or told is None:
-        return (*common, model.no_plan, told.decision.binding if told else None, model.events[-1:])
-    peak = round(told.month_peak_w, -2)
-    return (*common, plan.made_utc_s, told.tariff.ends_utc_s, told.interval.length_s, peak, told.reservations)
+def shown_key(model: Model) -> object:
+    """Everything of a model that this view draws, the time in whole minutes: while it is equal, nothing is redrawn."""
+    published, plan = model.published, model.plan
+    minute = None if model.now_utc_s is None else int(model.now_utc_s // 60)
+    common = (minute, model.stale, model.welcome)
+    if published is None:
+        return (*common, model.no_plan, model.events[-1:])
+    if plan is None:
+        return (*common, model.no_plan, published.decision.binding, model.events[-1:])
+    peak_w, interval_s = round(published.month_peak_w, -2), published.interval.length_s
+    return (*common, plan.made_utc_s, published.tariff.ends_utc_s, interval_s, peak_w, published.reservations)

@@ -1,23 +1,25 @@
-"""The line at the foot of a view in which one types: a command's name, or a filter. Values above it stay alive."""
+"""The line at the bottom of a view to type in: a command's name, or a filter. The values above it stay live."""
 
 from __future__ import annotations
 
 from textual.events import Key
 from textual.message import Message
 
-from console.tui.canvas import Canvas, Ink, cut
+from console.display.ink import Ink
+from console.display.islanding_text import abortable
+from console.display.viewmodel import Model
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
 from console.tui.commands import ABORT_KEY, Command, key_name, matching
-from console.tui.diff_widget import Painted
-from console.tui.islanding_text import abortable
+from console.tui.diff_widget import DiffWidget
 from console.tui.keystrokes import EDITING, edited
-from console.tui.viewmodel import Model
 
 PALETTE, FILTER = "palette", "filter"
 PALETTE_ROWS = 8
 KEYS = EDITING | {"up", "down", "enter", "escape", "tab"}
 
 
-class Prompt(Painted, can_focus=True):
+class Prompt(DiffWidget, can_focus=True):
     """Opened by the app, hidden otherwise. Posts what was typed or chosen."""
 
     fresh_only = False
@@ -41,11 +43,11 @@ class Prompt(Painted, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="prompt")
-        self.kind, self.text, self._at = FILTER, "", 0
+        self.kind, self.text, self._selected_index = FILTER, "", 0
 
     def open(self, kind: str, text: str = "") -> None:
         """Show the prompt for a palette or a filter."""
-        self.kind, self.text, self._at = kind, text, 0
+        self.kind, self.text, self._selected_index = kind, text, 0
         self.styles.height = PALETTE_ROWS if kind == PALETTE else 2
         self.display = True
         self.focus()
@@ -69,16 +71,16 @@ class Prompt(Painted, can_focus=True):
         found = matching(self.text)
         if not found:
             canvas.put(3, 2, "no such command", Ink.DIM)
-        first = max(0, self._at - (canvas.height - 3))
+        first = max(0, self._selected_index - (canvas.height - 3))
         for y, command in enumerate(found[first : first + canvas.height - 2], start=2):
             canvas.put(3, y, command.label)
             canvas.put(22, y, key_name(command.keys[0]), Ink.DIM)
             canvas.put(30, y, cut(command.help, canvas.width - 31), Ink.DIM)
-            if first + y - 2 == self._at:
+            if first + y - 2 == self._selected_index:
                 canvas.fill(y, Ink.REVERSE)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Printable keys are text here, not commands; but for the one that aborts while there is something to abort."""
+        """Printable keys are text here, except the one that aborts while there is something to abort."""
         if key == ABORT_KEY and self.model is not None and abortable(self.model):
             return False
         return key in KEYS or (character is not None and character.isprintable())
@@ -95,7 +97,8 @@ class Prompt(Painted, can_focus=True):
         elif event.key == "enter":
             self._accept(found)
         elif event.key in ("up", "down"):
-            self._at = max(0, min(len(found) - 1, self._at + (1 if event.key == "down" else -1)))
+            index = self._selected_index + (1 if event.key == "down" else -1)
+            self._selected_index = max(0, min(len(found) - 1, index))
             self.redraw()
         else:
             self._edit(event)
@@ -104,11 +107,11 @@ class Prompt(Painted, can_focus=True):
         if self.kind == FILTER:
             self.post_message(self.Typed(self.text, done=True))
         elif found:
-            self.post_message(self.Chosen(found[self._at]))
+            self.post_message(self.Chosen(found[self._selected_index]))
 
     def _edit(self, event: Key) -> None:
         self.text = edited(self.text, event.key, event.character)
-        self._at = 0
+        self._selected_index = 0
         self.redraw()
         if self.kind == FILTER:
             self.post_message(self.Typed(self.text, done=False))

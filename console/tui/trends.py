@@ -1,35 +1,37 @@
 """The overview's charts: load with its band, import against the limit, the tariff ahead, SoC with its plan.
 
-Time moves in whole cells on fixed instants, so a second redraws at most the newest cell. Right of the mark "│" is the
-plan, a step per column; left of it the past, two dots per column.
+Time moves in whole cells on fixed instants: a second redraws at most the newest cell. Left of the mark "│" is the
+past, two dots per column; right of it the plan, a step per column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from console.tui.canvas import Canvas, Ink
+from console.display.formats import cents, countdown, hour_minute, kw, number
+from console.display.ink import Ink
+from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
+from console.tui.canvas import Canvas
+from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
 from console.tui.charts import Raster, nice_ceiling, strip
-from console.tui.diff_widget import Painted
-from console.tui.formats import cents, countdown, hour_minute, kw, number
-from console.tui.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
+from console.tui.diff_widget import DiffWidget
 from dispatch.model.plan import Plan, PlanStep
 
-AXIS = 6  # columns of the value axis with its line
-NOTES = 20  # columns of the words beside a chart
-AHEAD = 14  # columns of the plan: one per step
+NOTE_COLUMNS = 20  # of the words beside a chart
+LEAST_PLAN_COLUMNS = 14  # one per step
 CELL_S = 2 * TREND_STEP_S
 PRICE_HOURS = 24
+SOC_LABEL_COLUMNS = 16  # from one time to the next
 
 
-class Span:
+class TimeScale:
     """Where past and plan lie in a chart `width` columns wide."""
 
     def __init__(self, width: int, now_utc_s: float) -> None:
-        self.plot = max(AHEAD + 8, width - AXIS - NOTES)
-        self.ahead = AHEAD + max(0, self.plot - 55) // 3
+        self.plot = max(LEAST_PLAN_COLUMNS + 8, width - AXIS_COLUMNS - NOTE_COLUMNS)
+        self.ahead = LEAST_PLAN_COLUMNS + max(0, self.plot - 55) // 3
         self.past = self.plot - self.ahead - 1
-        # the newest cell ends at the next multiple of a cell: the picture stands still until then
+        # The newest cell ends at the next multiple of a cell; until then the chart does not move.
         self.end_utc_s = int(now_utc_s // CELL_S) * CELL_S + TREND_STEP_S
 
 
@@ -47,24 +49,21 @@ def doubled(steps: list[PlanStep | None], pick: Callable[[PlanStep], float]) -> 
     return [None if s is None else pick(s) for s in steps for _ in (0, 1)]
 
 
-def axis(canvas: Canvas, top: float, bottom: float, unit: float = 1000.0) -> None:
-    """Two labels and the line of the value axis."""
-    canvas.right(AXIS - 2, 0, number(top / unit, 4, 0), Ink.DIM)
-    canvas.right(AXIS - 2, canvas.height - 1, number(bottom / unit, 4, 0), Ink.DIM)
-    for y in range(canvas.height):
-        canvas.put(AXIS - 1, y, "┤" if y in (0, canvas.height - 1) else "│", Ink.DIM)
+def scale_labels(rows: int, top: float, bottom: float, unit: float = 1000.0) -> list[str]:
+    """The labels of a value axis: the highest value in the first row, the lowest in the last."""
+    return [number(top / unit, 4, 0), *[""] * (rows - 2), number(bottom / unit, 4, 0)]
 
 
-def plot(canvas: Canvas, past: Raster, ahead: Raster) -> None:
-    """Past, the mark of now, and the plan, dim."""
-    x = AXIS + past.width
+def draw_past_and_plan(canvas: Canvas, past: Raster, ahead: Raster) -> None:
+    """Past, the mark of the present, and the plan, dim."""
+    x = AXIS_COLUMNS + past.width
     for y, (left, right) in enumerate(zip(past.rows(), ahead.rows(), strict=True)):
-        canvas.put(AXIS, y, left)
+        canvas.put(AXIS_COLUMNS, y, left)
         canvas.put(x, y, "│", Ink.DIM)
         canvas.put(x + 1, y, right, Ink.DIM)
 
 
-class LoadChart(Painted):
+class LoadChart(DiffWidget):
     """Site load by balance, and the plan's load with its band."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -72,25 +71,25 @@ class LoadChart(Painted):
         now = model.now_utc_s
         if now is None:
             return
-        span = Span(canvas.width, now)
-        past = series(model.trend, "load_w", span.end_utc_s, span.past * 2, TREND_STEP_S)
-        steps = ahead_steps(model.plan, now, span.ahead)
+        scale = TimeScale(canvas.width, now)
+        past = series(model.trend, "load_w", scale.end_utc_s, scale.past * 2, TREND_STEP_S)
+        steps = ahead_steps(model.plan, now, scale.ahead)
         highs, lows = doubled(steps, lambda s: s.load_high_w), doubled(steps, lambda s: s.load_low_w)
         top = nice_ceiling(max([v for v in (*past, *highs) if v is not None], default=1000.0))
-        left, right = Raster(span.past, canvas.height, 0, top), Raster(span.ahead, canvas.height, 0, top)
+        left, right = Raster(scale.past, canvas.height, 0, top), Raster(scale.ahead, canvas.height, 0, top)
         left.line(past)
         right.band(lows, highs)
         right.line(doubled(steps, lambda s: s.load_w))
-        axis(canvas, top, 0)
-        plot(canvas, left, right)
-        x = AXIS + span.plot + 2
+        draw_value_axis(canvas, 0, scale_labels(canvas.height, top, 0))
+        draw_past_and_plan(canvas, left, right)
+        x = AXIS_COLUMNS + scale.plot + 2
         canvas.put(x, 0, "Load kW")
         known = next((s for s in steps if s is not None), None)
         if known is not None:
             canvas.put(x, 1, f"band {kw(known.load_low_w).strip()} – {kw(known.load_high_w).strip()}", Ink.DIM)
 
 
-class ImportChart(Painted):
+class ImportChart(DiffWidget):
     """Import at the PCC, the limit of the metering interval as a broken line, the plan's import."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -99,23 +98,24 @@ class ImportChart(Painted):
         if now is None or model.published is None:
             return
         interval = model.published.interval
-        span = Span(canvas.width, now)
-        past = series(model.trend, "grid_w", span.end_utc_s, span.past * 2, TREND_STEP_S)
-        planned = doubled(ahead_steps(model.plan, now, span.ahead), lambda s: s.grid_w)
+        scale = TimeScale(canvas.width, now)
+        past = series(model.trend, "grid_w", scale.end_utc_s, scale.past * 2, TREND_STEP_S)
+        planned = doubled(ahead_steps(model.plan, now, scale.ahead), lambda s: s.grid_w)
         known = [v for v in (*past, *planned) if v is not None]
         top = nice_ceiling(max([*known, interval.limit_w * 1.05]))
         lowest = min([*known, 0.0])
         bottom = -nice_ceiling(-lowest) if lowest < -0.1 * top else 0.0
-        left, right = Raster(span.past, canvas.height, bottom, top), Raster(span.ahead, canvas.height, bottom, top)
+        left, right = Raster(scale.past, canvas.height, bottom, top), Raster(scale.ahead, canvas.height, bottom, top)
         for raster in (left, right):
             raster.dashed([interval.limit_w] * raster.width * 2)
         left.line(past)
         right.line(planned)
-        axis(canvas, top, bottom)
-        plot(canvas, left, right)
-        self._words(canvas, AXIS + span.plot + 2, model, now)
+        draw_value_axis(canvas, 0, scale_labels(canvas.height, top, bottom))
+        draw_past_and_plan(canvas, left, right)
+        self._draw_notes(canvas, AXIS_COLUMNS + scale.plot + 2, model, now)
 
-    def _words(self, canvas: Canvas, x: int, model: Model, now: float) -> None:
+    def _draw_notes(self, canvas: Canvas, x: int, model: Model, now: float) -> None:
+        """The limit, the mean so far, and what may still be imported in the rest of the interval."""
         assert model.published is not None
         interval = model.published.interval
         elapsed, left_s = now - interval.start_utc_s, interval.start_utc_s + interval.length_s - now
@@ -131,7 +131,7 @@ class ImportChart(Painted):
             canvas.put(x + 10, 0, "▲H", Ink.MEDIUM)
 
 
-class TimeAxis(Painted):
+class TimeAxis(DiffWidget):
     """The times under both charts."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -139,18 +139,18 @@ class TimeAxis(Painted):
         now = model.now_utc_s
         if now is None:
             return
-        span = Span(canvas.width, now)
-        mark = AXIS + span.past
-        for x in range(AXIS, mark - 12, 20):
-            at = span.end_utc_s + TREND_STEP_S - (mark - x) * CELL_S
+        scale = TimeScale(canvas.width, now)
+        mark = AXIS_COLUMNS + scale.past
+        for x in range(AXIS_COLUMNS, mark - 12, 20):
+            at = scale.end_utc_s + TREND_STEP_S - (mark - x) * CELL_S
             canvas.put(x, 0, f"{hour_minute(at, model.timezone)}", Ink.DIM)
         canvas.put(mark - 1, 0, "now", Ink.DIM)
-        steps = ahead_steps(model.plan, now, span.ahead)
+        steps = ahead_steps(model.plan, now, scale.ahead)
         if steps[-1] is not None:
-            canvas.right(mark + 1 + span.ahead, 0, hour_minute(steps[-1].start_utc_s, model.timezone), Ink.DIM)
+            canvas.right(mark + 1 + scale.ahead, 0, hour_minute(steps[-1].start_utc_s, model.timezone), Ink.DIM)
 
 
-class TariffStrip(Painted):
+class TariffStrip(DiffWidget):
     """The import price of the next 24 h, a block per hour, and the numbers that matter."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
@@ -194,47 +194,53 @@ def extreme(
     return choose(coming, key=lambda pair: pair[1]) if coming else None
 
 
-class SocChart(Painted):
+class SocChart(DiffWidget):
     """State of charge of the last hours, and as planned; the reserve as a broken line."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """The chart with its own time axis in the last row."""
+        """The chart with its own time axis in the last row, and words at its right."""
         now = model.now_utc_s
         if now is None or canvas.height < 3:
             return
-        plot_width = max(20, canvas.width - AXIS - NOTES)
-        past_columns = min(plot_width // 3, len(model.day) // 2 + 1 if not model.plan else plot_width // 3)
-        ahead_columns = plot_width - past_columns - 1
-        end = int(now // DAY_STEP_S) * DAY_STEP_S
-        chart = Canvas(canvas.width, canvas.height - 1)
-        left, right = Raster(past_columns, chart.height, 0, 100), Raster(ahead_columns, chart.height, 0, 100)
-        reserve = model.limit("reserve_soc_pct")
+        plot = max(20, canvas.width - AXIS_COLUMNS - NOTE_COLUMNS)
+        past = plot // 3 if model.plan else min(plot // 3, len(model.day) // 2 + 1)
+        ahead = plot - past - 1
+        self._draw_chart(canvas, model, past, ahead)
+        self._draw_times(canvas, model, past, ahead)
+        x = AXIS_COLUMNS + plot + 2
+        canvas.put(x, 0, "SoC %")
+        if (reserve := model.limit("reserve_soc_pct")) is not None:
+            canvas.put(x, 1, f"reserve {reserve:.0f}", Ink.DIM)
+        made = "no plan" if model.plan is None else f"plan of {hour_minute(model.plan.made_utc_s, model.timezone)}"
+        canvas.put(x, 2, made, Ink.DIM)
+
+    @staticmethod
+    def _draw_chart(canvas: Canvas, model: Model, past: int, ahead: int) -> None:
+        """All rows but the last, `past` and `ahead` columns wide."""
+        now, reserve = model.now_utc_s or 0.0, model.limit("reserve_soc_pct")
+        height = canvas.height - 1
+        left, right = Raster(past, height, 0, 100), Raster(ahead, height, 0, 100)
         if reserve is not None:
             for raster in (left, right):
                 raster.dashed([reserve] * raster.width * 2)
-        left.line(series(model.day, "soc_pct", end, past_columns * 2, DAY_STEP_S))
-        planned = [s.soc_pct if s else None for s in ahead_steps(model.plan, now - DAY_STEP_S, ahead_columns * 2)]
-        right.line(planned)
-        axis(chart, 100, 0, 1)
-        plot(chart, left, right)
-        canvas.text[:-1], canvas.ink[:-1] = chart.text, chart.ink
-        mark = AXIS + past_columns
-        canvas.put(mark - 1, canvas.height - 1, "now", Ink.DIM)
-        canvas.put(
-            AXIS, canvas.height - 1, hour_minute(end - (2 * past_columns - 1) * DAY_STEP_S, model.timezone), Ink.DIM
-        )
-        for column in range(16, ahead_columns - 2, 16):
-            canvas.put(
-                mark + 1 + column - 2,
-                canvas.height - 1,
-                hour_minute(end + column * 2 * DAY_STEP_S, model.timezone),
-                Ink.DIM,
-            )
-        x = AXIS + plot_width + 2
-        canvas.put(x, 0, "SoC %")
-        if reserve is not None:
-            canvas.put(x, 1, f"reserve {reserve:.0f}", Ink.DIM)
-        if model.plan is None:
-            canvas.put(x, 2, "no plan", Ink.DIM)
-        else:
-            canvas.put(x, 2, f"plan of {hour_minute(model.plan.made_utc_s, model.timezone)}", Ink.DIM)
+        left.line(series(model.day, "soc_pct", _soc_end_utc_s(now), past * 2, DAY_STEP_S))
+        right.line([s.soc_pct if s else None for s in ahead_steps(model.plan, now - DAY_STEP_S, ahead * 2)])
+        draw_value_axis(canvas, 0, scale_labels(height, 100, 0, 1))
+        draw_past_and_plan(canvas, left, right)
+
+    @staticmethod
+    def _draw_times(canvas: Canvas, model: Model, past: int, ahead: int) -> None:
+        """The last row: the beginning, the present, and every eight hours of the plan."""
+        y, mark = canvas.height - 1, AXIS_COLUMNS + past
+        end_utc_s = _soc_end_utc_s(model.now_utc_s or 0.0)
+        canvas.put(mark - 1, y, "now", Ink.DIM)
+        begin_utc_s = end_utc_s - (2 * past - 1) * DAY_STEP_S
+        canvas.put(AXIS_COLUMNS, y, hour_minute(begin_utc_s, model.timezone), Ink.DIM)
+        for column in range(SOC_LABEL_COLUMNS, ahead - 2, SOC_LABEL_COLUMNS):
+            utc_s = end_utc_s + column * 2 * DAY_STEP_S
+            canvas.put(mark + column - 1, y, hour_minute(utc_s, model.timezone), Ink.DIM)
+
+
+def _soc_end_utc_s(now_utc_s: float) -> int:
+    """The start of the step that runs."""
+    return int(now_utc_s // DAY_STEP_S) * DAY_STEP_S

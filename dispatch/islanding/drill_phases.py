@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dispatch.islanding.drill import Drill
-from dispatch.islanding.observation import OPEN_STATES
-from dispatch.model.islanding import DrillReport, IslandState
+from dispatch.model.islanding import OPEN_STATES, DrillReport, IslandState
 from dispatch.model.snapshot import Snapshot
 
 S = IslandState

@@ -96,9 +96,6 @@ def _unsettled(switch: Switch, pcs: tuple[Pcs, ...]) -> Islanding | None:
     return Islanding(IslandState.UNKNOWN, f"switch {switch.id} cannot be read and no PCS says that it follows a grid")
 
 
-OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
-
-
 class Sight(msgspec.Struct, frozen=True):
     """What one snapshot shows of the connection to the grid."""
 

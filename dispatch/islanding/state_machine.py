@@ -16,7 +16,6 @@ from dispatch.islanding.drill import Drill, prechecks
 from dispatch.islanding.drill_phases import DrillCourse
 from dispatch.islanding.import_ramp import GridRamp
 from dispatch.islanding.observation import (
-    OPEN_STATES,
     IslandMemory,
     IslandStep,
     against_black_start,
@@ -27,7 +26,15 @@ from dispatch.islanding.reconnection import Reconnection
 from dispatch.islanding.switch_command import Action, SwitchAsk
 from dispatch.islanding.transitions import Road, Roads
 from dispatch.model.events import Event
-from dispatch.model.islanding import Islanding, IslandReply, IslandRequest, IslandState, IslandView, PcsOrder
+from dispatch.model.islanding import (
+    OPEN_STATES,
+    Islanding,
+    IslandReply,
+    IslandRequest,
+    IslandState,
+    IslandView,
+    PcsOrder,
+)
 from dispatch.model.snapshot import Snapshot
 
 S = IslandState

@@ -20,10 +20,10 @@ from __future__ import annotations
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill_phases import DrillCourse
 from dispatch.islanding.import_ramp import GridRamp
-from dispatch.islanding.observation import OPEN_STATES, Sight, differences
+from dispatch.islanding.observation import Sight, differences
 from dispatch.islanding.reconnection import Reconnection
 from dispatch.islanding.switch_command import SwitchAsk
-from dispatch.model.islanding import IslandState
+from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.wording.formatting import kw
 
 S = IslandState

@@ -26,6 +26,12 @@ class IslandState(enum.Enum):
     BLACK_START = "black-start"
 
 
+# The switch at the PCC is open, and the batteries carry the site.
+OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
+# Not joined to the grid, as far as is known.
+OFF_GRID_STATES = OPEN_STATES | {IslandState.FAULT, IslandState.BLACKOUT, IslandState.BLACK_START}
+
+
 class SwitchOrder(msgspec.Struct, frozen=True):
     """What the switch at the PCC is asked, as long as it stands. `none` withdraws what was asked before."""
 

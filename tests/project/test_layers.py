@@ -17,6 +17,7 @@ ROOMS = ("console", "dispatch", "drivers", "gateway", "storage")
 PACKAGES = (
     "console",
     "console.cli",
+    "console.display",
     "console.tui",
     "dispatch",
     "drivers",
@@ -51,6 +52,15 @@ def test_import_contracts_hold(tmp_path: Path) -> None:
         ("storage", "from console import site", "console over gateway over drivers | storage over dispatch"),
         ("console/cli", "from textual.app import App", "only console.tui imports textual"),
         ("console/cli", "from matplotlib.figure import Figure", "only what draws pictures imports matplotlib"),
+        ("console/display", "import click", "console.display knows neither terminal nor command line"),
+        ("console/tui", "import console.cli.plan", "console.tui does not import what other commands do"),
+        ("console/cli", "import console.tui.app", "console.cli prints with console.display, not with console.tui"),
+        (
+            "console/sizing",
+            "import console.cli.size",
+            "console.replay and console.sizing import neither commands nor console",
+        ),
+        ("console/replay", "import console.sizing.maps", "console.replay does not import console.sizing"),
         ("console", "import pymodbus", "only the Modbus driver and the twin import pymodbus"),
         ("dispatch", "import time", "dispatch decides: no I/O, no clock, no chance"),
         ("storage", "import psutil", "storage and dispatch never speak to devices"),

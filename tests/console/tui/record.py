@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from scenes import SCENES, Scene  # noqa: E402
 
-from console.tui.viewmodel import Model, received  # noqa: E402
+from console.display.viewmodel import Model, received  # noqa: E402
 from dispatch.alarms.conditions import Facts, conditions  # noqa: E402
 from dispatch.alarms.definitions import DEFINITIONS  # noqa: E402
 from dispatch.alarms.states import AlarmBook  # noqa: E402

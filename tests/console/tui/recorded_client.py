@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from scenes import Scene
 
-from console.tui.viewmodel import TREND_STEP_S
+from console.display.viewmodel import TREND_STEP_S
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 from gateway.errors import LinkLost, RequestFailed
 

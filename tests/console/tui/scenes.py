@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from console.tui.viewmodel import Point
+from console.display.viewmodel import Point
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.protocol import Published, Welcome

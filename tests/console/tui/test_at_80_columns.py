@@ -6,13 +6,14 @@ import msgspec
 import pytest
 import scenes
 
+from console.display.ink import Ink
+from console.display.viewmodel import Model, received
 from console.tui.alarm_list import AlarmList
-from console.tui.canvas import Canvas, Ink
+from console.tui.canvas import Canvas
 from console.tui.commands import LISTED
 from console.tui.help_page import HelpPage
-from console.tui.order_form import in_rows
+from console.tui.order_details import fitted_rows
 from console.tui.prompt import PALETTE, Prompt
-from console.tui.viewmodel import Model, received
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import Alarm, AlarmState
 
@@ -63,10 +64,10 @@ def test_help_and_palette_say_what_each_command_does() -> None:
         assert command.help in text
 
 
-def test_a_bound_of_the_order_strip_goes_on_in_a_row_that_is_free() -> None:
+def test_a_bound_of_the_order_form_goes_on_in_a_row_that_is_free() -> None:
     why = "at most   +28.4 kW, islanding: import ramps back after the return to the grid, 12.3 kW now"
-    rows = in_rows([("now       idle", Ink.PLAIN), (why, Ink.PLAIN)], 78, 4)
+    rows = fitted_rows([("now       idle", Ink.PLAIN), (why, Ink.PLAIN)], 78, 4)
     assert len(rows) == 3
     assert " ".join(" ".join(text for text, _ in rows).split()) == " ".join(f"now idle {why}".split())
     assert rows[2][0].startswith(" " * 10)
-    assert in_rows([(why, Ink.PLAIN)], 78, 1)[0][0].endswith("…"), "no row is free"
+    assert fitted_rows([(why, Ink.PLAIN)], 78, 1)[0][0].endswith("…"), "no row is free"

@@ -10,12 +10,12 @@ import scenes
 from recorded_client import RecordedClient
 from screen import Eventually, flat, open_view, screen_text
 
+from console.display.viewmodel import Link
 from console.tui import gateway_feed as feed_module
 from console.tui.app import SkerryApp
 from console.tui.energy_flows import GridFlow
-from console.tui.order_form import CONFIRM
+from console.tui.order_form import Stage
 from console.tui.status_bars import LinkLine
-from console.tui.viewmodel import Link
 from dispatch.alarms.states import AlarmState
 from dispatch.model.events import Event
 from gateway.api.protocol import EventMessage
@@ -77,7 +77,7 @@ async def test_what_comes_while_the_console_closes_is_let_go(eventually: Eventua
     app = gateways.app()
     async with app.run_test(size=(80, 24)) as pilot:
         await live(pilot, gateways, eventually)
-    app.show(notice="late")  # its screens are gone
+    app.store.update(notice="late")  # its screens are gone
     assert app.model.notice == "late"
 
 
@@ -217,13 +217,13 @@ async def test_the_log_filters_as_one_types_and_takes_new_events(eventually: Eve
         await open_view(pilot, "6", "log", eventually)
         await pilot.press("slash", *"pv1")
         log = pilot.app.query_one("#view-log")
-        await eventually(pilot, lambda: log.needle == "pv1")
+        await eventually(pilot, lambda: log.filter_text == "pv1")
         assert all("pv1" in e.text + e.subject for e in log.items(pilot.app.model))
         now = pilot.app.model.published.snapshot.utc_s
         gateways.clients[0].push(EventMessage(Event(now + 1, "device", "info", "pv1", "pv1 answers again")))
         await eventually(pilot, lambda: "pv1 answers again" in screen_text(pilot.app))
         await pilot.press("enter", "escape")
-        await eventually(pilot, lambda: log.needle == "")
+        await eventually(pilot, lambda: log.filter_text == "")
         await pilot.press("end")
         await eventually(pilot, lambda: "before_utc_s" in gateways.clients[0].asked[-1][1])
 
@@ -233,12 +233,12 @@ async def test_the_palette_runs_what_it_finds(eventually: Eventually) -> None:
     async with gateways.app().run_test(size=(80, 24)) as pilot:
         await live(pilot, gateways, eventually)
         await pilot.press("colon", *"compu", "enter")
-        await eventually(pilot, lambda: pilot.app._shown == "compute")
+        await eventually(pilot, lambda: pilot.app._shown_view == "compute")
         assert not pilot.app.query_one("#prompt").display
         await pilot.press("ctrl+p", *"zzz", "enter")
         assert "no such command" in screen_text(pilot.app)
         await pilot.press("escape", "escape")
-        await eventually(pilot, lambda: pilot.app._shown == "overview")
+        await eventually(pilot, lambda: pilot.app._shown_view == "overview")
 
 
 async def test_state_and_why_are_on_every_view(eventually: Eventually) -> None:
@@ -258,14 +258,16 @@ async def test_state_and_why_are_on_every_view(eventually: Eventually) -> None:
             assert lines[19].startswith(" Why")
 
 
-@pytest.mark.parametrize(("size", "fits"), [((79, 24), False), ((80, 23), False), ((80, 24), True)])
-async def test_a_terminal_too_small_is_told_what_is_needed(
-    size: tuple[int, int], fits: bool, eventually: Eventually
-) -> None:
+TERMINALS = [*((columns, 24) for columns in (20, 40, 59, 60, 79)), (80, 23), (80, 24)]
+
+
+@pytest.mark.parametrize("size", TERMINALS, ids=str)
+async def test_a_terminal_too_small_is_told_what_is_needed(size: tuple[int, int], eventually: Eventually) -> None:
+    fits = size == (80, 24)
     gateways = Gateways("calm")
     async with gateways.app().run_test(size=size) as pilot:
         await live(pilot, gateways, eventually)
-        assert (f"needs 80x24; here {size[0]}x{size[1]}" in screen_text(pilot.app)) is not fits
+        assert (f"needs 80x24; here {size[0]}x{size[1]}" in flat(pilot.app)) is not fits
         assert ("GRID-TIED" in screen_text(pilot.app)) is fits
 
 
@@ -320,7 +322,7 @@ async def test_what_the_gateway_refuses_at_the_last_step_is_shown_and_so_is_a_lo
     async with gateways.app().run_test(size=(80, 24)) as pilot:
         await live(pilot, gateways, eventually)
         await pilot.press("i", *"10kW", "tab", "tab", *"meter", "enter")
-        await eventually(pilot, lambda: pilot.app.strip.stage == CONFIRM)
+        await eventually(pilot, lambda: pilot.app.order_form.stage is Stage.CONFIRM)
         client.refuse = "ordering an import takes an operator; vera is a viewer (no group of [roles])"
         await pilot.press(*"yes", "enter")
         await eventually(pilot, lambda: "refused: ordering an import takes an operator" in flat(pilot.app))

@@ -6,10 +6,10 @@ import msgspec
 import scenes
 
 from console.cli.status_text import lines
+from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.overview_panels import MonthPanel
 from console.tui.plan_view import PlanView
-from console.tui.viewmodel import Model, received
 from dispatch.config.demand_terms import DemandTerms
 
 TERMS = DemandTerms(eur_per_kw=84.0, per="year", top_days=3)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.tui import formats
-from console.tui.canvas import Canvas, Ink, cut, wrap
+from console.display import formats
+from console.display.ink import Ink
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
 from console.tui.charts import Raster, bar, mark_at, nice_ceiling, strip
 
 

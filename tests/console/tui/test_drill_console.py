@@ -8,9 +8,9 @@ from harness import a_site, site_text, until
 from screen import Eventually, flat, open_view, screen_text, write
 from test_drill_wire import FLAT, FLAT_TRACE, QUICK
 
+from console.display.islanding_text import running_drill
 from console.tui.app import SkerryApp
-from console.tui.islanding_text import drill_of
-from console.tui.order_form import CONFIRM, OrderStrip
+from console.tui.order_form import OrderForm, Stage
 from dispatch.model.islanding import IslandState
 from gateway.api.client import GatewayClient
 from gateway.site import paths
@@ -35,9 +35,9 @@ async def test_a_drill_is_begun_watched_aborted_by_one_key_and_reported(tmp_path
             await write(pilot, "rehearsal")
             await eventually(pilot, lambda: "checks hold" in flat(app))
             await pilot.press("enter")
-            await eventually(pilot, lambda: app.query_one(OrderStrip).stage == CONFIRM)
+            await eventually(pilot, lambda: app.query_one(OrderForm).stage is Stage.CONFIRM)
             await pilot.press(*"yes", "enter")
-            await eventually(pilot, lambda: drill_of(app.model) is not None)
+            await eventually(pilot, lambda: running_drill(app.model) is not None)
             await eventually(pilot, lambda: app.model.published.decision.island is IslandState.ISLANDED)
             await eventually(pilot, lambda: "of 5:00" in flat(app) and "✓ bus frequency" in flat(app))
             rows = screen_text(app).splitlines()
@@ -48,7 +48,7 @@ async def test_a_drill_is_begun_watched_aborted_by_one_key_and_reported(tmp_path
             await pilot.press("D")  # a form in the way must not keep the key from aborting
             await write(pilot, "again!")
             await eventually(pilot, lambda: app.model.published.decision.island is IslandState.GRID_TIED)
-            assert not app.query_one(OrderStrip).display
+            assert not app.query_one(OrderForm).display
             await eventually(pilot, lambda: app.model.report is not None)
             assert app.model.report.result == "aborted"
             await eventually(pilot, lambda: "ago, aborted" in flat(app))

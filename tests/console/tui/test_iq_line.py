@@ -7,9 +7,9 @@ import pytest
 import scenes
 
 from console.cli import status_text
+from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.status_bars import AlarmLine
-from console.tui.viewmodel import Model, received
 from gateway.api.protocol import IqNow, LastDrill
 
 FULL = IqNow(0.0, "2025-09-16", 91.4, 12.0, 12.25, 87.6, 380.0, 384.0, 120.0, 78.0)

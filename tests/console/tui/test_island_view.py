@@ -9,18 +9,20 @@ import pytest
 import scenes
 
 from console.cli import status_text
-from console.tui.audit_rows import folded
-from console.tui.canvas import Canvas, Ink
+from console.display.audit_rows import audit_lines
+from console.display.ink import Ink
+from console.display.islanding_text import check_lines, islanding_view, last_drill_text, next_step_text, runtime_text
+from console.display.status_text import why_text
+from console.display.viewmodel import Model, received
+from console.tui.canvas import Canvas
 from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow
-from console.tui.form_fields import BadField, Form, form, minutes, wanted
-from console.tui.island import Island, packed
-from console.tui.islanding_text import check_lines, last_drill_words, lasts_words, next_words, view_of
-from console.tui.order_form import OrderStrip
+from console.tui.form_fields import CommandForm, FieldError, drill_minutes, new_form, order_parameters
+from console.tui.island import Island, packed_rows
+from console.tui.order_details import Assessment
+from console.tui.order_form import OrderForm
 from console.tui.overview_panels import MonthPanel
 from console.tui.prompt import Prompt
 from console.tui.status_bars import AlarmLine, NextLine, OrderLine, StateLine
-from console.tui.status_text import why_line
-from console.tui.viewmodel import Model, received
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport, IslandState
@@ -40,7 +42,7 @@ def shown(name: str) -> Model:
             plan=recorded.plan,
             trend=recorded.trend,
             events=recorded.events,
-            audit=folded(answers.get("audit", ())),
+            audit=audit_lines(answers.get("audit", ())),
             report=msgspec.convert(answers.get("drill.status", {"report": None})["report"], DrillReport | None),
             checks=msgspec.convert(answers.get("drill.check", {"checks": ()})["checks"], tuple[Check, ...]),
         ),
@@ -126,7 +128,7 @@ def test_a_check_that_fails_comes_first_with_what_would_make_it_pass() -> None:
 
 def test_two_short_checks_share_a_row_and_a_long_one_wraps() -> None:
     short, long = ("✓ a", Ink.PLAIN), ("✗ " + "word " * 30, Ink.MEDIUM)
-    rows = packed([short, short, short, long], 78)
+    rows = packed_rows([short, short, short, long], 78)
     assert [len(row) for row in rows] == [2, 1, 1, 1, 1]
     assert [row[-1][0] for row in rows] == [40, 0, 0, 20, 20]
     assert all(len(text) <= 78 for row in rows for _, text, _ in row)
@@ -165,22 +167,22 @@ def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
 )
 def test_what_comes_next_off_the_road(state: IslandState, said: str) -> None:
     model = in_state(shown("outage"), state)
-    assert next_words(model) == said
+    assert next_step_text(model) == said
     head = drawn(Island(), model)
     assert state.value.upper() in "\n".join(head[:3]) or state.value in head[1]
 
 
 def test_a_way_back_that_is_barred_says_by_what() -> None:
     model = shown("outage")
-    view = view_of(model)
+    view = islanding_view(model)
     assert view is not None
     assert view.reconnect is not None
     why = "not in step: phase differs by 34.00 deg, at most 10"
     inside = msgspec.structs.replace(view.reconnect, in_window=True, left_s=0.0, against=why)
     waits = in_state(model, S.SYNCHRONISING, reconnect=inside)
-    assert next_words(waits).startswith(f"closing waits: {why}")
+    assert next_step_text(waits).startswith(f"closing waits: {why}")
     dark = in_state(model, S.BLACKOUT, reconnect=inside)
-    assert next_words(dark).startswith("the grid is back: black start (B) forms the bus first")
+    assert next_step_text(dark).startswith("the grid is back: black start (B) forms the bus first")
     head = drawn(StateLine(), in_state(model, S.FAULT), 48, 1)[0]
     assert " FAULT 00:06:00 " in head, "also of what is neither a drill nor an outage"
 
@@ -224,11 +226,11 @@ def told(model: Model, **changes: Any) -> Model:
 
 
 def test_the_key_that_aborts_is_text_only_while_there_is_nothing_to_abort() -> None:
-    prompt, strip = Prompt(), OrderStrip()
+    prompt, form = Prompt(), OrderForm()
     for scene, text in (("drill", False), ("calm", True)):
-        prompt.model = strip.model = shown(scene)
+        prompt.model = form.model = shown(scene)
         assert prompt.check_consume_key("exclamation_mark", "!") is text
-        assert strip.check_consume_key("exclamation_mark", "!") is text
+        assert form.check_consume_key("exclamation_mark", "!") is text
 
 
 def test_the_last_drills_age_and_result() -> None:
@@ -237,8 +239,8 @@ def test_the_last_drills_age_and_result() -> None:
     assert model.published.last_drill is not None
     assert "last drill 46 s ago, passed" in drawn(AlarmLine(), told(model, alarms=()), 80, 1)[0]
     before = msgspec.structs.replace(model.published.last_drill, ended_utc_s=(model.now_utc_s or 0) - 12 * 86_400)
-    assert last_drill_words(told(model, last_drill=before)) == "last drill 12 d ago, passed"
-    assert last_drill_words(shown("calm")) == ""
+    assert last_drill_text(told(model, last_drill=before)) == "last drill 12 d ago, passed"
+    assert last_drill_text(shown("calm")) == ""
 
 
 def test_a_schedule_tells_the_next_drill_and_one_that_is_due() -> None:
@@ -261,25 +263,26 @@ def test_a_peak_that_is_a_lower_bound_says_at_least() -> None:
 # ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def filled(id: str, model: Model, **texts: str) -> Form:
-    made = form(id, model)
-    assert isinstance(made, Form)
+def filled(id: str, model: Model, **texts: str) -> CommandForm:
+    made = new_form(id, model)
+    assert isinstance(made, CommandForm)
     for n, field in enumerate(made.fields):
         if field.name in texts:
-            made = made.typed(n, texts[field.name])
+            made = made.with_text(n, texts[field.name])
     return made
 
 
 def test_a_form_becomes_the_request_of_the_command_line() -> None:
     model = shown("calm")
-    assert wanted(filled("order.setpoint", model, value="-5.5 kW", reason=" test ", **{"for": "2h"}), model) == {
+    setpoint = filled("order.setpoint", model, value="-5.5 kW", reason=" test ", **{"for": "2h"})
+    assert order_parameters(setpoint, model) == {
         "kind": "setpoint", "target": "", "reason": "test", "value": -5500.0, "for_s": 7200.0,
     }  # fmt: skip
-    soc = wanted(filled("order.soc_target", model, value="80", by="17:00", reason="storm"), model)
+    soc = order_parameters(filled("order.soc_target", model, value="80", by="17:00", reason="storm"), model)
     assert soc["value"] == 80
     assert soc["by_utc_s"] > (model.now_utc_s or 0)
-    assert wanted(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-03"
-    assert minutes(filled("drill.start", model)) == 10
+    assert order_parameters(filled("order.cap", model, value="900W", reason="heat"), model)["target"] == "gpu-03"
+    assert drill_minutes(filled("drill.start", model)) == 10
 
 
 @pytest.mark.parametrize(
@@ -292,14 +295,14 @@ def test_a_form_becomes_the_request_of_the_command_line() -> None:
 )
 def test_what_cannot_be_read_says_what_was_expected(id: str, texts: dict[str, str], line: str) -> None:
     model = shown("calm")
-    with pytest.raises(BadField, match=line):
-        wanted(filled(id, model, **texts), model)
+    with pytest.raises(FieldError, match=line):
+        order_parameters(filled(id, model, **texts), model)
 
 
 def test_while_it_is_written_the_range_is_asked_for_with_a_value_any_site_allows() -> None:
     model = shown("calm")
     for id in ("order.setpoint", "order.import_target", "order.soc_target", "order.reserve_level", "order.cap"):
-        asked = wanted(filled(id, model), model, asking=True)
+        asked = order_parameters(filled(id, model), model, incomplete=True)
         assert len(asked["reason"]) >= 3
         assert asked["value"] >= 0
 
@@ -309,31 +312,31 @@ def test_a_cap_begins_with_a_node_that_may_be_deferred() -> None:
     assert model.published is not None
     nodes = tuple(Node(name, critical=name != "batch") for name in ("crit-1", "crit-2", "batch"))
     snapshot = msgspec.structs.replace(model.published.snapshot, nodes=nodes)
-    made = form("order.cap", told(model, snapshot=snapshot))
-    assert isinstance(made, Form)
+    made = new_form("order.cap", told(model, snapshot=snapshot))
+    assert isinstance(made, CommandForm)
     assert (made.text("target"), made.fields[0].choices) == ("batch", ("batch", "crit-1", "crit-2"))
 
 
 def test_a_refusal_ends_the_asking() -> None:
-    """Found: the strip went on to say that it asks what is allowed."""
-    model, strip = shown("calm"), OrderStrip()
-    strip.form = filled("order.cap", model)
-    assert "asking what is allowed" in "".join(drawn(strip, model, height=9))
-    strip.trouble = ("gpu-01 takes no power cap", Ink.MEDIUM)
-    text = "".join(drawn(strip, model, height=9))
+    """Found: the form went on to say that it asks what is allowed."""
+    model, order_form = shown("calm"), OrderForm()
+    order_form.form = filled("order.cap", model)
+    assert "asking what is allowed" in "".join(drawn(order_form, model, height=9))
+    order_form.assessment = Assessment(refusal="gpu-01 takes no power cap")
+    text = "".join(drawn(order_form, model, height=9))
     assert "asking" not in text
     assert "takes no power cap" in text
 
 
 def test_there_is_nothing_to_end_without_an_order() -> None:
-    assert form("order.end", shown("calm")) == "no manual order is in force"
-    made = form("order.end", shown("order"))
-    assert isinstance(made, Form)
-    assert made.confirm == ""
+    assert new_form("order.end", shown("calm")) == "no manual order is in force"
+    made = new_form("order.end", shown("order"))
+    assert isinstance(made, CommandForm)
+    assert made.confirm_word == ""
     assert made.kind is None
-    assert form("order.enable", shown("order")) == "no device is disabled by an order"
-    held = form("order.hold", shown("calm"))
-    assert isinstance(held, Form)
+    assert new_form("order.enable", shown("order")) == "no device is disabled by an order"
+    held = new_form("order.hold", shown("calm"))
+    assert isinstance(held, CommandForm)
     assert held.kind is OrderKind.HOLD
 
 
@@ -350,11 +353,11 @@ def test_the_status_in_an_outage_says_how_long_it_lasts_and_what_comes_next_in_t
     assert "grid absent" in rows["Grid"]
     assert "contracted" not in rows["Grid"]
     assert "room for" not in rows["Interval"]
-    assert f"lasts {lasts_words(model)}" in rows["Battery"]
+    assert f"lasts {runtime_text(model)}" in rows["Battery"]
     assert "suspended: " in rows["Nodes"]
-    assert rows["Why"] == why_line(model)
+    assert rows["Why"] == why_text(model)
     assert "orderly shutdown" in rows["Next"]
-    assert rows["Next"] == next_words(model)
+    assert rows["Next"] == next_step_text(model)
 
 
 def test_the_status_of_a_site_on_the_grid_has_no_island_rows() -> None:

@@ -10,7 +10,7 @@ import scenes
 from recorded_client import RecordedClient
 
 from console.tui.app import SkerryApp
-from console.tui.order_form import CONFIRM
+from console.tui.order_form import Stage
 
 PICTURES = {
     "overview_80x24": ("calm", (80, 24), ""),
@@ -59,8 +59,8 @@ def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monke
             await eventually(pilot, lambda: pilot.app.model.checks != ())
         for move in moves:
             await pilot.press(move)
-            if move == "enter" and pilot.app.strip.display:
-                await eventually(pilot, lambda: pilot.app.strip.stage == CONFIRM)
+            if move == "enter" and pilot.app.order_form.display:
+                await eventually(pilot, lambda: pilot.app.order_form.stage is Stage.CONFIRM)
 
     app = SkerryApp(connect, monotonic=lambda: 100.0)
     gallery(name, app, size, ready)

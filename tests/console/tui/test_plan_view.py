@@ -12,11 +12,13 @@ import pytest
 import scenes
 from recorded_client import RecordedClient
 
+from console.display.ink import Ink
+from console.display.viewmodel import Model, received
 from console.tui.app import SkerryApp
-from console.tui.canvas import Canvas, Ink
-from console.tui.plan_charts import AXIS, LEVELS, PLOT, THIN, Window
-from console.tui.plan_view import PlanView, _shown
-from console.tui.viewmodel import Model, received
+from console.tui.canvas import Canvas
+from console.tui.chart_axis import AXIS_COLUMNS
+from console.tui.plan_charts import LEVELS, PLOT_COLUMNS, THIN, Window
+from console.tui.plan_view import PlanView, shown_key
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
@@ -38,7 +40,7 @@ async def opened(
     async with SkerryApp(connect, monotonic=lambda: 100.0).run_test(size=size) as pilot:
         await eventually(pilot, lambda: "decisions" in [m for m, _ in client.asked])
         await pilot.press("3")
-        await eventually(pilot, lambda: pilot.app._shown == "plan")
+        await eventually(pilot, lambda: pilot.app._shown_view == "plan")
         yield pilot, pilot.app.query_one(PlanView)
 
 
@@ -114,9 +116,9 @@ def test_a_peak_the_battery_avoids_is_said_in_kilowatts_and_euros() -> None:
 def test_the_cursor_is_seen_without_colour() -> None:
     model = shown()
     canvas = drawn(model)
-    assert canvas.lines()[TIMES][AXIS] == "▲"
-    assert canvas.ink[TIMES][AXIS] is Ink.BOLD
-    assert {row[AXIS] for row in canvas.ink[PRICES + 1 : TIMES]} == {Ink.REVERSE}
+    assert canvas.lines()[TIMES][AXIS_COLUMNS] == "▲"
+    assert canvas.ink[TIMES][AXIS_COLUMNS] is Ink.BOLD
+    assert {row[AXIS_COLUMNS] for row in canvas.ink[PRICES + 1 : TIMES]} == {Ink.REVERSE}
     assert [ink for row in canvas.ink for ink in row if ink in (Ink.HIGH, Ink.MEDIUM, Ink.LOW)] == []
 
 
@@ -128,7 +130,7 @@ def test_prices_not_published_are_marked() -> None:
     told = model.published
     tariff = msgspec.structs.replace(told.tariff, ends_utc_s=start + 6 * 3600)
     ends = msgspec.structs.replace(model, published=msgspec.structs.replace(told, tariff=tariff))
-    blocks = drawn(ends).lines()[PRICES][AXIS : AXIS + 72]
+    blocks = drawn(ends).lines()[PRICES][AXIS_COLUMNS : AXIS_COLUMNS + 72]
     assert set(blocks[:12]) <= set(LEVELS)
     assert set(blocks[12:]) <= set(THIN)
     view = PlanView()
@@ -142,7 +144,7 @@ def test_prices_not_published_are_marked() -> None:
     none = msgspec.structs.replace(told.tariff, ends_utc_s=None)
     assert set(
         drawn(msgspec.structs.replace(model, published=msgspec.structs.replace(told, tariff=none))).lines()[PRICES][
-            AXIS : AXIS + 72
+            AXIS_COLUMNS : AXIS_COLUMNS + 72
         ]
     ) <= set(THIN)
 
@@ -249,7 +251,7 @@ def test_steps_lie_on_half_hours_and_a_long_plan_moves_with_the_cursor(first: in
     for cursor in (0, 1, 143, 144, 145, 287):
         window = Window(plan, cursor)
         column = window.column(steps[cursor].start_utc_s)
-        assert 0 <= column < PLOT
+        assert 0 <= column < PLOT_COLUMNS
         assert window.start_utc_s % 1800 == 0
         dots = window.dots(lambda s: s.load_w)
         assert cursor in dots[2 * column : 2 * column + 2]
@@ -284,9 +286,9 @@ def test_reservations_are_marked_at_their_start_and_drawn_when_they_come() -> No
     marked = msgspec.structs.replace(model.published, reservations=(mine,))
     with_it = received(model, marked)
     times = drawn(with_it).lines()[TIMES]
-    at = AXIS + Window(model.plan, 0).column(start_s)
+    at = AXIS_COLUMNS + Window(model.plan, 0).column(start_s)
     assert times[at : at + 9] == "╵render-7"
     assert "render-7" not in drawn(model).lines()[TIMES]
     view = PlanView()
     view.paint(Canvas(80, 16), model)
-    assert _shown(with_it) != view._drawn
+    assert shown_key(with_it) != view._drawn_key

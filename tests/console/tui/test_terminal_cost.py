@@ -87,6 +87,15 @@ def test_a_snapshot_costs_few_bytes(size: tuple[int, int], budget: int) -> None:
         assert console.close() == 0
 
 
+@pytest.mark.parametrize("columns", [60, 59, 40, 20])
+def test_a_start_in_a_narrow_terminal_says_what_is_needed_and_answers_keys(columns: int) -> None:
+    """Textual lays the hidden lines out once before it hides them: they must be drawn at any width."""
+    with terminal(columns, 24) as console:
+        assert b"80x24" in console.read(START_LIMIT_S, until=b"80x24")
+        console.write("q")
+        assert console.close() == 0
+
+
 def test_the_island_view_costs_little() -> None:
     with terminal(80, 24) as console:
         assert b"live tech1" in console.read(START_LIMIT_S, until=b"live tech1")

@@ -7,13 +7,10 @@ import scenes
 from recorded_client import RecordedClient
 
 from console.cli.status_text import lines
-from console.tui import commands
-from console.tui.canvas import Canvas, Ink
-from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
-from console.tui.formats import hour_minute
-from console.tui.status_text import alarm_words, arrow, next_line, stale_word
-from console.tui.trends import hourly
-from console.tui.viewmodel import (
+from console.display.formats import hour_minute
+from console.display.ink import Ink
+from console.display.status_text import alarm_text, flow_arrow, next_change_text, stale_word
+from console.display.viewmodel import (
     TREND_STEP_S,
     Link,
     Model,
@@ -28,6 +25,10 @@ from console.tui.viewmodel import (
     with_events,
     with_history,
 )
+from console.tui import commands
+from console.tui.canvas import Canvas
+from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
+from console.tui.trends import hourly
 from dispatch.alarms.states import AlarmState, Priority
 from dispatch.control.net_load_estimator import believed
 from dispatch.model.events import Event
@@ -160,9 +161,9 @@ def test_stale_word_counts_on() -> None:
 
 
 def test_arrows_say_direction() -> None:
-    assert arrow(5000.0).endswith("▶")
-    assert arrow(-5000.0).startswith("◀")
-    assert "▶" not in arrow(0.0) + arrow(None)
+    assert flow_arrow(5000.0).endswith("▶")
+    assert flow_arrow(-5000.0).startswith("◀")
+    assert "▶" not in flow_arrow(0.0) + flow_arrow(None)
 
 
 def test_a_lost_link_makes_everything_stale() -> None:
@@ -174,13 +175,13 @@ def test_a_lost_link_makes_everything_stale() -> None:
 def test_next_says_when_and_why_or_that_no_plan_steers() -> None:
     model = shown("pulse")
     assert model.plan is not None
-    line = next_line(model.plan, model.now_utc_s, "Europe/Oslo")
+    line = next_change_text(model.plan, model.now_utc_s, "Europe/Oslo")
     assert line.startswith("20:45 discharge 23.9 kW at 17.8 ct · 21:00 idle · 23:00 charge 1.1 kW at 13.0 ct · ")
     defended = [msgspec.structs.replace(s, reason="keeps import below the fuse") for s in model.plan.steps]
-    line = next_line(msgspec.structs.replace(model.plan, steps=tuple(defended)), model.now_utc_s, "Europe/Oslo")
+    line = next_change_text(msgspec.structs.replace(model.plan, steps=tuple(defended)), model.now_utc_s, "Europe/Oslo")
     assert line.startswith("20:45 discharge 23.9 kW: keeps import below the fuse · 21:00 idle · ")
-    assert "rules" in next_line(None, model.now_utc_s, "Europe/Oslo")
-    assert "run out" in next_line(model.plan, model.plan.steps[-1].start_utc_s + 9e5, "Europe/Oslo")
+    assert "rules" in next_change_text(None, model.now_utc_s, "Europe/Oslo")
+    assert "run out" in next_change_text(model.plan, model.plan.steps[-1].start_utc_s + 9e5, "Europe/Oslo")
 
 
 def test_next_names_reserved_power_in_its_place() -> None:
@@ -192,10 +193,10 @@ def test_next_names_reserved_power_in_its_place() -> None:
         id="r7", name="render-7", power_w=24_000.0, start_utc_s=now_s + 600, end_utc_s=now_s + 4_200,
         latest_utc_s=now_s + 600, who="tech1", given_utc_s=now_s,
     )  # fmt: skip
-    line = next_line(model.plan, now_s, "Europe/Oslo", [mine])
+    line = next_change_text(model.plan, now_s, "Europe/Oslo", [mine])
     assert f"{hour_minute(now_s + 600, 'Europe/Oslo')} render-7 +24.0 kW (reserved) · 20:45 discharge" in line
-    assert "render-7 +24.0 kW (reserved)" in next_line(None, now_s, "Europe/Oslo", [mine])
-    assert "render-7" not in next_line(model.plan, now_s + 700, "Europe/Oslo", [mine]), "it has begun"
+    assert "render-7 +24.0 kW (reserved)" in next_change_text(None, now_s, "Europe/Oslo", [mine])
+    assert "render-7" not in next_change_text(model.plan, now_s + 700, "Europe/Oslo", [mine]), "it has begun"
 
 
 def test_alarms_are_ranked_as_they_deserve_a_person() -> None:
@@ -206,7 +207,7 @@ def test_alarms_are_ranked_as_they_deserve_a_person() -> None:
     acknowledged = tuple(msgspec.structs.replace(a, state=AlarmState.ACKNOWLEDGED) if a is first else a for a in alarms)
     assert ranked(acknowledged)[-1].id == first.id
     gone = msgspec.structs.replace(first, state=AlarmState.RETURNED, first_out=True)
-    assert alarm_words(gone, Model()).endswith("(first) (gone)")
+    assert alarm_text(gone, Model()).endswith("(first) (gone)")
 
 
 def test_hours_without_a_published_price_stay_blank() -> None:

@@ -11,7 +11,7 @@ from small_gateway import Running, running
 from test_order_commands import fill_the_disk, rows
 
 from console.cli.island import report_lines
-from console.tui import islanding_text
+from console.display import islanding_text
 from dispatch.model.islanding import DrillReport
 from gateway.api.client import GatewayClient
 from gateway.drill_state import report_of_killed
@@ -146,7 +146,7 @@ def test_the_report_of_a_killed_drill_says_not_known_where_nobody_knows() -> Non
     told = "\n".join(report_lines(report, None))
     assert "Islanded  not known; transfer gap not known" in told
     assert "Battery   not known" in told
-    shown = [text for text, _ in islanding_text.report_lines(report, "UTC")]
+    shown = [text for text, _ in islanding_text.drill_report_lines(report, "UTC")]
     assert "islanded not known, transfer gap not known" in shown
     assert any(line.endswith("battery not known") for line in shown)
     assert msgspec.json.decode(msgspec.json.encode(report), type=DrillReport) == report

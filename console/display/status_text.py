@@ -1,25 +1,26 @@
-"""Sentences of the lines every view shares: who and where, mode, why, what next, alarms. Pure."""
+"""Words and sentences of the lines that every view keeps: state, link, mode, why, what comes next, alarms. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
 
-from console.tui.canvas import Ink, cut
-from console.tui.formats import age, cents, hour_minute, kw
-from console.tui.viewmodel import Link, Model
+from console.display.formats import ABSENT, IDLE_W, age, cents, hour_minute, kw
+from console.display.ink import Ink
+from console.display.viewmodel import Link, Model, peak_is_lower_bound
+from console.display.wrapping import cut
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.decision import Mode
+from dispatch.model.equipment import Node
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reservations import Reservation
-from gateway.api.protocol import IqNow
+from gateway.api.protocol import IqNow, Published
 
-IDLE_W = 50.0  # below this no direction is claimed
-PLAN_STEP_WORTH_W = 1000.0  # a smaller planned battery power is not announced
+LEAST_PLANNED_W = 1000.0  # a smaller planned battery power is not announced
 NEXT_CHANGES = 6
-GAP_H = 0.5  # without a record, from which on it is said
+GAP_H = 0.5  # without a record; a longer gap is mentioned
 
 MODES: dict[Mode, tuple[str, Ink]] = {
     Mode.PLAN: ("auto · plan", Ink.PLAIN),
@@ -34,8 +35,8 @@ PRIORITY_MARKS: dict[Priority, tuple[str, Ink]] = {
     Priority.LOW: ("▲3", Ink.LOW),
 }
 ROLES = {"viewer": " (view)", "operator": " (op)", "engineer": " (eng)"}
-WHO = 11  # columns for the user and the role
-STATE_WORDS: dict[AlarmState, str] = {
+USER_COLUMNS = 11  # for the user and the role
+ALARM_STATE_WORDS: dict[AlarmState, str] = {
     AlarmState.UNACKNOWLEDGED: "active",
     AlarmState.ACKNOWLEDGED: "active, acknowledged",
     AlarmState.RETURNED: "gone, not acknowledged",
@@ -43,12 +44,20 @@ STATE_WORDS: dict[AlarmState, str] = {
 }
 
 
-def island_word(state: IslandState) -> tuple[str, Ink]:
+def gpus_text(node: Node) -> str:
+    """Busy GPUs of all that a node has: "3/8"; that there is none."""
+    if not node.gpus_total:
+        return "none"
+    busy = node.gpus_busy.good
+    return f"{ABSENT if busy is None else f'{busy:.0f}'}/{node.gpus_total}"
+
+
+def island_state_word(state: IslandState) -> tuple[str, Ink]:
     """The state at the PCC, as shown; anything but grid-tied stands out."""
     return state.value.upper(), Ink.PLAIN if state is IslandState.GRID_TIED else Ink.HIGH
 
 
-def link_word(model: Model) -> tuple[str, Ink]:
+def link_state_word(model: Model) -> tuple[str, Ink]:
     """How the console hears the gateway."""
     if model.link is Link.CONNECTING:
         return "connecting", Ink.DIM
@@ -59,7 +68,7 @@ def link_word(model: Model) -> tuple[str, Ink]:
     if model.welcome is None:
         return "live", Ink.DIM
     role = ROLES.get(model.role, "")
-    return f"live {cut(model.welcome.user, WHO - len(role))}{role}", Ink.DIM
+    return f"live {cut(model.welcome.user, USER_COLUMNS - len(role))}{role}", Ink.DIM
 
 
 def stale_word(reading: Reading, extra_age_s: float) -> str:
@@ -69,25 +78,25 @@ def stale_word(reading: Reading, extra_age_s: float) -> str:
     return f"STALE {age((reading.age_s or 0.0) + extra_age_s)}"
 
 
-def battery_word(watts: float | None) -> str:
+def battery_direction(watts: float | None) -> str:
     """discharge, charge or idle."""
     return "" if watts is None else "idle" if abs(watts) < IDLE_W else "discharge" if watts > 0 else "charge"
 
 
-def grid_word(watts: float | None) -> str:
+def grid_direction(watts: float | None) -> str:
     """import, export or idle."""
     return "" if watts is None else "idle" if abs(watts) < IDLE_W else "import" if watts > 0 else "export"
 
 
-def arrow(watts: float | None) -> str:
-    """Into the site, out of it, nothing flowing, or unknown. The length says nothing."""
+def flow_arrow(watts: float | None) -> str:
+    """Into the site, out of it, nothing flowing, or unknown. The length has no meaning."""
     if watts is None:
         return "· · · · ·"
     return "─────────" if abs(watts) < IDLE_W else "────────▶" if watts > 0 else "◀────────"
 
 
-def why_line(model: Model) -> str:
-    """What the controller does and why, in its own words; without a gateway, why there is none."""
+def why_text(model: Model) -> str:
+    """What the controller does and why; without a gateway, why there is none."""
     if model.published is None:
         return model.link_note or "waiting for the first snapshot"
     if model.link is Link.LOST:
@@ -99,26 +108,26 @@ def why_line(model: Model) -> str:
     return decision.reason or "no reason given"
 
 
-def next_line(
+def next_change_text(
     plan: Plan | None, now_utc_s: float | None, timezone: str, reservations: Sequence[Reservation] = ()
 ) -> str:
-    """When the plan next turns to charging, discharging or idling, and what for; the power reserved until then.
+    """When the plan next changes to charging, discharging or idling, and what for; the power reserved until then.
 
     Without a plan, what steers instead.
     """
     if now_utc_s is None:
         return ""
-    parts = [(r.start_utc_s, _reserved_words(r, timezone)) for r in reservations if r.start_utc_s > now_utc_s]
+    parts = [(r.start_utc_s, _reserved_text(r, timezone)) for r in reservations if r.start_utc_s > now_utc_s]
     if plan is None or not plan.steps:
         return _joined([*parts, (0.0, "no plan: the rules steer alone")])
     current = plan.at(now_utc_s)
     if current is None:
         return _joined([*parts, (0.0, "the plan has run out: the rules steer alone")])
-    last = _planned_word(current)
+    last = _planned_direction(current)
     for n, step in enumerate(plan.steps):
-        word = _planned_word(step)
+        word = _planned_direction(step)
         if step.start_utc_s > now_utc_s and word != last:
-            parts.append((step.start_utc_s, _plan_words(plan.steps[n:], timezone)))
+            parts.append((step.start_utc_s, _planned_text(plan.steps[n:], timezone)))
             last = word
     return _joined(parts) or "the plan keeps the battery as it is"
 
@@ -127,32 +136,38 @@ def _joined(parts: list[tuple[float, str]]) -> str:
     return " · ".join(text for _, text in sorted(parts)[:NEXT_CHANGES])
 
 
-def _reserved_words(r: Reservation, timezone: str) -> str:
+def _reserved_text(r: Reservation, timezone: str) -> str:
     return f"{hour_minute(r.start_utc_s, timezone)} {r.name} +{kw(r.power_w).strip()} kW (reserved)"
 
 
-def _planned_word(step: PlanStep) -> str:
-    """charge, discharge or idle; a power too small to speak of is idle."""
-    return battery_word(step.battery_w) if abs(step.battery_w) >= PLAN_STEP_WORTH_W else "idle"
+def _planned_direction(step: PlanStep) -> str:
+    """charge, discharge or idle; a power too small to announce is idle."""
+    return battery_direction(step.battery_w) if abs(step.battery_w) >= LEAST_PLANNED_W else "idle"
 
 
-def _plan_words(steps: Sequence[PlanStep], timezone: str) -> str:
+def _planned_text(steps: Sequence[PlanStep], timezone: str) -> str:
     """When a run of one direction begins, its highest power, and what for: the price, or the plan's other reason."""
     first = steps[0]
-    word = _planned_word(first)
+    word = _planned_direction(first)
     text = f"{hour_minute(first.start_utc_s, timezone)} {word}"
     if word == "idle":
         return text
-    run = takewhile(lambda step: _planned_word(step) == word, steps)
+    run = takewhile(lambda step: _planned_direction(step) == word, steps)
     text += f" {kw(max(abs(step.battery_w) for step in run)).strip()} kW"
     traded = not first.reason or "ct/kWh" in first.reason
     return f"{text} at {cents(first.price_eur_per_kwh)} ct" if traded else f"{text}: {first.reason}"
 
 
-def iq_words(iq: IqNow | None) -> list[str]:
-    """Energy IQ of today, else of yesterday, and of the month so far: the longest way to say it first.
+def peak_label(published: Published) -> str:
+    """What the peak of the billing period is called: a lower bound, or known."""
+    return "peak at least" if peak_is_lower_bound(published) else "peak so far"
 
-    Hours are said where the record has gaps; a dash where it says too little; nothing while nothing was computed.
+
+def iq_texts(iq: IqNow | None) -> list[str]:
+    """Energy IQ of today, else of yesterday, and of the month so far: the longest text first.
+
+    The hours known are mentioned where the record has gaps; a dash where there are too few; nothing before the first
+    result.
     """
     if iq is None:
         return []
@@ -168,7 +183,7 @@ def iq_words(iq: IqNow | None) -> list[str]:
     return [f"{day} · {month}", day] if month else [day]
 
 
-def alarm_words(alarm: Alarm, model: Model) -> str:
+def alarm_text(alarm: Alarm, model: Model) -> str:
     """One alarm in the alarms line: title, since, first-out, whether it has gone."""
     text = f"{alarm.title} {hour_minute(alarm.since_utc_s, model.timezone)}"
     if alarm.first_out:

@@ -1,7 +1,7 @@
-"""What a console draws, as one frozen value: folded from the gateway's messages, drawn by every view.
+"""Everything a console shows, as one frozen value, and how it follows from the gateway's messages.
 
-Pure: each function takes the last model and what arrived and gives the next one. Ages count on the console's own
-monotonic clock from the moment a snapshot arrived, so a gateway that hangs looks stale however fresh its last word was.
+Pure: each function takes the last model and a message, and returns the next model. Ages count on the console's own
+monotonic clock from the moment a snapshot arrived: a gateway that hangs looks stale, however fresh its last readings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from console.tui.audit_rows import AuditLine
+from console.display.audit_rows import AuditLine
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.decision import Decision
@@ -57,7 +57,7 @@ class Model(msgspec.Struct, frozen=True):
     link_note: str = ""
     age_s: float = 0.0
     welcome: Welcome | None = None
-    role: str = ""  # of who looks, when the console attached; empty: not told
+    role: str = ""  # of the user, when the console attached; empty: not known
     published: Published | None = None
     plan: Plan | None = None
     no_plan: str = ""  # why there is none, in the gateway's words
@@ -68,7 +68,7 @@ class Model(msgspec.Struct, frozen=True):
     report: DrillReport | None = None  # of the last drill
     report_head: str = ""  # the audit's head when it was written
     drills: tuple[DrillReport, ...] = ()  # on record, newest first
-    checks: tuple[Check, ...] = ()  # what a drill would find now, looked at while the Island view is open
+    checks: tuple[Check, ...] = ()  # what a drill would find now; asked while the Island view is open
     checks_minutes: float = 10.0  # of that drill
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
@@ -227,6 +227,11 @@ def soc_reading(published: Published) -> Reading:
     return combined([(b.soc_pct, b.energy_wh.value or 1.0) for b in batteries], mean=True)
 
 
+def peak_is_lower_bound(published: Published) -> bool:
+    """Whether some intervals of the billing period were not measured: the true peak may be higher."""
+    return published.month_unmeasured_s >= 1
+
+
 def combined(parts: Sequence[tuple[Reading, float]], mean: bool = False) -> Reading:
     """Sum, or weighted mean, of readings: as old and as bad as the worst of them; missing as soon as one is."""
     if not parts or any(r.value is None for r, _ in parts):
@@ -247,4 +252,9 @@ def ranked(alarms: Sequence[Alarm]) -> list[Alarm]:
 
 def unacknowledged(alarms: Sequence[Alarm]) -> list[Alarm]:
     """Those that wait for a person, in the order listed."""
-    return [a for a in ranked(alarms) if a.state in (AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED)]
+    return [a for a in ranked(alarms) if is_unacknowledged(a)]
+
+
+def is_unacknowledged(alarm: Alarm) -> bool:
+    """Whether an alarm waits for a person."""
+    return alarm.state in (AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED)

@@ -1,4 +1,4 @@
-"""Rows of the audit as the Log view lists them: one line a command, its intent and its result together. Pure."""
+"""Rows of the audit as the Log view lists them: a command's intent and result are one line. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-ORDERING = "order.set "  # left away where the order's own name follows
+ORDER_PREFIX = "order.set "  # not shown: the kind of order follows
 
 
 class AuditLine(msgspec.Struct, frozen=True):
-    """One command and what became of it, or what the gateway put on record itself: start, stop, the end of an order."""
+    """One command and its result, or what the gateway put on record itself: start, stop, the end of an order."""
 
     seq: int  # of its first row
     utc_s: float
@@ -21,7 +21,7 @@ class AuditLine(msgspec.Struct, frozen=True):
     text: str  # what was asked: old → new
     reason: str = ""
     outcome: str = ""  # in force, refused, accepted, ended, acknowledged; empty: no result is on record
-    result: str = ""  # what the gateway said of it
+    result: str = ""  # in the gateway's words
     result_seq: int | None = None
     durable: bool = True  # on disk when it happened
     commanded: bool = True  # else the gateway's own: no result is waited for
@@ -29,10 +29,10 @@ class AuditLine(msgspec.Struct, frozen=True):
     @property
     def subject(self) -> str:
         """What kind of command: "setpoint", "drill.start", "start"."""
-        return self.command.removeprefix(ORDERING)
+        return self.command.removeprefix(ORDER_PREFIX)
 
 
-def folded(rows: Iterable[Mapping[str, Any]]) -> tuple[AuditLine, ...]:
+def audit_lines(rows: Iterable[Mapping[str, Any]]) -> tuple[AuditLine, ...]:
     """Rows by their number, in any order, as lines, oldest first. A result joins its intent when both are there."""
     lines: dict[int, AuditLine] = {}
     for row in sorted(rows, key=lambda r: int(r["seq"])):
@@ -40,8 +40,8 @@ def folded(rows: Iterable[Mapping[str, Any]]) -> tuple[AuditLine, ...]:
         if row["kind"] == "result" and of in lines:
             intent = lines[of]
             durable = intent.durable and not row.get("durable")
-            told = {"outcome": row.get("outcome", ""), "result": row.get("text", "")}
-            lines[of] = msgspec.structs.replace(intent, **told, result_seq=row["seq"], durable=durable)
+            answer = {"outcome": row.get("outcome", ""), "result": row.get("text", "")}
+            lines[of] = msgspec.structs.replace(intent, **answer, result_seq=row["seq"], durable=durable)
             continue
         lines[row["seq"]] = _line(row)
     return tuple(lines.values())
@@ -62,7 +62,7 @@ def _line(row: Mapping[str, Any]) -> AuditLine:
     )
 
 
-def searchable(line: AuditLine) -> str:
+def searchable_text(line: AuditLine) -> str:
     """Everything a filter looks at, lower case."""
     return f"audit {line.command} {one_line(line)} {line.result}".lower() + ("" if line.durable else " not durable")
 
@@ -74,7 +74,7 @@ def one_line(line: AuditLine) -> str:
     return f"{line.who}: {f'{outcome}: ' if outcome else ''}{line.text}{why}"
 
 
-def whole(line: AuditLine) -> str:
+def full_text(line: AuditLine) -> str:
     """The line in full: row numbers, intent, result."""
     why = f"; reason: {line.reason}" if line.reason else ""
     head = f"row {line.seq}, {line.who}, {line.command}: {line.text}{why}"

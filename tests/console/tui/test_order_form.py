@@ -1,4 +1,4 @@
-"""Orders from the console's strip, key by key, on a gateway with devices in memory over the real socket."""
+"""Orders from the console's form, key by key, on a gateway with devices in memory over the real socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from screen import Eventually, flat, open_view, screen_text, write
 from small_gateway import Running, running
 
 from console.tui.app import SkerryApp
-from console.tui.order_form import CONFIRM, EDIT, OrderStrip
+from console.tui.order_form import OrderForm, Stage
 from dispatch.model.orders import OrderKind
 from gateway.api.client import GatewayClient
 from gateway.api.peer import user_name
@@ -40,10 +40,10 @@ def console(there: Running) -> SkerryApp:
     return SkerryApp(lambda: GatewayClient.connect(there.socket, 10))
 
 
-async def live(pilot: Any, eventually: Eventually) -> OrderStrip:
+async def live(pilot: Any, eventually: Eventually) -> OrderForm:
     await eventually(pilot, lambda: pilot.app.model.published is not None and pilot.app.model.audit != ())
-    strip: OrderStrip = pilot.app.query_one(OrderStrip)
-    return strip
+    order_form: OrderForm = pilot.app.query_one(OrderForm)
+    return order_form
 
 
 async def order(pilot: Any, key: str, *fields: str) -> None:
@@ -59,9 +59,9 @@ async def order(pilot: Any, key: str, *fields: str) -> None:
 async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Running, eventually: Eventually) -> None:
     small, large = console(there).run_test(size=(80, 24)), console(there).run_test(size=(120, 40))
     async with small as pilot, large as other:
-        strip = await live(pilot, eventually)
+        order_form = await live(pilot, eventually)
         await order(pilot, "o", "20kW", "10m", "feeder test")
-        await eventually(pilot, lambda: strip.stage == CONFIRM)
+        await eventually(pilot, lambda: order_form.stage is Stage.CONFIRM)
         shown = flat(pilot.app)
         assert "→ discharge 20.0 kW, for 10 min" in shown
         assert "at most +40.0 kW, fuse: import at most" in shown
@@ -69,13 +69,13 @@ async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Runnin
         assert there.gateway.orders.active == (), "nothing is done before the word"
         await write(pilot, "no")
         await pilot.press("enter")
-        assert strip.stage == CONFIRM
+        assert order_form.stage is Stage.CONFIRM
         await eventually(pilot, lambda: "nothing sent, 'no' is not it: type yes and enter" in flat(pilot.app))
         await pilot.press("enter")
         await eventually(pilot, lambda: "nothing sent, no word yet: type yes" in flat(pilot.app))
         await pilot.press(*"yes", "enter")
         await eventually(pilot, lambda: there.devices.pcs_w == 20_000)
-        await eventually(pilot, lambda: not strip.display)
+        await eventually(pilot, lambda: not order_form.display)
         (given,) = there.gateway.orders.active
         assert (given.kind, given.value, given.who) == (OrderKind.SETPOINT, 20_000, ME)
         for console_ in (pilot, other):
@@ -83,13 +83,13 @@ async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Runnin
             assert "feeder test" in flat(console_.app)
             assert "x end" in flat(console_.app)
         await order(pilot, "i", "10kW", "", "meter check")
-        await eventually(pilot, lambda: strip.stage == CONFIRM)
+        await eventually(pilot, lambda: order_form.stage is Stage.CONFIRM)
         assert f"replaces discharge 20.0 kW, {given.id} by {ME}" in flat(pilot.app)
         await pilot.press(*"yes", "enter")
-        await eventually(pilot, lambda: not strip.display)
+        await eventually(pilot, lambda: not order_form.display)
         (given,) = there.gateway.orders.active
         assert given.kind is OrderKind.IMPORT_TARGET
-        await a_third_order_is_not_replaced_unseen(pilot, there, strip, eventually)
+        await a_third_order_is_not_replaced_unseen(pilot, there, order_form, eventually)
         (given,) = there.gateway.orders.active
         await the_log_says_who_and_what(other, eventually)
         await other.press("x")
@@ -100,11 +100,11 @@ async def test_an_order_is_written_confirmed_seen_by_all_and_ended(there: Runnin
 
 
 async def a_third_order_is_not_replaced_unseen(
-    pilot: Any, there: Running, strip: OrderStrip, eventually: Eventually
+    pilot: Any, there: Running, order_form: OrderForm, eventually: Eventually
 ) -> None:
     """Somebody else orders while the word is being typed: what was agreed to is not what stands any more."""
     await order(pilot, "o", "5kW", "", "third")
-    await eventually(pilot, lambda: strip.stage == CONFIRM)
+    await eventually(pilot, lambda: order_form.stage is Stage.CONFIRM)
     (before,) = there.gateway.orders.active
     there.gateway.orders.put(msgspec.structs.replace(before, id="o99", reason="meter check", who="somebody"))
     await pilot.press(*"yes", "enter")
@@ -132,17 +132,17 @@ async def test_a_refusal_is_shown_with_its_rule_and_figure_and_what_was_typed_st
     there: Running, eventually: Eventually
 ) -> None:
     async with console(there).run_test(size=(80, 24)) as pilot:
-        strip = await live(pilot, eventually)
+        order_form = await live(pilot, eventually)
         for key, fields, line in REFUSED:
             await order(pilot, key, *fields)
             await eventually(pilot, lambda line=line: line in flat(pilot.app))  # type: ignore[misc]
-            assert strip.stage == EDIT
+            assert order_form.stage is Stage.EDIT
             assert fields[0] in screen_text(pilot.app)
             await pilot.press("escape")
-            assert not strip.display
+            assert not order_form.display
         await pilot.press("o", "tab", "tab")  # while a form is open keys are text, and the values above it live
         await write(pilot, "q2 H:/x!")
-        assert strip.form.text("reason") == "q2 H:/x!"
+        assert order_form.form.text("reason") == "q2 H:/x!"
         assert pilot.app.model.view == "overview"
         seq = pilot.app.model.published.snapshot.seq
         await eventually(pilot, lambda: pilot.app.model.published.snapshot.seq > seq + 3)
@@ -151,75 +151,75 @@ async def test_a_refusal_is_shown_with_its_rule_and_figure_and_what_was_typed_st
 
 async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Running, eventually: Eventually) -> None:
     async with console(there).run_test(size=(80, 24)) as pilot:
-        strip = await live(pilot, eventually)
+        order_form = await live(pilot, eventually)
         await pilot.press("H")
         await eventually(pilot, lambda: "→ hold at 0 kW, for 15 min" in flat(pilot.app))
         await pilot.press("enter")
         await eventually(pilot, lambda: [o.kind for o in there.gateway.orders.active] == [OrderKind.HOLD])
         held = there.gateway.orders.active[0].id
-        await eventually(pilot, lambda: not strip.display and held in flat(pilot.app))
+        await eventually(pilot, lambda: not order_form.display and held in flat(pilot.app))
         await pilot.press("S")
         await eventually(pilot, lambda: f"withdraws {held}" in flat(pilot.app))
         assert "→ hold at 0 kW, for 1 h" in flat(pilot.app), "as long as the site allows"
         await pilot.press("enter")
         await eventually(pilot, lambda: [o.id != held for o in there.gateway.orders.active] == [True])
-        await eventually(pilot, lambda: not strip.display)
+        await eventually(pilot, lambda: not order_form.display)
         for key, fields in (("c", ("", "900W", "", "heat")), ("d", ("", "works"))):
             await order(pilot, key, *fields)
-            await eventually(pilot, lambda: strip.stage == CONFIRM)
+            await eventually(pilot, lambda: order_form.stage is Stage.CONFIRM)
             await write(pilot, "yes")
             await pilot.press("enter")
-            await eventually(pilot, lambda: not strip.display)
+            await eventually(pilot, lambda: not order_form.display)
         assert {o.slot for o in there.gateway.orders.active} == {"battery", "node gpu-01", "device pcs1"}
         await eventually(pilot, lambda: "+2 more" in flat(pilot.app))
         await pilot.press("e")
         await eventually(pilot, lambda: "pcs1 disabled, o" in flat(pilot.app))
         await pilot.press("enter")
         await eventually(pilot, lambda: "device pcs1" not in [o.slot for o in there.gateway.orders.active])
-        await eventually(pilot, lambda: not strip.display)
+        await eventually(pilot, lambda: not order_form.display)
         await pilot.press("e")
         await eventually(pilot, lambda: "no device is disabled by an order" in flat(pilot.app))
 
 
-async def test_hold_and_stop_open_from_a_strip_that_waits_for_its_word(there: Running, eventually: Eventually) -> None:
+async def test_hold_and_stop_open_from_a_form_that_waits_for_its_word(there: Running, eventually: Eventually) -> None:
     async with console(there).run_test(size=(80, 24)) as pilot:
-        strip = await live(pilot, eventually)
+        order_form = await live(pilot, eventually)
         await pilot.press("o")
         await eventually(pilot, lambda: "esc cancel, then H S" in flat(pilot.app))
         assert pilot.app.model.role == "engineer", "who runs the gateway"
         await write(pilot, "5kW")
         await pilot.press("tab", "tab", *"test", "enter")
-        await eventually(pilot, lambda: strip.stage == CONFIRM)
+        await eventually(pilot, lambda: order_form.stage is Stage.CONFIRM)
         assert "H hold · S stop" in flat(pilot.app)
         await pilot.press("Y", "E", "S")
-        assert strip.confirmed == "YES", "a word is a word, also with caps lock on"
+        assert order_form.typed_word == "YES", "a word is a word, also with caps lock on"
         await pilot.press("ctrl+u", "S")
-        await eventually(pilot, lambda: strip.form.id == "order.stop")
+        await eventually(pilot, lambda: order_form.form.id == "order.stop")
         await pilot.press("H")
-        await eventually(pilot, lambda: strip.form.id == "order.hold")
+        await eventually(pilot, lambda: order_form.form.id == "order.hold")
         await pilot.press("enter")
         await eventually(pilot, lambda: [o.kind for o in there.gateway.orders.active] == [OrderKind.HOLD])
 
 
 async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: Running, eventually: Eventually) -> None:
     async with console(there).run_test(size=(80, 24)) as pilot:
-        strip = await live(pilot, eventually)
+        order_form = await live(pilot, eventually)
         await open_view(pilot, "4", "island", eventually)
         await eventually(pilot, lambda: "→ turn its key to remote" in flat(pilot.app))
         await pilot.press("D")
         await eventually(pilot, lambda: "checks fail: no drill can begin" in flat(pilot.app))
-        checks = len(strip.checks)
+        checks = len(order_form.assessment.checks)
         await pilot.press("enter")
-        await eventually(pilot, lambda: "say why in at least 3 characters" in strip.said)
-        assert "--" not in strip.said, "an option of the command line"
+        await eventually(pilot, lambda: "say why in at least 3 characters" in order_form.refusal)
+        assert "--" not in order_form.refusal, "an option of the command line"
         await pilot.press("left", "5")
-        assert strip.form.text("minutes") == "5", "the first digit replaces the preset"
+        assert order_form.form.text("minutes") == "5", "the first digit replaces the preset"
         await pilot.press("0", "backspace", "2")
-        assert strip.form.text("minutes") == "52"
+        assert order_form.form.text("minutes") == "52"
         await pilot.press("ctrl+u", "5", "tab", *"test", "enter")
         await eventually(pilot, lambda: "refused: no drill: " in flat(pilot.app))
-        assert len(strip.checks) == checks, "the site is checked for as much, whatever is typed"
-        assert strip.stage == EDIT
+        assert len(order_form.assessment.checks) == checks, "the site is checked for as much, whatever is typed"
+        assert order_form.stage is Stage.EDIT
         await pilot.press("escape", "exclamation_mark")
         await eventually(pilot, lambda: "there is no drill and no black start to abort" in flat(pilot.app))
         for key, word, line in (
@@ -229,7 +229,7 @@ async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: R
             await pilot.press(key)
             await write(pilot, "rehearsal")
             await pilot.press("enter")
-            await eventually(pilot, lambda: strip.stage == CONFIRM)
+            await eventually(pilot, lambda: order_form.stage is Stage.CONFIRM)
             await write(pilot, word)
             await pilot.press("enter")
             await eventually(pilot, lambda line=line: line in flat(pilot.app))  # type: ignore[misc]

@@ -1,0 +1,136 @@
+"""Numbers, ages and times as the console writes them: fixed digits, right-aligned, missing shown as missing.
+
+`WAITING`: nothing has arrived yet. `ABSENT`: the device has no value. Neither is ever written as 0.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+WAITING = "…"
+ABSENT = "—"
+IDLE_W = 50.0  # below this power no direction is shown
+
+
+def number(value: float | None, width: int, digits: int = 1) -> str:
+    """`value` in exactly `width` characters, fewer digits where it would not fit, `ABSENT` for None."""
+    if value is None:
+        return ABSENT.rjust(width)
+    for places in range(digits, -1, -1):
+        text = f"{value:.{places}f}"
+        if float(text) == 0:
+            text = text.lstrip("-")
+        if len(text) <= width:
+            return text.rjust(width)
+    return "#" * width
+
+
+def kw(watts: float | None, width: int = 5) -> str:
+    """Watts as kilowatts, one decimal, no unit."""
+    return number(None if watts is None else watts / 1000, width)
+
+
+def cents(eur_per_kwh: float | None) -> str:
+    """A price in ct, one decimal, no unit."""
+    return ABSENT if eur_per_kwh is None else f"{eur_per_kwh * 100:.1f}"
+
+
+def age(seconds: float | None) -> str:
+    """How old something is, in at most four characters: 4s, 12m, 3h, 2d."""
+    if seconds is None:
+        return ABSENT
+    for unit, size, limit in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < limit:
+            return f"{int(max(0.0, seconds) // size)}{unit}"
+    return f"{min(999, int(seconds // 86_400))}d"
+
+
+def duration(seconds: float | None) -> str:
+    """A span for a person: "2 h 06", "14 min", "48 s"."""
+    if seconds is None:
+        return ABSENT
+    whole = int(max(0.0, seconds))
+    if whole >= 359_940:
+        return "> 99 h"
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d}"
+    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+
+
+def countdown(seconds: float) -> str:
+    """m:ss left."""
+    whole = int(max(0.0, seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def elapsed(seconds: float) -> str:
+    """00:14:22 since something began."""
+    whole = int(max(0.0, seconds))
+    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+# ── times of the site; zone: its name, or the zone itself ───────────────────────────────────────────────────────────
+
+Zone = str | tzinfo
+
+
+@lru_cache(maxsize=8)
+def _zone_of(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def local(utc_s: float, zone: Zone) -> datetime:
+    """POSIX seconds on the site's calendar."""
+    return datetime.fromtimestamp(utc_s, _zone_of(zone) if isinstance(zone, str) else zone)
+
+
+def hour_minute(utc_s: float, zone: Zone) -> str:
+    """14:32"""
+    return f"{local(utc_s, zone):%H:%M}"
+
+
+def hour_minute_zone(utc_s: float, zone: Zone) -> str:
+    """14:32 CET"""
+    return f"{local(utc_s, zone):%H:%M %Z}"
+
+
+def clock(utc_s: float, zone: Zone) -> str:
+    """14:32:08"""
+    return f"{local(utc_s, zone):%H:%M:%S}"
+
+
+def clock_zone(utc_s: float, zone: Zone) -> str:
+    """14:32:08 CET"""
+    return f"{local(utc_s, zone):%H:%M:%S %Z}"
+
+
+def weekday_hour_minute(utc_s: float, zone: Zone) -> str:
+    """Tue 14:32"""
+    return f"{local(utc_s, zone):%a %H:%M}"
+
+
+def month_day_hour_minute(utc_s: float, zone: Zone) -> str:
+    """09-16 14:32"""
+    return f"{local(utc_s, zone):%m-%d %H:%M}"
+
+
+def month_day_clock(utc_s: float, zone: Zone) -> str:
+    """09-16 14:32:08"""
+    return f"{local(utc_s, zone):%m-%d %H:%M:%S}"
+
+
+def date_hour_minute(utc_s: float, zone: Zone) -> str:
+    """2025-09-16 14:32"""
+    return f"{local(utc_s, zone):%Y-%m-%d %H:%M}"
+
+
+def date_clock(utc_s: float, zone: Zone) -> str:
+    """2025-09-16 14:32:08"""
+    return f"{local(utc_s, zone):%Y-%m-%d %H:%M:%S}"
+
+
+def date_clock_zone(utc_s: float, zone: Zone) -> str:
+    """2025-09-16 14:32:08 CEST"""
+    return f"{local(utc_s, zone):%Y-%m-%d %H:%M:%S %Z}"

@@ -1,0 +1,195 @@
+"""The values of the Island view, a row each: SoC, runtime, switch, return to the grid, bus, nodes."""
+
+from __future__ import annotations
+
+from console.display.formats import ABSENT, countdown, duration, kw, number
+from console.display.ink import Ink
+from console.display.islanding_text import (
+    extremes_text,
+    in_normal_operation,
+    island_state,
+    islanding_view,
+    node_counts,
+    running_drill,
+    runtime_text,
+)
+from console.display.status_text import battery_direction, stale_word
+from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_pct, soc_reading
+from console.display.wrapping import cut
+from console.tui.canvas import Canvas
+from console.tui.charts import Raster
+from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
+from dispatch.model.equipment import Switch
+from dispatch.model.islanding import IslandState, Reconnect, RideThrough
+from dispatch.model.readings import Reading
+
+DEAD_BUS_STATES = (IslandState.BLACKOUT, IslandState.BLACK_START)
+FIGURE_COLUMN = 10
+BAR_COLUMNS = 10
+TRACK_COLUMN, TRACK_COLUMNS = 50, 24  # of the SoC track
+LEAST_SPAN_PCT = 0.5  # of the SoC track's scale
+
+
+def draw_values(canvas: Canvas, top: int, model: Model) -> int:
+    """All rows, fewer in normal operation. Returns the row below them."""
+    rows = (draw_soc, draw_runtime, draw_switch, draw_return, draw_bus, draw_nodes)
+    shown = rows[:3] if in_normal_operation(model) else rows
+    for y, draw in enumerate(shown, start=top):
+        draw(canvas, y, model)
+    draw_soc_track(canvas, top, model)
+    return top + len(shown)
+
+
+def draw_label(canvas: Canvas, y: int, text: str) -> None:
+    """A row's name."""
+    canvas.put(1, y, text, Ink.DIM)
+
+
+def draw_soc(canvas: Canvas, y: int, model: Model) -> None:
+    """SoC, its bar with the reserve, and what the battery gives."""
+    assert model.published is not None
+    draw_label(canvas, y, "SoC")
+    soc = soc_reading(model.published)
+    x = canvas.put(FIGURE_COLUMN, y, number(soc.value, 5), reading_ink(soc))
+    x = canvas.put(x, y, " % ", Ink.DIM)
+    x = draw_gauge(canvas, x, y, Gauge(soc.value, 100, model.limit("reserve_soc_pct")), BAR_COLUMNS) + 1
+    if stale := stale_word(soc, model.extra_age_s):
+        canvas.put(x, y, stale, Ink.MEDIUM)
+        return
+    total = combined([(p.w, 1.0) for p in model.published.snapshot.pcs])
+    x = canvas.put(x, y, kw(None if total.value is None else abs(total.value)))
+    canvas.put(x, y, f" kW {battery_direction(total.value)}", Ink.DIM)
+
+
+def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
+    """How long the battery lasts, low to best estimate; what is promised."""
+    assert model.published is not None
+    ride = model.published.decision.ride
+    draw_label(canvas, y, "Runtime")
+    x = canvas.put(FIGURE_COLUMN, y, runtime_text(model)) + 1
+    if ride is not None and ride.promised_left_s is not None:
+        canvas.put(x, y, f"promised {duration(ride.promised_left_s)} more", Ink.DIM)
+    elif in_normal_operation(model):
+        canvas.put(x, y, "if the grid went now", Ink.DIM)
+
+
+def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
+    """The switch by its contacts, its control, the grid's side of it, its recorder."""
+    assert model.published is not None
+    draw_label(canvas, y, "Switch")
+    switch = next(iter(model.published.snapshot.switches), None)
+    if switch is None:
+        canvas.put(FIGURE_COLUMN, y, "none declared: this site cannot island")
+        return
+    drill = running_drill(model)
+    gap = f"; gap {drill.transfer_gap}" if drill is not None and drill.transfer_gap else ""
+    canvas.put(FIGURE_COLUMN, y, cut(_switch_text(switch) + gap, canvas.width - FIGURE_COLUMN - 1))
+
+
+def _switch_text(switch: Switch) -> str:
+    text = f"{switch.position.good or 'not read'}, control {switch.control.good or 'not read'}"
+    if switch.grid_v.good is not None and switch.grid_hz.good is not None:
+        return f"{text}; grid {switch.grid_v.good:.0f} V {switch.grid_hz.good:.2f} Hz"
+    return text if switch.grid_voltage.good is None else f"{text}; grid voltage {switch.grid_voltage.good}"
+
+
+def draw_return(canvas: Canvas, y: int, model: Model) -> None:
+    """The return to the grid: the window of the grid code, the wait, the differences that the synchro-check reports."""
+    view = islanding_view(model)
+    draw_label(canvas, y, "Return")
+    reconnect = view.reconnect if view is not None else None
+    if reconnect is None:
+        canvas.put(FIGURE_COLUMN, y, ABSENT, Ink.DIM)
+        return
+    text = cut(_window_text(reconnect), canvas.width - FIGURE_COLUMN - 1)
+    x = canvas.put(FIGURE_COLUMN, y, text, Ink.PLAIN)
+    differences = f"; {_differences_text(reconnect)}"
+    if x + len(differences) < canvas.width:
+        canvas.put(x, y, differences, Ink.DIM)
+
+
+def _window_text(reconnect: Reconnect) -> str:
+    """Whether the grid is inside the window, and how long it must stay there."""
+    inside = {True: "inside", False: "outside", None: "not known by"}[reconnect.in_window]
+    wait = f"wait {countdown(reconnect.wait_s)}"
+    if reconnect.left_s:
+        wait = f"wait {countdown(reconnect.left_s)} of {countdown(reconnect.wait_s)} left"
+    elif reconnect.left_s is not None:
+        wait += " is over"
+    tries = f"; {reconnect.attempts} failed" if reconnect.attempts else ""
+    return f"grid {inside} the window of {reconnect.profile}; {wait}{tries}"
+
+
+def _differences_text(reconnect: Reconnect) -> str:
+    deltas = (
+        ("ΔV", reconnect.delta_v, 1, "V"),
+        ("Δf", reconnect.delta_hz, 2, "Hz"),
+        ("Δφ", reconnect.delta_deg, 0, "°"),
+    )
+    known = [f"{name} {value:+.{digits}f} {unit}" for name, value, digits, unit in deltas if value is not None]
+    return ", ".join(known) or "differences not measured"
+
+
+def draw_bus(canvas: Canvas, y: int, model: Model) -> None:
+    """Voltage and frequency of the bus as the PCS measure it, with the extremes of a drill."""
+    assert model.published is not None
+    draw_label(canvas, y, "Bus")
+    drill, pcs = running_drill(model), model.published.snapshot.pcs
+    volts, hertz = _lowest(tuple(p.v for p in pcs)), _lowest(tuple(p.hz for p in pcs))
+    x = canvas.put(FIGURE_COLUMN, y, number(volts.value, 5, 0), reading_ink(volts))
+    x = canvas.put(x, y, " V ", Ink.DIM)
+    if drill is not None:
+        canvas.put(x, y, f"({extremes_text(drill.v_min, drill.v_max, 0)})", Ink.DIM)
+    x = canvas.put(FIGURE_COLUMN + 20, y, number(hertz.value, 6, 2), reading_ink(hertz))
+    x = canvas.put(x, y, " Hz ", Ink.DIM)
+    if drill is not None:
+        canvas.put(x, y, f"({extremes_text(drill.hz_min, drill.hz_max, 2)})", Ink.DIM)
+    if pcs and (mode := pcs[0].mode.good) is not None:
+        canvas.put(FIGURE_COLUMN + 49, y, mode.replace("_", " "), Ink.DIM)
+
+
+def _lowest(readings: tuple[Reading, ...]) -> Reading:
+    return min((r for r in readings if r.value is not None), key=lambda r: r.value or 0.0, default=Reading())
+
+
+def draw_nodes(canvas: Canvas, y: int, model: Model) -> None:
+    """The step of load shedding, and what it asks of the nodes."""
+    assert model.published is not None
+    draw_label(canvas, y, "Nodes")
+    ride = model.published.decision.ride
+    shedding = ride is not None and ride.rung > 0
+    text = f"{_step_text(ride)} · {_nodes_text(model, len(model.published.snapshot.nodes))}"
+    canvas.put(FIGURE_COLUMN, y, cut(text, canvas.width - FIGURE_COLUMN - 1), Ink.MEDIUM if shedding else Ink.PLAIN)
+
+
+def _step_text(ride: RideThrough | None) -> str:
+    if ride is None:
+        return ""
+    return f"step {ride.rung} of 4, {ride.rung_name}" if ride.rung else "step 0 of 4"
+
+
+def _nodes_text(model: Model, count: int) -> str:
+    if island_state(model) in DEAD_BUS_STATES:
+        return "no power"
+    run, capped, suspended, off = node_counts(model)
+    asked = f"shut down {off}" if off else f"capped {capped} · suspended {suspended}"
+    return f"{run} of {count} run · {asked}"
+
+
+def draw_soc_track(canvas: Canvas, y: int, model: Model) -> None:
+    """SoC over the last minutes, two rows, scaled to what is seen."""
+    if model.now_utc_s is None or canvas.width < TRACK_COLUMN + TRACK_COLUMNS + 6 or model.published is None:
+        return
+    end = int(model.now_utc_s // TREND_STEP_S) * TREND_STEP_S
+    values = series(model.trend, "soc_pct", end, 2 * TRACK_COLUMNS, TREND_STEP_S)
+    known = [v for v in values if v is not None]
+    if len(known) < 2 or soc_pct(model.published) is None:
+        return
+    low = min(known)
+    high = max(*known, low + LEAST_SPAN_PCT)
+    raster = Raster(TRACK_COLUMNS, 2, low, high)
+    raster.line(values)
+    for n, row in enumerate(raster.rows()):
+        canvas.put(TRACK_COLUMN, y + n, row)
+    canvas.put(TRACK_COLUMN + TRACK_COLUMNS, y, number(high, 5), Ink.DIM)
+    canvas.put(TRACK_COLUMN + TRACK_COLUMNS, y + 1, number(low, 5), Ink.DIM)

@@ -1,0 +1,119 @@
+"""What a command form says above its fields: how things stand, what is allowed, what is against it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from console.display.ink import Ink, Line
+from console.display.islanding_text import check_lines
+from console.display.viewmodel import Model
+from console.display.wrapping import cut, wrap
+from console.tui.form_fields import ENDING, CommandForm, chosen_order, order_text
+from dispatch.model.islanding import Check, IslandState
+from dispatch.model.orders import OrderKind, Preview
+
+INDENT = 10  # columns of a line's label
+RANGE_COLUMNS = 78
+
+
+class Assessment(msgspec.Struct, frozen=True):
+    """What the gateway says of a form as it is filled in.
+
+    `refusal`: why it cannot be sent; empty where it can. `unreadable`: because a field cannot be read.
+    """
+
+    preview: Preview | None = None  # of an order
+    checks: tuple[Check, ...] = ()  # of a drill
+    refusal: str = ""
+    unreadable: bool = False
+
+    @property
+    def problem(self) -> Line | None:
+        """The refusal as a line; None where there is none, or the checks show it."""
+        if not self.refusal or self.checks:
+            return None
+        return self.refusal, Ink.DIM if self.unreadable else Ink.MEDIUM
+
+
+def detail_lines(form: CommandForm, assessment: Assessment, model: Model, refused: bool) -> list[Line]:
+    """How things stand now, what is allowed now, and why. refused: the answer was no, and is shown below."""
+    if form.id == "drill.start":
+        return _drill_lines(assessment.checks, refused)
+    if form.id in ENDING:
+        return [_ended_order_line(form, model)]
+    if form.kind is None:
+        return [_islanding_line(model)]
+    if assessment.preview is None:
+        return [] if refused else [("now       asking what is allowed", Ink.DIM)]
+    return _order_lines(form, assessment.preview, model)
+
+
+def _drill_lines(checks: Sequence[Check], refused: bool) -> list[Line]:
+    """Whether the checks hold, and each of them; only those that fail if one does."""
+    if not checks:
+        return [("" if refused else "the checks are asked for", Ink.PLAIN)]
+    failed = [c for c in checks if not c.ok]
+    if failed:
+        head = f"{len(failed)} of {len(checks)} checks fail: no drill can begin"
+        return [(head, Ink.MEDIUM), *check_lines(failed)]
+    return [(f"all {len(checks)} checks hold", Ink.PLAIN), *check_lines(checks)]
+
+
+def _ended_order_line(form: CommandForm, model: Model) -> Line:
+    """The order that is to be ended."""
+    order = chosen_order(form, model)
+    if order is None or model.published is None:
+        return f"{form.text('id')!r} is not in force any more", Ink.MEDIUM
+    return order_text(order, model.published.snapshot.mono_s), Ink.PLAIN
+
+
+def _islanding_line(model: Model) -> Line:
+    """The state at the PCC, and why."""
+    decision = model.published.decision if model.published else None
+    state = decision.island if decision is not None else IslandState.UNKNOWN
+    reason = decision.islanding.reason if decision is not None and decision.islanding is not None else ""
+    return f"now       {state.value}: {reason}", Ink.PLAIN
+
+
+def _order_lines(form: CommandForm, preview: Preview, model: Model) -> list[Line]:
+    """What steers now, the orders that this one replaces or withdraws, and the range."""
+    lines: list[Line] = [(f"now       {preview.old}", Ink.PLAIN)]
+    if model.published is not None:
+        if preview.standing is not None:
+            standing = order_text(preview.standing, model.published.snapshot.mono_s)
+            lines.append((f"replaces  {standing}", Ink.BOLD))
+        if form.id == "order.stop":
+            ended = [o.id for o in model.published.orders if o.kind is not OrderKind.DISABLE]
+            lines.append((f"withdraws {', '.join(ended) or 'nothing: no order is in force'}", Ink.PLAIN))
+    return lines + [(text, Ink.PLAIN) for text in range_lines(preview)]
+
+
+def range_lines(preview: Preview, width: int = RANGE_COLUMNS) -> list[str]:
+    """The range now and what sets each end of it; one reason for both ends is written once."""
+    low, high = (None if bound is None else bound_text(bound, preview.unit) for bound in (preview.low, preview.high))
+    if low is not None and high is not None and preview.low_why == preview.high_why:
+        first, *rest = wrap(f"{low} … {high}, {preview.low_why}", width - INDENT, 2)
+        return [f"allowed   {first}", *(f"          {line}" for line in rest)]
+    ends = ((low, "at least", preview.low_why), (high, "at most", preview.high_why))
+    return [f"{label:<9} {bound}, {reason}" for bound, label, reason in ends if bound is not None]
+
+
+def bound_text(value: float, unit: str) -> str:
+    """An end of the range, in the unit in which it is typed."""
+    return f"{value / 1000:+.1f} kW" if unit == "W" and abs(value) >= 50 else f"{value + 0.0:.0f} {unit}"
+
+
+def fitted_rows(lines: Sequence[Line], width: int, rows: int) -> list[Line]:
+    """`lines` in at most `rows` rows: one that is too long continues below while a row is free, else it is cut."""
+    spare, fitted = rows - len(lines), list[Line]()
+    for text, ink in lines[:rows]:
+        if len(text) <= width or spare <= 0:
+            fitted.append((cut(text, width), ink))
+            continue
+        at = text.rfind(" ", 0, width + 1)
+        rest = wrap(text[at:], width - INDENT, spare)
+        fitted += [(text[:at], ink), *((" " * INDENT + line, ink) for line in rest)]
+        spare -= len(rest)
+    return fitted

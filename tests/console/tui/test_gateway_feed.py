@@ -1,0 +1,82 @@
+"""The gateway feed and the model store on their own: no app, no terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import scenes
+from recorded_client import RecordedClient
+
+from console.display.viewmodel import Link, Model
+from console.tui.gateway_feed import GatewayFeed
+from console.tui.model_store import NOTICE_S, ModelStore
+from gateway.api.protocol import PlanMessage
+
+
+class Reached:
+    """Wakes whoever waits for the model to become something."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.drawn = 0
+        self._changed = asyncio.Event()
+        self.store = ModelStore(self.changed, lambda: self.now_s)
+
+    def changed(self) -> None:
+        self.drawn += 1
+        self._changed.set()
+
+    async def until(self, condition: Callable[[Model], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition(self.store.model):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+async def test_a_feed_needs_no_app_to_turn_messages_into_the_model() -> None:
+    reached, client = Reached(), RecordedClient(scenes.read("drilled"))
+    tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
+        tasks[name] = asyncio.create_task(work())
+        return tasks[name]
+
+    async def connect() -> RecordedClient:
+        return client
+
+    feed = GatewayFeed(connect, reached.store, start, lambda: reached.now_s)
+    running = asyncio.create_task(feed.run())
+    try:
+        await reached.until(lambda m: m.published == client.scene.published and m.role == "operator")
+        await tasks["history"]
+        assert reached.store.model.trend[0].start_utc_s == client.scene.trend[0].start_utc_s
+        assert reached.store.model.events != ()
+        client.push(PlanMessage(None))
+        await reached.until(lambda m: m.plan is None and m.no_plan != "")
+        reached.now_s += 12
+        feed.update_age()
+        assert reached.store.model.age_s == 12
+        client.break_link("the gateway was killed")
+        await reached.until(lambda m: m.link is Link.LOST)
+        assert reached.store.model.link_note == "the gateway was killed"
+        assert await feed.request_or_notify("drill.abort") is None
+        assert reached.store.model.notice == "no gateway: nothing was sent"
+    finally:
+        running.cancel()
+
+
+async def test_a_notice_goes_after_its_time_and_an_equal_model_is_not_drawn() -> None:
+    reached = Reached()
+    reached.store.notify("done")
+    assert (reached.store.model.notice, reached.drawn) == ("done", 1)
+    reached.now_s += NOTICE_S
+    reached.store.expire_notice()
+    assert reached.store.model.notice == "done"
+    reached.now_s += 0.1
+    reached.store.expire_notice()
+    assert (reached.store.model.notice, reached.drawn) == ("", 2)
+    reached.store.update(notice="")
+    reached.store.replace(Model(view="log"), draw=False)
+    assert (reached.store.model.view, reached.drawn) == ("log", 2)
