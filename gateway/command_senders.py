@@ -12,6 +12,7 @@ import msgspec
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.orders import Order, OrderKind
+from dispatch.model.reasons import Reason, plain
 from gateway.event_sink import EventSink
 
 RETRY_S = 1.0  # unscaled, while a command stands that a device has not taken
@@ -164,9 +165,9 @@ def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeOrder:
 def node_caps(decision: Decision, orders: Iterable[Order]) -> dict[str, NodeOrder]:
     """Caps by manual order and those for the month's peak; of two on a node the smaller."""
     by_hand = [o for o in orders if o.kind is OrderKind.NODE_CAP]
-    caps = {o.target: NodeOrder(o.target, cap_w=o.value, reason=o.reason) for o in by_hand}
+    caps = {o.target: NodeOrder(o.target, cap_w=o.value, reason=plain(o.reason)) for o in by_hand}
     for id, w in decision.caps.nodes if decision.caps is not None else ():
-        caps[id] = _smaller(caps.get(id, NodeOrder(id)), NodeOrder(id, cap_w=w, reason="the month's peak"))
+        caps[id] = _smaller(caps.get(id, NodeOrder(id)), NodeOrder(id, cap_w=w, reason=Reason("caps.months_peak")))
     return caps
 
 

@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import words
 from storage import audit_format, schema
 from storage.manifest import MANIFEST, signed
 from storage.reader import open_read_only
@@ -71,8 +75,6 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
 
 def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dict[str, Any] | None:
     """Copy the audit; the head of its chain and the key that signs it. None where there is none."""
-    import sqlite_utils
-
     source_file = directory_in / audit_format.FILE
     if not source_file.exists():
         return None
@@ -84,8 +86,7 @@ def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dic
         raise ExportError(f"the audit {source_file} cannot be copied: {error}") from None
     with closing(sqlite3.connect(copy, isolation_level=None)) as con:
         con.execute("PRAGMA journal_mode = DELETE")
-        db = sqlite_utils.Database(con, recursive_triggers=False, execute_plugins=False)
-        rows["audit.csv"] = _csv(db, "audit", directory_out / "audit.csv", "seq")
+        rows["audit.csv"] = _csv(con, "SELECT * FROM audit ORDER BY seq", directory_out / "audit.csv")
         seq, head = audit_format.last(con)
         checkpoint = con.execute("SELECT seq, public_key FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
     return {
@@ -117,8 +118,19 @@ def _tables(con: sqlite3.Connection, directory_out: Path) -> dict[str, int]:
     wide: Any = db[WIDE]
     wide.create(columns, pk="t")
     wide.insert_all(_wide_rows(db, names))
-    sources = {"telemetry.csv": WIDE, "events.csv": "events", "decisions.csv": "decisions", "drills.csv": "drills"}
-    return {name: _csv(db, table, directory_out / name) for name, table in sources.items()}
+    con.create_function("words", 2, _words, deterministic=True)
+    sources = {
+        "telemetry.csv": f"SELECT * FROM {WIDE} ORDER BY t",
+        "events.csv": "SELECT * FROM events ORDER BY t",
+        "decisions.csv": "SELECT *, words(code, figures) AS reason FROM decisions ORDER BY t",
+        "drills.csv": "SELECT * FROM drills ORDER BY t",
+    }
+    return {name: _csv(con, query, directory_out / name) for name, query in sources.items()}
+
+
+def _words(code: str, figures: str) -> str:
+    """A reason as it is kept in the record, in words."""
+    return words(msgspec.json.decode(f'{{"code":{json.dumps(code)},"figures":{figures}}}', type=Reason))
 
 
 def _wide_rows(db: Any, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -134,14 +146,15 @@ def _wide_rows(db: Any, names: list[str]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _csv(db: Any, table: str, path: Path, order: str = "t") -> int:
-    """A table or view as CSV, oldest first, with a header; how many rows."""
+def _csv(con: sqlite3.Connection, query: str, path: Path) -> int:
+    """What a query finds as CSV with a header; how many rows."""
     rows = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(column.name for column in db[table].columns)
-        for row in db[table].rows_where(order_by=order):
-            writer.writerow(row.values())
+        found = con.execute(query)
+        writer.writerow(column[0] for column in found.description)
+        for row in found:
+            writer.writerow(row)
             rows += 1
     return rows
 

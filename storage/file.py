@@ -123,7 +123,7 @@ class TelemetryFile:
                 minutes = [m for m in intake.minutes.values() if m.changed]
                 rolled = {m.t: self._write_minute(con, m) for m in minutes}
                 con.executemany(
-                    f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                    f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     [(self._run, *row) for row in intake.decisions],
                 )
                 for record in intake.drills:

@@ -31,6 +31,7 @@ SLACK_S = 30.0  # a decision may come this much later than once a minute
 MINUTES_SPAN_S = 26 * 3600  # of one question for minutes: a day of 25 h, and an hour before it
 READS_VERSION = 1  # schemas from this one on
 DRILLS_VERSION = 3  # and drills from this one on
+REASONS_VERSION = 4  # decisions of earlier ones have sentences only
 
 
 class NoRecords(Exception):
@@ -142,12 +143,10 @@ class Archive:
 
     def decisions(self, start_utc_s: float, end_utc_s: float, limit: int = ROWS) -> list[Decision]:
         """Stored decisions in [start, end), newest first, at most `limit` (and `ROWS`)."""
-        sql = (
-            f"SELECT {DECISION_COLUMNS} FROM decision WHERE ts_utc_us >= ? AND ts_utc_us < ? "
-            "ORDER BY ts_utc_us DESC, id DESC LIMIT ?"
-        )
+        where = "WHERE ts_utc_us >= ? AND ts_utc_us < ? ORDER BY ts_utc_us DESC, id DESC LIMIT ?"
         with self._asking() as con:
-            rows = con.execute(sql, (to_us(start_utc_s), to_us(end_utc_s), _limited(limit))).fetchall()
+            values = (to_us(start_utc_s), to_us(end_utc_s), _limited(limit))
+            rows = con.execute(f"{_decisions(con)} {where}", values).fetchall()
         return [decision_of(row) for row in rows]
 
     def why(self, at_utc_s: float | None = None) -> Decision | None:
@@ -156,9 +155,9 @@ class Archive:
         None if none is on record, or if nothing was decided then: decisions are stored at least once a minute.
         """
         at_us = 2**62 if at_utc_s is None else to_us(at_utc_s)
-        sql = f"SELECT {DECISION_COLUMNS} FROM decision WHERE ts_utc_us <= ? ORDER BY ts_utc_us DESC, id DESC LIMIT 1"
+        where = "WHERE ts_utc_us <= ? ORDER BY ts_utc_us DESC, id DESC LIMIT 1"
         with self._asking() as con:
-            row = con.execute(sql, (at_us,)).fetchone()
+            row = con.execute(f"{_decisions(con)} {where}", (at_us,)).fetchone()
         if row is None:
             return None
         decision = decision_of(row)
@@ -273,6 +272,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         uri = f"{uri}?mode=ro&immutable=1"
         con = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     return con
+
+
+def _decisions(con: sqlite3.Connection) -> str:
+    """The query for decisions that fits the file: one that no newer gateway has opened yet has sentences only."""
+    columns = DECISION_COLUMNS
+    if con.execute("PRAGMA user_version").fetchone()[0] < REASONS_VERSION:
+        columns = columns.replace("worded", "1")
+    return f"SELECT {columns} FROM decision"
 
 
 def _limited(limit: int) -> int:

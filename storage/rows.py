@@ -12,13 +12,14 @@ import msgspec
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState
+from dispatch.model.reasons import Reason, RuleId, plain
 from storage.signals import MISSING, to_raw
 
 Known = Mapping[str, tuple[int, float]]  # signal name -> (id, scale); ids run from 1 without a gap
 
 EVENT_COLUMNS = "ts_utc_us, kind, severity, subject, text, who"
 DECISION_COLUMNS = (
-    "ts_utc_us, seq, mode, island, binding, reason, battery_w, net_load_w, import_target_w, setpoints, chain"
+    "ts_utc_us, seq, mode, island, binding, reason, battery_w, net_load_w, import_target_w, setpoints, chain, worded"
 )
 
 
@@ -54,38 +55,28 @@ def decision_row(decision: Decision) -> tuple[Any, ...]:
     """DECISION_COLUMNS of a decision. Watts in the chain are kept to 0.1 W; an open bound becomes null."""
     setpoints = [[s.device_id, _tenths(s.w)] for s in decision.setpoints]
     chain = [
-        [r.rule, r.name, _tenths(r.low_w), _tenths(r.high_w), _tenths(r.preferred_w), r.bound, r.reason]
-        for r in decision.chain
+        [t.rule, _tenths(t.low_w), _tenths(t.high_w), _tenths(t.preferred_w), t.bound, t.unmet, t.reason]
+        for t in decision.chain
     ]
     return (
         to_us(decision.utc_s),
         decision.seq,
         decision.mode.value,
         decision.island.value,
-        decision.binding,
-        decision.reason,
+        decision.binding.value,
+        msgspec.json.encode(decision.reason).decode(),
         _tenths(decision.battery_w),
         _tenths(decision.net_load_w),
         _tenths(decision.import_target_w),
         msgspec.json.encode(setpoints).decode(),
         msgspec.json.encode(chain).decode(),
+        0,
     )
 
 
 def decision_of(row: Sequence[Any]) -> Decision:
     """The decision of its DECISION_COLUMNS."""
-    chain = tuple(
-        RuleTrace(
-            rule,
-            name,
-            -math.inf if low_w is None else float(low_w),
-            math.inf if high_w is None else float(high_w),
-            preferred_w,
-            bound,
-            reason,
-        )
-        for rule, name, low_w, high_w, preferred_w, bound, reason in msgspec.json.decode(row[10])
-    )
+    worded = bool(row[11])
     return Decision(
         seq=row[1],
         utc_s=row[0] / 1e6,
@@ -95,10 +86,34 @@ def decision_of(row: Sequence[Any]) -> Decision:
         battery_w=row[6],
         net_load_w=row[7],
         import_target_w=row[8],
-        binding=row[4],
-        reason=row[5],
-        chain=chain,
+        binding=RuleId(row[4]),
+        reason=plain(row[5]) if worded else msgspec.json.decode(row[5], type=Reason),
+        chain=_worded_chain(row[10]) if worded else _chain(row[10]),
     )
+
+
+_Step = tuple[RuleId, float | None, float | None, float | None, bool, bool, Reason]
+_CHAIN = msgspec.json.Decoder(tuple[_Step, ...])
+
+
+def _chain(text: str) -> tuple[RuleTrace, ...]:
+    return tuple(
+        RuleTrace(rule, *_open(low_w, high_w), preferred_w, bound, reason, unmet)
+        for rule, low_w, high_w, preferred_w, bound, unmet, reason in _CHAIN.decode(text)
+    )
+
+
+def _worded_chain(text: str) -> tuple[RuleTrace, ...]:
+    """Of a row of version 0.1.0: number and name of the rule, and a sentence for its reason."""
+    return tuple(
+        RuleTrace(RuleId(name), *_open(low_w, high_w), preferred_w, bound, plain(sentence))
+        for _, name, low_w, high_w, preferred_w, bound, sentence in msgspec.json.decode(text)
+    )
+
+
+def _open(low_w: float | None, high_w: float | None) -> tuple[float, float]:
+    """Bounds of which null is an open one."""
+    return -math.inf if low_w is None else float(low_w), math.inf if high_w is None else float(high_w)
 
 
 def _tenths(w: float | None) -> float | None:

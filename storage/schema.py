@@ -123,6 +123,29 @@ CREATE VIEW drills AS
 """
 
 
+# Adding a column with a default rewrites no row: a record of years is ready at once.
+REASONS = f"""
+-- how reason, and those of the chain, are kept: 1 as sentences, 0 as JSON of code and figures
+ALTER TABLE decision ADD COLUMN worded INTEGER NOT NULL DEFAULT 1;
+DROP VIEW decisions;
+DROP VIEW decision_chain;
+CREATE VIEW decisions AS
+  SELECT {_TIME.format("ts_utc_us")} AS t, mode, island, binding,
+         CASE worded WHEN 1 THEN 'text' ELSE reason ->> 'code' END AS code,
+         CASE worded WHEN 1 THEN json_object('text', reason) ELSE reason -> 'figures' END AS figures,
+         battery_w, net_load_w, import_target_w, setpoints
+  FROM decision;
+CREATE VIEW decision_chain AS
+  SELECT {_TIME.format("d.ts_utc_us")} AS t, d.binding, r.value ->> (1 * d.worded) AS rule,
+         r.value ->> (1 + d.worded) AS low_w, r.value ->> (2 + d.worded) AS high_w,
+         r.value ->> (3 + d.worded) AS preferred_w, r.value ->> (4 + d.worded) AS bound,
+         CASE d.worded WHEN 1 THEN 0 ELSE r.value ->> 5 END AS unmet,
+         CASE d.worded WHEN 1 THEN 'text' ELSE r.value ->> '$[6].code' END AS code,
+         CASE d.worded WHEN 1 THEN json_object('text', r.value ->> 6) ELSE r.value -> '$[6].figures' END AS figures
+  FROM decision AS d, json_each(d.chain) AS r;
+"""
+
+
 def tables(db: Any) -> None:
     """Version 1: what is stored."""
     _script(db.conn, TABLES)
@@ -138,8 +161,13 @@ def drills(db: Any) -> None:
     _script(db.conn, DRILLS)
 
 
+def reasons(db: Any) -> None:
+    """Version 4: decisions keep code and figures of their reasons; rows from before keep their sentences."""
+    _script(db.conn, REASONS)
+
+
 # Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
-STEPS: list[Callable[[Any], None]] = [tables, views, drills]
+STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons]
 
 
 class NewerSchema(Exception):

@@ -15,6 +15,7 @@ from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
 from console.value_parsers import NOT_SAID, json_option, site_option
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 from gateway import exit_codes
 from gateway.api.protocol import DrillPlan
@@ -179,7 +180,7 @@ def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo) -> Iterat
     if view is None:
         yield f"State     {found['state']}"
     else:
-        yield f"State     {found['state']} since {hour_minute_zone(view.since_utc_s, zone)}: {view.reason}"
+        yield f"State     {found['state']} since {hour_minute_zone(view.since_utc_s, zone)}: {words(view.reason)}"
     yield f"SoC       {soc}"
     if view is not None and view.reconnect is not None:
         left_s = view.reconnect.left_s

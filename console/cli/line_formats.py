@@ -10,6 +10,7 @@ from dispatch.model.decision import Decision, Mode
 from dispatch.model.events import Event
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import Quality, Reading
+from dispatch.wording.catalogue import words
 
 _MODES = {
     Mode.PLAN: "steered by the plan",
@@ -45,11 +46,11 @@ def audit_line(row: dict[str, Any], zone: tzinfo) -> str:
 
 def caps_words(caps: CapsView) -> str:
     """What is capped for the month's peak, since when it costs what, and why; what is not counted on."""
-    parts = [caps.reason]
+    parts = [words(caps.reason)]
     if caps.nodes:
         nodes = ", ".join(f"{id} to {kw(w).strip()}" for id, w in caps.nodes)
         spent = f"{caps.minutes:.0f} min today, {caps.rent_eur:.2f} EUR this month"
-        parts = [f"{nodes}: {kw(caps.shed_w).strip()} of {kw(caps.asked_w).strip()} taken", caps.reason, spent]
+        parts = [f"{nodes}: {kw(caps.shed_w).strip()} of {kw(caps.asked_w).strip()} taken", words(caps.reason), spent]
     if caps.not_counted:
         parts.append(f"not counted on: {', '.join(caps.not_counted)}")
     return "; ".join(parts)

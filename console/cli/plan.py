@@ -9,10 +9,12 @@ import click
 import msgspec
 
 from console.cli.data_source import gateway
+from console.cli.json_output import with_words
 from console.display.formats import hour_minute_zone, weekday_hour_minute
 from console.value_parsers import json_option, site_option
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import hours
+from dispatch.wording.catalogue import words
 
 LEAST_H = 1 / 3600  # a step that was over when the plan was made
 
@@ -32,7 +34,7 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
     with gateway(site) as source:
         raw, zone = source.link.request("plan"), source.zone
     if as_json:
-        click.echo(msgspec.json.encode(raw))
+        click.echo(msgspec.json.encode(with_words(raw)))
         return
     for line in lines(msgspec.convert(raw, Plan), zone, by):
         click.echo(line)
@@ -85,7 +87,7 @@ def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ..
         _kw(mean("battery_w")),
         _kw(mean("grid_w")),
         f"{steps[-1].soc_pct:.1f}",
-        max(steps, key=lambda step: abs(step.battery_w) * spans_h[step]).reason,
+        words(max(steps, key=lambda step: abs(step.battery_w) * spans_h[step]).reason),
     )
 
 

@@ -6,10 +6,12 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, Record, gateway_or_record
+from console.cli.json_output import with_words
 from console.cli.line_formats import event_line, mode_words
 from console.cli.status_text import lines
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, site_option
+from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.protocol import Published
 from storage import identity
@@ -34,7 +36,7 @@ def status(site: str | None, as_json: bool) -> int:
 def _now(source: Live, as_json: bool) -> None:
     raw = source.status()
     if as_json:
-        click.echo(msgspec.json.encode(raw))
+        click.echo(msgspec.json.encode(with_words(raw)))
         return
     published = msgspec.convert(raw, Published)
     for line in lines(published, source.link.welcome):
@@ -48,7 +50,7 @@ def _last_known(source: Record, as_json: bool) -> None:
             "gateway": None,
             "record": str(source.directory),
             "identity": identity.read(source.directory),
-            "decision": decision,
+            "decision": with_words(msgspec.to_builtins(decision)),
             "events": events,
             "counts": counts,
         }
@@ -59,6 +61,6 @@ def _last_known(source: Record, as_json: bool) -> None:
     click.echo(f"{source.absent}; {ends}, in {source.directory}")
     if decision is not None:
         click.echo(f"Then      {mode_words(decision)}")
-        click.echo(f"Why       {decision.reason}")
+        click.echo(f"Why       {words(decision.reason)}")
     for n, event in enumerate(events):
         click.echo(f"{'' if n else 'Events':<9} {event_line(event, source.zone)}")

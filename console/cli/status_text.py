@@ -29,6 +29,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
+from dispatch.wording.catalogue import alarm_text
 from dispatch.wording.formatting import span
 from gateway.api.protocol import IqNow, Published, TariffNow, Welcome
 
@@ -229,9 +230,10 @@ def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
         first = ", first out" if alarm.first_out else ""
         state = _STATE.get(alarm.state, alarm.state.value)
         since = hour_minute_zone(alarm.since_utc_s, zone)
-        text = f"{_PRIORITY[alarm.priority]}  {alarm.id}  {alarm.title}, since {since}, {state}{first}"
+        said = alarm_text(alarm.id)
+        text = f"{_PRIORITY[alarm.priority]}  {alarm.id}  {said.title}, since {since}, {state}{first}"
         yield _row("" if n else "Alarms", text)
-        yield _row("", f"  do: {alarm.action}")
+        yield _row("", f"  do: {said.action}")
 
 
 def _devices(snapshot: Snapshot) -> Iterator[str]:

@@ -11,10 +11,12 @@ import msgspec
 
 from console.cli.data_source import Record, gateway_or_record
 from console.cli.failures import Failure
+from console.cli.json_output import with_words
 from console.cli.line_formats import caps_words, flow, mode_words
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
+from dispatch.wording.catalogue import RULE_NUMBERS, rule_name, words
 from gateway import exit_codes
 
 
@@ -27,7 +29,7 @@ from gateway import exit_codes
 def why(at: str | None, site: str | None, as_json: bool) -> None:
     """Explain the decision now or at a time: the interval and preference of each rule, and which rule was binding (●).
 
-    In JSON, a bound of null means that there is none.
+    In JSON, a bound of null means that there is none; a reason has its code, its figures and its text.
     """
     with gateway_or_record(site) as source:
         at_utc_s = None if at is None else moment(at, source.now_utc_s(), source.zone)
@@ -37,7 +39,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
     if decision is None:
         raise Failure("no decision is on record within 90 s before that time", exit_codes.FAILED)
     if as_json:
-        click.echo(msgspec.json.encode(decision))
+        click.echo(msgspec.json.encode(with_words(msgspec.to_builtins(decision))))
         return
     for line in lines(decision, source.zone):
         click.echo(line)
@@ -48,7 +50,7 @@ def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
     yield f"{date_clock_zone(decision.utc_s, zone)} · {mode_words(decision)}"
     asked = decision.battery_w
     yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
-    yield f"Because   {decision.reason}"
+    yield f"Because   {words(decision.reason)}"
     if decision.net_load_w is not None:
         yield f"Net load  {_kw(decision.net_load_w)} kW (load less PV)" + (
             "" if decision.import_target_w is None else f", import wanted {_kw(decision.import_target_w)} kW"
@@ -64,7 +66,15 @@ def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
     """The chain; powers are the battery's, kW, > 0 discharges. A ● stands at a rule that changed the outcome."""
     rows = [("", "rule", "", "min kW", "max kW", "prefers", "reason")]
     rows += [
-        ("●" if t.bound else " ", str(t.rule), t.name, _kw(t.low_w), _kw(t.high_w), _kw(t.preferred_w), t.reason)
+        (
+            "●" if t.bound else " ",
+            str(RULE_NUMBERS[t.rule]),
+            rule_name(t.rule),
+            _kw(t.low_w),
+            _kw(t.high_w),
+            _kw(t.preferred_w),
+            words(t.reason),
+        )
         for t in chain
     ]
     widths = [max(len(row[n]) for row in rows) for n in range(6)]

@@ -29,6 +29,7 @@ from dispatch.model.islanding import (
     IslandView,
     NodeOrder,
 )
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 
 S = IslandState
@@ -156,8 +157,8 @@ def _closing_text(view: IslandView) -> str:
     reconnect = view.reconnect
     if reconnect is not None and reconnect.left_s:
         return f"closing may be permitted in {countdown(reconnect.left_s)}"
-    if reconnect is not None and reconnect.against:
-        return f"closing waits: {reconnect.against}"
+    if reconnect is not None and reconnect.against is not None:
+        return f"closing waits: {words(reconnect.against)}"
     return "closing may be permitted"
 
 

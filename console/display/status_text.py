@@ -16,6 +16,9 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reservations import Reservation
+from dispatch.planning.explanations import for_price
+from dispatch.wording import catalogue
+from dispatch.wording.catalogue import words
 from gateway.api.protocol import IqNow, Published
 
 LEAST_PLANNED_W = 1000.0  # a smaller planned battery power is not announced
@@ -103,9 +106,8 @@ def why_text(model: Model) -> str:
         return f"unknown, last values shown: {model.link_note}"
     decision = model.published.decision
     if (ride := decision.ride) is not None and ride.rung:
-        step = f"ride-through step {ride.rung}, {ride.rung_name}: {ride.why}"
-        return f"{step}; {decision.reason}" if decision.reason else step
-    return decision.reason or "no reason given"
+        return f"ride-through step {ride.rung}, {ride.rung_name}: {words(ride.why)}; {words(decision.reason)}"
+    return words(decision.reason) or "no reason given"
 
 
 def next_change_text(
@@ -154,8 +156,9 @@ def _planned_text(steps: Sequence[PlanStep], timezone: str) -> str:
         return text
     run = takewhile(lambda step: _planned_direction(step) == word, steps)
     text += f" {kw(max(abs(step.battery_w) for step in run)).strip()} kW"
-    traded = not first.reason or "ct/kWh" in first.reason
-    return f"{text} at {cents(first.price_eur_per_kwh)} ct" if traded else f"{text}: {first.reason}"
+    if first.reason is None or for_price(first.reason):
+        return f"{text} at {cents(first.price_eur_per_kwh)} ct"
+    return f"{text}: {words(first.reason)}"
 
 
 def peak_label(published: Published) -> str:
@@ -185,7 +188,7 @@ def iq_texts(iq: IqNow | None) -> list[str]:
 
 def alarm_text(alarm: Alarm, model: Model) -> str:
     """One alarm in the alarms line: title, since, first-out, whether it has gone."""
-    text = f"{alarm.title} {hour_minute(alarm.since_utc_s, model.timezone)}"
+    text = f"{catalogue.alarm_text(alarm.id).title} {hour_minute(alarm.since_utc_s, model.timezone)}"
     if alarm.first_out:
         text += " (first)"
     return text + (" (gone)" if alarm.state is AlarmState.RETURNED else "")

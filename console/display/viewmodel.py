@@ -19,6 +19,7 @@ from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport
 from dispatch.model.plan import Plan
 from dispatch.model.readings import Reading
+from dispatch.wording.catalogue import rule_name, words
 from gateway.api.protocol import Published, Welcome
 
 STALE_AFTER_S = 2.0
@@ -138,7 +139,7 @@ def decision_events(decisions: Sequence[Decision]) -> list[Event]:
     for decision in decisions:
         now = (decision.mode, decision.binding)
         if now != last:
-            result.append(Event(decision.utc_s, "why", "info", decision.binding, decision.reason))
+            result.append(Event(decision.utc_s, "why", "info", rule_name(decision.binding), words(decision.reason)))
             last = now
     return result
 

@@ -12,6 +12,7 @@ from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.list_view import ListView
 from dispatch.alarms.states import Alarm, AlarmState
+from dispatch.wording.catalogue import alarm_text
 
 LEAST_LIST_ROWS = 4  # kept for header and list
 MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
@@ -41,7 +42,7 @@ class AlarmList(ListView):
         canvas.put(5, y, month_day_clock(item.since_utc_s, model.timezone))
         canvas.right(24, y, age((model.now_utc_s or item.since_utc_s) - item.since_utc_s), Ink.DIM)
         first = " (first)" if item.first_out else ""
-        canvas.put(26, y, cut(item.title, 30 - len(first)) + first)
+        canvas.put(26, y, cut(alarm_text(item.id).title, 30 - len(first)) + first)
         canvas.put(57, y, cut(ALARM_STATE_WORDS[item.state], canvas.width - 58))
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
@@ -66,9 +67,10 @@ class AlarmList(ListView):
         state += ["came first"] if item.first_out else []
         state += [f"came {item.count} times"] if item.count > 1 else []
         state += [f"acknowledged by {item.acknowledged_by}"] if item.acknowledged_by else []
-        head, *more = wrap(" · ".join(state), width - len(item.title) - 4, MOST_TEXT_ROWS)
-        lines = [(item.title, head), *(("", text) for text in more)]
-        for label, whole in (("Cause", item.cause), ("Consequence", item.consequence), ("Action", item.action)):
+        texts = alarm_text(item.id, item.detail)
+        head, *more = wrap(" · ".join(state), width - len(texts.title) - 4, MOST_TEXT_ROWS)
+        lines = [(texts.title, head), *(("", text) for text in more)]
+        for label, whole in (("Cause", texts.cause), ("Consequence", texts.consequence), ("Action", texts.action)):
             rows = wrap(whole or "—", width - TEXT_COLUMN - 1, MOST_TEXT_ROWS)
             lines += [(label if n == 0 else "", text) for n, text in enumerate(rows)]
         return lines

@@ -39,6 +39,7 @@ from console.tui.status_bars import (
     TooSmall,
     WhyLine,
 )
+from dispatch.wording.catalogue import alarm_text
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),
@@ -308,7 +309,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         if alarm is None:
             self.store.notify("this alarm is acknowledged already" if waiting else NO_ALARM_WAITS)
             return
-        await self._acknowledge(alarm.id, f"acknowledged: {alarm.title}")
+        await self._acknowledge(alarm.id, f"acknowledged: {alarm_text(alarm.id).title}")
 
     async def action_acknowledge_all(self) -> None:
         """Acknowledge every alarm that waits."""

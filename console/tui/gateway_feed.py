@@ -28,6 +28,7 @@ from console.tui.model_store import ModelStore
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
+from dispatch.wording.catalogue import rule_name
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 from gateway.errors import LinkLost, RequestFailed
 
@@ -259,6 +260,8 @@ class GatewayFeed:
         kept = [
             e
             for e in self._store.model.events
-            if e.kind != "why" or e.utc_s < oldest.utc_s or (e.utc_s > newest.utc_s and e.subject != newest.binding)
+            if e.kind != "why"
+            or e.utc_s < oldest.utc_s
+            or (e.utc_s > newest.utc_s and e.subject != rule_name(newest.binding))
         ]
         self._store.update(events=with_events(tuple(kept), decision_events(decisions)[1:]))

@@ -26,6 +26,7 @@ from console.tui.diff_widget import DiffWidget
 from console.tui.island_values import FIGURE_COLUMN, draw_values
 from dispatch.model.events import Event
 from dispatch.model.islanding import OFF_GRID_STATES, DrillStatus, IslandState, IslandView
+from dispatch.wording.catalogue import words
 
 STATE_SEQUENCE = ("preparing", "opening", "islanded", "synchronising", "closing", "grid-tied")
 OUT_OF_SEQUENCE = (IslandState.FAULT, IslandState.BLACKOUT, IslandState.BLACK_START, IslandState.UNKNOWN)
@@ -160,7 +161,7 @@ def draw_progress(canvas: Canvas, y: int, model: Model) -> None:
         x = canvas.put(FIGURE_COLUMN, y, held, Ink.BOLD) + 2
         canvas.put(x, y, f"{countdown(drill.hold_left_s):>5} left", Ink.PLAIN)
     elif view is not None:
-        canvas.put(1, y, cut(view.reason, canvas.width - 2))
+        canvas.put(1, y, cut(words(view.reason), canvas.width - 2))
 
 
 # ── the list ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from console.display.wrapping import cut, wrap
 from console.tui.form_fields import ENDING, CommandForm, chosen_order, order_text
 from dispatch.model.islanding import Check, IslandState
 from dispatch.model.orders import OrderKind, Preview
+from dispatch.wording.catalogue import words
 
 INDENT = 10  # columns of a line's label
 RANGE_COLUMNS = 78
@@ -73,7 +74,7 @@ def _islanding_line(model: Model) -> Line:
     """The state at the PCC, and why."""
     decision = model.published.decision if model.published else None
     state = decision.island if decision is not None else IslandState.UNKNOWN
-    reason = decision.islanding.reason if decision is not None and decision.islanding is not None else ""
+    reason = words(decision.islanding.reason) if decision is not None and decision.islanding is not None else ""
     return f"now       {state.value}: {reason}", Ink.PLAIN
 
 

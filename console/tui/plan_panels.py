@@ -12,6 +12,7 @@ from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import Worth
+from dispatch.wording.catalogue import rule_name, words
 
 TEXT_ROWS = 5
 TEXT_WIDTH = 80
@@ -51,7 +52,7 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: Worth, plan: Plan
         number(step.soc_pct, 5), "%  load", kw(step.load_w), f"({kw(step.load_low_w)} –{kw(step.load_high_w)})  PV",
         kw(step.pv_w),
     )  # fmt: skip
-    for y, line in enumerate(wrap(step.reason or "the plan gives no reason", TEXT_WIDTH - 13, 2), start=top + 1):
+    for y, line in enumerate(wrap(words(step.reason) or "the plan gives no reason", TEXT_WIDTH - 13, 2), start=top + 1):
         canvas.put(12, y, line)
     price = number(100 * step.price_eur_per_kwh, 5)
     if step.grid_w < 0:
@@ -147,7 +148,7 @@ def draw_table(canvas: Canvas, top: int, plan: Plan, cursor: int, model: Model) 
             number(step.soc_pct, 6),
         )
         x = canvas.put(1, y, " ".join(figures))
-        canvas.put(x + 2, y, cut(step.reason, canvas.width - x - 3))
+        canvas.put(x + 2, y, cut(words(step.reason), canvas.width - x - 3))
         if first + y - top - 2 == cursor:
             canvas.fill(y, Ink.REVERSE)
 
@@ -163,7 +164,7 @@ def draw_no_plan(canvas: Canvas, model: Model) -> None:
         canvas.put(1, y, line)
     y = len(lines) + 1
     canvas.put(1, y, "Steers now", Ink.DIM)
-    canvas.put(13, y, model.published.decision.binding or "nothing")
+    canvas.put(13, y, rule_name(model.published.decision.binding))
     event = next((e for e in reversed(model.events) if e.kind == "plan"), None)
     if event is not None:
         canvas.put(1, y + 2, "Last said", Ink.DIM)

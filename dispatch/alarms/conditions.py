@@ -1,4 +1,7 @@
-"""Determines which alarm conditions hold, from snapshot, decision and a few facts. The texts are in `definitions`."""
+"""Determines which alarm conditions hold, from snapshot, decision and a few facts.
+
+The texts are in `dispatch/wording/english/alarms.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import msgspec
 
 from dispatch.alarms.states import Condition
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.rules import MET_OR_ALARMED
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.decision import Contested, Decision
-from dispatch.model.equipment import Battery, Pcs
+from dispatch.model.equipment import Battery, DeviceHealth, Pcs
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
+from dispatch.model.reasons import Reason, joined, plain
 from dispatch.model.snapshot import Snapshot
 
 PRICES_SOON_S = 6 * 3600.0  # tomorrow's prices come about 11 h before today's end: less than this and they are late
@@ -22,6 +27,7 @@ FOLLOW_SHARE = 0.05  # of the rating: a PCS this close to its setpoint follows i
 FOLLOW_W = 500.0
 SOC_MARGIN_PCT = 0.5
 VOLTAGE_LOST = 0.5  # of nominal: a phase below this carries no grid
+ASSUMED_S = 60.0  # of an interval without a reading, from which on it is said
 DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of class 1, read at two moments, may differ
 
 
@@ -46,17 +52,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> dict[str, Condition]:
     """Which alarm conditions hold at this snapshot, by alarm id. `active` None where a missing reading hides it."""
-    found: dict[str, Condition] = {}
     island = decision.island if decision else IslandState.UNKNOWN
-    for device in snapshot.devices:
-        age = "never answered" if device.age_s is None else f"silent for {device.age_s:.0f} s"
-        detail = f"{age}; {device.error}" if device.error else age
-        found[f"device-lost:{device.id}"] = Condition(not device.online, detail)
-    found["meter-stale"] = _meter(snapshot, decision)
-    found["meters-disagree"] = _meters(snapshot)
-    found["grid-outage"] = _outage(snapshot, facts.config, island)
-    found["fuse-overload"] = _fuse(snapshot, facts.config)
-    found.update(_peak(snapshot, facts.interval))
+    found: dict[str, Condition] = {f"device-lost:{d.id}": _silent(d) for d in snapshot.devices}
+    found.update(_grid(snapshot, decision, facts, island))
     found.update(_missing(snapshot, facts.config))
     for battery in snapshot.batteries:
         found.update(_battery(battery, facts.config))
@@ -66,31 +64,49 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
     found.update(_island(decision))
-    found["drill-due"] = Condition(bool(facts.drill_due), facts.drill_due)
+    found["drill-due"] = Condition(bool(facts.drill_due), plain(facts.drill_due) if facts.drill_due else None)
     return found
 
 
+def _silent(device: DeviceHealth) -> Condition:
+    age_s = device.age_s
+    silent = Reason("alarm.never_answered") if age_s is None else Reason("alarm.silent", {"silent_s": age_s})
+    if device.error:
+        silent = Reason("alarm.silent_error", {"silent": silent, "error": device.error})
+    return Condition(not device.online, silent)
+
+
+def _grid(
+    snapshot: Snapshot, decision: Decision | None, facts: Facts, island: IslandState
+) -> Iterator[tuple[str, Condition]]:
+    """What concerns the connection to the grid: its meter, voltage, fuse, peak."""
+    yield "meter-stale", _meter(snapshot, decision)
+    yield "meters-disagree", _meters(snapshot)
+    yield "grid-outage", _outage(snapshot, facts.config, island)
+    yield "fuse-overload", _fuse(snapshot, facts.config)
+    yield from _peak(snapshot, facts.interval)
+
+
 def _island(decision: Decision | None) -> Iterator[tuple[str, Condition]]:
-    """The state machine's own words; the step of the ladder."""
+    """The state machine's reason; the step of ride-through."""
     state = decision.island if decision else IslandState.UNKNOWN
-    why = decision.islanding.reason if decision and decision.islanding else ""
+    why = decision.islanding.reason if decision and decision.islanding else None
     yield "island-fault", Condition(state is IslandState.FAULT, why)
     yield "island-blackout", Condition(state in (IslandState.BLACKOUT, IslandState.BLACK_START), why)
     ride = decision.ride if decision else None
-    up = ride is not None and ride.rung > 0
-    yield "ride-through-step", Condition(up, f"{ride.rung_name}: {ride.why}" if ride is not None and up else "")
-
-
-def _age(age_s: float | None) -> str:
-    return "never read" if age_s is None else f"last reading {age_s:.1f} s old"
+    if ride is None or not ride.rung:
+        yield "ride-through-step", Condition(False)
+    else:
+        yield "ride-through-step", Condition(True, Reason("alarm.ride_step", {"step": ride.rung_name, "why": ride.why}))
 
 
 def _meter(snapshot: Snapshot, decision: Decision | None) -> Condition:
     """No good reading, or one that stands still."""
     w = snapshot.grid.w
     if w.good is not None and decision is not None and decision.meter_frozen:
-        return Condition(True, f"it answers, but its value stands still: {_kw(w.good)}")
-    return Condition(w.good is None, _age(w.age_s))
+        return Condition(True, Reason("alarm.meter_frozen", {"import_w": w.good}))
+    old = Reason("alarm.never_read") if w.age_s is None else Reason("alarm.old_reading", {"age_s": w.age_s})
+    return Condition(w.good is None, old)
 
 
 def _meters(snapshot: Snapshot) -> Condition:
@@ -100,9 +116,12 @@ def _meters(snapshot: Snapshot) -> Condition:
     balance_w, load_w = snapshot.load_w, snapshot.load.w.good
     if balance_w is None or load_w is None:
         return Condition(None)
-    allowed_w = max(DISAGREE_W, DISAGREE_SHARE * abs(load_w))
-    detail = f"load meter {_kw(load_w)}, grid + PCS + PV {_kw(balance_w)}: {_kw(abs(balance_w - load_w))} apart"
-    return Condition(abs(balance_w - load_w) > allowed_w, f"{detail}, {_kw(allowed_w)} allowed")
+    apart_w, allowed_w = abs(balance_w - load_w), max(DISAGREE_W, DISAGREE_SHARE * abs(load_w))
+    detail = Reason(
+        "alarm.meters_apart",
+        {"load_w": load_w, "balance_w": balance_w, "apart_w": apart_w, "allowed_w": allowed_w},
+    )
+    return Condition(apart_w > allowed_w, detail)
 
 
 def _missing(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
@@ -110,33 +129,40 @@ def _missing(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, 
     online = {d.id: d.online for d in snapshot.devices}
     for pcs in snapshot.pcs:
         absent = pcs.w.good is None and online.get(pcs.id, True)
-        yield f"reading-missing:{pcs.id}", Condition(absent, "its power is missing")
+        yield f"reading-missing:{pcs.id}", Condition(absent, Reason("alarm.power_missing"))
     for battery in snapshot.batteries:
         told = any(online.get(p.id, True) for p in config.pcs if p.battery == battery.id)
-        yield f"reading-missing:{battery.id}", Condition(battery.soc_pct.good is None and told, "its SoC is missing")
+        yield (
+            f"reading-missing:{battery.id}",
+            Condition(battery.soc_pct.good is None and told, Reason("alarm.soc_missing")),
+        )
 
 
 def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
     """By the switch's voltage contact where there is one, else by the meter's voltages while it sits on the grid."""
     words = [s.grid_voltage.good for s in snapshot.switches if s.grid_voltage.good is not None]
     if words:
-        return Condition("absent" in words, "the switch reports no grid voltage")
+        return Condition("absent" in words, Reason("alarm.switch_reports_no_voltage"))
     volts = [v for v in (r.good for r in snapshot.grid.v) if v is not None]
     if island is IslandState.ISLANDED or not volts:
         return Condition(None)
-    lowest = min(volts)
-    return Condition(max(volts) < VOLTAGE_LOST * config.grid.voltage_v, f"lowest phase {lowest:.0f} V")
+    lowest = Reason("alarm.lowest_phase", {"phase_v": min(volts)})
+    return Condition(max(volts) < VOLTAGE_LOST * config.grid.voltage_v, lowest)
 
 
 def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:
     amps = [a for a in (r.good for r in snapshot.grid.a) if a is not None]
     if amps:
         worst = max(abs(a) for a in amps)
-        return Condition(worst > config.grid.fuse_a, f"{worst:.0f} A of {config.grid.fuse_a:g} A")
+        return Condition(
+            worst > config.grid.fuse_a, Reason("alarm.phase_current", {"phase_a": worst, "fuse_a": config.grid.fuse_a})
+        )
     w = snapshot.grid.w.good
     if w is None:
         return Condition(None)
-    return Condition(abs(w) > config.grid.fuse_w, f"{_kw(w)} of {_kw(config.grid.fuse_w)}, phases unknown")
+    return Condition(
+        abs(w) > config.grid.fuse_w, Reason("alarm.fuse_power", {"import_w": w, "fuse_w": config.grid.fuse_w})
+    )
 
 
 def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, Condition]]:
@@ -146,14 +172,22 @@ def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, 
         return
     left_wh, w = interval.energy_left_wh, snapshot.grid.w.good
     over_w = -left_wh * 3600 / interval.length_s
-    assumed = f", {interval.unknown_s / 60:.0f} min of it not measured but assumed" if interval.unknown_s >= 60 else ""
-    over = f"{_kw(over_w)} above {_kw(interval.limit_w)} as interval mean{assumed}"
+    over = Reason(
+        "alarm.over_peak",
+        {
+            "over_w": over_w,
+            "limit_w": interval.limit_w,
+            "assumed": Reason("alarm.peak_assumed", {"unmeasured_s": interval.unknown_s})
+            if interval.unknown_s >= ASSUMED_S
+            else None,
+        },
+    )
     yield "peak-exceeded", Condition(left_wh < 0, over)
     if w is None:
         yield "peak-at-risk", Condition(None)
     else:
         held_w = interval.held_w(snapshot.utc_s)
-        detail = f"import {_kw(w)}, to stay below {_kw(interval.limit_w)} it may be {_kw(held_w)}"
+        detail = Reason("alarm.peak_risk", {"import_w": w, "limit_w": interval.limit_w, "held_w": held_w})
         # an interval already lost is not at risk any more
         yield "peak-at-risk", Condition(left_wh >= 0 and w > held_w, detail)
 
@@ -167,14 +201,16 @@ def _battery(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Co
         f"soc-low:{battery.id}",
         Condition(
             None if soc is None else soc <= limits.soc_min_pct + SOC_MARGIN_PCT,
-            "" if soc is None else f"SoC {soc:.1f} %, limit {limits.soc_min_pct:g} %",
+            None if soc is None else Reason("alarm.soc_low", {"soc_pct": soc, "limit_pct": limits.soc_min_pct}),
         ),
     )
     yield (
         f"battery-temperature:{battery.id}",
         Condition(
             None if temp is None else not limits.temp_min_c <= temp <= limits.temp_max_c,
-            "" if temp is None else f"{temp:.1f} °C, allowed {limits.temp_min_c:g}..{limits.temp_max_c:g} °C",
+            None
+            if temp is None
+            else Reason("alarm.temperature", {"temp_c": temp, "min_c": limits.temp_min_c, "max_c": limits.temp_max_c}),
         ),
     )
 
@@ -193,13 +229,15 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
         return Condition(None)
     soc = stored / config.energy_kwh
     return Condition(
-        soc < config.reserve_soc_pct - SOC_MARGIN_PCT, f"SoC {soc:.1f} %, reserve {config.reserve_soc_pct:.1f} %"
+        soc < config.reserve_soc_pct - SOC_MARGIN_PCT,
+        Reason("alarm.below_reserve", {"soc_pct": soc, "reserve_pct": config.reserve_soc_pct}),
     )
 
 
 def _pcs(pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts) -> Iterator[tuple[str, Condition]]:
     state, control = pcs.state.good, pcs.control.good
-    yield f"pcs-fault:{pcs.id}", Condition(None if state is None else state == "fault", ", ".join(pcs.alarms))
+    reported = plain(", ".join(pcs.alarms)) if pcs.alarms else None
+    yield f"pcs-fault:{pcs.id}", Condition(None if state is None else state == "fault", reported)
     yield f"pcs-local:{pcs.id}", Condition(None if control is None else control == "local")
     wanted = facts.written_w.get(pcs.id)
     if decision is not None and all(s.w is None for s in decision.setpoints if s.device_id == pcs.id):
@@ -226,7 +264,7 @@ def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: Dis
     # limits reported at the battery lie a conversion loss away from AC power: all between 0 and the setpoint is fine
     derated = expected != wanted_w and min(0.0, wanted_w) - tolerance <= pcs.w.good <= max(0.0, wanted_w) + tolerance
     off = abs(pcs.w.good - expected) > tolerance and not derated
-    return Condition(off, f"setpoint {_kw(wanted_w)}, measured {_kw(pcs.w.good)}")
+    return Condition(off, Reason("alarm.not_followed", {"setpoint_w": wanted_w, "measured_w": pcs.w.good}))
 
 
 def _contested(contested: Contested | None, decision: Decision | None) -> Condition | None:
@@ -236,8 +274,13 @@ def _contested(contested: Contested | None, decision: Decision | None) -> Condit
     asked_w = next((s.w for s in decision.setpoints if s.device_id == contested.device_id), None)
     if asked_w is None:
         return None
-    share = f"in {100 * contested.share:.0f} % of the last looks"
-    return Condition(True, f"asked {_kw(asked_w)}, the device held {_kw(contested.held_w)} {share}")
+    return Condition(
+        True,
+        Reason(
+            "alarm.contested",
+            {"asked_w": asked_w, "held_w": contested.held_w, "share_pct": 100 * contested.share},
+        ),
+    )
 
 
 def _mismatch(pcs: Pcs, wanted_w: float | None, config: DispatchConfig) -> Condition:
@@ -245,47 +288,65 @@ def _mismatch(pcs: Pcs, wanted_w: float | None, config: DispatchConfig) -> Condi
     if wanted_w is None or rating is None or pcs.control.good == "local":
         return Condition(False)
     if pcs.setpoint_enabled.good == 0:
-        return Condition(True, f"wrote {_kw(wanted_w)}, but the setpoint is not enabled in the device")
+        return Condition(True, Reason("alarm.not_enabled", {"written_w": wanted_w}))
     held = pcs.setpoint_w.good
     if held is None:
         return Condition(None)
     return Condition(
-        abs(held - wanted_w) > tolerance_w(config, pcs.id), f"wrote {_kw(wanted_w)}, the device holds {_kw(held)}"
+        abs(held - wanted_w) > tolerance_w(config, pcs.id),
+        Reason("alarm.holds_another", {"written_w": wanted_w, "held_w": held}),
     )
 
 
 def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]]:
-    """Plan, prices, loop, records, clock."""
-    plan = facts.config.plan
-    wanted = plan.enabled and bool(facts.config.batteries)
-    yield "no-plan", Condition(wanted and facts.plan_age_s is None, facts.plan_error)
-    late = wanted and facts.plan_age_s is not None and facts.plan_age_s > 3 * plan.period_s
-    yield "plan-late", Condition(late, f"{(facts.plan_age_s or 0) / 60:.0f} min old; {facts.plan_error}".rstrip("; "))
-    end = facts.prices_end_utc_s
-    left_s = None if end is None else end - snapshot.utc_s
-    ended = facts.prices_expected and (left_s is None or left_s <= 0 or not facts.price_now)
-    yield "prices-ended", Condition(ended, "no prices at all" if left_s is None else "")
-    soon = facts.prices_expected and left_s is not None and 0 < left_s < PRICES_SOON_S
-    yield "prices-end-soon", Condition(soon, f"{(left_s or 0) / 3600:.1f} h left")
+    """Plan, prices, loop, records, clock, savings."""
+    yield from _plan(facts)
+    yield from _prices(snapshot.utc_s, facts)
     overruns = facts.overruns_per_min
-    yield "tick-overruns", Condition(overruns >= OVERRUNS_PER_MIN, f"{overruns} late ticks in the last minute")
-    lost = facts.records_dropped_per_min
-    detail = "; ".join(filter(None, (facts.records_error, f"{lost} rows dropped in the last minute" if lost else "")))
-    yield "records-lost", Condition(lost > 0 or bool(facts.records_error), detail)
-    step = facts.clock_step_s
-    yield "clock-stepped", Condition(abs(step) > CLOCK_STEP_S, f"by {step:+.1f} s")
+    yield (
+        "tick-overruns",
+        Condition(overruns >= OVERRUNS_PER_MIN, Reason("alarm.overruns", {"late_ticks": overruns})),
+    )
+    yield "records-lost", _records(facts)
+    step_s = facts.clock_step_s
+    yield "clock-stepped", Condition(abs(step_s) > CLOCK_STEP_S, Reason("alarm.clock_step", {"step_s": step_s}))
     saved = facts.month_saved_eur
-    dearer = f"{-(saved or 0.0):.2f} EUR more than without it, month to date"
+    dearer = None if saved is None else Reason("alarm.dearer", {"more_eur": -saved})
     yield "battery-loses-money", Condition(saved is not None and saved < 0, dearer)
 
 
+def _plan(facts: Facts) -> Iterator[tuple[str, Condition]]:
+    plan = facts.config.plan
+    wanted = plan.enabled and bool(facts.config.batteries)
+    error = plain(facts.plan_error) if facts.plan_error else None
+    yield "no-plan", Condition(wanted and facts.plan_age_s is None, error)
+    if facts.plan_age_s is None:
+        yield "plan-late", Condition(False)
+        return
+    age = Reason("alarm.plan_age", {"age_s": facts.plan_age_s})
+    late = wanted and facts.plan_age_s > 3 * plan.period_s
+    yield "plan-late", Condition(late, age if error is None else joined((age, error)))
+
+
+def _prices(utc_s: float, facts: Facts) -> Iterator[tuple[str, Condition]]:
+    end_s = facts.prices_end_utc_s
+    left_s = None if end_s is None else end_s - utc_s
+    ended = facts.prices_expected and (left_s is None or left_s <= 0 or not facts.price_now)
+    yield "prices-ended", Condition(ended, Reason("alarm.no_prices") if left_s is None else None)
+    soon = facts.prices_expected and left_s is not None and 0 < left_s < PRICES_SOON_S
+    yield "prices-end-soon", Condition(soon, Reason("alarm.prices_left", {"left_s": left_s or 0.0}))
+
+
+def _records(facts: Facts) -> Condition:
+    lost = facts.records_dropped_per_min
+    found = [plain(facts.records_error)] if facts.records_error else []
+    found += [Reason("alarm.rows_dropped", {"rows": lost})] if lost else []
+    return Condition(bool(found), joined(found) if found else None)
+
+
 def _conflict(decision: Decision | None) -> Condition:
-    """Rules 1 to 6; that a ramp or the plan gives way to them is how they are meant to work."""
+    """That a ramp or the plan gives way to earlier rules is how they are meant to work."""
     for trace in decision.chain if decision else ():
-        if 1 <= trace.rule <= 6 and (trace.low_w > trace.high_w or trace.reason.startswith("cannot be met")):
-            return Condition(True, f"rule {trace.rule} {trace.name}: {trace.reason}")
+        if trace.unmet and trace.rule in MET_OR_ALARMED:
+            return Condition(True, Reason("alarm.conflict", {"rule": trace.rule.value, "reason": trace.reason}))
     return Condition(False)
-
-
-def _kw(w: float) -> str:
-    return f"{w / 1000:.1f} kW"

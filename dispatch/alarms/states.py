@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from dispatch.model.events import Event
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import alarm_text, words
 
 
 class Priority(enum.Enum):
@@ -29,30 +31,23 @@ class AlarmState(enum.Enum):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """One alarm as listed. Every alarm says cause, consequence, action."""
+    """One alarm as listed. Title, cause, consequence and action: `dispatch.wording.alarm_texts`."""
 
     id: str  # definition and subject: "device-lost:grid"
     priority: Priority
     state: AlarmState
-    title: str
-    cause: str
-    consequence: str
-    action: str
     since_utc_s: float
+    detail: Reason | None = None  # what is seen now; None once it has gone
     first_out: bool = False
     count: int = 1  # times it came since it was last normal
     acknowledged_by: str = ""
 
 
 class AlarmDefinition(msgspec.Struct, frozen=True):
-    """What an alarm is and says. Texts may hold `{subject}`; the condition's detail is put after the cause."""
+    """What an alarm is, and when its condition makes it come and go."""
 
     id: str  # without subject: "device-lost"
     priority: Priority
-    title: str
-    cause: str
-    consequence: str
-    action: str
     on_delay_s: float = 0.0  # the condition must hold this long, without a break, before the alarm comes
     off_delay_s: float = 5.0  # and be gone this long before it goes
 
@@ -61,7 +56,7 @@ class Condition(msgspec.Struct, frozen=True):
     """Whether an alarm's condition holds now. `active` None: cannot be told; the alarm stays, its delays wait."""
 
     active: bool | None
-    detail: str = ""
+    detail: Reason | None = None
 
 
 class UnknownAlarm(KeyError):
@@ -82,7 +77,7 @@ class _Entry:
     definition: AlarmDefinition
     subject: str
     state: AlarmState = AlarmState.NORMAL
-    detail: str = ""
+    detail: Reason | None = None
     since_utc_s: float = 0.0
     began_mono_s: float | None = None  # the condition holds since then
     began_utc_s: float = 0.0
@@ -193,7 +188,7 @@ class AlarmBook:
         entry.count += 1
         entry.began_mono_s = None
         severity = "warning" if entry.definition.priority is Priority.LOW else "alarm"
-        return _event(entry, utc_s, severity, entry.detail)
+        return _event(entry, utc_s, severity, words(entry.detail))
 
     def _return(self, entry: _Entry, utc_s: float) -> Event:
         acknowledged = entry.state is AlarmState.ACKNOWLEDGED
@@ -208,7 +203,7 @@ class AlarmBook:
         if self._first_out == _id(entry):
             self._first_out = ""
 
-    # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── entries ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _entry(self, alarm_id: str) -> _Entry:
         name, _, subject = alarm_id.partition(":")
@@ -217,17 +212,12 @@ class AlarmBook:
         return _Entry(self._definitions[name], subject)
 
     def _alarm(self, entry: _Entry) -> Alarm:
-        definition = entry.definition
-        cause = _text(definition.cause, entry)
         return Alarm(
             id=_id(entry),
-            priority=definition.priority,
+            priority=entry.definition.priority,
             state=entry.state,
-            title=_text(definition.title, entry),
-            cause=f"{cause} Now: {entry.detail}" if entry.detail and entry.present else cause,
-            consequence=_text(definition.consequence, entry),
-            action=_text(definition.action, entry),
             since_utc_s=entry.since_utc_s,
+            detail=entry.detail if entry.present else None,
             first_out=self._first_out == _id(entry),
             count=entry.count,
             acknowledged_by=entry.acknowledged_by,
@@ -244,10 +234,6 @@ def _id(entry: _Entry) -> str:
     return f"{entry.definition.id}:{entry.subject}" if entry.subject else entry.definition.id
 
 
-def _text(template: str, entry: _Entry) -> str:
-    return template.replace("{subject}", entry.subject).strip()
-
-
 def _event(entry: _Entry, utc_s: float, severity: str, text: str, who: str = "") -> Event:
-    title = _text(entry.definition.title, entry)
+    title = alarm_text(_id(entry)).title
     return Event(utc_s, "alarm", severity, _id(entry), f"{title}: {text}" if text else title, who)

@@ -14,7 +14,7 @@ from dispatch.control.fallback import Lost, meter_lost_w
 from dispatch.control.net_load_estimator import NetLoad, believed
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, Unit, units
-from dispatch.control.rules import RESERVE, SOC_HYSTERESIS_PCT, Ramp, Situation, run
+from dispatch.control.rules import LIMITS, SOC_HYSTERESIS_PCT, Ramp, Situation, run
 from dispatch.control.setpoint_monitor import SetpointWatch
 from dispatch.islanding.load_shedding import RideKeeper, RideMemory, RideResult
 from dispatch.islanding.observation import IslandMemory, IslandStep
@@ -25,11 +25,11 @@ from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, signed, standing
 from dispatch.power_caps.cap_controller import CapsKeeper, CapsMemory, Need
-from dispatch.wording.formatting import action
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them
@@ -175,7 +175,7 @@ class Controller:
 
     def _need(self, situation: Situation, outcome: Outcome) -> Need:
         """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
-        most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule <= RESERVE), 0.0)
+        most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule in LIMITS), 0.0)
         return Need(
             net_w=situation.net_w,
             battery_most_w=most_w,
@@ -248,7 +248,7 @@ class Controller:
         elif soc_pct >= rest_pct:
             self._topping = False
 
-    def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, str] | None:
+    def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, Reason] | None:
         if net_w is not None:
             self._lost = None
             return None
@@ -256,13 +256,13 @@ class Controller:
             self._lost = Lost(snapshot.mono_s, last_w, self._trouble(snapshot))
         return meter_lost_w(self.config.rules, self._lost, snapshot.mono_s)
 
-    def _trouble(self, snapshot: Snapshot) -> str:
+    def _trouble(self, snapshot: Snapshot) -> Reason:
         """Why the net load is not known."""
         if snapshot.grid.w.good is None:
-            return f"no reading from grid meter {snapshot.grid.id}"
+            return Reason("lost.no_reading", {"meter": snapshot.grid.id})
         if self._net.frozen:
-            return f"grid meter {snapshot.grid.id} stands still,"
-        return "a PCS has never been read,"
+            return Reason("lost.stands_still", {"meter": snapshot.grid.id})
+        return Reason("lost.pcs_never_read")
 
     def _ramp(self, mono_s: float, net_w: float | None, last_w: float) -> Ramp | None:
         """Where import may go from; it starts from where the last setpoints leave it."""
@@ -342,7 +342,6 @@ class Controller:
             known = [w for w in asked.values() if w is not None]
             battery_w = sum(known) if known else None
         net_w = situation.net_w
-        what = "no setpoint" if battery_w is None else action(battery_w)
         return Decision(
             seq=situation.snapshot.seq,
             utc_s=situation.snapshot.utc_s,
@@ -353,11 +352,18 @@ class Controller:
             net_load_w=None if net_w is None else net_w + sum(u.fixed_w for u in situation.units),
             import_target_w=None if net_w is None or total_w is None else net_w - total_w,
             binding=outcome.binding,
-            reason=f"{what} — {outcome.binding}: {outcome.reason}",
+            reason=_reason(battery_w, outcome),
             chain=outcome.traces,
             meter_frozen=self._net.frozen,
             contested=self._watch.look(situation.snapshot, asked),
         )
+
+
+def _reason(battery_w: float | None, outcome: Outcome) -> Reason:
+    rule = outcome.binding.value
+    if battery_w is None:
+        return Reason("decision.no_setpoint", {"rule": rule, "reason": outcome.reason})
+    return Reason("decision.setpoint", {"battery_w": battery_w, "rule": rule, "reason": outcome.reason})
 
 
 def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:

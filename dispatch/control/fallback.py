@@ -14,8 +14,9 @@ from __future__ import annotations
 import msgspec
 
 from dispatch.config.schema import DispatchConfig, RulesConfig
+from dispatch.control.rules import DEVICE
 from dispatch.model.decision import Decision
-from dispatch.wording.formatting import kw
+from dispatch.model.reasons import Reason
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -23,20 +24,23 @@ class Lost(msgspec.Struct, frozen=True):
 
     since_mono_s: float
     held_w: float
-    what: str  # "no grid meter", "grid meter stands still at 12.3 kW"
+    what: Reason  # what is lost: the grid meter's reading, or its change
 
 
-def meter_lost_w(rules: RulesConfig, lost: Lost, mono_s: float) -> tuple[float, str]:
+def meter_lost_w(rules: RulesConfig, lost: Lost, mono_s: float) -> tuple[float, Reason]:
     """The battery power, W, at `mono_s` after the grid meter was lost, and the reason."""
     away_s = mono_s - lost.since_mono_s
     if away_s <= rules.meter_lost_hold_s:
-        return lost.held_w, (
-            f"{lost.what} for {away_s:.1f} s: hold {kw(lost.held_w)} up to {rules.meter_lost_hold_s:g} s"
+        return lost.held_w, Reason(
+            "safe.hold",
+            {"lost": lost.what, "lost_s": away_s, "held_w": lost.held_w, "hold_s": rules.meter_lost_hold_s},
         )
     reach_w = (away_s - rules.meter_lost_hold_s) * rules.meter_lost_ramp_w_per_s
     gap_w = rules.meter_lost_w - lost.held_w
     value_w = rules.meter_lost_w if abs(gap_w) <= reach_w else lost.held_w + (reach_w if gap_w > 0 else -reach_w)
-    return value_w, f"{lost.what} for {away_s:.0f} s: to the safe value {kw(rules.meter_lost_w)}, now {kw(value_w)}"
+    return value_w, Reason(
+        "safe.ramp", {"lost": lost.what, "lost_s": away_s, "safe_w": rules.meter_lost_w, "now_w": value_w}
+    )
 
 
 def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, float]:
@@ -48,7 +52,7 @@ def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, floa
     commanded = [s.device_id for s in decision.setpoints if s.w is not None and s.device_id in ratings]
     total_w = config.rules.meter_lost_w
     for trace in decision.chain:
-        if trace.rule <= 1:
+        if trace.rule in DEVICE:
             total_w = min(max(total_w, trace.low_w), trace.high_w)
     rated_w = sum(ratings[device_id] for device_id in commanded)
     return {device_id: total_w * ratings[device_id] / rated_w for device_id in commanded}

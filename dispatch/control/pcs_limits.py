@@ -11,8 +11,8 @@ import msgspec
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 from dispatch.model.equipment import NOT_RUNNING, Battery, Pcs
 from dispatch.model.readings import Quality, Reading
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
-from dispatch.wording.formatting import action, kw
 
 SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
 TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
@@ -32,11 +32,11 @@ class Unit(msgspec.Struct, frozen=True):
 
     id: str
     ready: Ready
-    why: str  # it is not ready
+    why: Reason | None  # it is not ready
     low_w: float
-    low_why: str
+    low_why: Reason
     high_w: float
-    high_why: str
+    high_why: Reason
     soc_pct: float | None
     fixed_w: float  # what it does anyway while it takes no part, 0 when ready
 
@@ -74,11 +74,16 @@ def _unit(
     fixed_w = 0.0
     if ready is Ready.LOST:
         fixed_w = last_w if last_w is not None else _last_power_w(pcs)
-        why += ": no setpoint of it is known" if last_w is None else f": its setpoint ({action(last_w)}) is kept"
+        if last_w is None:
+            why = Reason("pcs.lost_without_setpoint", {"lost": why})
+        else:
+            why = Reason("pcs.lost_setpoint_kept", {"lost": why, "setpoint_w": last_w})
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs)
     ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
-    (high_w, high_why), (charge_w, low_why) = (min(_limits(way, share, config, pcs, battery)) for way in ways)
+    (high_w, high_why), (charge_w, low_why) = (
+        min(_limits(way, share, config, pcs, battery), key=lambda limit: limit[0]) for way in ways
+    )
     return Unit(
         id=ratings.id,
         ready=ready,
@@ -97,30 +102,30 @@ def _last_power_w(pcs: Pcs | None) -> float:
     return 0.0 if pcs is None or pcs.w.value is None else pcs.w.value
 
 
-def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Ready, str]:
+def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Ready, Reason | None]:
     """Whether a PCS takes setpoints from us now, and if not, why not."""
     if battery is not None and battery.state.good in BATTERY_TRIPPED:
-        return Ready.WITHHELD, f"battery {battery.id} reports {battery.state.good}"
+        return Ready.WITHHELD, Reason("pcs.battery_tripped", {"battery": battery.id, "state": battery.state.good})
     if pcs is None:
-        return Ready.LOST, f"{name} has not been read"
+        return Ready.LOST, Reason("pcs.never_read", {"pcs": name})
     if pcs.control.good == "local":
-        return Ready.WITHHELD, f"{name} is under local control"
+        return Ready.WITHHELD, Reason("pcs.local_control", {"pcs": name})
     if pcs.state.good in NOT_RUNNING:
-        return Ready.WITHHELD, f"{name} is {pcs.state.good}"
+        return Ready.WITHHELD, Reason("pcs.not_running", {"pcs": name, "state": pcs.state.good})
     if pcs.connection.good == "disconnected" and pcs.mode.good != "grid_forming":  # forming: rule 2 speaks of it
-        return Ready.WITHHELD, f"{name} is disconnected from the grid"
+        return Ready.WITHHELD, Reason("pcs.disconnected", {"pcs": name})
     if pcs.w.good is None:
-        return Ready.LOST, f"{name}'s power is not known ({_absence(pcs)})"
-    return Ready.READY, ""
+        return Ready.LOST, Reason("pcs.power_unknown", {"pcs": name, "absence": _absence(pcs)})
+    return Ready.READY, None
 
 
-def _absence(pcs: Pcs) -> str:
+def _absence(pcs: Pcs) -> Reason:
     """Why there is no power: the PCS is silent, was never heard of, or answers without one."""
     if pcs.w.age_s is not None:
-        return f"last read {pcs.w.age_s:.1f} s ago"
+        return Reason("pcs.last_read", {"age_s": pcs.w.age_s})
     others = (pcs.state, pcs.connection, pcs.control, pcs.setpoint_w, pcs.hz)
     answers = any(part.quality is Quality.GOOD for part in others)
-    return "it answers, but without its power" if answers else "no answer that names it"
+    return Reason("pcs.answers_without_power") if answers else Reason("pcs.no_answer")
 
 
 class _Way(NamedTuple):
@@ -132,7 +137,7 @@ class _Way(NamedTuple):
     ac_per_dc: float
     held_w: float  # of the last setpoint, what went this way
     room_pct: Callable[[float], float]  # from a SoC to where this direction ends
-    end: str
+    end: Reason
 
 
 def _discharging(
@@ -145,7 +150,7 @@ def _discharging(
         config.discharge_efficiency,
         max(last_w or 0.0, 0.0),
         lambda soc_pct: soc_pct - config.soc_min_pct,
-        f"soc_min {config.soc_min_pct:g} %",
+        Reason("soc.minimum", {"soc_pct": config.soc_min_pct}),
     )
 
 
@@ -159,40 +164,43 @@ def _charging(
         1 / config.charge_efficiency,
         max(-(last_w or 0.0), 0.0),
         lambda soc_pct: config.soc_max_pct - soc_pct,
-        f"soc_max {config.soc_max_pct:g} %",
+        Reason("soc.maximum", {"soc_pct": config.soc_max_pct}),
     )
 
 
 def _limits(
     way: _Way, share: float, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None
-) -> Iterator[tuple[float, str]]:
-    """Every limit on power in one direction, AC watts >= 0, with its reason."""
-    yield way.rating_w, f"rating {kw(way.rating_w)}"
+) -> Iterator[tuple[float, Reason]]:
+    """Every limit on power in one direction, AC watts >= 0, with its reason; of equal ones the first is named."""
     # A limit that went stale still limits: holding it is the safe side.
-    if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
-        limit_w = max(way.pcs_limit.value, 0.0)
-        yield limit_w, f"{pcs.id} allows {kw(limit_w)}"
     if way.bms_limit is not None and way.bms_limit.value is not None:
         limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
-        yield limit_w, f"BMS of {config.id} allows {kw(limit_w)}"
+        yield limit_w, Reason("limit.bms", {"battery": config.id, "limit_w": limit_w})
     soc_pct = None if battery is None else battery.soc_pct.good
     if soc_pct is None:
-        yield way.held_w, f"SoC of {config.id} unknown: only towards 0"
+        yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
     else:
         fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)
-        yield way.rating_w * fade, f"SoC {soc_pct:.1f} % against {way.end}"
+        yield way.rating_w * fade, Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end})
     if battery is not None:
         yield from _temperature_limit(way.rating_w, config, battery)
+    if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
+        limit_w = max(way.pcs_limit.value, 0.0)
+        yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
+    yield way.rating_w, Reason("limit.rating", {"limit_w": way.rating_w})
 
 
-def _temperature_limit(rating_w: float, config: BatteryConfig, battery: Battery) -> list[tuple[float, str]]:
+def _temperature_limit(rating_w: float, config: BatteryConfig, battery: Battery) -> list[tuple[float, Reason]]:
     """Without a temperature the BMS's own limits are all there is."""
     temp_c = battery.temp_c.good
     if temp_c is None:
         return []
     room_c = min(temp_c - config.temp_min_c, config.temp_max_c - temp_c)
-    bounds = f"{config.temp_min_c:g}..{config.temp_max_c:g} C"
-    return [(rating_w * _fade(room_c / TEMP_TAPER_C), f"{config.id} at {temp_c:.1f} C, allowed {bounds}")]
+    reason = Reason(
+        "limit.temperature",
+        {"battery": config.id, "temp_c": temp_c, "min_c": config.temp_min_c, "max_c": config.temp_max_c},
+    )
+    return [(rating_w * _fade(room_c / TEMP_TAPER_C), reason)]
 
 
 def _fade(share: float) -> float:

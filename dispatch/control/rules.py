@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,10 +18,10 @@ from dispatch.control.pcs_limits import Ready, Unit
 from dispatch.model.equipment import Meter
 from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.plan import PlanStep
+from dispatch.model.reasons import Reason, RuleId, joined
 from dispatch.model.rule_chain import Ask, Bounds, Chain, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, ask, signed
-from dispatch.wording.formatting import action, kw
 
 SOC_HYSTERESIS_PCT = 1.0  # reserve and rest begin charging this far below and end at (rest) or above (reserve) the mark
 CHARGE_ROOM = (
@@ -48,7 +49,7 @@ class Situation(msgspec.Struct, frozen=True):
     soc_pct: float | None
     last_w: float  # the last total asked
     hold_s: float = 0.0  # how long the setpoint is meant to hold; 0 at tick rate
-    safe: tuple[float, str] | None = None  # battery power and reason when the net load is not known
+    safe: tuple[float, Reason] | None = None  # battery power and reason when the net load is not known
     ramp: Ramp | None = None
     step: PlanStep | None = None
     recharging: bool = False  # the reserve was touched and is being refilled
@@ -73,34 +74,38 @@ def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tu
 def protection(s: Situation, so_far: Bounds) -> Ask:
     """Rule 0: local control, fault, trip. No command to such a PCS, and nothing from here ever restarts one."""
     if not s.units:
-        return Ask("the site file declares 0 PCS", command=False)
-    withheld = [u.why for u in s.units if u.ready is Ready.WITHHELD]
+        return Ask(Reason("protection.no_pcs"), command=False)
+    withheld = [u.why for u in s.units if u.ready is Ready.WITHHELD and u.why is not None]
     if len(withheld) == len(s.units):
-        return Ask("; ".join(withheld), command=False)
+        return Ask(joined(withheld), command=False)
     if withheld:
-        return Ask(f"{len(withheld)} of {len(s.units)} PCS get no command: {'; '.join(withheld)}")
-    return Ask(f"{len(s.units)} of {len(s.units)} PCS are free to be commanded")
+        withheld_pcs, all_pcs = len(withheld), len(s.units)
+        return Ask(Reason("protection.some", {"pcs": withheld_pcs, "of_pcs": all_pcs, "why": joined(withheld)}))
+    return Ask(Reason("protection.free", {"pcs": len(s.units)}))
 
 
 def device_limits(s: Situation, so_far: Bounds) -> Ask:
     """Rule 1: ratings, limits that PCS and BMS report, temperature, SoC bounds, readings that are lost."""
     ready = [u for u in s.units if u.ready is Ready.READY]
-    lost = "; ".join(u.why for u in s.units if u.ready is Ready.LOST)
+    lost = [u.why for u in s.units if u.ready is Ready.LOST and u.why is not None]
     if not ready:
-        return Ask(lost or "0 PCS take part", low_w=0.0, high_w=0.0, preferred_w=0.0)
+        reason = joined(lost) if lost else Reason("limit.no_pcs")
+        return Ask(reason, low_w=0.0, high_w=0.0, preferred_w=0.0)
     low_w, high_w = sum(u.low_w for u in ready), sum(u.high_w for u in ready)
-    low_why = "; ".join(u.low_why for u in ready)
-    high_why = "; ".join(u.high_why for u in ready)
-    reason = f"charge at most {kw(-low_w)} ({low_why}), discharge at most {kw(high_w)} ({high_why})"
+    low_why, high_why = joined(u.low_why for u in ready), joined(u.high_why for u in ready)
+    reason = Reason(
+        "limit.both", {"charge_w": -low_w, "charge_why": low_why, "discharge_w": high_w, "discharge_why": high_why}
+    )
     if lost:
-        reason = f"{lost}; {reason}"
+        reason = joined([*lost, reason])
     return Ask(reason, low_w, high_w, low_why=low_why, high_why=high_why)
 
 
 def safe_value(s: Situation, so_far: Bounds) -> Ask:
     """Rule 1, communication: without a net load the battery follows the safe-value table."""
     if s.safe is None:
-        return Ask(f"the net load is known: {kw(s.net_w)}" if s.net_w is not None else "nothing to hold")
+        known = s.net_w is not None
+        return Ask(Reason("safe.net_load_known", {"net_w": s.net_w}) if known else Reason("safe.nothing_to_hold"))
     value_w, reason = s.safe
     return Ask(reason, value_w, value_w, value_w)
 
@@ -121,13 +126,13 @@ def islanding(s: Situation, so_far: Bounds) -> Ask:
     if seen.state is IslandState.PREPARING:
         return Ask(seen.reason, low_w, max(low_w, min(s.net_w - (seen.import_low_w or 0.0), so_far.high_w)), low_w)
     ramp_w = seen.import_high_w if seen.import_high_w is not None else seen.import_low_w
-    return Ask(f"import ramps back after the return to the grid, {kw(ramp_w or 0.0)} now", low_w, high_w)
+    return Ask(Reason("islanding.ramp_back", {"import_w": ramp_w or 0.0}), low_w, high_w)
 
 
 # ── 3: fuse, export ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def import_window(meter: Meter, grid: GridConfig) -> tuple[float, float, str]:
+def import_window(meter: Meter, grid: GridConfig) -> tuple[float, float, Reason]:
     """Smallest and largest import, W, that fuses and export limit allow, and the figures.
 
     A balanced PCS moves all phases alike, so the worst phase's distance from the mean stays; it is taken off what the
@@ -137,22 +142,24 @@ def import_window(meter: Meter, grid: GridConfig) -> tuple[float, float, str]:
     total_w = meter.w.good
     known = [a for a in amps if a is not None]
     if total_w is None or len(known) < grid.phases:
-        carries_w, worst = grid.fuse_w, f"no phase currents, {grid.fuse_a:g} A x {grid.phases} at nominal voltage"
+        carries_w = grid.fuse_w
+        phases = Reason("fuse.no_currents", {"fuse_a": grid.fuse_a, "phases": grid.phases})
     else:
         volts = [v.good for v in meter.v[: grid.phases]] + [None] * grid.phases
         phase_w = [a * (v or grid.voltage_v) * grid.phases for a, v in zip(known, volts, strict=False)]
         lowest_v = min(v or grid.voltage_v for v in volts[: grid.phases])
         uneven_w = max(max(phase_w) - abs(total_w), 0.0)
         carries_w = max(grid.fuse_a * lowest_v * grid.phases - uneven_w, 0.0)
-        worst = f"worst phase {max(known):.0f} of {grid.fuse_a:g} A"
+        phases = Reason("fuse.worst_phase", {"phase_a": max(known), "fuse_a": grid.fuse_a})
     export_w = min(grid.export_limit_w, carries_w)
-    return -export_w, carries_w, f"import at most {kw(carries_w)}, export at most {kw(export_w)} ({worst})"
+    reason = Reason("fuse.window", {"import_w": carries_w, "export_w": export_w, "phases": phases})
+    return -export_w, carries_w, reason
 
 
 def fuse(s: Situation, so_far: Bounds) -> Ask:
     """Rule 3: fuse per phase and export limit. No grid operator's order yet; the contracted peak is in rule 6."""
     if s.net_w is None:
-        return Ask("the net load is not known: no bound")
+        return Ask(Reason("rule.net_load_unknown"))
     lowest_w, highest_w, reason = import_window(s.snapshot.grid, s.config.grid)
     return Ask(reason, *battery_window(s.net_w, lowest_w, highest_w))
 
@@ -164,26 +171,27 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
     """Rule 4: SoC for ride-through is not spent on money. Below it, refill within the budget."""
     mark_pct, order = s.reserve_soc_pct, s.orders.reserve
     if s.config.reserve_kwh <= 0 and order is None:
-        return Ask("no reserve is declared: 0 kWh")
+        return Ask(Reason("reserve.none"))
     if s.soc_pct is None:
         most_w = max(s.last_w, 0.0)
-        return Ask(f"SoC is not known, reserve {mark_pct:.0f} %: discharge at most {kw(most_w)}", high_w=most_w)
-    whose = f"{s.config.reserve_kwh:g} kWh" if order is None else signed(order, s.orders.mono_s)
-    figures = f"SoC {s.soc_pct:.1f} %, reserve {mark_pct:.1f} % ({whose})"
+        return Ask(Reason("reserve.soc_unknown", {"reserve_pct": mark_pct, "limit_w": most_w}), high_w=most_w)
+    declared = Reason("reserve.declared", {"reserve_kwh": s.config.reserve_kwh})
+    whose = declared if order is None else signed(order, s.orders.mono_s)
+    level = Reason("reserve.level", {"soc_pct": s.soc_pct, "reserve_pct": mark_pct, "whose": whose})
     if s.islanding.import_high_w is not None:
-        return Ask(f"{figures}: refill once import has ramped back")
+        return Ask(Reason("reserve.after_ramp", {"level": level}))
     if s.recharging:
         return Ask(
-            f"{figures}: refill while import stays under {kw(_charge_ceiling_w(s))}",
+            Reason("reserve.refill", {"level": level, "import_w": _charge_ceiling_w(s)}),
             high_w=0.0,
             preferred_w=-_charge_room_w(s),
-            high_why=f"{figures}: no discharge",
+            high_why=Reason("reserve.no_discharge", {"level": level}),
         )
     share = min(max((s.soc_pct - mark_pct) / RESERVE_TAPER_PCT, 0.0), 1.0)
     high_w = min(share * s.config.discharge_w, _lasting_w(s))
     if high_w < s.config.discharge_w:
-        return Ask(f"{figures}: discharge at most {kw(high_w)}", high_w=high_w)
-    return Ask(f"{figures}: untouched")
+        return Ask(Reason("reserve.taper", {"level": level, "limit_w": high_w}), high_w=high_w)
+    return Ask(Reason("reserve.untouched", {"level": level}))
 
 
 def _lasting_w(s: Situation) -> float:
@@ -202,7 +210,7 @@ def manual(s: Situation, so_far: Bounds) -> Ask:
     """Rule 5: a person's order (`dispatch.orders.book`): who, for how long, why. What is above it in this list wins."""
     order = s.orders.battery
     if order is None:
-        return Ask("no manual order")
+        return Ask(Reason("manual.none"))
     fixed_w = sum(u.fixed_w for u in s.units)
     asked = ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
     # the safe value steers then, and is named also where both ask for the same power
@@ -215,12 +223,11 @@ def manual(s: Situation, so_far: Bounds) -> Ask:
 def interval_budget(s: Situation, so_far: Bounds) -> Ask:
     """Rule 6: the energy left in the metering interval before its mean exceeds the limit."""
     if s.net_w is None:
-        return Ask("the net load is not known: no bound")
+        return Ask(Reason("rule.net_load_unknown"))
     a = s.allowance
-    minutes, seconds = divmod(int(a.left_s), 60)
-    reason = (
-        f"{a.left_wh / 1000:.1f} kWh left before the peak rises above {kw(a.limit_w)} "
-        f"({minutes}:{seconds:02d} to go, import at most {kw(a.import_max_w)})"
+    reason = Reason(
+        "budget.left",
+        {"left_wh": a.left_wh, "limit_w": a.limit_w, "left_s": a.left_s, "import_w": a.import_max_w},
     )
     low_w, _ = battery_window(s.net_w, -math.inf, a.import_max_w)
     return Ask(reason, low_w=low_w)
@@ -233,12 +240,12 @@ def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
     """
     rate_w_per_s = s.config.grid.ramp_w_per_s
     if rate_w_per_s <= 0:
-        return Ask("no ramp limit: 0 kW/s declared")
+        return Ask(Reason("ramp.none"))
     if s.net_w is None or s.ramp is None:
-        return Ask(f"no import to start from yet, limit {rate_w_per_s / 1000:g} kW/s")
+        return Ask(Reason("ramp.no_start", {"rate_w_per_s": rate_w_per_s}))
     reach_w = s.ramp.step_w + s.config.rules.deadband_w
     low_w, high_w = battery_window(s.net_w, s.ramp.import_w - reach_w, s.ramp.import_w + reach_w)
-    return Ask(f"import moves at most {rate_w_per_s / 1000:g} kW/s from {kw(s.ramp.import_w)}", low_w, high_w)
+    return Ask(Reason("ramp.limit", {"rate_w_per_s": rate_w_per_s, "from_w": s.ramp.import_w}), low_w, high_w)
 
 
 # ── 8 and 9: what is left to want ───────────────────────────────────────────────────────────────────────────────────
@@ -249,30 +256,40 @@ def plan(s: Situation, so_far: Bounds) -> Ask:
     credit, nor undo the reserve's refill, nor go on with an order that is over.
     """
     if s.orders.battery is not None:
-        return Ask(f"at rest: order {s.orders.battery.id} steers")
+        return Ask(Reason("rule.order_steers", {"order": s.orders.battery.id}))
     if s.step is None:
-        return Ask("no plan for this instant")
+        return Ask(Reason("plan.none"))
     if not any(u.ready is Ready.READY for u in s.units):
-        return Ask(f"plan asks {action(s.step.battery_w)}, but no PCS takes part: 0 of {len(s.units)}")
+        return Ask(Reason("plan.no_pcs", {"planned_w": s.step.battery_w, "of_pcs": len(s.units)}))
     if s.soc_pct is None:
         stuck = so_far.low_w == so_far.high_w == 0  # then the rule that left only 0 is the one to name
         wanted_w = s.step.battery_w if stuck else 0.0
-        return Ask(f"plan asks {action(s.step.battery_w)}, but SoC is not known", preferred_w=wanted_w)
-    wanted_w = s.step.battery_w - sum(u.fixed_w for u in s.units)
-    reason = s.step.reason or f"{s.step.price_eur_per_kwh:.3f} EUR/kWh"
-    if s.step.order:  # the next plan is on its way; until then the battery does not go on as it was ordered to
-        wanted_w, reason = 0.0, f"order {s.step.order} is over: hold until the next plan"
-    if s.net_w is not None and wanted_w > 0:
-        most_w = max(s.net_w - min(s.step.grid_w, 0.0), 0.0)
+        return Ask(Reason("plan.soc_unknown", {"planned_w": s.step.battery_w}), preferred_w=wanted_w)
+    wanted_w, reason = _from_plan(s, s.step)
+    if so_far.preferred_w is not None and so_far.preferred_w <= wanted_w:
+        return Ask(Reason("plan.already_asked", {"plan": reason, "asked_w": so_far.preferred_w}))
+    return Ask(reason, preferred_w=wanted_w)
+
+
+def _from_plan(s: Situation, step: PlanStep) -> tuple[float, Reason]:
+    """The battery power that a step is good for now, W, and why."""
+    wanted_w = step.battery_w - sum(u.fixed_w for u in s.units)
+    reason = step.reason or Reason("plan.price", {"price_eur_per_kwh": step.price_eur_per_kwh})
+    if step.order:  # the next plan is on its way; until then the battery does not go on as it was ordered to
+        return 0.0, Reason("plan.order_over", {"order": step.order})
+    if s.net_w is None:
+        return wanted_w, reason
+    if wanted_w > 0:
+        most_w = max(s.net_w - min(step.grid_w, 0.0), 0.0)
         if wanted_w > most_w:
-            wanted_w, reason = most_w, f"{reason}; load is lower than planned, {kw(most_w)} is enough"
-    if s.net_w is not None and wanted_w < 0:  # unused energy of the interval is there for the load, not for charging
+            return most_w, Reason("plan.load_lower", {"plan": reason, "enough_w": most_w})
+    if wanted_w < 0:  # unused energy of the interval is there for the load, not for charging
         room_w = max(s.allowance.aim_w - s.net_w, 0.0)
         if -wanted_w > room_w:
-            wanted_w, reason = -room_w, f"{reason}; import stays under {kw(s.allowance.aim_w)}: {action(-room_w)}"
-    if so_far.preferred_w is not None and so_far.preferred_w <= wanted_w:
-        return Ask(f"{reason}; an earlier rule already asks {action(so_far.preferred_w)}")
-    return Ask(reason, preferred_w=wanted_w)
+            return -room_w, Reason(
+                "plan.import_held", {"plan": reason, "import_w": s.allowance.aim_w, "battery_w": -room_w}
+            )
+    return wanted_w, reason
 
 
 def rest(s: Situation, so_far: Bounds) -> Ask:
@@ -282,19 +299,24 @@ def rest(s: Situation, so_far: Bounds) -> Ask:
     """
     rules = s.config.rules
     if s.orders.battery is not None:
-        return Ask(f"at rest: order {s.orders.battery.id} steers")
+        return Ask(Reason("rule.order_steers", {"order": s.orders.battery.id}))
     if s.step is not None or so_far.preferred_w is not None:
-        return Ask("not needed: an earlier rule states what it prefers")
+        return Ask(Reason("rest.not_needed"))
     if s.soc_pct is None:
-        return Ask(f"SoC is not known, rest {rules.rest_soc_pct:g} %: no charging")
-    figures = f"no plan; SoC {s.soc_pct:.1f} %, rest {rules.rest_soc_pct:g} %"
+        return Ask(Reason("rest.soc_unknown", {"rest_pct": rules.rest_soc_pct}))
     if not s.topping or s.net_w is None:
-        return Ask(f"{figures}: nothing to do")
+        return Ask(Reason("rest.nothing_to_do", {"soc_pct": s.soc_pct, "rest_pct": rules.rest_soc_pct}))
     wanted_w = min(rules.rest_charge_w, _charge_room_w(s))
-    ceiling = kw(_charge_ceiling_w(s))
-    return Ask(
-        f"{figures}: charge up to {kw(rules.rest_charge_w)} while import stays under {ceiling}", preferred_w=-wanted_w
+    reason = Reason(
+        "rest.charge",
+        {
+            "soc_pct": s.soc_pct,
+            "rest_pct": rules.rest_soc_pct,
+            "charge_w": rules.rest_charge_w,
+            "import_w": _charge_ceiling_w(s),
+        },
     )
+    return Ask(reason, preferred_w=-wanted_w)
 
 
 def _charge_ceiling_w(s: Situation) -> float:
@@ -310,44 +332,61 @@ def _charge_room_w(s: Situation) -> float:
 def idle(s: Situation, so_far: Bounds) -> Ask:
     """Rule 9: nothing is wanted."""
     if so_far.preferred_w is not None:
-        return Ask(f"not idle: {action(so_far.preferred_w)} is preferred")
-    return Ask("nothing asks for power: idle at 0 kW", preferred_w=0.0)
+        return Ask(Reason("idle.not_idle", {"preferred_w": so_far.preferred_w}))
+    return Ask(Reason("idle.idle"), preferred_w=0.0)
 
 
-Rule = Callable[[Situation, Bounds], Ask]
+class Rule(NamedTuple):
+    """A rule, the islanding states in which it lives, and what it asks."""
+
+    id: RuleId
+    states: frozenset[IslandState]
+    ask: Callable[[Situation, Bounds], Ask]
+
+
 ALL = frozenset(IslandState)
 TIED = frozenset({IslandState.GRID_TIED})
 CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
 
-# Number, name, the islanding states in which it lives, the rule. The order is DESIGN §3's.
-RULES: tuple[tuple[int, str, frozenset[IslandState], Rule], ...] = (
-    (0, "protection", ALL, protection),
-    (1, "device limits", ALL, device_limits),
-    (1, "safe value", CLOSED, safe_value),
-    (2, "islanding", ALL, islanding),
-    (3, "fuse", CLOSED, fuse),
-    (4, "reserve", TIED, reserve),
-    (5, "manual", TIED, manual),
-    (6, "interval budget", TIED, interval_budget),
-    (7, "grid ramp", TIED, grid_ramp),
-    (8, "plan", TIED, plan),
-    (8, "rest", TIED, rest),
-    (9, "idle", ALL, idle),
+# The order in which rules run: each may only narrow what those before it have left.
+RULES = (
+    Rule(RuleId.PROTECTION, ALL, protection),
+    Rule(RuleId.DEVICE_LIMITS, ALL, device_limits),
+    Rule(RuleId.SAFE_VALUE, CLOSED, safe_value),
+    Rule(RuleId.ISLANDING, ALL, islanding),
+    Rule(RuleId.FUSE, CLOSED, fuse),
+    Rule(RuleId.RESERVE, TIED, reserve),
+    Rule(RuleId.MANUAL, TIED, manual),
+    Rule(RuleId.INTERVAL_BUDGET, TIED, interval_budget),
+    Rule(RuleId.GRID_RAMP, TIED, grid_ramp),
+    Rule(RuleId.PLAN, TIED, plan),
+    Rule(RuleId.REST, TIED, rest),
+    Rule(RuleId.IDLE, ALL, idle),
 )
-RESERVE = 4  # the last rule before what people order; where setpoints hold for minutes it is a limit too
-HARD = 3  # rules up to this one are limits: the deadband gives way to them
+
+
+def up_to(last: RuleId) -> frozenset[RuleId]:
+    """The rules that run before `last`, and `last` itself."""
+    ids = [rule.id for rule in RULES]
+    return frozenset(ids[: ids.index(last) + 1])
+
+
+DEVICE = up_to(RuleId.SAFE_VALUE)  # what the devices allow
+HARD = up_to(RuleId.FUSE)  # limits: the deadband gives way to them
+LIMITS = up_to(RuleId.RESERVE)  # limits on what people may order, too; where setpoints hold for minutes all are hard
+MET_OR_ALARMED = up_to(RuleId.INTERVAL_BUDGET) - {RuleId.PROTECTION}  # one of these that cannot be met is an alarm
 
 
 def run(situation: Situation) -> tuple[Outcome, Bounds]:
     """Every rule that lives in this islanding state. Return what came out, and what the hard rules left."""
     config, state = situation.config, situation.islanding.state
     chain = Chain(-config.charge_w, config.discharge_w)
-    hard, last_hard = chain.bounds, RESERVE if situation.hold_s > 0 else HARD
-    for number, name, states, rule in RULES:
-        if state in states:
-            chain.apply(number, name, rule(situation, chain.bounds))
+    hard, hard_rules = chain.bounds, LIMITS if situation.hold_s > 0 else HARD
+    for rule in RULES:
+        if state in rule.states:
+            chain.apply(rule.id, rule.ask(situation, chain.bounds))
         else:
-            chain.apply(number, name, Ask(f"at rest: the site is {state.value}"))
-        if number <= last_hard:
+            chain.apply(rule.id, Ask(Reason("rule.at_rest", {"state": state.value})))
+        if rule.id in hard_rules:
             hard = chain.bounds
     return chain.outcome(), hard

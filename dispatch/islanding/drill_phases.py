@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from dispatch.islanding.drill import Drill
 from dispatch.model.islanding import OPEN_STATES, DrillReport, IslandState
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 
 S = IslandState
 
@@ -25,7 +27,7 @@ class DrillCourse:
         if self.drill is not None:
             self.drill.watch(snapshot, state in OPEN_STATES)
 
-    def moved(self, was: IslandState, state: IslandState, reason: str, snapshot: Snapshot) -> None:
+    def moved(self, was: IslandState, state: IslandState, reason: Reason, snapshot: Snapshot) -> None:
         """The site has gone from one state to another: on to the next phase, or the drill is over."""
         drill = self.drill
         if drill is None:
@@ -42,7 +44,7 @@ class DrillCourse:
             self.end(snapshot.utc_s, "")
         elif state is not S.PREPARING:
             what = "an outage" if was in (S.PREPARING, S.GRID_TIED) else state.value
-            self.end(snapshot.utc_s, f"{what}: {reason}")
+            self.end(snapshot.utc_s, f"{what}: {words(reason)}")
 
     def release(self, utc_s: float, why: str) -> None:
         """End the hold: reconnect by the same transitions as after an outage."""

@@ -18,8 +18,9 @@ from dispatch.islanding.runtime_estimator import EnergyLeft, EnergyMemory
 from dispatch.model.battery_bank import site_soc_pct
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState, NodeOrder, RideThrough
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
-from dispatch.wording.formatting import kw
+from dispatch.wording.catalogue import words
 
 SHUTDOWN = 4
 NAMES = ("none", "cap deferrable", "suspend deferrable", "cap critical", "shutdown")
@@ -54,7 +55,7 @@ class RideKeeper:
         self.energy = EnergyLeft(config)
         self.rung = 0
         self._engaged = False  # nodes have been asked for something; they are told until they are free again
-        self._why = ""
+        self._why: Reason | None = None
         self._since: tuple[float, float] | None = None  # utc, mono: start of this islanding
         self._since_utc_s: float | None = None  # of an islanding that a gateway before us saw begin
         self._moved_s = -math.inf  # last step on the ladder
@@ -70,7 +71,7 @@ class RideKeeper:
         """Take over what was kept; call before the first step. Nodes of a ladder that is switched off now are freed."""
         self.rung = memory.rung if self._terms.enabled else 0
         self._engaged, self._since_utc_s = memory.engaged, memory.since_utc_s
-        self._why = "kept over a restart of the gateway" if self.rung else ""
+        self._why = Reason("ride.kept") if self.rung else None
         self.energy.restore(memory.energy)
 
     def step(self, snapshot: Snapshot, riding: bool, state: IslandState, rehearsing: bool = False) -> RideResult:
@@ -146,28 +147,30 @@ class RideKeeper:
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _up(self, now: Snapshot, rehearsing: bool) -> tuple[int, str] | None:
+    def _up(self, now: Snapshot, rehearsing: bool) -> tuple[int, Reason] | None:
         """The step to take while living on the battery, and why."""
         if self.rung >= SHUTDOWN:
             return None
         runtime_s, low_s = self._lasts_s(self.energy.usable_wh()), self._lasts_s(self.energy.low_wh())
         need_s = SHUTDOWN_MARGIN * self._terms.shutdown_s
         if low_s is not None and low_s <= need_s:
-            return SHUTDOWN, f"the battery lasts {_minutes(low_s)} at least, shutdown takes {_minutes(need_s)}"
+            return SHUTDOWN, Reason("ride.shutdown", {"lasts_s": low_s, "shutdown_s": need_s})
         since_s = now.mono_s - self._moved_s
         above = self._next_rung()
         if above is None:
             return None
         most_w, w = discharge_now_w(self._config, now), now.pcs_w
         if most_w is not None and w is not None and w > self._terms.overload * most_w and since_s >= OVERLOAD_S:
-            return above, f"{kw(w)} is drawn, PCS and battery can give {kw(most_w)}"
+            return above, Reason("ride.overload", {"drawn_w": w, "most_w": most_w})
         left_s = None if rehearsing else self._promised_left_s(now)
         lasts_s = low_s if above < 3 else runtime_s  # deferrable work gives way early, critical work only when it must
         if left_s and lasts_s is not None and lasts_s < self._terms.margin * left_s and since_s >= self._terms.settle_s:
-            return above, f"{_minutes(lasts_s)} left at {kw(self._draw_w or 0)}, {_minutes(left_s)} are promised"
+            return above, Reason(
+                "ride.too_short", {"left_s": lasts_s, "drawn_w": self._draw_w or 0.0, "promised_s": left_s}
+            )
         return None
 
-    def _down(self, now: Snapshot, soc_pct: float | None, state: IslandState) -> tuple[int, str] | None:
+    def _down(self, now: Snapshot, soc_pct: float | None, state: IslandState) -> tuple[int, Reason] | None:
         """The step back once the grid is there and the battery has recovered."""
         if self.rung == 0 or state is not IslandState.GRID_TIED or soc_pct is None:
             return None
@@ -175,7 +178,7 @@ class RideKeeper:
         if soc_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
             return None
         below = max((r for r in self._rungs() if r < self.rung), default=0)
-        return below, f"the grid is back and SoC {soc_pct:.1f} % has reached the reserve's {mark_pct:.1f} %"
+        return below, Reason("ride.recovered", {"soc_pct": soc_pct, "reserve_pct": mark_pct})
 
     def _rungs(self) -> list[int]:
         """The steps below shutdown that would change something on this site."""
@@ -192,11 +195,11 @@ class RideKeeper:
     def _next_rung(self) -> int | None:
         return min((r for r in self._rungs() if r > self.rung), default=None)
 
-    def _move(self, now: Snapshot, rung: int, why: str) -> Event:
+    def _move(self, now: Snapshot, rung: int, why: Reason) -> Event:
         was, self.rung, self._why, self._moved_s = self.rung, rung, why, now.mono_s
         self._engaged = True
         up = rung > was
-        text = f"ride-through {'step' if up else 'back to step'} {rung}, {NAMES[rung]}: {why}"
+        text = f"ride-through {'step' if up else 'back to step'} {rung}, {NAMES[rung]}: {words(why)}"
         return _event(now, "alarm" if rung == SHUTDOWN else "warning" if up else "info", text)
 
     def _orders(self) -> tuple[NodeOrder, ...]:
@@ -211,12 +214,6 @@ class RideKeeper:
             off=rung >= SHUTDOWN and node.can_shutdown,
             reason=self._why,
         )
-
-
-def _minutes(seconds: float) -> str:
-    if seconds >= 7200:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min"
 
 
 def _event(now: Snapshot, severity: str, text: str) -> Event:

@@ -18,7 +18,9 @@ from dispatch.model.islanding import (
     PcsOrder,
     SwitchOrder,
 )
+from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 
 DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus
 NOT_FORMING = ("off", "standby", "fault", "shutting_down", "sleeping", "starting")
@@ -28,24 +30,26 @@ class Bus(msgspec.Struct, frozen=True):
     """Who keeps the site's bus alive. `life`: grid, ours, dead, foreign; None: it is not known."""
 
     life: str | None
-    why: str
+    why: Reason
 
 
 def bus_of(snapshot: Snapshot, contact: str | None, nominal_v: float) -> Bus:
     """Judge the site's side of an open switch by what the PCS say: their mode, and the voltage at their terminals."""
     forming = [p.id for p in snapshot.pcs if p.mode.good == "grid_forming" and p.state.good not in NOT_FORMING]
     if contact == "closed":
-        return Bus("grid", "the switch is closed")
+        return Bus("grid", Reason("bus.switch_closed"))
     if forming:
-        return Bus("ours", f"{', '.join(forming)} {'form' if len(forming) > 1 else 'forms'} it")
+        if len(forming) == 1:
+            return Bus("ours", Reason("bus.formed", {"pcs": forming[0]}))
+        return Bus("ours", Reason("bus.formed_by_several", {"pcs": ", ".join(forming)}))
     if not snapshot.pcs or any(p.mode.good is None for p in snapshot.pcs):
-        return Bus(None, "not every PCS says in which mode it is")
+        return Bus(None, Reason("bus.mode_unknown"))
     volts = [v for p in snapshot.pcs if (v := p.v.good) is not None]
     if not volts:
-        return Bus(None, "no PCS forms it and its voltage is not measured")
+        return Bus(None, Reason("bus.voltage_unknown"))
     if max(volts) < DEAD * nominal_v:
-        return Bus("dead", f"no PCS forms it and it has {max(volts):.0f} V")
-    return Bus("foreign", f"it has {max(volts):.0f} V and no PCS of ours forms it")
+        return Bus("dead", Reason("bus.dead", {"bus_v": max(volts)}))
+    return Bus("foreign", Reason("bus.foreign", {"bus_v": max(volts)}))
 
 
 def observe(snapshot: Snapshot) -> Islanding:
@@ -55,10 +59,10 @@ def observe(snapshot: Snapshot) -> Islanding:
     """
     for pcs in snapshot.pcs:
         if pcs.mode.good == "grid_forming" and pcs.connection.good == "disconnected":
-            return Islanding(IslandState.ISLANDED, f"{pcs.id} is disconnected from the grid and forms its own")
+            return Islanding(IslandState.ISLANDED, Reason("seen.pcs_forms_own", {"pcs": pcs.id}))
     for switch in snapshot.switches:
         if switch.position.good == "open":
-            return Islanding(IslandState.ISLANDED, f"switch {switch.id} is open by its contacts")
+            return Islanding(IslandState.ISLANDED, Reason("seen.switch_open", {"switch": switch.id}))
     if not snapshot.switches:
         return _without_switch(snapshot)
     for switch in snapshot.switches:
@@ -66,19 +70,19 @@ def observe(snapshot: Snapshot) -> Islanding:
         if seen is not None:
             return seen
     seen_by = [
-        f"{s.id} is closed by its contacts"
+        Reason("seen.contacts_closed", {"switch": s.id})
         if s.position.good == "closed"
-        else f"{s.id} is not read, the PCS follows a grid"
+        else Reason("seen.pcs_follows", {"switch": s.id})
         for s in snapshot.switches
     ]
-    return Islanding(IslandState.GRID_TIED, f"switch {'; '.join(seen_by)}")
+    return Islanding(IslandState.GRID_TIED, Reason("seen.switches", {"switches": joined(seen_by)}))
 
 
 def _without_switch(snapshot: Snapshot) -> Islanding:
     for pcs in snapshot.pcs:
         if pcs.mode.good == "grid_forming":
-            return Islanding(IslandState.UNKNOWN, f"{pcs.id} is grid-forming and the site declares no switch to ask")
-    return Islanding(IslandState.GRID_TIED, "the site declares no switch at the PCC: nothing to island it with")
+            return Islanding(IslandState.UNKNOWN, Reason("seen.forming_without_switch", {"pcs": pcs.id}))
+    return Islanding(IslandState.GRID_TIED, Reason("seen.no_switch"))
 
 
 def _unsettled(switch: Switch, pcs: tuple[Pcs, ...]) -> Islanding | None:
@@ -86,14 +90,16 @@ def _unsettled(switch: Switch, pcs: tuple[Pcs, ...]) -> Islanding | None:
     position = switch.position.good
     if position == "closed":
         if switch.grid_voltage.good == "absent":
-            return Islanding(IslandState.BLACKOUT, f"switch {switch.id} is closed and there is no grid voltage")
+            return Islanding(IslandState.BLACKOUT, Reason("seen.no_grid_voltage", {"switch": switch.id}))
         return None
     if position is not None:
-        return Islanding(IslandState.UNKNOWN, f"switch {switch.id} reads {position!r}: its contacts do not agree")
+        return Islanding(
+            IslandState.UNKNOWN, Reason("seen.contacts_disagree", {"switch": switch.id, "position": position})
+        )
     # Without contacts, a PCS that is connected and follows a grid is evidence enough that there is one.
     if any(p.connection.good == "connected" and p.mode.good == "grid_following" for p in pcs):
         return None
-    return Islanding(IslandState.UNKNOWN, f"switch {switch.id} cannot be read and no PCS says that it follows a grid")
+    return Islanding(IslandState.UNKNOWN, Reason("seen.switch_unread", {"switch": switch.id}))
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -130,7 +136,7 @@ class IslandStep(msgspec.Struct, frozen=True):
 class IslandMemory(msgspec.Struct, frozen=True):
     """What a restarted gateway must know: devices tell everything but what people still have to look at."""
 
-    fault: str = ""  # why it is in fault; empty when it is not
+    fault: Reason | str | None = None  # why it is in fault, None when it is not; version 0.1.0 kept a sentence, or ""
     failures: int = 0  # closings that failed or did not last: the back-off of a flapping grid
 
 
@@ -156,16 +162,20 @@ def against_black_start(state: IslandState, request: IslandRequest, bus: Bus, sn
     if not request.confirmed:
         return "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"
     if bus.life != "dead":
-        return f"the bus must read dead and the switch open: {bus.why}"
+        return f"the bus must read dead and the switch open: {words(bus.why)}"
     if not startable(snapshot):
         found = [f"{p.id} is {p.state.good or 'not read'}, {p.control.good or 'unknown'} control" for p in snapshot.pcs]
         return f"no PCS that can be started: {'; '.join(found)}"
     return ""
 
 
-def differences(switch: Switch | None) -> str:
-    """Bus minus grid as the switch reports it, as text."""
+def differences(switch: Switch | None) -> Reason:
+    """Bus minus grid as the switch reports it."""
     if switch is None or switch.delta_v.good is None:
-        return "voltage, frequency and phase difference not measured"
-    found = ((switch.delta_v, "V"), (switch.delta_hz, "Hz"), (switch.delta_deg, "deg"))
-    return "differences " + ", ".join(f"{r.good:.2f} {unit}" for r, unit in found if r.good is not None)
+        return Reason("differences.not_measured")
+    volts = Reason("differences.volts", {"delta_v": switch.delta_v.good})
+    hz, degrees = switch.delta_hz.good, switch.delta_deg.good
+    found = [volts]
+    found += [] if hz is None else [Reason("differences.frequency", {"delta_hz": hz})]
+    found += [] if degrees is None else [Reason("differences.phase", {"delta_deg": degrees})]
+    return Reason("differences.measured", {"found": found})

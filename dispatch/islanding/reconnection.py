@@ -9,7 +9,10 @@ from dispatch.islanding.grid_code import Window, WindowLook, grid_code
 from dispatch.islanding.observation import Bus
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import Reconnect
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
+
+OUT_OF_STEP = "close.out_of_step"
 
 
 class Reconnection:
@@ -72,24 +75,24 @@ class Reconnection:
         self.failures += 1
         self._since_s = None
 
-    def against(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> str:
-        """What speaks against closing now; empty when nothing does."""
+    def against(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reason | None:
+        """What speaks against closing now; None when nothing does."""
         if switch is None:
-            return "no switch that may be asked"
+            return Reason("close.no_switch")
         if switch.position.good not in ("open", "moving"):
-            return f"switch {switch.id} reads {switch.position.good or 'nothing'}"
+            return Reason("close.switch_reads", {"switch": switch.id, "position": switch.position.good or "nothing"})
         if switch.control.good != "remote":
-            return f"switch {switch.id} is in {switch.control.good or 'unknown'} control"
+            return Reason("close.control", {"switch": switch.id, "control": switch.control.good or "unknown"})
         if bus.life != "ours":
-            return f"the bus is {bus.life or 'not known'}: {bus.why}"
+            return Reason("go.bus_is", {"bus": bus.life or "not known", "why": bus.why})
         if self.look.ok is not True:
-            return f"the grid is not inside the window of {self.code.name} ({self.look.figures})"
+            return Reason("close.outside_window", {"profile": self.code.name, "grid": self.look.figures})
         left_s = self.left_s(snapshot.mono_s)
         if left_s is None or left_s > 0:
-            return f"{left_s or self.wait_s:.0f} s of the wait of {self.wait_s:.0f} s are left"
-        return self.out_of_step(switch)
+            return Reason("close.wait", {"left_s": left_s or self.wait_s, "wait_s": self.wait_s})
+        return self._out_of_step(switch)
 
-    def out_of_step(self, switch: Switch) -> str:
+    def _out_of_step(self, switch: Switch) -> Reason | None:
         """By the device's own figures; where it gives none, its synchro-check decides after our permission."""
         limits = (
             ("voltage", switch.delta_v.good, self.code.delta_v_pct * self._nominal_v / 100, "V"),
@@ -98,8 +101,8 @@ class Reconnection:
         )
         for name, value, most, unit in limits:
             if value is not None and abs(value) > most:
-                return f"not in step: {name} differs by {value:.2f} {unit}, at most {most:g}"
-        return ""
+                return Reason("close.out_of_step", {"what": name, "differs": value, "unit": unit, "at_most": most})
+        return None
 
     def view(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reconnect:
         """For the console."""

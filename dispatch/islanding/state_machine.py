@@ -35,10 +35,12 @@ from dispatch.model.islanding import (
     IslandView,
     PcsOrder,
 )
+from dispatch.model.reasons import Reason, plain
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 
 S = IslandState
-KEPT = " (a restart of the gateway does not reset it)"
+KEPT = " (a restart of the gateway does not reset it)"  # what version 0.1.0 put behind a fault that it kept
 SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
 
 
@@ -47,7 +49,7 @@ class IslandMachine:
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config = config
-        self.state, self.reason = S.UNKNOWN, "nothing has been read yet"
+        self.state, self.reason = S.UNKNOWN, Reason("go.nothing_read")
         self._since = (0.0, 0.0)  # utc, mono
         self._entered = False
         self._reconnection = Reconnection(config)
@@ -55,11 +57,11 @@ class IslandMachine:
         self._switch_ask = SwitchAsk()
         self._ramp = GridRamp(config, self._reconnection.code.gradient_pct_per_min)
         self._roads = Roads(config, self._reconnection, self._ramp, self._switch_ask, self._course)
-        self._start_why = ""
+        self._start_why: Reason | None = None
         self._was_riding = False
         self._road_taken: dict[str, float] = {}  # state -> utc, in the order of their last coming
         self._left_grid_utc_s: float | None = None
-        self._kept_fault = ""  # of a gateway before us
+        self._kept_fault: Reason | None = None  # of a gateway before us
 
     def memory(self) -> IslandMemory:
         """What to keep for a restart."""
@@ -68,7 +70,10 @@ class IslandMachine:
 
     def restore(self, memory: IslandMemory) -> None:
         """Take over what was kept; call before the first step."""
-        self._kept_fault, self._reconnection.failures = memory.fault, memory.failures
+        fault = memory.fault
+        if isinstance(fault, str):
+            fault = plain(fault.removesuffix(KEPT)) if fault else None
+        self._kept_fault, self._reconnection.failures = fault, memory.failures
 
     @property
     def drill(self) -> Drill | None:
@@ -101,16 +106,16 @@ class IslandMachine:
     def _road(self) -> Road:
         """Where to from here."""
         if self._kept_fault:
-            fault, self._kept_fault = self._kept_fault, ""
-            return S.FAULT, f"{fault.removesuffix(KEPT)}{KEPT}"
-        return self._roads.onward(self.state, self._now.mono_s - self._since[1], bool(self._start_why))
+            fault, self._kept_fault = self._kept_fault, None
+            return S.FAULT, fault if fault.code == "go.fault_kept" else Reason("go.fault_kept", {"fault": fault})
+        return self._roads.onward(self.state, self._now.mono_s - self._since[1], self._start_why is not None)
 
     # ── going ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _go(self, state: IslandState, reason: str) -> None:
+    def _go(self, state: IslandState, reason: Reason) -> None:
         was, now = self.state, self._now
         self.state, self.reason, self._since = state, reason, (now.utc_s, now.mono_s)
-        self._say(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {reason}")
+        self._say(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {words(reason)}")
         if was in (S.GRID_TIED, S.UNKNOWN):
             self._road_taken.clear()
         if state is S.GRID_TIED:
@@ -120,12 +125,12 @@ class IslandMachine:
         self._road_taken.pop(state.value, None)
         self._road_taken[state.value] = now.utc_s
         if self.drill is not None:
-            self.drill.note(now.utc_s, f"{state.value}: {reason}")
+            self.drill.note(now.utc_s, f"{state.value}: {words(reason)}")
         self._roads.entered(was, state)
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
         if state is S.OPENING:
-            self._ask("open", self.drill.request.reason if self.drill else "")
+            self._ask("open", plain(self.drill.request.reason if self.drill else ""))
         elif state is S.CLOSING:
             self._ask("close", reason)
         elif was is S.CLOSING or state in (S.GRID_TIED, S.FAULT, S.BLACKOUT) or was is S.FAULT:
@@ -159,21 +164,22 @@ class IslandMachine:
                 self.drill.abort(request)
                 text = f"aborting: the drill is in {self.drill.phase}, back to the grid by the grid code's road"
             elif self.state is S.BLACK_START:
-                self._start_why, text = "", "black start is withdrawn"
+                self._start_why, text = None, "black start is withdrawn"
             else:
                 refusal = "there is no drill and no black start to abort"
         elif request.kind == "reset":
             if self.state is S.FAULT:
                 text = f"fault reset by {request.who}"
-                self._go(S.UNKNOWN, f"{text}: {request.reason or 'no reason given'}")
+                reset = Reason("go.reset", {"who": request.who, "reason": request.reason or "no reason given"})
+                self._go(S.UNKNOWN, reset)
             else:
                 refusal = f"there is no fault to reset: the site is {self.state.value}"
         else:
             refusal = against_black_start(self.state, request, self._sight.bus, self._now)
             if not refusal:
-                text = f"black start: {request.who} says that nobody works on the bus"
-                self._start_why = text
-                self._go(S.BLACK_START, text)
+                self._start_why = Reason("go.black_start", {"who": request.who})
+                text = words(self._start_why)
+                self._go(S.BLACK_START, self._start_why)
         if refusal:
             return IslandReply(request.id, False, refusal)
         self._say("warning", text, request.who)
@@ -190,9 +196,9 @@ class IslandMachine:
             return IslandReply(request.id, True, f"a drill of {request.minutes:g} min may begin", checks)
         self._course.drill = Drill(self._config, request, checks, self._now)
         self._ramp.down(self._now.grid.w.good or 0.0, self._now.mono_s)
-        text = f"drill of {request.minutes:g} min by {request.who}: {request.reason}"
-        self._go(S.PREPARING, text)
-        return IslandReply(request.id, True, text, checks)
+        begun = Reason("go.drill", {"drill_min": request.minutes, "who": request.who, "reason": request.reason})
+        self._go(S.PREPARING, begun)
+        return IslandReply(request.id, True, words(begun), checks)
 
     # ── what comes out ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,7 +206,8 @@ class IslandMachine:
         now, sight, seen = self._now, self._sight, self._sight.seen
         low_w, high_w = self._import_window()
         reason = self.reason if self.state is not seen.state or low_w is not None else seen.reason
-        starts = startable(now) if self.state is S.BLACK_START else []
+        why = self._start_why if self.state is S.BLACK_START else None
+        starts = () if why is None else tuple(PcsOrder(name, "start", why) for name in startable(now))
         view = IslandView(
             since_utc_s=self._since[0],
             since_mono_s=self._since[1],
@@ -217,7 +224,7 @@ class IslandMachine:
             riding=self._riding(),
             rehearsing=self.drill is not None and self._reconnection.look.ok is not False,
             switch=self._switch_ask.order(sight.switch, now.mono_s),
-            pcs_orders=tuple(PcsOrder(name, "start", self._start_why) for name in starts),
+            pcs_orders=starts,
             events=tuple(self._events),
             replies=replies,
             report=self._course.report,
@@ -237,7 +244,7 @@ class IslandMachine:
             return self._ramp.going_down(self._now.mono_s)
         return self._ramp.coming_back(self._now.mono_s) if self.state is S.GRID_TIED else (None, None)
 
-    def _ask(self, action: Action, reason: str) -> None:
+    def _ask(self, action: Action, reason: Reason) -> None:
         self._switch_ask.ask(action, reason, self._now.mono_s)
 
     def _say(self, severity: str, text: str, who: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import SwitchOrder
+from dispatch.model.reasons import Reason
 
 ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
 
@@ -16,10 +17,10 @@ class SwitchAsk:
     """At first nothing is asked."""
 
     def __init__(self) -> None:
-        self._asked: tuple[Action, str] | None = None  # what, and why
+        self._asked: tuple[Action, Reason] | None = None  # what, and why
         self._none_until_s = 0.0  # the withdrawal of an order stands at least until then
 
-    def ask(self, action: Action, reason: str, mono_s: float) -> None:
+    def ask(self, action: Action, reason: Reason, mono_s: float) -> None:
         """Set the command. One given before may still reach the switch, so its withdrawal is kept for a while."""
         if action == "none" and self._asked is not None and self._asked[0] != "none":
             self._none_until_s = mono_s + ON_ITS_WAY_S

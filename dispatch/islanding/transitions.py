@@ -21,16 +21,17 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill_phases import DrillCourse
 from dispatch.islanding.import_ramp import GridRamp
 from dispatch.islanding.observation import Sight, differences
-from dispatch.islanding.reconnection import Reconnection
+from dispatch.islanding.reconnection import OUT_OF_STEP, Reconnection
 from dispatch.islanding.switch_command import SwitchAsk
 from dispatch.model.islanding import OPEN_STATES, IslandState
-from dispatch.wording.formatting import kw
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import words
 
 S = IslandState
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
 
-Road = tuple[IslandState, str] | None  # where to, and why
+Road = tuple[IslandState, Reason] | None  # where to, and why
 
 
 class Roads:
@@ -92,7 +93,7 @@ class Roads:
         if seen.state is S.ISLANDED and bus.life != "ours" and self._age_s < self._island.form_timeout_s:
             since_s = self._not_ours_s
             dead = bus.life == "dead" and since_s is not None and self._now.mono_s - since_s >= DEAD_S
-            return (S.BLACKOUT, f"{seen.reason}, the bus is dead: {bus.why}") if dead else None
+            return (S.BLACKOUT, Reason("go.seen_bus_dead", {"seen": seen.reason, "bus": bus.why})) if dead else None
         return None if seen.state is S.UNKNOWN else (seen.state, seen.reason)
 
     def _from_tied(self) -> Road:
@@ -104,14 +105,18 @@ class Roads:
         drill, island, now = self._course.drill, self._island, self._now
         assert drill is not None
         if drill.aborted:
-            return S.GRID_TIED, "drill aborted before the switch was asked to open"
+            return S.GRID_TIED, Reason("go.aborted_before_opening")
         w = now.grid.w.good
         if self._ramp.steady(w, now.mono_s) and w is not None:
-            return S.OPENING, f"import {kw(w)}: the switch opens unloaded"
+            return S.OPENING, Reason("go.unloaded", {"import_w": w})
         if self._age_s > island.prepare_timeout_s:
-            shown = "not read" if w is None else kw(w)
-            drill.failure = f"import is {shown}, not within {kw(island.prepare_w)} in {island.prepare_timeout_s:g} s"
-            return S.GRID_TIED, drill.failure
+            within_w, within_s = island.prepare_w, island.prepare_timeout_s
+            if w is None:
+                late = Reason("go.import_not_read", {"within_w": within_w, "within_s": within_s})
+            else:
+                late = Reason("go.import_not_near_0", {"import_w": w, "within_w": within_w, "within_s": within_s})
+            drill.failure = words(late)
+            return S.GRID_TIED, late
         return None
 
     def _from_opening(self) -> Road:
@@ -126,18 +131,18 @@ class Roads:
                     f"the switch did not confirm open in {self._island.open_timeout_s:g} s: reads {position}"
                 )
             self._withdrawn_s = now.mono_s
-            self._switch_ask.ask("none", "opening is withdrawn", now.mono_s)
+            self._switch_ask.ask("none", Reason("go.opening_withdrawn"), now.mono_s)
         if self._withdrawn_s is not None and now.mono_s - self._withdrawn_s >= WITHDRAW_S:
             if self._seen.state is S.GRID_TIED:
-                return S.GRID_TIED, "opening is withdrawn, the contact says closed"
-            return S.FAULT, f"opening is withdrawn and the contacts do not say closed: {self._seen.reason}"
+                return S.GRID_TIED, Reason("go.withdrawn_closed")
+            return S.FAULT, Reason("go.withdrawn_not_closed", {"seen": self._seen.reason})
         return None
 
     def _from_open(self) -> Road:
         """Islanded, synchronising, closing: what all three have in common comes first."""
         if self._seen.state is S.GRID_TIED and not self._still_forming():
-            how = "as permitted" if self._state is S.CLOSING else "by the device itself or by hand"
-            return S.GRID_TIED, f"the switch has closed, {how}"
+            permitted = self._state is S.CLOSING
+            return S.GRID_TIED, Reason("go.closed_as_permitted") if permitted else Reason("go.closed_by_device")
         if self._seen.state is S.BLACKOUT:
             return S.BLACKOUT, self._seen.reason
         trouble = self._bus_trouble()
@@ -147,7 +152,7 @@ class Roads:
             return S.UNKNOWN, self._seen.reason
         if self._contact == "closed":  # the PCS is given its time to follow the grid
             if self._age_s > self._island.close_timeout_s:
-                return S.FAULT, f"the switch reads closed and a PCS still forms: {self._seen.reason}"
+                return S.FAULT, Reason("go.closed_and_forming", {"seen": self._seen.reason})
             return None
         if self._state is S.ISLANDED:
             return self._from_islanded()
@@ -172,7 +177,8 @@ class Roads:
         # Just after the switch opened the PCS is given its time to form.
         if for_s < (DEAD_S if self._state is not S.ISLANDED or self._age_s > for_s else self._island.form_timeout_s):
             return None
-        return (S.BLACKOUT if dead else S.FAULT), f"the bus is {self._bus.life}: {self._bus.why}"
+        why = Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})
+        return (S.BLACKOUT if dead else S.FAULT), why
 
     def _from_islanded(self) -> Road:
         drill, now = self._course.drill, self._now
@@ -188,7 +194,7 @@ class Roads:
             else:
                 return None
         if self._reconnection.look.ok is True and self._bus.life == "ours":
-            return S.SYNCHRONISING, f"the grid is inside the window ({self._reconnection.look.figures})"
+            return S.SYNCHRONISING, Reason("go.inside_window", {"grid": self._reconnection.look.figures})
         return None
 
     def _lost_voltage(self) -> bool:
@@ -196,19 +202,19 @@ class Roads:
 
     def _from_synchronising(self) -> Road:
         if self._reconnection.look.ok is not True:
-            return S.ISLANDED, f"the grid left the window ({self._reconnection.look.figures})"
+            return S.ISLANDED, Reason("go.left_window", {"grid": self._reconnection.look.figures})
         if not self._we_close():
             return None
         against = self._reconnection.against(self._now, self._switch, self._bus)
-        if not against:
-            return S.CLOSING, f"{self._reconnection.wait_s:.0f} s inside the window: closing is permitted"
-        if self._switch is None or against != self._reconnection.out_of_step(self._switch):
+        if against is None:
+            return S.CLOSING, Reason("go.closing_permitted", {"wait_s": self._reconnection.wait_s})
+        if against.code != OUT_OF_STEP:
             self._apart_s = None
             return None
         if self._apart_s is None:
             self._apart_s = self._now.mono_s
         if self._now.mono_s - self._apart_s > self._island.sync_timeout_s:
-            return S.FAULT, f"{against}; for {self._island.sync_timeout_s:.0f} s after the wait"
+            return S.FAULT, Reason("go.never_in_step", {"against": against, "timeout_s": self._island.sync_timeout_s})
         return None
 
     def _we_close(self) -> bool:
@@ -218,16 +224,18 @@ class Roads:
 
     def _from_closing(self) -> Road:
         against = self._reconnection.against(self._now, self._switch, self._bus)
-        if against:
+        if against is not None:
             self._reconnection.failed()
-            return S.SYNCHRONISING, f"permission withdrawn: {against}"
+            return S.SYNCHRONISING, Reason("go.permission_withdrawn", {"against": against})
         if self._age_s > self._island.close_timeout_s:
             self._tries += 1
             self._reconnection.failed()
-            text = f"not closed {self._island.close_timeout_s:g} s after permission, {differences(self._switch)}"
+            late = Reason(
+                "go.not_closed", {"timeout_s": self._island.close_timeout_s, "differences": differences(self._switch)}
+            )
             if self._tries >= self._island.attempts:
-                return S.FAULT, f"{text}; {self._tries} times"
-            return S.SYNCHRONISING, f"{text}; again after {self._reconnection.wait_s:.0f} s"
+                return S.FAULT, Reason("go.not_closed_often", {"late": late, "times": self._tries})
+            return S.SYNCHRONISING, Reason("go.not_closed_again", {"late": late, "wait_s": self._reconnection.wait_s})
         return None
 
     def _from_blackout(self) -> Road:
@@ -237,15 +245,15 @@ class Roads:
             return S.GRID_TIED, self._seen.reason
         foreign_s = 0.0 if self._not_ours_s is None else self._now.mono_s - self._not_ours_s
         if self._bus.life == "foreign" and foreign_s > self._island.form_timeout_s:
-            return S.FAULT, f"the bus is foreign: {self._bus.why}"
+            return S.FAULT, Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})
         return None
 
     def _from_black_start(self, starting: bool) -> Road:
         if not starting:
-            return S.BLACKOUT, "black start aborted"
+            return S.BLACKOUT, Reason("go.black_start_aborted")
         road = self._from_blackout()
         if road is not None:
             return road
         if self._age_s > self._island.black_start_timeout_s:
-            return S.BLACKOUT, f"no PCS formed a grid in {self._island.black_start_timeout_s:g} s"
+            return S.BLACKOUT, Reason("go.none_formed", {"timeout_s": self._island.black_start_timeout_s})
         return None

@@ -18,18 +18,19 @@ from dispatch.model.islanding import (
     SwitchOrder,
 )
 from dispatch.model.power_caps import CapsView
+from dispatch.model.reasons import Reason, RuleId
 
 
 class RuleTrace(msgspec.Struct, frozen=True):
     """What one rule did to the allowed battery power; `low_w`, `high_w`, `preferred_w` are as it left them."""
 
-    rule: int  # its number in DESIGN §3
-    name: str
+    rule: RuleId
     low_w: float
     high_w: float
     preferred_w: float | None
     bound: bool  # it changed what came out
-    reason: str
+    reason: Reason
+    unmet: bool = False  # it asked for what earlier rules do not leave
 
 
 class Setpoint(msgspec.Struct, frozen=True):
@@ -68,8 +69,8 @@ class Decision(msgspec.Struct, frozen=True):
     battery_w: float | None  # the sum asked of all PCS
     net_load_w: float | None  # load - pv as estimated, time-aligned
     import_target_w: float | None
-    binding: str  # name of the binding rule
-    reason: str  # one line: what and why
+    binding: RuleId
+    reason: Reason  # what and why
     chain: tuple[RuleTrace, ...] = ()
     islanding: IslandView | None = None
     switch: SwitchOrder | None = None  # None: nothing is asked of the switch

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.model.reasons import Reason
+
 
 class IslandState(enum.Enum):
     """The states of `dispatch.islanding.state_machine`. UNKNOWN: the devices do not settle it."""
@@ -37,7 +39,7 @@ class SwitchOrder(msgspec.Struct, frozen=True):
 
     device_id: str
     action: Literal["open", "close", "none"]
-    reason: str
+    reason: Reason
 
 
 class PcsOrder(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class PcsOrder(msgspec.Struct, frozen=True):
 
     device_id: str
     action: Literal["start"]
-    reason: str
+    reason: Reason
 
 
 class NodeOrder(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class NodeOrder(msgspec.Struct, frozen=True):
     cap_w: float | None = None  # None: no cap
     suspended: bool = False
     off: bool = False
-    reason: str = ""
+    reason: Reason | None = None
 
 
 class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ class Reconnect(msgspec.Struct, frozen=True):
     delta_v: float | None = None
     delta_hz: float | None = None
     delta_deg: float | None = None
-    against: str = ""  # what speaks against closing now; empty: nothing
+    against: Reason | None = None  # what speaks against closing now; None: nothing
 
 
 class DrillStatus(msgspec.Struct, frozen=True):
@@ -149,7 +151,7 @@ class IslandView(msgspec.Struct, frozen=True):
 
     since_utc_s: float
     since_mono_s: float
-    reason: str
+    reason: Reason
     permit_close: bool
     reconnect: Reconnect | None = None
     drill: DrillStatus | None = None
@@ -168,7 +170,7 @@ class RideThrough(msgspec.Struct, frozen=True):
     learnt_pct: float  # points of SoC discharged that this rests on
     rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
     rung_name: str
-    why: str
+    why: Reason | None
     shutdown_in_s: float | None = None  # islanded, until the orderly shutdown at this draw, by the low estimate
 
 
@@ -176,7 +178,7 @@ class Islanding(msgspec.Struct, frozen=True):
     """The state and the evidence for it; and what rule 2 asks of import while the site leaves or rejoins the grid."""
 
     state: IslandState
-    reason: str
+    reason: Reason
     import_low_w: float | None = None
     import_high_w: float | None = None
 

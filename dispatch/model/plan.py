@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.model.reasons import Reason
+
 
 class PlanStep(msgspec.Struct, frozen=True):
     """One step of the plan, from `start_utc_s` for `Plan.step_s`. Powers are means over the step."""
@@ -17,7 +19,7 @@ class PlanStep(msgspec.Struct, frozen=True):
     battery_w: float  # all PCS together, > 0 discharges
     grid_w: float
     soc_pct: float  # at the end of the step
-    reason: str = ""
+    reason: Reason | None = None
     assumed: bool = False  # the price is not published: a mean of past days, or flat
     order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.model.reasons import Reason
+
 
 class CapsView(msgspec.Struct, frozen=True):
     """Caps now. Powers at the nodes, W."""
@@ -11,7 +13,7 @@ class CapsView(msgspec.Struct, frozen=True):
     nodes: tuple[tuple[str, float], ...]  # (node, the power it is capped to); empty: none is capped
     asked_w: float  # what the caps are to take from them
     shed_w: float  # what they take, as the nodes' readings show
-    reason: str
+    reason: Reason
     since_utc_s: float | None  # None: nothing is capped
     minutes: float  # capped on this day
     rent_eur: float  # what that was worth to the nodes' users this month

@@ -7,19 +7,19 @@ import math
 import msgspec
 
 from dispatch.model.decision import RuleTrace
-from dispatch.wording.formatting import kw
+from dispatch.model.reasons import Reason, RuleId
 
 
 class Ask(msgspec.Struct, frozen=True):
     """What one rule asks of the total battery power (AC W, discharge > 0), and why."""
 
-    reason: str
+    reason: Reason
     low_w: float = -math.inf
     high_w: float = math.inf
     preferred_w: float | None = None
     command: bool = True  # False: the battery must get no setpoint at all
-    low_why: str = ""  # when the lower edge binds, say this instead of `reason`
-    high_why: str = ""
+    low_why: Reason | None = None  # when the lower edge binds, say this instead of `reason`
+    high_why: Reason | None = None
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -29,98 +29,137 @@ class Bounds(msgspec.Struct, frozen=True):
     high_w: float
     preferred_w: float | None = None
 
+    @property
+    def chosen_w(self) -> float | None:
+        """The preferred power inside the bounds."""
+        return None if self.preferred_w is None else min(max(self.preferred_w, self.low_w), self.high_w)
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What came out of the chain. `w` is None when some rule forbids a setpoint."""
 
     w: float | None
-    binding: str
-    reason: str
+    binding: RuleId
+    reason: Reason
     traces: tuple[RuleTrace, ...]
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """One rule's ask and what it left. `met`: earlier rules left room for it."""
+
+    rule: RuleId
+    ask: Ask
+    reason: Reason
+    left: Bounds
+    met: bool
+
+
+class _End(msgspec.Struct, frozen=True):
+    """One end of the interval and the number of the step that set it; None: the ratings."""
+
+    w: float
+    step: int | None = None
 
 
 class Chain:
     """The rules' asks in order. An ask that empties the interval is met as far as the earlier rules allow."""
 
     def __init__(self, low_w: float, high_w: float) -> None:
-        self.bounds = Bounds(low_w, high_w)
-        self._steps: list[tuple[int, str, Bounds, str]] = []
-        self._low_by = self._high_by = self._preferred_by = -1  # index of the step that set each
-        self._asks: list[Ask] = []
-        self._forbidden_by = -1
-        self._unmet, self._unmet_high = -1, False  # the first ask that emptied the interval, and at which edge
+        self._low, self._high = _End(low_w), _End(high_w)
+        self._preferred_w: float | None = None
+        self._steps: list[_Step] = []
+        self._preferring: int | None = None  # number of the step that set the preferred power
+        self._forbidding: int | None = None  # of the first that forbids a setpoint
+        self._unmet: int | None = None  # of the first that asked for what was not left
+        self._unmet_high = False  # and whether it ran into the upper end
 
-    def apply(self, rule: int, name: str, ask: Ask) -> None:
-        """Narrow by what rule number `rule` asks."""
+    @property
+    def bounds(self) -> Bounds:
+        """What the rules so far have left."""
+        return Bounds(self._low.w, self._high.w, self._preferred_w)
+
+    def apply(self, rule: RuleId, ask: Ask) -> None:
+        """Narrow by what a rule asks. Raises ValueError for a bound that is not a number."""
         if math.isnan(ask.low_w) or math.isnan(ask.high_w):
-            raise ValueError(f"rule {rule} ({name}) asks for a bound that is not a number: {ask}")
-        step, old, reason = len(self._steps), self.bounds, ask.reason
-        low_w, high_w = old.low_w, old.high_w
-        if ask.low_w > old.high_w:
-            low_w = high_w
-            reason = self._cannot("at least", ask.low_w, old.high_w, self._high_by, reason)
-            if self._unmet < 0:
-                self._unmet, self._unmet_high = step, True
-        elif ask.high_w < old.low_w:
-            high_w = low_w
-            reason = self._cannot("at most", ask.high_w, old.low_w, self._low_by, reason)
-            if self._unmet < 0:
-                self._unmet = step
+            raise ValueError(f"rule {rule.value} asks for a bound that is not a number: {ask}")
+        number, reason = len(self._steps), ask.reason
+        above, below = ask.low_w > self._high.w, ask.high_w < self._low.w
+        if above:
+            by = self._setter(self._high)
+            reason = Reason(
+                "rule.unmet_at_least", {"asked_w": ask.low_w, "left_w": self._high.w, "by": by, "reason": reason}
+            )
+            self._low = _End(self._high.w, self._low.step)
+        elif below:
+            by = self._setter(self._low)
+            reason = Reason(
+                "rule.unmet_at_most", {"asked_w": ask.high_w, "left_w": self._low.w, "by": by, "reason": reason}
+            )
+            self._high = _End(self._low.w, self._high.step)
         else:
-            if ask.low_w > low_w:
-                low_w, self._low_by = ask.low_w, step
-            if ask.high_w < high_w:
-                high_w, self._high_by = ask.high_w, step
-        preferred_w = old.preferred_w
+            self._narrow(ask, number)
+        if (above or below) and self._unmet is None:
+            self._unmet, self._unmet_high = number, above
         if ask.preferred_w is not None:
-            preferred_w, self._preferred_by = ask.preferred_w, step
-        if not ask.command and self._forbidden_by < 0:
-            self._forbidden_by = step
-        self.bounds = Bounds(low_w, high_w, preferred_w)
-        self._steps.append((rule, name, self.bounds, reason))
-        self._asks.append(ask)
+            self._preferred_w, self._preferring = ask.preferred_w, number
+        if not ask.command and self._forbidding is None:
+            self._forbidding = number
+        self._steps.append(_Step(rule, ask, reason, self.bounds, not (above or below)))
+
+    def _narrow(self, ask: Ask, number: int) -> None:
+        if ask.low_w > self._low.w:
+            self._low = _End(ask.low_w, number)
+        if ask.high_w < self._high.w:
+            self._high = _End(ask.high_w, number)
 
     def outcome(self) -> Outcome:
         """The battery power that results, and the rule that bound it."""
-        low_w, high_w = self.bounds.low_w, self.bounds.high_w
-        wanted_w = self.bounds.preferred_w if self.bounds.preferred_w is not None else 0.0
-        w: float | None = min(max(wanted_w, low_w), high_w)
-        if self._forbidden_by >= 0:
-            w, binder, reason = None, self._forbidden_by, self._steps[self._forbidden_by][3]
-        elif self._unmet >= 0:  # low_w == high_w: the edge that the first unmet ask ran into
-            binder, reason = self._edge("high" if self._unmet_high else "low")
-        elif wanted_w < low_w:
-            binder, reason = self._edge("low")
-        elif wanted_w > high_w:
-            binder, reason = self._edge("high")
-        else:
-            binder = self._preferred_by
-            reason = self._steps[binder][3] if binder >= 0 else "nothing asks for anything"
+        w = min(max(self._preferred_w or 0.0, self._low.w), self._high.w)
+        binder, reason = self._binding(self._preferred_w or 0.0)
         traces = tuple(
-            RuleTrace(rule, name, b.low_w, b.high_w, _inside(b), n == binder, text)
-            for n, (rule, name, b, text) in enumerate(self._steps)
+            RuleTrace(
+                rule=step.rule,
+                low_w=step.left.low_w,
+                high_w=step.left.high_w,
+                preferred_w=step.left.chosen_w,
+                bound=number == binder,
+                reason=step.reason,
+                unmet=not step.met,
+            )
+            for number, step in enumerate(self._steps)
         )
-        return Outcome(w, self._steps[binder][1] if binder >= 0 else "ratings", reason, traces)
+        rule = RuleId.RATINGS if binder is None else self._steps[binder].rule
+        return Outcome(None if self._forbidding is not None else w, rule, reason, traces)
 
-    def _edge(self, side: str) -> tuple[int, str]:
-        """The rule that set an edge and its reason; a later rule that ran into the edge is named too."""
-        by = self._low_by if side == "low" else self._high_by
-        if by < 0:
-            reason = "at the ratings"
-        else:
-            ask = self._asks[by]
-            reason = (ask.low_why if side == "low" else ask.high_why) or self._steps[by][3]
-        if self._unmet >= 0:
-            reason = f"{reason}; {self._steps[self._unmet][1]} {self._steps[self._unmet][3]}"
-        return by, reason
+    def _binding(self, wanted_w: float) -> tuple[int | None, Reason]:
+        """The number of the step that bound what came out, None for the ratings or for none, and why."""
+        if self._forbidding is not None:
+            return self._forbidding, self._steps[self._forbidding].reason
+        if self._unmet is not None:  # both ends are one: the one that the first unmet ask ran into
+            return self._at_high() if self._unmet_high else self._at_low()
+        if wanted_w < self._low.w:
+            return self._at_low()
+        if wanted_w > self._high.w:
+            return self._at_high()
+        if self._preferring is None:
+            return None, Reason("rule.nothing_asked")
+        return self._preferring, self._steps[self._preferring].reason
 
-    def _cannot(self, word: str, asked_w: float, edge_w: float, by: int, reason: str) -> str:
-        """The line for an ask outside what earlier rules left."""
-        who = self._steps[by][1] if by >= 0 else "the ratings"
-        return f"cannot be met: asks {word} {kw(asked_w)}, {who} leaves {kw(edge_w)} ({reason})"
+    def _at_low(self) -> tuple[int | None, Reason]:
+        by = self._low.step
+        return by, self._and_unmet(None if by is None else self._steps[by].ask.low_why or self._steps[by].reason)
 
+    def _at_high(self) -> tuple[int | None, Reason]:
+        by = self._high.step
+        return by, self._and_unmet(None if by is None else self._steps[by].ask.high_why or self._steps[by].reason)
 
-def _inside(bounds: Bounds) -> float | None:
-    if bounds.preferred_w is None:
-        return None
-    return min(max(bounds.preferred_w, bounds.low_w), bounds.high_w)
+    def _and_unmet(self, reason: Reason | None) -> Reason:
+        """Why an end is where it is, and the later rule that ran into it."""
+        reason = reason or Reason("rule.at_ratings")
+        if self._unmet is None:
+            return reason
+        unmet = self._steps[self._unmet]
+        return Reason("rule.and_unmet", {"reason": reason, "rule": unmet.rule.value, "unmet": unmet.reason})
+
+    def _setter(self, end: _End) -> str:
+        return (RuleId.RATINGS if end.step is None else self._steps[end.step].rule).value

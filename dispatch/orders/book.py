@@ -13,31 +13,39 @@ import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.orders import BATTERY, Order, OrderKind
+from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Ask, Bounds
-from dispatch.wording.formatting import action, kw, span
+from dispatch.wording import catalogue
 
 SOC_THERE_PCT = 0.1  # this close to its target a SoC order rests
 INSIST_SHARE = 0.9  # a SoC order that needs this much of what is available gives way to peak and ramp no more
 LAST_S = 60.0  # a SoC order spreads what is missing over no less than this
 
 
-def words(kind: OrderKind, value: float, target: str) -> str:
-    """An order in words: "discharge 20.0 kW", "import 30.0 kW", "SoC 80 %"."""
+def asked(kind: OrderKind, value: float, target: str) -> Reason:
+    """What an order asks for."""
     match kind:
         case OrderKind.SETPOINT:
-            return action(value)
+            return Reason("asked.setpoint", {"battery_w": value})
+        case OrderKind.IMPORT_TARGET if value >= 0:
+            return Reason("asked.import", {"import_w": value})
         case OrderKind.IMPORT_TARGET:
-            return f"import {kw(value)}" if value >= 0 else f"export {kw(-value)}"
+            return Reason("asked.export", {"export_w": -value})
         case OrderKind.SOC_TARGET:
-            return f"SoC {value:g} %"
+            return Reason("asked.soc", {"soc_pct": value})
         case OrderKind.HOLD:
-            return "hold at 0 kW"
+            return Reason("asked.hold")
         case OrderKind.RESERVE_LEVEL:
-            return f"reserve {value:g} % SoC"
+            return Reason("asked.reserve", {"soc_pct": value})
         case OrderKind.NODE_CAP:
-            return f"{target} at most {kw(value)}"
+            return Reason("asked.node_cap", {"node": target, "cap_w": value})
         case OrderKind.DISABLE:
-            return f"{target} disabled"
+            return Reason("asked.disable", {"pcs": target})
+
+
+def words(kind: OrderKind, value: float, target: str) -> str:
+    """An order in English words: "discharge 20.0 kW", "import 30.0 kW", "SoC 80 %"."""
+    return catalogue.words(asked(kind, value, target))
 
 
 class OrderBook:
@@ -106,11 +114,15 @@ def standing(orders: Iterable[Order], mono_s: float) -> Standing:
     return Standing(mono_s, battery, reserve, tuple(disabled))
 
 
-def signed(order: Order, mono_s: float) -> str:
+def signed(order: Order, mono_s: float) -> Reason:
     """Whose order it is, for how long, and why: what every reason says."""
-    why = f": {order.reason}" if order.reason else ""
-    what = words(order.kind, order.value, order.target)
-    return f"order {order.id} of {order.who}, {what}, {span(order.left_s(mono_s))} left{why}"
+    what, left_s = asked(order.kind, order.value, order.target), order.left_s(mono_s)
+    if not order.reason:
+        return Reason("manual.order", {"order": order.id, "who": order.who, "asked": what, "left_s": left_s})
+    return Reason(
+        "manual.order_with_reason",
+        {"order": order.id, "who": order.who, "asked": what, "left_s": left_s, "reason": order.reason},
+    )
 
 
 def ask(
@@ -134,21 +146,21 @@ def ask(
             return _exactly(0.0, reason)
         case OrderKind.IMPORT_TARGET:
             if net_w is None:
-                return Ask(f"{reason}; the net load is not known")
+                return Ask(Reason("manual.net_load_unknown", {"order": reason}))
             return _exactly(net_w - order.value, reason)
     if soc_pct is None:
-        return Ask(f"{reason}; SoC is not known: hold", preferred_w=0.0)
+        return Ask(Reason("manual.soc_unknown", {"order": reason}), preferred_w=0.0)
     if abs(order.value - soc_pct) <= SOC_THERE_PCT:
-        return Ask(f"{reason}; SoC {soc_pct:.1f} %: there", preferred_w=0.0)
+        return Ask(Reason("manual.soc_reached", {"order": reason, "soc_pct": soc_pct}), preferred_w=0.0)
     wanted_w = soc_power_w(config, soc_pct, order.value, max(order.left_s(mono_s), LAST_S))
-    reason = f"{reason}; SoC {soc_pct:.1f} %, evenly {action(wanted_w)}"
+    reason = Reason("manual.soc_evenly", {"order": reason, "soc_pct": soc_pct, "battery_w": wanted_w})
     available_w = so_far.high_w if wanted_w > 0 else so_far.low_w
     if abs(wanted_w) >= INSIST_SHARE * abs(available_w):
-        return _exactly(wanted_w, f"{reason}: no time left to give way")
+        return _exactly(wanted_w, Reason("manual.soc_insists", {"evenly": reason}))
     return Ask(reason, preferred_w=wanted_w)
 
 
-def _exactly(w: float, reason: str) -> Ask:
+def _exactly(w: float, reason: Reason) -> Ask:
     return Ask(reason, w, w, w)
 
 

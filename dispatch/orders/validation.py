@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
 
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.rules import LIMITS
 from dispatch.model.battery_bank import site_soc_pct
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.equipment import DeviceHealth
@@ -22,11 +27,12 @@ from dispatch.model.orders import (
     Wanted,
     slot,
 )
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
-from dispatch.orders.book import soc_power_w, words
+from dispatch.orders.book import asked, soc_power_w, words
+from dispatch.wording import catalogue
 from dispatch.wording.formatting import action, kw, span
 
-LAST_LIMIT = 4  # rules up to this one come before manual orders
 NODE_CAP_MAX_W = 65_534.0  # what a 16-bit register of a node holds
 
 
@@ -46,7 +52,8 @@ def preview(
     _check_words(wanted)
     for_s = _duration(wanted, config, snapshot.utc_s)
     _check_place(wanted, config, snapshot, decision, cappable)
-    low, high, low_why, high_why = _range(wanted, config, decision)
+    moment = _Moment(wanted, config, snapshot, decision)
+    now = _range(moment)
     _check_value(wanted, config, snapshot, for_s)
     where = slot(wanted.kind, wanted.target)
     before = next((o for o in active if o.slot == where), None)
@@ -55,14 +62,32 @@ def preview(
         old=_old(wanted, config, snapshot, decision, before),
         new=words(wanted.kind, wanted.value, wanted.target),
         unit="W" if wanted.kind in IN_WATTS else "%" if wanted.kind in IN_PERCENT else "",
-        low=low,
-        high=high,
-        low_why=low_why,
-        high_why=high_why,
+        low=now.low,
+        high=now.high,
+        low_why=catalogue.words(now.low_why),
+        high_why=catalogue.words(now.high_why),
         for_s=for_s,
         standing=before,
-        notes=tuple(_notes(wanted, config, snapshot, decision, low, high, low_why, high_why)),
+        notes=tuple(catalogue.words(note) for note in _notes(moment, now)),
     )
+
+
+class _Moment(msgspec.Struct, frozen=True):
+    """An order and the site that it is for."""
+
+    wanted: Wanted
+    config: DispatchConfig
+    snapshot: Snapshot
+    decision: Decision
+
+
+class _Range(msgspec.Struct, frozen=True):
+    """What is allowed now, in the order's unit, and what sets each end. None: no figure."""
+
+    low: float | None = None
+    high: float | None = None
+    low_why: Reason | None = None
+    high_why: Reason | None = None
 
 
 def conflict(before: Order, mono_s: float) -> OrderRefused:
@@ -115,16 +140,11 @@ def _check_place(
 ) -> None:
     """Whether what the order is for exists, answers, and takes orders."""
     health = {d.id: d for d in snapshot.devices}
-    ids = [p.id for p in config.pcs]
     if wanted.kind is OrderKind.NODE_CAP:
-        nodes = [n.id for n in snapshot.nodes]
-        if wanted.target not in nodes:
-            raise OrderRefused("node", f"{wanted.target!r}: expected one of {', '.join(nodes) or 'none on this site'}")
-        if wanted.target not in cappable:
-            there = ", ".join(n for n in nodes if n in cappable) or "no node of this site"
-            raise OrderRefused("node", f"{wanted.target} takes no power cap; these do: {there}")
+        _check_node(wanted.target, [n.id for n in snapshot.nodes], cappable)
         _check_online([wanted.target], health)
         return
+    ids = [p.id for p in config.pcs]
     if wanted.kind is OrderKind.DISABLE:
         if wanted.target not in ids:
             raise OrderRefused("device", f"{wanted.target!r}: expected a PCS, {', '.join(ids) or 'none on this site'}")
@@ -138,17 +158,21 @@ def _check_place(
         _check_online(ids, health)
 
 
+def _check_node(node: str, nodes: list[str], cappable: frozenset[str]) -> None:
+    """Refuse a node that is not there or takes no cap."""
+    if node not in nodes:
+        raise OrderRefused("node", f"{node!r}: expected one of {', '.join(nodes) or 'none on this site'}")
+    if node not in cappable:
+        there = ", ".join(n for n in nodes if n in cappable) or "no node of this site"
+        raise OrderRefused("node", f"{node} takes no power cap; these do: {there}")
+
+
 def _check_online(ids: list[str], health: dict[str, DeviceHealth]) -> None:
     """Refuse when every one of these devices is offline."""
     known = [health[i] for i in ids if i in health]
     if known and not any(d.online for d in known):
-        said = "; ".join(f"{d.id} {_silence(d)}" for d in known)
+        said = "; ".join(f"{d.id} {catalogue.words(_silence(d))}" for d in known)
         raise OrderRefused("device offline", said)
-
-
-def _silence(device: DeviceHealth) -> str:
-    age = "has never answered" if device.age_s is None else f"has been silent for {device.age_s:.0f} s"
-    return f"{age}: {device.error}" if device.error else age
 
 
 def _check_value(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, for_s: float) -> None:
@@ -188,30 +212,30 @@ def ratings(kind: OrderKind, config: DispatchConfig) -> tuple[float, float]:
     return 0.0, 0.0
 
 
-def _range(wanted: Wanted, config: DispatchConfig, decision: Decision) -> tuple[float | None, float | None, str, str]:
+def _range(m: _Moment) -> _Range:
     """The range now and what sets each end of it."""
-    if wanted.kind in (OrderKind.HOLD, OrderKind.DISABLE):
-        return None, None, "", ""
-    low, high = ratings(wanted.kind, config)
-    chain = [t for t in decision.chain if t.rule <= LAST_LIMIT]
-    if wanted.kind is OrderKind.SETPOINT and chain:
-        low, high = chain[-1].low_w, chain[-1].high_w
-        return low, high, _first(chain, low, "low_w"), _first(chain, high, "high_w")
-    if wanted.kind is OrderKind.IMPORT_TARGET and chain and decision.net_load_w is not None:
-        net_w, last = decision.net_load_w, chain[-1]
-        low_why, high_why = _first(chain, last.high_w, "high_w"), _first(chain, last.low_w, "low_w")
-        return net_w - last.high_w, net_w - last.low_w, low_why, high_why
-    if wanted.kind is OrderKind.NODE_CAP:
-        return low, high, "a node draws something", "what its register holds"
-    return low, high, "soc_min of the site file", "soc_max of the site file"
+    kind, net_w = m.wanted.kind, m.decision.net_load_w
+    if kind in (OrderKind.HOLD, OrderKind.DISABLE):
+        return _Range()
+    low, high = ratings(kind, m.config)
+    limits = [t for t in m.decision.chain if t.rule in LIMITS]
+    if kind is OrderKind.SETPOINT and limits:
+        low, high = limits[-1].low_w, limits[-1].high_w
+        return _Range(low, high, _first(limits, low, "low_w"), _first(limits, high, "high_w"))
+    if kind is OrderKind.IMPORT_TARGET and limits and net_w is not None:
+        low, high = limits[-1].low_w, limits[-1].high_w
+        return _Range(net_w - high, net_w - low, _first(limits, high, "high_w"), _first(limits, low, "low_w"))
+    if kind is OrderKind.NODE_CAP:
+        return _Range(low, high, Reason("range.node_least"), Reason("range.node_most"))
+    return _Range(low, high, Reason("range.soc_min"), Reason("range.soc_max"))
 
 
-def _first(chain: list[RuleTrace], edge_w: float, side: str) -> str:
+def _first(limits: list[RuleTrace], edge_w: float, side: Literal["low_w", "high_w"]) -> Reason:
     """The first rule that left the range with this edge; before the first, what the PCS are rated for."""
-    trace = next((t for t in chain if getattr(t, side) == edge_w), chain[-1])
-    if trace is chain[0]:
-        return "ratings of the PCS in the site file"
-    return f"{trace.name}: {trace.reason}"
+    trace = next((t for t in limits if getattr(t, side) == edge_w), limits[-1])
+    if trace is limits[0]:
+        return Reason("range.ratings")
+    return Reason("range.rule", {"rule": trace.rule.value, "reason": trace.reason})
 
 
 def critical_nodes(config: DispatchConfig, snapshot: Snapshot) -> set[str]:
@@ -238,47 +262,58 @@ def _old(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, decision: D
             return f"{wanted.target} {'enabled' if before is None else 'disabled'}"
 
 
-def _notes(
-    wanted: Wanted,
-    config: DispatchConfig,
-    snapshot: Snapshot,
-    decision: Decision,
-    low: float | None,
-    high: float | None,
-    low_why: str,
-    high_why: str,
-) -> list[str]:
+def _notes(m: _Moment, now: _Range) -> Iterator[Reason]:
     """What a person should know before confirming."""
-    notes = []
-    if wanted.kind in (OrderKind.SETPOINT, OrderKind.IMPORT_TARGET) and low is not None and high is not None:
-        if wanted.value > high:
-            notes.append(f"held to {words(wanted.kind, high, '')} now by {high_why}")
-        elif wanted.value < low:
-            notes.append(f"held to {words(wanted.kind, low, '')} now by {low_why}")
-    peak_w = config.grid.contracted_peak_w
-    import_w = wanted.value if wanted.kind is OrderKind.IMPORT_TARGET else None
-    if wanted.kind in (OrderKind.SETPOINT, OrderKind.HOLD) and decision.net_load_w is not None:
-        import_w = decision.net_load_w - wanted.value
+    yield from _held_back(m.wanted, now)
+    yield from _above_peak(m)
+    match m.wanted.kind:
+        case OrderKind.RESERVE_LEVEL if m.wanted.value < m.config.reserve_soc_pct:
+            yield Reason("note.below_reserve", {"reserve_pct": m.config.reserve_soc_pct})
+        case OrderKind.HOLD if m.decision.island is not IslandState.GRID_TIED:
+            yield Reason("note.no_setpoint_anyway", {"state": m.decision.island.value})
+        case OrderKind.NODE_CAP:
+            yield from _of_node(m)
+        case OrderKind.DISABLE:
+            others = [p.id for p in m.config.pcs if p.id != m.wanted.target]
+            yield Reason("note.others_carry_on", {"pcs": ", ".join(others)}) if others else Reason("note.no_pcs_left")
+    if m.wanted.kind in BATTERY:
+        for device in m.snapshot.devices:
+            if device.kind == "pcs" and not device.online:
+                yield Reason("note.takes_no_part", {"device": device.id, "silence": _silence(device)})
+
+
+def _held_back(wanted: Wanted, now: _Range) -> Iterator[Reason]:
+    """That the order is beyond what the rules allow at this moment."""
+    if wanted.kind not in (OrderKind.SETPOINT, OrderKind.IMPORT_TARGET) or now.low is None or now.high is None:
+        return
+    if wanted.value > now.high:
+        yield Reason("note.held_to", {"asked": asked(wanted.kind, now.high, ""), "why": now.high_why})
+    elif wanted.value < now.low:
+        yield Reason("note.held_to", {"asked": asked(wanted.kind, now.low, ""), "why": now.low_why})
+
+
+def _above_peak(m: _Moment) -> Iterator[Reason]:
+    """That the order makes the site import more than its contract."""
+    import_w = m.wanted.value if m.wanted.kind is OrderKind.IMPORT_TARGET else None
+    if m.wanted.kind in (OrderKind.SETPOINT, OrderKind.HOLD) and m.decision.net_load_w is not None:
+        import_w = m.decision.net_load_w - m.wanted.value
+    peak_w = m.config.grid.contracted_peak_w
     if import_w is not None and import_w > peak_w:
-        notes.append(
-            f"import of {kw(import_w)} is above the contracted peak {kw(peak_w)}: an order outranks the budget"
-        )
-    if wanted.kind is OrderKind.RESERVE_LEVEL and wanted.value < config.reserve_soc_pct:
-        notes.append(
-            f"below the declared reserve of {config.reserve_soc_pct:.1f} %: ride-through is shorter than promised"
-        )
-    if wanted.kind is OrderKind.HOLD and decision.island is not IslandState.GRID_TIED:
-        notes.append(f"the site is {decision.island.value}: no setpoint is sent anyway")
-    if wanted.kind is OrderKind.NODE_CAP:
-        drawn_w = next((n.w.good for n in snapshot.nodes if n.id == wanted.target), None)
-        if drawn_w is not None and wanted.value < drawn_w:
-            notes.append(f"{wanted.target} draws {kw(drawn_w)} now: its jobs slow down")
-        if wanted.target in critical_nodes(config, snapshot):
-            notes.append(f"{wanted.target} is critical")
-    if wanted.kind is OrderKind.DISABLE:
-        others = [p.id for p in config.pcs if p.id != wanted.target]
-        notes.append(f"{', '.join(others)} carry on" if others else "no PCS is left: peaks are not held")
-    offline = [d for d in snapshot.devices if d.kind == "pcs" and not d.online]
-    if wanted.kind in BATTERY:
-        notes.extend(f"{d.id} {_silence(d)}: it takes no part" for d in offline)
-    return notes
+        yield Reason("note.above_contract", {"import_w": import_w, "contract_w": peak_w})
+
+
+def _of_node(m: _Moment) -> Iterator[Reason]:
+    """What a cap does to its node."""
+    node = m.wanted.target
+    drawn_w = next((n.w.good for n in m.snapshot.nodes if n.id == node), None)
+    if drawn_w is not None and m.wanted.value < drawn_w:
+        yield Reason("note.slows_down", {"node": node, "drawn_w": drawn_w})
+    if node in critical_nodes(m.config, m.snapshot):
+        yield Reason("note.critical", {"node": node})
+
+
+def _silence(device: DeviceHealth) -> Reason:
+    """How long a device has been silent, and what it last failed with."""
+    age_s = device.age_s
+    silent = Reason("device.never_answered") if age_s is None else Reason("device.silent", {"silent_s": age_s})
+    return Reason("device.silent_error", {"silent": silent, "error": device.error}) if device.error else silent

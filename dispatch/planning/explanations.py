@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import STEP_S
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, reserved_w
 
 NEAR_W = 50.0  # two powers this close are the same to a reader
@@ -41,8 +42,8 @@ class Sketch:
     ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
     reservations: Sequence[Reservation] = ()
     assumed: Sequence[bool] = ()  # steps whose price is not published
-    ordered: Sequence[str] = ()  # whose order has the battery, "" where none
-    assumed_from: str = "from past days"  # what stands in for it
+    ordered: Sequence[Reason | None] = ()  # whose order has the battery, None where none
+    prices_known: bool = True  # False: not even of past days, from which those not published are assumed
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -90,55 +91,85 @@ class Sketch:
         return sum(self.buy) / len(self.buy)
 
 
-def reasons(plan: Sketch) -> list[str]:
-    """One line for each step."""
+def reasons(plan: Sketch) -> list[Reason]:
+    """Why each step is as it is."""
     clock = [_clock(plan, t) for t in plan.starts_utc_s]
     buys_at = _cheapest_later(plan)
-    lines = []
-    for t, w in enumerate(plan.battery_w):
-        if not plan.config.batteries:
-            line = "no battery"
-        elif plan.ordered and plan.ordered[t]:
-            line = plan.ordered[t]
-        elif w < -NEAR_W:
-            line = _charging(plan, t, clock)
-        elif w > NEAR_W:
-            line = _discharging(plan, t, clock, buys_at[t])
-        else:
-            line = _holding(plan, t, clock, buys_at[t])
-        lines.append(line + _strain(plan, t))
-    return lines
+    return [_strained(plan, t, _reason(plan, t, clock, buys_at[t])) for t in range(len(plan.battery_w))]
 
 
-def _charging(plan: Sketch, t: int, clock: list[str]) -> str:
-    reserve = plan.reserve_pct
-    held = ", held to the peak" if _at_peak(plan, t) else ""
+_FOR_PRICE = frozenset(
+    {
+        "step.import_paid",
+        "step.charge_for_price",
+        "step.charge_for_later",
+        "step.export",
+        "step.cheaper_later",
+        "step.dear_now",
+        "step.kept_for_price",
+        "step.charge_later",
+    }
+)
+
+
+def for_price(reason: Reason) -> bool:
+    """Whether a step is as it is for the sake of prices."""
+    inner = reason.figures.get("step")
+    return reason.code in _FOR_PRICE or (isinstance(inner, Reason) and for_price(inner))
+
+
+def _reason(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
+    w = plan.battery_w[t]
+    if not plan.config.batteries:
+        return Reason("step.no_battery")
+    if plan.ordered and (ordered := plan.ordered[t]) is not None:
+        return ordered
+    if w < -NEAR_W:
+        return _charging(plan, t, clock)
+    if w > NEAR_W:
+        return _discharging(plan, t, clock, buys)
+    return _holding(plan, t, clock, buys)
+
+
+def _charging(plan: Sketch, t: int, clock: list[Reason]) -> Reason:
     if plan.net_w[t] < 0 and plan.battery_w[t] >= plan.net_w[t] - NEAR_W:
-        return "PV surplus"
+        return Reason("step.pv_surplus")
     if plan.buy[t] < 0:
-        return f"import is paid, {_ct(plan.buy[t])} ct/kWh{_assumed(plan, t)}"
-    if _before(plan, t) < reserve - NEAR_PCT:
-        return f"back to the reserve, SoC {reserve:.0f} %{held}"
+        return Reason("step.import_paid", {"price_eur_per_kwh": plan.buy[t], "assumed": _assumed(plan, t)})
+    held = Reason("step.held_to_peak") if _at_peak(plan, t) else None
+    if _before(plan, t) < plan.reserve_pct - NEAR_PCT:
+        return Reason("step.to_reserve", {"reserve_pct": plan.reserve_pct, "held": held})
     use, defends = _use(plan, t)
     if use is not None and defends:
-        return f"{_risk(plan, use, clock)}{held}"
+        return Reason("step.charge_for_risk", {"risk": _risk(plan, use, clock), "held": held})
     cost, worth = _cost_and_worth(plan, t, use)
     if worth < cost and _readiness(plan, t) > 0:
         kept_w = min(plan.keep_w[t:])  # hours that do not count have none to keep
-        return f"{_whose(plan, kept_w)} {_kw(kept_w)} at risk when the next pulse comes{held}"
+        return Reason("step.next_pulse", {"peak": _whose(plan, kept_w), "peak_w": kept_w, "held": held})
     if use is not None and plan.buy[use] > plan.buy[t]:
-        return f"price {_ct(plan.buy[t])} → {_ct(plan.buy[use])} ct/kWh at {clock[use]}{_assumed(plan, t, use)}{held}"
-    return f"{_ct(plan.buy[t])} ct/kWh{_assumed(plan, t)}, energy for what comes after the plan{held}"
+        return Reason(
+            "step.charge_for_price",
+            {
+                "price_eur_per_kwh": plan.buy[t],
+                "later_eur_per_kwh": plan.buy[use],
+                "at": clock[use],
+                "assumed": _assumed(plan, t, use),
+                "held": held,
+            },
+        )
+    return Reason(
+        "step.charge_for_later", {"price_eur_per_kwh": plan.buy[t], "assumed": _assumed(plan, t), "held": held}
+    )
 
 
-def _risk(plan: Sketch, k: int, clock: list[str]) -> str:
+def _risk(plan: Sketch, k: int, clock: list[Reason]) -> Reason:
     """What the energy defends at step k: the fuse, a reservation's power, or the month's peak."""
     if plan.net_w[k] > plan.config.grid.fuse_w:
-        return f"fuse {_kw(plan.config.grid.fuse_w)} at risk at {clock[k]}"
+        return Reason("risk.fuse", {"fuse_w": plan.config.grid.fuse_w, "at": clock[k]})
     cause = _reservation(plan, k)
     if cause is not None:
-        return f"reservation {cause.name} at {_clock(plan, cause.start_utc_s)}"
-    return f"{_whose(plan, plan.keep_w[k])} {_kw(plan.keep_w[k])} at risk at {clock[k]}"
+        return Reason("risk.reservation", {"reservation": cause.name, "at": _clock(plan, cause.start_utc_s)})
+    return Reason("risk.peak", {"peak": _whose(plan, plan.keep_w[k]), "peak_w": plan.keep_w[k], "at": clock[k]})
 
 
 def _reservation(plan: Sketch, k: int) -> Reservation | None:
@@ -173,39 +204,69 @@ def _readiness(plan: Sketch, t: int) -> float:
     return worth
 
 
-def _discharging(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
+def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
     if plan.net_w[t] > plan.config.grid.fuse_w:
-        return f"keeps import within the fuse, {_kw(plan.config.grid.fuse_w)}"
+        return Reason("step.within_fuse", {"fuse_w": plan.config.grid.fuse_w})
     if _defends(plan, t):
-        keep_w = plan.keep_w[t]
-        cause = _reservation(plan, t)
-        since = "" if cause is None else f": reservation {cause.name} since {_clock(plan, cause.start_utc_s)}"
-        return f"keeps import below the {_whose(plan, keep_w)} {_kw(keep_w)}{since}"
+        return _defending(plan, t)
     if plan.grid_w[t] < -NEAR_W:
-        return f"export earns {_ct(plan.sell[t])} ct/kWh{_assumed(plan, t)}"
+        return Reason("step.export", {"price_eur_per_kwh": plan.sell[t], "assumed": _assumed(plan, t)})
     if buys is not None and plan.buy[buys] < plan.buy[t]:
-        return f"{_ct(plan.buy[t])} ct/kWh, {_ct(plan.buy[buys])} at {clock[buys]}{_assumed(plan, t, buys)}"
-    return f"{_ct(plan.buy[t])} ct/kWh is above what stored energy is worth later{_assumed(plan, t)}"
+        return Reason(
+            "step.cheaper_later",
+            {
+                "price_eur_per_kwh": plan.buy[t],
+                "later_eur_per_kwh": plan.buy[buys],
+                "at": clock[buys],
+                "assumed": _assumed(plan, t, buys),
+            },
+        )
+    return Reason("step.dear_now", {"price_eur_per_kwh": plan.buy[t], "assumed": _assumed(plan, t)})
 
 
-def _holding(plan: Sketch, t: int, clock: list[str], buys: int | None) -> str:
+def _defending(plan: Sketch, t: int) -> Reason:
+    keep_w, cause = plan.keep_w[t], _reservation(plan, t)
+    peak = _whose(plan, keep_w)
+    if cause is None:
+        return Reason("step.below_peak", {"peak": peak, "peak_w": keep_w})
+    since = _clock(plan, cause.start_utc_s)
+    return Reason(
+        "step.below_peak_reserved", {"peak": peak, "peak_w": keep_w, "reservation": cause.name, "since": since}
+    )
+
+
+def _holding(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
     following = plan.next_active[t]
     acts = following < len(plan.battery_w)
     if acts and plan.battery_w[following] > 0:
         use, defends = _use(plan, t)
         if use is not None and defends:
-            return f"kept: {_risk(plan, use, clock)}"
+            return Reason("step.kept_for_risk", {"risk": _risk(plan, use, clock)})
         if use is not None and plan.buy[use] > plan.buy[t]:
-            against = f"{_ct(plan.buy[use])} ct/kWh against {_ct(plan.buy[t])}"
-            return f"kept for {clock[use]}, {against}{_assumed(plan, t, use)}"
+            return Reason(
+                "step.kept_for_price",
+                {
+                    "at": clock[use],
+                    "later_eur_per_kwh": plan.buy[use],
+                    "price_eur_per_kwh": plan.buy[t],
+                    "assumed": _assumed(plan, t, use),
+                },
+            )
     if acts and buys is not None and plan.buy[buys] < plan.buy[t]:
-        cheaper = f"cheaper to charge at {clock[buys]}, {_ct(plan.buy[buys])}"
-        return f"{_ct(plan.buy[t])} ct/kWh, {cheaper}{_assumed(plan, t, buys)}"
+        return Reason(
+            "step.charge_later",
+            {
+                "price_eur_per_kwh": plan.buy[t],
+                "at": clock[buys],
+                "later_eur_per_kwh": plan.buy[buys],
+                "assumed": _assumed(plan, t, buys),
+            },
+        )
     if plan.soc_pct[t] <= plan.reserve_pct + NEAR_PCT:
-        return f"at the reserve, SoC {plan.reserve_pct:.0f} %"
+        return Reason("step.at_reserve", {"reserve_pct": plan.reserve_pct})
     if plan.soc_pct[t] >= plan.top_pct - NEAR_PCT:
-        return "battery full"
-    return "no price difference pays for losses and wear"
+        return Reason("step.full")
+    return Reason("step.nothing_pays")
 
 
 def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
@@ -233,16 +294,16 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
     return (first_peak, True) if peak_w > trade_w else (dearest, False)
 
 
-def _strain(plan: Sketch, t: int) -> str:
-    """What the step cannot keep. Charging above the contract is no strain: it uses what an interval has left."""
+def _strained(plan: Sketch, t: int, reason: Reason) -> Reason:
+    """With what the step cannot keep. Charging above the contract is no strain: it uses what an interval has left."""
     grid, limits = plan.grid_w[t], plan.config.grid
     if grid > limits.fuse_w + NEAR_W:
-        return f"; import {_kw(grid)} exceeds the fuse {_kw(limits.fuse_w)}"
+        return Reason("step.over_fuse", {"step": reason, "import_w": grid, "fuse_w": limits.fuse_w})
     if grid > limits.contracted_peak_w + NEAR_W and plan.battery_w[t] > -NEAR_W:
-        return f"; import {_kw(grid)} exceeds the contract {_kw(limits.contracted_peak_w)}"
+        return Reason("step.over_contract", {"step": reason, "import_w": grid, "contract_w": limits.contracted_peak_w})
     if -grid > limits.export_limit_w + NEAR_W:
-        return f"; export {_kw(-grid)} exceeds the limit {_kw(limits.export_limit_w)}"
-    return ""
+        return Reason("step.over_export", {"step": reason, "export_w": -grid, "limit_w": limits.export_limit_w})
+    return reason
 
 
 def _cheapest_later(plan: Sketch) -> list[int | None]:
@@ -275,42 +336,37 @@ def _at_peak(plan: Sketch, t: int) -> bool:
     return plan.grid_w[t] >= plan.keep_w[t] - NEAR_W
 
 
-def _whose(plan: Sketch, keep_w: float) -> str:
+def _whose(plan: Sketch, keep_w: float) -> Reason:
     """What the import to keep is: the peak that there is, or one that the plan lets it rise to."""
-    return _peak_word(plan) if keep_w <= plan.month_peak_w + NEAR_W else "planned peak"
-
-
-def _peak_word(plan: Sketch) -> str:
-    """Which peak the demand charge is on: the month's, the year's, or on the mean of several days, that of the day."""
+    if keep_w > plan.month_peak_w + NEAR_W:
+        return Reason("peak.planned")
     terms = plan.config.tariff.demand_terms
-    return f"{terms.per}'s peak" if terms.top_days == 1 else "day's free peak"
+    if terms.top_days != 1:  # the mean of several days: what today's may reach
+        return Reason("peak.free_today")
+    return Reason("peak.month") if terms.per == "month" else Reason("peak.year")
 
 
-def _assumed(plan: Sketch, *steps: int) -> str:
-    """Which of the prices just named, those of `steps`, are assumed."""
+def _assumed(plan: Sketch, *steps: int) -> Reason | None:
+    """Which of the prices just named, those of `steps`, are assumed, and from what."""
     unsure = [k for k in steps if plan.assumed and plan.assumed[k]]
     if not unsure:
-        return ""
-    which = "" if len(steps) == 1 else f" {_ct(plan.buy[unsure[0]])}" if len(unsure) < len(steps) else " both"
-    return f",{which} assumed {plan.assumed_from}"
+        return None
+    source = Reason("assumed.past_days") if plan.prices_known else Reason("assumed.no_price")
+    if len(steps) == 1:
+        return Reason("assumed.it", {"source": source})
+    if len(unsure) < len(steps):
+        return Reason("assumed.one", {"price_eur_per_kwh": plan.buy[unsure[0]], "source": source})
+    return Reason("assumed.both", {"source": source})
 
 
-def _clock(plan: Sketch, utc_s: float) -> str:
+def _clock(plan: Sketch, utc_s: float) -> Reason:
     """A local time, with its day unless that is the plan's first."""
-    day, weekday, time = _local(plan.zone, utc_s)
-    return time if day == plan.first_day else f"{weekday} {time}"
+    day, local = _local(plan.zone, utc_s)
+    return Reason("time.today", {"local": local}) if day == plan.first_day else Reason("time.day", {"local": local})
 
 
 @lru_cache(maxsize=1024)  # plan after plan names the same quarters
-def _local(zone: ZoneInfo, utc_s: float) -> tuple[date, str, str]:
-    """Day, its name, and time."""
+def _local(zone: ZoneInfo, utc_s: float) -> tuple[date, str]:
+    """Day, and the time as ISO 8601."""
     then = datetime.fromtimestamp(utc_s, zone)
-    return then.date(), f"{then:%a}", f"{then:%H:%M}"
-
-
-def _kw(w: float) -> str:
-    return f"{w / 1000:.1f} kW"
-
-
-def _ct(eur: float) -> str:
-    return f"{100 * eur:.1f}"
+    return then.date(), then.isoformat(timespec="minutes")

@@ -19,15 +19,16 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.control.rules import battery_window
 from dispatch.model.forecast import STEP_S
 from dispatch.model.orders import Order, OrderKind
-from dispatch.model.rule_chain import Ask, Chain
-from dispatch.orders.book import Standing, ask, standing, words
+from dispatch.model.reasons import Reason, RuleId, plain
+from dispatch.model.rule_chain import Ask, Chain, Outcome
+from dispatch.orders.book import Standing, ask, asked, standing
 from dispatch.planning.lp_model import Problem
-from dispatch.wording.formatting import action
 
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
 
 NEAR_W = 50.0  # an order that gets all but this gets what it asks
+UNSAID = plain("")  # only what the rules leave is asked for
 SHORTEST_S = 1.0  # a running step with less than this left counts as this long
 
 
@@ -36,7 +37,7 @@ class Given(msgspec.Struct, frozen=True):
 
     battery_w: float = 0.0  # mean over the step of what an order does in it, > 0 discharges
     order: str = ""  # id of the one that has the battery; empty: none has
-    reason: str = ""  # whose it is, until when, and what holds it back
+    reason: Reason | None = None  # whose it is, until when, and what holds it back
     charge_w: float = 0.0  # mean over the step, >= 0, of what is left to plan with
     discharge_w: float = 0.0
 
@@ -82,15 +83,20 @@ def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> 
     return None
 
 
-def whose(order: Order, config: DispatchConfig) -> str:
-    """In words, who has the battery, for what and until when."""
-    what = words(order.kind, order.value, order.target)
-    return f"order {order.id} of {order.who}, {what}, has the battery until {clock(order.ends_utc_s, config)}"
+def whose(order: Order, config: DispatchConfig) -> Reason:
+    """Who has the battery, for what and until when."""
+    what = asked(order.kind, order.value, order.target)
+    until = _local(order.ends_utc_s, config).isoformat(timespec="minutes")
+    return Reason("step.ordered", {"order": order.id, "who": order.who, "asked": what, "until_local": until})
 
 
 def clock(utc_s: float, config: DispatchConfig) -> str:
     """HH:MM at the site."""
-    return f"{datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone)):%H:%M}"
+    return f"{_local(utc_s, config):%H:%M}"
+
+
+def _local(utc_s: float, config: DispatchConfig) -> datetime:
+    return datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
 
 
 def course(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> Course:
@@ -116,16 +122,17 @@ def followed(
             steps.append(Given(charge_w=charge_w, discharge_w=discharge_w))
             continue
         lasts = min(length, order.ends_utc_s - begin)
-        w, held = 0.0, ""
+        w, reason = 0.0, whose(order, config)
         if order is there.battery:
-            w, held = _under_rules(inputs, order, there, begin, lasts, net, soc_pct, charge_w, discharge_w)
+            w, outcome = _under_rules(inputs, order, there, begin, lasts, net, soc_pct, charge_w, discharge_w)
             soc_pct += _rise_pct(w, lasts, config)
+            reason = _held(reason, w, outcome)
         rest = 1 - lasts / length
         steps.append(
             Given(
                 battery_w=w * (1 - rest),
                 order=order.id,
-                reason=whose(order, config) + held,
+                reason=reason,
                 charge_w=rest * charge_w if w <= 0 else 0.0,  # both ways in one step would hide losses
                 discharge_w=rest * discharge_w if w >= 0 else 0.0,
             )
@@ -143,8 +150,8 @@ def _under_rules(
     soc_pct: float,
     charge_w: float,
     discharge_w: float,
-) -> tuple[float, str]:
-    """(what the rules make of a battery order over this time, W; in words what holds it back, empty if nothing)."""
+) -> tuple[float, Outcome | None]:
+    """(what the rules make of a battery order over this time, W; what holds it back, None if nothing)."""
     config, grid, hours = inputs.config, inputs.config.grid, seconds / 3600
     per_pct_wh = 10 * config.energy_kwh
     lowest_pct = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / config.energy_kwh
@@ -158,18 +165,27 @@ def _under_rules(
 
     room_w = max(0.0, config.full_soc_pct - soc_pct) * per_pct_wh / _charging(config) / hours
     chain = Chain(-charge_w, discharge_w)
-    chain.apply(1, "device limits", Ask("", -room_w, to_w(lowest_pct)))
-    chain.apply(3, "fuse", Ask("", *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
-    chain.apply(4, "reserve", Ask("", high_w=to_w(reserve_pct)))
+    chain.apply(RuleId.DEVICE_LIMITS, Ask(UNSAID, -room_w, to_w(lowest_pct)))
+    chain.apply(RuleId.FUSE, Ask(UNSAID, *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
+    chain.apply(RuleId.RESERVE, Ask(UNSAID, high_w=to_w(reserve_pct)))
     mono_s = order.ends_mono_s - (order.ends_utc_s - begin_utc_s)
-    asked = ask(order, mono_s, net_w, 0.0, soc_pct, config, chain.bounds)
-    chain.apply(5, "manual", asked)
-    chain.apply(6, "interval budget", Ask("", low_w=net_w - limit_w))
+    manual = ask(order, mono_s, net_w, 0.0, soc_pct, config, chain.bounds)
+    chain.apply(RuleId.MANUAL, manual)
+    chain.apply(RuleId.INTERVAL_BUDGET, Ask(UNSAID, low_w=net_w - limit_w))
     outcome = chain.outcome()
     w = outcome.w or 0.0
-    if asked.preferred_w is None or abs(w - asked.preferred_w) <= NEAR_W:
-        return w, ""
-    return w, f"; held {'at 0 kW' if abs(w) <= NEAR_W else f'to {action(w)}'} by {outcome.binding}"
+    if manual.preferred_w is None or abs(w - manual.preferred_w) <= NEAR_W:
+        return w, None
+    return w, outcome
+
+
+def _held(order: Reason, w: float, outcome: Outcome | None) -> Reason:
+    """Whose order it is, with what holds it back."""
+    if outcome is None:
+        return order
+    if abs(w) <= NEAR_W:
+        return Reason("step.ordered_held_at_0", {"order": order, "rule": outcome.binding.value})
+    return Reason("step.ordered_held", {"order": order, "battery_w": w, "rule": outcome.binding.value})
 
 
 def _rise_pct(w: float, seconds: float, config: DispatchConfig) -> float:

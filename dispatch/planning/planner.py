@@ -55,7 +55,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     starts = _starts(inputs)
     _reject(inputs)
     instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
-    market, stand_in, notes = _market(inputs, instants)
+    market, prices_known, notes = _market(inputs, instants)
     buy = [config.tariff.import_eur_per_kwh(price) for price in market]
     sell = [config.tariff.export_eur_per_kwh(price) for price in market]
     load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
@@ -111,7 +111,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         ready=() if inputs.peak is None else inputs.peak.ready,
         reservations=inputs.reservations,
         assumed=[published(inputs.prices, t) is None for t in instants],
-        assumed_from=stand_in,
+        prices_known=prices_known,
     )
     told = (reasons(sketch), sketch.assumed, orders)
     steps = tuple(
@@ -200,12 +200,12 @@ def _reject(inputs: PlanInputs) -> None:
                 raise PlanFailed(f"{name} holds {value}: expected finite numbers")
 
 
-def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], str, list[str]]:
-    """Market price at each instant, EUR/MWh, where one that is not published is from, and what must be said of them."""
+def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[str]]:
+    """Market price at each instant, EUR/MWh, whether any is known, and what must be said of them."""
     market, missing = filled(inputs.prices, instants, inputs.config.timezone)
     if market is None:
         note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
-        return [FLAT_EUR_PER_MWH] * len(instants), "as no price is known", [note]
+        return [FLAT_EUR_PER_MWH] * len(instants), False, [note]
     notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
     if missing:
         end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
@@ -214,7 +214,7 @@ def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], str
         if published(inputs.prices, instants[0]) is None:
             known = f"no price for now, {known}"
         notes.append(f"{known}: for {missing} steps the mean of the same hour on known days")
-    return market, "from past days", notes
+    return market, True, notes
 
 
 def _beyond(market: list[float]) -> str:

@@ -29,6 +29,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation, reserved_w
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import Given, clock, followed, holder, kept_back, whose
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 
 GRID_S = 300.0  # the path's steps end on these marks of the clock
@@ -106,7 +107,7 @@ def _start(asked: Asked, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, 
 def _held(inputs: PlanInputs) -> str:
     """Which manual order has the battery now, in words; empty when none has."""
     order = holder(inputs.orders, inputs.config, inputs.now_utc_s)
-    return "" if order is None else whose(order, inputs.config)
+    return "" if order is None else words(whose(order, inputs.config))
 
 
 def _afterwards(asked: Asked, inputs: PlanInputs, plan: Plan | None, near: _Site, found: Grant) -> tuple[Grant, str]:

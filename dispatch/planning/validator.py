@@ -47,10 +47,11 @@ def _numbers(plan: Plan) -> list[str]:
         f"{name} is {value}: expected a finite number" for name, value in whole.items() if not math.isfinite(value)
     ]
     for k, step in enumerate(plan.steps):
-        values = [value for value in astuple(step) if not isinstance(value, str)]
+        values = [value for value in astuple(step) if isinstance(value, (int, float))]
         if not all(map(math.isfinite, values)):
             named = [(name, getattr(step, name)) for name in step.__struct_fields__]
-            wrong = [(name, value) for name, value in named if not isinstance(value, str) and not math.isfinite(value)]
+            numbers = [(name, value) for name, value in named if isinstance(value, (int, float))]
+            wrong = [(name, value) for name, value in numbers if not math.isfinite(value)]
             found += [f"step {k}: {name} is {value}: expected a finite number" for name, value in wrong]
     return found
 

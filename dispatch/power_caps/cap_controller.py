@@ -17,8 +17,10 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import CapsView
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 
 PERIOD_S = 10.0  # between two decisions: nodes and meters take seconds to show what a cap did
@@ -60,7 +62,7 @@ class CapsKeeper:
         self._off: dict[str, float] = {}  # nodes that did not follow, and until when they are left alone, mono_s
         self._asked_w = 0.0
         self._begun_utc_s: float | None = None
-        self._reason = "no caps are needed"
+        self._reason = Reason("caps.none")
         self._last_s: float | None = None
         self._due_s = -math.inf
         self._known_s: float | None = None  # when import was last known
@@ -95,10 +97,10 @@ class CapsKeeper:
             self._known_s = now.mono_s
         events += self._watch(now, failing)
         if not need.grid_tied:
-            events += self._over(now, "the site is not on the grid")
+            events += self._over(now, Reason("caps.off_grid"))
         elif need.net_w is None:
             if self._known_s is None or now.mono_s - self._known_s > BLIND_S:
-                events += self._over(now, f"import is not known for {span(BLIND_S)}")
+                events += self._over(now, Reason("caps.import_unknown", {"unknown_s": BLIND_S}))
         elif now.mono_s >= self._due_s:
             self._due_s = now.mono_s + PERIOD_S
             events += self._decide(now, need.net_w, need, shed_w, failing)
@@ -179,7 +181,7 @@ class CapsKeeper:
         left_s = min(max(interval.start_utc_s + interval.length_s - now.utc_s, 0.0), interval.length_s)
         return (3600 * (interval.energy_wh + self._spared_wh) + max(0.0, import_w) * left_s) / interval.length_s
 
-    def _share(self, now: Snapshot, wanted_w: float, reason: str, failing: Set[str]) -> list[Event]:
+    def _share(self, now: Snapshot, wanted_w: float, reason: Reason, failing: Set[str]) -> list[Event]:
         """Spread what is wanted over the nodes that can give it, by how much each can."""
         lost = self._caps.keys() & (self._off.keys() | failing)
         if self._caps and not lost and (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w:
@@ -188,7 +190,7 @@ class CapsKeeper:
         able = self._able(now, failing)
         total_w = sum(room_w for _, room_w in able.values())
         if total_w <= LEAST_W:
-            return self._over(now, f"no deferrable node can give anything: {reason}")
+            return self._over(now, Reason("caps.no_node", {"reason": reason}))
         part, begins = min(1.0, wanted_w / total_w), not self._caps
         self._caps = {id: LEAST_W * round((base - part * room) / LEAST_W) for id, (base, room) in able.items()}
         self._before = {id: base_w for id, (base_w, _) in able.items()}
@@ -198,7 +200,7 @@ class CapsKeeper:
         if not begins:
             return []
         self._begun_utc_s = now.utc_s
-        text = f"{', '.join(self._caps)} capped by {kw(self._asked_w)}: {reason}"
+        text = f"{', '.join(self._caps)} capped by {kw(self._asked_w)}: {words(reason)}"
         return [_event(now, "warning", "caps", text)]
 
     def _able(self, now: Snapshot, failing: Set[str]) -> dict[str, tuple[float, float]]:
@@ -217,7 +219,7 @@ class CapsKeeper:
     def _binds(self, id: str, w: float) -> bool:
         return id in self._caps and w >= BINDING * self._caps[id]
 
-    def _over(self, now: Snapshot, reason: str) -> list[Event]:
+    def _over(self, now: Snapshot, reason: Reason) -> list[Event]:
         """Nothing is capped from now on."""
         was, asked_w = self._caps, self._asked_w
         self._caps, self._before, self._since, self._asked_w = {}, {}, {}, 0.0
@@ -228,7 +230,7 @@ class CapsKeeper:
             return []
         lasted = span(max(now.utc_s - (begun_utc_s or now.utc_s), 0.0))
         spent = f"{self._ledger.minutes:.0f} min today, {self._ledger.rent_eur:.2f} EUR this month"
-        text = f"caps by {kw(asked_w)} are lifted after {lasted}: {reason}; {spent}"
+        text = f"caps by {kw(asked_w)} are lifted after {lasted}: {words(reason)}; {spent}"
         return [_event(now, "info", "caps", text)]
 
     def _view(self, shed_w: float, failing: Set[str]) -> CapsView:

@@ -17,7 +17,7 @@ import msgspec
 from dispatch.billing.demand_charge import place
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
-from dispatch.wording.formatting import kw
+from dispatch.model.reasons import Reason
 
 QUIET_W = 1.0  # less is rounding
 
@@ -49,7 +49,7 @@ class CapsDecision(msgspec.Struct, frozen=True):
     """The power to take from deferrable GPUs for this step, and why."""
 
     cap_w: float
-    reason: str
+    reason: Reason
     ledger: CapsLedger
 
 
@@ -70,25 +70,24 @@ def decide(
         ledger = msgspec.structs.replace(ledger, month=at.account, rent_eur=0.0, would_be_w=0.0)
     wanted_w = need.import_w - need.import_max_w
     if wanted_w <= QUIET_W:
-        return _none("the battery holds the peak", ledger)
+        return _none(Reason("caps.battery_holds"), ledger)
     if caps.max_share <= 0:
-        return _none("no caps are allowed", ledger)
+        return _none(Reason("caps.not_allowed"), ledger)
     would_be_w = max(ledger.would_be_w, need.import_w if need.mean_w is None else need.mean_w)
     spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
     purchase_eur = demand_eur_per_kw * spared_w / 1000
     if ledger.rent_eur >= purchase_eur:
         return _none(
-            f"let the peak rise: caps have cost {ledger.rent_eur:.2f} EUR, {kw(spared_w)} more peak costs "
-            f"{purchase_eur:.2f} EUR",
+            Reason("caps.let_rise", {"rent_eur": ledger.rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}),
             ledger,
         )
     if ledger.minutes + need.step_s / 60 > caps.minutes_per_day:
-        return _none(f"caps are used up for today: {caps.minutes_per_day:g} min", ledger)
+        return _none(Reason("caps.used_up", {"day_min": caps.minutes_per_day}), ledger)
     cap_w = min(wanted_w, caps.max_share * max(0.0, need.load_w - caps.idle_w))
     if caps.ramp_w_per_s > 0:
         cap_w = min(cap_w, ledger.cap_w + caps.ramp_w_per_s * need.step_s)
     if cap_w <= QUIET_W:
-        return _none("nothing left to cap: the load is idle", ledger)
+        return _none(Reason("caps.idle_load"), ledger)
     rent_eur = cap_w / 1000 * need.step_s / 3600 * caps.value_eur_per_kwh
     ledger = msgspec.structs.replace(
         ledger,
@@ -97,12 +96,17 @@ def decide(
         would_be_w=would_be_w,
         cap_w=cap_w,
     )
-    reason = (
-        f"cap GPUs by {kw(cap_w)}: the battery cannot hold {kw(need.import_max_w)}; "
-        f"{ledger.rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
+    reason = Reason(
+        "caps.cap",
+        {
+            "cap_w": cap_w,
+            "import_w": need.import_max_w,
+            "rent_eur": ledger.rent_eur,
+            "purchase_eur": purchase_eur,
+        },
     )
     return CapsDecision(cap_w, reason, ledger)
 
 
-def _none(reason: str, ledger: CapsLedger) -> CapsDecision:
+def _none(reason: Reason, ledger: CapsLedger) -> CapsDecision:
     return CapsDecision(0.0, reason, msgspec.structs.replace(ledger, cap_w=0.0))

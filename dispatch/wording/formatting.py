@@ -24,3 +24,14 @@ def span(seconds: float) -> str:
     if not hours:
         return f"{minutes} min"
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def minutes(seconds: float) -> str:
+    """How long a battery lasts: "95 min", from two hours up "2.5 h"."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min"
+
+
+def countdown(seconds: float) -> str:
+    """Time to go: "7:05"."""
+    whole = int(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from dispatch.model.islanding import NodeOrder
+from dispatch.wording.catalogue import words
 from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.modbus_node import NodeDriver
@@ -128,7 +129,7 @@ class NodeActuator:
             "node": self.id,
             "watts": f"{cap_w:.0f}",
             "watts_per_gpu": f"{cap_w / gpus:.0f}",
-            "reason": order.reason,
+            "reason": words(order.reason),
         }
         args = tuple(_filled(part, values) for part in command)
         ran = await run_command(args, self._config.command_timeout_s)

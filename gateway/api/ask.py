@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.previous_version import from_version_1
 from gateway.api.protocol import (
     LOWEST,
     MAX_FRAME,
@@ -37,10 +38,12 @@ class Conversation:
     def __init__(self, path: Path, timeout_s: float = 5.0) -> None:
         """Connect and say hello. Raises LinkLost, and of its kinds NoAccess and LinkRefused."""
         self._path, self._timeout_s, self._last_id = path, timeout_s, 0
+        self._version = VERSION  # until the welcome names that of the gateway
         self._socket = connected(path, timeout_s)
         try:
             self._socket.sendall(encode(hello(0.0)))
             self.welcome = accepted(self._receive(), path)
+            self._version = self.welcome.version
         except OSError as error:
             self._socket.close()
             raise LinkLost(unreachable(path, error)) from None
@@ -78,7 +81,7 @@ class Conversation:
         length = int.from_bytes(self._exactly(4), "big")
         if length > MAX_FRAME:
             raise LinkLost(f"{self._path}: a frame of {length} bytes is none of Skerry's; is this a gateway's socket?")
-        return decode(self._exactly(length), self._path)
+        return decode(self._exactly(length), self._path, self._version)
 
     def _exactly(self, count: int) -> bytes:
         data = bytearray()
@@ -109,10 +112,14 @@ def ask(path: Path, method: str, params: dict[str, Any] | None = None, timeout_s
         return link.request(method, **(params or {}))
 
 
-def decode(body: bytes, path: Path) -> GatewayMessage:
-    """A frame's body as a message of the gateway. Raises LinkLost on anything else."""
+def decode(body: bytes, path: Path, version: int = VERSION) -> GatewayMessage:
+    """A frame's body as a message of a gateway that speaks this link version. Raises LinkLost on anything else."""
     try:
-        message: GatewayMessage = _DECODER.decode(body)
+        message: GatewayMessage
+        if version > LOWEST:
+            message = _DECODER.decode(body)
+        else:
+            message = msgspec.convert(from_version_1(msgspec.msgpack.decode(body)), GatewayMessage)
     except msgspec.DecodeError as error:
         raise LinkLost(f"{path}: not a message of {spoken()}: {error}") from None
     return message

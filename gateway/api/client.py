@@ -11,6 +11,7 @@ from typing import Any
 from gateway.api.ask import accepted, decode, outcome, unreachable
 from gateway.api.protocol import (
     MAX_FRAME,
+    VERSION,
     EventMessage,
     GatewayMessage,
     PlanMessage,
@@ -128,7 +129,7 @@ class GatewayClient:
         """Take messages as they arrive, until the link is lost."""
         try:
             while len(self._waiting) <= MAX_WAITING:
-                self._take(await _frame(self._reader, self._path))
+                self._take(await _frame(self._reader, self._path, self.welcome.version))
             self._end(f"{self._path}: this console fell {MAX_WAITING} messages behind")
         except LinkLost as error:
             self._end(str(error))
@@ -165,12 +166,12 @@ def _hang_up(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-async def _frame(reader: asyncio.StreamReader, path: Path) -> GatewayMessage:
+async def _frame(reader: asyncio.StreamReader, path: Path, version: int = VERSION) -> GatewayMessage:
     """The next message. Raises LinkLost at the end of the stream or on what is no frame."""
     try:
         length = int.from_bytes(await reader.readexactly(4), "big")
         if length > MAX_FRAME:
             raise LinkLost(f"{path}: a frame of {length} bytes is none of Skerry's; is this a gateway's socket?")
-        return decode(await reader.readexactly(length), path)
+        return decode(await reader.readexactly(length), path, version)
     except asyncio.IncompleteReadError:
         raise LinkLost(f"{path}: the gateway closed the connection") from None

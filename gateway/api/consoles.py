@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
@@ -38,7 +38,7 @@ class Consoles:
     def add(self, session: Session) -> None:
         """A client has connected. It gets the plan and the newest snapshot at once, without waiting for a tick."""
         if session.rate_hz > 0:
-            if (frame := _frame(PlanMessage(self._plan))) is not None:
+            for _, frame in _frames(PlanMessage(self._plan), [session]):
                 session.put_plan(frame)
             if self._last is not None and session.take_turn(asyncio.get_running_loop().time()):
                 self._put_snapshot([session], self._last)
@@ -49,7 +49,7 @@ class Consoles:
         self._sessions.discard(session)
 
     def publish(self, published: Published | Callable[[], Published]) -> None:
-        """Offer a snapshot. It is made and encoded once, and only if it is a client's turn."""
+        """Offer a snapshot. It is made once, and only if it is a client's turn."""
         self._last = published
         now_s = asyncio.get_running_loop().time()
         self._put_snapshot([s for s in self._sessions if s.take_turn(now_s)], published)
@@ -57,17 +57,13 @@ class Consoles:
     def set_plan(self, plan: Plan | None) -> None:
         """Send the plan that is in force from now on."""
         self._plan = plan
-        watching = self._watching()
-        if watching and (frame := _frame(PlanMessage(plan))) is not None:
-            for session in watching:
-                session.put_plan(frame)
+        for session, frame in _frames(PlanMessage(plan), self._watching()):
+            session.put_plan(frame)
 
     def announce(self, event: Event) -> None:
         """Send an event; a client whose queue is full is dropped."""
-        watching = self._watching()
-        if watching and (frame := _frame(EventMessage(event))) is not None:
-            for session in watching:
-                session.put_event(frame)
+        for session, frame in _frames(EventMessage(event), self._watching()):
+            session.put_event(frame)
 
     def _watching(self) -> list[Session]:
         return [s for s in self._sessions if s.rate_hz > 0]
@@ -75,15 +71,24 @@ class Consoles:
     def _put_snapshot(self, sessions: list[Session], published: Published | Callable[[], Published]) -> None:
         if not sessions:
             return
-        if (frame := _frame(published if isinstance(published, Published) else published())) is not None:
-            for session in sessions:
-                session.put_snapshot(frame)
+        made = published if isinstance(published, Published) else published()
+        for session, frame in _frames(made, sessions):
+            session.put_snapshot(frame)
 
 
-def _frame(message: Published | PlanMessage | EventMessage) -> bytes | None:
-    """The message as a frame; None, logged, if it is too long to send: the tick goes on without it."""
-    try:
-        return encode(message)
-    except FrameError as error:
-        log.error("not sent to the consoles: %s", error)
-        return None
+def _frames(
+    message: Published | PlanMessage | EventMessage, sessions: list[Session]
+) -> Iterator[tuple[Session, bytes]]:
+    """The message as a frame for each session, encoded once for each link version that is spoken.
+
+    If it is too long to send, that is logged, and the tick goes on without it.
+    """
+    frames: dict[int, bytes] = {}
+    for session in sessions:
+        try:
+            if session.version not in frames:
+                frames[session.version] = encode(message, session.version)
+        except FrameError as error:
+            log.error("not sent to the consoles: %s", error)
+            return
+        yield session, frames[session.version]

@@ -17,6 +17,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.battery_bank import site_soc_pct
 from dispatch.model.islanding import IslandReply, IslandRequest
 from dispatch.model.orders import REASON_MIN, OrderRefused
+from dispatch.wording.catalogue import alarm_text
 from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable
 from gateway.api.interfaces import Drills, Loop
 from gateway.api.peer import Peer
@@ -142,7 +143,8 @@ class IslandCommands:
     def _high_alarms(self) -> tuple[str, ...]:
         """Titles of the alarms of high priority whose condition stands."""
         listed = self._alarms.active()
-        return tuple(a.title for a in listed if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED)
+        high = [a for a in listed if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED]
+        return tuple(alarm_text(a.id).title for a in high)
 
     async def _hand_over(self, command: Command, intent: int | None, request: IslandRequest) -> Any:
         """Give a request to the next tick, put its answer on record, and answer."""

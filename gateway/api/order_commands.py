@@ -11,6 +11,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wanted
 from dispatch.orders.book import words
 from dispatch.orders.validation import conflict, preview
+from dispatch.wording import catalogue
 from dispatch.wording.formatting import span
 from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable
 from gateway.api.interfaces import Loop, Nodes
@@ -191,9 +192,10 @@ class OrderCommands:
     async def _effect(self) -> str:
         """What the tick that follows decides."""
         try:
-            return (await asyncio.wait_for(self._loop.next_tick(), TICK_WAIT_S)).decision.reason
+            tick = await asyncio.wait_for(self._loop.next_tick(), TICK_WAIT_S)
         except TimeoutError:
             return f"no tick within {TICK_WAIT_S:g} s"
+        return catalogue.words(tick.decision.reason)
 
 
 def _command(peer: Peer, name: str, wanted: Wanted, seen_utc_s: Any = None) -> Command:

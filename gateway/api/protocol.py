@@ -22,6 +22,7 @@ from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
+from gateway.api.previous_version import for_version_1
 from storage.identity import Identity
 
 LOWEST, VERSION = 1, 2  # spoken here. 1: Skerry 0.1.0, whose hello names one version. 2: the hello names a range
@@ -195,9 +196,9 @@ class FrameError(Exception):
     """The peer sent something that is not a frame of this protocol."""
 
 
-def encode(message: msgspec.Struct) -> bytes:
-    """A message as one frame. Raises FrameError beyond 1 MiB."""
-    body = msgspec.msgpack.encode(message)
+def encode(message: msgspec.Struct, version: int = VERSION) -> bytes:
+    """A message as one frame of a link version. Raises FrameError beyond 1 MiB."""
+    body = msgspec.msgpack.encode(message if version > LOWEST else for_version_1(message))
     if len(body) > MAX_FRAME:
         raise FrameError(f"{type(message).__name__} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME}")
     return len(body).to_bytes(4, "big") + body

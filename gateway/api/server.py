@@ -114,10 +114,10 @@ class LinkServer:
     async def _converse(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hello, welcome, then requests until the client ends. Raises Dropped, IncompleteReadError, ConnectionError."""
         hello = await self._hello(reader, writer)
-        session = Session(peer, writer, hello.rate_hz, self._write_timeout_s)
         version = common_version(*hello.versions)
         assert version is not None  # else the hello was refused
-        session.put(encode(msgspec.structs.replace(self._welcome(peer), version=version)))
+        session = Session(peer, writer, hello.rate_hz, self._write_timeout_s, version)
+        session.put(encode(msgspec.structs.replace(self._welcome(peer), version=version), version))
         self.consoles.add(session)
         try:
             await session.run(self._requests_of(session, reader))
@@ -167,11 +167,11 @@ class LinkServer:
                 request.id, False, error=f"{request.method}: {error or type(error).__name__}", code="failed"
             )
         try:
-            frame = encode(response)
+            frame = encode(response, session.version)
         except (FrameError, TypeError, ValueError) as error:  # too long, or nothing msgpack knows
             log.error("answer to %r of %s cannot be sent: %s", request.method, session.peer.user, error)
             line = f"{request.method}: the answer cannot be sent: {error}"
-            frame = encode(Response(request.id, False, error=line, code="failed"))
+            frame = encode(Response(request.id, False, error=line, code="failed"), session.version)
         session.put_answer(frame)
 
 

@@ -21,8 +21,10 @@ class Dropped(Exception):
 class Session:
     """A mailbox each for snapshot and plan (latest wins), a bounded queue for events and answers. `put` never waits."""
 
-    def __init__(self, peer: Peer, writer: asyncio.StreamWriter, rate_hz: float, write_timeout_s: float) -> None:
-        self.peer, self.rate_hz = peer, rate_hz
+    def __init__(
+        self, peer: Peer, writer: asyncio.StreamWriter, rate_hz: float, write_timeout_s: float, version: int
+    ) -> None:
+        self.peer, self.rate_hz, self.version = peer, rate_hz, version  # the link version that both sides speak
         self.slots = asyncio.Semaphore(MAX_REQUESTS)
         self._writer, self._write_timeout_s = writer, write_timeout_s
         # No buffering beyond the kernel's: a drain that returns means the bytes are in the socket.

@@ -16,6 +16,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.equipment import Battery, Meter, Pcs, Switch
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading, reading, status
+from dispatch.model.reasons import plain
 from dispatch.model.snapshot import Snapshot
 
 T0 = 1_758_009_600.0  # 2025-09-16 08:00 UTC, the start of a metering interval
@@ -108,7 +109,7 @@ def a_plan(battery_w: float, *, peak_target_w: float = 30_000, grid_w: float = 0
             battery_w=battery_w,
             grid_w=grid_w,
             soc_pct=60,
-            reason="31.0 ct/kWh, a dear hour",
+            reason=plain("31.0 ct/kWh, a dear hour"),
         )
         for n in range(8)
     )

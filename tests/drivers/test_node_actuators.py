@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dispatch.model.islanding import NodeOrder
+from dispatch.model.reasons import plain
 from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import CannotObey, NodeActuator, NvmlPower, freeze, make_actuators, run_command
@@ -40,8 +41,8 @@ async def test_commands_get_their_figures_and_no_shell(tmp_path: Path) -> None:
         )
     )
     reason = "left; $(touch pwned) `x` | y"
-    await actuator.apply(NodeOrder("gpu-1", cap_w=1200, reason=reason))
-    await actuator.apply(NodeOrder("gpu-1", cap_w=1200, suspended=True, reason=reason))
+    await actuator.apply(NodeOrder("gpu-1", cap_w=1200, reason=plain(reason)))
+    await actuator.apply(NodeOrder("gpu-1", cap_w=1200, suspended=True, reason=plain(reason)))
     await actuator.apply(NodeOrder("gpu-1", cap_w=1200, suspended=True, off=True))
     assert await actuator.apply(NodeOrder("gpu-1", cap_w=1200, suspended=True, off=True)) == []
     await actuator.apply(NodeOrder("gpu-1"))

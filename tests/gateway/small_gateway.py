@@ -24,6 +24,7 @@ from dispatch.model.equipment import Battery, Meter, Node, Pcs, Switch
 from dispatch.model.events import Event
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import reading, status
+from dispatch.wording.catalogue import words
 from drivers.clock import SystemClock
 from drivers.modbus.errors import ConnectionLost
 from gateway.api.peer import Peer
@@ -215,7 +216,7 @@ async def running(
     more = [(f"test {n}", run) for n, run in enumerate(beside)]
     ticking = asyncio.create_task(gateway.loop.run([*gateway.background, *more]))
     while (published := await gateway.loop.next_tick()).decision.battery_w is None:
-        assert published.snapshot.seq < 100, published.decision.reason
+        assert published.snapshot.seq < 100, words(published.decision.reason)
     try:
         yield Running(gateway, devices, gateway.audit, socket, directory, events, anchored, clock)
     finally:

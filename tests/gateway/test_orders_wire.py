@@ -16,6 +16,7 @@ from harness import Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE
 
 from dispatch.model.decision import Mode
+from dispatch.model.reasons import RuleId
 from gateway import exit_codes
 from gateway.api.peer import user_name
 
@@ -85,7 +86,7 @@ async def test_orders_by_the_command_line(wire: Site) -> None:
     code, out, _ = await skerry(wire, "hold")
     assert code == exit_codes.OK
     assert "replaces" in out
-    await until(client, lambda s: s.decision.battery_w == 0 and s.decision.binding == "manual")
+    await until(client, lambda s: s.decision.battery_w == 0 and s.decision.binding is RuleId.MANUAL)
     code, out, _ = await skerry(wire, "orders")
     assert len(out.splitlines()) == 2
     code, out, _ = await skerry(wire, "end", "all", "--reason", "done")

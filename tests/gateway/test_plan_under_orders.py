@@ -11,6 +11,7 @@ from small_gateway import Running, running
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanFailed
 from dispatch.planning.pipeline import PlanSource
+from dispatch.wording.catalogue import words
 from gateway.api.client import GatewayClient
 
 
@@ -30,10 +31,12 @@ async def test_an_order_is_in_the_plan_at_once_and_out_of_it_when_it_ends(place:
         held = await another(there, free)
         order = there.gateway.orders.active[0]
         assert held.steps[1].battery_w == 0
-        assert held.steps[1].reason.startswith(f"order {order.id} of {order.who}, hold at 0 kW, has the battery until ")
+        assert words(held.steps[1].reason).startswith(
+            f"order {order.id} of {order.who}, hold at 0 kW, has the battery until "
+        )
         await client.request("order.end", id=order.id)
         after = await another(there, held)
-        assert not any("order" in step.reason for step in after.steps)
+        assert not any("order" in words(step.reason) for step in after.steps)
         assert [step.battery_w for step in after.steps] == [step.battery_w for step in free.steps]
         await client.close()
 
@@ -60,7 +63,7 @@ async def test_where_no_plan_can_be_made_the_battery_stops_with_the_order(
             while not there.gateway.planner.error:
                 await there.gateway.loop.next_tick()
         decision = (await there.gateway.loop.next_tick()).decision
-        reasons = {trace.name: trace.reason for trace in decision.chain}
+        reasons = {trace.rule.value: words(trace.reason) for trace in decision.chain}
         assert reasons["plan"] == f"order {given} is over: hold until the next plan"
         assert decision.battery_w == pytest.approx(0, abs=100)
         await client.close()

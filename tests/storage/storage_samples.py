@@ -9,11 +9,13 @@ from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading
+from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
 from storage.recorder import Recorder
 
 T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute
 DT = 0.2  # s, the tick
+BUDGET = Reason("budget.left", {"left_wh": 3_200.0, "limit_w": 32_000.0, "left_s": 410.0, "import_w": 30_000.25})
 
 
 def grid_w(n: int) -> float:
@@ -37,12 +39,16 @@ def snapshot(n: int, utc_s: float | None = None, grid: float | None = None, miss
     )
 
 
-def decision(n: int, w: float | None = 5_000.0, binding: str = "budget", utc_s: float | None = None) -> Decision:
+def decision(
+    n: int, w: float | None = 5_000.0, binding: RuleId = RuleId.INTERVAL_BUDGET, utc_s: float | None = None
+) -> Decision:
     """A decision on tick n with a chain of three rules, one of them without an upper bound."""
     chain = (
-        RuleTrace(1, "ratings", -60_000.0, math.inf, None, False, ""),
-        RuleTrace(6, "budget", -60_000.0, 12_345.6, w, binding == "budget", "3.2 kWh left for 410 s"),
-        RuleTrace(8, "plan", -60_000.0, 12_345.6, w, binding == "plan", "cheap until 14:00"),
+        RuleTrace(RuleId.DEVICE_LIMITS, -60_000.0, math.inf, None, False, Reason("limit.no_pcs")),
+        RuleTrace(
+            RuleId.INTERVAL_BUDGET, -60_000.0, 12_345.6, w, binding is RuleId.INTERVAL_BUDGET, BUDGET, unmet=True
+        ),
+        RuleTrace(RuleId.PLAN, -60_000.0, 12_345.6, w, binding is RuleId.PLAN, Reason("step.nothing_pays")),
     )
     return Decision(
         seq=n,
@@ -54,7 +60,7 @@ def decision(n: int, w: float | None = 5_000.0, binding: str = "budget", utc_s: 
         net_load_w=26_000.5,
         import_target_w=21_000.0,
         binding=binding,
-        reason=f"{binding} holds the battery",
+        reason=Reason("decision.no_setpoint", {"rule": binding.value, "reason": BUDGET}),
         chain=chain,
     )
 

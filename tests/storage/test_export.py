@@ -49,6 +49,13 @@ def test_an_export_of_a_running_gateway(tmp_path: Path) -> None:
     with (out / "events.csv").open(newline="") as file:
         assert [row["text"] for row in csv.DictReader(file)] == ['in, the "span"']
     assert manifest["files"]["decisions.csv"]["rows"] == 3
+    with (out / "decisions.csv").open(newline="") as file:
+        decided = next(csv.DictReader(file))
+    assert decided["code"] == "decision.no_setpoint"
+    assert decided["reason"] == (
+        "no setpoint — interval budget: 3.2 kWh left before the peak rises above 32.0 kW (6:50 to go, import at most "
+        "30.0 kW)"
+    )
 
     con = sqlite3.connect(out / "telemetry.db")
     assert con.execute("SELECT count(*), min(ts), max(ts) FROM hot").fetchone() == (

@@ -19,16 +19,18 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from storage_samples import T0, decision, snapshot
 from dispatch.model.events import Event
+from dispatch.model.reasons import RuleId
 from storage.config import StorageConfig
 from storage.recorder import Recorder
 
 run = int(sys.argv[3])
+RULES = [*RuleId]
 recorder = Recorder(Path(sys.argv[1]), StorageConfig(flush_s=0.01), f"boot-{run}")
 n = 0
 while True:
     for _ in range(50):
         utc_s = T0 + run * 100_020 + n * 0.2
-        recorder.put(snapshot(n, utc_s), decision(n, binding=f"rule {n}", utc_s=utc_s))
+        recorder.put(snapshot(n, utc_s), decision(n, binding=RULES[n % len(RULES)], utc_s=utc_s))
         n += 1
     event = recorder.event(Event(T0 + run * 100_020, "twin", "info", str(run), str(n)))
     recorder.flush().result()

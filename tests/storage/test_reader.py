@@ -154,9 +154,16 @@ def test_views_show_names_units_and_scaled_values(ten_minutes: Path) -> None:
     assert con.execute("SELECT t, who, boot_id FROM events WHERE who <> ''").fetchall() == [
         ("2025-09-16T06:58:00.000Z", "ada", "boot")
     ]
-    chain = con.execute("SELECT rule, name, high_w, bound FROM decision_chain WHERE t LIKE '%06:55:00%'").fetchall()
-    assert chain == [(1, "ratings", None, 0), (6, "budget", 12_345.6, 1), (8, "plan", 12_345.6, 0)]
-    assert con.execute("SELECT binding, battery_w FROM decisions").fetchone() == ("budget", 5_000.0)
+    chain = con.execute(
+        "SELECT rule, high_w, bound, unmet, code, figures ->> 'left_s' FROM decision_chain WHERE t LIKE '%06:55:00%'"
+    ).fetchall()
+    assert chain == [
+        ("device limits", None, 0, 0, "limit.no_pcs", None),
+        ("interval budget", 12_345.6, 1, 1, "budget.left", 410.0),
+        ("plan", 12_345.6, 0, 0, "step.nothing_pays", None),
+    ]
+    told = con.execute("SELECT binding, code, figures ->> 'rule', battery_w FROM decisions").fetchone()
+    assert told == ("interval budget", "decision.no_setpoint", "interval budget", 5_000.0)
     con.close()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from storage_samples import DT, T0, decision, feed, grid_w, snapshot
 
 from dispatch.model.events import Event
+from dispatch.model.reasons import RuleId
 from storage.config import StorageConfig
 from storage.reader import Archive
 from storage.recorder import Recorder
@@ -56,9 +57,9 @@ def test_decisions_are_kept_when_they_change_and_once_a_minute(tmp_path: Path) -
     plan = {
         50: decision(50, 5_200.0),  # within the deadband of what is stored
         100: decision(100, 5_260.0),  # beyond it
-        150: decision(150, 5_260.0, binding="plan"),
-        200: decision(200, None, binding="plan"),
-        640: decision(640, None, binding="plan"),  # nothing new, 88 s later
+        150: decision(150, 5_260.0, binding=RuleId.PLAN),
+        200: decision(200, None, binding=RuleId.PLAN),
+        640: decision(640, None, binding=RuleId.PLAN),  # nothing new, 88 s later
     }
     current = decision(0)
     for n in range(700):

@@ -44,22 +44,27 @@ def test_from_nothing(tmp_path: Path, before: str) -> None:
         (tmp_path / "telemetry.db").write_bytes(b"")
     recorded(tmp_path, range(50))
     assert facts(tmp_path) == {
-        "user_version": 3,
+        "user_version": 4,
         "application_id": int.from_bytes(b"SKRY", "big"),
         "auto_vacuum": 2,
         "journal_mode": "wal",
-        "steps": ["0001_tables", "0002_views", "0003_drills"],
+        "steps": ["0001_tables", "0002_views", "0003_drills", "0004_reasons"],
     }
 
 
 def test_from_version_1_keeps_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as older:
         older.setattr(schema, "STEPS", schema.STEPS[:1])
-        recorded(tmp_path, range(100))
+        con = sqlite3.connect(tmp_path / "telemetry.db", isolation_level=None)
+        schema.prepare(con)
+        schema.migrate(con, tmp_path / "telemetry.db")
+        con.execute("INSERT INTO run VALUES (1, 'boot', 1)")
+        con.executemany("INSERT INTO hot VALUES (?, 1, 0, x'')", [(n,) for n in range(20)])
+        con.close()
     assert facts(tmp_path)["user_version"] == 1
     assert Archive(tmp_path).counts()["hot"] == 20
     recorded(tmp_path, range(100, 200))
-    assert facts(tmp_path)["steps"] == ["0001_tables", "0002_views", "0003_drills"]
+    assert facts(tmp_path)["steps"] == ["0001_tables", "0002_views", "0003_drills", "0004_reasons"]
     assert Archive(tmp_path).counts()["hot"] == 40
     con = sqlite3.connect(tmp_path / "telemetry.db")
     assert con.execute("SELECT count(*) FROM telemetry_1m WHERE signal = 'grid.w'").fetchone() == (1,)
@@ -80,7 +85,7 @@ def test_a_step_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypa
         with pytest.raises(NotRecorded, match="no such table"):
             recorder.flush().result(10)
         assert not recorder.close()
-    assert facts(tmp_path)["user_version"] == 3
+    assert facts(tmp_path)["user_version"] == 4
     con = sqlite3.connect(tmp_path / "telemetry.db")
     assert "half" not in [row[1] for row in con.execute("PRAGMA table_info(event)")]
     con.close()

@@ -25,6 +25,8 @@ from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Preview
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import plain
+from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.ask import Conversation, decode
 from gateway.api.client import GatewayClient
@@ -131,7 +133,8 @@ def test_the_record_is_read_and_left_as_it_is(state: Path, archive: Archive) -> 
     decisions = archive.decisions(0, 2e9, 500)
     assert len(decisions) == 56
     assert (decisions[0].island, decisions[0].setpoints) == (IslandState.FAULT, (Setpoint("pcs1", None),))
-    assert decisions[0].reason == f"no setpoint — islanding: {FAULT}"
+    assert decisions[0].reason == plain(f"no setpoint — islanding: {FAULT}")
+    assert all(words(trace.reason) for decision in decisions for trace in decision.chain)
     newest = archive.why(archive.ends_utc_s())
     assert newest is not None
     assert newest.island is IslandState.FAULT
@@ -194,7 +197,7 @@ async def test_a_gateway_goes_on_from_it(tmp_path: Path, state: Path) -> None:
         gateway = await site.run("serve", str(site.path), "--state-dir", str(state))
         client = await site.client()
         shown = await until(client, lambda p: p.decision.island is IslandState.FAULT, 20)
-        assert FAULT in shown.decision.reason
+        assert FAULT in words(shown.decision.reason)
         identity = client.welcome.identity
         assert identity is not None
         assert (identity.kept, identity.public_key) == (True, KEY)
@@ -225,7 +228,7 @@ async def test_a_gateway_goes_on_from_it(tmp_path: Path, state: Path) -> None:
 
 
 def test_frames_of_the_gateway() -> None:
-    stream = [(what, decode(frame[4:], FILES)) for what, frame in frames("console", "gateway")]
+    stream = [(what, decode(frame[4:], FILES, 1)) for what, frame in frames("console", "gateway")]
     kinds = {"welcome": Welcome, "planmessage": PlanMessage, "published": Published, "eventmessage": EventMessage}
     assert {what for what, _ in stream} == set(kinds)
     assert all(isinstance(message, kinds[what]) for what, message in stream)
@@ -239,12 +242,14 @@ def test_frames_of_the_gateway() -> None:
     plans = [message.plan for _, message in stream if isinstance(message, PlanMessage)]
     assert plans[0] is not None
     assert len(plans[0].steps) == 144
+    assert all(words(step.reason) for step in plans[0].steps)
+    assert all(words(p.decision.reason) for p in published)
 
 
 def test_answers_of_the_gateway() -> None:
     said = frames("commands", "gateway")
     assert isinstance(decode(said[0][1][4:], FILES), Welcome)
-    answers = [(what, decode(frame[4:], FILES)) for what, frame in said[1:]]
+    answers = [(what, decode(frame[4:], FILES, 1)) for what, frame in said[1:]]
     refused = [what for what, answer in answers if isinstance(answer, Response) and not answer.ok]
     assert refused == ["order.set", "order.end", "no.such.method", "history"]
     for what, answer in answers:
@@ -280,7 +285,7 @@ async def test_its_clients_are_understood(place: Path) -> None:
 
         async def next_message() -> Any:
             length = int.from_bytes(await asyncio.wait_for(reader.readexactly(4), 10), "big")
-            return decode(await reader.readexactly(length), there.socket)
+            return decode(await reader.readexactly(length), there.socket, 1)
 
         writer.write(hello)
         welcome = await next_message()

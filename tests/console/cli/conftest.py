@@ -24,6 +24,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading, reading
+from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.snapshot import Snapshot
 from gateway.api.peer import Peer
 from gateway.api.protocol import LoopStats, Published, Request, TariffNow, Welcome
@@ -34,6 +35,7 @@ from gateway.site import paths
 ROOT = Path(__file__).parents[3]
 NOON_UTC_S = 1_758_016_800.0  # 2025-09-16T10:00:00Z, 12:00 in Berlin
 
+RATED = Reason("limit.rating", {"limit_w": 60_000.0})
 DECISION = Decision(
     seq=7,
     utc_s=NOON_UTC_S,
@@ -43,11 +45,11 @@ DECISION = Decision(
     battery_w=12_000.0,
     net_load_w=33_400.0,
     import_target_w=21_400.0,
-    binding="interval budget",
-    reason="discharging 12.0 kW: the interval's energy would not last",
+    binding=RuleId.INTERVAL_BUDGET,
+    reason=plain("discharging 12.0 kW: the interval's energy would not last"),
     chain=(
-        RuleTrace(1, "device ratings", -60_000.0, 60_000.0, None, False, "pcs1 rated 60 kW"),
-        RuleTrace(6, "interval budget", 12_000.0, float("inf"), 12_000.0, True, "5.9 kWh left for 12 min"),
+        RuleTrace(RuleId.DEVICE_LIMITS, -60_000.0, 60_000.0, None, False, RATED),
+        RuleTrace(RuleId.INTERVAL_BUDGET, 12_000.0, float("inf"), 12_000.0, True, plain("5.9 kWh left for 12 min")),
     ),
 )
 
@@ -71,11 +73,8 @@ PUBLISHED = Published(
             "device-lost:pv1",
             Priority.LOW,
             AlarmState.UNACKNOWLEDGED,
-            "PV inverter pv1 is lost",
-            "no answer",
-            "PV is unknown",
-            "check its network",
             NOON_UTC_S - 60,
+            Reason("alarm.silent", {"silent_s": 60.0}),
             first_out=True,
         ),
     ),
@@ -92,7 +91,9 @@ PLAN = Plan(
     made_utc_s=NOON_UTC_S + 600,
     step_s=900,
     steps=tuple(
-        PlanStep(int(NOON_UTC_S) + 900 * n, 0.2, 30_000.0, 20_000.0, 41_000.0, 8_000.0, w, 22_000.0 - w, 60.0 - n, why)
+        PlanStep(
+            int(NOON_UTC_S) + 900 * n, 0.2, 30_000.0, 20_000.0, 41_000.0, 8_000.0, w, 22_000.0 - w, 60.0 - n, plain(why)
+        )
         for n, (w, why) in enumerate(
             [(0.0, "kept for 12:45"), (-4_000.0, "cheap"), (0.0, ""), (12_000.0, "dear"), (2_000.0, "dear still")]
         )

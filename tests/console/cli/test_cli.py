@@ -19,6 +19,7 @@ import pytest
 from console.cli.orders import _shown
 from dispatch.model.decision import Decision
 from dispatch.model.orders import REASON_MIN
+from dispatch.model.reasons import RuleId, plain
 from drivers.clock import VirtualClock
 from gateway import exit_codes
 from gateway.api.protocol import Published
@@ -170,13 +171,13 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "15.1 from 13:00" in shown["Tariff"]
     assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
     assert shown["Orders"].endswith("o17  discharge 12.0 kW, until 12:14 CEST, 14 min left, alice: feeder test")
-    assert "▲3 low  device-lost:pv1  PV inverter pv1 is lost, since 11:59 CEST, NOT ACKNOWLEDGED, first out" in ran.out
-    assert "do: check its network" in ran.out
+    assert "▲3 low  device-lost:pv1  pv1 does not answer, since 11:59 CEST, NOT ACKNOWLEDGED, first out" in ran.out
+    assert "do: Check that it has power and its network light blinks." in ran.out
     assert "pv1 (pv) silent for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]
-    assert max(len(line) for line in lines) <= 140
+    assert max(len(line) for line in lines if "do: " not in line) <= 140  # what to do is said in full
 
 
-async def test_status_json_is_the_raw_state(machine: Machine, gateway: LinkServer) -> None:
+async def test_status_json_is_the_raw_state_with_words(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("status", "--json")
     document = json.loads(ran.out)
     assert document["welcome"]["site"] == "Test site"
@@ -184,6 +185,10 @@ async def test_status_json_is_the_raw_state(machine: Machine, gateway: LinkServe
     published = msgspec.convert(document, Published)
     assert published.snapshot.grid.w.good == 21_400.0
     assert published.snapshot.load_w is None
+    (alarm,) = document["alarms"]
+    assert alarm["detail"] == {"code": "alarm.silent", "figures": {"silent_s": 60.0}, "text": "silent for 60 s"}
+    assert alarm["title"] == "pv1 does not answer"
+    assert alarm["cause"].endswith("Now: silent for 60 s")
 
 
 @pytest.mark.parametrize(
@@ -213,13 +218,17 @@ async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> No
         "Net load  33.4 kW (load less PV), import wanted 21.4 kW",
         "",
         "  rule                  min kW  max kW  prefers  reason",
-        "     1 device ratings    -60.0    60.0        —  pcs1 rated 60 kW",
+        "     1 device limits     -60.0    60.0        —  rating 60.0 kW",
         "●    6 interval budget    12.0       ∞     12.0  5.9 kWh left for 12 min",
     ]
     asjson = await machine.skerry("why", "--json")
     document = json.loads(asjson.out)
+    rated = {"code": "limit.rating", "figures": {"limit_w": 60_000.0}, "text": "rating 60.0 kW"}
+    assert document["chain"][0]["reason"] == rated
     assert document["chain"].pop()["high_w"] is None  # JSON has no infinity: no bound
-    assert msgspec.convert(document, Decision).binding == "interval budget"
+    decision = msgspec.convert(document, Decision)
+    assert decision.binding is RuleId.INTERVAL_BUDGET
+    assert decision.reason == plain("discharging 12.0 kW: the interval's energy would not last")
 
 
 async def test_why_refused_and_misspelt(machine: Machine, gateway: LinkServer) -> None:

@@ -41,6 +41,7 @@ from dispatch.orders.book import OrderBook, words  # noqa: E402
 from dispatch.orders.validation import preview  # noqa: E402
 from dispatch.planning.inputs import PlanInputs  # noqa: E402
 from dispatch.planning.planner import Planner  # noqa: E402
+from dispatch.wording import catalogue  # noqa: E402
 from dispatch.wording.formatting import span  # noqa: E402
 from drivers.clock import VirtualClock  # noqa: E402
 from drivers.tariffs.csv_file import load as load_prices  # noqa: E402
@@ -276,7 +277,7 @@ class Hands:
         ends = (utc_s, utc_s + found.for_s, mono_s + found.for_s)
         order = Order(f"o{row}", wanted.kind, wanted.value, wanted.target, "tech1", wanted.reason, *ends)
         rec.orders.put(order)
-        effect = rec.step().decision.reason
+        effect = catalogue.words(rec.step().decision.reason)
         self._row("result", command, f"{text}; now {effect}", of=row, outcome="in force", order=order.id)
 
     def end(self, reason: str) -> None:
@@ -285,7 +286,7 @@ class Hands:
         said = f"{order.id}: {words(order.kind, order.value, order.target)}"
         row = self._row("intent", "order.end", said, reason=reason)
         self.rec.orders.end(order.id)
-        effect = self.rec.step().decision.reason
+        effect = catalogue.words(self.rec.step().decision.reason)
         self._row("result", "order.end", f"{said}; now {effect}", of=row, outcome="ended")
 
     def ask(self, kind: Literal["drill", "check"], minutes: float, reason: str) -> IslandReply:
@@ -347,8 +348,9 @@ def feed(seconds: int) -> Iterator[tuple[Published, Plan | None]]:
 
 
 if __name__ == "__main__":
-    kept = msgspec.json.decode(SCENES.read_bytes(), type=dict[str, Scene])
+    only_island = sys.argv[1:] == ["island"]
+    kept = msgspec.json.decode(SCENES.read_bytes(), type=dict[str, Scene]) if only_island else {}
     with TemporaryDirectory() as place:
-        made = island_scenes(Path(place)) if sys.argv[1:] == ["island"] else scenes() | island_scenes(Path(place))
+        made = island_scenes(Path(place)) if only_island else scenes() | island_scenes(Path(place))
     SCENES.write_bytes(msgspec.json.encode(kept | made))
     print(f"{SCENES}: {', '.join(f'{name} {len(msgspec.json.encode(s)) // 1024} kB' for name, s in made.items())}")

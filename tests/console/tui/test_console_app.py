@@ -18,6 +18,7 @@ from console.tui.order_form import Stage
 from console.tui.status_bars import LinkLine
 from dispatch.alarms.states import AlarmState
 from dispatch.model.events import Event
+from dispatch.wording.catalogue import alarm_text
 from gateway.api.protocol import EventMessage
 from gateway.errors import LinkLost
 
@@ -107,7 +108,7 @@ async def test_a_view_shown_again_shows_what_is_so_now(eventually: Eventually) -
         await eventually(pilot, lambda: pilot.app.model.published.alarms == raised.alarms)
         await open_view(pilot, "5", "alarms", eventually)
         await eventually(pilot, lambda: "none: every condition" not in screen_text(pilot.app))
-        assert raised.alarms[0].title in "\n".join(screen_text(pilot.app).splitlines()[2:12])
+        assert alarm_text(raised.alarms[0].id).title in "\n".join(screen_text(pilot.app).splitlines()[2:12])
 
 
 async def test_before_the_first_snapshot_no_list_says_none(eventually: Eventually) -> None:
@@ -176,7 +177,7 @@ async def test_acknowledging_the_selected_alarm(eventually: Eventually) -> None:
         second = pilot.app.query_one("#view-alarms").selected
         await pilot.press("a")
         await eventually(pilot, lambda: client.asked[-1] == ("alarm.acknowledge", {"id": second.id}))
-        await eventually(pilot, lambda: f"acknowledged: {second.title}" in screen_text(pilot.app))
+        await eventually(pilot, lambda: f"acknowledged: {alarm_text(second.id).title}" in screen_text(pilot.app))
         await pilot.press("A")
         await eventually(pilot, lambda: client.asked[-1] == ("alarm.acknowledge", {"id": "*"}))
 

@@ -33,6 +33,7 @@ from dispatch.alarms.states import AlarmState, Priority
 from dispatch.control.net_load_estimator import believed
 from dispatch.model.events import Event
 from dispatch.model.readings import MISSING, Quality, Reading
+from dispatch.model.reasons import RuleId, plain
 from dispatch.model.reservations import Reservation
 
 
@@ -78,7 +79,7 @@ def test_events_come_once_and_in_order() -> None:
 def test_a_change_of_the_binding_rule_is_an_event() -> None:
     before = shown()
     assert before.published is not None
-    changed = msgspec.structs.replace(before.published.decision, binding="fuse", reason="fuse at its limit")
+    changed = msgspec.structs.replace(before.published.decision, binding=RuleId.FUSE, reason=plain("fuse at its limit"))
     after = received(before, msgspec.structs.replace(before.published, decision=changed))
     assert [(e.kind, e.subject, e.text) for e in after.events] == [("why", "fuse", "fuse at its limit")]
     assert len(decision_events([changed, changed])) == 1
@@ -177,7 +178,7 @@ def test_next_says_when_and_why_or_that_no_plan_steers() -> None:
     assert model.plan is not None
     line = next_change_text(model.plan, model.now_utc_s, "Europe/Oslo")
     assert line.startswith("20:45 discharge 23.9 kW at 17.8 ct · 21:00 idle · 23:00 charge 1.1 kW at 13.0 ct · ")
-    defended = [msgspec.structs.replace(s, reason="keeps import below the fuse") for s in model.plan.steps]
+    defended = [msgspec.structs.replace(s, reason=plain("keeps import below the fuse")) for s in model.plan.steps]
     line = next_change_text(msgspec.structs.replace(model.plan, steps=tuple(defended)), model.now_utc_s, "Europe/Oslo")
     assert line.startswith("20:45 discharge 23.9 kW: keeps import below the fuse · 21:00 idle · ")
     assert "rules" in next_change_text(None, model.now_utc_s, "Europe/Oslo")

@@ -1,6 +1,5 @@
 """Which alarm conditions hold, from snapshot, decision and facts."""
 
-import re
 from typing import Any
 
 import msgspec
@@ -15,7 +14,9 @@ from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Switch
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import MISSING, reading, status
+from dispatch.model.reasons import RuleId, plain
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 
 CONFIG = site(reserve={"hours": 2, "critical_load_w": 9_000})  # reserve at SoC 30 %
 FACTS = Facts(config=CONFIG, plan_age_s=10.0, prices_end_utc_s=1_000_000.0)
@@ -48,13 +49,14 @@ def test_a_battery_that_loses_money_is_told_once_enough_is_known() -> None:
         facts = msgspec.structs.replace(FACTS, month_saved_eur=saved_eur)
         return conditions(SNAPSHOT, None, facts)["battery-loses-money"]
 
-    assert said(-12.5) == Condition(True, "12.50 EUR more than without it, month to date")
+    assert said(-12.5).active
+    assert words(said(-12.5).detail) == "12.50 EUR more than without it, month to date"
     assert not said(0.0).active
     assert not said(None).active
 
 
 def decided(w: float | None = 20_000, island: IslandState = IslandState.GRID_TIED, *chain: RuleTrace) -> Decision:
-    return Decision(1, 0.0, Mode.PLAN, island, (Setpoint("pcs1", w),), w, None, None, "plan", "", chain)
+    return Decision(1, 0.0, Mode.PLAN, island, (Setpoint("pcs1", w),), w, None, None, RuleId.PLAN, plain(""), chain)
 
 
 def held(
@@ -87,13 +89,9 @@ def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
     assert found["island-blackout"].active
 
 
-def test_every_definition_can_be_raised_and_says_what_to_do() -> None:
+def test_every_definition_can_be_raised() -> None:
     names = {name.partition(":")[0] for name in held()}
     assert names == {d.id for d in DEFINITIONS}
-    for definition in DEFINITIONS:
-        texts = (definition.title, definition.cause, definition.consequence, definition.action)
-        assert all(len(text) > 5 for text in texts)
-        assert set(re.findall(r"{(.*?)}", " ".join(texts))) <= {"subject"}
 
 
 LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
@@ -135,7 +133,7 @@ CASES = [
 def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> None:
     found = held(**change)
     assert alarm_id in raised(found)
-    assert detail in found[alarm_id].detail
+    assert detail in words(found[alarm_id].detail)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +167,8 @@ def test_meters_may_differ_by_their_class_and_silent_devices_miss_nothing() -> N
 def test_a_setpoint_fought_over_is_told_with_its_share() -> None:
     contested = msgspec.structs.replace(decided(), contested=(Contested("pcs1", -30_000, 0.2),))
     found = held(contested)["setpoint-mismatch:pcs1"]
-    assert found == Condition(True, "asked 20.0 kW, the device held -30.0 kW in 20 % of the last looks")
+    assert found.active
+    assert words(found.detail) == "asked 20.0 kW, the device held -30.0 kW in 20 % of the last looks"
 
 
 def test_derating_and_being_asked_nothing_are_no_faults() -> None:
@@ -193,9 +192,11 @@ def test_the_grid_is_judged_by_voltage_where_no_contact_tells() -> None:
 
 
 def test_rules_that_cannot_all_be_met() -> None:
-    unmet = RuleTrace(6, "budget", 60_000, 60_000, None, True, "cannot be met: asks at least 70.0 kW")
-    ramp = RuleTrace(7, "ramp", 60_000, 60_000, None, True, "cannot be met: asks at least 70.0 kW")
-    assert held(decided(0.0, IslandState.GRID_TIED, unmet))["rules-conflict"].active
+    unmet = RuleTrace(RuleId.INTERVAL_BUDGET, 60_000, 60_000, None, True, plain("asks 70.0 kW"), unmet=True)
+    ramp = msgspec.structs.replace(unmet, rule=RuleId.GRID_RAMP)
+    conflict = held(decided(0.0, IslandState.GRID_TIED, unmet))["rules-conflict"]
+    assert conflict.active
+    assert words(conflict.detail) == "rule 6 interval budget: asks 70.0 kW"
     assert not held(decided(0.0, IslandState.GRID_TIED, ramp))["rules-conflict"].active
     assert conditions(SNAPSHOT, None, FACTS)["rules-conflict"] == Condition(False)
 

@@ -8,18 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dispatch.alarms.states import AlarmBook, AlarmDefinition, AlarmState, Condition, Priority, UnknownAlarm
+from dispatch.model.reasons import plain
 
 UNACK, ACK, RETURNED = AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED, AlarmState.RETURNED
 
 
 def definition(name: str, priority: Priority = Priority.MEDIUM, on: float = 0.0, off: float = 0.0) -> AlarmDefinition:
-    return AlarmDefinition(
-        name, priority, f"{name} {{subject}}".strip(), "why {subject}", "so what", "do this", on, off
-    )
+    return AlarmDefinition(name, priority, on, off)
 
 
 def yes(detail: str = "") -> Condition:
-    return Condition(True, detail)
+    return Condition(True, plain(detail) if detail else None)
 
 
 NO, UNKNOWN = Condition(False), Condition(None)
@@ -34,7 +33,7 @@ def test_the_four_roads() -> None:
     (event,) = book.update({"a": yes("12 V")}, 1000.0, 0.0)
     assert (event.kind, event.severity, event.subject, event.text) == ("alarm", "alarm", "a", "a: 12 V")
     assert states(book) == {"a": UNACK}
-    assert book.active()[0].cause == "why Now: 12 V"
+    assert book.active()[0].detail == plain("12 V")
     (event,) = book.acknowledge("a", "kim", 1001.0)
     assert (event.who, event.text) == ("kim", "a: acknowledged")
     assert states(book) == {"a": ACK}
@@ -46,6 +45,7 @@ def test_the_four_roads() -> None:
     book.update({"a": yes()}, 1004.0, 4.0)
     book.update({}, 1005.0, 5.0)  # absent is gone
     assert states(book) == {"a": RETURNED}
+    assert book.active()[0].detail is None
     book.update({"a": yes()}, 1006.0, 6.0)
     assert states(book) == {"a": UNACK}
     assert book.active()[0].count == 2
@@ -106,7 +106,12 @@ def test_order_priority_then_state_then_newest() -> None:
     book.acknowledge("h", "kim", 4.0)
     book.acknowledge("m:3", "kim", 4.0)
     assert [a.id for a in book.active()] == ["h", "m:2", "m:1", "m:3", "l"]
-    assert book.active()[1].title == "m 2"
+
+
+def test_events_call_an_alarm_by_its_title() -> None:
+    book = AlarmBook([definition("pcs-fault")])
+    (event,) = book.update({"pcs-fault:pcs1": yes("DC_OVER_VOLT")}, 1.0, 1.0)
+    assert event.text == "PCS pcs1 in fault: DC_OVER_VOLT"
 
 
 def test_low_priority_is_a_warning() -> None:

@@ -13,6 +13,8 @@ from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.config.schema import GridConfig
 from dispatch.control.controller import Controller
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import RuleId
+from dispatch.wording.catalogue import words
 
 
 def an_interval(**grid: object) -> MeteringInterval:
@@ -200,8 +202,8 @@ def test_left_is_what_the_rule_allows() -> None:
         assert interval.view(allowance.limit_w).left_w == allowance.import_max_w <= 160 * 230 * 3
     controller = Controller(site_config())
     decision = Plant(controller, lambda t: 50_000).run(5).decisions[-1]
-    budget = next(t for t in decision.chain if t.name == "interval budget")
-    assert f"import at most {controller.interval.left_w / 1000:.1f} kW" in budget.reason
+    budget = next(t for t in decision.chain if t.rule is RuleId.INTERVAL_BUDGET)
+    assert f"import at most {controller.interval.left_w / 1000:.1f} kW" in words(budget.reason)
 
 
 def test_an_interval_hardly_measured_is_no_peak_to_be_sure_of() -> None:

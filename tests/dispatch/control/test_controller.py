@@ -22,7 +22,9 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan
 from dispatch.model.readings import Quality, Reading, reading, status
+from dispatch.model.reasons import RuleId
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 
 
 def settle(controller: Controller, snapshot: Snapshot, plan: Plan | None = None, ticks: int = 15) -> Decision:
@@ -35,7 +37,7 @@ def settle(controller: Controller, snapshot: Snapshot, plan: Plan | None = None,
 
 
 def trace(decision: Decision, name: str) -> RuleTrace:
-    return next(t for t in decision.chain if t.name == name)
+    return next(t for t in decision.chain if t.rule.value == name)
 
 
 # ── the rules ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -43,26 +45,26 @@ def trace(decision: Decision, name: str) -> RuleTrace:
 
 def test_every_rule_has_its_place_and_says_why_with_figures() -> None:
     decision = Controller(site_config(ramp_w_per_s=500, reserve_h=1)).step(a_snapshot(0, 60_000), a_plan(5_000))
-    assert [(t.rule, t.name) for t in decision.chain] == [
-        (0, "protection"),
-        (1, "device limits"),
-        (1, "safe value"),
-        (2, "islanding"),
-        (3, "fuse"),
-        (4, "reserve"),
-        (5, "manual"),
-        (6, "interval budget"),
-        (7, "grid ramp"),
-        (8, "plan"),
-        (8, "rest"),
-        (9, "idle"),
+    assert [t.rule.value for t in decision.chain] == [
+        "protection",
+        "device limits",
+        "safe value",
+        "islanding",
+        "fuse",
+        "reserve",
+        "manual",
+        "interval budget",
+        "grid ramp",
+        "plan",
+        "rest",
+        "idle",
     ]
     for line in decision.chain:
-        assert line.reason
-        if line.name not in ("islanding", "manual", "rest"):
-            assert re.search(r"\d", line.reason), line
+        assert words(line.reason)
+        if line.rule not in (RuleId.ISLANDING, RuleId.MANUAL, RuleId.REST):
+            assert re.search(r"\d", words(line.reason)), line
     assert sum(t.bound for t in decision.chain) == 1
-    assert decision.reason.startswith(
+    assert words(decision.reason).startswith(
         "discharge 30.3 kW — interval budget: 7.5 kWh left before the peak rises above 30.0"
     )
 
@@ -71,7 +73,7 @@ def test_the_peak_is_held_and_the_reason_named() -> None:
     plant = Plant(Controller(site_config()), lambda t: 50_000).run(20)
     last = plant.decisions[-1]
     assert plant.imports[-1] == pytest.approx(29_700, abs=300)
-    assert (last.binding, last.mode) == ("interval budget", Mode.RULES)
+    assert (last.binding, last.mode) == (RuleId.INTERVAL_BUDGET, Mode.RULES)
     assert last.net_load_w == pytest.approx(50_000, abs=10)
     assert last.import_target_w == pytest.approx(29_700, abs=300)
 
@@ -79,8 +81,8 @@ def test_the_peak_is_held_and_the_reason_named() -> None:
 def test_the_plan_is_followed_under_the_rules() -> None:
     controller = Controller(site_config())
     decision = settle(controller, a_snapshot(), a_plan(8_000))
-    assert (decision.battery_w, decision.mode, decision.binding) == (8_000, Mode.PLAN, "plan")
-    assert "31.0 ct/kWh, a dear hour" in decision.reason
+    assert (decision.battery_w, decision.mode, decision.binding) == (8_000, Mode.PLAN, RuleId.PLAN)
+    assert "31.0 ct/kWh, a dear hour" in words(decision.reason)
     outside = a_snapshot(3 * 3600.0)
     assert settle(controller, outside, a_plan(8_000)).mode is Mode.RULES
 
@@ -99,16 +101,16 @@ def test_a_plan_does_not_charge_above_the_limit_on_the_interval_s_credit() -> No
     decision = settle(controller, a_snapshot(300, 20_000), a_plan(-25_000))
     assert decision.battery_w == pytest.approx(-(29_700 - 20_000))
     assert decision.import_target_w == pytest.approx(29_700)
-    assert "import stays under 29.7 kW: charge 9.7 kW" in decision.reason
+    assert "import stays under 29.7 kW: charge 9.7 kW" in words(decision.reason)
     loaded = settle(controller, a_snapshot(310, 34_000), a_plan(-25_000))
     assert (loaded.battery_w, loaded.import_target_w) == (0, 34_000)  # the load may use it
 
 
 def test_what_is_asked_is_said_in_the_same_words_everywhere() -> None:
     decision = Controller(site_config()).step(a_snapshot(0, 5_000), a_plan(-20_000))
-    assert trace(decision, "idle").reason == "not idle: charge 20.0 kW is preferred"
+    assert words(trace(decision, "idle").reason) == "not idle: charge 20.0 kW is preferred"
     refill = Controller(site_config(reserve_h=1)).step(a_snapshot(0, 20_000, battery=a_battery(14)), a_plan(8_000))
-    assert "an earlier rule already asks charge 8.2 kW" in trace(refill, "plan").reason
+    assert "an earlier rule already asks charge 8.2 kW" in words(trace(refill, "plan").reason)
 
 
 def test_rest_charges_slowly_under_the_peak_with_hysteresis() -> None:
@@ -117,13 +119,13 @@ def test_rest_charges_slowly_under_the_peak_with_hysteresis() -> None:
     low = settle(controller, a_snapshot(10, battery=a_battery(58)))
     # 95 % of the aim (29.7 kW) less the 20 kW of load
     assert low.battery_w == pytest.approx(-(0.95 * 29_700 - 20_000))
-    assert low.binding == "rest"
+    assert low.binding == RuleId.REST
     pcs = a_pcs(low.battery_w)
     still = settle(controller, a_snapshot(20, 28_215, pcs, a_battery(59.5)))
     assert still.battery_w == low.battery_w
     assert settle(controller, a_snapshot(30, 28_215, pcs, a_battery(60))).battery_w == 0
     above = settle(Controller(site_config()), a_snapshot(battery=a_battery(90)))
-    assert (above.battery_w, above.binding) == (0, "idle")
+    assert (above.battery_w, above.binding) == (0, RuleId.IDLE)
 
 
 def test_reserve_is_not_spent_on_the_peak_but_on_the_fuse() -> None:
@@ -131,7 +133,7 @@ def test_reserve_is_not_spent_on_the_peak_but_on_the_fuse() -> None:
     config = site_config(reserve_h=1)
     at_reserve = settle(Controller(config), a_snapshot(0, 50_000, battery=a_battery(15.5)))
     assert at_reserve.battery_w == 0
-    assert trace(at_reserve, "interval budget").reason.startswith("cannot be met")
+    assert words(trace(at_reserve, "interval budget").reason).startswith("cannot be met")
     over_fuse = settle(Controller(config), a_snapshot(0, 130_000, battery=a_battery(15.5)))
     assert over_fuse.battery_w == pytest.approx(130_000 - 160 * 230 * 3)
 
@@ -141,7 +143,7 @@ def test_reserve_is_refilled_within_the_budget_and_before_the_plan() -> None:
     controller = Controller(config)
     refill = settle(controller, a_snapshot(0, 20_000, battery=a_battery(14)), a_plan(8_000))
     assert refill.battery_w == pytest.approx(-(0.95 * 29_700 - 20_000))
-    assert refill.binding == "reserve"
+    assert refill.binding == RuleId.RESERVE
     held = settle(controller, a_snapshot(5, 20_000, battery=a_battery(16.0)), a_plan(8_000))
     assert held.battery_w is not None
     assert held.battery_w < 0  # until 1 % above the mark
@@ -163,7 +165,7 @@ def test_while_the_reserve_is_refilled_neither_peak_nor_plan_nor_person_discharg
         assert decision.battery_w is not None
         assert decision.battery_w <= 0
         assert trace(decision, "reserve").high_w == 0
-        assert "no discharge" in decision.reason or "refill" in decision.reason
+        assert "no discharge" in words(decision.reason) or "refill" in words(decision.reason)
 
 
 def test_fuse_looks_at_the_worst_phase() -> None:
@@ -171,17 +173,17 @@ def test_fuse_looks_at_the_worst_phase() -> None:
     config = site_config(contracted_peak_w=90_000)
     decision = settle(Controller(config), a_snapshot(grid=meter), None)
     # the worst phase draws as if the site took 103.5 kW: 43.5 kW uneven are off the 110.4 kW the fuses carry
-    assert "import at most 66.9 kW" in trace(decision, "fuse").reason
+    assert "import at most 66.9 kW" in words(trace(decision, "fuse").reason)
     hot = Meter("grid", reading(60_000), v=(reading(230),) * 3, a=(reading(180), reading(41), reading(40)))
     relief = settle(Controller(config), a_snapshot(grid=hot), None)
     assert relief.battery_w == pytest.approx(20 * 230 * 3)
-    assert relief.binding == "fuse"
+    assert relief.binding == RuleId.FUSE
 
 
 def test_export_limit_makes_the_battery_charge() -> None:
     decision = settle(Controller(site_config(export_limit_w=20_000)), a_snapshot(0, -32_000))
     assert decision.battery_w == pytest.approx(-12_000)
-    assert (decision.binding, decision.import_target_w) == ("fuse", -20_000)
+    assert (decision.binding, decision.import_target_w) == (RuleId.FUSE, -20_000)
 
 
 def test_a_pulse_is_absorbed_and_the_grid_sees_a_slope() -> None:
@@ -192,14 +194,14 @@ def test_a_pulse_is_absorbed_and_the_grid_sees_a_slope() -> None:
     at_20_s, at_60_s = plant.imports[100], plant.imports[300]
     assert (at_60_s - at_20_s) / 40 == pytest.approx(500, rel=0.05)
     assert plant.imports[-1] == pytest.approx(40_000, abs=300)
-    assert plant.decisions[150].binding == "grid ramp"
+    assert plant.decisions[150].binding == RuleId.GRID_RAMP
     assert controller.pulses_seen == 1
 
 
 def test_the_ramp_yields_when_the_battery_cannot() -> None:
     controller = Controller(site_config(contracted_peak_w=80_000, ramp_w_per_s=500, rated_w=5_000))
     plant = Plant(controller, lambda t: 10_000 + (30_000 if t >= 5 else 0)).run(10)
-    yielded = [d for d in plant.decisions if "grid ramp cannot be met: asks at least" in d.reason]
+    yielded = [d for d in plant.decisions if "grid ramp cannot be met: asks at least" in words(d.reason)]
     assert len(yielded) == 1  # then the ramp starts anew from where import has jumped to
     assert yielded[0].battery_w == 5_000
     assert plant.decisions[-1].import_target_w == pytest.approx(35_000 + 500 * 4.6, abs=500)
@@ -223,16 +225,16 @@ def test_the_ramp_yields_when_the_battery_cannot() -> None:
 def test_what_devices_allow_is_kept(pcs: Pcs, battery: object, most_w: float, figure: str) -> None:
     decision = settle(Controller(site_config()), a_snapshot(0, 109_000, pcs, battery))  # type: ignore[arg-type]
     assert decision.battery_w == pytest.approx(most_w)
-    assert figure in decision.reason
-    assert decision.binding == "device limits"
+    assert figure in words(decision.reason)
+    assert decision.binding == RuleId.DEVICE_LIMITS
 
 
 @pytest.mark.parametrize("state", ["off", "sleeping", "starting", "shutting_down", "fault", "standby"])
 def test_a_pcs_that_does_not_run_gets_no_command(state: str) -> None:
     decision = settle(Controller(site_config()), a_snapshot(0, 60_000, a_pcs(0, state=status(state))))
     assert decision.setpoints[0].w is None
-    assert (decision.mode, decision.binding) == (Mode.OBSERVE, "protection")
-    assert state in decision.reason
+    assert (decision.mode, decision.binding) == (Mode.OBSERVE, RuleId.PROTECTION)
+    assert state in words(decision.reason)
 
 
 def test_local_control_and_a_tripped_battery_get_no_command() -> None:
@@ -268,8 +270,8 @@ def test_meter_lost_hold_then_ramp_then_the_safe_value_then_back() -> None:
         decision = controller.step(a_snapshot(6 + 0.2 * n, None, a_pcs(30_000)), None)
         timeline[round(0.2 * n, 1)] = decision.battery_w
         assert decision.mode is Mode.SAFE
-        assert decision.binding == "safe value"
-        assert "grid" in decision.reason
+        assert decision.binding == RuleId.SAFE_VALUE
+        assert "grid" in words(decision.reason)
     assert timeline[0.0] == timeline[3.0] == held_w
     assert timeline[4.0] == pytest.approx(held_w - 10_000)
     assert timeline[6.0] == timeline[11.0] == -2_000
@@ -293,8 +295,8 @@ def test_a_stale_soc_is_an_unknown_soc() -> None:
     assert decision.battery_w == 0
     limits = trace(decision, "device limits")
     assert (limits.low_w, limits.high_w) == (0, 0)
-    assert limits.reason.count("SoC of bat1 unknown: only towards 0") == 2
-    assert trace(decision, "reserve").reason == "SoC is not known, reserve 16 %: discharge at most 0.0 kW"
+    assert words(limits.reason).count("SoC of bat1 unknown: only towards 0") == 2
+    assert words(trace(decision, "reserve").reason) == "SoC is not known, reserve 16 %: discharge at most 0.0 kW"
     for battery in (stale, a_battery(None)):
         assert site_soc_pct(site_config(), a_snapshot(battery=battery)) is None
     assert site_soc_pct(site_config(), a_snapshot()) == 60
@@ -306,7 +308,7 @@ def test_soc_unknown_only_towards_zero() -> None:
     assert held == pytest.approx(10_300)
     more = settle(controller, a_snapshot(4, 60_000 - 10_300, a_pcs(10_300), a_battery(None)))
     assert more.battery_w == held
-    assert "SoC of bat1 unknown" in more.reason
+    assert "SoC of bat1 unknown" in words(more.reason)
     less = settle(controller, a_snapshot(8, 34_000 - 10_300, a_pcs(10_300), a_battery(None)))
     assert less.battery_w == pytest.approx(4_300, abs=200)  # and a little for what the budget is owed
     again = settle(controller, a_snapshot(12, 40_000 - 4_300, a_pcs(4_300), a_battery(None)))
@@ -321,7 +323,7 @@ def test_pcs_reading_lost_keeps_its_last_setpoint_and_says_so() -> None:
     lost = a_pcs(Reading(10_300.0, 2.5, Quality.STALE))
     decision = settle(controller, a_snapshot(4, 55_000, lost))
     assert (decision.battery_w, decision.setpoints[0].w, decision.mode) == (held, held, Mode.SAFE)
-    assert "last read 2.5 s ago): its setpoint (discharge 10.3 kW) is kept" in decision.reason
+    assert "last read 2.5 s ago): its setpoint (discharge 10.3 kW) is kept" in words(decision.reason)
     unknown = Controller(site_config()).step(a_snapshot(0, 40_000, a_pcs(None)), None)
     assert (unknown.battery_w, unknown.mode) == (None, Mode.OBSERVE)
 
@@ -332,14 +334,16 @@ def test_a_pcs_that_answers_without_its_power_is_named_as_what_binds() -> None:
     settle(controller, a_snapshot(0, 20_000))
     for battery in (a_battery(None), a_battery(60)):
         decision = settle(controller, a_snapshot(4, 20_000, a_pcs(None), battery), a_plan(-60_000))
-        assert decision.binding == "device limits"
-        assert "pcs1's power is not known (it answers, but without its power): its setpoint (battery" in decision.reason
-        assert trace(decision, "plan").reason == "plan asks charge 60.0 kW, but no PCS takes part: 0 of 1"
+        assert decision.binding == RuleId.DEVICE_LIMITS
+        assert "pcs1's power is not known (it answers, but without its power): its setpoint (battery" in words(
+            decision.reason
+        )
+        assert words(trace(decision, "plan").reason) == "plan asks charge 60.0 kW, but no PCS takes part: 0 of 1"
     silent = Controller(site_config()).step(a_snapshot(0, 20_000, Pcs("pcs1")), None)
-    assert "no answer that names it): no setpoint of it is known" in trace(silent, "device limits").reason
+    assert "no answer that names it): no setpoint of it is known" in words(trace(silent, "device limits").reason)
     blind = settle(Controller(site_config()), a_snapshot(0, 20_000, battery=a_battery(None)), a_plan(-60_000))
-    assert (blind.binding, blind.battery_w) == ("device limits", 0)
-    assert "SoC of bat1 unknown: only towards 0" in blind.reason
+    assert (blind.binding, blind.battery_w) == (RuleId.DEVICE_LIMITS, 0)
+    assert "SoC of bat1 unknown: only towards 0" in words(blind.reason)
 
 
 def _two(first: Pcs, second: Pcs, grid_w: float, t_s: float = 0.0) -> Snapshot:
@@ -396,7 +400,7 @@ def test_not_grid_tied_means_no_setpoint_whatever_else_is_lost(changes: dict[str
         decision = settle(controller, a_snapshot(4, grid_w, **changes), a_plan(5_000))  # type: ignore[arg-type]
         assert decision.island is state
         assert [s.w for s in decision.setpoints] == [None]
-        assert (decision.mode, decision.binding) == (Mode.OBSERVE, "islanding")
+        assert (decision.mode, decision.binding) == (Mode.OBSERVE, RuleId.ISLANDING)
 
 
 @pytest.mark.parametrize(
@@ -471,10 +475,15 @@ readings = st.one_of(
     st.floats(-90_000, 120_000).map(reading),
     st.floats(-90_000, 120_000).map(lambda w: Reading(w, 1.5, Quality.STALE)),
 )
-words = st.sampled_from([None, "closed", "open", "moving", "running", "standby", "local", "remote", "grid_following"])
+state_words = st.sampled_from(
+    [None, "closed", "open", "moving", "running", "standby", "local", "remote", "grid_following"]
+)
 
 
-@given(st.lists(st.tuples(readings, readings, readings, words, words, words), min_size=1, max_size=12), st.booleans())
+@given(
+    st.lists(st.tuples(readings, readings, readings, state_words, state_words, state_words), min_size=1, max_size=12),
+    st.booleans(),
+)
 @settings(max_examples=100)
 def test_any_snapshot_gives_a_decision_within_ratings(
     rows: list[tuple[Reading, Reading, Reading, str | None, str | None, str | None]], planned: bool
@@ -552,7 +561,7 @@ def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:
     held = Controller(site_config(reserve_h=1), step_s=300).step(snapshot, plan)
     mark_pct = site_config(reserve_h=1).reserve_soc_pct
     assert held.battery_w == pytest.approx((17.0385 - mark_pct) * 1000 * 0.94 * 12)
-    assert held.binding == "reserve"
+    assert held.binding == RuleId.RESERVE
 
 
 def test_within_the_deadband_a_setpoint_that_holds_for_minutes_still_gives_way_to_the_reserve() -> None:

@@ -9,6 +9,7 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, Pc
 from dispatch.control.fallback import stop_setpoints
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.islanding import IslandState
+from dispatch.model.reasons import RuleId, plain
 
 CONFIG = DispatchConfig(
     grid=GridConfig(fuse_a=100, contracted_peak_w=50_000),
@@ -25,10 +26,12 @@ CONFIG = DispatchConfig(
 def decision(limits: tuple[float, float], *setpoints: Setpoint) -> Decision:
     """A grid-tied decision whose device limits are `limits`."""
     chain = (
-        RuleTrace(1, "device limits", *limits, None, False, "ratings"),
-        RuleTrace(3, "fuse", -1_000.0, -1_000.0, None, True, "a later rule does not bound the safe value"),
+        RuleTrace(RuleId.DEVICE_LIMITS, *limits, None, False, plain("ratings")),
+        RuleTrace(RuleId.FUSE, -1_000.0, -1_000.0, None, True, plain("a later rule does not bound the safe value")),
     )
-    return Decision(1, 0.0, Mode.RULES, IslandState.GRID_TIED, setpoints, None, None, None, "", "", chain)
+    return Decision(
+        1, 0.0, Mode.RULES, IslandState.GRID_TIED, setpoints, None, None, None, RuleId.FUSE, plain(""), chain
+    )
 
 
 def test_shared_by_rating() -> None:

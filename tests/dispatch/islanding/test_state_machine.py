@@ -13,12 +13,13 @@ from small_site import T0, a_battery, a_pcs, site_config
 
 from dispatch.config.schema import DispatchConfig, IslandConfig
 from dispatch.islanding.grid_code import PROFILES, Window, grid_code
-from dispatch.islanding.observation import IslandStep
+from dispatch.islanding.observation import IslandMemory, IslandStep
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.equipment import Meter, Pv, Switch
 from dispatch.model.islanding import IslandRequest, IslandState
 from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 
 S = IslandState
 EXAMPLES = int(os.environ.get("SKERRY_SOAK_ISLAND", "2000"))
@@ -360,14 +361,14 @@ def test_what_speaks_against_closing_is_told() -> None:
     devices.v, devices.hz, devices.delta_deg = 230.0, 50.0, 45.0
     view = play(machine, devices, 30).view.reconnect
     assert view is not None
-    assert "s of the wait of 60 s are left" in view.against
+    assert "s of the wait of 60 s are left" in words(view.against)
     view = play(machine, devices, 40).view.reconnect
     assert view is not None
-    assert view.against == f"not in step: phase differs by 45.00 deg, at most {CODE.delta_deg:g}"
+    assert words(view.against) == f"not in step: phase differs by 45.00 deg, at most {CODE.delta_deg:g}"
     devices.delta_deg = 1.0
     step = play(machine, devices, 0.4)
     assert step.view.reconnect is not None
-    assert (step.seen.state, step.view.reconnect.against) == (S.CLOSING, "")
+    assert (step.seen.state, step.view.reconnect.against) == (S.CLOSING, None)
 
 
 def test_a_meter_that_stands_still_is_not_believed() -> None:
@@ -422,7 +423,7 @@ def test_a_fault_outlives_the_gateway_until_it_is_reset() -> None:
         machine.restore(kept)
         step = machine.step(devices.snapshot())
         assert step.seen.state is S.FAULT
-        assert step.view.reason.count("a restart of the gateway does not reset it") == 1
+        assert words(step.view.reason).count("a restart of the gateway does not reset it") == 1
         kept = machine.memory()
     devices.contact, devices.v, devices.hz = "closed", 230.0, 50.0
     play(machine, devices, 5)
@@ -430,7 +431,22 @@ def test_a_fault_outlives_the_gateway_until_it_is_reset() -> None:
     machine.step(devices.snapshot(), [IslandRequest(id="r", kind="reset", who="e", reason="looked")])
     play(machine, devices, 1)
     assert machine.state is S.GRID_TIED
-    assert machine.memory().fault == ""
+    assert machine.memory().fault is None
+
+
+def test_a_fault_that_version_0_1_0_kept_is_kept_with_its_sentence() -> None:
+    machine, devices = islanded()
+    machine = IslandMachine(config())
+    kept = "the bus is foreign: it has 230 V and no PCS of ours forms it (a restart of the gateway does not reset it)"
+    machine.restore(msgspec.json.decode(msgspec.json.encode({"fault": kept, "failures": 2}), type=IslandMemory))
+    step = machine.step(devices.snapshot())
+    assert step.seen.state is S.FAULT
+    assert words(step.view.reason) == kept
+    machine.restore(msgspec.json.decode(b'{"fault": "", "failures": 0}', type=IslandMemory))
+    assert machine.memory().fault is not None, "it is in fault still"
+    fresh = IslandMachine(config())
+    fresh.restore(msgspec.json.decode(b'{"fault": "", "failures": 0}', type=IslandMemory))
+    assert fresh.memory().fault is None
 
 
 def test_device_mode_only_watches() -> None:

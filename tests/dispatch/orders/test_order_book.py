@@ -10,13 +10,16 @@ from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_con
 
 from dispatch.config.schema import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.control.controller import Controller
+from dispatch.control.rules import LIMITS
 from dispatch.model.decision import Decision, Mode, RuleTrace
 from dispatch.model.equipment import Node
 from dispatch.model.orders import Order, OrderKind, Wanted, slot
 from dispatch.model.readings import reading, status
+from dispatch.model.reasons import RuleId
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import OrderBook, soc_power_w
-from dispatch.orders.validation import LAST_LIMIT, preview
+from dispatch.orders.validation import preview
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 
 
@@ -38,7 +41,7 @@ def decide(
 
 
 def trace(decision: Decision, name: str) -> RuleTrace:
-    return next(t for t in decision.chain if t.name == name)
+    return next(t for t in decision.chain if t.rule.value == name)
 
 
 # ── effect ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,9 +64,9 @@ def test_the_first_tick_with_an_order_obeys_it_and_says_whose_it_is(
     decision = decide(an_order(kind, value))
     assert decision.battery_w == pytest.approx(battery_w)
     assert decision.mode is Mode.MANUAL
-    assert decision.binding == "manual"
-    assert "order o1 of alice" in decision.reason
-    assert "feeder test" in decision.reason
+    assert decision.binding == RuleId.MANUAL
+    assert "order o1 of alice" in words(decision.reason)
+    assert "feeder test" in words(decision.reason)
 
 
 def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
@@ -73,8 +76,8 @@ def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
     later = msgspec.structs.replace(snapshot, utc_s=T0 + 0.2, mono_s=0.2)
     decision = controller.step(later, a_plan(9_000), orders=[an_order(OrderKind.SETPOINT, -10_000)])
     assert decision.battery_w == -10_000
-    assert "cannot be met" in trace(decision, "grid ramp").reason
-    assert trace(decision, "plan").reason == "at rest: order o1 steers"
+    assert "cannot be met" in words(trace(decision, "grid ramp").reason)
+    assert words(trace(decision, "plan").reason) == "at rest: order o1 steers"
 
 
 @settings(max_examples=150)
@@ -105,13 +108,13 @@ def test_limits_and_safety_always_win(
     snapshot = a_snapshot(0.0, grid_w, pcs, a_battery(soc_pct), switch)
     decision = decide(an_order(kind, value), snapshot=snapshot, reserve_h=reserve_h)
     before = decide(snapshot=snapshot, reserve_h=reserve_h)
-    limits = [t for t in decision.chain if t.rule <= LAST_LIMIT]
-    assert [(t.low_w, t.high_w) for t in limits] == [(t.low_w, t.high_w) for t in before.chain if t.rule <= LAST_LIMIT]
+    limits = [t for t in decision.chain if t.rule in LIMITS]
+    assert [(t.low_w, t.high_w) for t in limits] == [(t.low_w, t.high_w) for t in before.chain if t.rule in LIMITS]
     assert (decision.battery_w is None) == (before.battery_w is None)
     if decision.battery_w is not None:
         assert limits[-1].low_w - 1e-6 <= decision.battery_w <= limits[-1].high_w + 1e-6
         if decision.mode is Mode.MANUAL and kind is OrderKind.SETPOINT and abs(decision.battery_w - value) > 1:
-            assert decision.binding != "manual", "what holds an order back is named"
+            assert decision.binding != RuleId.MANUAL, "what holds an order back is named"
 
 
 def test_an_order_ends_with_its_time_and_the_rules_are_back() -> None:
@@ -134,15 +137,15 @@ def test_while_the_last_command_is_held_the_reason_is_the_meter_not_the_order() 
     decision = controller.step(a_snapshot(0.2, None), None, orders=[order])
     assert decision.battery_w == 12_000.0
     assert decision.mode is Mode.SAFE
-    assert decision.binding == "safe value"
-    assert "no reading from grid meter" in decision.reason
+    assert decision.binding == RuleId.SAFE_VALUE
+    assert "no reading from grid meter" in words(decision.reason)
 
 
 def test_meter_lost_the_safe_value_wins() -> None:
     decision = decide(an_order(OrderKind.SETPOINT, 20_000), snapshot=a_snapshot(0.0, None))
     assert decision.mode is Mode.SAFE
-    assert decision.binding == "safe value"
-    assert "manual cannot be met: asks at least 20.0 kW" in decision.reason
+    assert decision.binding == RuleId.SAFE_VALUE
+    assert "manual cannot be met: asks at least 20.0 kW" in words(decision.reason)
 
 
 # ── SoC, reserve, devices ───────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +178,7 @@ def test_a_soc_target_gives_way_to_the_peak_while_there_is_time() -> None:
     assert 28_000 - early.battery_w <= 30_000
     late = decide(an_order(OrderKind.SOC_TARGET, 70, ends_s=660.0), snapshot=a_snapshot(0.0, 28_000))
     assert late.battery_w == pytest.approx(-58_250, rel=0.01)
-    assert "no time left to give way" in late.reason
+    assert "no time left to give way" in words(late.reason)
 
 
 def test_a_reserve_level_moves_rule_4() -> None:
@@ -184,10 +187,10 @@ def test_a_reserve_level_moves_rule_4() -> None:
     decision = decide(raised, an_order(OrderKind.SETPOINT, 20_000, id="o2"), snapshot=soc_55, reserve_h=1)
     assert decision.battery_w is not None
     assert decision.battery_w <= 0
-    assert "reserve 70.0 % (order o1 of alice" in trace(decision, "reserve").reason
-    assert "reserve" in decision.reason
+    assert "reserve 70.0 % (order o1 of alice" in words(trace(decision, "reserve").reason)
+    assert "reserve" in words(decision.reason)
     none_declared = decide(raised, snapshot=soc_55)
-    assert "refill while import stays under" in trace(none_declared, "reserve").reason
+    assert "refill while import stays under" in words(trace(none_declared, "reserve").reason)
 
 
 def test_a_disabled_pcs_goes_to_zero_and_the_other_carries() -> None:

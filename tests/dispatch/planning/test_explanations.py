@@ -14,6 +14,7 @@ from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.peak.outlook import PeakOutlook
 from dispatch.planning.planner import make_plan
+from dispatch.wording.catalogue import words
 
 FLAT = hourly([80.0] * 24)
 PEAKS: dict[str, Any] = {"tariff": {"demand_eur_per_kw_month": 10.0}}
@@ -25,7 +26,7 @@ def charging(plan: Plan) -> list[PlanStep]:
 
 def told(plan: Plan) -> set[str]:
     """The different reasons of its charging steps, without what holds them back."""
-    return {step.reason.removesuffix(", held to the peak") for step in charging(plan)}
+    return {words(step.reason).removesuffix(", held to the peak") for step in charging(plan)}
 
 
 def reserved(inputs: PlanInputs, *there: Any) -> PlanInputs:
@@ -40,7 +41,7 @@ def test_nothing_charges_without_a_cause() -> None:
 def test_a_price() -> None:
     plan = make_plan(ask(site(), hourly([41.0] * 5 + [96.0] + [50.0] * 18), [10_000]))
     assert told(plan) == {"price 4.1 → 9.6 ct/kWh at 19:00"}
-    assert {s.reason for s in plan.steps if s.battery_w > 50} == {"export earns 9.6 ct/kWh"}
+    assert {words(s.reason) for s in plan.steps if s.battery_w > 50} == {"export earns 9.6 ct/kWh"}
 
 
 def test_a_price_that_is_not_published_is_called_assumed() -> None:
@@ -52,9 +53,11 @@ def test_a_price_that_is_not_published_is_called_assumed() -> None:
     }
     some = make_plan(ask(site(), hourly([*day, *day[:5]], before), [10_000]))
     assert told(some) == {"price 4.1 → 9.6 ct/kWh at 19:00, 9.6 assumed from past days"}
-    assert {s.reason for s in some.steps if s.battery_w > 50} == {"export earns 9.6 ct/kWh, assumed from past days"}
+    assert {words(s.reason) for s in some.steps if s.battery_w > 50} == {
+        "export earns 9.6 ct/kWh, assumed from past days"
+    }
     none = make_plan(ask(site(**PEAKS), hourly([None] * 24), [20_000], soc_pct=80.0, month_peak_w=35_000))
-    assert all("assumed as no price is known" in s.reason for s in none.steps if "ct/kWh" in s.reason)
+    assert all("assumed as no price is known" in words(s.reason) for s in none.steps if "ct/kWh" in words(s.reason))
 
 
 def test_a_time_on_another_day_names_its_day() -> None:
@@ -67,10 +70,12 @@ def test_a_reservation() -> None:
     plan = make_plan(reserved(inputs, promised(NOON + 8 * 3600 + 1200, 2.0, name="render-7")))
     assert told(plan) == {"reservation render-7 at 22:20"}
     assert max(step.grid_w for step in plan.steps) <= 35_001
-    assert {s.reason for s in plan.steps if s.battery_w > 50} == {
+    assert {words(s.reason) for s in plan.steps if s.battery_w > 50} == {
         "keeps import below the month's peak 35.0 kW: reservation render-7 since 22:20"
     }
-    kept = [s.reason for s in plan.steps if s.battery_w == 0 and s.soc_pct > 20 and s.start_utc_s < NOON + 8 * 3600]
+    kept = [
+        words(s.reason) for s in plan.steps if s.battery_w == 0 and s.soc_pct > 20 and s.start_utc_s < NOON + 8 * 3600
+    ]
     assert all(reason == "kept: reservation render-7 at 22:20" for reason in kept)
 
 

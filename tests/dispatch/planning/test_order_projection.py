@@ -14,9 +14,11 @@ from dispatch.config.schema import DispatchConfig, PcsRatings
 from dispatch.control.controller import Controller
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import plain
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
+from dispatch.wording.catalogue import words
 
 PRICES = hourly([100.0] * 2 + [20.0] * 4 + [300.0] * 4 + [100.0] * 26)
 FLAT_W = [30_000.0]
@@ -40,10 +42,10 @@ def test_a_battery_that_is_held_is_planned_from_the_orders_end() -> None:
     assert any(step.battery_w for step in free.steps[8:16]), "it would charge at 20"
     assert [step.battery_w for step in plan.steps[:16]] == [0.0] * 16
     assert plan.steps[15].soc_pct == pytest.approx(50.0)
-    assert plan.steps[0].reason == "order o1 of anna, hold at 0 kW, has the battery until 18:00"
+    assert words(plan.steps[0].reason) == "order o1 of anna, hold at 0 kW, has the battery until 18:00"
     assert [step.order for step in plan.steps[:17]] == ["o1"] * 16 + [""]
     assert min(step.battery_w for step in plan.steps[16:24]) < -1_000, "two cheap hours are left"
-    assert "order" not in plan.steps[16].reason
+    assert "order" not in words(plan.steps[16].reason)
 
 
 def test_an_ordered_power_moves_the_soc_and_ends_at_the_reserve() -> None:
@@ -52,17 +54,17 @@ def test_an_ordered_power_moves_the_soc_and_ends_at_the_reserve() -> None:
     assert [step.battery_w for step in plan.steps[:8]] == pytest.approx([20_000.0] * 5 + [8_000.0, 0.0, 0.0], abs=1)
     assert plan.steps[7].soc_pct == pytest.approx(20.0, abs=0.01)
     whose = "order o1 of anna, discharge 20.0 kW, has the battery until 16:00"
-    assert plan.steps[4].reason == whose
-    assert plan.steps[5].reason == f"{whose}; held to discharge 8.0 kW by reserve"
+    assert words(plan.steps[4].reason) == whose
+    assert words(plan.steps[5].reason) == f"{whose}; held to discharge 8.0 kW by reserve"
 
 
 def test_a_full_battery_and_the_fuse_hold_an_order_back() -> None:
     _, plan = under(order(OrderKind.SETPOINT, -60_000.0), soc_pct=85.0)
     assert [step.soc_pct for step in plan.steps[:3]] == pytest.approx([90.0] * 3)
-    assert plan.steps[1].reason.endswith("; held at 0 kW by device limits")
+    assert words(plan.steps[1].reason).endswith("; held at 0 kW by device limits")
     _, plan = under(order(OrderKind.SETPOINT, -60_000.0), grid={"fuse_a": 100.0})
     assert plan.steps[0].grid_w == pytest.approx(69_000.0)
-    assert plan.steps[0].reason.endswith("; held to charge 39.0 kW by fuse")
+    assert words(plan.steps[0].reason).endswith("; held to charge 39.0 kW by fuse")
 
 
 def test_a_lowered_reserve_is_the_orders_and_only_while_it_stands() -> None:
@@ -94,7 +96,7 @@ def test_of_a_quarter_that_an_order_ends_in_the_rest_is_planned_in_its_direction
 def test_without_a_pcs_the_plan_has_no_battery_and_a_raised_reserve_is_kept() -> None:
     _, plan = under(order(OrderKind.DISABLE, target="pcs1", hours=4.0))
     assert [step.battery_w for step in plan.steps[:16]] == [0.0] * 16
-    assert plan.steps[0].reason == "order o1 of anna, pcs1 disabled, has the battery until 18:00"
+    assert words(plan.steps[0].reason) == "order o1 of anna, pcs1 disabled, has the battery until 18:00"
     _, plan = under(order(OrderKind.RESERVE_LEVEL, 70.0))
     assert plan.steps[4].soc_pct >= 70 - 0.1, "from 50 %"
     _, plan = under(order(OrderKind.RESERVE_LEVEL, 70.0), soc_pct=75.0)
@@ -121,7 +123,7 @@ def test_one_pcs_of_two_disabled_leaves_the_other() -> None:
     inputs = ask(config, PRICES, FLAT_W, soc_pct=50.0, orders=(order(OrderKind.DISABLE, target="pcs2", hours=3.0),))
     plan = make_plan(inputs)
     assert min(step.battery_w for step in plan.steps[:12]) == pytest.approx(-30_000.0)
-    assert not any("order" in step.reason for step in plan.steps), "the battery is free"
+    assert not any("order" in words(step.reason) for step in plan.steps), "the battery is free"
 
 
 # ── from plan to plan ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +148,7 @@ def test_a_plan_that_contradicts_an_order_is_not_kept_nor_one_of_an_order_that_i
     over = make_plan(free, before=under_it)
     assert [step.order for step in over.steps] == [""] * 96
     another = msgspec.structs.replace(held, orders=(msgspec.structs.replace(held.orders[0], id="o2"),))
-    assert make_plan(another, before=under_it).steps[0].reason.startswith("order o2")
+    assert words(make_plan(another, before=under_it).steps[0].reason).startswith("order o2")
 
 
 def test_under_the_same_order_the_rest_of_the_plan_stays() -> None:
@@ -165,11 +167,11 @@ def test_under_the_same_order_the_rest_of_the_plan_stays() -> None:
 
 
 def test_the_rules_do_not_go_on_with_an_order_that_is_over() -> None:
-    steps = tuple(msgspec.structs.replace(step, order="o1", reason="order o1") for step in a_plan(15_000).steps)
+    steps = tuple(msgspec.structs.replace(step, order="o1", reason=plain("order o1")) for step in a_plan(15_000).steps)
     plan = msgspec.structs.replace(a_plan(15_000), steps=steps)
     decision = Controller(site_config()).step(a_snapshot(0.0, 20_000), plan)
     assert decision.battery_w == 0
-    assert trace(decision, "plan").reason == "order o1 is over: hold until the next plan"
+    assert words(trace(decision, "plan").reason) == "order o1 is over: hold until the next plan"
     decision = Controller(site_config()).step(a_snapshot(0.0, 45_000), plan)
     assert decision.battery_w is not None
     assert decision.battery_w > 10_000, "the peak is held all the same"
@@ -242,12 +244,12 @@ def test_no_order_breaks_a_plan(
     stands = orders[0].ends_utc_s > inputs.now_utc_s
     held = [step for step in plan.steps if stands and step.start_utc_s < orders[0].ends_utc_s]
     assert [step.order for step in plan.steps] == ["o1"] * len(held) + [""] * (96 - len(held))
-    assert all(step.reason.startswith("order o1 of anna, ") for step in held)
+    assert all(words(step.reason).startswith("order o1 of anna, ") for step in held)
     for step in held[: -1 if hours < 24 else None]:
         net_w = step.load_w - step.pv_w
         wanted_w = {OrderKind.SETPOINT: value, OrderKind.IMPORT_TARGET: net_w - value}.get(kind, 0.0)
         if kind is not OrderKind.SOC_TARGET and step.battery_w != pytest.approx(wanted_w, abs=50):
-            assert "; held " in step.reason, "what holds an order back is named"
+            assert "; held " in words(step.reason), "what holds an order back is named"
             off = disabled and step.start_utc_s < orders[1].ends_utc_s
             fuse = step.grid_w == pytest.approx(config.grid.fuse_w, abs=5) or step.battery_w == -60_000
             export = step.grid_w == pytest.approx(-40_000, abs=5) or step.battery_w == 60_000

@@ -16,6 +16,7 @@ from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.lp_model import LinearProgram, Problem, Solution
 from dispatch.planning.planner import Planner, make_plan
 from dispatch.planning.validator import check_plan
+from dispatch.wording.catalogue import words
 
 TWO_PRICES = hourly([40.0] * 12 + [100.0] * 12)
 
@@ -49,7 +50,7 @@ def test_a_two_price_day_computed_by_hand() -> None:
     assert plan.steps[47].soc_pct == pytest.approx(90)
     assert plan.steps[-1].soc_pct == pytest.approx(10)
     first_charge = next(s for s in plan.steps if s.battery_w < 0)
-    assert first_charge.reason.startswith("price 4.0 → 10.0 ct/kWh at ")
+    assert words(first_charge.reason).startswith("price 4.0 → 10.0 ct/kWh at ")
     assert plan.note == ""
 
 
@@ -57,7 +58,7 @@ def test_a_small_spread_is_left_alone() -> None:
     # losses: 1 / 0.81 = 1.235; wear 2 x 1 ct: 60 -> 75 does not pay
     plan = make_plan(ask(site(), hourly([60.0] * 12 + [75.0] * 12), [10_000]))
     assert all(s.battery_w == 0 for s in plan.steps)
-    assert {s.reason for s in plan.steps} == {"at the reserve, SoC 10 %"}
+    assert {words(s.reason) for s in plan.steps} == {"at the reserve, SoC 10 %"}
 
 
 def test_the_peak_is_held_by_charging_before_it_and_the_reason_says_so() -> None:
@@ -69,7 +70,7 @@ def test_the_peak_is_held_by_charging_before_it_and_the_reason_says_so() -> None
     assert plan.steps[32].battery_w == pytest.approx(15_000, abs=1)
     assert plan.steps[32].reason == "keeps import below the month's peak 35.0 kW"
     charge = next(s for s in plan.steps if s.battery_w < 0)
-    assert charge.reason.startswith("month's peak 35.0 kW at risk at 22:00")
+    assert words(charge.reason).startswith("month's peak 35.0 kW at risk at 22:00")
 
 
 @pytest.mark.parametrize("length_s", [900, 1800, 3600])
@@ -115,7 +116,7 @@ def test_the_reserve_is_kept_and_restored() -> None:
     assert min(s.soc_pct for s in kept.steps) >= 30 - 1e-3
     short = make_plan(ask(config, hourly([100.0] * 24), [10_000], soc_pct=15.0))
     assert short.steps[3].soc_pct >= 30 - 1e-3
-    assert "back to the reserve, SoC 30 %" in short.steps[0].reason
+    assert "back to the reserve, SoC 30 %" in words(short.steps[0].reason)
 
 
 def test_a_plan_that_begins_below_the_reserve_does_not_end_there() -> None:
@@ -140,7 +141,7 @@ def test_a_load_beyond_everything_still_gets_a_plan() -> None:
     plan = make_plan(inputs)
     assert check_plan(plan, inputs) == []
     assert "exceeds the fuse" in plan.note
-    assert "exceeds the fuse" in plan.steps[-1].reason
+    assert "exceeds the fuse" in words(plan.steps[-1].reason)
 
 
 def test_pv_surplus_is_stored_and_what_the_export_limit_cuts_is_said() -> None:
@@ -148,9 +149,9 @@ def test_pv_surplus_is_stored_and_what_the_export_limit_cuts_is_said() -> None:
     inputs = ask(config, hourly([80.0] * 24), [5_000], pv_w=(65_000.0,) * 16 + (0.0,) * 80)
     watched = Watched()
     plan = make_plan(inputs, watched)
-    assert plan.steps[0].reason.startswith("PV surplus")
+    assert words(plan.steps[0].reason).startswith("PV surplus")
     assert plan.steps[15].soc_pct == pytest.approx(90)
-    assert "exceeds the limit 0.0 kW" in plan.steps[15].reason
+    assert "exceeds the limit 0.0 kW" in words(plan.steps[15].reason)
     assert_one_direction(watched.solution)
 
 
@@ -241,7 +242,7 @@ def test_a_dear_hour_calls_for_export_up_to_the_limit() -> None:
     config = site(grid={"export_limit_w": 30_000.0})
     plan = make_plan(ask(config, hourly([50.0] * 12 + [900.0] + [50.0] * 11), [10_000], soc_pct=90.0))
     assert min(s.grid_w for s in plan.steps) == pytest.approx(-0.95 * 30_000, abs=1)
-    assert plan.steps[48].reason == "export earns 90.0 ct/kWh"
+    assert words(plan.steps[48].reason) == "export earns 90.0 ct/kWh"
 
 
 def test_without_a_plan_for_the_energy_the_battery_comes_back_to_rest() -> None:
@@ -255,7 +256,9 @@ def test_without_a_plan_for_the_energy_the_battery_comes_back_to_rest() -> None:
 def test_no_battery_gives_zeros() -> None:
     inputs = ask(site(battery={"energy_kwh": 0.0}), TWO_PRICES, [10_000])
     plan = make_plan(inputs)
-    assert all((s.battery_w, s.soc_pct, s.grid_w, s.reason) == (0.0, 0.0, 10_000.0, "no battery") for s in plan.steps)
+    assert all(
+        (s.battery_w, s.soc_pct, s.grid_w, words(s.reason)) == (0.0, 0.0, 10_000.0, "no battery") for s in plan.steps
+    )
     assert check_plan(plan, inputs) == []
 
 
@@ -340,7 +343,7 @@ def test_every_plan_passes_the_independent_check(inputs: PlanInputs) -> None:
     plan = make_plan(inputs, watched)
     assert check_plan(plan, inputs) == []
     assert_one_direction(watched.solution)
-    assert all(s.reason for s in plan.steps)
+    assert all(words(s.reason) for s in plan.steps)
     interval_s, peak_w = inputs.config.grid.metering_interval_s, inputs.month_peak_w
     limit_w = min(max(plan.peak_target_w, peak_w), max(inputs.config.grid.contracted_peak_w, peak_w))
     for step in plan.steps if inputs.now_utc_s % interval_s else ():

@@ -17,6 +17,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import reading
 from dispatch.power_caps.cap_controller import PERIOD_S, SETTLE_S, CapsKeeper, Need, counted_on
+from dispatch.wording.catalogue import words
 
 NODES = (
     NodeTerms(id="head", critical=True, cap_w=1_000),
@@ -122,14 +123,14 @@ def test_the_minutes_of_a_day_end_it() -> None:
     view = farm.run(600)
     assert view.nodes == ()
     assert 4.5 < view.minutes <= 5.01
-    assert view.reason == "caps are used up for today: 5 min"
+    assert words(view.reason) == "caps are used up for today: 5 min"
 
 
 def test_no_more_rent_than_the_peak_is_worth() -> None:
     farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
     view = farm.run(3600)  # 400 EUR an hour against 40 EUR for 4 kW: six minutes
     assert view.nodes == ()
-    assert view.reason.startswith("let the peak rise: caps have cost 4")
+    assert words(view.reason).startswith("let the peak rise: caps have cost 4")
     assert view.rent_eur == pytest.approx(40, abs=400 * PERIOD_S / 3600 + 0.2)
 
 
@@ -140,7 +141,7 @@ def test_little_is_paid_where_the_interval_is_nearly_over() -> None:
     view = farm.run(40)
     assert view.nodes == ()
     assert view.rent_eur == pytest.approx(2.2, abs=1.2)
-    assert view.reason.startswith("let the peak rise")
+    assert words(view.reason).startswith("let the peak rise")
 
 
 def test_a_node_whose_order_fails_is_not_counted_on(farm: Farm) -> None:
@@ -173,7 +174,7 @@ def test_nothing_is_capped_off_the_grid_or_blindly_for_long(farm: Farm) -> None:
     assert farm.run(30).nodes
     view = farm.run(60)
     assert view.nodes == ()
-    assert view.reason == "import is not known for 1 min"
+    assert words(view.reason) == "import is not known for 1 min"
     farm.metered = True
     assert farm.run(30).nodes
     farm.grid_tied = False
@@ -193,7 +194,7 @@ def test_a_restart_goes_on_with_what_was_spent_and_knows_who_may_be_capped() -> 
     view = heir.run(20)
     assert view.rent_eur > before.rent_eur
     assert view.minutes > before.minutes
-    assert heir.run(180).reason == "caps are used up for today: 5 min"
+    assert words(heir.run(180).reason) == "caps are used up for today: 5 min"
 
 
 @pytest.mark.parametrize("none", [config(CapsConfig()), config(demand=0.0)])

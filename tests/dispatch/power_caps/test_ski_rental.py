@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dispatch.config.schema import CapsConfig
 from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.wording.catalogue import words
 
 CAPS = CapsConfig(value_eur_per_kwh=0.3, max_share=0.25, idle_w=20_000)
 NOON = 1_758_024_000.0
@@ -30,14 +31,14 @@ def test_caps_take_what_the_battery_cannot_hold() -> None:
     assert decided.cap_w == pytest.approx(6_000)
     assert decided.ledger.rent_eur == pytest.approx(6 * 0.25 * 0.3)
     assert decided.ledger.minutes == pytest.approx(15)
-    assert "cap GPUs by 6.0 kW" in decided.reason
+    assert "cap GPUs by 6.0 kW" in words(decided.reason)
 
 
 def test_no_cap_without_need_or_permission() -> None:
     assert decide(CAPS, 10.0, BERLIN, need(import_w=49_000), CapsLedger()).cap_w == 0
     assert decide(CapsConfig(), 10.0, BERLIN, need(), CapsLedger()).cap_w == 0
     idle = decide(CAPS, 10.0, BERLIN, need(load_w=20_000), CapsLedger())
-    assert (idle.cap_w, idle.reason) == (0, "nothing left to cap: the load is idle")
+    assert (idle.cap_w, words(idle.reason)) == (0, "nothing left to cap: the load is idle")
 
 
 def test_the_cap_is_bounded_in_depth_and_ramp() -> None:
@@ -66,7 +67,7 @@ def test_rent_ends_at_the_purchase_and_what_is_let_go_no_longer_counts() -> None
     while (decided := decide(CAPS, 1.0, BERLIN, need(), ledger)).cap_w:
         ledger, held = decided.ledger, held + 1
     assert held == 14  # 0.45 EUR a quarter against 6.00
-    assert decided.reason.startswith("let the peak rise: caps have cost 6.30 EUR")
+    assert words(decided.reason).startswith("let the peak rise: caps have cost 6.30 EUR")
     risen = decide(CAPS, 1.0, BERLIN, need(month_peak_w=52_000, import_max_w=52_000), ledger)
     assert risen.cap_w == 0  # 6.30 EUR were paid, 4 kW are still spared
     worse = decide(CAPS, 1.0, BERLIN, need(month_peak_w=52_000, import_max_w=52_000, import_w=59_000), ledger)

@@ -25,6 +25,7 @@ from dispatch.islanding.grid_code import grid_code
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import IslandRequest, IslandState
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 from drivers.clock import VirtualClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.twin.config import TwinConfig
@@ -286,7 +287,9 @@ class Storm:
     def _check_end(self) -> None:
         if self.blackout_why:
             return  # a dark site may stay dark until somebody closes the switch by hand
-        assert self.settled, f"{self}: still {self.controller.island.state.value}: {self.controller.island.reason}"
+        assert self.settled, (
+            f"{self}: still {self.controller.island.state.value}: {words(self.controller.island.reason)}"
+        )
         allowed_s = 0.0
         assert self.unserved_s <= allowed_s, f"{self}: load unserved for {self.unserved_s:.1f} s"
 

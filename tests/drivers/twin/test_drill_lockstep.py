@@ -12,6 +12,8 @@ from outage_storm import Draw, Storm
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
+from dispatch.model.reasons import RuleId
+from dispatch.wording.catalogue import words
 from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
 from drivers.twin.pcs import OpCtl
@@ -56,7 +58,7 @@ class Bench:
             if done(decision):
                 return decision
         last = self.decisions[-1]
-        raise AssertionError(f"still {last.island.value} after {at_most_s:g} s: {last.reason}")
+        raise AssertionError(f"still {last.island.value} after {at_most_s:g} s: {words(last.reason)}")
 
     def states(self) -> list[str]:
         found: list[str] = []
@@ -94,7 +96,12 @@ def test_a_drill_goes_the_whole_road() -> None:
     for before, after in pairwise(bench.decisions):
         assert after.events or after.island is before.island
     bench.run(5.0)
-    back = [t.reason for d in bench.decisions for t in d.chain if d.island is S.GRID_TIED and t.name == "islanding"]
+    back = [
+        words(t.reason)
+        for d in bench.decisions
+        for t in d.chain
+        if d.island is S.GRID_TIED and t.rule is RuleId.ISLANDING
+    ]
     assert any(reason.startswith("import ramps back after the return to the grid") for reason in back)
     assert bench.site.switches[0].command == 0, "nothing stays asked for"
     assert bench.decisions[-1].switch is None
@@ -165,7 +172,7 @@ def test_a_switch_that_never_closes_is_given_up_after_its_attempts() -> None:
     bench.until(lambda d: d.island is S.FAULT, 3000)
     waits = [d.islanding.reconnect.wait_s for d in bench.decisions if d.islanding and d.islanding.reconnect]
     assert max(waits) == 20 * 2**5
-    assert "5 times" in (bench.decisions[-1].islanding or None).reason  # type: ignore[union-attr]
+    assert "5 times" in words((bench.decisions[-1].islanding or None).reason)  # type: ignore[union-attr]
     assert bench.site.unserved_wh == 0
 
 

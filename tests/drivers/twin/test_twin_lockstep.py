@@ -10,6 +10,7 @@ from dispatch.model.decision import Decision, Mode, Setpoint
 from dispatch.model.islanding import IslandState, NodeOrder
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import Quality
+from dispatch.model.reasons import RuleId, plain
 from dispatch.model.snapshot import Snapshot
 from drivers.clock import VirtualClock
 from drivers.twin.faults import Fault
@@ -17,7 +18,9 @@ from drivers.twin.lockstep import LockstepSite
 
 
 def decision(seq: int, w: float | None) -> Decision:
-    return Decision(seq, 0.0, Mode.RULES, IslandState.GRID_TIED, (Setpoint("pcs1", w),), w, None, None, "test", "test")
+    return Decision(
+        seq, 0.0, Mode.RULES, IslandState.GRID_TIED, (Setpoint("pcs1", w),), w, None, None, RuleId.IDLE, plain("test")
+    )
 
 
 def lockstep_of(*args: object, **twin: object) -> LockstepSite:
@@ -129,7 +132,7 @@ def test_caps_for_the_peak_reach_the_nodes_and_go_again() -> None:
 
     def apply(cap_w: float | None, ride_w: float | None = None) -> float | None:
         nodes = () if cap_w is None else (("gpu-1", cap_w),)
-        view = CapsView(nodes, 0.0, 0.0, "test", None, 0.0, 0.0)
+        view = CapsView(nodes, 0.0, 0.0, plain("test"), None, 0.0, 0.0)
         ride = () if ride_w is None else (NodeOrder("gpu-1", cap_w=ride_w),)
         lockstep.apply(msgspec.structs.replace(decision(1, None), caps=view, nodes=ride))
         return lockstep.site.load.nodes[0].cap_w

@@ -14,6 +14,7 @@ from dispatch.model.equipment import Meter
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import reading
+from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
 from gateway.api.peer import Peer
 from gateway.api.protocol import LoopStats, Published, Request, TariffNow, Welcome
@@ -30,7 +31,7 @@ def published() -> Callable[[int], Published]:
         return Published(
             snapshot=Snapshot(seq, utc_s, float(seq), Meter("grid", reading(1000.0 + seq))),
             decision=Decision(
-                seq, utc_s, Mode.RULES, IslandState.GRID_TIED, (), None, None, None, "idle", "nothing to do"
+                seq, utc_s, Mode.RULES, IslandState.GRID_TIED, (), None, None, None, RuleId.IDLE, Reason("idle.idle")
             ),
             alarms=(),
             interval=Interval(utc_s, 900.0, 10.0, 0.0, 32_000.0, 33_000.0),

@@ -13,6 +13,7 @@ from test_order_commands import fill_the_disk, rows
 from console.cli.island import report_lines
 from console.display import islanding_text
 from dispatch.model.islanding import DrillReport
+from dispatch.wording.catalogue import alarm_text
 from gateway.api.client import GatewayClient
 from gateway.drill_state import report_of_killed
 from gateway.errors import RequestFailed
@@ -70,7 +71,7 @@ async def test_high_alarms_that_stand_are_a_check(there: Running, client: Gatewa
     there.devices.offline.add("grid")
     while not any(a.priority.value == "high" for a in there.gateway.alarms.active()):
         await there.gateway.loop.next_tick()
-    title = next(a.title for a in there.gateway.alarms.active() if a.priority.value == "high")
+    title = next(alarm_text(a.id).title for a in there.gateway.alarms.active() if a.priority.value == "high")
     seen = there.gateway.clock.utc_s()
     answer = await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen)
     (alarms,) = [check for check in answer["checks"] if check["name"] == "alarms"]

@@ -14,6 +14,7 @@ import pytest
 from small_gateway import ROOT, Running, running
 from test_order_commands import ME, fill_the_disk, rows
 
+from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.client import GatewayClient
 from gateway.api.peer import Peer
@@ -93,8 +94,10 @@ async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> N
         assert during is not None
         assert during.load_w == pytest.approx(50_000, abs=100)
         assert during.grid_w <= 30_050
-        assert "reservation render-7 since" in during.reason
-        charging = [step.reason for step in plan.steps if step.battery_w < -100 and step.start_utc_s < start_s - 900]
+        assert "reservation render-7 since" in words(during.reason)
+        charging = [
+            words(step.reason) for step in plan.steps if step.battery_w < -100 and step.start_utc_s < start_s - 900
+        ]
         assert charging
         assert all(reason.startswith("reservation render-7 at") for reason in charging), charging
         there.devices.soc_pct = 15.0  # something else has emptied the battery: hours of charging are missing

@@ -1,0 +1,32 @@
+"""Documents of `--json`: reasons as code, figures and words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import alarm_text, words
+
+
+def with_words(value: Any) -> Any:
+    """A document of built-in types in which every reason also says its `text`, and every alarm its four texts."""
+    if isinstance(value, (list, tuple)):
+        return [with_words(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"code", "figures"}:
+        return value | {"text": words(msgspec.convert(value, Reason))}
+    made = {name: with_words(part) for name, part in value.items()}
+    return made | {"alarms": [_alarm(alarm) for alarm in value["alarms"]]} if _alarms(value.get("alarms")) else made
+
+
+def _alarms(listed: Any) -> bool:
+    return isinstance(listed, (list, tuple)) and all(isinstance(alarm, dict) and "detail" in alarm for alarm in listed)
+
+
+def _alarm(alarm: dict[str, Any]) -> dict[str, Any]:
+    detail = None if alarm["detail"] is None else msgspec.convert(alarm["detail"], Reason)
+    texts: dict[str, Any] = msgspec.to_builtins(alarm_text(alarm["id"], detail))
+    return {name: with_words(value) for name, value in alarm.items()} | texts

@@ -1,0 +1,15 @@
+"""The English words of every code: a template per code, by topic."""
+
+from __future__ import annotations
+
+from dispatch.wording.english import alarms, islanding, orders, planning, rules
+
+TEMPLATES: dict[str, str] = {
+    **rules.TEMPLATES,
+    **orders.TEMPLATES,
+    **islanding.TEMPLATES,
+    **planning.TEMPLATES,
+    **alarms.TEMPLATES,
+}
+RULES = rules.NAMES
+ALARMS = alarms.TEXTS

@@ -1,0 +1,279 @@
+"""What alarms say. Texts may hold `{subject}`; each action is written for a technician alone on site at night."""
+
+from __future__ import annotations
+
+from dispatch.wording.alarm_text import AlarmText
+
+# what is seen now, behind the cause
+TEMPLATES = {
+    "alarm.never_answered": "never answered",
+    "alarm.silent": "silent for {silent_s:.0f} s",
+    "alarm.silent_error": "{silent}; {error}",
+    "alarm.never_read": "never read",
+    "alarm.old_reading": "last reading {age_s:.1f} s old",
+    "alarm.meter_frozen": "it answers, but its value stands still: {import_w:kw}",
+    "alarm.meters_apart": (
+        "load meter {load_w:kw}, grid + PCS + PV {balance_w:kw}: {apart_w:kw} apart, {allowed_w:kw} allowed"
+    ),
+    "alarm.power_missing": "its power is missing",
+    "alarm.soc_missing": "its SoC is missing",
+    "alarm.switch_reports_no_voltage": "the switch reports no grid voltage",
+    "alarm.lowest_phase": "lowest phase {phase_v:.0f} V",
+    "alarm.phase_current": "{phase_a:.0f} A of {fuse_a:g} A",
+    "alarm.fuse_power": "{import_w:kw} of {fuse_w:kw}, phases unknown",
+    "alarm.over_peak": "{over_w:kw} above {limit_w:kw} as interval mean{assumed}",
+    "alarm.peak_assumed": ", {unmeasured_s:whole_min} of it not measured but assumed",
+    "alarm.peak_risk": "import {import_w:kw}, to stay below {limit_w:kw} it may be {held_w:kw}",
+    "alarm.soc_low": "SoC {soc_pct:.1f} %, limit {limit_pct:g} %",
+    "alarm.temperature": "{temp_c:.1f} °C, allowed {min_c:g}..{max_c:g} °C",
+    "alarm.below_reserve": "SoC {soc_pct:.1f} %, reserve {reserve_pct:.1f} %",
+    "alarm.not_followed": "setpoint {setpoint_w:kw}, measured {measured_w:kw}",
+    "alarm.contested": "asked {asked_w:kw}, the device held {held_w:kw} in {share_pct:.0f} % of the last looks",
+    "alarm.not_enabled": "wrote {written_w:kw}, but the setpoint is not enabled in the device",
+    "alarm.holds_another": "wrote {written_w:kw}, the device holds {held_w:kw}",
+    "alarm.overruns": "{late_ticks:g} late ticks in the last minute",
+    "alarm.rows_dropped": "{rows:g} rows dropped in the last minute",
+    "alarm.clock_step": "by {step_s:+.1f} s",
+    "alarm.dearer": "{more_eur:.2f} EUR more than without it, month to date",
+    "alarm.plan_age": "{age_s:whole_min} old",
+    "alarm.no_prices": "no prices at all",
+    "alarm.prices_left": "{left_s:hours} left",
+    "alarm.conflict": "rule {rule:rule_number} {rule:rule}: {reason}",
+    "alarm.ride_step": "{step}: {why}",
+}
+
+TEXTS: dict[str, AlarmText] = {
+    "grid-outage": AlarmText(
+        "Grid outage",
+        "No voltage on the grid side of the PCC.",
+        "The site lives on the battery as far as its switch and PCS can island; otherwise it is dark.",
+        (
+            "Look at SoC and load on the Overview: that is the time left. Check the grid operator's outage page and "
+            "the supply breaker's position. Do not close any switch by hand; the transfer switch reconnects when the "
+            "grid is back."
+        ),
+    ),
+    "fuse-overload": AlarmText(
+        "Fuse overload",
+        "Current at the PCC is above the fuse rating.",
+        "The fuse or breaker will open and the whole site loses the grid.",
+        (
+            "Shed load now: stop charging vehicles and non-critical nodes. If the battery is not discharging, look at "
+            "the PCS alarms and at `skerry why`."
+        ),
+    ),
+    "meter-stale": AlarmText(
+        "Grid import unknown",
+        "No good reading from the grid meter, or one that stands still.",
+        "Nothing is known of import: the battery goes to its safe value, the month's peak is not defended.",
+        (
+            "Check the meter's supply and network cable. The Log says how it fails. If other devices are lost too, "
+            "check the switch in the gateway's cabinet."
+        ),
+    ),
+    "pcs-fault": AlarmText(
+        "PCS {subject} in fault",
+        "The PCS reports a fault.",
+        "Its battery neither charges nor discharges; peaks are not held and there is no ride-through from it.",
+        (
+            "Read the fault on the PCS display and note it. Check battery breaker and ventilation. Reset only by the "
+            "maker's procedure; if it comes again, leave it off and call service."
+        ),
+    ),
+    "battery-temperature": AlarmText(
+        "Battery {subject} temperature",
+        "Battery temperature is outside the site file's limits.",
+        "Charge and discharge are stopped; a battery that keeps heating is a fire risk.",
+        (
+            "Do not open the battery. Check room cooling, filters and fans. If it rises although the battery idles, "
+            "or there is smell or smoke: leave the room, press the emergency stop outside, call the fire brigade."
+        ),
+    ),
+    "soc-low": AlarmText(
+        "Battery {subject} almost empty",
+        "SoC is at its lower limit.",
+        "The battery cannot hold peaks, and a grid outage takes the site down at once.",
+        (
+            "If the grid is there: look at `skerry why` for what keeps it from charging (peak, manual setpoint, PCS "
+            "limits). In an outage: shut down what is not critical."
+        ),
+    ),
+    "device-lost": AlarmText(
+        "{subject} does not answer",
+        "The device has not given a good answer for some time.",
+        "Its values are stale; what it feeds is decided without it or on the safe side.",
+        (
+            "Check that it has power and its network light blinks. The Log tells whether the port answers, refuses or "
+            "is silent. Restart the device if that is allowed during operation."
+        ),
+    ),
+    "reading-missing": AlarmText(
+        "{subject} answers without a needed reading",
+        "The device answers, but does not give the reading that control needs.",
+        "Without its power a PCS keeps its last setpoint; without SoC its battery may only go towards 0 kW.",
+        (
+            "Look at the device's own display for the value. Restart its communication if that is allowed during "
+            "operation. If it never gave one, the device or its register map does not suit."
+        ),
+    ),
+    "meters-disagree": AlarmText(
+        "Meters disagree",
+        "Grid, PCS and PV together are not what the load meter shows.",
+        "One of them is wrong: the peak is defended, and the plan made, on a wrong import or load.",
+        (
+            "Compare each meter's display with the Devices view. A value that stands still is the wrong one: check "
+            "that meter's wiring and restart it. Where all move, check the current transformers' ratio and direction."
+        ),
+    ),
+    "setpoint-not-followed": AlarmText(
+        "PCS {subject} does not follow its setpoint",
+        "Measured power has differed from the setpoint for more than 10 s, and no reported limit explains it.",
+        "The battery does not do what was decided: import may pass the peak or the fuse.",
+        (
+            "Read state and alarms on the PCS display. Check that it is in remote control and not in standby. If it "
+            "idles with a setpoint, its enable may be lost: stop and start the gateway once."
+        ),
+    ),
+    "setpoint-mismatch": AlarmText(
+        "PCS {subject} holds another setpoint",
+        "The setpoint read back is not the one asked: another master commands this device, or it refuses the value.",
+        "Two controllers pull at one battery; neither peak nor reserve is safe.",
+        (
+            "Find the other master: maker's cloud or app, a home automation, a second gateway. Switch its control "
+            "off. Only one system may write setpoints."
+        ),
+    ),
+    "pcs-local": AlarmText(
+        "PCS {subject} in local control",
+        "The key or menu of the PCS stands on local.",
+        "It takes no setpoints; Skerry only watches it.",
+        "If someone works on it, leave it. If the work is done, set it back to remote at the device.",
+    ),
+    "peak-exceeded": AlarmText(
+        "Peak exceeded",
+        "Import in the running metering interval has passed its limit.",
+        "The month's demand charge rises by this interval's excess.",
+        (
+            "Nothing more to win in this interval beyond shedding load. See `skerry why` for what held the battery "
+            "back, and lower the load before the next interval if it goes on."
+        ),
+    ),
+    "peak-at-risk": AlarmText(
+        "Peak at risk",
+        "At the present import this metering interval will end above its limit.",
+        "The month's demand charge will rise unless the battery or the load gives way.",
+        (
+            "Check that the battery discharges and how far it can. If its SoC is at the reserve, hold back jobs until "
+            "the interval ends."
+        ),
+    ),
+    "soc-below-reserve": AlarmText(
+        "SoC below the reserve",
+        "Less energy is stored than the ride-through promise needs.",
+        "A grid outage now would not be bridged for the promised hours.",
+        (
+            "It recharges by itself as the peak allows; the plan says when. If it does not rise within the hour, look "
+            "at `skerry why` and the PCS."
+        ),
+    ),
+    "no-plan": AlarmText(
+        "No plan",
+        "The planner has not made a usable plan.",
+        "The rules alone steer: peaks are held, prices are not used.",
+        "The site is safe. See the Log for the planner's reason; missing readings or prices are the usual ones.",
+    ),
+    "plan-late": AlarmText(
+        "Plan is old",
+        "The plan in force was made more than three periods ago.",
+        "It is followed as long as it reaches, with a load forecast that grows old; then the rules steer alone.",
+        "See the Log for why newer plans failed. Check the gateway's CPU load (`top`).",
+    ),
+    "prices-end-soon": AlarmText(
+        "Prices end soon",
+        "Published prices reach less than 6 h ahead.",
+        "The plan works with typical prices beyond them and may buy at the wrong hour.",
+        "Check that the price feed or file was refreshed after midday; load tomorrow's prices.",
+    ),
+    "prices-ended": AlarmText(
+        "No price for now",
+        "There is no published price for the present hour.",
+        "Plans use typical prices; the battery may charge at a dear hour. Peaks are still defended.",
+        "Load current prices (see [tariff] in the site file). Check the gateway's date if the file is current.",
+    ),
+    "tick-overruns": AlarmText(
+        "Control loop overruns",
+        "Decisions come later than the configured rate asks.",
+        "Setpoints lag behind the load; short peaks get through.",
+        "Look for what else uses the gateway's CPU or disk (`top`). Lower gateway.rate_hz if the machine is too small.",
+    ),
+    "records-lost": AlarmText(
+        "Records not written",
+        "Telemetry or events cannot be stored.",
+        "Control runs on; this time will be missing in the records.",
+        "Check free space and the mount of the state directory (`df`), then the disk (`dmesg`).",
+    ),
+    "clock-stepped": AlarmText(
+        "Wall clock stepped",
+        "The gateway's wall clock was set while it ran.",
+        (
+            "Records have a gap or an overlap; the running metering interval may be counted wrongly. Control is not "
+            "affected."
+        ),
+        "Check time synchronisation (`timedatectl`). Acknowledge when it is in sync.",
+    ),
+    "battery-loses-money": AlarmText(
+        "Battery costs more than it saves",
+        "By the record of this month so far, the site would have paid less without the battery.",
+        "The month's bill is higher than it need be: a peak that was not held, or trading that did not pay its wear.",
+        (
+            "See `skerry iq` for where it was lost. Manual orders and outages end by themselves; for a forecast that "
+            "fails, or a price in the site file that is not the bill's, call whoever keeps the site file."
+        ),
+    ),
+    "rules-conflict": AlarmText(
+        "Rules cannot all be met",
+        "A rule asks for battery power that an earlier rule forbids.",
+        "The earlier rule is obeyed; what the later one protects is not fully protected.",
+        (
+            "`skerry why` names both. Usual pairs: the peak needs more than the battery can give, or the reserve "
+            "forbids what the peak needs."
+        ),
+    ),
+    "island-fault": AlarmText(
+        "Islanding fault",
+        "Switch, PCS and bus contradict each other, or the switch did not close after several permissions.",
+        "Nothing more is asked of the switch, and the battery gets no setpoint, until an operator resets the fault.",
+        (
+            "Read the reason on the Island view. Compare the switch's position by eye with its contacts, and the PCS "
+            "display with what is shown. When cause and state are clear, reset the fault there."
+        ),
+    ),
+    "island-blackout": AlarmText(
+        "Site is dark",
+        "No source carries the site's bus.",
+        "Nothing is supplied but what has a UPS of its own.",
+        (
+            "Find out why the PCS stopped: overload, empty battery, fault. Only an engineer who knows that nobody "
+            "works on the bus may start it: black start on the Island view. A grid that is back closes by the device "
+            "or by hand."
+        ),
+    ),
+    "drill-due": AlarmText(
+        "Drill due",
+        "By the site file's schedule an outage is to be rehearsed now.",
+        "How this site takes an outage is known as of the last drill only.",
+        (
+            "Tell the users, then `skerry drill start`; the checks before it say what is missing. After "
+            "drills.window_h it counts as missed, which the Log says."
+        ),
+    ),
+    "ride-through-step": AlarmText(
+        "Ride-through gives up load",
+        "The battery does not last for the promised hours at this load, or the load is near what it can give.",
+        "Deferrable nodes are capped or suspended, critical ones capped, at last all are shut down.",
+        (
+            "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is "
+            "back and the battery has recovered."
+        ),
+    ),
+}

@@ -1,0 +1,61 @@
+"""What people order, and the caps for the month's peak."""
+
+from __future__ import annotations
+
+TEMPLATES = {
+    # what an order asks
+    "asked.setpoint": "{battery_w:action}",
+    "asked.import": "import {import_w:kw}",
+    "asked.export": "export {export_w:kw}",
+    "asked.soc": "SoC {soc_pct:g} %",
+    "asked.hold": "hold at 0 kW",
+    "asked.reserve": "reserve {soc_pct:g} % SoC",
+    "asked.node_cap": "{node} at most {cap_w:kw}",
+    "asked.disable": "{pcs} disabled",
+    # rule 5
+    "manual.none": "no manual order",
+    "manual.order": "order {order} of {who}, {asked}, {left_s:span} left",
+    "manual.order_with_reason": "order {order} of {who}, {asked}, {left_s:span} left: {reason}",
+    "manual.net_load_unknown": "{order}; the net load is not known",
+    "manual.soc_unknown": "{order}; SoC is not known: hold",
+    "manual.soc_reached": "{order}; SoC {soc_pct:.1f} %: there",
+    "manual.soc_evenly": "{order}; SoC {soc_pct:.1f} %, evenly {battery_w:action}",
+    "manual.soc_insists": "{evenly}: no time left to give way",
+    # the range of an order, and what to know before it is confirmed
+    "range.node_least": "a node draws something",
+    "range.node_most": "what its register holds",
+    "range.soc_min": "soc_min of the site file",
+    "range.soc_max": "soc_max of the site file",
+    "range.ratings": "ratings of the PCS in the site file",
+    "range.rule": "{rule:rule}: {reason}",
+    "note.held_to": "held to {asked} now by {why}",
+    "note.above_contract": (
+        "import of {import_w:kw} is above the contracted peak {contract_w:kw}: an order outranks the budget"
+    ),
+    "note.below_reserve": "below the declared reserve of {reserve_pct:.1f} %: ride-through is shorter than promised",
+    "note.no_setpoint_anyway": "the site is {state}: no setpoint is sent anyway",
+    "note.slows_down": "{node} draws {drawn_w:kw} now: its jobs slow down",
+    "note.critical": "{node} is critical",
+    "note.others_carry_on": "{pcs} carry on",
+    "note.no_pcs_left": "no PCS is left: peaks are not held",
+    "note.takes_no_part": "{device} {silence}: it takes no part",
+    "device.never_answered": "has never answered",
+    "device.silent": "has been silent for {silent_s:.0f} s",
+    "device.silent_error": "{silent}: {error}",
+    # caps for the month's peak
+    "caps.months_peak": "the month's peak",
+    "caps.none": "no caps are needed",
+    "caps.battery_holds": "the battery holds the peak",
+    "caps.not_allowed": "no caps are allowed",
+    "caps.let_rise": (
+        "let the peak rise: caps have cost {rent_eur:.2f} EUR, {spared_w:kw} more peak costs {purchase_eur:.2f} EUR"
+    ),
+    "caps.used_up": "caps are used up for today: {day_min:g} min",
+    "caps.idle_load": "nothing left to cap: the load is idle",
+    "caps.cap": (
+        "cap GPUs by {cap_w:kw}: the battery cannot hold {import_w:kw}; {rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
+    ),
+    "caps.off_grid": "the site is not on the grid",
+    "caps.import_unknown": "import is not known for {unknown_s:span}",
+    "caps.no_node": "no deferrable node can give anything: {reason}",
+}

@@ -1,0 +1,58 @@
+"""Why the steps of a plan are as they are."""
+
+from __future__ import annotations
+
+TEMPLATES = {
+    "time.today": "{local:clock}",
+    "time.day": "{local:weekday} {local:clock}",
+    "peak.planned": "planned peak",
+    "peak.free_today": "day's free peak",
+    "peak.month": "month's peak",
+    "peak.year": "year's peak",
+    "assumed.past_days": "from past days",
+    "assumed.no_price": "as no price is known",
+    "assumed.it": ", assumed {source}",
+    "assumed.one": ", {price_eur_per_kwh:cents} assumed {source}",
+    "assumed.both": ", both assumed {source}",
+    "risk.fuse": "fuse {fuse_w:kw} at risk at {at}",
+    "risk.reservation": "reservation {reservation} at {at}",
+    "risk.peak": "{peak} {peak_w:kw} at risk at {at}",
+    "step.no_battery": "no battery",
+    # charging
+    "step.pv_surplus": "PV surplus",
+    "step.import_paid": "import is paid, {price_eur_per_kwh:cents} ct/kWh{assumed}",
+    "step.held_to_peak": ", held to the peak",
+    "step.to_reserve": "back to the reserve, SoC {reserve_pct:.0f} %{held}",
+    "step.charge_for_risk": "{risk}{held}",
+    "step.next_pulse": "{peak} {peak_w:kw} at risk when the next pulse comes{held}",
+    "step.charge_for_price": (
+        "price {price_eur_per_kwh:cents} → {later_eur_per_kwh:cents} ct/kWh at {at}{assumed}{held}"
+    ),
+    "step.charge_for_later": ("{price_eur_per_kwh:cents} ct/kWh{assumed}, energy for what comes after the plan{held}"),
+    # discharging
+    "step.within_fuse": "keeps import within the fuse, {fuse_w:kw}",
+    "step.below_peak": "keeps import below the {peak} {peak_w:kw}",
+    "step.below_peak_reserved": "keeps import below the {peak} {peak_w:kw}: reservation {reservation} since {since}",
+    "step.export": "export earns {price_eur_per_kwh:cents} ct/kWh{assumed}",
+    "step.cheaper_later": "{price_eur_per_kwh:cents} ct/kWh, {later_eur_per_kwh:cents} at {at}{assumed}",
+    "step.dear_now": "{price_eur_per_kwh:cents} ct/kWh is above what stored energy is worth later{assumed}",
+    # holding
+    "step.kept_for_risk": "kept: {risk}",
+    "step.kept_for_price": (
+        "kept for {at}, {later_eur_per_kwh:cents} ct/kWh against {price_eur_per_kwh:cents}{assumed}"
+    ),
+    "step.charge_later": (
+        "{price_eur_per_kwh:cents} ct/kWh, cheaper to charge at {at}, {later_eur_per_kwh:cents}{assumed}"
+    ),
+    "step.at_reserve": "at the reserve, SoC {reserve_pct:.0f} %",
+    "step.full": "battery full",
+    "step.nothing_pays": "no price difference pays for losses and wear",
+    # what a step cannot keep
+    "step.over_fuse": "{step}; import {import_w:kw} exceeds the fuse {fuse_w:kw}",
+    "step.over_contract": "{step}; import {import_w:kw} exceeds the contract {contract_w:kw}",
+    "step.over_export": "{step}; export {export_w:kw} exceeds the limit {limit_w:kw}",
+    # under a manual order
+    "step.ordered": "order {order} of {who}, {asked}, has the battery until {until_local:clock}",
+    "step.ordered_held_at_0": "{order}; held at 0 kW by {rule:rule}",
+    "step.ordered_held": "{order}; held to {battery_w:action} by {rule:rule}",
+}

@@ -1,0 +1,97 @@
+"""What the rules of the tick say."""
+
+from __future__ import annotations
+
+# As shown, where they are not called as `RuleId` calls them.
+NAMES: dict[str, str] = {}
+
+TEMPLATES = {
+    "text": "{text}",
+    "several": "{parts}",
+    "decision.setpoint": "{battery_w:action} — {rule:rule}: {reason}",
+    "decision.no_setpoint": "no setpoint — {rule:rule}: {reason}",
+    # how rules combine
+    "rule.at_rest": "at rest: the site is {state}",
+    "rule.order_steers": "at rest: order {order} steers",
+    "rule.net_load_unknown": "the net load is not known: no bound",
+    "rule.unmet_at_least": "cannot be met: asks at least {asked_w:kw}, {by:setter} leaves {left_w:kw} ({reason})",
+    "rule.unmet_at_most": "cannot be met: asks at most {asked_w:kw}, {by:setter} leaves {left_w:kw} ({reason})",
+    "rule.and_unmet": "{reason}; {rule:rule} {unmet}",
+    "rule.at_ratings": "at the ratings",
+    "rule.nothing_asked": "nothing asks for anything",
+    # protection
+    "protection.no_pcs": "the site file declares 0 PCS",
+    "protection.some": "{pcs:g} of {of_pcs:g} PCS get no command: {why}",
+    "protection.free": "{pcs:g} of {pcs:g} PCS are free to be commanded",
+    "pcs.battery_tripped": "battery {battery} reports {state}",
+    "pcs.never_read": "{pcs} has not been read",
+    "pcs.local_control": "{pcs} is under local control",
+    "pcs.not_running": "{pcs} is {state}",
+    "pcs.disconnected": "{pcs} is disconnected from the grid",
+    "pcs.power_unknown": "{pcs}'s power is not known ({absence})",
+    "pcs.last_read": "last read {age_s:.1f} s ago",
+    "pcs.answers_without_power": "it answers, but without its power",
+    "pcs.no_answer": "no answer that names it",
+    "pcs.lost_without_setpoint": "{lost}: no setpoint of it is known",
+    "pcs.lost_setpoint_kept": "{lost}: its setpoint ({setpoint_w:action}) is kept",
+    # device limits
+    "limit.no_pcs": "0 PCS take part",
+    "limit.both": "charge at most {charge_w:kw} ({charge_why}), discharge at most {discharge_w:kw} ({discharge_why})",
+    "limit.rating": "rating {limit_w:kw}",
+    "limit.pcs": "{pcs} allows {limit_w:kw}",
+    "limit.bms": "BMS of {battery} allows {limit_w:kw}",
+    "limit.soc": "SoC {soc_pct:.1f} % against {end}",
+    "limit.soc_unknown": "SoC of {battery} unknown: only towards 0",
+    "limit.temperature": "{battery} at {temp_c:.1f} C, allowed {min_c:g}..{max_c:g} C",
+    "soc.minimum": "soc_min {soc_pct:g} %",
+    "soc.maximum": "soc_max {soc_pct:g} %",
+    # safe value
+    "safe.net_load_known": "the net load is known: {net_w:kw}",
+    "safe.nothing_to_hold": "nothing to hold",
+    "safe.hold": "{lost} for {lost_s:.1f} s: hold {held_w:kw} up to {hold_s:g} s",
+    "safe.ramp": "{lost} for {lost_s:.0f} s: to the safe value {safe_w:kw}, now {now_w:kw}",
+    "lost.no_reading": "no reading from grid meter {meter}",
+    "lost.stands_still": "grid meter {meter} stands still,",
+    "lost.pcs_never_read": "a PCS has never been read,",
+    # islanding, fuse
+    "islanding.ramp_back": "import ramps back after the return to the grid, {import_w:kw} now",
+    "fuse.window": "import at most {import_w:kw}, export at most {export_w:kw} ({phases})",
+    "fuse.no_currents": "no phase currents, {fuse_a:g} A x {phases:g} at nominal voltage",
+    "fuse.worst_phase": "worst phase {phase_a:.0f} of {fuse_a:g} A",
+    # reserve
+    "reserve.none": "no reserve is declared: 0 kWh",
+    "reserve.soc_unknown": "SoC is not known, reserve {reserve_pct:.0f} %: discharge at most {limit_w:kw}",
+    "reserve.declared": "{reserve_kwh:g} kWh",
+    "reserve.level": "SoC {soc_pct:.1f} %, reserve {reserve_pct:.1f} % ({whose})",
+    "reserve.after_ramp": "{level}: refill once import has ramped back",
+    "reserve.refill": "{level}: refill while import stays under {import_w:kw}",
+    "reserve.no_discharge": "{level}: no discharge",
+    "reserve.taper": "{level}: discharge at most {limit_w:kw}",
+    "reserve.untouched": "{level}: untouched",
+    # import
+    "budget.left": (
+        "{left_wh:kwh} left before the peak rises above {limit_w:kw} "
+        "({left_s:countdown} to go, import at most {import_w:kw})"
+    ),
+    "ramp.none": "no ramp limit: 0 kW/s declared",
+    "ramp.no_start": "no import to start from yet, limit {rate_w_per_s:kw_per_s}",
+    "ramp.limit": "import moves at most {rate_w_per_s:kw_per_s} from {from_w:kw}",
+    # plan, rest, idle
+    "plan.none": "no plan for this instant",
+    "plan.no_pcs": "plan asks {planned_w:action}, but no PCS takes part: 0 of {of_pcs:g}",
+    "plan.soc_unknown": "plan asks {planned_w:action}, but SoC is not known",
+    "plan.price": "{price_eur_per_kwh:.3f} EUR/kWh",
+    "plan.order_over": "order {order} is over: hold until the next plan",
+    "plan.load_lower": "{plan}; load is lower than planned, {enough_w:kw} is enough",
+    "plan.import_held": "{plan}; import stays under {import_w:kw}: {battery_w:action}",
+    "plan.already_asked": "{plan}; an earlier rule already asks {asked_w:action}",
+    "rest.not_needed": "not needed: an earlier rule states what it prefers",
+    "rest.soc_unknown": "SoC is not known, rest {rest_pct:g} %: no charging",
+    "rest.nothing_to_do": "no plan; SoC {soc_pct:.1f} %, rest {rest_pct:g} %: nothing to do",
+    "rest.charge": (
+        "no plan; SoC {soc_pct:.1f} %, rest {rest_pct:g} %: charge up to {charge_w:kw} while import stays under "
+        "{import_w:kw}"
+    ),
+    "idle.not_idle": "not idle: {preferred_w:action} is preferred",
+    "idle.idle": "nothing asks for power: idle at 0 kW",
+}
