@@ -11,6 +11,9 @@ from dispatch.model.events import Event
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import Quality, Reading
 from dispatch.wording.catalogue import words
+from dispatch.wording.formatting import kw
+
+KW_WIDTH = len("99.9 kW")  # powers stand below each other
 
 _MODES = {
     Mode.PLAN: "steered by the plan",
@@ -48,24 +51,19 @@ def caps_words(caps: CapsView) -> str:
     """What is capped for the month's peak, since when it costs what, and why; what is not counted on."""
     parts = [words(caps.reason)]
     if caps.nodes:
-        nodes = ", ".join(f"{id} to {kw(w).strip()}" for id, w in caps.nodes)
+        nodes = ", ".join(f"{id} to {kw(w)}" for id, w in caps.nodes)
         spent = f"{caps.minutes:.0f} min today, {caps.rent_eur:.2f} EUR this month"
-        parts = [f"{nodes}: {kw(caps.shed_w).strip()} of {kw(caps.asked_w).strip()} taken", words(caps.reason), spent]
+        parts = [f"{nodes}: {kw(caps.shed_w)} of {kw(caps.asked_w)} taken", words(caps.reason), spent]
     if caps.not_counted:
         parts.append(f"not counted on: {', '.join(caps.not_counted)}")
     return "; ".join(parts)
 
 
-def kw(watts: float | None) -> str:
-    """ " 21.4 kW"; a dash for what is missing, never 0."""
-    return "   — kW" if watts is None else f"{watts / 1000 + 0.0:4.1f} kW"
-
-
 def flow(watts: float | None, out: str, back: str) -> str:
     """Power and its direction: `out` for > 0, `back` for < 0."""
     if watts is None:
-        return f"{kw(None)} missing"
-    return f"{kw(abs(watts))} {'idle' if abs(watts) < IDLE_W else out if watts > 0 else back}"
+        return f"{kw(None):>{KW_WIDTH}} missing"
+    return f"{kw(abs(watts)):>{KW_WIDTH}} {'idle' if abs(watts) < IDLE_W else out if watts > 0 else back}"
 
 
 def mark(reading: Reading) -> str:

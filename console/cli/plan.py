@@ -15,6 +15,7 @@ from console.value_parsers import json_option, site_option
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import hours
 from dispatch.wording.catalogue import words
+from dispatch.wording.formatting import kw, kw_column
 
 LEAST_H = 1 / 3600  # a step that was over when the plan was made
 
@@ -43,7 +44,7 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
 def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     """The plan as text."""
     yield (
-        f"Plan of {hour_minute_zone(plan.made_utc_s, zone)}: import to be kept below {_kw(plan.peak_target_w)} kW, "
+        f"Plan of {hour_minute_zone(plan.made_utc_s, zone)}: import to be kept below {kw(plan.peak_target_w)}, "
         f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
     )
     if plan.note:
@@ -81,11 +82,11 @@ def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ..
     return (
         weekday_hour_minute(steps[0].start_utc_s, zone),
         f"{'~' if any(step.assumed for step in steps) else ''}{100 * mean('price_eur_per_kwh') + 0.0:.1f}",
-        _kw(mean("load_w")),
-        f"{_kw(mean('load_low_w'))} – {_kw(mean('load_high_w'))}",
-        _kw(mean("pv_w")),
-        _kw(mean("battery_w")),
-        _kw(mean("grid_w")),
+        kw_column(mean("load_w")),
+        f"{kw_column(mean('load_low_w'))} – {kw_column(mean('load_high_w'))}",
+        kw_column(mean("pv_w")),
+        kw_column(mean("battery_w")),
+        kw_column(mean("grid_w")),
         f"{steps[-1].soc_pct:.1f}",
         words(max(steps, key=lambda step: abs(step.battery_w) * spans_h[step]).reason),
     )
@@ -93,7 +94,3 @@ def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ..
 
 def _row(when: str, price: str, load: str, band: str, pv: str, battery: str, grid: str, soc: str, reason: str) -> str:
     return f"{when:<9} {price:>7} {load:>8} {band:>14} {pv:>7} {battery:>8} {grid:>8} {soc:>6}  {reason}".rstrip()
-
-
-def _kw(watts: float) -> str:
-    return f"{watts / 1000 + 0.0:.1f}"

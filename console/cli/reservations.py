@@ -12,11 +12,10 @@ import msgspec
 
 from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
-from console.cli.line_formats import kw
 from console.display.formats import hour_minute_zone
 from console.value_parsers import duration, json_option, kilowatts, site_option
 from dispatch.model.reservations import Reservation
-from dispatch.wording.formatting import span
+from dispatch.wording.formatting import kw, span
 from gateway import exit_codes
 from gateway.errors import LinkLost, NoGateway, RequestFailed
 
@@ -50,7 +49,7 @@ def reserve(
         if as_json:
             click.echo(msgspec.json.encode(answer))
         else:
-            what = f"{kw(reservation.power_w).strip()} from {_when(live, reservation)} ({span(for_s)})"
+            what = f"{kw(reservation.power_w)} from {_when(live, reservation)} ({span(for_s)})"
             click.echo(f"{reservation.id}: {what}")
             if answer["why"]:
                 click.echo(f"note      {answer['why']}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
-from console.cli.line_formats import caps_words, flow, kw, mark, mode_words
+from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
 from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone
 from console.display.islanding_text import (
     cause_word,
@@ -30,7 +30,7 @@ from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
 from dispatch.wording.catalogue import alarm_text
-from dispatch.wording.formatting import span
+from dispatch.wording.formatting import kw, span
 from gateway.api.protocol import IqNow, Published, TariffNow, Welcome
 
 _PRIORITY = {Priority.HIGH: "▲1 high", Priority.MEDIUM: "▲2 medium", Priority.LOW: "▲3 low"}
@@ -53,9 +53,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), _peak(published, welcome))
     lasts = [f"lasts {runtime_text(model)}"] if island_state(model) in OPEN_STATES else []
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits), *lasts)
-    yield _row(
-        "PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w']).strip()} peak"] if limits.get("pv_peak_w") else [])
-    )
+    yield _row("PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w'])} peak"] if limits.get("pv_peak_w") else []))
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", f"{node_counts(model)[0]} of {len(snapshot.nodes)} run", *asked)
@@ -75,7 +73,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("Drill", *_drill(published, zone))
     for n, r in enumerate(published.reservations):
         when = f"{hour_minute_zone(r.start_utc_s, zone)} to {hour_minute_zone(r.end_utc_s, zone)}"
-        yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w).strip()}, {when}, {r.name} of {r.who}")
+        yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w)}, {when}, {r.name} of {r.who}")
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
 
@@ -114,7 +112,7 @@ def _grid(model: Model, published: Published, limits: dict[str, float]) -> Itera
         yield flow(grid.value, "import", "export") + told
         yield from _grid_limits(limits)
         return
-    yield f"{kw(grid.value)} open{told}"
+    yield f"{kw(grid.value):>{KW_WIDTH}} open{told}"
     if (view := islanding_view(model)) is not None:
         yield f"since {hour_minute(left_grid_utc_s(view), model.timezone)}"
     switch = snapshot.switches[0]
@@ -125,9 +123,9 @@ def _grid(model: Model, published: Published, limits: dict[str, float]) -> Itera
 
 def _grid_limits(limits: dict[str, float]) -> Iterator[str]:
     if "contracted_peak_w" in limits:
-        yield f"contracted peak {kw(limits['contracted_peak_w']).strip()}"
+        yield f"contracted peak {kw(limits['contracted_peak_w'])}"
     if "fuse_w" in limits:
-        yield f"fuse {kw(limits['fuse_w']).strip()}"
+        yield f"fuse {kw(limits['fuse_w'])}"
 
 
 def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
@@ -135,7 +133,7 @@ def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
     left_s = max(0, round(interval.start_utc_s + interval.length_s - utc_s))
     allowed_kwh = interval.limit_w * interval.length_s / 3.6e6
     yield f"{interval.energy_wh / 1000:.2f} of {allowed_kwh:.2f} kWh"
-    yield f"{left_s // 60}:{left_s % 60:02d} left" + (f", room for {kw(interval.left_w).strip()}" if room else "")
+    yield f"{left_s // 60}:{left_s % 60:02d} left" + (f", room for {kw(interval.left_w)}" if room else "")
     if interval.unknown_s >= 1:
         yield f"{interval.unknown_s:.0f} s of it not measured"
 
@@ -145,9 +143,9 @@ def _peak(published: Published, welcome: Welcome) -> str:
     terms, billed_w = welcome.demand, published.billed_peak_w
     least = "at least " if peak_is_lower_bound(published) else ""
     if terms is None or billed_w is None:
-        return f"month's peak {least}{kw(published.month_peak_w).strip()}"
+        return f"month's peak {least}{kw(published.month_peak_w)}"
     what = "peak" if terms.top_days == 1 else f"{terms.top_days} highest days"
-    return f"{terms.per}'s {what} {least}{kw(billed_w).strip()}"
+    return f"{terms.per}'s {what} {least}{kw(billed_w)}"
 
 
 def _sum(snapshot: Snapshot, what: str) -> str:
@@ -173,10 +171,10 @@ def _state_of_charge(snapshot: Snapshot, limits: dict[str, float]) -> Iterator[s
 def _load(snapshot: Snapshot) -> str:
     """By balance; where a part of it is missing, by the load's own meter if there is one."""
     if (balance := snapshot.load_w) is not None:
-        return kw(balance)
+        return f"{kw(balance):>{KW_WIDTH}}"
     if snapshot.load is not None and snapshot.load.w.value is not None:
-        return f"{kw(snapshot.load.w.value)} by its meter{mark(snapshot.load.w)}"
-    return f"{kw(None)} missing"
+        return f"{kw(snapshot.load.w.value):>{KW_WIDTH}} by its meter{mark(snapshot.load.w)}"
+    return f"{kw(None):>{KW_WIDTH}} missing"
 
 
 def _pulse(published: Published) -> Iterator[str]:

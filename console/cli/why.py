@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import tzinfo
 
@@ -17,6 +16,7 @@ from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.wording.catalogue import RULE_NUMBERS, rule_name, words
+from dispatch.wording.formatting import kw_column
 from gateway import exit_codes
 
 
@@ -52,8 +52,8 @@ def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
     yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
     yield f"Because   {words(decision.reason)}"
     if decision.net_load_w is not None:
-        yield f"Net load  {_kw(decision.net_load_w)} kW (load less PV)" + (
-            "" if decision.import_target_w is None else f", import wanted {_kw(decision.import_target_w)} kW"
+        yield f"Net load  {kw_column(decision.net_load_w)} kW (load less PV)" + (
+            "" if decision.import_target_w is None else f", import wanted {kw_column(decision.import_target_w)} kW"
         )
     if decision.caps is not None:
         yield f"Caps      {caps_words(decision.caps)}"
@@ -70,9 +70,9 @@ def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
             "●" if t.bound else " ",
             str(RULE_NUMBERS[t.rule]),
             rule_name(t.rule),
-            _kw(t.low_w),
-            _kw(t.high_w),
-            _kw(t.preferred_w),
+            kw_column(t.low_w),
+            kw_column(t.high_w),
+            kw_column(t.preferred_w),
             words(t.reason),
         )
         for t in chain
@@ -83,11 +83,3 @@ def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
             f"{mark:<{widths[0]}} {number:>{widths[1]}} {name:<{widths[2]}}  {low:>{widths[3]}}  {high:>{widths[4]}}  "
             f"{preferred:>{widths[5]}}  {reason}"
         ).rstrip()
-
-
-def _kw(watts: float | None) -> str:
-    if watts is None:
-        return "—"
-    if math.isinf(watts):
-        return "∞" if watts > 0 else "-∞"
-    return f"{watts / 1000 + 0.0:.1f}"

@@ -9,27 +9,21 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from dispatch.wording.formatting import ABSENT as ABSENT
+from dispatch.wording.formatting import fixed, kw_column
+
 WAITING = "…"
-ABSENT = "—"
 IDLE_W = 50.0  # below this power no direction is shown
 
 
 def number(value: float | None, width: int, digits: int = 1) -> str:
     """`value` in exactly `width` characters, fewer digits where it would not fit, `ABSENT` for None."""
-    if value is None:
-        return ABSENT.rjust(width)
-    for places in range(digits, -1, -1):
-        text = f"{value:.{places}f}"
-        if float(text) == 0:
-            text = text.lstrip("-")
-        if len(text) <= width:
-            return text.rjust(width)
-    return "#" * width
+    return fixed(value, width, digits)
 
 
 def kw(watts: float | None, width: int = 5) -> str:
     """Watts as kilowatts, one decimal, no unit."""
-    return number(None if watts is None else watts / 1000, width)
+    return kw_column(watts, width)
 
 
 def cents(eur_per_kwh: float | None) -> str:

@@ -1,11 +1,35 @@
-"""Formats figures for reasons: powers, durations."""
+"""Formats figures for running text and for columns: powers, durations. What is missing is a dash, never 0."""
 
 from __future__ import annotations
 
+import math
 
-def kw(w: float) -> str:
-    """Watts as kW with one decimal: "18.4 kW"; never "-0.0 kW"."""
-    return f"{round(w / 1000, 1) + 0.0:.1f} kW"
+ABSENT = "—"
+
+
+def kw(w: float | None) -> str:
+    """Watts as kW in running text: "18.4 kW", "— kW"; never "-0.0 kW"."""
+    return f"{ABSENT} kW" if w is None else f"{round(w / 1000, 1) + 0.0:.1f} kW"
+
+
+def kw_column(w: float | None, width: int = 0) -> str:
+    """Watts as kW in a column, without the unit: one decimal, right-aligned in `width`; see `fixed`."""
+    return fixed(None if w is None else w / 1000, width)
+
+
+def fixed(value: float | None, width: int = 0, digits: int = 1) -> str:
+    """A figure right-aligned in `width` characters; 0: in as many as it takes. Fewer digits where it would not fit."""
+    if value is None:
+        return ABSENT.rjust(width)
+    if math.isinf(value):
+        return ("∞" if value > 0 else "-∞").rjust(width)
+    for places in range(digits, -1, -1):
+        text = f"{value:.{places}f}"
+        if float(text) == 0:
+            text = text.lstrip("-")
+        if not width or len(text) <= width:
+            return text.rjust(width)
+    return "#" * width
 
 
 def action(w: float) -> str:
