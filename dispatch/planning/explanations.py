@@ -7,7 +7,7 @@ time on another day than the plan's first is given with its day.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, lru_cache
@@ -272,26 +272,30 @@ def _holding(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Rea
 def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
     """What the energy in the battery after step t is for: (a step, whether it is there to keep the peak).
 
-    Looks as far as the SoC falls back to where it was before step t (for a step that holds: to the next charge), and
-    takes whichever uses more of the energy, peak or price; of the price, the dearest step.
+    Whichever uses more of the energy, peak or price; of the price, the dearest step.
     """
-    peak_w = trade_w = 0.0
-    first_peak: int | None = None
-    dearest: int | None = None
+    uses = list(_uses(plan, t))
+    peak = [k for k in uses if _defends(plan, k)]
+    trade = [k for k in uses if not _defends(plan, k)]
+    if sum(plan.battery_w[k] for k in peak) > sum(plan.battery_w[k] for k in trade):
+        return peak[0], True
+    return max(trade, key=lambda k: plan.buy[k], default=None), False
+
+
+def _uses(plan: Sketch, t: int) -> Iterator[int]:
+    """The steps that discharge what is in the battery after step t.
+
+    They reach as far as the SoC falls back to where it was before step t; for a step that holds, to the next charge.
+    """
     charging, empty_pct = plan.battery_w[t] < -NEAR_W, _before(plan, t) + NEAR_PCT
     first = t + 1 if charging else plan.next_active[t]
     for k, w in enumerate(plan.battery_w[first:], first):
         if w < -NEAR_W and not charging:
-            break
-        if w > NEAR_W and _defends(plan, k):
-            peak_w += w
-            first_peak = k if first_peak is None else first_peak
-        elif w > NEAR_W:
-            trade_w += w
-            dearest = k if dearest is None or plan.buy[k] > plan.buy[dearest] else dearest
+            return
+        if w > NEAR_W:
+            yield k
         if charging and plan.soc_pct[k] <= empty_pct:
-            break
-    return (first_peak, True) if peak_w > trade_w else (dearest, False)
+            return
 
 
 def _strained(plan: Sketch, t: int, reason: Reason) -> Reason:

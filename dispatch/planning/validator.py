@@ -47,13 +47,17 @@ def _numbers(plan: Plan) -> list[str]:
         f"{name} is {value}: expected a finite number" for name, value in whole.items() if not math.isfinite(value)
     ]
     for k, step in enumerate(plan.steps):
-        values = [value for value in astuple(step) if isinstance(value, (int, float))]
-        if not all(map(math.isfinite, values)):
-            named = [(name, getattr(step, name)) for name in step.__struct_fields__]
-            numbers = [(name, value) for name, value in named if isinstance(value, (int, float))]
-            wrong = [(name, value) for name, value in numbers if not math.isfinite(value)]
-            found += [f"step {k}: {name} is {value}: expected a finite number" for name, value in wrong]
+        if not all(math.isfinite(value) for value in astuple(step) if isinstance(value, (int, float))):
+            found += [f"step {k}: {line}" for line in _not_finite(step)]
     return found
+
+
+def _not_finite(step: PlanStep) -> list[str]:
+    values = {name: getattr(step, name) for name in step.__struct_fields__}
+    numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+    return [
+        f"{name} is {value}: expected a finite number" for name, value in numbers.items() if not math.isfinite(value)
+    ]
 
 
 def _times(plan: Plan, inputs: PlanInputs) -> list[str]:

@@ -27,7 +27,7 @@ def scenes(directory: Path) -> None:
 
     with TemporaryDirectory() as audit:
         recorded = scenes() | island_scenes(Path(audit))
-    (directory / "scenes.json").write_bytes(msgspec.json.encode(recorded))
+    (directory / "scenes.json").write_bytes(_in_words(recorded))
 
 
 def pictures(directory: Path) -> None:
@@ -82,12 +82,19 @@ def lockstep(directory: Path) -> None:
                 recorder.twin.faults.put(Fault("outage", until_s=recorder.twin.t_s + OUTAGE_TICKS))
             published = recorder.step()
             pulses, states = published.pulses_seen, states | {published.decision.island.value}
-            file.write(msgspec.json.encode(published) + b"\n")
+            file.write(_in_words(published) + b"\n")
             if recorder.plan is not plan:
                 plan = recorder.plan
-                file.write(msgspec.json.encode(plan) + b"\n")
+                file.write(_in_words(plan) + b"\n")
     if not pulses or not {"islanded", "grid-tied"} <= states:
         raise SystemExit(f"expected a pulse and an outage, found {pulses} pulses and the states {sorted(states)}")
+
+
+def _in_words(value: object) -> bytes:
+    """Reasons as sentences: what people read must stay the same, codes may be called otherwise."""
+    from gateway.api.previous_version import for_version_1
+
+    return msgspec.json.encode(for_version_1(value))
 
 
 OUTPUTS: dict[str, Callable[[Path], None]] = {
