@@ -11,13 +11,13 @@ import msgspec
 
 from dispatch.alarms.states import Condition
 from dispatch.config.schema import DispatchConfig
-from dispatch.control.rules import MET_OR_ALARMED
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.decision import Contested, Decision
 from dispatch.model.equipment import Battery, DeviceHealth, Pcs
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.reasons import Reason, joined, plain
+from dispatch.model.rule_chain import MET_OR_ALARMED
 from dispatch.model.snapshot import Snapshot
 
 PRICES_SOON_S = 6 * 3600.0  # tomorrow's prices come about 11 h before today's end: less than this and they are late

@@ -14,7 +14,7 @@ from dispatch.control.fallback import Lost, meter_lost_w
 from dispatch.control.net_load_estimator import NetLoad, believed
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, Unit, units
-from dispatch.control.rules import LIMITS, SOC_HYSTERESIS_PCT, Ramp, Situation, run
+from dispatch.control.rules import SOC_HYSTERESIS_PCT, Ramp, Situation, run
 from dispatch.control.setpoint_monitor import SetpointWatch
 from dispatch.islanding.load_shedding import RideKeeper, RideMemory, RideResult
 from dispatch.islanding.observation import IslandMemory, IslandStep
@@ -26,7 +26,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
-from dispatch.model.rule_chain import Bounds, Outcome
+from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, signed, standing
 from dispatch.power_caps.cap_controller import CapsKeeper, CapsMemory, Need

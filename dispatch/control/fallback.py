@@ -14,9 +14,9 @@ from __future__ import annotations
 import msgspec
 
 from dispatch.config.schema import DispatchConfig, RulesConfig
-from dispatch.control.rules import DEVICE
 from dispatch.model.decision import Decision
 from dispatch.model.reasons import Reason
+from dispatch.model.rule_chain import DEVICE
 
 
 class Lost(msgspec.Struct, frozen=True):

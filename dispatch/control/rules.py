@@ -19,7 +19,7 @@ from dispatch.model.equipment import Meter
 from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason, RuleId, joined
-from dispatch.model.rule_chain import Ask, Bounds, Chain, Outcome
+from dispatch.model.rule_chain import HARD, LIMITS, Ask, Bounds, Chain, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, ask, signed
 
@@ -348,7 +348,7 @@ ALL = frozenset(IslandState)
 TIED = frozenset({IslandState.GRID_TIED})
 CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
 
-# The order in which rules run: each may only narrow what those before it have left.
+# In the order in which they run, that of `RuleId`: each may only narrow what those before it have left.
 RULES = (
     Rule(RuleId.PROTECTION, ALL, protection),
     Rule(RuleId.DEVICE_LIMITS, ALL, device_limits),
@@ -363,18 +363,6 @@ RULES = (
     Rule(RuleId.REST, TIED, rest),
     Rule(RuleId.IDLE, ALL, idle),
 )
-
-
-def up_to(last: RuleId) -> frozenset[RuleId]:
-    """The rules that run before `last`, and `last` itself."""
-    ids = [rule.id for rule in RULES]
-    return frozenset(ids[: ids.index(last) + 1])
-
-
-DEVICE = up_to(RuleId.SAFE_VALUE)  # what the devices allow
-HARD = up_to(RuleId.FUSE)  # limits: the deadband gives way to them
-LIMITS = up_to(RuleId.RESERVE)  # limits on what people may order, too; where setpoints hold for minutes all are hard
-MET_OR_ALARMED = up_to(RuleId.INTERVAL_BUDGET) - {RuleId.PROTECTION}  # one of these that cannot be met is an alarm
 
 
 def run(situation: Situation) -> tuple[Outcome, Bounds]:

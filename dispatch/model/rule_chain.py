@@ -10,6 +10,18 @@ from dispatch.model.decision import RuleTrace
 from dispatch.model.reasons import Reason, RuleId
 
 
+def up_to(last: RuleId) -> frozenset[RuleId]:
+    """The rules that run before `last`, and `last` itself."""
+    ids: list[RuleId] = [rule for rule in RuleId if rule is not RuleId.RATINGS]
+    return frozenset(ids[: ids.index(last) + 1])
+
+
+DEVICE = up_to(RuleId.SAFE_VALUE)  # what the devices allow
+HARD = up_to(RuleId.FUSE)  # limits: the deadband gives way to them
+LIMITS = up_to(RuleId.RESERVE)  # limits on what people may order, too; where setpoints hold for minutes all are hard
+MET_OR_ALARMED = up_to(RuleId.INTERVAL_BUDGET) - {RuleId.PROTECTION}  # one of these that cannot be met is an alarm
+
+
 class Ask(msgspec.Struct, frozen=True):
     """What one rule asks of the total battery power (AC W, discharge > 0), and why."""
 

@@ -9,7 +9,6 @@ from typing import Literal
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.control.rules import LIMITS
 from dispatch.model.battery_bank import site_soc_pct
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.equipment import DeviceHealth
@@ -28,6 +27,7 @@ from dispatch.model.orders import (
     slot,
 )
 from dispatch.model.reasons import Reason
+from dispatch.model.rule_chain import LIMITS
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import asked, soc_power_w, words
 from dispatch.wording import catalogue

@@ -10,12 +10,12 @@ from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_con
 
 from dispatch.config.schema import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.control.controller import Controller
-from dispatch.control.rules import LIMITS
 from dispatch.model.decision import Decision, Mode, RuleTrace
 from dispatch.model.equipment import Node
 from dispatch.model.orders import Order, OrderKind, Wanted, slot
 from dispatch.model.readings import reading, status
 from dispatch.model.reasons import RuleId
+from dispatch.model.rule_chain import LIMITS
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import OrderBook, soc_power_w
 from dispatch.orders.validation import preview
