@@ -9,6 +9,7 @@ import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wanted
+from dispatch.model.reasons import Reason
 from dispatch.orders.book import words
 from dispatch.orders.validation import conflict, preview
 from dispatch.wording import catalogue
@@ -111,8 +112,9 @@ class OrderCommands:
                 self._orders.end(order.id, f"ended by {peer.who}{': ' if reason else ''}{reason}", peer.who)
                 ended.append(order.id)
         effect = await self._effect()
-        trouble = await self._log.record_result(command, intent, "ended", f"{text}; now {effect}")
-        return {"ended": ended, "effect": effect, "not_durable": trouble}
+        now = catalogue.words(effect)
+        trouble = await self._log.record_result(command, intent, "ended", f"{text}; now {now}", effect=_kept(effect))
+        return {"ended": ended, "effect": now, "not_durable": trouble}
 
     async def _list(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Every order in force, each with the seconds it has left."""
@@ -159,8 +161,9 @@ class OrderCommands:
         why = f": {order.reason}" if order.reason else ""
         self._events.event("command", "info", "order", f"order {order.id}: {what}{why}", command.peer.who)
         effect = await self._effect()
-        more = {"order": order.id, "order_kind": order.kind.value, "target": order.target}
-        trouble = await self._log.record_result(command, intent, "in force", f"{what}; now {effect}", **more)
+        now = catalogue.words(effect)
+        more = {"order": order.id, "order_kind": order.kind.value, "target": order.target, "effect": _kept(effect)}
+        trouble = await self._log.record_result(command, intent, "in force", f"{what}; now {now}", **more)
         return {
             "order": msgspec.to_builtins(order),
             "old": found.old,
@@ -168,7 +171,7 @@ class OrderCommands:
             "for_s": found.for_s,
             "notes": list(found.notes),
             "replaced": None if before is None else msgspec.to_builtins(before),
-            "effect": effect,
+            "effect": now,
             "not_durable": trouble,
         }
 
@@ -189,13 +192,18 @@ class OrderCommands:
             ends_mono_s=self._clock.mono_s() + found.for_s,
         )
 
-    async def _effect(self) -> str:
+    async def _effect(self) -> Reason:
         """What the tick that follows decides."""
         try:
             tick = await asyncio.wait_for(self._loop.next_tick(), TICK_WAIT_S)
         except TimeoutError:
-            return f"no tick within {TICK_WAIT_S:g} s"
-        return catalogue.words(tick.decision.reason)
+            return Reason("order.no_tick", {"waited_s": TICK_WAIT_S})
+        return tick.decision.reason
+
+
+def _kept(reason: Reason) -> Any:
+    """A reason as the audit keeps it, beside the words: JSON, in which an open bound is null."""
+    return msgspec.json.decode(msgspec.json.encode(reason))
 
 
 def _command(peer: Peer, name: str, wanted: Wanted, seen_utc_s: Any = None) -> Command:

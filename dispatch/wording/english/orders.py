@@ -12,6 +12,7 @@ TEMPLATES = {
     "asked.reserve": "reserve {soc_pct:g} % SoC",
     "asked.node_cap": "{node} at most {cap_w:kw}",
     "asked.disable": "{pcs} disabled",
+    "order.no_tick": "no tick within {waited_s:g} s",
     # rule 5
     "manual.none": "no manual order",
     "manual.order": "order {order} of {who}, {asked}, {left_s:span} left",

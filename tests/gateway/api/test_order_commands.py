@@ -10,11 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from small_gateway import Running, running
 
 from dispatch.model.decision import Mode
+from dispatch.model.reasons import Reason
 from dispatch.orders.book import OrderBook
+from dispatch.wording.catalogue import words
 from gateway.api.client import GatewayClient
 from gateway.api.peer import user_name
 from gateway.errors import RequestFailed
@@ -85,6 +88,9 @@ async def test_an_order_takes_effect_with_the_next_tick_and_everybody_sees_whose
     intent, result = rows(there)[-2:]
     assert (intent["kind"], intent["who"], intent["command"]) == ("intent", ME, "order.set setpoint")
     assert (result["kind"], result["of"], result["outcome"]) == ("result", intent["seq"], "in force")
+    decided = msgspec.convert(result["effect"], Reason)
+    assert (decided.code, decided.figures["battery_w"]) == ("decision.setpoint", 20_000.0)
+    assert result["text"].endswith(f"; now {words(decided)}"), "the words that were shown stand beside the figures"
 
 
 async def test_effect_within_one_tick(there: Running, client: GatewayClient) -> None:
