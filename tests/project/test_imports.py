@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("console", "dispatch", "drivers", "gateway", "storage")
-DYNAMIC = frozenset({"import_module", "__import__", "run_module", "spec_from_file_location"})
+PACKAGES = ("console", "dispatch", "drivers", "gateway", "skerry", "storage")
+DYNAMIC = frozenset(
+    {"import_module", "__import__", "find_spec", "run_module", "spec_from_file_location", "exec", "eval"}
+)
 
 Graph = dict[str, dict[str, int]]  # importer -> imported -> line of the first import
 
@@ -37,6 +39,7 @@ BY_NAME: Mapping[str, Callable[[], Iterable[str]]] = {
     "console.cli.main": _command_modules,
     "console.tui.app": _view_modules,
 }
+
 
 def project_modules(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Path]:
     """Every module below the packages by its name; a package's name is that of its `__init__`."""
@@ -127,12 +130,6 @@ def shortest_path(graph: Graph, start: str, end: str) -> list[str] | None:
     return None
 
 
-def without(graph: Graph, edges: Iterable[tuple[str, str]]) -> Graph:
-    """A copy of the graph without some imports."""
-    left_out = set(edges)
-    return {m: {t: line for t, line in targets.items() if (m, t) not in left_out} for m, targets in graph.items()}
-
-
 def written(found: Iterable[list[str]]) -> str:
     return "\n".join(" -> ".join(path) for path in found)
 
@@ -187,7 +184,6 @@ def test_a_circle_is_found(how: str, tmp_path: Path) -> None:
         (tmp_path / "room" / f"{name}.py").write_text(source)
     graph = import_graph(project_modules(tmp_path, ["room"]), {})
     assert written(circles(graph)) == "room.a -> room.b -> room.c -> room.a"
-    assert circles(without(graph, [("room.c", "room.a")])) == []
 
 
 def test_a_circle_through_a_table_of_names_is_found(tmp_path: Path) -> None:
