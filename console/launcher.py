@@ -156,7 +156,7 @@ def demo(
         site_path = state_dir / "demo.toml"
         shutil.copyfile(packaged, site_path)
     if headless:
-        from gateway.service import ServeOptions, serve
+        from gateway.service import ServeOptions, serve  # the console does without the gateway's modules
 
         return serve(
             site_path,
@@ -190,7 +190,7 @@ def _in_terminal() -> bool:
 
 def _console(supervisor: Supervisor) -> int:
     """Run the Textual console on what the supervisor connects to."""
-    from console.tui.app import SkerryApp
+    from console.tui.app import SkerryApp  # loads Textual
 
     app = SkerryApp(supervisor.connect, supervisor.stop)
     app.run()

@@ -23,7 +23,7 @@ from gateway.site import file_access, paths
 from storage.config import DISPATCH
 from storage.drills import DrillRecord
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from storage.reader import Archive
 
 _SYSTEM_STATE = Path("/var/lib/skerry")  # StateDirectory= of the systemd unit

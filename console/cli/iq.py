@@ -17,7 +17,7 @@ from console.value_parsers import json_option, site_option
 from gateway import exit_codes
 from storage.config import DISPATCH
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from dispatch.billing.prices import PriceSeries
     from dispatch.config.schema import DispatchConfig
     from dispatch.evaluation.energy_iq import Cost, Iq

@@ -21,7 +21,7 @@ import msgspec
 from console.cli.failures import Failure
 from gateway import exit_codes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from console.replay.compare import Scored
     from console.replay.engine import Case, Replay, Schedule
     from console.replay.fine import FineReplay

@@ -16,7 +16,7 @@ from console.cli.replay import INTERRUPTED, existing, interruptible, make_room, 
 from console.value_parsers import percent
 from gateway import exit_codes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from console.sizing.sweep import Base, Outcome, Point
     from gateway.site.schema import Site
 

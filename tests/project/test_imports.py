@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("console", "dispatch", "drivers", "gateway", "storage")
-DYNAMIC = frozenset({"import_module", "__import__", "run_module", "spec_from_file_location"})
+PACKAGES = ("console", "dispatch", "drivers", "gateway", "skerry", "storage")
+DYNAMIC = frozenset(
+    {"import_module", "__import__", "find_spec", "run_module", "spec_from_file_location", "exec", "eval"}
+)
 
 Graph = dict[str, dict[str, int]]  # importer -> imported -> line of the first import
 
@@ -128,12 +130,6 @@ def shortest_path(graph: Graph, start: str, end: str) -> list[str] | None:
     return None
 
 
-def without(graph: Graph, edges: Iterable[tuple[str, str]]) -> Graph:
-    """A copy of the graph without some imports."""
-    left_out = set(edges)
-    return {m: {t: line for t, line in targets.items() if (m, t) not in left_out} for m, targets in graph.items()}
-
-
 def written(found: Iterable[list[str]]) -> str:
     return "\n".join(" -> ".join(path) for path in found)
 
@@ -188,7 +184,6 @@ def test_a_circle_is_found(how: str, tmp_path: Path) -> None:
         (tmp_path / "room" / f"{name}.py").write_text(source)
     graph = import_graph(project_modules(tmp_path, ["room"]), {})
     assert written(circles(graph)) == "room.a -> room.b -> room.c -> room.a"
-    assert circles(without(graph, [("room.c", "room.a")])) == []
 
 
 def test_a_circle_through_a_table_of_names_is_found(tmp_path: Path) -> None:
