@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dispatch.alarms.states import Condition
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.setpoint_monitor import tolerance_w
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Contested, Decision
 from dispatch.model.equipment import Battery, Pcs
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.formatting import soc_text
 
 PRICES_SOON_S = 6 * 3600.0  # tomorrow's prices come about 11 h before today's end: less than this and they are late
 OVERRUNS_PER_MIN = 6
@@ -183,18 +186,12 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
     """Only while the grid is there: islanded, the reserve is being used for what it was kept."""
     if config.reserve_kwh <= 0 or island is IslandState.ISLANDED:
         return Condition(False)
-    rated = {b.id: b.energy_kwh for b in config.batteries}
-    stored = 0.0
-    for battery in snapshot.batteries:
-        if battery.soc_pct.good is None:
-            return Condition(None)
-        stored += battery.soc_pct.good * rated.get(battery.id, 0.0)
-    if not snapshot.batteries:
+    bank, reserve_pct = BatteryBank(config, snapshot), reserve_soc_pct(config)
+    soc_pct, available_pct = bank.soc_pct, bank.available_pct
+    if soc_pct is None or available_pct is None:
         return Condition(None)
-    soc = stored / config.energy_kwh
-    return Condition(
-        soc < config.reserve_soc_pct - SOC_MARGIN_PCT, f"SoC {soc:.1f} %, reserve {config.reserve_soc_pct:.1f} %"
-    )
+    figures = f"{soc_text(soc_pct, available_pct)}, reserve {reserve_pct:.1f} %"
+    return Condition(available_pct < reserve_pct - SOC_MARGIN_PCT, figures)
 
 
 def _pcs(pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts) -> Iterator[tuple[str, Condition]]:

@@ -24,3 +24,8 @@ def span(seconds: float) -> str:
     if not hours:
         return f"{minutes} min"
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def soc_text(soc_pct: float, available_pct: float) -> str:
+    """The site's SoC, and what of it is in batteries in service where some are not: "SoC 60.0 %, 30.0 % in service"."""
+    return f"SoC {soc_pct:.1f} %" + ("" if available_pct == soc_pct else f", {available_pct:.1f} % in service")

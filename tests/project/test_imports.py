@@ -38,6 +38,7 @@ BY_NAME: Mapping[str, Callable[[], Iterable[str]]] = {
     "console.tui.app": _view_modules,
 }
 
+
 def project_modules(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Path]:
     """Every module below the packages by its name; a package's name is that of its `__init__`."""
     found = {}
