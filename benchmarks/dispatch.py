@@ -27,6 +27,7 @@ from console.replay.engine import Case, Replay
 from console.replay.output import write_schedule
 from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_jobs, read_trace
 from dispatch.billing.bill import Bill
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import CapsConfig
 from drivers.tariffs.csv_file import load as load_prices
 from drivers.twin.trace import trace_path
@@ -120,7 +121,7 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
         scored=scored,
         peak_kw=max(scored.bills["skerry"].peaks_w.values()) / 1000,
         low_soc_pct=min(done.soc_pct),
-        reserve_soc_pct=case.config.reserve_soc_pct,
+        reserve_soc_pct=reserve_soc_pct(case.config),
         over_fuse_w=max(0.0, max(imports) - case.config.grid.fuse_w),
         plans_lost=run.tally.failed + run.tally.refused,
         solve_p95_ms=solves[int(0.95 * len(solves))] if solves else 0.0,

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller
 from dispatch.model.clock import Clock
 from drivers.clock import SystemClock
@@ -103,7 +104,7 @@ def _welcome(
     site: Site, clock: Clock, state_dir: Path, identity: Identity, *, simulated: bool
 ) -> Callable[[Peer], Welcome]:
     """The gateway's first words to each client."""
-    started_utc_s, limits = clock.utc_s(), _limits(site)
+    started_utc_s, limits = clock.utc_s(), site_limits(site)
 
     def welcome(peer: Peer) -> Welcome:
         return Welcome(
@@ -150,7 +151,8 @@ def _resolver(twin: Announcement | None) -> Any:
     return resolve
 
 
-def _limits(site: Site) -> dict[str, float]:
+def site_limits(site: Site) -> dict[str, float]:
+    """What a gateway tells its consoles of the site file; of each battery "<id>.energy_kwh"."""
     config = site.dispatch
     return {
         "fuse_w": config.grid.fuse_w,
@@ -159,14 +161,15 @@ def _limits(site: Site) -> dict[str, float]:
         "charge_w": config.charge_w,
         "discharge_w": config.discharge_w,
         "energy_kwh": config.energy_kwh,
-        "reserve_soc_pct": config.reserve_soc_pct,
-        "soc_min_pct": max((b.soc_min_pct for b in config.batteries), default=0.0),
-        "discharge_efficiency": min((b.discharge_efficiency for b in config.batteries), default=1.0),
+        "reserve_soc_pct": reserve_soc_pct(config),
+        "soc_min_pct": lowest_soc_pct(config),
+        "discharge_efficiency": worst_efficiency(config).discharge,
         "critical_load_w": config.reserve.critical_load_w,
         "pv_peak_w": sum(p.peak_w for p in site.pv),
         "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,
         "stale_after_s": site.io.stale_after_s,
         "order_max_s": site.orders.max_s,
+        **{f"{b.id}.energy_kwh": b.energy_kwh for b in config.batteries},
     }
 
 

@@ -13,6 +13,7 @@ from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import stop_setpoints
 from dispatch.control.net_load_estimator import believed
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
@@ -149,10 +150,11 @@ class ControlLoop:
         decision = self._decide(snapshot)
         self._update_alarms(snapshot, decision)
         snapshot = believed(snapshot, decision.meter_frozen)
-        self.balance.add(snapshot)
+        soc_pct = BatteryBank(self._config, snapshot).soc_pct
+        self.balance.add(snapshot, soc_pct)
         self._inform_planner(snapshot, decision)
         self.published = self._state_to_publish(snapshot, decision)
-        self._recorder.put(snapshot, decision, self._recorded_figures(decision))
+        self._recorder.put(snapshot, decision, self._recorded_figures(decision, soc_pct))
         self._report_storage()
         self._publish(self.published)
         for call in self._after_tick:
@@ -247,7 +249,7 @@ class ControlLoop:
             iq=self._iq.now,
         )
 
-    def _recorded_figures(self, decision: Decision) -> dict[str, float | None]:
+    def _recorded_figures(self, decision: Decision, soc_pct: float | None) -> dict[str, float | None]:
         """Signals for the record that are neither in the snapshot nor in the decision."""
         interval = self._controller.interval
         able = decision.island is IslandState.GRID_TIED and decision.mode not in (Mode.SAFE, Mode.OBSERVE)
@@ -259,6 +261,7 @@ class ControlLoop:
             "price.eur_per_kwh": self._price_outlook.last.now_eur_per_kwh,
             "decision.able": float(able),
             "decision.ordered": float(any(order.kind in ON_BATTERY for order in self._orders.active)),
+            **({"soc_pct": soc_pct} if self._config.batteries else {}),
         }
 
     def _report_storage(self) -> None:

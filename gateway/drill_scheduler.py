@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from dispatch.islanding.drill_schedule import ScheduleLook, ScheduleMemory, look
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandReply
 from gateway.api.protocol import DrillPlan, Published
@@ -84,7 +84,7 @@ class DrillScheduler:
         if published is None:
             return
         config, now_s = self._site.dispatch, self._clock.utc_s()
-        soc_pct = site_soc_pct(config, published.snapshot)
+        soc_pct = BatteryBank(config, published.snapshot).soc_pct
         found = look(config, now_s, self._memory, self._last_started_utc_s(), self._planner.plan, soc_pct)
         self._keep(found.memory)
         if found.action in SEVERITY:

@@ -11,6 +11,7 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.forecasting.load import LATEST_S
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
@@ -142,7 +143,8 @@ class PlanningService:
         seen = self._last
         if seen is None:
             return None
-        soc_pct, load_w, pv_w = seen.snapshot.soc_pct, seen.snapshot.load_w, seen.snapshot.pv_w
+        soc_pct = BatteryBank(self._site.dispatch, seen.snapshot).soc_pct
+        load_w, pv_w = seen.snapshot.load_w, seen.snapshot.pv_w
         if not self._site.battery:
             soc_pct = 0.0
         if soc_pct is None or load_w is None or pv_w is None:

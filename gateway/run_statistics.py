@@ -52,12 +52,11 @@ class EnergyBalance:
         self.soc_end_pct: float | None = None
         self.peak_import_w: float | None = None
 
-    def add(self, snapshot: Snapshot) -> None:
-        """Add one snapshot; an incomplete one counts for what it has."""
+    def add(self, snapshot: Snapshot, soc_pct: float | None) -> None:
+        """Add one snapshot and the site's SoC in it; an incomplete one counts for what it has."""
         grid_w = snapshot.grid.w.good
         if grid_w is not None and (self.peak_import_w is None or grid_w > self.peak_import_w):
             self.peak_import_w = grid_w
-        soc_pct = snapshot.soc_pct
         if soc_pct is not None:
             self.soc_start_pct = soc_pct if self.soc_start_pct is None else self.soc_start_pct
             self.soc_end_pct = soc_pct

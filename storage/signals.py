@@ -82,8 +82,8 @@ def signal_values(
     Args:
         snapshot: the site as read.
         decision: what was decided on it, if anything was.
-        extras: what the gateway adds under full names, such as "interval.left_w", "price.eur_per_kwh",
-            "tick.lateness_ms". They may not take the name of a device's signal: theirs wins.
+        extras: what the gateway adds under full names, such as "soc_pct" (the site's), "interval.left_w",
+            "price.eur_per_kwh", "tick.lateness_ms". They may not take the name of a device's signal: theirs wins.
     """
     values = dict(_measured(snapshot))
     values["decision.battery_w"] = None if decision is None else decision.battery_w
@@ -113,8 +113,6 @@ def _measured(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
         own = _own(pcs.id)
         yield f"{own}.w", pcs.w.good
         yield f"{own}.setpoint_w", pcs.setpoint_w.good
-    if snapshot.batteries:
-        yield "soc_pct", snapshot.soc_pct
     for battery in snapshot.batteries:
         own = _own(battery.id)
         yield f"{own}.soc_pct", battery.soc_pct.good

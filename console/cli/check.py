@@ -15,6 +15,7 @@ import msgspec
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
+from dispatch.config.battery_ratings import reserve_soc_pct
 from gateway import exit_codes
 from gateway.site import paths, versions
 from gateway.site.cross_checks import MISSING_KEY
@@ -87,7 +88,7 @@ def _derived(site: Site) -> dict[str, Any]:
         "charge_w": config.charge_w,
         "discharge_w": config.discharge_w,
         "reserve_kwh": config.reserve_kwh,
-        "reserve_soc_pct": config.reserve_soc_pct,
+        "reserve_soc_pct": reserve_soc_pct(config),
         "pv_peak_w": sum(p.peak_w for p in site.pv),
         "devices": {section: [d.id for d in getattr(site, section)] for section in sections},
         "twin": site.uses_twin,

@@ -22,7 +22,7 @@ from console.display.islanding_text import (
     switch_open,
 )
 from console.display.status_text import why_text
-from console.display.viewmodel import Link, Model, peak_is_lower_bound
+from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.islanding import OPEN_STATES
 from dispatch.model.metering_interval import Interval
@@ -52,7 +52,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     room = not off_grid(model)
     yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), _peak(published, welcome))
     lasts = [f"lasts {runtime_text(model)}"] if island_state(model) in OPEN_STATES else []
-    yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(snapshot, limits), *lasts)
+    yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(model, limits), *lasts)
     yield _row("PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w'])} peak"] if limits.get("pv_peak_w") else []))
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
@@ -160,12 +160,19 @@ def _sum(snapshot: Snapshot, what: str) -> str:
     return text + (mark(max(stale, key=lambda r: r.age_s or 0.0)) if stale else "")
 
 
-def _state_of_charge(snapshot: Snapshot, limits: dict[str, float]) -> Iterator[str]:
-    for battery in snapshot.batteries:
-        soc = battery.soc_pct
-        yield f"{battery.id} SoC {'—' if soc.value is None else f'{soc.value:.1f}'} %{mark(soc)}"
-    if snapshot.batteries and "reserve_soc_pct" in limits:
+def _state_of_charge(model: Model, limits: dict[str, float]) -> Iterator[str]:
+    """Each battery's SoC; of several also the site's, or how many of them are known."""
+    batteries = () if model.published is None else model.published.snapshot.batteries
+    for battery in batteries:
+        yield f"{battery.id} {_soc(battery.soc_pct)}"
+    if len(batteries) > 1:
+        yield f"site {_soc(soc_reading(model))}" + (f" ({gap})" if (gap := soc_gap(model)) else "")
+    if batteries and "reserve_soc_pct" in limits:
         yield f"reserve {limits['reserve_soc_pct']:.1f} %"
+
+
+def _soc(soc: Reading) -> str:
+    return f"SoC {'—' if soc.value is None else f'{soc.value:.1f}'} %{mark(soc)}"
 
 
 def _load(snapshot: Snapshot) -> str:

@@ -14,11 +14,13 @@ import msgspec
 from console.display.audit_rows import AuditLine
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.battery_bank import combined_soc, known_soc
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport
 from dispatch.model.plan import Plan
-from dispatch.model.readings import Reading
+from dispatch.model.readings import Reading, worst_of
+from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import rule_name, words
 from gateway.api.protocol import Published, Welcome
 
@@ -109,7 +111,7 @@ class Model(msgspec.Struct, frozen=True):
 def received(model: Model, published: Published) -> Model:
     """The model once a snapshot has arrived."""
     snapshot = published.snapshot
-    soc = soc_pct(published)
+    soc = site_soc(snapshot, model.welcome).good
     events = model.events
     if model.published is not None:
         before = model.published.decision
@@ -216,16 +218,23 @@ def with_events(events: tuple[Event, ...], more: Sequence[Event]) -> tuple[Event
     return tuple(sorted((*events, *fresh), key=lambda e: e.utc_s)[-EVENTS_KEPT:]) if fresh else events
 
 
-def soc_pct(published: Published) -> float | None:
-    """State of charge over all batteries, weighted by rated energy; None if one is missing or stale."""
-    reading = soc_reading(published)
-    return reading.good
+def site_soc(snapshot: Snapshot, welcome: Welcome | None) -> Reading:
+    """The site's SoC, as old and as bad as the worst battery's; missing as soon as one battery's is."""
+    limits = {} if welcome is None else welcome.limits
+    rated_kwh = {b.id: limits[key] for b in snapshot.batteries if (key := f"{b.id}.energy_kwh") in limits}
+    return combined_soc(snapshot.batteries, rated_kwh)
 
 
-def soc_reading(published: Published) -> Reading:
-    """The same with the age and quality of the worst battery."""
-    batteries = published.snapshot.batteries
-    return combined([(b.soc_pct, b.energy_wh.value or 1.0) for b in batteries], mean=True)
+def soc_reading(model: Model) -> Reading:
+    """The same for what is shown; missing before the first snapshot."""
+    return Reading() if model.published is None else site_soc(model.published.snapshot, model.welcome)
+
+
+def soc_gap(model: Model) -> str:
+    """How many batteries' SoC is known, "1 of 2 known", where some are and some are not; else empty."""
+    batteries = () if model.published is None else model.published.snapshot.batteries
+    known = len(known_soc(batteries))
+    return f"{known} of {len(batteries)} known" if 0 < known < len(batteries) else ""
 
 
 def peak_is_lower_bound(published: Published) -> bool:
@@ -233,13 +242,13 @@ def peak_is_lower_bound(published: Published) -> bool:
     return published.month_unmeasured_s >= 1
 
 
-def combined(parts: Sequence[tuple[Reading, float]], mean: bool = False) -> Reading:
-    """Sum, or weighted mean, of readings: as old and as bad as the worst of them; missing as soon as one is."""
-    if not parts or any(r.value is None for r, _ in parts):
+def combined(readings: Sequence[Reading]) -> Reading:
+    """Sum of readings: as old and as bad as the worst of them; missing as soon as one is."""
+    values = [r.value for r in readings if r.value is not None]
+    if not values or len(values) < len(readings):
         return Reading()
-    total = sum(r.value * (weight if mean else 1.0) for r, weight in parts if r.value is not None)
-    worst = max((r for r, _ in parts), key=lambda r: (r.quality.value == "stale", r.age_s or 0.0))
-    return Reading(total / sum(w for _, w in parts) if mean else total, worst.age_s, worst.quality)
+    worst = worst_of(readings)
+    return Reading(sum(values), worst.age_s, worst.quality)
 
 
 def ranked(alarms: Sequence[Alarm]) -> list[Alarm]:

@@ -15,8 +15,9 @@ import msgspec
 
 from console.replay.engine import Case, Schedule
 from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
-from dispatch.billing.bill import Bill, Flow, bill, efficiencies, stored_change_kwh
+from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.prices import filled, published
+from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.foresight import perfect_battery_w
 
 QUARTER_S = 900
@@ -126,11 +127,11 @@ def compare(case: Case, schedule: Schedule) -> Scored:
 def night_valley_w(case: Case, end_s: int) -> list[float]:
     """Charge evenly 00 to 06 local time, discharge evenly 07 to 21, between reserve and soc_max, never exporting."""
     config, zone = case.config, ZoneInfo(case.config.timezone)
-    charging, discharging = efficiencies(config)
+    charging, discharging = mean_efficiency(config)
     if not config.energy_kwh:
         return [0.0] * ((end_s - case.start_s) // case.step_s)
-    top_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
-    floor_kwh = min(config.reserve_soc_pct / 100 * config.energy_kwh, top_kwh)
+    top_kwh = full_kwh(config)
+    floor_kwh = min(reserve_soc_pct(config) / 100 * config.energy_kwh, top_kwh)
     charge_w = min(1000 * (top_kwh - floor_kwh) / charging / (VALLEY[1] - VALLEY[0]), config.charge_w)
     discharge_w = min(1000 * (top_kwh - floor_kwh) * discharging / (DAY[1] - DAY[0]), config.discharge_w)
     stored_kwh, hours, result = case.soc_pct / 100 * config.energy_kwh, case.step_s / 3600, []

@@ -14,6 +14,7 @@ import msgspec
 from console.replay.job_log import JobLog
 from console.replay.traces import Job, Publication, Trace, utc
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
@@ -177,8 +178,7 @@ class Replay:
         return decided.cap_w
 
     def _soc_pct(self) -> float:
-        energy_kwh = sum(b.config.energy_kwh for b in self._batteries)
-        return 100 * sum(b.stored_kwh for b in self._batteries) / energy_kwh if energy_kwh else 0.0
+        return site_soc_pct(self.case.config, {b.config.id: b.soc_pct for b in self._batteries})
 
     def _snapshot(self, seq: int, t_s: int, load_w: float, pv_w: float) -> Snapshot:
         """What the meters show as the step begins: its own load, the battery still as it was left."""

@@ -19,6 +19,7 @@ from console.replay.engine import Case, Schedule, Tally
 from console.replay.samples import Samples
 from console.replay.traces import Publication, Trace, utc
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.decision import Mode
@@ -136,9 +137,7 @@ class FineReplay:
         self._seq += 1
 
     def _soc_pct(self) -> float:
-        packs = [p.battery for p in self._twin.site.pcs]
-        full_kwh = sum(p.config.energy_kwh for p in packs)
-        return sum(p.soc_pct * p.config.energy_kwh for p in packs) / full_kwh if full_kwh else 0.0
+        return site_soc_pct(self._config, {p.battery.config.id: p.battery.soc_pct for p in self._twin.site.pcs})
 
     def _make_plan(self, utc_s: int) -> None:
         """From the quarter that has ended, if it was played from its beginning, and what flows now."""

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from console.plotting import period
 from console.replay.engine import Case, Schedule
 from dispatch.billing.prices import filled, published
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.wording.formatting import span
 
@@ -51,7 +52,7 @@ def draw(figure: Figure, site: str, case: Case, schedule: Schedule, billed_w: Ma
     _series(battery, schedule, _kw(schedule.battery_w), color="tab:green", label="battery\n(above 0: discharge)")
     _series(soc, schedule, np.asarray(schedule.soc_pct), color="tab:blue", label="SoC")
     if case.config.batteries:
-        reserve_pct = case.config.reserve_soc_pct
+        reserve_pct = reserve_soc_pct(case.config)
         soc.axhline(reserve_pct, color="black", linestyle="--", label=f"reserve {reserve_pct:.0f} %")
     soc.set_ylim(0, 100)
     for panel, label in ((prices, "price, ct/kWh"), (power, "power, kW"), (battery, "battery, kW"), (soc, "SoC, %")):

@@ -15,7 +15,7 @@ from console.display.islanding_text import (
     switch_open,
 )
 from console.display.status_text import battery_direction, flow_arrow, grid_direction, stale_word
-from console.display.viewmodel import Model, combined, soc_reading
+from console.display.viewmodel import Model, combined, soc_gap, soc_reading
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
@@ -116,10 +116,10 @@ class BatteryFlow(EnergyFlow):
 
     def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, SoC, bar, runtime."""
-        power = combined([(p.w, 1.0) for p in published.snapshot.pcs])
+        power = combined([p.w for p in published.snapshot.pcs])
         draw_power(canvas, model, power, battery_direction(power.value))
         canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
-        self._draw_soc(canvas, model, soc_reading(published))
+        self._draw_soc(canvas, model, soc_reading(model))
         if island_state(model) in OPEN_STATES:
             x = canvas.put(0, 5, "lasts ", Ink.DIM)
             canvas.put(x, 5, runtime_text(model))
@@ -129,15 +129,15 @@ class BatteryFlow(EnergyFlow):
 
     @staticmethod
     def _draw_soc(canvas: Canvas, model: Model, soc: Reading) -> None:
-        """SoC, whether it is below the reserve or stale, and its bar with the reserve."""
+        """SoC, whether it is below the reserve, stale or not known of all batteries, and its bar with the reserve."""
         reserve = model.limit("reserve_soc_pct")
         x = canvas.put(0, 3, "SoC ", Ink.DIM)
         x = canvas.put(x, 3, number(soc.value, 5), reading_ink(soc))
         x = canvas.put(x, 3, " %", Ink.DIM)
         if soc.good is not None and reserve is not None and soc.good < reserve:
             canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
-        elif stale := stale_word(soc, model.extra_age_s):
-            canvas.put(x, 3, f" {stale}", Ink.MEDIUM)
+        elif note := soc_gap(model) or stale_word(soc, model.extra_age_s):
+            canvas.put(x, 3, f" {note}", Ink.MEDIUM)
         x = draw_gauge(canvas, 0, 4, Gauge(soc.value, 100, reserve), BAR_COLUMNS)
         if reserve is not None:
             canvas.put(x, 4, f" {reserve:.0f} reserve", Ink.DIM)
@@ -150,7 +150,7 @@ def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
     """
     parts = (snapshot.grid.w, *(p.w for p in snapshot.pcs), *(p.w for p in snapshot.pv))
     if all(r.good is not None for r in parts):
-        return combined([(r, 1.0) for r in parts]), "load"
+        return combined(parts), "load"
     if snapshot.load is not None and snapshot.load.w.good is not None:
         return snapshot.load.w, "by meter"
     return Reading(), "load"
@@ -164,7 +164,7 @@ def holds_s(model: Model) -> float | None:
     if model.published is None:
         return None
     snapshot = model.published.snapshot
-    soc, load_w, energy_kwh = soc_reading(model.published).good, site_load(snapshot)[0].good, model.limit("energy_kwh")
+    soc, load_w, energy_kwh = soc_reading(model).good, site_load(snapshot)[0].good, model.limit("energy_kwh")
     if soc is None or energy_kwh is None or load_w is None or load_w <= 0:
         return None
     usable_pct = max(0.0, soc - (model.limit("soc_min_pct") or 0.0))
@@ -183,7 +183,7 @@ class PvFlow(EnergyFlow):
         if not inverters:
             canvas.put(4, 1, "none", Ink.DIM)
             return
-        power = combined([(p.w, 1.0) for p in inverters])
+        power = combined([p.w for p in inverters])
         draw_power(canvas, model, power, "")
         canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
         peak_w = model.limit("pv_peak_w")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from console.display.viewmodel import Model
+from console.display.viewmodel import Model, soc_reading
 from console.value_parsers import duration, moment, percent, power
 from dispatch.model.orders import IN_PERCENT, REASON_MIN, Order, OrderKind
 from dispatch.orders.book import words
@@ -205,11 +205,10 @@ def _parsed(form: CommandForm, name: str, parse: Callable[[str], float]) -> floa
 
 def _placeholder_value(kind: OrderKind, model: Model) -> float:
     """A value that any site allows: 0 W, the declared reserve, the present SoC, 1 kW for a node."""
-    snapshot = model.published.snapshot if model.published else None
     if kind is OrderKind.RESERVE_LEVEL:
         return model.limit("reserve_soc_pct") or 50.0
     if kind is OrderKind.SOC_TARGET:
-        return round((snapshot.soc_pct if snapshot else None) or 50.0)
+        return round(soc_reading(model).good or 50.0)
     return 1000.0 if kind is OrderKind.NODE_CAP else 0.0
 
 

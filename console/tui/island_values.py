@@ -14,7 +14,7 @@ from console.display.islanding_text import (
     runtime_text,
 )
 from console.display.status_text import battery_direction, stale_word
-from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_pct, soc_reading
+from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_gap, soc_reading
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import Raster
@@ -49,14 +49,14 @@ def draw_soc(canvas: Canvas, y: int, model: Model) -> None:
     """SoC, its bar with the reserve, and what the battery gives."""
     assert model.published is not None
     draw_label(canvas, y, "SoC")
-    soc = soc_reading(model.published)
+    soc = soc_reading(model)
     x = canvas.put(FIGURE_COLUMN, y, number(soc.value, 5), reading_ink(soc))
     x = canvas.put(x, y, " % ", Ink.DIM)
     x = draw_gauge(canvas, x, y, Gauge(soc.value, 100, model.limit("reserve_soc_pct")), BAR_COLUMNS) + 1
-    if stale := stale_word(soc, model.extra_age_s):
-        canvas.put(x, y, stale, Ink.MEDIUM)
+    if note := soc_gap(model) or stale_word(soc, model.extra_age_s):
+        canvas.put(x, y, note, Ink.MEDIUM)
         return
-    total = combined([(p.w, 1.0) for p in model.published.snapshot.pcs])
+    total = combined([p.w for p in model.published.snapshot.pcs])
     x = canvas.put(x, y, kw(None if total.value is None else abs(total.value)))
     canvas.put(x, y, f" kW {battery_direction(total.value)}", Ink.DIM)
 
@@ -183,7 +183,7 @@ def draw_soc_track(canvas: Canvas, y: int, model: Model) -> None:
     end = int(model.now_utc_s // TREND_STEP_S) * TREND_STEP_S
     values = series(model.trend, "soc_pct", end, 2 * TRACK_COLUMNS, TREND_STEP_S)
     known = [v for v in values if v is not None]
-    if len(known) < 2 or soc_pct(model.published) is None:
+    if len(known) < 2 or soc_reading(model).good is None:
         return
     low = min(known)
     high = max(*known, low + LEAST_SPAN_PCT)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from console.display.formats import kw, number, weekday_hour_minute
 from console.display.ink import Ink
 from console.display.status_text import battery_direction, peak_label
-from console.display.viewmodel import Model, soc_pct
+from console.display.viewmodel import Model, soc_reading
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from dispatch.model.plan import Plan, PlanStep
@@ -123,8 +123,7 @@ def _comparison_rows(worths: Sequence[Worth], plan: Plan, model: Model) -> Itera
     yield "energy EUR", *_pair(sum(w.import_eur for w in worths), sum(w.bare_import_eur for w in worths), 2)
     highest_w = max((w.import_w for w in whole), default=0.0)
     yield "highest kW", *_pair(highest_w / 1000, max((w.bare_import_w for w in whole), default=0.0) / 1000, 1)
-    soc_now = soc_pct(model.published) if model.published else None
-    yield "SoC at its end %", *_pair(plan.steps[-1].soc_pct, soc_now, 1)
+    yield "SoC at its end %", *_pair(plan.steps[-1].soc_pct, soc_reading(model).good, 1)
     if model.welcome is not None:
         rise_w = max((w.peak_rise_w for w in worths), default=0.0)
         yield "peak EUR more", "", number(rise_w / 1000 * model.demand.rise_eur_per_kw, 9, 0)

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dispatch.alarms.states import Condition
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.setpoint_monitor import tolerance_w
+from dispatch.model.battery_bank import BatteryBank, in_service
 from dispatch.model.decision import Contested, Decision
 from dispatch.model.equipment import Battery, DeviceHealth, Pcs
 from dispatch.model.islanding import IslandState
@@ -219,18 +221,13 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
     """Only while the grid is there: islanded, the reserve is being used for what it was kept."""
     if config.reserve_kwh <= 0 or island is IslandState.ISLANDED:
         return Condition(False)
-    rated = {b.id: b.energy_kwh for b in config.batteries}
-    stored = 0.0
-    for battery in snapshot.batteries:
-        if battery.soc_pct.good is None:
-            return Condition(None)
-        stored += battery.soc_pct.good * rated.get(battery.id, 0.0)
-    if not snapshot.batteries:
+    bank, reserve_pct = BatteryBank(config, snapshot), reserve_soc_pct(config)
+    soc_pct, available_pct = bank.soc_pct, bank.available_pct
+    if soc_pct is None or available_pct is None:
         return Condition(None)
-    soc = stored / config.energy_kwh
     return Condition(
-        soc < config.reserve_soc_pct - SOC_MARGIN_PCT,
-        Reason("alarm.below_reserve", {"soc_pct": soc, "reserve_pct": config.reserve_soc_pct}),
+        available_pct < reserve_pct - SOC_MARGIN_PCT,
+        Reason("alarm.below_reserve", {"soc": in_service(soc_pct, available_pct), "reserve_pct": reserve_pct}),
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dispatch.billing.demand_charge import billed_by_period_w, place
+from dispatch.config.battery_ratings import mean_efficiency, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 
 
@@ -117,31 +118,14 @@ def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_
     return peaks_w
 
 
-def efficiencies(config: DispatchConfig) -> tuple[float, float]:
-    """(charging, discharging) of all batteries together, weighted by energy; 1 without any."""
-    energy_kwh = config.energy_kwh
-    if not energy_kwh:
-        return 1.0, 1.0
-    return (
-        sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh,
-        sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh,
-    )
-
-
-def wear_eur_per_kwh(config: DispatchConfig) -> float:
-    """Wear per kWh of throughput of all batteries together, weighted by energy."""
-    energy_kwh = config.energy_kwh
-    return sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh if energy_kwh else 0.0
-
-
 def stored_change_kwh(config: DispatchConfig, step_s: int, battery_w: Sequence[float]) -> float:
     """What a battery power does to the stored energy, all batteries taken as one."""
-    charging, discharging = efficiencies(config)
+    charging, discharging = mean_efficiency(config)
     change = sum(-w / discharging if w >= 0 else -w * charging for w in battery_w)
     return change * step_s / 3.6e6
 
 
 def stored_worth_eur(config: DispatchConfig, change_kwh: float, eur_per_kwh: float) -> float:
     """Energy left over is worth the import it saves; energy short, the import it takes to have it back."""
-    charging, discharging = efficiencies(config)
+    charging, discharging = mean_efficiency(config)
     return change_kwh * eur_per_kwh * (discharging if change_kwh > 0 else 1 / charging)

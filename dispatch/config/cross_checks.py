@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from dispatch.config.battery_ratings import full_soc_pct, reserve_soc_pct
 from dispatch.config.demand_terms import parsed
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 
@@ -108,7 +109,7 @@ def _island_switch(config: DispatchConfig) -> Iterator[Finding]:
 
 def _reserve(config: DispatchConfig) -> Iterator[Finding]:
     if config.batteries:
-        usable, highest = config.reserve_soc_pct, config.full_soc_pct
+        usable, highest = reserve_soc_pct(config), full_soc_pct(config)
         if usable > highest:
             needs = f"{config.reserve_kwh:g} kWh needs SoC {usable:.0f} %, above soc_max {highest:g} %"
             yield "reserve.hours", config.reserve.hours, f"a reserve that fits: {needs}"

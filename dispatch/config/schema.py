@@ -362,12 +362,6 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.island.switch or (self.switches[0] if len(self.switches) == 1 else None)
 
     @property
-    def drill_floor_pct(self) -> float:
-        """SoC that a drill must leave."""
-        own = self.island.drill_floor_pct
-        return self.reserve_soc_pct if own is None else own
-
-    @property
     def energy_kwh(self) -> float:
         """Rated energy of all batteries."""
         return sum(b.energy_kwh for b in self.batteries)
@@ -386,20 +380,3 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     def reserve_kwh(self) -> float:
         """Energy the critical load takes in the promised hours, at the AC terminals."""
         return self.reserve.hours * self.reserve.critical_load_w / 1000
-
-    @property
-    def full_soc_pct(self) -> float:
-        """SoC of all batteries together with each at its soc_max."""
-        return sum(b.soc_max_pct * b.energy_kwh for b in self.batteries) / self.energy_kwh if self.batteries else 0.0
-
-    @property
-    def reserve_soc_pct(self) -> float:
-        """SoC that must be left for ride-through: soc_min plus the reserve through the discharge efficiency.
-
-        Of all batteries together, each with its own soc_min, the least efficient for all.
-        """
-        if not self.batteries:
-            return 0.0
-        lowest = sum(b.soc_min_pct * b.energy_kwh for b in self.batteries) / self.energy_kwh
-        worst = min(b.discharge_efficiency for b in self.batteries)
-        return lowest + 100 * self.reserve_kwh / (worst * self.energy_kwh)

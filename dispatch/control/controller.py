@@ -9,6 +9,7 @@ import msgspec
 
 from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.billing.load_pulses import Pulses
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.fallback import Lost, meter_lost_w
 from dispatch.control.net_load_estimator import NetLoad, believed
@@ -19,7 +20,7 @@ from dispatch.control.setpoint_monitor import SetpointWatch
 from dispatch.islanding.load_shedding import RideKeeper, RideMemory, RideResult
 from dispatch.islanding.observation import IslandMemory, IslandStep
 from dispatch.islanding.state_machine import IslandMachine
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision, Mode, Setpoint
 from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
@@ -209,8 +210,9 @@ class Controller:
         ready = [u.id for u in found if u.ready is Ready.READY]
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
-        soc_pct = site_soc_pct(self.config, snapshot)
-        self._latch(soc_pct, orders.reserve)
+        bank = BatteryBank(self.config, snapshot)
+        soc_pct, available_pct = bank.soc_pct, bank.available_pct
+        self._latch(soc_pct, available_pct, orders.reserve)
         return Situation(
             config=self.config,
             snapshot=snapshot,
@@ -219,6 +221,7 @@ class Controller:
             net_w=net_w,
             allowance=allowance,
             soc_pct=soc_pct,
+            available_pct=available_pct,
             last_w=last_w,
             hold_s=self._step_s,
             safe=self._safe(snapshot, net_w, last_w),
@@ -229,19 +232,19 @@ class Controller:
             orders=orders,
         )
 
-    def _latch(self, soc_pct: float | None, order: Order | None) -> None:
+    def _latch(self, soc_pct: float | None, available_pct: float | None, order: Order | None) -> None:
         """Hysteresis of refilling the reserve and of returning to rest SoC."""
-        if soc_pct is None:
+        if soc_pct is None or available_pct is None:
             return
-        reserve_pct, rest_pct = self.config.reserve_soc_pct, self.config.rules.rest_soc_pct
+        reserve_pct, rest_pct = reserve_soc_pct(self.config), self.config.rules.rest_soc_pct
         if order is not None:
             reserve_pct = order.value
         if self.config.reserve_kwh <= 0 and order is None:
             self._recharging = False
         else:
-            if soc_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
+            if available_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
                 self._recharging = True
-            elif soc_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
+            elif available_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
                 self._recharging = False
         if soc_pct < rest_pct - SOC_HYSTERESIS_PCT:
             self._topping = True

@@ -19,6 +19,10 @@ class Share(msgspec.Struct, frozen=True):
     high_w: float
     soc_pct: float | None = None
 
+    def within(self, w: float) -> float:
+        """The power nearest to `w` that the limits allow."""
+        return min(max(w, self.low_w), self.high_w)
+
 
 def allocate(total_w: float, shares: Sequence[Share]) -> tuple[float, ...]:
     """Split `total_w`, in the order of `shares`. The parts sum to it, or to the nearest power the limits allow.
@@ -33,25 +37,27 @@ def allocate(total_w: float, shares: Sequence[Share]) -> tuple[float, ...]:
     for share in shares:
         if share.low_w > share.high_w:
             raise ValueError(f"{share.id}: low_w {share.low_w:g} is above high_w {share.high_w:g}")
-    if not shares:
-        return ()
-    parts = [min(max(0.0, s.low_w), s.high_w) for s in shares]
+    parts = [share.within(0.0) for share in shares]
     up = total_w >= sum(parts)
-    weights = _weights(shares, up)
-    # Each round fills at least one PCS to its limit or hands out everything.
-    for _ in shares:
-        room = [(s.high_w if up else s.low_w) - part for s, part in zip(shares, parts, strict=True)]
-        rest = total_w - sum(parts)
-        pull = [abs(r) * w for r, w in zip(room, weights, strict=True)]
-        if abs(rest) < 1e-9 or sum(pull) <= 0:
-            break
-        scale = rest / sum(pull)
-        moves = [scale * p for p in pull]
-        parts = [part + (min(m, r) if up else max(m, r)) for part, m, r in zip(parts, moves, room, strict=True)]
-    return tuple(min(max(p, s.low_w), s.high_w) for p, s in zip(parts, shares, strict=True))
+    weights, ends = _weights(shares, up), [s.high_w if up else s.low_w for s in shares]
+    for _ in shares:  # each round fills at least one PCS to its limit or hands out everything
+        parts = _round(total_w - sum(parts), parts, ends, weights)
+    return tuple(share.within(part) for part, share in zip(parts, shares, strict=True))
+
+
+def _round(rest_w: float, parts: list[float], ends: list[float], weights: list[float]) -> list[float]:
+    """Hand out the rest in proportion to weighted room towards the ends; what would go beyond an end stays there."""
+    room = [end - part for end, part in zip(ends, parts, strict=True)]
+    pull = [abs(r) * weight for r, weight in zip(room, weights, strict=True)]
+    if abs(rest_w) < 1e-9 or sum(pull) <= 0:
+        return parts
+    scale = rest_w / sum(pull)
+    moves = [min(scale * p, r) if r > 0 else max(scale * p, r) for p, r in zip(pull, room, strict=True)]
+    return [part + move for part, move in zip(parts, moves, strict=True)]
 
 
 def _weights(shares: Sequence[Share], discharging: bool) -> list[float]:
+    """How readily each takes more. The mean SoC is only where more turns into less; it is no SoC of the site."""
     known = [s.soc_pct for s in shares if s.soc_pct is not None]
     mean = sum(known) / len(known) if known else 0.0
     weights = []

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from dispatch.config.battery_ratings import bms_share
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
-from dispatch.model.equipment import NOT_RUNNING, Battery, Pcs
+from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 
 SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
 TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
-BATTERY_TRIPPED = frozenset({"fault", "disconnected", "emergency_stop"})
 
 
 class Ready(enum.Enum):
@@ -48,11 +48,10 @@ def units(config: DispatchConfig, snapshot: Snapshot, last_w: Mapping[str, float
     configs = {b.id: b for b in config.batteries}
     result = []
     for ratings in config.pcs:
-        share = ratings.discharge_w / sum(p.discharge_w for p in config.pcs if p.battery == ratings.battery)
         result.append(
             _unit(
                 ratings,
-                share,
+                bms_share(config, ratings),
                 configs[ratings.battery],
                 found_pcs.get(ratings.id),
                 found_batteries.get(ratings.battery),

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from dispatch.billing.interval_budget import Allowance
+from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig, GridConfig
 from dispatch.control.pcs_limits import Ready, Unit
+from dispatch.model.battery_bank import in_service
 from dispatch.model.equipment import Meter
 from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.plan import PlanStep
@@ -47,6 +49,7 @@ class Situation(msgspec.Struct, frozen=True):
     net_w: float | None  # load - pv - what PCS do that take no part; None: not known
     allowance: Allowance
     soc_pct: float | None
+    available_pct: float | None  # what of it is stored in batteries in service
     last_w: float  # the last total asked
     hold_s: float = 0.0  # how long the setpoint is meant to hold; 0 at tick rate
     safe: tuple[float, Reason] | None = None  # battery power and reason when the net load is not known
@@ -60,7 +63,7 @@ class Situation(msgspec.Struct, frozen=True):
     def reserve_soc_pct(self) -> float:
         """The reserve in force: a person's, else the site file's."""
         order = self.orders.reserve
-        return self.config.reserve_soc_pct if order is None else order.value
+        return reserve_soc_pct(self.config) if order is None else order.value
 
 
 def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tuple[float, float]:
@@ -172,12 +175,14 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
     mark_pct, order = s.reserve_soc_pct, s.orders.reserve
     if s.config.reserve_kwh <= 0 and order is None:
         return Ask(Reason("reserve.none"))
-    if s.soc_pct is None:
+    if s.soc_pct is None or s.available_pct is None:
         most_w = max(s.last_w, 0.0)
         return Ask(Reason("reserve.soc_unknown", {"reserve_pct": mark_pct, "limit_w": most_w}), high_w=most_w)
     declared = Reason("reserve.declared", {"reserve_kwh": s.config.reserve_kwh})
     whose = declared if order is None else signed(order, s.orders.mono_s)
-    level = Reason("reserve.level", {"soc_pct": s.soc_pct, "reserve_pct": mark_pct, "whose": whose})
+    level = Reason(
+        "reserve.level", {"soc": in_service(s.soc_pct, s.available_pct), "reserve_pct": mark_pct, "whose": whose}
+    )
     if s.islanding.import_high_w is not None:
         return Ask(Reason("reserve.after_ramp", {"level": level}))
     if s.recharging:
@@ -187,7 +192,7 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
             preferred_w=-_charge_room_w(s),
             high_why=Reason("reserve.no_discharge", {"level": level}),
         )
-    share = min(max((s.soc_pct - mark_pct) / RESERVE_TAPER_PCT, 0.0), 1.0)
+    share = min(max((s.available_pct - mark_pct) / RESERVE_TAPER_PCT, 0.0), 1.0)
     high_w = min(share * s.config.discharge_w, _lasting_w(s))
     if high_w < s.config.discharge_w:
         return Ask(Reason("reserve.taper", {"level": level, "limit_w": high_w}), high_w=high_w)
@@ -196,11 +201,10 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
 
 def _lasting_w(s: Situation) -> float:
     """Discharging power, >= 0, whose energy above the reserve lasts as long as the setpoint holds."""
-    if s.soc_pct is None or s.hold_s <= 0:
+    if s.available_pct is None or s.hold_s <= 0:
         return math.inf
-    spare_pct = max(s.soc_pct - s.config.reserve_soc_pct, 0.0)
-    worst = min(b.discharge_efficiency for b in s.config.batteries)
-    return spare_pct / 100 * s.config.energy_kwh * worst * 1000 * 3600 / s.hold_s
+    spare_pct = max(s.available_pct - reserve_soc_pct(s.config), 0.0)
+    return spare_pct / 100 * s.config.energy_kwh * worst_efficiency(s.config).discharge * 1000 * 3600 / s.hold_s
 
 
 # ── 5: manual ───────────────────────────────────────────────────────────────────────────────────────────────────────

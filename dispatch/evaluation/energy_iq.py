@@ -34,8 +34,9 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.bill import Flow, account_peaks_w, bill, efficiencies, stored_change_kwh, stored_worth_eur
+from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh, stored_worth_eur
 from dispatch.billing.demand_charge import billed_by_period_w
+from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.foresight import Course, Left, perfect_battery_w
 
@@ -182,7 +183,7 @@ class _Record:
 
     def foresight(self, fixed: Sequence[bool], *, keep_reserve: bool = True) -> list[float]:
         """Foresight's battery power. Raises SolverFailed."""
-        charging, discharging = efficiencies(self.config)
+        charging, discharging = mean_efficiency(self.config)
         mean = self._mean_eur_per_kwh
         course = Course(
             starts_utc_s=[q.start_utc_s for q in self.quarters],

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.billing.bill import efficiencies, wear_eur_per_kwh
 from dispatch.billing.demand_charge import period_of, place
+from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 from dispatch.planning.lp_model import TIE_EUR_PER_KWH, SolverFailed
 
@@ -197,9 +197,9 @@ class _Program:
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
         """Between reserve and soc_max, or what was really stored where that lies outside."""
         config, course = self._config, self._course
-        mark_pct = config.reserve_soc_pct if course.keep_reserve else min(b.soc_min_pct for b in config.batteries)
-        mark_kwh = min(mark_pct, config.full_soc_pct) / 100 * config.energy_kwh
-        top_kwh = config.full_soc_pct / 100 * config.energy_kwh
+        kept_kwh = reserve_soc_pct(config) / 100 * config.energy_kwh
+        top_kwh = full_kwh(config)
+        mark_kwh = min(kept_kwh if course.keep_reserve else lowest_kwh(config), top_kwh)
         low, high = [min(mark_kwh, kwh) for kwh in course.stored_kwh], [max(top_kwh, kwh) for kwh in course.stored_kwh]
         for begin in course.begin_kwh:
             last = (begin or self._n) - 1  # of the run before it
@@ -210,7 +210,7 @@ class _Program:
     def _columns(self, demand: _Demand) -> list[list[tuple[int, float]]]:
         """Rows of each column: power balance, energy balance, then the demand's."""
         n, hours = self._n, self._hours
-        charging, discharging = efficiencies(self._config)
+        charging, discharging = mean_efficiency(self._config)
         columns: list[list[tuple[int, float]]] = [[] for _ in range(demand.columns_end + 2)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net

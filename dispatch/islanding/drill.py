@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.grid_code import WindowLook
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.equipment import NOT_RUNNING, Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
 from dispatch.model.orders import REASON_MIN
@@ -24,28 +25,17 @@ BUS_V_PCT, BUS_HZ = (90.0, 110.0), (47.5, 52.0)  # EN 50160 for the voltage; PV 
 BLIND_S = 5.0  # readings may be missing for so long
 
 
-def discharge_now_w(config: DispatchConfig, snapshot: Snapshot) -> float | None:
-    """What all PCS can give at this moment, AC W: ratings, their settings, the BMS. None: no BMS or PCS is read."""
-    total_w = 0.0
-    for ratings in config.pcs:
-        pcs = next((p for p in snapshot.pcs if p.id == ratings.id), None)
-        battery = next((b for b in snapshot.batteries if b.id == ratings.battery), None)
-        if pcs is None or battery is None or battery.discharge_limit_w.value is None:
-            return None
-        efficiency = next(b.discharge_efficiency for b in config.batteries if b.id == ratings.battery)
-        shared = sum(p.discharge_w for p in config.pcs if p.battery == ratings.battery)
-        of_bms_w = battery.discharge_limit_w.value * efficiency * ratings.discharge_w / shared
-        setting_w = ratings.discharge_w if pcs.discharge_limit_w.value is None else pcs.discharge_limit_w.value
-        total_w += max(min(ratings.discharge_w, setting_w, of_bms_w), 0.0)
-    return total_w
-
-
 def planned_pct(config: DispatchConfig, load_w: float, minutes: float) -> float:
     """Points of SoC that `load_w` takes in `minutes`."""
     if not config.batteries:
         return 0.0
-    efficiency = min(b.discharge_efficiency for b in config.batteries)
-    return 100 * max(load_w, 0.0) * minutes / 60 / (efficiency * config.energy_kwh * 1000)
+    return 100 * max(load_w, 0.0) * minutes / 60 / (worst_efficiency(config).discharge * config.energy_kwh * 1000)
+
+
+def floor_soc_pct(config: DispatchConfig) -> float:
+    """SoC that a drill must leave: the site file's, else the reserve's."""
+    own = config.island.drill_floor_pct
+    return reserve_soc_pct(config) if own is None else own
 
 
 def prechecks(
@@ -133,13 +123,13 @@ def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]
 
 
 def _prechecks_of_energy(config: DispatchConfig, snapshot: Snapshot, request: IslandRequest) -> list[Check]:
-    load_w, soc_pct = snapshot.load_w, site_soc_pct(config, snapshot)
-    most_w = discharge_now_w(config, snapshot)
+    bank = BatteryBank(config, snapshot)
+    load_w, soc_pct, most_w = snapshot.load_w, bank.soc_pct, bank.discharge_w
     if load_w is None or soc_pct is None or most_w is None:
         missing = [n for n, v in (("load", load_w), ("SoC", soc_pct), ("discharge limits", most_w)) if v is None]
         return [Check("energy and rating", False, f"{', '.join(missing)} not known", "every device must answer")]
     need_pct = ENERGY_MARGIN * planned_pct(config, load_w, request.minutes)
-    floor_pct = config.drill_floor_pct
+    floor_pct = floor_soc_pct(config)
     spare_pct = soc_pct - floor_pct
     possible = request.minutes * spare_pct / need_pct if need_pct > 0 else request.minutes
     return [
@@ -215,7 +205,7 @@ class Drill:
         """Take in a tick: extremes, energy, SoC, and the criteria that stop the drill."""
         dt_s = 0.0 if self._last_mono_s is None else snapshot.mono_s - self._last_mono_s
         self._last_mono_s = snapshot.mono_s
-        soc_pct = site_soc_pct(self._config, snapshot)
+        soc_pct = BatteryBank(self._config, snapshot).soc_pct
         if soc_pct is not None and (not self._soc_track or snapshot.utc_s - self._soc_track[-1][0] >= 60):
             self._soc_track.append((snapshot.utc_s, soc_pct))
         if not islanded:
@@ -237,7 +227,7 @@ class Drill:
     def _judge(self, snapshot: Snapshot, soc_pct: float | None) -> list[Check]:
         switch = switch_of(self._config, snapshot)
         load_w = None if snapshot.pcs_w is None or snapshot.pv_w is None else snapshot.pcs_w + snapshot.pv_w
-        most_w = discharge_now_w(self._config, snapshot)
+        most_w = BatteryBank(self._config, snapshot).discharge_w
         blind = switch is None or switch.position.good is None or load_w is None or soc_pct is None or most_w is None
         if not blind:
             self._blind_since_s = None
@@ -276,7 +266,7 @@ class Drill:
         from_s, from_pct = self._soc_from
         planned = planned_pct(self._config, self._load_w, (mono_s - from_s) / 60)
         lowest_pct = from_pct - FALL_FACTOR * planned - FALL_PCT
-        floor_pct = self._config.drill_floor_pct - 1
+        floor_pct = floor_soc_pct(self._config) - 1
         return [
             Check("SoC as planned", soc_pct >= lowest_pct, f"{soc_pct:.1f} %, planned {from_pct - planned:.1f} %"),
             Check("SoC above floor", soc_pct >= floor_pct, f"{soc_pct:.1f} %, must stay above {floor_pct:.1f} %"),

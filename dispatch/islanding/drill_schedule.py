@@ -20,8 +20,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill import ENERGY_MARGIN, planned_pct
+from dispatch.islanding.drill import ENERGY_MARGIN, floor_soc_pct, planned_pct
 from dispatch.model.plan import Plan
 
 EXPECTED = (
@@ -165,7 +166,7 @@ def against(config: DispatchConfig, now_utc_s: float, plan: Plan | None, soc_pct
         return f"the forecast is not known: {missing}"
     lowest_pct = min([soc_pct, *(s.soc_pct for s in steps)])
     need_pct = ENERGY_MARGIN * planned_pct(config, max(s.load_high_w for s in steps), config.drills.minutes)
-    floor_pct = max(config.reserve_soc_pct, config.drill_floor_pct)
+    floor_pct = max(reserve_soc_pct(config), floor_soc_pct(config))
     if lowest_pct - need_pct >= floor_pct:
         return ""
     return (

@@ -12,10 +12,10 @@ import math
 
 import msgspec
 
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig, NodeTerms
-from dispatch.islanding.drill import discharge_now_w
 from dispatch.islanding.runtime_estimator import EnergyLeft, EnergyMemory
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank, in_service
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState, NodeOrder, RideThrough
 from dispatch.model.reasons import Reason
@@ -82,12 +82,12 @@ class RideKeeper:
         """
         now, events = snapshot, []
         self._mark(now, riding)
-        soc_pct = site_soc_pct(self._config, now)
-        if found := self.energy.update(now, soc_pct):
+        bank = BatteryBank(self._config, now)
+        if found := self.energy.update(now, bank.soc_pct):
             events.append(_event(now, "info", found))
         self._smooth(now, riding)
         if self._terms.enabled:
-            wanted = self._up(now, rehearsing) if riding else self._down(now, soc_pct, state)
+            wanted = self._up(now, rehearsing) if riding else self._down(now, bank, state)
             if wanted is not None:
                 events.append(self._move(now, *wanted))
         return RideResult(self._view(now), self._orders(), tuple(events))
@@ -159,7 +159,7 @@ class RideKeeper:
         above = self._next_rung()
         if above is None:
             return None
-        most_w, w = discharge_now_w(self._config, now), now.pcs_w
+        most_w, w = BatteryBank(self._config, now).discharge_w, now.pcs_w
         if most_w is not None and w is not None and w > self._terms.overload * most_w and since_s >= OVERLOAD_S:
             return above, Reason("ride.overload", {"drawn_w": w, "most_w": most_w})
         left_s = None if rehearsing else self._promised_left_s(now)
@@ -170,15 +170,18 @@ class RideKeeper:
             )
         return None
 
-    def _down(self, now: Snapshot, soc_pct: float | None, state: IslandState) -> tuple[int, Reason] | None:
+    def _down(self, now: Snapshot, bank: BatteryBank, state: IslandState) -> tuple[int, Reason] | None:
         """The step back once the grid is there and the battery has recovered."""
-        if self.rung == 0 or state is not IslandState.GRID_TIED or soc_pct is None:
+        if self.rung == 0 or state is not IslandState.GRID_TIED:
             return None
-        mark_pct = self._config.reserve_soc_pct
-        if soc_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
+        soc_pct, available_pct = bank.soc_pct, bank.available_pct
+        if soc_pct is None or available_pct is None:
+            return None
+        mark_pct = reserve_soc_pct(self._config)
+        if available_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
             return None
         below = max((r for r in self._rungs() if r < self.rung), default=0)
-        return below, Reason("ride.recovered", {"soc_pct": soc_pct, "reserve_pct": mark_pct})
+        return below, Reason("ride.recovered", {"soc": in_service(soc_pct, available_pct), "reserve_pct": mark_pct})
 
     def _rungs(self) -> list[int]:
         """The steps below shutdown that would change something on this site."""

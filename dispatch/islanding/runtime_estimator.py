@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.config.battery_ratings import worst_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.soc_correction import Cues, Taper
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.snapshot import Snapshot
 
 JUMP_PCT = 1.0  # SoC moved by this much more than the energy explains, between two readings: recalibrated
@@ -49,10 +51,9 @@ class EnergyLeft:
     """All batteries of a site as one, by the site's SoC and the sum of PCS power."""
 
     def __init__(self, config: DispatchConfig) -> None:
-        efficiency = min((b.discharge_efficiency for b in config.batteries), default=1.0)
-        charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
-        self._config, self._round_trip = config, efficiency * charging
-        self._rated_wh_per_pct = config.energy_kwh * 1000 * efficiency / 100
+        efficiency = worst_efficiency(config)
+        self._config, self._round_trip = config, efficiency.discharge * efficiency.charge
+        self._rated_wh_per_pct = config.energy_kwh * 1000 * efficiency.discharge / 100
         self._terms = config.ride_through
         self._memory = EnergyMemory()
         self._last: tuple[float, float] | None = None  # mono, SoC
@@ -60,6 +61,7 @@ class EnergyLeft:
         self._wh = 0.0  # given since the anchor
         self._taper = Taper()
         self.soc_pct: float | None = None  # as reported, carried on beyond its ends
+        self._available = 1.0  # share of the stored energy that is in batteries in service
 
     def memory(self) -> EnergyMemory:
         """What to keep for a restart."""
@@ -94,14 +96,14 @@ class EnergyLeft:
         return max(min(self.soc_pct - self._memory.offset_pct, 100.0) - self._terms.cutoff_pct, 0.0)
 
     def usable_wh(self) -> float | None:
-        """AC energy down to the cut-off, best estimate; None while the SoC is not known."""
-        return None if self._points is None else self._points * self.wh_per_pct
+        """AC energy in batteries in service down to the cut-off, best estimate; None while the SoC is not known."""
+        return None if self._points is None else self._points * self.wh_per_pct * self._available
 
     def low_wh(self) -> float | None:
         """The same with SoC and energy per point as wrong as they may be."""
         if self._points is None:
             return None
-        return max(self._points - self.soc_error_pct, 0.0) * self.wh_per_pct * (1 - self._doubt)
+        return max(self._points - self.soc_error_pct, 0.0) * self.wh_per_pct * (1 - self._doubt) * self._available
 
     @property
     def _doubt(self) -> float:
@@ -113,6 +115,7 @@ class EnergyLeft:
         battery_w, mono_s = snapshot.pcs_w, snapshot.mono_s
         if soc_pct is None or battery_w is None:
             return ""
+        self._available = BatteryBank(self._config, snapshot).available_share
         last, self._last = self._last, (mono_s, soc_pct)
         if last is None or mono_s - last[0] > GAP_S or self._anchor_pct is None or self.soc_pct is None:
             self.soc_pct = soc_pct

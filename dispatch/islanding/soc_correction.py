@@ -12,7 +12,7 @@ from collections import deque
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill import discharge_now_w
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.snapshot import Snapshot
 
 FULL_SHARE = 0.02  # of the rated charging power: a battery that takes no more is full
@@ -44,7 +44,7 @@ class Cues(msgspec.Struct, frozen=True):
                 return cls(False, None)
             charge_w += battery.charge_limit_w.good
         full = bool(config.batteries) and charge_w <= FULL_SHARE * config.charge_w
-        return cls(full, discharge_now_w(config, snapshot))
+        return cls(full, BatteryBank(config, snapshot).discharge_w)
 
 
 class Taper:

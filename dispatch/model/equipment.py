@@ -52,7 +52,7 @@ class Battery(msgspec.Struct, frozen=True):
     id: str
     soc_pct: Reading = MISSING
     soh_pct: Reading = MISSING
-    energy_wh: Reading = MISSING  # rated
+    energy_wh: Reading = MISSING  # rated, by the BMS; Skerry reckons with the site file's
     charge_limit_w: Reading = MISSING
     discharge_limit_w: Reading = MISSING
     temp_c: Reading = MISSING
@@ -147,3 +147,6 @@ class DeviceHealth(msgspec.Struct, frozen=True):
 
 # SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.
 NOT_RUNNING = frozenset({"off", "sleeping", "starting", "shutting_down", "fault", "standby"})
+# Out of service until somebody sees to it; the other states may pass within seconds.
+PCS_OUT = frozenset({"off", "fault"})
+BATTERY_TRIPPED = frozenset({"fault", "disconnected", "emergency_stop"})

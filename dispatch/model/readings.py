@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 import msgspec
 
@@ -64,3 +65,8 @@ def total(readings: object) -> float | None:
             return None
         result += value
     return result
+
+
+def worst_of(readings: Iterable[Reading]) -> Reading:
+    """The reading that makes a figure of them all least sure: a stale one, else the oldest. Expects at least one."""
+    return max(readings, key=lambda r: (r.quality is not Quality.GOOD, r.age_s or 0.0))

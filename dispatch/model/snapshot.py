@@ -38,20 +38,6 @@ class Snapshot(msgspec.Struct, frozen=True):
         return total(p.w for p in self.pv)
 
     @property
-    def soc_pct(self) -> float | None:
-        """SoC of all batteries, weighted by rated energy; None as soon as one of the numbers needed is not good."""
-        if len(self.batteries) == 1:
-            return self.batteries[0].soc_pct.good
-        stored_wh = rated_wh = 0.0
-        for battery in self.batteries:
-            soc_pct, energy_wh = battery.soc_pct.good, battery.energy_wh.good
-            if soc_pct is None or energy_wh is None:
-                return None
-            stored_wh += soc_pct * energy_wh
-            rated_wh += energy_wh
-        return stored_wh / rated_wh if rated_wh > 0 else None
-
-    @property
     def load_w(self) -> float | None:
         """Site load by balance, grid + pcs + pv; None when any part is not good."""
         parts = (self.grid.w.good, self.pcs_w, self.pv_w)

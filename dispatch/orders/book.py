@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.orders import BATTERY, Order, OrderKind
 from dispatch.model.reasons import Reason
@@ -168,5 +169,5 @@ def soc_power_w(config: DispatchConfig, soc_pct: float, target_pct: float, secon
     """The constant AC power, W (> 0 discharges), that brings the batteries from one SoC to another in this time."""
     stored_ws = (target_pct - soc_pct) / 100 * config.energy_kwh * 3.6e6
     if stored_ws > 0:
-        return -stored_ws / min(b.charge_efficiency for b in config.batteries) / seconds
-    return -stored_ws * min(b.discharge_efficiency for b in config.batteries) / seconds
+        return -stored_ws / mean_efficiency(config).charge / seconds
+    return -stored_ws * mean_efficiency(config).discharge / seconds

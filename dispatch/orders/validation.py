@@ -8,8 +8,9 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.config.battery_ratings import full_soc_pct, lowest_soc_pct, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.islanding import IslandState
@@ -187,7 +188,7 @@ def _check_value(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, for
             OrderKind.NODE_CAP: f"{low:g} W to {kw(high)}",
         }[wanted.kind]
         raise OrderRefused("beyond ratings", f"{words(wanted.kind, wanted.value, wanted.target)} against {limits}")
-    if wanted.kind is OrderKind.SOC_TARGET and (soc_pct := site_soc_pct(config, snapshot)) is not None:
+    if wanted.kind is OrderKind.SOC_TARGET and (soc_pct := BatteryBank(config, snapshot).soc_pct) is not None:
         w = soc_power_w(config, soc_pct, wanted.value, for_s)
         rated_w = config.discharge_w if w > 0 else config.charge_w
         if abs(w) > rated_w:
@@ -206,7 +207,7 @@ def ratings(kind: OrderKind, config: DispatchConfig) -> tuple[float, float]:
         case OrderKind.IMPORT_TARGET:
             return -config.grid.export_limit_w, config.grid.fuse_w
         case OrderKind.SOC_TARGET | OrderKind.RESERVE_LEVEL:
-            return max(b.soc_min_pct for b in config.batteries), min(b.soc_max_pct for b in config.batteries)
+            return lowest_soc_pct(config), full_soc_pct(config)
         case OrderKind.NODE_CAP:
             return 1.0, NODE_CAP_MAX_W
     return 0.0, 0.0
@@ -252,10 +253,10 @@ def _old(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, decision: D
         case OrderKind.IMPORT_TARGET:
             return "import not known" if snapshot.grid.w.good is None else f"import {kw(snapshot.grid.w.good)}"
         case OrderKind.SOC_TARGET:
-            soc_pct = site_soc_pct(config, snapshot)
+            soc_pct = BatteryBank(config, snapshot).soc_pct
             return "SoC not known" if soc_pct is None else f"SoC {soc_pct:.1f} %"
         case OrderKind.RESERVE_LEVEL:
-            return f"reserve {config.reserve_soc_pct if before is None else before.value:.1f} % SoC"
+            return f"reserve {reserve_soc_pct(config) if before is None else before.value:.1f} % SoC"
         case OrderKind.NODE_CAP:
             return f"{wanted.target} uncapped" if before is None else words(before.kind, before.value, before.target)
         case OrderKind.DISABLE:
@@ -267,8 +268,8 @@ def _notes(m: _Moment, now: _Range) -> Iterator[Reason]:
     yield from _held_back(m.wanted, now)
     yield from _above_peak(m)
     match m.wanted.kind:
-        case OrderKind.RESERVE_LEVEL if m.wanted.value < m.config.reserve_soc_pct:
-            yield Reason("note.below_reserve", {"reserve_pct": m.config.reserve_soc_pct})
+        case OrderKind.RESERVE_LEVEL if m.wanted.value < reserve_soc_pct(m.config):
+            yield Reason("note.below_reserve", {"reserve_pct": reserve_soc_pct(m.config)})
         case OrderKind.HOLD if m.decision.island is not IslandState.GRID_TIED:
             yield Reason("note.no_setpoint_anyway", {"state": m.decision.island.value})
         case OrderKind.NODE_CAP:

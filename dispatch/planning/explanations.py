@@ -13,6 +13,7 @@ from datetime import date, datetime
 from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
+from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import STEP_S
 from dispatch.model.reasons import Reason
@@ -68,22 +69,17 @@ class Sketch:
     @cached_property
     def reserve_pct(self) -> float:
         """SoC of the reserve."""
-        return self.config.reserve_soc_pct
+        return reserve_soc_pct(self.config)
 
     @cached_property
     def top_pct(self) -> float:
-        """The lowest `soc_max` of the batteries."""
-        return min(b.soc_max_pct for b in self.config.batteries)
+        """SoC with every battery at its `soc_max`."""
+        return full_soc_pct(self.config)
 
     @cached_property
     def losses(self) -> tuple[float, float, float]:
-        """The batteries' lowest efficiencies of charging and discharging, and their lowest wear, EUR/kWh."""
-        batteries = self.config.batteries
-        return (
-            min(b.charge_efficiency for b in batteries),
-            min(b.discharge_efficiency for b in batteries),
-            min(b.wear_eur_per_kwh for b in batteries),
-        )
+        """Efficiencies of charging and discharging, and wear, EUR/kWh, as the plan reckons with them."""
+        return (*mean_efficiency(self.config), wear_eur_per_kwh(self.config))
 
     @cached_property
     def mean_buy(self) -> float:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.config.battery_ratings import full_soc_pct, lowest_soc_pct, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.rules import battery_window
 from dispatch.model.forecast import STEP_S
@@ -61,7 +62,7 @@ class Course:
 def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
     """The site with the reserve that an order has raised, as if it stood for ever; one that lowers it frees nothing."""
     asked_pct = max((o.value for o in orders if o.kind is OrderKind.RESERVE_LEVEL), default=0.0)
-    more_pct = min(asked_pct, config.full_soc_pct) - config.reserve_soc_pct
+    more_pct = min(asked_pct, full_soc_pct(config)) - reserve_soc_pct(config)
     if more_pct <= 0:
         return config
     raised = (msgspec.structs.replace(b, soc_min_pct=b.soc_min_pct + more_pct) for b in config.batteries)
@@ -153,19 +154,18 @@ def _under_rules(
 ) -> tuple[float, Outcome | None]:
     """(what the rules make of a battery order over this time, W; what holds it back, None if nothing)."""
     config, grid, hours = inputs.config, inputs.config.grid, seconds / 3600
-    per_pct_wh = 10 * config.energy_kwh
-    lowest_pct = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / config.energy_kwh
-    reserve_pct = config.reserve_soc_pct if there.reserve is None else there.reserve.value
+    per_pct_wh, efficiency = 10 * config.energy_kwh, mean_efficiency(config)
+    reserve_pct = reserve_soc_pct(config) if there.reserve is None else there.reserve.value
     limit_w = max(grid.contracted_peak_w, inputs.month_peak_w)
     if inputs.peak is not None:
         limit_w = min(limit_w, max(inputs.peak.target_w, inputs.month_peak_w))
 
     def to_w(floor_pct: float) -> float:
-        return max(0.0, soc_pct - floor_pct) * per_pct_wh * _discharging(config) / hours
+        return max(0.0, soc_pct - floor_pct) * per_pct_wh * efficiency.discharge / hours
 
-    room_w = max(0.0, config.full_soc_pct - soc_pct) * per_pct_wh / _charging(config) / hours
+    room_w = max(0.0, full_soc_pct(config) - soc_pct) * per_pct_wh / efficiency.charge / hours
     chain = Chain(-charge_w, discharge_w)
-    chain.apply(RuleId.DEVICE_LIMITS, Ask(UNSAID, -room_w, to_w(lowest_pct)))
+    chain.apply(RuleId.DEVICE_LIMITS, Ask(UNSAID, -room_w, to_w(lowest_soc_pct(config))))
     chain.apply(RuleId.FUSE, Ask(UNSAID, *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
     chain.apply(RuleId.RESERVE, Ask(UNSAID, high_w=to_w(reserve_pct)))
     mono_s = order.ends_mono_s - (order.ends_utc_s - begin_utc_s)
@@ -190,13 +190,5 @@ def _held(order: Reason, w: float, outcome: Outcome | None) -> Reason:
 
 def _rise_pct(w: float, seconds: float, config: DispatchConfig) -> float:
     """What the SoC rises by, %, at this power."""
-    wh = -w * seconds / 3600
-    return (wh * _charging(config) if w < 0 else wh / _discharging(config)) / (10 * config.energy_kwh)
-
-
-def _charging(config: DispatchConfig) -> float:
-    return sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / config.energy_kwh
-
-
-def _discharging(config: DispatchConfig) -> float:
-    return sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / config.energy_kwh
+    wh, efficiency = -w * seconds / 3600, mean_efficiency(config)
+    return (wh * efficiency.charge if w < 0 else wh / efficiency.discharge) / (10 * config.energy_kwh)

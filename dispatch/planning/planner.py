@@ -15,6 +15,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.prices import PriceSeries, filled, published
+from dispatch.config.battery_ratings import (
+    full_kwh,
+    full_soc_pct,
+    lowest_kwh,
+    mean_efficiency,
+    reserve_soc_pct,
+    wear_eur_per_kwh,
+)
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import STEP_S
 from dispatch.model.plan import Plan, PlanStep
@@ -84,10 +92,11 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     target_w = target_of(inputs, problem, solution)
     if inputs.load.note:
         notes.append(inputs.load.note)
-    if config.reserve_soc_pct > config.full_soc_pct:
+    reserve_pct, full_pct = reserve_soc_pct(config), full_soc_pct(config)
+    if reserve_pct > full_pct:
         notes.append(
-            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {config.reserve_soc_pct:.0f} %, soc_max is "
-            f"{config.full_soc_pct:g} %: kept full"
+            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {reserve_pct:.0f} %, soc_max is "
+            f"{full_pct:g} %: kept full"
         )
     over = max(grid_w) - config.grid.fuse_w
     if over > QUIET_W:
@@ -134,12 +143,9 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
 
     Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear. 0 without prices.
     """
-    energy_kwh = config.energy_kwh
-    if not energy_kwh:
+    if not config.batteries:
         return 0.0
-    charging = sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
-    discharging = sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh
-    wear = sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh
+    (charging, discharging), wear = mean_efficiency(config), wear_eur_per_kwh(config)
     last = int(now_utc_s // 3600) * 3600
     earned = []
     for day in range(7):
@@ -252,7 +258,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     months, month_of = months_of(inputs, starts)
     charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
-    energy_kwh = config.energy_kwh or 1.0
+    efficiency = mean_efficiency(config)
     demand = config.tariff.demand_terms.rise_eur_per_kw
     ready: tuple[tuple[float, ...], ...] = ()
     if inputs.peak is not None:
@@ -264,12 +270,12 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         sell=tuple(sell),
         charge_kw=(charge_w / 1000,) * len(starts),
         discharge_kw=(discharge_w / 1000,) * len(starts),
-        charge_efficiency=sum(b.charge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
-        discharge_efficiency=sum(b.discharge_efficiency * b.energy_kwh for b in config.batteries) / energy_kwh or 1.0,
+        charge_efficiency=efficiency.charge,
+        discharge_efficiency=efficiency.discharge,
         stored_kwh=stored_kwh - bottom_kwh,
         layers_kwh=layers_kwh,
         resting_layers=resting_layers,
-        wear=sum(b.wear_eur_per_kwh * b.energy_kwh for b in config.batteries) / energy_kwh,
+        wear=wear_eur_per_kwh(config),
         demand=demand,
         fuse_kw=config.grid.fuse_w / 1000,
         export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
@@ -297,10 +303,9 @@ def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[
     if not energy_kwh:
         return 0.0, 0.0, (0.0,) * LAYERS, (0,) * (LAYERS - 2), 2
     now = min(100.0, max(0.0, inputs.soc_pct or 0.0)) / 100 * energy_kwh
-    lowest = sum(b.soc_min_pct * b.energy_kwh for b in config.batteries) / 100
-    highest = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
+    lowest, highest = lowest_kwh(config), full_kwh(config)
     bottom, ceiling = min(lowest, now), max(highest, now)
-    reserve = min(highest, max(lowest, config.reserve_soc_pct / 100 * energy_kwh))
+    reserve = min(highest, max(lowest, reserve_soc_pct(config) / 100 * energy_kwh))
     floor = min(reserve, now)
     resting = min(highest, max(reserve, config.rules.rest_soc_pct / 100 * energy_kwh))
     part = (ceiling - reserve) / READY_LAYERS

@@ -21,6 +21,7 @@ import msgspec
 
 from dispatch.billing.demand_charge import place
 from dispatch.billing.interval_budget import MARGIN, SURGE
+from dispatch.config.battery_ratings import full_kwh, reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import STEP_S
 from dispatch.model.islanding import IslandState
@@ -286,8 +287,7 @@ class _Site:
         margin below the level, charges up to that, and in the running metering interval uses what is left of it.
         """
         config, stored = self.config, self.stored_kwh
-        charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
-        discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+        charging, discharging = worst_efficiency(config)
         steps = zip(path_kw, self.net_kw, self.given, self.hours, self.free_kw, self.starts_s, strict=True)
         for net, bare, given, hours, free_kw, start_s in steps:
             level_kw = max(level_w / 1000, free_kw)
@@ -355,9 +355,8 @@ def _battery(config: DispatchConfig, soc_pct: float | None) -> tuple[float, floa
     if not config.batteries or soc_pct is None:
         return 0.0, 0.0
     stored = soc_pct / 100 * config.energy_kwh
-    top = sum(b.energy_kwh * b.soc_max_pct for b in config.batteries) / 100
-    floor = min(config.reserve_soc_pct / 100 * config.energy_kwh, stored)
-    return stored - floor, max(top, stored) - floor
+    floor = min(reserve_soc_pct(config) / 100 * config.energy_kwh, stored)
+    return stored - floor, max(full_kwh(config), stored) - floor
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────

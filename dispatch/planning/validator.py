@@ -1,7 +1,8 @@
 """Checks a plan before it is used; shares no formula with the planner.
 
 Where the planner sums forward, this compares each step with the one before it, and it reads what it needs from the site
-file again. A plan with any error is not used: the last good one stays.
+file again, not from `dispatch/config/battery_ratings.py` (a test compares the two). A plan with any error is not used:
+the last good one stays.
 """
 
 from __future__ import annotations

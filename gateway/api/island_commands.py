@@ -14,7 +14,7 @@ import msgspec
 
 from dispatch.alarms.states import AlarmBook, AlarmState, Priority
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.islanding import IslandReply, IslandRequest
 from dispatch.model.orders import REASON_MIN, OrderRefused
 from dispatch.wording.catalogue import alarm_text
@@ -84,7 +84,7 @@ class IslandCommands:
         return {
             "state": published.decision.island.value,
             "view": msgspec.to_builtins(published.decision.islanding),
-            "soc_pct": site_soc_pct(self._config, published.snapshot),
+            "soc_pct": BatteryBank(self._config, published.snapshot).soc_pct,
         } | last
 
     async def _drill_check(self, peer: Peer, params: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.model.clock import Clock
 from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wanted
 from dispatch.model.reasons import Reason
@@ -56,7 +57,7 @@ class OrderCommands:
         """Give an order. Params: those of `Wanted`, `seen_utc_s`, and `replace`: the id of the order it replaces."""
         wanted, replace = _wanted(params), str(params.get("replace") or "")
         name = f"order.set {wanted.kind.value}"
-        if wanted.kind is OrderKind.RESERVE_LEVEL and wanted.value < self._config.reserve_soc_pct:
+        if wanted.kind is OrderKind.RESERVE_LEVEL and wanted.value < reserve_soc_pct(self._config):
             name = "order.set reserve-level below the declared"
         await self._log.permit(peer, name)
         if wanted.kind is OrderKind.HOLD:

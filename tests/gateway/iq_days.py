@@ -81,6 +81,7 @@ def record(
         extras: dict[str, float | None] = {
             "decision.able": float(t_s not in unable),
             "decision.ordered": float(t_s in ordered),
+            "soc_pct": soc_pct,
         }
         if priced:
             extras["price.eur_per_kwh"] = CONFIG.tariff.import_eur_per_kwh(market(t_s))

@@ -30,6 +30,7 @@ from drivers.modbus.errors import ConnectionLost
 from gateway.api.peer import Peer
 from gateway.api.protocol import Welcome
 from gateway.api.roles import Roles
+from gateway.bootstrap import site_limits
 from gateway.composition import Gateway, compose_gateway
 from gateway.previous_run import read_previous_run
 from gateway.site.loader import compose
@@ -80,11 +81,11 @@ class Devices:
 
     def drivers(self) -> list[Any]:
         """One driver per device of SITE."""
-        meter = _Device("grid", "meter", self, self._meter)
+        meter = SmallDevice("grid", "meter", self, self._meter)
         switch = _Switch(
             "pcc", "switch", self, lambda: Switch("pcc", position=status("closed"), grid_voltage=status("present"))
         )
-        here = _Device("here", "node", self, lambda: Node("here", w=reading(90.0)))
+        here = SmallDevice("here", "node", self, lambda: Node("here", w=reading(90.0)))
         return [meter, _Pcs("pcs1", "pcs", self, self._pcs), switch, _Node("gpu-01", "node", self, self._node), here]
 
     def _meter(self) -> Meter:
@@ -106,7 +107,9 @@ class Devices:
         return Node("gpu-01", w=reading(4_000.0 if cap_w is None else min(4_000.0, cap_w)))
 
 
-class _Device:
+class SmallDevice:
+    """A driver whose device is a function; commands are its sub-classes'."""
+
     def __init__(self, id: str, kind: str, site: Devices, make: Callable[[], Any]) -> None:
         self.id, self.kind, self.site, self._make = id, kind, site, make
 
@@ -122,7 +125,7 @@ class _Device:
         """Nothing to hang up."""
 
 
-class _Pcs(_Device):
+class _Pcs(SmallDevice):
     async def command(self, w: float | None, now_s: float) -> Result:
         self.check()
         if w is None or w == self.site.pcs_w:
@@ -136,7 +139,7 @@ class _Pcs(_Device):
         self.check()
 
 
-class _Node(_Device):
+class _Node(SmallDevice):
     async def order(self, order: NodeOrder) -> str:
         self.check()
         if self.id in self.site.refusing:
@@ -145,7 +148,7 @@ class _Node(_Device):
         return ""
 
 
-class _Switch(_Device):
+class _Switch(SmallDevice):
     async def order(self, action: str) -> None:
         self.check()
 
@@ -184,16 +187,21 @@ def small_site(directory: Path, **sections: Any) -> Site:
 
 @contextlib.asynccontextmanager
 async def running(
-    directory: Path, socket: Path, roles: Roles | None = None, beside: Sequence[Beside] = (), **sections: Any
+    directory: Path,
+    socket: Path,
+    roles: Roles | None = None,
+    beside: Sequence[Beside] = (),
+    devices: Devices | None = None,
+    **sections: Any,
 ) -> AsyncIterator[Running]:
     """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick."""
-    site, clock, devices = small_site(directory, **sections), SetClock(), Devices()
+    site, clock, devices = small_site(directory, **sections), SetClock(), devices or Devices()
     recorder = Recorder(directory, site.storage, "boot", clock=clock)
     anchored: list[str] = []
-    limits = {"order_max_s": site.orders.max_s}
 
     def welcome(peer: Peer) -> Welcome:
-        return Welcome(1, "Small", "Europe/Berlin", peer.user, os.getpid(), clock.utc_s(), 1.0, True, 10.0, limits)
+        said = ("Small", "Europe/Berlin", peer.user, os.getpid(), clock.utc_s(), 1.0, True, 10.0)
+        return Welcome(1, *said, site_limits(site))
 
     left = read_previous_run(directory, clock.utc_s())
     gateway = compose_gateway(

@@ -54,9 +54,10 @@ async def test_a_killed_gateway_on_its_own_twin_goes_on_where_its_record_ends(wi
     await gateway.wait()
     second = await own(wire)
     client = await wire.client()
-    after = await until(client, lambda s: s.snapshot.soc_pct is not None)
+    after = await until(client, lambda s: s.snapshot.batteries[0].soc_pct.good is not None)
     assert after.snapshot.utc_s > seen.snapshot.utc_s - 1, "what the kill cost is less than a second here"
-    assert after.snapshot.soc_pct == pytest.approx(seen.snapshot.soc_pct, abs=0.5)
+    kept_pct, shown_pct = (s.snapshot.batteries[0].soc_pct.good for s in (seen, after))
+    assert shown_pct == pytest.approx(kept_pct, abs=0.5)
     assert any(text.startswith("the twin goes on at 20") for text in await texts(wire))
     await until(client, lambda s: s.snapshot.utc_s > after.snapshot.utc_s + 1)
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storage_samples import decision, snapshot
 
-from dispatch.model.equipment import Battery, Node
+from dispatch.model.equipment import Node
 from dispatch.model.readings import Quality, Reading, reading
 from storage.rows import decision_of, decision_row, pack, unpack_one
 from storage.signals import MISSING, definition, signal_values, to_raw
 
 
 def test_names_of_a_small_site() -> None:
-    values = signal_values(snapshot(7), decision(7), {"interval.left_w": 9_000.0, "price.eur_per_kwh": None})
+    values = signal_values(snapshot(7), decision(7), {"soc_pct": 55.5, "price.eur_per_kwh": None})
     assert values == {
         "grid.w": 7.0,
         "grid.hz": 50.012,
@@ -41,7 +41,6 @@ def test_names_of_a_small_site() -> None:
         "gpu-02.w": 1_600.0,
         "decision.battery_w": 5_000.0,
         "decision.import_target_w": 21_000.0,
-        "interval.left_w": 9_000.0,
         "price.eur_per_kwh": None,
     }
 
@@ -56,15 +55,6 @@ def test_a_stale_or_missing_reading_is_none_and_takes_its_sums_with_it() -> None
     assert values["nodes.w"] is None
     assert values["b.w"] == 1.0
     assert values["decision.battery_w"] is None
-
-
-def test_soc_is_weighted_by_energy_and_missing_when_it_cannot_be() -> None:
-    small, large = Battery("s", reading(10.0), energy_wh=reading(1_000.0)), Battery("l", reading(90.0))
-    site = msgspec.structs.replace(snapshot(1), batteries=(small, large))
-    assert signal_values(site, None)["soc_pct"] is None
-    known = msgspec.structs.replace(large, energy_wh=reading(3_000.0))
-    site = msgspec.structs.replace(site, batteries=(small, known))
-    assert signal_values(site, None)["soc_pct"] == pytest.approx(70.0)
 
 
 def test_a_device_named_like_a_sum_does_not_overwrite_it() -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dispatch.billing.demand_charge import place
+from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.planning.peak.exceedance import DAY, HOURS, STEP_S, Days, PeakCost, peak_cost, summed_up
 
@@ -68,13 +69,11 @@ class PeakWatch:
     """Feed it each finished quarter hour in order; ask it before each plan."""
 
     def __init__(self, config: DispatchConfig) -> None:
-        highest_kwh = sum(b.soc_max_pct * b.energy_kwh for b in config.batteries) / 100
         self._energy_kwh = config.energy_kwh
-        self._reserve_kwh = config.reserve_soc_pct / 100 * config.energy_kwh
-        self._usable_kwh = max(0.0, highest_kwh - self._reserve_kwh)
+        self._reserve_kwh = reserve_soc_pct(config) / 100 * config.energy_kwh
+        self._usable_kwh = max(0.0, full_kwh(config) - self._reserve_kwh)
         self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
-        self._in = min((b.charge_efficiency for b in config.batteries), default=1.0)
-        self._out = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+        self._in, self._out = mean_efficiency(config)
         self._terms, self._timezone = config.tariff.demand_terms, config.timezone
         self.caps = config.caps  # what may be counted on; nodes that take none come and go
         self._demand = self._terms.rise_eur_per_kw

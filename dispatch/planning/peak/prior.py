@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import STEP_S
 
@@ -28,10 +29,9 @@ def held_peak_w(net_loads_w: Sequence[float], config: DispatchConfig) -> float:
 
 
 def _holds(net_loads_w: Sequence[float], peak_w: float, config: DispatchConfig) -> bool:
-    top_wh = sum(b.energy_kwh * b.soc_max_pct for b in config.batteries) * 10
-    floor_wh = config.reserve_soc_pct * config.energy_kwh * 10
-    charging = min((b.charge_efficiency for b in config.batteries), default=1.0)
-    discharging = min((b.discharge_efficiency for b in config.batteries), default=1.0)
+    top_wh = 1000 * full_kwh(config)
+    floor_wh = reserve_soc_pct(config) * config.energy_kwh * 10
+    charging, discharging = mean_efficiency(config)
     charge_w, discharge_w = config.charge_w, config.discharge_w  # sums over the PCS: not again for every quarter
     hours = STEP_S / 3600
     stored_wh = max(top_wh, floor_wh)

@@ -26,7 +26,7 @@ TEMPLATES = {
     "alarm.peak_risk": "import {import_w:kw}, to stay below {limit_w:kw} it may be {held_w:kw}",
     "alarm.soc_low": "SoC {soc_pct:.1f} %, limit {limit_pct:g} %",
     "alarm.temperature": "{temp_c:.1f} °C, allowed {min_c:g}..{max_c:g} °C",
-    "alarm.below_reserve": "SoC {soc_pct:.1f} %, reserve {reserve_pct:.1f} %",
+    "alarm.below_reserve": "{soc}, reserve {reserve_pct:.1f} %",
     "alarm.not_followed": "setpoint {setpoint_w:kw}, measured {measured_w:kw}",
     "alarm.contested": "asked {asked_w:kw}, the device held {held_w:kw} in {share_pct:.0f} % of the last looks",
     "alarm.not_enabled": "wrote {written_w:kw}, but the setpoint is not enabled in the device",

@@ -67,5 +67,5 @@ TEMPLATES = {
     "ride.shutdown": "the battery lasts {lasts_s:minutes} at least, shutdown takes {shutdown_s:minutes}",
     "ride.overload": "{drawn_w:kw} is drawn, PCS and battery can give {most_w:kw}",
     "ride.too_short": "{left_s:minutes} left at {drawn_w:kw}, {promised_s:minutes} are promised",
-    "ride.recovered": "the grid is back and SoC {soc_pct:.1f} % has reached the reserve's {reserve_pct:.1f} %",
+    "ride.recovered": "the grid is back and {soc} has reached the reserve's {reserve_pct:.1f} %",
 }

@@ -15,6 +15,7 @@ from console.replay.engine import Replay, Schedule
 from console.replay.traces import Publication, Trace
 from dispatch.billing.bill import stored_change_kwh
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.pipeline import Now, PlanSource
@@ -26,7 +27,7 @@ def test_what_comes_out_balances_and_keeps_within_bounds() -> None:
     assert len(done) == 120
     assert run.tally.plans == 120
     assert (run.tally.failed, run.tally.refused, run.tally.safe_steps) == (0, 0, 0)
-    assert min(done.soc_pct) >= CONFIG.reserve_soc_pct - 1e-6
+    assert min(done.soc_pct) >= reserve_soc_pct(CONFIG) - 1e-6
     assert max(done.soc_pct) <= 95 + 1e-6
     assert max(map(abs, done.battery_w)) <= 50_000
     assert max(map(abs, done.battery_w)) > 5_000  # it does something
@@ -170,7 +171,7 @@ def test_two_batteries_one_of_them_behind_two_pcs() -> None:
     config = msgspec.structs.replace(CONFIG, batteries=(*CONFIG.batteries, small), pcs=(*CONFIG.pcs, *extra))
     run = played(a_case(hours=8, config=config))
     assert (run.tally.plans, run.tally.failed, run.tally.refused) == (32, 0, 0)
-    assert min(run.schedule.soc_pct) >= config.reserve_soc_pct - 1e-6
+    assert min(run.schedule.soc_pct) >= reserve_soc_pct(config) - 1e-6
     assert max(run.schedule.soc_pct) <= (95 * 100 + 90 * 30) / 130 + 1e-6
     first, second = run._batteries
     assert 5 - 1e-9 <= first.soc_pct <= 95 + 1e-9
@@ -196,7 +197,7 @@ def test_the_night_valley_rule() -> None:
     assert all(w >= 0 for h, w in zip(hours, battery_w, strict=True) if 7 <= h < 21)
     assert all(w == 0 for h, w in zip(hours, battery_w, strict=True) if h >= 21 or 6 <= h < 7)
     change = stored_change_kwh(CONFIG, 300, battery_w)
-    assert 50 + change >= CONFIG.reserve_soc_pct - 1e-6
+    assert 50 + change >= reserve_soc_pct(CONFIG) - 1e-6
 
 
 @pytest.mark.parametrize(

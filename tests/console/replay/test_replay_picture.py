@@ -23,6 +23,7 @@ from console.replay.engine import Case, Schedule
 from console.replay.picture import MOST_COLUMNS, draw, in_columns
 from console.replay.traces import Trace
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 
 ZONE = ZoneInfo(CONFIG.timezone)
@@ -76,7 +77,7 @@ def test_panels_have_units_legends_and_site_time() -> None:
         "billed demand of the month\n21.0 kW",
     ]
     assert labels(battery) == ["battery\n(above 0: discharge)"]
-    assert labels(soc) == ["SoC", f"reserve {CONFIG.reserve_soc_pct:.0f} %"]
+    assert labels(soc) == ["SoC", f"reserve {reserve_soc_pct(CONFIG):.0f} %"]
     shown = {patch.get_label(): patch.get_data().values for patch in power.patches if isinstance(patch, StepPatch)}
     assert set(shown["grid\n(above 0: import)"]) == {20 - 1 - 3 - 5, 30 - 1 - 3 - 5}
     (first,) = (patch.get_data().values[0] for patch in prices.patches if isinstance(patch, StepPatch))

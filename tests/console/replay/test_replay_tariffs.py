@@ -16,6 +16,7 @@ from console.replay.traces import Job, Trace
 from dispatch.billing.bill import account_peaks_w, stored_change_kwh
 from dispatch.billing.demand_charge import billed_by_period_w
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import full_soc_pct, reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import BatteryConfig, CapsConfig, DispatchConfig, PcsRatings
 from dispatch.planning.inputs import PlanInputs
@@ -183,8 +184,8 @@ def test_two_batteries_each_within_its_own_limits() -> None:
     done = run.schedule
     assert max(done.battery_w) <= 40_000
     assert min(done.battery_w) >= -35_000
-    assert min(done.soc_pct) >= config.reserve_soc_pct - 1e-6
-    assert max(done.soc_pct) <= config.full_soc_pct + 1e-6
+    assert min(done.soc_pct) >= reserve_soc_pct(config) - 1e-6
+    assert max(done.soc_pct) <= full_soc_pct(config) + 1e-6
     scored = compare(run.case, done).bills["skerry"]
     change_kwh = (done.soc_pct[-1] - 50) / 100 * 110
     assert scored.stored_eur * change_kwh >= 0
@@ -193,7 +194,7 @@ def test_two_batteries_each_within_its_own_limits() -> None:
 
 def test_a_reserve_beyond_the_battery_keeps_it_full() -> None:
     config = msgspec.structs.replace(CONFIG, reserve=msgspec.structs.replace(CONFIG.reserve, hours=40.0))
-    assert config.reserve_soc_pct > 100
+    assert reserve_soc_pct(config) > 100
     run = played(a_case(hours=8, config=config))
     assert (run.tally.failed, run.tally.refused) == (0, 0)
     assert run.schedule.soc_pct[-1] > 80

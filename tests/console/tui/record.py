@@ -24,9 +24,11 @@ from console.display.viewmodel import Model, received  # noqa: E402
 from dispatch.alarms.conditions import Facts, conditions  # noqa: E402
 from dispatch.alarms.definitions import DEFINITIONS  # noqa: E402
 from dispatch.alarms.states import AlarmBook  # noqa: E402
+from dispatch.config.battery_ratings import reserve_soc_pct  # noqa: E402
 from dispatch.control.controller import Controller  # noqa: E402
 from dispatch.forecasting.load import LoadForecaster  # noqa: E402
 from dispatch.forecasting.pv import PvForecaster  # noqa: E402
+from dispatch.model.battery_bank import BatteryBank  # noqa: E402
 from dispatch.model.events import Event  # noqa: E402
 from dispatch.model.islanding import (  # noqa: E402
     DrillReport,
@@ -123,7 +125,7 @@ class Recorder:
             "fuse_w": cfg.grid.fuse_w,
             "contracted_peak_w": cfg.grid.contracted_peak_w,
             "energy_kwh": cfg.dispatch.energy_kwh,
-            "reserve_soc_pct": cfg.dispatch.reserve_soc_pct,
+            "reserve_soc_pct": reserve_soc_pct(cfg.dispatch),
             "pv_peak_w": 20_000.0,
             "demand_eur_per_kw_month": 10.0,
         }
@@ -169,7 +171,7 @@ class Recorder:
     def _plan(self, snapshot: Snapshot) -> None:
         self.load_mean.add(snapshot.utc_s, snapshot.load_w)
         self.pv_mean.add(snapshot.utc_s, snapshot.pv_w)
-        soc = snapshot.soc_pct
+        soc = BatteryBank(self.site.dispatch, snapshot).soc_pct
         if self.seq % PLAN_EVERY_S != 2 or soc is None or snapshot.load_w is None or snapshot.pv_w is None:
             return
         start_s, steps = int(snapshot.utc_s // 900) * 900, int(self.site.plan.horizon_h * 4)

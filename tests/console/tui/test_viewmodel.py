@@ -87,10 +87,9 @@ def test_a_change_of_the_binding_rule_is_an_event() -> None:
 
 def test_a_sum_is_as_bad_as_its_worst_part() -> None:
     good, stale = Reading(2.0, 0.1, Quality.GOOD), Reading(3.0, 7.0, Quality.STALE)
-    assert combined([(good, 1.0), (stale, 1.0)]) == Reading(5.0, 7.0, Quality.STALE)
-    assert combined([(good, 1.0), (MISSING, 1.0)]).value is None
+    assert combined([good, stale]) == Reading(5.0, 7.0, Quality.STALE)
+    assert combined([good, MISSING]).value is None
     assert combined([]).value is None
-    assert combined([(good, 1.0), (Reading(4.0, 0.2, Quality.GOOD), 3.0)], mean=True).value == 3.5
 
 
 def test_load_is_never_a_sum_of_stale_and_fresh() -> None:

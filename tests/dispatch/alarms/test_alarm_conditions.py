@@ -191,6 +191,25 @@ def test_the_grid_is_judged_by_voltage_where_no_contact_tells() -> None:
     assert not held(islanded, battery={"soc_pct": reading(20)})["soc-below-reserve"].active
 
 
+def test_the_reserve_of_several_batteries() -> None:
+    """300 kWh at 60 % and 100 kWh at 20 %: 50 %. What a PCS in fault holds back is not relied on."""
+    second = msgspec.structs.replace(CONFIG.batteries[0], id="bat2", energy_kwh=300.0)
+    pcs2 = msgspec.structs.replace(CONFIG.pcs[0], id="pcs2", battery="bat2")
+    config = msgspec.structs.replace(CONFIG, batteries=(*CONFIG.batteries, second), pcs=(*CONFIG.pcs, pcs2))
+    facts = msgspec.structs.replace(FACTS, config=config)  # the reserve is 15 % of four times the energy
+    replace = msgspec.structs.replace
+    batteries = (replace(BATTERY, soc_pct=reading(20)), replace(BATTERY, id="bat2", soc_pct=reading(60)))
+
+    def said(batteries: tuple[Battery, ...], state: str = "running") -> Condition:
+        pcs = (PCS, replace(PCS, id="pcs2", state=status(state)))
+        snapshot = replace(SNAPSHOT, pcs=pcs, batteries=batteries)
+        return conditions(snapshot, decided(), facts)["soc-below-reserve"]
+
+    assert said(batteries) == Condition(False, "SoC 50.0 %, reserve 15.0 %")
+    assert said(batteries, "fault") == Condition(True, "SoC 50.0 %, 5.0 % in service, reserve 15.0 %")
+    assert said(batteries[:1]) == Condition(None), "one that is not even in the snapshot is no empty one"
+
+
 def test_rules_that_cannot_all_be_met() -> None:
     unmet = RuleTrace(RuleId.INTERVAL_BUDGET, 60_000, 60_000, None, True, plain("asks 70.0 kW"), unmet=True)
     ramp = msgspec.structs.replace(unmet, rule=RuleId.GRID_RAMP)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config
 
 from dispatch.billing.interval_budget import Billing
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings, RulesConfig
 from dispatch.control.controller import Controller, ControllerMemory
-from dispatch.model.battery_bank import site_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision, Mode, RuleTrace
 from dispatch.model.equipment import Meter, Pcs, Switch
 from dispatch.model.islanding import IslandState
@@ -298,8 +299,8 @@ def test_a_stale_soc_is_an_unknown_soc() -> None:
     assert words(limits.reason).count("SoC of bat1 unknown: only towards 0") == 2
     assert words(trace(decision, "reserve").reason) == "SoC is not known, reserve 16 %: discharge at most 0.0 kW"
     for battery in (stale, a_battery(None)):
-        assert site_soc_pct(site_config(), a_snapshot(battery=battery)) is None
-    assert site_soc_pct(site_config(), a_snapshot()) == 60
+        assert BatteryBank(site_config(), a_snapshot(battery=battery)).soc_pct is None
+    assert BatteryBank(site_config(), a_snapshot()).soc_pct == 60
 
 
 def test_soc_unknown_only_towards_zero() -> None:
@@ -559,14 +560,14 @@ def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:
     plan = a_plan(60_000)
     assert Controller(site_config(reserve_h=1)).step(snapshot, plan).battery_w == pytest.approx(60_000)
     held = Controller(site_config(reserve_h=1), step_s=300).step(snapshot, plan)
-    mark_pct = site_config(reserve_h=1).reserve_soc_pct
+    mark_pct = reserve_soc_pct(site_config(reserve_h=1))
     assert held.battery_w == pytest.approx((17.0385 - mark_pct) * 1000 * 0.94 * 12)
     assert held.binding == RuleId.RESERVE
 
 
 def test_within_the_deadband_a_setpoint_that_holds_for_minutes_still_gives_way_to_the_reserve() -> None:
     """200 W too much for five minutes is 17 Wh of the reserve; at tick rate the next tick is soon enough."""
-    plan, mark_pct = a_plan(10_000, peak_target_w=200_000), site_config(reserve_h=1).reserve_soc_pct
+    plan, mark_pct = a_plan(10_000, peak_target_w=200_000), reserve_soc_pct(site_config(reserve_h=1))
     for step_s, most_w in ((300.0, 9_800.0), (0.0, 10_000.0)):
         controller = Controller(site_config(reserve_h=1, contracted_peak_w=110_000), step_s=step_s)
         rest_pct = mark_pct + (1.2 if step_s == 0 else 9_800 / 12 / 0.94 / 1000)

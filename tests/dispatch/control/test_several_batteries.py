@@ -6,9 +6,13 @@ import msgspec
 import pytest
 from plan_site import NOON, ask, hourly, site
 
-from dispatch.billing.bill import efficiencies, stored_change_kwh, wear_eur_per_kwh
+from dispatch.billing.bill import stored_change_kwh
+from dispatch.config.battery_ratings import mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.model.orders import Order, OrderKind
+from dispatch.orders import validation
+from dispatch.planning.order_projection import course
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 
@@ -46,7 +50,7 @@ def two() -> DispatchConfig:
 
 def test_what_they_are_together() -> None:
     config = two()
-    assert efficiencies(config) == (pytest.approx(0.94), pytest.approx(0.94))
+    assert mean_efficiency(config) == (pytest.approx(0.94), pytest.approx(0.94))
     assert wear_eur_per_kwh(config) == pytest.approx(0.015)
     assert stored_change_kwh(config, 3600, [-10_000.0]) == pytest.approx(9.4)
 
@@ -56,7 +60,7 @@ def test_the_reserve_stands_on_what_each_must_keep() -> None:
     config = msgspec.structs.replace(
         two(), reserve=msgspec.structs.replace(two().reserve, hours=1.0, critical_load_w=17_600.0)
     )
-    assert config.reserve_soc_pct == pytest.approx(20.0)
+    assert reserve_soc_pct(config) == pytest.approx(20.0)
 
 
 def test_plan_and_foresight_use_all_of_both_and_no_more() -> None:
@@ -71,3 +75,28 @@ def test_plan_and_foresight_use_all_of_both_and_no_more() -> None:
     assert min(best_w) >= -100_001
     assert -sum(w for w in best_w if w < 0) / 4000 == pytest.approx(80 / 0.94, rel=1e-3)
     assert sum(w for w in best_w if w > 0) / 4000 == pytest.approx(80 * 0.94, rel=1e-3)
+
+
+def test_the_plan_calls_them_full_when_each_is_and_trades_at_the_mean() -> None:
+    config, prices = two(), [40.0] * 12 + [200.0] * 12
+    plan = make_plan(ask(config, hourly(prices), [60_000], soc_pct=10.0))
+    full = [step for step in plan.steps if step.reason == "battery full"]
+    assert full
+    assert all(step.soc_pct == pytest.approx(90.0, abs=0.6) for step in full)
+
+
+def test_orders_reach_from_each_at_its_minimum_to_each_at_its_maximum() -> None:
+    config = two()
+    assert validation.ratings(OrderKind.SOC_TARGET, config) == pytest.approx((10.0, 90.0))
+    assert validation.ratings(OrderKind.RESERVE_LEVEL, config) == pytest.approx((10.0, 90.0))
+
+
+@pytest.mark.parametrize("target_pct", [60.0, 40.0])
+def test_an_order_for_a_soc_is_projected_to_reach_it(target_pct: float) -> None:
+    """What the order asks and what the projection makes of it reckon with the same efficiency."""
+    inputs = ask(two(), hourly([40.0] * 24), [60_000], soc_pct=50.0)
+    ends_s = inputs.now_utc_s + 7200
+    order = Order("o1", OrderKind.SOC_TARGET, target_pct, "", "tech1", "test", inputs.now_utc_s, ends_s, 7200.0)
+    inputs = msgspec.structs.replace(inputs, orders=(order,))
+    starts = [int(inputs.now_utc_s) + 900 * n for n in range(8)]
+    assert course(inputs, starts, [60_000.0] * 8).soc_pct == pytest.approx(target_pct, abs=0.01)

@@ -12,6 +12,7 @@ from plan_site import NOON, site
 
 from dispatch.billing.bill import stored_change_kwh
 from dispatch.billing.demand_charge import period_of
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.energy_iq import STEP_S, Iq, Quarter, assess, day_and_month
@@ -114,7 +115,7 @@ def test_what_an_order_did_not_prevent_is_not_its_fault() -> None:
 def test_the_reserve_is_what_it_costs_to_keep_and_no_loss() -> None:
     """A reserve of half the battery, dear hours first: only the reserve could have been sold."""
     kept = site(reserve={"hours": 1.0, "critical_load_w": 36_000.0})
-    assert kept.reserve_soc_pct == pytest.approx(50)
+    assert reserve_soc_pct(kept) == pytest.approx(50)
     found = judged(Day(kept, [40_000.0] * QUARTERS, [100.0] * 16 + [50.0] * 16, [0.0] * QUARTERS))
     assert found.loss is not None
     sold_eur = 36 * (0.1 - 0.01) + 40 * 0.9 * 0.075 - 80 / 0.9 * (0.05 + 0.01)  # empty, then full

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, site
 
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.foresight import perfect_battery_w
 
@@ -91,7 +92,7 @@ def test_what_is_foreseen_can_be_done(day: list[tuple[float, float]]) -> None:
     battery_w = foreseen(config, net_w, prices)
     assert max(map(abs, battery_w)) <= 60_000 + 1
     soc = soc_after(config, battery_w)
-    assert min(soc) >= config.reserve_soc_pct - 1e-3
+    assert min(soc) >= reserve_soc_pct(config) - 1e-3
     assert max(soc) <= 90 + 1e-3
     idle = cost(config, net_w, prices, [0.0] * len(net_w)).total_eur
     assert cost(config, net_w, prices, battery_w).total_eur <= idle + 0.01

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from small_site import a_battery, a_pcs, a_snapshot, site_config
 
-from dispatch.config.schema import DispatchConfig, NodeTerms, RideThroughConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig, NodeTerms, PcsRatings, RideThroughConfig
 from dispatch.islanding.load_shedding import RideKeeper
 from dispatch.model.islanding import IslandState
-from dispatch.model.readings import reading
+from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
@@ -101,6 +102,30 @@ def test_an_overload_does_not_wait() -> None:
     climb(keeper, 90.0, 10_000, 5)
     keeper.step(island(6.0, 90.0, 20_000, most_w=20_500), True, S.ISLANDED)
     assert keeper.rung == 1
+
+
+def test_what_is_behind_a_pcs_in_fault_carries_nothing() -> None:
+    """Two equal batteries at 60 %: with one PCS in fault half of the energy and of the power are left."""
+    base = config()
+    batteries = tuple(BatteryConfig(id=f"bat{n}", energy_kwh=100) for n in (1, 2))
+    pcs = tuple(PcsRatings(id=f"pcs{n}", battery=f"bat{n}", charge_w=60_000, discharge_w=60_000) for n in (1, 2))
+    keeper = RideKeeper(msgspec.structs.replace(base, batteries=batteries, pcs=pcs))
+
+    def seen(t_s: float, state: str) -> Snapshot:
+        both = tuple(
+            msgspec.structs.replace(a_battery(60.0, discharge_limit_w=reading(25_000.0)), id=f"bat{n}") for n in (1, 2)
+        )
+        other = msgspec.structs.replace(a_pcs(0.0, state=status(state)), id="pcs2")
+        return a_snapshot(t_s, 0.0, (a_pcs(22_500.0), other), both, switch="open")
+
+    runtimes, rungs = [], []
+    for t_s, state in enumerate(("running", "fault", "running")):
+        result = keeper.step(seen(5.0 * t_s, state), True, S.ISLANDED)
+        runtimes.append(result.view.runtime_s or 0.0)
+        rungs.append(keeper.rung)
+    assert rungs == [0, 1, 1], "22.5 kW of 47 are no overload, of 23.5 they are"
+    assert runtimes[1] == pytest.approx(runtimes[0] / 2)
+    assert runtimes[2] == pytest.approx(runtimes[0])
 
 
 def test_the_way_back_is_the_reverse_and_waits_for_the_battery() -> None:

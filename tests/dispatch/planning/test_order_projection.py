@@ -10,6 +10,7 @@ from plan_site import NOON, ask, hourly, site
 from small_site import T0, a_battery, a_plan, a_snapshot, site_config
 from test_order_book import an_order, decide, trace
 
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig, PcsRatings
 from dispatch.control.controller import Controller
 from dispatch.model.orders import Order, OrderKind
@@ -253,6 +254,6 @@ def test_no_order_breaks_a_plan(
             off = disabled and step.start_utc_s < orders[1].ends_utc_s
             fuse = step.grid_w == pytest.approx(config.grid.fuse_w, abs=5) or step.battery_w == -60_000
             export = step.grid_w == pytest.approx(-40_000, abs=5) or step.battery_w == 60_000
-            empty = step.soc_pct <= max(config.reserve_soc_pct, reserve_pct or 0, 10.0) + 0.1
+            empty = step.soc_pct <= max(reserve_soc_pct(config), reserve_pct or 0, 10.0) + 0.1
             full = step.soc_pct >= 90 - 0.1
             assert off or fuse or export or full or empty

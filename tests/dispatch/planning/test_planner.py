@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.model.forecast import Forecast
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanFailed, PlanInputs
@@ -111,7 +112,7 @@ def test_a_month_that_begins_inside_the_horizon_has_its_own_peak() -> None:
 
 def test_the_reserve_is_kept_and_restored() -> None:
     config = site(reserve={"hours": 2, "critical_load_w": 9_000})  # 18 kWh at the terminals: 20 kWh stored, SoC 30 %
-    assert config.reserve_soc_pct == pytest.approx(30)
+    assert reserve_soc_pct(config) == pytest.approx(30)
     kept = make_plan(ask(config, TWO_PRICES, [10_000], soc_pct=60.0))
     assert min(s.soc_pct for s in kept.steps) >= 30 - 1e-3
     short = make_plan(ask(config, hourly([100.0] * 24), [10_000], soc_pct=15.0))

@@ -102,7 +102,7 @@ async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> N
         assert all(reason.startswith("reservation render-7 at") for reason in charging), charging
         there.devices.soc_pct = 15.0  # something else has emptied the battery: hours of charging are missing
         async with asyncio.timeout(10):
-            while (await there.gateway.loop.next_tick()).snapshot.soc_pct != 15.0:
+            while (await there.gateway.loop.next_tick()).snapshot.batteries[0].soc_pct.good != 15.0:
                 pass
             there.gateway.planner.reserve(there.gateway.reservations.kept)
             while not any("render-7 at" in text and "is at risk: contract allows" in text for text in texts(there)):
@@ -208,7 +208,7 @@ async def test_refused_while_nothing_is_known_and_for_who_only_looks(place: Path
         client = await GatewayClient.connect(there.socket, 0)
         there.devices.offline.add("pcs1")
         async with asyncio.timeout(5):
-            while (await there.gateway.loop.next_tick()).snapshot.soc_pct is not None:
+            while (await there.gateway.loop.next_tick()).snapshot.batteries[0].soc_pct.good is not None:
                 pass
         with pytest.raises(RequestFailed, match="not ready: SoC, load or PV is not known now"):
             await reserve(client, there, **NOW)
