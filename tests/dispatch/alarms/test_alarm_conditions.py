@@ -200,14 +200,15 @@ def test_the_reserve_of_several_batteries() -> None:
     replace = msgspec.structs.replace
     batteries = (replace(BATTERY, soc_pct=reading(20)), replace(BATTERY, id="bat2", soc_pct=reading(60)))
 
-    def said(batteries: tuple[Battery, ...], state: str = "running") -> Condition:
+    def found(batteries: tuple[Battery, ...], state: str = "running") -> tuple[bool | None, str]:
         pcs = (PCS, replace(PCS, id="pcs2", state=status(state)))
         snapshot = replace(SNAPSHOT, pcs=pcs, batteries=batteries)
-        return conditions(snapshot, decided(), facts)["soc-below-reserve"]
+        condition = conditions(snapshot, decided(), facts)["soc-below-reserve"]
+        return condition.active, words(condition.detail) if condition.detail is not None else ""
 
-    assert said(batteries) == Condition(False, "SoC 50.0 %, reserve 15.0 %")
-    assert said(batteries, "fault") == Condition(True, "SoC 50.0 %, 5.0 % in service, reserve 15.0 %")
-    assert said(batteries[:1]) == Condition(None), "one that is not even in the snapshot is no empty one"
+    assert found(batteries) == (False, "SoC 50.0 %, reserve 15.0 %")
+    assert found(batteries, "fault") == (True, "SoC 50.0 %, 5.0 % in service, reserve 15.0 %")
+    assert found(batteries[:1]) == (None, ""), "one that is not even in the snapshot is no empty one"
 
 
 def test_rules_that_cannot_all_be_met() -> None:

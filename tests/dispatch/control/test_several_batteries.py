@@ -15,6 +15,7 @@ from dispatch.orders import validation
 from dispatch.planning.order_projection import course
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
+from dispatch.wording.catalogue import words
 
 
 def two() -> DispatchConfig:
@@ -80,7 +81,7 @@ def test_plan_and_foresight_use_all_of_both_and_no_more() -> None:
 def test_the_plan_calls_them_full_when_each_is_and_trades_at_the_mean() -> None:
     config, prices = two(), [40.0] * 12 + [200.0] * 12
     plan = make_plan(ask(config, hourly(prices), [60_000], soc_pct=10.0))
-    full = [step for step in plan.steps if step.reason == "battery full"]
+    full = [step for step in plan.steps if words(step.reason) == "battery full"]
     assert full
     assert all(step.soc_pct == pytest.approx(90.0, abs=0.6) for step in full)
 

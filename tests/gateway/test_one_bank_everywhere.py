@@ -15,8 +15,10 @@ from console.display.viewmodel import Model, received, soc_gap, soc_reading
 from dispatch.model.equipment import Battery, Meter, Pcs
 from dispatch.model.orders import OrderKind, Wanted
 from dispatch.model.readings import reading, status
+from dispatch.model.reasons import RuleId
 from dispatch.orders.validation import preview
 from dispatch.planning.inputs import PlanInputs
+from dispatch.wording.catalogue import words
 from gateway.api import reservation_commands
 from gateway.api.client import GatewayClient
 from gateway.api.protocol import Published
@@ -132,7 +134,7 @@ async def energy_check(client: GatewayClient) -> str:
 
 def reserve_rule(published: Published) -> str:
     """What rule 4 says."""
-    return next(trace.reason for trace in published.decision.chain if trace.name == "reserve")
+    return words(next(trace.reason for trace in published.decision.chain if trace.rule is RuleId.RESERVE))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ async def test_energy_behind_a_pcs_in_fault_is_shown_but_not_relied_on(place: Pa
         assert soc_reading(shown(there, client, published)).good == 52
         assert await recorded(there, client) == pytest.approx(52, abs=0.005)
         assert reserve_rule(published).startswith("SoC 52.0 %, 4.0 % in service, reserve 9.3 % ")
-        trace = next(trace for trace in published.decision.chain if trace.name == "reserve")
+        trace = next(trace for trace in published.decision.chain if trace.rule is RuleId.RESERVE)
         assert trace.high_w == 0
         whole = there.gateway.controller.ride.energy.wh_per_pct * (52 - 2)  # down to the cut-off of 2 %
         assert there.gateway.controller.ride.energy.usable_wh() == pytest.approx(whole * 10 / 130)
