@@ -1,14 +1,25 @@
 # Every target sets itself up: `make demo` is all a newcomer needs to type.
-# PYTHON=python3.12 make install   takes another interpreter (3.11 or newer).
+# make install PYTHON=python3.12   takes another interpreter (3.11 or newer).
+# make test VENV=/elsewhere/venv   puts all that is built there, caches too: the checkout may be read-only.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CACHE := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/cache
 
 # Pip sees the pins also where it builds; nothing of the caller's Python environment leaks in.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
+
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
+PYTEST := $(BIN)/python -m pytest -o cache_dir="$(CACHE)/pytest"
+# Python drops bytecode that it cannot write, and would compile anew in each of the tests' processes.
+ifneq ($(shell test -w . && echo writable),writable)
+export PYTHONPYCACHEPREFIX := $(CACHE)/python
+endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -34,18 +45,18 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
 
 test: $(READY)  ## every test, on up to four cores
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'
-	SKERRY_SOAK=1 $(BIN)/python -m pytest -m soak
-	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(BIN)/python -m pytest tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py
+	SKERRY_SOAK=1 $(PYTEST) -m soak
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(PYTEST) tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py
 
 check: $(READY)  ## ruff, mypy, import contract, dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --cache-dir "$(CACHE)/import-linter"
 	$(BIN)/vulture
 
 docs: $(READY)  ## build the documentation as a static site in build/docs; installs the extra [docs] once
@@ -62,7 +73,7 @@ bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; 
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
 
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
-	$(BIN)/python -m pytest tests/console/tui/test_pictures.py --snapshot-update
+	$(PYTEST) tests/console/tui/test_pictures.py --snapshot-update
 
 clean:  ## remove everything that was built, .venv too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache snapshot_report.html

@@ -1,6 +1,16 @@
-"""Settings every test shares."""
+"""What every test shares: Hypothesis settings, and a machine that is the test's own."""
 
 from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,6 +22,72 @@ from dispatch.wording import catalogue
 settings.register_profile("reproducible", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("reproducible")
+
+# What systemd, a login or a user of Skerry set, and what would change where things are or how they are drawn.
+OF_THE_CALLER = ("SKERRY", "XDG_", "STATE_DIR", "RUNTIME_DIR", "NOTIFY_", "WATCHDOG_", "LISTEN_", "NO_COLOR", "COLUMNS")
+KEPT = "SKERRY_SOAK"  # how long the long tests run
+
+# nohup and batch jobs have signals ignored, which is inherited; a handler is not: what tests start has the defaults.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def machine_root() -> Iterator[Path]:
+    """Home, state, configuration, runtime and system directories of the test's own, also for what it starts.
+
+    So no test sees a gateway, a record or a setting of the machine it runs on. The path is short: sockets live in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name, pytest.MonkeyPatch.context() as patch:
+        root = Path(name)
+        for directory in ("home", "session", "tmp"):
+            (root / directory).mkdir(mode=0o700)
+        for key in list(os.environ):
+            if key.startswith(OF_THE_CALLER) and not key.startswith(KEPT):
+                patch.delenv(key)
+        patch.setenv("SKERRY_ROOT", name)
+        patch.setenv("HOME", f"{name}/home")
+        patch.setenv("XDG_RUNTIME_DIR", f"{name}/session")
+        yield root
+
+
+# ── what a test leaves open is its own fault ────────────────────────────────────────────────────────────────────────
+
+MAY_LEAK = frozenset(("socket.bind", "socket.connect", "subprocess.Popen"))  # events of sys.audit
+opened: list[str] = []  # those of the test that runs
+
+
+def note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in MAY_LEAK:
+        opened.append(event)
+
+
+sys.addaudithook(note)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays; so a collection in between looks at little."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures' ends
+def pytest_runtest_teardown() -> None:
+    """Find what a test has left open now. Left to itself it would be found in a later test, and fail that one."""
+    if not opened:
+        return
+    opened.clear()
+    failed = hasattr(sys, "last_value")  # set by pytest, and holds on to every variable of the test
+    for name in ("last_type", "last_value", "last_exc", "last_traceback"):
+        with contextlib.suppress(AttributeError):
+            delattr(sys, name)
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda found: said.append(str(found.exc_value)))
+        gc.collect()
+    if said and not failed:  # a test that failed did not come to close what it opened
+        pytest.fail("\n".join(["this test leaves open or behind:", *said]), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

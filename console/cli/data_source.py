@@ -26,7 +26,7 @@ from storage.drills import DrillRecord
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from storage.reader import Archive
 
-_SYSTEM_STATE = Path("/var/lib/skerry")  # StateDirectory= of the systemd unit
+_SYSTEM_STATE = "/var/lib/skerry"  # StateDirectory= of the systemd unit
 _RECORD = "telemetry.db"
 _TO_READ = "use: sudo -u {owner} skerry ..., or be put into group {group} and log in anew"
 
@@ -101,9 +101,9 @@ class Record:
 
 
 @contextlib.contextmanager
-def gateway(site: str | None) -> Iterator[Live]:
-    """The running gateway. Raises NoGateway, LinkLost."""
-    with Conversation(find_socket(site)) as link:
+def gateway(site: str | None, timeout_s: float = 5.0) -> Iterator[Live]:
+    """The running gateway; `timeout_s` holds for each answer. Raises NoGateway, LinkLost."""
+    with Conversation(find_socket(site), timeout_s) as link:
         yield Live(link)
 
 
@@ -184,7 +184,7 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
         return directory, ZoneInfo(loaded.site.timezone)
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     root = paths.state_root()
-    places = [Path(given)] if given else [_SYSTEM_STATE, *root.glob("*"), *root.glob("demo/*")]
+    places = [Path(given)] if given else [paths.system_path(_SYSTEM_STATE), *root.glob("*"), *root.glob("demo/*")]
     written = {place: (place / _RECORD).stat().st_mtime for place in places if os.access(place / _RECORD, os.R_OK)}
     barred = [place for place in places if file_access.closed(place / _RECORD)]
     if not written and barred:

@@ -19,6 +19,7 @@ from dispatch.wording.formatting import kw, span
 from gateway import exit_codes
 from gateway.errors import LinkLost, NoGateway, RequestFailed
 
+GRANT_S = 60.0  # every start within 36 h may be tried: 0.5 s of a fast processor, many times that on a busy small one
 POLL_S = 1.0
 GONE_S = 300.0  # a gateway that is away for longer while a job waits is given up
 GRACE_S = 60.0  # of the site's clock: power that is not there so long after the latest start will not come
@@ -42,7 +43,7 @@ def reserve(
     The plan provides the energy by then; the reservation ends by itself. Exit codes with --wait: 0 the power is ready,
     4 refused or withdrawn, 3 the gateway cannot be reached. A signal withdraws the reservation.
     """
-    with gateway(site) as live:
+    with gateway(site, GRANT_S) as live:
         asked = {"power_w": 1000 * power_kw, "for_s": for_s, "within_s": within_s or 0.0}
         answer = live.link.request("reservation.ask", **asked, name=name, seen_utc_s=live.now_utc_s())
         reservation = msgspec.convert(answer["reservation"], Reservation)

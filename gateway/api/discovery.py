@@ -10,7 +10,7 @@ from gateway.api.ask import Conversation
 from gateway.api.socket_file import listening
 from gateway.errors import LinkLost, NoGateway, NoSuchSite, SeveralGateways
 from gateway.site.file_access import closed, no_access
-from gateway.site.paths import SOCKET_SUFFIX, runtime_dirs, socket_in
+from gateway.site.paths import SOCKET_SUFFIX, runtime_dirs, socket_in, system_path
 
 
 def find_socket(site: str | None = None) -> Path:
@@ -36,7 +36,7 @@ def find_socket(site: str | None = None) -> Path:
 
 def of_others() -> str:
     """Words on the directories in which other users' gateways may listen, unseen by this user; empty if none."""
-    dirs = [str(d) for d in sorted(Path("/tmp").glob("skerry-*")) if d.is_dir() and closed(d, os.R_OK | os.X_OK)]
+    dirs = [str(d) for d in sorted(system_path("/tmp").glob("skerry-*")) if d.is_dir() and closed(d, os.R_OK | os.X_OK)]
     return f" that you may see (there are {', '.join(dirs)} of other users)" if dirs else ""
 
 

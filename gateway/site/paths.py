@@ -20,7 +20,14 @@ if TYPE_CHECKING:  # short commands need paths, but not the schema of a whole si
 
 SOCKET_SUFFIX = ".sock"
 MAX_SOCKET_PATH = 100  # bytes; sun_path of unix(7) holds 108, and a suffix is needed while the socket is claimed
-_SYSTEM = Path("/run/skerry")  # RuntimeDirectory= of the systemd unit
+
+
+def system_path(path: str) -> Path:
+    """A directory that all users of this machine share, such as /run/skerry; under $SKERRY_ROOT where that is set.
+
+    That is a root directory other than /, so that a test or an image sees nothing of the machine it runs on.
+    """
+    return Path(os.environ.get("SKERRY_ROOT") or "/", path.lstrip("/"))
 
 
 def slug(site_path: Path, longest: int = 48) -> str:
@@ -65,8 +72,9 @@ def runtime_dir() -> Path:
     session = _session_dir()
     if session is not None and os.access(session, os.W_OK) and _fits(session / "skerry"):
         return _made(session / "skerry", 0o700)
-    if os.access(_SYSTEM if _SYSTEM.exists() else _SYSTEM.parent, os.W_OK):
-        return _made(_SYSTEM, 0o755)
+    system = _system_dir()
+    if os.access(system if system.exists() else system.parent, os.W_OK):
+        return _made(system, 0o755)
     return _own(_made(_private_dir(), 0o700))
 
 
@@ -77,8 +85,8 @@ def runtime_dirs() -> Iterator[Path]:
     session = _session_dir()
     if session is not None and (session / "skerry").is_dir():
         yield session / "skerry"
-    if _SYSTEM.is_dir():
-        yield _SYSTEM
+    if (system := _system_dir()).is_dir():
+        yield system
     if _private_dir().is_dir():
         yield _own(_private_dir())
 
@@ -127,8 +135,13 @@ def _session_dir() -> Path | None:
     return Path(given) if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() else None
 
 
+def _system_dir() -> Path:
+    """RuntimeDirectory= of the systemd unit."""
+    return system_path("/run/skerry")
+
+
 def _private_dir() -> Path:
-    return Path(f"/tmp/skerry-{os.getuid()}")
+    return system_path(f"/tmp/skerry-{os.getuid()}")
 
 
 def _made(directory: Path, mode: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 from sunspec_image import COMMON, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer, Upstream
+from waiting import until_done
 
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
@@ -34,7 +34,7 @@ def one_driver(server: ToxicServer, kind: str, config: Any) -> Driver:
     groups: dict[str, list[Any]] = {"meters": [], "pcs": [], "pv": [], "switches": [], "nodes": []}
     groups[kind].append(config)
     (driver,) = make_drivers(
-        **groups, io=IoConfig(deadline_s=0.25), resolve=lambda _id, _url, unit: (server.host, server.port, unit)
+        **groups, io=IoConfig(deadline_s=1.0), resolve=lambda _id, _url, unit: (server.host, server.port, unit)
     )
     return driver
 
@@ -172,7 +172,7 @@ async def test_no_meter_reading_is_torn_or_from_an_earlier_request(serve: Callab
     registers = image(model_words(203, **METER))
     server, driver = await serve({40000: registers}, "meters", meter())
     low = 40000 + 2 + 47  # low word of TotWhImp
-    server.late_s = 0.4
+    server.late_s = 1.5
     for n, toxic in enumerate(["late", "short", "wrong_tid", "garbage", "hang", "reset", "extra"], start=1):
         server.toxic = toxic
         server.backend[low - 1], server.backend[low] = n, n
@@ -180,18 +180,8 @@ async def test_no_meter_reading_is_torn_or_from_an_earlier_request(serve: Callab
             await driver.read()
         server.toxic = ""
         server.backend[low - 1], server.backend[low] = n + 100, n + 100
-        read = await until_read(driver)
+        read = await until_done(driver.read, DeviceError)
         assert read.import_wh.good == ((n + 100) << 16 | (n + 100)) * 100
-
-
-async def until_read(driver: Driver, within_s: float = 3.0) -> Any:
-    """Keep reading until it works, as a poll does."""
-    async with asyncio.timeout(within_s):
-        while True:
-            try:
-                return await driver.read()
-            except DeviceError:
-                await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -209,7 +199,7 @@ async def strangers_server(registers: list[int], base: int = 40000) -> AsyncIter
 async def test_a_strangers_simulator_serves_our_driver() -> None:
     config = PcsDevice(id="pcs1", battery="bat1", charge_w=60e3, discharge_w=60e3, url="twin")
     async with strangers_server(pcs_image()) as address, ToxicServer(upstream := Upstream(*address)) as proxy:
-        proxy.late_s = 0.4
+        proxy.late_s = 1.5
         driver: Any = one_driver(proxy, "pcs", config)
         pcs, battery = await driver.read()
         assert (pcs.w.good, battery.soc_pct.good) == (5000, 55.12)
@@ -221,7 +211,7 @@ async def test_a_strangers_simulator_serves_our_driver() -> None:
             with pytest.raises(DeviceError):
                 await driver.read()
             proxy.toxic = ""
-            pcs, _ = await until_read(driver)
+            pcs, _ = await until_done(driver.read, DeviceError)
             assert pcs.w.good == 5000
         await driver.close()
         await upstream.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import LIMIT_S
 
 from dispatch.model.readings import Quality
 from drivers.config import NodeDevice
@@ -47,7 +48,7 @@ from drivers.nodes.nvml_node import NvmlNode
 
 async def main():
     node = NvmlNode(NodeDevice(id="me", source="nvml", idle_w=100, full_w=100))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "not answered yet" in (read := await node.read()).note:
             await asyncio.sleep(0.01)
     await node.close()
@@ -82,7 +83,7 @@ async def test_without_an_nvidia_driver_the_node_says_no_gpu(monkeypatch: pytest
 
     monkeypatch.setattr(pynvml, "nvmlInit", absent)
     node = NvmlNode(NodeDevice(id="me", source="nvml"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         while not (read := await node.read()).note.startswith("no GPU"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert read.w.quality is Quality.GOOD
@@ -97,7 +98,9 @@ def run_with_stub(tmp_path: Path, faulty: bool) -> dict[str, Any]:
     library = tmp_path / "libnvidia-ml.so.1"
     subprocess.run(["gcc", "-w", "-shared", "-fPIC", "-o", library, tmp_path / "stub.c"], check=True)
     env = os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", READ], env=env, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", READ], env=env, capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stderr == ""
     read: dict[str, Any] = json.loads(done.stdout)
     return read

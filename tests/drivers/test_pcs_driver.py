@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sunspec_image import address_of, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer
+from waiting import until_done
 
 from dispatch.model.readings import Quality
 from drivers.clock import VirtualClock
@@ -27,12 +27,12 @@ class Rig:
         self.registers = registers
         self.device = FakeDevice({40000: registers})
         self.server = ToxicServer(self.device)
-        self.server.late_s = 0.4
+        self.server.late_s = 1.5
         self.clock = VirtualClock()
 
     async def start(self) -> Rig:
         await self.server.start()
-        link = ModbusLink(self.server.host, self.server.port, deadline_s=0.25, backoff_max_s=0.2, device="pcs1")
+        link = ModbusLink(self.server.host, self.server.port, deadline_s=1.0, backoff_max_s=0.2, device="pcs1")
         self.driver = PcsDriver(CONFIG, link, 1, self.clock)
         return self
 
@@ -275,13 +275,7 @@ async def test_after_a_reconnect_the_models_are_found_and_the_timer_armed_again(
     rig.registers = image(model_words(1, Mn="Other"), model_words(120), moved[2 + 68 : -2])
     rig.device.registers = {40000 + n: w for n, w in enumerate(rig.registers)}
     await rig.server.start()
-    async with asyncio.timeout(2):
-        while True:
-            try:
-                result = await rig.driver.command(4_000, now_s=2)
-                break
-            except DeviceError:
-                await asyncio.sleep(0.02)
+    result = await until_done(lambda: rig.driver.command(4_000, now_s=2), DeviceError)
     assert result.note == "armed"
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
 
@@ -324,13 +318,7 @@ async def test_toxic_write_leaves_nothing_taken_for_granted(rig: Rig, toxic: str
         await rig.driver.command(5_000, now_s=0.5)
     rig.server.toxic = ""
     rig.take_writes()
-    async with asyncio.timeout(2):
-        while True:
-            try:
-                result = await rig.driver.command(5_000, now_s=2)
-                break
-            except DeviceError:
-                await asyncio.sleep(0.02)
+    result = await until_done(lambda: rig.driver.command(5_000, now_s=2), DeviceError)
     assert result.written
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
 

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 from small_gateway import Running, running
+from waiting import LIMIT_S
 
+from gateway.api import client as client_module
 from gateway.api.client import GatewayClient
-from gateway.site import paths
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway on a busy machine answers late; that is not what these tests are about."""
+    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT_S", LIMIT_S)
+    monkeypatch.setattr(client_module, "REQUEST_TIMEOUT_S", LIMIT_S)
 
 
 @pytest.fixture
@@ -21,12 +29,9 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's own: no variables, and system directories that do not exist."""
-    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", "SKERRY_SITE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(paths, "_SYSTEM", place / "closed" / "skerry")
-    monkeypatch.setattr(paths, "_private_dir", lambda: place / "private")
+def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `su`: no runtime directory of a login session."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
 
 
 @pytest.fixture

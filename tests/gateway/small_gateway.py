@@ -43,7 +43,7 @@ LOAD_W = 20_000.0
 SITE: dict[str, Any] = {
     "site": {"name": "Small"},
     "gateway": {"rate_hz": 10},
-    "io": {"deadline_s": 0.04, "stale_after_s": 0.3},
+    "io": {"deadline_s": 0.04, "stale_after_s": 1.5},
     "grid": {"fuse_a": 160, "contracted_peak_w": 30_000, "export_limit_w": 20_000, "meter_delay_max_s": 0.1},
     "reserve": {"hours": 1.0, "critical_load_w": 10_000},
     "plan": {"enabled": False},

@@ -12,6 +12,7 @@ import pytest
 from harness import a_site, site_text, until
 from small_gateway import SITE, Running, running
 from test_gateway_wire import FLAT, FLAT_TRACE
+from waiting import LIMIT_S
 
 from console.cli import why
 from console.cli.status_text import caps_words
@@ -36,7 +37,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def when(there: Running, true: Callable[[Published], bool]) -> Published:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while not true(published := await there.gateway.loop.next_tick()):
             pass
     return published
@@ -105,7 +106,7 @@ async def test_a_gateway_killed_while_nodes_are_capped_leaves_an_heir_that_frees
         await site.twin()
         gateway = await site.gateway()
         client = await site.client()
-        state = await until(client, lambda s: s.snapshot.nodes[0].note.startswith("capped at"), 20)
+        state = await until(client, lambda s: s.snapshot.nodes[0].note.startswith("capped at"))
         assert state.decision.caps is not None
         (before,) = state.decision.caps.nodes
         assert before[0] == "gpu-01"
@@ -114,7 +115,7 @@ async def test_a_gateway_killed_while_nodes_are_capped_leaves_an_heir_that_frees
         await gateway.wait()
         site.path.write_text(text(60_000))
         await site.gateway()
-        after = await until(await site.client(), lambda s: s.snapshot.nodes[0].note == "", 20)
+        after = await until(await site.client(), lambda s: s.snapshot.nodes[0].note == "")
         assert after.decision.caps is not None
         assert after.decision.caps.nodes == ()
 
@@ -122,7 +123,7 @@ async def test_a_gateway_killed_while_nodes_are_capped_leaves_an_heir_that_frees
 async def _on_record(state_dir: Path, nodes: tuple[str, ...]) -> None:
     """Until a gateway that comes after can know who is capped."""
     archive, known = Archive(state_dir), None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while known is None or tuple(known["caps"]["nodes"]) != nodes:
             await asyncio.sleep(0.1)  # another process writes the file
             known = archive.last_state("controller")

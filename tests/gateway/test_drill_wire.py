@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from harness import Site, a_site, site_text, until
 from test_island_wire import FLAT_TRACE, WAITING
+from waiting import LIMIT_S
 
 from console.launcher import GatewayChild
 from dispatch.islanding.drill_schedule import ScheduleMemory
@@ -58,7 +59,7 @@ async def wire(twin: Site) -> Site:
 async def skerry(site: Site, *arguments: str) -> tuple[int | None, str, str]:
     """Exit code and both streams of `skerry ARGUMENTS --site SITE`."""
     process = await site.run(*arguments, "--site", str(site.path))
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -126,7 +127,7 @@ async def test_a_drill_is_refused_run_and_reported(wire: Site) -> None:
     assert code == exit_codes.OK
     assert "Drill     0.1 min by" in out
     await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while (found := await drill_status(wire))["report"] is None:
             pass
     assert found["report"]["result"] == "passed", found["report"]["why"]
@@ -165,7 +166,7 @@ async def test_a_drill_is_aborted_and_the_rest_is_refused_when_it_does_not_apply
     assert code == exit_codes.OK, err
     assert "aborting" in out
     await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while (found := await drill_status(wire))["report"] is None:
             pass
     assert found["report"]["result"] == "aborted"
@@ -181,10 +182,10 @@ async def test_the_console_is_lost_in_a_drill_and_the_gateway_brings_the_site_ba
         code, _, err = await skerry(twin, "drill", "start", "--minutes", "30", *WHY)
         assert code == exit_codes.OK, err
         await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             await child.stop()  # closes its stdin; it is not waited for
         assert child.left_behind
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(LIMIT_S):
             while child.ended is None:  # noqa: ASYNC110 - nobody tells of a process's end
                 await asyncio.sleep(0.05)
         assert child.ended == exit_codes.OK
@@ -216,7 +217,7 @@ async def test_a_drill_whose_gateway_is_killed_or_stopped_is_reported_as_failed(
     await skerry(twin, "drill", "start", "--minutes", "20", *WHY)
     await until(client, lambda s: s.decision.island is IslandState.PREPARING)
     gateway.terminate()
-    assert await asyncio.wait_for(gateway.wait(), 20) == exit_codes.OK
+    assert await asyncio.wait_for(gateway.wait(), LIMIT_S) == exit_codes.OK
     kept = Archive(twin.state_dir).drills()
     assert [(k.number, k.report.minutes, k.report.result) for k in kept] == [(2, 20, "failed"), (1, 30, "failed")]
     assert kept[0].report.why == "the gateway was stopped in its middle"
@@ -236,7 +237,7 @@ async def test_a_drill_that_is_due_begins_by_itself_where_the_site_file_says_so(
         await site.twin()
         await site.gateway()
         client = await site.client()
-        shown = await until(client, lambda s: s.last_drill is not None, 40)
+        shown = await until(client, lambda s: s.last_drill is not None)
         assert shown.last_drill is not None
         assert (shown.last_drill.result, shown.last_drill.who) == ("passed", "schedule")
         plan = (await until(client, lambda s: s.drill_plan is not None and s.drill_plan.due_utc_s is None)).drill_plan

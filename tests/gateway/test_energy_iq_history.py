@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, Clock, record, trade_w
+from waiting import LIMIT_S, until
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import TariffTerms
@@ -147,9 +148,7 @@ def service(
 async def computed(iq: EnergyIqService) -> None:
     """Let a service run until it has figures."""
     running = asyncio.create_task(iq.run())
-    async with asyncio.timeout(20):
-        while iq.now is None:  # noqa: ASYNC110  it has no event to wait for, and needs none but here
-            await asyncio.sleep(0.02)
+    await until(lambda: iq.now is not None)
     running.cancel()
 
 
@@ -226,7 +225,7 @@ async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
     monkeypatch.setattr(energy_iq_service, "make_report", slowly)
     iq = service(whole, Events(END))
     under_way = asyncio.create_task(iq.report(date(2025, 9, 11), float(END)))
-    assert await asyncio.to_thread(began.wait, 10)
+    assert await asyncio.to_thread(began.wait, LIMIT_S)
     await asyncio.to_thread(iq.close)
     assert ended.is_set()
     assert (await under_way).day == "2025-09-11"
@@ -234,12 +233,14 @@ async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
         await iq.report(date(2025, 9, 10), float(END))
 
 
-async def test_without_a_record_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_record_there_is_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """No exception leaves the service, and there are no figures."""
     monkeypatch.setattr(energy_iq_service, "FIRST_S", 0.0)
     iq = service(tmp_path, Events(END))
     running = asyncio.create_task(iq.run())
-    await asyncio.sleep(0.2)
+    await until(lambda: "no Energy IQ" in caplog.text)
     assert not running.done()
     assert iq.now is None
     running.cancel()

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from iq_days import record
 from small_gateway import running
+from waiting import LIMIT_S
 
 from gateway import energy_iq_service
 from gateway.api.client import GatewayClient
@@ -44,7 +45,7 @@ async def test_consoles_see_yesterday_and_anybody_may_ask(monkeypatch: pytest.Mo
         directory = Path(name)
         await asyncio.to_thread(record, directory, *local_day(yesterday, ZONE))
         async with running(directory, directory / "s.sock") as there:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT_S):
                 while (told := (await there.gateway.loop.next_tick()).iq) is None:
                     pass
             assert told.yesterday_pct is not None

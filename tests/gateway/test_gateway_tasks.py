@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from harness import Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE, battery_w
+from waiting import LIMIT_S
 
 from gateway import exit_codes
 
@@ -47,11 +48,13 @@ async def test_a_mistake_beside_the_tick(wire: Site, what: str) -> None:
     )
     wire.processes.append(gateway)
     client = await wire.client()
-    await until(client, lambda s: s.loop.ticks > 20)
-    events = [event["text"] for event in await client.request("events", limit=50)]
-    assert any("mistake" in text for text in events), events
+    async with asyncio.timeout(LIMIT_S):
+        while not any("mistake" in event["text"] for event in await client.request("events", limit=50)):
+            await until(client, lambda s: True)
+    said = await until(client, lambda s: True)
+    await until(client, lambda s: s.loop.ticks > said.loop.ticks + 5)
     gateway.terminate()
-    code = await asyncio.wait_for(gateway.wait(), 20)
+    code = await asyncio.wait_for(gateway.wait(), LIMIT_S)
     assert code == (exit_codes.FAILED if what == "setpoints" else exit_codes.OK)
 
 
@@ -64,7 +67,7 @@ async def test_islanded_at_stop_sends_nothing(wire: Site) -> None:
     await until(client, lambda s: s.decision.island.value != "grid-tied")
     before = (await wire.twin_says({"state": {}}))["state"]["written_mono_s"]
     gateway.terminate()
-    assert await asyncio.wait_for(gateway.wait(), 15) == exit_codes.OK
+    assert await asyncio.wait_for(gateway.wait(), LIMIT_S) == exit_codes.OK
     after = (await wire.twin_says({"state": {}}))["state"]["written_mono_s"]
     setpoint = {key: at for key, at in after.items() if "704" in key}
     assert setpoint == {key: at for key, at in before.items() if "704" in key}
@@ -75,7 +78,7 @@ async def test_memory_that_cannot_be_read(wire: Site) -> None:
     import sqlite3
 
     first = await wire.gateway("--for", "2s")
-    assert await asyncio.wait_for(first.wait(), 15) == exit_codes.OK
+    assert await asyncio.wait_for(first.wait(), LIMIT_S) == exit_codes.OK
     records = sqlite3.connect(wire.state_dir / "telemetry.db")
     (table,) = records.execute("select name from sqlite_master where name = 'state'").fetchone()
     records.execute(f"update {table} set value = '{{\"billing\": 7}}' where key = 'controller'")

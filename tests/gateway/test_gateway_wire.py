@@ -13,11 +13,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from harness import Site, a_site, site_text, until
+from harness import STALE_AFTER_S, Site, a_site, site_text, until
+from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
 from dispatch.model.plan import Plan
-from dispatch.model.readings import Quality
+from dispatch.model.readings import Quality, Reading
 from gateway import exit_codes
 from gateway.api.protocol import Published
 
@@ -69,7 +70,7 @@ async def test_pulse_is_absorbed_explained_and_recorded(wire: Site) -> None:
     assert step is not None
     assert step.reason
     gateway.send_signal(signal.SIGTERM)
-    out, err = await asyncio.wait_for(gateway.communicate(), 15)
+    out, err = await asyncio.wait_for(gateway.communicate(), LIMIT_S)
     assert gateway.returncode == exit_codes.OK, err.decode()
     figures = json.loads(out.decode().splitlines()[-1])
     assert figures["pulses_seen"] == 1
@@ -86,21 +87,25 @@ async def test_pulse_is_absorbed_explained_and_recorded(wire: Site) -> None:
 
 
 async def test_meter_hung_goes_stale_then_to_the_safe_value(wire: Site) -> None:
-    """A hung grid meter: stale within 2 s, held 5 s at most, then the safe value; in charge again when it answers."""
+    """A hung grid meter: stale in time, held for 5 s, then the safe value; in charge again when it answers."""
     await wire.gateway()
     client = await wire.client()
     await until(client, lambda s: s.decision.mode is Mode.RULES)
     await wire.twin_says({"load_step_w": 30_000})
     await until(client, lambda s: battery_w(s) > 15_000)
     await wire.twin_says({"fault": "hung", "device": "grid"})
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    stale = await until(client, lambda s: s.snapshot.grid.w.quality is Quality.STALE)
-    assert clock() - began < 2.0
+    shown: list[Reading] = []
+
+    def stale_now(state: Published) -> bool:
+        shown.append(state.snapshot.grid.w)
+        return shown[-1].quality is Quality.STALE
+
+    stale = await until(client, stale_now)
+    assert all((w.age_s or 0.0) < STALE_AFTER_S + 0.1 for w in shown[:-1]), "stale in time, whatever the machine does"
     assert stale.snapshot.grid.w.value is not None, "the last value is kept, marked"
     assert stale.decision.mode is Mode.SAFE
-    await until(client, lambda s: abs(battery_w(s)) < 500, 12)
-    assert clock() - began > 4.0, "it is held first"
+    safe = await until(client, lambda s: abs(battery_w(s)) < 500)
+    assert safe.snapshot.mono_s - stale.snapshot.mono_s > 3.0, "it is held first"
     await wire.twin_says({"clear": "all"})
     back = await until(client, lambda s: battery_w(s) > 15_000)
     assert back.decision.mode is not Mode.SAFE
@@ -112,7 +117,7 @@ async def test_second_gateway_is_refused(wire: Site) -> None:
     first = await wire.gateway()
     await wire.client()
     second = await wire.gateway()
-    _, err = await asyncio.wait_for(second.communicate(), 10)
+    _, err = await asyncio.wait_for(second.communicate(), LIMIT_S)
     assert second.returncode == exit_codes.ALREADY_RUNNING
     assert str(first.pid) in err.decode()
 
@@ -125,7 +130,7 @@ async def test_killed_gateway_battery_reverts_and_the_next_takes_over(wire: Site
     await until(client, lambda s: battery_w(s) > 15_000)
     gateway.kill()
     await gateway.wait()
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(LIMIT_S):
         while abs((await wire.twin_says({"state": {}}))["state"]["pcs_w"]["pcs1"]) > 500:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     await wire.gateway()
@@ -143,7 +148,7 @@ async def test_end_of_stdin_stops_in_order(wire: Site) -> None:
     await until(client, lambda s: battery_w(s) > 15_000)
     assert gateway.stdin is not None
     gateway.stdin.close()
-    assert await asyncio.wait_for(gateway.wait(), 15) == exit_codes.OK
+    assert await asyncio.wait_for(gateway.wait(), LIMIT_S) == exit_codes.OK
     truth = (await wire.twin_says({"state": {}}))["state"]
     assert truth["setpoint_w"]["pcs1"] == 0
     with contextlib.closing(sqlite3.connect(wire.state_dir / "telemetry.db")) as db:
@@ -152,15 +157,16 @@ async def test_end_of_stdin_stops_in_order(wire: Site) -> None:
 
 
 async def test_stalled_console_does_not_delay_the_tick(wire: Site) -> None:
-    """A console that stops reading at 10 Hz: ticks go on, the other console sees them."""
+    """A console that stops reading: ticks go on at their pace, the other console sees them, the stalled is dropped."""
     await wire.gateway()
-    stalled = await wire.client(rate_hz=10)
-    stalled._task.cancel()  # from here on nothing is read from its socket
+    stalled = await wire.client()
+    stalled._writer.transport.pause_reading()  # nothing more is read from its socket
     client = await wire.client()
-    first = await until(client, lambda s: s.decision.mode is Mode.RULES)
-    later = await until(client, lambda s: s.loop.ticks >= first.loop.ticks + 40, 20)
-    assert later.loop.overruns <= first.loop.overruns + 1
-    assert later.loop.lateness_p50_ms < 50
+    first = await until(client, lambda s: s.decision.battery_w is not None and s.loop.consoles == 2)
+    later = await until(client, lambda s: s.loop.consoles == 1)
+    ticks, elapsed_s = later.loop.ticks - first.loop.ticks, later.snapshot.mono_s - first.snapshot.mono_s
+    assert elapsed_s > 4, "it was waited for, but not by the tick"
+    assert ticks > 0.5 * elapsed_s / first.loop.period_s
 
 
 async def test_devices_absent_at_start(tmp_path: Path) -> None:
@@ -172,7 +178,7 @@ async def test_devices_absent_at_start(tmp_path: Path) -> None:
         await site.processes[0].wait()
         await site.gateway()
         client = await site.client()
-        state = await until(client, lambda s: len(s.alarms) > 0, 20)
+        state = await until(client, lambda s: len(s.alarms) > 0)
         assert state.decision.battery_w is None or state.decision.mode in (Mode.OBSERVE, Mode.SAFE)
         assert all(not d.online for d in state.snapshot.devices)
         assert any("127.0.0.1" in d.error for d in state.snapshot.devices)
@@ -183,7 +189,7 @@ async def test_state_directory_that_cannot_be_written(wire: Site) -> None:
     """A file where the state directory should be: one line, no traceback, nothing started."""
     (wire.directory / "in-the-way").write_text("a file")
     gateway = await wire.run("serve", str(wire.path), "--state-dir", str(wire.directory / "in-the-way" / "state"))
-    _, err = await asyncio.wait_for(gateway.communicate(), 10)
+    _, err = await asyncio.wait_for(gateway.communicate(), LIMIT_S)
     assert gateway.returncode == exit_codes.FAILED
     assert "state directory" in err.decode()
     assert "Traceback" not in err.decode()
@@ -200,7 +206,7 @@ async def test_prices_that_ended(tmp_path: Path) -> None:
         await site.twin()
         await site.gateway()
         client = await site.client()
-        state = await until(client, lambda s: any("price" in a.id for a in s.alarms), 20)
+        state = await until(client, lambda s: any("price" in a.id for a in s.alarms))
         assert state.tariff.now_eur_per_kwh is None
         assert state.decision.battery_w is not None
 
@@ -210,4 +216,4 @@ async def test_lost_terminal_sighup(wire: Site) -> None:
     gateway = await wire.gateway()
     await wire.client()
     os.kill(gateway.pid, signal.SIGHUP)
-    assert await asyncio.wait_for(gateway.wait(), 15) == exit_codes.OK
+    assert await asyncio.wait_for(gateway.wait(), LIMIT_S) == exit_codes.OK

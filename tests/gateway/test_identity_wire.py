@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Site, a_site, site_text, until
+from waiting import LIMIT_S
 
 from gateway import exit_codes
 from storage.identity import IDENTITY
@@ -18,7 +19,7 @@ from storage.verify import verify
 async def identity_of(site: Site, code: int = exit_codes.OK) -> dict[str, Any]:
     """What `skerry status --json` says."""
     process = await site.run("status", "--json", "--site", str(site.path))
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == code, (out + err).decode()
     found: dict[str, Any] = json.loads(out)["identity"]
     return found
@@ -35,7 +36,7 @@ async def test_a_restart_keeps_it_and_the_record_tells_it(tmp_path: Path) -> Non
         assert client.welcome.identity is not None
         assert client.welcome.identity.site == first["site"]
         gateway.terminate()
-        await asyncio.wait_for(gateway.communicate(), 20)
+        await asyncio.wait_for(gateway.communicate(), LIMIT_S)
         assert await identity_of(site, exit_codes.NO_GATEWAY) == first
         assert verify(site.state_dir).public_key == first["public_key"], "the audit's key"
         await site.gateway()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from harness import Site, a_site, site_text, until
 from test_island_wire import FLAT, FLAT_TRACE, truth
+from waiting import LIMIT_S
 
 from dispatch.model.islanding import IslandState
 from gateway import exit_codes
@@ -45,12 +46,12 @@ async def wire(tmp_path: Path, state: str) -> AsyncIterator[Site]:
 async def skerry(site: Site, *arguments: str) -> None:
     """`skerry ARGUMENTS --site SITE` must succeed."""
     process = await site.run(*arguments, "--site", str(site.path))
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == exit_codes.OK, (out + err).decode()
 
 
-async def reached(client: GatewayClient, *states: IslandState, limit_s: float = 25.0) -> IslandState:
-    return (await until(client, lambda s: s.decision.island in states, limit_s)).decision.island
+async def reached(client: GatewayClient, *states: IslandState) -> IslandState:
+    return (await until(client, lambda s: s.decision.island in states)).decision.island
 
 
 async def ready(client: GatewayClient) -> None:
@@ -69,7 +70,7 @@ async def fault(site: Site, client: GatewayClient) -> None:
     """In fault, and the record knows it: that is asked for at once, but a disk takes its moment."""
     await reached(client, S.FAULT)
     archive = Archive(site.state_dir)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while not (archive.last_state("controller") or {}).get("island", {}).get("fault"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     archive.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from harness import Site, a_site, site_text, until
+from waiting import LIMIT_S
 
 from dispatch.model.islanding import IslandState
 from dispatch.wording.catalogue import words
@@ -58,7 +59,7 @@ async def test_an_outage_survives_the_death_of_its_gateway(wire: Site) -> None:
     await wire.gateway()
     client = await wire.client()
     await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
-    await asyncio.sleep(0.5)
+    await until(client, lambda s: s.loop.ticks > 10)
     assert (await truth(wire))["islanded"], "nobody closes onto a dead grid"
     await wire.twin_says({"clear": "outage"})
     back = await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)
@@ -79,8 +80,11 @@ BLACKOUT = """t_s,v,hz
 """
 
 
-async def test_a_recorded_blackout_is_followed_within_two_ticks_and_left_only_after_the_wait(wire: Site) -> None:
-    """Played by the command line; the PCS trips at its own window, f< 47.5 Hz for 0.1 s."""
+async def test_a_recorded_blackout_is_followed_and_left_only_after_the_wait(wire: Site) -> None:
+    """Played by the command line; the PCS trips at its own window, f< 47.5 Hz for 0.1 s.
+
+    That it is followed within two ticks is tested in lock-step: a console on a busy machine does not see every tick.
+    """
     await wire.gateway()
     client = await wire.client()
     await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)
@@ -88,19 +92,16 @@ async def test_a_recorded_blackout_is_followed_within_two_ticks_and_left_only_af
     record.write_text(BLACKOUT)
     faults = ("fault", "--announce", str(wire.announce))
     process = await wire.run(*faults, "--grid-record", str(record))
-    out, err = await asyncio.wait_for(process.communicate(), 10)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert out.decode().startswith("playing: 6 rows, 2 s"), err.decode()
-    opened = await until(client, lambda s: s.snapshot.switches[0].position.good == "open")
-    followed = opened
-    if opened.decision.island is not IslandState.ISLANDED:
-        followed = await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
-    assert followed.snapshot.seq - opened.snapshot.seq <= 2
+    followed = await until(client, lambda s: s.decision.island is IslandState.ISLANDED)
+    assert followed.snapshot.switches[0].position.good == "open"
     after = await truth(wire)
     assert after["tripped"]["pcs1"].startswith("f<")
     assert after["unserved_wh"] == 0
     fit_s = (await truth(wire))["utc_s"]
     process = await wire.run(*faults, "--clear")
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), LIMIT_S)
     asked = await until(client, lambda s: s.decision.switch is not None and s.decision.switch.action == "close")
     assert asked.snapshot.utc_s - fit_s >= 2, "the site file's wait"
     await until(client, lambda s: s.decision.island is IslandState.GRID_TIED)

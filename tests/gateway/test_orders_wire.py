@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from harness import Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE
+from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
 from dispatch.model.reasons import RuleId
@@ -35,7 +36,7 @@ async def wire(tmp_path: Path) -> AsyncIterator[Site]:
 async def skerry(site: Site, *arguments: str) -> tuple[int | None, str, str]:
     """Exit code and both streams of `skerry ARGUMENTS --site SITE`."""
     process = await site.run(*arguments, "--site", str(site.path))
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -107,12 +108,12 @@ async def test_orders_by_the_command_line(wire: Site) -> None:
     head = json.loads((export / "manifest.json").read_text())["audit"]["head"]
     assert f"head of the audit {head}" in err
     process = await wire.run("verify", str(export), "--head", head)
-    out_b, _ = await asyncio.wait_for(process.communicate(), 20)
+    out_b, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == exit_codes.OK
     assert out_b.decode().splitlines()[-1] == "verified: as it was written"
     (export / "events.csv").write_text("t,severity\n")
     process = await wire.run("verify", str(export))
-    out_b, _ = await asyncio.wait_for(process.communicate(), 20)
+    out_b, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == exit_codes.FAILED
     assert "CHANGED   events.csv: its SHA-256 is not that of the manifest" in out_b.decode()
 
@@ -136,9 +137,9 @@ async def test_kill_9_drops_orders_with_an_event_and_keeps_the_record(wire: Site
     assert [row["outcome"] for row in rows if row["kind"] == "result"] == ["in force"]
     assert [row["kind"] for row in rows][-2:] == ["start", "end"]
     again.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(again.wait(), 15) == exit_codes.OK
+    assert await asyncio.wait_for(again.wait(), LIMIT_S) == exit_codes.OK
     process = await wire.run("verify", str(wire.state_dir))
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    out, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == exit_codes.OK, out.decode()
     assert "not signed yet" not in out.decode(), "the last head is signed at stop"
 
@@ -165,7 +166,7 @@ async def test_a_disk_that_takes_no_more(wire: Site) -> None:
     assert code == exit_codes.OK, err
     assert "not durable" in err
     resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(LIMIT_S):
         while True:
             rows = await client.request("audit")
             if any(row.get("command") == "stop" and row.get("durable") for row in rows):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from small_gateway import Running, running
+from waiting import LIMIT_S
 
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanFailed
@@ -17,7 +18,7 @@ from gateway.api.client import GatewayClient
 
 async def another(there: Running, plan: Plan | None) -> Plan:
     """The next plan after this one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while (now := there.gateway.planner.plan) is plan or now is None:
             await there.gateway.loop.next_tick()
     return now
@@ -59,7 +60,7 @@ async def test_where_no_plan_can_be_made_the_battery_stops_with_the_order(
         monkeypatch.setattr(PlanSource, "make", fails)
         given = there.gateway.orders.active[0].id
         await client.request("order.end", id=given)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while not there.gateway.planner.error:
                 await there.gateway.loop.next_tick()
         decision = (await there.gateway.loop.next_tick()).decision

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+from waiting import LIMIT_S
 
 from gateway import task_supervisor
 from gateway.task_supervisor import run_supervised
@@ -29,7 +30,7 @@ async def test_work_that_forgets_its_cancellation_is_told_again(monkeypatch: pyt
     async def tick() -> None:
         await begun.wait()
 
-    await asyncio.wait_for(run_supervised([("forgetful", forgetful)], tick, unheard), 10)
+    await asyncio.wait_for(run_supervised([("forgetful", forgetful)], tick, unheard), LIMIT_S)
     assert forgotten.is_set()
 
 
@@ -47,7 +48,7 @@ async def test_work_that_fails_is_told_of_and_begun_again(monkeypatch: pytest.Mo
     async def tick() -> None:
         await twice.wait()
 
-    await asyncio.wait_for(run_supervised([("planner", faulty)], tick, lambda *said: told.append(said)), 10)
+    await asyncio.wait_for(run_supervised([("planner", faulty)], tick, lambda *said: told.append(said)), LIMIT_S)
     assert told == [("planner", "internal error, begun again in 0.01 s: KeyError('a mistake')")]
 
 
@@ -65,6 +66,6 @@ async def test_a_tick_that_fails_ends_the_work_and_is_not_hidden() -> None:
         raise RuntimeError("no tick")
 
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(run_supervised([("work", work)], tick, unheard), 10)
+        await asyncio.wait_for(run_supervised([("work", work)], tick, unheard), LIMIT_S)
     assert "no tick" in repr(caught.value.exceptions)
     assert ended.is_set()

@@ -75,7 +75,7 @@ def test_man_pages_are_read_without_a_warning(tmp_path: Path) -> None:
         pytest.skip("man or groff is not installed")
     for page in sorted((DOCS / "man").glob("*.1")):
         done = subprocess.run(
-            ["man", "--warnings", "-l", str(page)], capture_output=True, text=True, timeout=50, check=False
+            ["man", "--warnings", "-l", str(page)], capture_output=True, text=True, timeout=240, check=False
         )
         assert (done.returncode, done.stderr) == (0, ""), page.name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,14 +10,62 @@ import sys
 from pathlib import Path
 
 import pytest
+from file_modes import bound_by_modes
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
+OF_MAKE = ("MAKE", "MFLAGS", "MYPY_CACHE", "RUFF_CACHE", "HYPOTHESIS_", "PYTEST", "PYTHON")
+
+A_PROJECT = {
+    "pyproject.toml": """
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+[tool.ruff.lint]
+select = ["F"]
+[tool.mypy]
+files = ["one"]
+[tool.importlinter]
+root_packages = ["one"]
+[[tool.importlinter.contracts]]
+id = "apart"
+name = "one.a does not know one.b"
+type = "forbidden"
+source_modules = ["one.a"]
+forbidden_modules = ["one.b"]
+[tool.vulture]
+paths = ["one"]
+""",
+    "one/__init__.py": "",
+    "one/a.py": "",
+    "one/b.py": "",
+    "tests/test_one.py": """from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@settings(derandomize=False)
+@given(st.text())
+def test_text(text: str) -> None:
+    assert text == str(text)
+""",
+}
+
+
 def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=directory, capture_output=True, text=True, timeout=50, check=False)
+    """Run make as if by hand: the make that runs the tests hands down its variables, VENV among them."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(OF_MAKE)}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        preexec_fn=bound_by_modes,
+    )
 
 
 @pytest.fixture
@@ -69,6 +118,34 @@ def test_a_second_install_does_nothing(checkout: Path, tmp_path: Path) -> None:
     done = make(checkout, "install", f"PYTHON={tmp_path / 'absent'}")
     assert done.returncode == 0, done.stderr
     assert "Nothing to be done" in done.stdout or done.stdout == ""
+
+
+@pytest.mark.timeout(300)
+def test_check_and_test_from_a_read_only_checkout(tmp_path: Path) -> None:
+    checkout, venv = tmp_path / "a read-only checkout", tmp_path / "venv"
+    for name, text in A_PROJECT.items():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(text)
+    for name in ("Makefile", "constraints.txt"):
+        shutil.copy(ROOT / name, checkout)
+    venv.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (venv / name).symlink_to(Path(sys.prefix, name))
+    (venv / ".ready").touch()
+    before = sorted(checkout.rglob("*"))
+    folders = [checkout, *(path for path in before if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = make(checkout, "check", "test", f"VENV={venv}")
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert sorted(checkout.rglob("*")) == before
+    made = {path.name for path in (venv / "cache").iterdir()}
+    assert made == {"mypy", "ruff", "import-linter", "pytest", "hypothesis", "python"}
 
 
 def test_ci_runs_check_and_test() -> None:

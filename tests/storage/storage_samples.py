@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from waiting import LIMIT_S
+
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv
 from dispatch.model.islanding import IslandState
@@ -70,7 +72,7 @@ def feed(recorder: Recorder, numbers: range) -> None:
     for n in numbers:
         recorder.put(snapshot(n), decision(n), {"price.eur_per_kwh": 0.2312})
         if n % 400 == 399:
-            recorder.flush().result(10)
+            recorder.flush().result(LIMIT_S)
 
 
 def parts(directory: Path) -> set[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from storage_samples import T0, feed
+from waiting import LIMIT_S
 
 from drivers.clock import VirtualClock
 from storage import audit_reader
@@ -52,8 +53,8 @@ def filled(directory: Path, pairs: int = 20, named: bool = False) -> tuple[str, 
     if named:
         audit.write({"kind": "start", "who": "gateway"})
     for n in range(pairs):
-        intent = audit.write(command(n)).result(5)
-        audit.write({"kind": "result", "of": intent, "outcome": "in force", "text": "now"}).result(5)
+        intent = audit.write(command(n)).result(LIMIT_S)
+        audit.write({"kind": "result", "of": intent, "outcome": "in force", "text": "now"}).result(LIMIT_S)
     assert audit.close()
     return audit.head, anchored
 
@@ -83,7 +84,7 @@ def rewrite(directory: Path, from_seq: int) -> None:
 
 def test_a_row_that_is_acknowledged_is_on_the_disk(audit: AuditLog) -> None:
     """`synchronous` is of the connection: asked of the one that writes."""
-    audit.write(command(1)).result(5)
+    audit.write(command(1)).result(LIMIT_S)
     assert audit._con is not None
     assert audit._con.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     assert audit._con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -207,7 +208,7 @@ def test_every_byte_counts(tmp_path: Path) -> None:
 def exported(tmp_path: Path) -> Path:
     recorder = Recorder(tmp_path / "state", StorageConfig(), "boot")
     feed(recorder, range(50))
-    recorder.flush().result(10)
+    recorder.flush().result(LIMIT_S)
     recorder.close()
     filled(tmp_path / "state")
     export(tmp_path / "state", tmp_path / "out", T0, T0 + 240)
@@ -352,20 +353,20 @@ def test_nothing_to_verify(tmp_path: Path) -> None:
 def test_not_durable_is_said_spooled_and_made_up_for(
     tmp_path: Path, audit: AuditLog, anchored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    audit.write(command(1)).result(5)
+    audit.write(command(1)).result(LIMIT_S)
 
     def full(self: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(AuditLog, "_insert", full)
     with pytest.raises(NotDurable, match="cannot be written: database or disk is full"):
-        audit.write(command(2)).result(5)
+        audit.write(command(2)).result(LIMIT_S)
     with pytest.raises(NotDurable):
-        audit.spool({"kind": "result", "command": "stop", "text": "held"}).result(5)
+        audit.spool({"kind": "result", "command": "stop", "text": "held"}).result(LIMIT_S)
     assert audit.spooled == 1
     assert anchored[-1].startswith("skerry audit, not durable: {")
     monkeypatch.undo()
-    audit.write(command(3)).result(5)
+    audit.write(command(3)).result(LIMIT_S)
     assert audit.error == ""
     assert audit.spooled == 0
     texts = [(row["text"], "durable" in row) for row in audit_reader.rows(tmp_path)]
@@ -382,9 +383,9 @@ def test_refusals_make_room_for_what_ran_while_the_file_could_not_be_written(
     monkeypatch.setattr(AuditLog, "_insert", full)
     for kind, text in (("result", "held"), *(("refused", str(n)) for n in range(4)), ("result", "stopped")):
         with pytest.raises(NotDurable):
-            audit.spool({"kind": kind, "text": text}).result(5)
+            audit.spool({"kind": kind, "text": text}).result(LIMIT_S)
     monkeypatch.undo()
-    audit.write(command(1)).result(5)
+    audit.write(command(1)).result(LIMIT_S)
     assert [row["text"] for row in audit_reader.rows(tmp_path)] == ["held", "3", "stopped", "→ 1 kW"]
 
 
@@ -392,7 +393,7 @@ def test_a_damaged_file_is_kept_and_a_new_chain_begun(tmp_path: Path) -> None:
     filled(tmp_path)
     (tmp_path / FILE).write_bytes(b"garbage" * 4000)
     audit = AuditLog(tmp_path, "boot/2", VirtualClock(T0), lambda line: None)
-    audit.write(command(1)).result(5)
+    audit.write(command(1)).result(LIMIT_S)
     assert "was damaged" in audit.found[0]
     audit.close()
     assert verify(tmp_path).rows == 1
@@ -401,8 +402,8 @@ def test_a_damaged_file_is_kept_and_a_new_chain_begun(tmp_path: Path) -> None:
 
 def test_a_record_without_canonical_form_is_refused_alone(audit: AuditLog) -> None:
     with pytest.raises(NotDurable, match="Out of range float"):
-        audit.write({"kind": "intent", "value": float("nan")}).result(5)
-    assert audit.write(command(1)).result(5) == 1
+        audit.write({"kind": "intent", "value": float("nan")}).result(LIMIT_S)
+    assert audit.write(command(1)).result(LIMIT_S) == 1
 
 
 def test_orders_left_in_force(tmp_path: Path, audit: AuditLog) -> None:
@@ -410,9 +411,9 @@ def test_orders_left_in_force(tmp_path: Path, audit: AuditLog) -> None:
     for id in ("o1", "o2", "o3"):
         audit.write({"kind": "result", "order": id, "outcome": "in force"})
     audit.write({"kind": "end", "order": "o2"})
-    audit.write({"kind": "result", "order": "o3", "outcome": "refused"}).result(5)
+    audit.write({"kind": "result", "order": "o3", "outcome": "refused"}).result(LIMIT_S)
     assert [body["order"] for body in audit_reader.left_in_force(tmp_path)] == ["o1", "o3"]
-    audit.write({"kind": "start"}).result(5)
+    audit.write({"kind": "start"}).result(LIMIT_S)
     assert audit_reader.left_in_force(tmp_path) == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 from storage_samples import T0
+from waiting import LIMIT_S
 
 from dispatch.model.islanding import DrillReport
 from drivers.clock import SystemClock
@@ -27,7 +28,7 @@ REPORT = passed(T0)
 def keep(directory: Path, *records: DrillRecord) -> None:
     recorder = Recorder(directory, StorageConfig(), "boot")
     for record in records:
-        recorder.drill(record).result(10)
+        recorder.drill(record).result(LIMIT_S)
     assert recorder.close()
 
 
@@ -35,7 +36,7 @@ def on_record(directory: Path, report: DrillReport) -> DrillRecord:
     """As the gateway does it: the digest into the audit, then the report with the audit's head."""
     audit = AuditLog(directory, "boot/1", SystemClock(), lambda line: None)
     row = {"kind": "drill", "who": report.who, "outcome": report.result, "report_sha256": digest(text_of(report))}
-    audit.spool(row).result(10)
+    audit.spool(row).result(LIMIT_S)
     record = DrillRecord(report, audit.head)
     assert audit.close()
     keep(directory, record)
@@ -90,15 +91,15 @@ def test_a_report_the_audit_could_not_take_says_so_itself(tmp_path: Path) -> Non
 
 def test_a_drill_that_was_begun_and_never_reported_is_found(tmp_path: Path) -> None:
     audit = AuditLog(tmp_path, "boot/1", SystemClock(), lambda line: None)
-    audit.write({"kind": "start"}).result(10)
-    intent = audit.write({"kind": "intent", "command": "drill.start", "reason": "monthly"}).result(10)
+    audit.write({"kind": "start"}).result(LIMIT_S)
+    intent = audit.write({"kind": "intent", "command": "drill.start", "reason": "monthly"}).result(LIMIT_S)
     begun = {"kind": "result", "command": "drill.start", "of": intent, "who": "ann", "text": "drill of 10 min"}
-    audit.write(begun | {"outcome": "refused"}).result(10)
+    audit.write(begun | {"outcome": "refused"}).result(LIMIT_S)
     assert drill_cut_short(tmp_path) is None
-    audit.write(begun | {"outcome": "accepted", "minutes": 10.0}).result(10)
+    audit.write(begun | {"outcome": "accepted", "minutes": 10.0}).result(LIMIT_S)
     found = drill_cut_short(tmp_path)
     assert found is not None
     assert (found["who"], found["minutes"], found["reason"]) == ("ann", 10.0, "monthly")
-    audit.write({"kind": "drill", "outcome": "passed"}).result(10)
+    audit.write({"kind": "drill", "outcome": "passed"}).result(LIMIT_S)
     assert drill_cut_short(tmp_path) is None
     audit.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from storage_samples import T0, feed
+from waiting import LIMIT_S
 
 from dispatch.model.events import Event
 from storage.config import StorageConfig
@@ -21,9 +22,9 @@ from storage.recorder import Recorder
 def test_an_export_of_a_running_gateway(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "state", StorageConfig(), "boot")
     feed(recorder, range(1_500))
-    recorder.event(Event(T0 + 70, "device", "info", "pcs1", 'in, the "span"')).result(10)
-    recorder.event(Event(T0 + 299, "device", "info", "pcs1", "outside of it")).result(10)
-    recorder.flush().result(10)
+    recorder.event(Event(T0 + 70, "device", "info", "pcs1", 'in, the "span"')).result(LIMIT_S)
+    recorder.event(Event(T0 + 299, "device", "info", "pcs1", "outside of it")).result(LIMIT_S)
+    recorder.flush().result(LIMIT_S)
     out = tmp_path / "out"
     manifest = export(tmp_path / "state", out, T0 + 60, T0 + 240)
     recorder.close()

@@ -12,18 +12,19 @@ from storage_samples import T0
 
 from storage.reader import Archive
 
+HERE = Path(__file__).parent
 KILLS = 10
 WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:4]
 from storage_samples import T0, decision, snapshot
 from dispatch.model.events import Event
 from dispatch.model.reasons import RuleId
 from storage.config import StorageConfig
 from storage.recorder import Recorder
 
-run = int(sys.argv[3])
+run = int(sys.argv[4])
 RULES = [*RuleId]
 recorder = Recorder(Path(sys.argv[1]), StorageConfig(flush_s=0.01), f"boot-{run}")
 n = 0
@@ -43,7 +44,7 @@ def test_nothing_flushed_is_lost(tmp_path: Path) -> None:
     chance = random.Random(9)
     acknowledged = []
     for run in range(KILLS):
-        command = [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent), str(run)]
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(HERE), str(HERE.parent), str(run)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         flushed = 0

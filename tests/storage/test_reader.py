@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from storage_samples import DT, T0, decision, feed, grid_w, snapshot
+from waiting import LIMIT_S
 
 from dispatch.model.events import Event
 from storage.config import StorageConfig
@@ -54,7 +55,7 @@ def test_an_archive_made_before_the_file_reads_it_once_it_is_there(tmp_path: Pat
         archive.why()
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
     recorder.put(snapshot(0), decision(0))
-    recorder.flush().result(10)
+    recorder.flush().result(LIMIT_S)
     assert archive.why() == decision(0)
     recorder.close()
 
@@ -192,7 +193,7 @@ def test_reading_cannot_write(ten_minutes: Path) -> None:
 
 def test_readers_and_writer_at_once(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, StorageConfig(flush_s=0.02), "boot")
-    assert recorder.wait_open(10)
+    assert recorder.wait_open(LIMIT_S)
     done, trouble, reads = threading.Event(), [], [0]
 
     def read() -> None:
@@ -217,7 +218,7 @@ def test_readers_and_writer_at_once(tmp_path: Path) -> None:
     feed(recorder, range(5_000))
     done.set()
     for thread in readers:
-        thread.join(10)
+        thread.join(LIMIT_S)
     assert recorder.close()
     assert (trouble, recorder.dropped) == ([], 0)
     assert reads[0] > 3

@@ -6,8 +6,10 @@ import asyncio
 import sqlite3
 import time
 from pathlib import Path
+from statistics import median
 
 from storage_samples import DT, T0, decision, feed, grid_w, snapshot
+from waiting import LIMIT_S
 
 from dispatch.model.events import Event
 from dispatch.model.reasons import RuleId
@@ -34,10 +36,11 @@ def test_a_second_a_row_and_its_values_come_back(tmp_path: Path) -> None:
     assert recorder.rows_written == sum(recorder.rows.values())
 
 
-def test_put_takes_microseconds(tmp_path: Path) -> None:
+def test_put_takes_a_fraction_of_what_writing_takes(tmp_path: Path) -> None:
+    """Both are measured in one run: a busy machine slows both."""
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
-    assert recorder.wait_open(10)
-    took = []
+    assert recorder.wait_open(LIMIT_S)
+    took, flushed = [], []
     decided = decision(0)
     for n in range(20_000):
         site = snapshot(n)
@@ -45,11 +48,12 @@ def test_put_takes_microseconds(tmp_path: Path) -> None:
         recorder.put(site, decided)
         took.append(time.perf_counter() - before)
         if n % 400 == 399:
-            recorder.flush().result(10)
+            before = time.perf_counter()
+            recorder.flush().result(LIMIT_S)
+            flushed.append(time.perf_counter() - before)
     assert recorder.close()
     assert recorder.dropped == 0
-    took.sort()
-    assert took[int(len(took) * 0.99)] < 1e-3
+    assert median(took) < 0.1 * median(flushed)
 
 
 def test_decisions_are_kept_when_they_change_and_once_a_minute(tmp_path: Path) -> None:
@@ -86,14 +90,14 @@ async def test_an_event_is_acknowledged_once_it_can_be_read(tmp_path: Path) -> N
 
 def test_a_durable_event_syncs_the_disk_and_an_ordinary_one_leaves_it_to_the_checkpoint(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
-    assert recorder.wait_open(10)
+    assert recorder.wait_open(LIMIT_S)
     con = recorder._file._con
     assert con is not None
     seen: list[str] = []
     con.set_trace_callback(seen.append)
-    recorder.event(Event(T0, "twin", "info", "x", "ordinary")).result(10)
+    recorder.event(Event(T0, "twin", "info", "x", "ordinary")).result(LIMIT_S)
     assert not [sql for sql in seen if "synchronous" in sql]
-    recorder.event(Event(T0, "twin", "info", "x", "durable"), durable=True).result(10)
+    recorder.event(Event(T0, "twin", "info", "x", "durable"), durable=True).result(LIMIT_S)
     order = [sql for sql in seen if "synchronous" in sql or sql == "COMMIT"]
     assert order[-3:] == ["PRAGMA synchronous = FULL", "COMMIT", "PRAGMA synchronous = NORMAL"]
     recorder.close()
@@ -104,7 +108,7 @@ def test_the_controllers_memory_survives(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
     recorder.save_state("month_peak", {"month": "2025-09", "w": 31_000.0})
     recorder.save_state("month_peak", {"month": "2025-09", "w": 32_000.0})
-    recorder.flush().result(10)
+    recorder.flush().result(LIMIT_S)
     assert archive.last_state("month_peak") == {"month": "2025-09", "w": 32_000.0}
     assert archive.last_state("nothing") is None
     recorder.close()
@@ -116,11 +120,11 @@ def test_the_controllers_memory_survives(tmp_path: Path) -> None:
 
 def test_rows_reach_the_file_by_themselves_within_the_flush_period(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, StorageConfig(flush_s=0.2), "boot")
-    assert recorder.wait_open(10)
+    assert recorder.wait_open(LIMIT_S)
     recorder.put(snapshot(0), decision(0))
     began, archive = time.monotonic(), Archive(tmp_path)
     while archive.counts()["hot"] == 0:
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < LIMIT_S
     recorder.close()
 
 
@@ -129,7 +133,7 @@ def test_a_clock_that_steps_back_loses_nothing_and_is_told(tmp_path: Path) -> No
     for n in range(1_000):
         late = 0.0 if n < 500 else 60.0  # set back by a minute in the middle
         recorder.put(snapshot(n, T0 + n * DT - late), decision(n))
-    recorder.flush().result(10)
+    recorder.flush().result(LIMIT_S)
     (told,) = recorder.notices()
     assert (told.kind, told.subject) == ("gateway", "clock")
     assert "back 60.0 s" in told.text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from storage_samples import T0, decision, feed, parts, snapshot
+from waiting import LIMIT_S
 
 from dispatch.model.events import Event
 from storage import file as file_module
@@ -48,7 +49,7 @@ def test_a_state_directory_that_cannot_be_used_is_said_and_used_once_it_can(tmp_
     future = recorder.event(HELLO)
     feed_without_waiting(recorder, range(100))
     with pytest.raises(NotRecorded, match="state directory must be a directory"):
-        future.result(10)
+        future.result(LIMIT_S)
     assert not recorder.wait_open(0.01)
     assert str(tmp_path / "state") in recorder.error
     assert [notice.severity for notice in recorder.notices()] == ["alarm"]
@@ -72,7 +73,7 @@ def test_a_full_disk_stops_the_record_and_nothing_else(recorder: Recorder, tmp_p
     con.execute("PRAGMA max_page_count = 1")  # SQLite takes this as "no page more than now"
     feed_without_waiting(recorder, range(50, 900))
     with pytest.raises(NotRecorded, match="full"):
-        recorder.event(Event(T0, "device", "info", "x", "y" * 100_000)).result(10)
+        recorder.event(Event(T0, "device", "info", "x", "y" * 100_000)).result(LIMIT_S)
     assert "free space" in recorder.error
     before = Archive(tmp_path / "state").counts()["hot"]
     assert before < 180
@@ -85,12 +86,12 @@ def test_a_full_disk_stops_the_record_and_nothing_else(recorder: Recorder, tmp_p
 
 
 def test_a_file_locked_by_someone_else_is_written_when_they_let_go(recorder: Recorder, tmp_path: Path) -> None:
-    assert recorder.wait_open(10)
+    assert recorder.wait_open(LIMIT_S)
     other = sqlite3.connect(tmp_path / "state" / "telemetry.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     feed_without_waiting(recorder, range(100))
     with pytest.raises(NotRecorded, match="close the program that holds the file"):
-        recorder.event(HELLO).result(10)
+        recorder.event(HELLO).result(LIMIT_S)
     other.execute("ROLLBACK")
     other.close()
     flushed(recorder)
@@ -117,7 +118,7 @@ def test_a_damaged_file_is_set_aside_with_its_wal(tmp_path: Path, damage: str) -
     wal.write_bytes(b"what a crash left of a WAL" * 10)
 
     second = Recorder(tmp_path, CONFIG, "boot")
-    assert second.wait_open(10), second.error
+    assert second.wait_open(LIMIT_S), second.error
     feed(second, range(2_000, 2_100))
     flushed(second)
     (told,) = second.notices()
@@ -168,7 +169,7 @@ def test_a_file_of_a_newer_skerry_is_left_alone(tmp_path: Path) -> None:
     con.close()
     recorder = Recorder(tmp_path, CONFIG, "boot")
     with pytest.raises(NotRecorded, match="schema 99"):
-        recorder.event(HELLO).result(10)
+        recorder.event(HELLO).result(LIMIT_S)
     assert not recorder.close()
     assert parts(tmp_path) <= {"telemetry.db", "telemetry.db-wal", "telemetry.db-shm"}
 
@@ -176,7 +177,7 @@ def test_a_file_of_a_newer_skerry_is_left_alone(tmp_path: Path) -> None:
 def test_ticks_beyond_the_queue_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "QUEUE", 10)
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
-    assert recorder.wait_open(10)
+    assert recorder.wait_open(LIMIT_S)
     for _ in range(5_000):
         recorder.put(snapshot(0), None)
     recorder.close()
@@ -191,8 +192,8 @@ def test_an_event_no_row_can_be_made_of_does_not_hold_up_the_others(recorder: Re
     broken = Event(T0, "device", "info", None, "subject is not a text")  # type: ignore[arg-type]
     refused, fine = recorder.event(broken), recorder.event(HELLO)
     with pytest.raises(NotRecorded):
-        refused.result(10)
-    assert fine.result(10) > 0
+        refused.result(LIMIT_S)
+    assert fine.result(LIMIT_S) > 0
     assert Archive(tmp_path / "state").events(10) == [HELLO]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from storage_samples import T0, feed
+from waiting import LIMIT_S
 
 from storage import recorder as recorder_module
 from storage import schema
@@ -24,7 +25,7 @@ def recorded(directory: Path, ticks: range) -> None:
     """A gateway's run."""
     recorder = Recorder(directory, CONFIG, "boot")
     feed(recorder, ticks)
-    recorder.flush().result(10)
+    recorder.flush().result(LIMIT_S)
     assert recorder.close()
 
 
@@ -83,7 +84,7 @@ def test_a_step_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypa
         newer.setattr(schema, "STEPS", [*schema.STEPS, broken])
         recorder = Recorder(tmp_path, CONFIG, "boot")
         with pytest.raises(NotRecorded, match="no such table"):
-            recorder.flush().result(10)
+            recorder.flush().result(LIMIT_S)
         assert not recorder.close()
     assert facts(tmp_path)["user_version"] == 4
     con = sqlite3.connect(tmp_path / "telemetry.db")
@@ -97,7 +98,7 @@ def test_sqlite_utils_is_loaded_only_to_migrate(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from storage.recorder import Recorder; "
         "from storage.config import StorageConfig; r = Recorder(Path(sys.argv[1]), StorageConfig(), 'b'); "
-        "assert r.wait_open(20), r.error; assert r.close(), r.error; print('sqlite_utils' in sys.modules)"
+        "assert r.wait_open(60), r.error; assert r.close(), r.error; print('sqlite_utils' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     answers = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]

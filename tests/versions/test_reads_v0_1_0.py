@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from harness import a_site, until
 from small_gateway import running
+from waiting import LIMIT_S
 
 from console.cli.main import run
 from dispatch.control.controller import ControllerMemory
@@ -196,7 +197,7 @@ async def test_a_gateway_goes_on_from_it(tmp_path: Path, state: Path) -> None:
     async with a_site(tmp_path, (FILES / "site.toml").read_text()) as site:
         gateway = await site.run("serve", str(site.path), "--state-dir", str(state))
         client = await site.client()
-        shown = await until(client, lambda p: p.decision.island is IslandState.FAULT, 20)
+        shown = await until(client, lambda p: p.decision.island is IslandState.FAULT)
         assert FAULT in words(shown.decision.reason)
         identity = client.welcome.identity
         assert identity is not None
@@ -214,7 +215,7 @@ async def test_a_gateway_goes_on_from_it(tmp_path: Path, state: Path) -> None:
         report = msgspec.convert(await client.request("iq", day="2025-09-15"), Report)
         assert report.made_utc_s < shown.snapshot.utc_s - 60, "the report was kept, not computed anew"
         gateway.terminate()
-        await asyncio.wait_for(gateway.communicate(), 20)
+        await asyncio.wait_for(gateway.communicate(), LIMIT_S)
     archive = Archive(state)
     ledger = msgspec.convert(archive.last_state("controller"), ControllerMemory).caps.ledger
     archive.close()
@@ -281,10 +282,11 @@ async def test_its_clients_are_understood(place: Path) -> None:
     questions = [(what, frame) for what, frame in rest if what in QUESTIONS]
     assert {what for what, _ in questions} == QUESTIONS.keys()
     async with running(place, place / "s.sock") as there:
+        await asyncio.wrap_future(there.gateway.recorder.flush())
         reader, writer = await asyncio.open_unix_connection(str(there.socket))
 
         async def next_message() -> Any:
-            length = int.from_bytes(await asyncio.wait_for(reader.readexactly(4), 10), "big")
+            length = int.from_bytes(await asyncio.wait_for(reader.readexactly(4), LIMIT_S), "big")
             return decode(await reader.readexactly(length), there.socket, 1)
 
         writer.write(hello)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from waiting import LIMIT_S
 
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
@@ -121,7 +121,7 @@ class Ran:
 
 @dataclass
 class Machine:
-    """Directories of its own, so that nothing else that runs here is found."""
+    """Where commands run, and with which environment."""
 
     directory: Path
     environment: dict[str, str]
@@ -140,7 +140,7 @@ class Machine:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "skerry", *arguments, **(settings | options)
         )
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
         return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
 
     def site(self, name: str = "site.toml", extra: str = "") -> Path:
@@ -163,17 +163,13 @@ url = "tcp://127.0.0.1:1502"
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """A short path: sockets live in it."""
-    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
-        directory = Path(name)
-        (directory / "run").mkdir(mode=0o700)
-        own = {"RUNTIME_DIRECTORY": f"{name}/run", "XDG_STATE_HOME": f"{name}/state", "PYTHONPATH": str(ROOT)}
-        for key, value in own.items():
-            monkeypatch.setenv(key, value)
-        for key in ("SKERRY_SITE", "SKERRY_DEBUG", "STATE_DIRECTORY", "XDG_RUNTIME_DIR"):
-            monkeypatch.delenv(key, raising=False)
-        yield Machine(directory, dict(os.environ))
+def machine(machine_root: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The command line's surroundings; nothing runs and nothing is recorded yet."""
+    directory = machine_root / "work"
+    directory.mkdir()
+    monkeypatch.setenv("XDG_STATE_HOME", str(directory / "state"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return Machine(directory, dict(os.environ))
 
 
 @pytest_asyncio.fixture

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import pty
-import pwd
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from file_modes import bound_by_modes
 
 from console.cli.orders import _shown
 from dispatch.model.decision import Decision
@@ -22,6 +22,7 @@ from dispatch.model.orders import REASON_MIN
 from dispatch.model.reasons import RuleId, plain
 from drivers.clock import VirtualClock
 from gateway import exit_codes
+from gateway.api.peer import user_name
 from gateway.api.protocol import Published
 from gateway.api.server import LinkServer
 from gateway.site import paths
@@ -63,16 +64,20 @@ async def test_every_command_has_help(machine: Machine, name: str) -> None:
     assert f"skerry {name}" in ran.out
 
 
-async def test_version_is_quick(machine: Machine) -> None:
-    """In processor time, the least of three runs: other work on the machine makes a start late, hardly dearer."""
-    spans = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ran = await machine.skerry("--version")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spans.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert ran.out.startswith("skerry")
-    assert 0 < min(spans) < 0.5  # 0.15 s on an idle machine
+def test_version_is_quick(machine: Machine) -> None:
+    """In processor time, the least of three runs, against that of the bare interpreter: 0.11 and 0.02 s when idle."""
+
+    def least_s(*arguments: str) -> float:
+        spans = []
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, "-P", *arguments], check=True, env=machine.environment, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spans.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(spans)
+
+    bare_s, version_s = least_s("-c", ""), least_s("-m", "skerry", "--version")
+    assert 0 < version_s < 15 * bare_s
 
 
 async def test_nothing_heavy_is_loaded(machine: Machine, gateway: LinkServer) -> None:
@@ -373,19 +378,12 @@ async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine
     assert f"exporting {machine.state / 'skerry' / 'newer'}" in ran.err
 
 
-def bound_by_modes() -> None:
-    """Before exec: root, too, is kept out by a file's mode (its capabilities to override them are dropped)."""
-    if os.geteuid() == 0:
-        for override in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH of linux/capability.h
-            assert ctypes.CDLL(None, use_errno=True).prctl(24, override, 0, 0, 0) == 0  # PR_CAPBSET_DROP
-
-
 async def test_a_gateway_that_may_not_be_reached_is_not_called_absent(machine: Machine, gateway: LinkServer) -> None:
     """Found: "no gateway is running on this machine, and no record of one was found", to a user not in the group."""
     named = machine.environment.pop("SKERRY_SITE")
     socket = paths.socket_path(Path(named))
     socket.chmod(0)
-    me = pwd.getpwuid(os.geteuid()).pw_name
+    me = user_name(os.geteuid()).removeprefix("uid ")  # a container may run as a user without a name
     for command in (["status"], ["audit"], ["export", "out"], ["ack", "all"], ["status", "--site", named]):
         ran = await machine.skerry(*command, preexec_fn=bound_by_modes)
         assert (ran.code, ran.out) == (exit_codes.FAILED, "")

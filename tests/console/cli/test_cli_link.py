@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import SKERRY, until
 from small_gateway import Running, running
+from waiting import LIMIT_S
 
 from gateway import exit_codes
 from gateway.api.client import GatewayClient
@@ -54,8 +55,8 @@ async def attached(process: asyncio.subprocess.Process) -> GatewayClient:
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
     """Exit code and stderr."""
     assert process.stderr is not None
-    said = await asyncio.wait_for(process.stderr.read(), 10)
-    return await asyncio.wait_for(process.wait(), 10), said.decode()
+    said = await asyncio.wait_for(process.stderr.read(), LIMIT_S)
+    return await asyncio.wait_for(process.wait(), LIMIT_S), said.decode()
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ async def test_a_console_works_over_it_as_the_user_it_runs_as(there: Running) ->
         assert (row["pid"], row["uid"]) == (process.pid, os.getuid()), "the kernel says who connected"
         await client.close()
         assert await ended(process) == (exit_codes.OK, "")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             while there.gateway.link.consoles.count:
                 await there.gateway.loop.next_tick()
 

@@ -95,7 +95,7 @@ def test_the_chart_is_drawn_where_the_home_directory_cannot_be_written(files: di
     done = subprocess.run(
         [sys.executable, "-c", f"from console.cli.main import main; main({arguments!r})"],
         cwd=SITE.parents[1], env=environment | {"HOME": "/dev/null"},
-        capture_output=True, text=True, timeout=50, check=False,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if not line.startswith("skerry: note: ")] == []

@@ -248,7 +248,7 @@ def test_ctrl_c_keeps_the_points_that_are_done(options: dict[str, str], tmp_path
     assert process.stderr is not None
     assert process.stderr.readline() == "one is done\n"
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=40)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130, said
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["partial"] is True

@@ -11,9 +11,9 @@ import pytest
 from pytest_textual_snapshot import normalize_svg
 from textual._doc import take_svg_screenshot
 from textual.app import App
+from waiting import LIMIT_S
 
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "screenshots"
-LIMIT_S = 10.0
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
-    """Await something becoming so, letting the app work; fails after 10 s."""
+    """Await something becoming so, letting the app work; fails after LIMIT_S."""
 
     async def wait(pilot: Any, reached: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT_S):

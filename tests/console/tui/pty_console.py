@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +26,7 @@ NOTHING: dict[str, Any] = {
 
 
 class FastClient:
-    """Every second of the site in a tenth of one."""
+    """The first second of the site; from SIGUSR1 on the others, in a tenth of a second each."""
 
     def __init__(self, seconds: int) -> None:
         self.welcome = read("calm").welcome
@@ -35,10 +36,14 @@ class FastClient:
 
     async def messages(self) -> AsyncIterator[Published | PlanMessage | EventMessage]:
         """The plan, then the recorded seconds."""
+        go = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go.set)
         yield PlanMessage(self.feed[0][1])
-        for published, _ in self.feed:
-            yield published
+        yield self.feed[0][0]
+        await go.wait()
+        for published, _ in self.feed[1:]:
             await asyncio.sleep(0.1)
+            yield published
         await asyncio.Event().wait()
 
     async def request(self, method: str, **params: Any) -> Any:

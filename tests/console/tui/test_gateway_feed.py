@@ -8,6 +8,7 @@ from typing import Any
 
 import scenes
 from recorded_client import RecordedClient
+from waiting import LIMIT_S
 
 from console.display.viewmodel import Link, Model
 from console.tui.gateway_feed import GatewayFeed
@@ -29,7 +30,7 @@ class Reached:
         self._changed.set()
 
     async def until(self, condition: Callable[[Model], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while not condition(self.store.model):
                 self._changed.clear()
                 await self._changed.wait()

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -16,14 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 CONSOLE = Path(__file__).parent / "pty_console.py"
 SNAPSHOTS = 30
-START_LIMIT_S = 30.0
+CLOCK = re.compile(rb"05:00:(\d\d)")  # the site's, in the status bar; the recording begins at 05:00:06
+FIRST, LAST = 10, 5 + SNAPSHOTS  # counted from the first one on that is painted in full
 
 
 class Terminal:
-    """A pty with the console in it; `read` says what came within a time."""
+    """A pty with the console in it."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.pid, self.fd = pty.fork()
@@ -34,9 +37,10 @@ class Terminal:
             os.execve(sys.executable, [sys.executable, str(CONSOLE), str(SNAPSHOTS)], environment)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def read(self, seconds: float, until: bytes | None = None) -> bytes:
+    def read(self, until: bytes, seconds: float = LIMIT_S) -> bytes:
+        """What comes until a text has been painted, for `seconds` at most."""
         seen, end = bytearray(), time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and (until is None or until not in seen):
+        while (left := end - time.monotonic()) > 0 and until not in seen:
             if select.select([self.fd], [], [], left)[0]:
                 try:
                     seen += os.read(self.fd, 65536)
@@ -44,18 +48,26 @@ class Terminal:
                     break
         return bytes(seen)
 
+    def bytes_per_snapshot(self) -> float:
+        """Let the site live on; what each of its seconds has cost."""
+        os.kill(self.pid, signal.SIGUSR1)
+        seen = self.read(b"05:00:%d" % LAST)
+        assert b"05:00:%d" % LAST in seen, seen[-500:]
+        first = next(shown for shown in CLOCK.finditer(seen) if int(shown[1]) >= FIRST)
+        return (len(seen) - first.end()) / (LAST - int(first[1]))
+
     def write(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
     def close(self) -> int:
         """Its exit code; a console that does not go is killed."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 os.close(self.fd)
                 return os.waitstatus_to_exitcode(status)
-            self.read(0.05)
+            self.read(b"nothing that is painted", 0.05)
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.fd)
@@ -78,11 +90,9 @@ def terminal(columns: int, rows: int) -> Iterator[Terminal]:
 @pytest.mark.parametrize(("size", "budget"), [((120, 40), 2500), ((80, 24), 1500)])
 def test_a_snapshot_costs_few_bytes(size: tuple[int, int], budget: int) -> None:
     with terminal(*size) as console:
-        start = console.read(START_LIMIT_S, until=b"live tech1")
+        start = console.read(b"live tech1")
         assert b"live tech1" in start, start[-500:]
-        console.read(0.5)
-        seen = console.read(SNAPSHOTS * 0.1)
-        assert 0 < len(seen) / (SNAPSHOTS - 5) < budget
+        assert 0 < console.bytes_per_snapshot() < budget
         console.write("q")
         assert console.close() == 0
 
@@ -91,19 +101,17 @@ def test_a_snapshot_costs_few_bytes(size: tuple[int, int], budget: int) -> None:
 def test_a_start_in_a_narrow_terminal_says_what_is_needed_and_answers_keys(columns: int) -> None:
     """Textual lays the hidden lines out once before it hides them: they must be drawn at any width."""
     with terminal(columns, 24) as console:
-        assert b"80x24" in console.read(START_LIMIT_S, until=b"80x24")
+        assert b"80x24" in console.read(b"80x24")
         console.write("q")
         assert console.close() == 0
 
 
 def test_the_island_view_costs_little() -> None:
     with terminal(80, 24) as console:
-        assert b"live tech1" in console.read(START_LIMIT_S, until=b"live tech1")
+        assert b"live tech1" in console.read(b"live tech1")
         console.write("4")
-        assert b"Pre-checks" in console.read(START_LIMIT_S, until=b"Pre-checks")
-        console.read(0.2)
-        seen = console.read(1.0)
-        assert 0 < len(seen) / 10 < 300
+        assert b"Pre-checks" in console.read(b"Pre-checks")
+        assert 0 < console.bytes_per_snapshot() < 300
         console.write("q")
         assert console.close() == 0
 
@@ -111,14 +119,13 @@ def test_the_island_view_costs_little() -> None:
 def test_the_plan_costs_little_while_nothing_changes_and_a_move_of_its_cursor_too() -> None:
     """The clock and the why line are all that a second changes; a move redraws two columns and the text."""
     with terminal(80, 24) as console:
-        assert b"live tech1" in console.read(START_LIMIT_S, until=b"live tech1")
-        console.read(0.3)
+        assert b"live tech1" in console.read(b"live tech1")
         console.write("3")
-        assert b"planned peak" in console.read(START_LIMIT_S, until=b"planned peak")
-        console.read(0.2)
-        seen = console.read(1.0)
-        assert 0 < len(seen) / 10 < 250
+        assert b"planned peak" in console.read(b"planned peak")
+        assert 0 < console.bytes_per_snapshot() < 250
         console.write("\x1b[C")
-        assert len(console.read(0.2)) < 1500
+        moved = console.read(b"05:15")
+        assert b"05:15" in moved
+        assert len(moved) < 1500
         console.write("q")
         assert console.close() == 0

@@ -546,12 +546,15 @@ def test_a_step_is_cheap() -> None:
     controller = Controller(site_config(ramp_w_per_s=500, reserve_h=1))
     snapshots = [a_snapshot(0.2 * n, 40_000.0 + n, a_pcs(5_000.0 + n)) for n in range(400)]
     plan = a_plan(5_000)
-    spent = []
+    spent, counted = [], []
     for snapshot in snapshots:
         start = time.perf_counter()
         controller.step(snapshot, plan)
-        spent.append(time.perf_counter() - start)
-    assert sorted(spent)[len(spent) // 4] < 0.0005  # the lower quartile: other processes share the machine
+        middle = time.perf_counter()
+        sum(range(20_000))
+        spent.append(middle - start)
+        counted.append(time.perf_counter() - middle)
+    assert min(spent) < 2 * min(counted), "no more than counting to forty thousand, on the same machine"
 
 
 def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:

@@ -231,7 +231,7 @@ TestIslanding.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestIslanding.pytestmark = [pytest.mark.timeout(max(120, EXAMPLES // 4))]  # type: ignore[attr-defined]
+TestIslanding.pytestmark = [pytest.mark.timeout(max(300, EXAMPLES // 4))]  # type: ignore[attr-defined]
 
 
 def islanded(**island: object) -> tuple[IslandMachine, Devices]:

@@ -17,7 +17,7 @@ RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "300"))
 PARTS = 10
 
 
-@pytest.mark.timeout(max(60, RUNS))
+@pytest.mark.timeout(max(300, RUNS))
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_outage_hurts_by_our_doing(part: int) -> None:
     seen: Counter[str] = Counter()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import waiting
 from pymodbus.client import AsyncModbusTcpClient
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 from twin_sites import order, running
+from waiting import LIMIT_S
 
 from drivers.twin.announcement import Announcement
 
@@ -20,7 +22,7 @@ class Stranger:
 
     def __init__(self, twin: Announcement, device: str) -> None:
         host, port, unit = twin.endpoints[device]
-        self.device = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port, timeout=2.0)
+        self.device = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port, timeout=30.0)
 
     async def scan(self) -> list[int]:
         await asyncio.to_thread(self.device.scan)
@@ -40,18 +42,22 @@ class Stranger:
         await asyncio.to_thread(group.write)
 
 
-async def until(what: Callable[[], Any], limit_s: float) -> float:
-    """Poll until the awaited condition holds; seconds it took."""
-    start_s = time.monotonic()
-    while not await what():
-        assert time.monotonic() - start_s < limit_s, "it did not happen in time"
-        await asyncio.sleep(0.05)
-    return time.monotonic() - start_s
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    """Ask until the answer is yes. Raises TimeoutError."""
+    async with asyncio.timeout(LIMIT_S):
+        while not await what():  # noqa: ASYNC110  a device has no event
+            await asyncio.sleep(0.05)
+
+
+async def passed(twin: Announcement, site_s: float) -> None:
+    """Wait until the twin's clock is so much further."""
+    end_s = twin.clock.mono_s() + site_s
+    await waiting.until(lambda: twin.clock.mono_s() >= end_s)
 
 
 async def modbus(twin: Announcement, device: str) -> tuple[AsyncModbusTcpClient, int]:
     host, port, unit = twin.endpoints[device]
-    client = AsyncModbusTcpClient(host, port=port, retries=0, timeout=0.3)
+    client = AsyncModbusTcpClient(host, port=port, retries=0, timeout=2.0)
     assert await client.connect()
     return client, unit
 
@@ -82,13 +88,14 @@ async def test_stranger_scans_and_reads_every_model() -> None:
 
 @pytest.mark.parametrize("personality", ["compliant", "cosmetic-revert"])
 async def test_stranger_commands_and_sees_it_revert_or_not(personality: str) -> None:
-    async with running(personality=personality, speed=2.0) as twin:
+    async with running(personality=personality, speed=5.0) as twin:
         pcs = Stranger(twin, "pcs1")
         await pcs.scan()
-        await pcs.write(704, WSetRvrtTms=4)
+        await pcs.write(704, WSetRvrtTms=30)
         await pcs.write(704, WSetMod=1, WSet=-20_000, WSetEna=1)
         written = await pcs.read(704)
-        assert (written["WSet"], written["WSetEna"], written["WSetRvrtRem"]) == (-20_000, 1, 4)
+        assert (written["WSet"], written["WSetEna"]) == (-20_000, 1)
+        assert 0 < written["WSetRvrtRem"] <= 30
 
         async def charges() -> bool:
             return (await pcs.read(701))["W"] < -19_000
@@ -96,30 +103,33 @@ async def test_stranger_commands_and_sees_it_revert_or_not(personality: str) -> 
         async def run_out() -> bool:
             return (await pcs.read(704))["WSetRvrtRem"] == 0
 
-        await until(charges, 3)
-        await until(run_out, 4)
+        await until(charges)
+        await until(run_out)
         after = await pcs.read(704)
         assert after["WSetEna"] == (0 if personality == "compliant" else 1)
-        await asyncio.sleep(1.0)
+        await passed(twin, 2.0)
         w = (await pcs.read(701))["W"]
         assert w == pytest.approx(0 if personality == "compliant" else -20_000, abs=500)
 
 
 @pytest.mark.parametrize(("personality", "enabled"), [("compliant", 0), ("deaf-heartbeat", 1)])
 async def test_controller_heartbeat_that_stops(personality: str, enabled: int) -> None:
-    async with running(personality=personality, heartbeat_timeout_s=0.6) as twin:
+    async with running(personality=personality, heartbeat_timeout_s=3.0) as twin:
         pcs = Stranger(twin, "pcs1")
         await pcs.scan()
-        first = (await pcs.read(715))["DERHb"]
+        began_s, first = twin.clock.mono_s(), (await pcs.read(715))["DERHb"]
         await pcs.write(704, WSetMod=1, WSet=5_000, WSetEna=1)
-        for beat in range(1, 5):
+        beat = 0
+        while twin.clock.mono_s() < began_s + 4:  # beats keep it going for longer than it lasts without
+            beat += 1
             await pcs.write(715, ControllerHb=beat)
             assert (await pcs.read(715))["ControllerHb"] == beat
-            await asyncio.sleep(0.3)
             assert (await pcs.read(704))["WSetEna"] == 1
-        await asyncio.sleep(0.8)
+            await passed(twin, 0.1)
+        await passed(twin, 4.0)
         assert (await pcs.read(704))["WSetEna"] == enabled
-        assert 1 <= (await pcs.read(715))["DERHb"] - first <= 3
+        elapsed_s = twin.clock.mono_s() - began_s
+        assert (await pcs.read(715))["DERHb"] - first == pytest.approx(elapsed_s, abs=2)
 
 
 async def test_writes_the_device_refuses() -> None:
@@ -137,10 +147,11 @@ async def test_writes_the_device_refuses() -> None:
         locked = await client.write_registers(address + 24, [0, 1000], device_id=unit)
         assert locked.exception_code == 4
         await order(twin, remote="pcs1")
+        before_s = time.monotonic()
         accepted = await client.write_registers(address + 24, [0, 1000], device_id=unit)
         assert not accepted.isError()
         state = (await order(twin, state={}))["state"]
-        assert abs(state["written_mono_s"]["pcs1.704.WSet"] - time.monotonic()) < 2
+        assert before_s <= state["written_mono_s"]["pcs1.704.WSet"] <= time.monotonic()
         client.close()
 
 
@@ -157,7 +168,7 @@ async def test_switch_map_and_a_drill() -> None:
         async def is_open() -> bool:
             return (await registers())[2:5] == [1, 0, 1]
 
-        await until(is_open, 2)
+        await until(is_open)
         assert (await order(twin, state={}))["state"]["islanded"]
         assert (await client.write_register(7, 3, device_id=unit)).exception_code == 3
         client.close()
@@ -178,7 +189,7 @@ async def test_node_map_shares_one_port_and_obeys_a_cap() -> None:
             now = (await client.read_holding_registers(0, count=10, device_id=unit)).registers
             return now[3] <= 3_000 and now[7] == 3_000
 
-        await until(capped, 2)
+        await until(capped)
         host_unit = twin.endpoints["twin-host"][2]
         host = (await client.read_holding_registers(0, count=10, device_id=host_unit)).registers
         assert host_unit == 9
@@ -191,7 +202,7 @@ async def test_outage_by_command_islands_the_site() -> None:
     async with running(speed=5.0, reconnect_wait_s=2.0) as twin:
         pcs = Stranger(twin, "pcs1")
         await pcs.scan()
-        assert (await order(twin, fault="outage", for_s=5))["ok"]
+        assert (await order(twin, fault="outage", for_s=20))["ok"]
 
         async def forms() -> bool:
             values = await pcs.read(701)
@@ -201,8 +212,8 @@ async def test_outage_by_command_islands_the_site() -> None:
             values = await pcs.read(701)
             return (values["ConnSt"], values["DERMode"], values["Alrm"]) == (1, 1, 0)
 
-        await until(forms, 1)
-        await until(follows, 4)
+        await until(forms)
+        await until(follows)
 
 
 async def test_faults_of_a_device() -> None:
@@ -220,14 +231,20 @@ async def test_faults_of_a_device() -> None:
         await order(twin, fault="frozen", device="grid")
         await order(twin, load_step_w=50_000)
         frozen = (await watts()).registers[18]
+        await passed(twin, 0.2)
         assert frozen == (await watts()).registers[18]
         await order(twin, clear="grid")
-        await asyncio.sleep(0.1)
-        assert (await watts()).registers[18] == pytest.approx(frozen + 5_000 if frozen < 0x8000 else 5_000, abs=4_000)
+
+        async def moved() -> bool:
+            return (await watts()).registers[18] == pytest.approx(
+                frozen + 5_000 if frozen < 0x8000 else 5_000, abs=4_000
+            )
+
+        await until(moved)
         await order(twin, fault="slow", device="grid", delay_s=0.15)
         start_s = time.monotonic()
         assert not (await watts()).isError()
-        assert 0.15 <= time.monotonic() - start_s < 0.29
+        assert time.monotonic() - start_s >= 0.15
         await order(twin, fault="hung", device="grid")
         with pytest.raises(Exception, match="No response"):
             await watts()
@@ -274,10 +291,16 @@ async def test_orders_that_cannot_be_carried_out(command: dict[str, Any], expect
 
 async def test_site_time_is_shared_and_everything_is_released() -> None:
     async with running(speed=10.0) as twin:
-        await asyncio.sleep(0.3)
-        state = (await order(twin, state={}))["state"]
-        assert state["t_s"] == pytest.approx(twin.clock.mono_s(), abs=1.0)
-        assert state["utc_s"] == pytest.approx(twin.clock.utc_s(), abs=1.0)
+        await passed(twin, 3.0)
+
+        async def agree() -> bool:
+            before_s = twin.clock.mono_s()
+            state = (await order(twin, state={}))["state"]
+            assert state["t_s"] <= twin.clock.mono_s()
+            assert state["utc_s"] - twin.clock.t0_utc_s == pytest.approx(state["t_s"], abs=1e-3)
+            return bool(state["t_s"] >= before_s - 1.0)  # it follows in steps, later on a busy machine
+
+        await until(agree)
         host, port, _ = twin.endpoints["grid"]
     with pytest.raises(OSError, match=r"Connect call failed|refused"):
         await asyncio.open_connection(host, port)

@@ -13,13 +13,13 @@ from gateway.api.socket_file import claim
 from gateway.errors import NoGateway, NoSuchSite, SeveralGateways
 from gateway.site import paths
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = pytest.mark.usefixtures("no_session")
 
 
 @pytest.fixture
-def tmp_path(place: Path) -> Path:
+def tmp_path(machine_root: Path) -> Path:
     """Short, as sockets live in it."""
-    return place
+    return machine_root
 
 
 @pytest.fixture
@@ -62,13 +62,12 @@ def test_a_system_gateway_is_found_from_a_session(tmp_path: Path, monkeypatch: p
     """systemd's gateway listens in /run/skerry; a technician has an XDG_RUNTIME_DIR."""
     site = tmp_path / "s.toml"
     site.touch()
-    system = tmp_path / "closed" / "skerry"
+    system = tmp_path / "run" / "skerry"
     system.mkdir(parents=True)
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(system))
     path = paths.socket_path(site)
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     session = tmp_path / "session"
-    session.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(session))
     listener, _ = claim(path)
     with listener:

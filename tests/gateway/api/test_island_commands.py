@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from small_gateway import Running, running
 from test_order_commands import fill_the_disk, rows
+from waiting import LIMIT_S
 
 from console.cli.island import report_lines
 from console.display import islanding_text
@@ -27,7 +28,7 @@ async def test_a_drill_that_may_not_begin_is_answered_with_its_checks_and_on_rec
     assert not answer["ok"]
     failed = {check["name"]: check["remedy"] for check in answer["checks"] if not check["ok"]}
     assert failed["switch control"] == "turn its key to remote"
-    async with asyncio.timeout(5):  # the refusal is written behind the answer
+    async with asyncio.timeout(LIMIT_S):  # the refusal is written behind the answer
         while len(found := [row for row in rows(there) if row.get("command") == "drill.start"]) < 2:
             await there.gateway.loop.next_tick()
     intent, result = found
@@ -83,7 +84,7 @@ async def test_a_drill_by_the_schedule_is_on_record_as_nobodys_and_checked_like_
     reply = await there.gateway.island_commands.start_scheduled(5.0, "schedule: weekly, Tuesday 10:00")
     assert not reply.ok
     assert "no drill: " in reply.text
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         while len(found := [row for row in rows(there) if row.get("who") == "schedule"]) < 2:
             await there.gateway.loop.next_tick()
     intent, result = found
@@ -135,7 +136,7 @@ async def test_what_works_beside_the_tick_ends_with_it_also_when_it_forgets_a_ca
                     raise
                 forgot.append(True)
 
-    async with asyncio.timeout(20), running(place, place / "t.sock", beside=[forgetful]):
+    async with asyncio.timeout(LIMIT_S), running(place, place / "t.sock", beside=[forgetful]):
         pass
     assert forgot
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from waiting import LIMIT_S
 
 from gateway.api.ask import Conversation
 from gateway.api.client import GatewayClient, LinkRefused
@@ -22,7 +23,7 @@ async def answered(path: Path, hello: Hello) -> Welcome | Response:
     """The first frame that a hello gets over the socket."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(encode(hello))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         length = int.from_bytes(await reader.readexactly(4), "big")
         answer: Welcome | Response = msgspec.msgpack.decode(await reader.readexactly(length), type=Welcome | Response)
     writer.close()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from small_gateway import Running, running
+from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
 from dispatch.model.reasons import Reason
@@ -139,7 +140,7 @@ async def test_orders_end_by_hand_and_by_the_monotonic_clock(
     given = (await order(client, there, "setpoint", 20_000.0, for_s=0.8))["order"]["id"]
     wall = there.gateway.clock.utc_s
     monkeypatch.setattr(there.gateway.clock, "utc_s", lambda: wall() - 7200)  # the wall clock steps back two hours
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(LIMIT_S):
         while there.gateway.orders.active:
             await there.gateway.loop.next_tick()
     assert any(f"order {given} of {ME} is over" in e.text and "its time is up" in e.text for e in there.events)
@@ -231,7 +232,7 @@ async def test_refused_with_rule_and_figure(there: Running, client: GatewayClien
 
 async def test_refused_for_a_device_that_is_offline_and_on_record(there: Running, client: GatewayClient) -> None:
     there.devices.offline.update(("pcs1", "gpu-01"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         while {d.id for d in (await there.gateway.loop.next_tick()).snapshot.devices if not d.online} < {
             "pcs1",
             "gpu-01",
@@ -242,7 +243,7 @@ async def test_refused_for_a_device_that_is_offline_and_on_record(there: Running
     assert "pcs1: unplugged" in line
     assert "device offline: gpu-01" in await refused(client, there, "node-cap", 900.0, target="gpu-01")
     assert (await client.request("order.set", kind="hold"))["order"]["kind"] == "hold"
-    there.audit.write({"kind": "note"}).result(5)
+    there.audit.write({"kind": "note"}).result(LIMIT_S)
     refusals = [row for row in rows(there) if row["kind"] == "refused"]
     assert len(refusals) == 2
     assert "device offline: pcs1" in refusals[0]["text"]
@@ -251,7 +252,7 @@ async def test_refused_for_a_device_that_is_offline_and_on_record(there: Running
 async def test_a_flood_of_refusals_does_not_fill_the_record(there: Running, client: GatewayClient) -> None:
     for _ in range(80):
         await refused(client, there, "setpoint", 1.0, reason="")
-    there.audit.write({"kind": "note"}).result(5)
+    there.audit.write({"kind": "note"}).result(LIMIT_S)
     assert sum(row["kind"] == "refused" for row in rows(there)) == 60
 
 
@@ -292,7 +293,7 @@ async def test_full_disk_refuses_what_raises_risk_and_runs_what_lowers_it(
     assert first not in [o.id for o in there.gateway.orders.active]
     # the disk has room again: what was spooled is on record, marked
     monkeypatch.undo()
-    there.audit.write({"kind": "note"}).result(10)
+    there.audit.write({"kind": "note"}).result(LIMIT_S)
     late = [row for row in rows(there) if row.get("durable")]
     assert {"order.set hold", "order.end", "stop"} <= {row.get("command") for row in late}
     assert all("could not be written when it happened" in row["durable"] for row in late)
@@ -310,14 +311,14 @@ async def test_what_a_slow_disk_writes_after_it_was_refused_is_on_record_as_refu
 
     def slow(audit: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
         if records:
-            disk.wait(10)
+            disk.wait(LIMIT_S)
         return insert(audit, con, records)
 
     monkeypatch.setattr(AuditLog, "_insert", slow)
     with pytest.raises(RequestFailed, match="the disk has not answered"):
         await order(client, there, "setpoint", 20_000.0)
     disk.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         while len(found := [row for row in rows(there) if row.get("command") == "order.set setpoint"]) < 2:
             await there.gateway.loop.next_tick()
     intent, result = found

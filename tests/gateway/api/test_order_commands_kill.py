@@ -35,7 +35,7 @@ for run in range(kills):
         asyncio.run(_serve(directory / "state", socket, None))
     while not socket.exists():
         time.sleep(0.01)
-    link, acknowledged, deadline = None, [], time.monotonic() + 20
+    link, acknowledged, deadline = None, [], time.monotonic() + 120
     while link is None:
         try:
             link = Conversation(socket, 10)

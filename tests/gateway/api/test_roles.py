@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from small_gateway import ROOT, Running, small_site
+from waiting import LIMIT_S
 
 from gateway.api.client import GatewayClient
 from gateway.api.dispatcher import Dispatcher
@@ -298,7 +299,7 @@ async def a_client(place: Path, uid: int, gids: list[int]) -> asyncio.subprocess
 
 async def said(process: asyncio.subprocess.Process) -> Any:
     assert process.stdout is not None
-    return json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+    return json.loads(await asyncio.wait_for(process.stdout.readline(), LIMIT_S))
 
 
 async def asked_again(process: asyncio.subprocess.Process, name: str) -> Any:

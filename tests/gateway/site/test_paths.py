@@ -21,13 +21,13 @@ RAW = {
     "meter": [{"id": "grid", "url": "tcp://127.0.0.1:1502"}],
 }
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = pytest.mark.usefixtures("no_session")
 
 
 @pytest.fixture
-def tmp_path(place: Path) -> Path:
+def tmp_path(machine_root: Path) -> Path:
     """Short, as sockets live in it."""
-    return place
+    return machine_root
 
 
 @given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=80), st.integers(9, 60))
@@ -70,23 +70,32 @@ def test_runtime_dir_in_order_of_who_says(tmp_path: Path, monkeypatch: pytest.Mo
         private = paths.runtime_dir()
     finally:
         os.umask(old)
-    assert private == tmp_path / "private"
+    assert private == tmp_path / "tmp" / f"skerry-{os.getuid()}"
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     session = tmp_path / "session"
-    session.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(session))
     assert paths.runtime_dir() == session / "skerry"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
     assert paths.runtime_dir() == private
-    (tmp_path / "closed").mkdir()
-    assert paths.runtime_dir() == tmp_path / "closed" / "skerry"
+    (tmp_path / "run").mkdir()
+    assert paths.runtime_dir() == tmp_path / "run" / "skerry"
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/skerry-a:/run/b")
     assert paths.runtime_dir() == Path("/run/skerry-a")
 
 
+def test_system_directories_are_the_machines_unless_another_root_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert paths.system_path("/run/skerry") == tmp_path / "run" / "skerry"
+    monkeypatch.setenv("SKERRY_ROOT", "")
+    assert paths.system_path("/run/skerry") == Path("/run/skerry")
+    monkeypatch.delenv("SKERRY_ROOT")
+    assert paths.system_path("/run/skerry") == Path("/run/skerry")
+
+
 @pytest.mark.parametrize("spoil", ["mode", "link", "file"])
 def test_private_dir_that_others_could_have_made_is_refused(tmp_path: Path, spoil: str) -> None:
-    private = tmp_path / "private"
+    private = tmp_path / "tmp" / f"skerry-{os.getuid()}"
     if spoil == "mode":
         private.mkdir()
         private.chmod(0o755)
@@ -111,7 +120,6 @@ def test_socket_path_always_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_record_written_last_is_found_unnamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from console.cli import data_source
 
-    monkeypatch.setattr(data_source, "_SYSTEM_STATE", tmp_path / "none")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(NoGateway, match="no record of one was found"):
         data_source.locate(None)
@@ -121,6 +129,10 @@ def test_the_record_written_last_is_found_unnamed(tmp_path: Path, monkeypatch: p
         (directory / "telemetry.db").touch()
         os.utime(directory / "telemetry.db", (n % 2, n % 2))
     assert data_source.locate(None) == (tmp_path / "skerry" / "demo/20250101T000000", None)
+    system = tmp_path / "var" / "lib" / "skerry"
+    system.mkdir(parents=True)
+    (system / "telemetry.db").touch()
+    assert data_source.locate(None) == (system, None)
 
 
 def test_a_demo_keeps_its_record_beside_its_site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
