@@ -27,6 +27,7 @@ from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport, IslandState
 from dispatch.model.orders import OrderKind
+from dispatch.model.reasons import plain
 from gateway.api.protocol import DrillPlan
 
 S = IslandState
@@ -178,7 +179,7 @@ def test_a_way_back_that_is_barred_says_by_what() -> None:
     assert view is not None
     assert view.reconnect is not None
     why = "not in step: phase differs by 34.00 deg, at most 10"
-    inside = msgspec.structs.replace(view.reconnect, in_window=True, left_s=0.0, against=why)
+    inside = msgspec.structs.replace(view.reconnect, in_window=True, left_s=0.0, against=plain(why))
     waits = in_state(model, S.SYNCHRONISING, reconnect=inside)
     assert next_step_text(waits).startswith(f"closing waits: {why}")
     dark = in_state(model, S.BLACKOUT, reconnect=inside)
