@@ -18,7 +18,7 @@ from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.prices import filled, published
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
-from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 
 QUARTER_S = 900
 VALLEY = (0, 6)  # local hours in which the night-valley rule charges
@@ -106,7 +106,8 @@ class Stretch:
         load, pv = (t.means_w(case.start_s, self.end_s, step_s) for t in (case.load, case.pv))
         net_w = [a - b for a, b in zip(load, pv, strict=True)]
         prices = self._prices(step_s)
-        return perfect_battery_w(case.config, case.start_s, step_s, net_w, prices, case.soc_pct), step_s
+        idle = idle_schedule(case.config, case.start_s, step_s, len(net_w), case.soc_pct)
+        return perfect_battery_w(case.config, step_s, net_w, prices, idle), step_s
 
 
 def compare(case: Case, schedule: Schedule) -> Scored:

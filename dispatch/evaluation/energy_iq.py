@@ -38,7 +38,7 @@ from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh
 from dispatch.billing.demand_charge import billed_by_period_w
 from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
-from dispatch.evaluation.foresight import Course, Left, perfect_battery_w
+from dispatch.evaluation.foresight import EndValue, ReferenceSchedule, perfect_battery_w
 
 VERSION = 1  # of the definition above; figures of another version are not compared
 STEP_S = 900
@@ -185,18 +185,18 @@ class _Record:
         """Foresight's battery power. Raises SolverFailed."""
         charging, discharging = mean_efficiency(self.config)
         mean = self._mean_eur_per_kwh
-        course = Course(
+        reference = ReferenceSchedule(
             starts_utc_s=[q.start_utc_s for q in self.quarters],
             battery_w=self.own_w,
             begin_kwh=self._begin_kwh,
             stored_kwh=self._stored_kwh,
             drift_kwh=self._drift_kwh,
             fixed=fixed,
-            left=Left(self._stored_kwh[-1] - self._change_kwh, mean * discharging, mean / charging),
+            end_value=EndValue(self._stored_kwh[-1] - self._change_kwh, mean * discharging, mean / charging),
             keep_reserve=keep_reserve,
             paid_peak_w=self.paid_peak_w,
         )
-        return perfect_battery_w(self.config, 0, STEP_S, self.net_w, self._prices, 0.0, course)
+        return perfect_battery_w(self.config, STEP_S, self.net_w, self._prices, reference)
 
     def loss(self, kept_eur: float) -> Loss:
         """By cause; `kept_eur` is the cost of foresight that keeps the reserve. Raises SolverFailed."""

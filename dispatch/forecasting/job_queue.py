@@ -104,34 +104,34 @@ class JobModel:
         """When each waiting job is expected to start: announced ones as granted, the others first in, first out, on
         the GPUs that those leave.
 
-        A running job is taken to free its GPUs when half of its like would have ended.
+        A running job is taken to free its GPUs when half of its like would have ended. Without a number of GPUs
+        nothing waits for any.
         """
-        starts: dict[str, float] = {}
-        free = None
-        ends: list[tuple[float, int]] = []
-        if self._gpus_total is not None:
-            free = self._gpus_total - sum(job.gpus for job in jobs if job.started_utc_s is not None)
-            ends = sorted((self._likely_end(job, now_utc_s), job.gpus) for job in jobs if job.started_utc_s is not None)
-        at_s = now_utc_s
         waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
+        gpus = self._gpus(now_utc_s, [job for job in jobs if job.started_utc_s is not None])
+        if gpus is None:
+            return {job.id: max(now_utc_s, job.announced_utc_s or now_utc_s) for job in waiting}
+        starts: dict[str, float] = {}
+        at_s = now_utc_s
         for job in waiting:
-            if job.announced_utc_s is not None:
-                starts[job.id] = start_s = max(now_utc_s, job.announced_utc_s)
-                if free is None or not job.gpus:  # a reservation of power alone stands in nobody's way
-                    continue
-                while ends and ends[0][0] <= start_s:
-                    free += ends.pop(0)[1]
-                at_s = max(at_s, start_s)  # nobody behind it in the queue starts before it
+            if job.announced_utc_s is None:
+                at_s = starts[job.id] = gpus.wait_for(job.gpus, at_s)
             else:
-                while free is not None and job.gpus > free and ends:
-                    end_s, gpus = ends.pop(0)
-                    at_s, free = max(at_s, end_s), free + gpus
-                starts[job.id] = at_s
-            if free is not None:
-                free -= job.gpus
-                lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
-                bisect.insort(ends, (starts[job.id] + lasts_s, job.gpus))
+                starts[job.id] = max(now_utc_s, job.announced_utc_s)
+                if not job.gpus:  # a reservation of power alone delays no other job
+                    continue
+                gpus.pass_to(starts[job.id])
+                at_s = max(at_s, starts[job.id])  # nobody behind it in the queue starts before it
+            lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
+            gpus.take(job.gpus, starts[job.id] + lasts_s)
         return starts
+
+    def _gpus(self, now_utc_s: float, running: Sequence[KnownJob]) -> _Gpus | None:
+        """The GPUs as running jobs use them; None where their number is not known."""
+        if self._gpus_total is None:
+            return None
+        free = self._gpus_total - sum(job.gpus for job in running)
+        return _Gpus(free, [(self._likely_end(job, now_utc_s), job.gpus) for job in running])
 
     def _likely_end(self, job: KnownJob, now_utc_s: float) -> float:
         assert job.started_utc_s is not None
@@ -142,3 +142,28 @@ class JobModel:
         rest = self._ratios[bisect.bisect_right(self._ratios, elapsed) :]
         ratio = rest[len(rest) // 2] if rest else 1.0
         return max(now_utc_s, job.started_utc_s + ratio * limit_s)
+
+
+class _Gpus:
+    """The site's GPUs: how many are free, and when those in use are expected to be free again."""
+
+    def __init__(self, free: int, ends: list[tuple[float, int]]) -> None:
+        """`ends`: (POSIX seconds, number of GPUs) of each running job."""
+        self._free, self._ends = free, sorted(ends)
+
+    def pass_to(self, utc_s: float) -> None:
+        """Free what is expected to end until then."""
+        while self._ends and self._ends[0][0] <= utc_s:
+            self._free += self._ends.pop(0)[1]
+
+    def wait_for(self, gpus: int, at_s: float) -> float:
+        """Pass on from `at_s` until so many are free, or until no job ends any more; returns that time."""
+        while gpus > self._free and self._ends:
+            end_s, freed = self._ends.pop(0)
+            at_s, self._free = max(at_s, end_s), self._free + freed
+        return at_s
+
+    def take(self, gpus: int, until_s: float) -> None:
+        """Use some up to a time."""
+        self._free -= gpus
+        bisect.insort(self._ends, (until_s, gpus))

@@ -160,8 +160,15 @@ class _Latest:
         self._mean_w = None
 
 
-# A forecast as far as it was drawn: first quarter, load now and known jobs that it is of; load and band, W.
-_Drawn = tuple[tuple[int, float, tuple[float, ...]], list[float], list[float], list[float]]
+class _Drawn(msgspec.Struct):
+    """A forecast, W, as far as it was worked out; asked for again before the next quarter, it is only carried on."""
+
+    first: int  # number of its first quarter
+    last_w: float  # the load that it starts from
+    known_w: tuple[float, ...]  # power of the known jobs
+    load_w: list[float] = []
+    low_w: list[float] = []
+    high_w: list[float] = []
 
 
 class LoadForecaster:
@@ -239,33 +246,34 @@ class LoadForecaster:
             raise ValueError(f"{steps} steps: expected 0 or more")
         first = start_utc_s // STEP_S
         if self._last is None:
-            load_w = max(0.0, now_w or 0.0)
-            low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
-            note = (
-                "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
-            )
-            return Forecast(first * STEP_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
-        last_w = self._last_w
+            return _held(first, steps, now_w)
+        last_w, known = self._last_w, tuple(known_w or ())
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
-        of = first, last_w, tuple(known_w or ())
-        if self._drawn is None or self._drawn[0] != of:
-            self._drawn = of, [], [], []
-        _, loads, lows, highs = self._drawn
-        for quarter in range(first + len(loads), first + steps):
-            ahead = max(1, quarter - self._last)
-            trust = self._trusts.get(ahead) or self._trust(ahead)
-            pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
-            load_w = self._expected(trust, last_w, self._profile(quarter), pull_w)
-            below, above = self._range(load_w) if trust.band is None else trust.band
-            loads.append(load_w)
-            lows.append(max(0.0, min(load_w, load_w + below)))
-            highs.append(max(load_w, load_w + above))
+        drawn = self._drawn
+        if drawn is None or (drawn.first, drawn.last_w, drawn.known_w) != (first, last_w, known):
+            drawn = self._drawn = _Drawn(first, last_w, known)
+        self._carry_on(drawn, steps)
         calibrated = sum(1 for state in self._horizons.values() if state.trust().band is not None)
         note = ""
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
-        return Forecast(first * STEP_S, tuple(loads[:steps]), tuple(lows[:steps]), tuple(highs[:steps]), note=note)
+        load_w, low_w, high_w = (tuple(values[:steps]) for values in (drawn.load_w, drawn.low_w, drawn.high_w))
+        return Forecast(first * STEP_S, load_w, low_w, high_w, note=note)
+
+    def _carry_on(self, drawn: _Drawn, steps: int) -> None:
+        """Work a forecast out up to this many steps."""
+        assert self._last is not None
+        known_w = drawn.known_w
+        for quarter in range(drawn.first + len(drawn.load_w), drawn.first + steps):
+            ahead = max(1, quarter - self._last)
+            trust = self._trusts.get(ahead) or self._trust(ahead)
+            pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
+            load_w = self._expected(trust, drawn.last_w, self._profile(quarter), pull_w)
+            below, above = self._range(load_w) if trust.band is None else trust.band
+            drawn.load_w.append(load_w)
+            drawn.low_w.append(max(0.0, min(load_w, load_w + below)))
+            drawn.high_w.append(max(load_w, load_w + above))
 
     def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
         """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""
@@ -310,6 +318,14 @@ class LoadForecaster:
         """The stated default band: all that was seen in the last ten days, and a quarter of the load more."""
         margin = DEFAULT_MARGIN * max(load_w, *self._loads.values())
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
+
+
+def _held(first: int, steps: int, now_w: float | None) -> Forecast:
+    """The forecast before any quarter was observed: the present load, held."""
+    load_w = max(0.0, now_w or 0.0)
+    low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
+    note = "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
+    return Forecast(first * STEP_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
 
 
 @lru_cache(maxsize=1024)

@@ -52,21 +52,8 @@ def kept(
     one's powers follow. An old plan that can no longer be followed is never kept, nor one made under other orders:
     `orders` has for each step the id of the manual order that has the battery, empty where the program decides.
     """
-    first, n = before.steps[0].start_utc_s if before.steps else 0, len(before.steps)
-    charge, discharge = list(new.charge_kw), list(new.discharge_kw)
-    for k, start in enumerate(starts_utc_s):
-        index = (start - first) // before.step_s
-        if 0 <= index < n and before.steps[index].start_utc_s == start:
-            order = orders[k] if orders else ""
-            if before.steps[index].order != order:
-                return None
-            if order:  # what it does is not in the problem
-                continue
-            kw = before.steps[index].battery_w / 1000
-            charge[k], discharge[k] = max(0.0, -kw), max(0.0, kw)
-        elif k == 0:
-            return None
-    followed = _followed(problem, charge, discharge)
+    planned = _carried_over(before, starts_utc_s, new, orders)
+    followed = None if planned is None else _followed(problem, *planned)
     if followed is None:
         return None
     numbers = numbers_of(problem)
@@ -77,6 +64,28 @@ def kept(
     if old_eur - new_eur > margin_pct / 100 * bill_eur + NEAR:
         return None
     return replace(solution, seconds=new.seconds)
+
+
+def _carried_over(
+    before: Plan, starts_utc_s: Sequence[int], new: Solution, orders: Sequence[str]
+) -> tuple[list[float], list[float]] | None:
+    """(charge, discharge), kW, of the plan in force, and the new one's beyond its end; None: made under other orders,
+    or it does not reach the running step.
+    """
+    planned = {step.start_utc_s: step for step in before.steps}
+    if starts_utc_s[0] not in planned:
+        return None
+    charge, discharge = list(new.charge_kw), list(new.discharge_kw)
+    for k, start in enumerate(starts_utc_s):
+        step, order = planned.get(start), orders[k] if orders else ""
+        if step is None:
+            continue
+        if step.order != order:
+            return None
+        if not order:  # what an order does is not in the problem
+            kw = step.battery_w / 1000
+            charge[k], discharge[k] = max(0.0, -kw), max(0.0, kw)
+    return charge, discharge
 
 
 def _followed(

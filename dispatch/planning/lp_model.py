@@ -12,6 +12,7 @@ room for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,15 @@ PEAKS = 1 + RISES + 1  # for each month: paid anyway, rising steps, above the co
 TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
 BELOW_AFTER_H = 24.0  # after the last step; without it a plan that begins below the reserve would end there
 EARLY_EUR_PER_KWH_H = 1e-5  # of equal hours, charge in the first and discharge in the last
+REFUSED = "HiGHS refused the model: a number in the inputs is not finite or bounds cross"
 
 # From the last plan's basis, moved along, the primal simplex needs 30 iterations (median 8), the dual 120; from
 # nothing the dual is the faster one. Perturbed bounds only cost iterations to be put right again.
 DUAL, PRIMAL = 1, 4  # of HiGHS's option simplex_strategy
 UNPERTURBED = ("primal_simplex_bound_perturbation_multiplier", 0.0)
+
+
+Column = list[tuple[int, float]]  # of the matrix: (row, coefficient)
 
 
 class SolverFailed(Exception):
@@ -337,50 +342,71 @@ def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
 
 
 def _fresh(problem: Problem, numbers: Numbers, time_limit_s: float) -> _core._Highs:
+    """A new HiGHS model of the problem. Raises SolverFailed when HiGHS refuses it."""
     import highspy
     import numpy as np
     from highspy import _core
 
-    n = len(problem.hours)
-    columns: list[list[tuple[int, float]]] = [[] for _ in range(len(numbers.cost))]
-
-    def put(row: int, column: int, value: float) -> None:
-        columns[column].append((row, value))
-
-    for t in range(n):
-        for block, sign in ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1)):
-            put(t, block * n + t, sign)
-        put(n + t, CHARGE * n + t, -problem.charge_efficiency * problem.hours[t])
-        put(n + t, DISCHARGE * n + t, problem.hours[t] / problem.discharge_efficiency)
-        for layer in range(LAYER, LAYER + LAYERS):
-            put(n + t, layer * n + t, 1.0)
-            if t + 1 < n:
-                put(n + t + 1, layer * n + t, -1.0)
-    for row, metering in enumerate(problem.meterings, start=2 * n):
-        for t in metering.steps:
-            put(row, IMPORT * n + t, problem.hours[t])
-            put(row, OVER_FUSE * n + t, problem.hours[t])
-        for part in range(PEAKS):
-            put(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
-    target_row = len(numbers.rows) - 1
-    for t in problem.meterings[0].steps:
-        put(target_row, IMPORT * n + t, problem.hours[t])
-        put(target_row, OVER_FUSE * n + t, problem.hours[t])
-    put(target_row, len(columns) - 1, -problem.meterings[0].hours)
-
+    columns = _coefficients(problem, len(numbers.cost), len(numbers.rows))
     program = highspy.HighsLp()
     program.num_col_, program.num_row_ = len(columns), len(numbers.rows)
     program.col_cost_, program.col_lower_, program.col_upper_ = numbers.cost, numbers.lower, numbers.upper
-    program.row_lower_ = np.concatenate([numbers.rows[: 2 * n], np.full(len(problem.meterings) + 1, -np.inf)])
+    equalities = numbers.rows[: 2 * len(problem.hours)]
+    program.row_lower_ = np.concatenate([equalities, np.full(len(problem.meterings) + 1, -np.inf)])
     program.row_upper_ = numbers.rows
+    fill_matrix(program, columns)
+    highs = _core._Highs()  # the bare solver: the wrapper class prints a banner on stdout when it is made
+    for option, setting in (("output_flag", False), ("solver", "simplex"), ("time_limit", time_limit_s), UNPERTURBED):
+        highs.setOptionValue(option, setting)
+    if highs.passModel(program) == highspy.HighsStatus.kError:
+        raise SolverFailed(REFUSED)
+    return highs
+
+
+def _coefficients(problem: Problem, column_count: int, row_count: int) -> list[Column]:
+    """The matrix by columns. Rows: power balance and stored energy of each step, each metering, the target."""
+    columns: list[Column] = [[] for _ in range(column_count)]
+    _put_balances(columns, problem)
+    for row, metering in enumerate(problem.meterings, start=2 * len(problem.hours)):
+        _put_import(columns, row, metering, problem)
+        first_part = BLOCKS * len(problem.hours) + PEAKS * metering.month
+        for part in range(first_part, first_part + PEAKS):
+            columns[part].append((row, -metering.hours))
+    running, target_row = problem.meterings[0], row_count - 1
+    _put_import(columns, target_row, running, problem)
+    columns[-1].append((target_row, -running.hours))
+    return columns
+
+
+def _put_balances(columns: list[Column], problem: Problem) -> None:
+    """Rows t: import - export + discharge - charge = net load. Rows n + t: how the stored energy changes."""
+    n = len(problem.hours)
+    for t, hours in enumerate(problem.hours):
+        for block, sign in ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1)):
+            columns[block * n + t].append((t, sign))
+        columns[CHARGE * n + t].append((n + t, -problem.charge_efficiency * hours))
+        columns[DISCHARGE * n + t].append((n + t, hours / problem.discharge_efficiency))
+        for layer in range(LAYER, LAYER + LAYERS):
+            columns[layer * n + t].append((n + t, 1.0))
+            if t + 1 < n:
+                columns[layer * n + t].append((n + t + 1, -1.0))
+
+
+def _put_import(columns: list[Column], row: int, metering: Metering, problem: Problem) -> None:
+    """The energy imported in a metering's steps."""
+    n = len(problem.hours)
+    for t in metering.steps:
+        columns[IMPORT * n + t].append((row, problem.hours[t]))
+        columns[OVER_FUSE * n + t].append((row, problem.hours[t]))
+
+
+def fill_matrix(program: Any, columns: Sequence[Column]) -> None:
+    """Set the coefficients of a `highspy.HighsLp`."""
+    import highspy
+    import numpy as np
+
     matrix = program.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kColwise
     matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
     matrix.index_ = np.array([row for column in columns for row, _ in column])
     matrix.value_ = np.array([value for column in columns for _, value in column])
-    highs = _core._Highs()  # the bare solver: the wrapper class prints a banner on stdout when it is made
-    for option, setting in (("output_flag", False), ("solver", "simplex"), ("time_limit", time_limit_s), UNPERTURBED):
-        highs.setOptionValue(option, setting)
-    if highs.passModel(program) == highspy.HighsStatus.kError:
-        raise SolverFailed("HiGHS refused the model: a number in the inputs is not finite or bounds cross")
-    return highs

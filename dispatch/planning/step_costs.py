@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import Place, place
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.plan import Plan
 
@@ -44,31 +46,36 @@ def worth(
     places = [place(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
     planned_w = _interval_means(plan, span_s, [max(0.0, s.grid_w) for s in plan.steps])
     bare_w = _interval_means(plan, span_s, [max(0.0, s.grid_w + s.battery_w) for s in plan.steps])
-    aimed = next((at.account for at in places if at.counts), None)  # what the plan's target is for
-    kept_w = {} if aimed is None else {aimed: plan.peak_target_w}
-    for at, w in zip(places, planned_w, strict=True):
-        if at.counts:
-            so_far_w = month_peak_w if at.period == places[0].period else 0.0
-            kept_w[at.account] = max(kept_w.get(at.account, 0.0), so_far_w, w or 0.0)
+    kept_w = _peaks_kept_w(plan, places, planned_w, month_peak_w)
     result = []
-    for n, step in enumerate(plan.steps):
+    for n, (step, at) in enumerate(zip(plan.steps, places, strict=True)):
         import_w, bare_import_w = max(0.0, step.grid_w), max(0.0, step.grid_w + step.battery_w)
         import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
-        price, rise_w = step.price_eur_per_kwh, 0.0
-        if places[n].counts:
-            rise_w = (bare_w[n] or 0.0) - kept_w[places[n].account]
+        rise_w = (bare_w[n] or 0.0) - kept_w[at.account] if at.counts else 0.0
         result.append(
             Worth(
                 import_w,
                 import_kwh,
-                import_kwh * price,
+                import_kwh * step.price_eur_per_kwh,
                 bare_import_w,
                 bare_kwh,
-                bare_kwh * price,
+                bare_kwh * step.price_eur_per_kwh,
                 rise_w if rise_w > NEAR_W else 0.0,
             )
         )
     return tuple(result)
+
+
+def _peaks_kept_w(
+    plan: Plan, places: Sequence[Place], planned_w: Sequence[float | None], month_peak_w: float
+) -> dict[str, float]:
+    """The peak that each account has in any case; `planned_w` has each step's interval mean, None: not all of it."""
+    counting = [(at, w or 0.0) for at, w in zip(places, planned_w, strict=True) if at.counts]
+    kept_w = {at.account: plan.peak_target_w for at, _ in counting[:1]}  # the plan's target is for the first
+    for at, w in counting:
+        so_far_w = month_peak_w if at.period == places[0].period else 0.0
+        kept_w[at.account] = max(kept_w.get(at.account, 0.0), so_far_w, w)
+    return kept_w
 
 
 def _interval_means(plan: Plan, span_s: int, values_w: list[float]) -> list[float | None]:

@@ -17,7 +17,7 @@ from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig, GridConfig
-from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.plan import Plan
 from dispatch.planning.planner import Planner, make_plan
 from dispatch.planning.step_costs import worth
@@ -104,7 +104,7 @@ def test_the_plain_key_and_the_table_are_one_charge() -> None:
 
 
 def foreseen(config: DispatchConfig, net_w: list[float], prices: list[float]) -> list[float]:
-    return perfect_battery_w(config, MIDNIGHT, HOUR, net_w, prices, 50.0)
+    return perfect_battery_w(config, HOUR, net_w, prices, idle_schedule(config, MIDNIGHT, HOUR, len(net_w), 50.0))
 
 
 def test_foresight_lets_go_what_does_not_count() -> None:
@@ -182,7 +182,8 @@ def test_more_battery_never_costs_more(demand: dict[str, Any], load_w: list[floa
     large = msgspec.structs.replace(small, batteries=(battery,))
 
     def cost(config: DispatchConfig, soc_pct: float) -> float:
-        battery_w = perfect_battery_w(config, MIDNIGHT, HOUR, net_w, prices, soc_pct)
+        idle = idle_schedule(config, MIDNIGHT, HOUR, len(net_w), soc_pct)
+        battery_w = perfect_battery_w(config, HOUR, net_w, prices, idle)
         flow = Flow(
             start_utc_s=MIDNIGHT,
             step_s=HOUR,
