@@ -106,16 +106,7 @@ class PcsTrack:
         """
         if not self._samples:
             return None
-        inside: list[float] = []
-        for n, (t_s, w) in enumerate(self._samples):
-            if t_s < from_s:
-                last = n + 1 == len(self._samples)
-                if last or (self._samples[n + 1][0] > from_s and from_s - t_s <= OLDEST_READING_S):
-                    inside.append(w)
-            else:
-                inside.append(w)
-                if t_s >= to_s:
-                    break
+        inside = self._sampled(from_s, to_s)
         gap_s = to_s - self._samples[-1][0]
         if gap_s > 0:
             inside.extend(self._may_have_gone(gap_s))
@@ -123,6 +114,17 @@ class PcsTrack:
             inside.append(0.0)
             inside.extend(w for _, w in self._asked)
         return Band(min(inside), max(inside))
+
+    def _sampled(self, from_s: float, to_s: float) -> list[float]:
+        """The powers sampled in the window, and by the samples that bracket it."""
+        before = [(t_s, w) for t_s, w in self._samples if t_s < from_s]
+        since = [(t_s, w) for t_s, w in self._samples if t_s >= from_s]
+        inside = [w for t_s, w in since if t_s < to_s] + [w for t_s, w in since if t_s >= to_s][:1]
+        if not before:
+            return inside
+        newest_s, newest_w = before[-1]
+        brackets = not since or (since[0][0] > from_s and from_s - newest_s <= OLDEST_READING_S)
+        return [newest_w, *inside] if brackets else inside
 
     def _may_have_gone(self, gap_s: float) -> list[float]:
         """Powers it may have reached `gap_s` after the last sample."""

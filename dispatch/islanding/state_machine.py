@@ -116,13 +116,13 @@ class IslandMachine:
         was, now = self.state, self._now
         self.state, self.reason, self._since = state, reason, (now.utc_s, now.mono_s)
         self._say(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {words(reason)}")
-        self._record(was, state)
+        self._remember_path(was, state)
         if self.drill is not None:
             self.drill.note(now.utc_s, f"{state.value}: {words(reason)}")
         self._roads.entered(was, state)
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
-        self._ask_switch(was, state, reason)
+        self._command_switch(was, state, reason)
         if self.drill is not None and was is S.OPENING and state is S.ISLANDED:
             self._reconnection.rehearsing()
         self._course.moved(was, state, reason, now)
@@ -130,24 +130,24 @@ class IslandMachine:
             self._reconnection.joined(now.mono_s)
             self._ramp.closed(now.mono_s)
 
-    def _record(self, was: IslandState, state: IslandState) -> None:
-        """When each state was entered since the site left the grid, and since when it has been off it."""
+    def _remember_path(self, was: IslandState, state: IslandState) -> None:
+        """By which states, and since when, the site has been off the grid."""
         if was in (S.GRID_TIED, S.UNKNOWN):
             self._road_taken.clear()
+        self._road_taken.pop(state.value, None)
+        self._road_taken[state.value] = self._now.utc_s
         if state is S.GRID_TIED:
             self._left_grid_utc_s = None
         elif self._left_grid_utc_s is None and state not in (S.PREPARING, S.OPENING, S.UNKNOWN):
             self._left_grid_utc_s = self._now.utc_s
-        self._road_taken.pop(state.value, None)
-        self._road_taken[state.value] = self._now.utc_s
 
-    def _ask_switch(self, was: IslandState, state: IslandState, reason: Reason) -> None:
-        """What the new state asks of the switch."""
+    def _command_switch(self, was: IslandState, state: IslandState, reason: Reason) -> None:
+        """Ask for what the new state needs, or withdraw what was asked in the old one."""
         if state is S.OPENING:
             self._ask("open", plain(self.drill.request.reason if self.drill else ""))
         elif state is S.CLOSING:
             self._ask("close", reason)
-        elif was is S.CLOSING or state in (S.GRID_TIED, S.FAULT, S.BLACKOUT) or was is S.FAULT:
+        elif was in (S.CLOSING, S.FAULT) or state in (S.GRID_TIED, S.FAULT, S.BLACKOUT):
             self._ask("none", reason)
 
     def _left_grid(self, state: IslandState) -> None:
