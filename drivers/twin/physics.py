@@ -240,21 +240,10 @@ class TwinSite:
         most_w = sum(discharge_w for _, discharge_w in limits)
         least_w = -sum(charge_w for charge_w, _ in limits)
         if not formers or need_w > most_w:
-            if not self.blackout or formers:
-                for pcs in self.pcs:
-                    pcs.trip()
-            self.blackout = True
-            self._dead()
+            self._collapse(bool(formers))
             return
         curtailed_w = max(0.0, least_w - need_w)
-        carried_w = need_w + curtailed_w
-        for pcs in self.pcs:
-            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid_alive
-            if not pcs.forming:
-                pcs.carry(0.0)
-        for pcs, (charge_w, discharge_w) in zip(formers, limits, strict=True):
-            share = discharge_w / most_w if carried_w > 0 else (charge_w / -least_w if least_w < 0 else 0.0)
-            pcs.carry(carried_w * share)
+        self._form(formers, limits, need_w + curtailed_w)
         left = 1 - curtailed_w / pv_w if pv_w > 0 else 1.0
         for pv in self.pv:
             pv.settle(pv.available_w * left, dt_s)
@@ -262,6 +251,25 @@ class TwinSite:
         self.load_w, self.grid_w = self.load.w, 0.0
         self.hz = CURTAIL_FROM_HZ + CURTAIL_SPAN_HZ * (1 - left) if left < 1 else 50.0
         self.v = self.grid.nominal_v
+
+    def _collapse(self, overloaded: bool) -> None:
+        """No PCS can carry the island: those that did, or were asked for too much, trip."""
+        if overloaded or not self.blackout:
+            for pcs in self.pcs:
+                pcs.trip()
+        self.blackout = True
+        self._dead()
+
+    def _form(self, formers: list[TwinPcs], limits: list[tuple[float, float]], carried_w: float) -> None:
+        """These PCS form the grid and carry this power together, by their limits (charge, discharge)."""
+        for pcs in self.pcs:
+            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid_alive
+            if not pcs.forming:
+                pcs.carry(0.0)
+        possible_w = [discharge_w if carried_w > 0 else charge_w for charge_w, discharge_w in limits]
+        total_w = sum(possible_w)
+        for pcs, w in zip(formers, possible_w, strict=True):
+            pcs.carry(carried_w * (w / total_w if total_w > 0 else 0.0))
 
     def _dead(self) -> None:
         """No source carries the bus: everything stands still."""

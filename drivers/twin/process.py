@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -33,6 +34,8 @@ WAKE_S = 0.02  # machine seconds between steps
 MOST_STEPS = 100  # in one wake-up; after a longer pause of the machine the steps grow instead
 HOST_PERIOD_S = 1.0
 MAX_LINE = 4096
+
+D = TypeVar("D", MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice)
 
 
 async def run_twin(
@@ -61,11 +64,11 @@ async def run_twin(
         twin,
         grid,
         batteries,
-        [p for p in pcs if p.url == "twin"],
-        [m for m in meters if m.url == "twin"],
-        [p for p in pv if p.url == "twin"],
-        [s for s in switches if s.url == "twin"],
-        [n for n in nodes if n.source == "modbus" and n.url == "twin"],
+        _simulated(pcs),
+        _simulated(meters),
+        _simulated(pv),
+        _simulated(switches),
+        _simulated([n for n in nodes if n.source == "modbus"]),
         base=base,
     )
     host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
@@ -82,6 +85,10 @@ async def run_twin(
         clock = ScaledClock(site.start_utc_s, time.monotonic(), twin.speed)
         announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed, os.getpid(), child))
         await _live(site, clock, host, stop)
+
+
+def _simulated(devices: Sequence[D]) -> list[D]:
+    return [device for device in devices if device.url == "twin"]
 
 
 async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: asyncio.Event) -> None:
