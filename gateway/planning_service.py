@@ -13,6 +13,7 @@ from dispatch.billing.prices import PriceSeries
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
@@ -20,7 +21,7 @@ from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.order_projection import clock as clock_time
-from dispatch.planning.pipeline import QUARTER_S, Now, PlanSource
+from dispatch.planning.pipeline import Now, PlanSource
 from dispatch.planning.power_admission import short_of
 from dispatch.power_caps.cap_controller import counted_on
 from gateway.event_sink import EventSink

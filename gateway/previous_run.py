@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
-from dispatch.planning.pipeline import LEARN_S, QUARTER_S
+from dispatch.planning.pipeline import LEARN_S
 from gateway.drill_scheduler import STATE as DRILLS
 from storage import audit_reader
 from storage.drills import DrillRecord
@@ -18,7 +19,7 @@ from storage.reader import Archive, NoRecords, QueryTimeout
 
 HISTORY_TIMEOUT_S = 5.0  # for ten days of quarter hours
 
-log = logging.getLogger("skerry.bootstrap")
+log = logging.getLogger("skerry.gateway")
 
 Found = TypeVar("Found")
 

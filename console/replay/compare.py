@@ -19,8 +19,8 @@ from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.prices import filled, published
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
+from dispatch.model.forecast import QUARTER_S
 
-QUARTER_S = 900
 VALLEY = (0, 6)  # local hours in which the night-valley rule charges
 DAY = (7, 21)  # and discharges
 

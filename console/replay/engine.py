@@ -20,11 +20,12 @@ from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Battery, Meter, Pcs, Pv
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan
 from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed
-from dispatch.planning.pipeline import LEARN_S, QUARTER_S, Now, PlanSource
+from dispatch.planning.pipeline import LEARN_S, Now, PlanSource
 from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
 from drivers.twin.coarse import CoarseBattery
 

@@ -23,9 +23,10 @@ from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.decision import Mode
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanFailed
-from dispatch.planning.pipeline import QUARTER_S, Now, PlanSource
+from dispatch.planning.pipeline import Now, PlanSource
 from drivers.clock import VirtualClock
 from drivers.twin.config import TwinConfig
 from drivers.twin.lockstep import LockstepSite

@@ -44,7 +44,7 @@ CREDIT_S = 60.0  # unused energy is not taken back faster than over this
 FADE_S = 30.0
 SETTLE_S = 15.0
 MARGIN = 0.01  # of the contract: keeps the meter's class (1 %) from exceeding it
-STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
+CLOCK_STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
 GAP_S = 5.0  # a longer pause between two readings counts as unknown, unless the import register tells
 REGISTER_MOST = 2.0  # times the fuse: a register that went faster was reset or misread
 MONTHS = 4  # months whose peaks are kept: those the clock was in last
@@ -253,7 +253,7 @@ class MeteringInterval:
         self._known_ws = self._known_s = 0.0
         self._assumed_ws = counted_s * min(mean_w, self._aim_w)
 
-    def _fit(self, passed_s: float, within_s: float = STEP_S) -> None:
+    def _fit(self, passed_s: float, within_s: float = CLOCK_STEP_S) -> None:
         """Make what was counted cover the time that has passed, by the clock, of the interval."""
         passed_s = max(passed_s, 0.0)
         counted_s = self._known_s + self._unknown_s

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dispatch.forecasting.load import LATEST_S
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 
 REMEMBERED = 500  # finished jobs
 UNLIMITED_S = 7 * 86400.0  # stands in for the limit of a job without one
@@ -71,7 +71,7 @@ class JobModel:
         self.observe(now_utc_s, jobs)
         begun = [(job.power_w, job.started_utc_s) for job in jobs if job.started_utc_s is not None]
         running_w = sum(w * min(1.0, (now_utc_s - start_s) / LATEST_S) for w, start_s in begun)
-        starts = [now_utc_s + STEP_S * k for k in range(quarters + 1)]
+        starts = [now_utc_s + QUARTER_S * k for k in range(quarters + 1)]
         return [running_w, *self.load_w(now_utc_s, jobs, starts)]
 
     def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
@@ -81,7 +81,7 @@ class JobModel:
         if not starts_utc_s:
             return []
         queue_starts = self._queue(now_utc_s, jobs)
-        middles = np.maximum(np.array(starts_utc_s, dtype=float) + STEP_S / 2, now_utc_s)
+        middles = np.maximum(np.array(starts_utc_s, dtype=float) + QUARTER_S / 2, now_utc_s)
         ratios, total_w = np.array(self._ratios), np.zeros(len(middles))
         for job in jobs:
             begun_s = queue_starts[job.id] if job.started_utc_s is None else job.started_utc_s

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import msgspec
 
-from dispatch.model.forecast import STEP_S, Forecast
+from dispatch.model.forecast import QUARTER_S, Forecast
 
 LATEST_S = 300  # how much of the end of a quarter tells where it left the load
 DAY_STEPS = 96
@@ -35,11 +35,11 @@ DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while th
 
 def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
     """The number of a quarter hour whose mean is reported. Raises ValueError for a start off the quarter, no mean."""
-    if start_utc_s % STEP_S:
-        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
+    if start_utc_s % QUARTER_S:
+        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {QUARTER_S} s")
     if not math.isfinite(mean_w) or mean_w < 0:
         raise ValueError(f"mean {what} of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave out unknown")
-    return start_utc_s // STEP_S
+    return start_utc_s // QUARTER_S
 
 
 class _Guess(msgspec.Struct, frozen=True):
@@ -244,7 +244,7 @@ class LoadForecaster:
         """
         if steps < 0:
             raise ValueError(f"{steps} steps: expected 0 or more")
-        first = start_utc_s // STEP_S
+        first = start_utc_s // QUARTER_S
         if self._last is None:
             return _held(first, steps, now_w)
         last_w, known = self._last_w, tuple(known_w or ())
@@ -259,7 +259,7 @@ class LoadForecaster:
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
         load_w, low_w, high_w = (tuple(values[:steps]) for values in (drawn.load_w, drawn.low_w, drawn.high_w))
-        return Forecast(first * STEP_S, load_w, low_w, high_w, note=note)
+        return Forecast(first * QUARTER_S, load_w, low_w, high_w, note=note)
 
     def _carry_on(self, drawn: _Drawn, steps: int) -> None:
         """Work a forecast out up to this many steps."""
@@ -280,7 +280,7 @@ class LoadForecaster:
         forecast = self.predict(start_utc_s, 1, known_w=known_w)
         if self._last is None:
             return forecast.high_w[0]
-        nearest = _neighbours(max(1, start_utc_s // STEP_S - self._last))[1]
+        nearest = _neighbours(max(1, start_utc_s // QUARTER_S - self._last))[1]
         error_w = self._horizons[nearest].quantile(share)
         return forecast.high_w[0] if error_w is None else max(0.0, forecast.load_w[0] + error_w)
 
@@ -325,7 +325,7 @@ def _held(first: int, steps: int, now_w: float | None) -> Forecast:
     load_w = max(0.0, now_w or 0.0)
     low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
     note = "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
-    return Forecast(first * STEP_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
+    return Forecast(first * QUARTER_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
 
 
 @lru_cache(maxsize=1024)

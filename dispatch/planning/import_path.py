@@ -16,15 +16,14 @@ from dispatch.billing.demand_charge import place
 from dispatch.billing.interval_budget import MARGIN, SURGE
 from dispatch.config.battery_ratings import Efficiency, full_kwh, reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import OrderKind
-from dispatch.model.plan import Plan
+from dispatch.model.plan import NEAR_W, Plan
 from dispatch.model.reservations import reserved_w
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import Given, followed, holder, kept_back
 
 GRID_S = 300.0  # the path's steps end on these marks of the clock
-NEAR_W = 50.0  # two levels this close are one to a reader
 ROUNDING_KW = 1e-6
 
 
@@ -222,10 +221,10 @@ def _battery_order(inputs: PlanInputs) -> OrderKind | None:
 
 def _base_w(inputs: PlanInputs, at_s: float) -> float:
     """Net load without any reservation, W: the forecast's, less what the forecast holds of them."""
-    k = int((at_s - inputs.load.start_utc_s) // STEP_S)
+    k = int((at_s - inputs.load.start_utc_s) // QUARTER_S)
     k = min(max(k, 0), len(inputs.load.load_w) - 1)
-    start_s = inputs.load.start_utc_s + k * STEP_S
-    promised_w = reserved_w(inputs.reservations, max(float(start_s), inputs.now_utc_s), start_s + STEP_S)
+    start_s = inputs.load.start_utc_s + k * QUARTER_S
+    promised_w = reserved_w(inputs.reservations, max(float(start_s), inputs.now_utc_s), start_s + QUARTER_S)
     pv_w = inputs.pv_w[min(k, len(inputs.pv_w) - 1)] if inputs.pv_w else 0.0
     return inputs.load.load_w[k] - promised_w - pv_w
 

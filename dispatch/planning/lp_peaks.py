@@ -13,7 +13,7 @@ from dispatch.planning.lp_model import Metering, Month, Problem, Solution
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
 
-NEAR_KW = 0.05  # charging above the budget by less is the margins' and the solver's
+CHARGE_TOLERANCE_KW = 0.05  # charging above the budget by less is the margins' and the solver's
 
 
 def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
@@ -104,7 +104,7 @@ def in_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Probl
     charge_kw = list(problem.charge_kw)
     for t in problem.meterings[0].steps:
         charge_kw[t] = min(charge_kw[t], max(0.0, limit_w / 1000 - problem.net_kw[t]))
-    if all(solution.charge_kw[t] <= charge_kw[t] + NEAR_KW for t in problem.meterings[0].steps):
+    if all(solution.charge_kw[t] <= charge_kw[t] + CHARGE_TOLERANCE_KW for t in problem.meterings[0].steps):
         return None
     return replace(problem, charge_kw=tuple(charge_kw))
 

@@ -18,8 +18,9 @@ import msgspec
 from dispatch.config.battery_ratings import full_soc_pct, lowest_soc_pct, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.rules import battery_window
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order, OrderKind
+from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.rule_chain import Ask, Chain, Outcome
 from dispatch.orders.book import Standing, ask, asked, standing
@@ -28,7 +29,6 @@ from dispatch.planning.lp_model import Problem
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
 
-NEAR_W = 50.0  # an order that gets all but this gets what it asks
 UNSAID = plain("")  # only what the rules leave is asked for
 SHORTEST_S = 1.0  # a running step with less than this left counts as this long
 
@@ -103,7 +103,7 @@ def _local(utc_s: float, config: DispatchConfig) -> datetime:
 def course(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> Course:
     """The plan's steps under the orders that stand; net_w: load less PV in each, W."""
     begins = [max(float(start), inputs.now_utc_s) for start in starts_utc_s]
-    seconds = [max(SHORTEST_S, start + STEP_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
+    seconds = [max(SHORTEST_S, start + QUARTER_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
     return followed(inputs, begins, seconds, net_w)
 
 

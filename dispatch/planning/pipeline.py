@@ -18,6 +18,7 @@ from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
 from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
 from dispatch.forecasting.pv import PvForecaster
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation, base_w, reserved_w
@@ -29,7 +30,6 @@ from dispatch.planning.peak.prior import held_peak_w
 from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
 from dispatch.planning.validator import check_plan
 
-QUARTER_S = 900
 FORESEEN_DAYS = 31.0  # what a fortnight's days say of those to come goes no further: seasons are not in them
 LEARN_S = 10 * 86400  # of the site's own record, at start
 PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does

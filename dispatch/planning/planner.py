@@ -24,7 +24,7 @@ from dispatch.config.battery_ratings import (
     wear_eur_per_kwh,
 )
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import kept
@@ -102,7 +102,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     steps = tuple(PlanStep(*row) for row in rows)
     return Plan(
         made_utc_s=inputs.now_utc_s,
-        step_s=STEP_S,
+        step_s=QUARTER_S,
         steps=steps,
         peak_target_w=target_w,
         cost_eur=_cost(problem, prices.sell, battery_w, grid_w, solution),
@@ -183,8 +183,8 @@ def _solve(problem: Problem, program: LinearProgram) -> Solution:
 def _starts(inputs: PlanInputs) -> list[int]:
     if not math.isfinite(inputs.now_utc_s):
         raise PlanFailed(f"the time of planning is {inputs.now_utc_s}: expected POSIX seconds")
-    first = int(inputs.now_utc_s // STEP_S) * STEP_S
-    return [first + k * STEP_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / STEP_S)))]
+    first = int(inputs.now_utc_s // QUARTER_S) * QUARTER_S
+    return [first + k * QUARTER_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / QUARTER_S)))]
 
 
 def _reject(inputs: PlanInputs) -> None:
@@ -268,9 +268,9 @@ class _Ahead(msgspec.Struct, frozen=True):
 def _ahead(inputs: PlanInputs, starts: list[int]) -> _Ahead:
     """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
     forecast, notes = inputs.load, []
-    offset = (starts[0] - forecast.start_utc_s) // STEP_S
+    offset = (starts[0] - forecast.start_utc_s) // QUARTER_S
     last = len(forecast.load_w) - 1
-    if forecast.start_utc_s % STEP_S or not 0 <= offset <= last:
+    if forecast.start_utc_s % QUARTER_S or not 0 <= offset <= last:
         raise PlanFailed(f"the load forecast starts at {forecast.start_utc_s}: expected the quarter of {starts[0]}")
     if offset + len(starts) - 1 > last:
         notes.append(f"load forecast ends {offset + len(starts) - 1 - last} steps early: its last value held")
@@ -290,8 +290,8 @@ def _ahead(inputs: PlanInputs, starts: list[int]) -> _Ahead:
 
 def _problem(inputs: PlanInputs, starts: list[int], prices: _Prices, net_w: list[float]) -> Problem:
     config = inputs.config
-    left_s = max(SHORTEST_S, starts[0] + STEP_S - inputs.now_utc_s)
-    hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
+    left_s = max(SHORTEST_S, starts[0] + QUARTER_S - inputs.now_utc_s)
+    hours = (left_s / 3600, *(QUARTER_S / 3600 for _ in starts[1:]))
     months, month_of = months_of(inputs, starts)
     charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
@@ -323,7 +323,7 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: _Prices, net_w: list
         target_kw=None
         if inputs.peak is None or not months[month_of[0]].counts
         else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
-        quarter=starts[0] // STEP_S,
+        quarter=starts[0] // QUARTER_S,
     )
 
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.islanding import IslandState
 from dispatch.model.orders import OrderRefused
-from dispatch.model.plan import Plan
+from dispatch.model.plan import NEAR_W, Plan
 from dispatch.model.reservations import Reservation
-from dispatch.planning.import_path import NEAR_W, ImportPath
+from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import clock, holder, whose
 from dispatch.wording.catalogue import words
@@ -184,10 +184,10 @@ def _check(asked: Asked, inputs: PlanInputs, island: IslandState, standing: Sequ
 def _starts(first_s: float, last_s: float) -> Iterator[float]:
     """At once, then on quarter hours up to the last: the plan's steps, so that it charges right up to the start."""
     yield first_s
-    mark = (first_s // STEP_S + 1) * STEP_S
+    mark = (first_s // QUARTER_S + 1) * QUARTER_S
     while mark <= last_s:
         yield mark
-        mark += STEP_S
+        mark += QUARTER_S
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,10 +8,9 @@ import msgspec
 
 from dispatch.billing.demand_charge import Place, place
 from dispatch.config.demand_terms import DemandTerms
-from dispatch.model.plan import Plan
+from dispatch.model.plan import NEAR_W, Plan
 
 BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
-NEAR_W = 50.0  # a peak this little higher is the same to a reader
 
 
 class Worth(msgspec.Struct, frozen=True):

@@ -15,10 +15,10 @@ from msgspec.structs import asdict
 
 from dispatch.billing.demand_charge import place
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.inputs import PlanInputs
 
-QUARTER_S = 900
 POWER_W = 5.0  # tolerance on powers
 ENERGY_WH = 30.0  # tolerance on the energy of one step: the solver's feasibility and one second at full power
 PRICE_EUR_PER_KWH = 1e-6

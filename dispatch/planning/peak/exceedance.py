@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
+from dispatch.model.forecast import QUARTER_S
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_S = 900
-HOURS = STEP_S / 3600
+HOURS = QUARTER_S / 3600
 DAY = 96
 RISES_TRIED = 64  # peaks whose price is worked out, of which the plan's program gets steps that end at these shares:
 RISES_AT = (0.03, 0.1, 0.2, 0.35, 0.5, 0.7)

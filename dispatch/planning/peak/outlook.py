@@ -27,7 +27,8 @@ import msgspec
 from dispatch.billing.demand_charge import place
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import CapsConfig, DispatchConfig
-from dispatch.planning.peak.exceedance import DAY, HOURS, STEP_S, Days, PeakCost, peak_cost, summed_up
+from dispatch.model.forecast import QUARTER_S
+from dispatch.planning.peak.exceedance import DAY, HOURS, Days, PeakCost, peak_cost, summed_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class PeakWatch:
 
         `path_w`: what was forecast at its end of the load of the following day; the load held where it is shorter.
         """
-        quarter = start_utc_s // STEP_S
+        quarter = start_utc_s // QUARTER_S
         following = self._first + len(self._load_kw)
         if self._load_kw and quarter < following:
             return
@@ -323,7 +324,7 @@ class PeakWatch:
         weights = np.concatenate([days / (days + 1) * alike / alike.sum(), np.full(LASTING, 1 / (days + 1) / LASTING)])
         nets = loads - sun_kw
         if self._terms.windows:
-            starts_s = STEP_S * (self._first + len(load) + np.arange(DAY))
+            starts_s = QUARTER_S * (self._first + len(load) + np.arange(DAY))
             nets[:, [not place(self._terms, self._timezone, s).counts for s in starts_s.tolist()]] = -self._charge_kw
         return _Futures(loads, nets, weights)
 
