@@ -63,7 +63,8 @@ class Trace:
 def read_trace(path: Path, columns: Sequence[str]) -> Trace:
     """Read a trace whose value column is one of `columns`. Raises TraceFileError, OSError."""
     header, rows = table(path)
-    when, what = header.index("start_utc"), header.index(power_column(path, header, columns))
+    power = power_column(path, header, columns)
+    when, what = header.index("start_utc"), header.index(power)
     read = _Rows()
     errors: list[str] = []
     for line, row in rows:
