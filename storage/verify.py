@@ -35,7 +35,7 @@ from storage.drills import digest
 from storage.manifest import MANIFEST, SIGNATURE, key_of
 
 AUDIT_CSV = "audit.csv"
-MOST = 20  # findings told; more of the same say nothing new
+MOST = 20  # findings reported; more of the same say nothing new
 
 Head = tuple[int, bytes]  # of the chain: number and hash of its last row
 
@@ -112,8 +112,8 @@ def _without_audit(
         raise CannotVerify(f"{directory}: expected an export with {MANIFEST}, or a state directory with {FILE}")
     missing = [f"{FILE} is missing"] if manifest.get("audit") or given else []
     lines, unsigned = _signature(manifest, wanted_key)
-    told = tuple((findings + missing + lines)[:MOST])
-    return Report(files, 0, 0, "", wanted_key.hex(), told, unsigned=unsigned)
+    shown = tuple((findings + missing + lines)[:MOST])
+    return Report(files, 0, 0, "", wanted_key.hex(), shown, unsigned=unsigned)
 
 
 class _Audit(msgspec.Struct):
@@ -248,7 +248,7 @@ def _chain(con: sqlite3.Connection, outside: list[Head], wanted_key: bytes) -> _
         expected_seq, prev = seq + 1, stated
         chain[seq] = stated
     checked, key, lines = _checkpoints(con, chain, wanted_key)
-    findings += lines + list(_against(chain, outside))
+    findings += lines + list(_check_heads(chain, outside))
     remarks = [f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in open_intents.items()]
     unsigned = max(chain, default=0) - max(checked, default=0)
     if unsigned:
@@ -291,7 +291,7 @@ def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -
             else:
                 findings.append(f"the report of drill {number} is not the one that the audit holds the SHA-256 of")
             if head:
-                findings += [f"drill {number}: {line}" for line in _against(chain, [head_of(head)])]
+                findings += [f"drill {number}: {line}" for line in _check_heads(chain, [head_of(head)])]
     return findings, remarks
 
 
@@ -321,7 +321,7 @@ def _checkpoints(
     return checked, first_key, findings
 
 
-def _against(chain: dict[int, bytes], outside: list[Head]) -> Iterator[str]:
+def _check_heads(chain: dict[int, bytes], outside: list[Head]) -> Iterator[str]:
     """What a head that left the machine says of the chain."""
     for seq, head in outside:
         if seq == 0:

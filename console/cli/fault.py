@@ -19,7 +19,7 @@ from gateway.site import file_access, paths
 
 _TIMEOUT_S = 5.0
 _TO_COMMAND = "only who runs a twin makes it fail; use: sudo -u {owner} skerry fault ..."
-_ENOUGH = 65_536
+_MAX_ANSWER = 65_536
 
 
 @click.command()
@@ -147,7 +147,7 @@ def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:
             link.settimeout(_TIMEOUT_S)
             link.connect(str(control))
             link.sendall(json.dumps(order).encode() + b"\n")
-            while not line.endswith(b"\n") and len(line) < _ENOUGH and (piece := link.recv(4096)):
+            while not line.endswith(b"\n") and len(line) < _MAX_ANSWER and (piece := link.recv(4096)):
                 line += piece
         answer = json.loads(line)
     except PermissionError:

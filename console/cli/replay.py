@@ -11,8 +11,8 @@ import msgspec
 
 from console.cli.failures import Failure
 from console.cli.interruption import INTERRUPTED, interruptible
-from console.cli.replay_inputs import Inputs, existing, read_case, read_fine_case, readable
-from console.cli.replay_report import draw_chart, limits, make_room, report
+from console.cli.replay_inputs import Inputs, existing, read_case, read_fine_case, usage_errors
+from console.cli.replay_report import draw_chart, limits, prepare_directory, report
 from console.value_parsers import milliseconds
 from gateway import exit_codes
 
@@ -140,7 +140,7 @@ def _replay(site: Site, asked: _Options, out: Path) -> int:
     from console.replay.output import summary, write_jobs, write_schedule, write_summary
     from console.replay.traces import read_jobs
 
-    with readable():
+    with usage_errors():
         case = read_case(site, asked.inputs, asked.step_ms // 1000, asked.soc_pct)
         log = read_jobs(asked.jobs) if asked.jobs is not None else []
         case = msgspec.structs.replace(case, jobs=tuple(log), gpus_total=asked.gpus, notice_s=3600 * asked.notice_h)
@@ -148,10 +148,10 @@ def _replay(site: Site, asked: _Options, out: Path) -> int:
     began = time.monotonic()
     complete = _play(run, (case.end_s - case.start_s) // case.step_s)
     wall_s = time.monotonic() - began
-    make_room(out)
+    prepare_directory(out)
     write_schedule(out / "schedule.csv", run.schedule)
     scored = compare(run.case, run.schedule)
-    write_summary(out / "summary.json", summary(run.case, run.schedule, run.tally, scored, wall_s))
+    write_summary(out / "summary.json", summary(run.case, run.schedule, run.plan_counts, scored, wall_s))
     draw_chart(out, site, run.case, run.schedule, scored)
     if asked.jobs is not None:
         write_jobs(out / "jobs_started.csv", log, case.start_s, run.schedule.end_s)
@@ -167,17 +167,17 @@ def _replay_fine(site: Site, asked: _Options, out: Path) -> int:
 
     delays = {"meter_delay_s": asked.delay_ms, "pcs_lag_s": asked.lag_ms}
     given = {name: None if ms is None else ms / 1000 for name, ms in delays.items()}
-    with readable():
+    with usage_errors():
         run = FineReplay(read_fine_case(site, asked.inputs, asked.step_ms, asked.soc_pct, given))
     case, began = run.case, time.monotonic()
     complete = _play(run, (case.end_s - case.start_s) * 1000 // case.step_ms)
     whole, schedule = run.by_second()
     if not len(schedule):
         raise Failure("interrupted before the first second was over: nothing written", INTERRUPTED)
-    make_room(out)
+    prepare_directory(out)
     write_schedule(out / "schedule.csv", run.schedule)
     scored = msgspec.structs.replace(compare(whole, schedule), comparable=schedule.end_s - case.start_s >= 86400)
-    content = summary(whole, schedule, run.tally, scored, time.monotonic() - began)
+    content = summary(whole, schedule, run.plan_counts, scored, time.monotonic() - began)
     extremes = run.extremes()
     write_summary(out / "summary.json", content | {"step_s": case.step_ms / 1000, **extremes})
     draw_chart(out, case.site, whole, schedule, scored)

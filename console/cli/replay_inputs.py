@@ -36,7 +36,7 @@ class Inputs(NamedTuple):
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def usage_errors() -> Iterator[None]:
     """Files and options that cannot be used are bad usage."""
     try:
         yield
@@ -55,7 +55,7 @@ def instant(text: str, site: Site) -> int:
     return int((when if when.tzinfo else when.replace(tzinfo=ZoneInfo(site.site.timezone))).timestamp())
 
 
-def stretch(begin: str, end: str, site: Site) -> tuple[int, int]:
+def period(begin: str, end: str, site: Site) -> tuple[int, int]:
     """Both ends as POSIX seconds. Raises ValueError, also when the end is not after the beginning."""
     start_s, end_s = instant(begin, site), instant(end, site)
     if end_s <= start_s:
@@ -76,7 +76,7 @@ def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
     from console.replay.engine import Case
     from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, read_trace, utc
 
-    start_s, end_s = stretch(inputs.begin, inputs.end, site)
+    start_s, end_s = period(inputs.begin, inputs.end, site)
     load, sun = read_trace(inputs.load, LOAD_COLUMNS), None
     if inputs.load_scale != 1:
         load = Trace(load.start_s, load.step_s, [inputs.load_scale * w for w in load.w], load.notes)
@@ -108,7 +108,7 @@ def read_fine_case(
     from console.replay.samples import read_samples
     from console.replay.traces import PV_COLUMNS, read_trace, utc
 
-    start_s, end_s = stretch(inputs.begin, inputs.end, site)
+    start_s, end_s = period(inputs.begin, inputs.end, site)
     samples = read_samples(inputs.load, inputs.load_scale)
     samples.repeat = inputs.repeat
     if not inputs.repeat and (samples.start_ms > 1000 * start_s or samples.end_ms < 1000 * end_s):

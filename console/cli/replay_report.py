@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
-    from console.replay.compare import Scored
+    from console.replay.compare import Comparison
     from console.replay.engine import Case, Replay, Schedule
     from console.replay.fine import FineReplay
     from gateway.site.schema import Site
@@ -23,17 +23,17 @@ NAMES = {
 }
 
 
-def make_room(out: Path) -> None:
+def prepare_directory(out: Path) -> None:
     """Make the directory for the results; what an earlier run left there goes, and is named."""
-    from console.replay.output import earlier
+    from console.replay.output import earlier_results
 
-    if found := earlier(out):
+    if found := earlier_results(out):
         click.echo(f"skerry: note: {out} held {found}: it is replaced", err=True)
         (out / "jobs_started.csv").unlink(missing_ok=True)  # the only file that not every run writes
     out.mkdir(parents=True, exist_ok=True)
 
 
-def draw_chart(out: Path, site: Site, case: Case, schedule: Schedule, scored: Scored) -> None:
+def draw_chart(out: Path, site: Site, case: Case, schedule: Schedule, scored: Comparison) -> None:
     """The picture comes last: should it fail, the figures are there."""
     from console.plotting import write_png  # loads matplotlib
     from console.replay.picture import draw
@@ -65,7 +65,7 @@ def limits(extremes: dict[str, Any]) -> Iterator[str]:
         yield "interval  no metering interval was played from end to end"
 
 
-def _table(scored: Scored) -> Iterator[str]:
+def _table(scored: Comparison) -> Iterator[str]:
     """The bills side by side; what caps took from compute has its column where there was any."""
     shed = any(round(one.shed_eur, 2) for one in scored.bills.values())
     caps = f"{'shed':>9}" if shed else ""
@@ -81,7 +81,7 @@ def _table(scored: Scored) -> Iterator[str]:
         )
 
 
-def report(run: Replay | FineReplay, schedule: Schedule, scored: Scored, out: Path) -> None:
+def report(run: Replay | FineReplay, schedule: Schedule, scored: Comparison, out: Path) -> None:
     """The run in strips of blocks, the table of strategies, and what was odd."""
     from console.replay.chart import terminal
 
@@ -91,12 +91,10 @@ def report(run: Replay | FineReplay, schedule: Schedule, scored: Scored, out: Pa
         click.echo(line)
     for note in scored.notes:
         click.echo(f"skerry: note: {note}", err=True)
-    tally = run.tally
-    if tally.failed or tally.refused:
-        click.echo(
-            f"skerry: note: {tally.failed} plans failed, {tally.refused} refused by their check: {tally.trouble}",
-            err=True,
-        )
+    plan_counts = run.plan_counts
+    if plan_counts.failed or plan_counts.refused:
+        lost = f"{plan_counts.failed} plans failed, {plan_counts.refused} refused by their check"
+        click.echo(f"skerry: note: {lost}: {plan_counts.trouble}", err=True)
     if run.schedule.end_s < run.case.end_s:
         done = len(run.schedule) * run.schedule.step_s / (run.case.end_s - run.case.start_s)
         click.echo(f"skerry: interrupted after {100 * done:.0f} %; what was done is in {out}, marked partial", err=True)

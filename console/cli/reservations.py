@@ -109,7 +109,7 @@ def _wait(site: str | None, reservation: Reservation) -> None:
     try:
         _until_ready(site, reservation)
     except KeyboardInterrupt:
-        _give_up(site, reservation, "the job that waited for it was ended")
+        _withdraw(site, reservation, "the job that waited for it was ended")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -131,7 +131,7 @@ def _until_ready(site: str | None, reservation: Reservation) -> None:
             if mine["ready"]:
                 return
             line = f"waiting: {mine['why']}"
-        said = _say(line, said)
+        said = _echo_once(line, said)
         time.sleep(POLL_S)
 
 
@@ -143,17 +143,17 @@ def _standing(site: str | None, reservation: Reservation, listed: dict[str, Any]
         what = "is over, its power did not come" if over else "was withdrawn while the job waited"
         raise Failure(f"reservation {reservation.id} {what}", exit_codes.REFUSED)
     if not mine["ready"] and listed["utc_s"] > reservation.latest_utc_s + GRACE_S:
-        _give_up(site, reservation, f"its power did not come: {mine['why']}")
+        _withdraw(site, reservation, f"its power did not come: {mine['why']}")
         raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exit_codes.REFUSED)
     return mine
 
 
-def _give_up(site: str | None, reservation: Reservation, why: str) -> None:
+def _withdraw(site: str | None, reservation: Reservation, why: str) -> None:
     with contextlib.suppress(LinkLost, NoGateway, RequestFailed), gateway(site) as live:
         live.link.request("reservation.withdraw", id=reservation.id, reason=why)
 
 
-def _say(line: str, said: str) -> str:
+def _echo_once(line: str, said: str) -> str:
     if line != said:
         click.echo(f"skerry: {line}", err=True)
     return line

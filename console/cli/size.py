@@ -13,8 +13,8 @@ import msgspec
 
 from console.cli.failures import Failure
 from console.cli.interruption import INTERRUPTED, interruptible
-from console.cli.replay_inputs import Inputs, existing, read_case, readable
-from console.cli.replay_report import make_room
+from console.cli.replay_inputs import Inputs, existing, read_case, usage_errors
+from console.cli.replay_report import prepare_directory
 from console.value_parsers import percent
 from gateway import exit_codes
 
@@ -71,7 +71,7 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
     from gateway.site.loader import load
 
     loaded, asked = load(site), _Options(**options)
-    with readable():
+    with usage_errors():
         base = _base(loaded, site, asked)
         points = _points(base, asked)
     began = time.monotonic()
@@ -174,7 +174,7 @@ def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) ->
 def _write(out: Path, found: list[Outcome], points: list[Point], asked: _Options, wall_s: float) -> None:
     from console.sizing.maps import write_csv
 
-    make_room(out)
+    prepare_directory(out)
     write_csv(out / "sizing.csv", found, asked.want, asked.against)
     content = {
         "partial": len(found) < len(points),

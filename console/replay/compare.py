@@ -25,7 +25,7 @@ VALLEY = (0, 6)  # local hours in which the night-valley rule charges
 DAY = (7, 21)  # and discharges
 
 
-class Scored(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True):
     """Bills by name: "none", "night_valley", "skerry", "perfect_foresight"."""
 
     bills: dict[str, Bill]
@@ -40,7 +40,7 @@ class Scored(msgspec.Struct, frozen=True):
         return 100 * (none - self.bills[name].total_eur) / (none - best) if none - best > 0.005 else None
 
 
-class Stretch:
+class ScoredPeriod:
     """The part of a case that is scored: powers at the finest step of trace and schedule, prices filled."""
 
     def __init__(self, case: Case, end_s: int) -> None:
@@ -110,9 +110,9 @@ class Stretch:
         return perfect_battery_w(case.config, step_s, net_w, prices, idle), step_s
 
 
-def compare(case: Case, schedule: Schedule) -> Scored:
+def compare(case: Case, schedule: Schedule) -> Comparison:
     """All four bills over what was done. Raises SolverFailed."""
-    stretch = Stretch(case, schedule.end_s)
+    stretch = ScoredPeriod(case, schedule.end_s)
     perfect_w, perfect_s = stretch.perfect_w()
     idle = [0.0] * len(schedule)
     stored_kwh = (schedule.soc_pct[-1] - case.soc_pct) / 100 * case.config.energy_kwh
@@ -122,7 +122,7 @@ def compare(case: Case, schedule: Schedule) -> Scored:
         "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
-    return Scored(bills, (*stretch.remarks(schedule), *no_bound(bills)))
+    return Comparison(bills, (*stretch.remarks(schedule), *no_bound(bills)))
 
 
 def night_valley_w(case: Case, end_s: int) -> list[float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from console.replay.traces import cell, optional_cell, power_column, raise_any, table
 
 COLUMNS = ("load_w", "power_w", "gpu_power_w")
-GAP_MS = 2_000  # a value held for longer is told
+GAP_MS = 2_000  # a value held for longer is reported
 
 
 class Samples:

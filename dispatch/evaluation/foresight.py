@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from dispatch.billing.demand_charge import period_of, place
+from dispatch.billing.demand_charge import interval_account, period_of
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 from dispatch.planning.lp_model import REFUSED, TIE_EUR_PER_KWH, Column, SolverFailed, fill_matrix
@@ -125,7 +125,7 @@ class _Program:
         self._account_of: list[str] = []  # each interval's
         for k, start_s in enumerate(reference.starts_utc_s):
             number = start_s // length_s
-            at = place(terms, config.timezone, number * length_s)
+            at = interval_account(terms, config.timezone, number * length_s)
             if not at.counts:
                 continue
             if number not in self._intervals:

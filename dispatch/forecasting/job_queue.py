@@ -80,7 +80,7 @@ class JobModel:
 
         if not starts_utc_s:
             return []
-        queue_starts = self._queue(now_utc_s, jobs)
+        queue_starts = self._expected_starts(now_utc_s, jobs)
         middles = np.maximum(np.array(starts_utc_s, dtype=float) + QUARTER_S / 2, now_utc_s)
         ratios, total_w = np.array(self._ratios), np.zeros(len(middles))
         for job in jobs:
@@ -91,16 +91,16 @@ class JobModel:
                 total_w += job.power_w * ((then >= 0) & (then < 1))
                 continue
             longer = (len(ratios) - np.searchsorted(ratios, then, side="right") + 1) / (len(ratios) + 1)
-            still = longer / self._longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
+            still = longer / self._share_running_longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
             total_w += job.power_w * np.where((then >= 0) & (then < 1), still, 0.0)
         powers: list[float] = total_w.tolist()
         return powers
 
-    def _longer(self, ratio: float) -> float:
+    def _share_running_longer(self, ratio: float) -> float:
         """Share of jobs that run longer than `ratio` of their limit; one that used it all is always counted in."""
         return (len(self._ratios) - bisect.bisect_right(self._ratios, ratio) + 1) / (len(self._ratios) + 1)
 
-    def _queue(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
+    def _expected_starts(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
         """When each waiting job is expected to start: announced ones as granted, the others first in, first out, on
         the GPUs that those leave.
 
@@ -120,7 +120,7 @@ class JobModel:
                 starts[job.id] = max(now_utc_s, job.announced_utc_s)
                 if not job.gpus:  # a reservation of power alone delays no other job
                     continue
-                gpus.pass_to(starts[job.id])
+                gpus.release_until(starts[job.id])
                 at_s = max(at_s, starts[job.id])  # nobody behind it in the queue starts before it
             lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
             gpus.take(job.gpus, starts[job.id] + lasts_s)
@@ -151,7 +151,7 @@ class _Gpus:
         """`ends`: (POSIX seconds, number of GPUs) of each running job."""
         self._free, self._ends = free, sorted(ends)
 
-    def pass_to(self, utc_s: float) -> None:
+    def release_until(self, utc_s: float) -> None:
         """Free what is expected to end until then."""
         while self._ends and self._ends[0][0] <= utc_s:
             self._free += self._ends.pop(0)[1]

@@ -42,7 +42,7 @@ def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
     return start_utc_s // QUARTER_S
 
 
-class _Guess(msgspec.Struct, frozen=True):
+class _PastForecast(msgspec.Struct, frozen=True):
     """What was thought, at some moment, of the load at one horizon; kept until it is known."""
 
     predicted_w: float
@@ -85,7 +85,7 @@ class _Horizon:
         self._norm = 0.0
         self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
 
-    def learn(self, actual_w: float, guess: _Guess) -> None:
+    def learn(self, actual_w: float, guess: _PastForecast) -> None:
         """Take in what came of a guess."""
         self._trust = None
         last_w, profile_w = guess.last_w, guess.profile_w
@@ -137,7 +137,7 @@ class _Horizon:
         return self.sorted[rank - 1] if side > 0 else self.sorted[n - rank]
 
 
-class _Latest:
+class _LatestLoad:
     """How much of the step within the last quarter to believe: its mean, or where its end left the load."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class _Latest:
         self._mean_w = None
 
 
-class _Drawn(msgspec.Struct):
+class _CachedForecast(msgspec.Struct):
     """A forecast, W, as far as it was worked out; asked for again before the next quarter, it is only carried on."""
 
     first: int  # number of its first quarter
@@ -178,12 +178,12 @@ class LoadForecaster:
         self._loads: dict[int, float] = {}  # quarter number -> mean load, W
         self._last: int | None = None
         self._last_w = 0.0  # load as the last quarter left it
-        self._latest = _Latest()
+        self._latest = _LatestLoad()
         self._horizons = {h: _Horizon() for h in PROBES}
-        self._pending: dict[int, list[tuple[int, _Guess]]] = {}
+        self._pending: dict[int, list[tuple[int, _PastForecast]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
         self._trusts: dict[int, _Trust] = {}  # by horizon
-        self._drawn: _Drawn | None = None
+        self._cached: _CachedForecast | None = None
 
     def observe(
         self,
@@ -215,13 +215,15 @@ class LoadForecaster:
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        self._trusts, self._drawn = {}, None
+        self._trusts, self._cached = {}, None
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust()
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
             predicted_w = self._expected(trust, self._last_w, profile_w, pull_w)
             below, above = (-math.inf, math.inf) if trust.band is None else trust.band
-            guess = _Guess(predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w)
+            guess = _PastForecast(
+                predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w
+            )
             self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
         return True
 
@@ -246,14 +248,14 @@ class LoadForecaster:
             raise ValueError(f"{steps} steps: expected 0 or more")
         first = start_utc_s // QUARTER_S
         if self._last is None:
-            return _held(first, steps, now_w)
+            return _held_forecast(first, steps, now_w)
         last_w, known = self._last_w, tuple(known_w or ())
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
-        drawn = self._drawn
+        drawn = self._cached
         if drawn is None or (drawn.first, drawn.last_w, drawn.known_w) != (first, last_w, known):
-            drawn = self._drawn = _Drawn(first, last_w, known)
-        self._carry_on(drawn, steps)
+            drawn = self._cached = _CachedForecast(first, last_w, known)
+        self._extend(drawn, steps)
         calibrated = sum(1 for state in self._horizons.values() if state.trust().band is not None)
         note = ""
         if calibrated < len(PROBES):
@@ -261,7 +263,7 @@ class LoadForecaster:
         load_w, low_w, high_w = (tuple(values[:steps]) for values in (drawn.load_w, drawn.low_w, drawn.high_w))
         return Forecast(first * QUARTER_S, load_w, low_w, high_w, note=note)
 
-    def _carry_on(self, drawn: _Drawn, steps: int) -> None:
+    def _extend(self, drawn: _CachedForecast, steps: int) -> None:
         """Work a forecast out up to this many steps."""
         assert self._last is not None
         known_w = drawn.known_w
@@ -320,7 +322,7 @@ class LoadForecaster:
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
 
 
-def _held(first: int, steps: int, now_w: float | None) -> Forecast:
+def _held_forecast(first: int, steps: int, now_w: float | None) -> Forecast:
     """The forecast before any quarter was observed: the present load, held."""
     load_w = max(0.0, now_w or 0.0)
     low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w

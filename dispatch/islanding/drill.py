@@ -8,7 +8,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import BatteryConfig, DispatchConfig
-from dispatch.islanding.grid_code import WindowLook
+from dispatch.islanding.grid_code import WindowResult
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.equipment import NOT_RUNNING, Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
@@ -44,7 +44,7 @@ def prechecks(
     snapshot: Snapshot,
     request: IslandRequest,
     state: IslandState,
-    window: WindowLook,
+    window: WindowResult,
     running: bool,
 ) -> tuple[Check, ...]:
     """Every condition for a drill, each with its figure and with what would make it pass."""
@@ -84,7 +84,7 @@ def _prechecks_of_request(
     ]
 
 
-def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: WindowLook) -> list[Check]:
+def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: WindowResult) -> list[Check]:
     switch = switch_of(config, snapshot)
     if switch is None:
         remedy = "declare the [[switch]] at the PCC, or name it in island.switch"
@@ -201,7 +201,7 @@ class Drill:
         """One line of the timeline."""
         self._timeline.append((utc_s, text))
 
-    def hold(self, snapshot: Snapshot) -> None:
+    def start_hold(self, snapshot: Snapshot) -> None:
         """The switch is open and a PCS forms: the time runs."""
         self.phase = "hold"
         self.held_until_s = snapshot.mono_s + 60 * self.request.minutes
@@ -210,7 +210,7 @@ class Drill:
         new = ms is not None and ms != self._transfer_ms
         self._gap = f"{ms:.0f} ms by the switch's recorder" if new else "below our resolution"
 
-    def watch(self, snapshot: Snapshot, islanded: bool) -> None:
+    def update(self, snapshot: Snapshot, islanded: bool) -> None:
         """Take in a tick: extremes, energy, SoC, and the criteria that stop the drill."""
         dt_s = 0.0 if self._last_mono_s is None else snapshot.mono_s - self._last_mono_s
         self._last_mono_s = snapshot.mono_s

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.interval_budget import MARGIN, SURGE
 from dispatch.config.battery_ratings import Efficiency, full_kwh, reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig
@@ -21,7 +21,7 @@ from dispatch.model.orders import OrderKind
 from dispatch.model.plan import NEAR_W, Plan
 from dispatch.model.reservations import reserved_w
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import Given, followed, holder, kept_back
+from dispatch.planning.order_projection import OrderedStep, battery_holder, project_steps, with_raised_reserve
 
 GRID_S = 300.0  # the path's steps end on these marks of the clock
 ROUNDING_KW = 1e-6
@@ -34,7 +34,7 @@ class PathStep(msgspec.Struct, frozen=True):
     hours: float
     net_kw: float  # load less PV, with what is reserved
     free_kw: float  # what import costs nothing in any case: the limit where it does not count
-    given: Given  # what manual orders make of the step, and leave of the battery
+    given: OrderedStep  # what manual orders make of the step, and leave of the battery
 
     def overlap_s(self, start_s: float, end_s: float) -> float:
         """How much of the step lies between two instants."""
@@ -79,7 +79,7 @@ class ImportPath:
         promised: PlanInputs | None = None,
     ) -> ImportPath:
         """`promised`: where the load forecast holds other reservations than `inputs` name, those inputs."""
-        config, now_s = kept_back(inputs.config, inputs.orders), inputs.now_utc_s
+        config, now_s = with_raised_reserve(inputs.config, inputs.orders), inputs.now_utc_s
         (limit_w, rule), order = _limit(inputs), _battery_order(inputs)
         steps, soc_pct = _steps(inputs, promised or inputs, until_s, limit_w)
         stored_kwh, room_kwh = _battery(config, inputs.soc_pct)
@@ -123,7 +123,7 @@ class ImportPath:
         stored_kwh = self.stored_kwh
         for step, net_kw in zip(self.steps, path_kw, strict=True):
             level = self._level(step, level_w)
-            after = self._after_order if step.given.order else self._after
+            after = self._stored_after_order if step.given.order else self._stored_after
             left_kwh = after(step, net_kw, level, stored_kwh)
             if left_kwh is None:
                 return False
@@ -135,7 +135,7 @@ class ImportPath:
         aim_kw = level_kw - min(max(self.config.rules.deadband_w / 1000, MARGIN * level_kw), level_kw / 2)
         return _Level(level_kw, aim_kw, self._credit_kw(level_kw) if step.start_s < self.interval_end_s else 0.0)
 
-    def _after_order(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
+    def _stored_after_order(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
         """Energy stored after a step in which an order has the battery; None: import is above the level."""
         ordered_kw = step.given.battery_w / 1000
         out_kw = ordered_kw + (net_kw - step.net_kw if self.follows else 0.0)
@@ -146,7 +146,7 @@ class ImportPath:
             stored_kwh - max(0.0, out_kw) * step.hours / self.efficiency.discharge, min(stored_kwh, self.least_kwh)
         )
 
-    def _after(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
+    def _stored_after(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
         """Energy stored after a step in which the battery is free to hold the level; None: it cannot."""
         wanted_kw = net_kw - level.aim_kw - level.credit_kw
         if wanted_kw <= 0:
@@ -204,18 +204,18 @@ def _steps(
     spans = list(zip(starts, [*starts[1:], until_s], strict=True))
     net_kw = [(_base_w(promised, a) + reserved_w(inputs.reservations, a, b)) / 1000 for a, b in spans]
     seconds = [b - a for a, b in spans]
-    ahead = followed(inputs, starts, seconds, [1000 * kw for kw in net_kw])
+    ahead = project_steps(inputs, starts, seconds, [1000 * kw for kw in net_kw])
     given = ahead.steps
     if _battery_order(inputs) is OrderKind.SOC_TARGET:  # its charging gives way to the peak
         given = tuple(msgspec.structs.replace(step, battery_w=max(0.0, step.battery_w)) for step in given)
     terms = config.tariff.demand_terms
-    free_kw = [0.0 if place(terms, config.timezone, t).counts else limit_w / 1000 for t in starts]
+    free_kw = [0.0 if interval_account(terms, config.timezone, t).counts else limit_w / 1000 for t in starts]
     rows = zip(starts, [s / 3600 for s in seconds], net_kw, free_kw, given, strict=True)
     return tuple(PathStep(*row) for row in rows), ahead.soc_pct
 
 
 def _battery_order(inputs: PlanInputs) -> OrderKind | None:
-    order = holder(inputs.orders, inputs.config, inputs.now_utc_s)
+    order = battery_holder(inputs.orders, inputs.config, inputs.now_utc_s)
     return None if order is None else order.kind
 
 

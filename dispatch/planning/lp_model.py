@@ -111,7 +111,7 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Penalties:
     """What breaking each soft bound costs, all in proportion to the site's own prices: scaling them changes no plan.
 
     In order: the fuse (EUR/kWh) outweighs the floor, which outweighs the contract (EUR/kW), which outweighs the month's
@@ -127,14 +127,14 @@ class Worth:
     stored_high: float  # above it: what it saves
 
 
-def worth(problem: Problem) -> Worth:
+def penalties(problem: Problem) -> Penalties:
     """Price the soft bounds of a problem."""
     span = sum(problem.hours) or 1.0
     mean = max(0.0, sum(p * h for p, h in zip(problem.buy, problem.hours, strict=True)) / span)
     unit = max(0.01, *(abs(p) for p in problem.buy), *(abs(p) for p in problem.sell))
     floor = 100 * (problem.demand + unit)
     low = (mean + problem.wear) / problem.charge_efficiency * 1.001
-    return Worth(
+    return Penalties(
         fuse=100 * floor,
         floor=floor,
         reserve=unit,
@@ -146,7 +146,7 @@ def worth(problem: Problem) -> Worth:
 
 
 @dataclass
-class Numbers:
+class ModelNumbers:
     cost: Floats
     lower: Floats
     upper: Floats
@@ -167,7 +167,7 @@ class LinearProgram:
         import highspy
 
         n = len(problem.hours)
-        numbers = numbers_of(problem)
+        numbers = model_numbers(problem)
         shape = (
             n,
             problem.charge_efficiency,
@@ -178,14 +178,14 @@ class LinearProgram:
             tuple(m.hours for m in problem.meterings[1:]),
         )
         before, last = self._highs, self._last
-        basis = None if before is None or last is None else moved(before.getBasis(), last, problem)
+        basis = None if before is None or last is None else shifted_basis(before.getBasis(), last, problem)
         if before is not None and last is not None and shape == self._shape:
             highs = before
-            self._change(highs, problem, numbers, tuple(m.month for m in last.meterings))
+            self._update(highs, problem, numbers, tuple(m.month for m in last.meterings))
         else:
-            highs = _fresh(problem, numbers, self._time_limit_s)
+            highs = _new_model(problem, numbers, self._time_limit_s)
         self._highs, self._shape, self._last = highs, shape, problem
-        warm = basis is not None and _start_from(highs, basis)
+        warm = basis is not None and _set_basis(highs, basis)
         highs.setOptionValue("simplex_strategy", PRIMAL if warm else DUAL)
         seconds, status = _run(highs, self._time_limit_s)
         if before is not None and status != highspy.HighsModelStatus.kOptimal:
@@ -207,7 +207,7 @@ class LinearProgram:
         )
 
     @staticmethod
-    def _change(highs: _core._Highs, problem: Problem, numbers: Numbers, months: tuple[int, ...]) -> None:
+    def _update(highs: _core._Highs, problem: Problem, numbers: ModelNumbers, months: tuple[int, ...]) -> None:
         """New costs, bounds and right-hand sides, and the few coefficients that hold the first step's length, or the
         peak of a metering that was another month's.
         """
@@ -236,7 +236,7 @@ class LinearProgram:
         highs.changeCoeff(target_row, len(columns) - 1, -first.hours)
 
 
-def moved(basis: Any, last: Problem, problem: Problem) -> Any | None:
+def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     """The basis of the last solution at the same instants of the new problem, as `HighsBasis`.
 
     None where the two have nothing in common. In the hours that both see, the last vertex is nearly the new one.
@@ -263,7 +263,7 @@ def moved(basis: Any, last: Problem, problem: Problem) -> Any | None:
     return result
 
 
-def _start_from(highs: _core._Highs, basis: Any) -> bool:
+def _set_basis(highs: _core._Highs, basis: Any) -> bool:
     """Hand over a basis. Too many or too few of it may be basic: as an alien one it is completed. False: refused."""
     import highspy
 
@@ -281,10 +281,10 @@ def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
     return highs.getRunTime() - before, highs.getModelStatus()
 
 
-def numbers_of(problem: Problem) -> Numbers:
+def model_numbers(problem: Problem) -> ModelNumbers:
     import numpy as np
 
-    n, value = len(problem.hours), worth(problem)
+    n, value = len(problem.hours), penalties(problem)
     hours, buy = np.array(problem.hours), np.array(problem.buy)
     # export may never earn what import costs in the same step, or doing both at once would pay; export above the limit
     # earns nothing (there PV is cut back), so that it is no reason to do anything but store what can be stored
@@ -312,7 +312,7 @@ def numbers_of(problem: Problem) -> Numbers:
     upper += [full * width for width in problem.layers_kwh]
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:
-        widths, prices = _rising(month, problem)
+        widths, prices = _peak_steps(month, problem)
         demand = problem.demand if month.counts else 0.0
         peak_cost += [demand, *prices, demand + value.contract]
         peak_lower += [month.base_kw] + [0.0] * (RISES + 1)
@@ -321,7 +321,7 @@ def numbers_of(problem: Problem) -> Numbers:
     target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
     dynamics[0] = problem.stored_kwh
-    return Numbers(
+    return ModelNumbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract]]),
         lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower, [0.0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf]]),
@@ -329,7 +329,7 @@ def numbers_of(problem: Problem) -> Numbers:
     )
 
 
-def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
+def _peak_steps(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     """Widths, kW, and prices, EUR/kW, of the parts from the month's base up to the contract; cut off there."""
     room = max(0.0, problem.contracted_kw - month.base_kw)
     widths, prices = [], []
@@ -341,7 +341,7 @@ def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     return widths + [0.0] * spare, prices + [problem.demand + TIE_EUR_PER_KWH] * spare
 
 
-def _fresh(problem: Problem, numbers: Numbers, time_limit_s: float) -> _core._Highs:
+def _new_model(problem: Problem, numbers: ModelNumbers, time_limit_s: float) -> _core._Highs:
     """A new HiGHS model of the problem. Raises SolverFailed when HiGHS refuses it."""
     import highspy
     import numpy as np

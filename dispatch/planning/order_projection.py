@@ -33,7 +33,7 @@ UNSAID = plain("")  # only what the rules leave is asked for
 SHORTEST_S = 1.0  # a running step with less than this left counts as this long
 
 
-class Given(msgspec.Struct, frozen=True):
+class OrderedStep(msgspec.Struct, frozen=True):
     """What orders make of one step."""
 
     battery_w: float = 0.0  # mean over the step of what an order does in it, > 0 discharges
@@ -44,13 +44,13 @@ class Given(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Course:
+class OrderProjection:
     """What orders make of steps that follow each other from now on."""
 
-    steps: tuple[Given, ...]
+    steps: tuple[OrderedStep, ...]
     soc_pct: float  # once they are over
 
-    def left_of(self, problem: Problem) -> Problem:
+    def limited(self, problem: Problem) -> Problem:
         """The problem with no more to decide than orders leave."""
         charge_kw = (min(kw, step.charge_w / 1000) for kw, step in zip(problem.charge_kw, self.steps, strict=True))
         discharge_kw = (
@@ -59,7 +59,7 @@ class Course:
         return replace(problem, charge_kw=tuple(charge_kw), discharge_kw=tuple(discharge_kw))
 
 
-def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
+def with_raised_reserve(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
     """The site with the reserve that an order has raised, as if it stood for ever; one that lowers it frees nothing."""
     asked_pct = max((o.value for o in orders if o.kind is OrderKind.RESERVE_LEVEL), default=0.0)
     more_pct = min(asked_pct, full_soc_pct(config)) - reserve_soc_pct(config)
@@ -69,7 +69,7 @@ def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig
     return msgspec.structs.replace(config, batteries=tuple(raised))
 
 
-def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> Order | None:
+def battery_holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> Order | None:
     """The order that has the battery at this time, None if it is free.
 
     With every PCS disabled it is the disabling order that ends first, unless a battery order stands.
@@ -84,14 +84,14 @@ def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> 
     return None
 
 
-def whose(order: Order, config: DispatchConfig) -> Reason:
+def holder_reason(order: Order, config: DispatchConfig) -> Reason:
     """Who has the battery, for what and until when."""
     what = asked(order.kind, order.value, order.target)
     until = _local(order.ends_utc_s, config).isoformat(timespec="minutes")
     return Reason("step.ordered", {"order": order.id, "who": order.who, "asked": what, "until_local": until})
 
 
-def clock(utc_s: float, config: DispatchConfig) -> str:
+def local_time(utc_s: float, config: DispatchConfig) -> str:
     """HH:MM at the site."""
     return f"{_local(utc_s, config):%H:%M}"
 
@@ -100,23 +100,23 @@ def _local(utc_s: float, config: DispatchConfig) -> datetime:
     return datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
 
 
-def course(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> Course:
+def project_orders(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> OrderProjection:
     """The plan's steps under the orders that stand; net_w: load less PV in each, W."""
     begins = [max(float(start), inputs.now_utc_s) for start in starts_utc_s]
     seconds = [max(SHORTEST_S, start + QUARTER_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
-    return followed(inputs, begins, seconds, net_w)
+    return project_steps(inputs, begins, seconds, net_w)
 
 
-def followed(
+def project_steps(
     inputs: PlanInputs, begins_utc_s: Sequence[float], seconds: Sequence[float], net_w: Sequence[float]
-) -> Course:
+) -> OrderProjection:
     """The same for steps of any length, the first of which begins now."""
     soc_pct = min(100.0, max(0.0, inputs.soc_pct or 0.0))
     steps = []
     for begin, length, net in zip(begins_utc_s, seconds, net_w, strict=True):
         given, soc_pct = _under_orders(inputs, _step(inputs, begin, length, net), soc_pct)
         steps.append(given)
-    return Course(tuple(steps), soc_pct)
+    return OrderProjection(tuple(steps), soc_pct)
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -138,20 +138,20 @@ def _step(inputs: PlanInputs, begin_utc_s: float, seconds: float, net_w: float) 
     return _Step(begin_utc_s, seconds, net_w, there, charge_w, discharge_w)
 
 
-def _under_orders(inputs: PlanInputs, step: _Step, soc_pct: float) -> tuple[Given, float]:
+def _under_orders(inputs: PlanInputs, step: _Step, soc_pct: float) -> tuple[OrderedStep, float]:
     """(what orders make of a step that begins at this SoC, the SoC at its end)."""
     config = inputs.config
-    order = holder(inputs.orders, config, step.begin_utc_s)
+    order = battery_holder(inputs.orders, config, step.begin_utc_s)
     if order is None:
-        return Given(charge_w=step.charge_w, discharge_w=step.discharge_w), soc_pct
+        return OrderedStep(charge_w=step.charge_w, discharge_w=step.discharge_w), soc_pct
     lasts_s = min(step.seconds, order.ends_utc_s - step.begin_utc_s)
-    w, reason = 0.0, whose(order, config)
+    w, reason = 0.0, holder_reason(order, config)
     if order is step.standing.battery:
         w, outcome = _under_rules(inputs, order, step, lasts_s, soc_pct)
         soc_pct += _rise_pct(w, lasts_s, config)
         reason = _held(reason, w, outcome)
     rest = 1 - lasts_s / step.seconds
-    given = Given(
+    given = OrderedStep(
         battery_w=w * (1 - rest),
         order=order.id,
         reason=reason,

@@ -27,11 +27,11 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.explanations import Sketch, reasons
-from dispatch.planning.hysteresis import kept
+from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.lp_model import LAYERS, READY_LAYERS, LinearProgram, Problem, Solution, SolverFailed, worth
-from dispatch.planning.lp_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
-from dispatch.planning.order_projection import course, kept_back
+from dispatch.planning.lp_model import LAYERS, READY_LAYERS, LinearProgram, Problem, Solution, SolverFailed, penalties
+from dispatch.planning.lp_peaks import kept_import_w, meterings_of, months_of, target_of, within_budget
+from dispatch.planning.order_projection import project_orders, with_raised_reserve
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
@@ -61,19 +61,21 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     """
     starts = _starts(inputs)
     _reject(inputs)
-    prices, ahead = _prices(inputs, starts), _ahead(inputs, starts)
-    ordered = course(inputs, starts, ahead.net_w)
-    config = kept_back(inputs.config, inputs.orders)
+    prices, ahead = _prices(inputs, starts), _forecasts(inputs, starts)
+    ordered = project_orders(inputs, starts, ahead.net_w)
+    config = with_raised_reserve(inputs.config, inputs.orders)
     inputs = msgspec.structs.replace(inputs, config=config)
     after = msgspec.structs.replace(inputs, soc_pct=ordered.soc_pct)
     left_w = [net - given.battery_w for net, given in zip(ahead.net_w, ordered.steps, strict=True)]
-    problem = ordered.left_of(_problem(after, starts, prices, left_w))
+    problem = ordered.limited(_problem(after, starts, prices, left_w))
     orders = [given.order for given in ordered.steps]
     problem, solution = _optimum(inputs, problem, program or LinearProgram(config.plan.deadline_s))
     if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
-        solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
+        solution = keep_previous(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
 
-    planned_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
+    planned_w = [
+        _without_rounding(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)
+    ]
     battery_w = [planned + given.battery_w for planned, given in zip(planned_w, ordered.steps, strict=True)]
     grid_w = [net - battery for net, battery in zip(ahead.net_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
@@ -89,7 +91,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         grid_w=grid_w,
         soc_pct=soc_pct,
         soc_now_pct=inputs.soc_pct or 0.0,
-        keep_w=keeps_w(problem, solution, target_w),
+        keep_w=kept_import_w(problem, solution, target_w),
         month_peak_w=inputs.month_peak_w,
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
@@ -133,7 +135,7 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
 def _optimum(inputs: PlanInputs, problem: Problem, program: LinearProgram) -> tuple[Problem, Solution]:
     """The solution, and the problem it solves: where it charges more than the tick would allow, a tighter one."""
     solution = _solve(problem, program)
-    within = in_budget(inputs, problem, solution)
+    within = within_budget(inputs, problem, solution)
     if within is None:
         return problem, solution
     again = _solve(within, program)
@@ -221,7 +223,7 @@ class _Prices(msgspec.Struct, frozen=True):
 def _prices(inputs: PlanInputs, starts: list[int]) -> _Prices:
     tariff = inputs.config.tariff
     instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
-    market, known, notes = _market(inputs, instants)
+    market, known, notes = _market_prices(inputs, instants)
     return _Prices(
         buy=[tariff.import_eur_per_kwh(price) for price in market],
         sell=[tariff.export_eur_per_kwh(price) for price in market],
@@ -231,13 +233,17 @@ def _prices(inputs: PlanInputs, starts: list[int]) -> _Prices:
     )
 
 
-def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[str]]:
+def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[str]]:
     """Market price at each instant, EUR/MWh, whether any is known, and what must be said of them."""
     market, missing = filled(inputs.prices, instants, inputs.config.timezone)
     if market is None:
         note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
         return [FLAT_EUR_PER_MWH] * len(instants), False, [note]
-    notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
+    notes = (
+        [_beyond_market_note(market)]
+        if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1]
+        else []
+    )
     if missing:
         end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
         near = 0 <= end.timestamp() - instants[0] < 6 * 86400
@@ -248,13 +254,13 @@ def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], boo
     return market, True, notes
 
 
-def _beyond(market: list[float]) -> str:
+def _beyond_market_note(market: list[float]) -> str:
     low, high = MARKET_EUR_PER_MWH
     seen = f"prices from {min(market):g} to {max(market):g} EUR/MWh"
     return f"{seen}, the market's limits are {low:g} and {high:g}: taken as they are"
 
 
-class _Ahead(msgspec.Struct, frozen=True):
+class _Forecasts(msgspec.Struct, frozen=True):
     """What is forecast for each step, W."""
 
     load_w: list[float]
@@ -265,7 +271,7 @@ class _Ahead(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-def _ahead(inputs: PlanInputs, starts: list[int]) -> _Ahead:
+def _forecasts(inputs: PlanInputs, starts: list[int]) -> _Forecasts:
     """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
     forecast, notes = inputs.load, []
     offset = (starts[0] - forecast.start_utc_s) // QUARTER_S
@@ -278,7 +284,7 @@ def _ahead(inputs: PlanInputs, starts: list[int]) -> _Ahead:
     pv = inputs.pv_w or (0.0,)
     pv_w = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]
     load_w = [forecast.load_w[k] for k in picks]
-    return _Ahead(
+    return _Forecasts(
         load_w=load_w,
         low_w=[forecast.low_w[k] for k in picks],
         high_w=[forecast.high_w[k] for k in picks],
@@ -381,8 +387,8 @@ def _cost(
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
         if month.counts:
             cost += problem.demand * (peak_kw - month.base_kw)
-    return cost - worth(problem).stored_high * stored
+    return cost - penalties(problem).stored_high * stored
 
 
-def _quiet(w: float) -> float:
+def _without_rounding(w: float) -> float:
     return 0.0 if abs(w) < QUIET_W else w

@@ -24,7 +24,7 @@ from dispatch.model.plan import NEAR_W, Plan
 from dispatch.model.reservations import Reservation
 from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import clock, holder, whose
+from dispatch.planning.order_projection import battery_holder, holder_reason, local_time
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 
@@ -33,7 +33,7 @@ SLACK = 0.02  # of the level allowed: plans store to the point, meters and forec
 NAME_MAX = 32
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PowerRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a job asks for. `within_s`: how long it may wait for its start."""
 
     power_w: float
@@ -53,7 +53,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def grant(
-    asked: Asked,
+    asked: PowerRequest,
     inputs: PlanInputs,
     plan: Plan | None,
     island: IslandState,
@@ -61,17 +61,17 @@ def grant(
 ) -> Grant:
     """The start for this job. `standing`: what is promised now; the `inputs` know it too. Raises OrderRefused."""
     _check(asked, inputs, island, standing)
-    held = _held(inputs)
+    held = _holder_text(inputs)
     try:
         found, site = _start(asked, inputs, plan)
     except OrderRefused as refusal:
         raise OrderRefused(refusal.rule, "; ".join(filter(None, (refusal.line, held)))) from None
-    after, above = _afterwards(asked, inputs, plan, site, found)
+    after, above = _with_later_rise(asked, inputs, plan, site, found)
     why = "; ".join(filter(None, (after.why, above, held)))
     return msgspec.structs.replace(after, why=why)
 
 
-def _start(asked: Asked, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, ImportPath]:
+def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, ImportPath]:
     """The start itself, and the hours up to the job's end. Raises OrderRefused.
 
     Each start is looked at up to its own end, so that none is worth less to a job that could wait for others.
@@ -98,14 +98,14 @@ def _start(asked: Asked, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, 
     return Grant(start, level_w, rise_w, cost_eur, f"{later}; {why}" if later else why), site
 
 
-def _held(inputs: PlanInputs) -> str:
+def _holder_text(inputs: PlanInputs) -> str:
     """Which manual order has the battery now, in words; empty when none has."""
-    order = holder(inputs.orders, inputs.config, inputs.now_utc_s)
-    return "" if order is None else words(whose(order, inputs.config))
+    order = battery_holder(inputs.orders, inputs.config, inputs.now_utc_s)
+    return "" if order is None else words(holder_reason(order, inputs.config))
 
 
-def _afterwards(
-    asked: Asked, inputs: PlanInputs, plan: Plan | None, near: ImportPath, found: Grant
+def _with_later_rise(
+    asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, near: ImportPath, found: Grant
 ) -> tuple[Grant, str]:
     """The grant with the rise that it may take until the plan's horizon, and what it does to the contract, in words."""
     config, end_s = inputs.config, found.start_utc_s + asked.for_s
@@ -134,10 +134,10 @@ def _afterwards(
     return found, f"{above}; {cause}" if cause else above
 
 
-def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
+def shortfall(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
     """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
-    held = _held(inputs)
+    held = _holder_text(inputs)
     rested = msgspec.structs.replace(inputs, reservations=rest)
     site = ImportPath.of(rested, plan, reservation.end_utc_s, inputs)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
@@ -150,7 +150,7 @@ def short_of(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) ->
 # ── what is against it at once ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check(asked: Asked, inputs: PlanInputs, island: IslandState, standing: Sequence[Reservation]) -> None:
+def _check(asked: PowerRequest, inputs: PlanInputs, island: IslandState, standing: Sequence[Reservation]) -> None:
     """Raise OrderRefused for what no start could mend."""
     config = inputs.config
     horizon_s = config.plan.horizon_h * 3600
@@ -176,7 +176,7 @@ def _check(asked: Asked, inputs: PlanInputs, island: IslandState, standing: Sequ
     if double is not None:
         line = (
             f"{asked.name} has reservation {double.id} of {double.who}, {kw(double.power_w)} from "
-            f"{clock(double.start_utc_s, config)} to {clock(double.end_utc_s, config)}; withdraw that first"
+            f"{local_time(double.start_utc_s, config)} to {local_time(double.end_utc_s, config)}; withdraw that first"
         )
         raise OrderRefused("one reservation per name", line)
 
@@ -193,7 +193,7 @@ def _starts(first_s: float, last_s: float) -> Iterator[float]:
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _why_later(asked: Asked, inputs: PlanInputs, plan: Plan | None, start_s: float) -> str:
+def _why_later(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, start_s: float) -> str:
     now_s = inputs.now_utc_s
     if start_s <= now_s:
         return ""
@@ -202,7 +202,9 @@ def _why_later(asked: Asked, inputs: PlanInputs, plan: Plan | None, start_s: flo
     return f"started at once it would take an import of {kw(need_w)}, {kw(site.kept_w)} is kept"
 
 
-def _refusal(asked: Asked, inputs: PlanInputs, plan: Plan | None, site: ImportPath, best: tuple[float, float]) -> str:
+def _refusal(
+    asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, site: ImportPath, best: tuple[float, float]
+) -> str:
     config = inputs.config
     best_w, at_s = best
     battery = (
@@ -211,12 +213,12 @@ def _refusal(asked: Asked, inputs: PlanInputs, plan: Plan | None, site: ImportPa
     )  # fmt: skip
     line = (
         f"{kw(asked.power_w)} for {span(asked.for_s)} takes an import of {kw(best_w)} at best, started at "
-        f"{clock(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
+        f"{local_time(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
     )
     latest_s = inputs.now_utc_s + config.plan.horizon_h * 3600 - asked.for_s
     for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
         far = ImportPath.of(inputs, plan, start + asked.for_s)
         if far.can_hold(far.allowed_w, far.with_job(asked.power_w, start, start + asked.for_s)):
             wait = span(start - inputs.now_utc_s)
-            return f"{line}; it could start at {clock(start, config)}: let it wait {wait}"
+            return f"{line}; it could start at {local_time(start, config)}: let it wait {wait}"
     return f"{line}; no start within {span(config.plan.horizon_h * 3600)} would do"

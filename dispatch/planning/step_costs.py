@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dispatch.billing.demand_charge import Place, place
+from dispatch.billing.demand_charge import IntervalAccount, interval_account
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.plan import NEAR_W, Plan
 
 BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
 
 
-class Worth(msgspec.Struct, frozen=True):
+class StepCost(msgspec.Struct, frozen=True):
     """One step, as planned and without the battery (`bare_`). Import is never below 0; what is exported has no part."""
 
     import_w: float
@@ -31,9 +31,9 @@ def hours(plan: Plan, index: int) -> float:
     return (start_utc_s + plan.step_s - max(float(start_utc_s), min(plan.made_utc_s, start_utc_s + plan.step_s))) / 3600
 
 
-def worth(
+def step_costs(
     plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms | None = None
-) -> tuple[Worth, ...]:
+) -> tuple[StepCost, ...]:
     """One entry for each step. `interval_s`: the metering interval; `month_peak_w`: the running month's so far.
 
     `terms`: the demand charge; without, the month's highest interval counts. Where it averages days, a day has the
@@ -42,7 +42,7 @@ def worth(
     mean.
     """
     span_s = max(int(interval_s), plan.step_s)
-    places = [place(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
+    places = [interval_account(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
     planned_w = _interval_means(plan, span_s, [max(0.0, s.grid_w) for s in plan.steps])
     bare_w = _interval_means(plan, span_s, [max(0.0, s.grid_w + s.battery_w) for s in plan.steps])
     kept_w = _peaks_kept_w(plan, places, planned_w, month_peak_w)
@@ -52,7 +52,7 @@ def worth(
         import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
         rise_w = (bare_w[n] or 0.0) - kept_w[at.account] if at.counts else 0.0
         result.append(
-            Worth(
+            StepCost(
                 import_w,
                 import_kwh,
                 import_kwh * step.price_eur_per_kwh,
@@ -66,7 +66,7 @@ def worth(
 
 
 def _peaks_kept_w(
-    plan: Plan, places: Sequence[Place], planned_w: Sequence[float | None], month_peak_w: float
+    plan: Plan, places: Sequence[IntervalAccount], planned_w: Sequence[float | None], month_peak_w: float
 ) -> dict[str, float]:
     """The peak that each account has in any case; `planned_w` has each step's interval mean, None: not all of it."""
     counting = [(at, w or 0.0) for at, w in zip(places, planned_w, strict=True) if at.counts]

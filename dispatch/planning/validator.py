@@ -13,7 +13,7 @@ from math import isfinite
 
 from msgspec.structs import asdict
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import interval_account
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
@@ -174,8 +174,8 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
     second = next((w for n, w in intervals.items() if n > plan.steps[0].start_utc_s // length_s), None)
     mean_w = sum(second) / len(second) if second else 0.0
     terms, zone = inputs.config.tariff.demand_terms, inputs.config.timezone
-    first = place(terms, zone, plan.steps[0].start_utc_s)
-    following = place(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
+    first = interval_account(terms, zone, plan.steps[0].start_utc_s)
+    following = interval_account(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
     if following.counts and following.account == first.account and mean_w > plan.peak_target_w + POWER_W:
         return [
             f"peak target {plan.peak_target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W"

@@ -47,7 +47,7 @@ def answer(site: TwinSite, line: bytes) -> bytes:
         order = msgspec.json.decode(line)
         if not isinstance(order, dict):
             raise BadOrder(f"a JSON object with one of {', '.join(ORDERS)}, not {order!r}")
-        reply = {"ok": True, "mono_s": time.monotonic(), **_obey(site, order)}
+        reply = {"ok": True, "mono_s": time.monotonic(), **_execute(site, order)}
     except msgspec.DecodeError as error:
         reply = {"ok": False, "error": f"expected one JSON object a line; {error}"}
     except BadOrder as error:
@@ -61,7 +61,7 @@ def device_ids(site: TwinSite) -> list[str]:
     return ids + [s.id for s in site.switches] + [n.id for n in site.node_devices]
 
 
-def _obey(site: TwinSite, order: Order) -> Reply:
+def _execute(site: TwinSite, order: Order) -> Reply:
     found = [name for name in ORDERS if name in order]
     if len(found) != 1:
         raise BadOrder(f"exactly one of {', '.join(ORDERS)}, found {', '.join(found) or 'none'}")

@@ -70,7 +70,7 @@ class Fault(enum.IntFlag):
     """Fault bits of `skerry-switch`."""
 
     REFUSED_LOCAL = 1  # a command came while control was local
-    REFUSED_DEAD = 2  # told to close onto a grid without voltage
+    REFUSED_DEAD = 2  # commanded to close onto a grid without voltage
 
 
 class PccSwitch:
@@ -132,7 +132,7 @@ class PccSwitch:
         elif self.position is Position.CLOSED:
             self._lost_s = 0.0 if present else self._lost_s + dt_s
             if self._lost_s >= DETECT_S - 1e-9:
-                self.leave(self._lost_s)
+                self.open_at_once(self._lost_s)
         else:
             fit = FIT_V[0] <= grid_v_share <= FIT_V[1] and FIT_HZ[0] <= grid_hz <= FIT_HZ[1]
             self._turn_phase(dt_s, present, alive)
@@ -159,7 +159,7 @@ class PccSwitch:
             return False
         return self._permitted or (self._auto and self._back_s >= max(self._reconnect_wait_s, SYNCHRO_CHECK_S))
 
-    def leave(self, gap_s: float) -> None:
+    def open_at_once(self, gap_s: float) -> None:
         """Open at once, by the device's own doing; `gap_s`: how long the site was without voltage."""
         if self.jammed:
             return

@@ -43,7 +43,7 @@ class LockstepSite:
         self._step_s, self._stale_after_s = step_s, stale_after_s
         self._last: dict[str, tuple[float, Part]] = {}  # device id -> when it last answered, what it said
         self._answers: dict[str, tuple[int, int, int]] = {}  # reads, failures, writes
-        self._capped: set[str] = set()  # nodes that were ever capped for the peak: they are told when it is over
+        self._capped: set[str] = set()  # nodes that were ever capped for the peak: they get the order that ends it
 
     def advance(self, dt_s: float) -> None:
         """Let `dt_s` pass, for the physics and on the clock."""
@@ -85,14 +85,14 @@ class LockstepSite:
         self._command_switch(decision.switch)
         wanted = self._wanted_of_nodes(decision)
         for device, node in zip(self.site.node_devices, self.site.load.nodes, strict=False):
-            if device.id in wanted and self._hears(device.id):
+            if device.id in wanted and self._reachable(device.id):
                 self._command_node(node, wanted[device.id])
 
     def _command_pcs(self, decision: Decision) -> None:
         setpoints_w = {s.device_id: s.w for s in decision.setpoints}
         starts = {order.device_id for order in decision.pcs_orders}
         for unit in self.site.pcs:
-            if not self._hears(unit.id):
+            if not self._reachable(unit.id):
                 continue
             w = setpoints_w.get(unit.id)
             if w is not None:
@@ -113,7 +113,7 @@ class LockstepSite:
 
     def _command_switch(self, order: SwitchOrder | None) -> None:
         for switch in self.site.switches:
-            if order is None or order.device_id != switch.id or not self._hears(switch.id):
+            if order is None or order.device_id != switch.id or not self._reachable(switch.id):
                 continue
             command = ("none", "open", "close").index(order.action)
             if command != switch.command:
@@ -138,7 +138,7 @@ class LockstepSite:
         self.site.load.refresh()
         self._count(wanted.device_id, writes=1)
 
-    def _hears(self, id: str) -> bool:
+    def _reachable(self, id: str) -> bool:
         """Whether orders reach a device: one with such a fault takes none."""
         fault = self.site.faults.of(id, self.site.t_s)
         return fault is None or fault.kind not in ("hung", "slow", "exception")

@@ -181,15 +181,15 @@ class TwinSite:
         for switch in self.switches:
             switch.step(dt_s, v_share, hz, alive=not self.blackout)
         self._protect(dt_s, v_share, hz)
-        self.load.look(t_s, self.start_utc_s + t_s)
+        self.load.update(t_s, self.start_utc_s + t_s)
         for pv in self.pv:
-            pv.look(t_s)
+            pv.update(t_s)
         if not self.joined:
             self._island(dt_s)
         elif self.grid_alive:
             self._grid_tied(dt_s)
         else:
-            self._dead()
+            self._de_energise()
         self.demand_wh += self.load.w * dt_s / 3600
         self.unserved_wh += (self.load.w - self.load_w) * dt_s / 3600
         for pcs in self.pcs:
@@ -210,7 +210,7 @@ class TwinSite:
                 pcs.tripped = tripped
                 for switch in self.switches:
                     if switch.position is Position.CLOSED:
-                        switch.leave(0.0)
+                        switch.open_at_once(0.0)
 
     def _grid_tied(self, dt_s: float) -> None:
         """The grid takes what is left."""
@@ -258,7 +258,7 @@ class TwinSite:
             for pcs in self.pcs:
                 pcs.trip()
         self.blackout = True
-        self._dead()
+        self._de_energise()
 
     def _form(self, formers: list[TwinPcs], limits: list[tuple[float, float]], carried_w: float) -> None:
         """These PCS form the grid and carry this power together, by their limits (charge, discharge)."""
@@ -271,7 +271,7 @@ class TwinSite:
         for pcs, w in zip(formers, possible_w, strict=True):
             pcs.carry(carried_w * (w / total_w if total_w > 0 else 0.0))
 
-    def _dead(self) -> None:
+    def _de_energise(self) -> None:
         """No source carries the bus: everything stands still."""
         self.load.dark = True
         self.load_w = self.grid_w = self.hz = self.v = 0.0

@@ -95,7 +95,7 @@ async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: as
     """Keep the physics at site time until `stop`."""
     while not stop.is_set():
         if host is not None:
-            host.look()
+            host.update()
         dt_s = clock.mono_s() - site.t_s
         site.advance(max(0.0, dt_s), max(STEP_S, dt_s / MOST_STEPS))
         try:
@@ -134,7 +134,7 @@ class _Host:
         self.node = TwinNode(0)
         psutil.cpu_percent()  # the first call only sets its starting point
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Once a second of the machine's time: CPU, memory, power."""
         now_s = time.monotonic()
         if now_s < self._due_s:

@@ -20,9 +20,9 @@ from dispatch.config.schema import CapsConfig, DispatchConfig, GridConfig
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.plan import Plan
 from dispatch.planning.planner import Planner, make_plan
-from dispatch.planning.step_costs import worth
+from dispatch.planning.step_costs import step_costs
 from dispatch.planning.validator import check_plan
-from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.wording.catalogue import words
 
 HOUR = 3600
@@ -274,7 +274,7 @@ def test_a_plan_holds_the_peak_in_its_window_only_and_says_so() -> None:
     assert words(plan.steps[48].reason) == "keeps import below the month's peak 35.0 kW"
     # filling up before eight costs nothing, though it is far above the peak
     assert max(s.grid_w for s in plan.steps[:32]) > 40_000
-    rises = [w.peak_rise_w for w in worth(plan, 900, 35_000.0, "Europe/Berlin", config.tariff.demand)]
+    rises = [w.peak_rise_w for w in step_costs(plan, 900, 35_000.0, "Europe/Berlin", config.tariff.demand)]
     assert (rises[24], rises[48]) == (0.0, pytest.approx(15_000))
 
 
@@ -371,7 +371,7 @@ def test_caps_are_worth_nothing_where_import_does_not_count() -> None:
     caps = CapsConfig(value_eur_per_kwh=0.3, max_share=0.25, idle_w=20_000)
 
     def cap_w(hour: float, **demand: Any) -> float:
-        need = CapsNeed(
+        need = CapInputs(
             utc_s=MIDNIGHT + hour * HOUR,
             step_s=300,
             load_w=60_000,

@@ -12,7 +12,7 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.orders import Order, OrderKind
 from dispatch.orders import validation
-from dispatch.planning.order_projection import course
+from dispatch.planning.order_projection import project_orders
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 from dispatch.wording.catalogue import words
@@ -101,4 +101,4 @@ def test_an_order_for_a_soc_is_projected_to_reach_it(target_pct: float) -> None:
     order = Order("o1", OrderKind.SOC_TARGET, target_pct, "", "tech1", "test", inputs.now_utc_s, ends_s, 7200.0)
     inputs = msgspec.structs.replace(inputs, orders=(order,))
     starts = [int(inputs.now_utc_s) + 900 * n for n in range(8)]
-    assert course(inputs, starts, [60_000.0] * 8).soc_pct == pytest.approx(target_pct, abs=0.01)
+    assert project_orders(inputs, starts, [60_000.0] * 8).soc_pct == pytest.approx(target_pct, abs=0.01)
