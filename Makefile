@@ -52,12 +52,13 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 	SKERRY_SOAK=1 $(PYTEST) -m soak
 	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(PYTEST) tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py
 
-check: $(READY)  ## ruff, mypy, import contract, dead code
+check: $(READY)  ## ruff, mypy, import contract, dead code, complexity
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir "$(CACHE)/import-linter"
 	$(BIN)/vulture
+	$(BIN)/complexipy --cache-dir $(VENV)/cache/complexipy
 
 docs: $(READY)  ## build the documentation as a static site in build/docs; installs the extra [docs] once
 	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || \

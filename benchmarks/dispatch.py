@@ -22,7 +22,7 @@ from typing import Any
 import click
 import msgspec
 
-from console.replay.compare import Scored, compare
+from console.replay.compare import Comparison, compare
 from console.replay.engine import Case, Replay
 from console.replay.output import write_schedule
 from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_jobs, read_trace
@@ -56,7 +56,7 @@ class Result:
     """One case, replayed."""
 
     name: str
-    scored: Scored
+    scored: Comparison
     peak_kw: float
     low_soc_pct: float
     reserve_soc_pct: float
@@ -110,7 +110,7 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
     for _ in run.run():
         pass
     seconds = time.perf_counter() - began
-    done, solves = run.schedule, sorted(run.tally.solve_ms)
+    done, solves = run.schedule, sorted(run.plan_counts.solve_ms)
     scored = compare(case, done)
     if setup.out is not None:
         write_schedule(setup.out / f"{name}.csv", done)
@@ -123,7 +123,7 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
         low_soc_pct=min(done.soc_pct),
         reserve_soc_pct=reserve_soc_pct(case.config),
         over_fuse_w=max(0.0, max(imports) - case.config.grid.fuse_w),
-        plans_lost=run.tally.failed + run.tally.refused,
+        plans_lost=run.plan_counts.failed + run.plan_counts.refused,
         solve_p95_ms=solves[int(0.95 * len(solves))] if solves else 0.0,
         seconds=seconds,
     )

@@ -21,7 +21,7 @@ from console.replay.job_log import JobLog
 from console.replay.traces import LOAD_COLUMNS, Job, Trace, read_jobs, read_trace
 from dispatch.forecasting.job_queue import JobModel
 from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from drivers.twin.trace import trace_path
 
 LEARN_QUARTERS = 10 * 96
@@ -49,14 +49,14 @@ class Score:
 
 def play(load: Trace, jobs: Sequence[Job] = (), gpus_total: int | None = None) -> Score:
     """Forecast every quarter of a load after the first ten days, a quarter and an hour before."""
-    first = -(-load.start_s // STEP_S) * STEP_S
-    starts = range(first, load.end_s - STEP_S + 1, STEP_S)
-    means_w = [load.mean_w(s, s + STEP_S) for s in starts]
+    first = -(-load.start_s // QUARTER_S) * QUARTER_S
+    starts = range(first, load.end_s - QUARTER_S + 1, QUARTER_S)
+    means_w = [load.mean_w(s, s + QUARTER_S) for s in starts]
     forecaster, score = LoadForecaster(), Score()
     log, model = (JobLog(jobs), JobModel(gpus_total)) if jobs else (None, None)
     far = max(AHEAD.values())
     for k, start_s in enumerate(starts[:-far]):
-        end_s, known_w = start_s + STEP_S, None
+        end_s, known_w = start_s + QUARTER_S, None
         if log is not None and model is not None:
             known_w = model.known_w(end_s, log.known_at(end_s), max(PROBES))
         forecaster.observe(start_s, means_w[k], known_w, load.mean_w(end_s - LATEST_S, end_s))

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, tzinfo
 
 import click
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
+_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?")
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 site_option = click.option(
@@ -21,9 +21,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def seconds(text: str) -> float:
     """ "90s", "15m", "1.5h" as seconds; the unit is a must. Raises ValueError."""
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    if match is None or match[2] is None:
         raise ValueError(f"{text!r}: expected a duration such as 60s, 15m or 2h")
-    return float(match[1]) * _UNITS_S[match[2]]
+    return float(match[1]) * _UNITS_MS[match[2]] / 1000
+
+
+def milliseconds(text: str) -> int:
+    """ "100ms", "60s", "5m" as whole milliseconds above 0; without a unit, seconds. Raises click.BadParameter."""
+    match = _DURATION.fullmatch(text.strip())
+    ms = 0.0 if match is None else float(match[1]) * _UNITS_MS[match[2] or "s"]
+    if ms <= 0 or ms % 1:
+        raise click.BadParameter(f"{text!r}: expected a duration such as 5m, 60s or 100ms")
+    return int(ms)
 
 
 def duration(text: str) -> float:

@@ -11,7 +11,7 @@ from drivers.clock import SystemClock
 from drivers.config import PcsDevice
 from drivers.modbus.errors import DeviceException
 from drivers.modbus.transport import ModbusLink
-from drivers.sample import Sample, least
+from drivers.sample import Sample, smallest
 from drivers.setpoint import MODEL as SETPOINT
 from drivers.setpoint import CommandResult, SetpointWriter
 from drivers.sunspec.device import SunSpecDevice
@@ -56,7 +56,7 @@ class PcsDriver:
             await self._open()
             now_s = self._clock.mono_s()
             fast = Sample(await self._device.read(701, STATUS))
-            held = Sample(await self._setpoint.look() if self._device.has(SETPOINT) else {})
+            held = Sample(await self._setpoint.read() if self._device.has(SETPOINT) else {})
             await self._refresh(now_s)
             slow = {model_id: self._aged(model_id) for model_id in SLOW}
         return _pcs(self.id, fast, held, slow), _battery(self._config.battery, slow) if self._has_battery else None
@@ -73,11 +73,11 @@ class PcsDriver:
             await self._open()
             await self._refresh(self._clock.mono_s())
             if self._local:
-                self._setpoint.leave()
+                self._setpoint.release()
                 return CommandResult(False, f"{self.id} is in local control: not written")
             await self._beat(now_s)
             if w is None:
-                self._setpoint.leave()
+                self._setpoint.release()
                 return CommandResult(False, "nothing asked")
             self._device.first(SETPOINT)
             allowed_w, clipped = self._clip(w)
@@ -159,7 +159,7 @@ def _limits(capacity: Sample) -> tuple[float | None, float | None]:
     most_w = capacity.number("WMax", "WMaxRtg")
     charge_w = capacity.number("WChaRteMax", "WChaRteMaxRtg")
     discharge_w = capacity.number("WDisChaRteMax", "WDisChaRteMaxRtg")
-    return (charge_w if charge_w is not None else most_w), least(discharge_w, most_w)
+    return (charge_w if charge_w is not None else most_w), smallest(discharge_w, most_w)
 
 
 def _pcs(pcs_id: str, fast: Sample, held: Sample, slow: dict[int, Sample]) -> Pcs:
@@ -201,8 +201,8 @@ def _battery(battery_id: str, slow: dict[int, Sample]) -> Battery:
         soc_pct=soc.of(_percent(soc)),
         soh_pct=health.reading("SoH"),
         energy_wh=rated.reading("WHRtg"),
-        charge_limit_w=bms.of(least(bms.number("WChaRteMax"), by_amps[0])),
-        discharge_limit_w=bms.of(least(bms.number("WDisChaRteMax"), by_amps[1])),
+        charge_limit_w=bms.of(smallest(bms.number("WChaRteMax"), by_amps[0])),
+        discharge_limit_w=bms.of(smallest(bms.number("WDisChaRteMax"), by_amps[1])),
         temp_c=slow[803].reading("ModTmpMax"),
         state=bms.status("State") if bms.text("State") else der.status("Sta"),
         alarms=bms.bits("Evt1") or (),

@@ -54,6 +54,6 @@ class Sample:
         return value if isinstance(value, tuple) else None
 
 
-def least(*values: float | None) -> float | None:
+def smallest(*values: float | None) -> float | None:
     """The smallest of the values that are there, or None."""
     return min((v for v in values if v is not None), default=None)

@@ -48,11 +48,11 @@ class SetpointWriter:
         self._taken: float | None = None  # the last value it did take
         self._left = False  # since the last `hold` it was left to itself
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Nothing is asked of it for now: its timer may run out, and what it holds then is nobody's doing."""
         self._left = True
 
-    async def look(self) -> Held:
+    async def read(self) -> Held:
         """Read what the device holds now. Raises as `SunSpecDevice.read`."""
         self.held = await self._device.read(MODEL, POINTS)
         return self.held
@@ -63,7 +63,7 @@ class SetpointWriter:
         Raises DeviceError, ReadbackMismatch when it holds something else afterwards, ValueError for a value that
         its registers cannot carry. After any of them the next call writes everything again.
         """
-        held = self.held or await self.look()
+        held = self.held or await self.read()
         scale = raw_scale(held, "WSet_SF")
         if held["WSet"] is None or held["WSetEna"] is None or scale is None:
             raise WrongDevice(self._device.where(MODEL, "WSet"), "this device takes no setpoint in watts")
@@ -124,7 +124,7 @@ class SetpointWriter:
         A value that the device has held before is tried once more at once: another master may have been quicker.
         """
         before = self.held
-        held = await self.look()
+        held = await self.read()
         expected: dict[str, Value] = {"WSetMod": "watts", "WSet": target, "WSetEna": "enabled"}
         if before["WSetRvrtTms"] is not None:
             expected["WSetRvrtTms"] = self._revert_s

@@ -12,7 +12,7 @@ from dispatch.alarms.states import AlarmBook
 from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import stop_setpoints
-from dispatch.control.net_load_estimator import believed
+from dispatch.control.net_load_estimator import reliable_snapshot
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision, Mode
@@ -149,7 +149,7 @@ class ControlLoop:
         self._reservations.advance()
         decision = self._decide(snapshot)
         self._update_alarms(snapshot, decision)
-        snapshot = believed(snapshot, decision.meter_frozen)
+        snapshot = reliable_snapshot(snapshot, decision.meter_frozen)
         soc_pct = BatteryBank(self._config, snapshot).soc_pct
         self.balance.add(snapshot, soc_pct)
         self._inform_planner(snapshot, decision)

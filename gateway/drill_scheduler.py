@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from dispatch.islanding.drill_schedule import ScheduleLook, ScheduleMemory, look
+from dispatch.islanding.drill_schedule import ScheduleMemory, ScheduleVerdict, judge
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandReply
@@ -85,7 +85,7 @@ class DrillScheduler:
             return
         config, now_s = self._site.dispatch, self._clock.utc_s()
         soc_pct = BatteryBank(config, published.snapshot).soc_pct
-        found = look(config, now_s, self._memory, self._last_started_utc_s(), self._planner.plan, soc_pct)
+        found = judge(config, now_s, self._memory, self._last_started_utc_s(), self._planner.plan, soc_pct)
         self._keep(found.memory)
         if found.action in SEVERITY:
             self._events.event("island", SEVERITY[found.action], "drill", found.why)
@@ -104,7 +104,7 @@ class DrillScheduler:
             return running_s
         return None if report is None else report.started_utc_s
 
-    def _show(self, found: ScheduleLook) -> None:
+    def _show(self, found: ScheduleVerdict) -> None:
         note = "" if found.due_utc_s is None else found.why
         plan = DrillPlan(found.next_utc_s, found.due_utc_s, note, self._site.drills.unattended)
         self._drills.set_schedule(plan, found.why if found.action == "announce" else "")

@@ -14,7 +14,8 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries, filled
 from dispatch.config.schema import DispatchConfig, TariffTerms
-from dispatch.evaluation.energy_iq import STEP_S, VERSION, Iq, Quarter, day_and_month
+from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month
+from dispatch.model.forecast import QUARTER_S
 from storage.reader import Archive
 
 MINUTE_S = 60
@@ -79,7 +80,7 @@ def make_report(
     begin_s, end_s = local_day(day, config.timezone)
     if begin_s > now_utc_s:
         raise ValueError(f"{day}: expected a day that has begun; at the site it is {today(now_utc_s, config.timezone)}")
-    end_s = min(end_s, max(begin_s, int(now_utc_s // STEP_S) * STEP_S))
+    end_s = min(end_s, max(begin_s, int(now_utc_s // QUARTER_S) * QUARTER_S))
     month_s, _ = local_day(day.replace(day=1), config.timezone)
     quarters, notes = read_quarters(archive, config, month_s, end_s, prices)
     iq, month = day_and_month(config, quarters, (begin_s, end_s), month_s, causes=causes)
@@ -103,8 +104,8 @@ def read_quarters(
 def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) -> Iterator[tuple[Quarter, float | None]]:
     """Quarter hours with load, battery and SoC on record for more than half of them, each with its import price."""
     loads, pvs, powers, socs = (minutes[name] for name in (LOAD, PV, BATTERY, SOC))
-    for start_s in range(begin_s, end_s, STEP_S):
-        span = range(start_s, start_s + STEP_S, MINUTE_S)
+    for start_s in range(begin_s, end_s, QUARTER_S):
+        span = range(start_s, start_s + QUARTER_S, MINUTE_S)
         whole = [t for t in span if t in loads and t in powers and t in socs]
         if len(whole) < LEAST_MINUTES:
             continue
@@ -146,7 +147,7 @@ def _priced(
     """Each with a price: as recorded, else as published, else the mean of that hour on known days."""
     starts = [quarter.start_utc_s for quarter, _ in known]
     market = [price if price is not None else prices.at(q.start_utc_s) for q, price in known]
-    series = PriceSeries(tuple(starts), tuple(market), starts[-1] + STEP_S if starts else 0)
+    series = PriceSeries(tuple(starts), tuple(market), starts[-1] + QUARTER_S if starts else 0)
     complete, missing = filled(series, starts, timezone)
     notes = []
     if complete is None and starts:

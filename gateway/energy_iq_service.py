@@ -26,7 +26,7 @@ from gateway.energy_iq_history import Report, local_day, make_report, today
 from gateway.event_sink import EventSink
 from storage.reader import Archive, NoRecords, QueryTimeout
 
-log = logging.getLogger("skerry.iq")
+log = logging.getLogger("skerry.gateway")
 
 STATE = "iq"  # its key in the record's memory
 KEPT_DAYS = 62

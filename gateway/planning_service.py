@@ -13,15 +13,16 @@ from dispatch.billing.prices import PriceSeries
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.order_projection import clock as clock_time
-from dispatch.planning.pipeline import QUARTER_S, Now, PlanSource
-from dispatch.planning.power_admission import short_of
+from dispatch.planning.order_projection import local_time as clock_time
+from dispatch.planning.pipeline import PlanningState, PlanSource
+from dispatch.planning.power_admission import shortfall
 from dispatch.power_caps.cap_controller import counted_on
 from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
@@ -149,7 +150,7 @@ class PlanningService:
             soc_pct = 0.0
         if soc_pct is None or load_w is None or pv_w is None:
             return None
-        now = Now(
+        now = PlanningState(
             utc_s=seen.snapshot.utc_s,
             load_w=load_w,
             pv_w=pv_w,
@@ -196,7 +197,7 @@ class PlanningService:
         standing = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)]
 
         def shortfalls() -> dict[str, str]:
-            return {r.id: short_of(r, inputs, plan) for r in standing}
+            return {r.id: shortfall(r, inputs, plan) for r in standing}
 
         loop = asyncio.get_running_loop()
         before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, shortfalls) if standing else {}

@@ -11,7 +11,7 @@ from dispatch.model.equipment import DeviceHealth, Part, aged
 from dispatch.model.readings import Quality
 from drivers.devices import Driver
 
-log = logging.getLogger("skerry.poller")
+log = logging.getLogger("skerry.gateway")
 
 
 class Poller:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
-from dispatch.planning.pipeline import LEARN_S, QUARTER_S
+from dispatch.planning.pipeline import LEARN_S
 from gateway.drill_scheduler import STATE as DRILLS
 from storage import audit_reader
 from storage.drills import DrillRecord
@@ -18,7 +19,7 @@ from storage.reader import Archive, NoRecords, QueryTimeout
 
 HISTORY_TIMEOUT_S = 5.0  # for ten days of quarter hours
 
-log = logging.getLogger("skerry.bootstrap")
+log = logging.getLogger("skerry.gateway")
 
 Found = TypeVar("Found")
 
@@ -39,8 +40,8 @@ def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
     """Read everything; a new site has none of it."""
     load_w, pv_w = _history(state_dir, now_utc_s)
     return PreviousRun(
-        orders=_from_audit(lambda: audit_reader.left_in_force(state_dir), []),
-        unfinished_drill=_from_audit(lambda: audit_reader.drill_cut_short(state_dir), None),
+        orders=_from_audit(lambda: audit_reader.orders_in_force(state_dir), []),
+        unfinished_drill=_from_audit(lambda: audit_reader.unreported_drill(state_dir), None),
         last_drill=_last_drill(state_dir),
         drill_schedule=_state(state_dir, DRILLS),
         reservations=_from_audit(

@@ -8,7 +8,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.model.reservations import Reservation
 from dispatch.orders.reservation_book import ReservationBook
-from dispatch.planning.order_projection import clock as clock_time
+from dispatch.planning.order_projection import local_time as clock_time
 from dispatch.wording.formatting import kw, span
 from gateway.event_sink import EventSink
 from storage.audit import AuditLog

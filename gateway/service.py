@@ -35,7 +35,7 @@ from gateway.site.schema import Site
 from gateway.systemd import Systemd
 from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
 
-log = logging.getLogger("skerry")
+log = logging.getLogger("skerry.gateway")
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
 SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
 RETURN_S = 1800.0  # the console is gone in a drill on a twin: the gateway lives so long at most to bring the site back

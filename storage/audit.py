@@ -42,7 +42,7 @@ BATCH = 64  # rows that wait share one commit
 SPOOLED = 1000  # rows kept in memory while the file cannot be written
 BUSY_S = 2.0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skerry.storage")
 Record = dict[str, Any]
 
 

@@ -28,7 +28,7 @@ def ends_utc_s(directory: Path) -> float | None:
     return datetime.fromisoformat(newest[0]["t"]).timestamp() if newest else None
 
 
-def left_in_force(directory: Path) -> list[dict[str, Any]]:
+def orders_in_force(directory: Path) -> list[dict[str, Any]]:
     """Bodies of the orders that the last run put in force and that have no end on record. Raises NoRecords."""
     sql = (
         "SELECT body FROM entry WHERE seq >= "
@@ -45,7 +45,7 @@ def left_in_force(directory: Path) -> list[dict[str, Any]]:
     return list(orders.values())
 
 
-def drill_cut_short(directory: Path) -> dict[str, Any] | None:
+def unreported_drill(directory: Path) -> dict[str, Any] | None:
     """The body of the drill that the last run began and never reported: its gateway was killed. Raises NoRecords."""
     sql = (
         "SELECT r.body, i.body ->> 'reason' FROM entry AS r LEFT JOIN entry AS i ON i.seq = r.body ->> 'of' "

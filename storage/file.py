@@ -198,15 +198,7 @@ class TelemetryFile:
         """Give every signal that waits an id; know them all, in order of id."""
         if not self._known:
             self._load_known(con)
-        waiting: dict[str, int] = {}
-        for row in intake.hot:
-            for name in row.values:
-                if name not in self._seen or name not in self._known:
-                    waiting.setdefault(name, row.ts_us)
-        for minute in intake.minutes.values():
-            for name in minute.names():
-                if name not in self._known:
-                    waiting.setdefault(name, minute.t * 1_000_000)
+        waiting = self._not_registered(intake)
         if not waiting:
             return
         con.executemany(
@@ -217,6 +209,19 @@ class TelemetryFile:
         )
         self._load_known(con)
         self._seen.update(waiting)
+
+    def _not_registered(self, intake: Intake) -> dict[str, int]:
+        """Signals without an id, or not seen in this run: when each was first sampled, us, in order of coming."""
+        found: dict[str, int] = {}
+        for row in intake.hot:
+            for name in row.values:
+                if name not in self._seen or name not in self._known:
+                    found.setdefault(name, row.ts_us)
+        for minute in intake.minutes.values():
+            for name in minute.names():
+                if name not in self._known:
+                    found.setdefault(name, minute.t * 1_000_000)
+        return found
 
     def _load_known(self, con: sqlite3.Connection) -> None:
         rows = con.execute("SELECT name, id, scale FROM signal ORDER BY id")

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ POINTS = 5000  # of one history, at most: the step grows until it fits
 ROWS = 1000  # of one list of events or decisions, at most
 SLACK_S = 30.0  # a decision may come this much later than once a minute
 MINUTES_SPAN_S = 26 * 3600  # of one question for minutes: a day of 25 h, and an hour before it
+MINUTE_US = MINUTE_S * 1_000_000
 READS_VERSION = 1  # schemas from this one on
 DRILLS_VERSION = 3  # and drills from this one on
 REASONS_VERSION = 4  # decisions of earlier ones have sentences only
@@ -90,7 +91,7 @@ class Archive:
                 )
             }
             wanted = [known[name] for name in signals if name in known]
-            if step_us >= MINUTE_S * 1_000_000:
+            if step_us >= MINUTE_US:
                 columns = _from_minutes(con, wanted, first, count, step_us)
             else:
                 columns = _from_samples(con, wanted, first, count, step_us)
@@ -289,11 +290,10 @@ def _limited(limit: int) -> int:
 def _step_us(start_utc_s: float, end_utc_s: float, step_s: float) -> int:
     """The step that answers: at most POINTS of them, whole minutes from a minute up."""
     step_us = max(to_us(step_s), 1, -(-to_us(end_utc_s - start_utc_s) // (POINTS - 1)))
-    minute_us = MINUTE_S * 1_000_000
-    return step_us if step_us < minute_us else -(-step_us // minute_us) * minute_us
+    return step_us if step_us < MINUTE_US else -(-step_us // MINUTE_US) * MINUTE_US
 
 
-Wanted = Iterable[tuple[int, float]]  # (signal id, scale)
+Wanted = Collection[tuple[int, float]]  # (signal id, scale)
 Columns = dict[int, list[float | None]]
 
 
@@ -313,31 +313,35 @@ def _from_minutes(con: sqlite3.Connection, wanted: Wanted, first: int, count: in
 
 def _from_samples(con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int) -> Columns:
     """Means of the samples; a bucket in a minute without any sample gets that minute's mean from the roll-ups."""
-    wanted = list(wanted)
+    columns, sampled = _means_of_samples(con, wanted, first, count, step_us)
+    minutes = range(first * step_us // MINUTE_US, (first + count) * step_us // MINUTE_US + 1)
+    if all(m in sampled for m in minutes):
+        return columns
+    rolled = _from_minutes(con, wanted, minutes.start, len(minutes), MINUTE_US)
+    minute_of = [(first + n) * step_us // MINUTE_US for n in range(count)]
+    for n, minute in enumerate(minute_of):
+        if minute not in sampled:
+            for sid, _ in wanted:
+                columns[sid][n] = rolled[sid][minute - minutes.start]
+    return columns
+
+
+def _means_of_samples(
+    con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int
+) -> tuple[Columns, set[int]]:
+    """(means of the samples in each bucket, the minutes that have any sample)."""
     sums = {sid: [0.0] * count for sid, _ in wanted}
     numbers = {sid: [0] * count for sid, _ in wanted}
-    minute_us = MINUTE_S * 1_000_000
     sampled: set[int] = set()
     for ts, blob in con.execute(
         "SELECT ts, v FROM hot WHERE ts >= ? AND ts < ?", (first * step_us, (first + count) * step_us)
     ):
         n = ts // step_us - first
-        sampled.add(ts // minute_us)
+        sampled.add(ts // MINUTE_US)
         for sid, scale in wanted:
             value = unpack_one(blob, sid, scale)
             if value is not None:
                 sums[sid][n] += value
                 numbers[sid][n] += 1
-    columns: Columns = {
-        sid: [s / n if n else None for s, n in zip(sums[sid], numbers[sid], strict=True)] for sid, _ in wanted
-    }
-    minutes = range(first * step_us // minute_us, (first + count) * step_us // minute_us + 1)
-    if all(m in sampled for m in minutes):
-        return columns
-    rolled = _from_minutes(con, wanted, minutes.start, len(minutes), minute_us)
-    for n in range(count):
-        minute = (first + n) * step_us // minute_us
-        if minute not in sampled:
-            for sid, _ in wanted:
-                columns[sid][n] = rolled[sid][minute - minutes.start]
-    return columns
+    means = {sid: [s / n if n else None for s, n in zip(sums[sid], numbers[sid], strict=True)] for sid in sums}
+    return means, sampled

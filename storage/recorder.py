@@ -41,7 +41,7 @@ ADVICE = {
     "SQLITE_IOERR": "check the disk and whether its file system is mounted read-only",
 }
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skerry.storage")
 Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
 
 

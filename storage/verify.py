@@ -35,7 +35,9 @@ from storage.drills import digest
 from storage.manifest import MANIFEST, SIGNATURE, key_of
 
 AUDIT_CSV = "audit.csv"
-MOST = 20  # findings told; more of the same say nothing new
+MOST = 20  # findings reported; more of the same say nothing new
+
+Head = tuple[int, bytes]  # of the chain: number and hash of its last row
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -67,41 +69,79 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
 
     Raises CannotVerify, and ValueError for a head or key that is none.
     """
-    given = [head_of(words) for words in heads]
-    outside, wanted_key = list(given), bytes.fromhex(public_key)
+    given, wanted_key = [head_of(words) for words in heads], bytes.fromhex(public_key)
     manifest, findings = _manifest(directory)
     files = _files(directory, manifest) if manifest is not None else []
     findings += [line for line in files if line]
-    audit = directory / FILE
-    if not audit.exists():
-        if manifest is None:
-            raise CannotVerify(f"{directory}: expected an export with {MANIFEST}, or a state directory with {FILE}")
-        if manifest.get("audit") or outside:
-            findings.append(f"{FILE} is missing")
-        lines, unsigned = _signature(manifest, wanted_key)
-        return Report(len(files), 0, 0, "", wanted_key.hex(), tuple((findings + lines)[:MOST]), unsigned=unsigned)
-    if manifest is not None and (stated := manifest.get("audit")):
+    if not (directory / FILE).exists():
+        return _without_audit(directory, manifest, len(files), findings, given, wanted_key)
+    outside, stated = list(given), (manifest or {}).get("audit")
+    if stated:
         outside.append(head_of(str(stated.get("head", ""))))
         wanted_key = wanted_key or bytes.fromhex(str(stated.get("public_key", "")))
-    try:
-        with closing(open_read_only(audit)) as con:
-            con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
-            found, chain, checkpoints, key, remarks = _chain(con, outside, wanted_key)
-            lines, notes = _drills(directory / schema.FILE, con, chain)
-            found, remarks = found + lines, remarks + notes
-            lines, key, named_from = _named_keys(con, key)
-            found += lines + _audit_csv(directory / AUDIT_CSV, con)
-    except sqlite3.Error as error:
-        raise CannotVerify(f"{audit}: {error}") from None
-    unsigned = ""
+    audit = _audit(directory, outside, wanted_key)
+    findings, remarks, unsigned = findings + audit.findings, audit.remarks, ""
     if manifest is not None:
-        lines, unsigned = _signature(manifest, key)
-        found += lines
+        lines, unsigned = _signature(manifest, audit.key)
+        findings += lines
         if not public_key and not unsigned:
-            remarks += _unanchored(given, named_from)
-    seq = max(chain, default=0)
-    head, told = head_words(seq, chain.get(seq, GENESIS)), tuple((findings + found)[:MOST])
-    return Report(len(files), len(chain), checkpoints, head, key.hex(), told, remarks, unsigned)
+            remarks += _unanchored(given, audit.named_from)
+    seq = max(audit.chain, default=0)
+    return Report(
+        files=len(files),
+        rows=len(audit.chain),
+        checkpoints=audit.checkpoints,
+        head=head_words(seq, audit.chain.get(seq, GENESIS)),
+        public_key=audit.key.hex(),
+        findings=tuple(findings[:MOST]),
+        remarks=tuple(remarks),
+        unsigned=unsigned,
+    )
+
+
+def _without_audit(
+    directory: Path,
+    manifest: dict[str, Any] | None,
+    files: int,
+    findings: list[str],
+    given: list[Head],
+    wanted_key: bytes,
+) -> Report:
+    """The report on an export of telemetry alone. Raises CannotVerify for a directory that is none."""
+    if manifest is None:
+        raise CannotVerify(f"{directory}: expected an export with {MANIFEST}, or a state directory with {FILE}")
+    missing = [f"{FILE} is missing"] if manifest.get("audit") or given else []
+    lines, unsigned = _signature(manifest, wanted_key)
+    shown = tuple((findings + missing + lines)[:MOST])
+    return Report(files, 0, 0, "", wanted_key.hex(), shown, unsigned=unsigned)
+
+
+class _Audit(msgspec.Struct):
+    """What the audit shows."""
+
+    findings: list[str]
+    chain: dict[int, bytes]  # hash by row
+    checkpoints: int
+    key: bytes  # that signs it
+    remarks: list[str]
+    named_from: int | None = None  # the first row that names the key
+
+
+def _audit(directory: Path, outside: list[Head], wanted_key: bytes) -> _Audit:
+    """Check the audit, and the reports of drills and the CSV file against it. Raises CannotVerify."""
+    file = directory / FILE
+    try:
+        with closing(open_read_only(file)) as con:
+            con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
+            audit = _chain(con, outside, wanted_key)
+            lines, notes = _drills(directory / schema.FILE, con, audit.chain)
+            audit.findings += lines
+            audit.remarks += notes
+            lines, audit.key, audit.named_from = _named_keys(con, audit.key)
+            audit.findings += lines + _audit_csv(directory / AUDIT_CSV, con)
+            return audit
+    except sqlite3.Error as error:
+        raise CannotVerify(f"{file}: {error}") from None
 
 
 def _manifest(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
@@ -134,15 +174,15 @@ def _signature(manifest: dict[str, Any], key: bytes) -> tuple[list[str], str]:
     return [], ""
 
 
-def _unanchored(given: list[tuple[int, bytes]], named_from: int | None) -> tuple[str, ...]:
+def _unanchored(given: list[Head], named_from: int | None) -> list[str]:
     """What a key that came with the export does not prove. A head proves the key that the chain names up to it."""
     if named_from is not None and any(seq >= named_from for seq, _ in given):
-        return ()
-    return (
+        return []
+    return [
         "the key came with the export: somebody who made all of it anew, with another key, would not show; "
         "compare the key with the site's, --key HEX"
-        + ("" if named_from is None else ", or give a --head that left the machine before"),
-    )
+        + ("" if named_from is None else ", or give a --head that left the machine before")
+    ]
 
 
 def _named_keys(con: sqlite3.Connection, key: bytes) -> tuple[list[str], bytes, int | None]:
@@ -191,10 +231,8 @@ def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _chain(
-    con: sqlite3.Connection, outside: list[tuple[int, bytes]], wanted_key: bytes
-) -> tuple[list[str], dict[int, bytes], int, bytes, tuple[str, ...]]:
-    """Findings, hash by row, number of checkpoints, signing key, remarks."""
+def _chain(con: sqlite3.Connection, outside: list[Head], wanted_key: bytes) -> _Audit:
+    """Check the rows, their chain and the checkpoints."""
     findings: list[str] = []
     chain: dict[int, bytes] = {}
     open_intents: dict[int, str] = {}
@@ -210,12 +248,12 @@ def _chain(
         expected_seq, prev = seq + 1, stated
         chain[seq] = stated
     checked, key, lines = _checkpoints(con, chain, wanted_key)
-    findings += lines + list(_against(chain, outside))
+    findings += lines + list(_check_heads(chain, outside))
     remarks = [f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in open_intents.items()]
     unsigned = max(chain, default=0) - max(checked, default=0)
     if unsigned:
         remarks.append(f"the last {unsigned} rows are not signed yet")
-    return findings, chain, len(checked), key, tuple(remarks[:MOST])
+    return _Audit(findings, chain, len(checked), key, remarks[:MOST])
 
 
 def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
@@ -234,17 +272,17 @@ def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
         yield f"row {seq} is the result of row {body['of']}, which is no open intent"
 
 
-def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -> tuple[list[str], tuple[str, ...]]:
+def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -> tuple[list[str], list[str]]:
     """Findings and remarks on the reports of drills beside the audit: edited, or of a chain that is not this one."""
     if not telemetry.exists():
-        return [], ()
+        return [], []
     said = {
         row[0] for row in con.execute("SELECT CASE WHEN json_valid(body) THEN body ->> 'report_sha256' END FROM entry")
     }
     findings, remarks = [], []
     with closing(open_read_only(telemetry)) as record:
         if record.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'drill'").fetchone()[0] == 0:
-            return [], ()
+            return [], []
         for number, head, late, text in record.execute("SELECT id, audit_head, not_durable, report FROM drill"):
             if digest(text) in said:
                 pass
@@ -253,8 +291,8 @@ def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -
             else:
                 findings.append(f"the report of drill {number} is not the one that the audit holds the SHA-256 of")
             if head:
-                findings += [f"drill {number}: {line}" for line in _against(chain, [head_of(head)])]
-    return findings, tuple(remarks)
+                findings += [f"drill {number}: {line}" for line in _check_heads(chain, [head_of(head)])]
+    return findings, remarks
 
 
 def _checkpoints(
@@ -283,7 +321,7 @@ def _checkpoints(
     return checked, first_key, findings
 
 
-def _against(chain: dict[int, bytes], outside: list[tuple[int, bytes]]) -> Iterator[str]:
+def _check_heads(chain: dict[int, bytes], outside: list[Head]) -> Iterator[str]:
     """What a head that left the machine says of the chain."""
     for seq, head in outside:
         if seq == 0:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -19,7 +19,7 @@ from gateway.site import file_access, paths
 
 _TIMEOUT_S = 5.0
 _TO_COMMAND = "only who runs a twin makes it fail; use: sudo -u {owner} skerry fault ..."
-_ENOUGH = 65_536
+_MAX_ANSWER = 65_536
 
 
 @click.command()
@@ -52,44 +52,53 @@ _ENOUGH = 65_536
     metavar="FILE",
     help="File with the twin's addresses (`skerry twin --announce`).",
 )
-def fault(
-    name: str | None,
-    device: str | None,
-    for_s: float | None,
-    grid_record: Path | None,
-    nominal_v: float | None,
-    nominal_hz: float | None,
-    clear: bool,
-    site: str | None,
-    announce: Path | None,
-) -> None:
+def fault(site: str | None, announce: Path | None, **asked: Any) -> None:
     """Simulate a fault of a running twin, such as `skerry fault hung --device grid --for 10s`, or end it with --clear.
 
     A --grid-record is a CSV file with a header such as t_s,v,hz: seconds; volts, kV, per unit or %; Hz. The time
     between rows may vary. After the last row the grid keeps its last values until --clear.
     """
-    order: dict[str, Any]
-    if clear:
-        if (name, for_s, grid_record) != (None, None, None):
-            raise click.UsageError("--clear takes at most --device")
-        order = {"clear": device or "all"}
-    elif grid_record is not None:
-        if (name, device, for_s) != (None, None, None):
-            raise click.UsageError("--grid-record takes at most --nominal-v and --nominal-hz")
-        given = {"nominal_v": nominal_v, "nominal_hz": nominal_hz}
-        order = {"grid_record": str(grid_record.resolve())}
-        order |= {key: value for key, value in given.items() if value is not None}
-    elif name is None:
-        raise click.UsageError(f"expected a fault: {', '.join(KINDS)}")
-    elif (kind := name.replace("-", "_")) not in KINDS:
-        raise click.UsageError(f"{name!r}: expected one of {', '.join(KINDS)}")
-    else:
-        asked = {"fault": kind, "device": device, "for_s": for_s}
-        order = {key: value for key, value in asked.items() if value is not None}
+    order = _order(_Asked(**asked))
     answer = _command(_control(announce, site), order)
     if not answer.get("ok"):
         raise Failure(f"the twin refuses: {answer.get('error', 'it gives no reason')}", exit_codes.REFUSED)
-    click.echo(f"playing: {answer['note']}" if grid_record is not None else "ok")
+    click.echo(f"playing: {answer['note']}" if "grid_record" in order else "ok")
+
+
+class _Asked(NamedTuple):
+    """The options that say what the twin is to do."""
+
+    name: str | None
+    device: str | None
+    for_s: float | None
+    grid_record: Path | None
+    nominal_v: float | None
+    nominal_hz: float | None
+    clear: bool
+
+
+def _order(asked: _Asked) -> dict[str, Any]:
+    """The order to the twin. Raises UsageError for options that do not go together."""
+    if asked.clear:
+        if (asked.name, asked.for_s, asked.grid_record) != (None, None, None):
+            raise click.UsageError("--clear takes at most --device")
+        return {"clear": asked.device or "all"}
+    if asked.grid_record is not None:
+        if (asked.name, asked.device, asked.for_s) != (None, None, None):
+            raise click.UsageError("--grid-record takes at most --nominal-v and --nominal-hz")
+        record = {"grid_record": str(asked.grid_record.resolve())}
+        return record | _given(nominal_v=asked.nominal_v, nominal_hz=asked.nominal_hz)
+    if asked.name is None:
+        raise click.UsageError(f"expected a fault: {', '.join(KINDS)}")
+    kind = asked.name.replace("-", "_")
+    if kind not in KINDS:
+        raise click.UsageError(f"{asked.name!r}: expected one of {', '.join(KINDS)}")
+    return _given(fault=kind, device=asked.device, for_s=asked.for_s)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _control(announce: Path | None, site: str | None) -> Path:
@@ -138,7 +147,7 @@ def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:
             link.settimeout(_TIMEOUT_S)
             link.connect(str(control))
             link.sendall(json.dumps(order).encode() + b"\n")
-            while not line.endswith(b"\n") and len(line) < _ENOUGH and (piece := link.recv(4096)):
+            while not line.endswith(b"\n") and len(line) < _MAX_ANSWER and (piece := link.recv(4096)):
                 line += piece
         answer = json.loads(line)
     except PermissionError:

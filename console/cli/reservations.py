@@ -109,7 +109,7 @@ def _wait(site: str | None, reservation: Reservation) -> None:
     try:
         _until_ready(site, reservation)
     except KeyboardInterrupt:
-        _give_up(site, reservation, "the job that waited for it was ended")
+        _withdraw(site, reservation, "the job that waited for it was ended")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -120,34 +120,40 @@ def _until_ready(site: str | None, reservation: Reservation) -> None:
     while True:
         try:
             with gateway(site) as live:
-                told = live.link.request("reservation.list")
+                listed = live.link.request("reservation.list")
         except (LinkLost, NoGateway) as lost:  # it keeps its reservations over a restart
             if time.monotonic() - heard_s > GONE_S:
                 raise
-            said = _say(f"waiting for the gateway: {lost}", said)
-            time.sleep(POLL_S)
-            continue
-        heard_s = time.monotonic()
-        mine = next((r for r in told["reservations"] if r["id"] == reservation.id), None)
-        if mine is None:
-            over = told["utc_s"] >= reservation.end_utc_s
-            what = "is over, its power did not come" if over else "was withdrawn while the job waited"
-            raise Failure(f"reservation {reservation.id} {what}", exit_codes.REFUSED)
-        if mine["ready"]:
-            return
-        if told["utc_s"] > reservation.latest_utc_s + GRACE_S:
-            _give_up(site, reservation, f"its power did not come: {mine['why']}")
-            raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exit_codes.REFUSED)
-        said = _say(f"waiting: {mine['why']}", said)
+            line = f"waiting for the gateway: {lost}"
+        else:
+            heard_s = time.monotonic()
+            mine = _standing(site, reservation, listed)
+            if mine["ready"]:
+                return
+            line = f"waiting: {mine['why']}"
+        said = _echo_once(line, said)
         time.sleep(POLL_S)
 
 
-def _give_up(site: str | None, reservation: Reservation, why: str) -> None:
+def _standing(site: str | None, reservation: Reservation, listed: dict[str, Any]) -> dict[str, Any]:
+    """The reservation as the gateway lists it. Raises Failure when its power will not come; then it is withdrawn."""
+    mine: dict[str, Any] | None = next((r for r in listed["reservations"] if r["id"] == reservation.id), None)
+    if mine is None:
+        over = listed["utc_s"] >= reservation.end_utc_s
+        what = "is over, its power did not come" if over else "was withdrawn while the job waited"
+        raise Failure(f"reservation {reservation.id} {what}", exit_codes.REFUSED)
+    if not mine["ready"] and listed["utc_s"] > reservation.latest_utc_s + GRACE_S:
+        _withdraw(site, reservation, f"its power did not come: {mine['why']}")
+        raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exit_codes.REFUSED)
+    return mine
+
+
+def _withdraw(site: str | None, reservation: Reservation, why: str) -> None:
     with contextlib.suppress(LinkLost, NoGateway, RequestFailed), gateway(site) as live:
         live.link.request("reservation.withdraw", id=reservation.id, reason=why)
 
 
-def _say(line: str, said: str) -> str:
+def _echo_once(line: str, said: str) -> str:
     if line != said:
         click.echo(f"skerry: {line}", err=True)
     return line

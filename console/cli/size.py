@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
 from console.cli.failures import Failure
-from console.cli.replay import INTERRUPTED, existing, interruptible, make_room, read_case, readable, stretch
+from console.cli.interruption import INTERRUPTED, interruptible
+from console.cli.replay_inputs import Inputs, existing, read_case, usage_errors
+from console.cli.replay_report import prepare_directory
 from console.value_parsers import percent
 from gateway import exit_codes
 
@@ -59,24 +61,7 @@ def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float |
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Directory for sizing.csv and map.png.")
 @click.option("--jobs", type=click.IntRange(1), help="Number of processes. Default: one per core.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on the Dask cluster of this scheduler.")
-def size(
-    site: Path,
-    prices: Path,
-    load_file: Path,
-    pv: Path | None,
-    begin: str,
-    end: str,
-    energy: str | None,
-    power: str | None,
-    pv_kwp: str | None,
-    tariffs: tuple[Path, ...],
-    want: float | None,
-    against: str,
-    step: str,
-    out: Path | None,
-    jobs: int | None,
-    scheduler: str | None,
-) -> int:
+def size(site: Path, out: Path | None, **options: Any) -> int:
     """Replay SITE for each combination of sizes and tariffs, and show the saving of each.
 
     Several batteries and PCS of the site file keep their proportions. Ctrl-C keeps the finished points, marked partial.
@@ -85,46 +70,55 @@ def size(
     from console.sizing.maps import terminal
     from gateway.site.loader import load
 
-    loaded = load(site)
-    with readable():
-        base = _base(loaded, site, prices, load_file, pv, begin, end, step, tariffs)
-        points = _points(base, pv is not None, energy, power, pv_kwp)
+    loaded, asked = load(site), _Options(**options)
+    with usage_errors():
+        base = _base(loaded, site, asked)
+        points = _points(base, asked)
     began = time.monotonic()
-    found = _sweep(base, points, min(jobs or os.cpu_count() or 1, len(points)), scheduler)
-    for line in terminal(found, points, want, against):
+    found = _sweep(base, points, min(asked.jobs or os.cpu_count() or 1, len(points)), asked.scheduler)
+    for line in terminal(found, points, asked.want, asked.against):
         click.echo(line)
     for note in short_period(base.config.tariff.demand_terms, base.end_s - base.start_s, "savings"):
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
-        _write(out, found, points, want, against, time.monotonic() - began)
-        _draw(out, loaded, base, found, points, want, against)
+        _write(out, found, points, asked, time.monotonic() - began)
+        _draw(out, loaded, base, found, points, asked)
     return exit_codes.OK if len(found) == len(points) else INTERRUPTED
 
 
-def _base(
-    site: Site,
-    path: Path,
-    prices: Path,
-    load_file: Path,
-    pv: Path | None,
-    begin: str,
-    end: str,
-    step: str,
-    tariffs: tuple[Path, ...],
-) -> Base:
+class _Options(NamedTuple):
+    """The options as typed, but for the directory."""
+
+    prices: Path
+    load_file: Path
+    pv: Path | None
+    begin: str
+    end: str
+    energy: str | None
+    power: str | None
+    pv_kwp: str | None
+    tariffs: tuple[Path, ...]
+    want: float | None
+    against: str
+    step: str
+    jobs: int | None
+    scheduler: str | None
+
+
+def _base(site: Site, path: Path, asked: _Options) -> Base:
     """What all points share. Raises ValueError, OSError."""
     from console.sizing.sweep import Base
     from console.value_parsers import seconds
     from gateway.site.loader import load
 
-    step_s = int(seconds(step))
+    step_s, tariffs = int(seconds(asked.step)), asked.tariffs
     if step_s < LEAST_STEP_S or site.grid.metering_interval_s % step_s:
-        raise ValueError(f"--step {step}: expected 1m or more that divides {site.grid.metering_interval_s} s")
+        raise ValueError(f"--step {asked.step}: expected 1m or more that divides {site.grid.metering_interval_s} s")
     if not site.dispatch.energy_kwh or not site.dispatch.discharge_w:
         raise ValueError(f"{path}: expected a [[battery]] and its [[pcs]], whose proportions the sizes keep")
-    case = read_case(site, prices, load_file, pv, *stretch(begin, end, site), step_s, 50.0)
+    case = read_case(site, Inputs(asked.prices, asked.load_file, asked.pv, asked.begin, asked.end), step_s, 50.0)
     if case.start_s % step_s or case.end_s % step_s:
-        raise ValueError(f"--from {begin} --to {end}: expected whole steps of {step} between them")
+        raise ValueError(f"--from {asked.begin} --to {asked.end}: expected whole steps of {asked.step} between them")
     terms = {file.stem: load(file).tariff for file in tariffs or (path,)}
     if len(terms) < len(tariffs):
         raise ValueError(f"--tariff: expected files of different names, found {', '.join(f.name for f in tariffs)}")
@@ -134,25 +128,25 @@ def _base(
         prices=case.prices,
         load=case.load,
         pv=case.pv,
-        pv_kwp=sum(p.peak_w for p in site.pv) / 1000 if pv is not None else 0.0,
+        pv_kwp=sum(p.peak_w for p in site.pv) / 1000 if asked.pv is not None else 0.0,
         start_s=case.start_s,
         end_s=case.end_s,
         step_s=step_s,
     )
 
 
-def _points(base: Base, has_pv: bool, energy: str | None, power: str | None, pv_kwp: str | None) -> list[Point]:
+def _points(base: Base, asked: _Options) -> list[Point]:
     """Raises ValueError."""
     from console.sizing.sweep import points, values
 
-    if has_pv and not base.pv_kwp:
+    if asked.pv is not None and not base.pv_kwp:
         raise ValueError("--pv: expected a [[pv]] with its peak_w in the site file, whose power the file holds")
-    if pv_kwp is not None and not has_pv:
+    if asked.pv_kwp is not None and asked.pv is None:
         raise ValueError("--pv-kwp: expected --pv with it, the power to scale")
     return points(
-        values(energy, "kWh") if energy is not None else (base.config.energy_kwh,),
-        values(power, "kW") if power is not None else (base.config.discharge_w / 1000,),
-        values(pv_kwp, "kWp") if pv_kwp is not None else (base.pv_kwp,),
+        values(asked.energy, "kWh") if asked.energy is not None else (base.config.energy_kwh,),
+        values(asked.power, "kW") if asked.power is not None else (base.config.discharge_w / 1000,),
+        values(asked.pv_kwp, "kWp") if asked.pv_kwp is not None else (base.pv_kwp,),
         list(base.tariffs),
     )
 
@@ -177,31 +171,27 @@ def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) ->
     return sorted(found, key=lambda one: one.point)
 
 
-def _write(
-    out: Path, found: list[Outcome], points: list[Point], want: float | None, against: str, wall_s: float
-) -> None:
+def _write(out: Path, found: list[Outcome], points: list[Point], asked: _Options, wall_s: float) -> None:
     from console.sizing.maps import write_csv
 
-    make_room(out)
-    write_csv(out / "sizing.csv", found, want, against)
+    prepare_directory(out)
+    write_csv(out / "sizing.csv", found, asked.want, asked.against)
     content = {
         "partial": len(found) < len(points),
         "points": len(points),
         "played": len(found),
-        "want_pct": want,
-        "saving_against": against,
+        "want_pct": asked.want,
+        "saving_against": asked.against,
         "wall_s": round(wall_s, 1),
     }
     (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
 
 
-def _draw(
-    out: Path, site: Site, base: Base, found: list[Outcome], points: list[Point], want: float | None, against: str
-) -> None:
+def _draw(out: Path, site: Site, base: Base, found: list[Outcome], points: list[Point], asked: _Options) -> None:
     """The picture comes last: should it fail, the figures are there."""
     from console.plotting import period, write_png  # loads matplotlib
     from console.sizing.picture import draw
 
     zone = ZoneInfo(site.site.timezone)
     title = f"{site.site.name}: savings from {period(base.start_s, base.end_s, zone)}, {zone.key}"
-    write_png(out / "map.png", lambda figure: draw(figure, title, found, points, want, against))
+    write_png(out / "map.png", lambda figure: draw(figure, title, found, points, asked.want, asked.against))

@@ -18,14 +18,14 @@ from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.prices import filled, published
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
-from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
+from dispatch.model.forecast import QUARTER_S
 
-QUARTER_S = 900
 VALLEY = (0, 6)  # local hours in which the night-valley rule charges
 DAY = (7, 21)  # and discharges
 
 
-class Scored(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True):
     """Bills by name: "none", "night_valley", "skerry", "perfect_foresight"."""
 
     bills: dict[str, Bill]
@@ -40,7 +40,7 @@ class Scored(msgspec.Struct, frozen=True):
         return 100 * (none - self.bills[name].total_eur) / (none - best) if none - best > 0.005 else None
 
 
-class Stretch:
+class ScoredPeriod:
     """The part of a case that is scored: powers at the finest step of trace and schedule, prices filled."""
 
     def __init__(self, case: Case, end_s: int) -> None:
@@ -106,12 +106,13 @@ class Stretch:
         load, pv = (t.means_w(case.start_s, self.end_s, step_s) for t in (case.load, case.pv))
         net_w = [a - b for a, b in zip(load, pv, strict=True)]
         prices = self._prices(step_s)
-        return perfect_battery_w(case.config, case.start_s, step_s, net_w, prices, case.soc_pct), step_s
+        idle = idle_schedule(case.config, case.start_s, step_s, len(net_w), case.soc_pct)
+        return perfect_battery_w(case.config, step_s, net_w, prices, idle), step_s
 
 
-def compare(case: Case, schedule: Schedule) -> Scored:
+def compare(case: Case, schedule: Schedule) -> Comparison:
     """All four bills over what was done. Raises SolverFailed."""
-    stretch = Stretch(case, schedule.end_s)
+    stretch = ScoredPeriod(case, schedule.end_s)
     perfect_w, perfect_s = stretch.perfect_w()
     idle = [0.0] * len(schedule)
     stored_kwh = (schedule.soc_pct[-1] - case.soc_pct) / 100 * case.config.energy_kwh
@@ -121,7 +122,7 @@ def compare(case: Case, schedule: Schedule) -> Scored:
         "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
-    return Scored(bills, (*stretch.remarks(schedule), *no_bound(bills)))
+    return Comparison(bills, (*stretch.remarks(schedule), *no_bound(bills)))
 
 
 def night_valley_w(case: Case, end_s: int) -> list[float]:

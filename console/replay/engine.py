@@ -20,12 +20,13 @@ from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Battery, Meter, Pcs, Pv
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan
 from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed
-from dispatch.planning.pipeline import LEARN_S, QUARTER_S, Now, PlanSource
-from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.planning.pipeline import LEARN_S, PlanningState, PlanSource
+from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from drivers.twin.coarse import CoarseBattery
 
 SHORTEST_S = 10  # shorter steps are the twin's, with lag and ramps
@@ -48,7 +49,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     notice_s: float = 0.0  # every job is announced so long before with its hours, as a power reservation does
 
 
-class Tally(msgspec.Struct):
+class PlanCounts(msgspec.Struct):
     """How the planning went."""
 
     plans: int = 0
@@ -99,7 +100,7 @@ class Replay:
                 f"from {utc(case.start_s)} to {utc(case.end_s)}: expected whole steps of {case.step_s} s between them, "
                 "counted from full hours"
             )
-        self.case, self.tally = case, Tally()
+        self.case, self.plan_counts = case, PlanCounts()
         self.schedule = Schedule(case.start_s, case.step_s)
         self._batteries = [
             CoarseBattery(battery, [p for p in case.config.pcs if p.battery == battery.id], case.soc_pct)
@@ -153,7 +154,7 @@ class Replay:
         if case.planning and case.config.batteries and (t_s % QUARTER_S == 0 or seq == 0):
             self._make_plan(t_s)
         decision = self._controller.step(snapshot, self._plan)
-        self.tally.safe_steps += decision.mode is Mode.SAFE
+        self.plan_counts.safe_steps += decision.mode is Mode.SAFE
         orders = {s.device_id: s.w for s in decision.setpoints if s.w is not None}
         battery_w = sum(battery.step(orders, step_s) for battery in self._batteries)
         shed_w = self._cap(t_s, load_w, load_w - pv_w - battery_w)
@@ -165,7 +166,7 @@ class Replay:
         config = self.case.config
         if config.caps.max_share <= 0:
             return 0.0
-        need = CapsNeed(
+        need = CapInputs(
             utc_s=float(t_s),
             step_s=float(self.case.step_s),
             load_w=load_w,
@@ -217,7 +218,7 @@ class Replay:
 
     def _make_plan(self, t_s: int) -> None:
         before_s, load, pv = t_s - self.case.step_s, self.case.load, self.case.pv
-        now = Now(
+        now = PlanningState(
             utc_s=float(t_s),
             load_w=load.mean_w(before_s, t_s),
             pv_w=pv.mean_w(before_s, t_s),
@@ -230,13 +231,13 @@ class Replay:
         try:
             plan, faults = self._source.make(inputs, self._plan)
         except PlanFailed as error:
-            self.tally.failed += 1
-            self.tally.trouble = str(error)
+            self.plan_counts.failed += 1
+            self.plan_counts.trouble = str(error)
             return
         if faults:
-            self.tally.refused += 1
-            self.tally.trouble = "; ".join(faults[:3])
+            self.plan_counts.refused += 1
+            self.plan_counts.trouble = "; ".join(faults[:3])
             return
-        self.tally.plans += 1
-        self.tally.solve_ms.append(plan.solve_ms)
+        self.plan_counts.plans += 1
+        self.plan_counts.solve_ms.append(plan.solve_ms)
         self._plan = plan

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from console.replay.engine import Case, Schedule, Tally
+from console.replay.engine import Case, PlanCounts, Schedule
 from console.replay.samples import Samples
 from console.replay.traces import Publication, Trace, utc
 from dispatch.billing.prices import PriceSeries
@@ -23,9 +23,10 @@ from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.decision import Mode
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanFailed
-from dispatch.planning.pipeline import QUARTER_S, Now, PlanSource
+from dispatch.planning.pipeline import PlanningState, PlanSource
 from drivers.clock import VirtualClock
 from drivers.twin.config import TwinConfig
 from drivers.twin.lockstep import LockstepSite
@@ -75,7 +76,7 @@ class TracePv(TwinPv):
         super().__init__(id, 0.0, 0, 0.0, (0.0, 0.0))
         self._available_w = available_w
 
-    def look(self, t_s: float) -> None:
+    def update(self, t_s: float) -> None:
         """Set `available_w` for `t_s`, seconds from the start."""
         self.available_w = self._available_w(t_s)
 
@@ -85,7 +86,7 @@ class FineReplay:
 
     def __init__(self, case: FineCase) -> None:
         _check(case)
-        self.case, self.tally = case, Tally()
+        self.case, self.plan_counts = case, PlanCounts()
         self.schedule = Schedule(case.start_s, case.step_ms / 1000)
         site, start_s = case.site, case.start_s
         self._config = site.dispatch
@@ -132,7 +133,7 @@ class FineReplay:
         if self._config.batteries and (self._seq == 0 or utc_ms % (QUARTER_S * SECOND_MS) < self._tick_ms):
             self._make_plan(utc_ms // SECOND_MS)
         decision = self._controller.step(snapshot, self._plan)
-        self.tally.safe_steps += decision.mode is Mode.SAFE
+        self.plan_counts.safe_steps += decision.mode is Mode.SAFE
         self._twin.apply(decision)
         self._seq += 1
 
@@ -147,7 +148,7 @@ class FineReplay:
             load_w = self.schedule.load_w[-rows:]
             self._source.observe_load(ended_s - QUARTER_S, sum(load_w) / rows, sum(load_w[-latest:]) / latest)
             self._source.observe_pv(ended_s - QUARTER_S, sum(self.schedule.pv_w[-rows:]) / rows)
-        now = Now(
+        now = PlanningState(
             utc_s=float(utc_s),
             load_w=site.load_w,
             pv_w=sum(p.w for p in site.pv),
@@ -159,13 +160,13 @@ class FineReplay:
         try:
             plan, faults = self._source.make(inputs)
         except PlanFailed as error:
-            self.tally.failed, self.tally.trouble = self.tally.failed + 1, str(error)
+            self.plan_counts.failed, self.plan_counts.trouble = self.plan_counts.failed + 1, str(error)
             return
         if faults:
-            self.tally.refused, self.tally.trouble = self.tally.refused + 1, "; ".join(faults[:3])
+            self.plan_counts.refused, self.plan_counts.trouble = self.plan_counts.refused + 1, "; ".join(faults[:3])
             return
-        self.tally.plans += 1
-        self.tally.solve_ms.append(plan.solve_ms)
+        self.plan_counts.plans += 1
+        self.plan_counts.solve_ms.append(plan.solve_ms)
         self._plan = plan
 
     # ── what it comes to ────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from console.replay.compare import Scored
-from console.replay.engine import Case, Schedule, Tally
+from console.replay.compare import Comparison
+from console.replay.engine import Case, PlanCounts, Schedule
 from console.replay.traces import Job, utc
 from dispatch.billing.bill import Bill
 
@@ -38,9 +38,11 @@ def write_jobs(path: Path, jobs: Sequence[Job], start_s: int, end_s: int) -> Non
         writer.writerows((job.id, utc(job.reference_s)) for job in jobs if start_s <= job.reference_s < end_s)
 
 
-def summary(case: Case, schedule: Schedule, tally: Tally, scored: Scored, wall_s: float) -> dict[str, Any]:
+def summary(
+    case: Case, schedule: Schedule, plan_counts: PlanCounts, scored: Comparison, wall_s: float
+) -> dict[str, Any]:
     """The run in figures: EUR split into energy, peak and wear, by strategy; what planning took; what was odd."""
-    solves = sorted(tally.solve_ms)
+    solves = sorted(plan_counts.solve_ms)
     return {
         "from_utc": utc(case.start_s),
         "to_utc": utc(schedule.end_s),
@@ -55,20 +57,20 @@ def summary(case: Case, schedule: Schedule, tally: Tally, scored: Scored, wall_s
             for name, one in scored.bills.items()
         },
         "plans": {
-            "made": tally.plans,
-            "failed": tally.failed,
-            "refused_by_check": tally.refused,
-            "last_trouble": tally.trouble,
+            "made": plan_counts.plans,
+            "failed": plan_counts.failed,
+            "refused_by_check": plan_counts.refused,
+            "last_trouble": plan_counts.trouble,
             "solve_p50_ms": round(solves[len(solves) // 2], 2) if solves else None,
             "solve_p95_ms": round(solves[int(0.95 * len(solves))], 2) if solves else None,
         },
-        "safe_value_steps": tally.safe_steps,
+        "safe_value_steps": plan_counts.safe_steps,
         "wall_s": round(wall_s, 1),
         "notes": list(scored.notes),
     }
 
 
-def earlier(out: Path) -> str:
+def earlier_results(out: Path) -> str:
     """What `out` holds of an earlier run, for people; empty when there is none. What cannot be read is told as well."""
     path = out / "summary.json"
     if not path.exists():

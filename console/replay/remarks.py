@@ -10,13 +10,13 @@ from dispatch.billing.prices import SAME_HOUR_DAYS, PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import GridConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S
+from dispatch.model.plan import NEAR_W
 from dispatch.planning.planner import MARKET_EUR_PER_MWH
 from dispatch.wording.formatting import kw, span
 
 DAY_S = 86400
 WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period
 CENT_EUR = 0.01
-NEAR_W = 50.0  # above the contract by less is not above it to a reader
 
 
 def short_period(terms: DemandTerms, length_s: float, what: str = "figures") -> Iterator[str]:

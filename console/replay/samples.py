@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from console.replay.traces import SHOWN, TraceFileError, cell, table
+from console.replay.traces import cell, optional_cell, power_column, raise_any, table
 
 COLUMNS = ("load_w", "power_w", "gpu_power_w")
-GAP_MS = 2_000  # a value held for longer is told
+GAP_MS = 2_000  # a value held for longer is reported
 
 
 class Samples:
@@ -43,10 +43,7 @@ class Samples:
 def read_samples(path: Path, scale: float = 1.0) -> Samples:
     """Read `start_utc` and the first of COLUMNS that is there, times `scale`. Raises TraceFileError, OSError."""
     header, rows = table(path)
-    value = next((c for c in COLUMNS if c in header), None)
-    if "start_utc" not in header or value is None:
-        wanted = " or ".join(f"start_utc,{c}" for c in COLUMNS)
-        raise TraceFileError(f"{path}:1: expected the columns {wanted}, found {','.join(header)}")
+    value = power_column(path, header, COLUMNS)
     when, what = header.index("start_utc"), header.index(value)
     times_ms: list[int] = []
     watts: list[float] = []
@@ -54,7 +51,7 @@ def read_samples(path: Path, scale: float = 1.0) -> Samples:
     for line, row in rows:
         try:
             t_ms = _instant_ms(cell(row, when, header))
-            w = _watts(value, row[what] if what < len(row) else "")
+            w = _watts(value, optional_cell(row, what))
             if times_ms and t_ms <= times_ms[-1]:
                 raise ValueError(f"start_utc = {row[when]!r}: expected an instant after the row before it")
         except ValueError as error:
@@ -64,9 +61,7 @@ def read_samples(path: Path, scale: float = 1.0) -> Samples:
         watts.append(w * scale)
     if len(times_ms) < 2 and not errors:
         errors.append(f"{path}: expected at least two rows with a power >= 0, found {len(times_ms)}")
-    if errors:
-        more = [f"{path}: and {len(errors) - SHOWN} more lines"] if len(errors) > SHOWN else []
-        raise TraceFileError("\n".join(errors[:SHOWN] + more))
+    raise_any(path, errors)
     held = [b - a for a, b in pairwise(times_ms) if b - a > GAP_MS]
     notes = [f"{path.name}: {len(held)} gaps of up to {max(held) / 1000:.1f} s: the last value held"] if held else []
     if value == "gpu_power_w":

@@ -63,35 +63,56 @@ class Trace:
 def read_trace(path: Path, columns: Sequence[str]) -> Trace:
     """Read a trace whose value column is one of `columns`. Raises TraceFileError, OSError."""
     header, rows = table(path)
-    value = next((c for c in columns if c in header), None)
-    if "start_utc" not in header or value is None:
-        wanted = " or ".join(f"start_utc,{c}" for c in columns)
-        raise TraceFileError(f"{path}:1: expected the columns {wanted}, found {','.join(header)}")
-    when, what = header.index("start_utc"), header.index(value)
-    values: dict[int, float] = {}
+    power = power_column(path, header, columns)
+    when, what = header.index("start_utc"), header.index(power)
+    read = _Rows()
     errors: list[str] = []
-    bad = twice = 0
     for line, row in rows:
         try:
-            start_s = instant(cell(row, when, header))
+            read.add(instant(cell(row, when, header)), _number(optional_cell(row, what)), row[when])
         except ValueError as error:
             errors.append(f"{path}:{line}: {error}")
-            continue
-        w = _number(row[what] if what < len(row) else "")
-        if start_s in values:
-            twice += 1
-            if w is not None and w != values[start_s]:
-                errors.append(f"{path}:{line}: {row[when]} was given before as {values[start_s]:g} W, now {w:g} W")
-        elif w is None:
-            bad += 1
-        else:
-            values[start_s] = w
-    if len(values) < 2 and not errors:
-        errors.append(f"{path}: expected at least two rows with a power >= 0, found {len(values)}")
+    if len(read.w) < 2 and not errors:
+        errors.append(f"{path}: expected at least two rows with a power >= 0, found {len(read.w)}")
+    raise_any(path, errors)
+    return _even(path, read)
+
+
+class _Rows:
+    """The rows of a trace: power, W, by the start of the row, POSIX seconds."""
+
+    def __init__(self) -> None:
+        self.w: dict[int, float] = {}
+        self.unreadable = self.repeated = 0
+
+    def add(self, start_s: int, w: float | None, start_text: str) -> None:
+        """Take a row; None: it has no power. Raises ValueError for a time that had another power before."""
+        before_w = self.w.get(start_s)
+        if before_w is None:
+            if w is None:
+                self.unreadable += 1
+            else:
+                self.w[start_s] = w
+            return
+        self.repeated += 1
+        if w is not None and w != before_w:
+            raise ValueError(f"{start_text} was given before as {before_w:g} W, now {w:g} W")
+
+
+def power_column(path: Path, header: Sequence[str], columns: Sequence[str]) -> str:
+    """The first of `columns` that a table of start_utc and power has. Raises TraceFileError for another table."""
+    found = next((c for c in columns if c in header), None)
+    if "start_utc" not in header or found is None:
+        wanted = " or ".join(f"start_utc,{c}" for c in columns)
+        raise TraceFileError(f"{path}:1: expected the columns {wanted}, found {','.join(header)}")
+    return found
+
+
+def raise_any(path: Path, errors: Sequence[str]) -> None:
+    """Raises TraceFileError with the first errors and the number of the others, if there are any."""
     if errors:
         more = [f"{path}: and {len(errors) - SHOWN} more lines"] if len(errors) > SHOWN else []
-        raise TraceFileError("\n".join(errors[:SHOWN] + more))
-    return _even(path, values, bad, twice)
+        raise TraceFileError("\n".join([*errors[:SHOWN], *more]))
 
 
 def table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -116,6 +137,11 @@ def cell(row: Sequence[str], place: int, header: Sequence[str]) -> str:
     if place >= len(row):
         raise ValueError(f"expected {len(header)} columns, {','.join(header)}, found {len(row)}")
     return row[place]
+
+
+def optional_cell(row: Sequence[str], place: int) -> str:
+    """One cell of a row; empty where the row is too short."""
+    return row[place] if place < len(row) else ""
 
 
 def instant(text: str) -> int:
@@ -144,9 +170,9 @@ def _number(text: str) -> float | None:
     return w if math.isfinite(w) and w >= 0 else None
 
 
-def _even(path: Path, values: dict[int, float], bad: int, twice: int) -> Trace:
+def _even(path: Path, read: _Rows) -> Trace:
     """Rows on an even grid, gaps held."""
-    starts = sorted(values)
+    starts = sorted(read.w)
     step_s = min(b - a for a, b in pairwise(starts))
     off = next((s for s in starts if (s - starts[0]) % step_s), None)
     if off is not None:
@@ -155,14 +181,15 @@ def _even(path: Path, values: dict[int, float], bad: int, twice: int) -> Trace:
     w: list[float] = []
     held = 0
     for start_s in range(starts[0], starts[-1] + step_s, step_s):
-        known = values.get(start_s)
+        known = read.w.get(start_s)
         held += known is None
         w.append(w[-1] if known is None else known)
     notes = []
     if held:
-        notes.append(f"{path.name}: {held} of {len(w)} rows are missing or no power ({bad} unreadable): the last held")
-    if twice:
-        notes.append(f"{path.name}: {twice} rows are there twice with the same value: taken once")
+        what = f"{held} of {len(w)} rows are missing or no power ({read.unreadable} unreadable)"
+        notes.append(f"{path.name}: {what}: the last held")
+    if read.repeated:
+        notes.append(f"{path.name}: {read.repeated} rows are there twice with the same value: taken once")
     return Trace(starts[0], step_s, w, tuple(notes))
 
 
@@ -224,9 +251,7 @@ def read_jobs(path: Path) -> list[Job]:
             continue
         if jobs.setdefault(job.id, job) != job:
             errors.append(f"{path}:{line}: job {job.id} was given before with another start")
-    if errors:
-        more = [f"{path}: and {len(errors) - SHOWN} more lines"] if len(errors) > SHOWN else []
-        raise TraceFileError("\n".join(errors[:SHOWN] + more))
+    raise_any(path, errors)
     return sorted(jobs.values(), key=lambda job: (job.reference_s, job.id))
 
 

@@ -55,13 +55,13 @@ def _verdict(
 ) -> Iterator[str]:
     """Where the wanted saving holds, the best there is, and what cannot be built."""
     savings = savings_pct(outcomes, against)
-    if (best := most(outcomes, against)) is not None:
-        yield f"most      {savings[best]:.1f} % of the bill {without(against)}: {in_words(best)}"
+    if (best := best_point(outcomes, against)) is not None:
+        yield f"most      {savings[best]:.1f} % of the bill {baseline_text(against)}: {point_text(best)}"
         if want_pct is not None:
             enough = sum(saved >= want_pct for saved in savings.values())
             yield f"wanted    {want_pct:g} % holds at {enough} of {len(savings)} points" + (" (*)" if enough else "")
-            if (least := smallest(outcomes, want_pct, against)) is not None:
-                yield f"smallest  {in_words(least)}"
+            if (least := smallest_point(outcomes, want_pct, against)) is not None:
+                yield f"smallest  {point_text(least)}"
     for why in dict.fromkeys(one.why for one in outcomes if one.why):
         yield f"x         {why}"
     if len(outcomes) < len(points):
@@ -73,24 +73,24 @@ def savings_pct(outcomes: Sequence[Outcome], against: str) -> dict[Point, float]
     return {one.point: saved for one in outcomes if (saved := one.saving_pct(against)) is not None}
 
 
-def most(outcomes: Sequence[Outcome], against: str) -> Point | None:
+def best_point(outcomes: Sequence[Outcome], against: str) -> Point | None:
     """The point that saves most, of several the smallest battery; None where no point has a saving."""
     savings = savings_pct(outcomes, against)
     return max(savings, key=lambda p: (savings[p], -p.energy_kwh, -p.power_kw), default=None)
 
 
-def smallest(outcomes: Sequence[Outcome], want_pct: float, against: str) -> Point | None:
+def smallest_point(outcomes: Sequence[Outcome], want_pct: float, against: str) -> Point | None:
     """The smallest battery that saves at least `want_pct`; None where there is none."""
     enough = [point for point, saved in savings_pct(outcomes, against).items() if saved >= want_pct]
     return min(enough, key=lambda p: (p.energy_kwh, p.power_kw, p.pv_kwp), default=None)
 
 
-def without(against: str) -> str:
+def baseline_text(against: str) -> str:
     """Which bill the savings are a share of."""
     return "without the battery" if against == "battery" else "without battery and PV"
 
 
-def in_words(point: Point) -> str:
+def point_text(point: Point) -> str:
     """A point for people."""
     return f"{point.energy_kwh:g} kWh, {point.power_kw:g} kW, PV {point.pv_kwp:g} kWp, tariff {point.tariff}"
 

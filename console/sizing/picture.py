@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
-from console.sizing.maps import in_words, most, savings_pct, sheets, smallest, without
+from console.sizing.maps import baseline_text, best_point, point_text, savings_pct, sheets, smallest_point
 from console.sizing.sweep import Outcome, Point
 
 MOST_MAPS = 12  # in one picture; sizing.csv has all points
@@ -83,7 +83,7 @@ def draw(
     for panel in panels.flat[len(maps) :]:
         panel.remove()
     if saved.size:
-        label = f"saving, % of the bill {without(against)}"
+        label = f"saving, % of the bill {baseline_text(against)}"
         figure.colorbar(ScalarMappable(norm, COLOURS), ax=figure.axes, label=label, fraction=0.05, aspect=40)
     if handles := list(_legend(maps, marks, want_pct)):
         figure.legend(handles=handles, loc="outside lower left")
@@ -107,10 +107,10 @@ def saving_map(
 
 def _marks(outcomes: Sequence[Outcome], want_pct: float | None, against: str) -> Iterator[Mark]:
     saved = savings_pct(outcomes, against)
-    if (best := most(outcomes, against)) is not None:
-        yield Mark(best, "*", f"highest saving: {in_words(best)} ({saved[best]:.1f} %)")
-    if want_pct is not None and (least := smallest(outcomes, want_pct, against)) is not None:
-        label = f"smallest that saves at least {want_pct:g} %: {in_words(least)} ({saved[least]:.1f} %)"
+    if (best := best_point(outcomes, against)) is not None:
+        yield Mark(best, "*", f"highest saving: {point_text(best)} ({saved[best]:.1f} %)")
+    if want_pct is not None and (least := smallest_point(outcomes, want_pct, against)) is not None:
+        label = f"smallest that saves at least {want_pct:g} %: {point_text(least)} ({saved[least]:.1f} %)"
         yield Mark(least, "D", label)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from console.replay.compare import Stretch, compare
+from console.replay.compare import ScoredPeriod, compare
 from console.replay.engine import Case, Replay
 from console.replay.traces import Trace
 from dispatch.billing.bill import Flow, bill
@@ -164,7 +164,7 @@ def play(base: Base, point: Point, stopped: Callable[[], bool] = lambda: False) 
 
 def _bare_eur(case: Case) -> float:
     """What the load alone would have cost."""
-    stretch = Stretch(case, case.end_s)
+    stretch = ScoredPeriod(case, case.end_s)
     idle = [0.0] * len(stretch.load_w)
     flow = Flow(
         start_utc_s=case.start_s,

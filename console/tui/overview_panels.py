@@ -13,12 +13,12 @@ from console.tui.diff_widget import DiffWidget
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
+from dispatch.model.plan import NEAR_W
 from gateway.api.protocol import Published
 
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
-NEAR_W = 50.0  # a planned peak this much above the contract is at it, as shown
 
 
 class MonthPanel(DiffWidget):

@@ -11,7 +11,7 @@ from console.display.viewmodel import Model, soc_reading
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from dispatch.model.plan import Plan, PlanStep
-from dispatch.planning.step_costs import Worth
+from dispatch.planning.step_costs import StepCost
 from dispatch.wording.catalogue import rule_name, words
 
 TEXT_ROWS = 5
@@ -43,7 +43,7 @@ def draw_plan_head(canvas: Canvas, plan: Plan, model: Model) -> None:
     canvas.right(TEXT_WIDTH - 1, 0, "← → [ ]", Ink.DIM)
 
 
-def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: Worth, plan: Plan, model: Model) -> None:
+def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: Plan, model: Model) -> None:
     """Five rows: what the step does, why, what it costs, and what it would be without the battery."""
     when = weekday_hour_minute(step.start_utc_s, model.timezone)
     canvas.put(1, top, f"now{when[3:]}" if is_now(step, plan, model) else when, Ink.BOLD)
@@ -87,7 +87,7 @@ def _euro(canvas: Canvas, y: int, eur: float) -> None:
     canvas.put(53, y, "EUR", Ink.DIM)
 
 
-def draw_summary(canvas: Canvas, x: int, worths: Sequence[Worth], plan: Plan, model: Model) -> None:
+def draw_summary(canvas: Canvas, x: int, worths: Sequence[StepCost], plan: Plan, model: Model) -> None:
     """What a wider terminal adds: the whole plan, as planned and without the battery."""
     canvas.put(x, 0, "The plan", Ink.DIM)
     for y, (label, text) in enumerate(_summary_rows(plan, model), start=1):
@@ -116,7 +116,7 @@ def _summary_rows(plan: Plan, model: Model) -> Iterator[tuple[str, str]]:
     yield "solved in", f"{plan.solve_ms:.0f} ms"
 
 
-def _comparison_rows(worths: Sequence[Worth], plan: Plan, model: Model) -> Iterator[tuple[str, str, str]]:
+def _comparison_rows(worths: Sequence[StepCost], plan: Plan, model: Model) -> Iterator[tuple[str, str, str]]:
     """Label, as planned, without the battery."""
     whole = worths[1:]  # the step that runs is only the rest of one: its power is no mean of a whole step
     yield "import kWh", *_pair(sum(w.import_kwh for w in worths), sum(w.bare_import_kwh for w in worths), 1)

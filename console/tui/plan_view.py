@@ -10,7 +10,7 @@ from console.tui.chart_axis import AXIS_COLUMNS
 from console.tui.diff_widget import DiffWidget
 from console.tui.plan_charts import Window
 from dispatch.model.plan import Plan
-from dispatch.planning.step_costs import Worth, worth
+from dispatch.planning.step_costs import StepCost, step_costs
 from gateway.api.protocol import Published
 
 CHARTS = ((1, 1), (2, 3), (5, 3), (8, 2))  # first row and rows: price, load, import, SoC
@@ -27,7 +27,7 @@ class PlanView(DiffWidget):
         self._cursor_utc_s: int | None = None  # None: the step that runs, as time goes on
         self._drawn_key: object = None
         self._worths_key: object = None
-        self._worths: tuple[Worth, ...] = ()
+        self._worths: tuple[StepCost, ...] = ()
 
     def watch_model(self) -> None:
         """A new model: draw only if anything this view shows has changed."""
@@ -75,11 +75,11 @@ class PlanView(DiffWidget):
         if canvas.height >= table_row + TABLE_ROWS:
             plan_panels.draw_table(canvas, table_row, plan, at, model)
 
-    def _step_worths(self, plan: Plan, published: Published, model: Model) -> tuple[Worth, ...]:
+    def _step_worths(self, plan: Plan, published: Published, model: Model) -> tuple[StepCost, ...]:
         """What each step buys, computed once for each plan and peak."""
         terms = (published.interval.length_s, published.month_peak_w, model.timezone, model.demand)
         if (plan.made_utc_s, terms) != self._worths_key:
-            self._worths_key, self._worths = (plan.made_utc_s, terms), worth(plan, *terms)
+            self._worths_key, self._worths = (plan.made_utc_s, terms), step_costs(plan, *terms)
         return self._worths
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dispatch.billing.demand_charge import billed_by_period_w, place
+from dispatch.billing.demand_charge import billed_by_period_w, interval_account
 from dispatch.config.battery_ratings import mean_efficiency, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 
@@ -112,7 +112,7 @@ def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_
         sums[number] = (total + max(w, 0.0), count + 1)
     peaks_w: dict[str, float] = {}
     for number, (total, count) in sums.items():
-        at = place(terms, config.timezone, number * length_s)
+        at = interval_account(terms, config.timezone, number * length_s)
         account, w = (at.account, total / count) if at.counts else (at.period, 0.0)
         peaks_w[account] = max(peaks_w.get(account, 0.0), w)
     return peaks_w

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from dispatch.config.demand_terms import DemandTerms, Window, parsed
 
 
-class Place(NamedTuple):
+class IntervalAccount(NamedTuple):
     """Where a metering interval belongs."""
 
     period: str  # "2025-09", or "2025"
@@ -32,7 +32,7 @@ def _calendar(windows: tuple[str, ...], timezone: str) -> tuple[tuple[Window, ..
 
 
 @lru_cache(maxsize=8192)  # plans and bills ask for the same quarter hours again and again
-def place(terms: DemandTerms, timezone: str, utc_s: float) -> Place:
+def interval_account(terms: DemandTerms, timezone: str, utc_s: float) -> IntervalAccount:
     """Where the metering interval that begins at `utc_s` belongs, by local wall time: it follows the clock change."""
     windows, zone = _calendar(terms.windows, timezone)
     local = datetime.fromtimestamp(utc_s, UTC).astimezone(zone)
@@ -40,7 +40,7 @@ def place(terms: DemandTerms, timezone: str, utc_s: float) -> Place:
     counts = not windows or any(local.weekday() in w.weekdays and w.from_min <= minute < w.to_min for w in windows)
     day = local.strftime("%Y-%m-%d")
     period = day[:7] if terms.per == "month" else day[:4]
-    return Place(period, day, period if terms.top_days == 1 else day, counts)
+    return IntervalAccount(period, day, period if terms.top_days == 1 else day, counts)
 
 
 def period_of(terms: DemandTerms, account: str) -> str:

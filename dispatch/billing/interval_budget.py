@@ -33,7 +33,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.demand_charge import Place, billed_w, free_w, place
+from dispatch.billing.demand_charge import IntervalAccount, billed_w, free_w, interval_account
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import GridConfig
 from dispatch.model.metering_interval import Interval
@@ -44,7 +44,7 @@ CREDIT_S = 60.0  # unused energy is not taken back faster than over this
 FADE_S = 30.0
 SETTLE_S = 15.0
 MARGIN = 0.01  # of the contract: keeps the meter's class (1 %) from exceeding it
-STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
+CLOCK_STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
 GAP_S = 5.0  # a longer pause between two readings counts as unknown, unless the import register tells
 REGISTER_MOST = 2.0  # times the fuse: a register that went faster was reset or misread
 MONTHS = 4  # months whose peaks are kept: those the clock was in last
@@ -92,7 +92,7 @@ class MeteringInterval:
         self._terms = demand or DemandTerms()
         self._length_s = float(grid.metering_interval_s)
         self.month = ""
-        self._place: Place | None = None  # of the running interval
+        self._interval_account: IntervalAccount | None = None  # of the running interval
         self._months: dict[str, MonthSoFar] = {}  # by "2025-09", the one the clock was in last comes last
         self._aim_w = grid.contracted_peak_w  # the latest `Allowance.aim_w`
         self._start: float | None = None
@@ -162,9 +162,9 @@ class MeteringInterval:
         so_far = self._months.get(self.month, MonthSoFar())
         if self._terms.top_days == 1:
             return [so_far.peak_w], 0.0
-        if self._place is None:
+        if self._interval_account is None:
             return list(so_far.days_w.values()), 0.0
-        today = self._place.day
+        today = self._interval_account.day
         return [w for day, w in so_far.days_w.items() if day != today], so_far.days_w.get(today, 0.0)
 
     @property
@@ -213,7 +213,7 @@ class MeteringInterval:
             self._raise_peak(
                 saved.interval_known_wh * 3600,
                 saved.interval_known_s,
-                place(self._terms, self._timezone, was_s),
+                interval_account(self._terms, self._timezone, was_s),
             )
         self._begin(start)
         if self._import_w is None:
@@ -253,7 +253,7 @@ class MeteringInterval:
         self._known_ws = self._known_s = 0.0
         self._assumed_ws = counted_s * min(mean_w, self._aim_w)
 
-    def _fit(self, passed_s: float, within_s: float = STEP_S) -> None:
+    def _fit(self, passed_s: float, within_s: float = CLOCK_STEP_S) -> None:
         """Make what was counted cover the time that has passed, by the clock, of the interval."""
         passed_s = max(passed_s, 0.0)
         counted_s = self._known_s + self._unknown_s
@@ -305,8 +305,8 @@ class MeteringInterval:
 
     def _start_at(self, start: float) -> None:
         self._start = start
-        self._place = place(self._terms, self._timezone, start + self._grid.interval_offset_s)
-        self._enter(self._place.period)
+        self._interval_account = interval_account(self._terms, self._timezone, start + self._grid.interval_offset_s)
+        self._enter(self._interval_account.period)
 
     def _enter(self, month: str) -> None:
         """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
@@ -321,9 +321,9 @@ class MeteringInterval:
 
     def _close(self) -> None:
         """The interval is over."""
-        self._raise_peak(self._known_ws, self._known_s, self._place)
+        self._raise_peak(self._known_ws, self._known_s, self._interval_account)
 
-    def _raise_peak(self, known_ws: float, known_s: float, at: Place | None) -> None:
+    def _raise_peak(self, known_ws: float, known_s: float, at: IntervalAccount | None) -> None:
         """Only measured energy raises the peak: an assumed one must not loosen the limit."""
         so_far = self._months.get(self.month, MonthSoFar())
         mean_w = known_ws / max(self._length_s, known_s) if at is None or at.counts else 0.0
@@ -340,7 +340,7 @@ class MeteringInterval:
     def limit_w(self, plan: Plan | None) -> float:
         """The mean import that must not be exceeded."""
         limit_w = max(self._grid.contracted_peak_w, self.month_peak_w)
-        if plan is None or (self._place is not None and not self._place.counts):
+        if plan is None or (self._interval_account is not None and not self._interval_account.counts):
             return limit_w
         return min(max(plan.peak_target_w, self.month_peak_w), limit_w)
 

@@ -11,7 +11,7 @@ BASE_DOWN_S = 10.0  # a falling one with this,
 BASE_IN_PULSE_S = 900.0  # and within a pulse with this: what lasts for long is the new normal
 
 
-class Pulses:
+class LoadPulses:
     """Counts rises of the load above a slow baseline; a pulse ends at half the rise that began it."""
 
     def __init__(self, contracted_peak_w: float) -> None:

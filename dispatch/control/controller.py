@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence, Set
 import msgspec
 
 from dispatch.billing.interval_budget import Billing, MeteringInterval
-from dispatch.billing.load_pulses import Pulses
+from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.fallback import Lost, meter_lost_w
-from dispatch.control.net_load_estimator import NetLoad, believed
+from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, Unit, units
 from dispatch.control.rules import SOC_HYSTERESIS_PCT, Ramp, Situation, run
-from dispatch.control.setpoint_monitor import SetpointWatch
-from dispatch.islanding.load_shedding import RideKeeper, RideMemory, RideResult
+from dispatch.control.setpoint_monitor import SetpointMonitor
+from dispatch.islanding.load_shedding import LoadShedding, LoadSheddingMemory, LoadSheddingResult
 from dispatch.islanding.observation import IslandMemory, IslandStep
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.battery_bank import BatteryBank
@@ -30,7 +30,7 @@ from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, signed, standing
-from dispatch.power_caps.cap_controller import CapsKeeper, CapsMemory, Need
+from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them
@@ -42,7 +42,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
 
     billing: Billing = Billing()
     pulses_seen: int = 0
-    ride: RideMemory = RideMemory()
+    ride: LoadSheddingMemory = LoadSheddingMemory()
     caps: CapsMemory = CapsMemory()
     island: IslandMemory = IslandMemory()
 
@@ -61,9 +61,9 @@ class Controller:
         )
         grid = config.grid
         ids = [p.id for p in config.pcs]
-        self._net = NetLoad(grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0)
-        self._watch = SetpointWatch(config)
-        self._pulses = Pulses(grid.contracted_peak_w)
+        self._net = NetLoadEstimator(grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0)
+        self._setpoint_monitor = SetpointMonitor(config)
+        self._pulses = LoadPulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._limit_w = grid.contracted_peak_w
         self._setpoints: dict[str, float] = {}  # the last asked, by PCS
@@ -74,8 +74,8 @@ class Controller:
         self._recharging = self._topping = False
         self._order: Order | None = None  # the battery order the last decision obeyed
         self.island = IslandMachine(config)
-        self.ride = RideKeeper(config)
-        self.caps = CapsKeeper(config)
+        self.ride = LoadShedding(config)
+        self.caps = CapController(config)
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,9 +157,9 @@ class Controller:
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
-        relied_on = believed(snapshot, self._net.frozen)
+        relied_on = reliable_snapshot(snapshot, self._net.frozen)
         island = self.island.step(relied_on, requests)
-        ride = self.ride.step(relied_on, island.riding, island.seen.state, island.rehearsing)
+        ride = self.ride.step(relied_on, island.on_battery, island.seen.state, island.drilling)
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
@@ -174,10 +174,10 @@ class Controller:
         decision = _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
         return msgspec.structs.replace(decision, caps=caps, events=(*decision.events, *capped))
 
-    def _need(self, situation: Situation, outcome: Outcome) -> Need:
+    def _need(self, situation: Situation, outcome: Outcome) -> GridSide:
         """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
         most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule in LIMITS), 0.0)
-        return Need(
+        return GridSide(
             net_w=situation.net_w,
             battery_most_w=most_w,
             interval=self.interval,
@@ -358,7 +358,7 @@ class Controller:
             reason=_reason(battery_w, outcome),
             chain=outcome.traces,
             meter_frozen=self._net.frozen,
-            contested=self._watch.look(situation.snapshot, asked),
+            contested=self._setpoint_monitor.update(situation.snapshot, asked),
         )
 
 
@@ -380,7 +380,7 @@ def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
     )
 
 
-def _with_island(decision: Decision, island: IslandStep, ride: RideResult) -> Decision:
+def _with_island(decision: Decision, island: IslandStep, ride: LoadSheddingResult) -> Decision:
     return msgspec.structs.replace(
         decision,
         islanding=island.view,

@@ -37,7 +37,7 @@ MARGIN, MARGIN_S = 0.25, 0.25
 FASTEST_LAG_S = 0.1
 # Grid readings older than this are not good any more in any driver; history is kept this much longer than the delay.
 OLDEST_READING_S = 5.0
-FROZEN_W = 1_000.0  # a meter that hangs is told by the PCS having moved this much
+FROZEN_W = 1_000.0  # a meter hangs if it stands still while the PCS moved by this much
 FROZEN_S = 1.0  # and this much longer ago than its delay explains
 COARSE_W = 10.0  # a meter that counts in steps of this or more can stand still while import is held,
 COARSE_S = 10.0  # so there the PCS must have moved within this time
@@ -46,7 +46,7 @@ STILL_S = 10.0  # every figure of a meter the same to the last digit for so long
 STILL_FACTOR = 5.0  # unless it has stood still for a share of it before and gone on by itself
 
 
-def believed(snapshot: Snapshot, frozen: bool) -> Snapshot:
+def reliable_snapshot(snapshot: Snapshot, frozen: bool) -> Snapshot:
     """What may be relied on, learnt from and recorded: a frozen grid meter's power is kept for display only (STALE).
 
     So import is no sample of anything, and a load by balance is not known.
@@ -96,7 +96,7 @@ class PcsTrack:
         """The last power read at or before `t_s`, but not before `from_s`."""
         return next((w for at_s, w in reversed(self._samples) if from_s <= at_s <= t_s), None)
 
-    def span(self, from_s: float, to_s: float, readable: bool) -> Band | None:
+    def power_range(self, from_s: float, to_s: float, readable: bool) -> Band | None:
         """Smallest and largest power over [from_s, to_s]; None when nothing is known of this PCS.
 
         Between two samples the power is taken to lie between them, so the samples that bracket the window belong to it
@@ -106,25 +106,27 @@ class PcsTrack:
         """
         if not self._samples:
             return None
-        inside: list[float] = []
-        for n, (t_s, w) in enumerate(self._samples):
-            if t_s < from_s:
-                last = n + 1 == len(self._samples)
-                if last or (self._samples[n + 1][0] > from_s and from_s - t_s <= OLDEST_READING_S):
-                    inside.append(w)
-            else:
-                inside.append(w)
-                if t_s >= to_s:
-                    break
+        inside = self._sampled(from_s, to_s)
         gap_s = to_s - self._samples[-1][0]
         if gap_s > 0:
-            inside.extend(self._may_have_gone(gap_s))
+            inside.extend(self._possible_powers(gap_s))
         if not readable:
             inside.append(0.0)
             inside.extend(w for _, w in self._asked)
         return Band(min(inside), max(inside))
 
-    def _may_have_gone(self, gap_s: float) -> list[float]:
+    def _sampled(self, from_s: float, to_s: float) -> list[float]:
+        """The powers sampled in the window, and by the samples that bracket it."""
+        before = [(t_s, w) for t_s, w in self._samples if t_s < from_s]
+        since = [(t_s, w) for t_s, w in self._samples if t_s >= from_s]
+        inside = [w for t_s, w in since if t_s < to_s] + [w for t_s, w in since if t_s >= to_s][:1]
+        if not before:
+            return inside
+        newest_s, newest_w = before[-1]
+        brackets = not since or (since[0][0] > from_s and from_s - newest_s <= OLDEST_READING_S)
+        return [newest_w, *inside] if brackets else inside
+
+    def _possible_powers(self, gap_s: float) -> list[float]:
         """Powers it may have reached `gap_s` after the last sample."""
         last_s, last_w = self._samples[-1]
         share = 1.0 - math.exp(-gap_s / FASTEST_LAG_S)
@@ -150,7 +152,7 @@ class Standstill:
         """Look anew; how long this meter may stand still is remembered."""
         self._since = None
 
-    def look(self, meter: Meter, taken_s: float) -> bool:
+    def update(self, meter: Meter, taken_s: float) -> bool:
         """Take in a reading taken at `taken_s`, site time."""
         figures = tuple(r.good for r in (meter.w, meter.hz, *meter.v, *meter.a, meter.import_wh, meter.export_wh))
         if meter.hz.good is None or not any(v.good is not None for v in meter.v):
@@ -163,7 +165,7 @@ class Standstill:
         return taken_s - self._since[0] > max(STILL_S, STILL_FACTOR * self._longest_s)
 
 
-class NetLoad:
+class NetLoadEstimator:
     """The estimate and the history it needs.
 
     may_hang: False where readings are those of a replay, minutes apart: there the same import twice is what holding it
@@ -212,8 +214,8 @@ class NetLoad:
             self._standstill.clear()
             return None
         taken_s = snapshot.mono_s - (snapshot.grid.w.age_s or 0.0)
-        self._still = self._standstill.look(snapshot.grid, taken_s)
-        if (self._may_hang and self._hangs(grid_w, taken_s)) or self._still:
+        self._still = self._standstill.update(snapshot.grid, taken_s)
+        if (self._may_hang and self._update_hung(grid_w, taken_s)) or self._still:
             self.band = None
             return None
         band = self._band(snapshot, grid_w, taken_s - self._delay_max_s, taken_s - self._delay_min_s)
@@ -225,7 +227,7 @@ class NetLoad:
         self.w = min(max(self.w, band.low_w), band.high_w)
         return self.w
 
-    def _hangs(self, grid_w: float, taken_s: float) -> bool:
+    def _update_hung(self, grid_w: float, taken_s: float) -> bool:
         """Whether the reading has stood still while the PCS moved."""
         if self._same is None or self._same[1] != grid_w:
             if self._same is not None:
@@ -264,7 +266,7 @@ class NetLoad:
         low = high = grid_w
         readable = {pcs.id for pcs in snapshot.pcs if pcs.w.good is not None}
         for pcs_id, track in self._tracks.items():
-            span = track.span(from_s, to_s, pcs_id in readable)
+            span = track.power_range(from_s, to_s, pcs_id in readable)
             if span is None:
                 return None
             low += span.low_w

@@ -16,10 +16,10 @@ from dispatch.model.equipment import Pcs
 from dispatch.model.snapshot import Snapshot
 
 LATE_S = 2.0
-LATE_LOOKS = 2  # and at least this many looks: on a twin that runs fast they are seconds apart
+LATE_READBACKS = 2  # and at least this many readbacks: on a twin that runs fast they are seconds apart
 WINDOW_S = 10.0
-SHARE = 0.1  # a master that writes once a second shows in one of five looks at 5 Hz
-LEAST = 3  # wrong looks
+SHARE = 0.1  # a master that writes once a second shows in one of five readbacks at 5 Hz
+LEAST = 3  # wrong readbacks
 
 
 def tolerance_w(config: DispatchConfig, pcs_id: str) -> float:
@@ -32,18 +32,18 @@ class _Track:
     def __init__(self) -> None:
         self.seen = 0
         self.asked: deque[tuple[float, int, float]] = deque()  # when, at which look, W
-        self.looks: deque[tuple[float, bool]] = deque()  # when, whether wrong
-        self.wrong_w: float | None = None  # held at the last wrong look
+        self.readbacks: deque[tuple[float, bool]] = deque()  # when, whether wrong
+        self.wrong_w: float | None = None  # held at the last wrong readback
 
 
-class SetpointWatch:
+class SetpointMonitor:
     """Fed once per tick with what the devices hold and what they are asked from now on."""
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config = config
         self._tracks: dict[str, _Track] = {}
 
-    def look(self, snapshot: Snapshot, asked: Mapping[str, float | None]) -> tuple[Contested, ...]:
+    def update(self, snapshot: Snapshot, asked: Mapping[str, float | None]) -> tuple[Contested, ...]:
         """Judge every PCS's readback, then remember what it is asked. What is asked of nobody is not judged."""
         found = []
         for pcs in snapshot.pcs:
@@ -55,24 +55,24 @@ class SetpointWatch:
             self._judge(track, pcs, snapshot.mono_s)
             if not track.asked or track.asked[-1][2] != w:
                 track.asked.append((snapshot.mono_s, track.seen, w))
-            wrong = sum(1 for _, is_wrong in track.looks if is_wrong)
-            if wrong >= LEAST and wrong > SHARE * len(track.looks) and track.wrong_w is not None:
-                found.append(Contested(pcs.id, track.wrong_w, wrong / len(track.looks)))
+            wrong = sum(1 for _, is_wrong in track.readbacks if is_wrong)
+            if wrong >= LEAST and wrong > SHARE * len(track.readbacks) and track.wrong_w is not None:
+                found.append(Contested(pcs.id, track.wrong_w, wrong / len(track.readbacks)))
         return tuple(found)
 
     def _judge(self, track: _Track, pcs: Pcs, mono_s: float) -> None:
         track.seen += 1
-        before_s, before = mono_s - LATE_S, track.seen - LATE_LOOKS
+        before_s, before = mono_s - LATE_S, track.seen - LATE_READBACKS
         while len(track.asked) > 1 and track.asked[1][0] <= before_s and track.asked[1][1] <= before:
             track.asked.popleft()
-        while track.looks and track.looks[0][0] <= mono_s - WINDOW_S:
-            track.looks.popleft()
+        while track.readbacks and track.readbacks[0][0] <= mono_s - WINDOW_S:
+            track.readbacks.popleft()
         held_w = pcs.setpoint_w.good
         if held_w is None or not track.asked or track.asked[0][0] > before_s or track.asked[0][1] > before:
             return
         late = [w for _, _, w in track.asked]
         room_w = tolerance_w(self._config, pcs.id)
         wrong = pcs.setpoint_enabled.good == 0 or not min(late) - room_w <= held_w <= max(late) + room_w
-        track.looks.append((mono_s, wrong))
+        track.readbacks.append((mono_s, wrong))
         if wrong:
             track.wrong_w = held_w

@@ -38,10 +38,10 @@ from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh
 from dispatch.billing.demand_charge import billed_by_period_w
 from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
-from dispatch.evaluation.foresight import Course, Left, perfect_battery_w
+from dispatch.evaluation.foresight import EndValue, ReferenceSchedule, perfect_battery_w
+from dispatch.model.forecast import QUARTER_S
 
 VERSION = 1  # of the definition above; figures of another version are not compared
-STEP_S = 900
 LEAST_H = 6.0  # of record, for a figure
 LEAST_SHARE = 0.005  # of the cost without the battery that foresight must have saved: a share of less is noise
 
@@ -123,7 +123,7 @@ def assess(
     solves up to three more programs. Raises SolverFailed.
     """
     record = _Record(config, [q for q in quarters if begin_utc_s <= q.start_utc_s < end_utc_s], paid_peak_w or {})
-    known_h = len(record.quarters) * STEP_S / 3600
+    known_h = len(record.quarters) * QUARTER_S / 3600
     blank = Iq(begin_utc_s=begin_utc_s, end_utc_s=end_utc_s, known_h=known_h)
     if not config.energy_kwh:
         return msgspec.structs.replace(blank, why="the site has no battery")
@@ -155,7 +155,7 @@ class _Record:
         self.own_w = [q.battery_w for q in self.quarters]
         self.net_w = [q.load_w - q.pv_w for q in self.quarters]
         self._prices = [q.eur_per_mwh for q in self.quarters]
-        cuts = [k for k, (a, b) in enumerate(pairwise(self.quarters), 1) if b.start_utc_s != a.start_utc_s + STEP_S]
+        cuts = [k for k, (a, b) in enumerate(pairwise(self.quarters), 1) if b.start_utc_s != a.start_utc_s + QUARTER_S]
         edges = [0, *cuts, len(self.quarters)] if self.quarters else []
         self._runs = [range(a, b) for a, b in pairwise(edges)]
         self._begin_kwh: dict[int, float] = {}
@@ -172,7 +172,7 @@ class _Record:
         """Stored energy through one run: from the SoC it began with to the one it ended with, drift spread evenly."""
         full_kwh = self.config.energy_kwh / 100
         begin, end = self.quarters[run[0]].begin_soc_pct * full_kwh, self.quarters[run[-1]].end_soc_pct * full_kwh
-        changes = [stored_change_kwh(self.config, STEP_S, [self.own_w[k]]) for k in run]
+        changes = [stored_change_kwh(self.config, QUARTER_S, [self.own_w[k]]) for k in run]
         drift = (end - begin - sum(changes)) / len(run)
         self._begin_kwh[run[0]] = stored = begin
         for change in changes:
@@ -185,18 +185,18 @@ class _Record:
         """Foresight's battery power. Raises SolverFailed."""
         charging, discharging = mean_efficiency(self.config)
         mean = self._mean_eur_per_kwh
-        course = Course(
+        reference = ReferenceSchedule(
             starts_utc_s=[q.start_utc_s for q in self.quarters],
             battery_w=self.own_w,
             begin_kwh=self._begin_kwh,
             stored_kwh=self._stored_kwh,
             drift_kwh=self._drift_kwh,
             fixed=fixed,
-            left=Left(self._stored_kwh[-1] - self._change_kwh, mean * discharging, mean / charging),
+            end_value=EndValue(self._stored_kwh[-1] - self._change_kwh, mean * discharging, mean / charging),
             keep_reserve=keep_reserve,
             paid_peak_w=self.paid_peak_w,
         )
-        return perfect_battery_w(self.config, 0, STEP_S, self.net_w, self._prices, 0.0, course)
+        return perfect_battery_w(self.config, QUARTER_S, self.net_w, self._prices, reference)
 
     def loss(self, kept_eur: float) -> Loss:
         """By cause; `kept_eur` is the cost of foresight that keeps the reserve. Raises SolverFailed."""
@@ -225,7 +225,7 @@ class _Record:
             energy_eur += charged.energy_eur
             wear_eur += charged.wear_eur
         if battery_w is not None:
-            change_kwh = stored_change_kwh(config, STEP_S, battery_w) + sum(self._drift_kwh)
+            change_kwh = stored_change_kwh(config, QUARTER_S, battery_w) + sum(self._drift_kwh)
             energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
         terms, paid_w = config.tariff.demand_terms, self.paid_peak_w
         all_w = _higher(paid_w, self.peaks_w(battery_w or idle))
@@ -244,7 +244,7 @@ class _Record:
         part = slice(run.start, run.stop)
         return Flow(
             start_utc_s=self.quarters[run.start].start_utc_s,
-            step_s=STEP_S,
+            step_s=QUARTER_S,
             load_w=[q.load_w for q in self.quarters[part]],
             pv_w=[q.pv_w for q in self.quarters[part]],
             eur_per_mwh=self._prices[part],
@@ -262,7 +262,7 @@ def _whole_intervals(quarters: Sequence[Quarter], length_s: int) -> list[Quarter
     held: dict[int, int] = {}
     for quarter in quarters:
         held[quarter.start_utc_s // length_s] = held.get(quarter.start_utc_s // length_s, 0) + 1
-    return [q for q in quarters if held[q.start_utc_s // length_s] == length_s // STEP_S]
+    return [q for q in quarters if held[q.start_utc_s // length_s] == length_s // QUARTER_S]
 
 
 def day_and_month(

@@ -13,16 +13,16 @@ from typing import Any
 
 import msgspec
 
-from dispatch.billing.demand_charge import period_of, place
+from dispatch.billing.demand_charge import interval_account, period_of
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
-from dispatch.planning.lp_model import TIE_EUR_PER_KWH, SolverFailed
+from dispatch.planning.lp_model import REFUSED, TIE_EUR_PER_KWH, Column, SolverFailed, fill_matrix
 
 BOTH_KW = 1e-6
 TIME_LIMIT_S = 300.0
 
 
-class Left(msgspec.Struct, frozen=True):
+class EndValue(msgspec.Struct, frozen=True):
     """What stored energy at the end is worth, EUR/kWh >= 0: each kWh above `kwh`, each below it, which is dearer."""
 
     kwh: float
@@ -30,11 +30,11 @@ class Left(msgspec.Struct, frozen=True):
     less_eur_per_kwh: float
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """What was really done, one value per step, for a foresight to be held against: whatever was done it could do, too.
+class ReferenceSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """The operation that foresight is compared with, one value per step: whatever was done in it, foresight can do.
 
-    Steps need not follow each other: each unbroken run of them begins and ends with the energy really stored then, the
-    last one where it likes if it is said what that is worth.
+    Steps need not follow each other: each unbroken run of them begins and ends with the energy really stored then. The
+    last run may end with any energy if `end_value` says what that is worth.
     """
 
     starts_utc_s: Sequence[int]
@@ -43,55 +43,58 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     stored_kwh: Sequence[float]  # after each step
     drift_kwh: Sequence[float]  # by how much a step changed it beside charging and discharging: standby, a wrong BMS
     fixed: Sequence[bool]  # here foresight does what was done
-    left: Left | None = None
+    end_value: EndValue | None = None
     keep_reserve: bool = True
     paid_peak_w: Mapping[str, float] = {}  # by account (`demand.Place`): the demand that is billed anyway
 
 
 def perfect_battery_w(
     config: DispatchConfig,
-    start_utc_s: int,
     step_s: int,
     net_w: Sequence[float],
     eur_per_mwh: Sequence[float],
-    soc_pct: float,
-    course: Course | None = None,
+    reference: ReferenceSchedule,
 ) -> list[float]:
     """The cheapest battery power, W, > 0 discharges, one per step, everything known.
 
     `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
-    With a `course`, that says when the steps are and with how much energy they begin and end.
+    `reference` says when the steps are and with how much energy they begin and end (`idle_schedule`).
     Raises SolverFailed, and ValueError for a step that does not divide the metering interval.
     """
     if config.grid.metering_interval_s % step_s:
         raise ValueError(f"step of {step_s} s: expected to divide {config.grid.metering_interval_s} s")
     if not config.batteries or not net_w:
         return [0.0] * len(net_w)
-    if course is None:
-        course = _round_trip(config, [start_utc_s + k * step_s for k in range(len(net_w))], soc_pct)
-    charge_kw = [max(config.charge_w, -w) / 1000 for w in course.battery_w]
-    discharge_kw = [max(config.discharge_w, w) / 1000 for w in course.battery_w]
-    program = _Program(config, course, step_s, net_w, eur_per_mwh)
-    while True:
-        charge, discharge = program.solve(charge_kw, discharge_kw)
-        both = [k for k, (c, d) in enumerate(zip(charge, discharge, strict=True)) if min(c, d) > BOTH_KW]
-        if not both:
-            return [1000 * (d - c) for c, d in zip(charge, discharge, strict=True)]
-        for k in both:  # burning energy in the losses would pay, which no battery does: one direction each, and again
+    charge_kw = [max(config.charge_w, -w) / 1000 for w in reference.battery_w]
+    discharge_kw = [max(config.discharge_w, w) / 1000 for w in reference.battery_w]
+    program = _Program(config, reference, step_s, net_w, eur_per_mwh)
+    charge, discharge = program.solve(charge_kw, discharge_kw)
+    while both := _in_both_directions(charge, discharge):
+        for k in both:  # energy spent in losses would pay, which no battery does: leave one direction, solve again
             closed = discharge_kw if charge[k] >= discharge[k] else charge_kw
             closed[k] = 0.0
+        charge, discharge = program.solve(charge_kw, discharge_kw)
+    return [1000 * (d - c) for c, d in zip(charge, discharge, strict=True)]
 
 
-def _round_trip(config: DispatchConfig, starts_utc_s: Sequence[int], soc_pct: float) -> Course:
-    """A battery left alone: what a foresight is held against that ends with the energy it began with."""
-    stored_kwh, n = soc_pct / 100 * config.energy_kwh, len(starts_utc_s)
-    return Course(
-        starts_utc_s=starts_utc_s,
-        battery_w=[0.0] * n,
+def _in_both_directions(charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> list[int]:
+    """The steps that charge and discharge at once."""
+    powers = zip(charge_kw, discharge_kw, strict=True)
+    return [k for k, (charge, discharge) in enumerate(powers) if min(charge, discharge) > BOTH_KW]
+
+
+def idle_schedule(
+    config: DispatchConfig, start_utc_s: int, step_s: int, count: int, soc_pct: float
+) -> ReferenceSchedule:
+    """The reference of a battery that does nothing: foresight begins and ends with this SoC."""
+    stored_kwh = soc_pct / 100 * config.energy_kwh
+    return ReferenceSchedule(
+        starts_utc_s=[start_utc_s + k * step_s for k in range(count)],
+        battery_w=[0.0] * count,
         begin_kwh={0: stored_kwh},
-        stored_kwh=[stored_kwh] * n,
-        drift_kwh=[0.0] * n,
-        fixed=[False] * n,
+        stored_kwh=[stored_kwh] * count,
+        drift_kwh=[0.0] * count,
+        fixed=[False] * count,
     )
 
 
@@ -105,12 +108,12 @@ class _Program:
     def __init__(
         self,
         config: DispatchConfig,
-        course: Course,
+        reference: ReferenceSchedule,
         step_s: int,
         net_w: Sequence[float],
         eur_per_mwh: Sequence[float],
     ) -> None:
-        self._config, self._hours, self._n, self._course = config, step_s / 3600, len(net_w), course
+        self._config, self._hours, self._n, self._reference = config, step_s / 3600, len(net_w), reference
         self._net_kw = [w / 1000 for w in net_w]
         self._buy = [config.tariff.import_eur_per_kwh(p) for p in eur_per_mwh]
         # exporting what is imported in the same step may never pay
@@ -118,11 +121,11 @@ class _Program:
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
         length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
         self._intervals: dict[int, list[int]] = {}  # those that count
-        self._accounts = {account: period_of(terms, account) for account in course.paid_peak_w}
+        self._accounts = {account: period_of(terms, account) for account in reference.paid_peak_w}
         self._account_of: list[str] = []  # each interval's
-        for k, start_s in enumerate(course.starts_utc_s):
+        for k, start_s in enumerate(reference.starts_utc_s):
             number = start_s // length_s
-            at = place(terms, config.timezone, number * length_s)
+            at = interval_account(terms, config.timezone, number * length_s)
             if not at.counts:
                 continue
             if number not in self._intervals:
@@ -139,7 +142,7 @@ class _Program:
         for option, setting in (("output_flag", False), ("time_limit", TIME_LIMIT_S)):
             highs.setOptionValue(option, setting)
         if highs.passModel(self._model(charge_kw, discharge_kw)) == highspy.HighsStatus.kError:
-            raise SolverFailed("HiGHS refused the model: a number in the inputs is not finite or bounds cross")
+            raise SolverFailed(REFUSED)
         highs.run()
         status = highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
@@ -158,21 +161,21 @@ class _Program:
         program.num_col_, program.num_row_ = demand.columns_end + 2, demand.rows_end + 1
         through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
-        course = self._course
-        last_kwh = course.stored_kwh[-1]
-        left = course.left or Left(last_kwh, 0.0, 0.0)  # a fixed end leaves neither more nor less
-        worth = [-left.more_eur_per_kwh, left.less_eur_per_kwh + TIE_EUR_PER_KWH]
+        reference = self._reference
+        # where the end is fixed, there is neither more nor less
+        end = reference.end_value or EndValue(reference.stored_kwh[-1], 0.0, 0.0)
+        worth = [-end.more_eur_per_kwh, end.less_eur_per_kwh + TIE_EUR_PER_KWH]
         size = demand.columns_end - 5 * n
         price, least = np.zeros(size), np.zeros(size)
         for account, column in demand.peak.items():
-            least[column - 5 * n] = course.paid_peak_w.get(account, 0.0) / 1000
+            least[column - 5 * n] = reference.paid_peak_w.get(account, 0.0) / 1000
         for column in demand.billed.values():
             price[column - 5 * n] = terms.eur_per_kw
             least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
         program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth])
         low_kwh, high_kwh = self._stored_bounds()
-        done = np.array(course.battery_w) / 1000
-        fixed = np.array(course.fixed, dtype=bool)
+        done = np.array(reference.battery_w) / 1000
+        fixed = np.array(reference.fixed, dtype=bool)
         charged, discharged = np.where(fixed, np.maximum(-done, 0), 0.0), np.where(fixed, np.maximum(done, 0), 0.0)
         most = [np.where(fixed, charged, charge_kw), np.where(fixed, discharged, discharge_kw)]
         program.col_lower_ = np.concatenate([charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2)])
@@ -180,45 +183,41 @@ class _Program:
         imports = np.maximum(np.maximum(grid.fuse_w / 1000, net), net - done)
         exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net), done - net)
         program.col_upper_ = np.concatenate([*most, imports, exports, high_kwh, np.full(size + 2, np.inf)])
-        dynamics = np.array(course.drift_kwh, dtype=float)
-        for step, kwh in course.begin_kwh.items():
+        dynamics = np.array(reference.drift_kwh, dtype=float)
+        for step, kwh in reference.begin_kwh.items():
             dynamics[step] += kwh
         peaks = demand.rows_end - 2 * n
-        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [left.kwh]])
-        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [left.kwh]])
-        columns = self._columns(demand)
-        matrix = program.a_matrix_
-        matrix.format_ = highspy.MatrixFormat.kColwise
-        matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
-        matrix.index_ = np.array([row for column in columns for row, _ in column])
-        matrix.value_ = np.array([value for column in columns for _, value in column])
+        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [end.kwh]])
+        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [end.kwh]])
+        fill_matrix(program, self._columns(demand))
         return program
 
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
         """Between reserve and soc_max, or what was really stored where that lies outside."""
-        config, course = self._config, self._course
+        config, reference = self._config, self._reference
         kept_kwh = reserve_soc_pct(config) / 100 * config.energy_kwh
         top_kwh = full_kwh(config)
-        mark_kwh = min(kept_kwh if course.keep_reserve else lowest_kwh(config), top_kwh)
-        low, high = [min(mark_kwh, kwh) for kwh in course.stored_kwh], [max(top_kwh, kwh) for kwh in course.stored_kwh]
-        for begin in course.begin_kwh:
+        mark_kwh = min(kept_kwh if reference.keep_reserve else lowest_kwh(config), top_kwh)
+        stored_kwh = reference.stored_kwh
+        low, high = [min(mark_kwh, kwh) for kwh in stored_kwh], [max(top_kwh, kwh) for kwh in stored_kwh]
+        for begin in reference.begin_kwh:
             last = (begin or self._n) - 1  # of the run before it
-            if begin or course.left is None:
-                low[last] = high[last] = course.stored_kwh[last]
+            if begin or reference.end_value is None:
+                low[last] = high[last] = stored_kwh[last]
         return low, high
 
-    def _columns(self, demand: _Demand) -> list[list[tuple[int, float]]]:
+    def _columns(self, demand: _Demand) -> list[Column]:
         """Rows of each column: power balance, energy balance, then the demand's."""
         n, hours = self._n, self._hours
         charging, discharging = mean_efficiency(self._config)
-        columns: list[list[tuple[int, float]]] = [[] for _ in range(demand.columns_end + 2)]
+        columns: list[Column] = [[] for _ in range(demand.columns_end + 2)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
             columns[t].append((n + t, -charging * hours))
             columns[n + t].append((n + t, hours / discharging))
             columns[4 * n + t].append((n + t, 1.0))
-            if t + 1 < n and t + 1 not in self._course.begin_kwh:
+            if t + 1 < n and t + 1 not in self._reference.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
         for row, (steps, account) in enumerate(zip(self._intervals.values(), self._account_of, strict=True), 2 * n):
             for t in steps:

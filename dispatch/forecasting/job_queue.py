@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dispatch.forecasting.load import LATEST_S
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 
 REMEMBERED = 500  # finished jobs
 UNLIMITED_S = 7 * 86400.0  # stands in for the limit of a job without one
@@ -71,7 +71,7 @@ class JobModel:
         self.observe(now_utc_s, jobs)
         begun = [(job.power_w, job.started_utc_s) for job in jobs if job.started_utc_s is not None]
         running_w = sum(w * min(1.0, (now_utc_s - start_s) / LATEST_S) for w, start_s in begun)
-        starts = [now_utc_s + STEP_S * k for k in range(quarters + 1)]
+        starts = [now_utc_s + QUARTER_S * k for k in range(quarters + 1)]
         return [running_w, *self.load_w(now_utc_s, jobs, starts)]
 
     def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
@@ -80,8 +80,8 @@ class JobModel:
 
         if not starts_utc_s:
             return []
-        queue_starts = self._queue(now_utc_s, jobs)
-        middles = np.maximum(np.array(starts_utc_s, dtype=float) + STEP_S / 2, now_utc_s)
+        queue_starts = self._expected_starts(now_utc_s, jobs)
+        middles = np.maximum(np.array(starts_utc_s, dtype=float) + QUARTER_S / 2, now_utc_s)
         ratios, total_w = np.array(self._ratios), np.zeros(len(middles))
         for job in jobs:
             begun_s = queue_starts[job.id] if job.started_utc_s is None else job.started_utc_s
@@ -91,47 +91,47 @@ class JobModel:
                 total_w += job.power_w * ((then >= 0) & (then < 1))
                 continue
             longer = (len(ratios) - np.searchsorted(ratios, then, side="right") + 1) / (len(ratios) + 1)
-            still = longer / self._longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
+            still = longer / self._share_running_longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
             total_w += job.power_w * np.where((then >= 0) & (then < 1), still, 0.0)
         powers: list[float] = total_w.tolist()
         return powers
 
-    def _longer(self, ratio: float) -> float:
+    def _share_running_longer(self, ratio: float) -> float:
         """Share of jobs that run longer than `ratio` of their limit; one that used it all is always counted in."""
         return (len(self._ratios) - bisect.bisect_right(self._ratios, ratio) + 1) / (len(self._ratios) + 1)
 
-    def _queue(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
+    def _expected_starts(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
         """When each waiting job is expected to start: announced ones as granted, the others first in, first out, on
         the GPUs that those leave.
 
-        A running job is taken to free its GPUs when half of its like would have ended.
+        A running job is taken to free its GPUs when half of its like would have ended. Without a number of GPUs
+        nothing waits for any.
         """
-        starts: dict[str, float] = {}
-        free = None
-        ends: list[tuple[float, int]] = []
-        if self._gpus_total is not None:
-            free = self._gpus_total - sum(job.gpus for job in jobs if job.started_utc_s is not None)
-            ends = sorted((self._likely_end(job, now_utc_s), job.gpus) for job in jobs if job.started_utc_s is not None)
-        at_s = now_utc_s
         waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
+        gpus = self._gpus(now_utc_s, [job for job in jobs if job.started_utc_s is not None])
+        if gpus is None:
+            return {job.id: max(now_utc_s, job.announced_utc_s or now_utc_s) for job in waiting}
+        starts: dict[str, float] = {}
+        at_s = now_utc_s
         for job in waiting:
-            if job.announced_utc_s is not None:
-                starts[job.id] = start_s = max(now_utc_s, job.announced_utc_s)
-                if free is None or not job.gpus:  # a reservation of power alone stands in nobody's way
-                    continue
-                while ends and ends[0][0] <= start_s:
-                    free += ends.pop(0)[1]
-                at_s = max(at_s, start_s)  # nobody behind it in the queue starts before it
+            if job.announced_utc_s is None:
+                at_s = starts[job.id] = gpus.wait_for(job.gpus, at_s)
             else:
-                while free is not None and job.gpus > free and ends:
-                    end_s, gpus = ends.pop(0)
-                    at_s, free = max(at_s, end_s), free + gpus
-                starts[job.id] = at_s
-            if free is not None:
-                free -= job.gpus
-                lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
-                bisect.insort(ends, (starts[job.id] + lasts_s, job.gpus))
+                starts[job.id] = max(now_utc_s, job.announced_utc_s)
+                if not job.gpus:  # a reservation of power alone delays no other job
+                    continue
+                gpus.release_until(starts[job.id])
+                at_s = max(at_s, starts[job.id])  # nobody behind it in the queue starts before it
+            lasts_s = (1.0 if job.firm else 0.5) * (job.time_limit_s or UNLIMITED_S)
+            gpus.take(job.gpus, starts[job.id] + lasts_s)
         return starts
+
+    def _gpus(self, now_utc_s: float, running: Sequence[KnownJob]) -> _Gpus | None:
+        """The GPUs as running jobs use them; None where their number is not known."""
+        if self._gpus_total is None:
+            return None
+        free = self._gpus_total - sum(job.gpus for job in running)
+        return _Gpus(free, [(self._likely_end(job, now_utc_s), job.gpus) for job in running])
 
     def _likely_end(self, job: KnownJob, now_utc_s: float) -> float:
         assert job.started_utc_s is not None
@@ -142,3 +142,28 @@ class JobModel:
         rest = self._ratios[bisect.bisect_right(self._ratios, elapsed) :]
         ratio = rest[len(rest) // 2] if rest else 1.0
         return max(now_utc_s, job.started_utc_s + ratio * limit_s)
+
+
+class _Gpus:
+    """The site's GPUs: how many are free, and when those in use are expected to be free again."""
+
+    def __init__(self, free: int, ends: list[tuple[float, int]]) -> None:
+        """`ends`: (POSIX seconds, number of GPUs) of each running job."""
+        self._free, self._ends = free, sorted(ends)
+
+    def release_until(self, utc_s: float) -> None:
+        """Free what is expected to end until then."""
+        while self._ends and self._ends[0][0] <= utc_s:
+            self._free += self._ends.pop(0)[1]
+
+    def wait_for(self, gpus: int, at_s: float) -> float:
+        """Pass on from `at_s` until so many are free, or until no job ends any more; returns that time."""
+        while gpus > self._free and self._ends:
+            end_s, freed = self._ends.pop(0)
+            at_s, self._free = max(at_s, end_s), self._free + freed
+        return at_s
+
+    def take(self, gpus: int, until_s: float) -> None:
+        """Use some up to a time."""
+        self._free -= gpus
+        bisect.insort(self._ends, (until_s, gpus))

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import msgspec
 
-from dispatch.model.forecast import STEP_S, Forecast
+from dispatch.model.forecast import QUARTER_S, Forecast
 
 LATEST_S = 300  # how much of the end of a quarter tells where it left the load
 DAY_STEPS = 96
@@ -35,14 +35,14 @@ DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while th
 
 def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
     """The number of a quarter hour whose mean is reported. Raises ValueError for a start off the quarter, no mean."""
-    if start_utc_s % STEP_S:
-        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {STEP_S} s")
+    if start_utc_s % QUARTER_S:
+        raise ValueError(f"{what} quarter starts at {start_utc_s}: expected a multiple of {QUARTER_S} s")
     if not math.isfinite(mean_w) or mean_w < 0:
         raise ValueError(f"mean {what} of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave out unknown")
-    return start_utc_s // STEP_S
+    return start_utc_s // QUARTER_S
 
 
-class _Guess(msgspec.Struct, frozen=True):
+class _PastForecast(msgspec.Struct, frozen=True):
     """What was thought, at some moment, of the load at one horizon; kept until it is known."""
 
     predicted_w: float
@@ -85,7 +85,7 @@ class _Horizon:
         self._norm = 0.0
         self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
 
-    def learn(self, actual_w: float, guess: _Guess) -> None:
+    def learn(self, actual_w: float, guess: _PastForecast) -> None:
         """Take in what came of a guess."""
         self._trust = None
         last_w, profile_w = guess.last_w, guess.profile_w
@@ -137,7 +137,7 @@ class _Horizon:
         return self.sorted[rank - 1] if side > 0 else self.sorted[n - rank]
 
 
-class _Latest:
+class _LatestLoad:
     """How much of the step within the last quarter to believe: its mean, or where its end left the load."""
 
     def __init__(self) -> None:
@@ -160,8 +160,15 @@ class _Latest:
         self._mean_w = None
 
 
-# A forecast as far as it was drawn: first quarter, load now and known jobs that it is of; load and band, W.
-_Drawn = tuple[tuple[int, float, tuple[float, ...]], list[float], list[float], list[float]]
+class _CachedForecast(msgspec.Struct):
+    """A forecast, W, as far as it was worked out; asked for again before the next quarter, it is only carried on."""
+
+    first: int  # number of its first quarter
+    last_w: float  # the load that it starts from
+    known_w: tuple[float, ...]  # power of the known jobs
+    load_w: list[float] = []
+    low_w: list[float] = []
+    high_w: list[float] = []
 
 
 class LoadForecaster:
@@ -171,12 +178,12 @@ class LoadForecaster:
         self._loads: dict[int, float] = {}  # quarter number -> mean load, W
         self._last: int | None = None
         self._last_w = 0.0  # load as the last quarter left it
-        self._latest = _Latest()
+        self._latest = _LatestLoad()
         self._horizons = {h: _Horizon() for h in PROBES}
-        self._pending: dict[int, list[tuple[int, _Guess]]] = {}
+        self._pending: dict[int, list[tuple[int, _PastForecast]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
         self._trusts: dict[int, _Trust] = {}  # by horizon
-        self._drawn: _Drawn | None = None
+        self._cached: _CachedForecast | None = None
 
     def observe(
         self,
@@ -208,13 +215,15 @@ class LoadForecaster:
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        self._trusts, self._drawn = {}, None
+        self._trusts, self._cached = {}, None
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust()
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
             predicted_w = self._expected(trust, self._last_w, profile_w, pull_w)
             below, above = (-math.inf, math.inf) if trust.band is None else trust.band
-            guess = _Guess(predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w)
+            guess = _PastForecast(
+                predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w
+            )
             self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
         return True
 
@@ -237,42 +246,43 @@ class LoadForecaster:
         """
         if steps < 0:
             raise ValueError(f"{steps} steps: expected 0 or more")
-        first = start_utc_s // STEP_S
+        first = start_utc_s // QUARTER_S
         if self._last is None:
-            load_w = max(0.0, now_w or 0.0)
-            low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
-            note = (
-                "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
-            )
-            return Forecast(first * STEP_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
-        last_w = self._last_w
+            return _held_forecast(first, steps, now_w)
+        last_w, known = self._last_w, tuple(known_w or ())
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
-        of = first, last_w, tuple(known_w or ())
-        if self._drawn is None or self._drawn[0] != of:
-            self._drawn = of, [], [], []
-        _, loads, lows, highs = self._drawn
-        for quarter in range(first + len(loads), first + steps):
-            ahead = max(1, quarter - self._last)
-            trust = self._trusts.get(ahead) or self._trust(ahead)
-            pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
-            load_w = self._expected(trust, last_w, self._profile(quarter), pull_w)
-            below, above = self._range(load_w) if trust.band is None else trust.band
-            loads.append(load_w)
-            lows.append(max(0.0, min(load_w, load_w + below)))
-            highs.append(max(load_w, load_w + above))
+        drawn = self._cached
+        if drawn is None or (drawn.first, drawn.last_w, drawn.known_w) != (first, last_w, known):
+            drawn = self._cached = _CachedForecast(first, last_w, known)
+        self._extend(drawn, steps)
         calibrated = sum(1 for state in self._horizons.values() if state.trust().band is not None)
         note = ""
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
-        return Forecast(first * STEP_S, tuple(loads[:steps]), tuple(lows[:steps]), tuple(highs[:steps]), note=note)
+        load_w, low_w, high_w = (tuple(values[:steps]) for values in (drawn.load_w, drawn.low_w, drawn.high_w))
+        return Forecast(first * QUARTER_S, load_w, low_w, high_w, note=note)
+
+    def _extend(self, drawn: _CachedForecast, steps: int) -> None:
+        """Work a forecast out up to this many steps."""
+        assert self._last is not None
+        known_w = drawn.known_w
+        for quarter in range(drawn.first + len(drawn.load_w), drawn.first + steps):
+            ahead = max(1, quarter - self._last)
+            trust = self._trusts.get(ahead) or self._trust(ahead)
+            pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
+            load_w = self._expected(trust, drawn.last_w, self._profile(quarter), pull_w)
+            below, above = self._range(load_w) if trust.band is None else trust.band
+            drawn.load_w.append(load_w)
+            drawn.low_w.append(max(0.0, min(load_w, load_w + below)))
+            drawn.high_w.append(max(load_w, load_w + above))
 
     def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
         """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""
         forecast = self.predict(start_utc_s, 1, known_w=known_w)
         if self._last is None:
             return forecast.high_w[0]
-        nearest = _neighbours(max(1, start_utc_s // STEP_S - self._last))[1]
+        nearest = _neighbours(max(1, start_utc_s // QUARTER_S - self._last))[1]
         error_w = self._horizons[nearest].quantile(share)
         return forecast.high_w[0] if error_w is None else max(0.0, forecast.load_w[0] + error_w)
 
@@ -310,6 +320,14 @@ class LoadForecaster:
         """The stated default band: all that was seen in the last ten days, and a quarter of the load more."""
         margin = DEFAULT_MARGIN * max(load_w, *self._loads.values())
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
+
+
+def _held_forecast(first: int, steps: int, now_w: float | None) -> Forecast:
+    """The forecast before any quarter was observed: the present load, held."""
+    load_w = max(0.0, now_w or 0.0)
+    low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
+    note = "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
+    return Forecast(first * QUARTER_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from dispatch.forecasting.load import DAY_STEPS, HISTORY_STEPS, PROFILE_DAYS, quarter_of
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 
 
 class PvForecaster:
@@ -42,7 +42,7 @@ class PvForecaster:
 
         `now_w`, the power at this moment, is what fades before any quarter has been observed.
         """
-        first = start_utc_s // STEP_S
+        first = start_utc_s // QUARTER_S
         if self._last is None:
             return tuple(self._fading(max(0.0, now_w or 0.0), first, first + k) for k in range(steps))
         ratio = self._ratio()
@@ -86,5 +86,5 @@ class PvForecaster:
         return w * min(1.0, then / now) if now > 0 else 0.0
 
     def _sun(self, quarter: int) -> float:
-        local = datetime.fromtimestamp(quarter * STEP_S + STEP_S / 2, UTC).astimezone(self._zone)
+        local = datetime.fromtimestamp(quarter * QUARTER_S + QUARTER_S / 2, UTC).astimezone(self._zone)
         return max(0.0, math.sin(math.pi * (local.hour + local.minute / 60 - 6) / 12))

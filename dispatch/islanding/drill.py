@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
-from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.grid_code import WindowLook
+from dispatch.config.schema import BatteryConfig, DispatchConfig
+from dispatch.islanding.grid_code import WindowResult
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.equipment import NOT_RUNNING, Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
@@ -23,6 +23,7 @@ RATING_STOP = 0.95  # and this much while it runs
 FALL_FACTOR, FALL_PCT = 1.5, 1.0  # SoC may fall this much faster than planned, plus one point
 BUS_V_PCT, BUS_HZ = (90.0, 110.0), (47.5, 52.0)  # EN 50160 for the voltage; PV curtailment needs the upper frequencies
 BLIND_S = 5.0  # readings may be missing for so long
+TEMP_MARGIN_K = 2  # a battery must be this far inside its temperature limits before a drill
 
 
 def planned_pct(config: DispatchConfig, load_w: float, minutes: float) -> float:
@@ -43,13 +44,14 @@ def prechecks(
     snapshot: Snapshot,
     request: IslandRequest,
     state: IslandState,
-    window: WindowLook,
+    window: WindowResult,
     running: bool,
 ) -> tuple[Check, ...]:
     """Every condition for a drill, each with its figure and with what would make it pass."""
     found = _prechecks_of_request(config, request, state, running)
     found += _prechecks_of_switch(config, snapshot, window)
     found += _prechecks_of_pcs(config, snapshot)
+    found += [_precheck_of_temperature(limits, snapshot) for limits in config.batteries]
     found += _prechecks_of_energy(config, snapshot, request)
     return tuple(c if not c.ok else msgspec.structs.replace(c, remedy="") for c in found)
 
@@ -82,7 +84,7 @@ def _prechecks_of_request(
     ]
 
 
-def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: WindowLook) -> list[Check]:
+def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: WindowResult) -> list[Check]:
     switch = switch_of(config, snapshot)
     if switch is None:
         remedy = "declare the [[switch]] at the PCC, or name it in island.switch"
@@ -102,24 +104,31 @@ def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: Win
 
 
 def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]:
-    found = [] if config.pcs else [Check("PCS", False, "the site file declares none", "a PCS that can form a grid")]
-    for ratings in config.pcs:
-        pcs = next((p for p in snapshot.pcs if p.id == ratings.id), None)
-        state = pcs.state.good if pcs is not None else None
-        ok = pcs is not None and state is not None and state not in NOT_RUNNING and pcs.control.good == "remote"
-        figure = f"{ratings.id} is {state or 'not read'}, control {(pcs and pcs.control.good) or 'not read'}"
-        found.append(Check(f"PCS {ratings.id}", ok, figure, "it must run, in remote control"))
-    for config_ in config.batteries:
-        battery = next((b for b in snapshot.batteries if b.id == config_.id), None)
-        reading = battery.temp_c if battery is not None else MISSING
-        temp_c = reading.good
-        ok = temp_c is not None and config_.temp_min_c + 2 <= temp_c <= config_.temp_max_c - 2
-        figure = "not read now" if temp_c is None else f"{temp_c:.1f} C"
-        if reading.quality is Quality.MISSING:  # many a BMS gives none; its own limits are all there is then
-            ok, figure = battery is not None, "not measured, the BMS's own limits hold"
-        within = f"between {config_.temp_min_c + 2:g} and {config_.temp_max_c - 2:g} C"
-        found.append(Check(f"temperature {config_.id}", ok, figure, f"{within}, two degrees inside its limits"))
-    return found
+    if not config.pcs:
+        return [Check("PCS", False, "the site file declares none", "a PCS that can form a grid")]
+    return [_precheck_of_pcs(ratings.id, snapshot) for ratings in config.pcs]
+
+
+def _precheck_of_pcs(pcs_id: str, snapshot: Snapshot) -> Check:
+    pcs = next((p for p in snapshot.pcs if p.id == pcs_id), None)
+    state, control = (None, None) if pcs is None else (pcs.state.good, pcs.control.good)
+    ok = state is not None and state not in NOT_RUNNING and control == "remote"
+    figure = f"{pcs_id} is {state or 'not read'}, control {control or 'not read'}"
+    return Check(f"PCS {pcs_id}", ok, figure, "it must run, in remote control")
+
+
+def _precheck_of_temperature(limits: BatteryConfig, snapshot: Snapshot) -> Check:
+    battery = next((b for b in snapshot.batteries if b.id == limits.id), None)
+    reading = MISSING if battery is None else battery.temp_c
+    low_c, high_c = limits.temp_min_c + TEMP_MARGIN_K, limits.temp_max_c - TEMP_MARGIN_K
+    if reading.quality is Quality.MISSING:  # many a BMS gives none; its own limits are all there is then
+        ok, figure = battery is not None, "not measured, the BMS's own limits hold"
+    elif reading.good is None:
+        ok, figure = False, "not read now"
+    else:
+        ok, figure = low_c <= reading.good <= high_c, f"{reading.good:.1f} C"
+    remedy = f"between {low_c:g} and {high_c:g} C, two degrees inside its limits"
+    return Check(f"temperature {limits.id}", ok, figure, remedy)
 
 
 def _prechecks_of_energy(config: DispatchConfig, snapshot: Snapshot, request: IslandRequest) -> list[Check]:
@@ -192,7 +201,7 @@ class Drill:
         """One line of the timeline."""
         self._timeline.append((utc_s, text))
 
-    def hold(self, snapshot: Snapshot) -> None:
+    def start_hold(self, snapshot: Snapshot) -> None:
         """The switch is open and a PCS forms: the time runs."""
         self.phase = "hold"
         self.held_until_s = snapshot.mono_s + 60 * self.request.minutes
@@ -201,7 +210,7 @@ class Drill:
         new = ms is not None and ms != self._transfer_ms
         self._gap = f"{ms:.0f} ms by the switch's recorder" if new else "below our resolution"
 
-    def watch(self, snapshot: Snapshot, islanded: bool) -> None:
+    def update(self, snapshot: Snapshot, islanded: bool) -> None:
         """Take in a tick: extremes, energy, SoC, and the criteria that stop the drill."""
         dt_s = 0.0 if self._last_mono_s is None else snapshot.mono_s - self._last_mono_s
         self._last_mono_s = snapshot.mono_s
@@ -214,10 +223,8 @@ class Drill:
             self._soc_from = (snapshot.mono_s, soc_pct)
         self._islanded_s += dt_s
         self._wh += (snapshot.pcs_w or 0.0) * dt_s / 3600
-        self._v += [v for p in snapshot.pcs if (v := p.v.good) is not None]
-        self._hz += [hz for p in snapshot.pcs if (hz := p.hz.good) is not None]
-        for values in (self._v, self._hz):
-            values[:] = [min(values), max(values)] if values else []
+        self._v = _extremes([*self._v, *_bus_volts(snapshot)])
+        self._hz = _extremes([*self._hz, *_bus_hertz(snapshot)])
         self.criteria = tuple(self._judge(snapshot, soc_pct))
         for check in self.criteria:
             if not check.ok:
@@ -225,40 +232,47 @@ class Drill:
                 self.failure = self.failure or f"{check.name}: {check.figure}"
 
     def _judge(self, snapshot: Snapshot, soc_pct: float | None) -> list[Check]:
-        switch = switch_of(self._config, snapshot)
-        load_w = None if snapshot.pcs_w is None or snapshot.pv_w is None else snapshot.pcs_w + snapshot.pv_w
+        """The criteria that stop a drill, as far as they can be judged now."""
         most_w = BatteryBank(self._config, snapshot).discharge_w
-        blind = switch is None or switch.position.good is None or load_w is None or soc_pct is None or most_w is None
-        if not blind:
-            self._blind_since_s = None
-        elif self._blind_since_s is None:
-            self._blind_since_s = snapshot.mono_s
-        away_s = 0.0 if self._blind_since_s is None else snapshot.mono_s - self._blind_since_s
-        found = [Check("communication", away_s <= BLIND_S, "all read" if not blind else f"not all read {away_s:.0f} s")]
-        found += [
-            Check(
-                f"temperature {b.id}", limits.temp_min_c <= b.temp_c.good <= limits.temp_max_c, f"{b.temp_c.good:.1f} C"
-            )
-            for limits in self._config.batteries
-            for b in snapshot.batteries
-            if b.id == limits.id and b.temp_c.good is not None
-        ]
-        nominal_v = self._config.grid.voltage_v
-        found += [
-            Check("bus voltage", BUS_V_PCT[0] <= 100 * v / nominal_v <= BUS_V_PCT[1], f"{v:.0f} V")
-            for p in snapshot.pcs
-            if (v := p.v.good) is not None
-        ]
-        found += [
-            Check("bus frequency", BUS_HZ[0] <= hz <= BUS_HZ[1], f"{hz:.2f} Hz")
-            for p in snapshot.pcs
-            if (hz := p.hz.good) is not None
-        ]
+        found = [self._communication_check(snapshot, soc_pct, most_w)]
+        found += self._temperature_checks(snapshot)
+        found += self._bus_checks(snapshot)
         if most_w is not None and snapshot.pcs_w is not None:
             figure = f"{kw(snapshot.pcs_w)} of {kw(most_w)}"
             found.append(Check("load in rating", snapshot.pcs_w <= RATING_STOP * most_w, figure))
         if soc_pct is not None and self._soc_from is not None:
             found += self._soc_checks(snapshot.mono_s, soc_pct)
+        return found
+
+    def _communication_check(self, snapshot: Snapshot, soc_pct: float | None, most_w: float | None) -> Check:
+        """Whether all that the other criteria need has been read of late."""
+        switch = switch_of(self._config, snapshot)
+        position = None if switch is None else switch.position.good
+        needed = (position, snapshot.pcs_w, snapshot.pv_w, soc_pct, most_w)
+        if None not in needed:
+            self._blind_since_s = None
+            return Check("communication", True, "all read")
+        if self._blind_since_s is None:
+            self._blind_since_s = snapshot.mono_s
+        blind_s = snapshot.mono_s - self._blind_since_s
+        return Check("communication", blind_s <= BLIND_S, f"not all read {blind_s:.0f} s")
+
+    def _temperature_checks(self, snapshot: Snapshot) -> list[Check]:
+        limits = {b.id: b for b in self._config.batteries}
+        read = {b.id: b.temp_c.good for b in snapshot.batteries}
+        return [
+            Check(f"temperature {name}", of.temp_min_c <= temp_c <= of.temp_max_c, f"{temp_c:.1f} C")
+            for name, of in limits.items()
+            if (temp_c := read.get(name)) is not None
+        ]
+
+    def _bus_checks(self, snapshot: Snapshot) -> list[Check]:
+        found = []
+        for v in _bus_volts(snapshot):
+            inside = BUS_V_PCT[0] <= 100 * v / self._config.grid.voltage_v <= BUS_V_PCT[1]
+            found.append(Check("bus voltage", inside, f"{v:.0f} V"))
+        for hz in _bus_hertz(snapshot):
+            found.append(Check("bus frequency", BUS_HZ[0] <= hz <= BUS_HZ[1], f"{hz:.2f} Hz"))
         return found
 
     def _soc_checks(self, mono_s: float, soc_pct: float) -> list[Check]:
@@ -333,3 +347,18 @@ class Drill:
             battery_wh=self._wh,
             soc_track=tuple(self._soc_track),
         )
+
+
+def _bus_volts(snapshot: Snapshot) -> list[float]:
+    """Voltages that the PCS measure at their terminals."""
+    return [v for p in snapshot.pcs if (v := p.v.good) is not None]
+
+
+def _bus_hertz(snapshot: Snapshot) -> list[float]:
+    """Frequencies that the PCS measure."""
+    return [hz for p in snapshot.pcs if (hz := p.hz.good) is not None]
+
+
+def _extremes(values: list[float]) -> list[float]:
+    """The lowest and the highest; empty without any."""
+    return [min(values), max(values)] if values else []

@@ -13,27 +13,27 @@ from dispatch.wording.catalogue import words
 S = IslandState
 
 
-class DrillCourse:
-    """At most one drill at a time. `say` makes an event of a severity and a text."""
+class DrillPhases:
+    """At most one drill at a time. `emit` makes an event of a severity and a text."""
 
-    def __init__(self, say: Callable[[str, str], None]) -> None:
-        self._say = say
+    def __init__(self, emit: Callable[[str, str], None]) -> None:
+        self._emit = emit
         self.drill: Drill | None = None
         self.report: DrillReport | None = None  # of the drill that ended in this tick
 
-    def watch(self, snapshot: Snapshot, state: IslandState) -> None:
+    def update(self, snapshot: Snapshot, state: IslandState) -> None:
         """A tick begins."""
         self.report = None
         if self.drill is not None:
-            self.drill.watch(snapshot, state in OPEN_STATES)
+            self.drill.update(snapshot, state in OPEN_STATES)
 
-    def moved(self, was: IslandState, state: IslandState, reason: Reason, snapshot: Snapshot) -> None:
+    def state_changed(self, was: IslandState, state: IslandState, reason: Reason, snapshot: Snapshot) -> None:
         """The site has gone from one state to another: on to the next phase, or the drill is over."""
         drill = self.drill
         if drill is None:
             return
         if was is S.OPENING and state is S.ISLANDED:
-            drill.hold(snapshot)
+            drill.start_hold(snapshot)
         elif state in (S.OPENING, S.CLOSING):
             drill.phase = state.value
         elif state in (S.SYNCHRONISING, S.ISLANDED) and was in OPEN_STATES:
@@ -41,19 +41,19 @@ class DrillCourse:
         elif state is S.GRID_TIED and was in OPEN_STATES:
             drill.phase = "ramp-back"
         elif state is S.GRID_TIED:
-            self.end(snapshot.utc_s, "")
+            self.finish(snapshot.utc_s, "")
         elif state is not S.PREPARING:
             what = "an outage" if was in (S.PREPARING, S.GRID_TIED) else state.value
-            self.end(snapshot.utc_s, f"{what}: {words(reason)}")
+            self.finish(snapshot.utc_s, f"{what}: {words(reason)}")
 
-    def release(self, utc_s: float, why: str) -> None:
+    def end_hold(self, utc_s: float, why: str) -> None:
         """End the hold: reconnect by the same transitions as after an outage."""
         assert self.drill is not None
         self.drill.phase = "returning"
         self.drill.note(utc_s, why)
-        self._say("info", f"{why}: back to the grid")
+        self._emit("info", f"{why}: back to the grid")
 
-    def end(self, utc_s: float, failure: str) -> None:
+    def finish(self, utc_s: float, failure: str) -> None:
         """The drill is over, and its report made. `failure`: why it failed, unless it had before; empty: by nothing."""
         drill = self.drill
         assert drill is not None
@@ -61,4 +61,4 @@ class DrillCourse:
         drill.note(utc_s, failure or "end")
         self.report, self.drill = drill.report(utc_s), None
         severity = {"failed": "alarm", "aborted": "warning"}.get(self.report.result, "info")
-        self._say(severity, f"drill {self.report.result}: {self.report.why}")
+        self._emit(severity, f"drill {self.report.result}: {self.report.why}")

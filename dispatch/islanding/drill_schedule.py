@@ -99,7 +99,7 @@ class ScheduleMemory(msgspec.Struct, frozen=True):
     refused: str = ""  # why the last try was not begun
 
 
-class ScheduleLook(msgspec.Struct, frozen=True):
+class ScheduleVerdict(msgspec.Struct, frozen=True):
     """What is to be done now."""
 
     action: Literal["none", "announce", "start", "missed", "done"]
@@ -109,14 +109,14 @@ class ScheduleLook(msgspec.Struct, frozen=True):
     memory: ScheduleMemory
 
 
-def look(
+def judge(
     config: DispatchConfig,
     now_utc_s: float,
     memory: ScheduleMemory,
     last_started_utc_s: float | None,
     plan: Plan | None,
     soc_pct: float | None,
-) -> ScheduleLook:
+) -> ScheduleVerdict:
     """Judge the schedule of `config.drills`, which must have one.
 
     last_started_utc_s: when the last drill was begun, whoever asked for it, also one that still runs.
@@ -131,27 +131,27 @@ def look(
         schedule, zone, max(handled_s, now_utc_s - FORGET_S)
     )  # one look tells of one run, the oldest first
     if run_s > now_utc_s:
-        return ScheduleLook("none", "", next_s, None, memory)
+        return ScheduleVerdict("none", "", next_s, None, memory)
     after_s, over = next_run(schedule, zone, run_s), ScheduleMemory(handled_utc_s=run_s)
     if last_started_utc_s is not None and run_s <= last_started_utc_s < after_s:
-        return ScheduleLook("done", f"the drill due {_local(run_s, zone)} has been run", next_s, None, over)
+        return ScheduleVerdict("done", f"the drill due {_local(run_s, zone)} has been run", next_s, None, over)
     if now_utc_s > run_s + 3600 * terms.window_h or after_s <= now_utc_s:
         why = memory.refused or ("it could not be begun" if terms.unattended else "nobody started it")
-        return ScheduleLook("missed", f"the drill due {_local(run_s, zone)} was missed: {why}", next_s, None, over)
-    unmet = "" if not schedule.if_reserve else against(config, now_utc_s, plan, soc_pct)
+        return ScheduleVerdict("missed", f"the drill due {_local(run_s, zone)} was missed: {why}", next_s, None, over)
+    unmet = "" if not schedule.if_reserve else forecast_obstacle(config, now_utc_s, plan, soc_pct)
     if unmet:
-        return ScheduleLook("none", unmet, next_s, run_s, msgspec.structs.replace(memory, refused=unmet))
+        return ScheduleVerdict("none", unmet, next_s, run_s, msgspec.structs.replace(memory, refused=unmet))
     if not terms.unattended:
         memory = msgspec.structs.replace(memory, refused="")
         text = f"a drill of {terms.minutes:g} min is due since {_local(run_s, zone)}; start it: skerry drill start"
-        return ScheduleLook("announce", text, next_s, run_s, memory)
+        return ScheduleVerdict("announce", text, next_s, run_s, memory)
     if memory.tried_utc_s is not None and 0 <= now_utc_s - memory.tried_utc_s < RETRY_S:
-        return ScheduleLook("none", f"not begun: {memory.refused}" if memory.refused else "", next_s, run_s, memory)
+        return ScheduleVerdict("none", f"not begun: {memory.refused}" if memory.refused else "", next_s, run_s, memory)
     tried = msgspec.structs.replace(memory, tried_utc_s=now_utc_s)
-    return ScheduleLook("start", f"schedule: {terms.schedule}", next_s, run_s, tried)
+    return ScheduleVerdict("start", f"schedule: {terms.schedule}", next_s, run_s, tried)
 
 
-def against(config: DispatchConfig, now_utc_s: float, plan: Plan | None, soc_pct: float | None) -> str:
+def forecast_obstacle(config: DispatchConfig, now_utc_s: float, plan: Plan | None, soc_pct: float | None) -> str:
     """What of the forecast speaks against a drill now; empty when it leaves the reserve.
 
     The plan's lowest SoC while the drill lasts, less what the upper edge of the load's band takes in it with the margin

@@ -66,14 +66,14 @@ def grid_code(config: IslandConfig) -> GridCode:
     return msgspec.structs.replace(PROFILES[config.profile], **own)
 
 
-class WindowLook(msgspec.Struct, frozen=True):
+class WindowResult(msgspec.Struct, frozen=True):
     """Whether the grid is within the window: None as long as it is not known."""
 
     ok: bool | None
     figures: str
 
 
-class Window:
+class ReconnectionWindow:
     """Looks at the grid side: by the grid meter, and by the switch's own measurement where it has one.
 
     Every source that speaks must agree; a source that stands still does not speak. The meter shows the grid's side
@@ -84,16 +84,16 @@ class Window:
         self._code, self._nominal_v = code, nominal_v
         self._same: tuple[tuple[float, ...], float] | None = None  # what the meter said, and since when
 
-    def look(self, snapshot: Snapshot, switch: Switch | None) -> WindowLook:
+    def check(self, snapshot: Snapshot, switch: Switch | None) -> WindowResult:
         """Judge this snapshot."""
         if switch is not None and switch.grid_voltage.good == "absent":
-            return WindowLook(False, f"switch {switch.id}: no grid voltage")
+            return WindowResult(False, f"switch {switch.id}: no grid voltage")
         sources = [self._of_meter(snapshot.grid, snapshot.mono_s)]
         if switch is not None and switch.grid_v.good is not None and switch.grid_hz.good is not None:
             sources.append(([switch.grid_v.good], switch.grid_hz.good))
         known = [s for s in sources if s is not None]
         if not known:
-            return WindowLook(None, "grid voltage and frequency are not measured")
+            return WindowResult(None, "grid voltage and frequency are not measured")
         figures = []
         ok = True
         for volts, hz in known:
@@ -101,7 +101,7 @@ class Window:
             code = self._code
             ok &= code.v_low_pct <= pct[0] and pct[1] <= code.v_high_pct and code.hz_low <= hz <= code.hz_high
             figures.append(f"{min(volts):.0f} V {hz:.2f} Hz")
-        return WindowLook(ok, ", ".join(figures))
+        return WindowResult(ok, ", ".join(figures))
 
     def _of_meter(self, meter: Meter, mono_s: float) -> tuple[list[float], float] | None:
         volts = [v for v in (r.good for r in meter.v) if v is not None]

@@ -12,7 +12,7 @@ STEADY_S = 2.0  # import must stay near 0 for so long before a drill opens the s
 Window = tuple[float | None, float | None]  # import from, to, W; None: open
 
 
-class GridRamp:
+class ImportRamp:
     """Where import may be. `gradient_pct_per_min`: of the grid code."""
 
     def __init__(self, config: DispatchConfig, gradient_pct_per_min: float) -> None:
@@ -21,20 +21,20 @@ class GridRamp:
         self._near_zero_s: float | None = None
         self._closed_s: float | None = None  # since when the site has been joined again, while it comes back
 
-    def down(self, import_w: float, mono_s: float) -> None:
+    def start_down(self, import_w: float, mono_s: float) -> None:
         """From here towards 0."""
         self._from_w, self._from_s = import_w, mono_s
         self._near_zero_s = self._closed_s = None
 
-    def closed(self, mono_s: float) -> None:
+    def start_back(self, mono_s: float) -> None:
         """The switch has closed: back from 0."""
         self._closed_s = mono_s
 
-    def left(self) -> None:
+    def stop(self) -> None:
         """The grid has gone: there is nothing to come back to."""
         self._closed_s = None
 
-    def steady(self, import_w: float | None, mono_s: float) -> bool:
+    def update_near_zero(self, import_w: float | None, mono_s: float) -> bool:
         """Whether import has been near 0 long enough to open; call once per tick."""
         if import_w is None or abs(import_w) > self._island.prepare_w:
             self._near_zero_s = None
@@ -43,13 +43,13 @@ class GridRamp:
             self._near_zero_s = mono_s
         return mono_s - self._near_zero_s >= STEADY_S
 
-    def going_down(self, mono_s: float) -> Window:
+    def window_down(self, mono_s: float) -> Window:
         """The limits of import while it is ramped to 0."""
         way_w, from_w = (mono_s - self._from_s) * self._island.ramp_w_per_s, self._from_w
         w = max(from_w - way_w, 0.0) if from_w >= 0 else min(from_w + way_w, 0.0)
         return w, w
 
-    def coming_back(self, mono_s: float) -> Window:
+    def window_back(self, mono_s: float) -> Window:
         """Import and export that the joined site may have; open once they have come back."""
         if self._closed_s is None:
             return None, None
@@ -58,7 +58,7 @@ class GridRamp:
         share = away_s * self._gradient / 6000
         return -share * self._config.discharge_w, high_w if high_w < self._config.grid.fuse_w else None
 
-    def back(self, mono_s: float) -> bool:
+    def finish_back(self, mono_s: float) -> bool:
         """Whether import may be what it likes again. The limit on export ends by itself, with its gradient."""
         if self._closed_s is None:
             return False

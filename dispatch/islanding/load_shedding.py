@@ -14,7 +14,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig, NodeTerms
-from dispatch.islanding.runtime_estimator import EnergyLeft, EnergyMemory
+from dispatch.islanding.runtime_estimator import RuntimeEstimator, RuntimeMemory
 from dispatch.model.battery_bank import BatteryBank, in_service
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState, NodeOrder, RideThrough
@@ -30,16 +30,16 @@ OVERLOAD_S = 1.0  # between two steps against an overload
 SHUTDOWN_MARGIN = 1.25  # shutdown begins with this much more runtime than it takes
 
 
-class RideMemory(msgspec.Struct, frozen=True):
+class LoadSheddingMemory(msgspec.Struct, frozen=True):
     """What a restarted gateway must know: nodes stay capped until somebody undoes it."""
 
-    rung: int = 0
+    stage: int = msgspec.field(default=0, name="rung")
     engaged: bool = False
     since_utc_s: float | None = None  # start of the islanding under way
-    energy: EnergyMemory = EnergyMemory()
+    energy: RuntimeMemory = RuntimeMemory()
 
 
-class RideResult(msgspec.Struct, frozen=True):
+class LoadSheddingResult(msgspec.Struct, frozen=True):
     """What came out of a tick."""
 
     view: RideThrough
@@ -47,56 +47,58 @@ class RideResult(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
 
 
-class RideKeeper:
+class LoadShedding:
     """Steps once per tick."""
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config, self._terms = config, config.ride_through
-        self.energy = EnergyLeft(config)
-        self.rung = 0
-        self._engaged = False  # nodes have been asked for something; they are told until they are free again
+        self.energy = RuntimeEstimator(config)
+        self.stage = 0
+        self._engaged = False  # nodes have been asked for something; orders go on until they are free again
         self._why: Reason | None = None
         self._since: tuple[float, float] | None = None  # utc, mono: start of this islanding
         self._since_utc_s: float | None = None  # of an islanding that a gateway before us saw begin
-        self._moved_s = -math.inf  # last step on the ladder
+        self._moved_s = -math.inf  # last change of the stage
         self._draw_w: float | None = None
         self._last_s: float | None = None
 
-    def memory(self) -> RideMemory:
+    def memory(self) -> LoadSheddingMemory:
         """What to keep for a restart."""
         since = None if self._since is None else self._since[0]
-        return RideMemory(self.rung, self._engaged, since, self.energy.memory())
+        return LoadSheddingMemory(self.stage, self._engaged, since, self.energy.memory())
 
-    def restore(self, memory: RideMemory) -> None:
-        """Take over what was kept; call before the first step. Nodes of a ladder that is switched off now are freed."""
-        self.rung = memory.rung if self._terms.enabled else 0
+    def restore(self, memory: LoadSheddingMemory) -> None:
+        """Take over what was kept; call before the first step. With load shedding off, nodes are freed."""
+        self.stage = memory.stage if self._terms.enabled else 0
         self._engaged, self._since_utc_s = memory.engaged, memory.since_utc_s
-        self._why = Reason("ride.kept") if self.rung else None
+        self._why = Reason("ride.kept") if self.stage else None
         self.energy.restore(memory.energy)
 
-    def step(self, snapshot: Snapshot, riding: bool, state: IslandState, rehearsing: bool = False) -> RideResult:
-        """Take in a tick. `riding`: the site lives on its battery as far as anybody can tell.
+    def step(
+        self, snapshot: Snapshot, on_battery: bool, state: IslandState, drilling: bool = False
+    ) -> LoadSheddingResult:
+        """Take in a tick. `on_battery`: the site lives on its battery as far as anybody can tell.
 
-        rehearsing: for a drill, with a grid to go back to. Its own criteria end it before hours run short, so nothing
+        drilling: for a drill, with a grid to go back to. Its own criteria end it before hours run short, so nothing
             is given up for those promised.
         """
         now, events = snapshot, []
-        self._mark(now, riding)
+        self._mark(now, on_battery)
         bank = BatteryBank(self._config, now)
         if found := self.energy.update(now, bank.soc_pct):
             events.append(_event(now, "info", found))
-        self._smooth(now, riding)
+        self._smooth(now, on_battery)
         if self._terms.enabled:
-            wanted = self._up(now, rehearsing) if riding else self._down(now, bank, state)
+            wanted = self._shed_more(now, drilling) if on_battery else self._shed_less(now, bank, state)
             if wanted is not None:
                 events.append(self._move(now, *wanted))
-        return RideResult(self._view(now), self._orders(), tuple(events))
+        return LoadSheddingResult(self._view(now), self._orders(), tuple(events))
 
     # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _mark(self, now: Snapshot, riding: bool) -> None:
+    def _mark(self, now: Snapshot, on_battery: bool) -> None:
         """When this islanding began; a gateway before us may have seen it."""
-        if not riding:
+        if not on_battery:
             self._since, self._draw_w = None, (None if self._since is not None else self._draw_w)
         elif self._since is None:
             begun_utc_s = now.utc_s if self._since_utc_s is None else min(self._since_utc_s, now.utc_s)
@@ -104,10 +106,10 @@ class RideKeeper:
             self._draw_w, self._moved_s = None, now.mono_s
         self._since_utc_s = None
 
-    def _smooth(self, now: Snapshot, riding: bool) -> None:
+    def _smooth(self, now: Snapshot, on_battery: bool) -> None:
         """Islanded, what the PCS give; else what they would have to: load less PV."""
         w = now.pcs_w
-        if not riding:
+        if not on_battery:
             load_w, pv_w = now.load_w, now.pv_w
             w = None if load_w is None or pv_w is None else load_w - pv_w
         dt_s = 0.0 if self._last_s is None else now.mono_s - self._last_s
@@ -130,7 +132,7 @@ class RideKeeper:
 
     def _view(self, now: Snapshot) -> RideThrough:
         low_s, shutdown_in_s = self._lasts_s(self.energy.low_wh()), None
-        if low_s is not None and self._since is not None and self.rung < SHUTDOWN and self._terms.enabled:
+        if low_s is not None and self._since is not None and self.stage < SHUTDOWN and self._terms.enabled:
             shutdown_in_s = max(low_s - SHUTDOWN_MARGIN * self._terms.shutdown_s, 0.0)
         return RideThrough(
             runtime_s=self._lasts_s(self.energy.usable_wh()),
@@ -139,30 +141,30 @@ class RideKeeper:
             draw_w=self._draw_w,
             wh_per_pct=self.energy.wh_per_pct,
             learnt_pct=self.energy.learnt_pct,
-            rung=self.rung,
-            rung_name=NAMES[self.rung],
+            rung=self.stage,
+            rung_name=NAMES[self.stage],
             why=self._why,
             shutdown_in_s=shutdown_in_s,
         )
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _up(self, now: Snapshot, rehearsing: bool) -> tuple[int, Reason] | None:
+    def _shed_more(self, now: Snapshot, drilling: bool) -> tuple[int, Reason] | None:
         """The step to take while living on the battery, and why."""
-        if self.rung >= SHUTDOWN:
+        if self.stage >= SHUTDOWN:
             return None
         runtime_s, low_s = self._lasts_s(self.energy.usable_wh()), self._lasts_s(self.energy.low_wh())
         need_s = SHUTDOWN_MARGIN * self._terms.shutdown_s
         if low_s is not None and low_s <= need_s:
             return SHUTDOWN, Reason("ride.shutdown", {"lasts_s": low_s, "shutdown_s": need_s})
         since_s = now.mono_s - self._moved_s
-        above = self._next_rung()
+        above = self._next_stage()
         if above is None:
             return None
         most_w, w = BatteryBank(self._config, now).discharge_w, now.pcs_w
         if most_w is not None and w is not None and w > self._terms.overload * most_w and since_s >= OVERLOAD_S:
             return above, Reason("ride.overload", {"drawn_w": w, "most_w": most_w})
-        left_s = None if rehearsing else self._promised_left_s(now)
+        left_s = None if drilling else self._promised_left_s(now)
         lasts_s = low_s if above < 3 else runtime_s  # deferrable work gives way early, critical work only when it must
         if left_s and lasts_s is not None and lasts_s < self._terms.margin * left_s and since_s >= self._terms.settle_s:
             return above, Reason(
@@ -170,9 +172,9 @@ class RideKeeper:
             )
         return None
 
-    def _down(self, now: Snapshot, bank: BatteryBank, state: IslandState) -> tuple[int, Reason] | None:
+    def _shed_less(self, now: Snapshot, bank: BatteryBank, state: IslandState) -> tuple[int, Reason] | None:
         """The step back once the grid is there and the battery has recovered."""
-        if self.rung == 0 or state is not IslandState.GRID_TIED:
+        if self.stage == 0 or state is not IslandState.GRID_TIED:
             return None
         soc_pct, available_pct = bank.soc_pct, bank.available_pct
         if soc_pct is None or available_pct is None:
@@ -180,10 +182,10 @@ class RideKeeper:
         mark_pct = reserve_soc_pct(self._config)
         if available_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
             return None
-        below = max((r for r in self._rungs() if r < self.rung), default=0)
+        below = max((r for r in self._stages() if r < self.stage), default=0)
         return below, Reason("ride.recovered", {"soc": in_service(soc_pct, available_pct), "reserve_pct": mark_pct})
 
-    def _rungs(self) -> list[int]:
+    def _stages(self) -> list[int]:
         """The steps below shutdown that would change something on this site."""
         nodes = self._config.nodes
         found = []
@@ -195,26 +197,26 @@ class RideKeeper:
             found.append(3)
         return found
 
-    def _next_rung(self) -> int | None:
-        return min((r for r in self._rungs() if r > self.rung), default=None)
+    def _next_stage(self) -> int | None:
+        return min((r for r in self._stages() if r > self.stage), default=None)
 
-    def _move(self, now: Snapshot, rung: int, why: Reason) -> Event:
-        was, self.rung, self._why, self._moved_s = self.rung, rung, why, now.mono_s
+    def _move(self, now: Snapshot, stage: int, why: Reason) -> Event:
+        was, self.stage, self._why, self._moved_s = self.stage, stage, why, now.mono_s
         self._engaged = True
-        up = rung > was
-        text = f"ride-through {'step' if up else 'back to step'} {rung}, {NAMES[rung]}: {words(why)}"
-        return _event(now, "alarm" if rung == SHUTDOWN else "warning" if up else "info", text)
+        up = stage > was
+        text = f"ride-through {'step' if up else 'back to step'} {stage}, {NAMES[stage]}: {words(why)}"
+        return _event(now, "alarm" if stage == SHUTDOWN else "warning" if up else "info", text)
 
     def _orders(self) -> tuple[NodeOrder, ...]:
         return tuple(self._order(node) for node in self._config.nodes) if self._engaged else ()
 
     def _order(self, node: NodeTerms) -> NodeOrder:
-        rung = self.rung
+        stage = self.stage
         return NodeOrder(
             device_id=node.id,
-            cap_w=node.cap_w if rung >= (3 if node.critical else 1) else None,
-            suspended=rung >= 2 and not node.critical and node.can_suspend,
-            off=rung >= SHUTDOWN and node.can_shutdown,
+            cap_w=node.cap_w if stage >= (3 if node.critical else 1) else None,
+            suspended=stage >= 2 and not node.critical and node.can_suspend,
+            off=stage >= SHUTDOWN and node.can_shutdown,
             reason=self._why,
         )
 

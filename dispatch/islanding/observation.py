@@ -102,7 +102,7 @@ def _unsettled(switch: Switch, pcs: tuple[Pcs, ...]) -> Islanding | None:
     return Islanding(IslandState.UNKNOWN, Reason("seen.switch_unread", {"switch": switch.id}))
 
 
-class Sight(msgspec.Struct, frozen=True):
+class GridObservation(msgspec.Struct, frozen=True):
     """What one snapshot shows of the connection to the grid."""
 
     now: Snapshot
@@ -112,11 +112,11 @@ class Sight(msgspec.Struct, frozen=True):
     bus: Bus
 
 
-def sight_of(config: DispatchConfig, snapshot: Snapshot) -> Sight:
+def observation_of(config: DispatchConfig, snapshot: Snapshot) -> GridObservation:
     """Read it off a snapshot."""
     contact = contact_of(snapshot)
     bus = bus_of(snapshot, contact, config.grid.voltage_v)
-    return Sight(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus)
+    return GridObservation(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus)
 
 
 class IslandStep(msgspec.Struct, frozen=True):
@@ -124,8 +124,8 @@ class IslandStep(msgspec.Struct, frozen=True):
 
     seen: Islanding  # state, reason, and the window for import that rule 2 applies
     view: IslandView
-    riding: bool  # the site lives on its battery as far as anybody can tell
-    rehearsing: bool  # for a drill, and the grid is there to go back to
+    on_battery: bool  # the site lives on its battery as far as anybody can tell
+    drilling: bool  # for a drill, and the grid is there to go back to
     switch: SwitchOrder | None
     pcs_orders: tuple[PcsOrder, ...]
     events: tuple[Event, ...]
@@ -150,12 +150,12 @@ def contact_of(snapshot: Snapshot) -> str | None:
     return "closed" if words and all(w == "closed" for w in words) else None
 
 
-def startable(snapshot: Snapshot) -> list[str]:
+def startable_pcs(snapshot: Snapshot) -> list[str]:
     """PCS that an order to start can reach."""
     return [p.id for p in snapshot.pcs if p.control.good == "remote" and p.state.good in (*NOT_RUNNING, "running")]
 
 
-def against_black_start(state: IslandState, request: IslandRequest, bus: Bus, snapshot: Snapshot) -> str:
+def black_start_obstacle(state: IslandState, request: IslandRequest, bus: Bus, snapshot: Snapshot) -> str:
     """What speaks against starting a dark site; empty when nothing does."""
     if state is not IslandState.BLACKOUT:
         return f"black start is for a dead site; it is {state.value}"
@@ -163,7 +163,7 @@ def against_black_start(state: IslandState, request: IslandRequest, bus: Bus, sn
         return "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"
     if bus.life != "dead":
         return f"the bus must read dead and the switch open: {words(bus.why)}"
-    if not startable(snapshot):
+    if not startable_pcs(snapshot):
         found = [f"{p.id} is {p.state.good or 'not read'}, {p.control.good or 'unknown'} control" for p in snapshot.pcs]
         return f"no PCS that can be started: {'; '.join(found)}"
     return ""

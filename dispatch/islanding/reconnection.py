@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.grid_code import Window, WindowLook, grid_code
+from dispatch.islanding.grid_code import ReconnectionWindow, WindowResult, grid_code
 from dispatch.islanding.observation import Bus
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import Reconnect
@@ -22,8 +22,8 @@ class Reconnection:
         self.code = grid_code(config.island)
         self._nominal_v = config.grid.voltage_v
         self._flap_s, self._backoff_max_s = config.island.flap_s, config.island.backoff_max_s
-        self._window = Window(self.code, config.grid.voltage_v)
-        self.look = WindowLook(None, "not looked at yet")
+        self._window_check = ReconnectionWindow(self.code, config.grid.voltage_v)
+        self.window = WindowResult(None, "not looked at yet")
         self.failures = 0  # closings that failed or did not last, since the grid last stayed
         self._since_s: float | None = None  # inside the window without a break, mono
         self._tied_s = -math.inf  # when the grid was last back after it had gone, and the site joined to it
@@ -36,16 +36,16 @@ class Reconnection:
 
     def update(self, snapshot: Snapshot, switch: Switch | None, contact: str | None) -> None:
         """Take in a snapshot. Joined, or with contacts that do not say open, no time is counted."""
-        self.look = self._window.look(snapshot, switch)
+        self.window = self._window_check.check(snapshot, switch)
         if contact == "closed":
             if self._tied_s == -math.inf:
                 self._tied_s = snapshot.mono_s - self._flap_s  # it was joined before we looked: no flapping seen
             self._since_s = None
             if snapshot.mono_s - self._tied_s >= self._flap_s:
                 self.failures = 0
-        elif self.look.ok is not True:
+        elif self.window.ok is not True:
             self._since_s = None
-            self._gone = self._gone or self.look.ok is False
+            self._gone = self._gone or self.window.ok is False
         elif self._since_s is None:
             self._since_s = snapshot.mono_s
 
@@ -53,29 +53,29 @@ class Reconnection:
         """Seconds until the wait is over; None outside the window."""
         return None if self._since_s is None else max(self.wait_s - (mono_s - self._since_s), 0.0)
 
-    def rehearsing(self) -> None:
+    def start_drill(self) -> None:
         """The switch was opened for a drill: as long as the grid stays, closing it again is no return of the grid."""
         self._gone = False
 
-    def joined(self, mono_s: float) -> None:
+    def note_joined(self, mono_s: float) -> None:
         """The switch has closed."""
         if self._gone:
             self._tied_s = mono_s
         self._gone = True
 
-    def lost(self, mono_s: float) -> bool:
+    def note_lost(self, mono_s: float) -> bool:
         """The grid has gone. True when it did so right after it had come back: the next wait is doubled."""
         flapped = mono_s - self._tied_s < self._flap_s
         self._gone = True
         self.failures += flapped
         return flapped
 
-    def failed(self) -> None:
+    def note_failed(self) -> None:
         """A closing was asked for in vain: wait anew, and longer."""
         self.failures += 1
         self._since_s = None
 
-    def against(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reason | None:
+    def obstacle(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reason | None:
         """What speaks against closing now; None when nothing does."""
         if switch is None:
             return Reason("close.no_switch")
@@ -85,8 +85,8 @@ class Reconnection:
             return Reason("close.control", {"switch": switch.id, "control": switch.control.good or "unknown"})
         if bus.life != "ours":
             return Reason("go.bus_is", {"bus": bus.life or "not known", "why": bus.why})
-        if self.look.ok is not True:
-            return Reason("close.outside_window", {"profile": self.code.name, "grid": self.look.figures})
+        if self.window.ok is not True:
+            return Reason("close.outside_window", {"profile": self.code.name, "grid": self.window.figures})
         left_s = self.left_s(snapshot.mono_s)
         if left_s is None or left_s > 0:
             return Reason("close.wait", {"left_s": left_s or self.wait_s, "wait_s": self.wait_s})
@@ -108,13 +108,13 @@ class Reconnection:
         """For the console."""
         return Reconnect(
             profile=self.code.name,
-            in_window=self.look.ok,
-            figures=self.look.figures,
+            in_window=self.window.ok,
+            figures=self.window.figures,
             wait_s=self.wait_s,
             left_s=self.left_s(snapshot.mono_s),
             attempts=self.failures,
             delta_v=None if switch is None else switch.delta_v.good,
             delta_hz=None if switch is None else switch.delta_hz.good,
             delta_deg=None if switch is None else switch.delta_deg.good,
-            against=self.against(snapshot, switch, bus),
+            against=self.obstacle(snapshot, switch, bus),
         )

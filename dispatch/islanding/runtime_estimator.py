@@ -22,7 +22,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import worst_efficiency
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.soc_correction import Cues, Taper
+from dispatch.islanding.soc_correction import BmsIndications, DischargeTaper
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.snapshot import Snapshot
 
@@ -38,7 +38,7 @@ UNKNOWN_SHARE, LEARNT_SHARE, LEARN_PCT = 0.25, 0.05, 5.0  # how wrong the energy
 BELIEVABLE = (0.3, 1.3)  # of what the rating says
 
 
-class EnergyMemory(msgspec.Struct, frozen=True):
+class RuntimeMemory(msgspec.Struct, frozen=True):
     """What was learnt, for a restart."""
 
     wh: float = 0.0
@@ -47,7 +47,7 @@ class EnergyMemory(msgspec.Struct, frozen=True):
     error_pct: float | None = None  # how wrong SoC less the offset may be; None: nothing was found out
 
 
-class EnergyLeft:
+class RuntimeEstimator:
     """All batteries of a site as one, by the site's SoC and the sum of PCS power."""
 
     def __init__(self, config: DispatchConfig) -> None:
@@ -55,19 +55,19 @@ class EnergyLeft:
         self._config, self._round_trip = config, efficiency.discharge * efficiency.charge
         self._rated_wh_per_pct = config.energy_kwh * 1000 * efficiency.discharge / 100
         self._terms = config.ride_through
-        self._memory = EnergyMemory()
+        self._memory = RuntimeMemory()
         self._last: tuple[float, float] | None = None  # mono, SoC
         self._anchor_pct: float | None = None
         self._wh = 0.0  # given since the anchor
-        self._taper = Taper()
+        self._taper = DischargeTaper()
         self.soc_pct: float | None = None  # as reported, carried on beyond its ends
         self._available = 1.0  # share of the stored energy that is in batteries in service
 
-    def memory(self) -> EnergyMemory:
+    def memory(self) -> RuntimeMemory:
         """What to keep for a restart."""
         return self._memory
 
-    def restore(self, memory: EnergyMemory) -> None:
+    def restore(self, memory: RuntimeMemory) -> None:
         """Take over what was kept."""
         self._memory = memory
 
@@ -89,7 +89,7 @@ class EnergyLeft:
         return most_pct if known_pct is None else min(known_pct, most_pct)
 
     @property
-    def _points(self) -> float | None:
+    def _points_above_cutoff(self) -> float | None:
         """SoC above the cut-off; None while SoC is not known."""
         if self.soc_pct is None:
             return None
@@ -97,16 +97,20 @@ class EnergyLeft:
 
     def usable_wh(self) -> float | None:
         """AC energy in batteries in service down to the cut-off, best estimate; None while the SoC is not known."""
-        return None if self._points is None else self._points * self.wh_per_pct * self._available
+        return (
+            None if self._points_above_cutoff is None else self._points_above_cutoff * self.wh_per_pct * self._available
+        )
 
     def low_wh(self) -> float | None:
         """The same with SoC and energy per point as wrong as they may be."""
-        if self._points is None:
+        if self._points_above_cutoff is None:
             return None
-        return max(self._points - self.soc_error_pct, 0.0) * self.wh_per_pct * (1 - self._doubt) * self._available
+        return (
+            max(self._points_above_cutoff - self.soc_error_pct, 0.0) * self.wh_per_pct * (1 - self._energy_uncertainty)
+        ) * self._available
 
     @property
-    def _doubt(self) -> float:
+    def _energy_uncertainty(self) -> float:
         """How wrong the energy per point may be, as a share."""
         return LEARNT_SHARE + (UNKNOWN_SHARE - LEARNT_SHARE) * max(1 - self._memory.pct / LEARN_PCT, 0.0)
 
@@ -125,7 +129,7 @@ class EnergyLeft:
         gave_wh = battery_w * (mono_s - last[0]) / 3600 * (1.0 if battery_w > 0 else self._round_trip)
         if abs(last[1] - soc_pct - gave_wh / self.wh_per_pct) > JUMP_PCT:
             self.soc_pct = soc_pct
-            self._found(0.0, KNOWN_PCT)
+            self._set_error(0.0, KNOWN_PCT)
             self._weigh_from(soc_pct)
             return f"the BMS has recalibrated: SoC now {soc_pct:.1f} %, remaining runtime is worked out anew"
         self.soc_pct = soc_pct if ENDS_PCT[0] < soc_pct < ENDS_PCT[1] else self.soc_pct - gave_wh / self.wh_per_pct
@@ -137,16 +141,16 @@ class EnergyLeft:
             self._weigh_from(soc_pct)
         elif gone_pct <= -SEGMENT_PCT:
             self._weigh_from(soc_pct)
-        return self._look(Cues.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w)
+        return self._check_ends(BmsIndications.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w)
 
-    def _look(self, cues: Cues, soc_pct: float, gave_wh: float, battery_w: float) -> str:
+    def _check_ends(self, cues: BmsIndications, soc_pct: float, gave_wh: float, battery_w: float) -> str:
         """Full and nearly empty."""
         most_pct = self._terms.soc_error_pct
         if cues.full and soc_pct >= 100 - most_pct - 1:
             # A BMS may refuse to charge for other reasons. So when this says that there is more than is reported, only
             # the best estimate believes it: the low one stays with the report.
-            error_pct = max(KNOWN_PCT + self._doubt * most_pct, 100 - soc_pct)
-            return self._told(soc_pct - 100, error_pct, "it is full")
+            error_pct = max(KNOWN_PCT + self._energy_uncertainty * most_pct, 100 - soc_pct)
+            return self._accept_error(soc_pct - 100, error_pct, "it is full")
         near_empty = soc_pct <= self._terms.cutoff_pct + 2 * most_pct
         if not near_empty or battery_w <= 0:
             self._taper.clear()
@@ -155,17 +159,17 @@ class EnergyLeft:
         if left_wh is None:
             return ""
         true_pct = self._terms.cutoff_pct + left_wh / self.wh_per_pct
-        return self._told(soc_pct - true_pct, KNOWN_PCT, "what it can give falls, it is nearly empty")
+        return self._accept_error(soc_pct - true_pct, KNOWN_PCT, "what it can give falls, it is nearly empty")
 
-    def _told(self, offset_pct: float, error_pct: float, how: str) -> str:
+    def _accept_error(self, offset_pct: float, error_pct: float, how: str) -> str:
         """Believe an error of SoC, as far as it can be one; said where it is news."""
         most_pct = self._terms.soc_error_pct
         offset_pct = max(-most_pct, min(offset_pct, most_pct))
         news = self._memory.error_pct is None or abs(offset_pct - self._memory.offset_pct) > error_pct
-        self._found(offset_pct, error_pct)
+        self._set_error(offset_pct, error_pct)
         return f"SoC reads {offset_pct:+.1f} points wrong ({how}); remaining runtime is worked out anew" if news else ""
 
-    def _found(self, offset_pct: float, error_pct: float) -> None:
+    def _set_error(self, offset_pct: float, error_pct: float) -> None:
         self._memory = msgspec.structs.replace(self._memory, offset_pct=offset_pct, error_pct=error_pct)
 
     def _fade(self, moved_pct: float) -> None:

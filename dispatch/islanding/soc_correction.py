@@ -23,7 +23,7 @@ STRAIGHT = 0.7  # one half of it must be at least so steep as the other
 FALL_SHARE = 0.03  # of the rated power: a fall by less is none
 
 
-class Cues(msgspec.Struct, frozen=True):
+class BmsIndications(msgspec.Struct, frozen=True):
     """Of all batteries as one."""
 
     full: bool
@@ -32,7 +32,7 @@ class Cues(msgspec.Struct, frozen=True):
     )  # what can be given now, W at the AC terminals; None: not known, or for temperature's sake
 
     @classmethod
-    def of(cls, config: DispatchConfig, snapshot: Snapshot) -> Cues:
+    def of(cls, config: DispatchConfig, snapshot: Snapshot) -> BmsIndications:
         """Read them off a snapshot."""
         charge_w = 0.0
         for terms in config.batteries:
@@ -47,7 +47,7 @@ class Cues(msgspec.Struct, frozen=True):
         return cls(full, BatteryBank(config, snapshot).discharge_w)
 
 
-class Taper:
+class DischargeTaper:
     """Follows what a battery can give against what has left it."""
 
     def __init__(self) -> None:

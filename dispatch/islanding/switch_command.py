@@ -8,12 +8,12 @@ from dispatch.model.equipment import Switch
 from dispatch.model.islanding import SwitchOrder
 from dispatch.model.reasons import Reason
 
-ON_ITS_WAY_S = 1.0  # an order may take so long to reach the switch and be read back
+COMMAND_DELAY_S = 1.0  # an order may take so long to reach the switch and be read back
 
 Action = Literal["open", "close", "none"]
 
 
-class SwitchAsk:
+class SwitchCommand:
     """At first nothing is asked."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class SwitchAsk:
     def ask(self, action: Action, reason: Reason, mono_s: float) -> None:
         """Set the command. One given before may still reach the switch, so its withdrawal is kept for a while."""
         if action == "none" and self._asked is not None and self._asked[0] != "none":
-            self._none_until_s = mono_s + ON_ITS_WAY_S
+            self._none_until_s = mono_s + COMMAND_DELAY_S
         self._asked = (action, reason)
 
     def order(self, switch: Switch | None, mono_s: float) -> SwitchOrder | None:

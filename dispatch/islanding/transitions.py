@@ -18,11 +18,11 @@
 from __future__ import annotations
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill_phases import DrillCourse
-from dispatch.islanding.import_ramp import GridRamp
-from dispatch.islanding.observation import Sight, differences
+from dispatch.islanding.drill_phases import DrillPhases
+from dispatch.islanding.import_ramp import ImportRamp
+from dispatch.islanding.observation import GridObservation, differences
 from dispatch.islanding.reconnection import OUT_OF_STEP, Reconnection
-from dispatch.islanding.switch_command import SwitchAsk
+from dispatch.islanding.switch_command import SwitchCommand
 from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
@@ -31,44 +31,45 @@ S = IslandState
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
 
-Road = tuple[IslandState, Reason] | None  # where to, and why
+Transition = tuple[IslandState, Reason] | None  # where to, and why; None: it stays
 
 
-class Roads:
+class Transitions:
     """Evaluates the transitions once per tick; keeps since when their conditions hold. Shares the machine's parts."""
 
     def __init__(
         self,
         config: DispatchConfig,
         reconnection: Reconnection,
-        ramp: GridRamp,
-        switch_ask: SwitchAsk,
-        course: DrillCourse,
+        ramp: ImportRamp,
+        switch_command: SwitchCommand,
+        drill_phases: DrillPhases,
     ) -> None:
         self._island = config.island
-        self._reconnection, self._ramp, self._switch_ask, self._course = reconnection, ramp, switch_ask, course
+        self._reconnection, self._ramp = reconnection, ramp
+        self._switch_command, self._drill_phases = switch_command, drill_phases
         self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
         self._not_ours_s: float | None = None  # since when the bus has not been ours while the switch was open
-        self._apart_s: float | None = None  # synchronising: since when only being out of step is against closing
-        self._both_s: float | None = None  # since when the switch is closed and a PCS still forms
-        self._tries = 0  # closings asked for in vain in this islanding
+        self._out_of_step_s: float | None = None  # synchronising: since when only being out of step is against closing
+        self._closed_and_forming_s: float | None = None  # since when the switch is closed and a PCS still forms
+        self._attempts = 0  # closings asked for in vain in this islanding
 
-    def look(self, sight: Sight) -> None:
+    def update(self, observation: GridObservation) -> None:
         """Take in what this tick shows."""
-        self._now, self._switch, self._contact = sight.now, sight.switch, sight.contact
-        self._seen, self._bus = sight.seen, sight.bus
-        if sight.contact != "open" or sight.bus.life not in ("dead", "foreign"):
+        self._now, self._switch, self._contact = observation.now, observation.switch, observation.contact
+        self._seen, self._bus = observation.seen, observation.bus
+        if observation.contact != "open" or observation.bus.life not in ("dead", "foreign"):
             self._not_ours_s = None
         elif self._not_ours_s is None:
-            self._not_ours_s = sight.now.mono_s
+            self._not_ours_s = observation.now.mono_s
 
     def entered(self, was: IslandState, state: IslandState) -> None:
         """The machine has gone from one state to another: what counts in a state begins anew."""
-        self._withdrawn_s = self._both_s = self._apart_s = None
+        self._withdrawn_s = self._closed_and_forming_s = self._out_of_step_s = None
         if was is S.FAULT or (state is S.GRID_TIED and was not in (S.PREPARING, S.OPENING)):
-            self._tries = 0
+            self._attempts = 0
 
-    def onward(self, state: IslandState, age_s: float, starting: bool) -> Road:
+    def next_state(self, state: IslandState, age_s: float, starting: bool) -> Transition:
         """Where to from a state entered `age_s` ago, by what is seen now. `starting`: a black start is asked for."""
         self._state, self._age_s = state, age_s
         if state is S.UNKNOWN:
@@ -87,7 +88,7 @@ class Roads:
             return self._from_black_start(starting)
         return None  # fault: an operator resets it
 
-    def _from_unknown(self) -> Road:
+    def _from_unknown(self) -> Transition:
         """Adopt what is found. Behind an open switch the PCS get their time to say who keeps the bus alive."""
         seen, bus = self._seen, self._bus
         if seen.state is S.ISLANDED and bus.life != "ours" and self._age_s < self._island.form_timeout_s:
@@ -96,18 +97,18 @@ class Roads:
             return (S.BLACKOUT, Reason("go.seen_bus_dead", {"seen": seen.reason, "bus": bus.why})) if dead else None
         return None if seen.state is S.UNKNOWN else (seen.state, seen.reason)
 
-    def _from_tied(self) -> Road:
+    def _from_tied(self) -> Transition:
         if self._seen.state is S.GRID_TIED:
             return None
         return self._seen.state, self._seen.reason
 
-    def _from_preparing(self) -> Road:
-        drill, island, now = self._course.drill, self._island, self._now
+    def _from_preparing(self) -> Transition:
+        drill, island, now = self._drill_phases.drill, self._island, self._now
         assert drill is not None
         if drill.aborted:
             return S.GRID_TIED, Reason("go.aborted_before_opening")
         w = now.grid.w.good
-        if self._ramp.steady(w, now.mono_s) and w is not None:
+        if self._ramp.update_near_zero(w, now.mono_s) and w is not None:
             return S.OPENING, Reason("go.unloaded", {"import_w": w})
         if self._age_s > island.prepare_timeout_s:
             within_w, within_s = island.prepare_w, island.prepare_timeout_s
@@ -119,8 +120,8 @@ class Roads:
             return S.GRID_TIED, late
         return None
 
-    def _from_opening(self) -> Road:
-        drill, now = self._course.drill, self._now
+    def _from_opening(self) -> Transition:
+        drill, now = self._drill_phases.drill, self._now
         if self._seen.state in (S.ISLANDED, S.BLACKOUT):
             return self._seen.state, self._seen.reason
         late = self._age_s > self._island.open_timeout_s
@@ -131,14 +132,14 @@ class Roads:
                     f"the switch did not confirm open in {self._island.open_timeout_s:g} s: reads {position}"
                 )
             self._withdrawn_s = now.mono_s
-            self._switch_ask.ask("none", Reason("go.opening_withdrawn"), now.mono_s)
+            self._switch_command.ask("none", Reason("go.opening_withdrawn"), now.mono_s)
         if self._withdrawn_s is not None and now.mono_s - self._withdrawn_s >= WITHDRAW_S:
             if self._seen.state is S.GRID_TIED:
                 return S.GRID_TIED, Reason("go.withdrawn_closed")
             return S.FAULT, Reason("go.withdrawn_not_closed", {"seen": self._seen.reason})
         return None
 
-    def _from_open(self) -> Road:
+    def _from_open(self) -> Transition:
         """Islanded, synchronising, closing: what all three have in common comes first."""
         if self._seen.state is S.GRID_TIED and not self._still_forming():
             permitted = self._state is S.CLOSING
@@ -163,13 +164,13 @@ class Roads:
     def _still_forming(self) -> bool:
         """The contact says closed, a PCS still says that it forms: it gets a moment, and no setpoint meanwhile."""
         if not any(p.mode.good == "grid_forming" for p in self._now.pcs):
-            self._both_s = None
+            self._closed_and_forming_s = None
             return False
-        if self._both_s is None:
-            self._both_s = self._now.mono_s
-        return self._now.mono_s - self._both_s < self._island.form_timeout_s
+        if self._closed_and_forming_s is None:
+            self._closed_and_forming_s = self._now.mono_s
+        return self._now.mono_s - self._closed_and_forming_s < self._island.form_timeout_s
 
-    def _bus_trouble(self) -> Road:
+    def _bus_trouble(self) -> Transition:
         if self._not_ours_s is None:
             return None
         for_s = self._now.mono_s - self._not_ours_s
@@ -180,65 +181,65 @@ class Roads:
         why = Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})
         return (S.BLACKOUT if dead else S.FAULT), why
 
-    def _from_islanded(self) -> Road:
-        drill, now = self._course.drill, self._now
+    def _from_islanded(self) -> Transition:
+        drill, now = self._drill_phases.drill, self._now
         if drill is not None and drill.holding:
-            if self._reconnection.look.ok is False and self._lost_voltage():
-                self._course.end(now.utc_s, "the grid went away during the drill: this is an outage now")
+            if self._reconnection.window.ok is False and self._lost_voltage():
+                self._drill_phases.finish(now.utc_s, "the grid went away during the drill: this is an outage now")
             elif drill.failure:
-                self._course.release(now.utc_s, f"drill stopped, {drill.failure}")
+                self._drill_phases.end_hold(now.utc_s, f"drill stopped, {drill.failure}")
             elif drill.aborted:
-                self._course.release(now.utc_s, "drill aborted")
+                self._drill_phases.end_hold(now.utc_s, "drill aborted")
             elif drill.held_until_s is not None and now.mono_s >= drill.held_until_s:
-                self._course.release(now.utc_s, "held as long as asked")
+                self._drill_phases.end_hold(now.utc_s, "held as long as asked")
             else:
                 return None
-        if self._reconnection.look.ok is True and self._bus.life == "ours":
-            return S.SYNCHRONISING, Reason("go.inside_window", {"grid": self._reconnection.look.figures})
+        if self._reconnection.window.ok is True and self._bus.life == "ours":
+            return S.SYNCHRONISING, Reason("go.inside_window", {"grid": self._reconnection.window.figures})
         return None
 
     def _lost_voltage(self) -> bool:
         return self._switch is not None and self._switch.grid_voltage.good == "absent"
 
-    def _from_synchronising(self) -> Road:
-        if self._reconnection.look.ok is not True:
-            return S.ISLANDED, Reason("go.left_window", {"grid": self._reconnection.look.figures})
-        if not self._we_close():
+    def _from_synchronising(self) -> Transition:
+        if self._reconnection.window.ok is not True:
+            return S.ISLANDED, Reason("go.left_window", {"grid": self._reconnection.window.figures})
+        if not self._gateway_closes():
             return None
-        against = self._reconnection.against(self._now, self._switch, self._bus)
-        if against is None:
+        obstacle = self._reconnection.obstacle(self._now, self._switch, self._bus)
+        if obstacle is None:
             return S.CLOSING, Reason("go.closing_permitted", {"wait_s": self._reconnection.wait_s})
-        if against.code != OUT_OF_STEP:
-            self._apart_s = None
+        if obstacle.code != OUT_OF_STEP:
+            self._out_of_step_s = None
             return None
-        if self._apart_s is None:
-            self._apart_s = self._now.mono_s
-        if self._now.mono_s - self._apart_s > self._island.sync_timeout_s:
-            return S.FAULT, Reason("go.never_in_step", {"against": against, "timeout_s": self._island.sync_timeout_s})
+        if self._out_of_step_s is None:
+            self._out_of_step_s = self._now.mono_s
+        if self._now.mono_s - self._out_of_step_s > self._island.sync_timeout_s:
+            return S.FAULT, Reason("go.never_in_step", {"against": obstacle, "timeout_s": self._island.sync_timeout_s})
         return None
 
-    def _we_close(self) -> bool:
+    def _gateway_closes(self) -> bool:
         """Whether the switch waits for us: a drill or its remainder, or a site whose device does not return alone."""
         held = self._switch is not None and self._switch.command.good == "open"
-        return self._island.reclose == "permit" or held or self._course.drill is not None
+        return self._island.reclose == "permit" or held or self._drill_phases.drill is not None
 
-    def _from_closing(self) -> Road:
-        against = self._reconnection.against(self._now, self._switch, self._bus)
-        if against is not None:
-            self._reconnection.failed()
-            return S.SYNCHRONISING, Reason("go.permission_withdrawn", {"against": against})
+    def _from_closing(self) -> Transition:
+        obstacle = self._reconnection.obstacle(self._now, self._switch, self._bus)
+        if obstacle is not None:
+            self._reconnection.note_failed()
+            return S.SYNCHRONISING, Reason("go.permission_withdrawn", {"against": obstacle})
         if self._age_s > self._island.close_timeout_s:
-            self._tries += 1
-            self._reconnection.failed()
+            self._attempts += 1
+            self._reconnection.note_failed()
             late = Reason(
                 "go.not_closed", {"timeout_s": self._island.close_timeout_s, "differences": differences(self._switch)}
             )
-            if self._tries >= self._island.attempts:
-                return S.FAULT, Reason("go.not_closed_often", {"late": late, "times": self._tries})
+            if self._attempts >= self._island.attempts:
+                return S.FAULT, Reason("go.not_closed_often", {"late": late, "times": self._attempts})
             return S.SYNCHRONISING, Reason("go.not_closed_again", {"late": late, "wait_s": self._reconnection.wait_s})
         return None
 
-    def _from_blackout(self) -> Road:
+    def _from_blackout(self) -> Transition:
         if self._bus.life == "ours":
             return S.ISLANDED, self._bus.why
         if self._seen.state is S.GRID_TIED:
@@ -248,12 +249,12 @@ class Roads:
             return S.FAULT, Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})
         return None
 
-    def _from_black_start(self, starting: bool) -> Road:
+    def _from_black_start(self, starting: bool) -> Transition:
         if not starting:
             return S.BLACKOUT, Reason("go.black_start_aborted")
-        road = self._from_blackout()
-        if road is not None:
-            return road
+        transition = self._from_blackout()
+        if transition is not None:
+            return transition
         if self._age_s > self._island.black_start_timeout_s:
             return S.BLACKOUT, Reason("go.none_formed", {"timeout_s": self._island.black_start_timeout_s})
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-STEP_S = 900
+QUARTER_S = 900  # a step of forecast and plan, s; market prices and the record of Energy IQ have it, too
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -14,5 +14,5 @@ class Forecast(msgspec.Struct, frozen=True):
     load_w: tuple[float, ...]
     low_w: tuple[float, ...]
     high_w: tuple[float, ...]
-    step_s: int = STEP_S
+    step_s: int = QUARTER_S
     note: str = ""

@@ -6,6 +6,8 @@ import msgspec
 
 from dispatch.model.reasons import Reason
 
+NEAR_W = 50.0  # two powers this close are the same to a reader, W
+
 
 class PlanStep(msgspec.Struct, frozen=True):
     """One step of the plan, from `start_utc_s` for `Plan.step_s`. Powers are means over the step."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dispatch.model.forecast import STEP_S, Forecast
+from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.reservations import Reservation, reserved_w
 
 KEPT_S = 3600.0  # one that is over is remembered so long: the quarter hour it ended in is still to be learnt from
@@ -22,8 +22,8 @@ def with_reserved(forecast: Forecast, reservations: Sequence[Reservation], now_u
         return forecast
     extra_w = []
     for k in range(len(forecast.load_w)):
-        start_s = forecast.start_utc_s + k * STEP_S
-        extra_w.append(reserved_w(reservations, max(float(start_s), now_utc_s), start_s + STEP_S))
+        start_s = forecast.start_utc_s + k * QUARTER_S
+        extra_w.append(reserved_w(reservations, max(float(start_s), now_utc_s), start_s + QUARTER_S))
     load_w, low_w, high_w = (
         tuple(a + b for a, b in zip(values, extra_w, strict=True))
         for values in (forecast.load_w, forecast.low_w, forecast.high_w)

@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 
 from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
+from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, reserved_w
 
-NEAR_W = 50.0  # two powers this close are the same to a reader
 NEAR_PCT = 0.1
 TIE_EUR_PER_KWH = 1e-4
 
@@ -170,7 +170,7 @@ def _risk(plan: Sketch, k: int, clock: list[Reason]) -> Reason:
 
 def _reservation(plan: Sketch, k: int) -> Reservation | None:
     """The largest reservation of step k, if it is for the reserved jobs alone that the load passes the peak."""
-    start_s, end_s = max(plan.starts_utc_s[k], plan.now_utc_s), plan.starts_utc_s[k] + STEP_S
+    start_s, end_s = max(plan.starts_utc_s[k], plan.now_utc_s), plan.starts_utc_s[k] + QUARTER_S
     promised_w = reserved_w(plan.reservations, start_s, end_s)
     if promised_w <= 0 or plan.net_w[k] - promised_w > plan.keep_w[k] + NEAR_W:
         return None

@@ -22,10 +22,10 @@ from dispatch.planning.lp_model import (
     OVER_EXPORT,
     OVER_FUSE,
     PEAKS,
-    Numbers,
+    ModelNumbers,
     Problem,
     Solution,
-    numbers_of,
+    model_numbers,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ LOST_SHARE = 0.02  # of the battery's room: what an old plan may fail to charge 
 NEAR = 1e-6
 
 
-def kept(
+def keep_previous(
     before: Plan,
     problem: Problem,
     starts_utc_s: Sequence[int],
@@ -52,26 +52,13 @@ def kept(
     one's powers follow. An old plan that can no longer be followed is never kept, nor one made under other orders:
     `orders` has for each step the id of the manual order that has the battery, empty where the program decides.
     """
-    first, n = before.steps[0].start_utc_s if before.steps else 0, len(before.steps)
-    charge, discharge = list(new.charge_kw), list(new.discharge_kw)
-    for k, start in enumerate(starts_utc_s):
-        index = (start - first) // before.step_s
-        if 0 <= index < n and before.steps[index].start_utc_s == start:
-            order = orders[k] if orders else ""
-            if before.steps[index].order != order:
-                return None
-            if order:  # what it does is not in the problem
-                continue
-            kw = before.steps[index].battery_w / 1000
-            charge[k], discharge[k] = max(0.0, -kw), max(0.0, kw)
-        elif k == 0:
-            return None
-    followed = _followed(problem, charge, discharge)
+    planned = _carried_over(before, starts_utc_s, new, orders)
+    followed = None if planned is None else _feasible(problem, *planned)
     if followed is None:
         return None
-    numbers = numbers_of(problem)
-    old_eur, solution = weighed(problem, *followed, numbers)
-    new_eur, _ = weighed(problem, new.charge_kw, new.discharge_kw, numbers)
+    numbers = model_numbers(problem)
+    old_eur, solution = evaluate_powers(problem, *followed, numbers)
+    new_eur, _ = evaluate_powers(problem, new.charge_kw, new.discharge_kw, numbers)
     ahead = zip(problem.hours, problem.net_kw, problem.buy, strict=True)
     bill_eur = sum(hours * max(0.0, kw) * abs(price) for hours, kw, price in ahead)
     if old_eur - new_eur > margin_pct / 100 * bill_eur + NEAR:
@@ -79,7 +66,29 @@ def kept(
     return replace(solution, seconds=new.seconds)
 
 
-def _followed(
+def _carried_over(
+    before: Plan, starts_utc_s: Sequence[int], new: Solution, orders: Sequence[str]
+) -> tuple[list[float], list[float]] | None:
+    """(charge, discharge), kW, of the plan in force, and the new one's beyond its end; None: made under other orders,
+    or it does not reach the running step.
+    """
+    planned = {step.start_utc_s: step for step in before.steps}
+    if starts_utc_s[0] not in planned:
+        return None
+    charge, discharge = list(new.charge_kw), list(new.discharge_kw)
+    for k, start in enumerate(starts_utc_s):
+        step, order = planned.get(start), orders[k] if orders else ""
+        if step is None:
+            continue
+        if step.order != order:
+            return None
+        if not order:  # what an order does is not in the problem
+            kw = step.battery_w / 1000
+            charge[k], discharge[k] = max(0.0, -kw), max(0.0, kw)
+    return charge, discharge
+
+
+def _feasible(
     problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float]
 ) -> tuple[list[float], list[float]] | None:
     """The powers as far as the energy stored and the room left allow; None where too much of them is lost."""
@@ -96,8 +105,8 @@ def _followed(
     return None if lost > LOST_SHARE * room else (charge, discharge)
 
 
-def weighed(
-    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float], numbers: Numbers | None = None
+def evaluate_powers(
+    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float], numbers: ModelNumbers | None = None
 ) -> tuple[float, Solution]:
     """(what the program minimises, EUR, for these powers; the solution they make). Infinite beyond a limit.
 
@@ -105,7 +114,7 @@ def weighed(
     """
     import numpy as np
 
-    n, numbers = len(problem.hours), numbers or numbers_of(problem)
+    n, numbers = len(problem.hours), numbers or model_numbers(problem)
     hours, net = np.array(problem.hours), np.array(problem.net_kw)
     charge, discharge = np.array(charge_kw), np.array(discharge_kw)
     stored = problem.stored_kwh + np.cumsum(
@@ -128,14 +137,14 @@ def weighed(
     for k, width in enumerate(problem.layers_kwh):
         put(LAYER + k, np.clip(stored - below, 0.0, width))
         below += width
-    peaks = _put_peaks(problem, numbers, x, imported)
+    peaks = _fill_peaks(problem, numbers, x, imported)
     over = np.any(x[: BLOCKS * n] > numbers.upper[: BLOCKS * n] + NEAR)
     outside = stored.min() < -NEAR or stored.max() > below + NEAR
     cost = math.inf if over or outside else float(numbers.cost @ x)
     return cost, Solution(charge.tolist(), discharge.tolist(), peaks, 0.0)
 
 
-def _put_peaks(problem: Problem, numbers: Numbers, x: Floats, imported: Floats) -> list[float]:
+def _fill_peaks(problem: Problem, numbers: ModelNumbers, x: Floats, imported: Floats) -> list[float]:
     """Fill in what the months' peaks and the running interval's target take, cheapest part first; the peaks."""
     import numpy as np
 

@@ -12,6 +12,7 @@ room for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,15 @@ PEAKS = 1 + RISES + 1  # for each month: paid anyway, rising steps, above the co
 TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
 BELOW_AFTER_H = 24.0  # after the last step; without it a plan that begins below the reserve would end there
 EARLY_EUR_PER_KWH_H = 1e-5  # of equal hours, charge in the first and discharge in the last
+REFUSED = "HiGHS refused the model: a number in the inputs is not finite or bounds cross"
 
 # From the last plan's basis, moved along, the primal simplex needs 30 iterations (median 8), the dual 120; from
 # nothing the dual is the faster one. Perturbed bounds only cost iterations to be put right again.
 DUAL, PRIMAL = 1, 4  # of HiGHS's option simplex_strategy
 UNPERTURBED = ("primal_simplex_bound_perturbation_multiplier", 0.0)
+
+
+Column = list[tuple[int, float]]  # of the matrix: (row, coefficient)
 
 
 class SolverFailed(Exception):
@@ -106,7 +111,7 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Penalties:
     """What breaking each soft bound costs, all in proportion to the site's own prices: scaling them changes no plan.
 
     In order: the fuse (EUR/kWh) outweighs the floor, which outweighs the contract (EUR/kW), which outweighs the month's
@@ -122,14 +127,14 @@ class Worth:
     stored_high: float  # above it: what it saves
 
 
-def worth(problem: Problem) -> Worth:
+def penalties(problem: Problem) -> Penalties:
     """Price the soft bounds of a problem."""
     span = sum(problem.hours) or 1.0
     mean = max(0.0, sum(p * h for p, h in zip(problem.buy, problem.hours, strict=True)) / span)
     unit = max(0.01, *(abs(p) for p in problem.buy), *(abs(p) for p in problem.sell))
     floor = 100 * (problem.demand + unit)
     low = (mean + problem.wear) / problem.charge_efficiency * 1.001
-    return Worth(
+    return Penalties(
         fuse=100 * floor,
         floor=floor,
         reserve=unit,
@@ -141,7 +146,7 @@ def worth(problem: Problem) -> Worth:
 
 
 @dataclass
-class Numbers:
+class ModelNumbers:
     cost: Floats
     lower: Floats
     upper: Floats
@@ -162,7 +167,7 @@ class LinearProgram:
         import highspy
 
         n = len(problem.hours)
-        numbers = numbers_of(problem)
+        numbers = model_numbers(problem)
         shape = (
             n,
             problem.charge_efficiency,
@@ -173,14 +178,14 @@ class LinearProgram:
             tuple(m.hours for m in problem.meterings[1:]),
         )
         before, last = self._highs, self._last
-        basis = None if before is None or last is None else moved(before.getBasis(), last, problem)
+        basis = None if before is None or last is None else shifted_basis(before.getBasis(), last, problem)
         if before is not None and last is not None and shape == self._shape:
             highs = before
-            self._change(highs, problem, numbers, tuple(m.month for m in last.meterings))
+            self._update(highs, problem, numbers, tuple(m.month for m in last.meterings))
         else:
-            highs = _fresh(problem, numbers, self._time_limit_s)
+            highs = _new_model(problem, numbers, self._time_limit_s)
         self._highs, self._shape, self._last = highs, shape, problem
-        warm = basis is not None and _start_from(highs, basis)
+        warm = basis is not None and _set_basis(highs, basis)
         highs.setOptionValue("simplex_strategy", PRIMAL if warm else DUAL)
         seconds, status = _run(highs, self._time_limit_s)
         if before is not None and status != highspy.HighsModelStatus.kOptimal:
@@ -202,7 +207,7 @@ class LinearProgram:
         )
 
     @staticmethod
-    def _change(highs: _core._Highs, problem: Problem, numbers: Numbers, months: tuple[int, ...]) -> None:
+    def _update(highs: _core._Highs, problem: Problem, numbers: ModelNumbers, months: tuple[int, ...]) -> None:
         """New costs, bounds and right-hand sides, and the few coefficients that hold the first step's length, or the
         peak of a metering that was another month's.
         """
@@ -231,7 +236,7 @@ class LinearProgram:
         highs.changeCoeff(target_row, len(columns) - 1, -first.hours)
 
 
-def moved(basis: Any, last: Problem, problem: Problem) -> Any | None:
+def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     """The basis of the last solution at the same instants of the new problem, as `HighsBasis`.
 
     None where the two have nothing in common. In the hours that both see, the last vertex is nearly the new one.
@@ -258,7 +263,7 @@ def moved(basis: Any, last: Problem, problem: Problem) -> Any | None:
     return result
 
 
-def _start_from(highs: _core._Highs, basis: Any) -> bool:
+def _set_basis(highs: _core._Highs, basis: Any) -> bool:
     """Hand over a basis. Too many or too few of it may be basic: as an alien one it is completed. False: refused."""
     import highspy
 
@@ -276,10 +281,10 @@ def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
     return highs.getRunTime() - before, highs.getModelStatus()
 
 
-def numbers_of(problem: Problem) -> Numbers:
+def model_numbers(problem: Problem) -> ModelNumbers:
     import numpy as np
 
-    n, value = len(problem.hours), worth(problem)
+    n, value = len(problem.hours), penalties(problem)
     hours, buy = np.array(problem.hours), np.array(problem.buy)
     # export may never earn what import costs in the same step, or doing both at once would pay; export above the limit
     # earns nothing (there PV is cut back), so that it is no reason to do anything but store what can be stored
@@ -307,7 +312,7 @@ def numbers_of(problem: Problem) -> Numbers:
     upper += [full * width for width in problem.layers_kwh]
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:
-        widths, prices = _rising(month, problem)
+        widths, prices = _peak_steps(month, problem)
         demand = problem.demand if month.counts else 0.0
         peak_cost += [demand, *prices, demand + value.contract]
         peak_lower += [month.base_kw] + [0.0] * (RISES + 1)
@@ -316,7 +321,7 @@ def numbers_of(problem: Problem) -> Numbers:
     target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
     dynamics[0] = problem.stored_kwh
-    return Numbers(
+    return ModelNumbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract]]),
         lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower, [0.0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf]]),
@@ -324,7 +329,7 @@ def numbers_of(problem: Problem) -> Numbers:
     )
 
 
-def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
+def _peak_steps(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     """Widths, kW, and prices, EUR/kW, of the parts from the month's base up to the contract; cut off there."""
     room = max(0.0, problem.contracted_kw - month.base_kw)
     widths, prices = [], []
@@ -336,51 +341,72 @@ def _rising(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     return widths + [0.0] * spare, prices + [problem.demand + TIE_EUR_PER_KWH] * spare
 
 
-def _fresh(problem: Problem, numbers: Numbers, time_limit_s: float) -> _core._Highs:
+def _new_model(problem: Problem, numbers: ModelNumbers, time_limit_s: float) -> _core._Highs:
+    """A new HiGHS model of the problem. Raises SolverFailed when HiGHS refuses it."""
     import highspy
     import numpy as np
     from highspy import _core
 
-    n = len(problem.hours)
-    columns: list[list[tuple[int, float]]] = [[] for _ in range(len(numbers.cost))]
-
-    def put(row: int, column: int, value: float) -> None:
-        columns[column].append((row, value))
-
-    for t in range(n):
-        for block, sign in ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1)):
-            put(t, block * n + t, sign)
-        put(n + t, CHARGE * n + t, -problem.charge_efficiency * problem.hours[t])
-        put(n + t, DISCHARGE * n + t, problem.hours[t] / problem.discharge_efficiency)
-        for layer in range(LAYER, LAYER + LAYERS):
-            put(n + t, layer * n + t, 1.0)
-            if t + 1 < n:
-                put(n + t + 1, layer * n + t, -1.0)
-    for row, metering in enumerate(problem.meterings, start=2 * n):
-        for t in metering.steps:
-            put(row, IMPORT * n + t, problem.hours[t])
-            put(row, OVER_FUSE * n + t, problem.hours[t])
-        for part in range(PEAKS):
-            put(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
-    target_row = len(numbers.rows) - 1
-    for t in problem.meterings[0].steps:
-        put(target_row, IMPORT * n + t, problem.hours[t])
-        put(target_row, OVER_FUSE * n + t, problem.hours[t])
-    put(target_row, len(columns) - 1, -problem.meterings[0].hours)
-
+    columns = _coefficients(problem, len(numbers.cost), len(numbers.rows))
     program = highspy.HighsLp()
     program.num_col_, program.num_row_ = len(columns), len(numbers.rows)
     program.col_cost_, program.col_lower_, program.col_upper_ = numbers.cost, numbers.lower, numbers.upper
-    program.row_lower_ = np.concatenate([numbers.rows[: 2 * n], np.full(len(problem.meterings) + 1, -np.inf)])
+    equalities = numbers.rows[: 2 * len(problem.hours)]
+    program.row_lower_ = np.concatenate([equalities, np.full(len(problem.meterings) + 1, -np.inf)])
     program.row_upper_ = numbers.rows
+    fill_matrix(program, columns)
+    highs = _core._Highs()  # the bare solver: the wrapper class prints a banner on stdout when it is made
+    for option, setting in (("output_flag", False), ("solver", "simplex"), ("time_limit", time_limit_s), UNPERTURBED):
+        highs.setOptionValue(option, setting)
+    if highs.passModel(program) == highspy.HighsStatus.kError:
+        raise SolverFailed(REFUSED)
+    return highs
+
+
+def _coefficients(problem: Problem, column_count: int, row_count: int) -> list[Column]:
+    """The matrix by columns. Rows: power balance and stored energy of each step, each metering, the target."""
+    columns: list[Column] = [[] for _ in range(column_count)]
+    _put_balances(columns, problem)
+    for row, metering in enumerate(problem.meterings, start=2 * len(problem.hours)):
+        _put_import(columns, row, metering, problem)
+        first_part = BLOCKS * len(problem.hours) + PEAKS * metering.month
+        for part in range(first_part, first_part + PEAKS):
+            columns[part].append((row, -metering.hours))
+    running, target_row = problem.meterings[0], row_count - 1
+    _put_import(columns, target_row, running, problem)
+    columns[-1].append((target_row, -running.hours))
+    return columns
+
+
+def _put_balances(columns: list[Column], problem: Problem) -> None:
+    """Rows t: import - export + discharge - charge = net load. Rows n + t: how the stored energy changes."""
+    n = len(problem.hours)
+    for t, hours in enumerate(problem.hours):
+        for block, sign in ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1)):
+            columns[block * n + t].append((t, sign))
+        columns[CHARGE * n + t].append((n + t, -problem.charge_efficiency * hours))
+        columns[DISCHARGE * n + t].append((n + t, hours / problem.discharge_efficiency))
+        for layer in range(LAYER, LAYER + LAYERS):
+            columns[layer * n + t].append((n + t, 1.0))
+            if t + 1 < n:
+                columns[layer * n + t].append((n + t + 1, -1.0))
+
+
+def _put_import(columns: list[Column], row: int, metering: Metering, problem: Problem) -> None:
+    """The energy imported in a metering's steps."""
+    n = len(problem.hours)
+    for t in metering.steps:
+        columns[IMPORT * n + t].append((row, problem.hours[t]))
+        columns[OVER_FUSE * n + t].append((row, problem.hours[t]))
+
+
+def fill_matrix(program: Any, columns: Sequence[Column]) -> None:
+    """Set the coefficients of a `highspy.HighsLp`."""
+    import highspy
+    import numpy as np
+
     matrix = program.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kColwise
     matrix.start_ = np.cumsum([0, *(len(c) for c in columns)])
     matrix.index_ = np.array([row for column in columns for row, _ in column])
     matrix.value_ = np.array([value for column in columns for _, value in column])
-    highs = _core._Highs()  # the bare solver: the wrapper class prints a banner on stdout when it is made
-    for option, setting in (("output_flag", False), ("solver", "simplex"), ("time_limit", time_limit_s), UNPERTURBED):
-        highs.setOptionValue(option, setting)
-    if highs.passModel(program) == highspy.HighsStatus.kError:
-        raise SolverFailed("HiGHS refused the model: a number in the inputs is not finite or bounds cross")
-    return highs

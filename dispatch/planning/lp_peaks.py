@@ -6,19 +6,19 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import interval_account
 from dispatch.config.schema import DispatchConfig
 from dispatch.planning.lp_model import Metering, Month, Problem, Solution
 
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
 
-NEAR_KW = 0.05  # charging above the budget by less is the margins' and the solver's
+CHARGE_TOLERANCE_KW = 0.05  # charging above the budget by less is the margins' and the solver's
 
 
 def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
     """For each step the account its import goes to (`demand.Place`), "" where it does not count."""
-    places = (place(config.tariff.demand_terms, config.timezone, t) for t in starts)
+    places = (interval_account(config.tariff.demand_terms, config.timezone, t) for t in starts)
     return [at.account if at.counts else "" for at in places]
 
 
@@ -33,7 +33,7 @@ def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[
     config, terms = inputs.config, inputs.config.tariff.demand_terms
     names = _accounts(config, starts)
     order = sorted(set(names), key=lambda name: (not name, name))  # what does not count comes last
-    here = place(terms, config.timezone, starts[0])
+    here = interval_account(terms, config.timezone, starts[0])
     prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
     first_w = max(0.0, inputs.month_peak_w, prior_w)
     later_w = max(terms.floor_w, prior_w if inputs.peak_prior_w is not None else first_w)
@@ -90,7 +90,7 @@ def target_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> float
     return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
 
 
-def in_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:
+def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:
     """The problem with the charging that the tick would refuse taken away; None where the solution has none of it.
 
     What the running interval has not used of its mean is there for the load, not for charging (rule 8): a plan made in
@@ -104,12 +104,12 @@ def in_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Probl
     charge_kw = list(problem.charge_kw)
     for t in problem.meterings[0].steps:
         charge_kw[t] = min(charge_kw[t], max(0.0, limit_w / 1000 - problem.net_kw[t]))
-    if all(solution.charge_kw[t] <= charge_kw[t] + NEAR_KW for t in problem.meterings[0].steps):
+    if all(solution.charge_kw[t] <= charge_kw[t] + CHARGE_TOLERANCE_KW for t in problem.meterings[0].steps):
         return None
     return replace(problem, charge_kw=tuple(charge_kw))
 
 
-def keeps_w(problem: Problem, solution: Solution, target_w: float) -> list[float]:
+def kept_import_w(problem: Problem, solution: Solution, target_w: float) -> list[float]:
     """The import to keep in each step for the sake of its peak, W; inf where it does not count."""
     peaks = zip(solution.peaks_kw, problem.months, strict=True)
     kept = [1000 * kw if month.counts else math.inf for kw, month in peaks]

@@ -18,8 +18,9 @@ import msgspec
 from dispatch.config.battery_ratings import full_soc_pct, lowest_soc_pct, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.rules import battery_window
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order, OrderKind
+from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.rule_chain import Ask, Chain, Outcome
 from dispatch.orders.book import Standing, ask, asked, standing
@@ -28,12 +29,11 @@ from dispatch.planning.lp_model import Problem
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
 
-NEAR_W = 50.0  # an order that gets all but this gets what it asks
 UNSAID = plain("")  # only what the rules leave is asked for
 SHORTEST_S = 1.0  # a running step with less than this left counts as this long
 
 
-class Given(msgspec.Struct, frozen=True):
+class OrderedStep(msgspec.Struct, frozen=True):
     """What orders make of one step."""
 
     battery_w: float = 0.0  # mean over the step of what an order does in it, > 0 discharges
@@ -44,13 +44,13 @@ class Given(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Course:
+class OrderProjection:
     """What orders make of steps that follow each other from now on."""
 
-    steps: tuple[Given, ...]
+    steps: tuple[OrderedStep, ...]
     soc_pct: float  # once they are over
 
-    def left_of(self, problem: Problem) -> Problem:
+    def limited(self, problem: Problem) -> Problem:
         """The problem with no more to decide than orders leave."""
         charge_kw = (min(kw, step.charge_w / 1000) for kw, step in zip(problem.charge_kw, self.steps, strict=True))
         discharge_kw = (
@@ -59,7 +59,7 @@ class Course:
         return replace(problem, charge_kw=tuple(charge_kw), discharge_kw=tuple(discharge_kw))
 
 
-def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
+def with_raised_reserve(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig:
     """The site with the reserve that an order has raised, as if it stood for ever; one that lowers it frees nothing."""
     asked_pct = max((o.value for o in orders if o.kind is OrderKind.RESERVE_LEVEL), default=0.0)
     more_pct = min(asked_pct, full_soc_pct(config)) - reserve_soc_pct(config)
@@ -69,7 +69,7 @@ def kept_back(config: DispatchConfig, orders: Sequence[Order]) -> DispatchConfig
     return msgspec.structs.replace(config, batteries=tuple(raised))
 
 
-def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> Order | None:
+def battery_holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> Order | None:
     """The order that has the battery at this time, None if it is free.
 
     With every PCS disabled it is the disabling order that ends first, unless a battery order stands.
@@ -84,14 +84,14 @@ def holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: float) -> 
     return None
 
 
-def whose(order: Order, config: DispatchConfig) -> Reason:
+def holder_reason(order: Order, config: DispatchConfig) -> Reason:
     """Who has the battery, for what and until when."""
     what = asked(order.kind, order.value, order.target)
     until = _local(order.ends_utc_s, config).isoformat(timespec="minutes")
     return Reason("step.ordered", {"order": order.id, "who": order.who, "asked": what, "until_local": until})
 
 
-def clock(utc_s: float, config: DispatchConfig) -> str:
+def local_time(utc_s: float, config: DispatchConfig) -> str:
     """HH:MM at the site."""
     return f"{_local(utc_s, config):%H:%M}"
 
@@ -100,62 +100,75 @@ def _local(utc_s: float, config: DispatchConfig) -> datetime:
     return datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
 
 
-def course(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> Course:
+def project_orders(inputs: PlanInputs, starts_utc_s: Sequence[int], net_w: Sequence[float]) -> OrderProjection:
     """The plan's steps under the orders that stand; net_w: load less PV in each, W."""
     begins = [max(float(start), inputs.now_utc_s) for start in starts_utc_s]
-    seconds = [max(SHORTEST_S, start + STEP_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
-    return followed(inputs, begins, seconds, net_w)
+    seconds = [max(SHORTEST_S, start + QUARTER_S - begin) for start, begin in zip(starts_utc_s, begins, strict=True)]
+    return project_steps(inputs, begins, seconds, net_w)
 
 
-def followed(
+def project_steps(
     inputs: PlanInputs, begins_utc_s: Sequence[float], seconds: Sequence[float], net_w: Sequence[float]
-) -> Course:
+) -> OrderProjection:
     """The same for steps of any length, the first of which begins now."""
-    config, soc_pct = inputs.config, min(100.0, max(0.0, inputs.soc_pct or 0.0))
+    soc_pct = min(100.0, max(0.0, inputs.soc_pct or 0.0))
     steps = []
     for begin, length, net in zip(begins_utc_s, seconds, net_w, strict=True):
-        there = standing((o for o in inputs.orders if o.ends_utc_s > begin), 0.0)
-        out = {order.target for order in there.disabled}
-        charge_w = sum(p.charge_w for p in config.pcs if p.id not in out)
-        discharge_w = sum(p.discharge_w for p in config.pcs if p.id not in out)
-        order = holder(inputs.orders, config, begin)
-        if order is None:
-            steps.append(Given(charge_w=charge_w, discharge_w=discharge_w))
-            continue
-        lasts = min(length, order.ends_utc_s - begin)
-        w, reason = 0.0, whose(order, config)
-        if order is there.battery:
-            w, outcome = _under_rules(inputs, order, there, begin, lasts, net, soc_pct, charge_w, discharge_w)
-            soc_pct += _rise_pct(w, lasts, config)
-            reason = _held(reason, w, outcome)
-        rest = 1 - lasts / length
-        steps.append(
-            Given(
-                battery_w=w * (1 - rest),
-                order=order.id,
-                reason=reason,
-                charge_w=rest * charge_w if w <= 0 else 0.0,  # both ways in one step would hide losses
-                discharge_w=rest * discharge_w if w >= 0 else 0.0,
-            )
-        )
-    return Course(tuple(steps), soc_pct)
+        given, soc_pct = _under_orders(inputs, _step(inputs, begin, length, net), soc_pct)
+        steps.append(given)
+    return OrderProjection(tuple(steps), soc_pct)
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """One step as the orders find it."""
+
+    begin_utc_s: float
+    seconds: float
+    net_w: float  # load less PV
+    standing: Standing  # the orders at its beginning
+    charge_w: float  # of the PCS that are not disabled then
+    discharge_w: float
+
+
+def _step(inputs: PlanInputs, begin_utc_s: float, seconds: float, net_w: float) -> _Step:
+    there = standing((o for o in inputs.orders if o.ends_utc_s > begin_utc_s), 0.0)
+    out = {order.target for order in there.disabled}
+    enabled = [p for p in inputs.config.pcs if p.id not in out]
+    charge_w, discharge_w = sum(p.charge_w for p in enabled), sum(p.discharge_w for p in enabled)
+    return _Step(begin_utc_s, seconds, net_w, there, charge_w, discharge_w)
+
+
+def _under_orders(inputs: PlanInputs, step: _Step, soc_pct: float) -> tuple[OrderedStep, float]:
+    """(what orders make of a step that begins at this SoC, the SoC at its end)."""
+    config = inputs.config
+    order = battery_holder(inputs.orders, config, step.begin_utc_s)
+    if order is None:
+        return OrderedStep(charge_w=step.charge_w, discharge_w=step.discharge_w), soc_pct
+    lasts_s = min(step.seconds, order.ends_utc_s - step.begin_utc_s)
+    w, reason = 0.0, holder_reason(order, config)
+    if order is step.standing.battery:
+        w, outcome = _under_rules(inputs, order, step, lasts_s, soc_pct)
+        soc_pct += _rise_pct(w, lasts_s, config)
+        reason = _held(reason, w, outcome)
+    rest = 1 - lasts_s / step.seconds
+    given = OrderedStep(
+        battery_w=w * (1 - rest),
+        order=order.id,
+        reason=reason,
+        charge_w=rest * step.charge_w if w <= 0 else 0.0,  # both ways in one step would hide losses
+        discharge_w=rest * step.discharge_w if w >= 0 else 0.0,
+    )
+    return given, soc_pct
 
 
 def _under_rules(
-    inputs: PlanInputs,
-    order: Order,
-    there: Standing,
-    begin_utc_s: float,
-    seconds: float,
-    net_w: float,
-    soc_pct: float,
-    charge_w: float,
-    discharge_w: float,
+    inputs: PlanInputs, order: Order, step: _Step, lasts_s: float, soc_pct: float
 ) -> tuple[float, Outcome | None]:
-    """(what the rules make of a battery order over this time, W; what holds it back, None if nothing)."""
-    config, grid, hours = inputs.config, inputs.config.grid, seconds / 3600
+    """(what the rules make of a battery order while it lasts, W; what holds it back, None if nothing)."""
+    config, grid, hours, net_w = inputs.config, inputs.config.grid, lasts_s / 3600, step.net_w
     per_pct_wh, efficiency = 10 * config.energy_kwh, mean_efficiency(config)
-    reserve_pct = reserve_soc_pct(config) if there.reserve is None else there.reserve.value
+    kept = step.standing.reserve
+    reserve_pct = reserve_soc_pct(config) if kept is None else kept.value
     limit_w = max(grid.contracted_peak_w, inputs.month_peak_w)
     if inputs.peak is not None:
         limit_w = min(limit_w, max(inputs.peak.target_w, inputs.month_peak_w))
@@ -164,11 +177,11 @@ def _under_rules(
         return max(0.0, soc_pct - floor_pct) * per_pct_wh * efficiency.discharge / hours
 
     room_w = max(0.0, full_soc_pct(config) - soc_pct) * per_pct_wh / efficiency.charge / hours
-    chain = Chain(-charge_w, discharge_w)
+    chain = Chain(-step.charge_w, step.discharge_w)
     chain.apply(RuleId.DEVICE_LIMITS, Ask(UNSAID, -room_w, to_w(lowest_soc_pct(config))))
     chain.apply(RuleId.FUSE, Ask(UNSAID, *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
     chain.apply(RuleId.RESERVE, Ask(UNSAID, high_w=to_w(reserve_pct)))
-    mono_s = order.ends_mono_s - (order.ends_utc_s - begin_utc_s)
+    mono_s = order.ends_mono_s - (order.ends_utc_s - step.begin_utc_s)
     manual = ask(order, mono_s, net_w, 0.0, soc_pct, config, chain.bounds)
     chain.apply(RuleId.MANUAL, manual)
     chain.apply(RuleId.INTERVAL_BUDGET, Ask(UNSAID, low_w=net_w - limit_w))

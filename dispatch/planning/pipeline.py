@@ -18,24 +18,24 @@ from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
 from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
 from dispatch.forecasting.pv import PvForecaster
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation, base_w, reserved_w
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.peak.exceedance import DAY
-from dispatch.planning.peak.outlook import MEMORY, PeakWatch
+from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
 from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
 from dispatch.planning.validator import check_plan
 
-QUARTER_S = 900
 FORESEEN_DAYS = 31.0  # what a fortnight's days say of those to come goes no further: seasons are not in them
 LEARN_S = 10 * 86400  # of the site's own record, at start
 PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
 
 
-class Now(msgspec.Struct, frozen=True, kw_only=True):
+class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     """The site at the moment of planning."""
 
     utc_s: float
@@ -65,7 +65,7 @@ class PlanSource:
         self._config = config
         self._load, self._pv = LoadForecaster(), PvForecaster(config.timezone)
         self._planner = Planner(config)
-        self._peak = PeakWatch(config)
+        self._peak = PeakForecaster(config)
         self._jobs: JobModel | None = None
         self._known_w: list[float] | None = None  # power of the known jobs from the end of the last quarter on
         self._unlimited = 0  # of those jobs
@@ -107,7 +107,7 @@ class PlanSource:
             self._finished[start_s].pv_w = w
         return self._pv.observe(start_s, w)
 
-    def inputs(self, now: Now, prices: PriceSeries) -> PlanInputs:
+    def inputs(self, now: PlanningState, prices: PriceSeries) -> PlanInputs:
         """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
         self._fresh.extend(self._finished.values())
         self._finished.clear()

@@ -24,14 +24,14 @@ from dispatch.config.battery_ratings import (
     wear_eur_per_kwh,
 )
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.explanations import Sketch, reasons
-from dispatch.planning.hysteresis import kept
+from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.lp_model import LAYERS, READY_LAYERS, LinearProgram, Problem, Solution, SolverFailed, worth
-from dispatch.planning.lp_peaks import in_budget, keeps_w, meterings_of, months_of, target_of
-from dispatch.planning.order_projection import course, kept_back
+from dispatch.planning.lp_model import LAYERS, READY_LAYERS, LinearProgram, Problem, Solution, SolverFailed, penalties
+from dispatch.planning.lp_peaks import kept_import_w, meterings_of, months_of, target_of, within_budget
+from dispatch.planning.order_projection import project_orders, with_raised_reserve
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
@@ -59,82 +59,57 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
 
     before: the plan in force; what it means the battery to do stays unless a new one is better by `hysteresis_pct`.
     """
-    config = inputs.config
     starts = _starts(inputs)
     _reject(inputs)
-    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
-    market, prices_known, notes = _market(inputs, instants)
-    buy = [config.tariff.import_eur_per_kwh(price) for price in market]
-    sell = [config.tariff.export_eur_per_kwh(price) for price in market]
-    load_w, low_w, high_w, pv_w = _loads(inputs, starts, notes)
-    net_w = [load - pv for load, pv in zip(load_w, pv_w, strict=True)]
-    ordered = course(inputs, starts, net_w)
-    config = kept_back(config, inputs.orders)
+    prices, ahead = _prices(inputs, starts), _forecasts(inputs, starts)
+    ordered = project_orders(inputs, starts, ahead.net_w)
+    config = with_raised_reserve(inputs.config, inputs.orders)
     inputs = msgspec.structs.replace(inputs, config=config)
     after = msgspec.structs.replace(inputs, soc_pct=ordered.soc_pct)
-    left_w = [net - given.battery_w for net, given in zip(net_w, ordered.steps, strict=True)]
-    problem = ordered.left_of(_problem(after, starts, buy, sell, left_w))
+    left_w = [net - given.battery_w for net, given in zip(ahead.net_w, ordered.steps, strict=True)]
+    problem = ordered.limited(_problem(after, starts, prices, left_w))
     orders = [given.order for given in ordered.steps]
-    program = program or LinearProgram(config.plan.deadline_s)
-    solution = _solve(problem, program)
-    within = in_budget(inputs, problem, solution)
-    if within is not None:
-        problem, spent_s = within, solution.seconds
-        solution = _solve(problem, program)
-        solution = replace(solution, seconds=spent_s + solution.seconds)
+    problem, solution = _optimum(inputs, problem, program or LinearProgram(config.plan.deadline_s))
     if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
-        solution = kept(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
+        solution = keep_previous(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
 
-    battery_w = [_quiet(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)]
-    battery_w = [planned + given.battery_w for planned, given in zip(battery_w, ordered.steps, strict=True)]
-    grid_w = [load - pv - battery for load, pv, battery in zip(load_w, pv_w, battery_w, strict=True)]
+    planned_w = [
+        _without_rounding(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)
+    ]
+    battery_w = [planned + given.battery_w for planned, given in zip(planned_w, ordered.steps, strict=True)]
+    grid_w = [net - battery for net, battery in zip(ahead.net_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
     target_w = target_of(inputs, problem, solution)
-    if inputs.load.note:
-        notes.append(inputs.load.note)
-    reserve_pct, full_pct = reserve_soc_pct(config), full_soc_pct(config)
-    if reserve_pct > full_pct:
-        notes.append(
-            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {reserve_pct:.0f} %, soc_max is "
-            f"{full_pct:g} %: kept full"
-        )
-    over = max(grid_w) - config.grid.fuse_w
-    if over > QUIET_W:
-        notes.append(
-            f"import exceeds the fuse by up to {over / 1000:.1f} kW: the battery cannot hold the forecast load"
-        )
     sketch = Sketch(
         config=config,
         starts_utc_s=starts,
-        buy=buy,
-        sell=sell,
-        net_w=net_w,
+        buy=prices.buy,
+        sell=prices.sell,
+        net_w=ahead.net_w,
         ordered=[given.reason for given in ordered.steps],
         battery_w=battery_w,
         grid_w=grid_w,
         soc_pct=soc_pct,
         soc_now_pct=inputs.soc_pct or 0.0,
-        keep_w=keeps_w(problem, solution, target_w),
+        keep_w=kept_import_w(problem, solution, target_w),
         month_peak_w=inputs.month_peak_w,
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
         reservations=inputs.reservations,
-        assumed=[published(inputs.prices, t) is None for t in instants],
-        prices_known=prices_known,
+        assumed=prices.assumed,
+        prices_known=prices.known,
     )
-    told = (reasons(sketch), sketch.assumed, orders)
-    steps = tuple(
-        PlanStep(*numbers)
-        for numbers in zip(starts, buy, load_w, low_w, high_w, pv_w, battery_w, grid_w, soc_pct, *told, strict=True)
-    )
+    numbers = (starts, prices.buy, ahead.load_w, ahead.low_w, ahead.high_w, ahead.pv_w, battery_w, grid_w, soc_pct)
+    rows = zip(*numbers, reasons(sketch), prices.assumed, orders, strict=True)
+    steps = tuple(PlanStep(*row) for row in rows)
     return Plan(
         made_utc_s=inputs.now_utc_s,
-        step_s=STEP_S,
+        step_s=QUARTER_S,
         steps=steps,
         peak_target_w=target_w,
-        cost_eur=_cost(problem, sell, battery_w, grid_w, solution),
+        cost_eur=_cost(problem, prices.sell, battery_w, grid_w, solution),
         solve_ms=1000 * solution.seconds,
-        note="; ".join(notes),
+        note="; ".join([*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]),
     )
 
 
@@ -155,6 +130,35 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
             low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
             earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))
     return sum(earned) / len(earned) if earned else 0.0
+
+
+def _optimum(inputs: PlanInputs, problem: Problem, program: LinearProgram) -> tuple[Problem, Solution]:
+    """The solution, and the problem it solves: where it charges more than the tick would allow, a tighter one."""
+    solution = _solve(problem, program)
+    within = within_budget(inputs, problem, solution)
+    if within is None:
+        return problem, solution
+    again = _solve(within, program)
+    return within, replace(again, seconds=solution.seconds + again.seconds)
+
+
+def _notes(inputs: PlanInputs, grid_w: list[float]) -> list[str]:
+    """What must be said of the plan as a whole."""
+    config, notes = inputs.config, []
+    if inputs.load.note:
+        notes.append(inputs.load.note)
+    reserve_pct, full_pct = reserve_soc_pct(config), full_soc_pct(config)
+    if reserve_pct > full_pct:
+        notes.append(
+            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {reserve_pct:.0f} %, soc_max is "
+            f"{full_pct:g} %: kept full"
+        )
+    over_w = max(grid_w) - config.grid.fuse_w
+    if over_w > QUIET_W:
+        notes.append(
+            f"import exceeds the fuse by up to {over_w / 1000:.1f} kW: the battery cannot hold the forecast load"
+        )
+    return notes
 
 
 def _solve(problem: Problem, program: LinearProgram) -> Solution:
@@ -181,8 +185,8 @@ def _solve(problem: Problem, program: LinearProgram) -> Solution:
 def _starts(inputs: PlanInputs) -> list[int]:
     if not math.isfinite(inputs.now_utc_s):
         raise PlanFailed(f"the time of planning is {inputs.now_utc_s}: expected POSIX seconds")
-    first = int(inputs.now_utc_s // STEP_S) * STEP_S
-    return [first + k * STEP_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / STEP_S)))]
+    first = int(inputs.now_utc_s // QUARTER_S) * QUARTER_S
+    return [first + k * QUARTER_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / QUARTER_S)))]
 
 
 def _reject(inputs: PlanInputs) -> None:
@@ -206,13 +210,40 @@ def _reject(inputs: PlanInputs) -> None:
                 raise PlanFailed(f"{name} holds {value}: expected finite numbers")
 
 
-def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[str]]:
+class _Prices(msgspec.Struct, frozen=True):
+    """What a kWh costs and earns in each step, EUR, all included; what of it is not published."""
+
+    buy: list[float]
+    sell: list[float]
+    assumed: list[bool]
+    known: bool  # any of them at all
+    notes: list[str]
+
+
+def _prices(inputs: PlanInputs, starts: list[int]) -> _Prices:
+    tariff = inputs.config.tariff
+    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
+    market, known, notes = _market_prices(inputs, instants)
+    return _Prices(
+        buy=[tariff.import_eur_per_kwh(price) for price in market],
+        sell=[tariff.export_eur_per_kwh(price) for price in market],
+        assumed=[published(inputs.prices, t) is None for t in instants],
+        known=known,
+        notes=notes,
+    )
+
+
+def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[str]]:
     """Market price at each instant, EUR/MWh, whether any is known, and what must be said of them."""
     market, missing = filled(inputs.prices, instants, inputs.config.timezone)
     if market is None:
         note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
         return [FLAT_EUR_PER_MWH] * len(instants), False, [note]
-    notes = [_beyond(market)] if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1] else []
+    notes = (
+        [_beyond_market_note(market)]
+        if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1]
+        else []
+    )
     if missing:
         end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
         near = 0 <= end.timestamp() - instants[0] < 6 * 86400
@@ -223,38 +254,50 @@ def _market(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], boo
     return market, True, notes
 
 
-def _beyond(market: list[float]) -> str:
+def _beyond_market_note(market: list[float]) -> str:
     low, high = MARKET_EUR_PER_MWH
     seen = f"prices from {min(market):g} to {max(market):g} EUR/MWh"
     return f"{seen}, the market's limits are {low:g} and {high:g}: taken as they are"
 
 
-def _loads(
-    inputs: PlanInputs, starts: list[int], notes: list[str]
-) -> tuple[list[float], list[float], list[float], list[float]]:
+class _Forecasts(msgspec.Struct, frozen=True):
+    """What is forecast for each step, W."""
+
+    load_w: list[float]
+    low_w: list[float]
+    high_w: list[float]
+    pv_w: list[float]
+    net_w: list[float]  # load less PV
+    notes: list[str]
+
+
+def _forecasts(inputs: PlanInputs, starts: list[int]) -> _Forecasts:
     """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
-    forecast = inputs.load
-    offset = (starts[0] - forecast.start_utc_s) // STEP_S
+    forecast, notes = inputs.load, []
+    offset = (starts[0] - forecast.start_utc_s) // QUARTER_S
     last = len(forecast.load_w) - 1
-    if forecast.start_utc_s % STEP_S or not 0 <= offset <= last:
+    if forecast.start_utc_s % QUARTER_S or not 0 <= offset <= last:
         raise PlanFailed(f"the load forecast starts at {forecast.start_utc_s}: expected the quarter of {starts[0]}")
     if offset + len(starts) - 1 > last:
         notes.append(f"load forecast ends {offset + len(starts) - 1 - last} steps early: its last value held")
     picks = [min(offset + k, last) for k in range(len(starts))]
     pv = inputs.pv_w or (0.0,)
-    sunny = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]
-    return (
-        [forecast.load_w[k] for k in picks],
-        [forecast.low_w[k] for k in picks],
-        [forecast.high_w[k] for k in picks],
-        sunny,
+    pv_w = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]
+    load_w = [forecast.load_w[k] for k in picks]
+    return _Forecasts(
+        load_w=load_w,
+        low_w=[forecast.low_w[k] for k in picks],
+        high_w=[forecast.high_w[k] for k in picks],
+        pv_w=pv_w,
+        net_w=[load - pv for load, pv in zip(load_w, pv_w, strict=True)],
+        notes=notes,
     )
 
 
-def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list[float], net_w: list[float]) -> Problem:
+def _problem(inputs: PlanInputs, starts: list[int], prices: _Prices, net_w: list[float]) -> Problem:
     config = inputs.config
-    left_s = max(SHORTEST_S, starts[0] + STEP_S - inputs.now_utc_s)
-    hours = (left_s / 3600, *(STEP_S / 3600 for _ in starts[1:]))
+    left_s = max(SHORTEST_S, starts[0] + QUARTER_S - inputs.now_utc_s)
+    hours = (left_s / 3600, *(QUARTER_S / 3600 for _ in starts[1:]))
     months, month_of = months_of(inputs, starts)
     charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
@@ -266,8 +309,8 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
     return Problem(
         hours=hours,
         net_kw=tuple(w / 1000 for w in net_w),
-        buy=tuple(buy),
-        sell=tuple(sell),
+        buy=tuple(prices.buy),
+        sell=tuple(prices.sell),
         charge_kw=(charge_w / 1000,) * len(starts),
         discharge_kw=(discharge_w / 1000,) * len(starts),
         charge_efficiency=efficiency.charge,
@@ -286,7 +329,7 @@ def _problem(inputs: PlanInputs, starts: list[int], buy: list[float], sell: list
         target_kw=None
         if inputs.peak is None or not months[month_of[0]].counts
         else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
-        quarter=starts[0] // STEP_S,
+        quarter=starts[0] // QUARTER_S,
     )
 
 
@@ -344,8 +387,8 @@ def _cost(
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
         if month.counts:
             cost += problem.demand * (peak_kw - month.base_kw)
-    return cost - worth(problem).stored_high * stored
+    return cost - penalties(problem).stored_high * stored
 
 
-def _quiet(w: float) -> float:
+def _without_rounding(w: float) -> float:
     return 0.0 if abs(w) < QUIET_W else w

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import IntervalAccount, interval_account
 from dispatch.config.demand_terms import DemandTerms
-from dispatch.model.plan import Plan
+from dispatch.model.plan import NEAR_W, Plan
 
 BEGUN_S = 5.0  # an interval this long under way when the plan is made counts as whole
-NEAR_W = 50.0  # a peak this little higher is the same to a reader
 
 
-class Worth(msgspec.Struct, frozen=True):
+class StepCost(msgspec.Struct, frozen=True):
     """One step, as planned and without the battery (`bare_`). Import is never below 0; what is exported has no part."""
 
     import_w: float
@@ -30,9 +31,9 @@ def hours(plan: Plan, index: int) -> float:
     return (start_utc_s + plan.step_s - max(float(start_utc_s), min(plan.made_utc_s, start_utc_s + plan.step_s))) / 3600
 
 
-def worth(
+def step_costs(
     plan: Plan, interval_s: float, month_peak_w: float, timezone: str, terms: DemandTerms | None = None
-) -> tuple[Worth, ...]:
+) -> tuple[StepCost, ...]:
     """One entry for each step. `interval_s`: the metering interval; `month_peak_w`: the running month's so far.
 
     `terms`: the demand charge; without, the month's highest interval counts. Where it averages days, a day has the
@@ -41,34 +42,39 @@ def worth(
     mean.
     """
     span_s = max(int(interval_s), plan.step_s)
-    places = [place(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
+    places = [interval_account(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
     planned_w = _interval_means(plan, span_s, [max(0.0, s.grid_w) for s in plan.steps])
     bare_w = _interval_means(plan, span_s, [max(0.0, s.grid_w + s.battery_w) for s in plan.steps])
-    aimed = next((at.account for at in places if at.counts), None)  # what the plan's target is for
-    kept_w = {} if aimed is None else {aimed: plan.peak_target_w}
-    for at, w in zip(places, planned_w, strict=True):
-        if at.counts:
-            so_far_w = month_peak_w if at.period == places[0].period else 0.0
-            kept_w[at.account] = max(kept_w.get(at.account, 0.0), so_far_w, w or 0.0)
+    kept_w = _peaks_kept_w(plan, places, planned_w, month_peak_w)
     result = []
-    for n, step in enumerate(plan.steps):
+    for n, (step, at) in enumerate(zip(plan.steps, places, strict=True)):
         import_w, bare_import_w = max(0.0, step.grid_w), max(0.0, step.grid_w + step.battery_w)
         import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
-        price, rise_w = step.price_eur_per_kwh, 0.0
-        if places[n].counts:
-            rise_w = (bare_w[n] or 0.0) - kept_w[places[n].account]
+        rise_w = (bare_w[n] or 0.0) - kept_w[at.account] if at.counts else 0.0
         result.append(
-            Worth(
+            StepCost(
                 import_w,
                 import_kwh,
-                import_kwh * price,
+                import_kwh * step.price_eur_per_kwh,
                 bare_import_w,
                 bare_kwh,
-                bare_kwh * price,
+                bare_kwh * step.price_eur_per_kwh,
                 rise_w if rise_w > NEAR_W else 0.0,
             )
         )
     return tuple(result)
+
+
+def _peaks_kept_w(
+    plan: Plan, places: Sequence[IntervalAccount], planned_w: Sequence[float | None], month_peak_w: float
+) -> dict[str, float]:
+    """The peak that each account has in any case; `planned_w` has each step's interval mean, None: not all of it."""
+    counting = [(at, w or 0.0) for at, w in zip(places, planned_w, strict=True) if at.counts]
+    kept_w = {at.account: plan.peak_target_w for at, _ in counting[:1]}  # the plan's target is for the first
+    for at, w in counting:
+        so_far_w = month_peak_w if at.period == places[0].period else 0.0
+        kept_w[at.account] = max(kept_w.get(at.account, 0.0), so_far_w, w)
+    return kept_w
 
 
 def _interval_means(plan: Plan, span_s: int, values_w: list[float]) -> list[float | None]:

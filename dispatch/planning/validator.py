@@ -7,17 +7,18 @@ the last good one stays.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from itertools import pairwise
+from math import isfinite
 
-from msgspec.structs import astuple
+from msgspec.structs import asdict
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import interval_account
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.inputs import PlanInputs
 
-QUARTER_S = 900
 POWER_W = 5.0  # tolerance on powers
 ENERGY_WH = 30.0  # tolerance on the energy of one step: the solver's feasibility and one second at full power
 PRICE_EUR_PER_KWH = 1e-6
@@ -42,23 +43,15 @@ def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
 
 
 def _numbers(plan: Plan) -> list[str]:
-    found = []
-    whole = {"made_utc_s": plan.made_utc_s, "peak_target_w": plan.peak_target_w, "cost_eur": plan.cost_eur}
-    found += [
-        f"{name} is {value}: expected a finite number" for name, value in whole.items() if not math.isfinite(value)
-    ]
+    found = _not_finite({name: getattr(plan, name) for name in ("made_utc_s", "peak_target_w", "cost_eur")})
     for k, step in enumerate(plan.steps):
-        if not all(math.isfinite(value) for value in astuple(step) if isinstance(value, (int, float))):
-            found += [f"step {k}: {line}" for line in _not_finite(step)]
+        found += [f"step {k}: {fault}" for fault in _not_finite(asdict(step))]
     return found
 
 
-def _not_finite(step: PlanStep) -> list[str]:
-    values = {name: getattr(step, name) for name in step.__struct_fields__}
-    numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
-    return [
-        f"{name} is {value}: expected a finite number" for name, value in numbers.items() if not math.isfinite(value)
-    ]
+def _not_finite(fields: Mapping[str, object]) -> list[str]:
+    numbers = {name: value for name, value in fields.items() if isinstance(value, int | float)}
+    return [f"{name} is {value}: expected a finite number" for name, value in numbers.items() if not isfinite(value)]
 
 
 def _times(plan: Plan, inputs: PlanInputs) -> list[str]:
@@ -156,7 +149,7 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
     if 0 <= k < len(inputs.pv_w) and abs(step.pv_w - max(0.0, inputs.pv_w[k])) > POWER_W:
         found.append(f"PV {step.pv_w:.0f} W: the forecast says {inputs.pv_w[k]:.0f} W")
     market = inputs.prices.at(max(step.start_utc_s, made_utc_s))
-    if market is not None and math.isfinite(market):
+    if market is not None and isfinite(market):
         terms = inputs.config.tariff
         price = (market / 1000 + terms.fee_eur_per_kwh + terms.tax_eur_per_kwh) * (100 + terms.vat_pct) / 100
         if abs(price - step.price_eur_per_kwh) > PRICE_EUR_PER_KWH:
@@ -181,8 +174,8 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
     second = next((w for n, w in intervals.items() if n > plan.steps[0].start_utc_s // length_s), None)
     mean_w = sum(second) / len(second) if second else 0.0
     terms, zone = inputs.config.tariff.demand_terms, inputs.config.timezone
-    first = place(terms, zone, plan.steps[0].start_utc_s)
-    following = place(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
+    first = interval_account(terms, zone, plan.steps[0].start_utc_s)
+    following = interval_account(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
     if following.counts and following.account == first.account and mean_w > plan.peak_target_w + POWER_W:
         return [
             f"peak target {plan.peak_target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W"

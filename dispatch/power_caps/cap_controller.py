@@ -19,7 +19,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import CapsView
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
-from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 
@@ -40,7 +40,7 @@ class CapsMemory(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
 
 
-class Need(msgspec.Struct, frozen=True):
+class GridSide(msgspec.Struct, frozen=True):
     """The grid side of a tick. None: not known."""
 
     net_w: float | None  # load less PV, as metered: with the caps in force
@@ -50,7 +50,7 @@ class Need(msgspec.Struct, frozen=True):
     grid_tied: bool
 
 
-class CapsKeeper:
+class CapController:
     """Steps once per tick."""
 
     def __init__(self, config: DispatchConfig) -> None:
@@ -70,7 +70,7 @@ class CapsKeeper:
         self._interval_s = 0.0  # its start
 
     @property
-    def able(self) -> bool:
+    def allowed(self) -> bool:
         """Whether the site allows caps at all."""
         return can_cap(self._config)
 
@@ -87,9 +87,9 @@ class CapsKeeper:
         """Take over what was kept; call before the first step. The caps themselves are decided anew."""
         self._ledger = msgspec.structs.replace(memory.ledger, cap_w=0.0)
 
-    def step(self, now: Snapshot, need: Need, failing: Set[str]) -> tuple[CapsView | None, tuple[Event, ...]]:
+    def step(self, now: Snapshot, need: GridSide, failing: Set[str]) -> tuple[CapsView | None, tuple[Event, ...]]:
         """Take in a tick. `failing`: nodes that have not taken their last order. None where the site allows no caps."""
-        if not self.able:
+        if not self.allowed:
             return None, ()
         events: list[Event] = []
         shed_w = self._account(now, need.interval.start_utc_s)
@@ -97,10 +97,10 @@ class CapsKeeper:
             self._known_s = now.mono_s
         events += self._watch(now, failing)
         if not need.grid_tied:
-            events += self._over(now, Reason("caps.off_grid"))
+            events += self._lift(now, Reason("caps.off_grid"))
         elif need.net_w is None:
             if self._known_s is None or now.mono_s - self._known_s > BLIND_S:
-                events += self._over(now, Reason("caps.import_unknown", {"unknown_s": BLIND_S}))
+                events += self._lift(now, Reason("caps.import_unknown", {"unknown_s": BLIND_S}))
         elif now.mono_s >= self._due_s:
             self._due_s = now.mono_s + PERIOD_S
             events += self._decide(now, need.net_w, need, shed_w, failing)
@@ -136,7 +136,7 @@ class CapsKeeper:
         return result
 
     def _watch(self, now: Snapshot, failing: Set[str]) -> list[Event]:
-        """Find nodes that do not do what they are told."""
+        """Find nodes that do not follow their cap."""
         events, drawn = [], _drawn(now)
         self._off = {id: until_s for id, until_s in self._off.items() if now.mono_s < until_s}
         for id, cap_w in self._caps.items():
@@ -150,11 +150,11 @@ class CapsKeeper:
 
     # ── what caps are to do ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _decide(self, now: Snapshot, net_w: float, need: Need, shed_w: float, failing: Set[str]) -> list[Event]:
+    def _decide(self, now: Snapshot, net_w: float, need: GridSide, shed_w: float, failing: Set[str]) -> list[Event]:
         config, step_s = self._config, PERIOD_S
         load_w = now.load_w if now.load_w is not None else net_w
         import_w = net_w + shed_w - need.battery_most_w
-        ask = CapsNeed(
+        ask = CapInputs(
             utc_s=now.utc_s,
             step_s=step_s,
             load_w=load_w + shed_w,
@@ -166,7 +166,7 @@ class CapsKeeper:
         decided = decide(config.caps, config.tariff.demand_terms, config.timezone, ask, self._ledger)
         if decided.cap_w <= 0:
             self._ledger = decided.ledger
-            return self._over(now, decided.reason)
+            return self._lift(now, decided.reason)
         # minutes and rent are counted as they pass, by what the nodes show, not ahead by what is asked
         ahead_eur = decided.cap_w / 1000 * step_s / 3600 * config.caps.value_eur_per_kwh
         self._ledger = msgspec.structs.replace(
@@ -187,10 +187,10 @@ class CapsKeeper:
         if self._caps and not lost and (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w:
             self._reason = reason
             return []
-        able = self._able(now, failing)
+        able = self._available(now, failing)
         total_w = sum(room_w for _, room_w in able.values())
         if total_w <= LEAST_W:
-            return self._over(now, Reason("caps.no_node", {"reason": reason}))
+            return self._lift(now, Reason("caps.no_node", {"reason": reason}))
         part, begins = min(1.0, wanted_w / total_w), not self._caps
         self._caps = {id: LEAST_W * round((base - part * room) / LEAST_W) for id, (base, room) in able.items()}
         self._before = {id: base_w for id, (base_w, _) in able.items()}
@@ -203,7 +203,7 @@ class CapsKeeper:
         text = f"{', '.join(self._caps)} capped by {kw(self._asked_w)}: {words(reason)}"
         return [_event(now, "warning", "caps", text)]
 
-    def _able(self, now: Snapshot, failing: Set[str]) -> dict[str, tuple[float, float]]:
+    def _available(self, now: Snapshot, failing: Set[str]) -> dict[str, tuple[float, float]]:
         """Of each node that can be counted on: what it would draw without a cap, and what it could give of that, W."""
         drawn = _drawn(now)
         result = {}
@@ -219,7 +219,7 @@ class CapsKeeper:
     def _binds(self, id: str, w: float) -> bool:
         return id in self._caps and w >= BINDING * self._caps[id]
 
-    def _over(self, now: Snapshot, reason: Reason) -> list[Event]:
+    def _lift(self, now: Snapshot, reason: Reason) -> list[Event]:
         """Nothing is capped from now on."""
         was, asked_w = self._caps, self._asked_w
         self._caps, self._before, self._since, self._asked_w = {}, {}, {}, 0.0

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import interval_account
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.reasons import Reason
@@ -33,7 +33,7 @@ class CapsLedger(msgspec.Struct, frozen=True):
     cap_w: float = 0.0  # in force
 
 
-class CapsNeed(msgspec.Struct, frozen=True, kw_only=True):
+class CapInputs(msgspec.Struct, frozen=True, kw_only=True):
     """The site at the moment of deciding, the battery already counted at all it can give."""
 
     utc_s: float
@@ -54,7 +54,7 @@ class CapsDecision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    caps: CapsConfig, demand: DemandTerms | float, timezone: str, need: CapsNeed, ledger: CapsLedger
+    caps: CapsConfig, demand: DemandTerms | float, timezone: str, need: CapInputs, ledger: CapsLedger
 ) -> CapsDecision:
     """Cap or let go, for the next `step_s` seconds. Pure: the ledger returned is the one to hand in next.
 
@@ -62,7 +62,7 @@ def decide(
     allowed, or worth its price.
     """
     terms = demand if isinstance(demand, DemandTerms) else DemandTerms(eur_per_kw=demand)
-    at = place(terms, timezone, need.utc_s)
+    at = interval_account(terms, timezone, need.utc_s)
     demand_eur_per_kw = terms.rise_eur_per_kw if at.counts else 0.0
     if at.day != ledger.day:
         ledger = msgspec.structs.replace(ledger, day=at.day, minutes=0.0)

@@ -32,7 +32,7 @@ class CannotObey(DeviceError):
     advice = "see the node's section in the site file"
 
 
-class Ran(msgspec.Struct, frozen=True):
+class CommandRun(msgspec.Struct, frozen=True):
     """What came of a command. `code` None: it was ended because it took too long."""
 
     args: tuple[str, ...]
@@ -46,7 +46,7 @@ class Power(Protocol):
     def limit(self, watts: float | None) -> str: ...
 
 
-async def run_command(args: tuple[str, ...], timeout_s: float) -> Ran:
+async def run_command(args: tuple[str, ...], timeout_s: float) -> CommandRun:
     """Run it. Raises CannotObey when it cannot be started."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -68,7 +68,7 @@ async def run_command(args: tuple[str, ...], timeout_s: float) -> Ran:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    return Ran(args, code, output.decode(errors="replace").strip()[-SHOWN:])
+    return CommandRun(args, code, output.decode(errors="replace").strip()[-SHOWN:])
 
 
 class NodeActuator:

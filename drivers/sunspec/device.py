@@ -18,7 +18,7 @@ ADDRESSES = 0x10000
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundModel:
     """A model on a device. `address` is that of its ID register, `length` its L."""
 
     id: int
@@ -31,7 +31,7 @@ class SunSpecDevice:
 
     def __init__(self, link: ModbusLink, unit: int) -> None:
         self.link, self.unit = link, unit
-        self.found: tuple[Found, ...] = ()
+        self.found: tuple[FoundModel, ...] = ()
         self._connection: Connection | None = None
 
     async def open(self) -> bool:
@@ -97,14 +97,14 @@ class SunSpecDevice:
         register = f", register {found.address + model(model_id).points[point].offset}" if found else ""
         return f"{self._where}, model {model_id} {point}{register}"
 
-    def _at(self, model_id: int) -> tuple[Found, Connection]:
+    def _at(self, model_id: int) -> tuple[FoundModel, Connection]:
         self.first(model_id)
         if self._connection is None:
             raise RuntimeError("open() comes before read() and write()")
         return next(f for f in self.found if f.id == model_id), self._connection
 
 
-async def discover(connection: Connection, unit: int, where: str) -> tuple[Found, ...]:
+async def discover(connection: Connection, unit: int, where: str) -> tuple[FoundModel, ...]:
     """Walk a device's chain of models. Unknown ones are stepped over by their length.
 
     Raises WrongDevice when there is no SunSpec; Timeout, ConnectionLost, BadReply.
@@ -119,7 +119,7 @@ async def discover(connection: Connection, unit: int, where: str) -> tuple[Found
     else:
         at = ", ".join(map(str, BASES))
         raise WrongDevice(where, f"no 'SunS' at register {at}", "check url, unit and that SunSpec is enabled")
-    found: list[Found] = []
+    found: list[FoundModel] = []
     address = base + 2
     while address < ADDRESSES - 1 and len(found) < MAX_MODELS:
         model_id, length = await walker.pair(address)
@@ -127,7 +127,7 @@ async def discover(connection: Connection, unit: int, where: str) -> tuple[Found
             return tuple(found)
         if model_id == 0:
             break
-        found.append(Found(model_id, address, length))
+        found.append(FoundModel(model_id, address, length))
         address += 2 + length
     raise BadReply(f"{where}, register {address}", f"the chain of models does not end, after {len(found)} of them")
 

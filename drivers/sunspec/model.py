@@ -13,6 +13,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -165,40 +166,51 @@ def plan(model_id: int, names: tuple[str, ...], length: int) -> tuple[Block, ...
     Points beyond the device's own length are left out. Raises LookupError for a name the model does not have
     or that lies further than one request from its scale factor.
     """
-    of = model(model_id)
-    wanted: list[tuple[int, int, Point, Point | None]] = []
-    for name in names:
-        if name not in of.points:
-            raise LookupError(f"SunSpec model {model_id} has no point {name}")
-        point = of.points[name]
-        scale = of.scale_of(point)
-        low = min(point.offset, scale.offset if scale else point.offset)
-        high = max(point.end, scale.end if scale else point.end)
-        if high - low > MAX_READ:
-            raise LookupError(f"SunSpec model {model_id}: {name} and its scale factor do not fit one request")
-        if high <= length + 2:  # ID and L are not counted in L
-            wanted.append((low, high, point, scale))
-    groups: list[list[tuple[int, int, Point, Point | None]]] = []
-    for item in sorted(wanted, key=lambda w: w[:2]):
-        if groups and max(item[1], *(w[1] for w in groups[-1])) - groups[-1][0][0] <= MAX_READ:
+    known = model(model_id)
+    wanted = [_wanted(known, name) for name in names]
+    present = [item for item in wanted if item.high <= length + 2]  # ID and L are not counted in L
+    groups: list[list[_Wanted]] = []
+    for item in sorted(present, key=lambda w: (w.low, w.high)):
+        if groups and max(item.high, *(w.high for w in groups[-1])) - groups[-1][0].low <= MAX_READ:
             groups[-1].append(item)
         else:
             groups.append([item])
     return tuple(_block(group) for group in groups)
 
 
-def _block(items: list[tuple[int, int, Point, Point | None]]) -> Block:
-    low, high = items[0][0], max(item[1] for item in items)
-    points = {p.name: p for _, _, point, scale in items for p in (point, scale) if p is not None}
+class _Wanted(NamedTuple):
+    """A point to be read with its scale factor: registers from `low` up to, but not with, `high`."""
+
+    low: int
+    high: int
+    point: Point
+    scale: Point | None
+
+
+def _wanted(known: Model, name: str) -> _Wanted:
+    if name not in known.points:
+        raise LookupError(f"SunSpec model {known.id} has no point {name}")
+    point = known.points[name]
+    scale = known.scale_of(point)
+    parts = (point,) if scale is None else (point, scale)
+    low, high = min(p.offset for p in parts), max(p.end for p in parts)
+    if high - low > MAX_READ:
+        raise LookupError(f"SunSpec model {known.id}: {name} and its scale factor do not fit one request")
+    return _Wanted(low, high, point, scale)
+
+
+def _block(items: list[_Wanted]) -> Block:
+    low, high = items[0].low, max(item.high for item in items)
+    points = {p.name: p for item in items for p in (item.point, item.scale) if p is not None}
     ordered = sorted(points.values(), key=lambda p: p.offset)
     index = {p.name: n for n, p in enumerate(ordered)}
-    scales = {point.name: index[scale.name] for _, _, point, scale in items if scale}
+    scales = {item.point.name: index[item.scale.name] for item in items if item.scale}
     layout, at = ">", low
     for point in ordered:
         layout += f"{2 * (point.offset - at)}x{point.code}"
         at = point.end
     layout += f"{2 * (high - at)}x"
-    wanted = frozenset(point.name for _, _, point, _ in items)
+    wanted = frozenset(item.point.name for item in items)
     return Block(low, high - low, struct.Struct(layout), tuple((p, scales.get(p.name)) for p in ordered), wanted)
 
 

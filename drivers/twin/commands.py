@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ from drivers.twin.grid_record import RecordError, player, read_record
 from drivers.twin.pcs import TwinPcs
 from drivers.twin.physics import TwinSite
 
-ORDERS = ("fault", "clear", "load_step_w", "local", "remote", "state", "sag", "grid_record", "jam", "free")
+Order = dict[str, Any]
+Reply = dict[str, Any]
 
 
 class BadOrder(Exception):
@@ -44,7 +47,7 @@ def answer(site: TwinSite, line: bytes) -> bytes:
         order = msgspec.json.decode(line)
         if not isinstance(order, dict):
             raise BadOrder(f"a JSON object with one of {', '.join(ORDERS)}, not {order!r}")
-        reply = {"ok": True, "mono_s": time.monotonic(), **_obey(site, order)}
+        reply = {"ok": True, "mono_s": time.monotonic(), **_execute(site, order)}
     except msgspec.DecodeError as error:
         reply = {"ok": False, "error": f"expected one JSON object a line; {error}"}
     except BadOrder as error:
@@ -58,38 +61,50 @@ def device_ids(site: TwinSite) -> list[str]:
     return ids + [s.id for s in site.switches] + [n.id for n in site.node_devices]
 
 
-def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
+def _execute(site: TwinSite, order: Order) -> Reply:
     found = [name for name in ORDERS if name in order]
     if len(found) != 1:
         raise BadOrder(f"exactly one of {', '.join(ORDERS)}, found {', '.join(found) or 'none'}")
-    name = found[0]
-    if name == "fault":
-        site.faults.put(_fault(site, order))
-        return {}
-    if name == "clear":
-        what = order["clear"]
-        if what == "all":
-            site.grid.sag, site.grid.record = None, lambda t_s: None
-        site.faults.clear(None if what == "all" else "" if what == "outage" else _device(site, what))
-        return {}
-    if name == "load_step_w":
-        site.load.step_w += _number(order, "load_step_w", -math.inf, 0.0)
-        return {"t_s": site.t_s, "load_step_w": site.load.step_w}
-    if name == "sag":
-        share, hz = _number(order, "sag", 0, 1.0), _number(order, "hz", 0, 50.0)
-        site.grid.sag = None if share == 1.0 and hz == 50.0 else (share, hz)
-        return {}
-    if name == "grid_record":
-        return _play(site, order)
-    if name in ("jam", "free"):
-        switches = {s.id: s for s in site.switches}
-        if order[name] not in switches:
-            raise BadOrder(f"{name} to name a switch: {', '.join(switches) or 'there is none'}; found {order[name]!r}")
-        switches[order[name]].jammed = name == "jam"
-        return {}
-    if name == "state":
-        listed = [{"fault": f.kind, "device": f.device} for f in site.faults.listed(site.t_s)]
-        return {"state": {**site.true_state(), "faults": listed}}
+    return ORDERS[found[0]](site, order)
+
+
+def _clear(site: TwinSite, order: Order) -> Reply:
+    what = order["clear"]
+    if what == "all":
+        site.grid.sag, site.grid.record = None, lambda t_s: None
+        site.faults.clear()
+    else:
+        site.faults.clear("" if what == "outage" else _device(site, what))
+    return {}
+
+
+def _load_step(site: TwinSite, order: Order) -> Reply:
+    site.load.step_w += _number(order, "load_step_w", -math.inf, 0.0)
+    return {"t_s": site.t_s, "load_step_w": site.load.step_w}
+
+
+def _sag(site: TwinSite, order: Order) -> Reply:
+    share, hz = _number(order, "sag", 0, 1.0), _number(order, "hz", 0, 50.0)
+    site.grid.sag = None if share == 1.0 and hz == 50.0 else (share, hz)
+    return {}
+
+
+def _state(site: TwinSite, order: Order) -> Reply:
+    listed = [{"fault": f.kind, "device": f.device} for f in site.faults.listed(site.t_s)]
+    return {"state": {**site.true_state(), "faults": listed}}
+
+
+def _mechanism(name: str, site: TwinSite, order: Order) -> Reply:
+    """Jam or free a switch."""
+    switches = {s.id: s for s in site.switches}
+    if order[name] not in switches:
+        raise BadOrder(f"{name} to name a switch: {', '.join(switches) or 'there is none'}; found {order[name]!r}")
+    switches[order[name]].jammed = name == "jam"
+    return {}
+
+
+def _key(name: str, site: TwinSite, order: Order) -> Reply:
+    """Turn a device's key to local or remote."""
     units: dict[str, TwinPcs | PccSwitch] = {p.id: p for p in site.pcs}
     units |= {s.id: s for s in site.switches}
     if order[name] not in units:
@@ -98,7 +113,7 @@ def _obey(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _play(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
+def _play(site: TwinSite, order: Order) -> Reply:
     if order["grid_record"] == "":
         site.grid.record = lambda t_s: None
         return {}
@@ -111,7 +126,12 @@ def _play(site: TwinSite, order: dict[str, Any]) -> dict[str, Any]:
     return {"t_s": site.t_s, "length_s": record.length_s, "note": record.note}
 
 
-def _fault(site: TwinSite, order: dict[str, Any]) -> Fault:
+def _put_fault(site: TwinSite, order: Order) -> Reply:
+    site.faults.put(_fault(site, order))
+    return {}
+
+
+def _fault(site: TwinSite, order: Order) -> Fault:
     kind = order["fault"]
     if kind not in KINDS:
         raise BadOrder(f"fault to be one of {', '.join(KINDS)}; found {kind!r}")
@@ -130,10 +150,24 @@ def _device(site: TwinSite, device: object) -> str:
     return str(device)
 
 
-def _number(order: dict[str, Any], key: str, low: float, default: float) -> float:
+def _number(order: Order, key: str, low: float, default: float) -> float:
     value = order.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < low:
         raise BadOrder(
             f"{key} to be a number" + (f" of at least {low:g}" if low > -math.inf else "") + f"; found {value!r}"
         )
     return float(value)
+
+
+ORDERS: dict[str, Callable[[TwinSite, Order], Reply]] = {
+    "fault": _put_fault,
+    "clear": _clear,
+    "load_step_w": _load_step,
+    "local": partial(_key, "local"),
+    "remote": partial(_key, "remote"),
+    "state": _state,
+    "sag": _sag,
+    "grid_record": _play,
+    "jam": partial(_mechanism, "jam"),
+    "free": partial(_mechanism, "free"),
+}

@@ -66,7 +66,7 @@ class ActivePowerControl:
         if self.enabled:
             self._start_timer()
 
-    def hear(self, controller_hb: int) -> None:
+    def write_heartbeat(self, controller_hb: int) -> None:
         """Write ControllerHb."""
         if controller_hb != self.controller_hb:
             self._heard_s = self._now_s

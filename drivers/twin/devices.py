@@ -208,7 +208,7 @@ def _operation(unit: TwinPcs, site: TwinSite) -> ModelFill:
         "OpCtl": lambda: int(unit.last_command),
     }
     writes = {
-        "ControllerHb": Write(lambda value: unit.control.hear(int(value)), 0, 0xFFFFFFFE),
+        "ControllerHb": Write(lambda value: unit.control.write_heartbeat(int(value)), 0, 0xFFFFFFFE),
         "OpCtl": Write(lambda value: unit.operate(OpCtl(int(value))), 0, 3),
     }
     return ModelFill(715, {}, {}, live, writes)

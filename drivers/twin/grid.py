@@ -70,7 +70,7 @@ class Fault(enum.IntFlag):
     """Fault bits of `skerry-switch`."""
 
     REFUSED_LOCAL = 1  # a command came while control was local
-    REFUSED_DEAD = 2  # told to close onto a grid without voltage
+    REFUSED_DEAD = 2  # commanded to close onto a grid without voltage
 
 
 class PccSwitch:
@@ -124,33 +124,42 @@ class PccSwitch:
 
     def step(self, dt_s: float, grid_v_share: float, grid_hz: float, alive: bool = True) -> None:
         """Move, and act on what the grid does. `alive`: the site's bus has voltage."""
+        present = grid_v_share > ABSENT
         if self.position is Position.MOVING:
             self._moving_s -= dt_s
             if self._moving_s <= 1e-9 and not self.jammed:
                 self.position = self._goal
-            return
-        present = grid_v_share > ABSENT
-        fit = FIT_V[0] <= grid_v_share <= FIT_V[1] and FIT_HZ[0] <= grid_hz <= FIT_HZ[1]
-        if self.position is Position.CLOSED:
+        elif self.position is Position.CLOSED:
             self._lost_s = 0.0 if present else self._lost_s + dt_s
             if self._lost_s >= DETECT_S - 1e-9:
-                self.leave(self._lost_s)
-            return
-        self._back_s = self._back_s + dt_s if fit else 0.0
-        # With a grid to follow, the forming PCS turns its phase towards it.
+                self.open_at_once(self._lost_s)
+        else:
+            fit = FIT_V[0] <= grid_v_share <= FIT_V[1] and FIT_HZ[0] <= grid_hz <= FIT_HZ[1]
+            self._turn_phase(dt_s, present, alive)
+            self._compare(dt_s, fit)
+            if self._may_close():
+                self._permitted = False
+                self._move(Position.CLOSED)
+
+    def _turn_phase(self, dt_s: float, present: bool, alive: bool) -> None:
+        """With a grid to follow, the forming PCS turns its phase towards it."""
         if present and alive:
             self.delta_deg = max(self.delta_deg - SLEW_DEG_PER_S * dt_s, 0.0)
         else:
             self.delta_deg = START_DEG if alive else 0.0
+
+    def _compare(self, dt_s: float, fit: bool) -> None:
+        """The synchro-check: for how long the grid has been fit, and in step with the bus."""
+        self._back_s = self._back_s + dt_s if fit else 0.0
         in_step = fit and self.delta_deg <= STEP_DEG
         self._step_s = self._step_s + dt_s if in_step else 0.0
-        if self._step_s < SYNCHRO_CHECK_S or self._held_open or self.jammed:
-            return
-        if self._permitted or (self._auto and self._back_s >= max(self._reconnect_wait_s, SYNCHRO_CHECK_S)):
-            self._permitted = False
-            self._move(Position.CLOSED)
 
-    def leave(self, gap_s: float) -> None:
+    def _may_close(self) -> bool:
+        if self._step_s < SYNCHRO_CHECK_S or self._held_open or self.jammed:
+            return False
+        return self._permitted or (self._auto and self._back_s >= max(self._reconnect_wait_s, SYNCHRO_CHECK_S))
+
+    def open_at_once(self, gap_s: float) -> None:
         """Open at once, by the device's own doing; `gap_s`: how long the site was without voltage."""
         if self.jammed:
             return

@@ -93,18 +93,26 @@ def read_record(path: Path, site_v: float, nominal_v: float | None = None, nomin
     else:
         lines = lines[1:]
     columns = _columns(path, number, names)
-    raw: list[tuple[float, float, float]] = []
-    for number, line in lines:
-        cells = _cells(line, separator)
-        t_s, v, hz = _row(f"{path}, line {number}", columns, cells, separator != ",", raw[-1][2] if raw else None)
-        if raw and t_s < raw[-1][0]:
-            raise RecordError(f"{path}, line {number}: expected times that grow; {t_s:g} s follows {raw[-1][0]:g} s")
-        if raw and t_s == raw[-1][0]:
-            raw.pop()
-        raw.append((t_s, v, hz))
+    raw = _rows(path, lines, columns, separator)
     if not raw:
         raise RecordError(f"{path}: expected at least one row")
     return _scaled(raw, columns, site_v, nominal_v, nominal_hz)
+
+
+def _rows(
+    path: Path, lines: Sequence[tuple[int, str]], columns: Sequence[_Column], separator: str
+) -> list[tuple[float, float, float]]:
+    """Time, voltage and frequency of every row; of rows of one time the last."""
+    raw: list[tuple[float, float, float]] = []
+    for number, line in lines:
+        where, before = f"{path}, line {number}", raw[-1] if raw else None
+        row = _row(where, columns, _cells(line, separator), separator != ",", before[2] if before else None)
+        if before and row[0] < before[0]:
+            raise RecordError(f"{where}: expected times that grow; {row[0]:g} s follows {before[0]:g} s")
+        if before and row[0] == before[0]:
+            raw.pop()
+        raw.append(row)
+    return raw
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -165,20 +173,25 @@ def _row(
         text = cells[column.place].strip() if column.place < len(cells) else ""
         if column.kind == HERTZ and text.lower() in ("", "nan", "-") and hz_before is not None:
             values[HERTZ].append(hz_before)
-            continue
-        try:
-            if column.kind == TIMES and not _is_number(text):
-                value = datetime.fromisoformat(text).timestamp()
-            else:
-                value = float(text.replace(",", ".") if decimal_comma else text)
-        except ValueError:
-            raise RecordError(f"{where}: expected a number for the {column.kind}, found {text!r}") from None
-        if not math.isfinite(value) or (value < 0 and column.kind != TIMES):
-            raise RecordError(f"{where}: expected a finite {column.kind} of at least 0, found {text!r}")
-        values[column.kind].append(value)
+        else:
+            values[column.kind].append(_value(where, column.kind, text, decimal_comma))
     unit = next(c.unit for c in columns if c.kind == TIMES)
     factor = UNITS[TIMES].get(unit) or 1.0
     return values[TIMES][0] * factor, sum(values[VOLTS]) / len(values[VOLTS]), values[HERTZ][0]
+
+
+def _value(where: str, kind: str, text: str, decimal_comma: bool) -> float:
+    """One cell's number; a time may be an instant of ISO 8601."""
+    try:
+        if kind == TIMES and not _is_number(text):
+            value = datetime.fromisoformat(text).timestamp()
+        else:
+            value = float(text.replace(",", ".") if decimal_comma else text)
+    except ValueError:
+        raise RecordError(f"{where}: expected a number for the {kind}, found {text!r}") from None
+    if not math.isfinite(value) or (value < 0 and kind != TIMES):
+        raise RecordError(f"{where}: expected a finite {kind} of at least 0, found {text!r}")
+    return value
 
 
 def _scaled(

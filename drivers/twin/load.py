@@ -24,7 +24,7 @@ class TwinNode:
         self.memory_pct: float | None = None
         self.cap_w: float | None = None
         self.suspended = False
-        self.off = False  # told to shut down
+        self.off = False  # ordered to shut down
         self.off_in_s = 0.0  # until it is down
 
     @property
@@ -56,7 +56,7 @@ class TwinLoad:
         self._given_w = 0.0  # what trace or function ask for, after caps
         self.w = 0.0
 
-    def look(self, t_s: float, utc_s: float) -> None:
+    def update(self, t_s: float, utc_s: float) -> None:
         """Set `w` and the nodes for `t_s`. Traces are looked at once a second, a load function always."""
         for node in self.nodes:
             if node.off and node.off_in_s > 0:

@@ -14,7 +14,7 @@ import msgspec
 
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch, aged
-from dispatch.model.islanding import NodeOrder
+from dispatch.model.islanding import NodeOrder, SwitchOrder
 from dispatch.model.readings import Quality, reading, status
 from dispatch.model.snapshot import Snapshot
 from drivers.clock import VirtualClock
@@ -43,7 +43,7 @@ class LockstepSite:
         self._step_s, self._stale_after_s = step_s, stale_after_s
         self._last: dict[str, tuple[float, Part]] = {}  # device id -> when it last answered, what it said
         self._answers: dict[str, tuple[int, int, int]] = {}  # reads, failures, writes
-        self._capped: set[str] = set()  # nodes that were ever capped for the peak: they are told when it is over
+        self._capped: set[str] = set()  # nodes that were ever capped for the peak: they get the order that ends it
 
     def advance(self, dt_s: float) -> None:
         """Let `dt_s` pass, for the physics and on the clock."""
@@ -80,52 +80,66 @@ class LockstepSite:
         )
 
     def apply(self, decision: Decision) -> None:
-        """Write what was decided, as a driver does: reversion time, then power, then enable; renew at half time."""
-        orders = {s.device_id: s.w for s in decision.setpoints}
-        for unit in self.site.pcs:
-            w = orders.get(unit.id)
-            fault = self.site.faults.of(unit.id, self.site.t_s)
-            if w is None or (fault is not None and fault.kind in ("hung", "slow", "exception")):
-                continue
-            control, revert_s = unit.control, getattr(unit.ratings, "revert_s", DEFAULT_REVERT_S)
-            changed = not control.enabled or control.setpoint_w != w
-            if not changed and control.remaining_s > revert_s / 2:
-                continue
-            control.set_timeout(revert_s)
-            control.in_watts, control.setpoint_w = True, w
-            control.enable(True)
-            self._count(unit.id, writes=1)
-        self._apply_island(decision)
+        """Write what was decided, as drivers do."""
+        self._command_pcs(decision)
+        self._command_switch(decision.switch)
+        wanted = self._wanted_of_nodes(decision)
+        for device, node in zip(self.site.node_devices, self.site.load.nodes, strict=False):
+            if device.id in wanted and self._reachable(device.id):
+                self._command_node(node, wanted[device.id])
 
-    def _apply_island(self, decision: Decision) -> None:
-        """Orders to switch, PCS and nodes; a device with a fault of its own hears nothing."""
-        order = decision.switch
-        for switch in self.site.switches:
-            if order is not None and order.device_id == switch.id and self._hears(switch.id):
-                command = ("none", "open", "close").index(order.action)
-                if command != switch.command:
-                    switch.order(command, self.site.grid_alive)
-                    self._count(switch.id, writes=1)
+    def _command_pcs(self, decision: Decision) -> None:
+        setpoints_w = {s.device_id: s.w for s in decision.setpoints}
+        starts = {order.device_id for order in decision.pcs_orders}
         for unit in self.site.pcs:
-            if any(o.device_id == unit.id for o in decision.pcs_orders) and self._hears(unit.id) and not unit.ready:
+            if not self._reachable(unit.id):
+                continue
+            w = setpoints_w.get(unit.id)
+            if w is not None:
+                self._write_setpoint(unit, w)
+            if unit.id in starts and not unit.ready:
                 unit.operate(OpCtl.START)
-        orders = {o.device_id: o for o in decision.nodes}
+
+    def _write_setpoint(self, unit: TwinPcs, w: float) -> None:
+        """Reversion time, then power, then enable; renewed at half time."""
+        control, revert_s = unit.control, getattr(unit.ratings, "revert_s", DEFAULT_REVERT_S)
+        changed = not control.enabled or control.setpoint_w != w
+        if not changed and control.remaining_s > revert_s / 2:
+            return
+        control.set_timeout(revert_s)
+        control.in_watts, control.setpoint_w = True, w
+        control.enable(True)
+        self._count(unit.id, writes=1)
+
+    def _command_switch(self, order: SwitchOrder | None) -> None:
+        for switch in self.site.switches:
+            if order is None or order.device_id != switch.id or not self._reachable(switch.id):
+                continue
+            command = ("none", "open", "close").index(order.action)
+            if command != switch.command:
+                switch.order(command, self.site.grid_alive)
+                self._count(switch.id, writes=1)
+
+    def _wanted_of_nodes(self, decision: Decision) -> dict[str, NodeOrder]:
+        """What each node is to be; of two caps the smaller holds."""
         caps = dict(decision.caps.nodes) if decision.caps is not None else {}
         self._capped |= caps.keys()
-        for device, node in zip(self.site.node_devices, self.site.load.nodes, strict=False):
-            wanted = orders.get(device.id) or (NodeOrder(device.id) if device.id in self._capped else None)
-            if wanted is not None and device.id in caps:  # of two caps the smaller holds
-                both = (wanted.cap_w, caps[device.id])
-                wanted = msgspec.structs.replace(wanted, cap_w=min(w for w in both if w is not None))
-            if wanted is None or not self._hears(device.id):
-                continue
-            if (node.cap_w, node.suspended, node.off) != (wanted.cap_w, wanted.suspended, wanted.off):
-                node.cap_w, node.suspended = wanted.cap_w, wanted.suspended
-                node.order_off(wanted.off)
-                self.site.load.refresh()
-                self._count(device.id, writes=1)
+        wanted = {id: NodeOrder(id) for id in self._capped} | {o.device_id: o for o in decision.nodes}
+        for id, cap_w in caps.items():
+            own_w = wanted[id].cap_w
+            wanted[id] = msgspec.structs.replace(wanted[id], cap_w=cap_w if own_w is None else min(own_w, cap_w))
+        return wanted
 
-    def _hears(self, id: str) -> bool:
+    def _command_node(self, node: TwinNode, wanted: NodeOrder) -> None:
+        if (node.cap_w, node.suspended, node.off) == (wanted.cap_w, wanted.suspended, wanted.off):
+            return
+        node.cap_w, node.suspended = wanted.cap_w, wanted.suspended
+        node.order_off(wanted.off)
+        self.site.load.refresh()
+        self._count(wanted.device_id, writes=1)
+
+    def _reachable(self, id: str) -> bool:
+        """Whether orders reach a device: one with such a fault takes none."""
         fault = self.site.faults.of(id, self.site.t_s)
         return fault is None or fault.kind not in ("hung", "slow", "exception")
 

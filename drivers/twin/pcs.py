@@ -59,7 +59,7 @@ class TwinPcs:
         self.grid_lost = False  # the alarm bit; cleared when the grid is back
         self.w = 0.0
         self.injected_wh = self.absorbed_wh = 0.0
-        self.black_starting = False  # told to start while it stood still with no grid to follow
+        self.black_starting = False  # ordered to start while it stood still with no grid to follow
         self._operation = InvSt.RUNNING
         self._starting_s = 0.0
         self._pending: deque[tuple[float, float]] = deque()  # (when it takes effect, W): the dead time

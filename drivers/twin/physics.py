@@ -181,15 +181,15 @@ class TwinSite:
         for switch in self.switches:
             switch.step(dt_s, v_share, hz, alive=not self.blackout)
         self._protect(dt_s, v_share, hz)
-        self.load.look(t_s, self.start_utc_s + t_s)
+        self.load.update(t_s, self.start_utc_s + t_s)
         for pv in self.pv:
-            pv.look(t_s)
+            pv.update(t_s)
         if not self.joined:
             self._island(dt_s)
         elif self.grid_alive:
             self._grid_tied(dt_s)
         else:
-            self._dead()
+            self._de_energise()
         self.demand_wh += self.load.w * dt_s / 3600
         self.unserved_wh += (self.load.w - self.load_w) * dt_s / 3600
         for pcs in self.pcs:
@@ -210,7 +210,7 @@ class TwinSite:
                 pcs.tripped = tripped
                 for switch in self.switches:
                     if switch.position is Position.CLOSED:
-                        switch.leave(0.0)
+                        switch.open_at_once(0.0)
 
     def _grid_tied(self, dt_s: float) -> None:
         """The grid takes what is left."""
@@ -240,21 +240,10 @@ class TwinSite:
         most_w = sum(discharge_w for _, discharge_w in limits)
         least_w = -sum(charge_w for charge_w, _ in limits)
         if not formers or need_w > most_w:
-            if not self.blackout or formers:
-                for pcs in self.pcs:
-                    pcs.trip()
-            self.blackout = True
-            self._dead()
+            self._collapse(bool(formers))
             return
         curtailed_w = max(0.0, least_w - need_w)
-        carried_w = need_w + curtailed_w
-        for pcs in self.pcs:
-            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid_alive
-            if not pcs.forming:
-                pcs.carry(0.0)
-        for pcs, (charge_w, discharge_w) in zip(formers, limits, strict=True):
-            share = discharge_w / most_w if carried_w > 0 else (charge_w / -least_w if least_w < 0 else 0.0)
-            pcs.carry(carried_w * share)
+        self._form(formers, limits, need_w + curtailed_w)
         left = 1 - curtailed_w / pv_w if pv_w > 0 else 1.0
         for pv in self.pv:
             pv.settle(pv.available_w * left, dt_s)
@@ -263,7 +252,26 @@ class TwinSite:
         self.hz = CURTAIL_FROM_HZ + CURTAIL_SPAN_HZ * (1 - left) if left < 1 else 50.0
         self.v = self.grid.nominal_v
 
-    def _dead(self) -> None:
+    def _collapse(self, overloaded: bool) -> None:
+        """No PCS can carry the island: those that did, or were asked for too much, trip."""
+        if overloaded or not self.blackout:
+            for pcs in self.pcs:
+                pcs.trip()
+        self.blackout = True
+        self._de_energise()
+
+    def _form(self, formers: list[TwinPcs], limits: list[tuple[float, float]], carried_w: float) -> None:
+        """These PCS form the grid and carry this power together, by their limits (charge, discharge)."""
+        for pcs in self.pcs:
+            pcs.forming, pcs.grid_lost = pcs in formers, not self.grid_alive
+            if not pcs.forming:
+                pcs.carry(0.0)
+        possible_w = [discharge_w if carried_w > 0 else charge_w for charge_w, discharge_w in limits]
+        total_w = sum(possible_w)
+        for pcs, w in zip(formers, possible_w, strict=True):
+            pcs.carry(carried_w * (w / total_w if total_w > 0 else 0.0))
+
+    def _de_energise(self) -> None:
         """No source carries the bus: everything stands still."""
         self.load.dark = True
         self.load_w = self.grid_w = self.hz = self.v = 0.0

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -33,6 +34,8 @@ WAKE_S = 0.02  # machine seconds between steps
 MOST_STEPS = 100  # in one wake-up; after a longer pause of the machine the steps grow instead
 HOST_PERIOD_S = 1.0
 MAX_LINE = 4096
+
+D = TypeVar("D", MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice)
 
 
 async def run_twin(
@@ -61,11 +64,11 @@ async def run_twin(
         twin,
         grid,
         batteries,
-        [p for p in pcs if p.url == "twin"],
-        [m for m in meters if m.url == "twin"],
-        [p for p in pv if p.url == "twin"],
-        [s for s in switches if s.url == "twin"],
-        [n for n in nodes if n.source == "modbus" and n.url == "twin"],
+        _simulated(pcs),
+        _simulated(meters),
+        _simulated(pv),
+        _simulated(switches),
+        _simulated([n for n in nodes if n.source == "modbus"]),
         base=base,
     )
     host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
@@ -84,11 +87,15 @@ async def run_twin(
         await _live(site, clock, host, stop)
 
 
+def _simulated(devices: Sequence[D]) -> list[D]:
+    return [device for device in devices if device.url == "twin"]
+
+
 async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: asyncio.Event) -> None:
     """Keep the physics at site time until `stop`."""
     while not stop.is_set():
         if host is not None:
-            host.look()
+            host.update()
         dt_s = clock.mono_s() - site.t_s
         site.advance(max(0.0, dt_s), max(STEP_S, dt_s / MOST_STEPS))
         try:
@@ -127,7 +134,7 @@ class _Host:
         self.node = TwinNode(0)
         psutil.cpu_percent()  # the first call only sets its starting point
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Once a second of the machine's time: CPU, memory, power."""
         now_s = time.monotonic()
         if now_s < self._due_s:

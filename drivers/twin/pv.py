@@ -94,7 +94,7 @@ class TwinPv:
         self.available_w = self.w = 0.0
         self.energy_wh = 0.0
 
-    def look(self, t_s: float) -> None:
+    def update(self, t_s: float) -> None:
         """Set `available_w` for `t_s`. The sun is looked at every 10 s, the clouds always."""
         if t_s >= self._sky_due_s:
             self._sky = clear_sky(self._start_utc_s + t_s, *self._place)

@@ -65,7 +65,7 @@ class TwinServer:
             return 0.0
         return {"hung": None, "slow": fault.delay_s}.get(fault.kind, 0.0)
 
-    def obey(
+    def serve_request(
         self, name: str, image: Image, request: tuple[int, int, int], registers: list[int], values: list[int] | None
     ) -> ExcCodes | None:
         """Serve one request on `registers`, all the device has. A write comes twice: with values, then for its echo."""
@@ -99,7 +99,7 @@ def _action(server: TwinServer, name: str, image: Image) -> Any:
     async def action(
         function: int, start: int, address: int, count: int, registers: list[int], values: list[int] | list[bool] | None
     ) -> ExcCodes | None:
-        return server.obey(name, image, (function, address, count), registers, values)  # type: ignore[arg-type]
+        return server.serve_request(name, image, (function, address, count), registers, values)  # type: ignore[arg-type]
 
     return action
 

@@ -14,7 +14,7 @@ from dispatch.model.plan import Plan
 from gateway.api.protocol import EventMessage, FrameError, PlanMessage, Published, encode
 from gateway.api.session import Session
 
-log = logging.getLogger("skerry.link")
+log = logging.getLogger("skerry.gateway.api")
 
 
 class Consoles:

@@ -18,9 +18,9 @@ from dispatch.model.orders import OrderRefused
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import clock as clock_time
-from dispatch.planning.order_projection import holder
-from dispatch.planning.power_admission import Asked, Grant, grant, short_of
+from dispatch.planning.order_projection import battery_holder
+from dispatch.planning.order_projection import local_time as clock_time
+from dispatch.planning.power_admission import Grant, PowerRequest, grant, shortfall
 from dispatch.wording.formatting import kw, span
 from gateway.api.command_log import Command, CommandLog, Handler, printable
 from gateway.api.interfaces import Loop, Planner
@@ -30,7 +30,7 @@ from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
 from gateway.reservations_in_force import ReservationsInForce
 
-_ASKED = frozenset(Asked.__struct_fields__)
+_ASKED = frozenset(PowerRequest.__struct_fields__)
 
 
 class Prospect(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class ReservationCommands:
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Grant a job its start, or refuse. Params: those of `Asked`, and `seen_utc_s`. Raises CommandRefused."""
+        """Grant a job its start, or refuse. Params: a `PowerRequest`, and `seen_utc_s`. Raises CommandRefused."""
         asked = _asked(params)
         text = f"{asked.name or 'a job'}: {kw(asked.power_w)} for {span(asked.for_s)} within {span(asked.within_s)}"
         command = Command(peer=peer, name="reservation.ask", text=text, seen_utc_s=params.get("seen_utc_s"))
@@ -101,7 +101,7 @@ class ReservationCommands:
         """Those that stand, each with `ready`, and with `why` where its power is not there yet; and the site's time."""
         now_s = self._clock.utc_s()
         standing = self._reservations.standing()
-        held = holder(self._orders.active, self._config, now_s) is not None
+        held = battery_holder(self._orders.active, self._config, now_s) is not None
         needed = held or any(r.start_utc_s <= now_s for r in standing)
         prospect = self._prospect() if needed else Prospect(None, None, IslandState.UNKNOWN)
         listed = []
@@ -134,7 +134,7 @@ class ReservationCommands:
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _evaluate(self, asked: Asked) -> Grant | OrderRefused:
+    async def _evaluate(self, asked: PowerRequest) -> Grant | OrderRefused:
         """What the site says to a job; computed in a thread."""
         prospect = self._prospect()
         if prospect.inputs is None:
@@ -150,7 +150,7 @@ class ReservationCommands:
         island = IslandState.UNKNOWN if published is None else published.decision.island
         return Prospect(self._planner.inputs(), self._planner.plan, island)
 
-    def _body(self, asked: Asked, granted: Grant, peer: Peer) -> dict[str, Any]:
+    def _body(self, asked: PowerRequest, granted: Grant, peer: Peer) -> dict[str, Any]:
         """A reservation as its row holds it; its id is the row's number."""
         now_s = self._clock.utc_s()
         return {
@@ -167,7 +167,7 @@ class ReservationCommands:
         """When one starts that has not begun, and why it may fail then. `held`: an order has the battery."""
         risk = self._planner.at_risk.get(reservation.id, "")
         if held and prospect.inputs is not None:  # the plan in force may not know of the order yet
-            risk = await asyncio.to_thread(short_of, reservation, prospect.inputs, prospect.plan)
+            risk = await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)
         why = f"it starts at {clock_time(reservation.start_utc_s, self._config)}"
         return f"{why}; at risk: {risk}" if risk else why
 
@@ -177,12 +177,12 @@ class ReservationCommands:
             return f"the site is {prospect.island.value}"
         if prospect.inputs is None:
             return "SoC, load or PV is not known now"
-        return await asyncio.to_thread(short_of, reservation, prospect.inputs, prospect.plan)
+        return await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)
 
 
-def _asked(params: dict[str, Any]) -> Asked:
+def _asked(params: dict[str, Any]) -> PowerRequest:
     """The job in a request's parameters. Raises ValueError."""
     unknown = params.keys() - _ASKED - {"seen_utc_s"}
     if unknown:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-    return msgspec.convert({key: value for key, value in params.items() if key in _ASKED}, Asked)
+    return msgspec.convert({key: value for key, value in params.items() if key in _ASKED}, PowerRequest)

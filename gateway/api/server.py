@@ -34,7 +34,7 @@ from gateway.errors import CommandRefused, SocketInUse
 
 __all__ = ["CommandRefused", "LinkServer", "Peer", "SocketInUse"]
 
-log = logging.getLogger("skerry.link")
+log = logging.getLogger("skerry.gateway.api")
 
 HELLO_S = 2.0  # a client that has not said hello by then is dropped
 BODY_S = 5.0  # from a frame's length to its end

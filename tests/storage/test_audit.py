@@ -412,9 +412,9 @@ def test_orders_left_in_force(tmp_path: Path, audit: AuditLog) -> None:
         audit.write({"kind": "result", "order": id, "outcome": "in force"})
     audit.write({"kind": "end", "order": "o2"})
     audit.write({"kind": "result", "order": "o3", "outcome": "refused"}).result(LIMIT_S)
-    assert [body["order"] for body in audit_reader.left_in_force(tmp_path)] == ["o1", "o3"]
+    assert [body["order"] for body in audit_reader.orders_in_force(tmp_path)] == ["o1", "o3"]
     audit.write({"kind": "start"}).result(LIMIT_S)
-    assert audit_reader.left_in_force(tmp_path) == []
+    assert audit_reader.orders_in_force(tmp_path) == []
 
 
 # ── kill -9 ─────────────────────────────────────────────────────────────────────────────────────────────────────────

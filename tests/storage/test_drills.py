@@ -13,7 +13,7 @@ from waiting import LIMIT_S
 from dispatch.model.islanding import DrillReport
 from drivers.clock import SystemClock
 from storage.audit import AuditLog
-from storage.audit_reader import drill_cut_short
+from storage.audit_reader import unreported_drill
 from storage.config import StorageConfig
 from storage.drills import DrillRecord, digest, text_of
 from storage.export import export
@@ -95,11 +95,11 @@ def test_a_drill_that_was_begun_and_never_reported_is_found(tmp_path: Path) -> N
     intent = audit.write({"kind": "intent", "command": "drill.start", "reason": "monthly"}).result(LIMIT_S)
     begun = {"kind": "result", "command": "drill.start", "of": intent, "who": "ann", "text": "drill of 10 min"}
     audit.write(begun | {"outcome": "refused"}).result(LIMIT_S)
-    assert drill_cut_short(tmp_path) is None
+    assert unreported_drill(tmp_path) is None
     audit.write(begun | {"outcome": "accepted", "minutes": 10.0}).result(LIMIT_S)
-    found = drill_cut_short(tmp_path)
+    found = unreported_drill(tmp_path)
     assert found is not None
     assert (found["who"], found["minutes"], found["reason"]) == ("ann", 10.0, "monthly")
     audit.write({"kind": "drill", "outcome": "passed"}).result(LIMIT_S)
-    assert drill_cut_short(tmp_path) is None
+    assert unreported_drill(tmp_path) is None
     audit.close()

@@ -175,7 +175,7 @@ def test_the_audit_is_verified(state: Path) -> None:
     report = verify(state, (HEAD,), KEY)
     assert report.ok, report.findings
     assert (report.rows, report.checkpoints, report.head, report.public_key) == (67, 7, HEAD, KEY)
-    left = [(body["order"], body["order_kind"], body["target"]) for body in audit_reader.left_in_force(state)]
+    left = [(body["order"], body["order_kind"], body["target"]) for body in audit_reader.orders_in_force(state)]
     assert left == [("o59", "node-cap", "gpu-01"), ("o61", "import-target", "")]
     (reserved,) = audit_reader.reservations(state, QUARTER_S)
     assert (reserved["id"], reserved["name"], reserved["power_w"]) == ("r36", "render", 2_000.0)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
+from dispatch.model.forecast import QUARTER_S
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_S = 900
-HOURS = STEP_S / 3600
+HOURS = QUARTER_S / 3600
 DAY = 96
 RISES_TRIED = 64  # peaks whose price is worked out, of which the plan's program gets steps that end at these shares:
 RISES_AT = (0.03, 0.1, 0.2, 0.35, 0.5, 0.7)
@@ -37,7 +37,7 @@ LEAST_SHARE = 0.02  # of the demand price, for every rise
 TAILS = 4.0  # how far beyond the highest peak seen, in tails
 
 
-class Days(NamedTuple):
+class DayStatistics(NamedTuple):
     """For each of many peaks: the days on which battery and caps failed to hold it, and what they lacked."""
 
     newest: int  # quarter number after the last one summed up
@@ -74,7 +74,7 @@ class Days(NamedTuple):
         return mean_kw
 
 
-def summed_up(newest: int, caps: CapsConfig, grid_kw: Floats, lack_kw: Floats, load_kw: Floats) -> Days:
+def summarise(newest: int, caps: CapsConfig, grid_kw: Floats, lack_kw: Floats, load_kw: Floats) -> DayStatistics:
     """Sum up whole days: for each quarter and peak what the battery lacked to hold it, kW; and each quarter's load."""
     import numpy as np
 
@@ -86,7 +86,7 @@ def summed_up(newest: int, caps: CapsConfig, grid_kw: Floats, lack_kw: Floats, l
     rise_kw = rise_kw.reshape(days, DAY, levels).max(axis=1)
     failed = rise_kw > 0
     overrun = failed.mean(axis=0)
-    return Days(
+    return DayStatistics(
         newest=newest,
         caps=caps,
         grid_kw=grid_kw,
@@ -120,7 +120,12 @@ class PeakCost:
 
 
 def peak_cost(
-    ways: Sequence[Days], terms: DemandTerms, net_kw: Floats, peak_kw: float, days_left: float, kept_eur_per_kwh: float
+    ways: Sequence[DayStatistics],
+    terms: DemandTerms,
+    net_kw: Floats,
+    peak_kw: float,
+    days_left: float,
+    kept_eur_per_kwh: float,
 ) -> PeakCost:
     """What a higher peak than the month's costs, given the days still to come.
 
@@ -145,7 +150,7 @@ def peak_cost(
             capped_h = np.interp(at, seen.grid_kw, -np.gradient(seen.short_kwh, seen.grid_kw))
             upkeep = kept + left * np.maximum(0.0, capped_h) * seen.caps.value_eur_per_kwh / demand
         beyond = np.exp(-np.maximum(0.0, at - top_kw) / tail_kw)  # above the highest peak seen they grow rarer evenly
-        lasts = _lasts(seen, terms.top_days, at, beyond, left)
+        lasts = _likely_to_last(seen, terms.top_days, at, beyond, left)
         shares = np.maximum(shares, lasts * np.maximum(0.0, 1 - upkeep))
     shares = np.maximum.accumulate(np.maximum(shares, LEAST_SHARE))
     widths, means = [], []
@@ -156,7 +161,7 @@ def peak_cost(
     return PeakCost(peak_kw, widths, means)
 
 
-def _rarer(count: int, chance: Floats, days: float) -> Floats:
+def _binomial_fewer(count: int, chance: Floats, days: float) -> Floats:
     """The likelihood that fewer than `count` of `days` days go beyond, each with this chance (binomial)."""
     import numpy as np
 
@@ -171,7 +176,7 @@ def _rarer(count: int, chance: Floats, days: float) -> Floats:
     return total
 
 
-def _lasts(seen: Days, count: int, at_kw: Floats, beyond: Floats, left: float) -> Floats:
+def _likely_to_last(seen: DayStatistics, count: int, at_kw: Floats, beyond: Floats, left: float) -> Floats:
     """How likely each peak is to be billed still after `left` days: the mean of the three readings of the days seen.
 
     beyond: of the one day more that went beyond, how much goes beyond each peak, 0..1.
@@ -180,15 +185,15 @@ def _lasts(seen: Days, count: int, at_kw: Floats, beyond: Floats, left: float) -
 
     kinds = (seen.draws, seen.overrun, seen.calm, seen.ended)
     draws, overrun, calm, ended = (np.interp(at_kw, seen.grid_kw, kind) for kind in kinds)
-    alone = _rarer(count, (beyond + overrun * seen.days) / (seen.days + 1), left)
+    alone = _binomial_fewer(count, (beyond + overrun * seen.days) / (seen.days + 1), left)
     over, under = beyond + overrun * draws, 1 - beyond + (1 - overrun) * draws
-    alike = fewer(count, over, under, left / seen.days * draws)
-    on = fewer(count, beyond + ended, 1 - beyond + calm - ended, left)
+    alike = beta_binomial_fewer(count, over, under, left / seen.days * draws)
+    on = beta_binomial_fewer(count, beyond + ended, 1 - beyond + calm - ended, left)
     lasts: Floats = (alone + alike + on) / 3
     return lasts
 
 
-def fewer(count: int, over: Floats, under: Floats, draws: float | Floats) -> Floats:
+def beta_binomial_fewer(count: int, over: Floats, under: Floats, draws: float | Floats) -> Floats:
     """The likelihood that fewer than `count` of `draws` days go beyond: then today's counts.
 
     How likely each does is known from `over` days that did and `under` that did not, and no better: it is drawn from

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dispatch.billing.demand_charge import place
+from dispatch.billing.demand_charge import interval_account
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import CapsConfig, DispatchConfig
-from dispatch.planning.peak.exceedance import DAY, HOURS, STEP_S, Days, PeakCost, peak_cost, summed_up
+from dispatch.model.forecast import QUARTER_S
+from dispatch.planning.peak.exceedance import DAY, HOURS, DayStatistics, PeakCost, peak_cost, summarise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ class PeakOutlook(msgspec.Struct, frozen=True):
     ready: tuple[tuple[float, ...], ...]  # [step][layer, lowest first]: share of the demand price, kW per kWh stored
 
 
-class PeakWatch:
+class PeakForecaster:
     """Feed it each finished quarter hour in order; ask it before each plan."""
 
     def __init__(self, config: DispatchConfig) -> None:
@@ -84,7 +85,7 @@ class PeakWatch:
         self._levels_kw: Floats | None = None  # peaks that a battery each has held since the record began, if it could
         self._stored_kwh: Floats | None = None  # what each of them has left
         self._lack_kw: list[Floats] = []  # in each quarter, what each lacks to hold its peak
-        self._days: dict[bool, Days] = {}  # summed up without caps and with them
+        self._days: dict[bool, DayStatistics] = {}  # summed up without caps and with them
         self._fuse_kw = config.grid.fuse_w / 1000
 
     def observe(self, start_utc_s: int, load_w: float, pv_w: float, path_w: Sequence[float] = ()) -> None:
@@ -92,7 +93,7 @@ class PeakWatch:
 
         `path_w`: what was forecast at its end of the load of the following day; the load held where it is shorter.
         """
-        quarter = start_utc_s // STEP_S
+        quarter = start_utc_s // QUARTER_S
         following = self._first + len(self._load_kw)
         if self._load_kw and quarter < following:
             return
@@ -104,7 +105,7 @@ class PeakWatch:
             for _ in range(quarter - following):
                 self._append(self._load_kw[-1], self._net_kw[-1], ())
         # in hours that do not count towards the peak nothing is held, and the battery recharges as fast as it can
-        counts = place(self._terms, self._timezone, start_utc_s).counts
+        counts = interval_account(self._terms, self._timezone, start_utc_s).counts
         self._append(load_w / 1000, (load_w - pv_w) / 1000 if counts else -self._charge_kw, path_w)
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
@@ -165,17 +166,17 @@ class PeakWatch:
             return None
         import numpy as np
 
-        held = self._work_out()
+        held = self._held_peaks()
         stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
         kept_eur = KEPT * trade_eur_per_kwh
-        seen, net_kw = self._seen(self.caps), np.array(self._net_kw)
-        ways = [self._seen(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
+        seen, net_kw = self._day_statistics(self.caps), np.array(self._net_kw)
+        ways = [self._day_statistics(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
         cost = peak_cost(ways, self._terms, net_kw, peak_kw, days_left, kept_eur)
-        like = self._like_now(load_kw, len(held))
+        like = self._similar_quarters(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
-        ready = self._ready(held, like, futures, max(peak_kw, target_kw), cost, steps)
+        ready = self._readiness(held, like, futures, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
         return PeakOutlook(
             target_w=1000 * target_kw,
@@ -184,7 +185,7 @@ class PeakWatch:
             ready=tuple(map(tuple, ready.tolist())),
         )
 
-    def _work_out(self) -> Floats:
+    def _held_peaks(self) -> Floats:
         """The table of peaks held, for every quarter whose following day has passed; filled a batch at a time."""
         import numpy as np
 
@@ -216,7 +217,7 @@ class PeakWatch:
         held: Floats = high
         return held
 
-    def _seen(self, caps: CapsConfig) -> Days:
+    def _day_statistics(self, caps: CapsConfig) -> DayStatistics:
         """How the days seen would have gone with each peak. Summed up once a batch, without caps and with them."""
         import numpy as np
 
@@ -226,7 +227,7 @@ class PeakWatch:
             assert self._levels_kw is not None
             whole = len(self._lack_kw) // DAY * DAY
             lack_kw, load_kw = (np.array(kind[-whole:]) for kind in (self._lack_kw, self._load_kw))
-            self._days[capping] = seen = summed_up(newest, caps, self._levels_kw, lack_kw, load_kw)
+            self._days[capping] = seen = summarise(newest, caps, self._levels_kw, lack_kw, load_kw)
         return seen
 
     def _target(
@@ -239,14 +240,14 @@ class PeakWatch:
         """
         import numpy as np
 
-        seen, later_days = self._seen(self.caps), max(0.0, days_left - 1)
+        seen, later_days = self._day_statistics(self.caps), max(0.0, days_left - 1)
         capping = self.caps.max_share > 0
         # without caps, a kW short for a day is a kW of peak
         value = self.caps.value_eur_per_kwh if capping else self._demand / 24
         top_kw = max(peak_kw + 1.0, float(futures.net_kw.max()))
         levels = np.linspace(peak_kw, top_kw, PEAKS_TRIED)
         for tried in (PEAKS_TRIED, FINER):
-            short_kwh, rise_kw = self._lacking(futures, levels, stored_kwh)
+            short_kwh, rise_kw = self._shortfall(futures, levels, stored_kwh)
             soon_kwh, beyond_kw = futures.weights @ short_kwh, futures.weights @ rise_kw
             if capping and later_days > 0:
                 beyond_kw = seen.highest_kw(futures.weights, rise_kw, levels, later_days)
@@ -259,7 +260,7 @@ class PeakWatch:
             levels = np.linspace(levels[max(best - 1, 0)], levels[min(best + 1, tried - 1)], FINER)
         return target_kw
 
-    def _lacking(self, futures: _Futures, levels_kw: Floats, stored_kwh: float) -> tuple[Floats, Floats]:
+    def _shortfall(self, futures: _Futures, levels_kw: Floats, stored_kwh: float) -> tuple[Floats, Floats]:
         """For each future and level: the energy, kWh, that caps give while the battery cannot hold it, and by how many
         kW import rises above it all the same (a cap is no deeper than its share). In steps of half an hour.
         """
@@ -286,7 +287,7 @@ class PeakWatch:
             np.maximum(rise, lack, out=rise)
         return short, rise
 
-    def _like_now(self, load_kw: float, known: int) -> NDArray[np.intp]:
+    def _similar_quarters(self, load_kw: float, known: int) -> NDArray[np.intp]:
         """Past quarters like the one just over: the nearest in load."""
         import numpy as np
 
@@ -316,18 +317,19 @@ class PeakWatch:
         gone = HOURS * np.arange(DAY) >= lasting_h[:, None]
         guessed = np.where(gone, np.minimum(path_kw, float(np.median(load))), path_kw)
         loads = np.concatenate([seen, guessed])
-        alike = self._alike(like, peak_kw, lasted_h)
+        alike = self._similarity(like, peak_kw, lasted_h)
         best = np.zeros(MEMORY // DAY + 1)
         np.maximum.at(best, like // DAY, alike)
         days = float(best.sum())
         weights = np.concatenate([days / (days + 1) * alike / alike.sum(), np.full(LASTING, 1 / (days + 1) / LASTING)])
         nets = loads - sun_kw
         if self._terms.windows:
-            starts_s = STEP_S * (self._first + len(load) + np.arange(DAY))
-            nets[:, [not place(self._terms, self._timezone, s).counts for s in starts_s.tolist()]] = -self._charge_kw
+            starts_s = (QUARTER_S * (self._first + len(load) + np.arange(DAY))).tolist()
+            free = [not interval_account(self._terms, self._timezone, s).counts for s in starts_s]
+            nets[:, free] = -self._charge_kw
         return _Futures(loads, nets, weights)
 
-    def _alike(self, like: NDArray[np.intp], peak_kw: float, lasted_h: float) -> Floats:
+    def _similarity(self, like: NDArray[np.intp], peak_kw: float, lasted_h: float) -> Floats:
         """How much each of those quarters is like now in how long the load had been as high, 0..1."""
         import numpy as np
 
@@ -349,7 +351,7 @@ class PeakWatch:
             quarters += 1
         return HOURS * max(1, quarters)
 
-    def _ready(
+    def _readiness(
         self, held: Floats, like: NDArray[np.intp], futures: _Futures, target_kw: float, cost: PeakCost, steps: int
     ) -> Floats:
         """For each step and layer, what a stored kWh would spare the futures whose pulse begins just after it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.forecast import STEP_S
+from dispatch.model.forecast import QUARTER_S
 
 
 def held_peak_w(net_loads_w: Sequence[float], config: DispatchConfig) -> float:
@@ -33,7 +33,7 @@ def _holds(net_loads_w: Sequence[float], peak_w: float, config: DispatchConfig) 
     floor_wh = reserve_soc_pct(config) * config.energy_kwh * 10
     charging, discharging = mean_efficiency(config)
     charge_w, discharge_w = config.charge_w, config.discharge_w  # sums over the PCS: not again for every quarter
-    hours = STEP_S / 3600
+    hours = QUARTER_S / 3600
     stored_wh = max(top_wh, floor_wh)
     for net_w in net_loads_w:
         excess_w = net_w - peak_w

@@ -16,7 +16,7 @@ import pytest
 from replay_cases import CONFIG, HOURS, START, a_case, load_w, prices, pv_w, utc, write_csv
 
 from console.cli.main import run
-from console.cli.replay import _table
+from console.cli.replay_report import _table
 from console.replay.compare import compare
 from console.replay.engine import Replay, Schedule
 from dispatch.config.schema import CapsConfig

@@ -18,15 +18,15 @@ from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.pipeline import Now, PlanSource
+from dispatch.planning.pipeline import PlanningState, PlanSource
 
 
 def test_what_comes_out_balances_and_keeps_within_bounds() -> None:
     run = played(a_case(hours=30))
     done, case = run.schedule, run.case
     assert len(done) == 120
-    assert run.tally.plans == 120
-    assert (run.tally.failed, run.tally.refused, run.tally.safe_steps) == (0, 0, 0)
+    assert run.plan_counts.plans == 120
+    assert (run.plan_counts.failed, run.plan_counts.refused, run.plan_counts.safe_steps) == (0, 0, 0)
     assert min(done.soc_pct) >= reserve_soc_pct(CONFIG) - 1e-6
     assert max(done.soc_pct) <= 95 + 1e-6
     assert max(map(abs, done.battery_w)) <= 50_000
@@ -74,10 +74,10 @@ def test_what_comes_after_changes_nothing_before(step: int, later_w: list[float]
 
 def test_a_plan_on_the_quarter_hour_begins_with_an_empty_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quarter that has just ended is closed and counts as the month's peak before the plan is made."""
-    seen: list[Now] = []
+    seen: list[PlanningState] = []
     inputs = PlanSource.inputs
 
-    def noting(self: PlanSource, now: Now, series: PriceSeries) -> PlanInputs:
+    def noting(self: PlanSource, now: PlanningState, series: PriceSeries) -> PlanInputs:
         seen.append(now)
         return inputs(self, now, series)
 
@@ -118,7 +118,12 @@ def test_the_day_with_25_hours() -> None:
             end_s=midnight + 25 * 3600,
         )
     )
-    assert (len(run.schedule), run.tally.plans, run.tally.failed, run.tally.refused) == (100, 100, 0, 0)
+    assert (len(run.schedule), run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused) == (
+        100,
+        100,
+        0,
+        0,
+    )
     scored = compare(run.case, run.schedule)
     assert list(scored.bills["skerry"].peaks_w) == ["2025-10"]
     valley = night_valley_w(run.case, run.case.end_s)
@@ -170,7 +175,7 @@ def test_two_batteries_one_of_them_behind_two_pcs() -> None:
     )
     config = msgspec.structs.replace(CONFIG, batteries=(*CONFIG.batteries, small), pcs=(*CONFIG.pcs, *extra))
     run = played(a_case(hours=8, config=config))
-    assert (run.tally.plans, run.tally.failed, run.tally.refused) == (32, 0, 0)
+    assert (run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused) == (32, 0, 0)
     assert min(run.schedule.soc_pct) >= reserve_soc_pct(config) - 1e-6
     assert max(run.schedule.soc_pct) <= (95 * 100 + 90 * 30) / 130 + 1e-6
     first, second = run._batteries
@@ -182,7 +187,7 @@ def test_two_batteries_one_of_them_behind_two_pcs() -> None:
 def test_without_prices_the_peak_is_still_defended() -> None:
     """No plan can trade; nothing is raised, and the bill says that prices are missing."""
     run = played(a_case(hours=4, prices=PriceSeries((), (), 0)))
-    assert run.tally.failed == 0
+    assert run.plan_counts.failed == 0
     scored = compare(run.case, run.schedule)
     assert any("prices" in note for note in scored.notes)
 

@@ -85,7 +85,7 @@ def test_jumps_of_the_load_become_slopes_at_the_pcc(tmp_path: Path) -> None:
     assert ramp["import_max_w_per_s_of_10s_means"] <= 1_000
     free = played(a_site(tmp_path, 0), 60, pulses(60, 5_000, 25_000, 20))
     assert free.extremes()["ramp"]["import_max_w_per_s_of_10s_means"] > 1_500
-    assert limited.tally.safe_steps == 0
+    assert limited.plan_counts.safe_steps == 0
     done = limited.schedule
     assert len(done) == 600
     assert min(done.load_w) == 5_000

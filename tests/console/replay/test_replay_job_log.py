@@ -76,6 +76,6 @@ def test_jobs_without_a_limit_or_with_one_beyond_the_horizon_still_give_plans(li
         a_job(id=str(n), submit_s=START - HOUR, reference_s=START + n * HOUR, time_limit_s=limit_s) for n in range(3)
     )
     run = played(a_case(hours=3, jobs=jobs, gpus_total=8))
-    assert (run.tally.plans, run.tally.failed, run.tally.refused) == (12, 0, 0)
+    assert (run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused) == (12, 0, 0)
     assert run._plan is not None
     assert ("3 jobs without a time limit" in run._plan.note) == (not limit_s)

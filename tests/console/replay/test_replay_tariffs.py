@@ -20,7 +20,7 @@ from dispatch.config.battery_ratings import full_soc_pct, reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import BatteryConfig, CapsConfig, DispatchConfig, PcsRatings
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.pipeline import Now, PlanSource
+from dispatch.planning.pipeline import PlanningState, PlanSource
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WORKING = DemandTerms(eur_per_kw=10, top_days=2, floor_w=12_000, windows=("mon-fri 08:00-20:00",))
@@ -55,17 +55,17 @@ def from_local(day: str, days: int, market: PriceSeries | None = None) -> Case:
 def test_the_controller_knows_what_its_bill_will_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of two days of which the working hours count: what it has on its books is the bill's, to the interval."""
     config, begin_s = with_demand(WORKING), START + 18 * 3600
-    seen: list[Now] = []
+    seen: list[PlanningState] = []
     inputs = PlanSource.inputs
 
-    def noting(self: PlanSource, now: Now, *rest: Any) -> PlanInputs:
+    def noting(self: PlanSource, now: PlanningState, *rest: Any) -> PlanInputs:
         seen.append(now)
         return inputs(self, now, *rest)
 
     monkeypatch.setattr(PlanSource, "inputs", noting)
     run = played(a_case(config=config, start_s=begin_s, end_s=begin_s + 18 * 3600))
     done = run.schedule
-    assert (run.tally.failed, run.tally.refused, run.tally.safe_steps) == (0, 0, 0)
+    assert (run.plan_counts.failed, run.plan_counts.refused, run.plan_counts.safe_steps) == (0, 0, 0)
     grid_w = [a - b - c for a, b, c in zip(done.load_w, done.pv_w, done.battery_w, strict=True)]
     ended = account_peaks_w(config, begin_s, 900, grid_w[:-1])  # the last interval is still running
     billed = billed_by_period_w(WORKING, ended)
@@ -128,7 +128,7 @@ def test_hourly_and_quarter_hourly_prices_side_by_side() -> None:
         from_local("2025-09-30", 1, market), start_s=midnight - 2 * 3600, end_s=midnight + 2 * 3600
     )
     run = played(case)
-    assert (len(run.schedule), run.tally.failed, run.tally.refused) == (16, 0, 0)
+    assert (len(run.schedule), run.plan_counts.failed, run.plan_counts.refused) == (16, 0, 0)
     scored = compare(case, run.schedule)
     grid_w = [a - b for a, b in zip(run.schedule.load_w, run.schedule.pv_w, strict=True)]
     eur = 0.0
@@ -144,7 +144,7 @@ def test_the_day_with_23_hours() -> None:
     day = from_local("2025-03-30", 1)
     assert day.end_s - day.start_s == 92 * 900
     run = played(msgspec.structs.replace(day, end_s=day.start_s + 5 * 3600))
-    assert (len(run.schedule), run.tally.plans, run.tally.failed, run.tally.refused) == (20, 20, 0, 0)
+    assert (len(run.schedule), run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused) == (20, 20, 0, 0)
     assert list(compare(run.case, run.schedule).bills["skerry"].peaks_w) == ["2025-03"]
     valley_w = night_valley_w(day, day.end_s)
     assert [k for k, w in enumerate(valley_w) if w < 0][-1] < 20
@@ -159,7 +159,7 @@ def test_negative_prices_and_an_export_limit() -> None:
     )
     run = played(a_case(hours=5, step_s=300, prices=market))
     done = run.schedule
-    assert (run.tally.failed, run.tally.refused) == (0, 0)
+    assert (run.plan_counts.failed, run.plan_counts.refused) == (0, 0)
     grid_w = [a - b - c for a, b, c in zip(done.load_w, done.pv_w, done.battery_w, strict=True)]
     assert min(grid_w) >= -CONFIG.grid.export_limit_w - 1
     assert min(grid_w) < -0.8 * CONFIG.grid.export_limit_w
@@ -180,7 +180,7 @@ def test_two_batteries_each_within_its_own_limits() -> None:
     )
     config = msgspec.structs.replace(CONFIG, batteries=batteries, pcs=pcs)
     run = played(a_case(hours=16, config=config))
-    assert (run.tally.failed, run.tally.refused, run.tally.safe_steps) == (0, 0, 0)
+    assert (run.plan_counts.failed, run.plan_counts.refused, run.plan_counts.safe_steps) == (0, 0, 0)
     done = run.schedule
     assert max(done.battery_w) <= 40_000
     assert min(done.battery_w) >= -35_000
@@ -196,7 +196,7 @@ def test_a_reserve_beyond_the_battery_keeps_it_full() -> None:
     config = msgspec.structs.replace(CONFIG, reserve=msgspec.structs.replace(CONFIG.reserve, hours=40.0))
     assert reserve_soc_pct(config) > 100
     run = played(a_case(hours=8, config=config))
-    assert (run.tally.failed, run.tally.refused) == (0, 0)
+    assert (run.plan_counts.failed, run.plan_counts.refused) == (0, 0)
     assert run.schedule.soc_pct[-1] > 80
     assert max(run.schedule.battery_w) <= 1e-6
     compare(run.case, run.schedule)
@@ -215,7 +215,7 @@ def test_odd_prices_give_plans_all_the_same(what: str) -> None:
         kept = 40  # published for the first 40 hours, long before the replay begins
         series = PriceSeries(market.start_utc_s[:kept], tuple(values[:kept]), FIRST + kept * 3600)
     run = played(a_case(hours=6, prices=series))
-    assert (run.tally.plans, run.tally.failed, run.tally.refused) == (24, 0, 0)
+    assert (run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused) == (24, 0, 0)
     assert [note for note in compare(run.case, run.schedule).notes if "prices" in note], "a line says so"
 
 
@@ -226,4 +226,9 @@ def test_jobs_without_limits_and_longer_than_the_horizon() -> None:
         Job("huge", START + 1800, START, 20 * 86400.0, 90 * 86400.0, 9_000.0, 900),
     )
     run = played(a_case(hours=6, jobs=jobs, gpus_total=16))
-    assert (run.tally.plans, run.tally.failed, run.tally.refused, run.tally.safe_steps) == (24, 0, 0, 0)
+    assert (run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused, run.plan_counts.safe_steps) == (
+        24,
+        0,
+        0,
+        0,
+    )

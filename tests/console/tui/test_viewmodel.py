@@ -30,7 +30,7 @@ from console.tui.canvas import Canvas
 from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
 from console.tui.trends import hourly
 from dispatch.alarms.states import AlarmState, Priority
-from dispatch.control.net_load_estimator import believed
+from dispatch.control.net_load_estimator import reliable_snapshot
 from dispatch.model.events import Event
 from dispatch.model.readings import MISSING, Quality, Reading
 from dispatch.model.reasons import RuleId, plain
@@ -106,7 +106,7 @@ def test_a_grid_meter_that_stands_still_is_not_shown_as_live() -> None:
     meter = recorded.published.snapshot.load
     assert meter is not None
     decision = msgspec.structs.replace(recorded.published.decision, meter_frozen=True)
-    snapshot = believed(recorded.published.snapshot, frozen=True)
+    snapshot = reliable_snapshot(recorded.published.snapshot, frozen=True)
     frozen = msgspec.structs.replace(recorded.published, snapshot=snapshot, decision=decision)
     model = received(Model(welcome=recorded.welcome), frozen)
     GridFlow().paint(canvas := Canvas(22, 6), model)

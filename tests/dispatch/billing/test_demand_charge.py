@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch.billing.demand_charge import billed_w, free_w, in_words, place
+from dispatch.billing.demand_charge import billed_w, free_w, in_words, interval_account
 from dispatch.config.demand_terms import DemandTerms, parsed
 
 BERLIN = "Europe/Berlin"
@@ -22,7 +22,7 @@ def at(text: str) -> float:
 
 
 def counts(window: str, local: str) -> bool:
-    return place(DemandTerms(windows=(window,)), BERLIN, at(local)).counts
+    return interval_account(DemandTerms(windows=(window,)), BERLIN, at(local)).counts
 
 
 def test_windows_are_of_local_time_and_end_exclusive() -> None:
@@ -35,7 +35,7 @@ def test_windows_are_of_local_time_and_end_exclusive() -> None:
     assert counts("sat-mon 00:00-24:00", "2025-09-21T23:45")  # over the end of the week
     assert not counts("Sat-Mon 00:00-24:00", "2025-09-23T00:00")
     assert counts("22:00-24:00", "2025-09-20T23:45")
-    assert place(DemandTerms(), BERLIN, at("2025-09-20T23:45")).counts
+    assert interval_account(DemandTerms(), BERLIN, at("2025-09-20T23:45")).counts
 
 
 def test_windows_follow_the_clock_change() -> None:
@@ -46,10 +46,10 @@ def test_windows_follow_the_clock_change() -> None:
         True,
     ]
     night = DemandTerms(windows=("02:00-03:00",))
-    quarters = [place(night, BERLIN, at("2025-10-26T00:00") + 900 * k) for k in range(100)]
+    quarters = [interval_account(night, BERLIN, at("2025-10-26T00:00") + 900 * k) for k in range(100)]
     assert sum(p.counts for p in quarters) == 8
     assert {p.day for p in quarters} == {"2025-10-26"}
-    spring = [place(night, BERLIN, at("2025-03-30T00:00") + 900 * k) for k in range(92)]
+    spring = [interval_account(night, BERLIN, at("2025-03-30T00:00") + 900 * k) for k in range(92)]
     assert sum(p.counts for p in spring) == 0
     assert {p.day for p in spring} == {"2025-03-30"}
 
@@ -64,9 +64,13 @@ def test_what_is_no_window_says_what_was_expected(text: str) -> None:
 
 def test_accounts_and_periods() -> None:
     late = at("2025-12-31T23:45")
-    assert place(DemandTerms(), BERLIN, late)[:3] == ("2025-12", "2025-12-31", "2025-12")
-    assert place(DemandTerms(per="year"), BERLIN, late)[:3] == ("2025", "2025-12-31", "2025")
-    assert place(DemandTerms(per="year", top_days=3), BERLIN, late + 900)[:3] == ("2026", "2026-01-01", "2026-01-01")
+    assert interval_account(DemandTerms(), BERLIN, late)[:3] == ("2025-12", "2025-12-31", "2025-12")
+    assert interval_account(DemandTerms(per="year"), BERLIN, late)[:3] == ("2025", "2025-12-31", "2025")
+    assert interval_account(DemandTerms(per="year", top_days=3), BERLIN, late + 900)[:3] == (
+        "2026",
+        "2026-01-01",
+        "2026-01-01",
+    )
 
 
 def test_what_is_billed_by_hand() -> None:

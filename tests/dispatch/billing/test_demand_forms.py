@@ -17,12 +17,12 @@ from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig, GridConfig
-from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.plan import Plan
 from dispatch.planning.planner import Planner, make_plan
-from dispatch.planning.step_costs import worth
+from dispatch.planning.step_costs import step_costs
 from dispatch.planning.validator import check_plan
-from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.wording.catalogue import words
 
 HOUR = 3600
@@ -104,7 +104,7 @@ def test_the_plain_key_and_the_table_are_one_charge() -> None:
 
 
 def foreseen(config: DispatchConfig, net_w: list[float], prices: list[float]) -> list[float]:
-    return perfect_battery_w(config, MIDNIGHT, HOUR, net_w, prices, 50.0)
+    return perfect_battery_w(config, HOUR, net_w, prices, idle_schedule(config, MIDNIGHT, HOUR, len(net_w), 50.0))
 
 
 def test_foresight_lets_go_what_does_not_count() -> None:
@@ -182,7 +182,8 @@ def test_more_battery_never_costs_more(demand: dict[str, Any], load_w: list[floa
     large = msgspec.structs.replace(small, batteries=(battery,))
 
     def cost(config: DispatchConfig, soc_pct: float) -> float:
-        battery_w = perfect_battery_w(config, MIDNIGHT, HOUR, net_w, prices, soc_pct)
+        idle = idle_schedule(config, MIDNIGHT, HOUR, len(net_w), soc_pct)
+        battery_w = perfect_battery_w(config, HOUR, net_w, prices, idle)
         flow = Flow(
             start_utc_s=MIDNIGHT,
             step_s=HOUR,
@@ -273,7 +274,7 @@ def test_a_plan_holds_the_peak_in_its_window_only_and_says_so() -> None:
     assert words(plan.steps[48].reason) == "keeps import below the month's peak 35.0 kW"
     # filling up before eight costs nothing, though it is far above the peak
     assert max(s.grid_w for s in plan.steps[:32]) > 40_000
-    rises = [w.peak_rise_w for w in worth(plan, 900, 35_000.0, "Europe/Berlin", config.tariff.demand)]
+    rises = [w.peak_rise_w for w in step_costs(plan, 900, 35_000.0, "Europe/Berlin", config.tariff.demand)]
     assert (rises[24], rises[48]) == (0.0, pytest.approx(15_000))
 
 
@@ -370,7 +371,7 @@ def test_caps_are_worth_nothing_where_import_does_not_count() -> None:
     caps = CapsConfig(value_eur_per_kwh=0.3, max_share=0.25, idle_w=20_000)
 
     def cap_w(hour: float, **demand: Any) -> float:
-        need = CapsNeed(
+        need = CapInputs(
             utc_s=MIDNIGHT + hour * HOUR,
             step_s=300,
             load_w=60_000,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dispatch.billing.load_pulses import Pulses
+from dispatch.billing.load_pulses import LoadPulses
 
 
-def play(load_w: Callable[[float], float], seconds: float, peak_w: float = 30_000) -> tuple[Pulses, list[float | None]]:
-    pulses, since = Pulses(peak_w), []
+def play(
+    load_w: Callable[[float], float], seconds: float, peak_w: float = 30_000
+) -> tuple[LoadPulses, list[float | None]]:
+    pulses, since = LoadPulses(peak_w), []
     for n in range(round(seconds * 5)):
         pulses.update(1_000 + n / 5, n / 5, load_w(n / 5))
         since.append(pulses.since_utc_s)

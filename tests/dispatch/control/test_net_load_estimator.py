@@ -15,7 +15,7 @@ from small_site import Plant, a_pcs, a_snapshot, site_config
 from benchmarks.stability import judge, play
 from dispatch.config.schema import RulesConfig
 from dispatch.control.controller import Controller
-from dispatch.control.net_load_estimator import NetLoad
+from dispatch.control.net_load_estimator import NetLoadEstimator
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import Quality, Reading, reading
@@ -95,7 +95,7 @@ def test_estimate_never_moves_away_from_the_truth(
         high = min(low + 1, len(path) - 1)
         return path[low] + (path[high] - path[low]) * (at - low)
 
-    net = NetLoad(0.0, 2.0, ["pcs1"])
+    net = NetLoadEstimator(0.0, 2.0, ["pcs1"])
     errors = []
     for n in range(len(path)):
         t_s = 0.2 * n
@@ -109,15 +109,15 @@ def test_estimate_never_moves_away_from_the_truth(
 
 
 def test_without_grid_reading_there_is_no_estimate() -> None:
-    net = NetLoad(0.0, 1.0, ["pcs1"])
+    net = NetLoadEstimator(0.0, 1.0, ["pcs1"])
     assert net.update(a_snapshot(0.0, None)) is None
     assert net.update(a_snapshot(0.2, Reading(9_000.0, 3.0, Quality.STALE))) is None
     assert net.update(a_snapshot(0.4, 9_000.0)) == 9_000.0
 
 
 def test_a_pcs_never_read_gives_no_estimate_and_one_lost_widens_the_band() -> None:
-    assert NetLoad(0.0, 1.0, ["pcs1"]).update(a_snapshot(0.0, 9_000.0, a_pcs(None))) is None
-    net = NetLoad(0.0, 1.0, ["pcs1"])
+    assert NetLoadEstimator(0.0, 1.0, ["pcs1"]).update(a_snapshot(0.0, 9_000.0, a_pcs(None))) is None
+    net = NetLoadEstimator(0.0, 1.0, ["pcs1"])
     net.update(a_snapshot(0.0, 9_000.0, a_pcs(5_000.0)))
     net.update(a_snapshot(3.0, 9_000.0, a_pcs(None)))
     assert net.band is not None
@@ -165,7 +165,7 @@ def live(w: float, n: int, step: float = 0.01) -> Meter:
     return Meter("grid", w=reading(w), v=volts, hz=reading(50.0 + step / 10 * (n % 5)))
 
 
-def stands(net: NetLoad, meters: Iterable[Meter], from_s: float) -> float | None:
+def stands(net: NetLoadEstimator, meters: Iterable[Meter], from_s: float) -> float | None:
     """Feeds them five times a second beside a PCS at rest; seconds until the meter was called frozen."""
     for n, meter in enumerate(meters):
         snapshot = msgspec.structs.replace(a_snapshot(from_s + 0.2 * n, 0.0, a_pcs(0.0)), grid=meter)
@@ -177,7 +177,7 @@ def stands(net: NetLoad, meters: Iterable[Meter], from_s: float) -> float | None
 
 def test_a_meter_whose_every_figure_stands_still_is_frozen_though_nothing_moves() -> None:
     """Found on the demo: frozen while the battery rested, it was believed for as long as that did."""
-    net = NetLoad(0.0, 1.0, ["pcs1"])
+    net = NetLoadEstimator(0.0, 1.0, ["pcs1"])
     assert stands(net, (live(20_000.0, n) for n in range(300)), 0) is None, "a load that is steady to the watt"
     last = live(20_000.0, 299)
     after_s = stands(net, [last] * 100, 60)
@@ -189,7 +189,7 @@ def test_a_meter_whose_every_figure_stands_still_is_frozen_though_nothing_moves(
 
 
 def test_a_coarse_meter_shows_how_long_it_may_stand_still() -> None:
-    net = NetLoad(0.0, 1.0, ["pcs1"])
+    net = NetLoadEstimator(0.0, 1.0, ["pcs1"])
     coarse = (live(20_000.0, n // 40, step=1.0) for n in range(400))  # eight seconds between two changes
     assert stands(net, coarse, 0) is None
     assert stands(net, [live(20_000.0, 9, step=1.0)] * 150, 80) is None
@@ -198,7 +198,7 @@ def test_a_coarse_meter_shows_how_long_it_may_stand_still() -> None:
     assert after_s < 20
 
 
-def climb(net: NetLoad, w_per_s: float, from_s: float, seconds: float, resolution_w: float) -> float | None:
+def climb(net: NetLoadEstimator, w_per_s: float, from_s: float, seconds: float, resolution_w: float) -> float | None:
     """Import held exactly, read in steps, while the PCS follows the load; when the meter was called frozen."""
     for n in range(round(5 * seconds)):
         t_s = from_s + 0.2 * n
@@ -210,14 +210,14 @@ def climb(net: NetLoad, w_per_s: float, from_s: float, seconds: float, resolutio
 
 def test_a_coarse_meter_at_a_held_import_is_not_called_frozen() -> None:
     """Found at a resolution of 100 W and a load that climbs 20 W/s: called frozen after 58 s."""
-    net = NetLoad(0.0, 2.0, ["pcs1"])
+    net = NetLoadEstimator(0.0, 2.0, ["pcs1"])
     for n in range(50):  # the meter shows its resolution
         net.update(a_snapshot(0.2 * n, 29_000.0 + 100 * (n % 3), a_pcs(5_000)))
     assert climb(net, 20, 10, 300, 100) is None
     after_s = climb(net, 1_000, 400, 20, 100)
     assert after_s is not None
     assert after_s < 8
-    fine = NetLoad(0.0, 2.0, ["pcs1"])
+    fine = NetLoadEstimator(0.0, 2.0, ["pcs1"])
     for n in range(50):
         fine.update(a_snapshot(0.2 * n, 29_990.0 + n % 3, a_pcs(5_000)))
     assert climb(fine, 20, 10, 300, 1) is not None

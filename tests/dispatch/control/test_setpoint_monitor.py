@@ -10,7 +10,7 @@ from dispatch.alarms.conditions import Facts, conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
-from dispatch.control.setpoint_monitor import SetpointWatch
+from dispatch.control.setpoint_monitor import SetpointMonitor
 from dispatch.model.decision import Contested
 from dispatch.model.equipment import Pcs
 from dispatch.model.readings import reading, status
@@ -24,13 +24,13 @@ def holding(w: float, enabled: float = 1, **changes: object) -> Pcs:
 
 
 def watch_for(seconds: float, asked: object, held: object, rate_hz: float = 5.0) -> list[tuple[Contested, ...]]:
-    """What the watch says at each look; `asked` and `held` give W at a time (`held` may give a Pcs)."""
-    watch, said = SetpointWatch(CONFIG), []
+    """What the monitor says at each look; `asked` and `held` give W at a time (`held` may give a Pcs)."""
+    monitor, said = SetpointMonitor(CONFIG), []
     for n in range(round(seconds * rate_hz)):
         t_s = n / rate_hz
         pcs = held(t_s)  # type: ignore[operator]
         snapshot = a_snapshot(t_s, pcs=pcs if isinstance(pcs, Pcs) else holding(pcs))
-        said.append(watch.look(snapshot, {"pcs1": asked(t_s)}))  # type: ignore[operator]
+        said.append(monitor.update(snapshot, {"pcs1": asked(t_s)}))  # type: ignore[operator]
     return said
 
 

@@ -9,10 +9,10 @@ from plan_site import NOON, ask, hourly, site
 from dispatch.billing.bill import stored_change_kwh
 from dispatch.config.battery_ratings import mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
-from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.orders import Order, OrderKind
 from dispatch.orders import validation
-from dispatch.planning.order_projection import course
+from dispatch.planning.order_projection import project_orders
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 from dispatch.wording.catalogue import words
@@ -72,7 +72,8 @@ def test_plan_and_foresight_use_all_of_both_and_no_more() -> None:
     assert check_plan(plan, inputs) == []
     assert max(s.soc_pct for s in plan.steps) == pytest.approx(90.0, abs=0.01)
     assert min(s.soc_pct for s in plan.steps) == pytest.approx(10.0, abs=0.01)
-    best_w = perfect_battery_w(config, NOON, 900, [60_000.0] * 96, [p for p in prices for _ in range(4)], 50.0)
+    idle = idle_schedule(config, NOON, 900, 96, 50.0)
+    best_w = perfect_battery_w(config, 900, [60_000.0] * 96, [p for p in prices for _ in range(4)], idle)
     assert min(best_w) >= -100_001
     assert -sum(w for w in best_w if w < 0) / 4000 == pytest.approx(80 / 0.94, rel=1e-3)
     assert sum(w for w in best_w if w > 0) / 4000 == pytest.approx(80 * 0.94, rel=1e-3)
@@ -100,4 +101,4 @@ def test_an_order_for_a_soc_is_projected_to_reach_it(target_pct: float) -> None:
     order = Order("o1", OrderKind.SOC_TARGET, target_pct, "", "tech1", "test", inputs.now_utc_s, ends_s, 7200.0)
     inputs = msgspec.structs.replace(inputs, orders=(order,))
     starts = [int(inputs.now_utc_s) + 900 * n for n in range(8)]
-    assert course(inputs, starts, [60_000.0] * 8).soc_pct == pytest.approx(target_pct, abs=0.01)
+    assert project_orders(inputs, starts, [60_000.0] * 8).soc_pct == pytest.approx(target_pct, abs=0.01)

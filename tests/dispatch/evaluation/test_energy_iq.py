@@ -15,7 +15,8 @@ from dispatch.billing.demand_charge import period_of
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
-from dispatch.evaluation.energy_iq import STEP_S, Iq, Quarter, assess, day_and_month
+from dispatch.evaluation.energy_iq import Iq, Quarter, assess, day_and_month
+from dispatch.model.forecast import QUARTER_S
 
 QUARTERS = 32  # 8 h
 
@@ -34,16 +35,16 @@ class Day:
     def quarters(self, begin_s: int = NOON) -> list[Quarter]:
         result, soc = [], self.soc_pct
         for k, (load, price, battery) in enumerate(zip(self.load_w, self.prices, self.battery_w, strict=True)):
-            after = soc + 100 * stored_change_kwh(self.config, STEP_S, [battery]) / self.config.energy_kwh
+            after = soc + 100 * stored_change_kwh(self.config, QUARTER_S, [battery]) / self.config.energy_kwh
             after += self.drift_pct
-            result.append(Quarter(begin_s + k * STEP_S, load, 0.0, battery, soc, after, price))
+            result.append(Quarter(begin_s + k * QUARTER_S, load, 0.0, battery, soc, after, price))
             soc = after
         return result
 
 
 def judged(day: Day, quarters: list[Quarter] | None = None) -> Iq:
     found = day.quarters() if quarters is None else quarters
-    return assess(day.config, found, NOON, NOON + len(day.load_w) * STEP_S)
+    return assess(day.config, found, NOON, NOON + len(day.load_w) * QUARTER_S)
 
 
 def two_prices(battery_w: list[float], **changes: object) -> Day:
@@ -156,14 +157,14 @@ def test_a_day_is_charged_for_what_it_adds_to_the_months_peak() -> None:
     config = site(tariff={"demand_eur_per_kw_month": 10.0})
     first = Day(config, [60_000.0] * 4 + [10_000.0] * 44, [100.0] * 48, [0.0] * 48)
     second = Day(config, [10_000.0] * 20 + [60_000.0] * 4 + [10_000.0] * 24, [100.0] * 48, [0.0] * 48)
-    begin, noon = NOON, NOON + 48 * STEP_S
+    begin, noon = NOON, NOON + 48 * QUARTER_S
     quarters = first.quarters(begin) + second.quarters(noon)
-    day, month = day_and_month(config, quarters, (noon, noon + 48 * STEP_S), begin)
+    day, month = day_and_month(config, quarters, (noon, noon + 48 * QUARTER_S), begin)
     assert day.iq_pct is None  # nothing to save any more that day
     assert month.iq_pct == pytest.approx(0, abs=1e-6)
     assert month.own is not None
     assert month.own.peak_eur == pytest.approx(600)
-    alone, _ = day_and_month(config, second.quarters(noon), (noon, noon + 48 * STEP_S), noon)
+    alone, _ = day_and_month(config, second.quarters(noon), (noon, noon + 48 * QUARTER_S), noon)
     assert alone.own is not None
     assert alone.own.peak_eur > 100  # on the first day of a month it would have been the month's
 
@@ -214,7 +215,7 @@ def test_nobody_beats_foresight_and_the_causes_add_up(
     loads, prices, battery, unable, ordered = (list(column) for column in zip(*rows, strict=True))
     done = Day(config, loads, prices, battery, drift_pct=drift_pct).quarters()
     quarters = [msgspec.structs.replace(q, unable=u, ordered=o) for q, u, o in zip(done, unable, ordered, strict=True)]
-    found = assess(config, quarters, NOON, NOON + len(rows) * STEP_S, paid_w)
+    found = assess(config, quarters, NOON, NOON + len(rows) * QUARTER_S, paid_w)
     assert found.own is not None
     assert found.best is not None
     assert found.loss is not None

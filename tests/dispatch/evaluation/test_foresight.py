@@ -10,11 +10,12 @@ from plan_site import NOON, site
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.evaluation.foresight import perfect_battery_w
+from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 
 
 def foreseen(config: DispatchConfig, net_w: list[float], prices: list[float], soc_pct: float = 50.0) -> list[float]:
-    return perfect_battery_w(config, NOON, 900, net_w, prices, soc_pct)
+    idle = idle_schedule(config, NOON, 900, len(net_w), soc_pct)
+    return perfect_battery_w(config, 900, net_w, prices, idle)
 
 
 def cost(config: DispatchConfig, net_w: list[float], prices: list[float], battery_w: list[float]) -> Bill:
@@ -130,7 +131,7 @@ def test_scaling_every_price_scales_the_cost(day: list[tuple[float, float]], fac
 
 def test_a_step_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="step of 840 s"):
-        perfect_battery_w(site(), NOON, 840, [1.0], [1.0], 50)
+        perfect_battery_w(site(), 840, [1.0], [1.0], idle_schedule(site(), NOON, 840, 1, 50.0))
 
 
 def test_below_the_reserve_the_start_is_the_floor() -> None:

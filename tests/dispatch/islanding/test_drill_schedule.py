@@ -16,9 +16,9 @@ from dispatch.islanding.drill_schedule import (
     CONDITION,
     WEEKDAYS,
     Schedule,
-    ScheduleLook,
     ScheduleMemory,
-    look,
+    ScheduleVerdict,
+    judge,
     next_run,
     parse,
 )
@@ -125,10 +125,10 @@ def plan(soc_pct: float = 80.0, load_high_w: float = 30_000.0, start_utc_s: floa
     return Plan(start_utc_s, 900, tuple(step), 30e3, 0.0, 1.0)
 
 
-def seen(now_s: float, memory: ScheduleMemory = SEEN, **more: object) -> ScheduleLook:
+def seen(now_s: float, memory: ScheduleMemory = SEEN, **more: object) -> ScheduleVerdict:
     drills = {k: more.pop(k) for k in ("schedule", "unattended", "window_h", "minutes") if k in more}
     started, planned = more.pop("started", None), more.pop("plan", None)
-    return look(config(**drills), now_s, memory, started, planned, more.pop("soc", 80.0))  # type: ignore[arg-type]
+    return judge(config(**drills), now_s, memory, started, planned, more.pop("soc", 80.0))  # type: ignore[arg-type]
 
 
 def test_a_schedule_seen_for_the_first_time_is_not_due_for_its_past() -> None:

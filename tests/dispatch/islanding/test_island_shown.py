@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from test_state_machine import Devices, config, islanded, play
 
-from dispatch.islanding.load_shedding import SHUTDOWN_MARGIN, RideKeeper
+from dispatch.islanding.load_shedding import SHUTDOWN_MARGIN, LoadShedding
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.islanding import IslandRequest, IslandState
 from dispatch.model.readings import reading
@@ -69,9 +69,9 @@ def test_a_drill_shows_what_it_began_with() -> None:
 
 def test_the_shutdown_is_foretold_by_the_low_estimate_while_off_the_grid() -> None:
     _, devices = islanded()
-    ride, snapshot = RideKeeper(config()), devices.snapshot()
+    ride, snapshot = LoadShedding(config()), devices.snapshot()
     drawing = (msgspec.structs.replace(snapshot.pcs[0], w=reading(10_000.0)),)
-    view = ride.step(msgspec.structs.replace(snapshot, pcs=drawing), riding=True, state=S.ISLANDED).view
+    view = ride.step(msgspec.structs.replace(snapshot, pcs=drawing), on_battery=True, state=S.ISLANDED).view
     assert view.low_s is not None
     assert view.shutdown_in_s == pytest.approx(view.low_s - SHUTDOWN_MARGIN * config().ride_through.shutdown_s)
-    assert ride.step(snapshot, riding=False, state=S.GRID_TIED).view.shutdown_in_s is None
+    assert ride.step(snapshot, on_battery=False, state=S.GRID_TIED).view.shutdown_in_s is None

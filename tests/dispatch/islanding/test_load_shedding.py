@@ -7,7 +7,7 @@ import pytest
 from small_site import a_battery, a_pcs, a_snapshot, site_config
 
 from dispatch.config.schema import BatteryConfig, DispatchConfig, NodeTerms, PcsRatings, RideThroughConfig
-from dispatch.islanding.load_shedding import RideKeeper
+from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
@@ -32,17 +32,17 @@ def island(t_s: float, soc_pct: float, w: float, most_w: float = 60_000) -> Snap
     return a_snapshot(t_s, 0.0, a_pcs(w), a_battery(soc_pct, discharge_limit_w=reading(most_w)), switch="open")
 
 
-def climb(keeper: RideKeeper, soc_pct: float, w: float, seconds: int, from_s: int = 0) -> list[int]:
-    rungs: list[int] = []
+def climb(keeper: LoadShedding, soc_pct: float, w: float, seconds: int, from_s: int = 0) -> list[int]:
+    stages: list[int] = []
     for t_s in range(from_s, from_s + seconds):
         keeper.step(island(float(t_s), soc_pct, w), True, S.ISLANDED)
-        if not rungs or rungs[-1] != keeper.rung:
-            rungs.append(keeper.rung)
-    return rungs
+        if not stages or stages[-1] != keeper.stage:
+            stages.append(keeper.stage)
+    return stages
 
 
 def test_enough_energy_gives_nothing_up() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     assert climb(keeper, 90.0, 10_000, 300) == [0]
     result = keeper.step(island(300.0, 90.0, 10_000), True, S.ISLANDED)
     assert result.orders == ()
@@ -53,7 +53,7 @@ def test_enough_energy_gives_nothing_up() -> None:
 
 
 def test_one_step_at_a_time_each_with_its_reason() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     assert climb(keeper, 30.0, 30_000, 29) == [0], "the first step waits until the draw has shown itself"
     assert climb(keeper, 30.0, 30_000, 200, 29) == [0, 1, 2, 3]
     orders = {o.device_id: o for o in keeper.step(island(300.0, 30.0, 30_000), True, S.ISLANDED).orders}
@@ -63,7 +63,7 @@ def test_one_step_at_a_time_each_with_its_reason() -> None:
 
 
 def test_critical_nodes_are_untouched_until_the_step_that_is_theirs() -> None:
-    keeper, seen = RideKeeper(config()), []
+    keeper, seen = LoadShedding(config()), []
     for t_s in range(200):
         result = keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED)
         if result.view.rung and (not seen or seen[-1][0] != result.view.rung):
@@ -77,31 +77,31 @@ def test_critical_nodes_are_untouched_until_the_step_that_is_theirs() -> None:
 
 
 def test_a_drill_gives_nothing_up_for_the_hours_promised_but_an_overload_and_an_empty_battery_do() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     for t_s in range(200):
-        keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED, rehearsing=True)
-    assert keeper.rung == 0
-    keeper.step(island(200.0, 30.0, 30_000), True, S.ISLANDED, rehearsing=False)
-    assert keeper.rung == 1, "the grid went away: the promise counts from here"
-    keeper = RideKeeper(config())
-    keeper.step(island(0.0, 90.0, 59_900), True, S.ISLANDED, rehearsing=True)
-    assert keeper.step(island(2.0, 90.0, 59_900), True, S.ISLANDED, rehearsing=True).view.rung == 1
-    keeper = RideKeeper(config())
-    assert keeper.step(island(0.0, 11.0, 60_000), True, S.ISLANDED, rehearsing=True).view.rung == 4
+        keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED, drilling=True)
+    assert keeper.stage == 0
+    keeper.step(island(200.0, 30.0, 30_000), True, S.ISLANDED, drilling=False)
+    assert keeper.stage == 1, "the grid went away: the promise counts from here"
+    keeper = LoadShedding(config())
+    keeper.step(island(0.0, 90.0, 59_900), True, S.ISLANDED, drilling=True)
+    assert keeper.step(island(2.0, 90.0, 59_900), True, S.ISLANDED, drilling=True).view.rung == 1
+    keeper = LoadShedding(config())
+    assert keeper.step(island(0.0, 11.0, 60_000), True, S.ISLANDED, drilling=True).view.rung == 4
 
 
 def test_shutdown_comes_in_time_whatever_was_promised() -> None:
-    keeper = RideKeeper(config(hours=0))
+    keeper = LoadShedding(config(hours=0))
     assert climb(keeper, 60.0, 30_000, 120) == [0]
     assert climb(keeper, 6.0, 30_000, 1, 120) == [4]
     assert all(o.off for o in keeper.step(island(122.0, 6.0, 30_000), True, S.ISLANDED).orders)
 
 
 def test_an_overload_does_not_wait() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     climb(keeper, 90.0, 10_000, 5)
     keeper.step(island(6.0, 90.0, 20_000, most_w=20_500), True, S.ISLANDED)
-    assert keeper.rung == 1
+    assert keeper.stage == 1
 
 
 def test_what_is_behind_a_pcs_in_fault_carries_nothing() -> None:
@@ -109,7 +109,7 @@ def test_what_is_behind_a_pcs_in_fault_carries_nothing() -> None:
     base = config()
     batteries = tuple(BatteryConfig(id=f"bat{n}", energy_kwh=100) for n in (1, 2))
     pcs = tuple(PcsRatings(id=f"pcs{n}", battery=f"bat{n}", charge_w=60_000, discharge_w=60_000) for n in (1, 2))
-    keeper = RideKeeper(msgspec.structs.replace(base, batteries=batteries, pcs=pcs))
+    keeper = LoadShedding(msgspec.structs.replace(base, batteries=batteries, pcs=pcs))
 
     def seen(t_s: float, state: str) -> Snapshot:
         both = tuple(
@@ -118,43 +118,43 @@ def test_what_is_behind_a_pcs_in_fault_carries_nothing() -> None:
         other = msgspec.structs.replace(a_pcs(0.0, state=status(state)), id="pcs2")
         return a_snapshot(t_s, 0.0, (a_pcs(22_500.0), other), both, switch="open")
 
-    runtimes, rungs = [], []
+    runtimes, stages = [], []
     for t_s, state in enumerate(("running", "fault", "running")):
         result = keeper.step(seen(5.0 * t_s, state), True, S.ISLANDED)
         runtimes.append(result.view.runtime_s or 0.0)
-        rungs.append(keeper.rung)
-    assert rungs == [0, 1, 1], "22.5 kW of 47 are no overload, of 23.5 they are"
+        stages.append(keeper.stage)
+    assert stages == [0, 1, 1], "22.5 kW of 47 are no overload, of 23.5 they are"
     assert runtimes[1] == pytest.approx(runtimes[0] / 2)
     assert runtimes[2] == pytest.approx(runtimes[0])
 
 
 def test_the_way_back_is_the_reverse_and_waits_for_the_battery() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     climb(keeper, 8.0, 30_000, 60)
-    assert keeper.rung == 4
-    rungs = [4]
+    assert keeper.stage == 4
+    stages = [4]
     for t_s in range(60, 400):
         soc_pct = 20.0 if t_s < 100 else 40.0  # the reserve: 5 % and 20 kWh
         keeper.step(a_snapshot(float(t_s), 5_000.0, a_pcs(0.0), a_battery(soc_pct)), False, S.GRID_TIED)
-        if keeper.rung != rungs[-1]:
-            rungs.append(keeper.rung)
+        if keeper.stage != stages[-1]:
+            stages.append(keeper.stage)
             assert t_s >= 100
-    assert rungs == [4, 3, 2, 1, 0]
+    assert stages == [4, 3, 2, 1, 0]
     last = keeper.step(a_snapshot(401.0, 5_000.0), False, S.GRID_TIED)
     assert all((o.cap_w, o.suspended, o.off) == (None, False, False) for o in last.orders)
     assert len(last.orders) == 2, "whoever carries it out is told until the node is free"
 
 
 def test_steps_that_change_nothing_are_skipped() -> None:
-    keeper = RideKeeper(config(nodes=(NodeTerms(id="crit", critical=True, cap_w=800),)))
+    keeper = LoadShedding(config(nodes=(NodeTerms(id="crit", critical=True, cap_w=800),)))
     assert climb(keeper, 30.0, 30_000, 200) == [0, 3]
 
 
 def test_a_restart_keeps_the_step_and_the_promise() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     climb(keeper, 30.0, 30_000, 100)
     before = keeper.step(island(100.0, 30.0, 30_000), True, S.ISLANDED).view
-    after = RideKeeper(config())
+    after = LoadShedding(config())
     after.restore(keeper.memory())
     view = after.step(island(101.0, 30.0, 30_000), True, S.ISLANDED).view
     assert view.rung == before.rung > 0
@@ -164,11 +164,11 @@ def test_a_restart_keeps_the_step_and_the_promise() -> None:
 
 def test_a_ladder_that_is_switched_off_leaves_nobody_on_it() -> None:
     """Found on a site whose nodes had been shut down, and stayed so for good."""
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     climb(keeper, 30.0, 30_000, 200)
-    assert keeper.rung == 3
+    assert keeper.stage == 3
     off = msgspec.structs.replace(config(), ride_through=RideThroughConfig(enabled=False))
-    after = RideKeeper(off)
+    after = LoadShedding(off)
     after.restore(keeper.memory())
     result = after.step(a_snapshot(300.0, 10_000.0, a_pcs(0.0), a_battery(30.0)), False, S.GRID_TIED)
     assert result.view.rung == 0
@@ -176,7 +176,7 @@ def test_a_ladder_that_is_switched_off_leaves_nobody_on_it() -> None:
 
 
 def test_not_known_is_not_zero() -> None:
-    keeper = RideKeeper(config())
+    keeper = LoadShedding(config())
     snapshot = a_snapshot(0.0, 0.0, a_pcs(10_000.0), a_battery(None), switch="open")
     view = keeper.step(snapshot, True, S.ISLANDED).view
     assert (view.runtime_s, view.low_s, view.rung) == (None, None, 0)

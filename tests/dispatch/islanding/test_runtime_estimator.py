@@ -7,7 +7,7 @@ import pytest
 from small_site import a_battery, a_pcs, a_snapshot, site_config
 
 from dispatch.config.schema import DispatchConfig, RideThroughConfig
-from dispatch.islanding.runtime_estimator import EnergyLeft
+from dispatch.islanding.runtime_estimator import RuntimeEstimator
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
 
@@ -25,8 +25,8 @@ def at(
     return a_snapshot(t_s, 0.0, a_pcs(w), a_battery(soc_pct, **limits), switch="open")
 
 
-def fed(*snapshots: Snapshot) -> tuple[EnergyLeft, list[str]]:
-    energy, said = EnergyLeft(config()), []
+def fed(*snapshots: Snapshot) -> tuple[RuntimeEstimator, list[str]]:
+    energy, said = RuntimeEstimator(config()), []
     for snapshot in snapshots:
         if text := energy.update(snapshot, snapshot.batteries[0].soc_pct.good):
             said.append(text)
@@ -87,7 +87,7 @@ def test_what_was_found_out_fades_and_outlives_a_restart() -> None:
     energy, _ = fed(*falling(8.0, 30_000.0, 58_000.0, 200.0))
     known = energy.soc_error_pct
     assert known < 2.0
-    again = EnergyLeft(config())
+    again = RuntimeEstimator(config())
     again.restore(energy.memory())
     soc = 60.0
     for t in range(1000, 5000, 4):

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from small_site import T0, a_battery, a_pcs, site_config
 
 from dispatch.config.schema import DispatchConfig, IslandConfig
-from dispatch.islanding.grid_code import PROFILES, Window, grid_code
+from dispatch.islanding.grid_code import PROFILES, ReconnectionWindow, grid_code
 from dispatch.islanding.observation import IslandMemory, IslandStep
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.equipment import Meter, Pv, Switch
@@ -372,10 +372,10 @@ def test_what_speaks_against_closing_is_told() -> None:
 
 
 def test_a_meter_that_stands_still_is_not_believed() -> None:
-    window, devices = Window(CODE, 230.0), Devices()
+    window, devices = ReconnectionWindow(CODE, 230.0), Devices()
     snapshot = devices.snapshot()
-    assert window.look(snapshot, None).ok is True
-    assert window.look(msgspec.structs.replace(snapshot, mono_s=40.0), None).ok is None
+    assert window.check(snapshot, None).ok is True
+    assert window.check(msgspec.structs.replace(snapshot, mono_s=40.0), None).ok is None
 
 
 def test_own_figures_replace_the_profiles() -> None:

@@ -10,7 +10,7 @@ from plan_site import NOON, ask, hourly, site
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.plan import Plan
-from dispatch.planning.hysteresis import weighed
+from dispatch.planning.hysteresis import evaluate_powers
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.lp_model import LinearProgram, Problem, Solution
 from dispatch.planning.planner import make_plan
@@ -60,7 +60,7 @@ def test_weighed_is_what_the_program_minimises(
     inputs = ask(config, hourly(prices), loads, now_utc_s=NOON + into_s, soc_pct=soc_pct, month_peak_w=peak_w)
     make_plan(msgspec.structs.replace(inputs, interval_energy_wh=3_000.0, pv_w=(30_000.0,) * 40), watched)
     for problem, solution, objective in watched.told:
-        eur, again = weighed(problem, solution.charge_kw, solution.discharge_kw)
+        eur, again = evaluate_powers(problem, solution.charge_kw, solution.discharge_kw)
         if all(min(c, d) < 1e-6 for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)):
             assert eur == pytest.approx(objective, rel=1e-6, abs=1e-4)
             assert again.peaks_kw == pytest.approx(solution.peaks_kw, abs=1e-4)
@@ -96,8 +96,8 @@ def test_the_margin_is_where_it_is_said_to_be() -> None:
     new = make_plan(later, watched)
     ((problem, solution, _),) = watched.told
     old_w = [*powers(first)[1:], new.steps[-1].battery_w]
-    old_eur, _ = weighed(problem, [max(0.0, -w / 1000) for w in old_w], [max(0.0, w / 1000) for w in old_w])
-    saved = old_eur - weighed(problem, solution.charge_kw, solution.discharge_kw)[0]
+    old_eur, _ = evaluate_powers(problem, [max(0.0, -w / 1000) for w in old_w], [max(0.0, w / 1000) for w in old_w])
+    saved = old_eur - evaluate_powers(problem, solution.charge_kw, solution.discharge_kw)[0]
     bill = sum(h * 10 * p for h, p in zip(problem.hours, problem.buy, strict=True))
     assert saved > 0.01
     for factor, stays in ((1.02, True), (0.98, False)):
@@ -133,5 +133,5 @@ def test_powers_beyond_a_limit_weigh_infinitely() -> None:
     watched = Watched()
     make_plan(ask(site(), hourly(PRICES), [10_000]), watched)
     ((problem, solution, _),) = watched.told
-    assert weighed(problem, [61.0, *solution.charge_kw[1:]], solution.discharge_kw)[0] == math.inf
-    assert weighed(problem, solution.charge_kw, [5.0, *solution.discharge_kw[1:]])[0] == math.inf
+    assert evaluate_powers(problem, [61.0, *solution.charge_kw[1:]], solution.discharge_kw)[0] == math.inf
+    assert evaluate_powers(problem, solution.charge_kw, [5.0, *solution.discharge_kw[1:]])[0] == math.inf

@@ -10,7 +10,7 @@ from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
-from dispatch.planning.pipeline import Now, PlanSource
+from dispatch.planning.pipeline import PlanningState, PlanSource
 from gateway.site.loader import load
 
 SITE = Path(__file__).parents[3] / "sites" / "yardstick-de.toml"
@@ -40,7 +40,7 @@ def planned(
     source.reserve(promised)
     now_s = T0 + 900 * QUARTERS
     prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), (80.0,) * 36, now_s + 36 * 3600)
-    now = Now(
+    now = PlanningState(
         utc_s=now_s, load_w=30_000.0, pv_w=0.0, soc_pct=soc_pct, month_peak_w=0.0, interval_energy_wh=0.0, caps=caps
     )
     inputs = source.inputs(now, prices)
@@ -64,7 +64,7 @@ def test_on_a_new_site_charging_does_not_set_the_months_peak(load_kw: float) -> 
     config = msgspec.structs.replace(config, grid=msgspec.structs.replace(config.grid, contracted_peak_w=55_000.0))
     source = PlanSource(config)
     prices = PriceSeries(tuple(T0 + 3600 * h for h in range(36)), (60.0, *(20.0,) * 17, *(60.0,) * 18), T0 + 36 * 3600)
-    now = Now(
+    now = PlanningState(
         utc_s=T0, load_w=1000 * load_kw, pv_w=0.0, soc_pct=50.0, month_peak_w=0.0, interval_energy_wh=0.0
     )  # fmt: skip
     plan, faults = source.make(source.inputs(now, prices))
@@ -89,7 +89,7 @@ def promised(start_s: float, hours: float) -> Reservation:
 def forecast_kw(source: PlanSource, now_s: float, load_kw: float) -> list[float]:
     """The load of the coming quarters, kW, as a plan of this moment sees it."""
     prices = PriceSeries((), (), 0)
-    now = Now(
+    now = PlanningState(
         utc_s=now_s, load_w=1000 * load_kw, pv_w=0.0, soc_pct=60.0, month_peak_w=0.0, interval_energy_wh=0.0
     )  # fmt: skip
     return [round(w / 1000, 1) for w in source.inputs(now, prices).load.load_w[:12]]

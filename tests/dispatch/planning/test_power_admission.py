@@ -19,7 +19,7 @@ from dispatch.model.reservations import Reservation
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.planner import make_plan
-from dispatch.planning.power_admission import Asked, Grant, grant, short_of
+from dispatch.planning.power_admission import Grant, PowerRequest, grant, shortfall
 
 H = 3600.0
 FLAT = hourly([80.0] * 36)
@@ -34,8 +34,8 @@ def inputs(
     return msgspec.structs.replace(made, load=load, reservations=tuple(there))
 
 
-def job(kw: float = 30.0, hours: float = 2.0, within_h: float = 0.0, name: str = "") -> Asked:
-    return Asked(power_w=1000 * kw, for_s=hours * H, within_s=within_h * H, name=name)
+def job(kw: float = 30.0, hours: float = 2.0, within_h: float = 0.0, name: str = "") -> PowerRequest:
+    return PowerRequest(power_w=1000 * kw, for_s=hours * H, within_s=within_h * H, name=name)
 
 
 def keeping(peak_w: float) -> Plan:
@@ -43,11 +43,11 @@ def keeping(peak_w: float) -> Plan:
     return Plan(NOON, 900, (step,), peak_w, 0.0, 0.0)
 
 
-def granted(asked: Asked, told: PlanInputs, plan: Plan | None = None) -> Grant:
+def granted(asked: PowerRequest, told: PlanInputs, plan: Plan | None = None) -> Grant:
     return grant(asked, told, plan, IslandState.GRID_TIED, told.reservations)
 
 
-def refused(asked: Asked, told: PlanInputs, plan: Plan | None = None) -> str:
+def refused(asked: PowerRequest, told: PlanInputs, plan: Plan | None = None) -> str:
     with pytest.raises(OrderRefused) as caught:
         granted(asked, told, plan)
     return str(caught.value)
@@ -164,10 +164,10 @@ def test_a_battery_that_an_order_holds_carries_nothing(order: Order) -> None:
     assert within.start_utc_s == NOON, "the grid carries it"
     mine = promised(NOON - 300, 1.0)
     running = inputs(tight(), 20_000, [mine], soc_pct=60.0)
-    assert short_of(mine, running, None) == ""
-    line = short_of(mine, ordered(running, order), None)
+    assert shortfall(mine, running, None) == ""
+    line = shortfall(mine, ordered(running, order), None)
     assert line.startswith("contract allows an import of 40.0 kW, it would take 50.0 kW; order o3 of tech1, ")
-    assert short_of(mine, ordered(running, held(OrderKind.NODE_CAP, target="gpu-01")), None) == ""
+    assert shortfall(mine, ordered(running, held(OrderKind.NODE_CAP, target="gpu-01")), None) == ""
 
 
 def test_what_an_order_keeps_in_reserve_carries_no_job() -> None:
@@ -176,7 +176,7 @@ def test_what_an_order_keeps_in_reserve_carries_no_job() -> None:
     with pytest.raises(OrderRefused, match=r"the battery has 0\.0 kWh above its reserve now"):
         granted(asked, ordered(told, level))
     mine = promised(NOON - 300, 1.0)
-    assert short_of(mine, ordered(inputs(tight(), 20_000, [mine], soc_pct=60.0), level), None) != ""
+    assert shortfall(mine, ordered(inputs(tight(), 20_000, [mine], soc_pct=60.0), level), None) != ""
     low = msgspec.structs.replace(level, value=5.0)
     assert granted(asked, ordered(told, low)) == granted(asked, told)
 
@@ -195,8 +195,8 @@ def test_what_an_order_takes_out_of_the_battery_is_gone() -> None:
         granted(later, drained)
     assert granted(later, ordered(told, held())).start_utc_s == NOON + H, "a hold leaves it where it is"
     mine = promised(NOON + 2 * H, 1.0, 10_000.0)
-    assert short_of(mine, inputs(tight(), 40_000, [mine], soc_pct=43.0), None) == ""
-    assert "has the battery until 15:00" in short_of(mine, ordered(inputs(tight(), 40_000, [mine], soc_pct=43.0),
+    assert shortfall(mine, inputs(tight(), 40_000, [mine], soc_pct=43.0), None) == ""
+    assert "has the battery until 15:00" in shortfall(mine, ordered(inputs(tight(), 40_000, [mine], soc_pct=43.0),
                                                                    power(24_000.0)), None)  # fmt: skip
 
 
@@ -256,7 +256,7 @@ def test_a_level_above_the_contract_is_told_though_the_months_peak_is_there_alre
     assert granted(job(10.0), higher).why == ""
 
 
-REFUSED: list[tuple[Asked, str]] = [
+REFUSED: list[tuple[PowerRequest, str]] = [
     (job(0.0), "power: 0.0 kW: a job asks for more than 0 kW"),
     (job(-3.0), "power: -3.0 kW"),
     (job(float("nan")), "power: expected a number, got nan"),
@@ -272,7 +272,7 @@ REFUSED: list[tuple[Asked, str]] = [
 
 
 @pytest.mark.parametrize(("asked", "said"), REFUSED)
-def test_refused_with_rule_and_figure(asked: Asked, said: str) -> None:
+def test_refused_with_rule_and_figure(asked: PowerRequest, said: str) -> None:
     assert said in refused(asked, inputs(tight(), 20_000))
 
 
@@ -290,8 +290,8 @@ def test_one_reservation_per_name_and_none_while_islanded() -> None:
 
 def test_power_is_ready_while_the_site_can_carry_what_is_left_of_it() -> None:
     mine = promised(NOON - 300, 1.0)
-    assert short_of(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
-    line = short_of(mine, inputs(tight(), 20_000, [mine]), None)
+    assert shortfall(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
+    line = shortfall(mine, inputs(tight(), 20_000, [mine]), None)
     assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW"
 
 
@@ -314,7 +314,7 @@ def test_what_is_granted_the_linear_program_can_keep(
     orders = () if order is None else (power(order[1], order[2] / 4, order[0]),)
     orders = tuple(o for o in orders if o.ends_utc_s > now)
     told = ordered(inputs(config, load_w, now=now, soc_pct=soc_pct), *orders)
-    asked = Asked(power_w=power_w, for_s=hours * H, within_s=within_h * H)
+    asked = PowerRequest(power_w=power_w, for_s=hours * H, within_s=within_h * H)
     try:
         found = granted(asked, told)
     except OrderRefused:
@@ -332,14 +332,14 @@ def test_what_is_granted_the_linear_program_can_keep(
 def test_what_the_running_interval_has_had_counts() -> None:
     """Five minutes of it left: unused energy carries a job for so long, an overdrawn one forbids it."""
     config = tight()
-    five = Asked(power_w=26_000.0, for_s=300.0)
+    five = PowerRequest(power_w=26_000.0, for_s=300.0)
     told = inputs(config, 20_000, now=NOON + 600)
     assert refused(five, told).startswith("contract:")
     unused = msgspec.structs.replace(told, interval_energy_wh=20_000 * 600 / 3600)  # 6 kW more than 40 for five minutes
     assert granted(five, unused).start_utc_s == NOON + 600
     overdrawn = msgspec.structs.replace(told, interval_energy_wh=42_000 * 600 / 3600)
-    assert refused(Asked(power_w=17_000.0, for_s=300.0), overdrawn).startswith("contract:")
-    assert granted(Asked(power_w=15_000.0, for_s=300.0), overdrawn).start_utc_s == NOON + 600
+    assert refused(PowerRequest(power_w=17_000.0, for_s=300.0), overdrawn).startswith("contract:")
+    assert granted(PowerRequest(power_w=15_000.0, for_s=300.0), overdrawn).start_utc_s == NOON + 600
 
 
 @settings(max_examples=40)

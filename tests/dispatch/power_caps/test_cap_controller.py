@@ -16,7 +16,7 @@ from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import reading
-from dispatch.power_caps.cap_controller import PERIOD_S, SETTLE_S, CapsKeeper, Need, counted_on
+from dispatch.power_caps.cap_controller import PERIOD_S, SETTLE_S, CapController, GridSide, counted_on
 from dispatch.wording.catalogue import words
 
 NODES = (
@@ -37,7 +37,7 @@ def config(caps: CapsConfig = CAPS, demand: float = 10.0) -> DispatchConfig:
 class Farm:
     """20 kW that nobody caps and four nodes that draw what they want as far as their caps let them."""
 
-    def __init__(self, keeper: CapsKeeper) -> None:
+    def __init__(self, keeper: CapController) -> None:
         self.keeper, self.t_s = keeper, 0.0
         self.wanted_w = {n.id: 5_000.0 for n in NODES}
         self.deaf: set[str] = set()
@@ -64,7 +64,7 @@ class Farm:
             now = a_snapshot(self.t_s, grid_w=self.net_w, nodes=nodes)
             net_w = self.net_w if self.metered else None
             interval = Interval(now.utc_s - self.into_s, 900.0, self.energy_wh, 0.0, 30_000.0, self.import_max_w)
-            need = Need(net_w, self.battery_w, interval, 30_000.0, self.grid_tied)
+            need = GridSide(net_w, self.battery_w, interval, 30_000.0, self.grid_tied)
             self.view, events = self.keeper.step(now, need, self.failing)
             self.events += events
         assert self.view is not None
@@ -73,7 +73,7 @@ class Farm:
 
 @pytest.fixture
 def farm() -> Farm:
-    return Farm(CapsKeeper(config()))
+    return Farm(CapController(config()))
 
 
 def test_deferrable_nodes_take_what_the_battery_cannot_and_it_stands_still(farm: Farm) -> None:
@@ -107,19 +107,19 @@ def test_never_deeper_than_the_share_or_the_nodes_own_cap(farm: Farm) -> None:
     farm.battery_w = 0.0
     assert farm.run(60).nodes == (("one", 2_500.0), ("two", 2_500.0))
     farm.wanted_w["one"] = 3_000.0
-    farm.keeper = CapsKeeper(config())
+    farm.keeper = CapController(config())
     farm.view = None
     assert dict(farm.run(60).nodes)["one"] == 2_000.0
 
 
 def test_a_ramp_deepens_step_by_step() -> None:
-    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, ramp_w_per_s=100.0))))
+    farm = Farm(CapController(config(msgspec.structs.replace(CAPS, ramp_w_per_s=100.0))))
     asked = [farm.run(PERIOD_S).asked_w for _ in range(6)]
     assert asked == [1_000, 2_000, 3_000, 4_000, 4_000, 4_000]
 
 
 def test_the_minutes_of_a_day_end_it() -> None:
-    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, minutes_per_day=5.0))))
+    farm = Farm(CapController(config(msgspec.structs.replace(CAPS, minutes_per_day=5.0))))
     view = farm.run(600)
     assert view.nodes == ()
     assert 4.5 < view.minutes <= 5.01
@@ -127,7 +127,7 @@ def test_the_minutes_of_a_day_end_it() -> None:
 
 
 def test_no_more_rent_than_the_peak_is_worth() -> None:
-    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
+    farm = Farm(CapController(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
     view = farm.run(3600)  # 400 EUR an hour against 40 EUR for 4 kW: six minutes
     assert view.nodes == ()
     assert words(view.reason).startswith("let the peak rise: caps have cost 4")
@@ -136,7 +136,7 @@ def test_no_more_rent_than_the_peak_is_worth() -> None:
 
 def test_little_is_paid_where_the_interval_is_nearly_over() -> None:
     """4 kW for the last 45 s raise its mean by 0.2 kW, 2 EUR; at 400 EUR an hour caps are worth that for 18 s."""
-    farm = Farm(CapsKeeper(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
+    farm = Farm(CapController(config(msgspec.structs.replace(CAPS, value_eur_per_kwh=100.0))))
     farm.into_s, farm.energy_wh = 855.0, 30_000 * 855 / 3600
     view = farm.run(40)
     assert view.nodes == ()
@@ -184,11 +184,11 @@ def test_nothing_is_capped_off_the_grid_or_blindly_for_long(farm: Farm) -> None:
 
 def test_a_restart_goes_on_with_what_was_spent_and_knows_who_may_be_capped() -> None:
     short = config(msgspec.structs.replace(CAPS, minutes_per_day=5.0))
-    farm = Farm(CapsKeeper(short))
+    farm = Farm(CapController(short))
     before = farm.run(180)
     memory = farm.keeper.memory()
     assert memory.nodes == ("one", "two")
-    heir = Farm(CapsKeeper(short))
+    heir = Farm(CapController(short))
     heir.t_s = farm.t_s
     heir.keeper.restore(msgspec.json.decode(msgspec.json.encode(memory), type=type(memory)))
     view = heir.run(20)
@@ -199,11 +199,11 @@ def test_a_restart_goes_on_with_what_was_spent_and_knows_who_may_be_capped() -> 
 
 @pytest.mark.parametrize("none", [config(CapsConfig()), config(demand=0.0)])
 def test_a_site_that_allows_no_caps_or_pays_no_peak_has_none(none: DispatchConfig) -> None:
-    keeper, interval = CapsKeeper(none), Interval(0.0, 900.0, 0.0, 0.0, 30_000.0, 30_000.0)
-    assert not keeper.able
-    assert keeper.step(a_snapshot(1.0), Need(90_000.0, 0.0, interval, 30_000.0, True), frozenset()) == (None, ())
+    keeper, interval = CapController(none), Interval(0.0, 900.0, 0.0, 0.0, 30_000.0, 30_000.0)
+    assert not keeper.allowed
+    assert keeper.step(a_snapshot(1.0), GridSide(90_000.0, 0.0, interval, 30_000.0, True), frozenset()) == (None, ())
     bare = msgspec.structs.replace(config(), nodes=NODES[:1])
-    assert not CapsKeeper(bare).able, "critical nodes only"
+    assert not CapController(bare).allowed, "critical nodes only"
 
 
 def test_a_plan_counts_on_caps_while_one_node_takes_them(farm: Farm) -> None:
@@ -221,7 +221,7 @@ def test_a_plan_counts_on_caps_while_one_node_takes_them(farm: Farm) -> None:
 )
 def test_whatever_happens_the_bounds_hold(hours: list[tuple[float, float, float]]) -> None:
     caps: Any = msgspec.structs.replace(CAPS, minutes_per_day=20.0, value_eur_per_kwh=5.0)
-    farm = Farm(CapsKeeper(config(caps)))
+    farm = Farm(CapController(config(caps)))
     for wanted_w, battery_w, import_max_w in hours:
         farm.wanted_w = dict.fromkeys(farm.wanted_w, wanted_w)
         farm.battery_w, farm.import_max_w = battery_w, import_max_w

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch.config.schema import CapsConfig
-from dispatch.power_caps.ski_rental import CapsLedger, CapsNeed, decide
+from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.wording.catalogue import words
 
 CAPS = CapsConfig(value_eur_per_kwh=0.3, max_share=0.25, idle_w=20_000)
@@ -14,7 +14,7 @@ NOON = 1_758_024_000.0
 BERLIN = "Europe/Berlin"
 
 
-def need(**changes: float) -> CapsNeed:
+def need(**changes: float) -> CapInputs:
     values = {
         "utc_s": NOON,
         "step_s": 900.0,
@@ -23,7 +23,7 @@ def need(**changes: float) -> CapsNeed:
         "import_max_w": 50_000.0,
         "month_peak_w": 50_000.0,
     }
-    return CapsNeed(**(values | changes))
+    return CapInputs(**(values | changes))
 
 
 def test_caps_take_what_the_battery_cannot_hold() -> None:

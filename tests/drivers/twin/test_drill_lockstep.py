@@ -230,12 +230,12 @@ def test_an_outage_in_the_middle_of_a_drill_makes_it_an_outage() -> None:
     bench.tick(DRILL)
     bench.until(lambda d: d.island is S.ISLANDED)
     machine = bench.storm.controller.island
-    assert machine.step(bench.lockstep.snapshot(bench.seq)).rehearsing
+    assert machine.step(bench.lockstep.snapshot(bench.seq)).drilling
     bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 100))
     bench.run(2.0)
     assert bench.report is not None
     assert "outage" in bench.report.why
-    assert not machine.step(bench.lockstep.snapshot(bench.seq)).rehearsing
+    assert not machine.step(bench.lockstep.snapshot(bench.seq)).drilling
     assert bench.decisions[-1].island is S.ISLANDED
     bench.until(lambda d: d.island is S.GRID_TIED)
     assert bench.site.unserved_wh == 0

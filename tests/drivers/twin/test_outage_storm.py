@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from outage_storm import Draw, Storm, ride
 
-from dispatch.islanding.load_shedding import RideKeeper
+from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.islanding.reconnection import Reconnection
 
 RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "300"))
@@ -48,7 +48,7 @@ def test_shutdown_is_finished_before_the_cut_off() -> None:
     ("drawn", "where", "name", "broken", "says"),
     [
         (SAG, Reconnection, "against", lambda self, *_: "", "closing asked for"),
-        (LONG, RideKeeper, "_up", lambda self, now, rehearsing: None, "nodes still up at the cut-off"),
+        (LONG, LoadShedding, "_up", lambda self, now, rehearsing: None, "nodes still up at the cut-off"),
     ],
 )
 def test_the_storm_notices_a_broken_rule(

@@ -72,12 +72,12 @@ def test_heartbeat_counts_once_it_moved(personality: Personality, reverts: bool)
     control.enable(True)
     control.step(100)
     assert control.enabled, "a controller that never beat is not missed"
-    control.hear(1)
+    control.write_heartbeat(1)
     control.step(109)
-    control.hear(2)
+    control.write_heartbeat(2)
     control.step(118)
     assert control.enabled
-    control.hear(2)  # the same number again is no heartbeat
+    control.write_heartbeat(2)  # the same number again is no heartbeat
     control.step(119.5)
     assert control.enabled is not reverts
 

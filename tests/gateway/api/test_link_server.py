@@ -314,7 +314,7 @@ async def test_garbage_drops_that_client_only(
     await ended(reader)
     writer.close()
     assert said in caplog.text
-    assert [r.levelno for r in caplog.records if r.name == "skerry.link"] == [logging.WARNING]
+    assert [r.levelno for r in caplog.records if r.name == "skerry.gateway.api"] == [logging.WARNING]
     assert await other.request("echo", a=1) == {"a": 1}
     await other.close()
 

@@ -91,7 +91,7 @@ def test_nothing_acknowledged_is_lost() -> None:
         results = {body["order"] for body in bodies if body["kind"] == "result" and body.get("order")}
         assert not set(acknowledged) - results, "every acknowledged order has its result on disk, and so its intent"
         ended = {body["order"] for body in bodies if body["kind"] == "end"}
-        left = {body["order"] for body in audit_reader.left_in_force(place / "state")}
+        left = {body["order"] for body in audit_reader.orders_in_force(place / "state")}
         assert results <= ended | left, "whatever was in force has an end on record, or the next gateway will write it"
         report = verify(place / "state")
         assert report.ok, report.findings

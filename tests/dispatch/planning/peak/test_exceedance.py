@@ -10,18 +10,26 @@ from hypothesis import strategies as st
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.planning.lp_model import RISES
-from dispatch.planning.peak.exceedance import DAY, LEAST_SHARE, Days, PeakCost, fewer, peak_cost, summed_up
+from dispatch.planning.peak.exceedance import (
+    DAY,
+    LEAST_SHARE,
+    DayStatistics,
+    PeakCost,
+    beta_binomial_fewer,
+    peak_cost,
+    summarise,
+)
 
 GRID = np.linspace(0.0, 80.0, 81)
 TERMS = DemandTerms(eur_per_kw=10.0)
 
 
-def seen_of(highest_kw: list[float], caps: CapsConfig | None = None) -> Days:
+def seen_of(highest_kw: list[float], caps: CapsConfig | None = None) -> DayStatistics:
     """Days with one quarter each in which the battery left import at so many kW."""
     net = np.zeros(len(highest_kw) * DAY)
     net[40::DAY] = highest_kw
     lack = np.maximum(0.0, net[:, None] - GRID)
-    return summed_up(0, caps or CapsConfig(), GRID, lack, net)
+    return summarise(0, caps or CapsConfig(), GRID, lack, net)
 
 
 def cost_of(highest_kw: list[float], peak_kw: float = 20.0, left: float = 30.0) -> PeakCost:
@@ -31,13 +39,13 @@ def cost_of(highest_kw: list[float], peak_kw: float = 20.0, left: float = 30.0) 
 def test_the_highest_of_ten_days_lasts_a_month_one_time_in_four() -> None:
     """In whatever order forty like days come, the highest is among the first ten: 10 of 40."""
     once, none = np.array([1.0]), np.array([10.0])
-    assert fewer(1, once, none, 30.0)[0] == pytest.approx(10 / 40)
-    assert fewer(1, once, none, 0.0)[0] == pytest.approx(1.0)
+    assert beta_binomial_fewer(1, once, none, 30.0)[0] == pytest.approx(10 / 40)
+    assert beta_binomial_fewer(1, once, none, 0.0)[0] == pytest.approx(1.0)
 
 
 @given(st.floats(0.1, 20), st.floats(0.1, 20), st.floats(0, 40))
 def test_more_days_that_count_keep_a_peak_billed_for_longer(over: float, under: float, draws: float) -> None:
-    shares = [float(fewer(n, np.array([over]), np.array([under]), draws)[0]) for n in (1, 2, 5)]
+    shares = [float(beta_binomial_fewer(n, np.array([over]), np.array([under]), draws)[0]) for n in (1, 2, 5)]
     assert all(0 <= a <= b + 1e-9 <= 1 + 2e-9 for a, b in itertools.pairwise(shares))
 
 

@@ -8,7 +8,7 @@ import pytest
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.config.schema import CapsConfig
-from dispatch.planning.peak.outlook import LAYERS, PeakOutlook, PeakWatch, Rise
+from dispatch.planning.peak.outlook import LAYERS, PeakForecaster, PeakOutlook, Rise
 from dispatch.planning.planner import day_trade_eur_per_kwh, make_plan
 from dispatch.planning.validator import check_plan
 
@@ -28,21 +28,21 @@ def pulses(days: int, hours: float = 3.0, seed: int = 1) -> list[float]:
     return loads
 
 
-def watched(loads: list[float], **changes: object) -> PeakWatch:
-    watch = PeakWatch(site(tariff=DEMAND, **changes))
+def watched(loads: list[float], **changes: object) -> PeakForecaster:
+    watch = PeakForecaster(site(tariff=DEMAND, **changes))
     for k, w in enumerate(loads):
         watch.observe(T0 + 900 * k, w, 0.0)
     return watch
 
 
 @functools.cache
-def busy(last_w: float = 20_000.0) -> PeakWatch:
+def busy(last_w: float = 20_000.0) -> PeakForecaster:
     """Twelve days with a pulse each, then one quarter. Asking it changes nothing, so that the tests share it."""
     return watched([*pulses(12), last_w])
 
 
 def look(
-    watch: PeakWatch, soc_pct: float = 50.0, peak_w: float = 20_000.0, days: float = 15.0, **changes: object
+    watch: PeakForecaster, soc_pct: float = 50.0, peak_w: float = 20_000.0, days: float = 15.0, **changes: object
 ) -> PeakOutlook:
     outlook = watch.outlook(96, soc_pct, peak_w, days, **changes)  # type: ignore[arg-type]
     assert outlook is not None
@@ -131,7 +131,7 @@ def test_a_gap_is_held_and_a_clock_set_back_is_ignored() -> None:
 def test_caps_hold_a_lower_peak_the_cheaper_they_are() -> None:
     def target(eur: float) -> float:
         config = site(tariff=DEMAND)
-        watch = PeakWatch(
+        watch = PeakForecaster(
             type(config)(
                 **{f: getattr(config, f) for f in config.__struct_fields__}
                 | {"caps": CapsConfig(value_eur_per_kwh=eur, max_share=0.25)}

@@ -1,0 +1,132 @@
+"""The files and instants of `skerry replay` and `skerry size`: read, and checked to reach from --from to --to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
+
+import click
+
+from console.cli.failures import Failure
+from gateway import exit_codes
+
+if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
+    from console.replay.engine import Case
+    from console.replay.fine import FineCase
+    from dispatch.billing.prices import PriceSeries
+    from gateway.site.schema import Site
+
+existing = click.Path(path_type=Path)
+
+
+class Inputs(NamedTuple):
+    """What is played."""
+
+    prices: Path
+    load: Path
+    pv: Path | None
+    begin: str  # as typed
+    end: str
+    load_scale: float = 1.0
+    repeat: bool = False  # steps below 10 s: play the load again and again
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Files and options that cannot be used are bad usage."""
+    try:
+        yield
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
+    except ValueError as error:  # a TraceFileError, a TariffFileError, or a step that does not fit
+        raise Failure(str(error), exit_codes.USAGE) from None
+
+
+def instant(text: str, site: Site) -> int:
+    """POSIX seconds of an instant given in UTC, or without a zone in the site's local time. Raises ValueError."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r}: expected an instant such as 2025-11-01 or 2025-10-31T23:00:00Z") from None
+    return int((when if when.tzinfo else when.replace(tzinfo=ZoneInfo(site.site.timezone))).timestamp())
+
+
+def period(begin: str, end: str, site: Site) -> tuple[int, int]:
+    """Both ends as POSIX seconds. Raises ValueError, also when the end is not after the beginning."""
+    start_s, end_s = instant(begin, site), instant(end, site)
+    if end_s <= start_s:
+        raise ValueError(f"--to {end} must be after --from {begin}")
+    return start_s, end_s
+
+
+def prices_of(path: Path) -> PriceSeries:
+    """The prices of the option's file. Raises TariffFileError, and OSError for one that cannot be opened."""
+    from drivers.tariffs.csv_file import load
+
+    path.open("rb").close()  # the loader would speak of the site file's own
+    return load(str(path.absolute()), path.parent)
+
+
+def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
+    """Read the files and check that they reach. Raises ValueError, OSError."""
+    from console.replay.engine import Case
+    from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, read_trace, utc
+
+    start_s, end_s = period(inputs.begin, inputs.end, site)
+    load, sun = read_trace(inputs.load, LOAD_COLUMNS), None
+    if inputs.load_scale != 1:
+        load = Trace(load.start_s, load.step_s, [inputs.load_scale * w for w in load.w], load.notes)
+    if inputs.pv is not None:
+        sun = read_trace(inputs.pv, PV_COLUMNS)
+    for name, trace in ((inputs.load, load), (inputs.pv, sun)):
+        if trace is not None and (trace.start_s > start_s or trace.end_s < end_s):
+            raise ValueError(
+                f"{name}: holds {utc(trace.start_s)} to {utc(trace.end_s)}; expected all of --from {utc(start_s)} "
+                f"to --to {utc(end_s)}"
+            )
+    return Case(
+        config=site.dispatch,
+        prices=prices_of(inputs.prices),
+        load=load,
+        pv=sun or Trace(load.start_s, load.step_s, [0.0] * len(load.w)),
+        start_s=start_s,
+        end_s=end_s,
+        step_s=step_s,
+        soc_pct=soc_pct,
+    )
+
+
+def read_fine_case(
+    site: Site, inputs: Inputs, step_ms: int, soc_pct: float, delays: dict[str, float | None]
+) -> FineCase:
+    """The same for steps below 10 s; `delays`: `FineCase`'s own names, s. Raises ValueError, OSError."""
+    from console.replay.fine import FineCase
+    from console.replay.samples import read_samples
+    from console.replay.traces import PV_COLUMNS, read_trace, utc
+
+    start_s, end_s = period(inputs.begin, inputs.end, site)
+    samples = read_samples(inputs.load, inputs.load_scale)
+    samples.repeat = inputs.repeat
+    if not inputs.repeat and (samples.start_ms > 1000 * start_s or samples.end_ms < 1000 * end_s):
+        raise ValueError(
+            f"{inputs.load}: holds {utc(samples.start_ms / 1000)} to {utc(samples.end_ms / 1000)}; expected all of "
+            f"--from {utc(start_s)} to --to {utc(end_s)}, or --repeat"
+        )
+    sun = None if inputs.pv is None else read_trace(inputs.pv, PV_COLUMNS)
+    if sun is not None and (sun.start_s > start_s or sun.end_s < end_s):
+        raise ValueError(f"{inputs.pv}: holds {utc(sun.start_s)} to {utc(sun.end_s)}; expected all of --from to --to")
+    return FineCase(
+        site=site,
+        prices=prices_of(inputs.prices),
+        load=samples,
+        pv=sun,
+        start_s=start_s,
+        end_s=end_s,
+        step_ms=step_ms,
+        soc_pct=soc_pct,
+        **delays,
+    )

@@ -1,0 +1,238 @@
+"""Import in the hours to come, in steps of five minutes at most, and the level at which the battery can hold it.
+
+The path is the forecast load less PV, with every reservation that stands. Over it the battery gives what is above a
+level and takes back what is below, as fast as ratings and that level allow: no other use of it holds a level that this
+does not. A battery that a manual order has does what the order says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.interval_budget import MARGIN, SURGE
+from dispatch.config.battery_ratings import Efficiency, full_kwh, reserve_soc_pct, worst_efficiency
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.forecast import QUARTER_S
+from dispatch.model.orders import OrderKind
+from dispatch.model.plan import NEAR_W, Plan
+from dispatch.model.reservations import reserved_w
+from dispatch.planning.inputs import PlanInputs
+from dispatch.planning.order_projection import OrderedStep, battery_holder, project_steps, with_raised_reserve
+
+GRID_S = 300.0  # the path's steps end on these marks of the clock
+ROUNDING_KW = 1e-6
+
+
+class PathStep(msgspec.Struct, frozen=True):
+    """One step of the path without the job."""
+
+    start_s: float
+    hours: float
+    net_kw: float  # load less PV, with what is reserved
+    free_kw: float  # what import costs nothing in any case: the limit where it does not count
+    given: OrderedStep  # what manual orders make of the step, and leave of the battery
+
+    def overlap_s(self, start_s: float, end_s: float) -> float:
+        """How much of the step lies between two instants."""
+        return max(0.0, min(self.start_s + 3600 * self.hours, end_s) - max(self.start_s, start_s))
+
+
+class _Level(msgspec.Struct, frozen=True):
+    """A level of import in one step, kW."""
+
+    level_kw: float
+    aim_kw: float  # a margin below it: up to here the battery charges
+    credit_kw: float  # how far import may be above it in the running metering interval; < 0: must be below
+
+    @property
+    def most_kw(self) -> float:
+        return self.level_kw + self.credit_kw
+
+
+@dataclass(frozen=True)
+class ImportPath:
+    """The hours to come without the job, and what the battery could do about them."""
+
+    config: DispatchConfig
+    steps: tuple[PathStep, ...]
+    stored_kwh: float  # above the floor
+    room_kwh: float  # from the floor to the ceiling
+    efficiency: Efficiency
+    interval_end_s: float  # of the running metering interval
+    imported_kwh: float | None  # in it so far; None: not known
+    kept_w: float  # the level that is kept anyway
+    allowed_w: float  # the level that may not be passed
+    rule: str  # what sets it
+    follows: bool  # the order keeps an import: what the job draws comes out of the battery
+    least_kwh: float  # <= 0: so far below the floor the order takes the energy
+
+    @classmethod
+    def of(
+        cls,
+        inputs: PlanInputs,
+        plan: Plan | None,
+        until_s: float,
+        promised: PlanInputs | None = None,
+    ) -> ImportPath:
+        """`promised`: where the load forecast holds other reservations than `inputs` name, those inputs."""
+        config, now_s = with_raised_reserve(inputs.config, inputs.orders), inputs.now_utc_s
+        (limit_w, rule), order = _limit(inputs), _battery_order(inputs)
+        steps, soc_pct = _steps(inputs, promised or inputs, until_s, limit_w)
+        stored_kwh, room_kwh = _battery(config, inputs.soc_pct)
+        left_kwh = stored_kwh + (soc_pct - (inputs.soc_pct or 0.0)) / 100 * config.energy_kwh
+        length_s, energy_wh = config.grid.metering_interval_s, inputs.interval_energy_wh
+        bare = cls(
+            config=config,
+            steps=steps,
+            stored_kwh=stored_kwh,
+            room_kwh=room_kwh,
+            efficiency=worst_efficiency(config),
+            interval_end_s=(now_s // length_s + 1) * length_s,
+            imported_kwh=None if energy_wh is None else energy_wh / 1000,
+            kept_w=0.0,
+            allowed_w=0.0,
+            rule=rule,
+            follows=order is OrderKind.IMPORT_TARGET,
+            least_kwh=min(0.0, left_kwh),
+        )
+        floor_w = limit_w
+        if config.tariff.demand_terms.eur_per_kw > 0:
+            planned_w = limit_w if plan is None or plan.at(now_s) is None else plan.peak_target_w
+            floor_w = min(max(planned_w, inputs.month_peak_w), limit_w)
+        kept_w = min(max(floor_w, bare.level_w(bare.net_kw, floor_w)), config.grid.fuse_w)
+        return replace(bare, kept_w=kept_w, allowed_w=max(limit_w, kept_w))
+
+    @property
+    def net_kw(self) -> tuple[float, ...]:
+        """The path without the job."""
+        return tuple(step.net_kw for step in self.steps)
+
+    def with_job(self, power_w: float, start_s: float, end_s: float) -> tuple[float, ...]:
+        """The path with a job on top."""
+        added_kw = (power_w / 1000 * step.overlap_s(start_s, end_s) / (3600 * step.hours) for step in self.steps)
+        return tuple(step.net_kw + kw for step, kw in zip(self.steps, added_kw, strict=True))
+
+    def can_hold(self, level_w: float, path_kw: Sequence[float]) -> bool:
+        """Whether the battery keeps import at this level, W, all along a path. It does what the rules do: it aims a
+        margin below the level, charges up to that, and in the running metering interval uses what is left of it.
+        """
+        stored_kwh = self.stored_kwh
+        for step, net_kw in zip(self.steps, path_kw, strict=True):
+            level = self._level(step, level_w)
+            after = self._stored_after_order if step.given.order else self._stored_after
+            left_kwh = after(step, net_kw, level, stored_kwh)
+            if left_kwh is None:
+                return False
+            stored_kwh = left_kwh
+        return True
+
+    def _level(self, step: PathStep, level_w: float) -> _Level:
+        level_kw = max(level_w / 1000, step.free_kw)
+        aim_kw = level_kw - min(max(self.config.rules.deadband_w / 1000, MARGIN * level_kw), level_kw / 2)
+        return _Level(level_kw, aim_kw, self._credit_kw(level_kw) if step.start_s < self.interval_end_s else 0.0)
+
+    def _stored_after_order(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
+        """Energy stored after a step in which an order has the battery; None: import is above the level."""
+        ordered_kw = step.given.battery_w / 1000
+        out_kw = ordered_kw + (net_kw - step.net_kw if self.follows else 0.0)
+        own_kw = step.net_kw - ordered_kw if ordered_kw < 0 else 0.0  # no job's doing
+        if net_kw - min(0.0, out_kw) > max(level.most_kw, own_kw) + ROUNDING_KW:
+            return None
+        return max(
+            stored_kwh - max(0.0, out_kw) * step.hours / self.efficiency.discharge, min(stored_kwh, self.least_kwh)
+        )
+
+    def _stored_after(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
+        """Energy stored after a step in which the battery is free to hold the level; None: it cannot."""
+        wanted_kw = net_kw - level.aim_kw - level.credit_kw
+        if wanted_kw <= 0:
+            charge_kw = min(max(0.0, level.aim_kw - net_kw), step.given.charge_w / 1000)
+            return min(self.room_kwh, stored_kwh + charge_kw * step.hours * self.efficiency.charge)
+        most_kw = min(wanted_kw, step.given.discharge_w / 1000, stored_kwh * self.efficiency.discharge / step.hours)
+        carried_kw = max(0.0, most_kw)
+        if net_kw - carried_kw > level.most_kw + ROUNDING_KW:
+            return None
+        return stored_kwh - carried_kw * step.hours / self.efficiency.discharge
+
+    def _credit_kw(self, level_kw: float) -> float:
+        """How much above a level import may run for the rest of the running metering interval; < 0: must be below."""
+        left_h = (self.interval_end_s - self.steps[0].start_s) / 3600
+        length_h = self.config.grid.metering_interval_s / 3600
+        if self.imported_kwh is None or left_h <= 0:
+            return 0.0
+        credit_kw = (level_kw * (length_h - left_h) - self.imported_kwh) / left_h
+        return min(credit_kw, SURGE * level_kw, max(0.0, self.config.grid.fuse_w / 1000 - level_kw))
+
+    def level_w(self, path_kw: Sequence[float], low_w: float = 0.0) -> float:
+        """The lowest level, W, from `low_w` on at which a path can be kept, to `NEAR_W`."""
+        low, high = low_w, max(low_w, 1000 * max(path_kw), NEAR_W)
+        if self.can_hold(low, path_kw):
+            return low
+        while not self.can_hold(high, path_kw):  # what the running interval has had may be above all that comes
+            low, high = high, 1.5 * high
+        while high - low > NEAR_W:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.can_hold(middle, path_kw) else (middle, high)
+        return high
+
+    def need_w(self, power_w: float, start_s: float, end_s: float) -> float:
+        """The level that a job takes."""
+        return self.level_w(self.with_job(power_w, start_s, end_s), self.kept_w)
+
+
+def _limit(inputs: PlanInputs) -> tuple[float, str]:
+    """The import that may not be passed, W, and what sets it."""
+    contract_w, fuse_w = inputs.config.grid.contracted_peak_w, inputs.config.grid.fuse_w
+    limit_w = min(max(contract_w, inputs.month_peak_w), fuse_w)
+    if limit_w == fuse_w:
+        return limit_w, "fuse"
+    return limit_w, "contract" if limit_w == contract_w else "month's peak"
+
+
+def _steps(
+    inputs: PlanInputs, promised: PlanInputs, until_s: float, limit_w: float
+) -> tuple[tuple[PathStep, ...], float]:
+    """(the steps up to a time, or to the last reservation's end; the SoC that orders leave after them)."""
+    config, starts = inputs.config, [inputs.now_utc_s]
+    until_s = max(until_s, *(r.end_utc_s for r in inputs.reservations), inputs.now_utc_s + GRID_S)
+    while (mark := (starts[-1] // GRID_S + 1) * GRID_S) < until_s:
+        starts.append(mark)
+    spans = list(zip(starts, [*starts[1:], until_s], strict=True))
+    net_kw = [(_base_w(promised, a) + reserved_w(inputs.reservations, a, b)) / 1000 for a, b in spans]
+    seconds = [b - a for a, b in spans]
+    ahead = project_steps(inputs, starts, seconds, [1000 * kw for kw in net_kw])
+    given = ahead.steps
+    if _battery_order(inputs) is OrderKind.SOC_TARGET:  # its charging gives way to the peak
+        given = tuple(msgspec.structs.replace(step, battery_w=max(0.0, step.battery_w)) for step in given)
+    terms = config.tariff.demand_terms
+    free_kw = [0.0 if interval_account(terms, config.timezone, t).counts else limit_w / 1000 for t in starts]
+    rows = zip(starts, [s / 3600 for s in seconds], net_kw, free_kw, given, strict=True)
+    return tuple(PathStep(*row) for row in rows), ahead.soc_pct
+
+
+def _battery_order(inputs: PlanInputs) -> OrderKind | None:
+    order = battery_holder(inputs.orders, inputs.config, inputs.now_utc_s)
+    return None if order is None else order.kind
+
+
+def _base_w(inputs: PlanInputs, at_s: float) -> float:
+    """Net load without any reservation, W: the forecast's, less what the forecast holds of them."""
+    k = int((at_s - inputs.load.start_utc_s) // QUARTER_S)
+    k = min(max(k, 0), len(inputs.load.load_w) - 1)
+    start_s = inputs.load.start_utc_s + k * QUARTER_S
+    promised_w = reserved_w(inputs.reservations, max(float(start_s), inputs.now_utc_s), start_s + QUARTER_S)
+    pv_w = inputs.pv_w[min(k, len(inputs.pv_w) - 1)] if inputs.pv_w else 0.0
+    return inputs.load.load_w[k] - promised_w - pv_w
+
+
+def _battery(config: DispatchConfig, soc_pct: float | None) -> tuple[float, float]:
+    """(kWh stored above the floor, kWh from there to the ceiling). The floor is the reserve, or what is stored now."""
+    if not config.batteries or soc_pct is None:
+        return 0.0, 0.0
+    stored = soc_pct / 100 * config.energy_kwh
+    floor = min(reserve_soc_pct(config) / 100 * config.energy_kwh, stored)
+    return stored - floor, max(full_kwh(config), stored) - floor
