@@ -27,6 +27,7 @@ from gateway.api.client import GatewayClient
 from gateway.api.peer import Peer, user_name
 from gateway.api.protocol import (
     MAX_FRAME,
+    VERSION,
     EventMessage,
     Hello,
     PlanMessage,
@@ -158,7 +159,7 @@ async def test_other_user_is_named(welcome: Any) -> None:
 async def test_wanted_rate_holds(server: LinkServer) -> None:
     """200 Hz of ticks for 1.5 s, 5 Hz wanted, on a clock of the test's own."""
     _, writer = await raw(server)
-    session = Session(Peer(1, 0, 0, "somebody"), writer, 5.0, 1.0)
+    session = Session(Peer(1, 0, 0, "somebody"), writer, 5.0, 1.0, VERSION)
     wanted = [n for n in range(300) if session.take_turn(100.0 + n * 0.005)]
     assert 7 <= len(wanted) <= 9
     assert all(30 <= later - earlier <= 50 for earlier, later in pairwise(wanted))
