@@ -7,6 +7,8 @@ is sound because every text it signs begins with what it is for, so a signature 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +30,25 @@ def signing_key(directory: Path) -> Ed25519PrivateKey:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raw = Ed25519PrivateKey.generate().private_bytes_raw()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
+        raw = path.read_bytes()
+    if len(raw) != 32:
+        raise KeyUnusable(f"{path} holds {len(raw)} bytes, expected the 32 of an Ed25519 key")
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def _write_once(path: Path, raw: bytes) -> None:
+    """Write a file whole or not at all, mode 0600; one that is there by then stays. Raises OSError.
+
+    A process killed in between would otherwise leave an empty key, which no later start could use.
+    """
+    handle, written = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-    if len(raw) != 32:
-        raise KeyUnusable(f"{path} holds {len(raw)} bytes, expected the 32 of an Ed25519 key")
-    return Ed25519PrivateKey.from_private_bytes(raw)
+        with suppress(FileExistsError):
+            os.link(written, path)
+    finally:
+        os.unlink(written)
