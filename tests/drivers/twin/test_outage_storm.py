@@ -47,8 +47,8 @@ def test_shutdown_is_finished_before_the_cut_off() -> None:
 @pytest.mark.parametrize(
     ("drawn", "where", "name", "broken", "says"),
     [
-        (SAG, Reconnection, "against", lambda self, *_: "", "closing asked for"),
-        (LONG, LoadShedding, "_up", lambda self, now, rehearsing: None, "nodes still up at the cut-off"),
+        (SAG, Reconnection, "obstacle", lambda self, *_: "", "closing asked for"),
+        (LONG, LoadShedding, "_shed_more", lambda self, now, drilling: None, "nodes still up at the cut-off"),
     ],
 )
 def test_the_storm_notices_a_broken_rule(
