@@ -58,7 +58,7 @@ check: $(READY)  ## ruff, mypy, import contract, dead code, complexity
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir "$(CACHE)/import-linter"
 	$(BIN)/vulture
-	$(BIN)/complexipy --cache-dir $(VENV)/cache/complexipy
+	$(BIN)/complexipy --cache-dir "$(CACHE)/complexipy"
 
 docs: $(READY)  ## build the documentation as a static site in build/docs; installs the extra [docs] once
 	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || \

@@ -37,6 +37,8 @@ source_modules = ["one.a"]
 forbidden_modules = ["one.b"]
 [tool.vulture]
 paths = ["one"]
+[tool.complexipy]
+paths = ["one"]
 """,
     "one/__init__.py": "",
     "one/a.py": "",
@@ -145,7 +147,7 @@ def test_check_and_test_from_a_read_only_checkout(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout
     assert sorted(checkout.rglob("*")) == before
     made = {path.name for path in (venv / "cache").iterdir()}
-    assert made == {"mypy", "ruff", "import-linter", "pytest", "hypothesis", "python"}
+    assert made == {"mypy", "ruff", "import-linter", "complexipy", "pytest", "hypothesis", "python"}
 
 
 def test_ci_runs_check_and_test() -> None:

@@ -47,7 +47,7 @@ def test_shutdown_is_finished_before_the_cut_off() -> None:
 @pytest.mark.parametrize(
     ("drawn", "where", "name", "broken", "says"),
     [
-        (SAG, Reconnection, "obstacle", lambda self, *_: "", "closing asked for"),
+        (SAG, Reconnection, "obstacle", lambda self, *_: None, "closing asked for"),
         (LONG, LoadShedding, "_shed_more", lambda self, now, drilling: None, "nodes still up at the cut-off"),
     ],
 )
