@@ -185,7 +185,7 @@ def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo) -> Iterat
     if view is not None and view.reconnect is not None:
         left_s = view.reconnect.left_s
         wait = "" if left_s is None else f"; {span(left_s)} until closing may be permitted"
-        yield f"Road back {view.reconnect.profile}: {view.reconnect.figures}{wait}"
+        yield f"Return    {view.reconnect.profile}: {view.reconnect.figures}{wait}"
     if view is not None and view.drill is not None:
         yield from _running(view.drill)
 

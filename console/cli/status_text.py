@@ -80,7 +80,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
 
 def _row(label: str, *parts: str) -> str:
     first, *rest = parts
-    return f"{label:<9} {first:<22}{' · '.join(rest)}".rstrip() if rest else f"{label:<9} {first}".rstrip()
+    return f"{label:<9} {first:<21} {' · '.join(rest)}".rstrip() if rest else f"{label:<9} {first}".rstrip()
 
 
 def _gateway(published: Published, welcome: Welcome) -> str:

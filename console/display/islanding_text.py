@@ -123,7 +123,7 @@ def next_step_text(model: Model) -> str:
     if view is None or now_s is None:
         return ""
     if view.drill is not None and view.drill.hold_left_s is not None:
-        return f"hold until {clock(now_s + view.drill.hold_left_s, model.timezone)}, then back by the grid code's road"
+        return f"hold until {clock(now_s + view.drill.hold_left_s, model.timezone)}, then reconnect by the grid code"
     if state is S.ISLANDED:
         return " · ".join(filter(None, (_shutdown_text(model, now_s), _return_text(view))))
     if state is S.SYNCHRONISING:

@@ -58,7 +58,7 @@ COMMANDS: tuple[Command, ...] = (
         "view.island",
         ("4",),
         "Island",
-        "the road to the island and back, checks, runtime",
+        "islanding: states, checks, runtime, reconnection",
         "view('island')",
         footer=True,
     ),

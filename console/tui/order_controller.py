@@ -116,7 +116,7 @@ class OrderController:
             params = order_parameters(form, self._store.model, incomplete=not confirm)
             return Assessment(msgspec.convert(await self._requester.request("order.preview", **params), Preview))
         if confirm and form.has("reason") and not form.text("reason"):
-            return Assessment(refusal="reason: it needs one, for whoever is next, and on record")
+            return Assessment(refusal="reason: an order needs one; it is shown to others and recorded")
         return Assessment()
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────

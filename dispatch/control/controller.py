@@ -401,4 +401,5 @@ def _mode(situation: Situation, battery_w: float | None) -> Mode:
         return Mode.SAFE
     if situation.orders.battery is not None:
         return Mode.MANUAL
-    return Mode.RULES if situation.step is None else Mode.PLAN
+    tied = situation.islanding.state is IslandState.GRID_TIED  # elsewhere the plan is not in force
+    return Mode.PLAN if situation.step is not None and tied else Mode.RULES

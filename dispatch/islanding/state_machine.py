@@ -172,7 +172,7 @@ class IslandMachine:
         if request.kind == "abort":
             if self.drill is not None:
                 self.drill.abort(request)
-                text = f"aborting: the drill is in {self.drill.phase}, back to the grid by the grid code's road"
+                text = f"aborting: the drill is in {self.drill.phase}, reconnecting by the grid code"
             elif self.state is S.BLACK_START:
                 self._start_why, text = None, "black start is withdrawn"
             else:

@@ -105,7 +105,7 @@ def _check_words(wanted: Wanted) -> None:
     reason = wanted.reason.strip()
     if wanted.kind is not OrderKind.HOLD and len(reason) < REASON_MIN:
         raise OrderRefused(
-            "reason", f"an order needs a reason of at least {REASON_MIN} characters, for whoever is next"
+            "reason", f"an order needs a reason of at least {REASON_MIN} characters; it is shown to others and recorded"
         )
     if len(reason) > REASON_MAX:
         raise OrderRefused("reason", f"{len(reason)} characters; at most {REASON_MAX}")

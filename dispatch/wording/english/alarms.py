@@ -121,7 +121,7 @@ TEXTS: dict[str, AlarmText] = {
         "Grid, PCS and PV together are not what the load meter shows.",
         "One of them is wrong: the peak is defended, and the plan made, on a wrong import or load.",
         (
-            "Compare each meter's display with the Devices view. A value that stands still is the wrong one: check "
+            "Compare each meter's display with `skerry status`. A value that stands still is the wrong one: check "
             "that meter's wiring and restart it. Where all move, check the current transformers' ratio and direction."
         ),
     ),

@@ -11,8 +11,8 @@ TEMPLATES = {
     "decision.setpoint": "{battery_w:action} — {rule:rule}: {reason}",
     "decision.no_setpoint": "no setpoint — {rule:rule}: {reason}",
     # how rules combine
-    "rule.at_rest": "at rest: the site is {state}",
-    "rule.order_steers": "at rest: order {order} steers",
+    "rule.at_rest": "not in force: the site is {state}",
+    "rule.order_steers": "not in force: order {order} steers",
     "rule.net_load_unknown": "the net load is not known: no bound",
     "rule.unmet_at_least": "cannot be met: asks at least {asked_w:kw}, {by:setter} leaves {left_w:kw} ({reason})",
     "rule.unmet_at_most": "cannot be met: asks at most {asked_w:kw}, {by:setter} leaves {left_w:kw} ({reason})",

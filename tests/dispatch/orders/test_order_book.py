@@ -77,7 +77,7 @@ def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
     decision = controller.step(later, a_plan(9_000), orders=[an_order(OrderKind.SETPOINT, -10_000)])
     assert decision.battery_w == -10_000
     assert "cannot be met" in words(trace(decision, "grid ramp").reason)
-    assert words(trace(decision, "plan").reason) == "at rest: order o1 steers"
+    assert words(trace(decision, "plan").reason) == "not in force: order o1 steers"
 
 
 @settings(max_examples=150)
