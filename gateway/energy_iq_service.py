@@ -20,7 +20,7 @@ import msgspec
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
-from dispatch.planning.lp_model import SolverFailed
+from dispatch.planning.lp_solver import SolverFailed
 from gateway.api.protocol import IqNow
 from gateway.energy_iq_history import Report, local_day, make_report, today
 from gateway.event_sink import EventSink

@@ -65,7 +65,7 @@ def iq(day: date | None, site: str | None, as_json: bool) -> int:
 
 
 def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) -> Report:
-    from dispatch.planning.lp_model import SolverFailed
+    from dispatch.planning.lp_solver import SolverFailed
     from gateway.energy_iq_history import NO_PRICES, make_report
 
     source.archive.timeout_s = PATIENCE_S

@@ -16,7 +16,8 @@ import msgspec
 from dispatch.billing.demand_charge import interval_account, period_of
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
-from dispatch.planning.lp_model import REFUSED, TIE_EUR_PER_KWH, Column, SolverFailed, fill_matrix
+from dispatch.planning.lp_model import TIE_EUR_PER_KWH, Column
+from dispatch.planning.lp_solver import REFUSED, SolverFailed, fill_matrix
 
 BOTH_KW = 1e-6
 TIME_LIMIT_S = 300.0

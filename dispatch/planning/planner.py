@@ -29,8 +29,9 @@ from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.lp_model import LAYERS, READY_LAYERS, LinearProgram, Problem, Solution, SolverFailed, penalties
+from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, penalties
 from dispatch.planning.lp_peaks import kept_import_w, meterings_of, months_of, target_of, within_budget
+from dispatch.planning.lp_solver import LinearProgram, SolverFailed
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
 
 FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it

@@ -13,7 +13,7 @@ import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
-from dispatch.planning.lp_model import SolverFailed
+from dispatch.planning.lp_solver import SolverFailed
 from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import EnergyIq, Loop, Planner
 from gateway.api.peer import Peer

@@ -12,7 +12,8 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.plan import Plan
 from dispatch.planning.hysteresis import evaluate_powers
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.lp_model import LinearProgram, Problem, Solution
+from dispatch.planning.lp_model import Problem, Solution
+from dispatch.planning.lp_solver import LinearProgram
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 

@@ -14,7 +14,8 @@ from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.model.forecast import Forecast
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.lp_model import LinearProgram, Problem, Solution
+from dispatch.planning.lp_model import Problem, Solution
+from dispatch.planning.lp_solver import LinearProgram
 from dispatch.planning.planner import Planner, make_plan
 from dispatch.planning.validator import check_plan
 from dispatch.wording.catalogue import words
