@@ -18,6 +18,7 @@ from dispatch.config.schema import (
     TariffTerms,
 )
 from dispatch.model.forecast import Forecast
+from dispatch.model.reservations import Reservation
 from dispatch.planning.inputs import PlanInputs
 
 NOON = int(datetime(2025, 9, 16, 12, tzinfo=UTC).timestamp())
@@ -63,3 +64,19 @@ def ask(config: DispatchConfig, prices: PriceSeries, loads_w: Sequence[float], *
     loads = tuple(loads_w[min(k, len(loads_w) - 1)] for k in range(steps))
     changes.setdefault("soc_pct", 10.0 if config.batteries else None)
     return PlanInputs(now_utc_s=now, config=config, prices=prices, load=Forecast(first, loads, loads, loads), **changes)
+
+
+def promised(
+    start: float = NOON, hours: float = 2.0, power_w: float = 30_000.0, id: str = "r1", name: str = ""
+) -> Reservation:
+    """A reservation of 30 kW from noon on, unless said otherwise."""
+    return Reservation(
+        id=id,
+        name=name or id,
+        power_w=power_w,
+        start_utc_s=start,
+        end_utc_s=start + 3600 * hours,
+        latest_utc_s=start,
+        who="tech1",
+        given_utc_s=NOON,
+    )

@@ -10,10 +10,13 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig, RulesConfig
 from dispatch.control.controller import Controller
-from dispatch.model.decision import Decision
+from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.equipment import Battery, Meter, Pcs, Switch
+from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading, reading, status
 from dispatch.model.reasons import plain
@@ -188,3 +191,24 @@ class Plant:
         self.past.append((self.t_s, self.load_w(self.t_s) - self.pcs_w, self.pcs_w))
         while len(self.past) > 2 and self.past[0][0] < self.t_s - 6:
             self.past.popleft()
+
+
+def an_order(kind: OrderKind, value: float = 0.0, target: str = "", ends_s: float = 900.0, id: str = "o1") -> Order:
+    return Order(id, kind, value, target, "alice", "feeder test", T0, T0 + ends_s, ends_s)
+
+
+def decide(
+    *orders: Order, snapshot: Snapshot | None = None, controller: Controller | None = None, **config: object
+) -> Decision:
+    """The decision after 3 s of the same snapshot, the orders given at the last tick only."""
+    controller = controller or Controller(site_config(**config))  # type: ignore[arg-type]
+    snapshot = snapshot or a_snapshot(0.0, 20_000)
+    for n in range(15):
+        t_s = 0.2 * n
+        now = msgspec.structs.replace(snapshot, utc_s=snapshot.utc_s + t_s, mono_s=snapshot.mono_s + t_s)
+        decision = controller.step(now, None, orders=orders if n == 14 else ())
+    return decision
+
+
+def trace(decision: Decision, name: str) -> RuleTrace:
+    return next(t for t in decision.chain if t.rule.value == name)

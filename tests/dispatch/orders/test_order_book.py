@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config
+from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, an_order, decide, site_config, trace
 
 from dispatch.config.schema import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.control.controller import Controller
-from dispatch.model.decision import Decision, Mode, RuleTrace
+from dispatch.model.decision import Decision, Mode
 from dispatch.model.equipment import Node
 from dispatch.model.orders import Order, OrderKind, Wanted, slot
 from dispatch.model.readings import reading, status
@@ -21,28 +21,6 @@ from dispatch.orders.book import OrderBook, soc_power_w
 from dispatch.orders.validation import preview
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
-
-
-def an_order(kind: OrderKind, value: float = 0.0, target: str = "", ends_s: float = 900.0, id: str = "o1") -> Order:
-    return Order(id, kind, value, target, "alice", "feeder test", T0, T0 + ends_s, ends_s)
-
-
-def decide(
-    *orders: Order, snapshot: Snapshot | None = None, controller: Controller | None = None, **config: object
-) -> Decision:
-    """The decision after 3 s of the same snapshot, the orders given at the last tick only."""
-    controller = controller or Controller(site_config(**config))  # type: ignore[arg-type]
-    snapshot = snapshot or a_snapshot(0.0, 20_000)
-    for n in range(15):
-        t_s = 0.2 * n
-        now = msgspec.structs.replace(snapshot, utc_s=snapshot.utc_s + t_s, mono_s=snapshot.mono_s + t_s)
-        decision = controller.step(now, None, orders=orders if n == 14 else ())
-    return decision
-
-
-def trace(decision: Decision, name: str) -> RuleTrace:
-    return next(t for t in decision.chain if t.rule.value == name)
-
 
 # ── effect ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,36 +4,20 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plan_site import NOON, promised
 
 from dispatch.model.forecast import Forecast
-from dispatch.model.reservations import Reservation, base_w, reserved_w
+from dispatch.model.reservations import base_w, reserved_w
 from dispatch.orders.reservation_book import ReservationBook, with_reserved
-
-T0 = 1_758_024_000
-
-
-def promised(
-    start: float = T0, hours: float = 2.0, power_w: float = 30_000.0, id: str = "r1", name: str = ""
-) -> Reservation:
-    return Reservation(
-        id=id,
-        name=name or id,
-        power_w=power_w,
-        start_utc_s=start,
-        end_utc_s=start + 3600 * hours,
-        latest_utc_s=start,
-        who="tech1",
-        given_utc_s=T0,
-    )
 
 
 def test_a_quarter_holds_the_share_of_the_reservation_that_lies_in_it() -> None:
-    there = [promised(T0 + 600), promised(T0 + 3600, id="r2")]
-    assert reserved_w(there, T0, T0 + 900) == pytest.approx(10_000)
-    assert reserved_w(there, T0 + 3600, T0 + 4500) == pytest.approx(60_000)
-    assert reserved_w(there, T0 + 600, T0 + 600) == 30_000
-    assert reserved_w(there, T0 + 599, T0 + 599) == 0
-    assert reserved_w(there, T0 + 600 + 7200, T0 + 600 + 7200) == 30_000, "the second runs on"
+    there = [promised(NOON + 600), promised(NOON + 3600, id="r2")]
+    assert reserved_w(there, NOON, NOON + 900) == pytest.approx(10_000)
+    assert reserved_w(there, NOON + 3600, NOON + 4500) == pytest.approx(60_000)
+    assert reserved_w(there, NOON + 600, NOON + 600) == 30_000
+    assert reserved_w(there, NOON + 599, NOON + 599) == 0
+    assert reserved_w(there, NOON + 600 + 7200, NOON + 600 + 7200) == 30_000, "the second runs on"
 
 
 def test_the_base_is_neither_counted_twice_nor_taken_for_gone() -> None:
@@ -55,48 +39,48 @@ def test_the_base_lies_between_nothing_and_the_load(load_w: float, promised_w: f
 
 
 def test_of_the_running_quarter_only_the_rest_counts() -> None:
-    flat = Forecast(T0, (20e3,) * 12, (15e3,) * 12, (25e3,) * 12)
-    told = with_reserved(flat, [promised(T0 + 600)], T0 + 700)
+    flat = Forecast(NOON, (20e3,) * 12, (15e3,) * 12, (25e3,) * 12)
+    told = with_reserved(flat, [promised(NOON + 600)], NOON + 700)
     assert told.load_w[0] == pytest.approx(50e3)
     assert told.load_w[8] == pytest.approx(20e3 + 30e3 * 600 / 900)
     assert told.load_w[9] == 20e3
     assert (told.low_w[1], told.high_w[1]) == (45e3, 55e3)
-    assert with_reserved(flat, [], T0) is flat
+    assert with_reserved(flat, [], NOON) is flat
 
 
 def test_the_book_tells_once_what_begins_and_ends_and_forgets_an_hour_later() -> None:
     book = ReservationBook()
-    one, two = promised(T0 + 900, name="render-7"), promised(T0, 0.25, id="r2")
+    one, two = promised(NOON + 900, name="render-7"), promised(NOON, 0.25, id="r2")
     book.put(one)
     book.put(two)
-    assert book.turn(T0) == ((two,), ())
-    assert book.turn(T0 + 900) == ((one,), (two,))
-    assert book.turn(T0 + 901) == ((), ())
-    assert book.standing(T0 + 901) == (one,)
+    assert book.turn(NOON) == ((two,), ())
+    assert book.turn(NOON + 900) == ((one,), (two,))
+    assert book.turn(NOON + 901) == ((), ())
+    assert book.standing(NOON + 901) == (one,)
     assert book.kept == (two, one), "the quarter it ended in is still to be learnt from"
-    assert book.find("render-7", T0) == book.find("r1", T0) == one
+    assert book.find("render-7", NOON) == book.find("r1", NOON) == one
     with pytest.raises(LookupError, match=r"no reservation 'r2' stands: r1 render-7"):
-        book.find("r2", T0 + 901)
-    book.turn(T0 + 900 + 3600)
+        book.find("r2", NOON + 901)
+    book.turn(NOON + 900 + 3600)
     assert book.kept == (one,)
 
 
 def test_withdrawn_before_it_begins_it_never_was_and_after_it_ends_then() -> None:
     book = ReservationBook()
-    book.put(promised(T0 + 900))
-    book.withdraw("r1", T0)
+    book.put(promised(NOON + 900))
+    book.withdraw("r1", NOON)
     assert book.kept == ()
-    book.put(promised(T0 + 900))
-    book.turn(T0 + 900)
-    before = book.withdraw("r1", T0 + 1800)
-    assert before == promised(T0 + 900)
-    assert book.kept == (msgspec.structs.replace(before, end_utc_s=T0 + 1800),)
-    assert book.turn(T0 + 1800) == ((), ()), "whoever withdrew it has said so"
+    book.put(promised(NOON + 900))
+    book.turn(NOON + 900)
+    before = book.withdraw("r1", NOON + 1800)
+    assert before == promised(NOON + 900)
+    assert book.kept == (msgspec.structs.replace(before, end_utc_s=NOON + 1800),)
+    assert book.turn(NOON + 1800) == ((), ()), "whoever withdrew it has said so"
     with pytest.raises(LookupError, match="there is none"):
-        book.withdraw("r1", T0 + 1800)
+        book.withdraw("r1", NOON + 1800)
 
 
 def test_what_a_run_before_saw_begin_is_no_news() -> None:
     book = ReservationBook()
-    book.put(promised(T0), T0 + 60)
-    assert book.turn(T0 + 61) == ((), ())
+    book.put(promised(NOON), NOON + 60)
+    assert book.turn(NOON + 61) == ((), ())

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from plan_site import NOON, ask, hourly, site
-from test_reservation_book import promised
+from plan_site import NOON, ask, hourly, promised, site
 
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.orders.reservation_book import with_reserved

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
-from small_site import T0, a_battery, a_plan, a_snapshot, site_config
-from test_order_book import an_order, decide, trace
+from small_site import T0, a_battery, a_plan, a_snapshot, an_order, decide, site_config, trace
 
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig, PcsRatings

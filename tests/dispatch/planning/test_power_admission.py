@@ -7,8 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_site import NOON, ask, hourly, site
-from test_reservation_book import promised
+from plan_site import NOON, ask, hourly, promised, site
 
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig, PcsRatings
