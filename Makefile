@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test soak check docs bench bench-dispatch screenshots clean
+.PHONY: help install demo test coverage soak check docs bench bench-dispatch screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -46,6 +46,10 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 
 test: $(READY)  ## every test, on up to four cores
 	$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
+
+coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that their tests run, with a floor
+	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-fail-under=90 \
+	  tests/dispatch tests/drivers tests/storage
 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'
