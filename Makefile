@@ -48,7 +48,7 @@ test: $(READY)  ## every test, on up to four cores
 	$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
 
 coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that their tests run, with a floor
-	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-fail-under=90 \
+	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-fail-under=95 \
 	  tests/dispatch tests/drivers tests/storage
 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 import time
 
 import msgspec
@@ -543,6 +544,8 @@ def test_pulse_is_timed() -> None:
 
 
 def test_a_step_is_cheap() -> None:
+    if sys.gettrace() is not None:
+        pytest.skip("a tracer, such as that of `make coverage`, slows only what is written in Python")
     controller = Controller(site_config(ramp_w_per_s=500, reserve_h=1))
     snapshots = [a_snapshot(0.2 * n, 40_000.0 + n, a_pcs(5_000.0 + n)) for n in range(400)]
     plan = a_plan(5_000)
