@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test coverage soak check docs bench bench-dispatch screenshots clean
+.PHONY: help install demo test coverage soak fuzz check docs bench bench-dispatch screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -55,6 +55,9 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'
 	SKERRY_SOAK=1 $(PYTEST) -m soak
 	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(PYTEST) tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py
+
+fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
+	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(PYTEST) --numprocesses auto --maxprocesses 4 tests/fuzz
 
 check: $(READY)  ## ruff, mypy, import contract, dead code, complexity
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dispatch.control.controller import Controller, ControllerMemory
-from storage.reader import Archive, NoRecords, QueryTimeout
+from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 from storage.recorder import Recorder
 
 STATE = "controller"  # the key under which the record keeps it
@@ -22,10 +22,10 @@ def read_memory(state_dir: Path) -> tuple[ControllerMemory | None, str]:
     try:
         state = archive.last_state(STATE)
         return None if state is None else msgspec.convert(state, ControllerMemory), ""
+    except (RecordDamaged, QueryTimeout, msgspec.ValidationError) as error:
+        return None, f"what the controller remembered cannot be read, it starts anew: {error}"
     except NoRecords:
         return None, ""
-    except (QueryTimeout, msgspec.DecodeError) as error:
-        return None, f"what the controller remembered cannot be read, it starts anew: {error}"
     finally:
         archive.close()
 

@@ -15,7 +15,7 @@ from dispatch.planning.pipeline import LEARN_S
 from gateway.drill_scheduler import STATE as DRILLS
 from storage import audit_reader
 from storage.drills import DrillRecord
-from storage.reader import Archive, NoRecords, QueryTimeout
+from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 
 HISTORY_TIMEOUT_S = 5.0  # for ten days of quarter hours
 
@@ -55,6 +55,9 @@ def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
 def _from_audit(read: Callable[[], Found], none: Found) -> Found:
     try:
         return read()
+    except (RecordDamaged, msgspec.ValidationError) as error:
+        log.warning("what the audit holds of an earlier run cannot be read: %s", error)
+        return none
     except NoRecords:
         return none
 
@@ -63,7 +66,7 @@ def _state(state_dir: Path, key: str) -> Any:
     archive = Archive(state_dir)
     try:
         return archive.last_state(key)
-    except (NoRecords, QueryTimeout, msgspec.DecodeError):
+    except (NoRecords, QueryTimeout):
         return None
     finally:
         archive.close()
@@ -73,10 +76,10 @@ def _last_drill(state_dir: Path) -> DrillRecord | None:
     archive = Archive(state_dir)
     try:
         return next(iter(archive.drills(1)), None)
-    except NoRecords:
-        return None
-    except (QueryTimeout, msgspec.DecodeError) as error:
+    except (RecordDamaged, QueryTimeout) as error:
         log.warning("the last drill's report cannot be read: %s", error)
+        return None
+    except NoRecords:
         return None
     finally:
         archive.close()

@@ -165,7 +165,7 @@ class _Service:
         file, config = self._options.twin_announce, self._site.twin
         try:
             if file is not None:
-                yield self._not_in_the_past(read_announcement(file.read_text(), str(file)))
+                yield self._not_in_the_past(read_announcement(file.read_bytes(), str(file)))
                 return
             there = running_twin(self._site.path)
             if there is not None and not there.child:

@@ -104,7 +104,7 @@ def _serve(site: Site, config: TwinConfig, file: Path, child: bool) -> int:
 def _remove(file: Path) -> None:
     """Take back the announcement, unless another twin has made its own since."""
     try:
-        if read_announcement(file.read_text(), str(file)).pid == os.getpid():
+        if read_announcement(file.read_bytes(), str(file)).pid == os.getpid():
             file.unlink()
     except (TwinFailed, FileNotFoundError):
         return

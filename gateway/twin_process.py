@@ -6,18 +6,19 @@ The child ends with the gateway, also when that is killed: its stdin is closed t
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from dispatch.model.decoding import decoded
 from drivers.twin.announcement import Announcement
 from gateway.api.socket_file import listening
 from gateway.site import paths
 
 START_LIMIT_S = 15.0
+_ANNOUNCEMENT = msgspec.json.Decoder(Announcement)
 
 
 class TwinFailed(Exception):
@@ -27,8 +28,8 @@ class TwinFailed(Exception):
 def read_announcement(text: str | bytes, origin: str) -> Announcement:
     """Parse the JSON a twin prints. Raises TwinFailed."""
     try:
-        return msgspec.convert(json.loads(text), Announcement)
-    except (json.JSONDecodeError, msgspec.ValidationError) as error:
+        return decoded(_ANNOUNCEMENT.decode, text)
+    except msgspec.DecodeError as error:
         raise TwinFailed(f"{origin}: not a twin's announcement: {error}") from None
 
 
@@ -36,11 +37,11 @@ def running_twin(site_path: Path) -> Announcement | None:
     """The twin that runs for this site file, or None. A gateway's child counts; what a dead one left does not."""
     for file in paths.announcements(site_path):
         try:
-            found = read_announcement(file.read_text(), str(file))
-        except (TwinFailed, OSError):
+            found = read_announcement(file.read_bytes(), str(file))
+            if listening(Path(found.control)):
+                return found
+        except (TwinFailed, OSError, ValueError):  # ValueError: no path at all
             continue
-        if listening(Path(found.control)):
-            return found
     return None
 
 

@@ -34,6 +34,7 @@ from storage.audit_format import (
     last,
     signed_text,
 )
+from storage.damage import is_broken
 from storage.signing_key import KeyUnusable, signing_key
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
@@ -41,6 +42,9 @@ QUIET_S = 3.0
 BATCH = 64  # rows that wait share one commit
 SPOOLED = 1000  # rows kept in memory while the file cannot be written
 BUSY_S = 2.0
+
+_APPEND = "INSERT INTO entry (seq, prev, hash, body) VALUES (?,?,?,?)"
+_SIGN = "INSERT INTO checkpoint (seq, hash, public_key, signature) VALUES (?,?,?,?)"
 
 log = logging.getLogger("skerry.storage")
 Record = dict[str, Any]
@@ -198,7 +202,7 @@ class AuditLog:
             for body in bodies:
                 prev, seq = head, seq + 1
                 head = chained(seq, prev, body)
-                con.execute("INSERT INTO entry (seq, prev, hash, body) VALUES (?,?,?,?)", (seq, prev, head, body))
+                con.execute(_APPEND, (seq, prev, head, body))
                 numbers.append(seq)
             con.execute("COMMIT")
         except BaseException:
@@ -240,8 +244,8 @@ class AuditLog:
             return
         try:
             signature = self._key.sign(signed_text(seq, head))
-            self._con.execute("INSERT INTO checkpoint VALUES (?,?,?,?)", (seq, head, self._public, signature))
-        except sqlite3.Error as error:
+            self._con.execute(_SIGN, (seq, head, self._public, signature))
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             log.warning("the audit's head %d is not signed: %s", seq, error)
             self._abandon()
             return
@@ -262,8 +266,8 @@ class AuditLog:
         self._abandon()
         try:
             self._con = self._open()
-        except (_Damaged, sqlite3.DatabaseError) as error:
-            if not getattr(error, "sqlite_errorname", "SQLITE_CORRUPT").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        except (_Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not isinstance(error, _Damaged) and not is_broken(error, opening=True):
                 raise
             self._set_aside(str(error))
             self._con = self._open()
@@ -286,6 +290,8 @@ class AuditLog:
                 os.chmod(self._path, 0o640)
             if con.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise _Damaged("its pages do not hold together")
+            for statement in (_APPEND, _SIGN):  # they can be compiled only while the schema is what it was
+                con.execute(f"EXPLAIN {statement}", (None,) * 4)
             self._head = last(con)
             self._signed_seq = con.execute("SELECT coalesce(max(seq), 0) FROM checkpoint").fetchone()[0]
         except BaseException:

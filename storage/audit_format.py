@@ -103,6 +103,9 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     try:
         con.execute("PRAGMA query_only = ON")
         con.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except UnicodeDecodeError:
+        con.close()
+        raise
     except sqlite3.OperationalError as error:
         con.close()
         if Path(f"{path}-wal").exists() or error.sqlite_errorname != "SQLITE_CANTOPEN":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from storage.audit_format import FILE, open_read_only
-from storage.reader import NoRecords
+from storage.damage import DAMAGED
+from storage.reader import NoRecords, RecordDamaged
 
 MAX_ROWS = 1000
 
@@ -19,13 +21,15 @@ def rows(directory: Path, limit: int = 50, before_seq: int | None = None) -> lis
     """The newest rows, oldest first: the body's keys, `seq` and `sha256`. Raises NoRecords."""
     sql = "SELECT seq, hash, body FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
     found = _query(directory, sql, (before_seq or 1 << 62, max(0, min(limit, MAX_ROWS))))
-    return [{"seq": seq, **json.loads(body), "sha256": digest.hex()} for seq, digest, body in reversed(found)]
+    with _reading(directory):
+        return [{"seq": seq, **json.loads(body), "sha256": digest.hex()} for seq, digest, body in reversed(found)]
 
 
 def ends_utc_s(directory: Path) -> float | None:
     """The time of the newest row; None of an empty audit. Raises NoRecords."""
     newest = rows(directory, 1)
-    return datetime.fromisoformat(newest[0]["t"]).timestamp() if newest else None
+    with _reading(directory):
+        return datetime.fromisoformat(newest[0]["t"]).timestamp() if newest else None
 
 
 def orders_in_force(directory: Path) -> list[dict[str, Any]]:
@@ -36,12 +40,13 @@ def orders_in_force(directory: Path) -> list[dict[str, Any]]:
         "AND body ->> 'order' IS NOT NULL ORDER BY seq"
     )
     orders: dict[str, dict[str, Any]] = {}
-    for (text,) in _query(directory, sql, ()):
-        body = json.loads(text)
-        if body["kind"] == "end":
-            orders.pop(body["order"], None)
-        elif body["kind"] == "result" and body.get("outcome") == "in force":
-            orders[body["order"]] = body
+    with _reading(directory):
+        for (text,) in _query(directory, sql, ()):
+            body = json.loads(text)
+            if body["kind"] == "end":
+                orders.pop(body["order"], None)
+            elif body["kind"] == "result" and body.get("outcome") == "in force":
+                orders[body["order"]] = body
     return list(orders.values())
 
 
@@ -53,12 +58,13 @@ def unreported_drill(directory: Path) -> dict[str, Any] | None:
         "AND r.body ->> 'kind' IN ('result', 'drill') ORDER BY r.seq"
     )
     found: dict[str, Any] | None = None
-    for text, reason in _query(directory, sql, ()):
-        body = json.loads(text)
-        if body["kind"] == "drill":
-            found = None
-        elif body.get("command") == "drill.start" and body.get("outcome") == "accepted":
-            found = body | {"reason": reason or ""}
+    with _reading(directory):
+        for text, reason in _query(directory, sql, ()):
+            body = json.loads(text)
+            if body["kind"] == "drill":
+                found = None
+            elif body.get("command") == "drill.start" and body.get("outcome") == "accepted":
+                found = body | {"reason": reason or ""}
     return found
 
 
@@ -69,13 +75,23 @@ def reservations(directory: Path, utc_s: float) -> list[dict[str, Any]]:
     """
     sql = "SELECT seq, body FROM entry WHERE body ->> '$.reservation.end_utc_s' > ? ORDER BY seq"
     found: dict[str, dict[str, Any]] = {}
-    for seq, text in _query(directory, sql, (utc_s,)):
-        body = json.loads(text)["reservation"]
-        found[f"r{seq}"] = {**body, "id": f"r{seq}", "name": body["name"] or f"r{seq}"}
+    with _reading(directory):
+        for seq, text in _query(directory, sql, (utc_s,)):
+            body = json.loads(text)["reservation"]
+            found[f"r{seq}"] = {**body, "id": f"r{seq}", "name": body["name"] or f"r{seq}"}
     ended = "SELECT DISTINCT body ->> 'reservation_id' FROM entry WHERE body ->> 'reservation_id' IS NOT NULL"
     for (id,) in _query(directory, ended, ()) if found else ():
         found.pop(id, None)
     return list(found.values())
+
+
+@contextmanager
+def _reading(directory: Path) -> Iterator[None]:
+    """Raises RecordDamaged for rows that no version has written."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise RecordDamaged(f"cannot read {directory / FILE}: a row of it is damaged, {error!r}") from None
 
 
 def _query(directory: Path, sql: str, values: tuple[Any, ...]) -> list[Any]:

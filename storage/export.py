@@ -17,6 +17,7 @@ import msgspec
 from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
 from storage import audit_format, schema
+from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, signed
 from storage.reader import open_read_only
 from storage.rollup import MINUTE_S
@@ -46,16 +47,14 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
         directory_out.mkdir(parents=True, exist_ok=True)
         if any(directory_out.iterdir()):
             raise ExportError(f"{directory_out} is not empty: name a new directory")
-        # SQLite's online backup in one step: one state of the file, WAL included, whoever writes meanwhile
-        with closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-    with closing(sqlite3.connect(copy, isolation_level=None)) as con:
-        schema.migrate(con, copy)
-        _trim(con, start_utc_s, end_utc_s)
-        rows = _tables(con, directory_out)
-        con.execute("VACUUM")
-        con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
-    audit = _audit(directory_in, directory_out, rows)
+        try:
+            # SQLite's online backup in one step: one state of the file, WAL included, whoever writes meanwhile
+            with closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+            rows = _telemetry(copy, directory_out, start_utc_s, end_utc_s)
+            audit = _audit(directory_in, directory_out, rows)
+        except (sqlite3.Error, *DAMAGED) as error:
+            raise ExportError(f"the records in {directory_in} cannot be exported: {error}") from error
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path), "rows": rows.get(path.name)}
         for path in sorted(directory_out.iterdir())
@@ -71,6 +70,17 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
     manifest = signed(stated, directory_in)
     (directory_out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
+
+
+def _telemetry(copy: Path, directory_out: Path, start_utc_s: float, end_utc_s: float) -> dict[str, int]:
+    """Bring a copy of the telemetry to the span and the schema of the export, with its tables; rows by table."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as con:
+        schema.migrate(con, copy)
+        _trim(con, start_utc_s, end_utc_s)
+        rows = _tables(con, directory_out)
+        con.execute("VACUUM")
+        con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+    return rows
 
 
 def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dict[str, Any] | None:

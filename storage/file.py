@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dispatch.model.events import Event
 from storage import drills, schema
+from storage.damage import is_broken
 from storage.intake import HotRow, Intake
 from storage.rollup import Minute, Summary
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, event_row, pack, to_us
@@ -18,7 +19,6 @@ from storage.signals import MISSING, definition, to_raw
 
 BUSY_S = 2.0  # someone else writes to the file: wait this long, then try again later
 CHECK_S = 5.0  # the check at start takes no longer; a file too large for it is taken as it is
-DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class Damaged(Exception):
@@ -160,9 +160,9 @@ class TelemetryFile:
             con.execute("INSERT OR IGNORE INTO run (boot_id, started_utc_us) VALUES (?,?)", run)
             self._run = con.execute("SELECT id FROM run WHERE boot_id = ? AND started_utc_us = ?", run).fetchone()[0]
             self._inode = os.stat(self.path).st_ino
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             con.close()
-            if is_damage(error):
+            if is_broken(error):
                 raise Damaged(str(error)) from error
             raise
         except BaseException:
@@ -271,19 +271,13 @@ def _check(path: Path) -> None:
     con.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
     try:
         finding = con.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorname == "SQLITE_INTERRUPT":
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
             return
-        if is_damage(error):
+        if is_broken(error, opening=True):
             raise Damaged(str(error)) from error
         raise
     finally:
         con.close()
     if finding != "ok":
         raise Damaged(str(finding).replace("\n", " ").strip())
-
-
-def is_damage(error: BaseException) -> bool:
-    """This error means that the file itself is broken, not that it cannot be reached or written."""
-    name = getattr(error, "sqlite_errorname", "")
-    return isinstance(error, sqlite3.DatabaseError) and name.startswith(DAMAGED)

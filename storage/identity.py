@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dispatch.model.decoding import decoded
 from storage.signing_key import KeyUnusable, signing_key
 
 IDENTITY, INCARNATION = "identity.json", "incarnation.json"
@@ -126,7 +127,7 @@ def _machine() -> str:
 def _read(path: Path, kind: type[Content]) -> Content | None:
     """A file's content; None if there is no such file. Raises OSError, msgspec.DecodeError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decoded(msgspec.json.Decoder(kind).decode, path.read_bytes())
     except FileNotFoundError:
         return None
 

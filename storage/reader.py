@@ -18,6 +18,7 @@ import msgspec
 
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
+from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.intake import DECISION_EVERY_S
 from storage.rollup import MINUTE_S
@@ -39,6 +40,10 @@ class NoRecords(Exception):
     """There is nothing to read here: no file, or none that can be read. The text says which and where."""
 
 
+class RecordDamaged(NoRecords):
+    """There is something, but a row of it is none that any version has written: a disk or a person has changed it."""
+
+
 class QueryTimeout(Exception):
     """The question took longer than it may; ask for a shorter span."""
 
@@ -47,7 +52,7 @@ class Archive:
     """The records of one state directory, for any thread, one question at a time.
 
     The file is opened by the first question and again when it was replaced. Every method raises NoRecords when there is
-    nothing to read and QueryTimeout after `timeout_s`.
+    nothing to read, its kind RecordDamaged for a row that nobody can read, and QueryTimeout after `timeout_s`.
     """
 
     def __init__(self, directory: Path, timeout_s: float = 2.0) -> None:
@@ -147,8 +152,7 @@ class Archive:
         where = "WHERE ts_utc_us >= ? AND ts_utc_us < ? ORDER BY ts_utc_us DESC, id DESC LIMIT ?"
         with self._asking() as con:
             values = (to_us(start_utc_s), to_us(end_utc_s), _limited(limit))
-            rows = con.execute(f"{_decisions(con)} {where}", values).fetchall()
-        return [decision_of(row) for row in rows]
+            return [decision_of(row) for row in con.execute(f"{_decisions(con)} {where}", values)]
 
     def why(self, at_utc_s: float | None = None) -> Decision | None:
         """The decision in force at an instant, with its whole chain; without one, the latest on record.
@@ -159,9 +163,9 @@ class Archive:
         where = "WHERE ts_utc_us <= ? ORDER BY ts_utc_us DESC, id DESC LIMIT 1"
         with self._asking() as con:
             row = con.execute(f"{_decisions(con)} {where}", (at_us,)).fetchone()
-        if row is None:
+            decision = None if row is None else decision_of(row)
+        if decision is None:
             return None
-        decision = decision_of(row)
         if at_utc_s is not None and at_utc_s - decision.utc_s > DECISION_EVERY_S + SLACK_S:
             return None
         return decision
@@ -189,14 +193,13 @@ class Archive:
         with self._asking() as con:
             if con.execute("PRAGMA user_version").fetchone()[0] < DRILLS_VERSION:
                 return []
-            rows = con.execute(sql, (number or 0, _limited(limit))).fetchall()
-        return [record_of(row) for row in rows]
+            return [record_of(row) for row in con.execute(sql, (number or 0, _limited(limit)))]
 
     def last_state(self, key: str) -> Any:
         """What the controller last saved under a key, as decoded JSON; None if nothing."""
         with self._asking() as con:
             row = con.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
-        return None if row is None else msgspec.json.decode(row[0])
+            return None if row is None else msgspec.json.decode(row[0])
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,6 +220,9 @@ class Archive:
                         f"reading {self.path} took longer than {self.timeout_s:g} s; ask for a shorter span"
                     ) from error
                 raise NoRecords(f"cannot read {self.path}: {error}") from error
+            except DAMAGED as error:
+                self._drop()
+                raise RecordDamaged(f"cannot read {self.path}: a row of it is damaged, {error}") from error
             except BaseException:
                 self._drop()
                 raise
@@ -250,7 +256,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         raise NoRecords(f"no records at {path}: there is no such file")
     try:
         con = _connect(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise NoRecords(f"cannot read {path}: {error}") from error
     if con.execute("PRAGMA user_version").fetchone()[0] < READS_VERSION:
         con.close()
@@ -265,6 +271,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         con.execute("PRAGMA query_only = ON")
         con.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except UnicodeDecodeError:
+        con.close()
+        raise
     except sqlite3.DatabaseError as error:
         con.close()
         wal = Path(f"{path}-wal")

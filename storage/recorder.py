@@ -23,8 +23,9 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
+from storage.damage import is_broken
 from storage.drills import DrillRecord
-from storage.file import TelemetryFile, is_damage
+from storage.file import TelemetryFile
 from storage.intake import Intake
 from storage.rows import to_us
 from storage.schema import FILE, NewerSchema
@@ -315,7 +316,7 @@ class Recorder:
         begins = not self._error
         self._error = line
         utc_s = self._clock.utc_s()
-        if is_damage(error):
+        if is_broken(error):
             try:
                 self._file.set_aside(utc_s, str(error))
             except OSError as second:

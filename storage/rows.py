@@ -75,25 +75,29 @@ def decision_row(decision: Decision) -> tuple[Any, ...]:
 
 
 def decision_of(row: Sequence[Any]) -> Decision:
-    """The decision of its DECISION_COLUMNS."""
+    """The decision of its DECISION_COLUMNS. Raises those of `damage.DAMAGED` for a row that no version has written."""
     worded = bool(row[11])
     return Decision(
         seq=row[1],
         utc_s=row[0] / 1e6,
         mode=Mode(row[2]),
         island=IslandState(row[3]),
-        setpoints=tuple(Setpoint(device_id, w) for device_id, w in msgspec.json.decode(row[9])),
+        setpoints=tuple(Setpoint(device_id, w) for device_id, w in _SETPOINTS.decode(row[9])),
         battery_w=row[6],
         net_load_w=row[7],
         import_target_w=row[8],
         binding=RuleId(row[4]),
-        reason=plain(row[5]) if worded else msgspec.json.decode(row[5], type=Reason),
+        reason=plain(row[5]) if worded else _REASON.decode(row[5]),
         chain=_worded_chain(row[10]) if worded else _chain(row[10]),
     )
 
 
 _Step = tuple[RuleId, float | None, float | None, float | None, bool, bool, Reason]
+_WordedStep = tuple[int, str, float | None, float | None, float | None, bool, str]  # the number and name of the rule
 _CHAIN = msgspec.json.Decoder(tuple[_Step, ...])
+_WORDED_CHAIN = msgspec.json.Decoder(tuple[_WordedStep, ...])
+_SETPOINTS = msgspec.json.Decoder(tuple[tuple[str, float | None], ...])
+_REASON = msgspec.json.Decoder(Reason)
 
 
 def _chain(text: str) -> tuple[RuleTrace, ...]:
@@ -107,7 +111,7 @@ def _worded_chain(text: str) -> tuple[RuleTrace, ...]:
     """Of a row of version 0.1.0: number and name of the rule, and a sentence for its reason."""
     return tuple(
         RuleTrace(RuleId(name), *_open(low_w, high_w), preferred_w, bound, plain(sentence))
-        for _, name, low_w, high_w, preferred_w, bound, sentence in msgspec.json.decode(text)
+        for _, name, low_w, high_w, preferred_w, bound, sentence in _WORDED_CHAIN.decode(text)
     )
 
 

@@ -31,6 +31,7 @@ from storage.audit_format import (
     open_read_only,
     signed_text,
 )
+from storage.damage import DAMAGED
 from storage.drills import digest
 from storage.manifest import MANIFEST, SIGNATURE, key_of
 
@@ -77,8 +78,11 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
         return _without_audit(directory, manifest, len(files), findings, given, wanted_key)
     outside, stated = list(given), (manifest or {}).get("audit")
     if stated:
-        outside.append(head_of(str(stated.get("head", ""))))
-        wanted_key = wanted_key or bytes.fromhex(str(stated.get("public_key", "")))
+        try:
+            outside.append(head_of(str(stated["head"])))
+            wanted_key = wanted_key or bytes.fromhex(str(stated["public_key"]))
+        except (LookupError, TypeError, ValueError) as error:
+            findings.append(f"{MANIFEST}: head and key of the audit cannot be read: {error!r}")
     audit = _audit(directory, outside, wanted_key)
     findings, remarks, unsigned = findings + audit.findings, audit.remarks, ""
     if manifest is not None:
@@ -140,7 +144,7 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes) -> _Audit:
             lines, audit.key, audit.named_from = _named_keys(con, audit.key)
             audit.findings += lines + _audit_csv(directory / AUDIT_CSV, con)
             return audit
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *DAMAGED) as error:
         raise CannotVerify(f"{file}: {error}") from None
 
 
@@ -150,7 +154,7 @@ def _manifest(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     except FileNotFoundError:
         lost = (directory / AUDIT_CSV).exists()  # which only an export has
         return None, [f"{MANIFEST} is missing: nothing shows that the other files are as they were written"] * lost
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CannotVerify(f"{directory / MANIFEST}: {error}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise CannotVerify(f"{directory / MANIFEST}: expected the manifest of an export")
@@ -208,8 +212,11 @@ def _audit_csv(path: Path, con: sqlite3.Connection) -> list[str]:
         rows = [columns, *([("" if value is None else str(value)) for value in row] for row in found)]
     except sqlite3.OperationalError:
         return []  # a row that is not JSON: the chain's own finding
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        stated = list(csv.reader(file))
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            stated = list(csv.reader(file))
+    except csv.Error as error:
+        return [f"{path.name} cannot be read: {error}"]
     if len(stated) != len(rows):
         return [f"{path.name} has {len(stated) - 1} rows, the audit {len(rows) - 1}"]
     wrong = [row[0] for row, line in zip(rows, stated, strict=True) if row != line]
@@ -224,10 +231,11 @@ def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            lines.append(f"{name}: {error.strerror}")
+        except (OSError, ValueError) as error:  # ValueError: no name of a file
+            lines.append(f"{name}: {error}" if isinstance(error, ValueError) else f"{name}: {error.strerror}")
             continue
-        lines.append("" if digest == stated.get("sha256") else f"{name}: its SHA-256 is not that of the manifest")
+        expected = stated.get("sha256") if isinstance(stated, dict) else None
+        lines.append("" if digest == expected else f"{name}: its SHA-256 is not that of the manifest")
     return lines
 
 
@@ -263,13 +271,18 @@ def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
         if not isinstance(body, dict) or canonical(body) != text:
             yield f"row {seq} is not in canonical form"
             return
-    except ValueError:
+    except (ValueError, RecursionError):
         yield f"row {seq} is not JSON"
         return
     if body.get("kind") == "intent":
         open_intents[seq] = str(body.get("command", ""))
-    elif body.get("kind") == "result" and (of := body.get("of")) is not None and open_intents.pop(of, None) is None:
+    elif body.get("kind") == "result" and (of := body.get("of")) is not None and not _closed(open_intents, of):
         yield f"row {seq} is the result of row {body['of']}, which is no open intent"
+
+
+def _closed(open_intents: dict[int, str], of: object) -> bool:
+    """Take the intent with this number from the open ones; whether there was one."""
+    return isinstance(of, int) and open_intents.pop(of, None) is not None
 
 
 def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -> tuple[list[str], list[str]]:
@@ -291,8 +304,16 @@ def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -
             else:
                 findings.append(f"the report of drill {number} is not the one that the audit holds the SHA-256 of")
             if head:
-                findings += [f"drill {number}: {line}" for line in _check_heads(chain, [head_of(head)])]
+                findings += [f"drill {number}: {line}" for line in _check_noted_head(chain, head)]
     return findings, remarks
+
+
+def _check_noted_head(chain: dict[int, bytes], words: str) -> Iterator[str]:
+    """The same of a head as it is written down beside the chain."""
+    try:
+        yield from _check_heads(chain, [head_of(words)])
+    except ValueError as error:
+        yield str(error)
 
 
 def _checkpoints(

@@ -25,7 +25,7 @@ settings.load_profile("reproducible")
 
 # What systemd, a login or a user of Skerry set, and what would change where things are or how they are drawn.
 OF_THE_CALLER = ("SKERRY", "XDG_", "STATE_DIR", "RUNTIME_DIR", "NOTIFY_", "WATCHDOG_", "LISTEN_", "NO_COLOR", "COLUMNS")
-KEPT = "SKERRY_SOAK"  # how long the long tests run
+KEPT = ("SKERRY_SOAK", "SKERRY_FUZZ")  # how long the long tests run
 
 # nohup and batch jobs have signals ignored, which is inherited; a handler is not: what tests start has the defaults.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):

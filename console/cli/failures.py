@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import msgspec
 
 from gateway import exit_codes
 from gateway.errors import (
@@ -37,18 +38,18 @@ def explain(error: Exception) -> tuple[int | None, list[str]]:
         return exit_codes.REFUSED if error.code == "refused" else exit_codes.FAILED, [str(error)]
     if isinstance(error, (SeveralGateways, NoSuchSite)):
         return exit_codes.USAGE, [str(error)]
-    if isinstance(error, NoAccess):
+    if isinstance(error, (NoAccess, UnsafeDirectory)):
         return exit_codes.FAILED, [str(error)]
     if isinstance(error, (NoGateway, LinkLost)):
         return exit_codes.NO_GATEWAY, [str(error)]
     if isinstance(error, SocketInUse):
         return exit_codes.ALREADY_RUNNING, [str(error)]
-    if isinstance(error, UnsafeDirectory):
-        return exit_codes.FAILED, [str(error)]
     # A site file can only be at fault once the module that reads them has been imported.
     site = sys.modules.get("gateway.site.loader")
     if site is not None and isinstance(error, site.SiteFileError):
         return exit_codes.USAGE, str(error).splitlines()
+    if isinstance(error, msgspec.ValidationError):
+        return exit_codes.FAILED, [f"what the gateway answered, or the record holds, cannot be read: {error}"]
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return exit_codes.FAILED, [f"{where}{error.strerror or error}"]

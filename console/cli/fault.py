@@ -110,7 +110,7 @@ def _control(announce: Path | None, site: str | None) -> Path:
         raise Failure(f"{file}: no twin has announced itself here; is one running?", exit_codes.NO_GATEWAY) from None
     except PermissionError:
         raise file_access.no_access(file, "a twin has announced itself here", _TO_COMMAND) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Failure(f'{file}: expected a twin\'s announcement, JSON with a key "control"', exit_codes.USAGE) from None
 
 
@@ -135,7 +135,7 @@ def _answers(file: Path) -> bool:
         return listening(Path(json.loads(file.read_text())["control"]))
     except PermissionError:
         return True  # which is then said
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -158,7 +158,7 @@ def _command(control: Path, order: dict[str, Any]) -> dict[str, Any]:
         ) from None
     except TimeoutError:
         raise Failure(f"{control}: the twin did not answer within {_TIMEOUT_S:g} s") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Failure(f"{control}: expected a line of JSON, got {line[:80]!r}") from None
     if not isinstance(answer, dict):
         raise Failure(f"{control}: expected a JSON object, got {line[:80]!r}")

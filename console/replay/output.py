@@ -13,7 +13,19 @@ from console.replay.compare import Comparison
 from console.replay.engine import Case, PlanCounts, Schedule
 from console.replay.traces import Job, utc
 from dispatch.billing.bill import Bill
+from dispatch.model.decoding import decoded
 
+
+class _Earlier(msgspec.Struct):
+    """What is said of an earlier run's summary.json."""
+
+    from_utc: str = ""  # none in the result of another command
+    to_utc: str = ""
+    step_s: float = 0.0
+    partial: bool = False
+
+
+_EARLIER = msgspec.json.Decoder(_Earlier)
 SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
 
 
@@ -76,13 +88,13 @@ def earlier_results(out: Path) -> str:
     if not path.exists():
         return ""
     try:
-        held = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        held = decoded(_EARLIER.decode, path.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         return f"a summary.json that cannot be read ({error})"
-    if "from_utc" not in held:
+    if not held.from_utc:
         return "an earlier result"
-    partly = "partial " if held.get("partial") else ""
-    return f"the {partly}result of {held['from_utc']} to {held.get('to_utc')}, step {held.get('step_s'):g} s"
+    partly = "partial " if held.partial else ""
+    return f"the {partly}result of {held.from_utc} to {held.to_utc}, step {held.step_s:g} s"
 
 
 def write_summary(path: Path, content: dict[str, Any]) -> None:

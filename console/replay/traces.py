@@ -7,10 +7,8 @@ or not a number is a gap: the value before it is held, and how much was held is 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import math
-import zlib
 from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,11 +19,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.prices import PriceSeries
+from drivers.text_file import NotText, text_of
 
 LOAD_COLUMNS = ("load_w", "power_w")
 PV_COLUMNS = ("pv_w", "power_w")
 PUBLICATION_H_UTC = 12  # day-ahead prices of tomorrow are known from then on
 SHOWN = 5  # errors named in one message
+MOST_STEPS_PER_ROW = 100  # a gap is held, but not years between two rows
 
 
 class TraceFileError(ValueError):
@@ -119,14 +119,15 @@ def table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and numbered rows; comments (#) and empty lines left out."""
     raw = path.read_bytes()
     try:
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise TraceFileError(f"{path}: expected gzip, {error}; write it again or drop the suffix .gz") from None
-    except UnicodeDecodeError as error:
-        raise TraceFileError(f"{path}: expected UTF-8 text, {error}") from None
+        text = text_of(raw, path.suffix == ".gz")
+    except NotText as error:
+        raise TraceFileError(f"{path}: {error}") from None
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     parsed = csv.reader(io.StringIO("\n".join(line for _, line in lines)))
-    rows = [(n, row) for (n, _), row in zip(lines, parsed, strict=False)]
+    try:
+        rows = [(n, row) for (n, _), row in zip(lines, parsed, strict=False)]
+    except csv.Error as error:
+        raise TraceFileError(f"{path}: expected CSV, {error}") from None
     if not rows:
         raise TraceFileError(f"{path}: expected a header and rows, found nothing")
     return [name.strip() for name in rows[0][1]], rows[1:]
@@ -178,6 +179,9 @@ def _even(path: Path, read: _Rows) -> Trace:
     if off is not None:
         when = datetime.fromtimestamp(off, UTC)
         raise TraceFileError(f"{path}: {when:%Y-%m-%dT%H:%M:%SZ}: expected rows evenly spaced by {step_s} s")
+    steps = (starts[-1] - starts[0]) // step_s + 1
+    if steps > MOST_STEPS_PER_ROW * len(starts):
+        raise TraceFileError(f"{path}: expected rows for most of its {steps} steps of {step_s} s, found {len(starts)}")
     w: list[float] = []
     held = 0
     for start_s in range(starts[0], starts[-1] + step_s, step_s):

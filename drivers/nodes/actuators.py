@@ -163,7 +163,7 @@ async def freeze(cgroup: Path, frozen: bool, timeout_s: float) -> str:
     try:
         (cgroup / "cgroup.freeze").write_text("1" if frozen else "0")
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        while word not in (cgroup / "cgroup.events").read_text().splitlines():
+        while word not in (cgroup / "cgroup.events").read_text(errors="replace").splitlines():
             if asyncio.get_running_loop().time() > deadline_s:
                 raise CannotObey(str(cgroup), f"cgroup.events does not say '{word}' after {timeout_s:g} s")
             await asyncio.sleep(FREEZE_POLL_S)

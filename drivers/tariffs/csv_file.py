@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import importlib.resources
-import io
 import math
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from dispatch.billing.prices import PriceSeries
+from drivers.text_file import NotText, text_of
 
 COLUMNS = ("start_utc", "price_eur_per_mwh")
 MAX_STEP_S = 3600
 # The widest harmonised limits of European trading are those of intraday, +-9999 EUR/MWh (ACER decision 05/2017).
 PRICE_LIMIT_EUR_PER_MWH = 9999.0
 SHOWN = 10  # errors named in one message
+SHOWN_CHARACTERS = 80  # of a line that cannot be read
 
 
 class TariffFileError(ValueError):
@@ -35,11 +34,9 @@ def load(file: str, base: Path) -> PriceSeries:
     """
     name, data = _bytes(file, base)
     try:
-        text = (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise TariffFileError(f"{name}: expected gzip, {error}; write it again or drop the suffix .gz") from None
-    except UnicodeDecodeError as error:
-        raise TariffFileError(f"{name}: expected UTF-8 text, {error}; save it as UTF-8") from None
+        text = text_of(data, name.endswith(".gz"))
+    except NotText as error:
+        raise TariffFileError(f"{name}: {error}") from None
     errors: list[str] = []
     prices = _rows(name, text, errors)
     if not errors and not prices:
@@ -79,12 +76,14 @@ def _rows(name: str, text: str, errors: list[str]) -> dict[int, float]:
     prices: dict[int, float] = {}
     lines: dict[int, int] = {}
     rows = _numbered(text)
-    number, header = next(rows, (1, []))
+    number, first = next(rows, (1, ""))
+    header = _cells(first)
     if [c.strip() for c in header[:2]] != list(COLUMNS):
         found = ",".join(header) or "nothing"
         errors.append(f"{name}:{number}: expected the header {','.join(COLUMNS)}, found {found}")
         return {}
-    for number, row in rows:
+    for number, line in rows:
+        row = _cells(line)
         try:
             start, price = _entry(row)
         except ValueError as error:
@@ -98,11 +97,19 @@ def _rows(name: str, text: str, errors: list[str]) -> dict[int, float]:
     return prices
 
 
-def _numbered(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with their line numbers, without comments and empty lines."""
-    for number, line in enumerate(io.StringIO(text), start=1):
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, without comments and empty ones."""
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
-            yield number, next(csv.reader([line.rstrip("\r\n")]))
+            yield number, line
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line; of one that is none of CSV the whole line, of which no row can be made."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return [line[:SHOWN_CHARACTERS]]
 
 
 def _entry(row: list[str]) -> tuple[int, float]:

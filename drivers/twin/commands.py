@@ -27,6 +27,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.model.decoding import decoded
 from drivers.twin.faults import KINDS, Fault
 from drivers.twin.grid import PccSwitch
 from drivers.twin.grid_record import RecordError, player, read_record
@@ -44,7 +45,7 @@ class BadOrder(Exception):
 def answer(site: TwinSite, line: bytes) -> bytes:
     """Carry out one line; the answer is one line too."""
     try:
-        order = msgspec.json.decode(line)
+        order = decoded(msgspec.json.decode, line)
         if not isinstance(order, dict):
             raise BadOrder(f"a JSON object with one of {', '.join(ORDERS)}, not {order!r}")
         reply = {"ok": True, "mono_s": time.monotonic(), **_execute(site, order)}
@@ -97,7 +98,7 @@ def _state(site: TwinSite, order: Order) -> Reply:
 def _mechanism(name: str, site: TwinSite, order: Order) -> Reply:
     """Jam or free a switch."""
     switches = {s.id: s for s in site.switches}
-    if order[name] not in switches:
+    if order[name] not in [*switches]:  # it may be anything, also what no set can hold
         raise BadOrder(f"{name} to name a switch: {', '.join(switches) or 'there is none'}; found {order[name]!r}")
     switches[order[name]].jammed = name == "jam"
     return {}
@@ -107,7 +108,7 @@ def _key(name: str, site: TwinSite, order: Order) -> Reply:
     """Turn a device's key to local or remote."""
     units: dict[str, TwinPcs | PccSwitch] = {p.id: p for p in site.pcs}
     units |= {s.id: s for s in site.switches}
-    if order[name] not in units:
+    if order[name] not in [*units]:
         raise BadOrder(f"{name} to name a PCS or a switch: {', '.join(units)}; found {order[name]!r}")
     units[order[name]].local = name == "local"
     return {}

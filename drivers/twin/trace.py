@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 from array import array
 from datetime import datetime
 from pathlib import Path
+
+from drivers.text_file import NotText, text_of
 
 DATA = Path(__file__).parent / "data"
 
@@ -48,7 +50,10 @@ def read_trace(path: Path) -> Trace:
     except OSError as error:
         known = ", ".join(bundled())
         raise TraceError(f"{path}: {error.strerror}; twin.load_trace is a CSV file or one of {known}") from None
-    lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8").split()
+    try:
+        lines = text_of(raw, path.suffix == ".gz").split()
+    except NotText as error:
+        raise TraceError(f"{path}: {error}") from None
     columns = lines[0].split(",") if lines else []
     if "start_utc" not in columns or "power_w" not in columns or len(lines) < 3:
         raise TraceError(
@@ -60,6 +65,8 @@ def read_trace(path: Path) -> Trace:
         start_s, second_s, last_s = (_utc_s(lines[n].split(",")[when]) for n in (1, 2, -1))
     except (ValueError, IndexError) as error:
         raise TraceError(f"{path}: expected an ISO 8601 instant and a number in every row; {error}") from None
+    if not all(map(math.isfinite, power_w)):
+        raise TraceError(f"{path}: expected a finite power_w in every row")
     step_s = second_s - start_s
     if step_s <= 0 or abs(start_s + step_s * (len(power_w) - 1) - last_s) > 1e-6:
         raise TraceError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.model.decoding import decoded
 from gateway.api.previous_version import from_version_1
 from gateway.api.protocol import (
     LOWEST,
@@ -117,9 +118,9 @@ def decode(body: bytes, path: Path, version: int = VERSION) -> GatewayMessage:
     try:
         message: GatewayMessage
         if version > LOWEST:
-            message = _DECODER.decode(body)
+            message = decoded(_DECODER.decode, body)
         else:
-            message = msgspec.convert(from_version_1(msgspec.msgpack.decode(body)), GatewayMessage)
+            message = msgspec.convert(from_version_1(decoded(msgspec.msgpack.decode, body)), GatewayMessage)
     except msgspec.DecodeError as error:
         raise LinkLost(f"{path}: not a message of {spoken()}: {error}") from None
     return message

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.model.decoding import decoded
 from gateway.api.consoles import Consoles
 from gateway.api.peer import Peer, identify
 from gateway.api.protocol import (
@@ -186,7 +187,7 @@ async def _receive(reader: asyncio.StreamReader) -> ClientMessage:
     except TimeoutError:
         raise Dropped(f"a frame of {length} bytes did not arrive within {BODY_S:g} s") from None
     try:
-        message: ClientMessage = _DECODER.decode(body)
+        message: ClientMessage = decoded(_DECODER.decode, body)
     except msgspec.DecodeError as error:
         raise Dropped(f"not a message of this protocol: {error}") from None
     return message

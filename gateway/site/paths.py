@@ -5,6 +5,7 @@ Names paths only; `gateway.api.discovery` says which gateway is running.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -42,10 +43,10 @@ def state_dir(site: Site) -> Path:
     """The directory of a site's records and lock; not created here.
 
     `gateway.state_dir` of the site file (relative to that file), else $STATE_DIRECTORY (systemd), else
-    $XDG_STATE_HOME/skerry/<slug>, else ~/.local/state/skerry/<slug>.
+    $XDG_STATE_HOME/skerry/<slug>, else ~/.local/state/skerry/<slug>. Raises FileNotFoundError without a home directory.
     """
     if site.gateway.state_dir:
-        return Path(os.path.realpath(site.path)).parent / Path(site.gateway.state_dir).expanduser()
+        return Path(os.path.realpath(site.path)).parent / _expanded(site.gateway.state_dir)
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     return state_root() / slug(site.path)
@@ -54,8 +55,17 @@ def state_dir(site: Site) -> Path:
 def state_root() -> Path:
     """The directory that holds one state directory per site of this user."""
     home = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
+    base = Path(home) if os.path.isabs(home) else _expanded("~") / ".local" / "state"
     return base / "skerry"
+
+
+def _expanded(path: str) -> Path:
+    """A path with the home directory that it may begin with. Raises FileNotFoundError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        what = "there is no such home directory; set HOME or XDG_STATE_HOME, or [gateway] state_dir to an absolute path"
+        raise FileNotFoundError(errno.ENOENT, what, path) from None
 
 
 # ── sockets ─────────────────────────────────────────────────────────────────────────────────────────────────────────

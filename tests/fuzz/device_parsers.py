@@ -1,0 +1,200 @@
+"""Devices: Modbus answers, registers of SunSpec models and of our maps, what commands and the kernel say of a node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fuzzing import Feed, Parser, simple
+from sunspec_image import image, model_words, pcs_image
+
+from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.meter import MeterDriver
+from drivers.modbus.connection import frame_fault
+from drivers.modbus.errors import DeviceError, DeviceException
+from drivers.modbus.transport import ModbusLink
+from drivers.nodes.actuators import CannotObey, freeze, run_command
+from drivers.nodes.modbus_node import NodeDriver
+from drivers.pcs import PcsDriver
+from drivers.pv import PvDriver
+from drivers.sunspec.model import plan
+from drivers.switch import SwitchDriver
+
+BASE = 40_000
+READ = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
+WRITE = bytes.fromhex("0005 0000 000b 01 10 0064 0002 04 0001 0002")
+ANSWERS = ("0005 0000 0007 01 03 04 000b 0016", "0005 0000 0003 01 83 02", "0005 0000 0006 01 10 0064 0002")
+MODELS = (
+    "drivers.sunspec.device:SunSpecDevice.read",
+    "drivers.sunspec.model:Block.decode",
+    "drivers.sunspec.model:_text",
+)
+
+
+class Registers:
+    """A link, its connection and a device in one: what lies in its registers is the input."""
+
+    device, host, port = "device", "127.0.0.1", 502
+
+    def __init__(self, data: bytes, base: int) -> None:
+        self._base, self._words = base, list(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2]))
+
+    async def open(self) -> Registers:
+        return self
+
+    async def read(self, unit: int, address: int, count: int) -> list[int]:
+        at = address - self._base
+        if at < 0 or at + count > len(self._words):
+            raise DeviceException("device", 2)
+        return self._words[at : at + count]
+
+    async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
+        at = address - self._base
+        if at < 0 or at + len(values) > len(self._words):
+            raise DeviceException("device", 2)
+        self._words[at : at + len(values)] = values
+
+
+def packed(registers: list[int]) -> bytes:
+    return struct.pack(f">{len(registers)}H", *registers)
+
+
+def words_of(data: bytes, count: int) -> list[int]:
+    """As many registers as were asked for, which a connection makes sure of."""
+    return list(struct.unpack(f">{count}H", data[: 2 * count].ljust(2 * count, b"\xff")))
+
+
+async def read_all(driver: Any) -> None:
+    """Read twice: some models are read when it is their turn; and command what can be commanded."""
+    await driver.read()
+    await driver.read()
+    if isinstance(driver, PcsDriver):
+        await driver.command(5_000.0, now_s=10.0)
+
+
+def driver_of(make: Any, config: Any, base: int = BASE) -> Any:
+    return simple(lambda data, _: asyncio.run(read_all(make(config, Registers(data, base), 1))))
+
+
+@contextlib.contextmanager
+def answers(directory: Path) -> Iterator[Feed]:
+    """A server that answers each request with the input, then hangs up."""
+    reply = [b""]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readexactly(12)
+            writer.write(reply[0])
+            await writer.drain()
+        writer.close()
+
+    async def ask(port: int, data: bytes) -> None:
+        reply[0] = data
+        link = ModbusLink("127.0.0.1", port, deadline_s=2.0, backoff_max_s=0.1)
+        try:
+            await link.read(1, 100, 2)
+        finally:
+            await link.close()
+
+    with asyncio.Runner() as runner:
+        server = runner.run(asyncio.start_server(serve, "127.0.0.1", 0))
+        port = server.sockets[0].getsockname()[1]
+        yield lambda data: runner.run(ask(port, data))
+        server.close()
+
+
+async def run_saying(data: bytes, directory: Path) -> None:
+    (directory / "said").write_bytes(data)
+    await run_command(("/bin/cat", str(directory / "said")), 60.0)
+
+
+async def frozen(data: bytes, directory: Path) -> None:
+    (directory / "cgroup.events").write_bytes(data)
+    await freeze(directory, True, -1.0)
+
+
+PARSERS = (
+    *(
+        Parser(
+            f"frames that answer a {what}",
+            ("drivers.modbus.connection:frame_fault",),
+            lambda: [bytes.fromhex(answer) for answer in ANSWERS],
+            simple(lambda data, _, request=request: frame_fault(request, data)),
+        )
+        for what, request in (("read", READ), ("write", WRITE))
+    ),
+    Parser(
+        "answers over Modbus TCP",
+        ("drivers.modbus.connection:frame_fault", "drivers.modbus.connection:Connection.read"),
+        lambda: [bytes.fromhex("0001 0000 0007 01 03 04 000b 0016"), bytes.fromhex("0001 0000 0003 01 83 02")],
+        answers,
+        (DeviceError,),
+        share=0.3,
+    ),
+    Parser(
+        "registers of a meter",
+        MODELS[:2],
+        lambda: [packed(image(model_words(1), model_words(203, W=5_000, Hz=5_000, Hz_SF=-2)))],
+        driver_of(MeterDriver, MeterDevice(id="grid", url="twin")),
+        (DeviceError,),
+    ),
+    Parser(
+        "registers of a PCS",
+        MODELS[:2],
+        lambda: [packed(pcs_image())],
+        driver_of(
+            PcsDriver, PcsDevice(id="pcs1", battery="bat1", charge_w=6e4, discharge_w=6e4, url="twin", revert_s=60)
+        ),
+        (DeviceError, ValueError),
+    ),
+    Parser(
+        "registers of a PV inverter",
+        MODELS[:2],
+        lambda: [packed(image(model_words(103, W=5_000, St=4))), packed(image(model_words(113, W=5_000.0)))],
+        driver_of(PvDriver, PvDevice(id="pv1", url="twin", peak_w=2e4)),
+        (DeviceError,),
+    ),
+    Parser(
+        "texts of a device",
+        MODELS[1:],
+        lambda: [packed(model_words(1, Mn="Stranger", Md="PCS 60", SN="4711"))],
+        simple(
+            lambda data, _: [block.decode(words_of(data, block.count)) for block in plan(1, ("Mn", "Md", "SN"), 66)]
+        ),
+    ),
+    Parser(
+        "registers of a switch",
+        ("drivers.maps.registers:read",),
+        lambda: [
+            packed([0x534B, 2, 2, 1, 0, 0, 1, 0, 0xFFFF, 0, 2301, 5001, 0x8000, 0, 0]),
+            packed([0x534B, 1] + [0] * 13),
+        ],
+        driver_of(SwitchDriver, SwitchDevice(id="pcc", url="twin"), 0),
+        (DeviceError,),
+    ),
+    Parser(
+        "registers of a node",
+        ("drivers.maps.registers:read",),
+        lambda: [packed([0x534E, 1, 0, 3_500, 650, 8, 8, 0xFFFF, 0, 600])],
+        driver_of(NodeDriver, NodeDevice(id="gpu-1", source="modbus", url="twin"), 0),
+        (DeviceError,),
+    ),
+    Parser(
+        "what a node's command says",
+        ("drivers.nodes.actuators:run_command",),
+        lambda: [b"capped\n", b"no such node\n"],
+        simple(lambda data, directory: asyncio.run(run_saying(data, directory))),
+        share=0.1,
+    ),
+    Parser(
+        "cgroup.events",
+        ("drivers.nodes.actuators:freeze",),
+        lambda: [b"populated 1\nfrozen 1\n", b"populated 1\nfrozen 0\n"],
+        simple(lambda data, directory: asyncio.run(frozen(data, directory))),
+        (CannotObey,),
+    ),
+)

@@ -1,0 +1,275 @@
+"""What else comes from this machine: announcements, control sockets, environment, lock, logs, kernel files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from fuzzing import Feed, Parser, Session, simple
+from record_parsers import rows_of, with_rows
+from twin_sites import site_of
+
+from console.cli import data_source, fault
+from console.cli.failures import Failure
+from console.launcher import GatewayChild
+from drivers.twin import commands
+from gateway import energy_iq_service, previous_run, standalone_twin
+from gateway.api import discovery, peer
+from gateway.drill_scheduler import DrillScheduler
+from gateway.errors import NoGateway, UnsafeDirectory
+from gateway.instance_lock import AlreadyRunning, InstanceLock
+from gateway.site import loader, paths
+from gateway.systemd import Systemd
+from gateway.twin_process import TwinFailed, read_announcement, running_twin
+from storage import schema
+
+ANNOUNCED = (
+    b'{"t0_utc_s":1758006000.0,"m0_s":12.5,"speed":1.0,"pid":4711,"control":"/run/skerry/x.control","child":false,'
+    b'"endpoints":{"grid":["127.0.0.1",15020,1]}}'
+)
+ORDERS = (
+    b'{"fault": "outage", "for_s": 5}',
+    b'{"fault": "exception", "device": "grid", "code": 6, "delay_s": 1}',
+    b'{"clear": "all"}',
+    b'{"load_step_w": 500}',
+    b'{"local": "pcs1"}',
+    b'{"remote": "pcc"}',
+    b'{"state": {}}',
+    b'{"sag": 0.5, "hz": 49}',
+    b'{"grid_record": "", "nominal_v": 230}',
+    b'{"jam": "pcc"}',
+    b'{"free": "pcc"}',
+)
+VARIABLES = ("STATE_DIRECTORY", "XDG_STATE_HOME", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "SKERRY_SITE", "HOME")
+
+
+def in_file(name: str, use: Callable[[Path], object]) -> Session:
+    """Let a file of this name be used."""
+
+    def feed(data: bytes, directory: Path) -> None:
+        (directory / name).write_bytes(data)
+        use(directory / name)
+
+    return simple(feed)
+
+
+def own_announcement(file: Path) -> None:
+    standalone_twin._remove(file)
+    assert fault._answers(file) in (True, False)
+
+
+def twin_that_runs(data: bytes, directory: Path) -> None:
+    site = directory / "site.toml"
+    site.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUNTIME_DIRECTORY", str(directory))
+        paths.announce_path(site).write_bytes(data)
+        running_twin(site)
+
+
+@contextlib.contextmanager
+def control_socket(directory: Path) -> Iterator[Feed]:
+    """A twin that answers an order with the input, then hangs up."""
+    del directory  # too long for a socket
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name, socket.socket(socket.AF_UNIX) as listener:
+        path, reply, asked = Path(name) / "c.sock", [b""], threading.Semaphore(0)
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                asked.acquire()
+                if reply[0] is None:
+                    return
+                link, _ = listener.accept()
+                with link, contextlib.suppress(OSError):
+                    link.recv(4096)
+                    link.sendall(reply[0])
+
+        def feed(data: bytes) -> None:
+            reply[0] = data
+            asked.release()
+            fault._command(path, {"state": {}})
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield feed
+        reply[0] = None  # type: ignore[call-overload]
+        asked.release()
+        thread.join()
+
+
+@contextlib.contextmanager
+def orders_to_a_twin(directory: Path) -> Iterator[Feed]:
+    site = site_of()
+
+    def feed(line: bytes) -> None:
+        answer = msgspec.json.decode(commands.answer(site, line))
+        assert answer["ok"] or answer["error"]
+        site.advance(0.02)
+
+    yield feed
+
+
+@contextlib.contextmanager
+def surroundings(directory: Path) -> Iterator[Feed]:
+    """Every variable that says where things are holds the input; a site file and a record are looked for."""
+    site = loader.load(Path(__file__).resolve().parents[2] / "sites" / "demo.toml")
+
+    def feed(data: bytes) -> None:
+        text = os.fsdecode(data.replace(b"\0", b""))
+        with pytest.MonkeyPatch.context() as patch:
+            for name in VARIABLES:
+                patch.setenv(name, text)
+            paths.state_dir(site)
+            paths.state_root()
+            list(paths.runtime_dirs())
+            paths.socket_path(site.path)
+            for look in (discovery.find_socket, lambda: data_source.locate(None)):
+                with contextlib.suppress(NoGateway, loader.SiteFileError, OSError):
+                    look()
+
+    yield feed
+
+
+def notify(data: bytes, directory: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOTIFY_SOCKET", os.fsdecode(data.replace(b"\0", b"")))
+        manager = Systemd()
+        manager.send("READY=1")
+        manager.close()
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[Feed]:
+    """Another gateway holds the lock, and has written this into it."""
+    held = InstanceLock(directory)
+
+    def feed(data: bytes) -> None:
+        held.path.write_bytes(data)
+        InstanceLock(directory)
+
+    yield feed
+    held.release()
+
+
+def login_uid(data: bytes, directory: Path) -> None:
+    (directory / "7").mkdir(exist_ok=True)
+    (directory / "7" / "loginuid").write_bytes(data)
+    peer.name_peer(7, 0, 0, directory)
+
+
+def last_words(data: bytes, directory: Path) -> None:
+    child = GatewayChild(directory / "site.toml", directory, [])
+    child.log.write_bytes(data)
+    assert len(child.last_words()) <= len(data) + 200
+
+
+def kept_schedule(place: Path) -> None:
+    """The memory of the drill schedule, as a gateway that starts takes it over."""
+    kept = previous_run.read_previous_run(place, 1_758_006_000.0).drill_schedule
+    unused: Any = SimpleNamespace(event=lambda *said: None)
+    DrillScheduler(
+        site=unused, clock=unused, events=unused, loop=unused, planner=unused, drills=unused, starter=unused,
+        save=lambda key, value: None, kept=kept,
+    )  # fmt: skip
+
+
+PARSERS = (
+    Parser(
+        "a twin's announcement",
+        ("gateway.twin_process:read_announcement",),
+        lambda: [ANNOUNCED],
+        simple(lambda data, _: read_announcement(data, "twin")),
+        (TwinFailed,),
+        tree="json",
+    ),
+    Parser(
+        "a twin's announcement in a file",
+        ("gateway.twin_process:running_twin",),
+        lambda: [ANNOUNCED],
+        simple(twin_that_runs),
+        tree="json",
+    ),
+    Parser(
+        "an announcement that may be our own",
+        ("gateway.standalone_twin:_remove", "console.cli.fault:_answers"),
+        lambda: [ANNOUNCED],
+        in_file("x.twin.json", own_announcement),
+        tree="json",
+    ),
+    Parser(
+        "where a twin's control socket is",
+        ("console.cli.fault:_control",),
+        lambda: [ANNOUNCED],
+        in_file("x.twin.json", lambda file: fault._control(file, None)),
+        (Failure,),
+        tree="json",
+    ),
+    Parser(
+        "what a twin answers",
+        ("console.cli.fault:_command",),
+        lambda: [b'{"ok": true, "mono_s": 1.5}\n'],
+        control_socket,
+        (Failure,),
+        tree="json",
+    ),
+    Parser("orders to a twin", ("drivers.twin.commands:answer",), lambda: ORDERS, orders_to_a_twin, tree="json"),
+    Parser(
+        "the environment",
+        (
+            "gateway.site.paths:state_dir",
+            "gateway.site.paths:state_root",
+            "gateway.site.paths:runtime_dir",
+            "gateway.site.paths:runtime_dirs",
+            "gateway.site.paths:_session_dir",
+            "gateway.site.paths:system_path",
+            "gateway.api.discovery:find_socket",
+            "console.cli.data_source:locate",
+        ),
+        lambda: [b"/var/lib/skerry:/srv/x", b"/run/user/1000", b"sites/demo.toml"],
+        surroundings,
+        (UnsafeDirectory, OSError),
+    ),
+    Parser(
+        "$NOTIFY_SOCKET",
+        ("gateway.systemd:Systemd.__init__",),
+        lambda: [b"/run/systemd/notify", b"@abstract"],
+        simple(notify),
+    ),
+    Parser(
+        "gateway.lock", ("gateway.instance_lock:InstanceLock.__init__",), lambda: [b"4711"], lock, (AlreadyRunning,)
+    ),
+    Parser("loginuid", ("gateway.api.peer:login_uid",), lambda: [b"1000", b"4294967295"], simple(login_uid)),
+    Parser(
+        "gateway.log",
+        ("console.launcher:GatewayChild.last_words",),
+        lambda: [b"skerry: sites/x.toml: no such file\n"],
+        simple(last_words),
+    ),
+    Parser(
+        "what is kept of the schedule of drills",
+        ("gateway.drill_scheduler:DrillScheduler.__init__",),
+        rows_of(schema.FILE, "state"),
+        with_rows(schema.FILE, kept_schedule),
+        tree="json",
+        share=0.5,
+    ),
+    Parser(
+        "what is kept of Energy IQ",
+        ("gateway.energy_iq_service:_remembered",),
+        rows_of(schema.FILE, "state"),
+        with_rows(schema.FILE, energy_iq_service._remembered),
+        tree="json",
+        share=0.5,
+    ),
+)

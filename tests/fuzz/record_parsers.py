@@ -1,0 +1,395 @@
+"""Files of the state directory and of an export: damaged bytes, and rows that no version of Skerry has written."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fuzzing import Feed, Parser, Session, simple
+from storage_samples import T0, feed
+
+from dispatch.model.events import Event
+from drivers.clock import SystemClock
+from gateway import controller_memory, previous_run
+from storage import audit_format, audit_reader, identity, manifest, schema, signing_key
+from storage.audit import AuditLog
+from storage.config import StorageConfig
+from storage.export import ExportError, export
+from storage.reader import Archive, NoRecords, QueryTimeout
+from storage.recorder import Recorder
+from storage.verify import CannotVerify, verify
+
+RECORDED = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
+BEGIN_S, END_S = 1_757_974_000.0, T0 + 60  # of the last minutes of that record, and of what is put behind it
+TABLES = ("run", "signal", "hot", "r1m", "event", "decision", "drill", "state")
+ROWS = 3  # of a table in an example, its newest
+WAIT_S = 60.0
+
+
+@functools.cache
+def a_state() -> Path:
+    """A state directory: rows of version 0.1.0 and of this version, few of each."""
+    place = Path(tempfile.mkdtemp(prefix="skerry-fuzz-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    with tarfile.open(RECORDED) as tar:
+        tar.extractall(place, filter="data")
+    with closing(sqlite3.connect(place / schema.FILE, isolation_level=None)) as con:
+        for table in ("hot", "r1m", "event", "decision"):
+            time = {"hot": "ts", "r1m": "t"}.get(table, "id")
+            con.execute(
+                f"DELETE FROM {table} WHERE {time} NOT IN (SELECT {time} FROM {table} ORDER BY {time} DESC LIMIT 5)"
+            )
+    recorder = Recorder(place, StorageConfig(), "boot")
+    feed(recorder, range(10))
+    assert recorder.close()
+    identity.establish(place)
+    with closing(sqlite3.connect(place / schema.FILE, isolation_level=None)) as con:
+        con.execute("VACUUM")
+        con.execute("PRAGMA journal_mode = DELETE")
+    return place
+
+
+@functools.cache
+def an_export() -> Path:
+    """An export of that state directory."""
+    place = a_state().with_name(f"{a_state().name}-export")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    export(a_state(), place, BEGIN_S, END_S)
+    return place
+
+
+def damaged(name: str, use: Callable[[Path], object], source: Callable[[], Path] = a_state) -> Session:
+    """Use a directory of which one file holds the input."""
+
+    def feed_file(data: bytes, directory: Path) -> None:
+        place = directory / "state"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(source(), place)
+        (place / name).write_bytes(data)
+        use(place)
+
+    return simple(feed_file)
+
+
+def file_of(name: str, source: Callable[[], Path] = a_state) -> Callable[[], list[bytes]]:
+    return lambda: [(source() / name).read_bytes()]
+
+
+# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rows_of(file: str, *tables: str) -> Callable[[], list[bytes]]:
+    """The newest rows of each table as JSON, each table an example of its own; blobs as {"hex": …}."""
+
+    def read() -> list[bytes]:
+        with closing(sqlite3.connect(a_state() / file)) as con:
+            con.row_factory = sqlite3.Row
+            newest = {
+                name: con.execute(f"SELECT * FROM {name} ORDER BY 1 DESC LIMIT {ROWS}").fetchall() for name in tables
+            }
+        return [json.dumps({name: [_json(row) for row in rows]}).encode() for name, rows in newest.items()]
+
+    return read
+
+
+def kinds_of_audit_rows() -> list[bytes]:
+    """A row of each kind, command and outcome, as the newest; then the newest checkpoints."""
+    told = "body ->> 'kind', body ->> 'command', body ->> 'outcome'"
+    with closing(sqlite3.connect(a_state() / audit_format.FILE)) as con:
+        con.row_factory = sqlite3.Row
+        newest = _json(con.execute("SELECT * FROM entry ORDER BY seq DESC LIMIT 1").fetchone())
+        bodies = [_json(row)["body"] for row in con.execute(f"SELECT max(seq), body FROM entry GROUP BY {told}")]
+    return [
+        *(json.dumps({"entry": [newest | {"body": body}]}).encode() for body in bodies),
+        *rows_of(audit_format.FILE, "checkpoint")(),
+    ]
+
+
+def _json(row: sqlite3.Row) -> dict[str, Any]:
+    """A row's columns; those that hold JSON opened up, so that what is in them changes, too."""
+    opened: dict[str, Any] = {}
+    for name in row.keys():  # noqa: SIM118  a Row iterates over values
+        value = row[name]
+        if isinstance(value, bytes):
+            value = {"hex": value.hex()}
+        elif isinstance(value, str) and value[:1] in ("{", "["):
+            value = {"json": json.loads(value)}
+        opened[name] = value
+    return opened
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, dict) and "hex" in value:
+        with contextlib.suppress(ValueError, TypeError):
+            return bytes.fromhex(value["hex"])
+    if isinstance(value, dict) and "json" in value:
+        return json.dumps(value["json"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
+
+
+def with_rows(file: str, use: Callable[[Path], object]) -> Session:
+    """Use a state directory in which the newest rows of a table are those of the input."""
+
+    def feed_rows(data: bytes, directory: Path) -> None:
+        place = directory / "state"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(a_state(), place)
+        try:
+            tables = json.loads(data)
+            with closing(sqlite3.connect(place / file, isolation_level=None)) as con:
+                for (trigger,) in con.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+                    con.execute(f"DROP TRIGGER {trigger}")
+                for table, rows in tables.items():
+                    _insert(con, table, rows)
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError, sqlite3.Error):
+            return  # the input is no rows, or SQLite itself keeps them out
+        use(place)
+
+    return simple(feed_rows)
+
+
+def _insert(con: sqlite3.Connection, table: str, rows: list[dict[str, Any]]) -> None:
+    con.execute(f'DELETE FROM "{table}" WHERE rowid IN (SELECT rowid FROM "{table}" ORDER BY 1 DESC LIMIT {ROWS})') if (
+        table not in ("r1m", "state")
+    ) else con.execute(f'DELETE FROM "{table}"')
+    for row in rows:
+        names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+        con.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', [_column(value) for value in row.values()])
+
+
+def read_everything(place: Path) -> None:
+    """Every question that console and command line ask of a record. Raises NoRecords, QueryTimeout."""
+    archive = Archive(place, timeout_s=WAIT_S)
+    try:
+        archive.counts()
+        signals = [signal.name for signal in archive.signals()]
+        archive.why()
+        archive.why(END_S)
+        archive.decisions(BEGIN_S, END_S)
+        archive.events(50, text="a")
+        archive.ends_utc_s()
+        for step_s in (1.0, 60.0):
+            archive.history(signals[:40], END_S - 600, END_S, step_s)
+        archive.minutes(signals[:40], int(END_S) - 600, int(END_S))
+        archive.drills()
+        for key in ("controller", "drills", "iq", "dispatch"):
+            archive.last_state(key)
+    finally:
+        archive.close()
+
+
+def start_from(place: Path) -> None:
+    """What a gateway reads when it starts; it must start."""
+    controller_memory.read_memory(place)
+    previous_run.read_previous_run(place, END_S)
+
+
+def read_audit(place: Path) -> None:
+    audit_reader.rows(place)
+    audit_reader.ends_utc_s(place)
+    audit_reader.orders_in_force(place)
+    audit_reader.unreported_drill(place)
+    audit_reader.reservations(place, BEGIN_S)
+
+
+def record_on(place: Path) -> None:
+    """Go on recording. What is damaged is set aside."""
+    recorder = Recorder(place, StorageConfig(), "again")
+    try:
+        recorder.event(Event(END_S, "gateway", "info", "start", "again")).result(WAIT_S)
+    finally:
+        recorder.close()
+
+
+def audit_on(place: Path) -> None:
+    """Go on with the audit. What is damaged is set aside."""
+    audit = AuditLog(place, "boot/2", SystemClock(), lambda line: None)
+    try:
+        audit.write({"kind": "start"}).result(WAIT_S)
+    finally:
+        audit.close()
+
+
+def export_it(place: Path) -> None:
+    out = place.with_name("out")
+    shutil.rmtree(out, ignore_errors=True)
+    export(place, out, BEGIN_S, END_S)
+
+
+@contextlib.contextmanager
+def machine_ids(directory: Path) -> Iterator[Feed]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "MACHINE_ID", directory / "machine-id")
+
+        def feed_id(data: bytes) -> None:
+            (directory / "machine-id").write_bytes(data)
+            identity.establish(directory)
+
+        yield feed_id
+
+
+ARCHIVE = (
+    "storage.reader:_connect",
+    "storage.reader:Archive.last_state",
+    "storage.rows:unpack_one",
+    "storage.rows:decision_of",
+    "storage.rows:_chain",
+    "storage.rows:_worded_chain",
+    "storage.drills:record_of",
+)
+AUDIT = (
+    "storage.audit_format:open_read_only",
+    "storage.audit_reader:rows",
+    "storage.audit_reader:orders_in_force",
+    "storage.audit_reader:unreported_drill",
+    "storage.audit_reader:reservations",
+)
+START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
+VERIFY = ("storage.verify:_manifest", "storage.verify:_audit_csv", "storage.verify:_files", "storage.verify:_body")
+
+PARSERS = (
+    Parser(
+        "telemetry.db",
+        ARCHIVE,
+        file_of(schema.FILE),
+        damaged(schema.FILE, read_everything),
+        (NoRecords, QueryTimeout),
+        share=0.5,
+    ),
+    Parser(
+        "rows of telemetry.db",
+        ARCHIVE,
+        rows_of(schema.FILE, *TABLES),
+        with_rows(schema.FILE, read_everything),
+        (NoRecords, QueryTimeout),
+        tree="json",
+    ),
+    Parser(
+        "audit.db", AUDIT, file_of(audit_format.FILE), damaged(audit_format.FILE, read_audit), (NoRecords,), share=0.5
+    ),
+    Parser(
+        "rows of audit.db",
+        AUDIT,
+        kinds_of_audit_rows,
+        with_rows(audit_format.FILE, read_audit),
+        (NoRecords,),
+        tree="json",
+    ),
+    Parser(
+        "what a gateway starts from, its record",
+        START,
+        rows_of(schema.FILE, "state", "drill", "r1m"),
+        with_rows(schema.FILE, start_from),
+        tree="json",
+    ),
+    Parser(
+        "what a gateway starts from, its audit",
+        START[1:],
+        kinds_of_audit_rows,
+        with_rows(audit_format.FILE, start_from),
+        tree="json",
+    ),
+    Parser(
+        "telemetry.db that is written on",
+        ("storage.file:TelemetryFile._open", "storage.file:_check"),
+        file_of(schema.FILE),
+        damaged(schema.FILE, record_on),
+        share=0.1,
+    ),
+    Parser(
+        "audit.db that is written on",
+        ("storage.audit:AuditLog._open",),
+        file_of(audit_format.FILE),
+        damaged(audit_format.FILE, audit_on),
+        share=0.1,
+    ),
+    Parser(
+        "export of damaged rows",
+        (
+            "storage.export:export",
+            "storage.export:_telemetry",
+            "storage.export:_audit",
+            "storage.export:_words",
+            "storage.export:_sha256",
+        ),
+        rows_of(schema.FILE, "decision", "drill", "event"),
+        with_rows(schema.FILE, export_it),
+        (NoRecords, ExportError),
+        tree="json",
+        share=0.2,
+    ),
+    Parser(
+        "verify a manifest",
+        VERIFY,
+        file_of(manifest.MANIFEST, an_export),
+        damaged(manifest.MANIFEST, verify, an_export),
+        (CannotVerify,),
+        tree="json",
+    ),
+    Parser(
+        "verify audit.csv",
+        VERIFY,
+        file_of("audit.csv", an_export),
+        damaged("audit.csv", verify, an_export),
+        (CannotVerify,),
+    ),
+    Parser(
+        "verify an audit",
+        VERIFY,
+        file_of(audit_format.FILE, an_export),
+        damaged(audit_format.FILE, verify, an_export),
+        (CannotVerify,),
+        share=0.5,
+    ),
+    Parser(
+        "verify rows of an audit",
+        ("storage.verify:_body",),
+        kinds_of_audit_rows,
+        with_rows(audit_format.FILE, verify),
+        (CannotVerify,),
+        tree="json",
+    ),
+    Parser(
+        "verify a record of drills",
+        ("storage.audit_format:open_read_only",),
+        rows_of(schema.FILE, "drill"),
+        with_rows(schema.FILE, verify),
+        (CannotVerify,),
+        tree="json",
+    ),
+    *(
+        Parser(
+            name,
+            ("storage.identity:_read",),
+            file_of(name),
+            damaged(name, lambda place: (identity.read(place), identity.establish(place))),
+            tree="json",
+        )
+        for name in (identity.IDENTITY, identity.INCARNATION)
+    ),
+    Parser(
+        "/etc/machine-id",
+        ("storage.identity:_machine",),
+        lambda: [b"0123456789abcdef0123456789abcdef\n"],
+        machine_ids,
+        share=0.2,
+    ),
+    Parser(
+        "audit.key",
+        ("storage.signing_key:signing_key", "storage.manifest:signed"),
+        file_of(signing_key.KEY_FILE),
+        damaged(signing_key.KEY_FILE, lambda place: (manifest.signed({}, place), signing_key.signing_key(place))),
+        (signing_key.KeyUnusable,),
+    ),
+)

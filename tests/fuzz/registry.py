@@ -1,0 +1,54 @@
+"""Every way by which bytes or text from outside enter: with a fuzz target, or with the reason why it has none.
+
+`test_registry.py` finds what is in neither by the primitives that read and parse. A new parser gets an entry in the
+module of its kind, `*_parsers.py`: valid examples, a function that takes one input, and the errors that it declares.
+"""
+
+from __future__ import annotations
+
+import cli_parsers
+import device_parsers
+import file_parsers
+import link_parsers
+import local_parsers
+import record_parsers
+from fuzzing import Parser
+
+PARSERS: tuple[Parser, ...] = (
+    *link_parsers.PARSERS,
+    *file_parsers.PARSERS,
+    *device_parsers.PARSERS,
+    *record_parsers.PARSERS,
+    *local_parsers.PARSERS,
+    *cli_parsers.PARSERS,
+)
+
+_OUR_GATEWAY = (
+    "answers of the gateway that this console has started or agreed on a link version with, as Live reads them"
+)
+
+EXCEPTIONS = {
+    "console.cli.iq:_named": "hands a path on to gateway.site.loader:load",
+    "console.cli.link:_from_gateway": "hands bytes on unread",
+    "console.cli.link:_to_gateway": "hands bytes on unread",
+    "console.cli.main:run": "looks only whether SKERRY_DEBUG is set",
+    "console.cli.replay_inputs:prices_of": "opens a file to see whether it may; drivers.tariffs.csv_file:load reads it",
+    "console.tui.gateway_feed:GatewayFeed._load_decisions": _OUR_GATEWAY,
+    "console.tui.gateway_feed:GatewayFeed._load_drill_reports": _OUR_GATEWAY,
+    "console.tui.gateway_feed:GatewayFeed._load_events": _OUR_GATEWAY,
+    "console.tui.order_controller:OrderController._asked": _OUR_GATEWAY,
+    "console.tui.order_controller:order_answer": _OUR_GATEWAY,
+    "console.tui.order_controller:site_checks": _OUR_GATEWAY,
+    "drivers.sunspec.model:encode": "takes apart what it has packed itself",
+    "drivers.sunspec.model:model": "files of the package pysunspec2",
+    "drivers.twin.process:_control": "hands a line of bounded length on to drivers.twin.commands:answer",
+    "gateway.api.order_commands:_kept": "decodes what it has encoded itself",
+    "gateway.api.peer:credentials": "a struct of the kernel's",
+    "gateway.api.previous_version:_former": "messages of this process",
+    "gateway.api.reservation_commands:ReservationCommands._ask": "makes a reservation of what it has granted itself",
+    "gateway.bootstrap:_boot_id": "text of the kernel's, compared and not parsed",
+    "gateway.service:_Service._on_stdin": "looks only whether stdin has ended",
+    "gateway.service:_Service._twin": "hands a file's content on to gateway.twin_process:read_announcement",
+    "gateway.standalone_twin:_serve": "looks only whether stdin has ended",
+    "gateway.twin_process:TwinChild.announced": "hands a line on to gateway.twin_process:read_announcement",
+}
