@@ -160,6 +160,7 @@ def compose_gateway(
             loop=loop,
             planner=planner,
         ).handlers,
+        ready=loop.first_tick,
     )
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run)]
     if site.drills.schedule:

@@ -37,6 +37,7 @@ from storage.audit import AuditLog
 from storage.recorder import Recorder
 
 IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
+FIRST_TICK_S = 5.0  # requests wait this long for it, unscaled: devices have `FIRST_CONTACT_S` to answer before it
 LEAD_S = 0.012  # the other devices are asked this long before the grid meter, so that a tick has all their answers
 
 
@@ -74,7 +75,7 @@ class ControlLoop:
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
-        self._stopping = asyncio.Event()
+        self._stopping, self._ticked = asyncio.Event(), asyncio.Event()
         self._clock_steps = ClockStepDetector(clock.utc_s(), clock.mono_s())
         self._overruns, self._dropped = GrowthPerMinute(), GrowthPerMinute()
         self._seq = 0
@@ -97,6 +98,11 @@ class ControlLoop:
         future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         return await future
+
+    async def first_tick(self) -> None:
+        """Wait until a tick has been completed; at once after that, at most `FIRST_TICK_S` before."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ticked.wait(), FIRST_TICK_S)
 
     @property
     def drill_started_utc_s(self) -> float | None:
@@ -271,6 +277,7 @@ class ControlLoop:
             self._events.event("gateway", "alarm", "audit", self._audit.found.pop(0))
 
     def _publish(self, published: Published) -> None:
+        self._ticked.set()
         self._consoles.publish(published)
         waiting, self._waiting = self._waiting, []
         for future in waiting:

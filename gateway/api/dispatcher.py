@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.api.command_log import CommandLog, Handler
@@ -17,9 +17,12 @@ from storage.reader import NoRecords, QueryTimeout
 class Dispatcher:
     """The handlers of every request."""
 
-    def __init__(self, log: CommandLog, *groups: Mapping[str, Handler]) -> None:
-        """Raises ValueError unless the groups together have one handler for each method of the permission table."""
-        self._log = log
+    def __init__(self, log: CommandLog, *groups: Mapping[str, Handler], ready: Callable[[], Awaitable[None]]) -> None:
+        """`ready` is awaited before each request: the link listens before the first tick, and nothing is known then.
+
+        Raises ValueError unless the groups together have one handler for each method of the permission table.
+        """
+        self._log, self._ready = log, ready
         self._handlers: dict[str, Handler] = {}
         for group in groups:
             if twice := self._handlers.keys() & group.keys():
@@ -39,6 +42,7 @@ class Dispatcher:
         permission = PERMISSIONS.get(method)  # None: every case has a row of its own, which the handler finds
         if permission is not None and permission.role > Role.VIEWER:
             await self._log.permit(peer, method)
+        await self._ready()
         try:
             return await handler(peer, request.params)
         except (KeyError, TypeError, ValueError, OverflowError) as error:

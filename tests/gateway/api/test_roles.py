@@ -152,18 +152,22 @@ async def answer(peer: Peer, params: dict[str, Any]) -> None:
     """A handler."""
 
 
+async def at_once() -> None:
+    """A gateway that has ticked."""
+
+
 def test_handlers_and_permission_table_have_the_same_requests() -> None:
     """A gateway with a request that the table does not name, or the other way round, does not start."""
     log: Any = None
     complete = dict.fromkeys(METHODS, answer)
-    Dispatcher(log, complete)
+    Dispatcher(log, complete, ready=at_once)
     with pytest.raises(ValueError, match=r"no row in gateway/api/permissions\.py for fly"):
-        Dispatcher(log, complete, {"fly": answer})
+        Dispatcher(log, complete, {"fly": answer}, ready=at_once)
     del complete["iq"]
     with pytest.raises(ValueError, match="no handler for iq of gateway/api/permissions"):
-        Dispatcher(log, complete)
+        Dispatcher(log, complete, ready=at_once)
     with pytest.raises(ValueError, match="more than one handler for why"):
-        Dispatcher(log, complete, {"iq": answer}, {"why": answer})
+        Dispatcher(log, complete, {"iq": answer}, {"why": answer}, ready=at_once)
 
 
 async def test_a_request_that_the_table_does_not_name_is_refused(client: GatewayClient) -> None:
