@@ -15,6 +15,7 @@ from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
 from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
+from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock
 from dispatch.model.orders import OrderKind
 from gateway.api.alarm_commands import AlarmCommands
@@ -122,12 +123,16 @@ def compose_gateway(
     planner.learn(left.load_w, left.pv_w)
     reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
     drills = DrillState(events, audit, recorder)
+    inverters = SleepingInverters(
+        {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
+    )
     iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state)
     loop = ControlLoop(
         site=site,
         clock=clock,
         controller=controller,
         devices=devices,
+        inverters=inverters,
         events=events,
         recorder=recorder,
         audit=audit,

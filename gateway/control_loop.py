@@ -13,6 +13,7 @@ from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import stop_setpoints
 from dispatch.control.net_load_estimator import reliable_snapshot
+from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision, Mode
@@ -51,6 +52,7 @@ class ControlLoop:
         clock: Clock,
         controller: Controller,
         devices: DeviceIo,
+        inverters: SleepingInverters,
         events: EventLog,
         recorder: Recorder,
         audit: AuditLog,
@@ -69,6 +71,7 @@ class ControlLoop:
         self.punctuality = Punctuality(1 / site.gateway.rate_hz)
         self.balance = EnergyBalance()
         self._site, self._config, self._clock, self._controller = site, site.dispatch, clock, controller
+        self._inverters = inverters
         self._devices, self._events, self._recorder, self._audit = devices, events, recorder, audit
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
@@ -150,7 +153,7 @@ class ControlLoop:
         """One iteration. Nothing here waits."""
         self._report_clock_step()
         self._seq += 1
-        snapshot = self._devices.snapshot(self._seq)
+        snapshot = self._with_sleeping_pv(self._devices.snapshot(self._seq))
         self._orders.expire()
         self._reservations.advance()
         decision = self._decide(snapshot)
@@ -165,6 +168,14 @@ class ControlLoop:
         self._publish(self.published)
         for call in self._after_tick:
             call(self.punctuality.ticks)
+
+    def _with_sleeping_pv(self, snapshot: Snapshot) -> Snapshot:
+        """PV inverters that are silent because there is no sun count as 0 W, as long as the site is grid-tied."""
+        grid_tied = self.published is not None and self.published.decision.island is IslandState.GRID_TIED
+        snapshot, fallen = self._inverters.mark(snapshot, grid_tied)
+        for id in fallen:
+            self._events.event("device", "info", id, "asleep: there is no sun; taken as 0 W until it answers")
+        return snapshot
 
     def _report_clock_step(self) -> None:
         step_s = self._clock_steps.update(self._clock.utc_s(), self._clock.mono_s())

@@ -21,9 +21,10 @@ from storage.reader import Archive
 MINUTE_S = 60
 LEAST_MINUTES = 8  # of a quarter hour on record: more than half of it
 LOAD, PV, BATTERY, SOC, PRICE = "site_load.w", "pv.w", "pcs.w", "soc_pct", "price.eur_per_kwh"
+GRID = "grid.w"
 ORDERED, ABLE = "decision.ordered", "decision.able"  # shares of the time
 TOUCHED = 0.01  # of a quarter hour: 9 s
-SIGNALS = (LOAD, PV, BATTERY, SOC, PRICE, ORDERED, ABLE)
+SIGNALS = (LOAD, GRID, PV, BATTERY, SOC, PRICE, ORDERED, ABLE)
 NO_PRICES = PriceSeries((), (), 0)
 
 Minutes = Mapping[str, Mapping[int, tuple[float, float]]]
@@ -102,8 +103,14 @@ def read_quarters(
 
 
 def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) -> Iterator[tuple[Quarter, float | None]]:
-    """Quarter hours with load, battery and SoC on record for more than half of them, each with its import price."""
-    loads, pvs, powers, socs = (minutes[name] for name in (LOAD, PV, BATTERY, SOC))
+    """Quarter hours with net load, battery and SoC on record for more than half of them, each with its import price.
+
+    In a minute whose load is not known, because a PV inverter was silent, the net load stands for load and PV:
+    the bill depends on nothing else.
+    """
+    loads, grids, pvs, powers, socs = (minutes[name] for name in (LOAD, GRID, PV, BATTERY, SOC))
+    net = {t: (grids[t][0] + powers[t][0], 0.0) for t in grids.keys() & powers.keys() - loads.keys()}
+    loads, pvs = {**loads, **net}, {t: row for t, row in pvs.items() if t not in net}
     for start_s in range(begin_s, end_s, QUARTER_S):
         span = range(start_s, start_s + QUARTER_S, MINUTE_S)
         whole = [t for t in span if t in loads and t in powers and t in socs]
@@ -114,7 +121,7 @@ def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) ->
             Quarter(
                 start_utc_s=start_s,
                 load_w=sum(loads[t][0] for t in whole) / len(whole),
-                # where load is known PV is, too: it is part of the balance; a site without PV has none on record
+                # where load is known PV is, too: it is part of the balance
                 pv_w=sum(pvs[t][0] if t in pvs else 0.0 for t in whole) / len(whole),
                 battery_w=sum(powers[t][0] for t in whole) / len(whole),
                 begin_soc_pct=socs[whole[0]][0] if before is None else before[1],

@@ -35,7 +35,7 @@ class QuarterMean:
     `observe` gets the quarter's start, its mean, and the mean of its last `LATEST_S` (None if not half of it was seen).
     """
 
-    def __init__(self, observe: Callable[[int, float, float | None], bool]) -> None:
+    def __init__(self, observe: Callable[[int, float, float | None], object]) -> None:
         self._observe = observe
         self._quarter: int | None = None
         self._whole, self._end = _Mean(), _Mean()
@@ -104,16 +104,25 @@ class PlanningService:
         self._source = PlanSource(site.dispatch)
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
+        self._assumed_pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.assume_pv(start_s, w))
         self._last: Observation | None = None
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
         self._thread = ThreadPoolExecutor(1, "planner")
         self._replan = asyncio.Event()  # there is a reason to plan anew before the period is over
 
     def observe(self, seen: Observation) -> None:
-        """Learn from one tick. A battery order that is new or over: plan anew at once."""
+        """Learn from one tick. A battery order that is new or over: plan anew at once.
+
+        While a PV inverter does not answer, the load is the net load and what the PV usually gives at this time.
+        """
         self._last, snapshot = seen, seen.snapshot
-        self._load_mean.add(snapshot.utc_s, snapshot.load_w)
-        self._pv_mean.add(snapshot.utc_s, snapshot.pv_w)
+        load_w, pv_w, net_w = snapshot.load_w, snapshot.pv_w, snapshot.net_load_w
+        assumed_w = self._source.usual_pv_w(snapshot.utc_s) if pv_w is None else pv_w
+        if pv_w is None and net_w is not None:
+            load_w = net_w + assumed_w
+        self._load_mean.add(snapshot.utc_s, load_w)
+        self._assumed_pv_mean.add(snapshot.utc_s, assumed_w)
+        self._pv_mean.add(snapshot.utc_s, pv_w)
         battery_orders = tuple(order for order in seen.orders if order.kind in ON_BATTERY)
         if battery_orders != self._battery_orders:
             self._battery_orders = battery_orders
@@ -145,15 +154,18 @@ class PlanningService:
         if seen is None:
             return None
         soc_pct = BatteryBank(self._site.dispatch, seen.snapshot).soc_pct
-        load_w, pv_w = seen.snapshot.load_w, seen.snapshot.pv_w
+        snapshot = seen.snapshot
+        net_w = snapshot.net_load_w
         if not self._site.battery:
             soc_pct = 0.0
-        if soc_pct is None or load_w is None or pv_w is None:
+        if soc_pct is None or net_w is None:
+            unknown = {"import": snapshot.grid.w.good, "PCS power": snapshot.pcs_w, "SoC": soc_pct}
+            self.error = f"no plan: {', '.join(name for name, value in unknown.items() if value is None)} not known"
             return None
         now = PlanningState(
-            utc_s=seen.snapshot.utc_s,
-            load_w=load_w,
-            pv_w=pv_w,
+            utc_s=snapshot.utc_s,
+            load_w=net_w if snapshot.load_w is None else snapshot.load_w,
+            pv_w=snapshot.pv_w,
             soc_pct=soc_pct,
             month_peak_w=seen.month_peak_w,
             next_day_peak_w=seen.next_day_peak_w,

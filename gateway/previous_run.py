@@ -17,6 +17,7 @@ from storage import audit_reader
 from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 
+DAY_S = 86_400
 HISTORY_TIMEOUT_S = 5.0  # for ten days of quarter hours
 
 log = logging.getLogger("skerry.gateway")
@@ -34,6 +35,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     reservations: list[Reservation] = []  # granted, and their time is not up
     load_w: dict[int, float] = {}  # quarter-hour means of the last days, by their start
     pv_w: dict[int, float] = {}
+    last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
 def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
@@ -49,6 +51,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
         ),
         load_w=load_w,
         pv_w=pv_w,
+        last_pv_w=_last_pv_w(state_dir, now_utc_s),
     )
 
 
@@ -83,6 +86,18 @@ def _last_drill(state_dir: Path) -> DrillRecord | None:
         return None
     finally:
         archive.close()
+
+
+def _last_pv_w(state_dir: Path, now_utc_s: float) -> float | None:
+    """PV power of the site at the end of the last minute that has it on record, W; None without one in a day."""
+    archive = Archive(state_dir)
+    try:
+        minutes = archive.minutes(["pv.w"], int(now_utc_s) - DAY_S, int(now_utc_s) + 1)["pv.w"]
+    except (NoRecords, QueryTimeout):
+        return None
+    finally:
+        archive.close()
+    return minutes[max(minutes)][1] if minutes else None
 
 
 def _history(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:

@@ -156,6 +156,8 @@ def _sum(snapshot: Snapshot, what: str) -> str:
     words = ("discharge", "charge") if what == "pcs" else ("production", "consumption")
     known = [r.value for r in readings if r.value is not None]
     text = flow(sum(known) if len(known) == len(readings) else None, *words)
+    if what == "pv" and snapshot.pv and all(pv.asleep for pv in snapshot.pv):
+        return f"{kw(0.0):>{KW_WIDTH}} asleep"
     stale = [r for r in readings if r.quality is Quality.STALE]
     return text + (mark(max(stale, key=lambda r: r.age_s or 0.0)) if stale else "")
 
@@ -176,11 +178,14 @@ def _soc(soc: Reading) -> str:
 
 
 def _load(snapshot: Snapshot) -> str:
-    """By balance; where a part of it is missing, by the load's own meter if there is one."""
+    """By balance; where a part of it is missing, by the load's own meter if there is one, else load less PV."""
     if (balance := snapshot.load_w) is not None:
         return f"{kw(balance):>{KW_WIDTH}}"
-    if snapshot.load is not None and snapshot.load.w.value is not None:
-        return f"{kw(snapshot.load.w.value):>{KW_WIDTH}} by its meter{mark(snapshot.load.w)}"
+    meter_w = Reading() if snapshot.load is None else snapshot.load.w
+    if meter_w.good is None and snapshot.net_load_w is not None:
+        return f"{kw(snapshot.net_load_w):>{KW_WIDTH}} net load, PV not known"
+    if meter_w.value is not None:
+        return f"{kw(meter_w.value):>{KW_WIDTH}} by its meter{mark(meter_w)}"
     return f"{kw(None):>{KW_WIDTH}} missing"
 
 
@@ -242,11 +247,15 @@ def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
 
 
 def _devices(snapshot: Snapshot) -> Iterator[str]:
-    lost = [d for d in snapshot.devices if not d.online]
+    asleep = [pv.id for pv in snapshot.pv if pv.asleep]
+    if asleep:
+        yield _row("Asleep", f"{', '.join(asleep)}: no sun, taken as 0 W")
+    lost = [d for d in snapshot.devices if not d.online and d.id not in asleep]
     for n, device in enumerate(lost):
         silent = "never answered" if device.age_s is None else f"silent for {device.age_s:.0f} s"
         yield _row(
             "" if n else "Lost", f"{device.id} ({device.kind}) {silent}{': ' if device.error else ''}{device.error}"
         )
     if not lost and snapshot.devices:
-        yield _row("Devices", f"all {len(snapshot.devices)} answer")
+        others = len(snapshot.devices) - len(asleep)
+        yield _row("Devices", f"all {'others' if asleep else others} answer")

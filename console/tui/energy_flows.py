@@ -146,6 +146,8 @@ class BatteryFlow(EnergyFlow):
 def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
     """The site's load and how it is known: by balance of flows that are all fresh, by the load meter, or not at all.
 
+    Where only the PV is not known, it is the load less PV, and says so.
+
     A stale flow is never added to fresh ones: the sum would be of no moment that ever was.
     """
     parts = (snapshot.grid.w, *(p.w for p in snapshot.pcs), *(p.w for p in snapshot.pv))
@@ -153,6 +155,8 @@ def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
         return combined(parts), "load"
     if snapshot.load is not None and snapshot.load.w.good is not None:
         return snapshot.load.w, "by meter"
+    if snapshot.net_load_w is not None:
+        return combined((snapshot.grid.w, *(p.w for p in snapshot.pcs))), "net load"
     return Reading(), "load"
 
 
@@ -184,7 +188,7 @@ class PvFlow(EnergyFlow):
             canvas.put(4, 1, "none", Ink.DIM)
             return
         power = combined([p.w for p in inverters])
-        draw_power(canvas, model, power, "")
+        draw_power(canvas, model, power, "asleep" if all(pv.asleep for pv in inverters) else "")
         canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
         peak_w = model.limit("pv_peak_w")
         if peak_w:

@@ -108,10 +108,13 @@ class GatewayPanel(DiffWidget):
         if loop.period_s:
             canvas.put(0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms")
         canvas.put(0, 2, f"overruns {loop.overruns}  consoles {loop.consoles}")
+        asleep = {pv.id for pv in model.published.snapshot.pv if pv.asleep}
+        lost = [d for d in devices if not d.online and d.id not in asleep]
         online = sum(d.online for d in devices)
-        ink = Ink.PLAIN if online == len(devices) else Ink.MEDIUM
-        canvas.put(0, 3, f"devices {online} of {len(devices)} answer", ink)
-        for y, device in enumerate((d for d in devices if not d.online), start=4):
+        x = canvas.put(0, 3, f"devices {online} of {len(devices)} answer", Ink.MEDIUM if lost else Ink.PLAIN)
+        if asleep:
+            canvas.put(x, 3, f"  PV asleep {len(asleep)}", Ink.DIM)
+        for y, device in enumerate(lost, start=4):
             canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
 
 

@@ -55,7 +55,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> dict[str, Condition]:
     """Which alarm conditions hold at this snapshot, by alarm id. `active` None where a missing reading hides it."""
     island = decision.island if decision else IslandState.UNKNOWN
-    found: dict[str, Condition] = {f"device-lost:{d.id}": _silent(d) for d in snapshot.devices}
+    asleep = {pv.id for pv in snapshot.pv if pv.asleep}
+    found: dict[str, Condition] = {
+        f"device-lost:{d.id}": Condition(False) if d.id in asleep else _silent(d) for d in snapshot.devices
+    }
     found.update(_grid(snapshot, decision, facts, island))
     found.update(_missing(snapshot, facts.config))
     for battery in snapshot.batteries:

@@ -13,7 +13,7 @@ from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.equipment import NOT_RUNNING, Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
 from dispatch.model.orders import REASON_MIN
-from dispatch.model.readings import MISSING, Quality
+from dispatch.model.readings import MISSING, Quality, total
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.formatting import kw
 
@@ -135,7 +135,8 @@ def _prechecks_of_energy(config: DispatchConfig, snapshot: Snapshot, request: Is
     bank = BatteryBank(config, snapshot)
     load_w, soc_pct, most_w = snapshot.load_w, bank.soc_pct, bank.discharge_w
     if load_w is None or soc_pct is None or most_w is None:
-        missing = [n for n, v in (("load", load_w), ("SoC", soc_pct), ("discharge limits", most_w)) if v is None]
+        unknown_load = "load" if snapshot.net_load_w is None else "PV power"
+        missing = [n for n, v in ((unknown_load, load_w), ("SoC", soc_pct), ("discharge limits", most_w)) if v is None]
         return [Check("energy and rating", False, f"{', '.join(missing)} not known", "every device must answer")]
     need_pct = ENERGY_MARGIN * planned_pct(config, load_w, request.minutes)
     floor_pct = floor_soc_pct(config)
@@ -191,6 +192,7 @@ class Drill:
         self._transfer_ms = switch.transfer_ms.good if switch is not None else None
         self._gap = ""
         self._load_w = snapshot.load_w or 0.0
+        self._asleep = frozenset(pv.id for pv in snapshot.pv if pv.asleep)  # silent at the start, and no loss
 
     @property
     def holding(self) -> bool:
@@ -248,7 +250,8 @@ class Drill:
         """Whether all that the other criteria need has been read of late."""
         switch = switch_of(self._config, snapshot)
         position = None if switch is None else switch.position.good
-        needed = (position, snapshot.pcs_w, snapshot.pv_w, soc_pct, most_w)
+        pv_w = total(pv.w for pv in snapshot.pv if pv.id not in self._asleep)
+        needed = (position, snapshot.pcs_w, pv_w, soc_pct, most_w)
         if None not in needed:
             self._blind_since_s = None
             return Check("communication", True, "all read")

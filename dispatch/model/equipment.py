@@ -61,11 +61,12 @@ class Battery(msgspec.Struct, frozen=True):
 
 
 class Pv(msgspec.Struct, frozen=True):
-    """A PV inverter; `w` >= 0."""
+    """A PV inverter; `w` >= 0. `asleep`: it is silent because there is no sun, and its power is taken as 0."""
 
     id: str
     w: Reading = MISSING
     state: Status = UNKNOWN
+    asleep: bool = False
 
 
 class Switch(msgspec.Struct, frozen=True):

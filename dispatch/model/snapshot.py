@@ -38,6 +38,12 @@ class Snapshot(msgspec.Struct, frozen=True):
         return total(p.w for p in self.pv)
 
     @property
+    def net_load_w(self) -> float | None:
+        """Load less PV, grid + pcs; None when either is not good."""
+        grid_w, pcs_w = self.grid.w.good, self.pcs_w
+        return None if grid_w is None or pcs_w is None else grid_w + pcs_w
+
+    @property
     def load_w(self) -> float | None:
         """Site load by balance, grid + pcs + pv; None when any part is not good."""
         parts = (self.grid.w.good, self.pcs_w, self.pv_w)

@@ -39,8 +39,8 @@ class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     """The site at the moment of planning."""
 
     utc_s: float
-    load_w: float
-    pv_w: float
+    load_w: float  # where the PV is not known, the net load
+    pv_w: float | None
     soc_pct: float
     month_peak_w: float
     interval_energy_wh: float
@@ -107,25 +107,41 @@ class PlanSource:
             self._finished[start_s].pv_w = w
         return self._pv.observe(start_s, w)
 
+    def assume_pv(self, start_s: int, w: float) -> None:
+        """Take this as the mean PV power of a quarter hour in which it was not measured; nothing is learnt from it."""
+        if start_s in self._finished:
+            self._finished[start_s].pv_w = w
+
+    def usual_pv_w(self, utc_s: float) -> float:
+        """What the PV's own recent days let expect at this moment, W; 0 before there are any."""
+        return self._pv.predict(int(utc_s), 1)[0]
+
     def inputs(self, now: PlanningState, prices: PriceSeries) -> PlanInputs:
         """What a plan at this moment is made from; what the past says of the peak is added by `make`."""
         self._fresh.extend(self._finished.values())
         self._finished.clear()
         start_s = int(now.utc_s // QUARTER_S) * QUARTER_S
         steps = int(self._config.plan.horizon_h * 4)
-        now_w = base_w(now.load_w, reserved_w(self._reservations, now.utc_s, now.utc_s), self._base_w)
+        pv_w = self._pv.predict(start_s, steps, now_w=now.pv_w)
+        load_w = now.load_w if now.pv_w is not None else max(0.0, now.load_w + pv_w[0])
+        now_w = base_w(load_w, reserved_w(self._reservations, now.utc_s, now.utc_s), self._base_w)
         self._base_w = now_w if self._base_w is None else self._base_w
         base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w)
         load = with_reserved(base, self._reservations, now.utc_s)
+        notes = [load.note] if load.note else []
+        if now.pv_w is None:
+            notes.append("PV is not known: load taken as net load and the PV of recent days")
         if self._unlimited:
-            note = f"{self._unlimited} jobs without a time limit: taken to end within {UNLIMITED_S / 86400:g} days"
-            load = msgspec.structs.replace(load, note="; ".join(filter(None, (load.note, note))))
+            notes.append(
+                f"{self._unlimited} jobs without a time limit: taken to end within {UNLIMITED_S / 86400:g} days"
+            )
+        load = msgspec.structs.replace(load, note="; ".join(notes))
         return PlanInputs(
             now_utc_s=now.utc_s,
             config=self._config if now.caps else msgspec.structs.replace(self._config, caps=CapsConfig()),
             prices=prices,
             load=load,
-            pv_w=self._pv.predict(start_s, steps, now_w=now.pv_w),
+            pv_w=pv_w,
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,

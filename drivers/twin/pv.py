@@ -1,6 +1,6 @@
 """Simulates a PV generator: clear sky by the sun's position, clouds from a seed; marked as synthetic (`SOURCE`).
 
-Sun: declination and equation of time after Spencer (1971), Fourier series in the day of the year.
+Sun: `dispatch.forecasting.sun`.
 Clear sky: Haurwitz (1945), GHI = 1098 cos(z) exp(-0.059 / cos(z)) W/m2; 15 % of it taken as diffuse.
 Plane: 30 degrees to the equator, beam by the angle of incidence, diffuse isotropic; 14 % system loss.
 Clouds: alternating gaps and clouds of exponential lengths, each cloud with its own transmittance, edges of 20 s.
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import random
-import time
+
+from dispatch.forecasting.sun import sun_angles
 
 SOURCE = "synthetic: Haurwitz clear sky with seeded clouds"
 
@@ -23,34 +24,12 @@ EDGE_S = 20.0
 
 def clear_sky(utc_s: float, latitude_deg: float, longitude_deg: float) -> float:
     """AC output under a clear sky as a fraction of peak power, 0 at night."""
-    moment = time.gmtime(utc_s)
-    day = 2 * math.pi * (moment.tm_yday - 1) / 365
-    declination = (
-        0.006918
-        - 0.399912 * math.cos(day)
-        + 0.070257 * math.sin(day)
-        - 0.006758 * math.cos(2 * day)
-        + 0.000907 * math.sin(2 * day)
-        - 0.002697 * math.cos(3 * day)
-        + 0.00148 * math.sin(3 * day)
-    )
-    equation_min = 229.18 * (
-        0.000075
-        + 0.001868 * math.cos(day)
-        - 0.032077 * math.sin(day)
-        - 0.014615 * math.cos(2 * day)
-        - 0.040849 * math.sin(2 * day)
-    )
-    minutes = (utc_s % 86400) / 60 + 4 * longitude_deg + equation_min
-    hour_angle = math.radians(minutes / 4 - 180)
-    latitude = math.radians(latitude_deg)
-    cos_zenith = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(declination) * math.cos(
-        hour_angle
-    )
+    declination, hour_angle, cos_zenith = sun_angles(utc_s, latitude_deg, longitude_deg)
     if cos_zenith <= 0.01:
         return 0.0
     ghi = 1098 * cos_zenith * math.exp(-0.059 / cos_zenith)
     # A plane tilted to the equator sees the sun as a horizontal one does, nearer to the equator by the tilt.
+    latitude = math.radians(latitude_deg)
     flat = latitude - math.copysign(TILT, latitude)
     cos_incidence = max(
         0.0, math.sin(flat) * math.sin(declination) + math.cos(flat) * math.cos(declination) * math.cos(hour_angle)

@@ -49,10 +49,17 @@ def across(site: Site) -> list[Finding]:
 
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
-    for check in (_grid_meter, _load_meters, _ids, _addresses, _deadline, _twin):
+    for check in (_place, _grid_meter, _load_meters, _ids, _addresses, _deadline, _twin):
         yield partial(check, site)
     for battery in site.battery:
         yield partial(_owners, site, battery.id)
+
+
+def _place(site: Site) -> Iterator[Finding]:
+    given = site.site.latitude_deg is not None, site.site.longitude_deg is not None
+    if any(given) and not all(given):
+        here, there = ("latitude_deg", "longitude_deg") if given[0] else ("longitude_deg", "latitude_deg")
+        yield f"site.{here}", getattr(site.site, here), f"site.{there} as well, or neither: a place has both"
 
 
 def _grid_meter(site: Site) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from dispatch.config.schema import (
     RideThroughConfig,
     RulesConfig,
 )
+from dispatch.forecasting.sun import Place
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
 from drivers.twin.config import TwinConfig
 from gateway.site.versions import CURRENT
@@ -36,6 +37,28 @@ class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
     timezone: Annotated[str, Meta(description="IANA time zone; metering intervals, days and months follow it.")] = (
         "Europe/Berlin"
     )
+    latitude_deg: (
+        Annotated[
+            float,
+            Meta(
+                ge=-90,
+                le=90,
+                description="Latitude, north is positive; with it and the longitude the sun tells when a silent PV "
+                "inverter is asleep. Not given: what the time zone allows.",
+            ),
+        ]
+        | None
+    ) = None
+    longitude_deg: (
+        Annotated[float, Meta(ge=-180, le=180, description="Longitude, east is positive; with `latitude_deg`.")] | None
+    ) = None
+
+    @property
+    def place(self) -> Place | None:
+        """Where the site is; None if the site file does not say."""
+        if self.latitude_deg is None or self.longitude_deg is None:
+            return None
+        return Place(self.latitude_deg, self.longitude_deg)
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):

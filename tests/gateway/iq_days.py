@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dispatch.billing.bill import stored_change_kwh
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, TariffTerms
-from dispatch.model.equipment import Battery, Meter, Pcs
+from dispatch.model.equipment import Battery, Meter, Pcs, Pv
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
@@ -21,7 +21,7 @@ CONFIG = DispatchConfig(
     pcs=(PcsRatings(id="pcs1", battery="bat1", charge_w=60_000, discharge_w=60_000),),
     tariff=TariffTerms(fee_eur_per_kwh=0.03, tax_eur_per_kwh=0.02, vat_pct=19.0, demand_eur_per_kw_month=0.1),
 )
-LOAD_W = 20_000.0
+LOAD_W, PV_W = 20_000.0, 4_000.0
 CHEAP, DEAR = 40.0, 200.0  # EUR/MWh, before and after noon UTC
 
 
@@ -59,9 +59,13 @@ def record(
     ordered: Container[int] = (),
     unable: Container[int] = (),
     priced: bool = True,
+    pv_w: Callable[[int], float | None] | None = None,
     states: dict[str, object] | None = None,
 ) -> None:
-    """Write the minutes that start in [begin, end), but for those missing, through the recorder a gateway uses."""
+    """Write the minutes that start in [begin, end), but for those missing, through the recorder a gateway uses.
+
+    pv_w: what is read of an inverter that gives PV_W, also while it is silent, None.
+    """
     clock = Clock(float(end_s))
     recorder = Recorder(directory, StorageConfig(hot_period_s=60), "boot", clock=clock)
     soc_pct = 50.0
@@ -74,7 +78,8 @@ def record(
             seq=n,
             utc_s=float(t_s),
             mono_s=float(t_s) - 1.7e9,
-            grid=Meter("grid", w=reading(LOAD_W - w)),
+            grid=Meter("grid", w=reading(LOAD_W - w - (PV_W if pv_w else 0.0))),
+            pv=(Pv("pv1", w=reading(pv_w(t_s))),) if pv_w else (),
             pcs=(Pcs("pcs1", w=reading(w)),),
             batteries=(Battery("bat1", soc_pct=reading(soc_pct)),),
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, Clock, record, trade_w
+from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, PV_W, Clock, record, trade_w
 from waiting import LIMIT_S, until
 
 from dispatch.billing.prices import PriceSeries
@@ -88,6 +88,21 @@ def test_a_running_day_is_judged_up_to_now(whole: Path) -> None:
     archive.close()
     assert report.iq.of_h == 10.25
     assert report.iq.loss is None
+
+
+def test_hours_in_which_a_pv_inverter_is_silent_are_judged_by_their_net_load(tmp_path: Path) -> None:
+    """Known throughout or lost at noon for three hours: the same bill, the same Energy IQ."""
+    silent = range(BEGIN + 11 * 3600, BEGIN + 14 * 3600, 60)
+    record(tmp_path / "lost", BEGIN, END, pv_w=lambda t_s: None if t_s in silent else PV_W)
+    record(tmp_path / "known", BEGIN, END, pv_w=lambda t_s: PV_W)
+    archive = Archive(tmp_path / "lost")
+    quarters, _ = read_quarters(archive, CONFIG, BEGIN, END)
+    archive.close()
+    assert len(quarters) == 96
+    assert all(q.load_w - q.pv_w == pytest.approx(LOAD_W - PV_W, abs=1) for q in quarters)
+    lost, known = reported(tmp_path / "lost").iq, reported(tmp_path / "known").iq
+    assert lost.known_h == 24
+    assert lost.iq_pct == pytest.approx(known.iq_pct, abs=0.01)
 
 
 def test_gaps_orders_and_outages_are_seen(tmp_path: Path) -> None:

@@ -180,13 +180,16 @@ TEXTS: dict[str, AlarmText] = {
         "No plan",
         "The planner has not made a usable plan.",
         "The rules alone steer: peaks are held, prices are not used.",
-        "The site is safe. See the Log for the planner's reason; missing readings or prices are the usual ones.",
+        "The site is safe. The reason given says what is not known: see to that device. If it gives none, see the Log.",
     ),
     "plan-late": AlarmText(
         "Plan is old",
         "The plan in force was made more than three periods ago.",
         "It is followed as long as it reaches, with a load forecast that grows old; then the rules steer alone.",
-        "See the Log for why newer plans failed. Check the gateway's CPU load (`top`).",
+        (
+            "The reason given says what newer plans lacked: see to that. If it gives none, the solver was too slow: "
+            "check the gateway's CPU load (`top`)."
+        ),
     ),
     "prices-end-soon": AlarmText(
         "Prices end soon",

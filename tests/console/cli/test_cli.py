@@ -171,7 +171,7 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "12.0 kW discharge" in shown["Battery"]
     assert "bat1 SoC 54.3 % · reserve 17.8 %" in shown["Battery"]
     assert "8.2 kW production STALE 3 s" in shown["PV"]
-    assert "— kW missing" in shown["Load"]  # PV is stale: the balance is not known, and not 0
+    assert "33.4 kW net load, PV not known" in shown["Load"]  # PV is stale: neither 0 nor its last value
     assert "18.2 ct/kWh" in shown["Tariff"]
     assert "15.1 from 13:00" in shown["Tariff"]
     assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
