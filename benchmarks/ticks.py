@@ -19,7 +19,8 @@ from pathlib import Path
 from benchmarks.figures import Figure, main, quantile
 from benchmarks.plant import running
 from gateway.api.client import GatewayClient
-from gateway.api.protocol import Hello, LoopStats, Published, encode
+from gateway.api.frames import encode
+from gateway.api.protocol import Hello, LoopStats, Published
 
 RATE_HZ = 10
 READING = 9

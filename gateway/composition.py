@@ -18,6 +18,7 @@ from dispatch.control.controller import Controller
 from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock
 from dispatch.model.orders import OrderKind
+from dispatch.model.reasons import Reason
 from gateway.api.alarm_commands import AlarmCommands
 from gateway.api.command_log import CommandLog
 from gateway.api.consoles import Consoles
@@ -86,7 +87,7 @@ class Gateway:
 
     def finish_commands(self) -> None:
         """End what commands have begun, and put the end of the run on record. After the last tick."""
-        self.loop.interrupt_drill("the gateway was stopped in its middle")
+        self.loop.interrupt_drill(Reason("drill.gateway_stopped"))
         self.orders.end_all("the gateway stops")
         self.log.finish()
 

@@ -19,6 +19,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
 from dispatch.model.orders import ON_BATTERY
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute
 from gateway.api.consoles import Consoles
@@ -297,7 +298,7 @@ class ControlLoop:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def interrupt_drill(self, why: str) -> None:
+    def interrupt_drill(self, why: Reason) -> None:
         """Report a drill under way as failed for this reason. For the end, after the last tick."""
         drill = self._controller.island.drill
         if drill is not None:

@@ -12,6 +12,7 @@ from dispatch.islanding.drill_schedule import ScheduleMemory, ScheduleVerdict, j
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandReply
+from dispatch.wording.catalogue import words
 from gateway.api.protocol import DrillPlan, Published
 from gateway.drill_state import DrillState
 from gateway.event_sink import EventSink
@@ -88,14 +89,14 @@ class DrillScheduler:
         found = judge(config, now_s, self._memory, self._last_started_utc_s(), self._planner.plan, soc_pct)
         self._keep(found.memory)
         if found.action in SEVERITY:
-            self._events.event("island", SEVERITY[found.action], "drill", found.why)
+            self._events.event("island", SEVERITY[found.action], "drill", words(found.why))
         self._show(found)
         if found.action == "start":
-            reply = await self._starter.start_scheduled(config.drills.minutes, found.why)
+            reply = await self._starter.start_scheduled(config.drills.minutes, words(found.why))
             if not reply.ok:
-                text = f"the drill that is due was not begun: {reply.text}"
+                text = f"the drill that is due was not begun: {words(reply.reason)}"
                 self._events.event("island", "warning", "drill", text)
-                self._keep(msgspec.structs.replace(self._memory, refused=reply.text))
+                self._keep(msgspec.structs.replace(self._memory, refused=reply.reason))
 
     def _last_started_utc_s(self) -> float | None:
         """When the drill that is under way, or else the last one, began."""
@@ -105,9 +106,9 @@ class DrillScheduler:
         return None if report is None else report.started_utc_s
 
     def _show(self, found: ScheduleVerdict) -> None:
-        note = "" if found.due_utc_s is None else found.why
+        note = None if found.due_utc_s is None else found.why
         plan = DrillPlan(found.next_utc_s, found.due_utc_s, note, self._site.drills.unattended)
-        self._drills.set_schedule(plan, found.why if found.action == "announce" else "")
+        self._drills.set_schedule(plan, found.why if found.action == "announce" else None)
 
     def _keep(self, memory: ScheduleMemory) -> None:
         if memory != self._memory:

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 from dispatch.model.islanding import DrillReport
+from dispatch.model.reasons import Reason, plain
+from dispatch.wording.catalogue import words
 from gateway.api.protocol import DrillPlan
 from gateway.event_sink import EventSink
 from storage.audit import AuditLog
@@ -22,7 +24,7 @@ class DrillState:
         self.report: DrillReport | None = None  # the last one's, also of an earlier run
         self.audit_head = ""  # of the audit, as the record of that report has it
         self.plan: DrillPlan | None = None  # None: the site file has no schedule
-        self.due = ""  # a drill waits for somebody to start it: since when
+        self.due: Reason | None = None  # a drill waits for somebody to start it: since when
         self._events, self._audit, self._recorder = events, audit, recorder
 
     def adopt(self, last: DrillRecord | None, unfinished: dict[str, Any] | None) -> None:
@@ -36,16 +38,19 @@ class DrillState:
         """A drill is over: its report is the last one now, and goes on record. Never waits."""
         self.report, self.audit_head = report, ""
         row: dict[str, Any] = {"kind": "drill", "who": report.who, "outcome": report.result}
-        row |= {"text": f"drill of {report.minutes:g} min: {report.why}", "report_sha256": digest(text_of(report))}
+        row |= {
+            "text": f"drill of {report.minutes:g} min: {words(report.why)}",
+            "report_sha256": digest(text_of(report)),
+        }
         self._audit.spool(row).add_done_callback(partial(self._record, report))
 
     def end_early(self, report: DrillReport) -> None:
         """A drill has ended in no tick, with its gateway: said as an alarm, and put on record."""
-        self._events.event("island", "alarm", "drill", f"drill of {report.who} {report.result}: {report.why}")
+        self._events.event("island", "alarm", "drill", f"drill of {report.who} {report.result}: {words(report.why)}")
         self.end(report)
 
-    def set_schedule(self, plan: DrillPlan, due: str) -> None:
-        """What the schedule says now. `due`: why a drill should be started by somebody; empty: none should."""
+    def set_schedule(self, plan: DrillPlan, due: Reason | None) -> None:
+        """What the schedule says now. `due`: why a drill should be started by somebody; None: none should."""
         self.plan, self.due = plan, due
 
     def _record(self, report: DrillReport, written: Future[int]) -> None:
@@ -66,11 +71,11 @@ def report_of_killed(body: dict[str, Any]) -> DrillReport:
         started_utc_s=began_s,
         ended_utc_s=began_s,
         result="failed",
-        why="the gateway was killed in its middle; what came after it is in the log",
-        timeline=((began_s, body["text"]),),
+        why=Reason("drill.gateway_killed"),
+        timeline=((began_s, plain(body["text"])),),
         checks=(),
         criteria=(),
-        transfer_gap="not known",
+        transfer_gap=Reason("gap.not_known"),
         islanded_s=None,
         v_min=None,
         v_max=None,

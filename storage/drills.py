@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from dispatch.model.decoding import with_reasons
 from dispatch.model.islanding import DrillReport
+from dispatch.wording.catalogue import words
 from storage.rows import to_us
 
 COLUMNS = "ts_utc_us, started_utc_us, result, who, reason, why, audit_head, not_durable, report"
@@ -37,10 +39,14 @@ def row_of(record: DrillRecord) -> tuple[Any, ...]:
     """COLUMNS of a record."""
     r = record.report
     when = (to_us(r.ended_utc_s), to_us(r.started_utc_s))
-    return (*when, r.result, r.who, r.reason, r.why, record.audit_head, record.not_durable, text_of(r))
+    return (*when, r.result, r.who, r.reason, words(r.why), record.audit_head, record.not_durable, text_of(r))
 
 
 def record_of(row: Sequence[Any]) -> DrillRecord:
-    """The record of its id, audit_head, not_durable and report columns. Raises msgspec.DecodeError."""
+    """The record of its id, audit_head, not_durable and report columns; sentences of older ones become reasons.
+
+    Raises msgspec.DecodeError.
+    """
     number, head, not_durable, text = row
-    return DrillRecord(msgspec.json.decode(text, type=DrillReport), head, not_durable, number)
+    report = msgspec.convert(with_reasons(msgspec.json.decode(text), DrillReport), DrillReport)
+    return DrillRecord(report, head, not_durable, number)

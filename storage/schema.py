@@ -101,6 +101,21 @@ CREATE VIEW decision_chain AS
   FROM decision AS d, json_each(d.chain) AS r;
 """
 
+
+def _code(path: str, prefix: str = "") -> str:
+    """The code of a reason in a drill's report; reports of 0.1.0 have a sentence there."""
+    return f"CASE json_type(report, '{path}') WHEN 'text' THEN 'text' ELSE report ->> '{path}.code' END AS {prefix}code"
+
+
+def _figures(path: str, prefix: str = "") -> str:
+    """Its figures."""
+    said = f"json_object('text', report ->> '{path}')"
+    return (
+        f"CASE json_type(report, '{path}') WHEN 'text' THEN {said} ELSE report -> '{path}.figures' END "
+        f"AS {prefix}figures"
+    )
+
+
 DRILLS = f"""
 CREATE TABLE drill (
   id INTEGER PRIMARY KEY,
@@ -145,6 +160,17 @@ CREATE VIEW decision_chain AS
   FROM decision AS d, json_each(d.chain) AS r;
 """
 
+DRILL_REASONS = f"""
+DROP VIEW drills;
+CREATE VIEW drills AS
+  SELECT {_TIME.format("started_utc_us")} AS t, {_TIME.format("ts_utc_us")} AS ended, result, who, reason, why,
+         {_code("$.why")}, {_figures("$.why")},
+         report ->> 'minutes' AS minutes, report ->> 'islanded_s' AS islanded_s, report ->> 'battery_wh' AS battery_wh,
+         {_code("$.transfer_gap", "transfer_gap_")}, {_figures("$.transfer_gap", "transfer_gap_")},
+         audit_head, not_durable
+  FROM drill;
+"""
+
 
 def tables(db: Any) -> None:
     """Version 1: what is stored."""
@@ -166,8 +192,13 @@ def reasons(db: Any) -> None:
     _script(db.conn, REASONS)
 
 
+def drill_reasons(db: Any) -> None:
+    """Version 5: reports of drills hold code and figures; `why` in the table is the English text."""
+    _script(db.conn, DRILL_REASONS)
+
+
 # Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
-STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons]
+STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons]
 
 
 class NewerSchema(Exception):

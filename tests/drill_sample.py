@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dispatch.model.islanding import Check, DrillReport
+from dispatch.model.reasons import Reason, plain
 
 
 def passed(start_utc_s: float) -> DrillReport:
@@ -14,11 +15,11 @@ def passed(start_utc_s: float) -> DrillReport:
         started_utc_s=start_utc_s,
         ended_utc_s=start_utc_s + 700,
         result="passed",
-        why="held, returned, every criterion met",
-        timeline=((start_utc_s, "preparing: drill of 10 min by ann"), (start_utc_s + 700, "end")),
-        checks=(Check("energy", True, "SoC 80.0 %, 21.0 kW for 10 min takes 4.5 %"),),
-        criteria=(Check("bus voltage", True, "229 V"),),
-        transfer_gap="8 ms by the switch's recorder",
+        why=Reason("drill.passed"),
+        timeline=((start_utc_s, plain("preparing: drill of 10 min by ann")), (start_utc_s + 700, Reason("drill.end"))),
+        checks=(Check(Reason("check.energy"), True, plain("SoC 80.0 %, 21.0 kW for 10 min takes 4.5 %")),),
+        criteria=(Check(Reason("check.bus_voltage"), True, Reason("found.bus_voltage", {"bus_v": 229.0})),),
+        transfer_gap=Reason("gap.recorded", {"transfer_ms": 8.0}),
         islanded_s=601.5,
         v_min=228.0,
         v_max=231.5,

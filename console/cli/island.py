@@ -11,10 +11,12 @@ import msgspec
 
 from console.cli.data_source import Record, gateway, gateway_or_record
 from console.cli.failures import Failure
+from console.cli.json_output import with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
 from console.value_parsers import NOT_SAID, json_option, site_option
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
+from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 from gateway import exit_codes
@@ -72,7 +74,7 @@ def status(site: str | None, as_json: bool) -> None:
         else:
             found = source.link.request("drill.status")
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(with_words(found)))
         return
     for line in status_lines(found, source.zone):
         click.echo(line)
@@ -92,13 +94,13 @@ def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -
     if not found and number is not None:
         raise Failure(f"there is no drill {number} on record; see skerry drill report --list", exit_codes.FAILED)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(with_words(msgspec.to_builtins(found))))
     elif not found:
         click.echo(NONE_ON_RECORD)
     elif as_list:
         for record in reversed(found):
             r = record.report
-            what = f"{r.result:<7}  {r.minutes:g} min by {r.who}: {r.why}"
+            what = f"{r.result:<7}  {r.minutes:g} min by {r.who}: {words(r.why)}"
             click.echo(f"{record.number:>4}  {date_clock_zone(r.started_utc_s, source.zone)}  {what}")
     else:
         for line in record_lines(found[0], source.zone):
@@ -141,22 +143,22 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
             params["seen_utc_s"] = there.now_utc_s()
         answer = there.link.request(method, **params)
     if as_json:
-        click.echo(msgspec.json.encode(answer))
+        click.echo(msgspec.json.encode(with_words(answer)))
     else:
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))
     if not answer["ok"]:
-        raise Failure(answer["text"], exit_codes.REFUSED)
+        raise Failure(words(msgspec.convert(answer["reason"], Reason)), exit_codes.REFUSED)
     if not as_json:
-        click.echo(answer["text"])
+        click.echo(words(msgspec.convert(answer["reason"], Reason)))
     if answer.get("not_durable"):
         click.echo(f"skerry: done, but not durable: {answer['not_durable']}", err=True)
 
 
 def check_line(check: Check) -> str:
     """ "✗ energy  SoC 12.0 %, … → charge to 31.0 %"."""
-    remedy = f" → {check.remedy}" if check.remedy else ""
-    return f"{'✓' if check.ok else '✗'} {check.name:<18} {check.figure}{remedy}"
+    remedy = f" → {words(check.remedy)}" if check.remedy else ""
+    return f"{'✓' if check.ok else '✗'} {words(check.name):<18} {words(check.figure)}{remedy}"
 
 
 def status_lines(found: dict[str, Any], zone: tzinfo) -> Iterator[str]:
@@ -185,7 +187,7 @@ def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo) -> Iterat
     if view is not None and view.reconnect is not None:
         left_s = view.reconnect.left_s
         wait = "" if left_s is None else f"; {span(left_s)} until closing may be permitted"
-        yield f"Return    {view.reconnect.profile}: {view.reconnect.figures}{wait}"
+        yield f"Return    {view.reconnect.profile}: {words(view.reconnect.figures)}{wait}"
     if view is not None and view.drill is not None:
         yield from _running(view.drill)
 
@@ -196,7 +198,7 @@ def _scheduled(plan: DrillPlan | None, zone: tzinfo) -> Iterator[str]:
         return
     how = "begins by itself" if plan.unattended else "waits for somebody to start it"
     if plan.due_utc_s is not None:
-        yield f"Due       since {date_clock_zone(plan.due_utc_s, zone)}, {how}: {plan.note or 'about to begin'}"
+        yield f"Due       since {date_clock_zone(plan.due_utc_s, zone)}, {how}: {words(plan.note) or 'about to begin'}"
     yield f"Next      {date_clock_zone(plan.next_utc_s, zone)}, {how}"
 
 
@@ -233,15 +235,15 @@ def _running(drill: DrillStatus) -> Iterator[str]:
 
 def report_lines(report: DrillReport, zone: tzinfo, title: str = "Last drill") -> Iterator[str]:
     """The report of a drill."""
-    yield f"{title}, {date_clock_zone(report.started_utc_s, zone)}: {report.result.upper()}, {report.why}"
+    yield f"{title}, {date_clock_zone(report.started_utc_s, zone)}: {report.result.upper()}, {words(report.why)}"
     yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"
     islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
-    yield f"Islanded  {islanded}; transfer gap {report.transfer_gap}"
+    yield f"Islanded  {islanded}; transfer gap {words(report.transfer_gap)}"
     yield from _extremes(report.v_min, report.v_max, report.hz_min, report.hz_max)
     soc = soc_track_text(report)
     yield f"Battery   {battery_energy_text(report)}{f'; {soc}' if soc else ''}"
     for utc_s, what in report.timeline:
-        yield f"  {date_clock_zone(utc_s, zone)}  {what}"
+        yield f"  {date_clock_zone(utc_s, zone)}  {words(what)}"
     for check in report.criteria:
         yield f"  {check_line(check)}"
 

@@ -29,6 +29,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
+from dispatch.wording import catalogue
 from dispatch.wording.catalogue import alarm_text
 from dispatch.wording.formatting import kw, span
 from gateway.api.protocol import IqNow, Published, TariffNow, Welcome
@@ -228,7 +229,8 @@ def _drill(published: Published, zone: tzinfo) -> Iterator[str]:
         age = f"{age_s / 86_400:.0f} days" if age_s >= 2 * 86_400 else span(age_s)
         yield f"{last.result} {age} ago, {last.minutes:g} min by {last.who}"
     if plan is not None and plan.due_utc_s is not None:
-        yield f"due since {date_clock_zone(plan.due_utc_s, zone)}{': ' if plan.note else ''}{plan.note}"
+        why = f": {catalogue.words(plan.note)}" if plan.note else ""
+        yield f"due since {date_clock_zone(plan.due_utc_s, zone)}{why}"
     elif plan is not None:
         yield f"next {date_clock_zone(plan.next_utc_s, zone)}"
 

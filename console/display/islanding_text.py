@@ -191,7 +191,7 @@ def drill_schedule_line(model: Model) -> Line:
     plan = model.published.drill_plan if model.published else None
     if plan is not None and plan.due_utc_s is not None:
         since = month_day_hour_minute(plan.due_utc_s, model.timezone)
-        return f"A drill is DUE since {since}{': ' if plan.note else ''}{plan.note}", Ink.MEDIUM
+        return f"A drill is DUE since {since}{': ' if plan.note else ''}{words(plan.note)}", Ink.MEDIUM
     text = f"No drill runs; {last_drill_text(model) or 'none is on record'}"
     if plan is not None:
         text += f"; next {month_day_hour_minute(plan.next_utc_s, model.timezone)}"
@@ -217,7 +217,8 @@ def check_lines(checks: Sequence[Check]) -> list[Line]:
     ordered = [c for c in checks if not c.ok] + [c for c in reversed(checks) if c.ok]
     return [
         (
-            f"{'✓' if c.ok else '✗'} {c.name:<17} {c.figure}{f' → {c.remedy}' if c.remedy else ''}",
+            f"{'✓' if c.ok else '✗'} {words(c.name):<17} {words(c.figure)}"
+            + (f" → {words(c.remedy)}" if c.remedy else ""),
             Ink.PLAIN if c.ok else Ink.MEDIUM,
         )
         for c in ordered
@@ -234,7 +235,7 @@ def drill_record_lines(model: Model) -> list[Line]:
     for r in model.drills:
         if r.started_utc_s < model.report.started_utc_s:
             began = date_hour_minute(r.started_utc_s, model.timezone)
-            lines.append((f"{began}  {r.result:<7}  {r.minutes:g} min by {r.who}: {r.why}", Ink.PLAIN))
+            lines.append((f"{began}  {r.result:<7}  {r.minutes:g} min by {r.who}: {words(r.why)}", Ink.PLAIN))
     return lines
 
 
@@ -244,9 +245,9 @@ def drill_report_lines(report: DrillReport, timezone: str) -> list[Line]:
     islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
     soc = soc_track_text(report)
     lines: list[Line] = [
-        (f"Last drill {began}: {report.result.upper()}, {report.why}", RESULT_INK[report.result]),
+        (f"Last drill {began}: {report.result.upper()}, {words(report.why)}", RESULT_INK[report.result]),
         (f"{report.minutes:g} min by {report.who}: {report.reason}", Ink.PLAIN),
-        (f"islanded {islanded}, transfer gap {report.transfer_gap}", Ink.PLAIN),
+        (f"islanded {islanded}, transfer gap {words(report.transfer_gap)}", Ink.PLAIN),
         (
             f"bus {extremes_text(report.v_min, report.v_max, 0)} V, "
             f"{extremes_text(report.hz_min, report.hz_max, 2)} Hz; "
@@ -254,7 +255,7 @@ def drill_report_lines(report: DrillReport, timezone: str) -> list[Line]:
             Ink.PLAIN,
         ),
     ]
-    lines += [(f"{clock(utc_s, timezone)}  {what}", Ink.DIM) for utc_s, what in report.timeline]
+    lines += [(f"{clock(utc_s, timezone)}  {words(what)}", Ink.DIM) for utc_s, what in report.timeline]
     return lines + check_lines(report.criteria)
 
 

@@ -22,6 +22,7 @@ from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import IslandState, Reconnect, RideThrough
 from dispatch.model.readings import Reading
+from dispatch.wording.catalogue import words
 
 DEAD_BUS_STATES = (IslandState.BLACKOUT, IslandState.BLACK_START)
 FIGURE_COLUMN = 10
@@ -82,7 +83,7 @@ def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
         canvas.put(FIGURE_COLUMN, y, "none declared: this site cannot island")
         return
     drill = running_drill(model)
-    gap = f"; gap {drill.transfer_gap}" if drill is not None and drill.transfer_gap else ""
+    gap = f"; gap {words(drill.transfer_gap)}" if drill is not None and drill.transfer_gap else ""
     canvas.put(FIGURE_COLUMN, y, cut(_switch_text(switch) + gap, canvas.width - FIGURE_COLUMN - 1))
 
 

@@ -18,13 +18,16 @@ from console.tui.order_details import Assessment
 from console.tui.order_form import OrderForm, Stage
 from dispatch.model.islanding import Check
 from dispatch.model.orders import Order, Preview
+from dispatch.model.reasons import Reason, plain
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 from gateway.errors import LinkLost, RequestFailed
 
 ASSESS_PERIOD_S = 1.0  # between two questions what is allowed, while a form is open
 CHECK_PERIOD_S = 3.0  # between two questions what a drill would find, while the Island view is open
 ISLANDING_COMMANDS = ("drill.start", "island.reset", "island.black_start")  # their methods on the link
-REASON_CHECK = "reason"  # the check that a drill has a reason: of what is typed, not of the site
+# The check that a drill has a reason: of what is typed, not of the site. The second: of link versions 1 and 2.
+REASON_CHECKS = (Reason("check.reason"), plain("reason"))
 
 
 class OrderController:
@@ -111,7 +114,7 @@ class OrderController:
         if form.id == "drill.start":
             minutes, reason = drill_minutes(form), form.text("reason")
             answer = await self._requester.request("drill.check", minutes=minutes, reason=reason)
-            return Assessment(checks=site_checks(answer), refusal="" if answer["ok"] else answer["text"])
+            return Assessment(checks=site_checks(answer), refusal="" if answer["ok"] else words_of(answer))
         if form.kind is not None:
             params = order_parameters(form, self._store.model, incomplete=not confirm)
             return Assessment(msgspec.convert(await self._requester.request("order.preview", **params), Preview))
@@ -179,19 +182,24 @@ class OrderController:
         except (RequestFailed, LinkLost) as error:
             self._store.notify(str(error))
             return
-        self._store.notify(with_durability(answer["text"], answer))
+        self._store.notify(with_durability(words_of(answer), answer))
+
+
+def words_of(answer: dict[str, Any]) -> str:
+    """What the state machine says to a request."""
+    return words(msgspec.convert(answer["reason"], Reason))
 
 
 def site_checks(answer: dict[str, Any]) -> tuple[Check, ...]:
     """The checks of an answer that are of the site: as many before a reason is typed as after."""
-    return tuple(c for c in msgspec.convert(answer["checks"], tuple[Check, ...]) if c.name != REASON_CHECK)
+    return tuple(c for c in msgspec.convert(answer["checks"], tuple[Check, ...]) if c.name not in REASON_CHECKS)
 
 
 def islanding_answer(answer: dict[str, Any]) -> str:
     """The state machine's answer in a line. Raises RequestFailed when it refuses."""
     if not answer["ok"]:
-        raise RequestFailed(answer["text"], "refused")
-    return with_durability(answer["text"], answer)
+        raise RequestFailed(words_of(answer), "refused")
+    return with_durability(words_of(answer), answer)
 
 
 def order_answer(answer: dict[str, Any], timezone: str) -> str:

@@ -47,7 +47,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     overruns_per_min: int = 0  # ticks that overran in the last minute
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written
-    drill_due: str = ""  # since when a drill waits for somebody to start it
+    drill_due: Reason | None = None  # since when a drill waits for somebody to start it
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
     month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record
 
@@ -69,7 +69,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
     found.update(_island(decision))
-    found["drill-due"] = Condition(bool(facts.drill_due), plain(facts.drill_due) if facts.drill_due else None)
+    found["drill-due"] = Condition(facts.drill_due is not None, facts.drill_due)
     return found
 
 

@@ -14,8 +14,8 @@ from dispatch.model.equipment import NOT_RUNNING, Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
 from dispatch.model.orders import REASON_MIN
 from dispatch.model.readings import MISSING, Quality, total
+from dispatch.model.reasons import Reason, plain
 from dispatch.model.snapshot import Snapshot
-from dispatch.wording.formatting import kw
 
 ENERGY_MARGIN = 1.2  # a drill must find this much more energy than it needs
 RATING_SHARE = 0.85  # load may be this much of what the PCS can give when a drill begins,
@@ -53,7 +53,7 @@ def prechecks(
     found += _prechecks_of_pcs(config, snapshot)
     found += [_precheck_of_temperature(limits, snapshot) for limits in config.batteries]
     found += _prechecks_of_energy(config, snapshot, request)
-    return tuple(c if not c.ok else msgspec.structs.replace(c, remedy="") for c in found)
+    return tuple(c if not c.ok else msgspec.structs.replace(c, remedy=None) for c in found)
 
 
 def _prechecks_of_request(
@@ -62,24 +62,36 @@ def _prechecks_of_request(
     most = config.island.drill_minutes_max
     return [
         Check(
-            "reason",
+            Reason("check.reason"),
             len(request.reason.strip()) >= REASON_MIN,
-            request.reason.strip() or "none",
-            f"say why in at least {REASON_MIN} characters",
+            plain(request.reason.strip()) if request.reason.strip() else Reason("found.none"),
+            Reason("remedy.reason", {"least": REASON_MIN}),
         ),
         Check(
-            "duration",
+            Reason("check.duration"),
             0 < request.minutes <= most,
-            f"{request.minutes:g} min of at most {most:g}",
-            "ask for a duration in range, or raise island.drill_minutes_max",
+            Reason("found.minutes", {"drill_min": request.minutes, "most_min": most}),
+            Reason("remedy.duration"),
         ),
-        Check("no other drill", not running, "one is running" if running else "none", "wait for its end or abort it"),
-        Check("grid-tied", state is IslandState.GRID_TIED, state.value, "wait until the site is grid-tied"),
         Check(
-            "alarms",
+            Reason("check.no_other_drill"),
+            not running,
+            Reason("found.one_running") if running else Reason("found.none"),
+            Reason("remedy.no_other_drill"),
+        ),
+        Check(
+            Reason("check.grid_tied"),
+            state is IslandState.GRID_TIED,
+            Reason("found.state", {"state": state.value}),
+            Reason("remedy.grid_tied"),
+        ),
+        Check(
+            Reason("check.alarms"),
             not request.alarms,
-            ", ".join(request.alarms) or "no alarm of high priority",
-            "clear what causes these alarms",
+            Reason("found.alarms", {"alarms": [Reason("found.alarm", {"alarm": id}) for id in request.alarms]})
+            if request.alarms
+            else Reason("found.no_alarm"),
+            Reason("remedy.alarms"),
         ),
     ]
 
@@ -87,25 +99,30 @@ def _prechecks_of_request(
 def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: WindowResult) -> list[Check]:
     switch = switch_of(config, snapshot)
     if switch is None:
-        remedy = "declare the [[switch]] at the PCC, or name it in island.switch"
-        return [Check("switch", False, "the site file declares none that may be asked", remedy)]
-    position, control = switch.position.good, switch.control.good
+        return [Check(Reason("check.switch"), False, Reason("found.no_switch"), Reason("remedy.no_switch"))]
+    position, control, import_w = switch.position.good, switch.control.good, snapshot.grid.w.good
+    reads = Reason("found.switch", {"switch": switch.id, "position": position or Reason("found.not_read")})
     return [
-        Check("switch", position == "closed", f"{switch.id} is {position or 'not read'}", "it must read closed"),
-        Check("switch control", control == "remote", control or "not read", "turn its key to remote"),
-        Check("grid", window.ok is True, window.figures, "wait for a grid inside the window of the site's grid code"),
+        Check(Reason("check.switch"), position == "closed", reads, Reason("remedy.switch")),
         Check(
-            "import",
-            snapshot.grid.w.good is not None,
-            "not read" if snapshot.grid.w.good is None else kw(snapshot.grid.w.good),
-            f"grid meter {snapshot.grid.id} must answer",
+            Reason("check.switch_control"),
+            control == "remote",
+            Reason("found.control", {"control": control or Reason("found.not_read")}),
+            Reason("remedy.switch_control"),
+        ),
+        Check(Reason("check.grid"), window.ok is True, window.figures, Reason("remedy.grid")),
+        Check(
+            Reason("check.import"),
+            import_w is not None,
+            Reason("found.not_read") if import_w is None else Reason("found.power", {"found_w": import_w}),
+            Reason("remedy.import", {"meter": snapshot.grid.id}),
         ),
     ]
 
 
 def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]:
     if not config.pcs:
-        return [Check("PCS", False, "the site file declares none", "a PCS that can form a grid")]
+        return [Check(Reason("check.no_pcs"), False, Reason("found.none_declared"), Reason("remedy.no_pcs"))]
     return [_precheck_of_pcs(ratings.id, snapshot) for ratings in config.pcs]
 
 
@@ -113,8 +130,9 @@ def _precheck_of_pcs(pcs_id: str, snapshot: Snapshot) -> Check:
     pcs = next((p for p in snapshot.pcs if p.id == pcs_id), None)
     state, control = (None, None) if pcs is None else (pcs.state.good, pcs.control.good)
     ok = state is not None and state not in NOT_RUNNING and control == "remote"
-    figure = f"{pcs_id} is {state or 'not read'}, control {control or 'not read'}"
-    return Check(f"PCS {pcs_id}", ok, figure, "it must run, in remote control")
+    unread = Reason("found.not_read")
+    figure = Reason("found.pcs", {"pcs": pcs_id, "state": state or unread, "control": control or unread})
+    return Check(Reason("check.pcs", {"pcs": pcs_id}), ok, figure, Reason("remedy.pcs"))
 
 
 def _precheck_of_temperature(limits: BatteryConfig, snapshot: Snapshot) -> Check:
@@ -122,42 +140,62 @@ def _precheck_of_temperature(limits: BatteryConfig, snapshot: Snapshot) -> Check
     reading = MISSING if battery is None else battery.temp_c
     low_c, high_c = limits.temp_min_c + TEMP_MARGIN_K, limits.temp_max_c - TEMP_MARGIN_K
     if reading.quality is Quality.MISSING:  # many a BMS gives none; its own limits are all there is then
-        ok, figure = battery is not None, "not measured, the BMS's own limits hold"
+        ok, figure = battery is not None, Reason("found.temperature_by_bms")
     elif reading.good is None:
-        ok, figure = False, "not read now"
+        ok, figure = False, Reason("found.not_read_now")
     else:
-        ok, figure = low_c <= reading.good <= high_c, f"{reading.good:.1f} C"
-    remedy = f"between {low_c:g} and {high_c:g} C, two degrees inside its limits"
-    return Check(f"temperature {limits.id}", ok, figure, remedy)
+        ok, figure = low_c <= reading.good <= high_c, Reason("found.temperature", {"temp_c": reading.good})
+    remedy = Reason("remedy.temperature", {"low_c": low_c, "high_c": high_c, "margin_k": TEMP_MARGIN_K})
+    return Check(Reason("check.temperature", {"battery": limits.id}), ok, figure, remedy)
 
 
 def _prechecks_of_energy(config: DispatchConfig, snapshot: Snapshot, request: IslandRequest) -> list[Check]:
     bank = BatteryBank(config, snapshot)
     load_w, soc_pct, most_w = snapshot.load_w, bank.soc_pct, bank.discharge_w
     if load_w is None or soc_pct is None or most_w is None:
-        unknown_load = "load" if snapshot.net_load_w is None else "PV power"
-        missing = [n for n, v in ((unknown_load, load_w), ("SoC", soc_pct), ("discharge limits", most_w)) if v is None]
-        return [Check("energy and rating", False, f"{', '.join(missing)} not known", "every device must answer")]
+        unknown_load = Reason("quantity.load") if snapshot.net_load_w is None else Reason("quantity.pv")
+        needed = (
+            (unknown_load, load_w),
+            (Reason("quantity.soc"), soc_pct),
+            (Reason("quantity.discharge_limits"), most_w),
+        )
+        missing = Reason("found.not_known", {"missing": [what for what, value in needed if value is None]})
+        return [Check(Reason("check.energy_and_rating"), False, missing, Reason("remedy.all_must_answer"))]
     need_pct = ENERGY_MARGIN * planned_pct(config, load_w, request.minutes)
     floor_pct = floor_soc_pct(config)
     spare_pct = soc_pct - floor_pct
     possible = request.minutes * spare_pct / need_pct if need_pct > 0 else request.minutes
+    enough_pct = floor_pct + need_pct
     return [
         Check(
-            "energy",
+            Reason("check.energy"),
             spare_pct >= need_pct,
-            f"SoC {soc_pct:.1f} %, {kw(load_w)} for {request.minutes:g} min takes {need_pct:.1f} %, "
-            f"{floor_pct:.1f} % must stay",
-            f"charge to {floor_pct + need_pct:.1f} %"
-            + (f", or hold no longer than {possible:.0f} min" if possible >= 1 else ""),
+            Reason(
+                "found.energy",
+                {
+                    "soc_pct": soc_pct,
+                    "load_w": load_w,
+                    "drill_min": request.minutes,
+                    "need_pct": need_pct,
+                    "floor_pct": floor_pct,
+                },
+            ),
+            Reason("remedy.charge_or_shorter", {"enough_pct": enough_pct, "possible_min": possible})
+            if possible >= 1
+            else Reason("remedy.charge", {"enough_pct": enough_pct}),
         ),
         Check(
-            "rating",
+            Reason("check.rating"),
             load_w <= RATING_SHARE * most_w,
-            f"load {kw(load_w)}, PCS and battery can give {kw(most_w)}",
-            f"bring the load below {kw(RATING_SHARE * most_w)}",
+            Reason("found.rating", {"load_w": load_w, "most_w": most_w}),
+            Reason("remedy.rating", {"below_w": RATING_SHARE * most_w}),
         ),
     ]
+
+
+def failing(check: Check) -> Reason:
+    """A check that does not hold, with its figure and its remedy."""
+    return Reason("check.failing", {"name": check.name, "figure": check.figure, "remedy": check.remedy})
 
 
 def switch_of(config: DispatchConfig, snapshot: Snapshot) -> Switch | None:
@@ -174,13 +212,13 @@ class Drill:
         self._config, self.request, self.checks = config, request, checks
         self.started_utc_s = snapshot.utc_s
         self.phase = "preparing"
-        self.failure = ""  # why it ends early, empty while all is well
+        self.failure: Reason | None = None  # why it ends early, None while all is well
         self.aborted = False
-        self._aborted_by = ""
+        self._aborted_by: Reason | None = None
         self.held_until_s: float | None = None  # mono
         self.criteria: tuple[Check, ...] = ()
-        self._failed: dict[str, Check] = {}
-        self._timeline: list[tuple[float, str]] = []
+        self._failed: dict[Reason, Check] = {}
+        self._timeline: list[tuple[float, Reason]] = []
         self._soc_from: tuple[float, float] | None = None  # mono, %
         self._soc_track: list[tuple[float, float]] = []
         self._v: list[float] = []
@@ -190,7 +228,7 @@ class Drill:
         self._blind_since_s: float | None = None
         switch = switch_of(config, snapshot)
         self._transfer_ms = switch.transfer_ms.good if switch is not None else None
-        self._gap = ""
+        self._gap: Reason | None = None
         self._load_w = snapshot.load_w or 0.0
         self._asleep = frozenset(pv.id for pv in snapshot.pv if pv.asleep)  # silent at the start, and no loss
 
@@ -199,9 +237,9 @@ class Drill:
         """Whether the site is to stay islanded."""
         return self.phase == "hold"
 
-    def note(self, utc_s: float, text: str) -> None:
+    def note(self, utc_s: float, what: Reason) -> None:
         """One line of the timeline."""
-        self._timeline.append((utc_s, text))
+        self._timeline.append((utc_s, what))
 
     def start_hold(self, snapshot: Snapshot) -> None:
         """The switch is open and a PCS forms: the time runs."""
@@ -210,7 +248,7 @@ class Drill:
         switch = switch_of(self._config, snapshot)
         ms = switch.transfer_ms.good if switch is not None else None
         new = ms is not None and ms != self._transfer_ms
-        self._gap = f"{ms:.0f} ms by the switch's recorder" if new else "below our resolution"
+        self._gap = Reason("gap.recorded", {"transfer_ms": ms}) if new else Reason("gap.below_resolution")
 
     def update(self, snapshot: Snapshot, islanded: bool) -> None:
         """Take in a tick: extremes, energy, SoC, and the criteria that stop the drill."""
@@ -231,7 +269,7 @@ class Drill:
         for check in self.criteria:
             if not check.ok:
                 self._failed.setdefault(check.name, check)
-                self.failure = self.failure or f"{check.name}: {check.figure}"
+                self.failure = self.failure or Reason("drill.criterion", {"name": check.name, "figure": check.figure})
 
     def _judge(self, snapshot: Snapshot, soc_pct: float | None) -> list[Check]:
         """The criteria that stop a drill, as far as they can be judged now."""
@@ -240,8 +278,8 @@ class Drill:
         found += self._temperature_checks(snapshot)
         found += self._bus_checks(snapshot)
         if most_w is not None and snapshot.pcs_w is not None:
-            figure = f"{kw(snapshot.pcs_w)} of {kw(most_w)}"
-            found.append(Check("load in rating", snapshot.pcs_w <= RATING_STOP * most_w, figure))
+            figure = Reason("found.power_of", {"given_w": snapshot.pcs_w, "most_w": most_w})
+            found.append(Check(Reason("check.load_in_rating"), snapshot.pcs_w <= RATING_STOP * most_w, figure))
         if soc_pct is not None and self._soc_from is not None:
             found += self._soc_checks(snapshot.mono_s, soc_pct)
         return found
@@ -254,17 +292,23 @@ class Drill:
         needed = (position, snapshot.pcs_w, pv_w, soc_pct, most_w)
         if None not in needed:
             self._blind_since_s = None
-            return Check("communication", True, "all read")
+            return Check(Reason("check.communication"), True, Reason("found.all_read"))
         if self._blind_since_s is None:
             self._blind_since_s = snapshot.mono_s
         blind_s = snapshot.mono_s - self._blind_since_s
-        return Check("communication", blind_s <= BLIND_S, f"not all read {blind_s:.0f} s")
+        return Check(
+            Reason("check.communication"), blind_s <= BLIND_S, Reason("found.unread_for", {"unread_s": blind_s})
+        )
 
     def _temperature_checks(self, snapshot: Snapshot) -> list[Check]:
         limits = {b.id: b for b in self._config.batteries}
         read = {b.id: b.temp_c.good for b in snapshot.batteries}
         return [
-            Check(f"temperature {name}", of.temp_min_c <= temp_c <= of.temp_max_c, f"{temp_c:.1f} C")
+            Check(
+                Reason("check.temperature", {"battery": name}),
+                of.temp_min_c <= temp_c <= of.temp_max_c,
+                Reason("found.temperature", {"temp_c": temp_c}),
+            )
             for name, of in limits.items()
             if (temp_c := read.get(name)) is not None
         ]
@@ -273,9 +317,10 @@ class Drill:
         found = []
         for v in _bus_volts(snapshot):
             inside = BUS_V_PCT[0] <= 100 * v / self._config.grid.voltage_v <= BUS_V_PCT[1]
-            found.append(Check("bus voltage", inside, f"{v:.0f} V"))
+            found.append(Check(Reason("check.bus_voltage"), inside, Reason("found.bus_voltage", {"bus_v": v})))
         for hz in _bus_hertz(snapshot):
-            found.append(Check("bus frequency", BUS_HZ[0] <= hz <= BUS_HZ[1], f"{hz:.2f} Hz"))
+            figure = Reason("found.bus_frequency", {"bus_hz": hz})
+            found.append(Check(Reason("check.bus_frequency"), BUS_HZ[0] <= hz <= BUS_HZ[1], figure))
         return found
 
     def _soc_checks(self, mono_s: float, soc_pct: float) -> list[Check]:
@@ -285,8 +330,16 @@ class Drill:
         lowest_pct = from_pct - FALL_FACTOR * planned - FALL_PCT
         floor_pct = floor_soc_pct(self._config) - 1
         return [
-            Check("SoC as planned", soc_pct >= lowest_pct, f"{soc_pct:.1f} %, planned {from_pct - planned:.1f} %"),
-            Check("SoC above floor", soc_pct >= floor_pct, f"{soc_pct:.1f} %, must stay above {floor_pct:.1f} %"),
+            Check(
+                Reason("check.soc_as_planned"),
+                soc_pct >= lowest_pct,
+                Reason("found.soc_planned", {"soc_pct": soc_pct, "planned_pct": from_pct - planned}),
+            ),
+            Check(
+                Reason("check.soc_above_floor"),
+                soc_pct >= floor_pct,
+                Reason("found.soc_floor", {"soc_pct": soc_pct, "floor_pct": floor_pct}),
+            ),
         ]
 
     def status(self, mono_s: float) -> DrillStatus:
@@ -314,10 +367,14 @@ class Drill:
     def abort(self, request: IslandRequest) -> None:
         """Somebody wants it to end; the first who does is named in the report."""
         if not self.aborted:
-            self._aborted_by = f"by {request.who}{f' ({request.reason})' if request.reason else ''}"
+            self._aborted_by = (
+                Reason("drill.aborted_why", {"who": request.who, "reason": request.reason})
+                if request.reason
+                else Reason("drill.aborted_by", {"who": request.who})
+            )
         self.aborted = True
 
-    def interrupt(self, why: str) -> None:
+    def interrupt(self, why: Reason) -> None:
         """It cannot be brought to its end: failed, for this reason unless there was one before."""
         self.failure = self.failure or why
 
@@ -337,11 +394,11 @@ class Drill:
             started_utc_s=self.started_utc_s,
             ended_utc_s=utc_s,
             result=result,
-            why=self.failure or (self._aborted_by if self.aborted else "held, returned, every criterion met"),
+            why=self.failure or self._aborted_by or Reason("drill.passed"),
             timeline=tuple(self._timeline),
             checks=self.checks,
             criteria=tuple(met.values()),
-            transfer_gap=self._gap or "none, it never left the grid",
+            transfer_gap=self._gap or Reason("gap.none"),
             islanded_s=self._islanded_s,
             v_min=min(self._v, default=None),
             v_max=max(self._v, default=None),

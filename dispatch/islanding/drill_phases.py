@@ -41,24 +41,29 @@ class DrillPhases:
         elif state is S.GRID_TIED and was in OPEN_STATES:
             drill.phase = "ramp-back"
         elif state is S.GRID_TIED:
-            self.finish(snapshot.utc_s, "")
+            self.finish(snapshot.utc_s)
         elif state is not S.PREPARING:
-            what = "an outage" if was in (S.PREPARING, S.GRID_TIED) else state.value
-            self.finish(snapshot.utc_s, f"{what}: {words(reason)}")
+            outage = was in (S.PREPARING, S.GRID_TIED)
+            failure = (
+                Reason("drill.outage", {"reason": reason})
+                if outage
+                else Reason("drill.state", {"state": state.value, "reason": reason})
+            )
+            self.finish(snapshot.utc_s, failure)
 
-    def end_hold(self, utc_s: float, why: str) -> None:
+    def end_hold(self, utc_s: float, why: Reason) -> None:
         """End the hold: reconnect by the same transitions as after an outage."""
         assert self.drill is not None
         self.drill.phase = "returning"
         self.drill.note(utc_s, why)
-        self._emit("info", f"{why}: back to the grid")
+        self._emit("info", f"{words(why)}: back to the grid")
 
-    def finish(self, utc_s: float, failure: str) -> None:
-        """The drill is over, and its report made. `failure`: why it failed, unless it had before; empty: by nothing."""
+    def finish(self, utc_s: float, failure: Reason | None = None) -> None:
+        """The drill is over, and its report made. `failure`: why it failed, unless it had before; None: by nothing."""
         drill = self.drill
         assert drill is not None
         drill.failure = drill.failure or failure
-        drill.note(utc_s, failure or "end")
+        drill.note(utc_s, failure or Reason("drill.end"))
         self.report, self.drill = drill.report(utc_s), None
         severity = {"failed": "alarm", "aborted": "warning"}.get(self.report.result, "info")
-        self._emit(severity, f"drill {self.report.result}: {self.report.why}")
+        self._emit(severity, f"drill {self.report.result}: {words(self.report.why)}")

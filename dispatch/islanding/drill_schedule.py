@@ -24,6 +24,7 @@ from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill import ENERGY_MARGIN, floor_soc_pct, planned_pct
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason, plain
 
 EXPECTED = (
     'a schedule such as "monthly, first Tuesday 10:00" (weekly, monthly or quarterly; unless weekly: first, second, '
@@ -96,14 +97,21 @@ class ScheduleMemory(msgspec.Struct, frozen=True):
 
     handled_utc_s: float | None = None  # None: the schedule has never been looked at
     tried_utc_s: float | None = None
-    refused: str = ""  # why the last try was not begun
+    refused: Reason | str | None = None  # why the last try was not begun; in 0.1.0 a sentence, or ""
+
+    @property
+    def why_refused(self) -> Reason | None:
+        """Why the last try was not begun."""
+        if isinstance(self.refused, str):
+            return plain(self.refused) if self.refused else None
+        return self.refused
 
 
 class ScheduleVerdict(msgspec.Struct, frozen=True):
     """What is to be done now."""
 
     action: Literal["none", "announce", "start", "missed", "done"]
-    why: str
+    why: Reason | None  # None where there is nothing to say
     next_utc_s: float
     due_utc_s: float | None  # a run that is due and has not been run yet
     memory: ScheduleMemory
@@ -131,49 +139,49 @@ def judge(
         schedule, zone, max(handled_s, now_utc_s - FORGET_S)
     )  # one look tells of one run, the oldest first
     if run_s > now_utc_s:
-        return ScheduleVerdict("none", "", next_s, None, memory)
+        return ScheduleVerdict("none", None, next_s, None, memory)
     after_s, over = next_run(schedule, zone, run_s), ScheduleMemory(handled_utc_s=run_s)
+    due = datetime.fromtimestamp(run_s, zone).isoformat(timespec="minutes")
     if last_started_utc_s is not None and run_s <= last_started_utc_s < after_s:
-        return ScheduleVerdict("done", f"the drill due {_local(run_s, zone)} has been run", next_s, None, over)
+        return ScheduleVerdict("done", Reason("schedule.done", {"due_local": due}), next_s, None, over)
     if now_utc_s > run_s + 3600 * terms.window_h or after_s <= now_utc_s:
-        why = memory.refused or ("it could not be begun" if terms.unattended else "nobody started it")
-        return ScheduleVerdict("missed", f"the drill due {_local(run_s, zone)} was missed: {why}", next_s, None, over)
-    unmet = "" if not schedule.if_reserve else forecast_obstacle(config, now_utc_s, plan, soc_pct)
-    if unmet:
+        why = memory.why_refused or (
+            Reason("schedule.not_begun_at_all") if terms.unattended else Reason("schedule.nobody_started")
+        )
+        missed = Reason("schedule.missed", {"due_local": due, "why": why})
+        return ScheduleVerdict("missed", missed, next_s, None, over)
+    unmet = None if not schedule.if_reserve else forecast_obstacle(config, now_utc_s, plan, soc_pct)
+    if unmet is not None:
         return ScheduleVerdict("none", unmet, next_s, run_s, msgspec.structs.replace(memory, refused=unmet))
     if not terms.unattended:
-        memory = msgspec.structs.replace(memory, refused="")
-        text = f"a drill of {terms.minutes:g} min is due since {_local(run_s, zone)}; start it: skerry drill start"
-        return ScheduleVerdict("announce", text, next_s, run_s, memory)
+        memory = msgspec.structs.replace(memory, refused=None)
+        start_it = Reason("schedule.start_it", {"drill_min": terms.minutes, "due_local": due})
+        return ScheduleVerdict("announce", start_it, next_s, run_s, memory)
     if memory.tried_utc_s is not None and 0 <= now_utc_s - memory.tried_utc_s < RETRY_S:
-        return ScheduleVerdict("none", f"not begun: {memory.refused}" if memory.refused else "", next_s, run_s, memory)
+        refused = memory.why_refused
+        not_begun = None if refused is None else Reason("schedule.not_begun", {"why": refused})
+        return ScheduleVerdict("none", not_begun, next_s, run_s, memory)
     tried = msgspec.structs.replace(memory, tried_utc_s=now_utc_s)
-    return ScheduleVerdict("start", f"schedule: {terms.schedule}", next_s, run_s, tried)
+    return ScheduleVerdict("start", Reason("schedule.start", {"schedule": terms.schedule}), next_s, run_s, tried)
 
 
-def forecast_obstacle(config: DispatchConfig, now_utc_s: float, plan: Plan | None, soc_pct: float | None) -> str:
-    """What of the forecast speaks against a drill now; empty when it leaves the reserve.
+def forecast_obstacle(
+    config: DispatchConfig, now_utc_s: float, plan: Plan | None, soc_pct: float | None
+) -> Reason | None:
+    """What of the forecast speaks against a drill now; None when it leaves the reserve.
 
     The plan's lowest SoC while the drill lasts, less what the upper edge of the load's band takes in it with the margin
     of the pre-checks and no help of PV, must not fall below the reserve.
     """
     if plan is None:
-        return "the forecast is not known: no plan is in force"
+        return Reason("schedule.no_plan")
     end_s = now_utc_s + 60 * config.drills.minutes
     steps = [s for s in plan.steps if s.start_utc_s < end_s and s.start_utc_s + plan.step_s > now_utc_s]
     if not steps or steps[-1].start_utc_s + plan.step_s < end_s or soc_pct is None:
-        missing = "SoC is not read" if soc_pct is None else "the plan in force does not reach so far"
-        return f"the forecast is not known: {missing}"
+        return Reason("schedule.soc_not_read") if soc_pct is None else Reason("schedule.plan_too_short")
     lowest_pct = min([soc_pct, *(s.soc_pct for s in steps)])
     need_pct = ENERGY_MARGIN * planned_pct(config, max(s.load_high_w for s in steps), config.drills.minutes)
     floor_pct = max(reserve_soc_pct(config), floor_soc_pct(config))
     if lowest_pct - need_pct >= floor_pct:
-        return ""
-    return (
-        f"the forecast does not leave the reserve: SoC {lowest_pct:.1f} % less {need_pct:.1f} % of the drill, "
-        f"{floor_pct:.1f} % must stay"
-    )
-
-
-def _local(utc_s: float, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(utc_s, zone):%Y-%m-%d %H:%M}"
+        return None
+    return Reason("schedule.reserve", {"lowest_pct": lowest_pct, "need_pct": need_pct, "floor_pct": floor_pct})

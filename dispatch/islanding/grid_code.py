@@ -10,6 +10,7 @@ import msgspec
 
 from dispatch.config.schema import IslandConfig
 from dispatch.model.equipment import Meter, Switch
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 
 FROZEN_S = 30.0  # a grid's voltage and frequency never stand still to the last digit for so long: the reading hangs
@@ -70,7 +71,7 @@ class WindowResult(msgspec.Struct, frozen=True):
     """Whether the grid is within the window: None as long as it is not known."""
 
     ok: bool | None
-    figures: str
+    figures: Reason
 
 
 class ReconnectionWindow:
@@ -87,21 +88,21 @@ class ReconnectionWindow:
     def check(self, snapshot: Snapshot, switch: Switch | None) -> WindowResult:
         """Judge this snapshot."""
         if switch is not None and switch.grid_voltage.good == "absent":
-            return WindowResult(False, f"switch {switch.id}: no grid voltage")
+            return WindowResult(False, Reason("window.no_voltage", {"switch": switch.id}))
         sources = [self._of_meter(snapshot.grid, snapshot.mono_s)]
         if switch is not None and switch.grid_v.good is not None and switch.grid_hz.good is not None:
             sources.append(([switch.grid_v.good], switch.grid_hz.good))
         known = [s for s in sources if s is not None]
         if not known:
-            return WindowResult(None, "grid voltage and frequency are not measured")
-        figures = []
+            return WindowResult(None, Reason("window.not_measured"))
+        seen = []
         ok = True
         for volts, hz in known:
             pct = [100 * v / self._nominal_v for v in (min(volts), max(volts))]
             code = self._code
             ok &= code.v_low_pct <= pct[0] and pct[1] <= code.v_high_pct and code.hz_low <= hz <= code.hz_high
-            figures.append(f"{min(volts):.0f} V {hz:.2f} Hz")
-        return WindowResult(ok, ", ".join(figures))
+            seen.append(Reason("window.source", {"lowest_v": min(volts), "hz": hz}))
+        return WindowResult(ok, Reason("window.seen", {"sources": list(seen)}))
 
     def _of_meter(self, meter: Meter, mono_s: float) -> tuple[list[float], float] | None:
         volts = [v for v in (r.good for r in meter.v) if v is not None]

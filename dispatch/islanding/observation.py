@@ -20,7 +20,6 @@ from dispatch.model.islanding import (
 )
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
-from dispatch.wording.catalogue import words
 
 DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus
 NOT_FORMING = ("off", "standby", "fault", "shutting_down", "sleeping", "starting")
@@ -155,18 +154,22 @@ def startable_pcs(snapshot: Snapshot) -> list[str]:
     return [p.id for p in snapshot.pcs if p.control.good == "remote" and p.state.good in (*NOT_RUNNING, "running")]
 
 
-def black_start_obstacle(state: IslandState, request: IslandRequest, bus: Bus, snapshot: Snapshot) -> str:
-    """What speaks against starting a dark site; empty when nothing does."""
+def black_start_obstacle(state: IslandState, request: IslandRequest, bus: Bus, snapshot: Snapshot) -> Reason | None:
+    """What speaks against starting a dark site; None when nothing does."""
     if state is not IslandState.BLACKOUT:
-        return f"black start is for a dead site; it is {state.value}"
+        return Reason("start.not_dead", {"state": state.value})
     if not request.confirmed:
-        return "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"
+        return Reason("start.not_confirmed")
     if bus.life != "dead":
-        return f"the bus must read dead and the switch open: {words(bus.why)}"
+        return Reason("start.bus_alive", {"why": bus.why})
     if not startable_pcs(snapshot):
-        found = [f"{p.id} is {p.state.good or 'not read'}, {p.control.good or 'unknown'} control" for p in snapshot.pcs]
-        return f"no PCS that can be started: {'; '.join(found)}"
-    return ""
+        return Reason("start.no_pcs", {"found": [_state_of(pcs) for pcs in snapshot.pcs]})
+    return None
+
+
+def _state_of(pcs: Pcs) -> Reason:
+    state, control = pcs.state.good or Reason("found.not_read"), pcs.control.good or Reason("found.unknown")
+    return Reason("start.pcs", {"pcs": pcs.id, "state": state, "control": control})
 
 
 def differences(switch: Switch | None) -> Reason:

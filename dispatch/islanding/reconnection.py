@@ -23,7 +23,7 @@ class Reconnection:
         self._nominal_v = config.grid.voltage_v
         self._flap_s, self._backoff_max_s = config.island.flap_s, config.island.backoff_max_s
         self._window_check = ReconnectionWindow(self.code, config.grid.voltage_v)
-        self.window = WindowResult(None, "not looked at yet")
+        self.window = WindowResult(None, Reason("window.not_looked_at"))
         self.failures = 0  # closings that failed or did not last, since the grid last stayed
         self._since_s: float | None = None  # inside the window without a break, mono
         self._tied_s = -math.inf  # when the grid was last back after it had gone, and the site joined to it

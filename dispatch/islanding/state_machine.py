@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill import Drill, prechecks
+from dispatch.islanding.drill import Drill, failing, prechecks
 from dispatch.islanding.drill_phases import DrillPhases
 from dispatch.islanding.import_ramp import ImportRamp
 from dispatch.islanding.observation import (
@@ -120,7 +120,7 @@ class IslandMachine:
         self._emit(SEVERITY.get(state, "info"), f"{was.value} → {state.value}: {words(reason)}")
         self._remember_state(was, state)
         if self.drill is not None:
-            self.drill.note(now.utc_s, f"{state.value}: {words(reason)}")
+            self.drill.note(now.utc_s, Reason("drill.state", {"state": state.value, "reason": reason}))
         self._transitions.entered(was, state)
         if was in (S.GRID_TIED, S.PREPARING) and state not in (S.PREPARING, S.OPENING, S.GRID_TIED):
             self._left_grid(state)
@@ -161,54 +161,59 @@ class IslandMachine:
     def _finish_ramp(self) -> None:
         """The drill ends when import may be what it likes again."""
         if self._ramp.finish_back(self._now.mono_s) and self.drill is not None and self.state is S.GRID_TIED:
-            self._drill_phases.finish(self._now.utc_s, "")
+            self._drill_phases.finish(self._now.utc_s)
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _answer(self, request: IslandRequest) -> IslandReply:
         if request.kind in ("drill", "check"):
             return self._answer_drill(request)
-        refusal = ""
-        if request.kind == "abort":
-            if self.drill is not None:
-                self.drill.abort(request)
-                text = f"aborting: the drill is in {self.drill.phase}, reconnecting by the grid code"
-            elif self.state is S.BLACK_START:
-                self._start_why, text = None, "black start is withdrawn"
-            else:
-                refusal = "there is no drill and no black start to abort"
-        elif request.kind == "reset":
-            if self.state is S.FAULT:
-                text = f"fault reset by {request.who}"
-                reset = Reason("go.reset", {"who": request.who, "reason": request.reason or "no reason given"})
-                self._enter(S.UNKNOWN, reset)
-            else:
-                refusal = f"there is no fault to reset: the site is {self.state.value}"
-        else:
-            refusal = black_start_obstacle(self.state, request, self._observation.bus, self._now)
-            if not refusal:
-                self._start_why = Reason("go.black_start", {"who": request.who})
-                text = words(self._start_why)
-                self._enter(S.BLACK_START, self._start_why)
-        if refusal:
-            return IslandReply(request.id, False, refusal)
-        self._emit("warning", text, request.who)
-        return IslandReply(request.id, True, text)
+        answer = {"abort": self._abort, "reset": self._reset, "black-start": self._black_start}[request.kind]
+        ok, reason = answer(request)
+        if ok:
+            self._emit("warning", words(reason), request.who)
+        return IslandReply(request.id, ok, reason)
+
+    def _abort(self, request: IslandRequest) -> tuple[bool, Reason]:
+        if self.drill is not None:
+            self.drill.abort(request)
+            return True, Reason("reply.aborting", {"phase": self.drill.phase})
+        if self.state is S.BLACK_START:
+            self._start_why = None
+            return True, Reason("reply.black_start_withdrawn")
+        return False, Reason("reply.nothing_to_abort")
+
+    def _reset(self, request: IslandRequest) -> tuple[bool, Reason]:
+        if self.state is not S.FAULT:
+            return False, Reason("reply.no_fault", {"state": self.state.value})
+        why = request.reason or Reason("found.no_reason")
+        self._enter(S.UNKNOWN, Reason("go.reset", {"who": request.who, "reason": why}))
+        return True, Reason("reply.fault_reset", {"who": request.who})
+
+    def _black_start(self, request: IslandRequest) -> tuple[bool, Reason]:
+        obstacle = black_start_obstacle(self.state, request, self._observation.bus, self._now)
+        if obstacle is not None:
+            return False, obstacle
+        self._start_why = Reason("go.black_start", {"who": request.who})
+        self._enter(S.BLACK_START, self._start_why)
+        return True, self._start_why
 
     def _answer_drill(self, request: IslandRequest) -> IslandReply:
         window, running = self._reconnection.window, self.drill is not None
         checks = prechecks(self._config, self._now, request, self.state, window, running)
         failed = [c for c in checks if not c.ok]
         if failed:
-            text = "; ".join(f"{c.name}: {c.figure} ({c.remedy})" for c in failed)
-            return IslandReply(request.id, False, f"no drill: {text}", checks)
+            return IslandReply(
+                request.id, False, Reason("reply.no_drill", {"failed": [failing(c) for c in failed]}), checks
+            )
         if request.kind == "check":
-            return IslandReply(request.id, True, f"a drill of {request.minutes:g} min may begin", checks)
+            possible = Reason("reply.drill_possible", {"drill_min": request.minutes})
+            return IslandReply(request.id, True, possible, checks)
         self._drill_phases.drill = Drill(self._config, request, checks, self._now)
         self._ramp.start_down(self._now.grid.w.good or 0.0, self._now.mono_s)
         begun = Reason("go.drill", {"drill_min": request.minutes, "who": request.who, "reason": request.reason})
         self._enter(S.PREPARING, begun)
-        return IslandReply(request.id, True, words(begun), checks)
+        return IslandReply(request.id, True, begun, checks)
 
     # ── what comes out ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -25,7 +25,6 @@ from dispatch.islanding.reconnection import OUT_OF_STEP, Reconnection
 from dispatch.islanding.switch_command import SwitchCommand
 from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import words
 
 S = IslandState
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
@@ -116,7 +115,7 @@ class Transitions:
                 late = Reason("go.import_not_read", {"within_w": within_w, "within_s": within_s})
             else:
                 late = Reason("go.import_not_near_0", {"import_w": w, "within_w": within_w, "within_s": within_s})
-            drill.failure = words(late)
+            drill.failure = late
             return S.GRID_TIED, late
         return None
 
@@ -127,9 +126,12 @@ class Transitions:
         late = self._age_s > self._island.open_timeout_s
         if self._withdrawn_s is None and (late or (drill is not None and drill.aborted)):
             if drill is not None and not drill.aborted:
-                position = "nothing" if self._contact is None else self._contact
-                drill.failure = (
-                    f"the switch did not confirm open in {self._island.open_timeout_s:g} s: reads {position}"
+                drill.failure = Reason(
+                    "drill.not_opened",
+                    {
+                        "timeout_s": self._island.open_timeout_s,
+                        "position": Reason("found.nothing") if self._contact is None else self._contact,
+                    },
                 )
             self._withdrawn_s = now.mono_s
             self._switch_command.ask("none", Reason("go.opening_withdrawn"), now.mono_s)
@@ -185,13 +187,13 @@ class Transitions:
         drill, now = self._drill_phases.drill, self._now
         if drill is not None and drill.holding:
             if self._reconnection.window.ok is False and self._lost_voltage():
-                self._drill_phases.finish(now.utc_s, "the grid went away during the drill: this is an outage now")
+                self._drill_phases.finish(now.utc_s, Reason("drill.grid_lost"))
             elif drill.failure:
-                self._drill_phases.end_hold(now.utc_s, f"drill stopped, {drill.failure}")
+                self._drill_phases.end_hold(now.utc_s, Reason("drill.stopped", {"failure": drill.failure}))
             elif drill.aborted:
-                self._drill_phases.end_hold(now.utc_s, "drill aborted")
+                self._drill_phases.end_hold(now.utc_s, Reason("drill.aborted"))
             elif drill.held_until_s is not None and now.mono_s >= drill.held_until_s:
-                self._drill_phases.end_hold(now.utc_s, "held as long as asked")
+                self._drill_phases.end_hold(now.utc_s, Reason("drill.held"))
             else:
                 return None
         if self._reconnection.window.ok is True and self._bus.life == "ours":

@@ -69,16 +69,16 @@ class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     minutes: float = 0.0  # drill: how long to hold
     confirmed: bool = False  # black start: an engineer's word that nobody works on the bus
-    alarms: tuple[str, ...] = ()  # drill: active alarms of high priority, as the gateway knows them
+    alarms: tuple[str, ...] = ()  # drill: ids of active alarms of high priority, as the gateway knows them
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One condition with its figure. `remedy` says what would make it pass; empty when it does."""
+    """One condition with its figure. `remedy` says what would make it pass; None when it does."""
 
-    name: str
+    name: Reason
     ok: bool
-    figure: str
-    remedy: str = ""
+    figure: Reason
+    remedy: Reason | None = None
 
 
 class IslandReply(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ class IslandReply(msgspec.Struct, frozen=True):
 
     id: str
     ok: bool
-    text: str
+    reason: Reason  # what is done, or why it is not
     checks: tuple[Check, ...] = ()
 
 
@@ -95,7 +95,7 @@ class Reconnect(msgspec.Struct, frozen=True):
 
     profile: str
     in_window: bool | None
-    figures: str
+    figures: Reason  # voltage and frequency of the grid as seen
     wait_s: float  # the profile's, times the back-off
     left_s: float | None  # until closing may be permitted; None while the window is not met
     attempts: int = 0  # closings that failed or did not last
@@ -120,7 +120,7 @@ class DrillStatus(msgspec.Struct, frozen=True):
     hz_min: float | None = None
     hz_max: float | None = None
     checks: tuple[Check, ...] = ()  # it began with these
-    transfer_gap: str = ""  # as in the report; empty before the switch has opened
+    transfer_gap: Reason | None = None  # as in the report; None before the switch has opened
 
 
 class DrillReport(msgspec.Struct, frozen=True):
@@ -132,11 +132,11 @@ class DrillReport(msgspec.Struct, frozen=True):
     started_utc_s: float
     ended_utc_s: float
     result: Literal["passed", "aborted", "failed"]
-    why: str
-    timeline: tuple[tuple[float, str], ...]  # utc_s, what
+    why: Reason
+    timeline: tuple[tuple[float, Reason], ...]  # utc_s, what
     checks: tuple[Check, ...]
     criteria: tuple[Check, ...]  # each at its worst
-    transfer_gap: str
+    transfer_gap: Reason
     islanded_s: float | None  # None: its gateway was killed, nobody knows
     v_min: float | None
     v_max: float | None

@@ -9,8 +9,9 @@ A template per code and locale; its fields are the figures, with a format that k
 | `cents` | EUR | "12.3", in ct |
 | `span`, `minutes`, `countdown` | s | "2 h 30 min", "2.5 h" or "14 min", "7:05" |
 | `whole_min`, `hours` | s | "150 min", "2.5 h" |
-| `clock`, `weekday` | ISO 8601, the site's time | "18:15", "Tue" |
+| `clock`, `weekday`, `date_clock` | ISO 8601, the site's time | "18:15", "Tue", "2025-09-16 18:15" |
 | `rule`, `setter`, `rule_number` | the value of a `RuleId` | "grid ramp"; the same, "the ratings" for none; "7" |
+| `alarm_title` | the id of an alarm | "PCS pcs1 in fault" |
 | `comma` | reasons | one behind the other, with commas; without a format with semicolons |
 
 Any other format is Python's own. A figure that is None says nothing.
@@ -61,6 +62,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "whole_min": lambda s: f"{s / 60:.0f} min",
     "hours": lambda s: f"{s / 3600:.1f} h",
     "clock": lambda local: f"{datetime.fromisoformat(local):%H:%M}",
+    "date_clock": lambda local: f"{datetime.fromisoformat(local):%Y-%m-%d %H:%M}",
     "weekday": lambda local: f"{datetime.fromisoformat(local):%a}",
 }
 
@@ -128,6 +130,8 @@ class _Words(Formatter):
             return rule_name(RuleId(value), self._locale)
         if format_spec == "rule_number":
             return str(RULE_NUMBERS[RuleId(value)])
+        if format_spec == "alarm_title":
+            return alarm_text(value, locale=self._locale).title
         if format_spec == "setter":
             return "the ratings" if value == RuleId.RATINGS.value else rule_name(RuleId(value), self._locale)
         if format_spec in FORMATS:

@@ -9,20 +9,9 @@ from typing import Any
 import msgspec
 
 from dispatch.model.decoding import decoded
-from gateway.api.previous_version import from_version_1
-from gateway.api.protocol import (
-    LOWEST,
-    MAX_FRAME,
-    ONE_RELEASE,
-    VERSION,
-    GatewayMessage,
-    Request,
-    Response,
-    Welcome,
-    encode,
-    hello,
-    spoken,
-)
+from gateway.api.frames import MAX_FRAME, encode
+from gateway.api.previous_version import from_version
+from gateway.api.protocol import LOWEST, ONE_RELEASE, VERSION, GatewayMessage, Request, Response, Welcome, hello, spoken
 from gateway.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
 from gateway.site.file_access import no_access
 
@@ -117,10 +106,10 @@ def decode(body: bytes, path: Path, version: int = VERSION) -> GatewayMessage:
     """A frame's body as a message of a gateway that speaks this link version. Raises LinkLost on anything else."""
     try:
         message: GatewayMessage
-        if version > LOWEST:
+        if version == VERSION:
             message = decoded(_DECODER.decode, body)
         else:
-            message = msgspec.convert(from_version_1(decoded(msgspec.msgpack.decode, body)), GatewayMessage)
+            message = msgspec.convert(from_version(decoded(msgspec.msgpack.decode, body), version), GatewayMessage)
     except msgspec.DecodeError as error:
         raise LinkLost(f"{path}: not a message of {spoken()}: {error}") from None
     return message

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.api.ask import accepted, decode, outcome, unreachable
+from gateway.api.frames import MAX_FRAME, encode
 from gateway.api.protocol import (
-    MAX_FRAME,
     VERSION,
     EventMessage,
     GatewayMessage,
@@ -19,7 +19,6 @@ from gateway.api.protocol import (
     Request,
     Response,
     Welcome,
-    encode,
     hello,
 )
 from gateway.errors import LinkLost, LinkRefused, RequestFailed

@@ -19,6 +19,7 @@ import msgspec
 from dispatch.model.clock import Clock
 from dispatch.model.events import Event
 from dispatch.model.orders import REASON_MAX, OrderRefused
+from dispatch.model.reasons import Reason
 from gateway.api.peer import Peer
 from gateway.api.permissions import PERMISSIONS
 from gateway.api.roles import Roles, Standing
@@ -196,6 +197,11 @@ async def _soon(future: Future[int], wait_s: float) -> tuple[int | None, str]:
         return None, str(error)
     except TimeoutError:
         return None, f"the disk has not answered for {wait_s:g} s"
+
+
+def recordable(reason: Reason) -> Any:
+    """A reason as the audit keeps it, beside the words: JSON, in which an open bound is null."""
+    return msgspec.json.decode(msgspec.json.encode(reason))
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
-from gateway.api.protocol import EventMessage, FrameError, PlanMessage, Published, encode
+from gateway.api.frames import FrameError, encode
+from gateway.api.protocol import EventMessage, PlanMessage, Published
 from gateway.api.session import Session
 
 log = logging.getLogger("skerry.gateway.api")

@@ -17,8 +17,9 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.islanding import IslandReply, IslandRequest
 from dispatch.model.orders import REASON_MIN, OrderRefused
-from dispatch.wording.catalogue import alarm_text
-from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable
+from dispatch.model.reasons import Reason, plain
+from dispatch.wording.catalogue import words
+from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Drills, Loop
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
@@ -91,7 +92,7 @@ class IslandCommands:
         """What a drill would find now, every check; begins nothing. Params: `minutes`, `reason`."""
         reason = printable(str(params.get("reason") or ""))
         reply = await self._reply(self._request("check", peer, reason, minutes=float(params["minutes"])))
-        return {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
+        return _answer(reply)
 
     async def start_scheduled(self, minutes: float, reason: str) -> IslandReply:
         """Begin a drill that the site file lets begin by itself: on record first, like everybody's."""
@@ -100,14 +101,14 @@ class IslandCommands:
         command = Command(peer=gateway, name="drill.start", text=text, reason=reason)
         async with self._log.one_at_a_time:
             if self._log.stopping:
-                return IslandReply("", False, "the gateway is stopping")
+                return IslandReply("", False, Reason("reply.gateway_stopping"))
             try:
                 intent = await self._log.record_intent(command)
             except CommandRefused as refused:
-                return IslandReply("", False, str(refused))
+                return IslandReply("", False, plain(str(refused)))
             request = self._request("drill", gateway, reason, minutes=minutes)
             answer = await self._hand_over(command, intent, request)
-        return IslandReply("", answer["ok"], answer["text"])
+        return IslandReply("", answer["ok"], msgspec.convert(answer["reason"], Reason))
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -141,21 +142,20 @@ class IslandCommands:
         )
 
     def _high_alarms(self) -> tuple[str, ...]:
-        """Titles of the alarms of high priority whose condition stands."""
+        """Ids of the alarms of high priority whose condition stands."""
         listed = self._alarms.active()
-        high = [a for a in listed if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED]
-        return tuple(alarm_text(a.id).title for a in high)
+        return tuple(a.id for a in listed if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED)
 
     async def _hand_over(self, command: Command, intent: int | None, request: IslandRequest) -> Any:
         """Give a request to the next tick, put its answer on record, and answer."""
         reply = await self._reply(request)
-        answer: dict[str, Any] = {"ok": reply.ok, "text": reply.text, "checks": msgspec.to_builtins(reply.checks)}
+        text, reason = words(reply.reason), recordable(reply.reason)
         if not reply.ok:
-            self._log.record_refusal(command, reply.text, intent)
-            return answer | {"not_durable": ""}
+            self._log.record_refusal(command, text, intent, why=reason)
+            return _answer(reply) | {"not_durable": ""}
         more = {"minutes": request.minutes} if request.kind == "drill" else {}
-        trouble = await self._log.record_result(command, intent, "accepted", reply.text, **more)
-        return answer | {"not_durable": trouble}
+        trouble = await self._log.record_result(command, intent, "accepted", text, why=reason, **more)
+        return _answer(reply) | {"not_durable": trouble}
 
     async def _reply(self, request: IslandRequest) -> IslandReply:
         """Give a request to the next tick and wait for its answer."""
@@ -166,12 +166,22 @@ class IslandCommands:
         except TimeoutError:
             # What raises risk must not come true when nobody waits for it any more; an abort must.
             taken_back = request.kind != "abort" and self._loop.withdraw(request.id)
-            then = (
-                "it is withdrawn, nothing was begun"
+            why = (
+                Reason("reply.no_tick_withdrawn", {"waited_s": TICK_WAIT_S})
                 if taken_back
-                else "it is asked all the same: see what became of it"
+                else Reason("reply.no_tick_asked", {"waited_s": TICK_WAIT_S})
             )
-            return IslandReply(request.id, False, f"no tick within {TICK_WAIT_S:g} s; {then}")
+            return IslandReply(request.id, False, why)
+
+
+def _answer(reply: IslandReply) -> dict[str, Any]:
+    """What whoever asked gets; `text` says the reason to programs that make no words."""
+    return {
+        "ok": reply.ok,
+        "text": words(reply.reason),
+        "reason": msgspec.to_builtins(reply.reason),
+        "checks": msgspec.to_builtins(reply.checks),
+    }
 
 
 def _command(peer: Peer, name: str, text: str, params: dict[str, Any]) -> Command:

@@ -15,7 +15,7 @@ from dispatch.orders.book import words
 from dispatch.orders.validation import conflict, preview
 from dispatch.wording import catalogue
 from dispatch.wording.formatting import span
-from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable
+from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Loop, Nodes
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
@@ -114,7 +114,9 @@ class OrderCommands:
                 ended.append(order.id)
         effect = await self._effect()
         now = catalogue.words(effect)
-        trouble = await self._log.record_result(command, intent, "ended", f"{text}; now {now}", effect=_kept(effect))
+        trouble = await self._log.record_result(
+            command, intent, "ended", f"{text}; now {now}", effect=recordable(effect)
+        )
         return {"ended": ended, "effect": now, "not_durable": trouble}
 
     async def _list(self, peer: Peer, params: dict[str, Any]) -> Any:
@@ -163,7 +165,7 @@ class OrderCommands:
         self._events.event("command", "info", "order", f"order {order.id}: {what}{why}", command.peer.who)
         effect = await self._effect()
         now = catalogue.words(effect)
-        more = {"order": order.id, "order_kind": order.kind.value, "target": order.target, "effect": _kept(effect)}
+        more = {"order": order.id, "order_kind": order.kind.value, "target": order.target, "effect": recordable(effect)}
         trouble = await self._log.record_result(command, intent, "in force", f"{what}; now {now}", **more)
         return {
             "order": msgspec.to_builtins(order),
@@ -200,11 +202,6 @@ class OrderCommands:
         except TimeoutError:
             return Reason("order.no_tick", {"waited_s": TICK_WAIT_S})
         return tick.decision.reason
-
-
-def _kept(reason: Reason) -> Any:
-    """A reason as the audit keeps it, beside the words: JSON, in which an open bound is null."""
-    return msgspec.json.decode(msgspec.json.encode(reason))
 
 
 def _command(peer: Peer, name: str, wanted: Wanted, seen_utc_s: Any = None) -> Command:

@@ -1,27 +1,43 @@
-"""Version 1 of the link, that of Skerry 0.1.0: reasons as English sentences, rules as number and name.
+"""Earlier versions of the link, and what its messages were in them.
 
-`for_version_1` makes a message fit for a console of that version; `from_version_1` makes what a gateway of that version
-sent fit for this one.
+1: Skerry 0.1.0. Every reason is an English sentence, a rule has number and name, an alarm its four texts.
+2: Reasons are code and figures, but what `SENTENCES_OF_2` lists are still sentences.
+
+`for_version` makes a message fit for a console of such a version, `from_version` makes what a gateway of one sent fit
+for this version. The first knows a struct by the names of its fields, the second by its type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from dispatch.alarms.states import Alarm
-from dispatch.model.decision import RuleTrace
+from dispatch.model.decision import Decision, RuleTrace
+from dispatch.model.decoding import with_reasons
+from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandReply, IslandView, Reconnect, RideThrough
+from dispatch.model.orders import Preview
+from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.wording.catalogue import ALARMS, ENGLISH, RULE_NUMBERS, alarm_text, rule_name, words
+from gateway.api.protocol import (
+    DrillPlan,
+    EventMessage,
+    LastDrill,
+    PlanMessage,
+    Published,
+    Response,
+    Welcome,
+)
 
-# ── to a console of version 1 ───────────────────────────────────────────────────────────────────────────────────────
+# ── to a console of an earlier version ──────────────────────────────────────────────────────────────────────────────
 
 
-def for_version_1(message: object) -> Any:
-    """A message, or any part of one, as built-in types in the shape of version 1."""
-    return _former(msgspec.to_builtins(message))
+def for_version(message: object, version: int) -> Any:
+    """A message, or any part of one, as built-in types in the shape of an earlier version."""
+    built = msgspec.to_builtins(message)
+    return _former(built) if version == 1 else _with_sentences(built)
 
 
 def _former(value: Any) -> Any:
@@ -35,17 +51,23 @@ def _former(value: Any) -> Any:
         return _former_trace(msgspec.convert(value, RuleTrace))
     if value.keys() == _ALARM:
         return _former_alarm(msgspec.convert(value, Alarm))
+    value = _former_reply(value)
     return {name: _former_field(name, part) for name, part in value.items()}
 
 
-_REASON, _TRACE, _ALARM = (set(kind.__struct_fields__) for kind in (Reason, RuleTrace, Alarm))
-_SENTENCES = ("reason", "why", "against")  # version 1 has an empty one where this one has none
+_REASON, _TRACE, _ALARM, _REPLY = (set(k.__struct_fields__) for k in (Reason, RuleTrace, Alarm, IslandReply))
+_SENTENCES = ("reason", "why", "against", "remedy", "transfer_gap", "note")  # empty ones where this version has none
 
 
 def _former_field(name: str, value: Any) -> Any:
     if name == "snapshot":  # the largest part, without a single reason
         return value
     return "" if value is None and name in _SENTENCES else _former(value)
+
+
+def _former_reply(value: dict[str, Any]) -> dict[str, Any]:
+    """The answer of the state machine had a text in the place of its reason."""
+    return value | {"text": words(msgspec.convert(value["reason"], Reason))} if value.keys() == _REPLY else value
 
 
 def _former_trace(trace: RuleTrace) -> dict[str, Any]:
@@ -74,92 +96,88 @@ def _former_alarm(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-# ── from a gateway of version 1 ─────────────────────────────────────────────────────────────────────────────────────
+# Struct -> its fields that hold reasons in this version, and held sentences in version 2.
+SENTENCES_OF_2: dict[type[msgspec.Struct], tuple[str, ...]] = {
+    Check: ("name", "figure", "remedy"),
+    DrillReport: ("why", "timeline", "transfer_gap"),
+    DrillStatus: ("transfer_gap",),
+    Reconnect: ("figures",),
+    LastDrill: ("why",),
+    DrillPlan: ("note",),
+}
+_FORMER_FIELDS = {frozenset(kind.__struct_fields__): names for kind, names in SENTENCES_OF_2.items()}
 
 
-def from_version_1(frame: Any) -> Any:
-    """What a gateway of version 1 sent, decoded to built-in types, as built-in types of this version.
+def _with_sentences(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_with_sentences(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    value, former = _former_reply(value), _FORMER_FIELDS.get(frozenset(value), ())
+    return {
+        name: part if name == "snapshot" else _former_field(name, part) if name in former else _with_sentences(part)
+        for name, part in value.items()
+    }
+
+
+# ── from a gateway of an earlier version ────────────────────────────────────────────────────────────────────────────
+
+
+_MESSAGES = {kind.__struct_config__.tag: kind for kind in (Welcome, Published, PlanMessage, EventMessage, Response)}
+# Answers have no tag: what they are is seen by fields that no other has, or by the name of the field that holds a part.
+_ANSWERS: tuple[tuple[frozenset[str], Any], ...] = (
+    (frozenset({"binding", "chain", "setpoints"}), Decision),
+    (frozenset({"snapshot", "decision", "alarms"}), Published),
+    (frozenset({"steps", "peak_target_w"}), Plan),
+    (frozenset({"low_why", "high_why"}), Preview),
+)
+_PARTS: dict[str, Any] = {
+    "islanding": IslandView | None,
+    "view": IslandView | None,
+    "ride": RideThrough | None,
+    "report": DrillReport | None,
+    "plan": DrillPlan | None,
+}
+
+
+def from_version(frame: Any, version: int) -> Any:
+    """What a gateway of an earlier version sent, decoded to built-in types, as built-in types of this version.
 
     Sentences become reasons of the code `text`, empty ones none. Events and whatever else has not changed stays.
     Raises msgspec.ValidationError for what no gateway of that version sends.
     """
+    changed = {IslandReply: _reply_of} | ({RuleTrace: _trace_of, Alarm: _alarm_of} if version == 1 else {})
     try:
-        return _present(frame)
+        if not isinstance(frame, dict) or frame.get("type") not in _MESSAGES:
+            return frame
+        if frame["type"] == "response":
+            return frame | {"result": _result(frame.get("result"), changed)}
+        return with_reasons(frame, _MESSAGES[frame["type"]], changed)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise msgspec.ValidationError(f"expected a message of link version 1: {error}") from None
+        raise msgspec.ValidationError(f"expected a message of link version {version}: {error}") from None
 
 
-def _present(frame: Any) -> Any:
-    if not isinstance(frame, dict):
-        return frame
-    match frame.get("type"):
-        case "published":
-            decision, alarms = frame["decision"], frame["alarms"]
-            return frame | {"decision": _decision(decision), "alarms": [_alarm_of(alarm) for alarm in alarms]}
-        case "plan" if frame["plan"] is not None:
-            return frame | {"plan": _plan(frame["plan"])}
-        case "response":
-            return frame | {"result": _result(frame.get("result"))}
-    return frame
-
-
-def _result(result: Any) -> Any:
-    """The answer to a request, by its shape: a decision, the state of the site, a plan, or what has no reasons."""
+def _result(result: Any, changed: Any) -> Any:
+    """The answer to a request."""
     if isinstance(result, list):
-        return [_result(part) for part in result]
+        return [_result(part, changed) for part in result]
     if not isinstance(result, dict):
         return result
-    if {"binding", "chain", "setpoints"} <= result.keys():
-        return _decision(result)
-    if {"snapshot", "decision", "alarms"} <= result.keys():
-        return _present(result | {"type": "published"})
-    if {"steps", "peak_target_w"} <= result.keys():
-        return _plan(result)
-    parts: dict[str, Callable[[Any], Any]] = {"islanding": _islanding, "view": _islanding, "ride": _ride}
-    return result | {name: _maybe(made, result[name]) for name, made in parts.items() if name in result}
+    kind = next((kind for fields, kind in _ANSWERS if fields <= result.keys()), None)
+    if kind is not None:
+        return with_reasons(result, kind, changed)
+    if {"ok", "text", "checks"} <= result.keys():
+        return with_reasons(result, IslandReply, changed)
+    return {name: with_reasons(part, _PARTS.get(name), changed) for name, part in result.items()}
 
 
-def _decision(decision: dict[str, Any]) -> dict[str, Any]:
-    return decision | {
-        "reason": _text(decision["reason"]),
-        "chain": [_trace_of(trace) for trace in decision.get("chain", ())],
-        "islanding": _maybe(_islanding, decision.get("islanding")),
-        "switch": _maybe(_reasoned, decision.get("switch")),
-        "pcs_orders": [_reasoned(order) for order in decision.get("pcs_orders", ())],
-        "nodes": [_reasoned(order) for order in decision.get("nodes", ())],
-        "ride": _maybe(_ride, decision.get("ride")),
-        "caps": _maybe(_reasoned, decision.get("caps")),
-    }
-
-
-def _maybe(made: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else made(value)
+def _reply_of(reply: dict[str, Any]) -> dict[str, Any]:
+    return reply | {"reason": reply["text"]}
 
 
 def _trace_of(trace: dict[str, Any]) -> dict[str, Any]:
-    sentence = trace["reason"]
-    kept = {name: trace[name] for name in ("low_w", "high_w", "preferred_w", "bound")}
-    return kept | {"rule": RuleId(trace["name"]).value, "reason": _text(sentence)}
-
-
-def _islanding(view: dict[str, Any]) -> dict[str, Any]:
-    way = view.get("reconnect")
-    if way is not None:
-        way = way | {"against": _text(way.get("against", "")) if way.get("against") else None}
-    return _reasoned(view) | {"reconnect": way}
-
-
-def _ride(ride: dict[str, Any]) -> dict[str, Any]:
-    return ride | {"why": _text(ride["why"]) if ride["why"] else None}
-
-
-def _plan(plan: dict[str, Any]) -> dict[str, Any]:
-    steps = [step | {"reason": _text(step["reason"]) if step.get("reason") else None} for step in plan["steps"]]
-    return plan | {"steps": steps}
-
-
-def _reasoned(value: dict[str, Any]) -> dict[str, Any]:
-    return value | {"reason": _text(value.get("reason", ""))}
+    kept = {name: trace[name] for name in ("low_w", "high_w", "preferred_w", "bound", "reason")}
+    return kept | {"rule": RuleId(trace["name"]).value}
 
 
 def _alarm_of(alarm: dict[str, Any]) -> dict[str, Any]:

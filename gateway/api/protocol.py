@@ -1,6 +1,6 @@
-"""What travels between gateway and consoles: frames, messages, requests.
+"""What travels between gateway and consoles: messages, requests.
 
-A frame is a 4-byte big-endian length (<= 1 MiB) and a msgpack document. Client to gateway: `Hello`, then `Request`s.
+Frames: `gateway/api/frames.py`. Client to gateway: `Hello`, then `Request`s.
 Gateway to client: `Welcome`, then `Published` (latest wins), `PlanMessage` when it changes, `EventMessage` (queued),
 `Response`.
 Identity is the kernel's (SO_PEERCRED); a client never states its own.
@@ -20,13 +20,12 @@ from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
-from gateway.api.previous_version import for_version_1
 from storage.identity import Identity
 
-LOWEST, VERSION = 1, 2  # spoken here. 1: Skerry 0.1.0, whose hello names one version. 2: the hello names a range
-MAX_FRAME = 1 << 20
+LOWEST, VERSION = 1, 3  # spoken here. 1: Skerry 0.1.0, whose hello names one version. From 2 on it names a range
 ONE_RELEASE = "use releases of skerry that have one in common"
 
 
@@ -102,7 +101,7 @@ class LastDrill(msgspec.Struct, frozen=True):
     ended_utc_s: float
     minutes: float  # as asked
     result: str  # passed aborted failed
-    why: str
+    why: Reason
     who: str
 
 
@@ -111,7 +110,7 @@ class DrillPlan(msgspec.Struct, frozen=True):
 
     next_utc_s: float
     due_utc_s: float | None  # a drill that is due since then and has not been run yet
-    note: str  # why it waits, or was not begun; empty: nothing is due
+    note: Reason | None  # why it waits, or was not begun; None: nothing is due
     unattended: bool  # it begins by itself
 
 
@@ -190,15 +189,3 @@ def common_version(lowest: int, highest: int) -> int | None:
 def spoken(lowest: int = LOWEST, highest: int = VERSION) -> str:
     """Link versions in words."""
     return f"link version {lowest}" if lowest == highest else f"link versions {lowest} to {highest}"
-
-
-class FrameError(Exception):
-    """The peer sent something that is not a frame of this protocol."""
-
-
-def encode(message: msgspec.Struct, version: int = VERSION) -> bytes:
-    """A message as one frame of a link version. Raises FrameError beyond 1 MiB."""
-    body = msgspec.msgpack.encode(message if version > LOWEST else for_version_1(message))
-    if len(body) > MAX_FRAME:
-        raise FrameError(f"{type(message).__name__} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME}")
-    return len(body).to_bytes(4, "big") + body

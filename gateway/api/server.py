@@ -15,20 +15,9 @@ import msgspec
 
 from dispatch.model.decoding import decoded
 from gateway.api.consoles import Consoles
+from gateway.api.frames import MAX_FRAME, FrameError, encode
 from gateway.api.peer import Peer, identify
-from gateway.api.protocol import (
-    MAX_FRAME,
-    ONE_RELEASE,
-    ClientMessage,
-    FrameError,
-    Hello,
-    Request,
-    Response,
-    Welcome,
-    common_version,
-    encode,
-    spoken,
-)
+from gateway.api.protocol import ONE_RELEASE, ClientMessage, Hello, Request, Response, Welcome, common_version, spoken
 from gateway.api.session import Dropped, Session
 from gateway.api.socket_file import claim, release
 from gateway.errors import CommandRefused, SocketInUse

@@ -22,7 +22,8 @@ from record_parsers import rows_of, with_rows
 
 from console.cli.main import run
 from gateway.api import ask
-from gateway.api.protocol import VERSION, Request, Response, Welcome, encode
+from gateway.api.frames import encode
+from gateway.api.protocol import VERSION, Request, Response, Welcome
 from storage import schema
 
 COMMANDS = (

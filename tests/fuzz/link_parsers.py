@@ -20,9 +20,10 @@ from small_gateway import running
 
 from dispatch.model.decoding import decoded
 from gateway.api import ask, client, server
+from gateway.api.frames import encode
 from gateway.api.peer import Peer
 from gateway.api.permissions import METHODS
-from gateway.api.protocol import Request, encode
+from gateway.api.protocol import Request
 from gateway.api.session import Dropped
 from gateway.errors import CommandRefused, LinkLost
 

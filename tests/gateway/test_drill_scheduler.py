@@ -12,7 +12,9 @@ from small_gateway import SITE, small_site
 
 from dispatch.islanding.drill_schedule import ScheduleMemory
 from dispatch.model.islanding import IslandReply
+from dispatch.model.reasons import plain
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 from gateway.drill_scheduler import DrillScheduler
 from gateway.site.loader import SiteFileError
 
@@ -87,7 +89,8 @@ def stand(tmp_path: Path, request: pytest.FixtureRequest) -> Stand:
     return made
 
 
-YES, NO = IslandReply("", True, "drill of 10 min by schedule"), IslandReply("", False, "no drill: rating")
+RATING = plain("no drill: rating")
+YES, NO = IslandReply("", True, plain("drill of 10 min by schedule")), IslandReply("", False, RATING)
 
 
 @pytest.mark.parametrize("stand", [(YES, {})], indirect=True)
@@ -95,11 +98,11 @@ async def test_attended_nothing_begins_by_itself(stand: Stand) -> None:
     assert (await stand.at(-1)).due_utc_s is None
     shown = await stand.at(5)
     assert (shown.due_utc_s, shown.next_utc_s) == (TUESDAY_10, TUESDAY_10 + 7 * 86_400)
-    assert "skerry drill start" in stand.drills.due
+    assert "skerry drill start" in words(stand.drills.due)
     assert (stand.begun, stand.log) == ([], [])
     stand.drills.report = SimpleNamespace(started_utc_s=TUESDAY_10 + 60)
     assert (await stand.at(120)).due_utc_s is None
-    assert stand.drills.due == ""
+    assert stand.drills.due is None
     assert stand.log == [("info", "the drill due 2026-01-06 10:00 has been run")]
 
 
@@ -128,8 +131,8 @@ async def test_unattended_it_is_begun_and_a_refusal_is_logged_and_tried_again(st
     await stand.at(60)
     assert stand.begun == [(5.0, "schedule: weekly, Tuesday 10:00")]
     assert stand.log == [("warning", "the drill that is due was not begun: no drill: rating")]
-    assert stand.drills.plan.note == "not begun: no drill: rating"
-    assert msgspec.convert(stand.kept[-1], ScheduleMemory).refused == "no drill: rating"
+    assert words(stand.drills.plan.note) == "not begun: no drill: rating"
+    assert msgspec.convert(stand.kept[-1], ScheduleMemory).refused == RATING
     await stand.at(1000)
     assert len(stand.begun) == 2
 

@@ -92,9 +92,9 @@ def lockstep(directory: Path) -> None:
 
 def _in_words(value: object) -> bytes:
     """Reasons as sentences: what people read must stay the same, codes may be called otherwise."""
-    from gateway.api.previous_version import for_version_1
+    from gateway.api.previous_version import for_version
 
-    return msgspec.json.encode(for_version_1(value))
+    return msgspec.json.encode(for_version(value, 1))
 
 
 OUTPUTS: dict[str, Callable[[Path], None]] = {

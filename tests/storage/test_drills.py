@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
 from pathlib import Path
@@ -11,6 +12,7 @@ from storage_samples import T0
 from waiting import LIMIT_S
 
 from dispatch.model.islanding import DrillReport
+from dispatch.model.reasons import plain
 from drivers.clock import SystemClock
 from storage.audit import AuditLog
 from storage.audit_reader import unreported_drill
@@ -44,7 +46,7 @@ def on_record(directory: Path, report: DrillReport) -> DrillRecord:
 
 
 def test_reports_are_kept_and_read_newest_first(tmp_path: Path) -> None:
-    second = msgspec.structs.replace(REPORT, result="failed", why="the switch did not confirm")
+    second = msgspec.structs.replace(REPORT, result="failed", why=plain("the switch did not confirm"))
     keep(tmp_path, DrillRecord(REPORT, "3:" + "0" * 64), DrillRecord(second, "", "disk full"))
     archive = Archive(tmp_path)
     newest, first = archive.drills()
@@ -59,7 +61,9 @@ def test_an_export_has_them_and_verifies(tmp_path: Path) -> None:
     record = on_record(tmp_path, REPORT)
     manifest = export(tmp_path, tmp_path / "out", T0 - 60, T0 + 3600)
     assert manifest["files"]["drills.csv"]["rows"] == 1
-    assert "8 ms by the switch's recorder" in (tmp_path / "out" / "drills.csv").read_text()
+    (row,) = csv.DictReader((tmp_path / "out" / "drills.csv").read_text().splitlines())
+    assert (row["why"], row["code"], row["figures"]) == ("held, returned, every criterion met", "drill.passed", "{}")
+    assert (row["transfer_gap_code"], row["transfer_gap_figures"]) == ("gap.recorded", '{"transfer_ms":8.0}')
     assert record.audit_head in (tmp_path / "out" / "drills.csv").read_text()
     assert verify(tmp_path / "out").ok
     assert export(tmp_path, tmp_path / "none", T0 - 600, T0 - 60)["files"]["drills.csv"]["rows"] == 0

@@ -143,7 +143,7 @@ def test_the_record_is_read_and_left_as_it_is(state: Path, archive: Archive) -> 
 
 
 def test_reports_of_drills(archive: Archive) -> None:
-    told = [(d.number, d.report.result, d.report.why, d.report.minutes) for d in archive.drills()]
+    told = [(d.number, d.report.result, words(d.report.why), d.report.minutes) for d in archive.drills()]
     assert told == [
         (3, "failed", "the switch did not confirm open in 3 s: reads moving", 5.0),
         (2, "aborted", "by root (seen enough)", 5.0),

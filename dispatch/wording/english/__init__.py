@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dispatch.wording.english import alarms, islanding, orders, planning, rules
+from dispatch.wording.english import alarms, drills, islanding, orders, planning, rules
 
 TEMPLATES: dict[str, str] = {
     **rules.TEMPLATES,
     **orders.TEMPLATES,
     **islanding.TEMPLATES,
+    **drills.TEMPLATES,
     **planning.TEMPLATES,
     **alarms.TEMPLATES,
 }

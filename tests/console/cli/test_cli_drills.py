@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dispatch.model.reasons import plain
 from gateway import exit_codes
 from gateway.site import paths
 from storage.config import StorageConfig
@@ -25,7 +26,7 @@ def drilled(machine: Machine) -> str:
     """A record with two drills."""
     site: Path = machine.site()
     recorder = Recorder(machine.state / "skerry" / paths.slug(site), StorageConfig(), "boot")
-    failed = msgspec.structs.replace(REPORT, result="failed", why="the switch did not confirm open", minutes=5.0)
+    failed = msgspec.structs.replace(REPORT, result="failed", why=plain("the switch did not confirm open"), minutes=5.0)
     recorder.drill(DrillRecord(REPORT, HEAD))
     recorder.drill(DrillRecord(failed, HEAD))
     assert recorder.close()

@@ -300,7 +300,7 @@ class Hands:
         (reply,) = self.rec.replies
         if kind == "drill":
             outcome = "accepted" if reply.ok else "refused"
-            self._row("result", "drill.start", reply.text, of=row, outcome=outcome)
+            self._row("result", "drill.start", catalogue.words(reply.reason), of=row, outcome=outcome)
         return reply
 
     def rows(self) -> list[dict[str, Any]]:
@@ -321,14 +321,14 @@ def island_scenes(directory: Path) -> dict[str, Scene]:
     hands.end("feeder is fine")
     rec.run(60)
     reply = hands.ask("drill", 5, "monthly test")
-    assert reply.ok, reply.text
+    assert reply.ok, catalogue.words(reply.reason)
     rec.until(lambda p: p.decision.island is IslandState.ISLANDED, 300)
     rec.run(133)
     found["drill"] = rec.scene(audit=hands.rows())
     rec.until(lambda p: rec.report is not None, 1200)
     rec.run(45)
     check = hands.ask("check", 10, "")
-    answers = {"checks": msgspec.to_builtins(check.checks), "ok": check.ok, "text": check.text}
+    answers = msgspec.to_builtins(check) | {"text": catalogue.words(check.reason)}
     status = {"report": msgspec.to_builtins(rec.report)}
     found["drilled"] = rec.scene(**{"audit": hands.rows(), "drill.check": answers, "drill.status": status})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from console.display.viewmodel import Point
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
+from gateway.api.previous_version import from_version
 from gateway.api.protocol import Published, Welcome
 
 SCENES = Path(__file__).parent / "scenes.json"
@@ -27,6 +29,17 @@ class Scene(msgspec.Struct, frozen=True):
     answers: dict[str, Any] = {}  # by method, what the gateway says when asked
 
 
+@cache
 def read(name: str) -> Scene:
-    """One recorded scene."""
-    return msgspec.json.decode(SCENES.read_bytes(), type=dict[str, Scene])[name]
+    """One recorded scene; they were recorded when the link was of version 2."""
+    scene = msgspec.json.decode(SCENES.read_bytes())[name]
+    said = {what: _of_version_2(what, scene[what]) for what in ("published", "plan")}
+    answers = {method: _of_version_2("response", answer) for method, answer in scene["answers"].items()}
+    return msgspec.convert(scene | said | {"answers": answers}, Scene)
+
+
+def _of_version_2(kind: str, body: Any) -> Any:
+    part = {"published": None, "plan": "plan", "response": "result"}[kind]
+    if part is None:
+        return from_version({"type": kind} | body, 2)
+    return from_version({"type": kind, part: body}, 2)[part]

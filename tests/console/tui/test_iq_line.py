@@ -10,6 +10,7 @@ from console.cli import status_text
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.status_bars import AlarmLine
+from dispatch.model.reasons import plain
 from gateway.api.protocol import IqNow, LastDrill
 
 FULL = IqNow(0.0, "2025-09-16", 91.4, 12.0, 12.25, 87.6, 380.0, 384.0, 120.0, 78.0)
@@ -19,7 +20,9 @@ CUT = msgspec.structs.replace(FULL, today_known_h=9.0)
 def line(iq: IqNow | None, width: int = 80, scene: str = "calm", drilled: bool = False) -> str:
     """The line as drawn, each run of blanks a single one."""
     told = scenes.read(scene)
-    last = LastDrill(told.published.snapshot.utc_s - 12 * 86_400, 10.0, "passed", "", "tech1") if drilled else None
+    last = (
+        LastDrill(told.published.snapshot.utc_s - 12 * 86_400, 10.0, "passed", plain(""), "tech1") if drilled else None
+    )
     published = msgspec.structs.replace(told.published, iq=iq, last_drill=last)
     canvas = Canvas(width, 1)
     AlarmLine().paint(canvas, received(Model(welcome=told.welcome), published))

@@ -122,7 +122,12 @@ def test_the_list_scrolls_and_stops_at_its_ends() -> None:
 
 
 def test_a_check_that_fails_comes_first_with_what_would_make_it_pass() -> None:
-    lines = check_lines([Check("grid-tied", True, "grid-tied"), Check("energy", False, "SoC 12 %", "charge to 31 %")])
+    lines = check_lines(
+        [
+            Check(plain("grid-tied"), True, plain("grid-tied")),
+            Check(plain("energy"), False, plain("SoC 12 %"), plain("charge to 31 %")),
+        ]
+    )
     assert [text[:1] for text, _ in lines] == ["✗", "✓"]
     assert lines[0] == ("✗ energy            SoC 12 % → charge to 31 %", Ink.MEDIUM)
 
@@ -246,9 +251,9 @@ def test_the_last_drills_age_and_result() -> None:
 
 def test_a_schedule_tells_the_next_drill_and_one_that_is_due() -> None:
     model, at_s = shown("drilled"), 1_759_737_600.0  # 2025-10-06T08:00:00Z
-    plan = DrillPlan(next_utc_s=at_s, due_utc_s=None, note="", unattended=False)
+    plan = DrillPlan(next_utc_s=at_s, due_utc_s=None, note=None, unattended=False)
     assert "passed; next 10-06 10:00 " in drawn(Island(), told(model, drill_plan=plan))[0]
-    due = DrillPlan(next_utc_s=at_s, due_utc_s=at_s, note="start it", unattended=False)
+    due = DrillPlan(next_utc_s=at_s, due_utc_s=at_s, note=plain("start it"), unattended=False)
     assert "DUE since 10-06 10:00: start it" in drawn(Island(), told(model, drill_plan=due))[0]
 
 

@@ -10,6 +10,7 @@ from dispatch.islanding.load_shedding import SHUTDOWN_MARGIN, LoadShedding
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.islanding import IslandRequest, IslandState
 from dispatch.model.readings import reading
+from dispatch.wording.catalogue import words
 
 S = IslandState
 
@@ -47,7 +48,7 @@ def test_a_check_finds_what_a_drill_would_and_begins_nothing() -> None:
     play(machine, devices, 1)
     (would,) = machine.step(devices.snapshot(), [asked("check")]).replies
     assert would.ok
-    assert would.text == "a drill of 1 min may begin"
+    assert words(would.reason) == "a drill of 1 min may begin"
     assert (machine.state, machine.drill) == (S.GRID_TIED, None)
     devices.key = "local"
     devices.t_s += 0.2
@@ -55,7 +56,7 @@ def test_a_check_finds_what_a_drill_would_and_begins_nothing() -> None:
     (does,) = machine.step(devices.snapshot(), [asked("drill")]).replies
     assert not would.ok
     assert would.checks == does.checks
-    assert [c.remedy for c in would.checks if not c.ok] == ["turn its key to remote"]
+    assert [words(c.remedy) for c in would.checks if not c.ok] == ["turn its key to remote"]
 
 
 def test_a_drill_shows_what_it_began_with() -> None:
@@ -64,7 +65,7 @@ def test_a_drill_shows_what_it_began_with() -> None:
     step = machine.step(devices.snapshot(), [asked("drill")])
     assert step.view.drill is not None
     assert step.view.drill.checks == step.replies[0].checks
-    assert step.view.drill.transfer_gap == ""
+    assert step.view.drill.transfer_gap is None
 
 
 def test_the_shutdown_is_foretold_by_the_low_estimate_while_off_the_grid() -> None:

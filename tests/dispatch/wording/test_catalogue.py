@@ -20,6 +20,7 @@ from dispatch.wording.catalogue import ALARMS, CATALOGUE, FORMATS, RULE_NUMBERS,
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("dispatch", "drivers", "storage", "gateway", "console")
 OF_RULES = ("rule", "setter", "rule_number")
+OTHERS = ("", "comma", "alarm_title")  # formats of any figure
 UNITS = {
     "kw": "_w",
     "action": "_w",
@@ -33,6 +34,7 @@ UNITS = {
     "hours": "_s",
     "clock": "local",
     "weekday": "local",
+    "date_clock": "local",
 }
 
 
@@ -86,7 +88,7 @@ def test_formats_fit_the_units_that_the_figures_names_state(locale: str) -> None
         for name, spec in fields(template):
             if spec in UNITS:
                 assert name.endswith(UNITS[spec]), f"{code}: {{{name}:{spec}}}"
-            elif spec not in (*OF_RULES, "", "comma"):
+            elif spec not in (*OF_RULES, *OTHERS):
                 format(1.5, spec)  # raises for a format nobody knows
     assert UNITS.keys() == FORMATS.keys()
 
@@ -98,8 +100,10 @@ def test_every_template_is_filled_and_reads_the_same_after_a_journey(locale: str
         for name, spec in fields(template):
             if spec in OF_RULES:
                 figures[name] = RuleId.FUSE.value
-            elif spec in ("clock", "weekday"):
+            elif spec in ("clock", "weekday", "date_clock"):
                 figures[name] = "2025-09-16T18:15+02:00"
+            elif spec == "alarm_title":
+                figures[name] = "pcs-fault:pcs1"
             elif spec == "comma":
                 figures[name] = [plain("one"), plain("two")]
             else:

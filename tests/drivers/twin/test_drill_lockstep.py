@@ -12,7 +12,7 @@ from outage_storm import Draw, Storm
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
-from dispatch.model.reasons import RuleId
+from dispatch.model.reasons import Reason, RuleId
 from dispatch.wording.catalogue import words
 from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
@@ -71,7 +71,7 @@ class Bench:
 def test_a_drill_goes_the_whole_road() -> None:
     bench = Bench()
     bench.tick(DRILL)
-    assert bench.replies[0].ok, bench.replies[0].text
+    assert bench.replies[0].ok, words(bench.replies[0].reason)
     assert all(check.ok for check in bench.replies[0].checks)
     opening = bench.until(lambda d: d.island is S.OPENING)
     assert abs(bench.site.grid_w) <= bench.storm.config.island.prepare_w
@@ -85,11 +85,11 @@ def test_a_drill_goes_the_whole_road() -> None:
     assert (report.result, report.who, report.reason) == ("passed", "ann", "monthly")
     assert all(c.ok for c in report.criteria)
     watched = {"communication", "bus voltage", "bus frequency", "SoC above floor", "load in rating"}
-    assert {c.name for c in report.criteria} >= watched
+    assert {words(c.name) for c in report.criteria} >= watched
     assert 60 <= report.islanded_s < 90
     assert report.battery_wh == pytest.approx(15_000 * report.islanded_s / 3600, rel=0.35)
-    assert report.transfer_gap == "below our resolution"
-    heads = [word.split(":")[0] for _, word in report.timeline]
+    assert report.transfer_gap == Reason("gap.below_resolution")
+    heads = [words(what).split(":")[0] for _, what in report.timeline]
     assert heads[:4] == ["preparing", "opening", "islanded", "held as long as asked"]
     assert heads[4:] == ["synchronising", "closing", "grid-tied", "end"]
     assert bench.site.unserved_wh == 0
@@ -141,8 +141,8 @@ def test_abort_from_every_state_leads_back_to_the_grid(state: IslandState) -> No
     bench.tick(IslandRequest(id="3", kind="abort", who="bob", reason="me too"))
     bench.until(lambda d: bench.report is not None)
     assert bench.report is not None
-    assert (bench.report.transfer_gap == "none, it never left the grid") is (state is S.PREPARING)
-    assert (bench.report.result, bench.report.why) == ("aborted", "by ann (smell of smoke)")
+    assert (bench.report.transfer_gap == Reason("gap.none")) is (state is S.PREPARING)
+    assert (bench.report.result, words(bench.report.why)) == ("aborted", "by ann (smell of smoke)")
     assert "drill aborted: by ann (smell of smoke)" in [e.text for d in bench.decisions for e in d.events]
     assert bench.decisions[-1].island is S.GRID_TIED
     assert bench.site.unserved_wh == 0
@@ -156,7 +156,7 @@ def test_a_switch_that_jams_fails_the_drill_and_is_withdrawn() -> None:
     bench.until(lambda d: d.report is not None)
     assert bench.report is not None
     assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.FAULT)  # its contacts disagree
-    assert "did not confirm open" in bench.report.why
+    assert "did not confirm open" in words(bench.report.why)
     bench.site.switches[0].jammed = False
     bench.run(1.0)
     assert bench.decisions[-1].island is S.FAULT, "only an operator resets a fault"
@@ -185,7 +185,7 @@ def test_a_pcs_that_does_not_form_leaves_the_site_dark_and_the_drill_failed() ->
     bench.until(lambda d: d.report is not None)
     assert bench.report is not None
     assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.BLACKOUT)
-    assert any("blackout: the bus is dead: no PCS forms it" in line for _, line in bench.report.timeline)
+    assert any("blackout: the bus is dead: no PCS forms it" in words(line) for _, line in bench.report.timeline)
     bench.run(60)
     assert not any(d.switch is not None and d.switch.action == "close" for d in bench.decisions)
     bench.tick(IslandRequest(id="b", kind="black-start", who="eve", confirmed=True))
@@ -200,7 +200,7 @@ def test_a_bus_that_never_comes_into_step_is_a_fault_that_keeps_the_load_fed(mon
     bench.until(lambda d: d.report is not None, 500)
     assert bench.report is not None
     assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.FAULT)
-    assert "not in step: phase differs by 90.00 deg, at most 20; for 300 s after the wait" in bench.report.why
+    assert "not in step: phase differs by 90.00 deg, at most 20; for 300 s after the wait" in words(bench.report.why)
     assert not any(d.switch is not None and d.switch.action == "close" for d in bench.decisions)
     assert (bench.site.islanded, bench.site.unserved_wh) == (True, 0)
     monkeypatch.setattr("drivers.twin.grid.SLEW_DEG_PER_S", 15.0)
@@ -220,7 +220,7 @@ def test_a_soc_that_falls_faster_than_planned_ends_the_hold() -> None:
     bench.until(lambda d: d.report is not None)
     assert bench.report is not None
     assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.GRID_TIED)
-    assert bench.report.why.startswith("SoC as planned: 7")
+    assert words(bench.report.why).startswith("SoC as planned: 7")
     assert bench.report.islanded_s < 50, "it did not hold its minute"
     assert bench.site.unserved_wh == 0
 
@@ -234,7 +234,7 @@ def test_an_outage_in_the_middle_of_a_drill_makes_it_an_outage() -> None:
     bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 100))
     bench.run(2.0)
     assert bench.report is not None
-    assert "outage" in bench.report.why
+    assert "outage" in words(bench.report.why)
     assert not machine.step(bench.lockstep.snapshot(bench.seq)).drilling
     assert bench.decisions[-1].island is S.ISLANDED
     bench.until(lambda d: d.island is S.GRID_TIED)
@@ -248,7 +248,7 @@ def test_an_outage_in_the_middle_of_a_drill_makes_it_an_outage() -> None:
         ({"load_w": 58_000.0}, DRILL, "rating: load 5"),
         ({}, msgspec.structs.replace(DRILL, minutes=600.0), "duration: 600 min of at most 60"),
         ({}, msgspec.structs.replace(DRILL, reason=" "), "reason: none"),
-        ({}, msgspec.structs.replace(DRILL, alarms=("pcs-fault:pcs1",)), "alarms: pcs-fault:pcs1"),
+        ({}, msgspec.structs.replace(DRILL, alarms=("pcs-fault:pcs1",)), "alarms: PCS pcs1 in fault"),
         ({"fault": ("hung", "pcc", 0.0, 1e9)}, DRILL, "switch: pcc is not read"),
     ],
 )
@@ -262,7 +262,7 @@ def test_a_precheck_that_fails_says_what_would_make_it_pass(
     bench.tick(request_)
     reply = bench.replies[-1]
     assert not reply.ok
-    assert says in reply.text
+    assert says in words(reply.reason)
     assert all(c.remedy for c in reply.checks if not c.ok)
     assert bench.decisions[-1].switch is None
     assert bench.decisions[-1].island is not S.PREPARING
@@ -273,7 +273,7 @@ def test_a_second_drill_is_refused_while_one_runs() -> None:
     bench.tick(DRILL)
     bench.tick(msgspec.structs.replace(DRILL, id="3"))
     assert not bench.replies[-1].ok
-    assert "no other drill: one is running" in bench.replies[-1].text
+    assert "no other drill: one is running" in words(bench.replies[-1].reason)
 
 
 @pytest.mark.parametrize("state", [S.PREPARING, S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING])
@@ -301,7 +301,7 @@ def test_black_start_needs_an_engineers_word() -> None:
     start = IslandRequest(id="b", kind="black-start", who="eve")
     bench.tick(start)
     assert not bench.replies[-1].ok
-    assert "engineer's word" in bench.replies[-1].text
+    assert "engineer's word" in words(bench.replies[-1].reason)
     assert not any(d.pcs_orders for d in bench.decisions)
     bench.tick(msgspec.structs.replace(start, confirmed=True))
     assert bench.replies[-1].ok

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,11 +14,16 @@ from waiting import LIMIT_S
 
 from console.cli.island import report_lines
 from console.display import islanding_text
-from dispatch.model.islanding import DrillReport
-from dispatch.wording.catalogue import alarm_text
+from dispatch.model.islanding import Check, DrillReport
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import alarm_text, words
 from gateway.api.client import GatewayClient
 from gateway.drill_state import report_of_killed
 from gateway.errors import RequestFailed
+
+
+def checks_of(answer: dict[str, Any]) -> list[Check]:
+    return msgspec.convert(answer["checks"], list[Check])
 
 
 async def test_a_drill_that_may_not_begin_is_answered_with_its_checks_and_on_record(
@@ -26,7 +32,7 @@ async def test_a_drill_that_may_not_begin_is_answered_with_its_checks_and_on_rec
     seen = there.gateway.clock.utc_s()
     answer = await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen)
     assert not answer["ok"]
-    failed = {check["name"]: check["remedy"] for check in answer["checks"] if not check["ok"]}
+    failed = {words(check.name): words(check.remedy) for check in checks_of(answer) if not check.ok}
     assert failed["switch control"] == "turn its key to remote"
     async with asyncio.timeout(LIMIT_S):  # the refusal is written behind the answer
         while len(found := [row for row in rows(there) if row.get("command") == "drill.start"]) < 2:
@@ -75,15 +81,15 @@ async def test_high_alarms_that_stand_are_a_check(there: Running, client: Gatewa
     title = next(alarm_text(a.id).title for a in there.gateway.alarms.active() if a.priority.value == "high")
     seen = there.gateway.clock.utc_s()
     answer = await client.request("drill.start", minutes=1, reason="rehearsal", seen_utc_s=seen)
-    (alarms,) = [check for check in answer["checks"] if check["name"] == "alarms"]
-    assert not alarms["ok"]
-    assert title in alarms["figure"]
+    (alarms,) = [check for check in checks_of(answer) if check.name == Reason("check.alarms")]
+    assert not alarms.ok
+    assert title in words(alarms.figure)
 
 
 async def test_a_drill_by_the_schedule_is_on_record_as_nobodys_and_checked_like_everybodys(there: Running) -> None:
     reply = await there.gateway.island_commands.start_scheduled(5.0, "schedule: weekly, Tuesday 10:00")
     assert not reply.ok
-    assert "no drill: " in reply.text
+    assert "no drill: " in words(reply.reason)
     async with asyncio.timeout(LIMIT_S):
         while len(found := [row for row in rows(there) if row.get("who") == "schedule"]) < 2:
             await there.gateway.loop.next_tick()
@@ -96,9 +102,9 @@ async def test_with_a_full_disk_nothing_begins_by_itself(there: Running, monkeyp
     fill_the_disk(there, monkeypatch)
     for _ in range(40):  # first whatever room is left in the last page
         reply = await there.gateway.island_commands.start_scheduled(5.0, "schedule " * 20)
-        if "not on record" in reply.text:
+        if "not on record" in words(reply.reason):
             break
-    assert reply.text.startswith("audit: not on record, so not done")
+    assert words(reply.reason).startswith("audit: not on record, so not done")
 
 
 async def test_what_no_tick_has_heard_in_time_is_taken_back_and_an_abort_is_not(

@@ -24,19 +24,9 @@ from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.ask import Conversation, ask
 from gateway.api.client import GatewayClient
+from gateway.api.frames import MAX_FRAME, encode
 from gateway.api.peer import Peer, user_name
-from gateway.api.protocol import (
-    MAX_FRAME,
-    VERSION,
-    EventMessage,
-    Hello,
-    PlanMessage,
-    Published,
-    Request,
-    Response,
-    Welcome,
-    encode,
-)
+from gateway.api.protocol import VERSION, EventMessage, Hello, PlanMessage, Published, Request, Response, Welcome
 from gateway.api.server import LinkServer
 from gateway.api.session import Session
 from gateway.errors import LinkLost, RequestFailed, SocketInUse

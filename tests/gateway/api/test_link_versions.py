@@ -13,10 +13,11 @@ from waiting import LIMIT_S
 
 from gateway.api.ask import Conversation
 from gateway.api.client import GatewayClient, LinkRefused
-from gateway.api.protocol import ONE_RELEASE, VERSION, Hello, Response, Welcome, encode
+from gateway.api.frames import encode
+from gateway.api.protocol import ONE_RELEASE, VERSION, Hello, Response, Welcome
 from gateway.api.server import LinkServer, Peer
 
-FUTURE = Hello(3, 0.0, 3, 4)  # a console that has given up what this gateway speaks
+FUTURE = Hello(4, 0.0, 4, 5)  # a console that has given up what this gateway speaks
 
 
 async def answered(path: Path, hello: Hello) -> Welcome | Response:
@@ -37,6 +38,7 @@ async def answered(path: Path, hello: Hello) -> Welcome | Response:
         (Hello(1, lowest=1, highest=1), 1),
         (Hello(1, lowest=1, highest=2), 2),
         (Hello(2, lowest=2, highest=2), 2),
+        (Hello(1, lowest=1, highest=3), 3),
         (Hello(1, lowest=1, highest=9), VERSION),
         (Hello(1, lowest=0, highest=9), VERSION),
     ],
@@ -52,7 +54,7 @@ async def test_the_highest_that_both_speak(server: LinkServer, hello: Hello, agr
     [
         (Hello(99), "link version 99"),
         (Hello(0), "link version 0"),
-        (Hello(3, lowest=3, highest=4), "link versions 3 to 4"),
+        (Hello(4, lowest=4, highest=5), "link versions 4 to 5"),
         (Hello(1, lowest=2, highest=1), "link versions 2 to 1"),
     ],
 )
@@ -61,7 +63,7 @@ async def test_no_common_version_is_an_error_on_both_sides(
 ) -> None:
     refusal = await answered(server.path, hello)
     assert isinstance(refusal, Response)
-    line = f"this gateway speaks link versions 1 to 2, the console {theirs}; {ONE_RELEASE}"
+    line = f"this gateway speaks link versions 1 to 3, the console {theirs}; {ONE_RELEASE}"
     assert (refusal.id, refusal.ok, refusal.code, refusal.error) == (0, False, "version", line)
     assert f"dropped: {line}" in caplog.text
 
@@ -78,7 +80,7 @@ async def test_clients_of_this_version_get_the_current_one(server: LinkServer) -
 async def test_clients_tell_what_the_gateway_refused(server: LinkServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("client", "ask"):
         monkeypatch.setattr(f"gateway.api.{module}.hello", lambda rate_hz: FUTURE)
-    said = f"this gateway speaks link versions 1 to 2, the console link versions 3 to 4; {ONE_RELEASE}"
+    said = f"this gateway speaks link versions 1 to 3, the console link versions 4 to 5; {ONE_RELEASE}"
     with pytest.raises(LinkRefused, match=said):
         await GatewayClient.connect(server.path)
     with pytest.raises(LinkRefused, match=said):
@@ -124,19 +126,19 @@ async def test_what_a_gateway_of_version_0_1_0_refuses_is_told(
     old_gateway: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.api.client.hello", lambda rate_hz: FUTURE)
-    with pytest.raises(LinkRefused, match="this gateway speaks link version 1, the console 3"):
+    with pytest.raises(LinkRefused, match="this gateway speaks link version 1, the console 4"):
         await GatewayClient.connect(old_gateway)
 
 
 async def test_a_welcome_in_a_version_that_was_not_offered_is_refused(tmp_path: Path, welcome: Any) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(encode(msgspec.structs.replace(welcome(Peer(1, 0, 0, "root")), version=3)))
+        writer.write(encode(msgspec.structs.replace(welcome(Peer(1, 0, 0, "root")), version=4)))
         await reader.read()
         writer.close()
 
     server = await asyncio.start_unix_server(connected, str(tmp_path / "new.sock"))
     for connect in (GatewayClient.connect, lambda path: asyncio.to_thread(Conversation, path)):
-        with pytest.raises(LinkRefused, match="the gateway speaks link version 3, this program link versions 1 to 2"):
+        with pytest.raises(LinkRefused, match="the gateway speaks link version 4, this program link versions 1 to 3"):
             await connect(tmp_path / "new.sock")
     server.close()
     await server.wait_closed()

@@ -18,7 +18,7 @@ from dispatch.model.readings import reading
 from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
-from gateway.api.previous_version import for_version_1, from_version_1
+from gateway.api.previous_version import for_version, from_version
 from gateway.api.protocol import GatewayMessage, LoopStats, PlanMessage, Published, Response, TariffNow
 
 RATED = Reason("limit.rating", {"limit_w": 60_000.0})
@@ -107,7 +107,7 @@ PLAN = Plan(1_758_006_000.0, 900, STEPS, 30_000.0, 1.0, 2.0)
 
 def sent(message: msgspec.Struct) -> Any:
     """A message as a console of version 1 decodes it before it knows its types."""
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(for_version_1(message)))
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(for_version(message, 1)))
 
 
 def test_a_console_of_version_1_gets_sentences_numbers_and_names() -> None:
@@ -155,7 +155,7 @@ def test_an_answer_for_version_1_is_turned_where_it_holds_reasons() -> None:
 
 def received(message: msgspec.Struct) -> Any:
     """What this console makes of what a gateway of version 1 sends."""
-    return msgspec.convert(from_version_1(sent(message)), GatewayMessage)
+    return msgspec.convert(from_version(sent(message), 1), GatewayMessage)
 
 
 def test_a_gateway_of_version_1_is_shown_in_its_own_sentences() -> None:
@@ -183,7 +183,7 @@ def test_a_plan_of_a_gateway_of_version_1() -> None:
 def test_an_alarm_that_this_version_does_not_know_says_all_that_it_said() -> None:
     frame = sent(PUBLISHED)
     frame["alarms"][0] |= {"id": "retired:x", "title": "T", "cause": "C", "consequence": "K", "action": "A"}
-    found = msgspec.convert(from_version_1(frame), GatewayMessage).alarms[0]
+    found = msgspec.convert(from_version(frame, 1), GatewayMessage).alarms[0]
     assert words(found.detail) == "T C K A"
 
 
@@ -214,10 +214,10 @@ def test_answers_of_a_gateway_of_version_1() -> None:
     ],
 )
 def test_what_no_such_gateway_sends_is_refused(frame: dict[str, Any]) -> None:
-    with pytest.raises(msgspec.ValidationError, match="expected a message of link version 1"):
-        from_version_1(frame)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(from_version(frame, 1), GatewayMessage)
 
 
 def test_what_is_no_message_stays() -> None:
-    assert from_version_1([1, "x"]) == [1, "x"]
-    assert from_version_1({"type": "event", "event": {"text": "a"}}) == {"type": "event", "event": {"text": "a"}}
+    assert from_version([1, "x"], 1) == [1, "x"]
+    assert from_version({"type": "event", "event": {"text": "a"}}, 1) == {"type": "event", "event": {"text": "a"}}
