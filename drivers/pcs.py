@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, Pcs
+from dispatch.model.equipment import Battery, Pcs, soc_of
 from dispatch.model.readings import Quality, status
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
@@ -210,6 +210,5 @@ def _battery(battery_id: str, slow: dict[int, Sample]) -> Battery:
 
 
 def _percent(sample: Sample) -> float | None:
-    """SoC, if it is one: 0..100 %."""
-    value = sample.number("SoC")
-    return value if value is not None and 0 <= value <= 100 else None
+    """SoC, if it is one."""
+    return soc_of(sample.number("SoC"))

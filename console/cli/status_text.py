@@ -167,7 +167,9 @@ def _state_of_charge(model: Model, limits: dict[str, float]) -> Iterator[str]:
     """Each battery's SoC; of several also the site's, or how many of them are known."""
     batteries = () if model.published is None else model.published.snapshot.batteries
     for battery in batteries:
-        yield f"{battery.id} {_soc(battery.soc_pct)}"
+        reported = battery.soc_reported_pct.value
+        counted = "" if reported is None else f" counted from energy, BMS {reported:.1f} % not believed"
+        yield f"{battery.id} {_soc(battery.soc_pct)}{counted}"
     if len(batteries) > 1:
         yield f"site {_soc(soc_reading(model))}" + (f" ({gap})" if (gap := soc_gap(model)) else "")
     if batteries and "reserve_soc_pct" in limits:

@@ -16,6 +16,7 @@ from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.battery_bank import combined_soc, known_soc
 from dispatch.model.decision import Decision
+from dispatch.model.equipment import COUNTED
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport
 from dispatch.model.plan import Plan
@@ -231,10 +232,16 @@ def soc_reading(model: Model) -> Reading:
 
 
 def soc_gap(model: Model) -> str:
-    """How many batteries' SoC is known, "1 of 2 known", where some are and some are not; else empty."""
+    """What is to be known of the site's SoC beside its figure; empty when it is what every BMS reports.
+
+    "1 of 2 known" where some are read and some are not; "counted" where it is counted from energy, because a BMS is
+    not believed.
+    """
     batteries = () if model.published is None else model.published.snapshot.batteries
     known = len(known_soc(batteries))
-    return f"{known} of {len(batteries)} known" if 0 < known < len(batteries) else ""
+    if 0 < known < len(batteries):
+        return f"{known} of {len(batteries)} known"
+    return "counted" if any(b.soc_state in COUNTED for b in batteries) else ""
 
 
 def peak_is_lower_bound(published: Published) -> bool:

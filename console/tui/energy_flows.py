@@ -134,10 +134,10 @@ class BatteryFlow(EnergyFlow):
         x = canvas.put(0, 3, "SoC ", Ink.DIM)
         x = canvas.put(x, 3, number(soc.value, 5), reading_ink(soc))
         x = canvas.put(x, 3, " %", Ink.DIM)
-        if soc.good is not None and reserve is not None and soc.good < reserve:
-            canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
-        elif note := soc_gap(model) or stale_word(soc, model.extra_age_s):
+        if note := soc_gap(model) or stale_word(soc, model.extra_age_s):
             canvas.put(x, 3, f" {note}", Ink.MEDIUM)
+        elif soc.good is not None and reserve is not None and soc.good < reserve:
+            canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
         x = draw_gauge(canvas, 0, 4, Gauge(soc.value, 100, reserve), BAR_COLUMNS)
         if reserve is not None:
             canvas.put(x, 4, f" {reserve:.0f} reserve", Ink.DIM)

@@ -55,8 +55,9 @@ def draw_soc(canvas: Canvas, y: int, model: Model) -> None:
     x = canvas.put(x, y, " % ", Ink.DIM)
     x = draw_gauge(canvas, x, y, Gauge(soc.value, 100, model.limit("reserve_soc_pct")), BAR_COLUMNS) + 1
     if note := soc_gap(model) or stale_word(soc, model.extra_age_s):
-        canvas.put(x, y, note, Ink.MEDIUM)
-        return
+        x = canvas.put(x, y, note, Ink.MEDIUM) + 1
+        if soc.good is None:
+            return
     total = combined([p.w for p in model.published.snapshot.pcs])
     x = canvas.put(x, y, kw(None if total.value is None else abs(total.value)))
     canvas.put(x, y, f" kW {battery_direction(total.value)}", Ink.DIM)

@@ -13,7 +13,7 @@ from dispatch.alarms.states import Condition
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.setpoint_monitor import tolerance_w
-from dispatch.model.battery_bank import BatteryBank, in_service
+from dispatch.model.battery_bank import BatteryBank, counted, in_service
 from dispatch.model.decision import Contested, Decision
 from dispatch.model.equipment import Battery, DeviceHealth, Pcs
 from dispatch.model.islanding import IslandState
@@ -202,11 +202,14 @@ def _battery(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Co
     if limits is None:
         return
     soc, temp = battery.soc_pct.good, battery.temp_c.good
+    yield f"soc-stands-still:{battery.id}", _stands_still(battery)
     yield (
         f"soc-low:{battery.id}",
         Condition(
             None if soc is None else soc <= limits.soc_min_pct + SOC_MARGIN_PCT,
-            None if soc is None else Reason("alarm.soc_low", {"soc_pct": soc, "limit_pct": limits.soc_min_pct}),
+            None
+            if soc is None
+            else counted(Reason("alarm.soc_low", {"soc_pct": soc, "limit_pct": limits.soc_min_pct}), (battery,)),
         ),
     )
     yield (
@@ -220,6 +223,16 @@ def _battery(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Co
     )
 
 
+def _stands_still(battery: Battery) -> Condition:
+    """The BMS reports an SoC that does not follow the energy moved."""
+    reported_pct = battery.soc_reported_pct.value
+    ends = [pct for r in (battery.soc_pct, battery.soc_high_pct) if (pct := r.value) is not None]
+    if battery.soc_state != "stands_still" or reported_pct is None or not ends:
+        return Condition(None if battery.soc_state in ("carried", "rejected") else False)
+    counted_pct = max(ends, key=lambda pct: abs(pct - reported_pct))
+    return Condition(True, Reason("alarm.soc_stands_still", {"reported_pct": reported_pct, "counted_pct": counted_pct}))
+
+
 def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
     """Only while the grid is there: islanded, the reserve is being used for what it was kept."""
     if config.reserve_kwh <= 0 or island is IslandState.ISLANDED:
@@ -230,7 +243,10 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
         return Condition(None)
     return Condition(
         available_pct < reserve_pct - SOC_MARGIN_PCT,
-        Reason("alarm.below_reserve", {"soc": in_service(soc_pct, available_pct), "reserve_pct": reserve_pct}),
+        Reason(
+            "alarm.below_reserve",
+            {"soc": counted(in_service(soc_pct, available_pct), bank.batteries), "reserve_pct": reserve_pct},
+        ),
     )
 
 

@@ -221,6 +221,7 @@ class Controller:
             net_w=net_w,
             allowance=allowance,
             soc_pct=soc_pct,
+            soc_high_pct=bank.soc_high_pct,
             available_pct=available_pct,
             last_w=last_w,
             hold_s=self._step_s,

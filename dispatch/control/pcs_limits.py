@@ -10,6 +10,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import bms_share
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
+from dispatch.model.battery_bank import counted, highest_soc
 from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reasons import Reason
@@ -133,6 +134,7 @@ class _Way(NamedTuple):
     rating_w: float
     pcs_limit: Reading | None
     bms_limit: Reading | None  # at the battery
+    soc: Reading | None  # of what it may be, the one that is nearer to the end
     ac_per_dc: float
     held_w: float  # of the last setpoint, what went this way
     room_pct: Callable[[float], float]  # from a SoC to where this direction ends
@@ -146,6 +148,7 @@ def _discharging(
         ratings.discharge_w,
         None if pcs is None else pcs.discharge_limit_w,
         None if battery is None else battery.discharge_limit_w,
+        None if battery is None else battery.soc_pct,
         config.discharge_efficiency,
         max(last_w or 0.0, 0.0),
         lambda soc_pct: soc_pct - config.soc_min_pct,
@@ -160,6 +163,7 @@ def _charging(
         ratings.charge_w,
         None if pcs is None else pcs.charge_limit_w,
         None if battery is None else battery.charge_limit_w,
+        None if battery is None else highest_soc(battery),
         1 / config.charge_efficiency,
         max(-(last_w or 0.0), 0.0),
         lambda soc_pct: config.soc_max_pct - soc_pct,
@@ -175,12 +179,13 @@ def _limits(
     if way.bms_limit is not None and way.bms_limit.value is not None:
         limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
         yield limit_w, Reason("limit.bms", {"battery": config.id, "limit_w": limit_w})
-    soc_pct = None if battery is None else battery.soc_pct.good
-    if soc_pct is None:
+    soc_pct = None if way.soc is None else way.soc.good
+    if battery is None or soc_pct is None:
         yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
     else:
         fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)
-        yield way.rating_w * fade, Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end})
+        reason = counted(Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end}), (battery,))
+        yield way.rating_w * fade, reason
     if battery is not None:
         yield from _temperature_limit(way.rating_w, config, battery)
     if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:

@@ -16,9 +16,10 @@ from dispatch.billing.interval_budget import Allowance
 from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig, GridConfig
 from dispatch.control.pcs_limits import Ready, Unit
-from dispatch.model.battery_bank import in_service
+from dispatch.model.battery_bank import counted, in_service
 from dispatch.model.equipment import Meter
 from dispatch.model.islanding import Islanding, IslandState
+from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason, RuleId, joined
 from dispatch.model.rule_chain import HARD, LIMITS, Ask, Bounds, Chain, Outcome
@@ -49,6 +50,7 @@ class Situation(msgspec.Struct, frozen=True):
     net_w: float | None  # load - pv - what PCS do that take no part; None: not known
     allowance: Allowance
     soc_pct: float | None
+    soc_high_pct: float | None  # the highest that it may be
     available_pct: float | None  # what of it is stored in batteries in service
     last_w: float  # the last total asked
     hold_s: float = 0.0  # how long the setpoint is meant to hold; 0 at tick rate
@@ -180,9 +182,8 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
         return Ask(Reason("reserve.soc_unknown", {"reserve_pct": mark_pct, "limit_w": most_w}), high_w=most_w)
     declared = Reason("reserve.declared", {"reserve_kwh": s.config.reserve_kwh})
     whose = declared if order is None else signed(order, s.orders.mono_s)
-    level = Reason(
-        "reserve.level", {"soc": in_service(s.soc_pct, s.available_pct), "reserve_pct": mark_pct, "whose": whose}
-    )
+    soc = counted(in_service(s.soc_pct, s.available_pct), s.snapshot.batteries)
+    level = Reason("reserve.level", {"soc": soc, "reserve_pct": mark_pct, "whose": whose})
     if s.islanding.import_high_w is not None:
         return Ask(Reason("reserve.after_ramp", {"level": level}))
     if s.recharging:
@@ -216,9 +217,18 @@ def manual(s: Situation, so_far: Bounds) -> Ask:
     if order is None:
         return Ask(Reason("manual.none"))
     fixed_w = sum(u.fixed_w for u in s.units)
-    asked = ask(order, s.orders.mono_s, s.net_w, fixed_w, s.soc_pct, s.config, so_far)
+    asked = ask(order, s.orders.mono_s, s.net_w, fixed_w, _soc_for(s, order), s.config, so_far)
+    if order.kind is OrderKind.SOC_TARGET:
+        asked = msgspec.structs.replace(asked, reason=counted(asked.reason, s.snapshot.batteries))
     # the safe value steers then, and is named also where both ask for the same power
     return asked if s.safe is None else msgspec.structs.replace(asked, preferred_w=None)
+
+
+def _soc_for(s: Situation, order: Order) -> float | None:
+    """The SoC that an order to reach one is judged by: of what it may be, the one nearest to the target."""
+    if s.soc_pct is None or s.soc_high_pct is None:
+        return None
+    return min(max(order.value, s.soc_pct), s.soc_high_pct)
 
 
 # ── 6 and 7: import ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -309,7 +319,8 @@ def rest(s: Situation, so_far: Bounds) -> Ask:
     if s.soc_pct is None:
         return Ask(Reason("rest.soc_unknown", {"rest_pct": rules.rest_soc_pct}))
     if not s.topping or s.net_w is None:
-        return Ask(Reason("rest.nothing_to_do", {"soc_pct": s.soc_pct, "rest_pct": rules.rest_soc_pct}))
+        reason = Reason("rest.nothing_to_do", {"soc_pct": s.soc_pct, "rest_pct": rules.rest_soc_pct})
+        return Ask(counted(reason, s.snapshot.batteries))
     wanted_w = min(rules.rest_charge_w, _charge_room_w(s))
     reason = Reason(
         "rest.charge",
@@ -320,7 +331,7 @@ def rest(s: Situation, so_far: Bounds) -> Ask:
             "import_w": _charge_ceiling_w(s),
         },
     )
-    return Ask(reason, preferred_w=-wanted_w)
+    return Ask(counted(reason, s.snapshot.batteries), preferred_w=-wanted_w)
 
 
 def _charge_ceiling_w(s: Situation) -> float:

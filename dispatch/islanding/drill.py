@@ -9,8 +9,8 @@ import msgspec
 from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.islanding.grid_code import WindowResult
-from dispatch.model.battery_bank import BatteryBank
-from dispatch.model.equipment import NOT_RUNNING, Switch
+from dispatch.model.battery_bank import BatteryBank, counted
+from dispatch.model.equipment import COUNTED, NOT_RUNNING, Switch
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandRequest, IslandState
 from dispatch.model.orders import REASON_MIN
 from dispatch.model.readings import MISSING, Quality, total
@@ -152,6 +152,14 @@ def _precheck_of_temperature(limits: BatteryConfig, snapshot: Snapshot) -> Check
 def _prechecks_of_energy(config: DispatchConfig, snapshot: Snapshot, request: IslandRequest) -> list[Check]:
     bank = BatteryBank(config, snapshot)
     load_w, soc_pct, most_w = snapshot.load_w, bank.soc_pct, bank.discharge_w
+    doubted = [b for b in bank.batteries if b.soc_state in COUNTED]
+    if doubted:
+        stored = (
+            Reason("found.not_known", {"missing": [Reason("quantity.soc")]})
+            if soc_pct is None
+            else Reason("soc.stored", {"soc_pct": soc_pct})
+        )
+        return [Check(Reason("check.soc"), False, counted(stored, doubted), Reason("remedy.soc_must_follow"))]
     if load_w is None or soc_pct is None or most_w is None:
         unknown_load = Reason("quantity.load") if snapshot.net_load_w is None else Reason("quantity.pv")
         needed = (

@@ -4,6 +4,10 @@ Steps: 1 cap deferrable nodes, 2 suspend deferrable jobs, 3 cap critical nodes, 
 battery. Off the grid the steps only increase, one at a time so that each shows its effect; an overload takes the next
 step at once. Back on the grid, with the battery recovered, they are undone in reverse order. The draw is all the power
 that the battery gives, cooling and network included.
+
+Off the grid no step is undone. So what calls for one must have held for a while: HOLD_S for the steps that touch
+critical nodes. A shutdown is timed by an SoC that energy or the BMS's limits confirm; one that only its own report
+tells of (`Battery.soc_state` alone) begins at the next step, and comes to the shutdown one step after the other.
 """
 
 from __future__ import annotations
@@ -26,7 +30,10 @@ SHUTDOWN = 4
 NAMES = ("none", "cap deferrable", "suspend deferrable", "cap critical", "shutdown")
 DRAW_S = 60.0  # the draw is smoothed with this time constant, so that a pulse is not taken for the new load
 LEAST_W = 50.0  # a draw below this lasts for ever
-OVERLOAD_S = 1.0  # between two steps against an overload
+OVERLOAD_S = 1.0  # an overload holds for so long before a step, and between two of them;
+OVERLOAD_CRITICAL_S = 5.0  # and for so long before critical nodes are capped
+HOLD_S = 10.0  # too little runtime holds for so long before critical nodes are capped or shut down
+CRITICAL = 3  # the first step that touches critical nodes
 SHUTDOWN_MARGIN = 1.25  # shutdown begins with this much more runtime than it takes
 
 
@@ -47,6 +54,22 @@ class LoadSheddingResult(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
 
 
+class _Held:
+    """For how long a condition has held without a break."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+
+    def update(self, holds: bool, mono_s: float) -> float:
+        """Seconds; below 0 while it does not hold. One sight of it is 0."""
+        if not holds:
+            self._since_s = None
+            return -1.0
+        if self._since_s is None:
+            self._since_s = mono_s
+        return mono_s - self._since_s
+
+
 class LoadShedding:
     """Steps once per tick."""
 
@@ -60,7 +83,9 @@ class LoadShedding:
         self._since_utc_s: float | None = None  # of an islanding that a gateway before us saw begin
         self._moved_s = -math.inf  # last change of the stage
         self._draw_w: float | None = None
+        self._draw_s = 0.0  # for how long it has been seen
         self._last_s: float | None = None
+        self._low, self._short, self._overload = _Held(), _Held(), _Held()
 
     def memory(self) -> LoadSheddingMemory:
         """What to keep for a restart."""
@@ -85,6 +110,7 @@ class LoadShedding:
         now, events = snapshot, []
         self._mark(now, on_battery)
         bank = BatteryBank(self._config, now)
+        self._alone = any(b.soc_state == "alone" for b in now.batteries)
         if found := self.energy.update(now, bank.soc_pct):
             events.append(_event(now, "info", found))
         self._smooth(now, on_battery)
@@ -99,6 +125,7 @@ class LoadShedding:
     def _mark(self, now: Snapshot, on_battery: bool) -> None:
         """When this islanding began; a gateway before us may have seen it."""
         if not on_battery:
+            self._low, self._short, self._overload = _Held(), _Held(), _Held()
             self._since, self._draw_w = None, (None if self._since is not None else self._draw_w)
         elif self._since is None:
             begun_utc_s = now.utc_s if self._since_utc_s is None else min(self._since_utc_s, now.utc_s)
@@ -117,8 +144,12 @@ class LoadShedding:
         if w is None:
             return
         if self._draw_w is None:
-            self._draw_w = w
-        self._draw_w += (w - self._draw_w) * (1 - math.exp(-dt_s / DRAW_S))
+            self._draw_w, self._draw_s, dt_s = w, 0.0, 0.0
+        self._draw_s += dt_s
+        share = 1 - math.exp(-dt_s / DRAW_S)
+        if self._draw_s > 0:  # at first the mean: the sample with which it began counts no more than another
+            share = max(share, dt_s / self._draw_s)
+        self._draw_w += (w - self._draw_w) * share
 
     def _lasts_s(self, wh: float | None) -> float | None:
         if wh is None or self._draw_w is None or self._draw_w < LEAST_W:
@@ -133,7 +164,7 @@ class LoadShedding:
     def _view(self, now: Snapshot) -> RideThrough:
         low_s, shutdown_in_s = self._lasts_s(self.energy.low_wh()), None
         if low_s is not None and self._since is not None and self.stage < SHUTDOWN and self._terms.enabled:
-            shutdown_in_s = max(low_s - SHUTDOWN_MARGIN * self._terms.shutdown_s, 0.0)
+            shutdown_in_s = max(low_s - self._need_s, 0.0)
         return RideThrough(
             runtime_s=self._lasts_s(self.energy.usable_wh()),
             low_s=low_s,
@@ -149,28 +180,60 @@ class LoadShedding:
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _need_s(self) -> float:
+        return SHUTDOWN_MARGIN * self._terms.shutdown_s
+
     def _shed_more(self, now: Snapshot, drilling: bool) -> tuple[int, Reason] | None:
         """The step to take while living on the battery, and why."""
+        above, since_s = self._next_stage(), now.mono_s - self._moved_s
+        low = self._shut_down(now, SHUTDOWN if above is None else above, since_s)
+        overload = self._relieve(now)
+        short = self._keep_promise(now, drilling, above)
         if self.stage >= SHUTDOWN:
             return None
-        runtime_s, low_s = self._lasts_s(self.energy.usable_wh()), self._lasts_s(self.energy.low_wh())
-        need_s = SHUTDOWN_MARGIN * self._terms.shutdown_s
-        if low_s is not None and low_s <= need_s:
-            return SHUTDOWN, Reason("ride.shutdown", {"lasts_s": low_s, "shutdown_s": need_s})
-        since_s = now.mono_s - self._moved_s
-        above = self._next_stage()
+        if low is not None:
+            return low
         if above is None:
             return None
-        most_w, w = BatteryBank(self._config, now).discharge_w, now.pcs_w
-        if most_w is not None and w is not None and w > self._terms.overload * most_w and since_s >= OVERLOAD_S:
-            return above, Reason("ride.overload", {"drawn_w": w, "most_w": most_w})
-        left_s = None if drilling else self._promised_left_s(now)
-        lasts_s = low_s if above < 3 else runtime_s  # deferrable work gives way early, critical work only when it must
-        if left_s and lasts_s is not None and lasts_s < self._terms.margin * left_s and since_s >= self._terms.settle_s:
-            return above, Reason(
-                "ride.too_short", {"left_s": lasts_s, "drawn_w": self._draw_w or 0.0, "promised_s": left_s}
-            )
+        overload_s, short_s = (OVERLOAD_CRITICAL_S, HOLD_S) if above >= CRITICAL else (OVERLOAD_S, 0.0)
+        if overload[0] >= overload_s and since_s >= OVERLOAD_S:
+            return above, overload[1]
+        if short[0] >= short_s and since_s >= self._terms.settle_s:
+            return above, short[1]
         return None
+
+    def _shut_down(self, now: Snapshot, above: int, since_s: float) -> tuple[int, Reason] | None:
+        """Shutdown in time; step by step where only the SoC itself says so."""
+        low_s = self._lasts_s(self.energy.low_wh())
+        held_s = self._low.update(low_s is not None and low_s <= self._need_s, now.mono_s)
+        lasts_s, need_s = low_s or 0.0, self._need_s
+        if not self._alone:
+            why = Reason("ride.shutdown", {"lasts_s": lasts_s, "shutdown_s": need_s})
+            return (SHUTDOWN, why) if held_s >= HOLD_S else None
+        if held_s >= (HOLD_S if above >= CRITICAL else 0.0) and since_s >= self._terms.settle_s:
+            return above, Reason("ride.low_by_report", {"lasts_s": lasts_s, "shutdown_s": need_s})
+        return None
+
+    def _relieve(self, now: Snapshot) -> tuple[float, Reason]:
+        """For how long more has been drawn than PCS and battery can give, and the figures."""
+        most_w, w = BatteryBank(self._config, now).discharge_w, now.pcs_w
+        over = most_w is not None and w is not None and w > self._terms.overload * most_w
+        reason = Reason("ride.overload", {"drawn_w": w or 0.0, "most_w": most_w or 0.0})
+        return self._overload.update(over, now.mono_s), reason
+
+    def _keep_promise(self, now: Snapshot, drilling: bool, above: int | None) -> tuple[float, Reason]:
+        """For how long the runtime has been too short for the hours promised, and the figures."""
+        left_s = None if drilling else self._promised_left_s(now)
+        # deferrable work gives way early, critical work only when it must
+        early = above is not None and above < CRITICAL
+        lasts_s = self._lasts_s(self.energy.low_wh() if early else self.energy.usable_wh())
+        short = bool(left_s) and lasts_s is not None and lasts_s < self._terms.margin * (left_s or 0.0)
+        reason = Reason(
+            "ride.too_short",
+            {"left_s": lasts_s or 0.0, "drawn_w": self._draw_w or 0.0, "promised_s": left_s or 0.0},
+        )
+        return self._short.update(short, now.mono_s), reason
 
     def _shed_less(self, now: Snapshot, bank: BatteryBank, state: IslandState) -> tuple[int, Reason] | None:
         """The step back once the grid is there and the battery has recovered."""
@@ -194,7 +257,7 @@ class LoadShedding:
         if any(not n.critical and n.can_suspend for n in nodes):
             found.append(2)
         if any(n.critical and n.cap_w for n in nodes):
-            found.append(3)
+            found.append(CRITICAL)
         return found
 
     def _next_stage(self) -> int | None:
@@ -214,7 +277,7 @@ class LoadShedding:
         stage = self.stage
         return NodeOrder(
             device_id=node.id,
-            cap_w=node.cap_w if stage >= (3 if node.critical else 1) else None,
+            cap_w=node.cap_w if stage >= (CRITICAL if node.critical else 1) else None,
             suspended=stage >= 2 and not node.critical and node.can_suspend,
             off=stage >= SHUTDOWN and node.can_shutdown,
             reason=self._why,

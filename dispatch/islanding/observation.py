@@ -22,6 +22,7 @@ from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
 
 DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus
+BLACK_START_DEAD_S = 2.0  # a bus must read dead for so long before a PCS is started onto it
 NOT_FORMING = ("off", "standby", "fault", "shutting_down", "sleeping", "starting")
 
 
@@ -154,14 +155,23 @@ def startable_pcs(snapshot: Snapshot) -> list[str]:
     return [p.id for p in snapshot.pcs if p.control.good == "remote" and p.state.good in (*NOT_RUNNING, "running")]
 
 
-def black_start_obstacle(state: IslandState, request: IslandRequest, bus: Bus, snapshot: Snapshot) -> Reason | None:
-    """What speaks against starting a dark site; None when nothing does."""
+def black_start_obstacle(
+    state: IslandState, request: IslandRequest, observation: GridObservation, dead_for_s: float, nominal_v: float
+) -> Reason | None:
+    """What speaks against starting a dark site; None when nothing does. The load meter is a second witness."""
+    bus, snapshot = observation.bus, observation.now
     if state is not IslandState.BLACKOUT:
         return Reason("start.not_dead", {"state": state.value})
     if not request.confirmed:
         return Reason("start.not_confirmed")
     if bus.life != "dead":
         return Reason("start.bus_alive", {"why": bus.why})
+    if dead_for_s < BLACK_START_DEAD_S:
+        return Reason("start.dead_too_short", {"needed_s": BLACK_START_DEAD_S, "dead_s": dead_for_s})
+    load = snapshot.load
+    volts = [] if load is None else [v for r in load.v if (v := r.good) is not None]
+    if load is not None and max(volts, default=0.0) >= DEAD * nominal_v:
+        return Reason("start.meter_alive", {"meter": load.id, "bus_v": max(volts)})
     if not startable_pcs(snapshot):
         return Reason("start.no_pcs", {"found": [_state_of(pcs) for pcs in snapshot.pcs]})
     return None

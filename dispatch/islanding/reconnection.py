@@ -12,7 +12,7 @@ from dispatch.model.islanding import Reconnect
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 
-OUT_OF_STEP = "close.out_of_step"
+WAIT, OUT_OF_STEP = "close.wait", "close.out_of_step"
 
 
 class Reconnection:

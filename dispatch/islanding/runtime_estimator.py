@@ -6,14 +6,15 @@ That needs no model of the battery and holds whatever used the energy.
 
 A constant error of the SoC cannot be seen that way. It is seen in three ways (`soc_correction` has the last two):
 
-* the BMS recalibrates: a jump that no energy explains, after which the SoC is right;
+* the BMS recalibrates: a jump that no energy explains (`dispatch/plausibility/soc.py` confirms it), after which the
+  SoC is right, once the energy moved since agrees;
 * the battery is full;
 * the battery is nearly empty: the power it can deliver falls with the energy delivered, and a straight line gives the
   point at which it will be too little.
 
 Until one of them was seen the SoC is assumed wrong by up to `soc_error_pct`, and a correction slowly fades to that; the
 low estimate is made with the SoC at its worst. A reported SoC stands still at 0 and 100 %; there it is continued by
-energy.
+energy, and so it is while no SoC is read.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class RuntimeEstimator:
         self._terms = config.ride_through
         self._memory = RuntimeMemory()
         self._last: tuple[float, float] | None = None  # mono, SoC
+        self._basis = ""  # what the SoC rests on, see `_basis_of`
+        self._recalibrated = False  # a jump that energy has yet to confirm
         self._anchor_pct: float | None = None
         self._wh = 0.0  # given since the anchor
         self._taper = DischargeTaper()
@@ -117,31 +120,67 @@ class RuntimeEstimator:
     def update(self, snapshot: Snapshot, soc_pct: float | None) -> str:
         """Take in a tick. What has been found out of the SoC's error just now, for the log; mostly empty."""
         battery_w, mono_s = snapshot.pcs_w, snapshot.mono_s
-        if soc_pct is None or battery_w is None:
+        if battery_w is None:
+            return ""
+        if soc_pct is None:
+            self._carry_on(battery_w, mono_s)
             return ""
         self._available = BatteryBank(self._config, snapshot).available_share
         last, self._last = self._last, (mono_s, soc_pct)
+        basis, self._basis = self._basis, _basis_of(snapshot)
         if last is None or mono_s - last[0] > GAP_S or self._anchor_pct is None or self.soc_pct is None:
-            self.soc_pct = soc_pct
-            self._weigh_from(soc_pct)
-            self._taper.clear()
+            self._begin(soc_pct)
             return ""
-        gave_wh = battery_w * (mono_s - last[0]) / 3600 * (1.0 if battery_w > 0 else self._round_trip)
+        gave_wh = self._gave_wh(battery_w, mono_s - last[0])
         if abs(last[1] - soc_pct - gave_wh / self.wh_per_pct) > JUMP_PCT:
-            self.soc_pct = soc_pct
-            self._set_error(0.0, KNOWN_PCT)
-            self._weigh_from(soc_pct)
-            return f"the BMS has recalibrated: SoC now {soc_pct:.1f} %, remaining runtime is worked out anew"
+            self._begin(soc_pct)
+            if "estimated" in (basis, self._basis):  # from a report to the count of energy, or back
+                return ""
+            self._recalibrated = True
+            self._set_error(0.0, self._terms.soc_error_pct)
+            self._trust()
+            return f"SoC now {soc_pct:.1f} %, remaining runtime is worked out anew"
+        self._trust()
         self.soc_pct = soc_pct if ENDS_PCT[0] < soc_pct < ENDS_PCT[1] else self.soc_pct - gave_wh / self.wh_per_pct
         self._fade(abs(gave_wh) / self.wh_per_pct)
+        self._weigh(soc_pct, gave_wh)
+        return self._check_ends(BmsIndications.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w)
+
+    def _gave_wh(self, battery_w: float, dt_s: float) -> float:
+        """AC energy that has left the battery; what went in, as far as it will come out again."""
+        return battery_w * dt_s / 3600 * (1.0 if battery_w > 0 else self._round_trip)
+
+    def _carry_on(self, battery_w: float, mono_s: float) -> None:
+        """No SoC is read: the last one goes on by energy."""
+        last = self._last
+        if last is None or self.soc_pct is None or mono_s - last[0] > GAP_S:
+            return
+        gone_pct = self._gave_wh(battery_w, mono_s - last[0]) / self.wh_per_pct
+        self.soc_pct -= gone_pct
+        self._last = (mono_s, last[1] - gone_pct)
+        self._fade(abs(gone_pct))
+
+    def _begin(self, soc_pct: float) -> None:
+        """With an SoC that the energy seen until now does not lead to."""
+        self.soc_pct = soc_pct
+        self._weigh_from(soc_pct)
+        self._taper.clear()
+
+    def _trust(self) -> None:
+        """A BMS that has recalibrated is right, once more than its report says so."""
+        if self._recalibrated and self._basis == "":
+            self._recalibrated = False
+            self._set_error(0.0, KNOWN_PCT)
+
+    def _weigh(self, soc_pct: float, gave_wh: float) -> None:
+        """Learn the energy of a point, unless the SoC itself is counted from energy."""
+        assert self._anchor_pct is not None
         self._wh += gave_wh
         gone_pct = self._anchor_pct - soc_pct
-        if gone_pct >= SEGMENT_PCT:
+        if gone_pct >= SEGMENT_PCT and self._basis != "estimated":
             self._learn(gone_pct)
+        if abs(gone_pct) >= SEGMENT_PCT:
             self._weigh_from(soc_pct)
-        elif gone_pct <= -SEGMENT_PCT:
-            self._weigh_from(soc_pct)
-        return self._check_ends(BmsIndications.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w)
 
     def _check_ends(self, cues: BmsIndications, soc_pct: float, gave_wh: float, battery_w: float) -> str:
         """Full and nearly empty."""
@@ -188,3 +227,11 @@ class RuntimeEstimator:
         seen = self._memory
         wh, pct = seen.wh * keep + self._wh, seen.pct * keep + gone_pct
         self._memory = msgspec.structs.replace(seen, wh=wh, pct=pct)
+
+
+def _basis_of(snapshot: Snapshot) -> str:
+    """estimated: the SoC of a battery is counted from energy; alone: only its report tells of it; else empty."""
+    states = {b.soc_state for b in snapshot.batteries}
+    if states & {"carried", "stands_still"}:
+        return "estimated"
+    return "alone" if "alone" in states else ""

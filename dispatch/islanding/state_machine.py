@@ -191,7 +191,8 @@ class IslandMachine:
         return True, Reason("reply.fault_reset", {"who": request.who})
 
     def _black_start(self, request: IslandRequest) -> tuple[bool, Reason]:
-        obstacle = black_start_obstacle(self.state, request, self._observation.bus, self._now)
+        dead_for_s, nominal_v = self._transitions.dead_for_s, self._config.grid.voltage_v
+        obstacle = black_start_obstacle(self.state, request, self._observation, dead_for_s, nominal_v)
         if obstacle is not None:
             return False, obstacle
         self._start_why = Reason("go.black_start", {"who": request.who})

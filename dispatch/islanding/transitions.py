@@ -21,13 +21,14 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill_phases import DrillPhases
 from dispatch.islanding.import_ramp import ImportRamp
 from dispatch.islanding.observation import GridObservation, differences
-from dispatch.islanding.reconnection import OUT_OF_STEP, Reconnection
+from dispatch.islanding.reconnection import OUT_OF_STEP, WAIT, Reconnection
 from dispatch.islanding.switch_command import SwitchCommand
 from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.reasons import Reason
 
 S = IslandState
 DEAD_S = 1.0  # a bus must read dead for so long before it is called so
+PERMIT_S = 1.0  # all that speaks for closing must be read so for so long, in two samples at least
 WITHDRAW_S = 2.0  # after an order is withdrawn the contact must still say closed for so long
 
 Transition = tuple[IslandState, Reason] | None  # where to, and why; None: it stays
@@ -48,7 +49,10 @@ class Transitions:
         self._reconnection, self._ramp = reconnection, ramp
         self._switch_command, self._drill_phases = switch_command, drill_phases
         self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
-        self._not_ours_s: float | None = None  # since when the bus has not been ours while the switch was open
+        self._not_ours: str | None = None  # dead or foreign, while the switch is open,
+        self._not_ours_s: float | None = None  # and since when
+        self._dead_s: float | None = None  # since when the bus has been dead
+        self._fit_s: float | None = None  # synchronising: since when only wait and step are against closing
         self._out_of_step_s: float | None = None  # synchronising: since when only being out of step is against closing
         self._closed_and_forming_s: float | None = None  # since when the switch is closed and a PCS still forms
         self._attempts = 0  # closings asked for in vain in this islanding
@@ -57,14 +61,23 @@ class Transitions:
         """Take in what this tick shows."""
         self._now, self._switch, self._contact = observation.now, observation.switch, observation.contact
         self._seen, self._bus = observation.seen, observation.bus
+        if observation.bus.life != "dead":
+            self._dead_s = None
+        elif self._dead_s is None:
+            self._dead_s = observation.now.mono_s
         if observation.contact != "open" or observation.bus.life not in ("dead", "foreign"):
-            self._not_ours_s = None
-        elif self._not_ours_s is None:
-            self._not_ours_s = observation.now.mono_s
+            self._not_ours = self._not_ours_s = None
+        elif self._not_ours != observation.bus.life:
+            self._not_ours, self._not_ours_s = observation.bus.life, observation.now.mono_s
+
+    @property
+    def dead_for_s(self) -> float:
+        """For how long the bus has been dead; 0 while it is not."""
+        return 0.0 if self._dead_s is None else self._now.mono_s - self._dead_s
 
     def entered(self, was: IslandState, state: IslandState) -> None:
         """The machine has gone from one state to another: what counts in a state begins anew."""
-        self._withdrawn_s = self._closed_and_forming_s = self._out_of_step_s = None
+        self._withdrawn_s = self._closed_and_forming_s = self._out_of_step_s = self._fit_s = None
         if was is S.FAULT or (state is S.GRID_TIED and was not in (S.PREPARING, S.OPENING)):
             self._attempts = 0
 
@@ -209,7 +222,13 @@ class Transitions:
         if not self._gateway_closes():
             return None
         obstacle = self._reconnection.obstacle(self._now, self._switch, self._bus)
+        if obstacle is not None and obstacle.code not in (WAIT, OUT_OF_STEP):
+            self._fit_s = None
+        elif self._fit_s is None:
+            self._fit_s = self._now.mono_s
         if obstacle is None:
+            if self._fit_s is None or self._now.mono_s - self._fit_s < PERMIT_S:
+                return None
             return S.CLOSING, Reason("go.closing_permitted", {"wait_s": self._reconnection.wait_s})
         if obstacle.code != OUT_OF_STEP:
             self._out_of_step_s = None

@@ -23,7 +23,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import bms_share, weighted_mean
 from dispatch.config.schema import DispatchConfig, PcsRatings
-from dispatch.model.equipment import BATTERY_TRIPPED, PCS_OUT, Battery
+from dispatch.model.equipment import BATTERY_TRIPPED, COUNTED, PCS_OUT, Battery
 from dispatch.model.readings import MISSING, Reading, worst_of
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -45,6 +45,11 @@ def combined_soc(batteries: Iterable[Battery], rated_kwh: Mapping[str, float]) -
     return Reading(weighted_mean(values, weights), worst.age_s, worst.quality)
 
 
+def highest_soc(battery: Battery) -> Reading:
+    """The highest that a battery's SoC may be."""
+    return battery.soc_pct if battery.soc_high_pct.value is None else battery.soc_high_pct
+
+
 def known_soc(batteries: Iterable[Battery]) -> tuple[str, ...]:
     """Ids of the batteries whose SoC has been read, a stale one too."""
     return tuple([b.id for b in batteries if b.soc_pct.value is not None])
@@ -55,6 +60,15 @@ def in_service(soc_pct: float, available_pct: float) -> Reason:
     if available_pct == soc_pct:
         return Reason("soc.stored", {"soc_pct": soc_pct})
     return Reason("soc.in_service", {"soc_pct": soc_pct, "available_pct": available_pct})
+
+
+def counted(reason: Reason, batteries: Iterable[Battery]) -> Reason:
+    """A reason that gives an SoC, and that it is counted from energy where a BMS is not believed."""
+    found = [b for b in batteries if b.soc_state in COUNTED]
+    if not found:
+        return reason
+    reports = [Reason("soc.report", {"battery": b.id, "reported_pct": b.soc_reported_pct.value or 0.0}) for b in found]
+    return Reason("soc.counted", {"reason": reason, "reports": reports})
 
 
 class BatteryBank(msgspec.Struct, frozen=True):
@@ -78,6 +92,14 @@ class BatteryBank(msgspec.Struct, frozen=True):
     def soc_pct(self) -> float | None:
         """The same as far as it may be used for control."""
         return self.soc.good
+
+    @property
+    def soc_high_pct(self) -> float | None:
+        """The highest that it may be: what charging reckons with while a BMS's SoC stands still."""
+        if all(b.soc_high_pct.value is None for b in self.snapshot.batteries):
+            return self.soc_pct
+        highest = [msgspec.structs.replace(b, soc_pct=highest_soc(b)) for b in self.batteries]
+        return combined_soc(highest, {b.id: b.energy_kwh for b in self.config.batteries}).good
 
     @property
     def available_pct(self) -> float | None:

@@ -50,7 +50,12 @@ class Battery(msgspec.Struct, frozen=True):
     """A battery as its BMS reports it. Limits are >= 0, at the battery."""
 
     id: str
-    soc_pct: Reading = MISSING
+    soc_pct: Reading = MISSING  # what is reckoned with; `soc_state` says what it rests on
+    soc_high_pct: Reading = MISSING  # what charging reckons with, where it is not `soc_pct`
+    soc_reported_pct: Reading = MISSING  # what the BMS reports, where it is not `soc_pct`
+    soc_state: str = (
+        ""  # reported alone carried rejected stands_still; empty: not checked (`dispatch.plausibility.soc`)
+    )
     soh_pct: Reading = MISSING
     energy_wh: Reading = MISSING  # rated, by the BMS; Skerry reckons with the site file's
     charge_limit_w: Reading = MISSING
@@ -58,6 +63,17 @@ class Battery(msgspec.Struct, frozen=True):
     temp_c: Reading = MISSING
     state: Status = UNKNOWN
     alarms: tuple[str, ...] = ()
+
+
+COUNTED = frozenset({"carried", "stands_still"})  # states of an SoC that is counted from energy
+FULL_UP_TO_PCT = 110.0  # a battery with more than its rated energy reports more than 100 % when it is full
+
+
+def soc_of(reported_pct: float | None) -> float | None:
+    """The SoC that a BMS means, %: up to FULL_UP_TO_PCT is full. None for what is no SoC, and for none."""
+    if reported_pct is None or not 0.0 <= reported_pct <= FULL_UP_TO_PCT:  # nor a NaN
+        return None
+    return min(reported_pct, 100.0)
 
 
 class Pv(msgspec.Struct, frozen=True):

@@ -302,6 +302,20 @@ async def test_not_implemented_values_are_missing() -> None:
     await rig.stop()
 
 
+@pytest.mark.parametrize("hundredths", [10_000, 10_040, 10_100, 10_500, 11_000])
+async def test_a_full_battery_may_report_more_than_100_pct(hundredths: int) -> None:
+    rig = await rig_with(m713={"SoC": hundredths}, m802={"SoC": None})
+    _, battery = await rig.driver.read()
+    assert battery is not None
+    assert battery.soc_pct.good == 100.0
+    await rig.stop()
+    rig = await rig_with(m713={"SoC": None}, m802={"SoC": hundredths // 10})
+    _, battery = await rig.driver.read()
+    assert battery is not None
+    assert battery.soc_pct.good == 100.0
+    await rig.stop()
+
+
 async def test_impossible_soc_is_missing() -> None:
     rig = await rig_with(m713={"SoC": 12_000}, m802={"SoC": None})
     _, battery = await rig.driver.read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.wording.english import alarms, drills, islanding, orders, planning, rules
+from dispatch.wording.english import alarms, drills, islanding, orders, planning, rules, state_of_charge
 
 TEMPLATES: dict[str, str] = {
     **rules.TEMPLATES,
@@ -11,6 +11,7 @@ TEMPLATES: dict[str, str] = {
     **drills.TEMPLATES,
     **planning.TEMPLATES,
     **alarms.TEMPLATES,
+    **state_of_charge.TEMPLATES,
 }
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS

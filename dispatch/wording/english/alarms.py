@@ -24,6 +24,7 @@ TEMPLATES = {
     "alarm.over_peak": "{over_w:kw} above {limit_w:kw} as interval mean{assumed}",
     "alarm.peak_assumed": ", {unmeasured_s:whole_min} of it not measured but assumed",
     "alarm.peak_risk": "import {import_w:kw}, to stay below {limit_w:kw} it may be {held_w:kw}",
+    "alarm.soc_stands_still": "it reports {reported_pct:.1f} %, by the energy moved it is {counted_pct:.1f} %",
     "alarm.soc_low": "SoC {soc_pct:.1f} %, limit {limit_pct:g} %",
     "alarm.temperature": "{temp_c:.1f} °C, allowed {min_c:g}..{max_c:g} °C",
     "alarm.below_reserve": "{soc}, reserve {reserve_pct:.1f} %",
@@ -87,6 +88,19 @@ TEXTS: dict[str, AlarmText] = {
         (
             "Do not open the battery. Check room cooling, filters and fans. If it rises although the battery idles, "
             "or there is smell or smoke: leave the room, press the emergency stop outside, call the fire brigade."
+        ),
+    ),
+    "soc-stands-still": AlarmText(
+        "SoC of {subject} does not follow",
+        "Its BMS reports an SoC that does not change although energy has moved.",
+        (
+            "SoC is counted from energy: discharging goes by the lower of report and count, charging by the higher. "
+            "The count drifts, so the remaining runtime is an estimate. No drill can start."
+        ),
+        (
+            "Look at the battery's own display: does it show the same SoC? If not, the path between BMS and gateway "
+            "repeats an old value: restart it. If so, restart the BMS or call its maker. Check `energy_kwh` of the "
+            "battery in the site file. The alarm ends when the SoC follows the energy again."
         ),
     ),
     "soc-low": AlarmText(

@@ -16,6 +16,7 @@ TEMPLATES = {
     "check.no_pcs": "PCS",
     "check.pcs": "PCS {pcs}",
     "check.temperature": "temperature {battery}",
+    "check.soc": "SoC",
     "check.energy_and_rating": "energy and rating",
     "check.energy": "energy",
     "check.rating": "rating",
@@ -77,6 +78,7 @@ TEMPLATES = {
     "remedy.no_pcs": "a PCS that can form a grid",
     "remedy.pcs": "it must run, in remote control",
     "remedy.temperature": "between {low_c:g} and {high_c:g} C, {margin_k:g} degrees inside its limits",
+    "remedy.soc_must_follow": "wait until the SoC that the BMS reports follows the energy moved; see the alarms",
     "remedy.all_must_answer": "every device must answer",
     "remedy.charge": "charge to {enough_pct:.1f} %",
     "remedy.charge_or_shorter": "charge to {enough_pct:.1f} %, or hold no longer than {possible_min:.0f} min",
@@ -128,6 +130,8 @@ TEMPLATES = {
     "start.not_confirmed": (
         "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"
     ),
+    "start.dead_too_short": "the bus must read dead for {needed_s:g} s, it has for {dead_s:.0f} s: ask again then",
+    "start.meter_alive": "the PCS read the bus dead, but load meter {meter} reads {bus_v:.0f} V: find out why",
     "start.bus_alive": "the bus must read dead and the switch open: {why}",
     "start.no_pcs": "no PCS that can be started: {found}",
     "start.pcs": "{pcs} is {state}, {control} control",

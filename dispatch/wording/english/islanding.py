@@ -65,6 +65,10 @@ TEMPLATES = {
     # ride-through
     "ride.kept": "kept over a restart of the gateway",
     "ride.shutdown": "the battery lasts {lasts_s:minutes} at least, shutdown takes {shutdown_s:minutes}",
+    "ride.low_by_report": (
+        "by the SoC that the BMS reports the battery lasts {lasts_s:minutes} at least, shutdown takes "
+        "{shutdown_s:minutes}; neither energy nor BMS limits confirm it, so one step after the other"
+    ),
     "ride.overload": "{drawn_w:kw} is drawn, PCS and battery can give {most_w:kw}",
     "ride.too_short": "{left_s:minutes} left at {drawn_w:kw}, {promised_s:minutes} are promised",
     "ride.recovered": "the grid is back and {soc} has reached the reserve's {reserve_pct:.1f} %",

@@ -267,6 +267,50 @@ def test_closing_is_permitted_exactly_after_the_wait() -> None:
     assert step.switch.action == "close"
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"), [("v", 0.0, 230.0), ("hz", 47.0, 50.0), ("key", "local", "remote")], ids=str
+)
+def test_one_sample_that_speaks_for_closing_does_not_permit_it(name: str, wrong: object, right: object) -> None:
+    """Without any wait in the site file, and with all else fit to close."""
+    machine, devices = islanded(wait_s=0.0)
+    devices.v, devices.hz = 230.0, 50.0
+    setattr(devices, name, wrong)
+    play(machine, devices, 5)
+    setattr(devices, name, right)
+    assert not play(machine, devices, 0).view.permit_close
+    setattr(devices, name, wrong)
+    devices.t_s += 0.2
+    assert not play(machine, devices, 5).view.permit_close
+    setattr(devices, name, right)
+    devices.t_s += 0.2
+    began_s = devices.t_s
+    while not play(machine, devices, 0.2).view.permit_close:
+        assert devices.t_s - began_s < 3
+    assert devices.t_s - began_s >= 1.0
+
+
+def test_a_black_start_needs_a_bus_that_has_read_dead_for_a_while_and_no_meter_that_says_otherwise() -> None:
+    machine, devices = islanded()
+    devices.mode, devices.pcs_state, devices.bus_v = "grid_following", "standby", 0.0
+    while play(machine, devices, 0.2).seen.state is not S.BLACKOUT:
+        assert devices.t_s < 60
+    devices.bus_v = 229.0
+    play(machine, devices, 1)
+    devices.bus_v = 0.0
+    devices.t_s += 0.2
+    request = IslandRequest(id="b", kind="black-start", who="e", confirmed=True)
+    reply = machine.step(devices.snapshot(), [request]).replies[0]
+    assert (reply.ok, words(reply.reason)) == (False, "the bus must read dead for 2 s, it has for 0 s: ask again then")
+    play(machine, devices, 5)
+    load = Meter("load", w=reading(9_000.0), v=(reading(229.0),) * 3)
+    snapshot = msgspec.structs.replace(devices.snapshot(), load=load)
+    reply = machine.step(snapshot, [request]).replies[0]
+    assert not reply.ok
+    assert "load meter load reads 229 V" in words(reply.reason)
+    devices.t_s += 0.2
+    assert machine.step(devices.snapshot(), [request]).replies[0].ok
+
+
 def test_a_grid_that_flaps_has_to_wait_longer_each_time() -> None:
     machine, devices = islanded()
     waits = []

@@ -298,6 +298,7 @@ def test_black_start_needs_an_engineers_word() -> None:
     bench.site.load.step_w = 80_000.0  # more than the PCS can carry: dark
     bench.until(lambda d: d.island is S.BLACKOUT)
     bench.site.load.step_w = 0.0
+    bench.run(2.0)
     start = IslandRequest(id="b", kind="black-start", who="eve")
     bench.tick(start)
     assert not bench.replies[-1].ok
