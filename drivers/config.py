@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from dispatch.config.schema import NodeTerms, PcsRatings, PositiveWatts, TariffTerms
+
+SLOW_READING = 4  # deadlines
 
 # `expected` is what the error message for a wrong value says.
 Id = Annotated[
@@ -25,7 +27,65 @@ Url = Annotated[
         extra={"expected": '"twin", or tcp://host:port'},
     ),
 ]
-Unit = Annotated[int, Meta(ge=1, le=247, description="Modbus unit id.", extra={"expected": "a Modbus unit id, 1..247"})]
+Unit = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=255,
+        description="Modbus unit id. Devices behind one url share one TCP connection and are asked in turn.",
+        extra={"expected": "a Modbus unit id, 0..255"},  # 0 and 255: MODBUS Messaging on TCP/IP V1.0b, 4.4.2.2
+    ),
+]
+Deadline = Annotated[
+    float,
+    Meta(
+        gt=0, le=10, description="Longest wait for one answer of this device, real seconds. Not given: io.deadline_s."
+    ),
+]
+Period = Annotated[
+    float,
+    Meta(
+        gt=0,
+        le=60,
+        description="How often it is read, real seconds, for a device that answers slowly. Its readings become stale "
+        "later by this. Not given: 4 x deadline_s where that is given; else at every tick, a node once a second.",
+    ),
+]
+ConnectDelay = Annotated[
+    float, Meta(ge=0, le=10, description="Pause between connecting and the first request, for devices that need one.")
+]
+Instance = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=99,
+        description="Which one, where a unit holds the SunSpec models of several; 1 is the first in its chain. Not "
+        "given: the first, with a warning in the event log if there are more.",
+    ),
+]
+
+
+class Polled(Protocol):
+    """What the site file says of how a device is asked."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def deadline_s(self) -> float | None: ...
+
+    @property
+    def period_s(self) -> float | None: ...
+
+
+def poll_period_s(device: Polled) -> float:
+    """Real seconds between two readings of a device; 0: it is read at every tick.
+
+    A device whose deadline is given is slow: a reading of a PCS takes three requests, and writes need time, too.
+    """
+    if device.period_s is not None:
+        return device.period_s
+    return 0.0 if device.deadline_s is None else SLOW_READING * device.deadline_s
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +94,10 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[Id, Meta(description="Name of the meter.")]
     url: Url
     unit: Unit = 1
+    instance: Instance | None = None
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
     role: Annotated[
         Literal["grid", "load"], Meta(description="Whether it measures at the PCC or the load of the site.")
     ] = "grid"
@@ -47,6 +111,10 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
 
     url: Url
     unit: Unit = 1
+    instance: Instance | None = None
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
     revert_s: Annotated[
         float,
         Meta(
@@ -59,11 +127,15 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
 
 
 class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[pv]]`: a SunSpec PV inverter (models 101-103 or 701)."""
+    """`[[pv]]`: a SunSpec PV inverter (models 101-103, 111-113 or 701)."""
 
     id: Annotated[Id, Meta(description="Name of the inverter.")]
     url: Url
     unit: Unit = 1
+    instance: Instance | None = None
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
     peak_w: Annotated[float, Meta(gt=0, description="Peak power of its panels.")]
 
 
@@ -73,6 +145,9 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[Id, Meta(description="Name of the switch.")]
     url: Url
     unit: Unit = 1
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
     map: Annotated[Literal["skerry-switch"], Meta(description="Register map that it serves.")] = "skerry-switch"
 
 
@@ -105,6 +180,9 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
     url: Url = "twin"
     unit: Unit = 1
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
     idle_w: Annotated[
         float, Meta(ge=0, description="Idle power. `psutil` estimates idle_w + CPU share x (full_w - idle_w).")
     ] = 60.0

@@ -9,6 +9,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.meter import MeterDriver
+from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.nodes.psutil_node import PsutilNode
@@ -50,12 +51,22 @@ def make_drivers(
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
-    Every device has a link, and so a queue, of its own: a slow one delays nobody else.
+    Devices behind one host and port share a connection and are asked in turn; all others are independent.
     """
+    lines: dict[tuple[str, int], Line] = {}
 
     def at(device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice) -> tuple[ModbusLink, int]:
         host, port, unit = resolve(device.id, device.url, device.unit)
-        link = ModbusLink(host, port, deadline_s=io.deadline_s, backoff_max_s=io.backoff_max_s, device=device.id)
+        line = lines.setdefault((host, port), Line(host, port, backoff_max_s=io.backoff_max_s))
+        link = ModbusLink(
+            host,
+            port,
+            deadline_s=device.deadline_s or io.deadline_s,
+            backoff_max_s=io.backoff_max_s,
+            device=device.id,
+            line=line,
+            connect_delay_s=device.connect_delay_s,
+        )
         return link, unit
 
     def node(config: NodeDevice) -> Driver:

@@ -19,7 +19,8 @@ class MeterDriver:
         self.id = config.id
         self.kind = "meter" if config.role == "grid" else "load_meter"
         self._sign = -1.0 if config.invert else 1.0
-        self._device = SunSpecDevice(link, unit)
+        self._device = SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0)
+        self.notices = link.notices
 
     async def read(self) -> Meter:
         """Read it now. Raises DeviceError."""

@@ -39,7 +39,8 @@ class PcsDriver:
 
     def __init__(self, config: PcsDevice, link: ModbusLink, unit: int, clock: Clock | None = None) -> None:
         self.id, self._config, self._clock = config.id, config, clock or SystemClock()
-        self._device = SunSpecDevice(link, unit)
+        self._device = SunSpecDevice(link, unit, (701,), "PCS", config.instance or 0)
+        self.notices = link.notices
         self._setpoint = SetpointWriter(self._device, config.revert_s)
         self._lock = asyncio.Lock()
         self._slow: dict[int, tuple[float, Sample]] = {}  # model -> when (site time), what

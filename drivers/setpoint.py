@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from drivers.modbus.errors import ReadbackMismatch, WrongDevice
-from drivers.sunspec.device import SunSpecDevice, raw_scale
-from drivers.sunspec.model import Value, scaled, unscaled
+from drivers.sunspec.device import SunSpecDevice
+from drivers.sunspec.model import Value, raw_scale, scaled, unscaled
 
 MODEL = 704
 POINTS = ("WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetEnaRvrt", "WSetRvrtTms", "WSetRvrtRem", "WSet_SF")

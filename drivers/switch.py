@@ -24,6 +24,7 @@ class SwitchDriver:
 
     def __init__(self, config: SwitchDevice, link: ModbusLink, unit: int) -> None:
         self.id, self._link, self._unit = config.id, link, unit
+        self.notices = link.notices
         self._map = SWITCH  # until the device says that it knows more
 
     async def read(self) -> Switch:

@@ -14,8 +14,10 @@ from dispatch.model.decision import Decision
 from dispatch.model.equipment import Part
 from dispatch.model.orders import Order
 from dispatch.model.snapshot import Snapshot
+from drivers.config import Polled, poll_period_s
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators
+from drivers.notices import Notice
 from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
 from gateway.poller import Poller
@@ -33,9 +35,7 @@ class DeviceIo:
 
     def __init__(self, site: Site, clock: Clock, drivers: Sequence[Any], events: EventSink) -> None:
         self._site, self._clock, self._events = site, clock, events
-        self._pollers = [
-            Poller(d, clock, self._stale_after_s(d.kind), DeviceError, self._report_device) for d in drivers
-        ]
+        self._pollers = [self._poller(driver) for driver in drivers]
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind == "node"]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", "node")]
@@ -48,9 +48,16 @@ class DeviceIo:
         self.commands = CommandSenders(drivers, nodes, DeviceError, events)
         self._notes: dict[str, str] = {}  # the last of each PCS
 
-    def _stale_after_s(self, kind: str) -> float:
-        """Nodes are read once a second: their readings grow a second older before they count as stale."""
-        return self._site.io.stale_after_s + (NODE_PERIOD_S if kind == "node" else 0.0)
+    def _poller(self, driver: Any) -> Poller:
+        """A device that is read less often has readings that grow older by its period before they are stale."""
+        site = self._site
+        devices: list[Polled] = [*site.meter, *site.pcs, *site.pv, *site.switch, *site.node]
+        period_s = next(poll_period_s(d) for d in devices if d.id == driver.id) if driver.kind != "meter" else 0.0
+        if driver.kind == "node":
+            period_s = max(period_s, NODE_PERIOD_S)
+        stale_after_s = site.io.stale_after_s + period_s
+        report = self._report_device, self._report_notice
+        return Poller(driver, self._clock, stale_after_s, DeviceError, *report, period_s=period_s)
 
     def background(self) -> list[Work]:
         """What is to run as long as the control loop does."""
@@ -65,9 +72,9 @@ class DeviceIo:
         await asyncio.wait([poller.start() for poller in self._pollers], timeout=FIRST_CONTACT_S)
 
     def start_reads(self) -> None:
-        """Begin to read what is read at every tick besides the grid meter."""
+        """Begin to read what is due besides the grid meter: most at every tick, slow devices less often."""
         for poller in self._others:
-            poller.start()
+            poller.start_if_due()
 
     async def read_grid_meter(self) -> None:
         """Read the grid meter; return with its answer, or at the I/O deadline without."""
@@ -76,7 +83,7 @@ class DeviceIo:
     async def _poll_nodes(self) -> None:
         while True:
             for poller in self._nodes:
-                poller.start()
+                poller.start_if_due()
             await asyncio.sleep(NODE_PERIOD_S)
 
     def snapshot(self, seq: int) -> Snapshot:
@@ -132,6 +139,9 @@ class DeviceIo:
     def _report_device(self, poller: Poller, online: bool) -> None:
         text = "answers" if online else f"lost: {poller.error or 'no answer yet'}"
         self._events.event("device", "info" if online else "warning", poller.driver.id, text)
+
+    def _report_notice(self, device_id: str, notice: Notice) -> None:
+        self._events.event("device", notice.severity, device_id, notice.text)
 
     def _report_setpoint(self, device_id: str, error: str) -> None:
         text = f"setpoint not accepted: {error}" if error else "setpoint accepted again"

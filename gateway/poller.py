@@ -10,6 +10,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.equipment import DeviceHealth, Part, aged
 from dispatch.model.readings import Quality
 from drivers.devices import Driver
+from drivers.notices import Notice, Noticing
 
 log = logging.getLogger("skerry.gateway")
 
@@ -27,12 +28,17 @@ class Poller:
         stale_after_s: float,
         device_error: type[Exception],
         on_change: Callable[[Poller, bool], None],
+        on_notice: Callable[[str, Notice], None] = lambda device_id, notice: None,
+        period_s: float = 0.0,
     ) -> None:
+        """`period_s`: least time between two reads that `start_if_due` begins, unscaled; 0: at every call."""
         self.driver, self.clock, self.stale_after_s = driver, clock, stale_after_s
         self.reads = self.failures = 0
         self.error = ""
         self.online: bool | None = None  # None: no answer and no failure yet
-        self._device_error, self._on_change = device_error, on_change
+        self._device_error, self._on_change, self._on_notice = device_error, on_change, on_notice
+        self._period_s, self._due_s = period_s, 0.0
+        self._notices = driver.notices if isinstance(driver, Noticing) else None
         self._parts: tuple[Part, ...] = ()
         self._site_s = self._io_s = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -49,7 +55,22 @@ class Poller:
         assert self._task is not None
         return self._task
 
+    def start_if_due(self) -> None:
+        """Begin a read if its period has passed. A read that comes late does not move the next one."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._due_s or self.in_flight is not None:
+            return
+        self._due_s += self._period_s
+        if self._due_s <= now_s:
+            self._due_s = now_s + self._period_s
+        self.start()
+
     async def _read(self) -> None:
+        await self._ask()
+        for notice in self._notices.take() if self._notices else ():
+            self._on_notice(self.driver.id, notice)
+
+    async def _ask(self) -> None:
         try:
             answer = await self.driver.read()
         except self._device_error as error:

@@ -17,9 +17,15 @@ class Register:
     address: int
     size: int = 1
     factor: float = 1.0  # value = raw * factor
-    missing: int | None = None  # the raw value that means "there is none"
+    missing: int | None = None  # the raw value that means "there is none"; None: `not_implemented`
     signed: bool = False  # two's complement
     words: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def not_implemented(self) -> int:
+        """All ones, or of a signed number the most negative: what SunSpec and most registers of devices use for it."""
+        bits = 16 * self.size
+        return 1 << bits - 1 if self.signed else (1 << bits) - 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class RegisterMap:
                 number = number << 16 | word
             if register.words:
                 values[register.name] = register.words.get(number)
-            elif number == register.missing:
+            elif number in (register.missing, register.not_implemented):
                 values[register.name] = None
             else:
                 whole = 1 << 16 * register.size

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -25,22 +26,33 @@ MAX_WRITE = 123  # 6.12
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 
 
-class Connection:
-    """Requests over one TCP connection, one at a time. `lost` is empty while it may be used, else why it may not."""
+class Caller(NamedTuple):
+    """Who asks: the device's name in the site file, and how long it may take to answer, s."""
 
-    def __init__(self, device: str, host: str, port: int, deadline_s: float) -> None:
+    device: str
+    deadline_s: float
+
+
+class Connection:
+    """Requests over one TCP connection, one at a time: callers take turns (`Line.turn`).
+
+    `lost` is empty while it may be used, else why it may not.
+    """
+
+    def __init__(self, host: str, port: int, longest_s: float) -> None:
+        """`longest_s`: the longest deadline of any caller."""
         self.lost = ""
         self.lost_at_s = 0.0  # on the event loop's clock
         self.answered = False  # at least one clean answer came
-        self._device, self._host, self._port, self._deadline_s = device, host, port, deadline_s
-        self._lock = asyncio.Lock()
+        self.by_peer = False  # it was the other side that ended it
+        self._host, self._port = host, port
         self._request = b""  # the frame that waits for its answer; empty between requests
         self._scope: asyncio.Timeout | None = None
         self._client = AsyncModbusTcpClient(
             host,
             port=port,
-            name=device,
-            timeout=max(CONNECT_S, 2 * deadline_s),  # pymodbus' own answer timeout: always later than ours
+            name=f"{host}:{port}",
+            timeout=max(CONNECT_S, 2 * longest_s),  # pymodbus' own answer timeout: always later than ours
             retries=0,
             reconnect_delay=0,
             trace_packet=self._packet,
@@ -58,21 +70,21 @@ class Connection:
             self._end("cannot connect")
         return connected
 
-    async def read(self, unit: int, address: int, count: int) -> list[int]:
+    async def read(self, caller: Caller, unit: int, address: int, count: int) -> list[int]:
         """Read `count` holding registers (function 3) from `address`.
 
         Raises Timeout, ConnectionLost, BadReply, DeviceException.
         """
         if not 1 <= count <= MAX_READ:
             raise ValueError(f"count = {count}: expected 1..{MAX_READ} registers in one request")
-        where = self._where(unit, address, count)
-        async with self._lock:
-            reply = await self._exchange(
-                where, lambda: self._client.read_holding_registers(address, count=count, device_id=unit)
-            )
+        reply = await self._exchange(
+            caller,
+            self.where(caller, unit, address, count),
+            lambda: self._client.read_holding_registers(address, count=count, device_id=unit),
+        )
         return list(reply.registers)
 
-    async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
+    async def write(self, caller: Caller, unit: int, address: int, values: Sequence[int]) -> None:
         """Write holding registers (function 16) from `address`.
 
         Raises Timeout, ConnectionLost, BadReply, DeviceException. After Timeout and ConnectionLost it is not known
@@ -80,24 +92,38 @@ class Connection:
         """
         if not 1 <= len(values) <= MAX_WRITE:
             raise ValueError(f"{len(values)} values: expected 1..{MAX_WRITE} registers in one request")
-        where = self._where(unit, address, len(values))
-        async with self._lock:
-            await self._exchange(where, lambda: self._client.write_registers(address, list(values), device_id=unit))
+        await self._exchange(
+            caller,
+            self.where(caller, unit, address, len(values)),
+            lambda: self._client.write_registers(address, list(values), device_id=unit),
+        )
+
+    async def write_one(self, caller: Caller, unit: int, address: int, value: int) -> None:
+        """Write one holding register (function 6). Raises as `write`."""
+        await self._exchange(
+            caller,
+            self.where(caller, unit, address, 1),
+            lambda: self._client.write_register(address, value, device_id=unit),
+        )
+
+    def where(self, caller: Caller, unit: int, address: int, count: int) -> str:
+        """The place of a request for an error message."""
+        registers = f"register {address}" if count == 1 else f"registers {address}-{address + count - 1}"
+        return f"{caller.device} at {self._host}:{self._port} unit {unit}, {registers}"
 
     def close(self) -> None:
         """Close the connection; safe to call again."""
         self._end("closed")
 
-    def _where(self, unit: int, address: int, count: int) -> str:
-        registers = f"register {address}" if count == 1 else f"registers {address}-{address + count - 1}"
-        return f"{self._device} at {self._host}:{self._port} unit {unit}, {registers}"
+    async def _exchange(self, caller: Caller, where: str, request: Callable[[], Awaitable[ModbusPDU]]) -> ModbusPDU:
+        """Await one pymodbus request under the caller's deadline, which begins now.
 
-    async def _exchange(self, where: str, request: Callable[[], Awaitable[ModbusPDU]]) -> ModbusPDU:
-        """Await one pymodbus request under our deadline; the connection ends with whatever is not a clean answer."""
+        The connection ends with whatever is not a clean answer.
+        """
         if self.lost:
             raise ConnectionLost(where, self.lost)
         try:
-            async with asyncio.timeout(self._deadline_s) as scope:
+            async with asyncio.timeout(caller.deadline_s) as scope:
                 self._scope = scope
                 try:
                     reply = await request()
@@ -110,7 +136,7 @@ class Connection:
                 raise BadReply(where, fault) from None
             if fault:
                 raise ConnectionLost(where, fault) from None
-            raise Timeout(where, f"no answer within {self._deadline_s * 1000:g} ms") from None
+            raise Timeout(where, f"no answer within {caller.deadline_s * 1000:g} ms") from None
         except ModbusException as error:
             self._end(f"dropped: {error}")
             raise ConnectionLost(where, str(error)) from None
@@ -135,6 +161,7 @@ class Connection:
 
     def _connected(self, connected: bool) -> None:
         if not connected:
+            self.by_peer = not self.lost
             self._end("connection closed by the device")
 
     def _end(self, why: str) -> None:
@@ -167,9 +194,10 @@ def frame_fault(request: bytes, reply: bytes) -> str:
         if reply[8] != register_bytes:
             return f"{reply[8]} bytes of registers, expected {register_bytes}"
         expected = 9 + register_bytes
-    else:  # function 16 repeats address and count
+    else:  # function 16 repeats address and count, function 6 address and value
         if not request[8:12].startswith(reply[8:12]):
-            return f"a write of {reply[8:12].hex()}, expected {request[8:12].hex()} (address, count)"
+            meaning = "address, value" if function == 6 else "address, count"
+            return f"a write of {reply[8:12].hex()}, expected {request[8:12].hex()} ({meaning})"
         expected = 12
     length = int.from_bytes(reply[4:6], "big") + 6
     if length != expected:

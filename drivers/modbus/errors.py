@@ -28,7 +28,7 @@ class DeviceError(Exception):
 class Timeout(DeviceError):
     """No complete answer before the deadline. The connection was dropped, so a late answer reaches nobody."""
 
-    advice = "check the device's load, its unit id and the network, or raise io.deadline_s"
+    advice = "check the device's load, its unit id and the network, or raise its deadline_s"
 
 
 class ConnectionLost(DeviceError):
@@ -48,15 +48,21 @@ class DeviceException(DeviceError):
 
     advice = "check the register map and whether the device allows this"
 
-    def __init__(self, where: str, code: int, advice: str = "") -> None:
+    def __init__(self, where: str, code: int, advice: str = "", what: str = "") -> None:
         self.code = code
-        super().__init__(where, f"exception {code}, {EXCEPTION_CODES.get(code, 'unknown code')}", advice)
+        super().__init__(where, what or f"exception {code}, {EXCEPTION_CODES.get(code, 'unknown code')}", advice)
 
 
 class WrongDevice(DeviceError):
     """The device speaks, but is not what the site file says it is: no SunSpec, a model is missing, a foreign map."""
 
     advice = "check url, unit and the kind of device in the site file"
+
+
+class MapChanged(DeviceError):
+    """A SunSpec model is no longer where it was: its ID and length do not stand before its values. Nothing was used."""
+
+    advice = "nothing to do: the device's models are looked for again at the next poll"
 
 
 class ReadbackMismatch(DeviceError):

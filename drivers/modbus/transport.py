@@ -1,99 +1,135 @@
-"""Keeps a link to one Modbus TCP device: reconnects with a growing back-off while connections fail."""
+"""Keeps a link to one Modbus TCP device: its requests, how long they may take, and how often a silent one is asked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from drivers.modbus.connection import Connection
-from drivers.modbus.errors import ConnectionLost
+from drivers.modbus.connection import Caller, Connection
+from drivers.modbus.errors import ConnectionLost, DeviceError, DeviceException
+from drivers.modbus.line import Line, longer
+from drivers.notices import Notices
 
-BACKOFF_MIN_S = 0.1
+T = TypeVar("T")
+
+NOT_BY_THIS_FUNCTION = (1, 2)  # exceptions of devices that take a single register by the other write function only
 
 
 class ModbusLink:
-    """One device behind `host:port`. All times are the machine's, never the site's: sockets do not know scaled time.
+    """One device behind a line. All times are the machine's, never the site's: sockets do not know scaled time.
 
-    After a timeout, a bad reply or a loss the connection is dropped; the next call opens a fresh one, but not before
-    the back-off has passed: none if the device had answered on the last one, else 0.1 s, doubling to `backoff_max_s`.
-    Until then calls fail at once with ConnectionLost. No call waits longer than two deadlines.
+    The deadline of a request begins when it goes out, not while another device of the line has its turn. After a
+    timeout, a bad reply or a loss the connection is dropped; the next call opens a fresh one, but not before the
+    device's back-off has passed: none if it had answered on the last one, else 0.1 s, doubling to `backoff_max_s`.
+    Until then calls fail at once with ConnectionLost.
     """
 
     def __init__(
-        self, host: str, port: int, *, deadline_s: float, backoff_max_s: float, device: str = "device"
+        self,
+        host: str,
+        port: int,
+        *,
+        deadline_s: float,
+        backoff_max_s: float,
+        device: str = "device",
+        line: Line | None = None,
+        connect_delay_s: float = 0.0,
     ) -> None:
+        """`line`: the one that it shares with other devices at this host and port; None: one of its own."""
         self.device, self.host, self.port = device, host, port
-        self._deadline_s, self._backoff_max_s = deadline_s, backoff_max_s
-        self._connection: Connection | None = None
-        self._opening: asyncio.Task[Connection | None] | None = None
-        self._backoff_s = 0.0
-        self._not_before_s = 0.0
-        self._why = "not connected yet"
+        self.notices = Notices()
+        self.answered_on = 0  # number of the connection on which the last clean answer came; 0: none yet
+        self._line = line or Line(host, port, backoff_max_s=backoff_max_s)
+        self._line.join(deadline_s, connect_delay_s)
+        self._caller = Caller(device, deadline_s)
+        self._backoff_max_s = backoff_max_s
+        self._backoff_s = self._not_before_s = 0.0
+        self._why = ""
+        self._write_one = False  # a single register is written by function 6
         self._closed = False
 
-    async def open(self) -> Connection:
-        """The connection in use, or a new one; compare with `is`: on another connection nothing known before counts.
-
-        Raises ConnectionLost while it cannot be had.
-        """
-        if self._closed:
-            raise ConnectionLost(self._where, "closed", "nothing to do: the driver was closed")
-        if self._connection is not None and self._connection.lost:
-            self._back_off(self._connection.lost, self._connection.lost_at_s, answered=self._connection.answered)
-            self._connection = None
-        if self._connection is not None:
-            return self._connection
-        if self._opening is None:
-            wait_s = self._not_before_s - asyncio.get_running_loop().time()
-            if wait_s > 0:
-                raise ConnectionLost(self._where, f"{self._why}; next try in {wait_s:.1f} s")
-            self._opening = asyncio.create_task(self._connect(), name=f"connect {self.device}")
-        opening = self._opening
-        await asyncio.wait({opening}, timeout=self._deadline_s)
-        if not opening.done():
-            raise ConnectionLost(self._where, f"still connecting after {self._deadline_s * 1000:g} ms")
-        if opening.cancelled() or (connection := opening.result()) is None:
-            raise ConnectionLost(self._where, self._why)
-        return connection
+    @property
+    def connection(self) -> int:
+        """Number of the connection in use; 0: there is none. With another number nothing known before counts."""
+        return self._line.number if self._line.live else 0
 
     async def read(self, unit: int, address: int, count: int) -> list[int]:
         """Read holding registers over whatever connection there is. Raises as `Connection.read`."""
-        return await (await self.open()).read(unit, address, count)
+        return await self._request(lambda connection: connection.read(self._caller, unit, address, count))
 
-    async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
-        """Write holding registers over whatever connection there is. Raises as `Connection.write`."""
-        await (await self.open()).write(unit, address, values)
+    async def write(self, unit: int, address: int, values: Sequence[int], on: int = 0) -> None:
+        """Write holding registers, all of them in one request: over the connection number `on`, 0: over any.
+
+        A single register that function 16 is refused for (exception 1 or 2) is written by function 6, from then on at
+        once. Raises as `Connection.write`; ConnectionLost when the connection is another one by now.
+        """
+
+        async def by_16(connection: Connection) -> None:
+            await connection.write(self._caller, unit, address, values)
+
+        async def by_6(connection: Connection) -> None:
+            await connection.write_one(self._caller, unit, address, values[0])
+
+        if len(values) != 1:
+            return await self._request(by_16, on)
+        first, second = (by_6, by_16) if self._write_one else (by_16, by_6)
+        try:
+            await self._request(first, on)
+        except DeviceException as refused:
+            if refused.code not in NOT_BY_THIS_FUNCTION:
+                raise
+            await self._write_otherwise(refused, second, on)
+            self._write_one = second is by_6
+            number = "6" if self._write_one else "16"
+            self.notices.add("info", f"takes a single register by function {number} only: written so from now on")
+
+    async def _write_otherwise(
+        self, refused: DeviceException, write: Callable[[Connection], Awaitable[None]], on: int
+    ) -> None:
+        """Try the other function. If it is refused, too, say that both were tried."""
+        try:
+            await self._request(write, on)
+        except DeviceException as also:
+            both = f"functions 16 and 6 were both tried: {refused.what}; then {also.what}"
+            raise DeviceException(refused.where, refused.code, what=both) from None
+
+    def retry_at_once(self) -> None:
+        """Let the next request go out without back-off: this device's silence was an answer."""
+        self._backoff_s = self._not_before_s = 0.0
 
     async def close(self) -> None:
         """Close for good."""
-        self._closed = True
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-        if self._connection is not None:
-            self._connection.close()
+        if not self._closed:
+            self._closed = True
+            await self._line.leave()
 
-    @property
-    def _where(self) -> str:
-        return f"{self.device} at {self.host}:{self.port}"
-
-    async def _connect(self) -> Connection | None:
-        """One try, in a task of its own: it may take longer than the call that started it is willing to wait."""
-        connection = Connection(self.device, self.host, self.port, self._deadline_s)
-        try:
-            if await connection.connect():
-                self._connection = connection
-                return connection
-        except asyncio.CancelledError:
-            connection.close()
-            raise
-        finally:
-            self._opening = None
-        self._back_off(connection.lost, asyncio.get_running_loop().time(), answered=False)
-        return None
+    async def _request(self, ask: Callable[[Connection], Awaitable[T]], on: int = 0) -> T:
+        """One request when it is this device's turn."""
+        async with self._line.turn:
+            where = f"{self.device} at {self.host}:{self.port}"
+            if self._closed:
+                raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
+            wait_s = self._not_before_s - asyncio.get_running_loop().time()
+            if wait_s > 0:
+                raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
+            connection = await self._line.connection(self._caller)
+            number = self._line.number
+            if on not in (0, number):
+                raise ConnectionLost(where, "connected anew before a write", "nothing to do: its map is checked first")
+            try:
+                answer = await ask(connection)
+            except DeviceException:
+                self.answered_on = number
+                raise
+            except DeviceError as error:
+                self._back_off(error.what, connection.lost_at_s, answered=self.answered_on == number)
+                raise
+            self.answered_on = number
+            return answer
 
     def _back_off(self, why: str, since_s: float, *, answered: bool) -> None:
         """Note a failure: at once again if the device had answered on that connection, else later and later."""
         self._why = why
-        self._backoff_s = 0.0 if answered else min(max(2 * self._backoff_s, BACKOFF_MIN_S), self._backoff_max_s)
+        self._backoff_s = 0.0 if answered else longer(self._backoff_s, self._backoff_max_s)
         self._not_before_s = since_s + self._backoff_s

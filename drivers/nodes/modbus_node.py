@@ -19,6 +19,7 @@ class NodeDriver:
 
     def __init__(self, config: NodeDevice, link: ModbusLink, unit: int) -> None:
         self.id, self._critical, self._link, self._unit = config.id, config.critical, link, unit
+        self.notices = link.notices
 
     async def read(self) -> Node:
         """Read it now. Raises DeviceError."""

@@ -1,49 +1,75 @@
-"""Finds the models of a SunSpec device, and reads and writes their points over a Modbus link."""
+"""Reads and writes points of a SunSpec device over a Modbus link, each block checked for its ID and length.
+
+Maps move while a connection stays: a length that changes with the light was reported of model 714
+(github.com/sunspec/pysunspec2, issue 89).
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
-from dataclasses import dataclass
 
-from drivers.modbus.connection import Connection
-from drivers.modbus.errors import BadReply, DeviceException, WrongDevice
+from drivers.modbus.errors import BadReply, DeviceException, MapChanged, Timeout, WrongDevice
 from drivers.modbus.transport import ModbusLink
-from drivers.sunspec.model import MAX_READ, Value, encode, model, plan
+from drivers.notices import Notices
+from drivers.sunspec.discovery import Chain, ChainWalker, FoundModel
+from drivers.sunspec.instances import instances
+from drivers.sunspec.layout import HEADER, SIZES, Layout, plan
+from drivers.sunspec.model import Value, encode, model
 
-BASES = (40000, 0, 50000)  # SunSpec Device Information Model Specification 1.1, 6.2
-MARK = [0x5375, 0x6E53]  # "SunS"
-END = 0xFFFF
-MAX_MODELS = 200  # more means that we are walking through something else
-ADDRESSES = 0x10000
-
-
-@dataclass(frozen=True)
-class FoundModel:
-    """A model on a device. `address` is that of its ID register, `length` its L."""
-
-    id: int
-    address: int
-    length: int
+IDENTITY = ("Mn", "Md", "SN")  # of model 1
+TOO_LONG = (2, 3)  # exceptions for a request of more registers than the device gives at once
+SEEN_S = 0.1  # a model is written only when its ID and length were seen in place this short a time ago
+WALK_AGAIN_S = 10.0  # where a model is missing, that long after the last walk: some come and go with the sun
 
 
 class SunSpecDevice:
-    """The models of one unit behind a link, found again on every new connection: a device may come back as another."""
+    """One unit's models of one kind: what `kinds` names, and the models that belong to it.
 
-    def __init__(self, link: ModbusLink, unit: int) -> None:
+    Where they are is found once, then checked: on every new connection who answers, with every block its ID and length.
+    What does not fit is not used, and the models are looked for again.
+    """
+
+    def __init__(
+        self, link: ModbusLink, unit: int, kinds: tuple[int, ...] = (), noun: str = "device", instance: int = 0
+    ) -> None:
+        """`kinds`: models of which the device has one, best first. `instance`: which, from 1; 0: the first there is."""
         self.link, self.unit = link, unit
-        self.found: tuple[FoundModel, ...] = ()
-        self._connection: Connection | None = None
+        self.found: tuple[FoundModel, ...] = ()  # those of the instance
+        self._kinds, self._noun, self._instance = kinds, noun, instance
+        self._walker = ChainWalker(link, unit)
+        self._chain: Chain | None = None
+        self._identity: dict[str, Value | None] = {}
+        self._checked_on = 0  # number of the connection on which it was last made sure who answers
+        self._walk_at_s: float | None = None
+        self._seen_s: dict[int, float] = {}  # model -> when ID and length were last seen in place
+        self._max_read = SIZES[0]
+        self._longest = 0  # registers that it has given at once
+        self._silent: list[tuple[FoundModel, int]] = []  # since a model last answered: what was not, registers asked
+
+    @property
+    def notices(self) -> Notices:
+        """What it has to tell besides values and errors."""
+        return self.link.notices
 
     async def open(self) -> bool:
-        """Connect and find the models if need be. True if they were found anew, so that old knowledge is void.
+        """Make sure who answers and where its models are. True if old knowledge about its state is void.
 
-        Raises ConnectionLost, Timeout, BadReply, WrongDevice.
+        Raises DeviceError.
         """
-        connection = await self.link.open()
-        if connection is self._connection:
+        now_s = asyncio.get_running_loop().time()
+        if self._walk_at_s is not None and now_s >= self._walk_at_s:
+            self._chain = None
+        if self._chain is not None and self._checked_on == self.link.connection != 0:
             return False
-        self.found = await discover(connection, self.unit, self._where)
-        self._connection = connection
+        if len(self._silent) > 1:
+            await self._explain_silence()
+        if self._chain is not None and not await self._same_identity():
+            self._chain = None
+        if self._chain is None:
+            await self._find_models()
+        self._checked_on = self.link.answered_on
         return True
 
     def has(self, model_id: int) -> bool:
@@ -51,10 +77,12 @@ class SunSpecDevice:
         return any(f.id == model_id for f in self.found)
 
     def first(self, *model_ids: int) -> int:
-        """The first of these models that it has. Raises WrongDevice if it has none."""
+        """The first of these models that it has. Raises WrongDevice if it has none; they are looked for again later."""
         for model_id in model_ids:
             if self.has(model_id):
                 return model_id
+        if self._walk_at_s is None:
+            self._walk_at_s = asyncio.get_running_loop().time() + WALK_AGAIN_S
         wanted = "/".join(map(str, model_ids))
         there = ", ".join(str(f.id) for f in self.found)
         raise WrongDevice(self._where, f"has no SunSpec model {wanted}, only {there}")
@@ -62,34 +90,29 @@ class SunSpecDevice:
     async def read(self, model_id: int, names: tuple[str, ...]) -> dict[str, Value | None]:
         """Read points of a model the device has; None for each that is not implemented or that it lacks.
 
-        Raises as `Connection.read`; WrongDevice if it lacks the model.
+        Raises as `ModbusLink.read`; MapChanged when the model is not where it was, BadReply when a scale factor changed
+        between two requests, WrongDevice if it lacks the model.
         """
-        found, connection = self._at(model_id)
-        values: dict[str, Value | None] = dict.fromkeys(names)
-        for block in plan(model_id, names, found.length):
-            registers = await connection.read(self.unit, found.address + block.offset, block.count)
-            values.update(block.decode(registers))
-        return values
+        return await self._values(self._model(model_id), names)
 
     async def write(
         self, model_id: int, values: dict[str, float | str], scales: dict[str, int | None] | None = None
     ) -> None:
         """Write points that lie side by side, in one request. `scales`: the raw scale factor of each scaled point.
 
-        Raises as `Connection.write`; ValueError for what a point cannot hold.
+        Raises as `ModbusLink.write`; MapChanged when the model is not where it was; ValueError for what a point cannot
+        hold.
         """
-        found, connection = self._at(model_id)
+        found = self._model(model_id)
         points = [model(model_id).points[name] for name in values]
         if any(a.end != b.offset for a, b in itertools.pairwise(points)):
             raise ValueError(f"{', '.join(values)}: expected neighbours in ascending order")
         registers: list[int] = []
         for point in points:
             registers += encode(point, values[point.name], (scales or {}).get(point.name))
-        await connection.write(self.unit, found.address + points[0].offset, registers)
-
-    @property
-    def _where(self) -> str:
-        return f"{self.link.device} at {self.link.host}:{self.link.port} unit {self.unit}"
+        if asyncio.get_running_loop().time() - self._seen_s.get(found.address, float("-inf")) > SEEN_S:
+            await self._check_place(found)
+        await self.link.write(self.unit, found.address + points[0].offset, registers, on=self._checked_on)
 
     def where(self, model_id: int, point: str) -> str:
         """A point's place for an error message: device, model, point and register."""
@@ -97,62 +120,158 @@ class SunSpecDevice:
         register = f", register {found.address + model(model_id).points[point].offset}" if found else ""
         return f"{self._where}, model {model_id} {point}{register}"
 
-    def _at(self, model_id: int) -> tuple[FoundModel, Connection]:
+    @property
+    def _where(self) -> str:
+        return f"{self.link.device} at {self.link.host}:{self.link.port} unit {self.unit}"
+
+    def _model(self, model_id: int) -> FoundModel:
         self.first(model_id)
-        if self._connection is None:
-            raise RuntimeError("open() comes before read() and write()")
-        return next(f for f in self.found if f.id == model_id), self._connection
+        if self._chain is None:
+            raise MapChanged(self._where, f"where model {model_id} is has to be found again")
+        return next(f for f in self.found if f.id == model_id)
 
+    # ── who answers, and where its models are ───────────────────────────────────────────────────────────────────────
 
-async def discover(connection: Connection, unit: int, where: str) -> tuple[FoundModel, ...]:
-    """Walk a device's chain of models. Unknown ones are stepped over by their length.
+    async def _find_models(self) -> None:
+        self._walk_at_s = None
+        chain = await self._walker.walk()
+        choice = instances(chain.models, self._kinds)
+        if self._instance > len(choice) > 0:
+            what = f"has {len(choice)} of the SunSpec models of a {self._noun}, not {self._instance}"
+            raise WrongDevice(self._where, what, f"set instance to 1..{len(choice)} in the site file")
+        mine = choice[max(self._instance, 1) - 1] if len(choice) > 1 else chain.models
+        if chain.open_end:
+            end = f"the chain of SunSpec models has no proper end: {chain.open_end}, expected 0xFFFF 0x0000"
+            self.notices.add("info", f"{end}; the {len(chain.models)} models up to there are used")
+        if len(choice) > 1 and not self._instance:
+            listed = "; ".join([f"{n} {await self._label(models)}" for n, models in enumerate(choice, start=1)])
+            text = f"its map holds {len(choice)} of the models of a {self._noun}: {listed}; the first is read"
+            self.notices.add("warning", f"{text}. Say which with the key instance in the site file")
+        if self.found not in ((), mine):
+            self.notices.add("info", f"its SunSpec models were found anew: {', '.join(str(f.id) for f in mine)}")
+        self._identity = await self._read_identity(mine)
+        self.found, self._chain = mine, chain
 
-    Raises WrongDevice when there is no SunSpec; Timeout, ConnectionLost, BadReply.
-    """
-    walker = _Walker(connection, unit)
-    for base in BASES:
+    async def _label(self, models: tuple[FoundModel, ...]) -> str:
+        """What a person recognises an instance by: its texts in model 1, and where it is."""
+        place = next(f for f in models if f.id in self._kinds)
+        common = next((f for f in models if f.id == 1), None)
+        texts = await self._values(common, ("Md", "Opt", "SN")) if common else {}
+        named = " ".join(f"'{texts[name]}'" for name in ("Md", "Opt", "SN") if texts.get(name))
+        return f"{named or 'without a name'} (model {place.id}, register {place.address})"
+
+    async def _same_identity(self) -> bool:
+        """Whether manufacturer, model and serial number are those of before; False, too, when the map has changed."""
         try:
-            if await walker.pair(base) == MARK:
-                break
-        except DeviceException:
-            continue
-    else:
-        at = ", ".join(map(str, BASES))
-        raise WrongDevice(where, f"no 'SunS' at register {at}", "check url, unit and that SunSpec is enabled")
-    found: list[FoundModel] = []
-    address = base + 2
-    while address < ADDRESSES - 1 and len(found) < MAX_MODELS:
-        model_id, length = await walker.pair(address)
-        if model_id == END:
-            return tuple(found)
-        if model_id == 0:
-            break
-        found.append(FoundModel(model_id, address, length))
-        address += 2 + length
-    raise BadReply(f"{where}, register {address}", f"the chain of models does not end, after {len(found)} of them")
+            identity = await self._read_identity(self.found)
+        except MapChanged:
+            return False
+        if identity != self._identity:
+            was, now = (" ".join(str(text) for text in of.values()) for of in (self._identity, identity))
+            self.notices.add("warning", f"another device answers: {now}, was {was}")
+            self._max_read, self._longest = SIZES[0], 0
+        return identity == self._identity
 
+    async def _read_identity(self, models: tuple[FoundModel, ...]) -> dict[str, Value | None]:
+        """Texts of model 1; of a device without it, whether its first model is where it was."""
+        if models[0].id == 1:
+            with contextlib.suppress(DeviceException):
+                return await self._values(models[0], IDENTITY)
+        await self._check_place(models[0])
+        return {}
 
-class _Walker:
-    """Reads ahead, so that short models come several to a request; back to single headers where that is refused."""
+    # ── blocks ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def __init__(self, connection: Connection, unit: int) -> None:
-        self._connection, self._unit = connection, unit
-        self._start = 0
-        self._registers: list[int] = []
+    async def _values(self, found: FoundModel, names: tuple[str, ...]) -> dict[str, Value | None]:
+        """Read points in requests as long as the device allows."""
+        layout = plan(found.id, names, found.length, self._max_read)
+        try:
+            registers = await self._fetch(found, layout)
+        except DeviceException as refused:
+            if refused.code not in TOO_LONG:
+                raise
+            await self._check_place(found)
+            layout, registers = await self._in_parts(found, names, layout, refused)
+        return {**dict.fromkeys(names), **layout.decode(registers)}
 
-    async def pair(self, address: int) -> list[int]:
-        at = address - self._start
-        if not 0 <= at <= len(self._registers) - 2:
-            self._start, at = address, 0
+    async def _in_parts(
+        self, found: FoundModel, names: tuple[str, ...], layout: Layout, refused: DeviceException
+    ) -> tuple[Layout, list[int]]:
+        """Read in shorter and shorter requests what was refused, unless the device has given as much at once before."""
+        for size in SIZES:
+            asked = layout.longest
+            if size >= asked or asked <= self._longest:
+                continue
+            layout = plan(found.id, names, found.length, size)
             try:
-                count = min(MAX_READ, ADDRESSES - address)
-                self._registers = await self._connection.read(self._unit, address, count)
-            except DeviceException:  # past the last register it has
-                self._registers = await self._connection.read(self._unit, address, 2)
-        return self._registers[at : at + 2]
+                registers = await self._fetch(found, layout)
+            except DeviceException as again:
+                if again.code not in TOO_LONG:
+                    raise
+            else:
+                self._limit(size, f"refuses requests of {asked} registers")
+                return layout, registers
+        raise refused
 
+    async def _fetch(self, found: FoundModel, layout: Layout) -> list[int]:
+        """The registers that a layout needs, 0 where none was read. Nothing of them is used unless all fit together."""
+        known: dict[int, int] = {}
+        for offset, count in layout.requests:
+            try:
+                registers = await self.link.read(self.unit, found.address + offset, count)
+            except Timeout:
+                self._silent.append((found, count))
+                raise
+            if offset == 0:
+                self._check(found, registers[:HEADER])
+            for at, word in enumerate(registers, start=offset):
+                if at in layout.fixed and known.setdefault(at, word) != word:
+                    where = f"{self._where}, model {found.id}, register {found.address + at}"
+                    raise BadReply(where, f"a scale factor changed from {known[at]} to {word} while it was read")
+                known[at] = word
+            self._longest = max(self._longest, count)
+        self._silent = [(model, count) for model, count in self._silent if model != found]
+        return [known.get(at, 0) for at in range(layout.end)]
 
-def raw_scale(values: dict[str, Value | None], name: str) -> int | None:
-    """A scale factor read as a point, or None if it is not a usable one."""
-    value = values.get(name)
-    return value if isinstance(value, int) and -10 <= value <= 10 else None
+    async def _check_place(self, found: FoundModel) -> None:
+        """Raises MapChanged if a model is not where it was found."""
+        try:
+            self._check(found, await self.link.read(self.unit, found.address, HEADER))
+        except DeviceException as refused:
+            if refused.code in TOO_LONG:
+                self._moved(found, f"is refused with {refused.what}")
+            raise
+
+    def _check(self, found: FoundModel, header: list[int]) -> None:
+        """Note that a model is in place, or raise MapChanged."""
+        if header != [found.id, found.length]:
+            self._moved(found, f"holds {header[0]} and length {header[1]}")
+        self._seen_s[found.address] = asyncio.get_running_loop().time()
+
+    def _moved(self, found: FoundModel, what: str) -> None:
+        self._chain = None
+        self._silent.clear()
+        what = f"register {found.address} {what}, expected SunSpec model {found.id} with length {found.length}"
+        self.notices.add("warning", f"its register map has changed: {what}; its models are looked for again")
+        raise MapChanged(self._where, what)
+
+    # ── what the device allows ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _limit(self, size: int, why: str) -> None:
+        """Ask for no more than this from now on, and say so."""
+        self._max_read = size
+        self.notices.add("info", f"{why}: longer blocks are read in parts of at most {size}")
+
+    async def _explain_silence(self) -> None:
+        """After two blocks without an answer: has the model moved to where nothing answers, or was too much asked?"""
+        found, count = self._silent[-1]
+        self._silent.clear()
+        try:
+            await self._check_place(found)
+        except MapChanged:
+            return  # told; the models are looked for again
+        except Timeout:
+            self._chain = None
+            raise
+        if count > self._longest and (shorter := [size for size in SIZES if size < count]):
+            self._limit(shorter[0], f"does not answer requests of {count} registers")

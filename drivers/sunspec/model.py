@@ -11,19 +11,17 @@ import functools
 import importlib.resources
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 
 Value = float | int | str | tuple[str, ...]
 
 SF_RANGE = range(-10, 11)  # SunSpec Device Information Model Specification 1.1, 3.1.6
-MAX_READ = 125
 
 # type -> struct code, raw value that means "not implemented" (Device Information Model Specification 1.1, table 3).
-# An accumulator that was never implemented reads 0; a float reads NaN.
+# An accumulator that was never implemented reads 0, or all ones on devices that fill whatever they lack; a float NaN.
 NUMBERS: dict[str, tuple[str, int | None]] = {
     "int16": ("h", -0x8000),
     "int32": ("i", -0x8000_0000),
@@ -139,81 +137,6 @@ def _compile(group: _Json, prefix: str, offset: int, points: dict[str, Point]) -
     return offset
 
 
-@dataclass(frozen=True)
-class Block:
-    """One read request and how to take its registers apart. Every value in it comes with its own scale factor."""
-
-    offset: int
-    count: int
-    unpacker: struct.Struct
-    fields: tuple[tuple[Point, int | None], ...]  # in unpacking order; the index of its scale factor among the fields
-    wanted: frozenset[str]
-
-    def decode(self, registers: Sequence[int]) -> dict[str, Value | None]:
-        """The wanted values, scaled; None: not implemented. Raises struct.error on a wrong number of registers."""
-        raw = self.unpacker.unpack(struct.pack(f">{len(registers)}H", *registers))
-        return {
-            point.name: decode(point, raw[n], point.sf if sf_index is None else raw[sf_index])
-            for n, (point, sf_index) in enumerate(self.fields)
-            if point.name in self.wanted
-        }
-
-
-@functools.cache
-def plan(model_id: int, names: tuple[str, ...], length: int) -> tuple[Block, ...]:
-    """The fewest reads that fetch these points of a model whose L is `length`, each value with its scale factor.
-
-    Points beyond the device's own length are left out. Raises LookupError for a name the model does not have
-    or that lies further than one request from its scale factor.
-    """
-    known = model(model_id)
-    wanted = [_wanted(known, name) for name in names]
-    present = [item for item in wanted if item.high <= length + 2]  # ID and L are not counted in L
-    groups: list[list[_Wanted]] = []
-    for item in sorted(present, key=lambda w: (w.low, w.high)):
-        if groups and max(item.high, *(w.high for w in groups[-1])) - groups[-1][0].low <= MAX_READ:
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return tuple(_block(group) for group in groups)
-
-
-class _Wanted(NamedTuple):
-    """A point to be read with its scale factor: registers from `low` up to, but not with, `high`."""
-
-    low: int
-    high: int
-    point: Point
-    scale: Point | None
-
-
-def _wanted(known: Model, name: str) -> _Wanted:
-    if name not in known.points:
-        raise LookupError(f"SunSpec model {known.id} has no point {name}")
-    point = known.points[name]
-    scale = known.scale_of(point)
-    parts = (point,) if scale is None else (point, scale)
-    low, high = min(p.offset for p in parts), max(p.end for p in parts)
-    if high - low > MAX_READ:
-        raise LookupError(f"SunSpec model {known.id}: {name} and its scale factor do not fit one request")
-    return _Wanted(low, high, point, scale)
-
-
-def _block(items: list[_Wanted]) -> Block:
-    low, high = items[0].low, max(item.high for item in items)
-    points = {p.name: p for item in items for p in (item.point, item.scale) if p is not None}
-    ordered = sorted(points.values(), key=lambda p: p.offset)
-    index = {p.name: n for n, p in enumerate(ordered)}
-    scales = {item.point.name: index[item.scale.name] for item in items if item.scale}
-    layout, at = ">", low
-    for point in ordered:
-        layout += f"{2 * (point.offset - at)}x{point.code}"
-        at = point.end
-    layout += f"{2 * (high - at)}x"
-    wanted = frozenset(item.point.name for item in items)
-    return Block(low, high - low, struct.Struct(layout), tuple((p, scales.get(p.name)) for p in ordered), wanted)
-
-
 def decode(point: Point, raw: int | float | bytes, sf: int | float | bytes | str | None) -> Value | None:
     """A raw value as what it means: scaled number, lower-case word, names of the set bits, text. None: not implemented.
 
@@ -223,7 +146,7 @@ def decode(point: Point, raw: int | float | bytes, sf: int | float | bytes | str
         return _text(point, raw)
     if isinstance(raw, float):
         return raw if math.isfinite(raw) else None
-    if raw == NUMBERS[point.type][1]:
+    if raw == NUMBERS[point.type][1] or (point.type.startswith("acc") and raw == (1 << 16 * point.size) - 1):
         return None
     if point.type.startswith("bitfield"):
         return tuple(point.symbols.get(bit, f"bit_{bit}") for bit in range(raw.bit_length()) if raw >> bit & 1)
@@ -234,6 +157,12 @@ def decode(point: Point, raw: int | float | bytes, sf: int | float | bytes | str
     if not isinstance(sf, int) or sf not in SF_RANGE:
         return None
     return scaled(raw, sf)
+
+
+def raw_scale(values: Mapping[str, Value | None], name: str) -> int | None:
+    """A scale factor read as a point, or None if it is not a usable one."""
+    value = values.get(name)
+    return value if isinstance(value, int) and value in SF_RANGE else None
 
 
 def scaled(raw: int, sf: int) -> float:

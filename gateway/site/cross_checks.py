@@ -49,7 +49,7 @@ def across(site: Site) -> list[Finding]:
 
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
-    for check in (_place, _grid_meter, _load_meters, _ids, _addresses, _deadline, _twin):
+    for check in (_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _addresses, _deadline, _twin):
         yield partial(check, site)
     for battery in site.battery:
         yield partial(_owners, site, battery.id)
@@ -84,14 +84,14 @@ def _ids(site: Site) -> Iterator[Finding]:
 
 
 def _addresses(site: Site) -> Iterator[Finding]:
-    """Two devices of a kind behind one unit id. The twin gives each its own port, except to nodes."""
+    """Two devices of a kind that are the same instance behind one unit id. Of the twin only nodes share a port."""
     for section in ("pcs", "meter", "pv", "switch", "node"):
-        seen: dict[tuple[str, int], str] = {}
+        seen: dict[tuple[str, int, int], str] = {}
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if (section == "node" and item.source != "modbus") or (section != "node" and item.url == "twin"):
                     continue
-                place = item.url, item.unit
+                place = item.url, item.unit, getattr(item, "instance", None) or 1
                 if place in seen:
                     yield f"{section}[{n}].unit", item.unit, f"a unit of its own at {item.url}; {seen[place]} has it"
                 seen.setdefault(place, f"{section}[{n}]")
@@ -112,6 +112,13 @@ def _deadline(site: Site) -> Iterator[Finding]:
     if site.io.deadline_s >= most_s:
         expected = f"below half the poll period, {most_s:g} s at {site.gateway.rate_hz:g} Hz"
         yield "io.deadline_s", site.io.deadline_s, expected
+
+
+def _grid_meter_period(site: Site) -> Iterator[Finding]:
+    for n, meter in enumerate(site.meter):
+        with suppress(Unreadable):
+            if meter.role == "grid" and meter.period_s is not None:
+                yield f"meter[{n}].period_s", meter.period_s, "no such key: the grid meter is read at every tick"
 
 
 def _twin(site: Site) -> Iterator[Finding]:

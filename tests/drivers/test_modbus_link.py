@@ -9,7 +9,7 @@ import pytest
 from toxic import TOXICS, FakeDevice, ToxicServer
 from waiting import LIMIT_S, until, until_done
 
-from drivers.modbus.connection import Connection, frame_fault
+from drivers.modbus.connection import Caller, Connection, frame_fault
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
 from drivers.modbus.transport import ModbusLink
 
@@ -107,15 +107,15 @@ async def test_late_answer_never_answers_the_next_request(link: ModbusLink, serv
 
 
 async def test_bytes_nobody_asked_for_end_the_connection(link: ModbusLink, server: ToxicServer) -> None:
-    first = await link.open()
-    assert await first.read(1, 100, 3) == [11, 22, 33]
+    first = link.connection
     for writer in server._writers:
         writer.write(b"\x00\x02\x00\x00\x00\x09\x01\x03\x06\x00\x01\x00\x02\x00\x03")
-    await until(lambda: first.lost)
-    with pytest.raises(ConnectionLost, match="nobody asked for"):
-        await first.read(1, 100, 3)
-    assert await link.open() is not first
+    await until(lambda: not link.connection)
+    with pytest.raises(ConnectionLost, match="connected anew before a write"):
+        await link.write(1, 100, [9], on=first)
     assert await link.read(1, 200, 3) == [44, 55, 66]
+    assert link.connection not in (0, first)
+    assert server.backend.writes == []
 
 
 async def test_exception_keeps_the_connection(link: ModbusLink, server: ToxicServer) -> None:
@@ -167,11 +167,11 @@ async def test_back_off_spares_a_hung_peer(monkeypatch: pytest.MonkeyPatch) -> N
             tries.append(round(now_s[0], 2))
             return True
 
-        async def read(self, unit: int, address: int, count: int) -> list[int]:
+        async def read(self, caller: Caller, unit: int, address: int, count: int) -> list[int]:
             self.lost, self.lost_at_s = "dropped after a timeout", now_s[0]
             raise Timeout("pcs1", "no answer")
 
-    monkeypatch.setattr("drivers.modbus.transport.Connection", Hung)
+    monkeypatch.setattr("drivers.modbus.line.Connection", Hung)
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s[0])
     link = ModbusLink("127.0.0.1", 502, deadline_s=DEADLINE_S, backoff_max_s=0.3)
     for _ in range(130):

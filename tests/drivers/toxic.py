@@ -40,7 +40,11 @@ class Backend(Protocol):
 
 
 class FakeDevice:
-    """Holding registers. `writes` records each (address, values), `reads` each (address, count)."""
+    """Holding registers. `writes` records each (address, values), `reads` each (address, count).
+
+    What devices in the field do otherwise: `max_count` registers in a read at most; `silent`: no answer where others
+    give an exception; `single_by`: the one function that writes a single register.
+    """
 
     def __init__(self, blocks: dict[int, list[int]], unit: int = 1) -> None:
         self.registers = {base + n: value for base, values in blocks.items() for n, value in enumerate(values)}
@@ -49,6 +53,9 @@ class FakeDevice:
         self.writes: list[tuple[int, list[int]]] = []
         self.on_write: Callable[[int, list[int]], None] = lambda address, values: None
         self.refuse: dict[int, int] = {}  # register -> exception code on read or write
+        self.max_count, self.silent = 125, False
+        self.single_by = 0  # 0: any
+        self.write_functions: list[int] = []
 
     def __getitem__(self, address: int) -> int:
         return self.registers[address]
@@ -58,24 +65,53 @@ class FakeDevice:
 
     async def exchange(self, frame: bytes) -> bytes:
         tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", frame[:12])
+        values = [] if function == 3 else list(struct.unpack(f">{len(frame[13:]) // 2}H", frame[13:]))
+        if function == 6:
+            values, count = [count], 1
+        if function != 3:
+            self.write_functions.append(function)
+        if code := self._refusal(unit, function, range(address, address + count)):
+            return b"" if self.silent else adu(tid, unit, bytes([function | 0x80, code]))
         wanted = range(address, address + count)
-        code = next((self.refuse[r] for r in wanted if r in self.refuse), 0)
-        if not code and any(r not in self.registers for r in wanted):
-            code = 2
-        if unit != self.unit:
-            code = 11
-        if code:
-            return adu(tid, unit, bytes([function | 0x80, code]))
         if function == 3:
             self.reads.append((address, count))
             body = struct.pack(f">BB{count}H", 3, 2 * count, *(self.registers[r] for r in wanted))
         else:
-            values = list(struct.unpack(f">{count}H", frame[13 : 13 + 2 * count]))
             self.writes.append((address, values))
             self.registers.update(zip(wanted, values, strict=True))
             self.on_write(address, values)
             body = frame[7:12]
         return adu(tid, unit, body)
+
+    def _refusal(self, unit: int, function: int, wanted: range) -> int:
+        """The exception code for a request; 0: it is granted."""
+        if unit != self.unit:
+            return 11
+        if code := next((self.refuse[r] for r in wanted if r in self.refuse), 0):
+            return code
+        if function == 3 and len(wanted) > self.max_count:
+            return 3
+        if function != 3 and len(wanted) == 1 and self.single_by not in (0, function):
+            return 1
+        return 2 if any(r not in self.registers for r in wanted) else 0
+
+    def replace(self, base: int, values: list[int]) -> None:
+        """Another register map, at once."""
+        self.registers = {base + n: value for n, value in enumerate(values)}
+
+
+class Units:
+    """Several devices behind one address, told apart by their unit. One that hangs is in `hung`."""
+
+    def __init__(self, *devices: FakeDevice) -> None:
+        self.devices = {device.unit: device for device in devices}
+        self.hung: set[int] = set()
+        self.asked: list[int] = []  # units, in the order of their requests
+
+    async def exchange(self, frame: bytes) -> bytes:
+        unit = frame[6]
+        self.asked.append(unit)
+        return b"" if unit in self.hung else await self.devices[unit].exchange(frame)
 
 
 class Upstream:
@@ -124,6 +160,8 @@ class ToxicServer:
         self.late_s = 0.15
         self.requests = 0
         self.connections = 0
+        self.most_open = 0  # connections at a time; one more is closed at once where it would exceed `max_open`
+        self.max_open: int | None = None
         self.host, self.port = "127.0.0.1", 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -153,7 +191,11 @@ class ToxicServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self.max_open is not None and len(self._writers) >= self.max_open:
+            writer.close()
+            return
         self._writers.add(writer)
+        self.most_open = max(self.most_open, len(self._writers))
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -172,7 +214,7 @@ class ToxicServer:
             self._tasks.discard(task)
 
     async def _reply(self, writer: asyncio.StreamWriter, toxic: str, request: bytes, reply: bytes) -> None:
-        if toxic == "hang":
+        if toxic == "hang" or not reply:
             return
         if toxic == "late":
             await asyncio.sleep(self.late_s)

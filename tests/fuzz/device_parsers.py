@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from device_doubles import registers_at
 from fuzzing import Feed, Parser, simple
 from sunspec_image import image, model_words, pcs_image
 
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.meter import MeterDriver
 from drivers.modbus.connection import frame_fault
-from drivers.modbus.errors import DeviceError, DeviceException
+from drivers.modbus.errors import DeviceError
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.actuators import CannotObey, freeze, run_command
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
-from drivers.sunspec.model import plan
+from drivers.sunspec.layout import plan
 from drivers.switch import SwitchDriver
 
 BASE = 40_000
@@ -29,34 +30,15 @@ READ = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
 WRITE = bytes.fromhex("0005 0000 000b 01 10 0064 0002 04 0001 0002")
 ANSWERS = ("0005 0000 0007 01 03 04 000b 0016", "0005 0000 0003 01 83 02", "0005 0000 0006 01 10 0064 0002")
 MODELS = (
-    "drivers.sunspec.device:SunSpecDevice.read",
-    "drivers.sunspec.model:Block.decode",
+    "drivers.sunspec.device:SunSpecDevice._values",
+    "drivers.sunspec.layout:Layout.decode",
     "drivers.sunspec.model:_text",
 )
 
 
-class Registers:
-    """A link, its connection and a device in one: what lies in its registers is the input."""
-
-    device, host, port = "device", "127.0.0.1", 502
-
-    def __init__(self, data: bytes, base: int) -> None:
-        self._base, self._words = base, list(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2]))
-
-    async def open(self) -> Registers:
-        return self
-
-    async def read(self, unit: int, address: int, count: int) -> list[int]:
-        at = address - self._base
-        if at < 0 or at + count > len(self._words):
-            raise DeviceException("device", 2)
-        return self._words[at : at + count]
-
-    async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
-        at = address - self._base
-        if at < 0 or at + len(values) > len(self._words):
-            raise DeviceException("device", 2)
-        self._words[at : at + len(values)] = values
+def registers_of(data: bytes, base: int) -> Any:
+    """A device in whose registers the input lies."""
+    return registers_at(base, list(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2])))
 
 
 def packed(registers: list[int]) -> bytes:
@@ -77,7 +59,7 @@ async def read_all(driver: Any) -> None:
 
 
 def driver_of(make: Any, config: Any, base: int = BASE) -> Any:
-    return simple(lambda data, _: asyncio.run(read_all(make(config, Registers(data, base), 1))))
+    return simple(lambda data, _: asyncio.run(read_all(make(config, registers_of(data, base), 1))))
 
 
 @contextlib.contextmanager
@@ -162,9 +144,7 @@ PARSERS = (
         "texts of a device",
         MODELS[1:],
         lambda: [packed(model_words(1, Mn="Stranger", Md="PCS 60", SN="4711"))],
-        simple(
-            lambda data, _: [block.decode(words_of(data, block.count)) for block in plan(1, ("Mn", "Md", "SN"), 66)]
-        ),
+        simple(lambda data, _: (layout := plan(1, ("Mn", "Md", "SN"), 66)).decode(words_of(data, layout.end))),
     ),
     Parser(
         "registers of a switch",

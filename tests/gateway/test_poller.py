@@ -9,6 +9,7 @@ import pytest
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import Quality, reading
 from drivers.clock import VirtualClock
+from drivers.notices import Notices
 from gateway.poller import Poller
 
 
@@ -101,3 +102,43 @@ async def test_a_read_under_way_is_not_started_twice(bench) -> None:
     assert poller.reads == 1
     assert poller.start() is not first
     await poller.start()
+
+
+async def test_a_device_is_read_once_in_its_period(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked at every tick of 0.2 s, some of them late: a read in each second, and none is made up for."""
+    driver, clock, _, _ = bench
+    loop, now_s = asyncio.get_running_loop(), [1000.0]
+    monkeypatch.setattr(loop, "time", lambda: now_s[0])
+    poller = Poller(driver, clock, STALE_AFTER_S, Trouble, lambda p, online: None, period_s=1.0)
+    begun = []
+    for tick in range(40):
+        now_s[0] = 1000.0 + 0.2 * tick + (0.05 if tick % 3 == 0 else 0.0)
+        before = poller.in_flight
+        poller.start_if_due()
+        if poller.in_flight is not before and poller.in_flight is not None:
+            await poller.in_flight
+            begun.append(now_s[0] - 1000.0)
+    assert begun == pytest.approx([0.05 + n for n in range(8)], abs=0.21)
+    now_s[0] += 10.0
+    for _ in range(5):
+        poller.start_if_due()
+        if poller.in_flight is not None:
+            await poller.in_flight
+    assert poller.reads == len(begun) + 1
+
+
+async def test_notices_of_a_driver_are_handed_on_once(bench) -> None:
+    driver, clock, _, _ = bench
+    driver.notices = Notices()
+    said = []
+    poller = Poller(
+        driver, clock, STALE_AFTER_S, Trouble, lambda p, online: None, lambda device_id, n: said.append((device_id, n))
+    )
+    driver.notices.add("warning", "its map holds two meters")
+    driver.notices.add("warning", "its map holds two meters")
+    await poller.start()
+    driver.notices.add("warning", "its map holds two meters")
+    driver.notices.add("info", "another")
+    driver.answer = None
+    await poller.start()
+    assert said == [("grid", ("warning", "its map holds two meters")), ("grid", ("info", "another"))]

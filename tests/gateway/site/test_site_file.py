@@ -205,6 +205,41 @@ def test_what_is_said_to_be_bundled_must_be() -> None:
     }
 
 
+@pytest.mark.parametrize("unit", [0, 247, 255])
+def test_unit_ids_of_modbus_tcp(unit: int) -> None:
+    raw = document()
+    raw["meter"][0]["unit"] = unit
+    assert site_file.compose(Path("x.toml"), raw).meter[0].unit == unit
+
+
+@pytest.mark.parametrize("unit", [-1, 256])
+def test_numbers_that_are_no_unit_ids(unit: int) -> None:
+    raw = document()
+    raw["meter"][0]["unit"] = unit
+    assert "expected a Modbus unit id, 0..255" in errors_of(raw)["meter[0].unit"]
+
+
+def test_two_meters_of_one_unit_are_told_apart_by_their_instance() -> None:
+    raw = document()
+    raw["meter"].append(raw["meter"][0] | {"id": "load", "role": "load", "instance": 1})
+    assert errors_of(raw).keys() == {"meter[1].unit"}  # the first is what the other reads, too
+    raw["meter"][0]["instance"] = 0
+    assert errors_of(raw).keys() == {"meter[0].instance"}
+    raw["meter"][0]["instance"] = 2
+    assert [m.instance for m in site_file.compose(Path("x.toml"), raw).meter] == [2, 1]
+
+
+def test_a_grid_meter_has_no_period() -> None:
+    raw = document()
+    raw["meter"].append(raw["meter"][0] | {"id": "load", "role": "load", "unit": 2, "period_s": 2, "deadline_s": "1 s"})
+    load = site_file.compose(Path("x.toml"), raw).meter[1]
+    assert (load.period_s, load.deadline_s) == (2, 1)
+    raw["meter"][0]["period_s"] = 2
+    assert errors_of(raw) == {
+        "meter[0].period_s": "meter[0].period_s = 2.0: expected no such key: the grid meter is read at every tick"
+    }
+
+
 def test_whole_numbers_may_carry_a_unit() -> None:
     """A metering interval of an hour, in minutes."""
     raw = document()

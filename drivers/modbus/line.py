@@ -1,0 +1,109 @@
+"""Keeps the one TCP connection to a host and port, which all units behind it share.
+
+Many gateways and inverters take a single TCP connection and close or ignore others (SolarEdge, Huawei, RS485 gateways).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from drivers.modbus.connection import Caller, Connection
+from drivers.modbus.errors import ConnectionLost
+
+BACKOFF_MIN_S = 0.1
+
+
+def longer(backoff_s: float, most_s: float) -> float:
+    """The next back-off: 0.1 s, doubling up to `most_s`."""
+    return min(max(2 * backoff_s, BACKOFF_MIN_S), most_s)
+
+
+class Line:
+    """A host and port. Whoever holds `turn` may ask for the connection and send one request over it.
+
+    `turn` is first come, first served, so that no device waits for more than one request of each other. While the
+    connection cannot be had, tries come later and later, up to `backoff_max_s`.
+    """
+
+    def __init__(self, host: str, port: int, *, backoff_max_s: float) -> None:
+        self.host, self.port = host, port
+        self.turn = asyncio.Lock()
+        self.number = 0  # of the connection: another one has another number
+        self._backoff_max_s = backoff_max_s
+        self._links = 0
+        self._longest_s = self._connect_delay_s = 0.0
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[Connection | None] | None = None
+        self._backoff_s = self._not_before_s = 0.0
+        self._why = "not connected yet"
+
+    def join(self, deadline_s: float, connect_delay_s: float) -> None:
+        """One more device uses it. `connect_delay_s`: how long that device wants to be left alone after a connect."""
+        self._links += 1
+        self._longest_s = max(self._longest_s, deadline_s)
+        self._connect_delay_s = max(self._connect_delay_s, connect_delay_s)
+
+    async def leave(self) -> None:
+        """One device less; the connection is closed with the last."""
+        self._links -= 1
+        if self._links > 0:
+            return
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a connection that may be used."""
+        return self._connection is not None and not self._connection.lost
+
+    async def connection(self, caller: Caller) -> Connection:
+        """The connection in use, or a new one. Raises ConnectionLost when it cannot be had by the caller's deadline."""
+        where = f"{caller.device} at {self.host}:{self.port}"
+        self._drop_lost()
+        if self._connection is not None:
+            return self._connection
+        if self._opening is None:
+            wait_s = self._not_before_s - asyncio.get_running_loop().time()
+            if wait_s > 0:
+                raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
+            self._opening = asyncio.create_task(self._connect(), name=f"connect {self.host}:{self.port}")
+        opening = self._opening
+        await asyncio.wait({opening}, timeout=caller.deadline_s)
+        if not opening.done():
+            raise ConnectionLost(where, f"still connecting after {caller.deadline_s * 1000:g} ms")
+        if opening.cancelled() or (connection := opening.result()) is None:
+            raise ConnectionLost(where, self._why)
+        return connection
+
+    def _drop_lost(self) -> None:
+        """Forget a connection that has ended. One that the other side closed before it answered counts as a failure."""
+        if self._connection is not None and (lost := self._connection.lost):
+            if self._connection.answered:
+                self._backoff_s = 0.0
+            elif self._connection.by_peer:
+                self._back_off(lost, self._connection.lost_at_s)
+            self._connection = None
+
+    async def _connect(self) -> Connection | None:
+        """One try, in a task of its own: it may take longer than the caller who started it is willing to wait."""
+        connection = Connection(self.host, self.port, self._longest_s)
+        try:
+            if await connection.connect():
+                await asyncio.sleep(self._connect_delay_s)
+                self._connection, self.number = connection, self.number + 1
+                return connection
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        finally:
+            self._opening = None
+        self._back_off(connection.lost, asyncio.get_running_loop().time())
+        return None
+
+    def _back_off(self, why: str, since_s: float) -> None:
+        self._why = why
+        self._backoff_s = longer(self._backoff_s, self._backoff_max_s)
+        self._not_before_s = since_s + self._backoff_s
