@@ -223,8 +223,9 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
     file: Annotated[
         str,
         Meta(
-            description="CSV of market prices with the columns start_utc,price_eur_per_mwh; relative to the site file, "
-            "or `bundled:de-lu-2025`. Empty: no prices."
+            description="CSV of market prices with the columns start_utc,price_eur_per_mwh (or price_eur_per_kwh, "
+            "price_ct_per_kwh); relative to the site file, or `bundled:de-lu-2025`. Read again when it changes, and at "
+            "SIGHUP. Empty: no prices."
         ),
     ] = ""
 

@@ -158,19 +158,20 @@ def _tariff(site: Site) -> tuple[list[str], list[str]]:
     if not site.tariff.file:
         return ["tariff    no price file: the plan does without prices"], []
     from drivers.tariffs.csv_file import TariffFileError
-    from drivers.tariffs.csv_file import load as load_prices
+    from drivers.tariffs.csv_file import read as read_prices
 
     try:
-        prices = load_prices(site.tariff.file, site.path.parent)
+        found = read_prices(site.tariff.file, site.path.parent)
     except TariffFileError as error:
         return [], [f"tariff.file = {site.tariff.file!r}: {line}" for line in str(error).splitlines()]
+    prices = found.prices
     begins, ends = prices.start_utc_s[0], prices.end_utc_s
     gaps = sum(price is None for price in prices.eur_per_mwh)
     zone = ZoneInfo(site.site.timezone)
     steps = len(prices.start_utc_s) - gaps
     covers = f"tariff    prices from {date_clock_zone(begins, zone)} to {date_clock_zone(ends, zone)}, {steps} steps"
     where = f"tariff.file = {site.tariff.file!r}"
-    trouble = [f"{where}: {gaps} gaps"] if gaps else []
+    trouble = [f"{where}: {remark}" for remark in found.remarks]
     now_s = _now(site)
     if ends < now_s + 86_400:
         wants = f"the plan wants {site.plan.horizon_h:g} h ahead"

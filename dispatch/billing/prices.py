@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -49,10 +50,49 @@ class PriceSeries(msgspec.Struct, frozen=True):
                 before = price
 
 
+NO_PRICES = PriceSeries((), (), 0)
+
+
 def published(prices: PriceSeries, utc_s: float) -> float | None:
     """The price in force, EUR/MWh, if one is known and a finite number."""
     price = prices.at(utc_s)
     return price if price is not None and math.isfinite(price) else None
+
+
+def mean_published(prices: PriceSeries, start_utc_s: float, end_utc_s: float) -> float | None:
+    """Mean price over [start, end), each weighted by its time, EUR/MWh; None where any part of it is not known."""
+    changes = list(prices.changes(start_utc_s, end_utc_s))
+    if len(changes) == 1:
+        return published(prices, start_utc_s)
+    ends = [*(at for at, _ in changes[1:]), end_utc_s]
+    total = 0.0
+    for (at, price), end in zip(changes, ends, strict=True):
+        if price is None or not math.isfinite(price):
+            return None
+        total += price * (end - at)
+    return total / (end_utc_s - start_utc_s)
+
+
+def filled_means(
+    prices: PriceSeries, starts_utc_s: Sequence[int], step_s: int, timezone: str
+) -> tuple[list[float] | None, list[bool]]:
+    """Mean price over each step, EUR/MWh, with stand-ins as `filled` has them; and which steps are wholly published.
+
+    For a power that is constant over the step this is the price to charge, however often the price changes in it.
+    """
+    means = [mean_published(prices, t, t + step_s) for t in starts_utc_s]
+    known = [mean is not None for mean in means]
+    result = []
+    for start, mean in zip(starts_utc_s, means, strict=True):
+        if mean is None:
+            instants = [at for at, _ in prices.changes(start, start + step_s)]
+            market, _ = filled(prices, instants, timezone)
+            if market is None:
+                return None, known
+            lengths = [b - a for a, b in pairwise([*instants, start + step_s])]
+            mean = sum(price * length for price, length in zip(market, lengths, strict=True)) / step_s
+        result.append(mean)
+    return result, known
 
 
 def filled(prices: PriceSeries, starts_utc_s: Sequence[float], timezone: str) -> tuple[list[float] | None, int]:

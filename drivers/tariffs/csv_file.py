@@ -1,4 +1,7 @@
-"""Reads market prices from a CSV file: start_utc,price_eur_per_mwh; hourly and quarter-hourly rows may be mixed."""
+"""Reads market prices from a CSV file: start_utc,price_eur_per_mwh; hourly and quarter-hourly rows may be mixed.
+
+The price may also be declared as price_eur_per_kwh or price_ct_per_kwh.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,22 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import msgspec
+
 from dispatch.billing.prices import PriceSeries
+from drivers.tariffs.questions import questions
+from drivers.tariffs.series import price_series
 from drivers.text_file import NotText, text_of
 
 COLUMNS = ("start_utc", "price_eur_per_mwh")
-MAX_STEP_S = 3600
+UNITS = {  # of the column that holds the price: as people write it, and in EUR/MWh
+    "price_eur_per_mwh": ("EUR/MWh", 1),
+    "price_eur_per_kwh": ("EUR/kWh", 1000),
+    "price_ct_per_kwh": ("ct/kWh", 10),
+}
+ROUNDED = 6  # decimals of EUR/MWh: what multiplying adds beyond them is no price
+RASTER_S = 300  # prices begin on full five minutes, if not coarser
+OFF_RASTER_S = 60  # a row this near to one begins there; what writes it down is late
 # The widest harmonised limits of European trading are those of intraday, +-9999 EUR/MWh (ACER decision 05/2017).
 PRICE_LIMIT_EUR_PER_MWH = 9999.0
 SHOWN = 10  # errors named in one message
@@ -25,11 +39,22 @@ class TariffFileError(ValueError):
     """A price file that cannot be used: what is wrong in which line, and what was expected."""
 
 
+class PriceFile(msgspec.Struct, frozen=True):
+    """Prices as read, and what must be said of them: holes and how they were taken, doubts about the unit."""
+
+    prices: PriceSeries
+    remarks: tuple[str, ...] = ()
+
+
 def load(file: str, base: Path) -> PriceSeries:
+    """The prices of `read` alone."""
+    return read(file, base).prices
+
+
+def read(file: str, base: Path) -> PriceFile:
     """Prices of a CSV file, relative to `base`, or of "bundled:NAME"; gzip by its suffix. Lines with # are comments.
 
-    An entry lasts until the next one, at most an hour; what is longer is a gap. The last lasts as long as the one
-    before it.
+    An entry lasts until the next one; where rows are missing see `series`. The last lasts as long as the one before it.
     Raises TariffFileError naming every bad line (the first ten).
     """
     name, data = _bytes(file, base)
@@ -37,19 +62,20 @@ def load(file: str, base: Path) -> PriceSeries:
         text = text_of(data, name.endswith(".gz"))
     except NotText as error:
         raise TariffFileError(f"{name}: {error}") from None
-    errors: list[str] = []
-    prices = _rows(name, text, errors)
-    if not errors and not prices:
-        errors.append(f"{name}: expected at least one line of {','.join(COLUMNS)}, found none")
-    if errors:
-        more = [f"{name}: and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else []
-        raise TariffFileError("\n".join(errors[:SHOWN] + more))
-    return _series(sorted(prices.items()))
+    rows = _Rows(name)
+    rows.take(text)
+    if not rows.errors and not rows.prices:
+        rows.errors.append(f"{name}: expected at least one line of {','.join(COLUMNS)}, found none")
+    if rows.errors:
+        more = [f"{name}: and {len(rows.errors) - SHOWN} more"] if len(rows.errors) > SHOWN else []
+        raise TariffFileError("\n".join(rows.errors[:SHOWN] + more))
+    prices, holes = price_series(sorted(rows.prices.items()))
+    return PriceFile(prices, (*rows.remarks(), *holes, *questions(prices)))
 
 
 def _bytes(file: str, base: Path) -> tuple[str, bytes]:
     """The name to show and the raw content."""
-    if not file.startswith("bundled:"):
+    if not is_bundled(file):
         path = base / file
         try:
             return str(path), path.read_bytes()
@@ -65,36 +91,65 @@ def _data() -> Traversable:
     return importlib.resources.files("drivers.tariffs") / "data"
 
 
+def is_bundled(file: str) -> bool:
+    """Whether these prices come with Skerry."""
+    return file.startswith("bundled:")
+
+
 def bundled() -> list[str]:
     """The names of the prices that come with Skerry, "bundled:NAME"."""
     files = [f.name for f in _data().iterdir()] if _data().is_dir() else []
     return sorted(f"bundled:{name.removesuffix('.csv.gz')}" for name in files if name.endswith(".csv.gz"))
 
 
-def _rows(name: str, text: str, errors: list[str]) -> dict[int, float]:
-    """Price by start, POSIX seconds; errors are appended."""
-    prices: dict[int, float] = {}
-    lines: dict[int, int] = {}
-    rows = _numbered(text)
-    number, first = next(rows, (1, ""))
-    header = _cells(first)
-    if [c.strip() for c in header[:2]] != list(COLUMNS):
-        found = ",".join(header) or "nothing"
-        errors.append(f"{name}:{number}: expected the header {','.join(COLUMNS)}, found {found}")
-        return {}
-    for number, line in rows:
-        row = _cells(line)
+class _Rows:
+    """The rows of a file: EUR/MWh by start, POSIX seconds; and what is wrong with them."""
+
+    def __init__(self, name: str) -> None:
+        self.errors: list[str] = []
+        self.prices: dict[int, float] = {}
+        self._name = name
+        self._lines: dict[int, int] = {}
+        self._moved: list[tuple[int, int]] = []  # line, by how many seconds
+
+    def take(self, text: str) -> None:
+        """Read all rows."""
+        rows = _numbered(text)
+        number, first = next(rows, (1, ""))
+        header = [c.strip() for c in _cells(first)]
+        if header[:1] != [COLUMNS[0]] or len(header) < 2 or header[1] not in UNITS:
+            others = " or ".join(name for name in UNITS if name not in COLUMNS)
+            found = ",".join(header) or "nothing"
+            expected = f"expected the header {','.join(COLUMNS)}"
+            self.errors.append(f"{self._name}:{number}: {expected}, found {found}; {others} may stand for the price")
+            return
+        for number, line in rows:
+            self._take_row(number, _cells(line), header[1])
+
+    def _take_row(self, number: int, row: list[str], column: str) -> None:
         try:
-            start, price = _entry(row)
+            given, price = _entry(row, column)
+            start = _on_raster(given, row[0].strip())
         except ValueError as error:
-            errors.append(f"{name}:{number}: {error}")
-            continue
-        if prices.get(start, price) != price:
-            errors.append(f"{name}:{number}: {row[0]} costs {price:g}, but line {lines[start]} says {prices[start]:g}")
-            continue
-        prices[start] = price
-        lines.setdefault(start, number)
-    return prices
+            self.errors.append(f"{self._name}:{number}: {error}")
+            return
+        if start != given:
+            self._moved.append((number, given - start))
+        before = self.prices.setdefault(start, price)
+        if before != price:
+            line = self._lines[start]
+            self.errors.append(f"{self._name}:{number}: {row[0]} costs {price:g}, but line {line} says {before:g}")
+        self._lines.setdefault(start, number)
+
+    def remarks(self) -> Iterator[str]:
+        """Which rows were moved."""
+        if self._moved:
+            line, most_s = max(self._moved, key=lambda one: abs(one[1]))
+            rows = "1 row begins" if len(self._moved) == 1 else f"{len(self._moved)} rows begin"
+            yield (
+                f"{rows} seconds off the full five minutes, at most {abs(most_s)} s (line {line}): "
+                "taken to begin on them"
+            )
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
@@ -112,10 +167,10 @@ def _cells(line: str) -> list[str]:
         return [line[:SHOWN_CHARACTERS]]
 
 
-def _entry(row: list[str]) -> tuple[int, float]:
-    """One row as (start, price). Raises ValueError saying what was expected."""
+def _entry(row: list[str], column: str) -> tuple[int, float]:
+    """One row as (start, EUR/MWh). Raises ValueError saying what was expected."""
     if len(row) != len(COLUMNS):
-        raise ValueError(f"expected {len(COLUMNS)} columns, {','.join(COLUMNS)}, found {len(row)}")
+        raise ValueError(f"expected {len(COLUMNS)} columns, {COLUMNS[0]},{column}, found {len(row)}")
     stamp, price_text = row[0].strip(), row[1].strip()
     try:
         start = datetime.fromisoformat(stamp)
@@ -125,26 +180,24 @@ def _entry(row: list[str]) -> tuple[int, float]:
         raise ValueError(f"start_utc = {stamp!r}: expected UTC, ending in Z")
     if start.microsecond:
         raise ValueError(f"start_utc = {stamp!r}: expected whole seconds")
+    unit, factor = UNITS[column]
     try:
         price = float(price_text)
     except ValueError:
-        raise ValueError(f"price_eur_per_mwh = {price_text!r}: expected a number with a decimal point") from None
-    if not math.isfinite(price) or abs(price) > PRICE_LIMIT_EUR_PER_MWH:
-        raise ValueError(f"price_eur_per_mwh = {price_text!r}: expected within +-{PRICE_LIMIT_EUR_PER_MWH:g} EUR/MWh")
+        raise ValueError(f"{column} = {price_text!r}: expected a number with a decimal point") from None
+    if not math.isfinite(price) or abs(price) * factor > PRICE_LIMIT_EUR_PER_MWH:
+        limit = PRICE_LIMIT_EUR_PER_MWH / factor
+        raise ValueError(f"{column} = {price_text!r}: expected within +-{limit:g} {unit}")
+    if factor != 1:
+        price = round(price * factor, ROUNDED)
     return int(start.astimezone(UTC).timestamp()), price
 
 
-def _series(entries: list[tuple[int, float]]) -> PriceSeries:
-    """Sorted entries as a series, gaps as entries without a price."""
-    starts: list[int] = []
-    prices: list[float | None] = []
-    step_s = MAX_STEP_S
-    for (start, price), following in zip(entries, [e[0] for e in entries[1:]] + [None], strict=True):
-        starts.append(start)
-        prices.append(price)
-        if following is not None and following - start <= MAX_STEP_S:
-            step_s = following - start
-        elif following is not None:
-            starts.append(start + step_s)
-            prices.append(None)
-    return PriceSeries(tuple(starts), tuple(prices), entries[-1][0] + step_s)
+def _on_raster(start_s: int, stamp: str) -> int:
+    """The start, on the full five minutes that it is only seconds off. Raises ValueError for one between minutes."""
+    off_s = (start_s + RASTER_S // 2) % RASTER_S - RASTER_S // 2
+    if abs(off_s) < OFF_RASTER_S:
+        return start_s - off_s
+    if start_s % 60:
+        raise ValueError(f"start_utc = {stamp!r}: expected a full minute, prices begin on full 5, 15, 30 or 60 minutes")
+    return start_s

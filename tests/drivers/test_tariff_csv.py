@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import math
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.tariffs.csv_file import TariffFileError, load
+from dispatch.wording.formatting import span
+from drivers.tariffs.csv_file import PriceFile, TariffFileError, load, read
 
 HEADER = "start_utc,price_eur_per_mwh\n"
 T0 = 1_758_000_000 // 3600 * 3600
@@ -37,10 +39,105 @@ def test_hourly_and_quarter_hourly_side_by_side(tmp_path: Path) -> None:
     assert prices.end_utc_s == T0 + 10800
 
 
-def test_a_gap_has_no_price(tmp_path: Path) -> None:
-    body = "".join(f"{stamp(s)},{p}\n" for s, p in [(0, 1), (900, 2), (7200, 3)])
-    prices = load("prices.csv", written(tmp_path, body))
-    assert [prices.at(T0 + s) for s in (0, 900, 1799, 1800, 7199, 7200)] == [1, 2, 2, None, None, 3]
+@pytest.mark.parametrize("hours", [0.25, 0.75, 1.75, 3, 23.5])
+def test_holes_of_any_length_are_filled_alike_where_no_row_repeats_a_price(tmp_path: Path, hours: float) -> None:
+    hole = int(3600 * hours)
+    rows = [(0, 41.5), (900, 60), (1800, 41.5), (2700 + hole, 70), (3600 + hole, 71)]
+    found = read("prices.csv", written(tmp_path, "".join(f"{stamp(s)},{p}\n" for s, p in rows)))
+    assert {found.prices.at(T0 + 1800 + s) for s in range(0, 900 + hole, 900)} == {41.5}
+    assert found.prices.at(T0 + 2700 + hole) == 70
+    (remark,) = found.remarks
+    assert "1 hole filled with the price before" in remark
+    assert remark.endswith(f"the longest price holds {span(900 + hole)} from {stamp(1800)} on")
+    assert found.prices.end_utc_s == T0 + 4500 + hole
+
+
+@pytest.mark.parametrize("hours", [0.25, 0.75, 1.75, 3, 30])
+def test_holes_of_any_length_are_gaps_where_rows_repeat_a_price(tmp_path: Path, hours: float) -> None:
+    hole = int(3600 * hours)
+    rows = [(0, 60), (900, 60), (1800, 41.5), (2700 + hole, 70), (3600 + hole, 71)]
+    found = read("prices.csv", written(tmp_path, "".join(f"{stamp(s)},{p}\n" for s, p in rows)))
+    assert found.prices.at(T0 + 2699) == 41.5
+    assert {found.prices.at(T0 + 2700 + s) for s in range(0, hole, 900)} == {None}
+    assert found.prices.at(T0 + 2700 + hole) == 70
+    assert any("1 hole without a price" in r and stamp(2700) in r for r in found.remarks)
+
+
+def test_a_missing_day_is_never_filled(tmp_path: Path) -> None:
+    rows = [(3600 * n, n) for n in (*range(24), *range(48, 72))]
+    found = read("prices.csv", written(tmp_path, "".join(f"{stamp(s)},{p}\n" for s, p in rows)))
+    assert [found.prices.at(T0 + 3600 * n) for n in (23, 24, 47, 48)] == [23, None, None, 48]
+    assert any("the longest 24 h from " in r for r in found.remarks)
+
+
+def test_what_is_regular_has_no_remark(tmp_path: Path) -> None:
+    quarters = [(86400 + 900 * n, 40 + n % 7 + n) for n in range(96)]
+    hourly = [(3600 * n, 50 + n % 3) for n in range(24)]
+    body = "".join(f"{stamp(s)},{p}\n" for s, p in [*hourly, *quarters])
+    assert read("prices.csv", written(tmp_path, body)).remarks == ()
+    assert read("bundled:de-lu-2025", Path()).remarks == ()
+
+
+def day(*, scale: float = 1.0, decimals: int = 2, days: int = 1) -> list[float]:
+    """Prices of whole days, EUR/MWh from 24 to 114 times `scale`."""
+    return [round(scale * (69 + 45 * math.sin(n / 15.3)), decimals) for n in range(96 * days)]
+
+
+def asked(tmp_path: Path, prices: list[float], column: str = "price_eur_per_mwh") -> PriceFile:
+    body = "".join(f"{stamp(900 * n)},{p}\n" for n, p in enumerate(prices))
+    (tmp_path / "p.csv").write_text(f"start_utc,{column}\n{body}")
+    return read("p.csv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prices", "question"),
+    [
+        (day(), ""),
+        (day(days=30), ""),
+        (day(scale=0.5), ""),  # a mild day
+        (day(scale=0.02), "ct/kWh?"),  # whatever it is, no market has it
+        (day(scale=0.001, decimals=5), "EUR/kWh?"),
+        (day(scale=0.003, decimals=4), "EUR/kWh?"),  # fees and tax in it
+        ([*day(scale=0.001, decimals=5), 1.9, -0.4], "EUR/kWh?"),  # a spike to 1900 EUR/MWh
+        (day(scale=0.1, decimals=3), "ct/kWh?"),
+        (day(scale=0.1, decimals=2), "ct/kWh?"),
+        (day(scale=0.4, decimals=3), "ct/kWh?"),  # 10 to 46 ct with fees: the market has no third decimal
+        (day(scale=0.4, decimals=2, days=8), "ct/kWh?"),  # a week without a price above 46
+        (day(scale=10), "is the unit of the column right"),
+        ([0.0] * 96, "every price is 0.00 for 24 h"),
+        ([*day(), *[0.0] * 96, *day(), *[0.0] * 192], "and 1 more such times"),
+        ([*day(), *[0.0] * 40, *day()], ""),  # ten hours of 0.00 are a windy holiday
+    ],
+)
+def test_units_and_zeros_that_nobody_would_believe_are_asked_about(
+    tmp_path: Path, prices: list[float], question: str
+) -> None:
+    found = asked(tmp_path, prices)
+    assert found.prices.eur_per_mwh == tuple(prices), "asked, not converted"
+    about = [r for r in found.remarks if "?" in r]
+    assert [question in r for r in about] == ([True] if question else [])
+
+
+@pytest.mark.parametrize(("column", "scale"), [("price_eur_per_kwh", 0.001), ("price_ct_per_kwh", 0.1)])
+def test_other_units_are_read_where_the_header_declares_them(tmp_path: Path, column: str, scale: float) -> None:
+    found = asked(tmp_path, day(scale=scale, decimals=6), column)
+    assert found.prices.eur_per_mwh == pytest.approx(day(decimals=6), abs=0.002)
+    assert found.remarks == ()
+    assert asked(tmp_path, [0.08212, 0.1], "price_eur_per_kwh").prices.eur_per_mwh == (82.12, 100.0)
+    with pytest.raises(TariffFileError, match=r"expected within \+-(9.999 EUR|999.9 ct)/kWh"):
+        asked(tmp_path, [1.0, 1000.5], column)
+
+
+def test_rows_seconds_off_their_raster_are_taken_on_it_and_told(tmp_path: Path) -> None:
+    rows = [(0, 80), (903, 81), (1799, 82), (2741, 83)]
+    found = read("prices.csv", written(tmp_path, "".join(f"{stamp(s)},{p}\n" for s, p in rows)))
+    assert found.prices.start_utc_s == (T0, T0 + 900, T0 + 1800, T0 + 2700)
+    assert found.remarks == (
+        "3 rows begin seconds off the full five minutes, at most 41 s (line 5): taken to begin on them",
+    )
+    written(tmp_path, f"{stamp(0)},1\n{stamp(1027)},2\n")
+    with pytest.raises(TariffFileError, match=r"prices.csv:3: start_utc = .*: expected a full minute"):
+        read("prices.csv", tmp_path)
 
 
 @given(st.permutations([0, 1, 2, 3, 5, 6, 9]), st.booleans())
@@ -52,7 +149,7 @@ def test_order_and_repetition_do_not_matter(
     rows = [f"{stamp(3600 * n)},{n}\n" for n in order]
     shuffled = load(name, written(base, "".join(rows + rows[:2]), name))
     assert shuffled == load("q.csv", written(base, "".join(sorted(rows)), "q.csv"))
-    assert shuffled.at(T0 + 4 * 3600) is None
+    assert shuffled.at(T0 + 4 * 3600) == 3
 
 
 @pytest.mark.parametrize(
