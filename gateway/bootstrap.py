@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller
 from dispatch.model.clock import Clock
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
-from drivers.tariffs.csv_file import TariffFileError, load
+from drivers.tariffs.csv_file import TariffFileError, read
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.api.peer import Peer
@@ -27,6 +26,7 @@ from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, read_memory
 from gateway.errors import SocketInUse, StartRefused
 from gateway.previous_run import read_previous_run
+from gateway.prices_in_force import PricesInForce
 from gateway.site import paths
 from gateway.site.schema import Site
 from storage.audit import AuditLog
@@ -42,7 +42,7 @@ async def assemble(
 ) -> Gateway:
     """A site's gateway on this machine; its link listens, nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
-    prices, price_error = _prices(site)
+    prices, price_remarks = _prices(site)
     memory, memory_error = read_memory(state_dir)
     identity, identity_notes = establish(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
@@ -83,8 +83,8 @@ async def assemble(
         gateway.events.event("gateway", "info" if identity.kept else "warning", "identity", line)
     if memory_error:
         gateway.events.event("gateway", "warning", "memory", memory_error)
-    if price_error:
-        gateway.events.event("gateway", "warning", "tariff", price_error)
+    for line in price_remarks:
+        gateway.events.event("gateway", "warning", "tariff", line)
     return gateway
 
 
@@ -126,15 +126,15 @@ def _welcome(
     return welcome
 
 
-def _prices(site: Site) -> tuple[PriceSeries, str]:
-    """The tariff's prices; without usable ones an empty series and a line saying so: the rules run without prices."""
-    empty = PriceSeries((), (), 0)
+def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
+    """The tariff's prices, and what must be said of them. Without usable ones there are none: the rules run without."""
     if not site.tariff.file:
-        return empty, "no [tariff] file: planning without prices"
+        return PricesInForce(), ("no [tariff] file: planning without prices",)
     try:
-        return load(site.tariff.file, site.path.parent), ""
+        found = read(site.tariff.file, site.path.parent)
     except (TariffFileError, OSError) as error:
-        return empty, f"planning without prices: {error}"
+        return PricesInForce(error=str(error)), (f"planning without prices: {error}",)
+    return PricesInForce(found.prices), tuple(f"{site.tariff.file}: {remark}" for remark in found.remarks)
 
 
 def _resolver(twin: Announcement | None) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
-from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
 from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock
@@ -40,6 +39,8 @@ from gateway.event_sink import EventLog
 from gateway.orders_in_force import OrdersInForce
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
+from gateway.price_watch import PriceWatch
+from gateway.prices_in_force import PricesInForce
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.site.schema import Site
 from gateway.task_supervisor import Work
@@ -63,6 +64,7 @@ class Gateway:
     drills: DrillState
     alarms: AlarmBook
     planner: PlanningService
+    price_watch: PriceWatch
     iq: EnergyIqService
     loop: ControlLoop
     log: CommandLog
@@ -107,7 +109,7 @@ def compose_gateway(
     controller: Controller,
     recorder: Recorder,
     audit: AuditLog,
-    prices: PriceSeries,
+    prices: PricesInForce,
     roles: Roles,
     left: PreviousRun,
     socket: Path,
@@ -168,7 +170,8 @@ def compose_gateway(
         ).handlers,
         ready=loop.first_tick,
     )
-    background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run)]
+    price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed)
+    background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
     if site.drills.schedule:
         scheduler = DrillScheduler(
             site=site,
@@ -195,6 +198,7 @@ def compose_gateway(
         drills=drills,
         alarms=alarms,
         planner=planner,
+        price_watch=price_watch,
         iq=iq,
         loop=loop,
         log=log,

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 
 from dispatch.alarms.conditions import Facts, conditions
 from dispatch.alarms.states import AlarmBook
-from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import stop_setpoints
 from dispatch.control.net_load_estimator import reliable_snapshot
@@ -31,6 +30,7 @@ from gateway.event_sink import EventLog
 from gateway.orders_in_force import OrdersInForce
 from gateway.planning_service import Observation, PlanningService
 from gateway.price_outlook import PriceOutlook
+from gateway.prices_in_force import PricesInForce
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.run_statistics import EnergyBalance, Punctuality
 from gateway.site.schema import Site
@@ -57,7 +57,7 @@ class ControlLoop:
         events: EventLog,
         recorder: Recorder,
         audit: AuditLog,
-        prices: PriceSeries,
+        prices: PricesInForce,
         orders: OrdersInForce,
         reservations: ReservationsInForce,
         drills: DrillState,
@@ -213,8 +213,9 @@ class ControlLoop:
             plan_age_s=None if plan is None else utc_s - plan.made_utc_s,
             plan_error=self._planner.error,
             prices_expected=bool(self._site.tariff.file),
-            prices_end_utc_s=self._prices.end_utc_s if self._prices.start_utc_s else None,
-            price_now=self._prices.at(utc_s) is not None,
+            prices_end_utc_s=self._prices.end_utc_s,
+            price_now=self._prices.series.at(utc_s) is not None,
+            price_file_error=self._prices.error,
             written_w=self._devices.held_w,
             overruns_per_min=self._overruns.update(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),

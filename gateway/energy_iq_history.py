@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries, filled
+from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
 from dispatch.config.schema import DispatchConfig, TariffTerms
 from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month
 from dispatch.model.forecast import QUARTER_S
@@ -25,7 +25,6 @@ GRID = "grid.w"
 ORDERED, ABLE = "decision.ordered", "decision.able"  # shares of the time
 TOUCHED = 0.01  # of a quarter hour: 9 s
 SIGNALS = (LOAD, GRID, PV, BATTERY, SOC, PRICE, ORDERED, ABLE)
-NO_PRICES = PriceSeries((), (), 0)
 
 Minutes = Mapping[str, Mapping[int, tuple[float, float]]]
 
@@ -148,12 +147,17 @@ def _market_eur_per_mwh(terms: TariffTerms, import_eur_per_kwh: list[float]) -> 
     return 1000 * (price / (1 + terms.vat_pct / 100) - terms.fee_eur_per_kwh - terms.tax_eur_per_kwh)
 
 
+def _published(prices: PriceSeries, start_utc_s: int) -> float | None:
+    """The published price of a quarter hour, which may hold several."""
+    return mean_published(prices, start_utc_s, start_utc_s + QUARTER_S)
+
+
 def _priced(
     known: list[tuple[Quarter, float | None]], prices: PriceSeries, timezone: str
 ) -> tuple[list[Quarter], list[str]]:
     """Each with a price: as recorded, else as published, else the mean of that hour on known days."""
     starts = [quarter.start_utc_s for quarter, _ in known]
-    market = [price if price is not None else prices.at(q.start_utc_s) for q, price in known]
+    market = [price if price is not None else _published(prices, q.start_utc_s) for q, price in known]
     series = PriceSeries(tuple(starts), tuple(market), starts[-1] + QUARTER_S if starts else 0)
     complete, missing = filled(series, starts, timezone)
     notes = []

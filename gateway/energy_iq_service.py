@@ -17,13 +17,13 @@ from typing import Any
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.planning.lp_solver import SolverFailed
 from gateway.api.protocol import IqNow
 from gateway.energy_iq_history import Report, local_day, make_report, today
 from gateway.event_sink import EventSink
+from gateway.prices_in_force import PricesInForce
 from storage.reader import Archive, NoRecords, QueryTimeout
 
 log = logging.getLogger("skerry.gateway")
@@ -44,7 +44,7 @@ class EnergyIqService:
     def __init__(
         self,
         config: DispatchConfig,
-        prices: PriceSeries,
+        prices: PricesInForce,
         state_dir: Path,
         clock: Clock,
         events: EventSink,
@@ -144,7 +144,7 @@ class EnergyIqService:
             with self._lock:
                 if self._closing:
                     raise QueryTimeout("the gateway is stopping")
-                return make_report(archive, self._config, day, utc_s, self._prices, causes=causes)
+                return make_report(archive, self._config, day, utc_s, self._prices.series, causes=causes)
         finally:
             archive.close()
 

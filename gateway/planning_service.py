@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
@@ -26,6 +25,7 @@ from dispatch.planning.power_admission import shortfall
 from dispatch.power_caps.cap_controller import counted_on
 from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
+from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
 
 
@@ -90,7 +90,7 @@ class PlanningService:
     def __init__(
         self,
         site: Site,
-        prices: PriceSeries,
+        prices: PricesInForce,
         clock: Clock,
         events: EventSink,
         orders: OrdersInForce,
@@ -133,6 +133,10 @@ class PlanningService:
         self._source.reserve(reservations)
         self._replan.set()
 
+    def prices_changed(self) -> None:
+        """Other prices are in force: plan anew at once."""
+        self._replan.set()
+
     async def run(self) -> None:
         """Solve every `plan.period_s` of site time, at once without a plan or with a reason to, until cancelled."""
         if not self._site.plan.enabled or not self._site.battery:
@@ -173,7 +177,7 @@ class PlanningService:
             orders=self._orders.active,
             caps=counted_on(self._site.dispatch, seen.caps),
         )
-        return self._source.inputs(now, self._prices)
+        return self._source.inputs(now, self._prices.series)
 
     def learn(self, load_w: dict[int, float], pv_w: dict[int, float]) -> None:
         """Take in quarter-hour means of the past, keyed by their start, before the first plan."""

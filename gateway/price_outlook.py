@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import TariffTerms
 from gateway.api.protocol import TariffNow
+from gateway.prices_in_force import PricesInForce
 
 AHEAD_S = 36 * 3600
 REBUILD_S = 60  # on the clock's minutes
 
 
 class PriceOutlook:
-    """Computed once a minute, as it is asked for at every tick."""
+    """Computed once a minute, as it is asked for at every tick, and when other prices are in force."""
 
-    def __init__(self, terms: TariffTerms, prices: PriceSeries) -> None:
+    def __init__(self, terms: TariffTerms, prices: PricesInForce) -> None:
         self._terms, self._prices = terms, prices
         self.last = TariffNow()
         self._until_s = float("-inf")
+        self._of = prices.series
 
     def now(self, utc_s: float) -> TariffNow:
         """The prices as of this moment; computed anew also after a clock was set back."""
-        if not self._until_s - 2 * REBUILD_S < utc_s < self._until_s:
+        if self._of is not self._prices.series or not self._until_s - 2 * REBUILD_S < utc_s < self._until_s:
+            self._of = self._prices.series
             self._until_s = utc_s - utc_s % REBUILD_S + REBUILD_S
             self.last = self._compute(utc_s)
         return self.last
 
     def _compute(self, utc_s: float) -> TariffNow:
-        terms, prices = self._terms, self._prices
+        terms, prices = self._terms, self._of
         now = prices.at(utc_s)
         ahead: list[tuple[int, float]] = []
         for start_s, price in zip(prices.start_utc_s, prices.eur_per_mwh, strict=True):

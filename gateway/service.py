@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +122,7 @@ class _Service:
         self._recorded = True
         self._twin_died: int | None = None  # its exit code, if our own twin ended before us
         self._which_twin = ""  # which twin it uses, where that is not simply its own
+        self._reload: Callable[[], None] | None = None  # before the gateway is composed there is nothing to reload
 
     def _ask_stop(self, why: str) -> None:
         if not self._stop.is_set():
@@ -137,14 +138,20 @@ class _Service:
 
     def _watch_for_stop(self) -> None:
         loop = asyncio.get_running_loop()
-        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._on_signal, signal.Signals(sign).name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         if self._options.stop_on_stdin_eof:
             loop.add_reader(0, self._on_stdin)
 
     def _on_signal(self, name: str) -> None:
         self._terminated.set()
         self._ask_stop(name)
+
+    def _on_reload(self) -> None:
+        """SIGHUP: read the price file again. It never ends the gateway, also when its terminal is closed."""
+        if self._reload is not None:
+            self._reload()
 
     def _on_stdin(self) -> None:
         if not os.read(0, 4096):
@@ -221,6 +228,7 @@ class _Service:
     async def _run_gateway(self, twin: Announcement | None) -> int:
         self._load_solver()
         gateway = await assemble(self._site, self._state_dir, twin, self._after_tick)
+        self._reload = gateway.price_watch.reload
         gc.collect()
         gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
         sys.setswitchinterval(SWITCH_S)

@@ -43,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     prices_expected: bool = True  # False on a site without a tariff
     prices_end_utc_s: float | None = None  # end of the last published price; None: there are none
     price_now: bool = True  # a published price covers this moment
+    price_file_error: str = ""  # why the price file cannot be used as it is now; lines of file, line, what is expected
     written_w: Mapping[str, float] = {}  # last setpoint written to each PCS; devices never written to are absent
     overruns_per_min: int = 0  # ticks that overran in the last minute
     records_dropped_per_min: int = 0
@@ -351,6 +352,9 @@ def _prices(utc_s: float, facts: Facts) -> Iterator[tuple[str, Condition]]:
     yield "prices-ended", Condition(ended, Reason("alarm.no_prices") if left_s is None else None)
     soon = facts.prices_expected and left_s is not None and 0 < left_s < PRICES_SOON_S
     yield "prices-end-soon", Condition(soon, Reason("alarm.prices_left", {"left_s": left_s or 0.0}))
+    first, *more = facts.price_file_error.splitlines() or [""]
+    others = f"; and {len(more)} more" if more else ""
+    yield "price-file", Condition(bool(first), plain(first + others) if first else None)
 
 
 def _records(facts: Facts) -> Condition:

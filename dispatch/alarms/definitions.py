@@ -33,6 +33,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("plan-late", LOW, on_delay_s=10.0),
     AlarmDefinition("prices-end-soon", LOW, on_delay_s=60.0),
     AlarmDefinition("prices-ended", MEDIUM, on_delay_s=10.0),
+    AlarmDefinition("price-file", LOW),
     AlarmDefinition("tick-overruns", MEDIUM, on_delay_s=10.0, off_delay_s=60.0),
     AlarmDefinition("records-lost", MEDIUM, on_delay_s=5.0, off_delay_s=60.0),
     AlarmDefinition("clock-stepped", LOW),

@@ -7,6 +7,14 @@ import math
 ABSENT = "—"
 
 
+def one_line(text: str) -> str:
+    """Text from outside, fit for a line on screen, in a CSV or in a log: what moves the cursor or ends a line is blank.
+
+    Also what is invisible or turns the direction of text (Unicode categories "Other" and "Separator").
+    """
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
 def kw(w: float | None) -> str:
     """Watts as kW in running text: "18.4 kW", "— kW"; never "-0.0 kW"."""
     return f"{ABSENT} kW" if w is None else f"{round(w / 1000, 1) + 0.0:.1f} kW"

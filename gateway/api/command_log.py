@@ -20,6 +20,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.events import Event
 from dispatch.model.orders import REASON_MAX, OrderRefused
 from dispatch.model.reasons import Reason
+from dispatch.wording.formatting import one_line
 from gateway.api.peer import Peer
 from gateway.api.permissions import PERMISSIONS
 from gateway.api.roles import Roles, Standing
@@ -206,4 +207,4 @@ def recordable(reason: Reason) -> Any:
 
 def printable(text: str) -> str:
     """What a person typed, fit for one line of the record: at most 200 characters."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:REASON_MAX]
+    return one_line(text)[:REASON_MAX]

@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
-from dispatch.billing.prices import PriceSeries
 from dispatch.control.controller import Controller
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Switch
 from dispatch.model.events import Event
@@ -33,6 +32,7 @@ from gateway.api.roles import Roles
 from gateway.bootstrap import site_limits
 from gateway.composition import Gateway, compose_gateway
 from gateway.previous_run import read_previous_run
+from gateway.prices_in_force import PricesInForce
 from gateway.site.loader import compose
 from gateway.site.schema import RolesConfig, Site
 from storage.audit import AuditLog
@@ -192,6 +192,7 @@ async def running(
     roles: Roles | None = None,
     beside: Sequence[Beside] = (),
     devices: Devices | None = None,
+    prices: PricesInForce | None = None,
     **sections: Any,
 ) -> AsyncIterator[Running]:
     """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick."""
@@ -212,7 +213,7 @@ async def running(
         controller=Controller(site.dispatch),
         recorder=recorder,
         audit=AuditLog(directory, f"boot/{os.getpid()}", clock, anchored.append),
-        prices=PriceSeries((), (), 0),
+        prices=prices or PricesInForce(),
         roles=roles or Roles(site.roles, os.getuid()),
         left=left,
         socket=socket,

@@ -16,19 +16,19 @@ import pytest
 from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, PV_W, Clock, record, trade_w
 from waiting import LIMIT_S, until
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.prices import NO_PRICES, PriceSeries
 from dispatch.config.schema import TariffTerms
 from dispatch.model.events import Event
 from gateway import energy_iq_service
 from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
 from gateway.energy_iq_service import STATE, EnergyIqService
+from gateway.prices_in_force import PricesInForce
 from storage.config import StorageConfig
 from storage.reader import Archive, QueryTimeout
 from storage.recorder import Recorder
 
 DAY = date(2025, 9, 16)
 BEGIN, END = local_day(DAY, "Europe/Berlin")
-NO_PRICES = PriceSeries((), (), 0)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def service(
     directory: Path, events: Events, save: Callable[[str, Any], None] = lambda key, value: None, config: Any = CONFIG
 ) -> EnergyIqService:
     heard: Any = events
-    return EnergyIqService(config, NO_PRICES, directory, events.clock, heard, save)
+    return EnergyIqService(config, PricesInForce(), directory, events.clock, heard, save)
 
 
 async def computed(iq: EnergyIqService) -> None:

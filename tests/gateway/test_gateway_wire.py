@@ -211,9 +211,21 @@ async def test_prices_that_ended(tmp_path: Path) -> None:
         assert state.decision.battery_w is not None
 
 
-async def test_lost_terminal_sighup(wire: Site) -> None:
-    """A gateway in a terminal that hangs up stops in order like any other."""
-    gateway = await wire.gateway()
-    await wire.client()
-    os.kill(gateway.pid, signal.SIGHUP)
-    assert await asyncio.wait_for(gateway.wait(), LIMIT_S) == exit_codes.OK
+async def test_sighup_reads_the_prices_again_and_never_ends_the_gateway(tmp_path: Path) -> None:
+    """Also that of a terminal that hangs up."""
+    hours = [(f"2025-09-{16 + n // 24}T{n % 24:02}:00:00Z", 40 + n) for n in range(48)]
+    rows = [f"{start},{price}\n" for start, price in hours]
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    (tmp_path / "prices.csv").write_text("start_utc,price_eur_per_mwh\n" + "".join(rows[:24]))
+    text = site_text(twin=FLAT, extra='[tariff]\nfile = "prices.csv"\n')
+    async with a_site(tmp_path, text) as site:
+        await site.twin()
+        gateway = await site.gateway()
+        client = await site.client()
+        before = await until(client, lambda s: s.tariff.ends_utc_s is not None)
+        (tmp_path / "prices.csv").write_text("start_utc,price_eur_per_mwh\n" + "".join(rows))
+        os.kill(gateway.pid, signal.SIGHUP)
+        state = await until(client, lambda s: s.tariff.ends_utc_s != before.tariff.ends_utc_s)
+        assert state.tariff.ends_utc_s == before.tariff.ends_utc_s + 24 * 3600
+        os.kill(gateway.pid, signal.SIGTERM)
+        assert await asyncio.wait_for(gateway.wait(), LIMIT_S) == exit_codes.OK

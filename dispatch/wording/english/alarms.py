@@ -217,6 +217,12 @@ TEXTS: dict[str, AlarmText] = {
         "Plans use typical prices; the battery may charge at a dear hour. Peaks are still defended.",
         "Load current prices (see [tariff] in the site file). Check the gateway's date if the file is current.",
     ),
+    "price-file": AlarmText(
+        "Price file not usable",
+        "The price file of [tariff] cannot be read as it is now, is gone, or holds no price for now.",
+        "The prices read before stay in force, as far as they reach; new ones are not known.",
+        "Mend the line that is named, or write the file again: it is read once it has changed, or at SIGHUP.",
+    ),
     "tick-overruns": AlarmText(
         "Control loop overruns",
         "Decisions come later than the configured rate asks.",
