@@ -24,8 +24,9 @@ import msgspec
 
 from console.replay.compare import Comparison, compare
 from console.replay.engine import Case, Replay
+from console.replay.job_file import read_jobs
 from console.replay.output import write_schedule
-from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_jobs, read_trace
+from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_trace
 from dispatch.billing.bill import Bill
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import CapsConfig
@@ -79,7 +80,7 @@ def folder_case(folder: Path, setup: Setup) -> Case:
         start_s=instant(meta["first_scored_utc"]),
         end_s=instant(meta["end_utc"]),
         step_s=setup.step_s,
-        jobs=tuple(read_jobs(folder / "jobs.csv.gz")) if with_jobs else (),
+        jobs=tuple(read_jobs(folder / "jobs.csv.gz").jobs) if with_jobs else (),
         gpus_total=meta.get("gpus_total"),
         notice_s=3600 * setup.notice_h,
     )

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figure, main
+from console.replay.job_file import Job, read_jobs
 from console.replay.job_log import JobLog
-from console.replay.traces import LOAD_COLUMNS, Job, Trace, read_jobs, read_trace
+from console.replay.traces import LOAD_COLUMNS, Trace, read_trace
 from dispatch.forecasting.job_queue import JobModel
 from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
 from dispatch.model.forecast import QUARTER_S
@@ -82,7 +83,7 @@ def _loads(files: Sequence[Path], cases: Path | None) -> list[tuple[str, Trace, 
         name = f"{folder.name} ({str(meta.get('load', '')).split(',')[0]})"
         found.append((name, trace, [], None))
         if (folder / "jobs.csv.gz").exists():
-            found.append((f"{name}, jobs known", trace, read_jobs(folder / "jobs.csv.gz"), meta.get("gpus_total")))
+            found.append((f"{name}, jobs known", trace, read_jobs(folder / "jobs.csv.gz").jobs, meta.get("gpus_total")))
     return found or [("bundled", read_trace(trace_path("bundled:helios"), LOAD_COLUMNS), [], None)]
 
 

@@ -137,13 +137,19 @@ def _replay(site: Site, asked: _Options, out: Path) -> int:
     """Steps of 10 s and more: play, write, report; returns the exit code."""
     from console.replay.compare import compare
     from console.replay.engine import Replay
+    from console.replay.job_file import JobFile, read_jobs
     from console.replay.output import summary, write_jobs, write_schedule, write_summary
-    from console.replay.traces import read_jobs
 
     with usage_errors():
         case = read_case(site, asked.inputs, asked.step_ms // 1000, asked.soc_pct)
-        log = read_jobs(asked.jobs) if asked.jobs is not None else []
-        case = msgspec.structs.replace(case, jobs=tuple(log), gpus_total=asked.gpus, notice_s=3600 * asked.notice_h)
+        log = read_jobs(asked.jobs) if asked.jobs is not None else JobFile([], ())
+        case = msgspec.structs.replace(
+            case,
+            jobs=tuple(log.jobs),
+            gpus_total=asked.gpus,
+            notice_s=3600 * asked.notice_h,
+            notes=(*case.notes, *log.notes),
+        )
         run = Replay(case)
     began = time.monotonic()
     complete = _play(run, (case.end_s - case.start_s) // case.step_s)
@@ -154,7 +160,7 @@ def _replay(site: Site, asked: _Options, out: Path) -> int:
     write_summary(out / "summary.json", summary(run.case, run.schedule, run.plan_counts, scored, wall_s))
     draw_chart(out, site, run.case, run.schedule, scored)
     if asked.jobs is not None:
-        write_jobs(out / "jobs_started.csv", log, case.start_s, run.schedule.end_s)
+        write_jobs(out / "jobs_started.csv", log.jobs, case.start_s, run.schedule.end_s)
     report(run, run.schedule, scored, out)
     return exit_codes.OK if complete else INTERRUPTED
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 import click
+import msgspec
 
 from console.cli.failures import Failure
 from gateway import exit_codes
@@ -17,7 +18,8 @@ from gateway import exit_codes
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from console.replay.engine import Case
     from console.replay.fine import FineCase
-    from dispatch.billing.prices import PriceSeries
+    from console.replay.traces import Trace
+    from drivers.tariffs.csv_file import PriceFile
     from gateway.site.schema import Site
 
 existing = click.Path(path_type=Path)
@@ -63,12 +65,13 @@ def period(begin: str, end: str, site: Site) -> tuple[int, int]:
     return start_s, end_s
 
 
-def prices_of(path: Path) -> PriceSeries:
+def prices_of(path: Path) -> PriceFile:
     """The prices of the option's file. Raises TariffFileError, and OSError for one that cannot be opened."""
-    from drivers.tariffs.csv_file import load
+    from drivers.tariffs.csv_file import read
 
-    path.open("rb").close()  # the loader would speak of the site file's own
-    return load(str(path.absolute()), path.parent)
+    path.open("rb").close()  # the reader would speak of the site file's own
+    found = read(str(path.absolute()), path.parent)
+    return msgspec.structs.replace(found, remarks=tuple(f"{path.name}: {remark}" for remark in found.remarks))
 
 
 def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
@@ -88,9 +91,11 @@ def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
                 f"{name}: holds {utc(trace.start_s)} to {utc(trace.end_s)}; expected all of --from {utc(start_s)} "
                 f"to --to {utc(end_s)}"
             )
+    prices = prices_of(inputs.prices)
     return Case(
         config=site.dispatch,
-        prices=prices_of(inputs.prices),
+        prices=prices.prices,
+        notes=(*prices.remarks, *_doubts(site, inputs, max(load.w), sun)),
         load=load,
         pv=sun or Trace(load.start_s, load.step_s, [0.0] * len(load.w)),
         start_s=start_s,
@@ -98,6 +103,16 @@ def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
         step_s=step_s,
         soc_pct=soc_pct,
     )
+
+
+def _doubts(site: Site, inputs: Inputs, highest_load_w: float, sun: Trace | None) -> Iterator[str]:
+    """What to ask about the units of load and PV."""
+    from console.replay.remarks import doubtful_load, doubtful_pv
+
+    peak_w = sum(pv.peak_w for pv in site.pv)
+    yield from doubtful_load(inputs.load.name, highest_load_w, site.dispatch, peak_w)
+    if sun is not None and inputs.pv is not None:
+        yield from doubtful_pv(inputs.pv.name, max(sun.w), peak_w)
 
 
 def read_fine_case(
@@ -119,9 +134,11 @@ def read_fine_case(
     sun = None if inputs.pv is None else read_trace(inputs.pv, PV_COLUMNS)
     if sun is not None and (sun.start_s > start_s or sun.end_s < end_s):
         raise ValueError(f"{inputs.pv}: holds {utc(sun.start_s)} to {utc(sun.end_s)}; expected all of --from to --to")
+    prices = prices_of(inputs.prices)
     return FineCase(
         site=site,
-        prices=prices_of(inputs.prices),
+        prices=prices.prices,
+        notes=(*prices.remarks, *_doubts(site, inputs, max(samples.w), sun)),
         load=samples,
         pv=sun,
         start_s=start_s,

@@ -78,7 +78,7 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
     found = _sweep(base, points, min(asked.jobs or os.cpu_count() or 1, len(points)), asked.scheduler)
     for line in terminal(found, points, asked.want, asked.against):
         click.echo(line)
-    for note in short_period(base.config.tariff.demand_terms, base.end_s - base.start_s, "savings"):
+    for note in (*base.notes, *short_period(base.config.tariff.demand_terms, base.end_s - base.start_s, "savings")):
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, asked, time.monotonic() - began)
@@ -132,6 +132,7 @@ def _base(site: Site, path: Path, asked: _Options) -> Base:
         start_s=case.start_s,
         end_s=case.end_s,
         step_s=step_s,
+        notes=(*case.notes, *case.load.notes, *case.pv.notes),
     )
 
 

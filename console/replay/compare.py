@@ -16,7 +16,7 @@ import msgspec
 from console.replay.engine import Case, Schedule
 from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
-from dispatch.billing.prices import filled, published
+from dispatch.billing.prices import filled_means
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.forecast import QUARTER_S
@@ -45,16 +45,19 @@ class ScoredPeriod:
 
     def __init__(self, case: Case, end_s: int) -> None:
         self.case, self.end_s = case, end_s
-        self.fine_s = gcd(case.load.step_s, case.step_s)
+        span = gcd(end_s - case.start_s, case.start_s)
+        self.perfect_s = QUARTER_S if span % QUARTER_S == 0 else case.step_s  # the step of perfect foresight
+        self.fine_s = gcd(case.load.step_s, case.step_s, self.perfect_s)
         self.load_w = case.load.means_w(case.start_s, end_s, self.fine_s)
         self.pv_w = case.pv.means_w(case.start_s, end_s, self.fine_s)
-        self.eur_per_mwh = self._prices(self.fine_s)
+        self.eur_per_mwh, self._published = self._prices(self.fine_s)
 
-    def _prices(self, step_s: int) -> list[float]:
+    def _prices(self, step_s: int) -> tuple[list[float], list[bool]]:
+        """The price of each step, and whether it was published."""
         case = self.case
         starts = range(case.start_s, self.end_s, step_s)
-        market, _ = filled(case.prices, starts, case.config.timezone)
-        return [0.0] * len(starts) if market is None else market
+        market, published = filled_means(case.prices, starts, step_s, case.config.timezone)
+        return [0.0] * len(starts) if market is None else market, published
 
     def charge(
         self,
@@ -89,23 +92,21 @@ class ScoredPeriod:
     def remarks(self, schedule: Schedule) -> Iterator[str]:
         """What must be said beside the bills."""
         case = self.case
-        starts = range(case.start_s, self.end_s, self.fine_s)
-        yield from unpriced(case.start_s, self.fine_s, [published(case.prices, t) is not None for t in starts])
+        yield from unpriced(case.start_s, self.fine_s, self._published)
         yield from beyond_market(case.start_s, self.end_s, case.prices)
         yield from doubtful_jobs(case.start_s, self.end_s, case.jobs, case.gpus_total)
         grid_w = list(self.flow(schedule.battery_w, case.step_s, schedule.shed_w).grid_w())
         yield from over_contract(case.config.grid, case.start_s, self.fine_s, grid_w)
         yield from short_period(case.config.tariff.demand_terms, self.end_s - case.start_s)
-        yield from (*case.load.notes, *case.pv.notes)
+        yield from (*case.notes, *case.load.notes, *case.pv.notes)
 
     def perfect_w(self) -> tuple[list[float], int]:
         """Perfect foresight's battery power and its step, s."""
         case = self.case
-        span = gcd(self.end_s - case.start_s, case.start_s)
-        step_s = QUARTER_S if span % QUARTER_S == 0 else case.step_s
+        step_s = self.perfect_s
         load, pv = (t.means_w(case.start_s, self.end_s, step_s) for t in (case.load, case.pv))
         net_w = [a - b for a, b in zip(load, pv, strict=True)]
-        prices = self._prices(step_s)
+        prices, _ = self._prices(step_s)
         idle = idle_schedule(case.config, case.start_s, step_s, len(net_w), case.soc_pct)
         return perfect_battery_w(case.config, step_s, net_w, prices, idle), step_s
 

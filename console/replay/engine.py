@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from console.replay.job_file import Job
 from console.replay.job_log import JobLog
-from console.replay.traces import Job, Publication, Trace, utc
+from console.replay.traces import Publication, Trace, utc
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -46,6 +47,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     planning: bool = True
     jobs: tuple[Job, ...] = ()  # the scheduler's log; each is known from its submission on
     gpus_total: int | None = None
+    notes: tuple[str, ...] = ()  # what must be said of the inputs
     notice_s: float = 0.0  # every job is announced so long before with its hours, as a power reservation does
 
 

@@ -51,6 +51,7 @@ class FineCase(msgspec.Struct, frozen=True, kw_only=True):
     end_s: int
     step_ms: int
     soc_pct: float = 50.0
+    notes: tuple[str, ...] = ()  # what must be said of the inputs
     meter_delay_s: float | None = None  # None: the site file's [twin], else the middle of what [grid] proves
     pcs_lag_s: float | None = None
 
@@ -190,6 +191,7 @@ class FineReplay:
             end_s=case.end_s,
             step_s=step_s,
             soc_pct=case.soc_pct,
+            notes=case.notes,
         )
         return whole, coarse
 

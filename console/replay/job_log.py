@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.replay.traces import Job
+from console.replay.job_file import Job
 from dispatch.forecasting.job_queue import KnownJob
 
 

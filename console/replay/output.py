@@ -11,7 +11,8 @@ import msgspec
 
 from console.replay.compare import Comparison
 from console.replay.engine import Case, PlanCounts, Schedule
-from console.replay.traces import Job, utc
+from console.replay.job_file import Job
+from console.replay.traces import utc
 from dispatch.billing.bill import Bill
 from dispatch.model.decoding import decoded
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from console.replay.traces import Job, utc
+from console.replay.job_file import Job
+from console.replay.traces import utc
 from dispatch.billing.bill import Bill
 from dispatch.billing.prices import SAME_HOUR_DAYS, PriceSeries
 from dispatch.config.demand_terms import DemandTerms
-from dispatch.config.schema import GridConfig
+from dispatch.config.schema import DispatchConfig, GridConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S
 from dispatch.model.plan import NEAR_W
 from dispatch.planning.planner import MARKET_EUR_PER_MWH
@@ -17,6 +18,8 @@ from dispatch.wording.formatting import kw, span
 DAY_S = 86400
 WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period
 CENT_EUR = 0.01
+LEAST_SHARE = 0.01  # of the connection, or of the PV's peak: a highest value below it is one in kW
+MOST_OF_PEAK = 1.5  # cold modules under edges of clouds give more than their peak power, but not this much
 
 
 def short_period(terms: DemandTerms, length_s: float, what: str = "figures") -> Iterator[str]:
@@ -103,6 +106,33 @@ def doubtful_jobs(start_s: int, end_s: int, jobs: Sequence[Job], gpus_total: int
     larger = sum(1 for job in known if gpus_total is not None and job.gpus > gpus_total)
     if larger:
         yield f"jobs: {larger} of {len(known)} want more than the {gpus_total} GPUs of --gpus: the queue waits in vain"
+
+
+def doubtful_load(name: str, highest_w: float, config: DispatchConfig, pv_peak_w: float) -> Iterator[str]:
+    """That a load looks as if it were in another unit than W: beside the connection, or more than could be supplied."""
+    fuse_w = config.grid.fuse_w
+    most_w = fuse_w + config.discharge_w + pv_peak_w
+    if highest_w < LEAST_SHARE * fuse_w:
+        yield (
+            f"{name}: the highest load is {highest_w / 1000:.2g} kW beside a connection of {kw(fuse_w)}: "
+            "is the column in W, or in kW? It is taken as W"
+        )
+    elif highest_w > most_w:
+        yield (
+            f"{name}: the highest load is {kw(highest_w)}, more than fuse, battery and PV together can supply "
+            f"({kw(most_w)}): is the column in W, and of this site?"
+        )
+
+
+def doubtful_pv(name: str, highest_w: float, peak_w: float) -> Iterator[str]:
+    """The same of a PV power, beside the peak power of the site file. 0: it has none."""
+    if peak_w <= 0 or LEAST_SHARE * peak_w <= highest_w <= MOST_OF_PEAK * peak_w:
+        return
+    if highest_w > 0:
+        yield (
+            f"{name}: the highest PV power is {highest_w / 1000:.2g} kW beside peak_w = {kw(peak_w)} of the site: "
+            "is the column in W? It is taken as W"
+        )
 
 
 def no_bound(bills: Mapping[str, Bill]) -> Iterator[str]:

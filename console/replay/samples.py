@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from console.replay.traces import cell, optional_cell, power_column, raise_any, table
+from console.replay.traces import MOST_W, cell, optional_cell, power_column, raise_any, table
 
 COLUMNS = ("load_w", "power_w", "gpu_power_w")
 GAP_MS = 2_000  # a value held for longer is reported
@@ -85,6 +85,6 @@ def _watts(column: str, text: str) -> float:
         w = float(text)
     except ValueError:
         w = math.nan
-    if not (math.isfinite(w) and w >= 0):
-        raise ValueError(f"{column} = {text!r}: expected a power in W, >= 0")
+    if not 0 <= w <= MOST_W:
+        raise ValueError(f"{column} = {text!r}: expected a power in W, >= 0 and at most {MOST_W:g}")
     return w

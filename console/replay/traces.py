@@ -1,4 +1,4 @@
-"""Reads the inputs of a replay: load and PV as recorded, prices as published, jobs as submitted.
+"""Reads the inputs of a replay: load and PV as recorded, prices as published.
 
 Files are CSV, gzip by their suffix, instants in UTC at the START of each row. Rows evenly spaced; a row that is missing
 or not a number is a gap: the value before it is held, and how much was held is told.
@@ -7,24 +7,25 @@ or not a number is a gap: the value before it is held, and how much was held is 
 from __future__ import annotations
 
 import csv
-import io
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from dispatch.billing.prices import PriceSeries
+from dispatch.wording.formatting import span
 from drivers.text_file import NotText, text_of
 
 LOAD_COLUMNS = ("load_w", "power_w")
 PV_COLUMNS = ("pv_w", "power_w")
 PUBLICATION_H_UTC = 12  # day-ahead prices of tomorrow are known from then on
 SHOWN = 5  # errors named in one message
+MOST_W = 1e9  # of a site; what says more is no power of one
+USUAL_STEPS_S = (1, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600)  # of loggers
+OFF_GRID_SHARE = 0.1  # of the step: rows no further off their grid are those of a logger that is late
 MOST_STEPS_PER_ROW = 100  # a gap is held, but not years between two rows
 
 
@@ -63,13 +64,13 @@ class Trace:
 def read_trace(path: Path, columns: Sequence[str]) -> Trace:
     """Read a trace whose value column is one of `columns`. Raises TraceFileError, OSError."""
     header, rows = table(path)
-    power = power_column(path, header, columns)
-    when, what = header.index("start_utc"), header.index(power)
+    column = power_column(path, header, columns)
+    when, what = header.index("start_utc"), header.index(column)
     read = _Rows()
     errors: list[str] = []
     for line, row in rows:
         try:
-            read.add(instant(cell(row, when, header)), _number(optional_cell(row, what)), row[when])
+            read.add(instant(cell(row, when, header)), power(column, optional_cell(row, what)), row[when])
         except ValueError as error:
             errors.append(f"{path}:{line}: {error}")
     if len(read.w) < 2 and not errors:
@@ -122,8 +123,8 @@ def table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         text = text_of(raw, path.suffix == ".gz")
     except NotText as error:
         raise TraceFileError(f"{path}: {error}") from None
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    parsed = csv.reader(io.StringIO("\n".join(line for _, line in lines)))
+    lines = list(_records(text))
+    parsed = csv.reader(line for _, line in lines)
     try:
         rows = [(n, row) for (n, _), row in zip(lines, parsed, strict=False)]
     except csv.Error as error:
@@ -131,6 +132,20 @@ def table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not rows:
         raise TraceFileError(f"{path}: expected a header and rows, found nothing")
     return [name.strip() for name in rows[0][1]], rows[1:]
+
+
+def _records(text: str) -> Iterator[tuple[int, str]]:
+    """The rows with the number of their first line; a line break within quotes does not end a row."""
+    begun, begun_at = "", 0
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        if not begun and (not line.strip() or line.startswith("#")):
+            continue
+        begun, begun_at = (f"{begun}\n{line}", begun_at) if begun else (line, number)
+        if begun.count('"') % 2 == 0:
+            yield begun_at, begun
+            begun = ""
+    if begun:
+        yield begun_at, begun
 
 
 def cell(row: Sequence[str], place: int, header: Sequence[str]) -> str:
@@ -145,14 +160,14 @@ def optional_cell(row: Sequence[str], place: int) -> str:
     return row[place] if place < len(row) else ""
 
 
-def instant(text: str) -> int:
+def instant(text: str, column: str = "start_utc") -> int:
     """POSIX seconds of an ISO 8601 instant in UTC. Raises ValueError saying what was expected."""
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"start_utc = {text!r}: expected ISO 8601 such as 2025-09-16T06:00:00Z") from None
+        raise ValueError(f"{column} = {text!r}: expected ISO 8601 such as 2025-09-16T06:00:00Z") from None
     if when.utcoffset() != timedelta(0):
-        raise ValueError(f"start_utc = {text!r}: expected UTC, ending in Z (local time is ambiguous in October)")
+        raise ValueError(f"{column} = {text!r}: expected UTC, ending in Z (local time is ambiguous in October)")
     return int(when.timestamp())
 
 
@@ -162,7 +177,15 @@ def utc(t_s: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{f'.{millis:03}' if millis else ''}Z"
 
 
-def _number(text: str) -> float | None:
+def power(column: str, text: str) -> float | None:
+    """Watts >= 0, or None. Raises ValueError for more than a site has."""
+    w = number(text)
+    if w is not None and w > MOST_W:
+        raise ValueError(f"{column} = {text!r}: expected W, at most {MOST_W:g}")
+    return w
+
+
+def number(text: str) -> float | None:
     """Watts >= 0, or None."""
     try:
         w = float(text)
@@ -173,28 +196,50 @@ def _number(text: str) -> float | None:
 
 def _even(path: Path, read: _Rows) -> Trace:
     """Rows on an even grid, gaps held."""
-    starts = sorted(read.w)
-    step_s = min(b - a for a, b in pairwise(starts))
-    off = next((s for s in starts if (s - starts[0]) % step_s), None)
-    if off is not None:
-        when = datetime.fromtimestamp(off, UTC)
-        raise TraceFileError(f"{path}: {when:%Y-%m-%dT%H:%M:%SZ}: expected rows evenly spaced by {step_s} s")
+    step_s, snapped = _on_grid(path, sorted(read.w))
+    starts = sorted(set(snapped.values()))
+    powers = {start_s: read.w[given_s] for given_s, start_s in snapped.items()}
     steps = (starts[-1] - starts[0]) // step_s + 1
     if steps > MOST_STEPS_PER_ROW * len(starts):
         raise TraceFileError(f"{path}: expected rows for most of its {steps} steps of {step_s} s, found {len(starts)}")
     w: list[float] = []
     held = 0
     for start_s in range(starts[0], starts[-1] + step_s, step_s):
-        known = read.w.get(start_s)
+        known = powers.get(start_s)
         held += known is None
         w.append(w[-1] if known is None else known)
+    moved = [abs(given_s - start_s) for given_s, start_s in snapped.items() if given_s != start_s]
     notes = []
+    if moved:
+        notes.append(
+            f"{path.name}: {len(moved)} of {len(snapped)} rows are up to {max(moved)} s off their grid of "
+            f"{span(step_s)}: taken on it"
+        )
     if held:
         what = f"{held} of {len(w)} rows are missing or no power ({read.unreadable} unreadable)"
         notes.append(f"{path.name}: {what}: the last held")
     if read.repeated:
         notes.append(f"{path.name}: {read.repeated} rows are there twice with the same value: taken once")
     return Trace(starts[0], step_s, w, tuple(notes))
+
+
+def _on_grid(path: Path, starts: Sequence[int]) -> tuple[int, dict[int, int]]:
+    """The step of the rows, s, and where each belongs. Raises TraceFileError for rows that have no grid."""
+    spacings = [b - a for a, b in pairwise(starts)]
+    step_s = min(spacings)
+    off = next((s for s in starts if (s - starts[0]) % step_s), None)
+    if off is None:
+        return step_s, {s: s for s in starts}
+    median_s = sorted(spacings)[len(spacings) // 2]
+    usual_s = min(USUAL_STEPS_S, key=lambda s: abs(s - median_s))
+    allowed_s = OFF_GRID_SHARE * usual_s
+    snapped = {s: round(s / usual_s) * usual_s for s in starts}
+    if len(set(snapped.values())) == len(starts) and all(abs(s - at) <= allowed_s for s, at in snapped.items()):
+        return usual_s, snapped
+    raise TraceFileError(
+        f"{path}: {utc(off)}: expected rows evenly spaced by {step_s} s, "
+        f"or within {allowed_s:.0f} s of every {usual_s} s"
+    )
 
 
 # ── prices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,60 +266,3 @@ class Publication:
         starts = [s for s in self._prices.start_utc_s if s < end_s]
         prices = self._prices.eur_per_mwh[: len(starts)]
         return PriceSeries(tuple(starts), prices, min(end_s, self._prices.end_utc_s))
-
-
-# ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Job(msgspec.Struct, frozen=True):
-    """One job of the log; `reference_s` is when it starts if nobody moves it. Only with `power_w` does it forecast."""
-
-    id: str
-    reference_s: int
-    submit_s: int = 0
-    duration_s: float = 0.0
-    time_limit_s: float | None = None
-    power_w: float = 0.0
-    gpus: int = 0
-
-
-def read_jobs(path: Path) -> list[Job]:
-    """Read a job log: job_id and reference_start_utc of each. Raises TraceFileError, OSError."""
-    header, rows = table(path)
-    missing = [c for c in ("job_id", "reference_start_utc") if c not in header]
-    if missing:
-        raise TraceFileError(f"{path}:1: expected the columns {', '.join(missing)}, found {','.join(header)}")
-    name, when = header.index("job_id"), header.index("reference_start_utc")
-    jobs: dict[str, Job] = {}
-    errors = []
-    for line, row in rows:
-        try:
-            job = Job(cell(row, name, header), instant(cell(row, when, header)), *_forecast(header, row))
-        except ValueError as error:
-            errors.append(f"{path}:{line}: {error}".replace("start_utc =", "reference_start_utc ="))
-            continue
-        if jobs.setdefault(job.id, job) != job:
-            errors.append(f"{path}:{line}: job {job.id} was given before with another start")
-    raise_any(path, errors)
-    return sorted(jobs.values(), key=lambda job: (job.reference_s, job.id))
-
-
-def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, float | None, float, int]:
-    """What a forecast needs of a job, where the log has it: (submit_s, duration_s, time_limit_s, power_w, gpus)."""
-    if not {"submit_utc", "duration_s", "power_w"} <= set(header):
-        return 0, 0.0, None, 0.0, 0
-    given = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
-
-    def number(name: str) -> float:
-        value = _number(given[name])
-        if value is None:
-            raise ValueError(f"{name} = {given[name]!r}: expected a number >= 0")
-        return value
-
-    return (
-        instant(given["submit_utc"]),
-        number("duration_s"),
-        (number("time_limit_s") or None) if given.get("time_limit_s") else None,  # 0 is what some write for none
-        number("power_w"),
-        int(number("gpus")) if given.get("gpus") else 0,
-    )

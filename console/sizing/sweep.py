@@ -45,6 +45,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     end_s: int
     step_s: int
     soc_pct: float = 50.0
+    notes: tuple[str, ...] = ()  # what must be said of the inputs
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ import pytest
 from replay_cases import FIRST, utc, write_csv
 
 from benchmarks import forecast
-from console.replay.traces import Job, Trace
+from console.replay.job_file import Job
+from console.replay.traces import Trace
 
 DAY = 96
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fuzzing import Feed, Parser, Session, simple
 
-from console.replay import output, traces
+from console.replay import job_file, output, traces
 from drivers import text_file
 from drivers.tariffs import csv_file
 from drivers.twin import grid_record, trace
@@ -123,7 +123,7 @@ PARSERS = (
         "job logs",
         ("console.replay.traces:table",),
         lambda: [JOBS],
-        file_of("jobs.csv", traces.read_jobs),
+        file_of("jobs.csv", job_file.read_jobs),
         (traces.TraceFileError,),
     ),
     Parser(

@@ -173,7 +173,7 @@ def test_samples_that_cannot_be_played_are_told_by_line(tmp_path: Path) -> None:
         read_samples(path)
     assert str(caught.value).splitlines() == [
         f"{path}:3: start_utc = 'now': expected ISO 8601 such as 2025-09-16T06:00:00.100Z",
-        f"{path}:4: load_w = '-3': expected a power in W, >= 0",
+        f"{path}:4: load_w = '-3': expected a power in W, >= 0 and at most 1e+09",
         f"{path}:5: start_utc = '2025-09-16T21:00:00Z': expected an instant after the row before it",
     ]
     path.write_text("node,start_utc,load_w\na\n")

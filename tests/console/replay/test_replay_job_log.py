@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_cases import START, a_case, played
 
+from console.replay.job_file import Job
 from console.replay.job_log import JobLog
-from console.replay.traces import Job
 from dispatch.forecasting.job_queue import JobModel
 
 HOUR = 3600

@@ -8,8 +8,8 @@ from replay_cases import CONFIG, START, a_case, prices, utc
 
 from console.replay.compare import compare
 from console.replay.engine import Case, Schedule
+from console.replay.job_file import Job
 from console.replay.remarks import short_period, unpriced
-from console.replay.traces import Job
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 

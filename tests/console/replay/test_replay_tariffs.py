@@ -12,7 +12,8 @@ from replay_cases import CONFIG, FIRST, START, a_case, load_w, played, prices, p
 
 from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Case, Schedule
-from console.replay.traces import Job, Trace
+from console.replay.job_file import Job
+from console.replay.traces import Trace
 from dispatch.billing.bill import account_peaks_w, stored_change_kwh
 from dispatch.billing.demand_charge import billed_by_period_w
 from dispatch.billing.prices import PriceSeries

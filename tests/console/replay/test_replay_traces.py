@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from console.replay.traces import LOAD_COLUMNS, Trace, TraceFileError, instant, read_jobs, read_trace
+from console.replay.traces import LOAD_COLUMNS, Trace, TraceFileError, instant, read_trace, utc
 
 HEAD = "start_utc,load_w\n"
 
@@ -95,30 +95,35 @@ def test_many_errors_are_not_all_shown(tmp_path: Path) -> None:
     assert "and 4 more lines" in str(caught.value)
 
 
-def test_a_job_log_with_holes(tmp_path: Path) -> None:
-    """No limit is no limit; a figure that is none, or a row that is cut off, is named."""
-    head = "job_id,reference_start_utc,submit_utc,duration_s,time_limit_s,power_w,gpus\n"
-    when = "2025-09-16T06:00:00Z,2025-09-16T05:00:00Z"
-    jobs = read_jobs(written(tmp_path / "jobs.csv", [f"a,{when},600,,9000,8", f"b,{when},600,0,9000,"], head))
-    assert [(job.time_limit_s, job.gpus) for job in jobs] == [(None, 8), (None, 0)]
-    rows = [f"a,{when},nan,,9000,8", f"b,{when},600,-5,9000,8", f"c,{when},600,60,inf,8", f"d,{when}"]
-    with pytest.raises(TraceFileError) as caught:
-        read_jobs(written(tmp_path / "jobs.csv", rows, head))
-    said = str(caught.value).splitlines()
-    assert "jobs.csv:2: duration_s = 'nan': expected a number >= 0" in said[0]
-    assert "jobs.csv:3: time_limit_s = '-5': expected a number >= 0" in said[1]
-    assert "jobs.csv:4: power_w = 'inf'" in said[2]
-    assert "jobs.csv:5: duration_s = ''" in said[3]
+def stamps(*offsets_s: int) -> list[str]:
+    """Rows of 1000 W times their number, each so far from its quarter hour."""
+    begin = 1_758_002_400
+    return [f"{utc(begin + 900 * k + off)},{1000 * (k + 1)}" for k, off in enumerate(offsets_s)]
 
 
-def test_jobs(tmp_path: Path) -> None:
-    head = "job_id,gpus,reference_start_utc\n"
-    path = written(tmp_path / "jobs.csv", ["b,2,2025-09-16T06:00:01Z", "a,1,2025-09-16T05:00:00Z"], head)
-    assert [job.id for job in read_jobs(path)] == ["a", "b"]
-    with pytest.raises(TraceFileError, match=r"jobs\.csv:1: expected the columns reference_start_utc"):
-        read_jobs(written(tmp_path / "jobs.csv", ["a,1"], "job_id,gpus\n"))
-    with pytest.raises(TraceFileError, match=r":2: expected 3 columns, job_id,gpus,reference_start_utc, found 2"):
-        read_jobs(written(tmp_path / "jobs.csv", ["a,1"], head))
-    twice = ["a,1,2025-09-16T06:00:01Z", "a,1,2025-09-16T07:00:01Z"]
-    with pytest.raises(TraceFileError, match=r"jobs\.csv:3: job a was given before"):
-        read_jobs(written(tmp_path / "jobs.csv", twice, head))
+def test_rows_seconds_off_their_grid_are_taken_on_it_and_told(tmp_path: Path) -> None:
+    trace = read_trace(written(tmp_path / "load.csv", stamps(2, 0, 5, -3, 0, 1)), LOAD_COLUMNS)
+    assert (trace.step_s, list(trace.w)) == (900, [1000, 2000, 3000, 4000, 5000, 6000])
+    assert trace.notes == ("load.csv: 4 of 6 rows are up to 5 s off their grid of 15 min: taken on it",)
+    missing = stamps(2, 0, 5, -3, 0, 1)
+    del missing[3]
+    trace = read_trace(written(tmp_path / "load.csv", missing), LOAD_COLUMNS)
+    assert list(trace.w) == [1000, 2000, 3000, 3000, 5000, 6000]
+    assert any("1 of 6 rows are missing" in note for note in trace.notes)
+    late = read_trace(written(tmp_path / "load.csv", stamps(3, 3, 3, 3)), LOAD_COLUMNS)
+    assert (late.start_s % 900, late.step_s, late.notes) == (3, 900, ())
+
+
+@pytest.mark.parametrize("offsets", [(0, 200, 0, 0), (0, 0, 701, -103, 0)])
+def test_rows_without_a_grid_are_refused(tmp_path: Path, offsets: tuple[int, ...]) -> None:
+    with pytest.raises(TraceFileError, match=r"load.csv: 2025-09-16T\d\d:\d\d:\d\dZ: expected rows evenly spaced by"):
+        read_trace(written(tmp_path / "load.csv", stamps(*offsets)), LOAD_COLUMNS)
+
+
+def test_a_line_break_within_quotes_ends_no_row(tmp_path: Path) -> None:
+    head = 'start_utc,note,load_w\n# a comment with a "quote\n'
+    rows = ['2025-09-16T06:00:00Z,"two\n# lines, and\n\nmore",1', "2025-09-16T06:15:00Z,\u2028\x1c,2", "x,y,3"]
+    with pytest.raises(TraceFileError, match=r"^[^\n]*load.csv:8: start_utc = 'x'") as caught:
+        read_trace(written(tmp_path / "load.csv", rows, head), LOAD_COLUMNS)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(read_trace(written(tmp_path / "load.csv", rows[:2], head), LOAD_COLUMNS).w) == [1, 2]

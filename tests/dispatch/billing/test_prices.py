@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dispatch.billing.prices import PriceSeries, filled
+from dispatch.billing.prices import PriceSeries, filled, filled_means, mean_published
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -66,3 +68,25 @@ def test_hours_never_seen_take_the_overall_mean_and_nothing_known_says_so() -> N
     assert prices == pytest.approx([10.0, 20.0, 20.0])
     assert missing == 2
     assert filled(PriceSeries((), (), 0), [0, 900], "UTC") == (None, 2)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(-50, 300)), min_size=1, max_size=12),
+    st.sampled_from([60, 300, 450, 900, 1800, 3600]),
+    st.integers(-3, 3),
+)
+def test_the_mean_price_of_a_step_is_that_of_its_minutes(values: list[int | None], step_s: int, first: int) -> None:
+    """Against a sum minute by minute; a step with a part that nobody published has no mean, but a stand-in."""
+    series = PriceSeries(tuple(900 * k for k in range(len(values))), tuple(values), 900 * len(values))
+    starts = [first * step_s + step_s * k for k in range(4)]
+    means, known = filled_means(series, starts, step_s, "Europe/Berlin")
+    assert known == [mean_published(series, t, t + step_s) is not None for t in starts]
+    if means is None:
+        assert all(value is None for value in values)
+        return
+    for start, mean, whole in zip(starts, means, known, strict=True):
+        minutes = [series.at(t) for t in range(start, start + step_s, 30)]
+        assert whole == (None not in minutes)
+        stand_ins, _ = filled(series, range(start, start + step_s, 30), "Europe/Berlin")
+        assert stand_ins is not None
+        assert mean == pytest.approx(sum(stand_ins) / len(stand_ins))
