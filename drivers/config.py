@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.schema import NodeTerms, PcsRatings, PositiveWatts, TariffTerms
+from dispatch.config.schema import MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms, TariffTerms
 
 SLOW_READING = 4  # deadlines
 
@@ -104,6 +104,21 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
     invert: Annotated[
         bool, Meta(description="true: the meter counts export as positive power. The model does not define the sign.")
     ] = False
+    side: (
+        Annotated[
+            Literal["grid", "site"],
+            Meta(
+                description="On which side of the switch at the PCC it measures. It may read 0 V while that side is "
+                'dead. Not given: "grid" for the role grid, "site" for the role load.'
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def terms(self) -> MeterTerms:
+        """What dispatch needs to know of it."""
+        return MeterTerms(id=self.id, side=self.side or ("grid" if self.role == "grid" else "site"))
 
 
 class PcsDevice(PcsRatings, frozen=True, kw_only=True):
@@ -137,6 +152,11 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
     peak_w: Annotated[float, Meta(gt=0, description="Peak power of its panels.")]
+
+    @property
+    def terms(self) -> PvTerms:
+        """What dispatch needs to know of it."""
+        return PvTerms(id=self.id, peak_w=self.peak_w)
 
 
 class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):

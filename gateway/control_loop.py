@@ -158,6 +158,7 @@ class ControlLoop:
         self._orders.expire()
         self._reservations.advance()
         decision = self._decide(snapshot)
+        snapshot = self._controller.checked(snapshot)
         self._update_alarms(snapshot, decision)
         snapshot = reliable_snapshot(snapshot, decision.meter_frozen)
         soc_pct = BatteryBank(self._config, snapshot).soc_pct

@@ -67,7 +67,8 @@ def flow(watts: float | None, out: str, back: str) -> str:
 
 
 def mark(reading: Reading) -> str:
-    """ " STALE 4 s" behind a value that may not be used any more."""
-    if reading.quality is not Quality.STALE:
+    """ " STALE 4 s" behind a value that may not be used any more, " SUSPECT 1 s" where a newer one is doubted."""
+    if reading.quality not in (Quality.STALE, Quality.SUSPECT):
         return ""
-    return " STALE" if reading.age_s is None else f" STALE {reading.age_s:.0f} s"
+    word = reading.quality.name
+    return f" {word}" if reading.age_s is None else f" {word} {reading.age_s:.0f} s"

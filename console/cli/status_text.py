@@ -159,7 +159,7 @@ def _sum(snapshot: Snapshot, what: str) -> str:
     text = flow(sum(known) if len(known) == len(readings) else None, *words)
     if what == "pv" and snapshot.pv and all(pv.asleep for pv in snapshot.pv):
         return f"{kw(0.0):>{KW_WIDTH}} asleep"
-    stale = [r for r in readings if r.quality is Quality.STALE]
+    stale = [r for r in readings if r.quality in (Quality.STALE, Quality.SUSPECT)]
     return text + (mark(max(stale, key=lambda r: r.age_s or 0.0)) if stale else "")
 
 

@@ -62,6 +62,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     }
     found.update(_grid(snapshot, decision, facts, island))
     found.update(_missing(snapshot, facts.config))
+    found.update(_implausible(snapshot, decision))
     for battery in snapshot.batteries:
         found.update(_battery(battery, facts.config))
     found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
@@ -142,6 +143,16 @@ def _missing(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, 
             f"reading-missing:{battery.id}",
             Condition(battery.soc_pct.good is None and told, Reason("alarm.soc_missing")),
         )
+
+
+def _implausible(snapshot: Snapshot, decision: Decision | None) -> dict[str, Condition]:
+    """Devices whose readings are rejected again and again, with the last of each."""
+    found: dict[str, list[Reason]] = {device.id: [] for device in snapshot.devices}
+    for doubt in decision.implausible if decision else ():
+        found.setdefault(doubt.device_id, []).append(doubt.why)
+    return {
+        f"reading-implausible:{name}": Condition(bool(why), joined(why) if why else None) for name, why in found.items()
+    }
 
 
 def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:

@@ -22,6 +22,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("soc-stands-still", MEDIUM),
     AlarmDefinition("device-lost", MEDIUM, on_delay_s=3.0),
     AlarmDefinition("reading-missing", MEDIUM, on_delay_s=5.0),
+    AlarmDefinition("reading-implausible", MEDIUM, off_delay_s=60.0),
     AlarmDefinition("meters-disagree", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("setpoint-not-followed", MEDIUM, on_delay_s=10.0),
     AlarmDefinition("setpoint-mismatch", MEDIUM, on_delay_s=5.0, off_delay_s=10.0),

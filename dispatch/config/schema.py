@@ -321,6 +321,20 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     can_shutdown: bool = False
 
 
+class MeterTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What dispatch needs of a `[[meter]]`."""
+
+    id: str
+    side: Literal["grid", "site"]  # of the switch at the PCC
+
+
+class PvTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What dispatch needs of a `[[pv]]`."""
+
+    id: str
+    peak_w: float
+
+
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[caps]`: power caps on deferrable nodes to keep the month's peak, down to the `cap_w` of each node."""
 
@@ -355,6 +369,8 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ride_through: RideThroughConfig = RideThroughConfig()
     switches: tuple[str, ...] = ()  # ids of every [[switch]]
     nodes: tuple[NodeTerms, ...] = ()
+    meters: tuple[MeterTerms, ...] = ()
+    pv: tuple[PvTerms, ...] = ()
 
     @property
     def switch_id(self) -> str | None:

@@ -30,6 +30,7 @@ from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, signed, standing
+from dispatch.plausibility.checker import PlausibilityCheck
 from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
@@ -70,12 +71,16 @@ class Controller:
         self._last_mono_s: float | None = None
         self._changed_mono_s: float | None = None
         self._lost: Lost | None = None
+        self._starting = True  # a PCS that could be commanded waits for its second sample
         self._ramp_from_w: float | None = None
         self._recharging = self._topping = False
         self._order: Order | None = None  # the battery order the last decision obeyed
         self.island = IslandMachine(config)
         self.ride = LoadShedding(config)
         self.caps = CapController(config)
+        self._plausibility = PlausibilityCheck(config, steps=step_s == 0)
+        self._raw: Snapshot | None = None
+        self._checked: Snapshot | None = None  # the same, checked
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
 
     # ── what others read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,8 +143,20 @@ class Controller:
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def checked(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot as far as it can be believed: what rules, records, consoles and plans are to use.
+
+        A snapshot that was asked for last is not checked again.
+        """
+        if self._raw is not snapshot or self._checked is None:
+            self._raw, self._checked = snapshot, self._plausibility.check(snapshot)
+        return self._checked
+
     def account(self, snapshot: Snapshot) -> None:
         """Take in the grid meter ahead of `step`, so that a plan made in between knows which interval has closed."""
+        self._account(self.checked(snapshot))
+
+    def _account(self, snapshot: Snapshot) -> None:
         import_w = None if self._net.frozen else snapshot.grid.w.good
         self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
 
@@ -157,6 +174,7 @@ class Controller:
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
+        snapshot = self.checked(snapshot)
         relied_on = reliable_snapshot(snapshot, self._net.frozen)
         island = self.island.step(relied_on, requests)
         ride = self.ride.step(relied_on, island.on_battery, island.seen.state, island.drilling)
@@ -172,7 +190,8 @@ class Controller:
         self._remember(situation, outcome.w, setpoints)
         caps, capped = self.caps.step(snapshot, self._need(situation, outcome), failing)
         decision = _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
-        return msgspec.structs.replace(decision, caps=caps, events=(*decision.events, *capped))
+        events = (*self._plausibility.events(snapshot.utc_s), *decision.events, *capped)
+        return msgspec.structs.replace(decision, caps=caps, events=events, implausible=self._plausibility.often)
 
     def _need(self, situation: Situation, outcome: Outcome) -> GridSide:
         """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
@@ -202,11 +221,11 @@ class Controller:
 
     def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding, orders: Standing) -> Situation:
         site_net_w = self._net.update(snapshot)
-        self.account(snapshot)
+        self._account(snapshot)
         step = plan.at(snapshot.utc_s) if plan is not None else None
         allowance = self._interval.allowance(plan if step is not None else None)
         self._limit_w = allowance.limit_w
-        found = _enabled(units(self.config, snapshot, self._setpoints), orders)
+        found = self._confirmed(_enabled(units(self.config, snapshot, self._setpoints), orders), snapshot)
         ready = [u.id for u in found if u.ready is Ready.READY]
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
@@ -231,6 +250,23 @@ class Controller:
             recharging=self._recharging,
             topping=self._topping,
             orders=orders,
+        )
+
+    def _confirmed(self, found: tuple[Unit, ...], snapshot: Snapshot) -> tuple[Unit, ...]:
+        """After a start nothing is written before two samples of the meter and of the PCS have agreed."""
+        check, grid = self._plausibility, snapshot.grid
+        meter = grid.w.value is None or check.settled(grid.id)
+        why = Reason("pcs.meter_unconfirmed", {"meter": grid.id})
+        replace = msgspec.structs.replace
+        waiting = [u.id for u in found if u.ready is Ready.READY and not (meter and check.settled(u.id))]
+        if self._starting:  # what is held without a meter is what the PCS are found to hold, once they are confirmed
+            self._lost = None
+        self._starting = bool(waiting)
+        return tuple(
+            replace(u, ready=Ready.WITHHELD, why=Reason("pcs.unconfirmed", {"pcs": u.id}) if meter else why)
+            if u.id in waiting
+            else u
+            for u in found
         )
 
     def _latch(self, soc_pct: float | None, available_pct: float | None, order: Order | None) -> None:

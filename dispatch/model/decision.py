@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from dispatch.model.doubts import Doubt
 from dispatch.model.events import Event
 from dispatch.model.islanding import (
     DrillReport,
@@ -83,3 +84,4 @@ class Decision(msgspec.Struct, frozen=True):
     meter_frozen: bool = False  # the grid meter answers, but what it says stands still
     contested: tuple[Contested, ...] = ()
     caps: CapsView | None = None  # None: the site allows no caps for the month's peak
+    implausible: tuple[Doubt, ...] = ()  # readings that are rejected again and again, or for long

@@ -9,9 +9,15 @@ import msgspec
 
 
 class Quality(enum.Enum):
-    """GOOD: use it. STALE: the last value known, for display and for holding. MISSING: there is no value."""
+    """GOOD: use it. STALE: the last value known, for display and for holding. MISSING: there is no value.
+
+    SUSPECT: what the device said is doubted (`dispatch.plausibility`). The value is the last one that was not, with its
+    true age; before there was one, it is what the device said. It is used like an answer that did not come this tick,
+    but not for a step that cannot be undone.
+    """
 
     GOOD = "good"
+    SUSPECT = "suspect"
     STALE = "stale"
     MISSING = "missing"
 
@@ -26,6 +32,11 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     @property
     def good(self) -> float | None:
         """The value if it may be used for control, else None."""
+        return self.value if self.quality in USABLE else None
+
+    @property
+    def confirmed(self) -> float | None:
+        """The value if a step that cannot be undone may rest on it, else None."""
         return self.value if self.quality is Quality.GOOD else None
 
 
@@ -39,9 +50,15 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     @property
     def good(self) -> str | None:
         """The word if it may be used for control, else None."""
+        return self.value if self.quality in USABLE else None
+
+    @property
+    def confirmed(self) -> str | None:
+        """The word if a step that cannot be undone may rest on it, else None."""
         return self.value if self.quality is Quality.GOOD else None
 
 
+USABLE = frozenset({Quality.GOOD, Quality.SUSPECT})
 MISSING = Reading()
 UNKNOWN = Status()
 

@@ -19,6 +19,7 @@ from dispatch.model.decoding import with_reasons
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandReply, IslandView, Reconnect, RideThrough
 from dispatch.model.orders import Preview
 from dispatch.model.plan import Plan
+from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.wording.catalogue import ALARMS, ENGLISH, RULE_NUMBERS, alarm_text, rule_name, words
 from gateway.api.protocol import (
@@ -61,13 +62,22 @@ _SENTENCES = ("reason", "why", "against", "remedy", "transfer_gap", "note")  # e
 
 def _former_field(name: str, value: Any) -> Any:
     if name == "snapshot":  # the largest part, without a single reason
-        return value
+        return _former_qualities(value)
     return "" if value is None and name in _SENTENCES else _former(value)
 
 
 def _former_reply(value: dict[str, Any]) -> dict[str, Any]:
     """The answer of the state machine had a text in the place of its reason."""
     return value | {"text": words(msgspec.convert(value["reason"], Reason))} if value.keys() == _REPLY else value
+
+
+def _former_qualities(value: Any) -> Any:
+    """Earlier versions know no SUSPECT reading. They show a value that is held as STALE."""
+    if isinstance(value, dict):
+        return {name: _former_qualities(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_former_qualities(part) for part in value]
+    return Quality.STALE.value if value == Quality.SUSPECT.value else value
 
 
 def _former_trace(trace: RuleTrace) -> dict[str, Any]:
@@ -115,7 +125,11 @@ def _with_sentences(value: Any) -> Any:
         return value
     value, former = _former_reply(value), _FORMER_FIELDS.get(frozenset(value), ())
     return {
-        name: part if name == "snapshot" else _former_field(name, part) if name in former else _with_sentences(part)
+        name: _former_qualities(part)
+        if name == "snapshot"
+        else _former_field(name, part)
+        if name in former
+        else _with_sentences(part)
         for name, part in value.items()
     }
 

@@ -133,6 +133,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             ride_through=self.ride_through,
             switches=tuple(s.id for s in self.switch),
             nodes=tuple(n.terms for n in self.node),
+            meters=tuple(m.terms for m in self.meter),
+            pv=tuple(p.terms for p in self.pv),
         )
 
     @property

@@ -169,11 +169,13 @@ class Plant:
         grid_w = self._at(self.t_s - self.delay_s - self.grid_age_s)[1]
         noisy_w = grid_w + self.chance.gauss(0, self.noise_w) if self.noise_w else grid_w
         pcs_w = self._at(self.t_s - self.pcs_age_s)[2]
+        hz = Reading(50 + 0.001 * (round(5 * self.t_s) % 7), self.grid_age_s, Quality.GOOD)
         return a_snapshot(
             self.t_s,
-            Reading(noisy_w, self.grid_age_s, Quality.GOOD),
+            None,
             a_pcs(Reading(pcs_w, self.pcs_age_s, Quality.GOOD)),
             a_battery(self.soc_pct),
+            grid=Meter("grid", w=Reading(noisy_w, self.grid_age_s, Quality.GOOD), hz=hz),
         )
 
     def _at(self, t_s: float) -> tuple[float, float, float]:
@@ -191,6 +193,15 @@ class Plant:
         self.past.append((self.t_s, self.load_w(self.t_s) - self.pcs_w, self.pcs_w))
         while len(self.past) > 2 and self.past[0][0] < self.t_s - 6:
             self.past.popleft()
+
+
+def started(config: DispatchConfig, snapshot: Snapshot, step_s: float = 0.0) -> Controller:
+    """A controller that has seen these devices in two samples before: it may write at the next tick."""
+    controller = Controller(config, step_s)
+    for before_s in (2.0, 1.0):
+        utc_s, mono_s = snapshot.utc_s - before_s, snapshot.mono_s - before_s
+        controller.step(msgspec.structs.replace(snapshot, utc_s=utc_s, mono_s=mono_s), None)
+    return controller
 
 
 def an_order(kind: OrderKind, value: float = 0.0, target: str = "", ends_s: float = 900.0, id: str = "o1") -> Order:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.wording.english import alarms, drills, islanding, orders, planning, rules, state_of_charge
+from dispatch.wording.english import alarms, doubts, drills, islanding, orders, planning, rules, state_of_charge
 
 TEMPLATES: dict[str, str] = {
     **rules.TEMPLATES,
@@ -12,6 +12,7 @@ TEMPLATES: dict[str, str] = {
     **planning.TEMPLATES,
     **alarms.TEMPLATES,
     **state_of_charge.TEMPLATES,
+    **doubts.TEMPLATES,
 }
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS

@@ -130,6 +130,18 @@ TEXTS: dict[str, AlarmText] = {
             "operation. If it never gave one, the device or its register map does not suit."
         ),
     ),
+    "reading-implausible": AlarmText(
+        "{subject} reports values that cannot be true",
+        "Readings of this device are rejected again and again, or for long.",
+        (
+            "Such a value is not used: the last good one is held for a few seconds, then the reading is missing. "
+            "The Log has one line per rejection."
+        ),
+        (
+            "Compare the device's own display with the figure. If the display is right, look at its scale factors, "
+            "wiring and register map. If the figure is right, correct the key of the site file that is named."
+        ),
+    ),
     "meters-disagree": AlarmText(
         "Meters disagree",
         "Grid, PCS and PV together are not what the load meter shows.",

@@ -10,6 +10,7 @@ from dispatch.alarms.conditions import Facts, conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
+from dispatch.model.doubts import Doubt
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Switch
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
@@ -102,6 +103,11 @@ CASES = [
     ("meters-disagree", {"load": Meter("load", w=reading(44_000))}, "44.0 kW, grid + PCS + PV 50.0 kW: 6.0 kW apart"),
     ("reading-missing:pcs1", {"pcs": {"w": MISSING}}, "power"),
     ("reading-missing:bat1", {"battery": {"soc_pct": MISSING}}, "SoC"),
+    (
+        "reading-implausible:grid",
+        {"decision": msgspec.structs.replace(decided(), implausible=(Doubt("grid", "power", plain("327 kW")),))},
+        "327 kW",
+    ),
     ("grid-outage", {"switches": (Switch("pcc", grid_voltage=status("absent")),)}, "no grid voltage"),
     ("fuse-overload", {"grid": Meter("g", w=reading(1e5), a=(reading(10), reading(-170)))}, "170 A of 160 A"),
     ("fuse-overload", {"grid": Meter("g", w=reading(120_000))}, "120.0 kW of 110.4 kW"),

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config
+from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config, started
 
 from dispatch.billing.interval_budget import Billing
 from dispatch.config.battery_ratings import reserve_soc_pct
@@ -46,7 +46,9 @@ def trace(decision: Decision, name: str) -> RuleTrace:
 
 
 def test_every_rule_has_its_place_and_says_why_with_figures() -> None:
-    decision = Controller(site_config(ramp_w_per_s=500, reserve_h=1)).step(a_snapshot(0, 60_000), a_plan(5_000))
+    snapshot = a_snapshot(2, 60_000)
+    controller = started(site_config(ramp_w_per_s=500, reserve_h=1), snapshot)
+    decision = controller.step(snapshot, a_plan(5_000))
     assert [t.rule.value for t in decision.chain] == [
         "protection",
         "device limits",
@@ -109,9 +111,10 @@ def test_a_plan_does_not_charge_above_the_limit_on_the_interval_s_credit() -> No
 
 
 def test_what_is_asked_is_said_in_the_same_words_everywhere() -> None:
-    decision = Controller(site_config()).step(a_snapshot(0, 5_000), a_plan(-20_000))
+    calm, empty = a_snapshot(2, 5_000), a_snapshot(2, 20_000, battery=a_battery(14))
+    decision = started(site_config(), calm).step(calm, a_plan(-20_000))
     assert words(trace(decision, "idle").reason) == "not idle: charge 20.0 kW is preferred"
-    refill = Controller(site_config(reserve_h=1)).step(a_snapshot(0, 20_000, battery=a_battery(14)), a_plan(8_000))
+    refill = started(site_config(reserve_h=1), empty).step(empty, a_plan(8_000))
     assert "an earlier rule already asks charge 8.2 kW" in words(trace(refill, "plan").reason)
 
 
@@ -255,7 +258,9 @@ def test_after_local_control_the_device_is_adopted_as_it_is() -> None:
 
 def test_first_step_adopts_the_setpoint_that_the_device_holds() -> None:
     pcs = a_pcs(11_700, setpoint_w=reading(12_000), setpoint_enabled=reading(1))
-    assert Controller(site_config()).step(a_snapshot(0, None, pcs), None).battery_w == 12_000
+    snapshot = a_snapshot(2, None, pcs)
+    assert Controller(site_config()).step(snapshot, None).battery_w is None, "one sample is not enough to write"
+    assert started(site_config(), snapshot).step(snapshot, None).battery_w == 12_000
 
 
 # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -307,7 +312,7 @@ def test_a_stale_soc_is_an_unknown_soc() -> None:
 def test_soc_unknown_only_towards_zero() -> None:
     controller = Controller(site_config())
     held = settle(controller, a_snapshot(0, 40_000)).battery_w
-    assert held == pytest.approx(10_300)
+    assert held == pytest.approx(10_300, abs=20)  # and a little for the second before the first write
     more = settle(controller, a_snapshot(4, 60_000 - 10_300, a_pcs(10_300), a_battery(None)))
     assert more.battery_w == held
     assert "SoC of bat1 unknown" in words(more.reason)
@@ -365,13 +370,13 @@ def two_pcs() -> Controller:
 
 def test_two_pcs_share_and_one_takes_over_what_the_other_cannot() -> None:
     both = settle(two_pcs(), _two(a_pcs(0), a_pcs(0), 49_700))
-    assert [s.w for s in both.setpoints] == pytest.approx([10_000, 10_000])
+    assert [s.w for s in both.setpoints] == pytest.approx([10_000, 10_000], abs=20)
     local = settle(two_pcs(), _two(a_pcs(0), a_pcs(4_000, control=status("local")), 45_700))
-    assert [s.w for s in local.setpoints] == [pytest.approx(16_000), None]
+    assert [s.w for s in local.setpoints] == [pytest.approx(16_000, abs=20), None]
     controller = two_pcs()
     settle(controller, _two(a_pcs(0), a_pcs(0), 49_700))
     lost = settle(controller, _two(a_pcs(10_000), a_pcs(None), 29_700, t_s=4))
-    assert [s.w for s in lost.setpoints] == pytest.approx([10_000, 10_000])
+    assert [s.w for s in lost.setpoints] == pytest.approx([10_000, 10_000], abs=20)
     assert lost.mode is Mode.RULES
 
 
@@ -410,7 +415,7 @@ def test_not_grid_tied_means_no_setpoint_whatever_else_is_lost(changes: dict[str
 )
 def test_a_following_pcs_or_no_switch_at_all_is_grid_tied(changes: dict[str, object]) -> None:
     decision = settle(Controller(site_config()), a_snapshot(0, 40_000, **changes))  # type: ignore[arg-type]
-    assert (decision.island, decision.battery_w) == (IslandState.GRID_TIED, pytest.approx(10_300))
+    assert (decision.island, decision.battery_w) == (IslandState.GRID_TIED, pytest.approx(10_300, abs=20))
 
 
 def test_the_return_of_the_grid_starts_from_the_devices() -> None:
@@ -540,7 +545,7 @@ def test_memory_survives_a_round_trip() -> None:
 def test_pulse_is_timed() -> None:
     controller = Controller(site_config())
     Plant(controller, lambda t: 10_000 + (20_000 if t >= 5 else 0), delay_s=0.2).run(8)
-    assert controller.pulse_since_utc_s == pytest.approx(T0 + 5.2, abs=0.3)
+    assert controller.pulse_since_utc_s == pytest.approx(T0 + 5.4, abs=0.3)  # at the second sample that shows it
 
 
 def test_a_step_is_cheap() -> None:
@@ -562,9 +567,9 @@ def test_a_step_is_cheap() -> None:
 
 def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:
     """1.4 % of 100 kWh above the reserve, through 0.94, last five minutes at 15.7 kW; at tick rate all 60 are free."""
-    snapshot = a_snapshot(0, 90_000, battery=a_battery(17.0385))
+    snapshot = a_snapshot(2, 90_000, battery=a_battery(17.0385))
     plan = a_plan(60_000)
-    assert Controller(site_config(reserve_h=1)).step(snapshot, plan).battery_w == pytest.approx(60_000)
+    assert started(site_config(reserve_h=1), snapshot).step(snapshot, plan).battery_w == pytest.approx(60_000)
     held = Controller(site_config(reserve_h=1), step_s=300).step(snapshot, plan)
     mark_pct = reserve_soc_pct(site_config(reserve_h=1))
     assert held.battery_w == pytest.approx((17.0385 - mark_pct) * 1000 * 0.94 * 12)
@@ -575,10 +580,11 @@ def test_within_the_deadband_a_setpoint_that_holds_for_minutes_still_gives_way_t
     """200 W too much for five minutes is 17 Wh of the reserve; at tick rate the next tick is soon enough."""
     plan, mark_pct = a_plan(10_000, peak_target_w=200_000), reserve_soc_pct(site_config(reserve_h=1))
     for step_s, most_w in ((300.0, 9_800.0), (0.0, 10_000.0)):
-        controller = Controller(site_config(reserve_h=1, contracted_peak_w=110_000), step_s=step_s)
+        first = a_snapshot(2, 90_000, a_pcs(10_000), a_battery(60.0))
+        controller = started(site_config(reserve_h=1, contracted_peak_w=110_000), first, step_s)
         rest_pct = mark_pct + (1.2 if step_s == 0 else 9_800 / 12 / 0.94 / 1000)
-        controller.step(a_snapshot(0, 90_000, a_pcs(10_000), a_battery(60.0)), plan)
-        held = controller.step(a_snapshot(step_s or 0.2, 80_000, a_pcs(10_000), a_battery(rest_pct)), plan)
+        controller.step(first, plan)
+        held = controller.step(a_snapshot(2 + (step_s or 0.2), 90_000, a_pcs(10_000), a_battery(rest_pct)), plan)
         assert held.battery_w == pytest.approx(most_w, abs=1)
 
 
@@ -589,7 +595,9 @@ def test_over_steps_of_minutes_the_ramp_limit_leaves_room_for_the_minutes() -> N
         plan = a_plan(0)
         controller.step(a_snapshot(0, 5_000), plan)
         controller.step(a_snapshot(1, 5_000), plan)
-        last = controller.step(a_snapshot(301 if step_s else 2, 25_500), plan)
+        if not step_s:  # a step that nothing confirms is followed at its second sample
+            controller.step(a_snapshot(2, 25_500), plan)
+        last = controller.step(a_snapshot(301 if step_s else 3, 25_500), plan)
         assert last.battery_w is not None
         assert last.battery_w == pytest.approx(battery_w, abs=500)
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, an_order, decide, site_config, trace
+from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, an_order, decide, site_config, started, trace
 
 from dispatch.config.schema import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.control.controller import Controller
@@ -48,8 +48,8 @@ def test_the_first_tick_with_an_order_obeys_it_and_says_whose_it_is(
 
 
 def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
-    controller = Controller(site_config(contracted_peak_w=15_000, ramp_w_per_s=500))
     snapshot = a_snapshot(0.0, 14_000)
+    controller = started(site_config(contracted_peak_w=15_000, ramp_w_per_s=500), snapshot)
     controller.step(snapshot, a_plan(9_000))
     later = msgspec.structs.replace(snapshot, utc_s=T0 + 0.2, mono_s=0.2)
     decision = controller.step(later, a_plan(9_000), orders=[an_order(OrderKind.SETPOINT, -10_000)])
@@ -96,7 +96,7 @@ def test_limits_and_safety_always_win(
 
 
 def test_an_order_ends_with_its_time_and_the_rules_are_back() -> None:
-    book, controller = OrderBook(), Controller(site_config())
+    book, controller = OrderBook(), started(site_config(), a_snapshot(0.0, 20_000))
     book.put(an_order(OrderKind.SETPOINT, 20_000, ends_s=1.0))
     modes = []
     for n in range(12):
@@ -110,7 +110,7 @@ def test_an_order_ends_with_its_time_and_the_rules_are_back() -> None:
 def test_while_the_last_command_is_held_the_reason_is_the_meter_not_the_order() -> None:
     """Found with the meter hanging: header SAFE over `manual: order …`, as both ask for the same power."""
     order = an_order(OrderKind.SETPOINT, 12_000.0)
-    controller = Controller(site_config())
+    controller = started(site_config(), a_snapshot(0.0, 20_000))
     controller.step(a_snapshot(0.0, 20_000), None, orders=[order])
     decision = controller.step(a_snapshot(0.2, None), None, orders=[order])
     assert decision.battery_w == 12_000.0

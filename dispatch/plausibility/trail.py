@@ -1,0 +1,171 @@
+"""The history of one reading: what was accepted last, what is doubted, and since when."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from dispatch.model.doubts import Doubt
+from dispatch.model.readings import MISSING, USABLE, Quality, Reading, Status
+from dispatch.model.reasons import Reason
+
+REFRESH_S = 1.0  # the longest time for which a register map shows the same measurement: then it is another sample
+RELEARN_S = 60.0  # a value that only the history speaks against is taken after it has stood for so long
+AGAIN_S, AGAIN = 600.0, 3  # so many rejections within this time: the device is often wrong
+LASTING_S = 10.0  # a doubt that lasts this long counts as well
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A value that waits for a second sample within `step` of it."""
+
+    value: float
+    sample: int
+    taken_s: float
+    step: float
+
+
+def figures_of(part: Any) -> tuple[object, ...]:
+    """All values of a device's answer, without their ages."""
+    if isinstance(part, (Reading, Status)):
+        return (part.value,)
+    if isinstance(part, msgspec.Struct):
+        part = msgspec.structs.astuple(part)
+    if isinstance(part, tuple):
+        return tuple(value for item in part for value in figures_of(item))
+    return (part,)
+
+
+class Block:
+    """Counts the distinct samples of one device: another figure changed, or the map's refresh time has passed."""
+
+    def __init__(self) -> None:
+        self.sample = 0
+        self.changed_s = float("-inf")  # when a figure last changed
+        self._figures: tuple[object, ...] | None = None
+        self._since_s = 0.0
+
+    def update(self, figures: tuple[object, ...], taken_s: float) -> int:
+        """Take in all figures of an answer taken at `taken_s`. Return the number of its sample."""
+        changed = figures != self._figures
+        if changed:
+            self.changed_s = taken_s
+        if changed or taken_s - self._since_s >= REFRESH_S:
+            self.sample += 1
+            self._figures, self._since_s = figures, taken_s
+        return self.sample
+
+
+class Trail:
+    """One reading of one device, in the order in which it was read.
+
+    keep: a protective reading. The last accepted value stays in force as long as what the device says is doubted.
+    """
+
+    def __init__(self, device_id: str, reading: str, keep: bool = False) -> None:
+        self.device_id, self.reading = device_id, reading
+        self.value: float | None = None  # the last accepted
+        self.taken_s = float("-inf")
+        self.rejected: list[Doubt] = []  # since the caller last took them
+        self._keep = keep
+        self._candidate: Candidate | None = None
+        self._doubt: Doubt | None = None
+        self._last: Doubt | None = None  # the last that was rejected
+        self._told = False
+        self._doubted_s: float | None = None
+        self._against_s: float | None = None  # since when it has been contradicted without a break
+        self._episodes: deque[float] = deque()
+
+    @property
+    def settled(self) -> bool:
+        """Two distinct samples have agreed since the start."""
+        return self.value is not None
+
+    @property
+    def doubted(self) -> bool:
+        """The last sample was not accepted."""
+        return self._doubted_s is not None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The value that waits for a second sample."""
+        return self._candidate
+
+    def accept(self, value: float, taken_s: float) -> None:
+        """Believe it. A value that waited for a second sample and did not get one is reported as rejected."""
+        if self._candidate is not None and abs(self._candidate.value - value) > self._candidate.step:
+            self._end_unconfirmed(taken_s)
+        self.value, self.taken_s = value, taken_s
+        self._candidate = self._doubt = self._doubted_s = self._against_s = None
+        self._told = False
+
+    def second(self, value: float, sample: int) -> bool:
+        """Whether this is the second distinct sample that shows what the candidate showed."""
+        candidate = self._candidate
+        return candidate is not None and sample != candidate.sample and abs(value - candidate.value) <= candidate.step
+
+    def wait(self, candidate: Candidate, why: Reason) -> None:
+        """Keep it until a second sample shows the same."""
+        before = self._candidate
+        if before is None or abs(candidate.value - before.value) > before.step:
+            if before is not None:
+                self._end_unconfirmed(candidate.taken_s)
+                self._told = False
+            self._candidate = candidate
+            self._doubt = Doubt(self.device_id, self.reading, why)
+        self._against_s = None
+        self._since(candidate.taken_s)
+
+    def reject(self, taken_s: float, why: Reason) -> None:
+        """Do not believe it: out of bounds, or contradicted. One event, however long it lasts."""
+        self._candidate = None
+        self._doubt = self._last = Doubt(self.device_id, self.reading, why)
+        if self._against_s is None:
+            self._against_s = taken_s
+        self._since(taken_s)
+        if not self._told:
+            self._tell(self._doubt, taken_s)
+
+    def _end_unconfirmed(self, taken_s: float) -> None:
+        """The candidate was not confirmed; before the first accepted value there is nothing that it could have hurt."""
+        if self._doubt is not None and not self._told and self.settled:
+            self._last = self._doubt
+            self._tell(self._doubt, taken_s)
+
+    def _since(self, taken_s: float) -> None:
+        if self._doubted_s is None:
+            self._doubted_s = taken_s
+
+    def _tell(self, doubt: Doubt, taken_s: float) -> None:
+        self._told = True
+        self.rejected.append(doubt)
+        self._episodes.append(taken_s)
+        while self._episodes and taken_s - self._episodes[0] > AGAIN_S:
+            self._episodes.popleft()
+
+    def often(self, mono_s: float) -> Doubt | None:
+        """What is rejected again and again, or for long; None when it is not."""
+        while self._episodes and mono_s - self._episodes[0] > AGAIN_S:
+            self._episodes.popleft()
+        lasting = self._told and self._doubted_s is not None and mono_s - self._doubted_s >= LASTING_S
+        return self._last if lasting or len(self._episodes) >= AGAIN else None
+
+    def shown(self, raw: Reading, mono_s: float, hold_s: float) -> Reading:
+        """The reading as everybody else is to see it."""
+        if raw.quality not in USABLE:
+            return self._not_now(raw, mono_s)
+        if self._doubted_s is None:
+            return raw
+        if self.value is None:
+            return Reading(raw.value, raw.age_s, Quality.SUSPECT) if self._candidate is not None else MISSING
+        age_s = max(mono_s - self.taken_s, 0.0)
+        if self._keep or mono_s - self._doubted_s <= hold_s:
+            return Reading(self.value, age_s, Quality.SUSPECT)
+        return Reading(None, age_s, Quality.MISSING)
+
+    def _not_now(self, raw: Reading, mono_s: float) -> Reading:
+        """The device is silent: what it said last is shown, unless that was doubted."""
+        if raw.value is None or self._doubted_s is None or self.value is None:
+            return raw
+        return Reading(self.value, max(mono_s - self.taken_s, 0.0), raw.quality)

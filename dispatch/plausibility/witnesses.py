@@ -1,0 +1,128 @@
+"""What other figures say of a reading: the power of the PCS in the last seconds, volts and amperes, the balance."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from dispatch.model.equipment import Meter
+
+VA_SHARE, VA_W = 0.05, 500.0  # P may leave its share of V x I by so much from one sample to the next
+POWER_FACTOR_LEAST = 0.7  # before its share is known
+OVER_VA = 1.05  # active power above apparent power is impossible; meters of class 1, volts and amperes rounded
+BALANCE_SHARE, BALANCE_W = 0.03, 1_000.0  # two meters and the inverters, read within one tick
+FAR = 3.0  # so many times the tolerance apart: one of them is wrong
+LEARN, CALM = 0.05, 10  # of the balance: how fast its offset is learnt, and after how many samples it is known
+MARGIN, MARGIN_S = 0.25, 0.25  # the delay of the meter is not exact (dispatch.control.net_load_estimator)
+
+
+class Band(msgspec.Struct, frozen=True):
+    """Where a power lies, W."""
+
+    low_w: float
+    high_w: float
+
+    @property
+    def width_w(self) -> float:
+        """How much is unknown."""
+        return self.high_w - self.low_w
+
+    def off_w(self, w: float) -> float:
+        """By how much `w` lies outside."""
+        return max(self.low_w - w, w - self.high_w, 0.0)
+
+
+class PowerWindow:
+    """The power of one source in the last seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque()
+
+    def add(self, t_s: float, w: float) -> None:
+        """Remember an accepted reading taken at `t_s`."""
+        if not self._samples or t_s > self._samples[-1][0] + 1e-6:
+            self._samples.append((t_s, w))
+
+    def band(self, from_s: float) -> Band | None:
+        """Smallest and largest power since `from_s`; the sample before it still held then. None: never read."""
+        samples = self._samples
+        while len(samples) > 1 and samples[1][0] <= from_s:
+            samples.popleft()
+        if not samples:
+            return None
+        powers = [w for _, w in samples]
+        return Band(min(powers), max(powers))
+
+
+class VoltAmperes:
+    """P against the sum of V x I over the phases, and the share of it that P has been."""
+
+    def __init__(self) -> None:
+        self._share: float | None = None
+        self._seen_current = False
+
+    def of(self, meter: Meter) -> float | None:
+        """Apparent power of a meter, VA; None where it does not measure all phases."""
+        volts, amps = [r.good for r in meter.v], [r.good for r in meter.a]
+        if not volts or len(volts) != len(amps):
+            return None
+        parts = [v * a for v, a in zip(volts, amps, strict=True) if v is not None and a is not None]
+        if len(parts) < len(volts):
+            return None
+        self._seen_current = self._seen_current or any(parts)
+        return sum(parts) if self._seen_current else None  # a meter without current transformers gives zeros
+
+    def agrees(self, w: float, va: float) -> bool:
+        """Whether P is the share of V x I that it was before."""
+        tolerance = max(VA_W, VA_SHARE * va)
+        if self._share is None:
+            return POWER_FACTOR_LEAST * va - tolerance <= abs(w) <= OVER_VA * va + tolerance
+        return abs(abs(w) - self._share * va) <= tolerance
+
+    @staticmethod
+    def impossible(w: float, va: float) -> bool:
+        """Whether P is larger than V x I allows."""
+        return abs(w) > OVER_VA * va + max(2 * VA_W, VA_SHARE * va)
+
+    def learn(self, w: float, va: float) -> None:
+        """Take in an accepted pair."""
+        if va > 4 * VA_W:
+            self._share = min(abs(w) / va, OVER_VA)
+
+
+class Balance:
+    """load - grid - PCS - PV: where it has stood still, it witnesses for each of them."""
+
+    def __init__(self) -> None:
+        self._offset_w = 0.0
+        self._spread_w = 0.0
+        self._seen = 0
+
+    def tolerance_w(self, load_w: float) -> float:
+        """What it may move without anybody being wrong."""
+        return max(BALANCE_W, BALANCE_SHARE * abs(load_w))
+
+    def known(self, load_w: float) -> bool:
+        """Whether it has closed long enough to speak. A load meter of a part of the site never gets there."""
+        return self._seen >= CALM and self._spread_w <= self.tolerance_w(load_w)
+
+    def off_w(self, rest: Band) -> float:
+        """By how much the rest lies from where it was."""
+        return rest.off_w(self._offset_w)
+
+    def learn(self, rest: Band, load_w: float) -> None:
+        """Take in a rest of accepted readings while nothing moves."""
+        if rest.width_w > self.tolerance_w(load_w):
+            return
+        middle_w = (rest.low_w + rest.high_w) / 2
+        if not self._seen:
+            self._offset_w = middle_w
+        self._seen += 1
+        self._spread_w += LEARN * (abs(middle_w - self._offset_w) - self._spread_w)
+        self._offset_w += LEARN * (middle_w - self._offset_w)
+
+
+def window_s(delay_max_s: float) -> float:
+    """How far back a meter's reading may show the site."""
+    return (1 + MARGIN) * delay_max_s + MARGIN_S

@@ -1,0 +1,19 @@
+"""What is said of readings that are not believed."""
+
+from __future__ import annotations
+
+TEMPLATES = {
+    "doubt.power_range": "{reading} {value_w:kw} is outside {low_w:kw} to {high_w:kw} (site file: {key})",
+    "doubt.range": "{reading} {value:.4g} {unit} is outside {low:.4g} to {high:.4g} {unit} (site file: {key})",
+    "doubt.block": "{reading}: other figures of the same answer cannot be true",
+    "doubt.apparent": "{reading} {value_w:kw} is more than volts times amperes of the same answer, {product_w:kw}",
+    "doubt.step": "{reading} {value_w:kw} after {last_w:kw}: no second sample showed it",
+    "doubt.balance": (
+        "{reading} {value_w:kw}: grid, PCS, PV and load meter are {apart_w:kw} further apart than before, "
+        "{allowed_w:kw} allowed"
+    ),
+    "doubt.dead": "{volts:.0f} V on a side of the switch that PCS and switch report live (site file: [[meter]] side)",
+    "doubt.first": "{reading}: first sample, to be confirmed by a second",
+    "pcs.unconfirmed": "{pcs} has just been read for the first time: a second sample must confirm it",
+    "pcs.meter_unconfirmed": "{meter} has just been read for the first time: a second sample must confirm it",
+}

@@ -1,0 +1,200 @@
+"""Meters: what is out of bounds, impossible beside its other figures, or a step that only one sample shows."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from small_site import a_battery, a_pcs, a_snapshot, site_config
+
+from dispatch.config.schema import DispatchConfig, GridConfig, MeterTerms, PvTerms, RulesConfig
+from dispatch.control.controller import Controller
+from dispatch.model.decision import Decision
+from dispatch.model.equipment import Meter, Pv
+from dispatch.model.readings import Quality, Reading, reading
+from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounds import SiteBounds
+from dispatch.wording.catalogue import words
+
+FUSE_W = 160 * 230 * 3
+
+
+def a_meter(w: float, n: int = 0, va: float | None = None, **changes: object) -> Meter:
+    """A meter whose figures move with `n`; `va`: volts times amperes, as its power unless given."""
+    volts = 230.0 + 0.01 * (n % 7)
+    amps = (abs(w) if va is None else va) / 3 / volts
+    base: dict[str, object] = {
+        "w": reading(w),
+        "hz": reading(50.0 + 0.001 * (n % 5)),
+        "v": (reading(volts),) * 3,
+        "a": (reading(amps),) * 3,
+        "import_wh": reading(1_000_000.0 + n),
+    }
+    return Meter("grid", **(base | changes))  # type: ignore[arg-type]
+
+
+class Site:
+    """A controller that is shown a meter, tick by tick at 5 Hz."""
+
+    def __init__(self, config: DispatchConfig | None = None) -> None:
+        self.controller, self.n = Controller(config or site_config()), 0
+        self.decisions: list[Decision] = []
+        self.pcs_w = 0.0
+
+    def show(self, meter: Meter, **changes: object) -> Snapshot:
+        """One tick; the checked snapshot."""
+        self.n += 1
+        now = a_snapshot(0.2 * self.n, None, a_pcs(self.pcs_w, v=reading(230.0)), a_battery(60.0))
+        raw = msgspec.structs.replace(now, grid=meter, **changes)
+        self.decisions.append(self.controller.step(raw, None))
+        return self.controller.checked(raw)
+
+    def settle(self, w: float = 17_000.0, ticks: int = 10) -> Site:
+        for _ in range(ticks):
+            self.show(a_meter(w, self.n))
+        return self
+
+    @property
+    def events(self) -> list[str]:
+        return [e.text for d in self.decisions for e in d.events if "not believed" in e.text]
+
+
+def test_one_sample_that_fuse_and_batteries_cannot_make_moves_nothing_and_is_logged_once() -> None:
+    config = site_config(contracted_peak_w=30_000, fuse_a=100)
+    site = Site(config).settle()
+    before = site.decisions[-1].battery_w
+    seen = site.show(a_meter(-170_000, site.n))
+    assert seen.grid.w.quality is Quality.SUSPECT
+    assert seen.grid.w.value == 17_000
+    assert seen.grid.w.age_s == pytest.approx(0.2)
+    for _ in range(20):
+        site.show(a_meter(17_000, site.n))
+    assert {d.battery_w for d in site.decisions[-21:]} == {before}
+    assert site.events == [
+        "reading not believed: power -170.0 kW is outside -73.0 kW to 207.0 kW (site file: [grid] fuse_a, "
+        "[[pcs]] discharge_w, [[pv]] peak_w)"
+    ]
+
+
+@pytest.mark.parametrize("w", [-170_000.0, 400_000.0, 32_767_000.0, float("nan"), float("inf")])
+def test_what_is_rejected_for_long_is_missing_and_raises_an_alarm_with_the_key(w: float) -> None:
+    site = Site(site_config(fuse_a=100, rules=RulesConfig(rest_soc_pct=50, meter_lost_hold_s=2.0))).settle()
+    shown = [site.show(a_meter(w, site.n, 17_000)).grid.w for _ in range(80)]
+    assert [r.quality for r in shown[:10]] == [Quality.SUSPECT] * 10
+    assert {r.quality for r in shown[12:]} == {Quality.MISSING}
+    assert len(site.events) == 1, "one event, however long it lasts"
+    doubt = site.decisions[-1].implausible[0]
+    assert doubt.device_id == "grid"
+    assert "[grid] fuse_a" in words(doubt.why)
+
+
+def test_an_overload_of_the_fuse_is_a_reading_and_the_battery_helps() -> None:
+    """Below three times the fuse: followed at once where volts and amperes show it, else at the second sample."""
+    site = Site(site_config(contracted_peak_w=30_000)).settle()
+    seen = site.show(a_meter(1.3 * FUSE_W, site.n))
+    assert seen.grid.w.quality is Quality.GOOD
+    assert site.decisions[-1].battery_w == pytest.approx(60_000)
+    assert site.events == []
+
+
+def test_a_step_without_witness_is_followed_at_the_second_distinct_sample() -> None:
+    site = Site()
+    bare = {"v": (), "a": ()}
+    for _ in range(10):
+        site.show(a_meter(17_000, site.n, **bare))
+    first = site.show(a_meter(45_000, 100, **bare))
+    same = [site.show(a_meter(45_000, 100, **bare)) for _ in range(3)]
+    second = site.show(a_meter(45_100, 101, **bare))
+    assert [s.grid.w.quality for s in (first, *same)] == [Quality.SUSPECT] * 4, "the same second is one sample"
+    assert second.grid.w == reading(45_100)
+    assert site.events == []
+
+
+def test_the_same_figures_after_the_refresh_time_are_a_second_sample() -> None:
+    site = Site()
+    for _ in range(10):
+        site.show(a_meter(17_000, site.n, v=(), a=()))
+    shown = [site.show(a_meter(45_000, 100, v=(), a=())).grid.w.quality for _ in range(7)]
+    assert shown == [Quality.SUSPECT] * 5 + [Quality.GOOD] * 2
+
+
+@pytest.mark.parametrize(
+    ("w", "va"),
+    [
+        (170_000, 17_000),  # a scale factor off by one
+        (47_000, 17_000),  # + 30 kW in the power alone
+        (32_767, 17_000),  # the largest int16
+    ],
+)
+def test_power_beyond_volts_times_amperes_is_never_used_however_often_it_is_said(w: float, va: float) -> None:
+    site = Site().settle()
+    before = site.decisions[-1].battery_w
+    shown = [site.show(a_meter(w, site.n, va)).grid.w for _ in range(20)]
+    assert all(r.quality is not Quality.GOOD for r in shown)
+    assert site.decisions[-1].battery_w == before
+    assert len(site.events) == 1
+    assert site.show(a_meter(17_000, site.n)).grid.w.quality is Quality.GOOD
+
+
+def test_a_power_that_changes_its_sign_alone_is_no_step_that_volts_and_amperes_show() -> None:
+    site = Site().settle()
+    assert site.show(a_meter(-17_000, site.n)).grid.w.quality is Quality.SUSPECT
+    assert site.show(a_meter(17_000, site.n)).grid.w.quality is Quality.GOOD
+    assert len(site.events) == 1
+
+
+def test_zero_volts_on_a_live_side_is_no_answer_and_on_a_dead_side_it_is_one() -> None:
+    zero = {"w": reading(0.0), "hz": reading(0.0), "v": (reading(0.0),) * 3, "a": (reading(0.0),) * 3}
+    site = Site().settle(ticks=40)
+    seen = site.show(Meter("grid", **zero))  # type: ignore[arg-type]
+    assert seen.grid.w.quality is seen.grid.v[0].quality is seen.grid.hz.quality is Quality.SUSPECT
+    assert (seen.grid.w.value, seen.grid.hz.value) == (17_000, pytest.approx(50, abs=0.1))
+    assert any("0 V on a side of the switch" in text for text in site.events)
+    site.settle(ticks=5)
+    dead = msgspec.structs.replace
+    now = a_snapshot(0.0)
+    absent = tuple(dead(s, grid_voltage=msgspec.structs.replace(s.grid_voltage, value="absent")) for s in now.switches)
+    seen = site.show(Meter("grid", **zero), switches=absent)  # type: ignore[arg-type]
+    assert seen.grid.v[0].quality is Quality.GOOD
+
+
+def test_a_block_of_random_registers_is_not_used_though_its_power_is_near() -> None:
+    site = Site().settle()
+    seen = site.show(a_meter(17_500, site.n, hz=reading(813.5)))
+    assert seen.grid.w.quality is Quality.SUSPECT
+    assert seen.grid.hz.value == pytest.approx(50, abs=0.1)
+    assert any("frequency 813.5 Hz" in text for text in site.events)
+
+
+def test_export_is_bounded_by_what_the_sources_can_give() -> None:
+    pv = DispatchConfig(
+        grid=GridConfig(fuse_a=160, contracted_peak_w=30_000),
+        timezone="Europe/Berlin",
+        pcs=site_config().pcs,
+        batteries=site_config().batteries,
+        pv=(PvTerms(id="pv1", peak_w=20_000),),
+        meters=(MeterTerms(id="grid", side="grid"),),
+    )
+    bounds = SiteBounds(pv)
+    assert bounds.grid_w(True).low == -(1.2 * 60_000 + 1.3 * 20_000 + 1_000)
+    assert bounds.grid_w(False).low == -3 * FUSE_W, "a PV inverter of unknown size"
+    assert bounds.grid_w(True).high == 3 * FUSE_W
+
+
+def test_a_sleeping_inverter_that_says_327_kw_adds_no_load() -> None:
+    config = msgspec.structs.replace(site_config(), pv=(PvTerms(id="pv1", peak_w=10_000),))
+    site = Site(config)
+    for n in range(10):
+        site.show(a_meter(17_000, n), pv=(Pv("pv1", reading(0.0)),))
+    seen = site.show(a_meter(17_000, 11), pv=(Pv("pv1", reading(327_670.0)),))
+    assert seen.pv[0].w == Reading(0.0, pytest.approx(0.2), Quality.SUSPECT)  # type: ignore[arg-type]
+    assert any("[[pv]] pv1: peak_w" in text for text in site.events)
+
+
+def test_nothing_is_written_before_two_samples_of_meter_and_pcs_agree() -> None:
+    site = Site(site_config(contracted_peak_w=30_000))
+    site.show(a_meter(-60_000, 0))
+    site.show(a_meter(45_000, 1))
+    assert [d.battery_w for d in site.decisions] == [None, None]
+    site.settle(45_000, ticks=8)
+    assert site.decisions[-1].battery_w is not None
+    assert site.events == []
