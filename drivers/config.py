@@ -194,7 +194,11 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     )
     cap_w: (
         Annotated[
-            PositiveWatts, Meta(description="The power to which the node may be capped. Not given: it is never capped.")
+            PositiveWatts,
+            Meta(
+                description="The power to which the node may be capped. Not given: it is never capped. With `nvml` its "
+                "GPUs share what full_w leaves of it."
+            ),
         ]
         | None
     ) = None
@@ -221,7 +225,26 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     command_timeout_s: Annotated[float, Meta(gt=0, le=600, description="A command that runs longer is ended.")] = 30.0
-    gpus: Annotated[int, Meta(ge=0, le=64, description="Number of GPUs, for {watts_per_gpu}.")] = 0
+    gpus: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="Number of GPUs, for {watts_per_gpu}; with `nvml` also how many must answer for the node's "
+            "power to be known. 0: as many as have answered before.",
+        ),
+    ] = 0
+    gpu_limit_w: (
+        Annotated[
+            PositiveWatts,
+            Meta(
+                description="The site's own power limit of each GPU, with `nvml`. When a cap ends, no GPU is set above "
+                "it, and one without a limit on record, such as a new one, is set to it. Not given: what was set "
+                "before the cap; for a new GPU its default."
+            ),
+        ]
+        | None
+    ) = None
 
     @property
     def terms(self) -> NodeTerms:

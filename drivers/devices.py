@@ -11,6 +11,7 @@ from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevic
 from drivers.meter import MeterDriver
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
+from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.nodes.psutil_node import PsutilNode
 from drivers.pcs import PcsDriver
@@ -48,8 +49,11 @@ def make_drivers(
     io: IoConfig,
     resolve: Resolve,
     clock: Clock | None = None,
+    known_gpus: KnownGpus | None = None,
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
+
+    `known_gpus`: the GPUs that earlier runs have seen in this machine.
 
     Devices behind one host and port share a connection and are asked in turn; all others are independent.
     """
@@ -75,7 +79,7 @@ def make_drivers(
         if config.source == "nvml":
             from drivers.nodes.nvml_node import NvmlNode  # only here: NVML's bindings take a while to load
 
-            return NvmlNode(config, clock)
+            return NvmlNode(config, clock, known_gpus)
         return NodeDriver(config, *at(config))
 
     return [

@@ -15,6 +15,7 @@ from dispatch.control.controller import Controller
 from dispatch.model.clock import Clock
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
+from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.csv_file import TariffFileError, read
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
@@ -25,6 +26,7 @@ from gateway.api.server import LinkServer
 from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, read_memory
 from gateway.errors import SocketInUse, StartRefused
+from gateway.gpu_record import open_gpu_record
 from gateway.previous_run import read_previous_run
 from gateway.prices_in_force import PricesInForce
 from gateway.site import paths
@@ -45,6 +47,7 @@ async def assemble(
     prices, price_remarks = _prices(site)
     memory, memory_error = read_memory(state_dir)
     identity, identity_notes = establish(state_dir)
+    known_gpus, gpu_note = open_gpu_record(state_dir)
     recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
     recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
@@ -58,7 +61,10 @@ async def assemble(
         site=site,
         state_dir=state_dir,
         clock=clock,
-        drivers=make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock),
+        drivers=make_drivers(
+            site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock, known_gpus
+        ),
+        known_gpus=known_gpus,
         controller=controller,
         recorder=recorder,
         audit=audit,
@@ -81,11 +87,21 @@ async def assemble(
     gateway.adopt(left)
     for line in identity_notes:
         gateway.events.event("gateway", "info" if identity.kept else "warning", "identity", line)
-    if memory_error:
-        gateway.events.event("gateway", "warning", "memory", memory_error)
+    for subject, text in (("memory", memory_error), ("GPUs", gpu_note or _gpus_without_node(site, known_gpus))):
+        if text:
+            gateway.events.event("gateway", "warning", subject, text)
     for line in price_remarks:
         gateway.events.event("gateway", "warning", "tariff", line)
     return gateway
+
+
+def _gpus_without_node(site: Site, known: KnownGpus) -> str:
+    """What to do about GPUs that an earlier run capped and that no node of the site file stands for any more."""
+    if not known.capped or any(node.source == "nvml" for node in site.node):
+        return ""
+    limits = known.record.original_mw.items()
+    commands = ", ".join(f"`nvidia-smi -i {uuid} -pl {mw / 1000:g}`" for uuid, mw in limits)
+    return f'GPUs may still be capped, and no [[node]] has source = "nvml": lift the caps by {commands}'
 
 
 async def _listen(link: LinkServer, roles: Roles) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,17 +15,37 @@ from dispatch.model.reasons import Reason, plain
 from gateway.event_sink import EventSink
 
 RETRY_S = 1.0  # unscaled, while a command stands that a device has not taken
+HOLD_S = 30.0  # unscaled, between two looks whether a node still holds its cap: it may have been restarted
 
 Send = Callable[[Any], Awaitable[str]]  # sends a command; returns what to report of it, or nothing
+
+
+class NodeCommand(msgspec.Struct, frozen=True):
+    """What is asked of a compute node. `ride_through`: its cap is one that ride-through asks for."""
+
+    order: NodeOrder
+    ride_through: bool = False
 
 
 class CommandSender:
     """Sends the latest command to one device, again until it is taken. `submit` never waits."""
 
-    def __init__(self, id: str, kind: str, send: Send, device_error: type[Exception], events: EventSink) -> None:
-        """`kind` of the events in which it reports. `send` may raise `device_error`."""
+    def __init__(
+        self,
+        id: str,
+        kind: str,
+        send: Send,
+        device_error: type[Exception],
+        events: EventSink,
+        to_hold: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`kind` of the events in which it reports. `send` may raise `device_error`.
+
+        `to_hold`: whether the command taken is to be sent again every HOLD_S, as the device may lose it.
+        """
         self.id = id
         self._kind, self._send, self._device_error, self._events = kind, send, device_error, events
+        self._to_hold = to_hold
         self._wanted: Any = None
         self._taken: Any = None
         self._error = ""
@@ -50,9 +69,16 @@ class CommandSender:
             taken = wanted is None or wanted == self._taken or await self._try(wanted)
             if wanted is None:
                 self._taken = None
-            with contextlib.suppress(TimeoutError):  # news cut the wait short: an abort is not kept waiting
-                await asyncio.wait_for(self._news.wait(), None if taken else RETRY_S)
+            try:  # news cut the wait short: an abort is not kept waiting
+                await asyncio.wait_for(self._news.wait(), self._pause_s(taken))
+            except TimeoutError:
+                self._taken = None
             self._news.clear()
+
+    def _pause_s(self, taken: bool) -> float | None:
+        if not taken:
+            return RETRY_S
+        return HOLD_S if self._to_hold() else None
 
     async def _try(self, command: Any) -> bool:
         try:
@@ -85,8 +111,8 @@ def _to_pcs(driver: Any) -> Send:
 
 
 def _to_node(actuator: Any) -> Send:
-    async def send(order: NodeOrder) -> str:
-        return "; ".join(await actuator.apply(order))
+    async def send(command: NodeCommand) -> str:
+        return "; ".join(await actuator.apply(command.order, command.ride_through))
 
     return send
 
@@ -104,12 +130,19 @@ class CommandSenders:
         def sender(id: str, kind: str, send: Send) -> CommandSender:
             return CommandSender(id, kind, send, device_error, events)
 
+        def to_node(id: str, actuator: Any) -> CommandSender:
+            return CommandSender(id, "node", _to_node(actuator), device_error, events, lambda: actuator.holds_cap)
+
         self._switches = {d.id: sender(d.id, "device", _to_switch(d)) for d in drivers if d.kind == "switch"}
         self._starts = {d.id: sender(d.id, "device", _to_pcs(d)) for d in drivers if d.kind == "pcs"}
-        self._nodes = {id: sender(id, "node", _to_node(a)) for id, a in node_actuators.items()}
+        self._nodes = {id: to_node(id, actuator) for id, actuator in node_actuators.items()}
         self._node_actuators, self._device_error, self._events = node_actuators, device_error, events
         self._ridden: dict[str, NodeOrder] = {}  # what ride-through orders of each node
         self._touched: set[str] = set()  # nodes that were capped, by hand or for the peak, or freed
+        self.caps_w: Mapping[str, float] = {}  # the caps that are to hold now, whoever asks for them
+        for id, actuator in node_actuators.items():
+            if actuator.may_be_capped:
+                self.release(id)
 
     @property
     def cappable(self) -> frozenset[str]:
@@ -122,13 +155,20 @@ class CommandSenders:
             self._node_actuators[node].forget_cap()
             self._touched.add(node)
 
+    @property
+    def not_kept(self) -> dict[str, str]:
+        """The nodes whose GPUs are capped although their limits from before are not on disk, and why not."""
+        return {id: why for id, actuator in self._node_actuators.items() if (why := actuator.not_kept)}
+
     async def lift_caps(self) -> None:
         """Lift the cap of every node that was capped; for the end. What ride-through ordered stays."""
-        for id in sorted(self._touched):
-            try:
-                await self._node_actuators[id].apply(self._ridden.get(id, NodeOrder(id)))
-            except self._device_error as error:
-                self._events.event("node", "warning", id, f"cap not lifted: {error}")
+        await asyncio.gather(*(self._lift_cap(id) for id in sorted(self._touched)))
+
+    async def _lift_cap(self, id: str) -> None:
+        try:
+            await self._node_actuators[id].apply(self._ridden.get(id, NodeOrder(id)), ride_through=True)
+        except self._device_error as error:
+            self._events.event("node", "warning", id, f"cap not lifted: {error}")
 
     @property
     def all(self) -> tuple[CommandSender, ...]:
@@ -153,13 +193,22 @@ class CommandSenders:
     def _submit_to_nodes(self, ridden: dict[str, NodeOrder], caps: Mapping[str, NodeOrder]) -> None:
         self._ridden = ridden
         self._touched |= caps.keys() & self._nodes.keys()
-        for id in self._ridden.keys() | self._touched:
-            if (sender := self._nodes.get(id)) is not None:
-                sender.submit(_capped(self._ridden.get(id, NodeOrder(id)), caps.get(id)))
+        commands = {
+            id: _capped(ridden.get(id, NodeOrder(id)), caps.get(id))
+            for id in ridden.keys() | self._touched
+            if id in self._nodes
+        }
+        for id, command in commands.items():
+            self._nodes[id].submit(command)
+        self.caps_w = {id: c.order.cap_w for id, c in commands.items() if c.order.cap_w is not None}
 
 
-def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeOrder:
-    return order if cap is None else _smaller(order, msgspec.structs.replace(order, cap_w=cap.cap_w, reason=cap.reason))
+def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeCommand:
+    """The order of ride-through, with another cap if that is smaller."""
+    if cap is not None and _smaller(order, cap) is cap:
+        capped = msgspec.structs.replace(order, cap_w=cap.cap_w, reason=cap.reason)
+        return NodeCommand(capped, ride_through=order.cap_w is not None)
+    return NodeCommand(order, ride_through=order.cap_w is not None)
 
 
 def node_caps(decision: Decision, orders: Iterable[Order]) -> dict[str, NodeOrder]:

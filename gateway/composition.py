@@ -18,6 +18,7 @@ from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock
 from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason
+from drivers.nodes.known_gpus import KnownGpus
 from gateway.api.alarm_commands import AlarmCommands
 from gateway.api.command_log import CommandLog
 from gateway.api.consoles import Consoles
@@ -115,11 +116,15 @@ def compose_gateway(
     socket: Path,
     welcome: Callable[[Peer], Welcome],
     after_tick: Sequence[Callable[[int], None]] = (),
+    known_gpus: KnownGpus | None = None,
 ) -> Gateway:
-    """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`."""
+    """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
+
+    `known_gpus`: keeps the limits of this machine's GPUs; None: as long as this gateway runs.
+    """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
-    devices = DeviceIo(site, clock, drivers, events)
+    devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus())
     orders = OrdersInForce(clock, events, audit)
     planner = PlanningService(site, prices, clock, events, orders, consoles.set_plan)
     planner.reserve(left.reservations)  # first: what they drew of the past is not to be learnt as load that stays

@@ -224,6 +224,8 @@ class ControlLoop:
             drill_due=self._drills.due,
             clock_step_s=self._clock_steps.recent_s(mono_s),
             month_saved_eur=self._month_saved_eur(),
+            node_caps_w=self._devices.commands.caps_w,
+            gpu_limits_not_kept=self._devices.commands.not_kept,
         )
 
     def _month_saved_eur(self) -> float | None:

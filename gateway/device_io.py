@@ -17,6 +17,7 @@ from dispatch.model.snapshot import Snapshot
 from drivers.config import Polled, poll_period_s
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators
+from drivers.nodes.known_gpus import KnownGpus
 from drivers.notices import Notice
 from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
@@ -33,7 +34,9 @@ FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the o
 class DeviceIo:
     """A poller per device, a setpoint sender per PCS, and the command senders."""
 
-    def __init__(self, site: Site, clock: Clock, drivers: Sequence[Any], events: EventSink) -> None:
+    def __init__(
+        self, site: Site, clock: Clock, drivers: Sequence[Any], events: EventSink, known_gpus: KnownGpus
+    ) -> None:
         self._site, self._clock, self._events = site, clock, events
         self._pollers = [self._poller(driver) for driver in drivers]
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
@@ -44,7 +47,7 @@ class DeviceIo:
             for d in drivers
             if d.kind == "pcs"
         }
-        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"})
+        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"}, known_gpus)
         self.commands = CommandSenders(drivers, nodes, DeviceError, events)
         self._notes: dict[str, str] = {}  # the last of each PCS
 

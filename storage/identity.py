@@ -21,6 +21,7 @@ from typing import TypeVar
 import msgspec
 
 from dispatch.model.decoding import decoded
+from storage import durable_file
 from storage.signing_key import KeyUnusable, signing_key
 
 IDENTITY, INCARNATION = "identity.json", "incarnation.json"
@@ -145,14 +146,4 @@ def _sound(path: Path, kind: type[Content], said: list[str]) -> Content | None:
 
 def _write(path: Path, content: msgspec.Struct) -> None:
     """Put a file in place whole, and on the disk. Raises OSError."""
-    making = path.with_name(path.name + ".new")
-    with making.open("wb") as file:
-        file.write(msgspec.json.encode(content) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    making.rename(path)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    durable_file.write(path, msgspec.json.encode(content) + b"\n")

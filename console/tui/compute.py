@@ -59,21 +59,28 @@ class Compute(ListView):
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """The GPUs of the selected node, or why there is nothing to show."""
         assert isinstance(item, Node)
-        canvas.put(1, top, f"GPUs of {item.id}", Ink.DIM)
+        x = canvas.put(1, top, f"GPUs of {item.id}", Ink.DIM)
         if not item.gpus:
             text = (
                 f"{item.gpus_total} GPUs, counted but not read one by one" if item.gpus_total else item.note or "no GPU"
             )
             canvas.put(1, top + 1, cut(text, canvas.width - 2))
             return
+        canvas.put(x + 2, top, cut(item.note, canvas.width - x - 3), Ink.MEDIUM)
         for n, gpu in enumerate(item.gpus):
             gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
 
 
 def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:
-    """One GPU: power of its limit, use, temperature."""
-    limit = "" if gpu.limit_w.value is None else f"/{gpu.limit_w.value:.0f}"
+    """One GPU: power of its limit, use, temperature. Of one that says nothing, by what it is known."""
+    held, limit = gpu.enforced_w.value, gpu.limit_w.value
     x = canvas.put(x, y, f"{gpu.index:>2} ", Ink.DIM)
-    x = canvas.put(x, y, f"{number(gpu.w.value, 4, 0)}{limit} W".ljust(12))
+    if gpu == Gpu(gpu.index, gpu.name, uuid=gpu.uuid):
+        canvas.put(x, y, f"{number(None, 4, 0)} W  {gpu.uuid[:12] or 'it'} does not answer")
+        return
+    lower = held is not None and limit is not None and held < limit - 1
+    shown = held if lower else limit
+    power = f"{number(gpu.w.value, 4, 0)}{'' if shown is None else f'/{shown:.0f}'} W"
+    x = canvas.put(x, y, (f"{power} set {limit:.0f}" if lower else power).ljust(12))
     x = canvas.put(x, y, f"{number(gpu.util_pct.value, 4, 0)} %")
     canvas.put(x, y, f"{number(gpu.temp_c.value, 4, 0)} °C")

@@ -15,9 +15,10 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import BatteryBank, counted, in_service
 from dispatch.model.decision import Contested, Decision
-from dispatch.model.equipment import Battery, DeviceHealth, Pcs
+from dispatch.model.equipment import Battery, DeviceHealth, Node, Pcs
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
+from dispatch.model.power_caps import exceeds
 from dispatch.model.reasons import Reason, joined, plain
 from dispatch.model.rule_chain import MET_OR_ALARMED
 from dispatch.model.snapshot import Snapshot
@@ -50,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     records_error: str = ""  # why the store cannot be written
     drill_due: Reason | None = None  # since when a drill waits for somebody to start it
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
+    node_caps_w: Mapping[str, float] = {}  # the caps that are to hold now, by node
+    gpu_limits_not_kept: Mapping[str, str] = {}  # nodes whose GPUs are capped without a way back on disk, and why
     month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record
 
 
@@ -68,6 +71,8 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
     for pcs in snapshot.pcs:
         found.update(_pcs(pcs, snapshot, decision, facts))
+    for node in snapshot.nodes:
+        found.update(_node(node, facts))
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
     found.update(_island(decision))
@@ -273,6 +278,23 @@ def _pcs(pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts) 
     yield f"setpoint-not-followed:{pcs.id}", _following(pcs, wanted, snapshot, facts.config)
     contested = next((c for c in decision.contested if c.device_id == pcs.id), None) if decision else None
     yield f"setpoint-mismatch:{pcs.id}", _contested(contested, decision) or _mismatch(pcs, wanted, facts.config)
+
+
+def _node(node: Node, facts: Facts) -> Iterator[tuple[str, Condition]]:
+    """A cap that is not followed; GPUs that do not answer; limits that a restart would not know."""
+    cap_w, drawn_w = facts.node_caps_w.get(node.id), node.w.good
+    if cap_w is None:
+        yield f"cap-not-followed:{node.id}", Condition(False)
+    elif drawn_w is None:
+        yield f"cap-not-followed:{node.id}", Condition(None)
+    else:
+        over = Reason("alarm.over_cap", {"drawn_w": drawn_w, "cap_w": cap_w})
+        yield f"cap-not-followed:{node.id}", Condition(exceeds(drawn_w, cap_w), over)
+    missing = sum(gpu.w.value is None for gpu in node.gpus)
+    silent = Reason("alarm.gpus_missing", {"missing": missing, "gpus": len(node.gpus), "note": node.note})
+    yield f"gpus-missing:{node.id}", Condition(missing > 0, silent)
+    why = facts.gpu_limits_not_kept.get(node.id, "")
+    yield f"gpu-limits-not-kept:{node.id}", Condition(bool(why), plain(why) if why else None)
 
 
 def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: DispatchConfig) -> Condition:

@@ -103,15 +103,17 @@ class Switch(msgspec.Struct, frozen=True):
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """One GPU as NVML reports it."""
+    """One GPU as NVML reports it. A GPU that is known from before and does not answer has no readings."""
 
-    index: int
+    index: int  # for people; it may change when GPUs come and go
     name: str
     w: Reading = MISSING
-    limit_w: Reading = MISSING
+    limit_w: Reading = MISSING  # as set
     util_pct: Reading = MISSING
     temp_c: Reading = MISSING
     memory_used_mib: Reading = MISSING
+    uuid: str = ""  # what it is known by; empty where NVML does not say
+    enforced_w: Reading = MISSING  # the limit that the board follows: that set, or a lower one of board or chassis
 
 
 class Node(msgspec.Struct, frozen=True):

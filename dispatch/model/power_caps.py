@@ -6,6 +6,15 @@ import msgspec
 
 from dispatch.model.reasons import Reason
 
+FOLLOWS = 1.10  # what is capped may draw this much of its cap
+LEAST_W = 10.0  # of one node's cap
+SETTLE_S = 20.0  # within which a node must have come down to its cap
+
+
+def exceeds(drawn_w: float, cap_w: float) -> bool:
+    """Whether what is drawn is more than a cap allows."""
+    return drawn_w > FOLLOWS * cap_w + LEAST_W
+
 
 class CapsView(msgspec.Struct, frozen=True):
     """Caps now. Powers at the nodes, W."""

@@ -16,7 +16,7 @@ import msgspec
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
-from dispatch.model.power_caps import CapsView
+from dispatch.model.power_caps import LEAST_W, SETTLE_S, CapsView, exceeds
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
@@ -25,12 +25,9 @@ from dispatch.wording.formatting import kw, span
 
 PERIOD_S = 10.0  # between two decisions: nodes and meters take seconds to show what a cap did
 BINDING = 0.95  # a node that draws this share of its cap would draw more without it
-FOLLOWS = 1.10  # a node may draw this much of its cap
-SETTLE_S = 20.0  # within which it must have come down to that
 BLIND_S = 60.0  # caps stay so long while import is not known
 OFF_S = 3600.0  # a node that did not follow is tried again after this
 EASE = 0.10  # caps are left as they are while what is wanted is less by no more than this
-LEAST_W = 10.0  # of one node's cap
 
 
 class CapsMemory(msgspec.Struct, frozen=True):
@@ -142,7 +139,7 @@ class CapController:
         for id, cap_w in self._caps.items():
             w = drawn.get(id)
             late = now.mono_s - self._since[id] > SETTLE_S
-            if late and w is not None and w > FOLLOWS * cap_w + LEAST_W and id not in self._off and id not in failing:
+            if late and w is not None and exceeds(w, cap_w) and id not in self._off and id not in failing:
                 self._off[id] = now.mono_s + OFF_S
                 text = f"{id} draws {kw(w)}, capped to {kw(cap_w)} for {span(SETTLE_S)}; caps do not count on it"
                 events.append(_event(now, "warning", id, text))

@@ -11,9 +11,9 @@ NODE = RegisterMap(
     magic=0x534E,  # "SN"
     versions=(1,),
     registers=(
-        Register("power_w", 2, size=2),
+        Register("power_w", 2, size=2, missing=0xFFFFFFFF),
         Register("cpu_pct", 4, factor=0.1, missing=0xFFFF),
-        Register("gpus_total", 5),
+        Register("gpus_total", 5, missing=0xFFFF),
         Register("gpus_busy", 6, missing=0xFFFF),
         # power cap and suspended: read and write; 2 shuts the node down
         Register("power_cap_w", CAP_REGISTER, missing=NO_CAP),

@@ -19,17 +19,14 @@ from dispatch.model.islanding import NodeOrder
 from dispatch.wording.catalogue import words
 from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
+from drivers.nodes.errors import CannotObey
+from drivers.nodes.gpu_limits import NvmlPower
+from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
 
 FREEZE_POLL_S = 0.05
 SHOWN = 200  # of a command's output
 FREE = NodeOrder("")  # no cap, running
-
-
-class CannotObey(DeviceError):
-    """The node has no way to do what is ordered, or refuses it."""
-
-    advice = "see the node's section in the site file"
 
 
 class CommandRun(msgspec.Struct, frozen=True):
@@ -43,7 +40,13 @@ class CommandRun(msgspec.Struct, frozen=True):
 class Power(Protocol):
     """Sets the power limit of this machine's GPUs. Raises DeviceError."""
 
-    def limit(self, watts: float | None) -> str: ...
+    @property
+    def capped(self) -> bool: ...
+
+    @property
+    def not_kept(self) -> str: ...
+
+    def limit(self, watts: float | None, ride_through: bool = False) -> str: ...
 
 
 async def run_command(args: tuple[str, ...], timeout_s: float) -> CommandRun:
@@ -81,20 +84,51 @@ class NodeActuator:
     @property
     def can_cap(self) -> bool:
         """Whether the node's power can be capped at all."""
-        return bool(self._config.on_cap) or self._driver is not None or self._power is not None
+        return bool(self._config.on_cap) or self._watches_cap
+
+    @property
+    def _watches_cap(self) -> bool:
+        """Whether a cap can be read back, and so be set again where it was lost."""
+        by_limit = self._power is not None and self._config.cap_w is not None
+        return not self._config.on_cap and (by_limit or self._driver is not None)
+
+    @property
+    def holds_cap(self) -> bool:
+        """Whether it holds a cap that is to be looked after."""
+        return self._watches_cap and self._held.cap_w is not None
+
+    @property
+    def may_be_capped(self) -> bool:
+        """Whether an earlier run may have left a cap on its GPUs."""
+        return self._power is not None and self._power.capped
+
+    @property
+    def not_kept(self) -> str:
+        """Why the GPUs' limits from before a cap in force are not on disk; empty: they are."""
+        return "" if self._power is None else self._power.not_kept
 
     def forget_cap(self) -> None:
         """What cap it has is not known any more: the next order writes it."""
         self._held = msgspec.structs.replace(self._held, cap_w=-1.0)
 
-    async def apply(self, order: NodeOrder) -> list[str]:
-        """Do it; return a line for each thing done. Raises DeviceError; what was done until then is remembered."""
+    async def apply(self, order: NodeOrder, ride_through: bool = False) -> list[str]:
+        """Do it; return a line for each thing done. `ride_through`: the site lives on its battery.
+
+        Raises DeviceError, after all was tried; what was done is remembered.
+        """
         wanted = msgspec.structs.replace(order, device_id="", reason="")
         done: list[str] = []
+        errors: list[DeviceError] = []
         for step in self._steps(wanted):
-            done.append(await self._do(step, order))
+            try:
+                done.append(await self._do(step, order, ride_through))
+            except DeviceError as error:  # a cap that fails must not keep a node from being suspended or shut down
+                errors.append(error)
+                continue
             self._held = msgspec.structs.replace(self._held, **_state(step, wanted))
-        return done
+        if errors:
+            raise _together(errors)
+        return [line for line in done if line]
 
     def _steps(self, wanted: NodeOrder) -> list[str]:
         """What differs, gentle things first on the way down, last on the way up."""
@@ -103,24 +137,35 @@ class NodeActuator:
             steps.append("start")
         if wanted.cap_w != held.cap_w:
             steps.append("uncap" if wanted.cap_w is None else "cap")
+        elif wanted.cap_w is not None and self._watches_cap and not wanted.off:
+            steps.append("hold")
         if wanted.suspended != held.suspended:
             steps.append("suspend" if wanted.suspended else "resume")
         if wanted.off and not held.off:
             steps.append("shutdown")
         return steps
 
-    async def _do(self, step: str, order: NodeOrder) -> str:
-        command: tuple[str, ...] = getattr(self._config, f"on_{step}")
+    async def _do(self, step: str, order: NodeOrder, ride_through: bool) -> str:
+        """One step; what was done, or nothing where a cap is held as it should be."""
+        command: tuple[str, ...] = () if step == "hold" else getattr(self._config, f"on_{step}")
+        if step == "uncap" and command and self.may_be_capped:
+            await self._limit(order, ride_through)  # from before the site file had commands
         if command:
             return await self._run(step, command, order)
         if self._driver is not None:
-            return f"{step}: {await self._driver.order(order)}"
-        if step in ("cap", "uncap") and self._power is not None:
-            return f"{step}: {await asyncio.to_thread(self._power.limit, order.cap_w)}"
+            return _said(step, await self._driver.order(order))
+        if step in ("cap", "uncap", "hold") and self._power is not None:
+            return _said(step, await self._limit(order, ride_through))
         if step in ("suspend", "resume") and self._config.freeze:
             frozen = step == "suspend"
             return f"{step}: {await freeze(Path(self._config.freeze), frozen, self._config.command_timeout_s)}"
         raise CannotObey(self.id, f"no way to {step} it", f"add on_{step} to its [[node]]")
+
+    async def _limit(self, order: NodeOrder, ride_through: bool) -> str:
+        """Set the GPUs' power limits: a node's cap less what its host may draw."""
+        assert self._power is not None
+        gpus_w = None if order.cap_w is None else max(order.cap_w - self._config.full_w, 0.0)
+        return await asyncio.to_thread(self._power.limit, gpus_w, ride_through)
 
     async def _run(self, step: str, command: tuple[str, ...], order: NodeOrder) -> str:
         gpus = max(self._config.gpus, 1)
@@ -140,6 +185,21 @@ class NodeActuator:
         return f"{step}: {args[0]} ended well"
 
 
+def _said(step: str, text: str) -> str:
+    """A line of what was done; none of a cap that was found as it should be."""
+    if step == "hold":
+        return f"cap was lost, set again: {text}" if text else ""
+    return f"{step}: {text or 'it is so already'}"
+
+
+def _together(errors: list[DeviceError]) -> DeviceError:
+    """One error of several."""
+    whole = list(dict.fromkeys(str(error) for error in errors))
+    if len(whole) == 1:
+        return errors[0]
+    return CannotObey(errors[0].where, "; ".join(dict.fromkeys(error.what for error in errors)), "see each of them")
+
+
 def _filled(part: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         part = part.replace("{" + name + "}", value)
@@ -147,7 +207,7 @@ def _filled(part: str, values: dict[str, str]) -> str:
 
 
 def _state(step: str, wanted: NodeOrder) -> dict[str, Any]:
-    if step in ("cap", "uncap"):
+    if step in ("cap", "uncap", "hold"):
         return {"cap_w": wanted.cap_w}
     if step in ("suspend", "resume"):
         return {"suspended": wanted.suspended}
@@ -172,61 +232,14 @@ async def freeze(cgroup: Path, frozen: bool, timeout_s: float) -> str:
     return word
 
 
-class NvmlPower:
-    """Power limits of every GPU of this machine, by NVML. What was set before is put back when the cap goes.
-
-    Needs root; the driver forgets limits when it is unloaded. `nvml`: the module `pynvml`, given so that nothing loads
-    it needlessly.
-    """
-
-    def __init__(self, node: str, nvml: Any) -> None:
-        self._node, self._nvml = node, nvml
-        self._before: dict[int, int] = {}  # mW
-
-    def limit(self, watts: float | None) -> str:
-        """Share `watts` evenly, within what each GPU allows; None puts back what was. Raises CannotObey."""
-        nvml = self._nvml
-        try:
-            nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            raise CannotObey(self._node, f"NVML: {error}", "check the NVIDIA driver") from None
-        try:
-            return self._each(watts)
-        except nvml.NVMLError as error:
-            raise CannotObey(self._node, f"NVML: {error}", "setting a power limit needs root") from None
-        finally:
-            with contextlib.suppress(nvml.NVMLError):
-                nvml.nvmlShutdown()
-
-    def _each(self, watts: float | None) -> str:
-        nvml, words = self._nvml, []
-        count = int(nvml.nvmlDeviceGetCount())
-        if count == 0:
-            raise CannotObey(self._node, "no GPU", "remove cap_w or give on_cap")
-        for index in range(count):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            if watts is None:
-                wanted_mw = self._before.pop(index, None) or int(nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle))
-            else:
-                self._before.setdefault(index, int(nvml.nvmlDeviceGetPowerManagementLimit(handle)))
-                low_mw, high_mw = nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)
-                wanted_mw = min(max(round(1000 * watts / count), int(low_mw)), int(high_mw))
-            nvml.nvmlDeviceSetPowerManagementLimit(handle, wanted_mw)
-            held_mw = int(nvml.nvmlDeviceGetPowerManagementLimit(handle))
-            if held_mw != wanted_mw:
-                raise CannotObey(self._node, f"GPU {index} holds {held_mw / 1000:g} W, {wanted_mw / 1000:g} W were set")
-            words.append(f"GPU {index} {wanted_mw / 1000:g} W")
-        return ", ".join(words)
-
-
-def make_actuators(nodes: tuple[NodeDevice, ...], drivers: dict[str, Any]) -> dict[str, NodeActuator]:
-    """One for each node; `drivers` by id, as they are read with."""
+def make_actuators(nodes: tuple[NodeDevice, ...], drivers: dict[str, Any], known: KnownGpus) -> dict[str, NodeActuator]:
+    """One for each node; `drivers` by id, as they are read with; `known`: keeps the limits of this machine's GPUs."""
 
     def power(config: NodeDevice) -> Power | None:
-        if config.source != "nvml" or config.cap_w is None or config.on_cap:
+        if config.source != "nvml":
             return None
         import pynvml  # only here: it takes a while to load
 
-        return NvmlPower(config.id, pynvml)
+        return NvmlPower(config.id, pynvml, known, gpus=config.gpus, declared_w=config.gpu_limit_w)
 
     return {n.id: NodeActuator(n, d if hasattr(d := drivers.get(n.id), "order") else None, power(n)) for n in nodes}

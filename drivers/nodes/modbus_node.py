@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dispatch.model.equipment import Node
 from dispatch.model.islanding import NodeOrder
 from drivers.config import NodeDevice
@@ -9,7 +11,21 @@ from drivers.maps import registers
 from drivers.maps.node import CAP_REGISTER, NO_CAP, NODE
 from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
-from drivers.sample import Sample
+from drivers.sample import Sample, Value
+
+MOST_CAP_W = NO_CAP - 1
+MOST = {"power_w": 1e6, "cpu_pct": 100.0, "memory_pct": 100.0, "gpus_total": 1024.0}  # a full rack draws 0.15 MW
+
+
+def _possible(values: Mapping[str, Value | None], notes: list[str]) -> dict[str, Value | None]:
+    """The values without those that cannot be true; `notes` gets a line for each."""
+    found = dict(values)
+    for name, most in {**MOST, "gpus_busy": values.get("gpus_total")}.items():
+        value = values.get(name)
+        if isinstance(value, float | int) and isinstance(most, float | int) and value > most:
+            found[name] = None
+            notes.append(f"{name} of {value:g} cannot be")
+    return found
 
 
 class NodeDriver:
@@ -22,10 +38,12 @@ class NodeDriver:
         self.notices = link.notices
 
     async def read(self) -> Node:
-        """Read it now. Raises DeviceError."""
-        sample = Sample(await registers.read(self._link, self._unit, NODE))
+        """Read it now. Raises DeviceError. What cannot be true is missing, with a note."""
+        notes: list[str] = []
+        sample = Sample(_possible(await registers.read(self._link, self._unit, NODE), notes))
         cap_w = sample.number("power_cap_w")
-        notes = [f"capped at {cap_w:g} W"] if cap_w is not None else []
+        if cap_w is not None:
+            notes.append(f"capped at {cap_w:g} W")
         if sample.text("suspended") == "yes":
             notes.append("suspended")
         elif sample.text("suspended") == "off":
@@ -43,14 +61,21 @@ class NodeDriver:
         )
 
     async def order(self, order: NodeOrder) -> str:
-        """Cap, suspend or shut down, and read back. Return what was done. Raises DeviceError."""
-        cap = NO_CAP if order.cap_w is None else min(max(round(order.cap_w), 0), NO_CAP - 1)
+        """Cap, suspend or shut down, and read back. Return what was done; nothing if it is so already.
+
+        Raises DeviceError.
+        """
+        cap = NO_CAP if order.cap_w is None else min(max(round(order.cap_w), 0), MOST_CAP_W)
         wanted = [cap, 2 if order.off else int(order.suspended)]
+        if await self._link.read(self._unit, CAP_REGISTER, len(wanted)) == wanted:
+            return ""
         await self._link.write(self._unit, CAP_REGISTER, wanted)
         held = await self._link.read(self._unit, CAP_REGISTER, len(wanted))
         if held != wanted:
             where = f"{self.id}, registers {CAP_REGISTER}..{CAP_REGISTER + 1}"
             raise ReadbackMismatch(where, f"{wanted} written, {held} read")
+        if order.cap_w is not None and order.cap_w > MOST_CAP_W:
+            return f"written and read back, {MOST_CAP_W} W: the register holds no more"
         return "written and read back"
 
     async def close(self) -> None:

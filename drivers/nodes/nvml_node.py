@@ -1,14 +1,15 @@
 """Reads this machine's NVIDIA GPUs by NVML, and its CPU by psutil.
 
 NVML calls can hang when a GPU is in trouble, so a thread of its own asks once a second and the loop only picks up what
-it found last. Without an NVIDIA driver the node says "no GPU"; a value the GPU does not offer is missing, alone.
+it found last. A GPU that does not answer, and one that answered before and is gone, stays in the node without values,
+so that the node's power is missing and not a smaller sum. A machine of which no GPU was ever known has "no GPU".
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 import pynvml
@@ -18,12 +19,22 @@ from dispatch.model.equipment import Gpu, Node, aged
 from dispatch.model.readings import Quality, Reading, reading
 from drivers.clock import SystemClock
 from drivers.config import NodeDevice
+from drivers.nodes.gpu_readings import BUSY_PCT, read_gpu
+from drivers.nodes.known_gpus import KnownGpus, SeenGpu
+from drivers.nodes.nvml_calls import BoundedCalls, NvmlTrouble, advice, key_of, label, uuid_in
 from drivers.nodes.psutil_node import PsutilNode
 
 PERIOD_S = 1.0  # NVML's power is itself a mean over 1 s
-RETRY_S = 60.0  # between looks for a driver that is not there
+RETRY_MOST_S = 10.0  # between looks for a driver that is not there; the first ones follow sooner
 STALE_S = 3.0
-BUSY_PCT = 5.0  # utilisation from which a GPU counts as busy
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the last look at the GPUs gave. `at_s`: site time."""
+
+    at_s: float
+    gpus: tuple[Gpu, ...]
+    note: str
 
 
 class NvmlNode:
@@ -31,13 +42,16 @@ class NvmlNode:
 
     kind = "node"
 
-    def __init__(self, config: NodeDevice, clock: Clock | None = None) -> None:
-        self.id = config.id
+    def __init__(self, config: NodeDevice, clock: Clock | None = None, known: KnownGpus | None = None) -> None:
+        self.id, self._config = config.id, config
         self._clock = clock or SystemClock()
+        self._known = known or KnownGpus()
         self._host = PsutilNode(config)
+        self._calls = BoundedCalls()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._found: tuple[float, tuple[Gpu, ...], str] | None = None  # site time, GPUs, note; replaced whole
+        self._open = False  # NVML is initialised
+        self._found: Found | None = None  # replaced whole
 
     async def read(self) -> Node:
         """The host now and the GPUs as last seen, with their age. Never waits for NVML."""
@@ -45,15 +59,15 @@ class NvmlNode:
             self._thread = threading.Thread(target=self._watch, name=f"nvml {self.id}", daemon=True)
             self._thread.start()
         node = await self._host.read()
-        if self._found is None:
+        found = self._found
+        if found is None:
             return msgspec.structs.replace(node, w=Reading(), source="NVML", note="NVML has not answered yet")
-        at_s, gpus, note = self._found
-        if not gpus:
-            return msgspec.structs.replace(node, note=note)
-        age_s = max(self._clock.mono_s() - at_s, 0.0)
+        if not found.gpus:
+            return msgspec.structs.replace(node, note=found.note)
+        age_s = max(self._clock.mono_s() - found.at_s, 0.0)
         fresh = age_s <= STALE_S * self._clock.speed
         quality = Quality.GOOD if fresh else Quality.STALE
-        gpus = tuple(aged(gpu, age_s, quality) for gpu in gpus)
+        gpus = tuple(aged(gpu, age_s, quality) for gpu in found.gpus)
         return msgspec.structs.replace(
             node,
             w=_sum([node.w, *(gpu.w for gpu in gpus)], age_s, quality),
@@ -61,7 +75,7 @@ class NvmlNode:
             gpus_busy=_sum([_busy(gpu) for gpu in gpus], age_s, quality),
             gpus_total=len(gpus),
             source="NVML + psutil estimate",
-            note=note if fresh else f"NVML has not answered for {age_s:.0f} s",
+            note=found.note if fresh else f"NVML has not answered for {age_s:.0f} s",
         )
 
     async def close(self) -> None:
@@ -69,24 +83,41 @@ class NvmlNode:
         self._stop.set()
 
     def _watch(self) -> None:
-        """The thread: look for a driver, then ask until it is gone."""
+        """The thread: ask every second, less often while there is no driver."""
+        pause_s = PERIOD_S
         while not self._stop.is_set():
-            try:
-                pynvml.nvmlInit()
-            except pynvml.NVMLError as error:
-                self._found = (self._clock.mono_s(), (), f"no GPU ({error})")
-                self._stop.wait(RETRY_S)
-                continue
-            try:
-                while not self._stop.is_set():
-                    gpus, note = query()
-                    self._found = (self._clock.mono_s(), gpus, note)
-                    self._stop.wait(PERIOD_S)
-            except pynvml.NVMLError as error:
-                self._found = (self._clock.mono_s(), (), f"NVML: {error}")
-                self._stop.wait(PERIOD_S)
-            finally:
-                _ask(pynvml.nvmlShutdown)
+            self._found = self.look()
+            pause_s = PERIOD_S if self._open else min(2 * pause_s, RETRY_MOST_S)
+            self._stop.wait(pause_s)
+        self._shut()
+
+    def look(self) -> Found:
+        """Every GPU that there is or was, asked now: may take as long as NVML does."""
+        try:
+            if not self._open:
+                self._calls.run("start", pynvml.nvmlInit)
+                self._open = True
+            gpus, note = query(self._calls)
+        except (NvmlTrouble, pynvml.NVMLError) as error:
+            self._shut()
+            gpus, note = (), f"NVML: {error}; {advice(error)}"
+        answering = {key_of(g.uuid, g.index, len(gpus)): SeenGpu(g.index, g.name) for g in gpus if answers(g)}
+        self._known.see(answering, self._config.gpus)
+        expected = self._known.expected(self._config.gpus)
+        if not gpus and not expected:
+            return Found(self._clock.mono_s(), (), f"no GPU ({note})" if note else "no GPU")
+        every, absent = with_absent(gpus, self._known.record.seen, expected)
+        notes = [n for n in (note, absent, self._more_than_declared(len(answering))) if n]
+        return Found(self._clock.mono_s(), every, "; ".join(notes))
+
+    def _more_than_declared(self, count: int) -> str:
+        declared = self._config.gpus
+        return f"{count} GPUs answer, the site file says gpus = {declared}" if 0 < declared < count else ""
+
+    def _shut(self) -> None:
+        if self._open:
+            self._open = False
+            self._calls.each({"end": pynvml.nvmlShutdown})
 
 
 def _sum(parts: list[Reading], age_s: float, quality: Quality) -> Reading:
@@ -100,46 +131,55 @@ def _busy(gpu: Gpu) -> Reading:
     return Reading() if gpu.util_pct.value is None else reading(float(gpu.util_pct.value >= BUSY_PCT))
 
 
-def query() -> tuple[tuple[Gpu, ...], str]:
-    """Every GPU as NVML sees it now, and what is wrong. Raises NVMLError when they cannot even be counted."""
-    count = int(pynvml.nvmlDeviceGetCount())
+def answers(gpu: Gpu) -> bool:
+    """Whether a GPU that NVML counts is there: it gives its UUID or its power."""
+    return bool(gpu.uuid) or gpu.w.value is not None
+
+
+def query(calls: BoundedCalls | None = None) -> tuple[tuple[Gpu, ...], str]:
+    """Every GPU as NVML counts them now, and what is wrong.
+
+    Raises NVMLError or NvmlTrouble when they cannot even be counted.
+    """
+    calls = calls or BoundedCalls()
+    count = int(calls.run("count", pynvml.nvmlDeviceGetCount))
+    found = calls.each({f"GPU {index}": partial(_read, index) for index in range(count)})
     gpus, notes = [], []
-    for index in range(count):
+    for index, one in enumerate(found.values()):
         try:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        except pynvml.NVMLError as error:
-            gpus.append(Gpu(index, ""))
-            notes.append(f"GPU {index}: {error}")
-            continue
-        gpus.append(_gpu(index, handle))
-        if gpus[-1].w.value is None:
-            notes.append(f"GPU {index} gives no power")
-    return tuple(gpus), "; ".join(notes) if count else "no GPU"
+            gpu, said = one.result()
+        except (NvmlTrouble, pynvml.NVMLError) as error:
+            gpu, said = Gpu(index, ""), [f"GPU {index}: {error}"]
+        gpus.append(gpu)
+        notes += said
+    return tuple(gpus), "; ".join(notes)
 
 
-def _gpu(index: int, handle: Any) -> Gpu:
-    """One GPU. NVML's power is in mW, memory in bytes."""
-    power_mw = _ask(pynvml.nvmlDeviceGetPowerUsage, handle)
-    limit_mw = _ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
-    rates = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    # the first form of this call counts what the driver keeps for itself as used (615 MiB on an idle H200)
-    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
-    memory = memory or _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    temp_c = _ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
-    return Gpu(
-        index,
-        str(_ask(pynvml.nvmlDeviceGetName, handle) or ""),
-        w=reading(None if power_mw is None else power_mw / 1000),
-        limit_w=reading(None if limit_mw is None else limit_mw / 1000),
-        util_pct=reading(None if rates is None else float(rates.gpu)),
-        temp_c=reading(None if temp_c is None else float(temp_c)),
-        memory_used_mib=reading(None if memory is None else memory.used / 2**20),
-    )
+def _read(index: int) -> tuple[Gpu, list[str]]:
+    return read_gpu(pynvml, index, pynvml.nvmlDeviceGetHandleByIndex(index))
 
 
-def _ask(function: Callable[..., Any], *args: Any) -> Any:
-    """What NVML answers, or None where this GPU or driver has no answer."""
-    try:
-        return function(*args)
-    except pynvml.NVMLError:
-        return None
+def with_absent(gpus: tuple[Gpu, ...], seen: Mapping[str, SeenGpu], expected: int) -> tuple[tuple[Gpu, ...], str]:
+    """The GPUs, and without values those that are known or expected but not there; and a line that names them."""
+    present = {key_of(g.uuid, g.index, len(gpus)) for g in gpus if answers(g)}
+    gone = {key: was for key, was in seen.items() if key not in present}
+    named = [g if answers(g) else _known_as(g, gone) for g in gpus]  # counted, but it says nothing
+    free = {g.index for g in gpus}
+    left = sorted(gone.items(), key=lambda item: (item[1].index in free, item[1].index))
+    short = max(expected - len(named), 0)
+    absent = [Gpu(was.index, was.name, uuid=uuid_in(key)) for key, was in left[:short]]
+    unknown = [Gpu(len(named) + len(absent) + n, "") for n in range(short - len(absent))]
+    lost = [label(g.index, g.uuid) for g in absent]
+    text = f"{len(gpus)} of {expected} GPUs are there" + (f", missing: {', '.join(lost)}" if lost else "")
+    if gpus:
+        text += "; if one was taken out for good, say so with gpus in the [[node]]"
+    return (*named, *absent, *unknown), text if short else ""
+
+
+def _known_as(gpu: Gpu, gone: dict[str, SeenGpu]) -> Gpu:
+    """A counted GPU that says nothing, with the name it had at this index; takes it out of `gone`."""
+    for key, was in gone.items():
+        if was.index == gpu.index:
+            del gone[key]
+            return msgspec.structs.replace(gpu, name=was.name, uuid=uuid_in(key))
+    return gpu

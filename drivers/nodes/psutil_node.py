@@ -29,13 +29,13 @@ class PsutilNode:
 
     async def read(self) -> Node:
         """Read it now: two files in /proc, no waiting."""
-        cpu_pct, memory_pct = self._sample()
-        estimate_w = self._config.idle_w + cpu_pct / 100 * (self._config.full_w - self._config.idle_w)
+        cpu, memory = (reading(pct if 0 <= pct <= 100 else None) for pct in self._sample())
+        idle_w, full_w = self._config.idle_w, self._config.full_w
         return Node(
             self.id,
-            w=reading(estimate_w),
-            cpu_pct=reading(cpu_pct),
-            memory_pct=reading(memory_pct),
+            w=reading(None if cpu.value is None else idle_w + cpu.value / 100 * (full_w - idle_w)),
+            cpu_pct=cpu,
+            memory_pct=memory,
             critical=self._config.critical,
             source="psutil estimate",
         )

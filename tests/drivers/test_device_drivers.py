@@ -14,6 +14,7 @@ from sunspec_image import COMMON, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer, Upstream
 from waiting import until_done
 
+from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.devices import Driver, make_drivers
@@ -167,6 +168,40 @@ async def test_modbus_node(serve: Callable[..., Any]) -> None:
     assert (read.critical, read.source, read.note) == (True, "modbus", "")
     server.backend[7], server.backend[8] = 2400, 1
     assert (await driver.read()).note == "capped at 2400 W, suspended"
+
+
+async def test_what_a_node_cannot_mean_is_missing(serve: Callable[..., Any]) -> None:
+    config = NodeDevice(id="gpu-01", source="modbus", unit=3)
+    server, driver = await serve({0: [0x534E, 1, *[0xFFFF] * 8]}, "nodes", config)
+    read = await driver.read()
+    assert (read.w.value, read.cpu_pct.value, read.memory_pct.value, read.gpus_busy.value) == (None,) * 4
+    assert (read.gpus_total, read.note) == (0, "")
+    for n, (raw, note) in enumerate(
+        [
+            ({2: 0x7FFF, 3: 0xFFFF}, "power_w of 2.14748e+09 cannot be"),
+            ({2: 0, 3: 800, 4: 0x7FFF}, "cpu_pct of 3276.7 cannot be"),
+            ({4: 375, 5: 8, 6: 9}, "gpus_busy of 9 cannot be"),
+            ({6: 5, 9: 1001}, "memory_pct of 100.1 cannot be"),
+        ]
+    ):
+        for address, word in raw.items():
+            server.backend[address] = word
+        read = await driver.read()
+        assert read.note == note
+        assert read.w.value == (None if n == 0 else 800)
+
+
+async def test_a_node_is_written_only_what_it_does_not_hold(serve: Callable[..., Any]) -> None:
+    config = NodeDevice(id="gpu-01", source="modbus", unit=3)
+    server, driver = await serve({0: [0x534E, 1, 0, 800, 375, 8, 5, 0xFFFF, 0, 0xFFFF]}, "nodes", config)
+    assert await driver.order(NodeOrder("gpu-01", cap_w=500.0)) == "written and read back"
+    assert await driver.order(NodeOrder("gpu-01", cap_w=500.0)) == ""
+    server.backend[7] = 0xFFFF  # it was restarted
+    assert await driver.order(NodeOrder("gpu-01", cap_w=500.0)) == "written and read back"
+    assert server.backend.writes == [(7, [500, 0])] * 2
+    assert await driver.order(NodeOrder("gpu-01", cap_w=132_000.0)) == (
+        "written and read back, 65534 W: the register holds no more"
+    )
 
 
 async def test_no_meter_reading_is_torn_or_from_an_earlier_request(serve: Callable[..., Any]) -> None:

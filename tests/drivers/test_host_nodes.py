@@ -30,9 +30,12 @@ int nvmlInit_v2(void) { return 0; }
 int nvmlShutdown(void) { return 0; }
 int nvmlDeviceGetCount_v2(unsigned *n) { *n = 3; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, dev *d) { if (i == 2) return 15; *d = i ? &b : &a; return 0; }
+int nvmlDeviceGetUUID(dev d, char *s, unsigned n) {
+  if (d == &b) return 999; strncpy(s, "GPU-5f1c2a3b-0d4e-77aa", n); return 0; }
 int nvmlDeviceGetName(dev d, char *s, unsigned n) { strncpy(s, "Stub 80GB", n); return 0; }
 int nvmlDeviceGetPowerUsage(dev d, unsigned *mw) { if (d == &b && FAULTY) return 999; *mw = 412345; return 0; }
 int nvmlDeviceGetPowerManagementLimit(dev d, unsigned *mw) { *mw = 700000; return 0; }
+int nvmlDeviceGetEnforcedPowerLimit(dev d, unsigned *mw) { *mw = d == &a ? 600000 : 700000; return 0; }
 int nvmlDeviceGetUtilizationRates(dev d, rates *r) { r->gpu = d == &a ? 93 : 0; r->memory = 1; return 0; }
 int nvmlDeviceGetMemoryInfo(dev d, memory *m) { m->total = 1ull << 36; m->used = 4ull << 30; m->free = 0; return 0; }
 int nvmlDeviceGetMemoryInfo_v2(dev d, memory_v2 *m) {
@@ -60,6 +63,12 @@ asyncio.run(main())
 
 def psutil_node(cpu_pct: float) -> PsutilNode:
     return PsutilNode(NodeDevice(id="me", source="psutil", critical=True), lambda: (cpu_pct, 41.5))
+
+
+@pytest.mark.parametrize("cpu_pct", [-0.1, 100.1, float("nan"), float("inf")])
+async def test_a_share_that_cannot_be_makes_the_estimate_missing(cpu_pct: float) -> None:
+    read = await psutil_node(cpu_pct).read()
+    assert (read.w.value, read.cpu_pct.value, read.memory_pct.good) == (None, None, 41.5)
 
 
 @pytest.mark.parametrize(("cpu_pct", "w"), [(0, 60), (50, 130), (100, 200)])
@@ -110,6 +119,7 @@ def test_nvml_by_a_stub_library(tmp_path: Path) -> None:
     read = run_with_stub(tmp_path, faulty=False)
     one, two, lost = read["gpus"]
     assert (one["name"], one["w"][0], one["limit_w"][0], one["util_pct"][0]) == ("Stub 80GB", 412.345, 700, 93)
+    assert (one["uuid"], one["enforced_w"][0]) == ("GPU-5f1c2a3b-0d4e-77aa", 600)
     assert one["memory_used_mib"][0] == 3072  # of the 4096 that the first form of the call gives
     assert one["temp_c"] == [None, None, "missing"]  # FunctionNotFound stays with its own value
     assert two["util_pct"][0] == 0
@@ -117,7 +127,7 @@ def test_nvml_by_a_stub_library(tmp_path: Path) -> None:
     assert lost["w"][0] is None
     assert read["w"][0] is None  # one GPU's power is unknown, so the node's is
     assert read["gpus_total"] == 3
-    assert read["note"] == "GPU 2: GPU is lost"
+    assert read["note"] == "GPU 0 (GPU-5f1c2a3b) is held at 600 W, 700 W are set; GPU 2: GPU is lost"
 
 
 def test_nvml_errors_stay_with_their_value(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from dispatch.model.islanding import NodeOrder
 from dispatch.model.reasons import plain
 from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
-from drivers.nodes.actuators import CannotObey, NodeActuator, NvmlPower, freeze, make_actuators, run_command
+from drivers.nodes.actuators import NodeActuator, freeze, make_actuators, run_command
+from drivers.nodes.errors import CannotObey
+from drivers.nodes.known_gpus import KnownGpus
 
 PY = sys.executable
 
@@ -101,50 +103,71 @@ async def test_the_freezer_is_believed_only_once_the_kernel_confirms(tmp_path: P
         await freeze(tmp_path / "none", True, 0.1)
 
 
-class FakeNvml:
-    """Two GPUs of 100..300 W at 250 W; `refuse` stands for a user that is not root."""
+class Order:
+    """A power that notes what it is asked, and fails while it is told to."""
 
-    class NVMLError(Exception):
-        pass
+    def __init__(self, fails: bool = False) -> None:
+        self.asked: list[float | None] = []
+        self.fails, self.capped, self.not_kept = fails, False, ""
 
-    def __init__(self, refuse: bool = False) -> None:
-        self.limits, self.refuse = [250_000, 220_000], refuse
-
-    def nvmlInit(self) -> None: ...
-
-    def nvmlShutdown(self) -> None: ...
-
-    def nvmlDeviceGetCount(self) -> int:
-        return len(self.limits)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetPowerManagementLimit(self, handle: int) -> int:
-        return self.limits[handle]
-
-    def nvmlDeviceGetPowerManagementDefaultLimit(self, handle: int) -> int:
-        return 300_000
-
-    def nvmlDeviceGetPowerManagementLimitConstraints(self, handle: int) -> tuple[int, int]:
-        return 100_000, 300_000
-
-    def nvmlDeviceSetPowerManagementLimit(self, handle: int, limit_mw: int) -> None:
-        if self.refuse:
-            raise self.NVMLError("Insufficient Permissions")
-        self.limits[handle] = limit_mw
+    def limit(self, watts: float | None, ride_through: bool = False) -> str:
+        self.asked.append(watts)
+        if self.fails:
+            raise CannotObey("gpu-1", "GPU 3: GPU is lost")
+        return "" if self.asked[-2:-1] == [watts] else "set"
 
 
-def test_nvml_limits_stay_in_range_and_come_back_as_they_were() -> None:
-    nvml = FakeNvml()
-    power = NvmlPower("gpu-1", nvml)
-    assert power.limit(360.0) == "GPU 0 180 W, GPU 1 180 W"
-    power.limit(50.0)
-    assert nvml.limits == [100_000, 100_000]
-    power.limit(None)
-    assert nvml.limits == [250_000, 220_000]
-    with pytest.raises(CannotObey, match="Insufficient Permissions; setting a power limit needs root"):
-        NvmlPower("gpu-1", FakeNvml(refuse=True)).limit(360.0)
+async def test_the_gpus_get_what_a_nodes_cap_leaves_beside_its_host() -> None:
+    power = Order()
+    actuator = NodeActuator(node(cap_w=2000, full_w=300), power=power)
+    assert await actuator.apply(NodeOrder("gpu-1", cap_w=2000)) == ["cap: set"]
+    assert actuator.holds_cap
+    assert await actuator.apply(NodeOrder("gpu-1", cap_w=200)) == ["cap: set"]
+    assert await actuator.apply(NodeOrder("gpu-1")) == ["uncap: set"]
+    assert power.asked == [1700, 0, None]
+    assert not actuator.holds_cap
+
+
+async def test_a_cap_that_was_lost_is_set_again_and_one_that_is_held_says_nothing() -> None:
+    power = Order()
+    actuator = NodeActuator(node(cap_w=2000), power=power)
+    await actuator.apply(NodeOrder("gpu-1", cap_w=2000))
+    assert await actuator.apply(NodeOrder("gpu-1", cap_w=2000)) == []
+    power.asked.append(None)  # a GPU came back without its cap
+    assert await actuator.apply(NodeOrder("gpu-1", cap_w=2000)) == ["cap was lost, set again: set"]
+
+
+async def test_a_cap_that_fails_keeps_no_node_from_being_suspended_and_shut_down(tmp_path: Path) -> None:
+    log, power = tmp_path / "log", Order(fails=True)
+    keys = {f"on_{name}": writes(log, name) for name in ("suspend", "resume", "shutdown", "start")}
+    actuator = NodeActuator(node(cap_w=2000, **keys), power=power)
+    for _ in range(2):
+        with pytest.raises(CannotObey, match="GPU 3: GPU is lost"):
+            await actuator.apply(NodeOrder("gpu-1", cap_w=2000, suspended=True, off=True))
+    assert log.read_text().splitlines() == ["suspend", "shutdown"]
+    power.fails = False
+    await actuator.apply(NodeOrder("gpu-1", cap_w=2000, suspended=True, off=True))
+    assert actuator.holds_cap
+
+
+async def test_several_failures_are_one_error_that_names_each() -> None:
+    actuator = NodeActuator(node(cap_w=2000), power=Order(fails=True))
+    with pytest.raises(DeviceError, match="GPU is lost; no way to suspend it; see each of them"):
+        await actuator.apply(NodeOrder("gpu-1", cap_w=2000, suspended=True))
+
+
+async def test_gpus_capped_by_an_earlier_run_are_freed_whatever_the_site_file_says_now(tmp_path: Path) -> None:
+    power = Order()
+    power.capped = True
+    log = tmp_path / "log"
+    for config in (node(), node(on_cap=writes(log, "cap"), on_uncap=writes(log, "uncap"), cap_w=500)):
+        actuator = NodeActuator(config, power=power)
+        assert actuator.may_be_capped
+        actuator.forget_cap()
+        await actuator.apply(NodeOrder("gpu-1"))
+    assert power.asked == [None, None]
+    assert log.read_text() == "uncap\n"
+    assert not NodeActuator(node(), power=power).can_cap, "without cap_w it is never capped"
 
 
 def test_what_may_be_asked_of_a_node_follows_from_its_section() -> None:
@@ -153,5 +176,5 @@ def test_what_may_be_asked_of_a_node_follows_from_its_section() -> None:
     assert not node(on_suspend=("x",)).terms.can_suspend, "what is suspended must be resumed"
     served = NodeDevice(id="n", source="modbus", cap_w=900).terms
     assert (served.cap_w, served.can_suspend, served.can_shutdown) == (900, True, True)
-    assert set(make_actuators((node(), NodeDevice(id="n", source="modbus")), {})) == {"gpu-1", "n"}
+    assert set(make_actuators((node(), NodeDevice(id="n", source="modbus")), {}, KnownGpus())) == {"gpu-1", "n"}
     assert issubclass(CannotObey, DeviceError)

@@ -15,14 +15,18 @@ from typing import Any
 import msgspec
 import pytest
 from fuzzing import Feed, Parser, Session, simple
+from nvml_stub import StubGpu, StubNvml
 from record_parsers import rows_of, with_rows
 from twin_sites import site_of
 
 from console.cli import data_source, fault
 from console.cli.failures import Failure
 from console.launcher import GatewayChild
+from drivers.nodes.errors import CannotObey
+from drivers.nodes.gpu_limits import NvmlPower
+from drivers.nodes.nvml_node import with_absent
 from drivers.twin import commands
-from gateway import energy_iq_service, previous_run, standalone_twin
+from gateway import energy_iq_service, gpu_record, previous_run, standalone_twin
 from gateway.api import discovery, peer
 from gateway.drill_scheduler import DrillScheduler
 from gateway.errors import NoGateway, UnsafeDirectory
@@ -35,6 +39,10 @@ from storage import schema
 ANNOUNCED = (
     b'{"t0_utc_s":1758006000.0,"m0_s":12.5,"speed":1.0,"pid":4711,"control":"/run/skerry/x.control","child":false,'
     b'"endpoints":{"grid":["127.0.0.1",15020,1]}}'
+)
+GPUS = (
+    b'{"count":2,"seen":{"GPU-a":{"index":0,"name":"H200"},"index 1 of 2":{"index":1,"name":""}},'
+    b'"original_mw":{"GPU-a":500000},"caps_mw":[250000],"at_cap":["GPU-a"]}'
 )
 ORDERS = (
     b'{"fault": "outage", "for_s": 5}',
@@ -65,6 +73,19 @@ def in_file(name: str, use: Callable[[Path], object]) -> Session:
 def own_announcement(file: Path) -> None:
     standalone_twin._remove(file)
     assert fault._answers(file) in (True, False)
+
+
+def known_gpus(file: Path) -> None:
+    """Open it as the next gateway does; look for the GPUs, lift their caps and save it."""
+    known, note = gpu_record.open_gpu_record(file.parent)
+    assert bool(known.damage) == bool(note)
+    gpus, _ = with_absent((), known.record.seen, known.expected(0))
+    assert len(gpus) == known.expected(0)
+    board = StubGpu("GPU-a", limit=250_000)
+    with contextlib.suppress(CannotObey):
+        NvmlPower("n", StubNvml(board), known).limit(None)
+    assert 200_000 <= (board.limit or 0) <= 700_000
+    file.with_name(f"{gpu_record.FILE}.corrupt").unlink(missing_ok=True)
 
 
 def twin_that_runs(data: bytes, directory: Path) -> None:
@@ -248,6 +269,13 @@ PARSERS = (
     ),
     Parser(
         "gateway.lock", ("gateway.instance_lock:InstanceLock.__init__",), lambda: [b"4711"], lock, (AlreadyRunning,)
+    ),
+    Parser(
+        "what is known of this machine's GPUs",
+        ("gateway.gpu_record:open_gpu_record", "drivers.nodes.known_gpus:KnownGpus.__init__"),
+        lambda: [GPUS],
+        in_file(gpu_record.FILE, known_gpus),
+        tree="json",
     ),
     Parser("loginuid", ("gateway.api.peer:login_uid",), lambda: [b"1000", b"4294967295"], simple(login_uid)),
     Parser(

@@ -40,6 +40,7 @@ EXCEPTIONS = {
     "console.tui.order_controller:order_answer": _OUR_GATEWAY,
     "console.tui.order_controller:site_checks": _OUR_GATEWAY,
     "console.tui.order_controller:words_of": _OUR_GATEWAY,
+    "drivers.nodes.nvml_calls:uuid_of": "text of the NVIDIA driver's, compared and shown",
     "drivers.sunspec.model:encode": "takes apart what it has packed itself",
     "drivers.sunspec.model:model": "files of the package pysunspec2",
     "drivers.twin.process:_control": "hands a line of bounded length on to drivers.twin.commands:answer",

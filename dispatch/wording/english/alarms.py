@@ -32,6 +32,8 @@ TEMPLATES = {
     "alarm.contested": "asked {asked_w:kw}, the device held {held_w:kw} in {share_pct:.0f} % of the last looks",
     "alarm.not_enabled": "wrote {written_w:kw}, but the setpoint is not enabled in the device",
     "alarm.holds_another": "wrote {written_w:kw}, the device holds {held_w:kw}",
+    "alarm.over_cap": "draws {drawn_w:kw}, capped to {cap_w:kw}",
+    "alarm.gpus_missing": "{missing:g} of {gpus:g} without a power reading: {note}",
     "alarm.overruns": "{late_ticks:g} late ticks in the last minute",
     "alarm.rows_dropped": "{rows:g} rows dropped in the last minute",
     "alarm.clock_step": "by {step_s:+.1f} s",
@@ -174,6 +176,33 @@ TEXTS: dict[str, AlarmText] = {
         "The key or menu of the PCS stands on local.",
         "It takes no setpoints; Skerry only watches it.",
         "If someone works on it, leave it. If the work is done, set it back to remote at the device.",
+    ),
+    "cap-not-followed": AlarmText(
+        "{subject} draws more than its cap",
+        "The node is capped and has not come down to its cap.",
+        "The load is higher than was decided: the peak may be passed, and the battery lasts less long off the grid.",
+        (
+            "The Log says what was set. On the Compute view compare each GPU's power with its limit; a cap below the "
+            "least that the GPUs allow cannot be followed. Otherwise check the node's on_cap command, or suspend jobs."
+        ),
+    ),
+    "gpus-missing": AlarmText(
+        "GPUs of {subject} without power reading",
+        "GPUs that are declared, or answered before, give no power reading.",
+        "The node's power is not known, so caps for the month's peak do not count on it.",
+        (
+            "Run `nvidia-smi` on the node and look for Xid errors in `dmesg`. After a driver upgrade reboot the node. "
+            "If a GPU was taken out for good, set gpus in the node's section of the site file."
+        ),
+    ),
+    "gpu-limits-not-kept": AlarmText(
+        "GPU limits of {subject} not on disk",
+        "The GPUs were capped in ride-through, and their power limits from before cannot be put on disk.",
+        "Should the gateway end before the cap is lifted, the GPUs stay capped: the next one does not know the limits.",
+        (
+            "Free space on the state directory (`df`) or repair its mount. Until then do not stop the gateway while "
+            "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`."
+        ),
     ),
     "peak-exceeded": AlarmText(
         "Peak exceeded",

@@ -11,7 +11,7 @@ from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
-from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Switch
+from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Switch
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import MISSING, reading, status
@@ -41,6 +41,7 @@ SNAPSHOT = Snapshot(
     batteries=(BATTERY,),
     switches=(Switch("pcc", position=status("closed"), grid_voltage=status("present")),),
     devices=(DeviceHealth("grid", "meter", True, 0.1, 10, 0, 0),),
+    nodes=(Node("gpu-01", w=reading(2_000)),),
 )
 INTERVAL = Interval(899_900.0, 900.0, 500.0, 0.0, 50_000.0, 60_000.0)
 
@@ -96,6 +97,7 @@ def test_every_definition_can_be_raised() -> None:
 
 
 LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
+LOST_GPU = Node("gpu-01", gpus=(Gpu(0, "H200", w=reading(500)), Gpu(1, "H200")), note="GPU 1 is lost")
 CASES = [
     ("device-lost:grid", {"devices": (LOST,)}, "silent for 12 s; port closed"),
     ("meter-stale", {"grid": Meter("grid")}, "never read"),
@@ -131,6 +133,9 @@ CASES = [
     ("tick-overruns", {"facts": {"overruns_per_min": 9}}, "9 late ticks"),
     ("records-lost", {"facts": {"records_dropped_per_min": 5}}, "5 rows dropped"),
     ("records-lost", {"facts": {"records_error": "disk full"}}, "disk full"),
+    ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
+    ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),
+    ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
 ]
 
@@ -156,10 +161,16 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
         ("battery-temperature:bat1", {"battery": {"temp_c": MISSING}}),
         ("setpoint-not-followed:pcs1", {"pcs": {"w": MISSING}}),
         ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": MISSING}}),
+        ("cap-not-followed:gpu-01", {"nodes": (Node("gpu-01"),), "facts": {"node_caps_w": {"gpu-01": 1_500}}}),
     ],
 )
 def test_what_is_missing_is_unknown_not_fine(alarm_id: str, change: dict[str, Any]) -> None:
     assert held(**change)[alarm_id].active is None
+
+
+def test_a_node_may_draw_a_little_more_than_its_cap() -> None:
+    assert not held(facts={"node_caps_w": {"gpu-01": 1_815, "gone": 1.0}})["cap-not-followed:gpu-01"].active
+    assert held(facts={"node_caps_w": {"gpu-01": 1_805}})["cap-not-followed:gpu-01"].active
 
 
 def test_meters_may_differ_by_their_class_and_silent_devices_miss_nothing() -> None:

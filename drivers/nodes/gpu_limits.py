@@ -1,0 +1,254 @@
+"""Caps this machine's GPUs by their power limit, and gives each back the limit that it had.
+
+Each GPU is on its own: one that does not answer keeps no other from being set, is named, and is set once it is back.
+NVML: a limit is set by root and lasts until the driver is unloaded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from drivers.nodes.errors import CannotObey
+from drivers.nodes.known_gpus import KnownGpus, SeenGpu
+from drivers.nodes.nvml_calls import (
+    BoundedCalls,
+    NotHeld,
+    NotThere,
+    NvmlTrouble,
+    advice,
+    advices,
+    asked,
+    key_of,
+    label,
+    uuid_in,
+    uuid_of,
+)
+
+NOT_KEPT = "power limits from before the cap cannot be put on disk"
+
+
+class Board(msgspec.Struct, frozen=True):
+    """A GPU as far as its power limit is concerned, mW. `low_mw`, `high_mw`: what may be set; None: it does not say."""
+
+    key: str
+    label: str
+    name: str
+    index: int
+    handle: Any
+    limit_mw: int
+    default_mw: int | None
+    low_mw: int | None
+    high_mw: int | None
+
+    def allowed(self, mw: int) -> int:
+        """The limit nearest to `mw` that the board takes."""
+        raised = mw if self.low_mw is None else max(mw, self.low_mw)
+        return raised if self.high_mw is None else min(raised, self.high_mw)
+
+
+class NvmlPower:
+    """Power limits of every GPU of this machine.
+
+    `nvml`: the module `pynvml`, given so that nothing loads it needlessly. `gpus` and `declared_w`: number of GPUs and
+    their power limit by the site file; 0 and None: not said. `known` keeps the limits; without it they are kept as
+    long as this object.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        nvml: Any,
+        known: KnownGpus | None = None,
+        *,
+        gpus: int = 0,
+        declared_w: float | None = None,
+        calls: BoundedCalls | None = None,
+    ) -> None:
+        self._node, self._nvml, self._gpus = node, nvml, gpus
+        self._known = KnownGpus() if known is None else known
+        self._declared_mw = None if declared_w is None else round(1000 * declared_w)
+        self._calls, self._lock = calls or BoundedCalls(), threading.Lock()
+
+    @property
+    def capped(self) -> bool:
+        """Whether a GPU may still hold a cap, of this run or an earlier one."""
+        return self._known.capped
+
+    @property
+    def not_kept(self) -> str:
+        """Why the limits from before a cap in force are not on disk; empty: they are."""
+        return self._known.not_kept
+
+    def limit(self, watts: float | None, ride_through: bool = False) -> str:
+        """Share `watts` evenly, within what each GPU allows; None gives each back what it had.
+
+        Returns what was set, empty where all was so already. Raises CannotObey, after all was done that could be.
+        `ride_through`: cap even if the limits from before cannot be put on disk.
+        """
+        with self._lock:  # at the end of a gateway a cap may be on its way while all are lifted
+            return self._limit(watts, ride_through)
+
+    def _limit(self, watts: float | None, ride_through: bool) -> str:
+        try:
+            self._calls.run("start", self._nvml.nvmlInit)
+        except (NvmlTrouble, self._nvml.NVMLError) as error:
+            raise CannotObey(self._node, f"NVML: {error}", advice(error)) from None
+        try:
+            boards, failed = self._look()
+            if watts is None:
+                done = self._lift(boards, failed)
+            else:
+                done = self._cap(boards, failed, watts, ride_through)
+        finally:
+            self._calls.each({"end": self._nvml.nvmlShutdown})
+        if failed:
+            others = "; the others are set" if any(b.label not in failed for b in boards) else ""
+            raise CannotObey(self._node, _grouped(failed) + others, advices(failed.values()))
+        return ", ".join(done)
+
+    # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look(self) -> tuple[list[Board], dict[str, Exception]]:
+        """The GPUs that answer, and by label the errors of those that are counted and do not. Raises CannotObey."""
+        nvml = self._nvml
+        try:
+            count = int(self._calls.run("count", nvml.nvmlDeviceGetCount))
+        except (NvmlTrouble, nvml.NVMLError) as error:
+            raise CannotObey(self._node, f"NVML: {error}", advice(error)) from None
+        if not count and not self._known.expected(self._gpus):
+            raise CannotObey(self._node, "no GPU", "remove cap_w or give on_cap")
+        looks = self._calls.each({f"GPU {n}": partial(self._board, n, count) for n in range(count)})
+        errors = [self._error(look) for look in looks.values()]
+        boards = [look.result() for look, error in zip(looks.values(), errors, strict=True) if error is None]
+        self._known.see({b.key: SeenGpu(b.index, b.name) for b in boards}, self._gpus)
+        was = {seen.index: key for key, seen in self._gone(boards).items()}
+        failed = {label(n, uuid_in(was.get(n, ""))): error for n, error in enumerate(errors) if error is not None}
+        return boards, failed
+
+    def _error(self, result: Future[Any]) -> Exception | None:
+        """Why a call failed, of what can be expected to fail; raises everything else."""
+        try:
+            result.result()
+        except (NvmlTrouble, self._nvml.NVMLError) as error:
+            found: Exception = error
+            return found
+        return None
+
+    def _gone(self, boards: Iterable[Board]) -> dict[str, SeenGpu]:
+        """The GPUs that are known and do not answer."""
+        there = {b.key for b in boards}
+        return {key: seen for key, seen in self._known.record.seen.items() if key not in there}
+
+    def _board(self, index: int, count: int) -> Board:
+        nvml = self._nvml
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = uuid_of(nvml, handle)
+        low_mw, high_mw = asked(nvml, "nvmlDeviceGetPowerManagementLimitConstraints", handle)[0] or (None, None)
+        return Board(
+            key=key_of(uuid, index, count),
+            label=label(index, uuid),
+            name=str(asked(nvml, "nvmlDeviceGetName", handle)[0] or ""),
+            index=index,
+            handle=handle,
+            limit_mw=int(nvml.nvmlDeviceGetPowerManagementLimit(handle)),
+            default_mw=asked(nvml, "nvmlDeviceGetPowerManagementDefaultLimit", handle)[0],
+            low_mw=low_mw,
+            high_mw=high_mw,
+        )
+
+    def _absent(self, boards: list[Board], failed: Mapping[str, Exception]) -> dict[str, Exception]:
+        """By label the GPUs that are known and not even counted, while fewer are there than expected."""
+        short = self._known.expected(self._gpus) - len(boards) - len(failed)
+        names = [label(seen.index, uuid_in(key)) for key, seen in self._gone(boards).items()]
+        return {name: NotThere("is not there") for name in [n for n in names if n not in failed][: max(short, 0)]}
+
+    # ── setting ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _cap(self, boards: list[Board], failed: dict[str, Exception], watts: float, ride_through: bool) -> list[str]:
+        """Share the cap over all GPUs that there should be: one that does not answer may draw its part."""
+        count = max(len(boards) + len(failed), self._known.expected(self._gpus))
+        share_mw = round(1000 * watts / count)
+        known_mw = self._known.record.original_mw
+        original = {b.key: known_mw.get(b.key) or self._presumed(b) or b.limit_mw for b in boards}
+        original = {key: self._not_above_declared(mw) for key, mw in original.items()}
+        target = {b.key: min(b.allowed(share_mw), original[b.key]) for b in boards}
+        why = self._known.keep(original, set(target.values()), insist=ride_through)
+        if why and not ride_through:
+            raise CannotObey(self._node, f"no cap: {NOT_KEPT}: {why}", "check space and mount of the state directory")
+        failed |= self._absent(boards, failed)
+        done = self._set(boards, target, failed)
+        least = [b for b in boards if b.low_mw is not None and b.low_mw > share_mw]
+        if least and done:
+            done.append(f"{share_mw / 1000:g} W each were asked, below the least that {len(least)} of them allow")
+        return done
+
+    def _lift(self, boards: list[Board], failed: dict[str, Exception]) -> list[str]:
+        """Give each GPU its own limit; those that cannot be reached stay on record and are named."""
+        original_mw, target, presumed = self._known.record.original_mw, {}, []
+        for board in boards:
+            mw = original_mw.get(board.key)
+            if mw is None and (mw := self._presumed(board)) is not None:
+                presumed.append(board.label)
+            if mw is not None:
+                target[board.key] = board.allowed(self._not_above_declared(mw))
+        if original_mw.keys() <= target.keys():
+            failed.clear()  # whatever does not answer holds no cap of ours
+        else:
+            failed |= self._absent(boards, failed)
+        done = self._set([b for b in boards if b.key in target], target, failed)
+        self._known.forget(b.key for b in boards if b.label not in failed)
+        if presumed:
+            done.append(f"{', '.join(presumed)}: the limit from before the cap was not on record")
+        return done
+
+    def _presumed(self, board: Board) -> int | None:
+        """The limit for a GPU of which none is on record: it was swapped in, or the record is lost.
+
+        If it holds a cap of ours, what the site file says, or the board's default. None: leave it alone.
+        """
+        record, declared_mw = self._known.record, self._declared_mw
+        ours = board.limit_mw in record.caps_mw and board.key not in record.at_cap
+        if not ours and not self._known.damage:
+            return declared_mw if declared_mw is not None and board.limit_mw > declared_mw else None
+        unnamed = [mw for key, mw in record.original_mw.items() if not uuid_in(key)]
+        if unnamed and not uuid_in(board.key):
+            return min(unnamed)  # one of these it was; without UUID nobody knows which
+        return board.default_mw if declared_mw is None else declared_mw
+
+    def _not_above_declared(self, mw: int) -> int:
+        return mw if self._declared_mw is None else min(mw, self._declared_mw)
+
+    def _set(self, boards: list[Board], target: Mapping[str, int], failed: dict[str, Exception]) -> list[str]:
+        """Set what differs, each GPU on its own; errors go to `failed`. Returns a line for each that was set."""
+        changes = {b.label: partial(self._set_one, b, target[b.key]) for b in boards if b.limit_mw != target[b.key]}
+        done = []
+        for name, result in self._calls.each(changes).items():
+            if (error := self._error(result)) is None:
+                done.append(str(result.result()))
+            else:
+                failed[name] = error
+        return done
+
+    def _set_one(self, board: Board, wanted_mw: int) -> str:
+        nvml = self._nvml
+        nvml.nvmlDeviceSetPowerManagementLimit(board.handle, wanted_mw)
+        held_mw = int(nvml.nvmlDeviceGetPowerManagementLimit(board.handle))
+        if held_mw != wanted_mw:
+            raise NotHeld(f"holds {held_mw / 1000:g} W, {wanted_mw / 1000:g} W were set")
+        enforced_mw, _ = asked(nvml, "nvmlDeviceGetEnforcedPowerLimit", board.handle)
+        lower = enforced_mw is not None and 0 < enforced_mw < wanted_mw
+        return f"{board.label} {wanted_mw / 1000:g} W" + (f" (enforced: {enforced_mw / 1000:g} W)" if lower else "")
+
+
+def _grouped(failed: Mapping[str, Exception]) -> str:
+    """What fails, each error once: "GPU 0, GPU 1: Insufficient Permissions"."""
+    names: dict[str, list[str]] = {}
+    for name, error in failed.items():
+        names.setdefault(str(error), []).append(name)
+    return "; ".join(f"{', '.join(those)}: {error}" for error, those in names.items())

@@ -1,0 +1,38 @@
+"""Keeps what is known of this machine's GPUs in the state directory: `gpus.json`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from drivers.nodes.known_gpus import KnownGpus
+from storage import durable_file
+
+FILE = "gpus.json"
+UNKNOWN = "the limits that GPUs had before they were capped are not known"
+
+
+def open_gpu_record(state_dir: Path) -> tuple[KnownGpus, str]:
+    """The record, and what the log should say of it. One that is damaged is kept beside the new one."""
+    path = state_dir / FILE
+    try:
+        kept = path.read_bytes()
+    except FileNotFoundError:
+        kept = None
+    except OSError as error:
+        return KnownGpus(b"", partial(_refuse, error)), f"{path} cannot be read: {error.strerror}; {UNKNOWN}"
+    known = KnownGpus(kept, partial(durable_file.write, path))
+    if not known.damage:
+        return known, ""
+    aside = path.with_name(f"{FILE}.corrupt")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return known, f"{path} is damaged ({known.damage}) and cannot be set aside: {error.strerror}; {UNKNOWN}"
+    return known, f"{path} was damaged ({known.damage}), kept as {aside.name}; {UNKNOWN}"
+
+
+def _refuse(error: OSError, _: bytes) -> NoReturn:
+    """A file that cannot be read is not replaced: it may hold limits that are still needed."""
+    raise error

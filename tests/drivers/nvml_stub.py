@@ -1,0 +1,131 @@
+"""Stands for the module `pynvml`: GPUs that get lost, come back, are swapped; a driver that goes."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+ERROR = pynvml.NVMLError
+
+
+@dataclass
+class StubGpu:
+    """One GPU; powers in mW. None: NVML says "Not Supported". `lost`: every call fails; `counted`: NVML counts it."""
+
+    uuid: str | None
+    power: int | None = 300_000
+    limit: int | None = 500_000
+    enforced: int | None = None  # None: the limit that is set
+    default: int | None = 700_000
+    constraints: tuple[int, int] | None = (200_000, 700_000)
+    util: int | None = 50
+    temp: int | None = 55
+    used: int = 2**30
+    total: int = 2**36
+    lost: bool = False
+    counted: bool = True
+    refuses: int = 0  # error of setting a limit
+    hangs: threading.Event | None = None  # every call waits for it
+
+
+class StubNvml:
+    """What `pynvml` offers, as far as Skerry uses it."""
+
+    NVMLError = ERROR
+    NVML_TEMPERATURE_GPU = 0
+    nvmlMemory_v2 = 2
+
+    def __init__(self, *gpus: StubGpu) -> None:
+        self.gpus = list(gpus)
+        self.broken = 0  # error of every call, as of a driver that is gone
+        self.sets: list[tuple[str | None, int]] = []
+        self.sets_left: int | None = None  # then the process dies
+
+    def _there(self) -> list[StubGpu]:
+        if self.broken:
+            raise ERROR(self.broken)
+        return [gpu for gpu in self.gpus if gpu.counted]
+
+    def _of(self, gpu: StubGpu, value: Any) -> Any:
+        self._there()
+        if gpu.hangs is not None:
+            gpu.hangs.wait(30)
+        if gpu.lost:
+            raise ERROR(pynvml.NVML_ERROR_GPU_IS_LOST)
+        if value is None:
+            raise ERROR(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return value
+
+    def nvmlInit(self) -> None:
+        self._there()
+
+    def nvmlShutdown(self) -> None: ...
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self._there())
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> StubGpu:
+        gpu = self._there()[index]
+        self._of(gpu, 0)
+        return gpu
+
+    def nvmlDeviceGetUUID(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.uuid)
+
+    def nvmlDeviceGetName(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, "Stub 80GB")
+
+    def nvmlDeviceGetPowerUsage(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.power)
+
+    def nvmlDeviceGetPowerManagementLimit(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.limit)
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.limit if gpu.enforced is None else gpu.enforced)
+
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.default)
+
+    def nvmlDeviceGetPowerManagementLimitConstraints(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.constraints)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: StubGpu) -> Any:
+        return SimpleNamespace(gpu=self._of(gpu, gpu.util), memory=0)
+
+    def nvmlDeviceGetTemperature(self, gpu: StubGpu, sensor: int) -> Any:
+        return self._of(gpu, gpu.temp)
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: StubGpu, version: Any = None) -> Any:
+        return self._of(gpu, SimpleNamespace(used=gpu.used, total=gpu.total))
+
+    def nvmlDeviceSetPowerManagementLimit(self, gpu: StubGpu, limit_mw: int) -> None:
+        self._of(gpu, gpu.limit)
+        if gpu.refuses:
+            raise ERROR(gpu.refuses)
+        if self.sets_left is not None:
+            if self.sets_left == 0:
+                raise Killed
+            self.sets_left -= 1
+        self.sets.append((gpu.uuid, limit_mw))
+        gpu.limit = limit_mw
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put it in the place of NVML."""
+        for name in dir(self):
+            if name.startswith("nvmlDevice") or name in ("nvmlInit", "nvmlShutdown"):
+                monkeypatch.setattr(pynvml, name, getattr(self, name))
+
+
+class Killed(Exception):
+    """The process that sets limits ends here."""
+
+
+def eight(**keys: Any) -> list[StubGpu]:
+    """Eight GPUs at the site's own 500 W of 700 W."""
+    return [StubGpu(f"GPU-{n:08x}-0000", **keys) for n in range(8)]

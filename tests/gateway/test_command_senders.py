@@ -1,0 +1,136 @@
+"""Orders to compute nodes: what is capped is freed, held, and told apart from what ride-through asks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from waiting import LIMIT_S, until
+
+from dispatch.model.decision import Decision, Mode
+from dispatch.model.islanding import IslandState, NodeOrder
+from dispatch.model.orders import Order, OrderKind
+from dispatch.model.reasons import RuleId, plain
+from drivers.modbus.errors import DeviceError
+from drivers.nodes.errors import CannotObey
+from gateway import command_senders
+from gateway.command_senders import CommandSenders
+
+
+@dataclass
+class Actuator:
+    """Notes what is applied."""
+
+    may_be_capped: bool = False
+    can_cap: bool = True
+    not_kept: str = ""
+    applied: list[tuple[float | None, bool]] = field(default_factory=list)
+    forgotten: int = 0
+    waits_for: asyncio.Event | None = None
+    fails: bool = False
+
+    @property
+    def holds_cap(self) -> bool:
+        return bool(self.applied) and self.applied[-1][0] is not None
+
+    def forget_cap(self) -> None:
+        self.forgotten += 1
+
+    async def apply(self, order: NodeOrder, ride_through: bool = False) -> list[str]:
+        if self.waits_for is not None:
+            await self.waits_for.wait()
+        self.applied.append((order.cap_w, ride_through))
+        if self.fails:
+            raise CannotObey(order.device_id, "GPU 3: GPU is lost")
+        return []
+
+
+class Events:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
+        self.texts.append(f"{subject}: {text}")
+
+    def note(self, event: Any, durable: bool = False) -> Any:
+        raise AssertionError("not used here")
+
+
+def senders(**actuators: Actuator) -> tuple[CommandSenders, Events]:
+    events = Events()
+    return CommandSenders([], dict(actuators), DeviceError, events), events
+
+
+def decided(*nodes: NodeOrder) -> Decision:
+    none = (None, None, None)
+    return Decision(1, 0.0, Mode.PLAN, IslandState.GRID_TIED, (), *none, RuleId.PLAN, plain(""), (), nodes=nodes)
+
+
+def by_hand(node: str, cap_w: float) -> Order:
+    return Order("o1", OrderKind.NODE_CAP, cap_w, node, "eve", "heat", 0.0, 0.0, 60.0)
+
+
+async def test_what_an_earlier_run_may_have_capped_is_freed_unasked() -> None:
+    left, free = Actuator(may_be_capped=True), Actuator()
+    commands, _ = senders(left=left, free=free)
+    commands.submit(decided(), ())
+    running = [asyncio.create_task(sender.run()) for sender in commands.all]
+    await until(lambda: left.applied == [(None, False)])
+    assert (left.forgotten, free.forgotten, free.applied) == (1, 0, [])
+    for task in running:
+        task.cancel()
+
+
+async def test_a_cap_is_looked_after_until_it_is_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_senders, "HOLD_S", 0.01)
+    node = Actuator()
+    commands, _ = senders(n=node)
+    running = [asyncio.create_task(sender.run()) for sender in commands.all]
+    commands.submit(decided(), [by_hand("n", 900.0)])
+    assert commands.caps_w == {"n": 900.0}
+    await until(lambda: node.applied.count((900.0, False)) >= 3)
+    commands.submit(decided(), ())
+    await until(lambda: node.applied[-1] == (None, False))
+    count = len(node.applied)
+    await asyncio.wait(running, timeout=0.1)
+    assert (len(node.applied), commands.caps_w) == (count, {})
+    for task in running:
+        task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("ridden_w", "hand_w", "applied"),
+    [(None, 900.0, (900.0, False)), (1000.0, None, (1000.0, True)), (1000.0, 900.0, (900.0, True))],
+)
+async def test_ride_through_is_told_apart(ridden_w: float | None, hand_w: float | None, applied: Any) -> None:
+    node = Actuator()
+    commands, _ = senders(n=node)
+    orders = [] if hand_w is None else [by_hand("n", hand_w)]
+    commands.submit(decided(NodeOrder("n", cap_w=ridden_w)), orders)
+    running = [asyncio.create_task(sender.run()) for sender in commands.all]
+    await until(lambda: node.applied == [applied])
+    assert commands.caps_w == {"n": applied[0]}
+    for task in running:
+        task.cancel()
+
+
+async def test_at_the_end_one_node_keeps_no_other_capped() -> None:
+    other = asyncio.Event()
+    slow, lost, fine = Actuator(True, waits_for=other), Actuator(True, fails=True), Actuator(True)
+    commands, events = senders(a=slow, b=lost, c=fine)
+
+    async def once_free() -> None:
+        await until(lambda: bool(fine.applied))
+        other.set()
+
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.gather(commands.lift_caps(), once_free())
+    assert [node.applied[-1][0] for node in (slow, lost, fine)] == [None] * 3
+    assert events.texts == ["b: cap not lifted: b: GPU 3: GPU is lost; see the node's section in the site file"]
+
+
+def test_limits_that_are_not_on_disk_are_told_by_node() -> None:
+    commands, _ = senders(a=Actuator(not_kept="disk full"), b=Actuator())
+    assert commands.not_kept == {"a": "disk full"}
