@@ -13,7 +13,9 @@ from drivers.notices import Notices
 
 T = TypeVar("T")
 
-NOT_BY_THIS_FUNCTION = (1, 2)  # exceptions of devices that take a single register by the other write function only
+NOT_BY_THIS_FUNCTION = (1, 2, 3)  # exceptions of devices that take a single register by the other function only
+BUSY = 6  # the exception that asks for the same request again (MODBUS Application Protocol V1.1b3, section 7)
+BUSY_TRIES, BUSY_PAUSE_S = 3, 0.03
 
 
 class ModbusLink:
@@ -61,8 +63,8 @@ class ModbusLink:
     async def write(self, unit: int, address: int, values: Sequence[int], on: int = 0) -> None:
         """Write holding registers, all of them in one request: over the connection number `on`, 0: over any.
 
-        A single register that function 16 is refused for (exception 1 or 2) is written by function 6, from then on at
-        once. Raises as `Connection.write`; ConnectionLost when the connection is another one by now.
+        A single register that function 16 is refused for (exception 1, 2 or 3) is written by function 6, from then on
+        at once. Raises as `Connection.write`; ConnectionLost when the connection is another one by now.
         """
 
         async def by_16(connection: Connection) -> None:
@@ -105,7 +107,17 @@ class ModbusLink:
             await self._line.leave()
 
     async def _request(self, ask: Callable[[Connection], Awaitable[T]], on: int = 0) -> T:
-        """One request when it is this device's turn."""
+        """One request when it is this device's turn; again while the device says that it is busy, which did nothing."""
+        for _ in range(BUSY_TRIES - 1):
+            try:
+                return await self._ask(ask, on)
+            except DeviceException as refused:
+                if refused.code != BUSY:
+                    raise
+            await asyncio.sleep(BUSY_PAUSE_S)
+        return await self._ask(ask, on)
+
+    async def _ask(self, ask: Callable[[Connection], Awaitable[T]], on: int) -> T:
         async with self._line.turn:
             where = f"{self.device} at {self.host}:{self.port}"
             if self._closed:

@@ -253,6 +253,15 @@ async def test_a_device_that_is_busy_is_not_one_without_sunspec(serve: Serve, co
     assert (await driver.read()).w.good == 4210
 
 
+@pytest.mark.parametrize("every", [2, 3, 5])
+async def test_a_device_that_is_busy_now_and_then_is_asked_again(serve: Serve, every: int) -> None:
+    device, driver = await serve(pcs_image(), PCS)
+    device.busy_every = every
+    for n, w in enumerate((5_000, -7_000, 9_000)):
+        assert (await driver.read())[0].w.good == 5_000
+        assert (await driver.command(w, now_s=n)).held
+
+
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -303,6 +312,13 @@ async def test_a_scale_factor_that_changes_between_two_parts_gives_no_value(serv
     device.exchange = exchange  # type: ignore[method-assign]
     device[scale], device[address_of(pcs_image(), 701, "W")] = 1, 500
     assert (await driver.read())[0].w.good == 5_000
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+async def test_whatever_exception_refuses_a_single_register(serve: Serve, code: int) -> None:
+    device, driver = await serve(pcs_image(), PCS)
+    device.single_by, device.refuses_with = 6, code
+    assert (await driver.command(5_000, now_s=0)).held
 
 
 @pytest.mark.parametrize("function", [6, 16])

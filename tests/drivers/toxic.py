@@ -43,7 +43,8 @@ class FakeDevice:
     """Holding registers. `writes` records each (address, values), `reads` each (address, count).
 
     What devices in the field do otherwise: `max_count` registers in a read at most; `silent`: no answer where others
-    give an exception; `single_by`: the one function that writes a single register.
+    give an exception; `single_by`: the one function that writes a single register; `busy_every`: each such request,
+    counted over all, is answered by the exception "busy".
     """
 
     def __init__(self, blocks: dict[int, list[int]], unit: int = 1) -> None:
@@ -54,7 +55,9 @@ class FakeDevice:
         self.on_write: Callable[[int, list[int]], None] = lambda address, values: None
         self.refuse: dict[int, int] = {}  # register -> exception code on read or write
         self.max_count, self.silent = 125, False
-        self.single_by = 0  # 0: any
+        self.single_by = self.busy_every = 0  # 0: any, never
+        self.refuses_with = 1  # a single register by the other function
+        self.asked = 0
         self.write_functions: list[int] = []
 
     def __getitem__(self, address: int) -> int:
@@ -85,6 +88,9 @@ class FakeDevice:
 
     def _refusal(self, unit: int, function: int, wanted: range) -> int:
         """The exception code for a request; 0: it is granted."""
+        self.asked += 1
+        if self.busy_every and self.asked % self.busy_every == 0:
+            return 6
         if unit != self.unit:
             return 11
         if code := next((self.refuse[r] for r in wanted if r in self.refuse), 0):
@@ -92,7 +98,7 @@ class FakeDevice:
         if function == 3 and len(wanted) > self.max_count:
             return 3
         if function != 3 and len(wanted) == 1 and self.single_by not in (0, function):
-            return 1
+            return self.refuses_with
         return 2 if any(r not in self.registers for r in wanted) else 0
 
     def replace(self, base: int, values: list[int]) -> None:
