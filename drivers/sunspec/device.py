@@ -65,7 +65,7 @@ class SunSpecDevice:
             return False
         if len(self._silent) > 1:
             await self._explain_silence()
-        if self._chain is not None and not await self._same_identity():
+        if self._chain is not None and (self._chain.open_end or not await self._same_identity()):
             self._chain = None
         if self._chain is None:
             await self._find_models()
@@ -166,14 +166,16 @@ class SunSpecDevice:
             identity = await self._read_identity(self.found)
         except MapChanged:
             return False
-        if identity != self._identity:
+        if {} not in (identity, self._identity) and identity != self._identity:
             was, now = (" ".join(str(text) for text in of.values()) for of in (self._identity, identity))
             self.notices.add("warning", f"another device answers: {now}, was {was}")
             self._max_read, self._longest = SIZES[0], 0
-        return identity == self._identity
+            return False
+        self._identity = identity or self._identity
+        return True
 
     async def _read_identity(self, models: tuple[FoundModel, ...]) -> dict[str, Value | None]:
-        """Texts of model 1; of a device without it, whether its first model is where it was."""
+        """Texts of model 1; {} where they cannot be had, but the first model is where it was."""
         if models[0].id == 1:
             with contextlib.suppress(DeviceException):
                 return await self._values(models[0], IDENTITY)

@@ -18,7 +18,8 @@ MARK = [0x5375, 0x6E53]  # "SunS"
 END = 0xFFFF
 MAX_MODELS = 200  # more means that we are walking through something else
 ADDRESSES = 0x10000
-ABSENT = (1, 2, 3, 4)  # exceptions that say "there is no such register"; others pass: busy, gateway without its device
+ABSENT = (1, 2, 3)  # exceptions that say "there is no such register"; others pass: busy, gateway without its device
+NO_BASE = (*ABSENT, 4)  # some give this one for a unit that they do not have
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class FoundModel:
 
 @dataclass(frozen=True)
 class Chain:
-    """A device's models in their order. `open_end`: how the chain ends, where it is not as the standard says."""
+    """A device's models in their order.
+
+    `open_end`: how the chain ends, where it is not as the standard says. There may be more models than were found.
+    """
 
     models: tuple[FoundModel, ...]
     open_end: str = ""
@@ -74,9 +78,9 @@ class ChainWalker:
             found.append(FoundModel(model_id, address, length))
             address += 2 + length
         if not found:
-            raise self._lost(address, f"the chain of models does not begin: {_seen(header)} after 'SunS'")
+            raise self._lost(address, f"there is no model after 'SunS': it {_seen(header)}")
         proper = len(header) == 2 and header[0] == END
-        return Chain(tuple(found), "" if proper else f"register {address} holds {_seen(header)}")
+        return Chain(tuple(found), "" if proper else f"register {address} {_seen(header)}")
 
     async def _find_base(self) -> int:
         """Where "SunS" is. A base once found is the only one asked, until something else is there."""
@@ -100,7 +104,8 @@ class ChainWalker:
         try:
             return await self._read(base, 2) == MARK
         except DeviceException as refused:
-            _raise_unless_absent(refused)
+            if refused.code not in NO_BASE:
+                raise
             return False
 
     async def _header(self, address: int) -> list[int]:
@@ -166,5 +171,5 @@ def _raise_unless_absent(refused: DeviceException) -> None:
 def _seen(header: list[int]) -> str:
     """What is there instead of a model, in words."""
     if not header:
-        return "nothing"
-    return " ".join(f"0x{word:04X}" for word in header) + (" and no length" if len(header) == 1 else "")
+        return "is not there"
+    return "holds " + " ".join(f"0x{word:04X}" for word in header) + (" and no length" if len(header) == 1 else "")

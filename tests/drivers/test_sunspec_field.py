@@ -205,10 +205,26 @@ async def test_a_chain_without_its_end_is_read_up_to_there(serve: Serve, end: st
     read = await until_done(driver.read, DeviceError)
     assert (read.w.good, read.state.good) == (4210, "mppt")
     (said,) = told(driver).splitlines()
-    assert said.startswith("the chain of SunSpec models has no proper end: register 40132 holds ")
+    assert said.startswith("the chain of SunSpec models has no proper end: register 40132 ")
     assert said.endswith("expected 0xFFFF 0x0000; the 3 models up to there are used")
     await driver.read()
     assert told(driver) == ""
+
+
+async def test_models_behind_an_open_end_are_looked_for_on_the_next_connection(serve: Serve) -> None:
+    """The battery's models did not answer when the PCS was first seen."""
+    device, driver = await serve(pcs_image(), PCS, silent=True)
+    hidden = [address_of(pcs_image(), 713, "ID"), address_of(pcs_image(), 713, "L")]
+    device.refuse.update(dict.fromkeys(hidden, 2))
+    pcs, battery = await until_done(driver.read, DeviceError)
+    assert (pcs.w.good, battery) == (5_000, None)
+    assert f"has no proper end: register {hidden[0]} is not there" in told(driver)
+    device.refuse = {address_of(pcs_image(), 701, "W"): 2}  # the connection is lost
+    with pytest.raises(Timeout):
+        await driver.read()
+    device.refuse.clear()
+    pcs, battery = await until_done(driver.read, DeviceError)
+    assert (pcs.w.good, battery.soc_pct.good) == (5_000, 55.12)
 
 
 @pytest.mark.parametrize("length", [0, 0xFFFF])
@@ -241,6 +257,15 @@ async def test_a_model_that_claims_more_than_there_can_be_is_refused(serve: Serv
     _, driver = await serve([*image(model_words(1))[:-2], 64_001, 60_000, *[0] * 200], PV)
     with pytest.raises(BadReply, match="register 40070: model 64001 claims 60000 registers, beyond register 65535"):
         await driver.read()
+
+
+async def test_a_failure_in_the_middle_of_a_chain_is_not_its_end(serve: Serve) -> None:
+    device, driver = await serve(pcs_image(), PCS)
+    device.refuse[address_of(pcs_image(), 713, "ID")] = 4
+    with pytest.raises(DeviceException, match="exception 4"):
+        await driver.read()
+    device.refuse.clear()
+    assert (await driver.read())[1].soc_pct.good == 55.12
 
 
 @pytest.mark.parametrize("code", [5, 6, 10, 11])

@@ -1,4 +1,4 @@
-"""Devices that answer slowly: read less often, not lost for it, and nobody waits for them."""
+"""Devices that answer slowly: read less often, not lost for it, and nobody waits. What they tell goes into the log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from small_gateway import SITE, Devices, SmallDevice
 from dispatch.model.equipment import Pv
 from dispatch.model.readings import Quality, reading
 from drivers.clock import SystemClock
+from drivers.notices import Notices
 from gateway.device_io import DeviceIo
 from gateway.site.loader import compose
 
@@ -34,6 +35,7 @@ class SlowPv(SmallDevice):
     """An inverter whose answer comes when the test says so."""
 
     def __init__(self, site: Devices) -> None:
+        self.notices = Notices()
         super().__init__("pv1", "pv", site, lambda: Pv("pv1", w=reading(4210.0)))
         self.answer = asyncio.Event()
 
@@ -82,4 +84,14 @@ async def test_its_readings_stay_good_for_its_period_longer(
     assert io.snapshot(2).pv[0].w.quality is Quality.STALE
     assert any(text.startswith("pv1 lost") for text in events.texts)
     ahead_s[0] = 0.0
+    await io.close()
+
+
+async def test_what_a_device_has_to_tell_goes_into_the_event_log_once() -> None:
+    io, pv, events = devices()
+    pv.answer.set()
+    for _ in range(3):
+        pv.notices.add("warning", "its map holds 2 of the models of a PV inverter")
+        await io.first_contact()
+    assert events.texts.count("pv1 its map holds 2 of the models of a PV inverter") == 1
     await io.close()
