@@ -29,6 +29,7 @@ class Line:
         self.host, self.port = host, port
         self.turn = asyncio.Lock()
         self.number = 0  # of the connection: another one has another number
+        self.dropped = 0  # connections that ended because some device was silent or gave a wrong answer
         self._backoff_max_s = backoff_max_s
         self._links = 0
         self._longest_s = self._connect_delay_s = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from drivers.modbus.connection import Caller, Connection
-from drivers.modbus.errors import ConnectionLost, DeviceError, DeviceException
+from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
 from drivers.modbus.line import Line, longer
 from drivers.notices import Notices
 
@@ -42,6 +42,7 @@ class ModbusLink:
         self.device, self.host, self.port = device, host, port
         self.notices = Notices()
         self.answered_on = 0  # number of the connection on which the last clean answer came; 0: none yet
+        self._dropped = 0  # connections, for this device's own silence or answers
         self._line = line or Line(host, port, backoff_max_s=backoff_max_s)
         self._line.join(deadline_s, connect_delay_s)
         self._caller = Caller(device, deadline_s)
@@ -55,6 +56,11 @@ class ModbusLink:
     def connection(self) -> int:
         """Number of the connection in use; 0: there is none. With another number nothing known before counts."""
         return self._line.number if self._line.live else 0
+
+    @property
+    def dropped_for_others(self) -> int:
+        """Connections that ended for the silence or the answers of other devices on the line, as yet."""
+        return self._line.dropped - self._dropped
 
     async def read(self, unit: int, address: int, count: int) -> list[int]:
         """Read holding registers over whatever connection there is. Raises as `Connection.read`."""
@@ -135,6 +141,9 @@ class ModbusLink:
                 self.answered_on = number
                 raise
             except DeviceError as error:
+                if isinstance(error, (Timeout, BadReply)):
+                    self._dropped += 1
+                    self._line.dropped += 1
                 self._back_off(error.what, connection.lost_at_s, answered=self.answered_on == number)
                 raise
             self.answered_on = number

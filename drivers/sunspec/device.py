@@ -42,6 +42,7 @@ class SunSpecDevice:
         self._chain: Chain | None = None
         self._identity: dict[str, Value | None] = {}
         self._checked_on = 0  # number of the connection on which it was last made sure who answers
+        self._dropped = 0  # connections that had ended for other devices then
         self._walk_at_s: float | None = None
         self._seen_s: dict[int, float] = {}  # model -> when ID and length were last seen in place
         self._max_read = SIZES[0]
@@ -56,7 +57,7 @@ class SunSpecDevice:
     async def open(self) -> bool:
         """Make sure who answers and where its models are. True if old knowledge about its state is void.
 
-        Raises DeviceError.
+        It is not where the connection only had to be replaced because of another device behind it. Raises DeviceError.
         """
         now_s = asyncio.get_running_loop().time()
         if self._walk_at_s is not None and now_s >= self._walk_at_s:
@@ -67,10 +68,12 @@ class SunSpecDevice:
             await self._explain_silence()
         if self._chain is not None and (self._chain.open_end or not await self._same_identity()):
             self._chain = None
-        if self._chain is None:
+        known = self._chain
+        if known is None:
             await self._find_models()
-        self._checked_on = self.link.answered_on
-        return True
+        replaced, for_others = self.link.answered_on - self._checked_on, self.link.dropped_for_others - self._dropped
+        self._checked_on, self._dropped = self.link.answered_on, self.link.dropped_for_others
+        return known is None or replaced > for_others
 
     def has(self, model_id: int) -> bool:
         """Whether the device has this model."""

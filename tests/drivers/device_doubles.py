@@ -14,6 +14,7 @@ class RegistersDouble:
 
     device, host, port = "device", "127.0.0.1", 502
     connection = answered_on = 1
+    dropped_for_others = 0
 
     def __init__(self, base: int, words: list[int]) -> None:
         self.base, self.words, self.notices = base, words, Notices()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from sunspec_image import COMMON, image, model_words
+from sunspec_image import COMMON, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer, Units
 from waiting import until, until_done
 
-from drivers.config import IoConfig, MeterDevice, PvDevice
+from drivers.config import IoConfig, MeterDevice, PcsDevice, PvDevice
 from drivers.devices import Driver, make_drivers
 from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
 from drivers.modbus.line import Line
@@ -40,7 +40,11 @@ class Site:
         self.drivers: list[Any] = []
 
     def make(
-        self, deadline_s: float = DEADLINE_S, pv_deadline_s: float | None = None, pv_connect_delay_s: float = 0.0
+        self,
+        deadline_s: float = DEADLINE_S,
+        pv_deadline_s: float | None = None,
+        pv_connect_delay_s: float = 0.0,
+        pcs: Sequence[PcsDevice] = (),
     ) -> list[Any]:
         """The drivers: grid and load meter, and the inverter with keys of its own."""
         pv = PvDevice(
@@ -48,7 +52,7 @@ class Site:
         )
         self.drivers = make_drivers(
             [MeterDevice(id="grid", url="x", unit=2), MeterDevice(id="load", url="x", unit=255)],
-            [],
+            pcs,
             [pv],
             [],
             [],
@@ -138,6 +142,30 @@ async def test_a_hung_unit_keeps_the_others_for_no_longer_than_its_deadline(site
     assert 0 < asked.count("!") < 12, "its back-off spares the others"
     site.units.hung.clear()
     assert await power(pv) == 4210
+
+
+async def test_a_pcs_is_not_commanded_anew_because_another_unit_hangs(site: Site) -> None:
+    """Its connection is replaced each time; that it is the same device, which holds what it held, is only read."""
+    site.units.devices[3] = device = FakeDevice({BASE: pcs_image()}, unit=3)
+    pcs = PcsDevice(id="pcs1", battery="bat1", charge_w=6e4, discharge_w=6e4, url="x", unit=3)
+    _, _, driver, pv = site.make(pv_deadline_s=SILENCE_S, pcs=[pcs])
+    await power(pv)
+    await driver.read()
+    assert (await driver.command(5_000, now_s=0)).held
+    device.writes.clear()
+    site.units.hung.add(1)
+    for n in range(4):
+        before = site.server.connections
+        while site.server.connections == before:
+            await asyncio.gather(pv.read(), driver.read(), return_exceptions=True)
+        assert (await driver.read())[0].setpoint_w.good == 5_000
+        assert (await driver.command(5_000, now_s=n / 10)).held
+    assert device.writes == []
+    for writer in list(site.server._writers):  # now the device itself ends it: it may have restarted
+        writer.transport.abort()
+    result = await until_done(lambda: driver.command(5_000, now_s=1), DeviceError)
+    assert (result.note, result.held) == ("armed", True)
+    assert len(device.writes) > 3
 
 
 async def test_a_late_answer_of_one_unit_is_never_taken_for_anothers(site: Site) -> None:
