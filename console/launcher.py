@@ -11,6 +11,7 @@ import time
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from console.end_signals import leaving_on_signals
 from dispatch.model.islanding import IslandState
 from gateway import exit_codes
 from gateway.api.ask import Conversation
@@ -188,12 +189,27 @@ def _in_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
 
 
+def _say_ended(signal_name: str, own_gateway: bool) -> None:
+    """That the console ended, and what becomes of the gateway. A terminal that is gone does not hear it."""
+    gateway = "the gateway that it started stops in order" if own_gateway else "the gateway goes on"
+    with contextlib.suppress(OSError):
+        print(
+            f"skerry: the console ended at {time.strftime('%H:%M:%S')} ({signal_name}); {gateway}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def _console(supervisor: Supervisor) -> int:
     """Run the Textual console on what the supervisor connects to."""
     from console.tui.app import SkerryApp  # loads Textual
 
     app = SkerryApp(supervisor.connect, supervisor.stop)
-    app.run()
+    with leaving_on_signals(app.exit) as signals:
+        app.run()
+    if signals:
+        _say_ended(signals[0].name, supervisor.started_own)
+        return 128 + signals[0]
     if supervisor.left_behind:
         print("The gateway ends any drill, goes on until the site is back on the grid, and then ends by itself.")
     return app.return_code or exit_codes.OK

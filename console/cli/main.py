@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from console.terminal_output import neutralised, prepare_output
 from gateway import exit_codes
 
 # name -> module:attribute, and the line in the help; "" hides it. Kept here so that --help imports none of them.
@@ -126,6 +127,7 @@ def skerry() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with one of `gateway/exit_codes.py`."""
+    prepare_output()
     sys.exit(run(args))
 
 
@@ -155,7 +157,7 @@ def run(args: list[str] | None = None) -> int:
             code = exit_codes.FAILED
             lines = [f"internal error: {type(error).__name__}: {error} (SKERRY_DEBUG=1 shows where)"]
         for line in lines:
-            click.echo(f"skerry: {line}", err=True)
+            click.echo(f"skerry: {neutralised(line)}", err=True)
         return code
     return result if isinstance(result, int) else exit_codes.OK
 

@@ -10,8 +10,9 @@ import msgspec
 
 from console.cli.data_source import Live, gateway
 from console.display.formats import hour_minute_zone
+from console.terminal_output import one_line
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
-from dispatch.model.orders import Order, OrderKind
+from dispatch.model.orders import REASON_MIN, Order, OrderKind
 from dispatch.orders.book import words
 from dispatch.wording.formatting import span
 
@@ -22,6 +23,12 @@ _for_option = click.option(
     "--for", "for_s", type=duration, metavar="TIME", help="Duration. Default: that of the site file, 15 min."
 )
 _reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason; shown to other users and recorded.")
+_order_reason_option = click.option(
+    "--reason",
+    default="",
+    metavar="TEXT",
+    help=f"Reason, at least {REASON_MIN} characters; shown to other users and recorded.  [required]",
+)
 _replace_option = click.option("--replace", metavar="ID", help="Id of the order in force that this one replaces.")
 _dry_option = click.option(
     "--dry-run", "dry", is_flag=True, help="Show old value, new value and the allowed range; give no order."
@@ -29,7 +36,7 @@ _dry_option = click.option(
 
 
 def _order_options(command: Decorated) -> Decorated:
-    for option in (json_option, site_option, _dry_option, _replace_option, _reason_option):
+    for option in (json_option, site_option, _dry_option, _replace_option, _order_reason_option):
         command = option(command)
     return command
 
@@ -169,7 +176,7 @@ def _line(live: Live, raw: dict[str, Any]) -> str:
     left = "" if left_s is None else f", {span(left_s)} left"
     until = f"until {hour_minute_zone(order.ends_utc_s, live.zone)}{left}"
     what, whose = words(order.kind, order.value, order.target), f"{order.who}: {order.reason}".rstrip(": ")
-    return f"{order.id:<6} {what:<28} {until:<28} {whose}"
+    return one_line(f"{order.id:<6} {what:<28} {until:<28} {whose}")
 
 
 def _give(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -197,7 +198,7 @@ def _play(run: Replay | FineReplay, steps: int) -> bool:
     """Run it to its end, with a progress bar; False when it was interrupted, always between two steps."""
     with (
         interruptible() as interrupted,
-        click.progressbar(length=steps, label="replay", update_min_steps=max(1, steps // 200)) as bar,
+        click.progressbar(length=steps, label="replay", update_min_steps=max(1, steps // 200), file=sys.stderr) as bar,
     ):
         for _ in run.run():
             bar.update(1)

@@ -13,6 +13,7 @@ import msgspec
 from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
 from console.display.formats import hour_minute_zone
+from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, kilowatts, site_option
 from dispatch.model.reservations import Reservation
 from dispatch.wording.formatting import kw, span
@@ -96,7 +97,7 @@ def withdraw(reservation: str, reason: str, site: str | None, as_json: bool) -> 
 def _line(live: Live, raw: dict[str, Any]) -> str:
     r = Reservation(**{field: raw[field] for field in Reservation.__struct_fields__})
     name, state = "" if r.name == r.id else r.name, "ready" if raw["ready"] else raw["why"]
-    return f"{r.id:<6} {kw(r.power_w):>9}  {_when(live, r)}  {name:<16} {r.who:<12} {state}"
+    return one_line(f"{r.id:<6} {kw(r.power_w):>9}  {_when(live, r)}  {name:<16} {r.who:<12} {state}")
 
 
 def _when(live: Live, r: Reservation) -> str:

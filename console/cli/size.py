@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -162,7 +163,7 @@ def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) ->
         with (
             interruptible() as interrupted,
             workers as submit,
-            click.progressbar(length=len(points), label="size", show_pos=True) as bar,
+            click.progressbar(length=len(points), label="size", show_pos=True, file=sys.stderr) as bar,
         ):
             for outcome in outcomes(submit, points, interrupted.is_set):
                 found.append(outcome)

@@ -63,6 +63,14 @@ class Terminal:
         """Press keys."""
         os.write(self._fd, keys.encode())
 
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed and edits lines, as a shell expects it."""
+        return termios.tcgetattr(self._fd)[3] & (termios.ECHO | termios.ICANON) == termios.ECHO | termios.ICANON
+
+    def stop_reading(self) -> None:
+        """Take nothing more of what is painted."""
+        asyncio.get_running_loop().remove_reader(self._fd)
+
     def hang_up(self) -> None:
         """Close the terminal, as a lost SSH session does: SIGHUP to the console, end of its input."""
         asyncio.get_running_loop().remove_reader(self._fd)
@@ -145,6 +153,31 @@ async def test_terminal_lost(console) -> None:
     await terminal.ended()
     await gone(gateway)
     assert any("read back" in text for text in last_events(site))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_console_ended_by_a_signal(console, number: signal.Signals) -> None:
+    """The terminal is as before, and its last line says that the console ended and when."""
+    site, terminal, _, gateway = console
+    os.kill(terminal.pid, number)
+    assert os.waitstatus_to_exitcode(await terminal.ended()) == 128 + number
+    await terminal.shows("the gateway that it started stops in order")
+    _, _, after = bytes(terminal.seen).rpartition(b"\x1b[?1049l")  # back from the alternate screen
+    assert "skerry: the console ended at " in after.decode()
+    assert number.name in after.decode()
+    assert b"\x1b[?25h" in terminal.seen, "the cursor is shown again"
+    assert terminal.echoes(), "what is typed is shown again"
+    await gone(gateway)
+    assert any("read back" in text for text in last_events(site))
+
+
+async def test_console_ended_while_its_terminal_takes_nothing(console) -> None:
+    """Output is stopped (ctrl+s) and the app waits for it for ever: the signal ends it all the same."""
+    _, terminal, _, gateway = console
+    terminal.stop_reading()
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(await terminal.ended()) == 128 + signal.SIGTERM
+    await gone(gateway)
 
 
 async def test_console_hung(console) -> None:

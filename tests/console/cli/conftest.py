@@ -141,7 +141,8 @@ class Machine:
             sys.executable, "-P", "-m", "skerry", *arguments, **(settings | options)
         )
         out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
-        return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
+        encoding = self.environment.get("PYTHONIOENCODING", "utf-8")
+        return Ran(process.returncode, (out or b"").decode(encoding), (err or b"").decode(encoding))
 
     def site(self, name: str = "site.toml", extra: str = "") -> Path:
         """A site file that is in order."""

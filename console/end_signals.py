@@ -1,0 +1,56 @@
+"""Ends the console on SIGTERM and SIGHUP so that its last picture does not stay on the terminal like a live one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+LIMIT_S = 5.0  # for the app to leave; a terminal that takes nothing more would keep it for ever
+
+
+@contextlib.contextmanager
+def leaving_on_signals(leave: Callable[[], None]) -> Iterator[list[signal.Signals]]:
+    """Within, the signals call `leave` in the event loop of this thread; the list holds those that came.
+
+    leave: makes the app end in order, which restores the terminal. Does it not end in time, the process does,
+    after the terminal's settings are as they were.
+    """
+    came: list[signal.Signals] = []
+    before = _terminal_settings()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        came.append(signal.Signals(number))
+        timer = threading.Timer(LIMIT_S, _end_process, (number, before))
+        timer.daemon = True
+        timer.start()
+        try:
+            asyncio.get_running_loop().call_soon_threadsafe(leave)
+        except RuntimeError:  # it has not begun, or has ended
+            raise SystemExit(128 + number) from None
+
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield came
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _terminal_settings() -> list[object] | None:
+    with contextlib.suppress(termios.error, AttributeError, OSError, ValueError):
+        return termios.tcgetattr(sys.__stdin__.fileno())  # type: ignore[union-attr]
+    return None
+
+
+def _end_process(number: int, settings: list[object] | None) -> None:
+    with contextlib.suppress(termios.error, AttributeError, OSError, ValueError):
+        if settings is not None:
+            termios.tcsetattr(sys.__stdin__.fileno(), termios.TCSANOW, settings)  # type: ignore[union-attr, arg-type]
+    os._exit(128 + number)

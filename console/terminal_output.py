@@ -1,0 +1,108 @@
+"""What is safe to write to a terminal: no control characters from outside, and nothing that its encoding lacks."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+from typing import TextIO
+
+REPLACED = "�"
+# One character for one, so that columns stay where they are. What is not listed becomes "?".
+PLAIN = {
+    **dict.fromkeys("–—─━┄", "-"),
+    **dict.fromkeys("│┊┤╵▏▕", "|"),
+    **dict.fromkeys("▁▂▃▄▅▆▇█▉▊▋▌▍▎", "#"),
+    **dict.fromkeys("●✓", "*"),
+    "✗": "x",
+    "…": ".",
+    "·": ".",
+    "×": "x",
+    "°": " ",
+    "≤": "<",
+    "≥": ">",
+    "∞": "-",
+    "Δ": "d",
+    "φ": "p",
+    "←": "<",
+    "◀": "<",
+    "→": ">",
+    "▶": ">",
+    "↑": "^",
+    "▲": "^",
+    "↓": "v",
+    "▼": "v",
+    "\u00a0": " ",
+}
+BRAILLE = range(0x2800, 0x2900)
+ERRORS = "skerry.plain"
+
+
+def neutralised(text: str) -> str:
+    """Text without what could steer a terminal: escapes, other control characters, marks that turn the direction.
+
+    Names and messages come from devices, schedulers and users. Line ends and tabs are kept.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else PLAIN.get(c, REPLACED) for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same for what must stay on its line: a name with a line end would otherwise forge another line."""
+    return neutralised(text).replace("\n", REPLACED)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: the plain characters for those that cannot be encoded."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_plain_character(c) for c in error.object[error.start : error.end]), error.end
+
+
+def _plain_character(character: str) -> str:
+    if ord(character) in BRAILLE:
+        return " " if character == "\u2800" else ":"
+    return PLAIN.get(character, "?")
+
+
+class _TerminalOutput(io.TextIOWrapper):
+    """Standard output without control characters, whatever is printed.
+
+    ascii_only: click writes UTF-8 past a stream that says its encoding is ASCII, so this one says UTF-8 and replaces
+    the characters itself.
+    """
+
+    ascii_only = False
+
+    def write(self, text: str) -> int:
+        """Write the text, neutralised."""
+        text = neutralised(text)
+        return super().write(text.encode("ascii", ERRORS).decode("ascii") if self.ascii_only else text)
+
+
+def prepare_output() -> None:
+    """Make this process's standard output and error safe. Bytes (JSON, the link) are not touched."""
+    for stream in {sys.stderr, sys.__stderr__}:  # Textual paints on the latter
+        _replace_unknown(stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding, line_buffering = sys.stdout.encoding, sys.stdout.line_buffering
+        write_through, ascii_only = sys.stdout.write_through, codecs.lookup(encoding).name == "ascii"
+        replaced = _TerminalOutput(
+            sys.stdout.detach(),
+            encoding="utf-8" if ascii_only else encoding,
+            errors=ERRORS,
+            newline="\n",
+            line_buffering=line_buffering,
+            write_through=write_through,
+        )
+        replaced.ascii_only = ascii_only
+        sys.stdout = sys.__stdout__ = replaced  # type: ignore[misc]
+
+
+def _replace_unknown(stream: TextIO | None) -> None:
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=ERRORS)
+
+
+codecs.register_error(ERRORS, _plain)
