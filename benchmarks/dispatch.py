@@ -37,7 +37,7 @@ from gateway.site.loader import load
 SITES = Path(__file__).resolve().parent.parent / "sites"
 BUNDLED = "bundled"
 BUNDLED_FROM, BUNDLED_TO = "2025-09-15T22:00:00Z", "2025-09-25T22:00:00Z"  # ten days, after ten of past
-DEMO_SCALE = 1.5  # as in sites/demo.toml
+DEMO_SCALE = 1.5  # more than sites/demo.toml draws: its battery cannot hold all of it
 CAPS_SHARE, CAPS_IDLE_W = 0.25, 21_120.0  # the yardstick's: a quarter of what its nodes take above idle
 
 

@@ -30,6 +30,7 @@ RESIDUALS = PROFILE_DAYS * DAY_STEPS  # errors kept for each horizon
 RESIDUALS_MIN = 48  # below these the band is the load's own range
 TAIL = 0.05  # on either side of a 90 % band
 TAIL_STEP = 0.01  # how far one miss moves the share that is left out
+YOUNG_STEPS = 8.0  # quarters in which a forecast from less than a day of record goes over to the record's mean
 DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while the errors are not yet known
 
 
@@ -234,7 +235,12 @@ class LoadForecaster:
         return last_w if profile_w is None else (1 - trust.profile) * last_w + trust.profile * profile_w
 
     def predict(
-        self, start_utc_s: int, steps: int, now_w: float | None = None, known_w: Sequence[float] | None = None
+        self,
+        start_utc_s: int,
+        steps: int,
+        now_w: float | None = None,
+        known_w: Sequence[float] | None = None,
+        usual_most_w: float | None = None,
     ) -> Forecast:
         """Forecast `steps` quarters from the one that holds `start_utc_s` (usually the running one).
 
@@ -242,13 +248,16 @@ class LoadForecaster:
         at the start, or after a gap. Otherwise the quarter's word is the better one. Horizons count from the last
         quarter observed, so that a gap widens the band. With nothing known at all the load is taken as 0 and the note
         says so. `known_w`: the known jobs' power, W, at the end of the last quarter observed and in each after it.
+        `usual_most_w`: what the site draws at most for long, W. With it a record of less than a day is not taken for
+        more than it is: within hours the forecast goes to the record's mean, and to no more than this; else a
+        pulse at the site's first minute would be expected for as long as the plan goes.
         Raises ValueError for a negative number of steps.
         """
         if steps < 0:
             raise ValueError(f"{steps} steps: expected 0 or more")
         first = start_utc_s // QUARTER_S
         if self._last is None:
-            return _held_forecast(first, steps, now_w)
+            return _young_forecast(_held_forecast(first, steps, now_w), now_w, usual_most_w)
         last_w, known = self._last_w, tuple(known_w or ())
         if now_w is not None and first - self._last > 1:
             last_w = max(0.0, now_w)
@@ -261,7 +270,10 @@ class LoadForecaster:
         if calibrated < len(PROBES):
             note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
         load_w, low_w, high_w = (tuple(values[:steps]) for values in (drawn.load_w, drawn.low_w, drawn.high_w))
-        return Forecast(first * QUARTER_S, load_w, low_w, high_w, note=note)
+        forecast = Forecast(first * QUARTER_S, load_w, low_w, high_w, note=note)
+        if len(self._loads) >= (RESIDUALS_MIN if known else DAY_STEPS):
+            return forecast
+        return _young_forecast(forecast, sum(self._loads.values()) / len(self._loads), usual_most_w)
 
     def _extend(self, drawn: _CachedForecast, steps: int) -> None:
         """Work a forecast out up to this many steps."""
@@ -328,6 +340,26 @@ def _held_forecast(first: int, steps: int, now_w: float | None) -> Forecast:
     low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
     note = "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
     return Forecast(first * QUARTER_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
+
+
+def _young_forecast(forecast: Forecast, mean_w: float | None, usual_most_w: float | None) -> Forecast:
+    """A forecast from less than a day of record, gone over to the record's mean, but to no more than is usual."""
+    if mean_w is None or usual_most_w is None:
+        return forecast
+    usual_w = min(max(0.0, mean_w), usual_most_w)
+    note = forecast.note
+    if forecast.load_w and abs(forecast.load_w[0] - usual_w) > 1:
+        less = f"less than a day on record: the forecast goes to {usual_w / 1000:.1f} kW within hours"
+        note = "; ".join(filter(None, (note, less)))
+    shares = [math.exp(-k / YOUNG_STEPS) for k in range(len(forecast.load_w))]
+    load_w = tuple(usual_w + share * (w - usual_w) for w, share in zip(forecast.load_w, shares, strict=True))
+    return msgspec.structs.replace(
+        forecast,
+        load_w=load_w,
+        low_w=tuple(map(min, forecast.low_w, load_w)),
+        high_w=tuple(map(max, forecast.high_w, load_w)),
+        note=note,
+    )
 
 
 @lru_cache(maxsize=1024)

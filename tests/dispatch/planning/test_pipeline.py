@@ -168,3 +168,39 @@ def test_of_a_years_peak_no_more_is_expected_than_of_a_months() -> None:
     """A fortnight of days says nothing of the rest of a year, so it is defended all the same."""
     year = planned(outlook=True, demand=DemandTerms(eur_per_kw=100.0, per="year"))
     assert year.peak_target_w <= planned(outlook=True).peak_target_w + 500
+
+
+def young_forecast(quarters_w: list[float], now_w: float) -> tuple[float, ...]:
+    """The load ahead of a site with this record, W, as its plan sees it; contracted peak 55 kW."""
+    config = load(SITE).dispatch
+    config = msgspec.structs.replace(config, grid=msgspec.structs.replace(config.grid, contracted_peak_w=55_000.0))
+    source = PlanSource(config)
+    for k, w in enumerate(quarters_w):
+        source.observe_load(T0 + 900 * k, w)
+    now = PlanningState(
+        utc_s=T0 + 900 * len(quarters_w), load_w=now_w, pv_w=0.0, soc_pct=50.0, month_peak_w=0.0,
+        interval_energy_wh=0.0,
+    )  # fmt: skip
+    forecast = source.inputs(now, PriceSeries((), (), 0)).load
+    assert all(a <= b <= c for a, b, c in zip(forecast.low_w, forecast.load_w, forecast.high_w, strict=True))
+    return forecast.load_w
+
+
+@pytest.mark.parametrize(
+    ("quarters_w", "usual_w"),
+    [([], 55_000.0), ([90_000.0], 55_000.0), ([20_000.0] * 7 + [90_000.0], 28_750.0)],
+)
+def test_a_young_site_does_not_expect_the_pulse_it_starts_with_for_as_long_as_the_plan_goes(
+    quarters_w: list[float], usual_w: float
+) -> None:
+    """90 kW in its first minutes: held now, and gone over to the record's mean, at most the contract, within hours."""
+    ahead_w = young_forecast(quarters_w, 90_000.0)
+    assert ahead_w[0] == 90_000.0
+    assert ahead_w[8] == pytest.approx(usual_w + (90_000 - usual_w) / 2.718, rel=0.01)
+    assert all(w == pytest.approx(usual_w, rel=0.05) for w in ahead_w[32:])
+    assert list(ahead_w) == sorted(ahead_w, reverse=True)
+
+
+def test_a_young_site_below_its_contract_expects_what_it_draws_and_a_day_of_record_is_believed() -> None:
+    assert set(young_forecast([], 30_000.0)) == {30_000.0}
+    assert young_forecast([30_000.0] * 95 + [60_000.0], 60_000.0)[40] == pytest.approx(60_000.0), "a whole day"
