@@ -19,7 +19,7 @@ from console.display.islanding_text import abortable, off_grid
 from console.display.viewmodel import Model, unacknowledged
 from console.tui.commands import COMMANDS, FILTERABLE, Needs
 from console.tui.diff_widget import DiffWidget
-from console.tui.driver import ConsoleDriver
+from console.tui.driver import BURST_S, ConsoleDriver
 from console.tui.gateway_feed import Client, GatewayFeed
 from console.tui.list_view import ListView
 from console.tui.model_store import NOTICE_S, ModelStore
@@ -53,6 +53,7 @@ VIEW_CLASSES = {
 TICK_S = 0.5
 FRAME_S = 1 / 60
 BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
+ABORT_KEY = "exclamation_mark"
 NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
 
@@ -245,8 +246,15 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._close_prompt()
         self._orders.open(id)
 
-    async def action_abort(self) -> None:
-        """Abort the drill, or withdraw a black start: at once."""
+    def action_abort(self) -> None:
+        """Abort the drill, or withdraw a black start: at once, unless the key turns out to be part of a pasted text."""
+        self.set_timer(BURST_S, self._abort)
+
+    async def _abort(self) -> None:
+        keys = getattr(self._driver, "keys", None)
+        if keys is not None and keys.pasted(ABORT_KEY):
+            self.store.notify("a pasted text does not abort: press ! alone")
+            return
         self.order_form.close()
         await self._orders.abort()
 
