@@ -22,8 +22,9 @@ GENESIS = bytes(32)
 # the columns of the view `audit`, and so of an export's audit.csv
 ROWS = """SELECT seq, body ->> 't' AS t, body ->> 'kind' AS kind, body ->> 'of' AS of, body ->> 'who' AS who,
          body ->> 'command' AS command, body ->> 'text' AS text, body ->> 'durable' AS durable,
-         lower(hex(hash)) AS sha256
+         lower(hex(hash)) AS sha256, body ->> 'reason' AS reason, body ->> 'outcome' AS outcome
   FROM entry"""
+ADDED_COLUMNS = ("reason", "outcome")  # exports of version 0.2.0 and before do not have them
 
 SCHEMA = f"""
 CREATE TABLE entry (

@@ -96,7 +96,7 @@ def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dic
         raise ExportError(f"the audit {source_file} cannot be copied: {error}") from None
     with closing(sqlite3.connect(copy, isolation_level=None)) as con:
         con.execute("PRAGMA journal_mode = DELETE")
-        rows["audit.csv"] = _csv(con, "SELECT * FROM audit ORDER BY seq", directory_out / "audit.csv")
+        rows["audit.csv"] = _csv(con, f"{audit_format.ROWS} ORDER BY seq", directory_out / "audit.csv")
         seq, head = audit_format.last(con)
         checkpoint = con.execute("SELECT seq, public_key FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
     return {

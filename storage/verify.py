@@ -21,6 +21,7 @@ import msgspec
 
 from storage import schema
 from storage.audit_format import (
+    ADDED_COLUMNS,
     FILE,
     GENESIS,
     ROWS,
@@ -217,6 +218,8 @@ def _audit_csv(path: Path, con: sqlite3.Connection) -> list[str]:
             stated = list(csv.reader(file))
     except csv.Error as error:
         return [f"{path.name} cannot be read: {error}"]
+    if stated and stated[0] == columns[: -len(ADDED_COLUMNS)]:  # an export of before they were added
+        rows = [row[: -len(ADDED_COLUMNS)] for row in rows]
     if len(stated) != len(rows):
         return [f"{path.name} has {len(stated) - 1} rows, the audit {len(rows) - 1}"]
     wrong = [row[0] for row, line in zip(rows, stated, strict=True) if row != line]

@@ -224,10 +224,13 @@ def record_lines(record: DrillRecord, zone: tzinfo) -> Iterator[str]:
         yield f"          the audit did not hold this report when it was kept: {record.not_durable}"
 
 
+PHASES = {"ramp-back": "import ramps back", "returning": "returning to the grid"}  # the others are words as they are
+
+
 def _running(drill: DrillStatus) -> Iterator[str]:
     left = "" if drill.hold_left_s is None else f", {span(drill.hold_left_s)} of the hold left"
     yield f"Drill     {drill.minutes:g} min by {drill.who}: {drill.reason}"
-    yield f"Phase     {drill.phase}{left}"
+    yield f"Phase     {PHASES.get(drill.phase, drill.phase)}{left}"
     yield from _extremes(drill.v_min, drill.v_max, drill.hz_min, drill.hz_max)
     for check in drill.criteria:
         yield f"  {check_line(check)}"

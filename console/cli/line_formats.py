@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from typing import Any
 
+from console.display.audit_rows import asked_words, command_words
 from console.display.formats import IDLE_W, date_clock_zone
+from console.terminal_output import one_line
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.events import Event
 from dispatch.model.power_caps import CapsView
@@ -33,7 +35,7 @@ def event_line(event: Event, zone: tzinfo) -> str:
     """One event on one line."""
     who = f"  [{event.who}]" if event.who else ""
     when = date_clock_zone(event.utc_s, zone)
-    return f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}"
+    return one_line(f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}")
 
 
 def audit_line(row: dict[str, Any], zone: tzinfo) -> str:
@@ -42,9 +44,10 @@ def audit_line(row: dict[str, Any], zone: tzinfo) -> str:
     of = f" of {row['of']}" if row.get("of") else ""
     why = f": {row['reason']}" if row.get("reason") else ""
     late = "  NOT DURABLE when it happened" if row.get("durable") else ""
-    what = " ".join(part for part in (row.get("command"), row.get("outcome")) if part)
+    command, text = row.get("command") or "", row.get("text", "")
+    what = ", ".join(part for part in (command_words(command), row.get("outcome")) if part)
     head = f"{row['seq']:>6}  {when}  {row['kind'] + of:<12}  {row.get('who', ''):<12}"
-    return f"{head}  {what}{'  ' if what else ''}{row.get('text', '')}{why}{late}"
+    return one_line(f"{head}  {what}{'  ' if what else ''}{asked_words(command, text)}{why}{late}")
 
 
 def caps_words(caps: CapsView) -> str:

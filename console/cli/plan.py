@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 
 import click
@@ -10,9 +10,9 @@ import msgspec
 
 from console.cli.data_source import gateway
 from console.cli.json_output import with_words
-from console.display.formats import hour_minute_zone, weekday_hour_minute
+from console.display.formats import hour_minute, hour_minute_zone, weekday_hour_minute
 from console.value_parsers import json_option, site_option
-from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.plan import NEAR_W, Plan, PlanStep
 from dispatch.planning.step_costs import hours
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, kw_column
@@ -52,7 +52,7 @@ def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     if any(step.assumed for step in plan.steps):
         yield "~         price not published: assumed"
     yield ""
-    yield _row("", "ct/kWh", "load kW", "band 90 %", "PV kW", "battery", "grid kW", "SoC %", "reason")
+    yield _row("", "ct/kWh", "load kW", "band 90 %", "PV kW", "battery kW", "grid kW", "SoC %", "reason")
     for row in rows(plan, zone, by):
         yield _row(*_cells(plan, row, zone))
 
@@ -88,9 +88,17 @@ def _cells(plan: Plan, steps: Sequence[PlanStep], zone: tzinfo) -> tuple[str, ..
         kw_column(mean("battery_w")),
         kw_column(mean("grid_w")),
         f"{steps[-1].soc_pct:.1f}",
-        words(max(steps, key=lambda step: abs(step.battery_w) * spans_h[step]).reason),
+        _reason(steps, spans_h, zone),
     )
 
 
+def _reason(steps: Sequence[PlanStep], spans_h: Mapping[PlanStep, float], zone: tzinfo) -> str:
+    """Why the step that moves most energy does; its time and power where the row shows a mean of several powers."""
+    most = max(steps, key=lambda step: abs(step.battery_w) * spans_h[step])
+    if not most.reason or all(abs(step.battery_w - most.battery_w) < NEAR_W for step in steps):
+        return words(most.reason)
+    return f"{hour_minute(most.start_utc_s, zone)} {kw(most.battery_w)}: {words(most.reason)}"
+
+
 def _row(when: str, price: str, load: str, band: str, pv: str, battery: str, grid: str, soc: str, reason: str) -> str:
-    return f"{when:<9} {price:>7} {load:>8} {band:>14} {pv:>7} {battery:>8} {grid:>8} {soc:>6}  {reason}".rstrip()
+    return f"{when:<9} {price:>7} {load:>8} {band:>14} {pv:>7} {battery:>10} {grid:>8} {soc:>6}  {reason}".rstrip()

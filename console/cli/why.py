@@ -63,8 +63,8 @@ def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
 
 
 def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
-    """The chain; powers are the battery's, kW, > 0 discharges. A ● stands at a rule that changed the outcome."""
-    rows = [("", "rule", "", "min kW", "max kW", "prefers", "reason")]
+    """The chain; powers are the battery's, kW, > 0 discharges. ● below "set": the rule changed the outcome."""
+    rows = [("set", "rule", "", "min kW", "max kW", "prefers", "reason")]
     rows += [
         (
             "●" if t.bound else " ",

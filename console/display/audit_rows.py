@@ -8,7 +8,40 @@ from typing import Any
 
 import msgspec
 
-ORDER_PREFIX = "order.set "  # not shown: the kind of order follows
+# What people call the commands of the link; one that this version does not know is shown as it is on record.
+COMMAND_WORDS = {
+    "order.set setpoint": "setpoint",
+    "order.set import-target": "import target",
+    "order.set soc-target": "SoC target",
+    "order.set hold": "hold",
+    "order.set reserve-level": "reserve level",
+    "order.set reserve-level below the declared": "reserve level",
+    "order.set node-cap": "cap node",
+    "order.set disable": "disable PCS",
+    "order.end": "end order",
+    "order.end disable": "enable PCS",
+    "stop": "stop",
+    "alarm.acknowledge": "acknowledge",
+    "reservation.ask": "reserve power",
+    "reservation.withdraw": "withdraw power",
+    "drill.start": "start drill",
+    "drill.abort": "abort drill",
+    "island.reset": "reset fault",
+    "island.black_start": "black start",
+}
+ALL = "*"  # on the link: every alarm, every order
+
+
+def command_words(command: str) -> str:
+    """A command as people call it."""
+    return COMMAND_WORDS.get(command, command)
+
+
+def asked_words(command: str, text: str) -> str:
+    """What was asked, without the link's sign for all of them."""
+    if text.strip() != ALL:
+        return text
+    return "all alarms" if command.startswith("alarm.") else "all orders"
 
 
 class AuditLine(msgspec.Struct, frozen=True):
@@ -28,8 +61,8 @@ class AuditLine(msgspec.Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        """What kind of command: "setpoint", "drill.start", "start"."""
-        return self.command.removeprefix(ORDER_PREFIX)
+        """What kind of command: "setpoint", "start drill", "start"."""
+        return command_words(self.command)
 
 
 def audit_lines(rows: Iterable[Mapping[str, Any]]) -> tuple[AuditLine, ...]:
@@ -54,7 +87,7 @@ def _line(row: Mapping[str, Any]) -> AuditLine:
         utc_s=datetime.fromisoformat(row["t"]).timestamp(),
         who=row.get("who", ""),
         command=row.get("command") or row["kind"],
-        text=row.get("text", ""),
+        text=asked_words(row.get("command") or "", row.get("text", "")),
         reason=row.get("reason", ""),
         outcome=row.get("outcome", ""),
         durable=not row.get("durable"),
@@ -64,7 +97,9 @@ def _line(row: Mapping[str, Any]) -> AuditLine:
 
 def searchable_text(line: AuditLine) -> str:
     """Everything a filter looks at, lower case."""
-    return f"audit {line.command} {one_line(line)} {line.result}".lower() + ("" if line.durable else " not durable")
+    return f"audit {line.subject} {line.command} {one_line(line)} {line.result}".lower() + (
+        "" if line.durable else " not durable"
+    )
 
 
 def one_line(line: AuditLine) -> str:
@@ -77,7 +112,7 @@ def one_line(line: AuditLine) -> str:
 def full_text(line: AuditLine) -> str:
     """The line in full: row numbers, intent, result."""
     why = f"; reason: {line.reason}" if line.reason else ""
-    head = f"row {line.seq}, {line.who}, {line.command}: {line.text}{why}"
+    head = f"row {line.seq}, {line.who}, {line.subject}: {line.text}{why}"
     if line.result_seq is not None:
         head += f" — row {line.result_seq}, {line.outcome}: {line.result}"
     elif line.outcome:

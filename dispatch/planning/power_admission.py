@@ -118,7 +118,8 @@ def _with_later_rise(
     later = rise_w > found.rise_w + 2 * NEAR_W  # each level is found to one of them
     if later:
         cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
-        line = f"later its energy is missing: the peak may rise by {kw(rise_w)} to {kw(with_w)}: {cost_eur:.2f} EUR"
+        risen = f"the peak may rise by {kw(rise_w)} to {kw(with_w)}: {cost_eur:.2f} EUR"
+        line = f"the battery then lacks its energy later: {risen}"
         why = "; ".join(filter(None, (found.why if not found.rise_w else "", f"{line} this {terms.per}")))
         found = Grant(found.start_utc_s, with_w, rise_w, cost_eur, why)
     contract_w = config.grid.contracted_peak_w

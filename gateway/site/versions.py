@@ -69,9 +69,7 @@ def version_of(raw: dict[str, Any]) -> int:
         raise UnknownVersion(f"a whole number from 1 to {CURRENT}")
     if stated > CURRENT:
         understood = "version 1" if CURRENT == 1 else f"versions 1 to {CURRENT}"
-        raise UnknownVersion(
-            f"at most {CURRENT}: this Skerry understands {understood} of the site file, use a newer one"
-        )
+        raise UnknownVersion(f"at most {CURRENT}: this Skerry understands {understood} of the site file; update Skerry")
     return stated
 
 

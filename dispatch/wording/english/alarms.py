@@ -6,8 +6,8 @@ from dispatch.wording.alarm_text import AlarmText
 
 # what is seen now, behind the cause
 TEMPLATES = {
-    "alarm.never_answered": "never answered",
-    "alarm.silent": "silent for {silent_s:.0f} s",
+    "alarm.never_answered": "no good answer since the gateway started",
+    "alarm.silent": "no good answer for {silent_s:.0f} s",
     "alarm.silent_error": "{silent}; {error}",
     "alarm.never_read": "never read",
     "alarm.old_reading": "last reading {age_s:.1f} s old",
@@ -115,7 +115,7 @@ TEXTS: dict[str, AlarmText] = {
         ),
     ),
     "device-lost": AlarmText(
-        "{subject} does not answer",
+        "{subject} gives no good answer",
         "The device has not given a good answer for some time.",
         "Its values are stale; what it feeds is decided without it or on the safe side.",
         (
@@ -299,8 +299,8 @@ TEXTS: dict[str, AlarmText] = {
         "A rule asks for battery power that an earlier rule forbids.",
         "The earlier rule is obeyed; what the later one protects is not fully protected.",
         (
-            "`skerry why` names both. Usual pairs: the peak needs more than the battery can give, or the reserve "
-            "forbids what the peak needs."
+            "While it lasts `skerry why` names both, afterwards `skerry why --at TIME`. Usual pairs: the peak needs "
+            "more than the battery can give, or the reserve forbids what the peak needs."
         ),
     ),
     "island-fault": AlarmText(

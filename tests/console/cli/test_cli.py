@@ -176,9 +176,9 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "15.1 from 13:00" in shown["Tariff"]
     assert shown["Why"].endswith("discharging 12.0 kW: the interval's energy would not last")
     assert shown["Orders"].endswith("o17  discharge 12.0 kW, until 12:14 CEST, 14 min left, alice: feeder test")
-    assert "▲3 low  device-lost:pv1  pv1 does not answer, since 11:59 CEST, NOT ACKNOWLEDGED, first out" in ran.out
+    assert "▲3 low  device-lost:pv1  pv1: no good answer, since 11:59 CEST, NOT ACKNOWLEDGED, first out" in ran.out
     assert "do: Check that it has power and its network light blinks." in ran.out
-    assert "pv1 (pv) silent for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]
+    assert "pv1 (pv) no good answer for 3 s: no answer from 127.0.0.1:5020" in shown["Lost"]
     assert max(len(line) for line in lines if "do: " not in line) <= 140  # what to do is said in full
 
 
@@ -191,9 +191,9 @@ async def test_status_json_is_the_raw_state_with_words(machine: Machine, gateway
     assert published.snapshot.grid.w.good == 21_400.0
     assert published.snapshot.load_w is None
     (alarm,) = document["alarms"]
-    assert alarm["detail"] == {"code": "alarm.silent", "figures": {"silent_s": 60.0}, "text": "silent for 60 s"}
-    assert alarm["title"] == "pv1 does not answer"
-    assert alarm["cause"].endswith("Now: silent for 60 s")
+    assert alarm["detail"] == {"code": "alarm.silent", "figures": {"silent_s": 60.0}, "text": "no good answer for 60 s"}
+    assert alarm["title"] == "pv1: no good answer"
+    assert alarm["cause"].endswith("Now: no good answer for 60 s")
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> No
         "Because   discharging 12.0 kW: the interval's energy would not last",
         "Net load  33.4 kW (load less PV), import wanted 21.4 kW",
         "",
-        "  rule                  min kW  max kW  prefers  reason",
-        "     1 device limits     -60.0    60.0        —  rating 60.0 kW",
-        "●    6 interval budget    12.0       ∞     12.0  5.9 kWh left for 12 min",
+        "set rule                  min kW  max kW  prefers  reason",
+        "       1 device limits     -60.0    60.0        —  rating 60.0 kW",
+        "●      6 interval budget    12.0       ∞     12.0  5.9 kWh left for 12 min",
     ]
     asjson = await machine.skerry("why", "--json")
     document = json.loads(asjson.out)

@@ -28,9 +28,9 @@ async def test_an_hour_is_a_row_with_the_reason_of_its_busiest_step(machine: Mac
     # made at 12:10, the first quarter counts for 5 min
     battery_kw = (-4 * 15 + 12 * 15) / (5 + 3 * 15)
     means = f"8.0 {battery_kw:.1f} {22 - battery_kw:.1f}"
-    assert " ".join(noon.split()) == f"Tue 12:00 20.0 30.0 20.0 – 41.0 {means} 57.0 dear"
+    assert " ".join(noon.split()) == f"Tue 12:00 20.0 30.0 20.0 – 41.0 {means} 57.0 12:45 12.0 kW: dear"
     assert " ".join(one.split()) == "Tue 13:00 20.0 30.0 20.0 – 41.0 8.0 2.0 20.0 56.0 dear still"
-    for name in ("ct/kWh", "load kW", "PV kW", "battery", "grid kW", "SoC %"):
+    for name in ("ct/kWh", "load kW", "PV kW", "battery kW", "grid kW", "SoC %"):
         end = names.index(name) + len(name)
         assert noon[end - 1].isdigit(), name
         assert noon[end] == " "

@@ -31,11 +31,11 @@ def test_the_month_or_year_and_what_it_costs_so_far() -> None:
     plain = month(None)
     assert plain[0] == "Month"
     assert plain[1] == "peak so far 31.7 kW"
-    assert plain[3] == "demand charge 317 EUR at 10 /kW"
+    assert plain[3] == "demand charge 317 EUR (10 EUR/kW)"
     averaged = month(TERMS)
     assert averaged[0] == "Year 3 highest days' mean 27.4 kW"
     assert averaged[1] == "free today 31.7 kW"
-    assert averaged[3] == "demand charge 2302 EUR at 84 /kW"  # 84 x 27.4
+    assert averaged[3] == "demand charge 2302 EUR (84 EUR/kW)"  # 84 x 27.4
 
 
 def test_a_planned_peak_above_the_contract_is_marked() -> None:

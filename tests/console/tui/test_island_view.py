@@ -263,7 +263,7 @@ def test_a_peak_that_is_a_lower_bound_says_at_least() -> None:
     assert "peak so far" in drawn(MonthPanel(), model, 38, 5)[1]
     bound = drawn(MonthPanel(), told(model, month_unmeasured_s=7200.0), 38, 5)[1]
     assert "peak at least" in bound
-    assert "2h missing" in bound
+    assert "2h no data" in bound
 
 
 # ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────────────

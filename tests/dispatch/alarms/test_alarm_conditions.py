@@ -99,7 +99,7 @@ def test_every_definition_can_be_raised() -> None:
 LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
 LOST_GPU = Node("gpu-01", gpus=(Gpu(0, "H200", w=reading(500)), Gpu(1, "H200")), note="GPU 1 is lost")
 CASES = [
-    ("device-lost:grid", {"devices": (LOST,)}, "silent for 12 s; port closed"),
+    ("device-lost:grid", {"devices": (LOST,)}, "no good answer for 12 s; port closed"),
     ("meter-stale", {"grid": Meter("grid")}, "never read"),
     ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "its value stands still: "),
     ("meters-disagree", {"load": Meter("load", w=reading(44_000))}, "44.0 kW, grid + PCS + PV 50.0 kW: 6.0 kW apart"),

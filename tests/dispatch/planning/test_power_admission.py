@@ -238,7 +238,7 @@ def test_what_the_jobs_energy_is_missing_for_later_is_in_the_answer() -> None:
     rise_w = 5_000 * 2 / 24  # of 5 kW for 2 h, spread over the day; the margin of the rules takes its part
     assert found.rise_w == pytest.approx(rise_w, abs=120)
     assert found.cost_eur == pytest.approx(10 * found.rise_w / 1000)
-    assert "later its energy is missing: the peak may rise by 0." in found.why
+    assert "the battery then lacks its energy later: the peak may rise by 0." in found.why
     assert (
         f"import may reach {found.level_w / 1000:.1f} kW, above the contract of 40.0 kW; without the job 4" in found.why
     )

@@ -47,7 +47,7 @@ def test_a_version_that_is_not_understood_is_the_only_error(tmp_path: Path, stat
     found = errors_of(tmp_path, f"version = {stated}\n{OLD}")
     assert found.keys() == {"version"}
     if stated in ("2", "999"):
-        expected = "at most 1: this Skerry understands version 1 of the site file, use a newer one"
+        expected = "at most 1: this Skerry understands version 1 of the site file; update Skerry"
         assert found["version"] == f"version = {stated}: expected {expected}"
 
 
