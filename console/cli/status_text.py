@@ -15,14 +15,15 @@ from console.display.islanding_text import (
     islanding_view,
     left_grid_utc_s,
     next_step_text,
-    node_counts,
     node_order_lines,
+    nodes_run_text,
     off_grid,
-    runtime_text,
+    runtime_texts,
     switch_open,
 )
 from console.display.status_text import why_text
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
+from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.islanding import OPEN_STATES
 from dispatch.model.metering_interval import Interval
@@ -34,6 +35,7 @@ from dispatch.wording.catalogue import alarm_text
 from dispatch.wording.formatting import kw, span
 from gateway.api.protocol import IqNow, Published, TariffNow, Welcome
 
+FIGURE_COLUMNS = 21  # of the first figure of a row
 _PRIORITY = {Priority.HIGH: "▲1 high", Priority.MEDIUM: "▲2 medium", Priority.LOW: "▲3 low"}
 _STATE = {
     AlarmState.ACKNOWLEDGED: "acknowledged",
@@ -52,12 +54,12 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Grid", *_grid(model, published, limits))
     room = not off_grid(model)
     yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), _peak(published, welcome))
-    lasts = [f"lasts {runtime_text(model)}"] if island_state(model) in OPEN_STATES else []
+    lasts = [f"lasts {runtime_texts(model)[0]}"] if island_state(model) in OPEN_STATES else []
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(model, limits), *lasts)
     yield _row("PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w'])} peak"] if limits.get("pv_peak_w") else []))
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
-        yield _row("Nodes", f"{node_counts(model)[0]} of {len(snapshot.nodes)} run", *asked)
+        yield _row("Nodes", nodes_run_text(model), *asked)
     yield _row("Tariff", *_tariff(published.tariff, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
@@ -80,8 +82,11 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
 
 
 def _row(label: str, *parts: str) -> str:
+    """The label, the figure in its column, and what belongs to it; a figure too long for the column is set apart."""
     first, *rest = parts
-    return f"{label:<9} {first:<21} {' · '.join(rest)}".rstrip() if rest else f"{label:<9} {first}".rstrip()
+    apart = " · " if len(first) > FIGURE_COLUMNS else " "
+    text = f"{label:<9} {first:<{FIGURE_COLUMNS}}{apart}{' · '.join(rest)}" if rest else f"{label:<9} {first}"
+    return one_line(text.rstrip())
 
 
 def _gateway(published: Published, welcome: Welcome) -> str:
@@ -256,7 +261,7 @@ def _devices(snapshot: Snapshot) -> Iterator[str]:
         yield _row("Asleep", f"{', '.join(asleep)}: no sun, taken as 0 W")
     lost = [d for d in snapshot.devices if not d.online and d.id not in asleep]
     for n, device in enumerate(lost):
-        silent = "never answered" if device.age_s is None else f"silent for {device.age_s:.0f} s"
+        silent = "no good answer yet" if device.age_s is None else f"no good answer for {device.age_s:.0f} s"
         yield _row(
             "" if n else "Lost", f"{device.id} ({device.kind}) {silent}{': ' if device.error else ''}{device.error}"
         )

@@ -32,13 +32,13 @@ def cents(eur_per_kwh: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """How old something is, in at most four characters: 4s, 12m, 3h, 2d."""
+    """How old something is, in at most three characters: 4s, 12m, 3h, 2d; 99d for anything older."""
     if seconds is None:
         return ABSENT
-    for unit, size, limit in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
+    for unit, size, limit in (("s", 1, 100), ("m", 60, 6000), ("h", 3600, 172_800)):
         if seconds < limit:
             return f"{int(max(0.0, seconds) // size)}{unit}"
-    return f"{min(999, int(seconds // 86_400))}d"
+    return f"{min(99, int(seconds // 86_400))}d"
 
 
 def duration(seconds: float | None) -> str:

@@ -117,6 +117,34 @@ def runtime_text(model: Model) -> str:
     return f"{duration(ride.low_s)} – {duration(ride.runtime_s)}"
 
 
+def runtime_texts(model: Model) -> list[str]:
+    """The same, the longest first: without room for both estimates the low one. Marked where it is an old one."""
+    ride = model.published.decision.ride if model.published else None
+    text, mark = runtime_text(model), " STALE" if runtime_is_old(model) else ""
+    if ride is None or ride.low_s is None or " – " not in text:
+        return [text + mark]
+    return [text + mark, f"≥ {duration(ride.low_s)}{mark}"]
+
+
+def runtime_is_old(model: Model) -> bool:
+    """Whether PCS or battery do not answer: what is left of the runtime is then an estimate of some time ago."""
+    if model.published is None:
+        return False
+    snapshot, ride = model.published.snapshot, model.published.decision.ride
+    silent = any(p.w.good is None for p in snapshot.pcs) or any(b.soc_pct.good is None for b in snapshot.batteries)
+    return silent and ride is not None and ride.runtime_s is not None
+
+
+def nodes_run_text(model: Model) -> str:
+    """How many nodes run: "6 of 8 run". Of nodes that do not answer only what they are asked is known."""
+    if model.published is None:
+        return ""
+    snapshot = model.published.snapshot
+    silent = sum(d.kind == "node" and not d.online for d in snapshot.devices)
+    text = f"{node_counts(model)[0]} of {len(snapshot.nodes)} "
+    return f"{text}may run, {silent} {'does' if silent == 1 else 'do'} not answer" if silent else f"{text}run"
+
+
 def next_step_text(model: Model) -> str:
     """What comes next while the site is not in normal operation."""
     state, view, now_s = island_state(model), islanding_view(model), model.now_utc_s

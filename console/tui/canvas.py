@@ -6,9 +6,10 @@ these are sent to the terminal.
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Sequence
 
 from console.display.ink import Ink
+from console.display.wrapping import character_columns, columns, fitting
 
 FILLED = frozenset((Ink.REVERSE, Ink.MARK))  # inks that show on a blank too
 
@@ -24,24 +25,29 @@ class Canvas:
     def put(self, x: int, y: int, text: str, ink: Ink = Ink.PLAIN) -> int:
         """Write `text` from column `x`; returns the column after it. A wide character takes two cells."""
         if not 0 <= y < self.height:
-            return x + len(text)
+            return x + columns(text)
         row, inks = self.text[y], self.ink[y]
         for char in text:
-            wide = not char.isascii() and unicodedata.east_asian_width(char) in "WF"
+            taken = character_columns(char)
             if not char.isprintable():
                 char = "�"
-            elif not char.isascii() and unicodedata.combining(char):
-                continue
-            if x >= 0 and x + wide < self.width:
+            if taken and x >= 0 and x + taken <= self.width:
                 row[x], inks[x] = char, ink
-                if wide:
+                if taken == 2:
                     row[x + 1], inks[x + 1] = "", ink
-            x += 1 + wide
+            x += taken
         return x
+
+    def fit(self, x: int, y: int, texts: Sequence[str], ink: Ink = Ink.PLAIN) -> int:
+        """Write the first of some texts, the longest first, that leaves the last column blank, the last one cut.
+
+        What stands beside this canvas, another widget or the terminal's edge, is then never touched.
+        """
+        return self.put(x, y, fitting(texts, self.width - 1 - x), ink)
 
     def right(self, x: int, y: int, text: str, ink: Ink = Ink.PLAIN) -> int:
         """Write `text` so that it ends before column `x`; returns the column it starts in."""
-        start = x - len(text)
+        start = x - columns(text)
         self.put(start, y, text, ink)
         return start
 

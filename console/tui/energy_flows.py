@@ -11,7 +11,8 @@ from console.display.islanding_text import (
     islanding_view,
     left_grid_utc_s,
     node_counts,
-    runtime_text,
+    runtime_is_old,
+    runtime_texts,
     switch_open,
 )
 from console.display.status_text import battery_direction, flow_arrow, grid_direction, stale_word
@@ -55,11 +56,11 @@ def draw_power(canvas: Canvas, model: Model, reading: Reading, direction: str, s
     x = canvas.put(0, 1, kw(None if reading.value is None else abs(reading.value)), Ink.DIM if stale else Ink.PLAIN)
     x = canvas.put(x, 1, " kW ", Ink.DIM)
     if reading.value is None:
-        canvas.put(x, 1, "missing", Ink.MEDIUM)
+        canvas.fit(x, 1, ["missing"], Ink.MEDIUM)
     elif stale:
-        canvas.put(x, 1, stale, Ink.MEDIUM)
+        canvas.fit(x, 1, [stale, stale.split()[0]], Ink.MEDIUM)
     else:
-        canvas.put(x, 1, direction)
+        canvas.fit(x, 1, [direction])
 
 
 def draw_hz_and_volts(canvas: Canvas, y: int, hz: Reading, volts: Reading) -> None:
@@ -122,7 +123,7 @@ class BatteryFlow(EnergyFlow):
         self._draw_soc(canvas, model, soc_reading(model))
         if island_state(model) in OPEN_STATES:
             x = canvas.put(0, 5, "lasts ", Ink.DIM)
-            canvas.put(x, 5, runtime_text(model))
+            canvas.fit(x, 5, runtime_texts(model), Ink.MEDIUM if runtime_is_old(model) else Ink.PLAIN)
         else:
             x = canvas.put(0, 5, "holds load ", Ink.DIM)
             canvas.put(x, 5, duration(holds_s(model)))
@@ -135,7 +136,7 @@ class BatteryFlow(EnergyFlow):
         x = canvas.put(x, 3, number(soc.value, 5), reading_ink(soc))
         x = canvas.put(x, 3, " %", Ink.DIM)
         if note := soc_gap(model) or stale_word(soc, model.extra_age_s):
-            canvas.put(x, 3, f" {note}", Ink.MEDIUM)
+            canvas.fit(x, 3, [f" {note}", f" {note.replace(' of ', '/')}", f" {note.split()[0]}"], Ink.MEDIUM)
         elif soc.good is not None and reserve is not None and soc.good < reserve:
             canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
         x = draw_gauge(canvas, 0, 4, Gauge(soc.value, 100, reserve), BAR_COLUMNS)
@@ -215,7 +216,7 @@ class ComputeFlow(EnergyFlow):
         if off:
             canvas.put(0, 5, f"shut down {off}", Ink.MEDIUM)
         elif capped or suspended:
-            canvas.put(0, 5, f"capped {capped} susp. {suspended}", Ink.MEDIUM)
+            canvas.fit(0, 5, [f"capped {capped} susp. {suspended}", f"cap {capped} susp {suspended}"], Ink.MEDIUM)
         else:
             self._draw_gpus(canvas, nodes)
 
@@ -229,7 +230,8 @@ class ComputeFlow(EnergyFlow):
             text, ink = f"{run} of {len(nodes)} run ", Ink.MEDIUM
         else:
             text, ink = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ", Ink.DIM
-        draw_kw(canvas, canvas.put(0, 2, text, ink), 2, sum(known_w) if known_w else None)
+        x = canvas.put(0, 2, text, ink)
+        canvas.fit(x, 2, [f"{kw(sum(known_w) if known_w else None).strip()} kW"])
 
     @staticmethod
     def _draw_critical(canvas: Canvas, critical: Sequence[Node]) -> None:
@@ -248,7 +250,7 @@ class ComputeFlow(EnergyFlow):
             canvas.put(x, 5, "none")
             return
         x = canvas.put(x, 5, f"{sum(busy):.0f}" if busy else ABSENT)
-        canvas.put(x, 5, f" of {count} busy", Ink.DIM)
+        canvas.fit(x, 5, [f" of {count} busy", f" of {count}"], Ink.DIM)
 
 
 def draw_kw(canvas: Canvas, x: int, y: int, watts: float | None) -> None:

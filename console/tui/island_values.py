@@ -10,7 +10,9 @@ from console.display.islanding_text import (
     island_state,
     islanding_view,
     node_counts,
+    nodes_run_text,
     running_drill,
+    runtime_is_old,
     runtime_text,
 )
 from console.display.status_text import battery_direction, stale_word
@@ -68,9 +70,11 @@ def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
     assert model.published is not None
     ride = model.published.decision.ride
     draw_label(canvas, y, "Runtime")
-    x = canvas.put(FIGURE_COLUMN, y, runtime_text(model)) + 1
-    if ride is not None and ride.promised_left_s is not None:
-        canvas.put(x, y, f"promised {duration(ride.promised_left_s)} more", Ink.DIM)
+    x = canvas.put(FIGURE_COLUMN, y, runtime_text(model), Ink.DIM if runtime_is_old(model) else Ink.PLAIN) + 1
+    if runtime_is_old(model):
+        canvas.put(x, y, "STALE, as of the last reading of PCS and battery", Ink.MEDIUM)
+    elif ride is not None and ride.promised_left_s is not None:
+        canvas.put(x, y, f"still promised: {duration(ride.promised_left_s)}", Ink.DIM)
     elif in_normal_operation(model):
         canvas.put(x, y, "if the grid went now", Ink.DIM)
 
@@ -146,7 +150,9 @@ def draw_bus(canvas: Canvas, y: int, model: Model) -> None:
     x = canvas.put(x, y, " Hz ", Ink.DIM)
     if drill is not None:
         canvas.put(x, y, f"({extremes_text(drill.hz_min, drill.hz_max, 2)})", Ink.DIM)
-    if pcs and (mode := pcs[0].mode.good) is not None:
+    if stale := stale_word(volts, model.extra_age_s) or stale_word(hertz, model.extra_age_s):
+        canvas.fit(FIGURE_COLUMN + 49, y, [stale, stale.split()[0]], Ink.MEDIUM)
+    elif pcs and (mode := pcs[0].mode.good) is not None:
         canvas.put(FIGURE_COLUMN + 49, y, mode.replace("_", " "), Ink.DIM)
 
 
@@ -160,7 +166,7 @@ def draw_nodes(canvas: Canvas, y: int, model: Model) -> None:
     draw_label(canvas, y, "Nodes")
     ride = model.published.decision.ride
     shedding = ride is not None and ride.rung > 0
-    text = f"{_step_text(ride)} · {_nodes_text(model, len(model.published.snapshot.nodes))}"
+    text = f"{_step_text(ride)} · {_nodes_text(model)}"
     canvas.put(FIGURE_COLUMN, y, cut(text, canvas.width - FIGURE_COLUMN - 1), Ink.MEDIUM if shedding else Ink.PLAIN)
 
 
@@ -170,12 +176,12 @@ def _step_text(ride: RideThrough | None) -> str:
     return f"step {ride.rung} of 4, {ride.rung_name}" if ride.rung else "step 0 of 4"
 
 
-def _nodes_text(model: Model, count: int) -> str:
+def _nodes_text(model: Model) -> str:
     if island_state(model) in DEAD_BUS_STATES:
         return "no power"
-    run, capped, suspended, off = node_counts(model)
+    _, capped, suspended, off = node_counts(model)
     asked = f"shut down {off}" if off else f"capped {capped} · suspended {suspended}"
-    return f"{run} of {count} run · {asked}"
+    return f"{nodes_run_text(model)} · {asked}"
 
 
 def draw_soc_track(canvas: Canvas, y: int, model: Model) -> None:

@@ -49,14 +49,14 @@ class MonthPanel(DiffWidget):
         label = peak_label(published) if terms.top_days == 1 else "free today"
         x = draw_figure(canvas, 1, label, kw(published.month_peak_w, 7), " kW")
         if peak_is_lower_bound(published):
-            canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} missing", Ink.DIM)
+            canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
 
     @staticmethod
     def _draw_charge(canvas: Canvas, published: Published, terms: DemandTerms) -> None:
         """What the demand charge is so far."""
         billed_w = published.month_peak_w if published.billed_peak_w is None else published.billed_peak_w
         eur = billed_w / 1000 * terms.eur_per_kw
-        draw_figure(canvas, 3, "demand charge", f"{eur:7.0f}", f" EUR at {terms.eur_per_kw:g} /kW")
+        draw_figure(canvas, 3, "demand charge", f"{eur:7.0f}", f" EUR ({terms.eur_per_kw:g} EUR/kW)")
         if terms.top_days > 1:
             canvas.put(6, 0, f"{terms.top_days} highest days' mean {billed_w / 1000:.1f} kW", Ink.DIM)
 

@@ -25,7 +25,7 @@ from console.display.status_text import (
     why_text,
 )
 from console.display.viewmodel import Link, Model, is_unacknowledged, ranked, unacknowledged
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS, Needs, key_name
 from console.tui.diff_widget import DiffWidget
@@ -48,14 +48,14 @@ class StateLine(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row. Where there is not room for all, the site's name is shortened first."""
         words = state_words(model)
-        taken = sum(len(text) + 2 for text, _ in words)
+        taken = sum(columns(text) + 2 for text, _ in words)
         name = cut(model.welcome.site if model.welcome else "Skerry", 20)
         marks = simulation_marks(model)
-        mark = next((m for m in marks if 3 + len(name) + taken + len(m) < canvas.width), marks[-1])
-        x = canvas.put(1, 0, cut(name, max(4, canvas.width - 4 - taken - len(mark))), Ink.BOLD) + 2
+        mark = next((m for m in marks if 3 + columns(name) + taken + columns(m) < canvas.width), marks[-1])
+        x = canvas.put(1, 0, cut(name, max(4, canvas.width - 4 - taken - columns(mark))), Ink.BOLD) + 2
         for text, ink in words:
-            x = canvas.put(x, 0, text, Ink.DIM if model.stale and ink is Ink.PLAIN else ink) + 2
-        canvas.put(x, 0, mark, Ink.DIM)
+            x = canvas.fit(x, 0, [text], Ink.DIM if model.stale and ink is Ink.PLAIN else ink) + 2
+        canvas.fit(x, 0, [mark, ""], Ink.DIM)
 
 
 def simulation_marks(model: Model) -> tuple[str, ...]:
@@ -192,7 +192,8 @@ class AlarmLine(DiffWidget):
         x = self._draw_alarms(canvas, alarms, room, model)
         if not waiting:
             note = longest_fitting(note, iq_texts(model.published.iq), canvas.width - 2 - x)
-        canvas.right(canvas.width - 1, 0, note, Ink.DIM)
+        if x + columns(note) < canvas.width:
+            canvas.right(canvas.width - 1, 0, note, Ink.DIM)
 
     @staticmethod
     def _draw_alarms(canvas: Canvas, alarms: Sequence[Alarm], room: int, model: Model) -> int:
@@ -203,7 +204,7 @@ class AlarmLine(DiffWidget):
         for n, alarm in enumerate(alarms):
             text, more = alarm_text(alarm, model), f"+{len(alarms) - n}"
             if n and x + len(text) + 3 + len(more) > room:
-                canvas.put(x, 0, more)
+                x = canvas.put(x, 0, more) + 2
                 break
             mark, ink = PRIORITY_MARKS[alarm.priority]
             x = canvas.put(x, 0, f"{mark} ", ink if is_unacknowledged(alarm) else Ink.PLAIN)
@@ -230,7 +231,7 @@ class Footer(DiffWidget):
         x = 1
         for command in FOOTER_VIEWS:
             ink = Ink.REVERSE if command.id == f"{VIEW_COMMAND}{model.view}" else Ink.PLAIN
-            x = canvas.put(x, 0, f" {key_name(command.keys[0])} {command.label} ", ink)
+            x = canvas.fit(x, 0, [f" {key_name(command.keys[0])} {command.label} ", ""], ink)
         hints = [f"{key_name(c.keys[0])} {c.label.lower()}" for c in FOOTER_KEYS]
         while hints and len("  ".join(hints)) > canvas.width - 2 - x:
             del hints[0]

@@ -165,10 +165,11 @@ class TariffStrip(DiffWidget):
         x = canvas.put(x, 0, " now", Ink.DIM)
         for value, label in ((max, "high"), (min, "low")):
             found = extreme(tariff.ahead, now, value)
-            if found is not None:
+            price, at = ("", "") if found is None else (cents(found[1]), hour_minute(found[0], zone))
+            if found is not None and x + len(f" · {label} {price} {at}") < canvas.width:
                 x = canvas.put(x, 0, f" · {label} ", Ink.DIM)
-                x = canvas.put(x, 0, cents(found[1]))
-                x = canvas.put(x, 0, f" {hour_minute(found[0], zone)}", Ink.DIM)
+                x = canvas.put(x, 0, price)
+                x = canvas.put(x, 0, f" {at}", Ink.DIM)
         if tariff.now_eur_per_kwh is None:
             canvas.put(x + 1, 0, "no price known", Ink.MEDIUM)
         elif tariff.ends_utc_s is not None and tariff.ends_utc_s < now + PRICE_HOURS * 3600:

@@ -38,7 +38,10 @@ def test_a_number_never_leaves_its_place(value: float, width: int) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (4.9, "4s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d"), (1e12, "999d"), (None, "—")],
+    [
+        *[(0, "0s"), (4.9, "4s"), (99.9, "99s"), (100, "1m"), (5999, "99m"), (6000, "1h")],
+        *[(172_800, "2d"), (1e12, "99d"), (None, "—")],
+    ],
 )
 def test_age(seconds: float | None, text: str) -> None:
     assert formats.age(seconds) == text
