@@ -82,6 +82,7 @@ class Gateway:
         """Put the start on record, and take over what earlier runs left. Before the first tick."""
         self.log.begin(self.site.site.name)
         self.orders.drop(left.orders)
+        self.orders.note_stopped(left.stopped_orders)
         for body in left.orders:
             if body.get("order_kind") == OrderKind.NODE_CAP.value:
                 self.devices.commands.release(body.get("target", ""))
@@ -91,7 +92,7 @@ class Gateway:
     def finish_commands(self) -> None:
         """End what commands have begun, and put the end of the run on record. After the last tick."""
         self.loop.interrupt_drill(Reason("drill.gateway_stopped"))
-        self.orders.end_all("the gateway stops")
+        self.orders.stop()
         self.log.finish()
 
     async def close_devices(self) -> None:

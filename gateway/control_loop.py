@@ -222,6 +222,7 @@ class ControlLoop:
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
             records_error=self._recorder.error or self._audit.error,
             drill_due=self._drills.due,
+            orders_dropped=self._orders.dropped,
             clock_step_s=self._clock_steps.recent_s(mono_s),
             month_saved_eur=self._month_saved_eur(),
             node_caps_w=self._devices.commands.caps_w,

@@ -12,6 +12,8 @@ from dispatch.wording.formatting import span
 from gateway.event_sink import EventSink
 from storage.audit import AuditLog
 
+DROPPED_S = 900.0  # how long the alarm that says so is active; it stays listed until somebody acknowledges it
+
 
 class OrdersInForce:
     """At most one order per slot. Orders do not outlive the gateway: they end with it, or are dropped at its start."""
@@ -19,6 +21,8 @@ class OrdersInForce:
     def __init__(self, clock: Clock, events: EventSink, audit: AuditLog) -> None:
         self._clock, self._events, self._audit = clock, events, audit
         self._book = OrderBook()
+        self._dropped: list[str] = []
+        self._dropped_until_s = float("-inf")
 
     @property
     def active(self) -> tuple[Order, ...]:
@@ -43,10 +47,10 @@ class OrdersInForce:
         self._report_end(order, why, who)
         return order
 
-    def end_all(self, why: str) -> None:
-        """End every order."""
+    def stop(self) -> None:
+        """End every order, because the gateway stops; the next one says so to whoever watches the site then."""
         for order in self.active:
-            self.end(order.id, why)
+            self._report_end(self._book.end(order.id), "the gateway stops", stopped_until_utc_s=order.ends_utc_s)
 
     def expire(self) -> None:
         """End the orders whose time is up by the monotonic clock."""
@@ -59,11 +63,27 @@ class OrdersInForce:
             text = f"order {body['order']} of {body['who']} is dropped, the gateway was restarted: {body['text']}"
             self._events.event("command", "warning", "order", text)
             self._audit.spool({"kind": "end", "order": body["order"], "who": "gateway", "text": text})
+            self._note_dropped(f"{body['order']} of {body['who']}, {body['text']}")
 
-    def _report_end(self, order: Order, why: str, who: str = "") -> None:
+    def note_stopped(self, left: Iterable[dict[str, Any]]) -> None:
+        """Those that ended because the last gateway stopped, though their time is not up; `left`: their audit rows."""
+        for body in left:
+            if body["stopped_until_utc_s"] > self._clock.utc_s():
+                self._note_dropped(body["text"])
+
+    def _note_dropped(self, text: str) -> None:
+        self._dropped.append(text)
+        self._dropped_until_s = self._clock.mono_s() + DROPPED_S
+
+    @property
+    def dropped(self) -> str:
+        """Which orders the restart cost, for some time after it; empty: none."""
+        return "; ".join(self._dropped) if self._clock.mono_s() < self._dropped_until_s else ""
+
+    def _report_end(self, order: Order, why: str, who: str = "", **more: float) -> None:
         lasted = span(max(self._clock.utc_s() - order.given_utc_s, 0.0))
         what = words(order.kind, order.value, order.target)
         text = f"order {order.id} of {order.who} is over after {lasted}: {what}; {why}"
         self._events.event("command", "info", "order", text, who)
         row = {"kind": "end", "order": order.id, "who": who or "gateway"}
-        self._audit.spool(row | {"text": f"{order.id} of {order.who}, {what}, is over: {why}"})
+        self._audit.spool(row | {"text": f"{order.id} of {order.who}, {what}, is over: {why}"} | more)

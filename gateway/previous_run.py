@@ -29,6 +29,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway that starts takes over."""
 
     orders: list[dict[str, Any]] = []  # audit rows of orders that nothing has ended
+    stopped_orders: list[dict[str, Any]] = []  # audit rows of orders that its stop has ended
     unfinished_drill: dict[str, Any] | None = None  # audit row of a drill that nothing has ended
     last_drill: DrillRecord | None = None
     drill_schedule: Any = None  # the drill scheduler's memory
@@ -43,6 +44,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
     load_w, pv_w = _history(state_dir, now_utc_s)
     return PreviousRun(
         orders=_from_audit(lambda: audit_reader.orders_in_force(state_dir), []),
+        stopped_orders=_from_audit(lambda: audit_reader.orders_stopped(state_dir), []),
         unfinished_drill=_from_audit(lambda: audit_reader.unreported_drill(state_dir), None),
         last_drill=_last_drill(state_dir),
         drill_schedule=_state(state_dir, DRILLS),

@@ -50,6 +50,17 @@ def orders_in_force(directory: Path) -> list[dict[str, Any]]:
     return list(orders.values())
 
 
+def orders_stopped(directory: Path) -> list[dict[str, Any]]:
+    """Bodies of the ends of orders that the last run's stop has ended before their time. Raises NoRecords."""
+    sql = (
+        "SELECT body FROM entry WHERE seq >= "
+        "(SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
+        "AND body ->> 'kind' = 'end' AND body ->> 'stopped_until_utc_s' IS NOT NULL ORDER BY seq"
+    )
+    with _reading(directory):
+        return [json.loads(text) for (text,) in _query(directory, sql, ())]
+
+
 def unreported_drill(directory: Path) -> dict[str, Any] | None:
     """The body of the drill that the last run began and never reported: its gateway was killed. Raises NoRecords."""
     sql = (

@@ -49,6 +49,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     overruns_per_min: int = 0  # ticks that overran in the last minute
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written
+    orders_dropped: str = ""  # the manual orders that the last restart cost
     drill_due: Reason | None = None  # since when a drill waits for somebody to start it
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
     node_caps_w: Mapping[str, float] = {}  # the caps that are to hold now, by node
@@ -362,6 +363,8 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
     yield "clock-stepped", Condition(abs(step_s) > CLOCK_STEP_S, Reason("alarm.clock_step", {"step_s": step_s}))
     saved = facts.month_saved_eur
     dearer = None if saved is None else Reason("alarm.dearer", {"more_eur": -saved})
+    dropped = plain(facts.orders_dropped) if facts.orders_dropped else None
+    yield "orders-dropped", Condition(dropped is not None, dropped)
     yield "battery-loses-money", Condition(saved is not None and saved < 0, dearer)
 
 

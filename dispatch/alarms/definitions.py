@@ -41,6 +41,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("tick-overruns", MEDIUM, on_delay_s=10.0, off_delay_s=60.0),
     AlarmDefinition("records-lost", MEDIUM, on_delay_s=5.0, off_delay_s=60.0),
     AlarmDefinition("clock-stepped", LOW),
+    AlarmDefinition("orders-dropped", LOW),
     AlarmDefinition("battery-loses-money", LOW, on_delay_s=60.0, off_delay_s=60.0),
     AlarmDefinition("rules-conflict", LOW, on_delay_s=30.0, off_delay_s=30.0),
     AlarmDefinition("island-fault", HIGH),

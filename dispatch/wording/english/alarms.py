@@ -115,7 +115,7 @@ TEXTS: dict[str, AlarmText] = {
         ),
     ),
     "device-lost": AlarmText(
-        "{subject} gives no good answer",
+        "{subject}: no good answer",
         "The device has not given a good answer for some time.",
         "Its values are stale; what it feeds is decided without it or on the safe side.",
         (
@@ -284,6 +284,12 @@ TEXTS: dict[str, AlarmText] = {
             "affected."
         ),
         "Check time synchronisation (`timedatectl`). Acknowledge when it is in sync.",
+    ),
+    "orders-dropped": AlarmText(
+        "Order dropped by a restart",
+        "The gateway was restarted while a manual order was in force; no order outlives it.",
+        "Rules and plan steer again; what the order was for is not done.",
+        "Give the order again if it is still wanted: `skerry audit` shows it with its reason. Then acknowledge.",
     ),
     "battery-loses-money": AlarmText(
         "Battery costs more than it saves",

@@ -136,6 +136,7 @@ CASES = [
     ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
     ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),
     ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),
+    ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
 ]
 

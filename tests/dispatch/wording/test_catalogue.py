@@ -127,7 +127,7 @@ def test_every_alarm_has_its_four_texts(locale: str) -> None:
 
 def test_what_is_seen_now_stands_behind_the_cause() -> None:
     text = alarm_text("device-lost:meter1", Reason("alarm.silent", {"silent_s": 12.3}))
-    assert text.title == "meter1 gives no good answer"
+    assert text.title == "meter1: no good answer"
     assert text.cause == "The device has not given a good answer for some time. Now: no good answer for 12 s"
 
 

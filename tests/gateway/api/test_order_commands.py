@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_gateway import Running, running
+from small_gateway import Running, SetClock, running
 from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
@@ -158,11 +158,34 @@ async def test_orders_do_not_outlive_the_gateway(place: Path) -> None:
         assert there.gateway.orders.active == ()
         dropped = [e.text for e in there.events if "dropped, the gateway was restarted" in e.text]
         assert [text.split()[1] for text in dropped] == [given, capped]
-        await there.gateway.loop.next_tick()
+        published = await there.gateway.loop.next_tick()
+        (alarm,) = [alarm for alarm in published.alarms if alarm.id == "orders-dropped"]
+        assert f"{given} of {ME}" in words(alarm.detail)
+        assert f"{capped} of {ME}" in words(alarm.detail)
         assert there.devices.caps == [None], "the node is not left capped"
     async with running(place, place / "s.sock") as there:
         assert not [e for e in there.events if "dropped" in e.text], "it is said once"
     assert verify(place).ok
+
+
+async def test_an_order_that_an_orderly_restart_ends_is_said_to_whoever_watches_then(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only in the log: until it is acknowledged, or until its time would have been up anyway."""
+    async with running(place, place / "s.sock") as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        given = (await order(client, there, "setpoint", 20_000.0))["order"]["id"]
+        await order(client, there, "node-cap", 2_000.0, target="gpu-01", for_s=60)
+        await client.close()
+    monkeypatch.setattr(SetClock, "ahead_s", 90.0)  # the second order's time is up by then
+    async with running(place, place / "s.sock") as there:
+        published = await there.gateway.loop.next_tick()
+        (alarm,) = [alarm for alarm in published.alarms if alarm.id == "orders-dropped"]
+        assert words(alarm.detail).startswith(f"{given} of {ME}, ")
+        assert "gpu-01" not in words(alarm.detail)
+    async with running(place, place / "s.sock") as there:
+        published = await there.gateway.loop.next_tick()
+        assert not [alarm for alarm in published.alarms if alarm.id == "orders-dropped"], "it is said once"
 
 
 async def test_stop_withdraws_everything_but_a_disabled_device(there: Running, client: GatewayClient) -> None:
