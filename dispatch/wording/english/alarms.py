@@ -102,7 +102,7 @@ TEXTS: dict[str, AlarmText] = {
         (
             "Look at the battery's own display: does it show the same SoC? If not, the path between BMS and gateway "
             "repeats an old value: restart it. If so, restart the BMS or call its maker. Check `energy_kwh` of the "
-            "battery in the site file. The alarm ends when the SoC follows the energy again."
+            "battery in the site file."
         ),
     ),
     "soc-low": AlarmText(
