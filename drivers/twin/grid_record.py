@@ -10,10 +10,11 @@ are time, voltage and frequency.
     frequency   f, hz, freq, frequency, frequenz; in Hz or pu
 
 Other columns are passed over. Times grow, by any step; they need not begin at 0; a time said twice counts once, as said
-last. Without a unit, voltages that begin below 2 are per unit. Volts are phase to neutral or phase to phase: whichever
-of the site's two the record begins nearer to; a record that begins far from both (medium voltage, another country) has
-its first row taken for nominal, unless it is told. A record that begins nearer to 60 Hz than to 50 is moved to 50 Hz by
-the ratio of both. An empty frequency (there is none without voltage) stays what it was.
+last. Rows whose time or voltage is NaN are skipped, and told. Without a unit, voltages that begin below 2 are per unit.
+Volts are phase to neutral or phase to phase: whichever of the site's two the record begins nearer to; a record that
+begins far from both (medium voltage, another country) has its first row taken for nominal, unless it is told. A record
+that begins nearer to 60 Hz than to 50 is moved to 50 Hz by the ratio of both. An empty frequency (there is none without
+voltage) stays what it was.
 
 Between two rows values go in a straight line. After the last row the grid stays as it was then, with a real grid's
 flutter, until the record is ended.
@@ -43,6 +44,7 @@ UNITS: dict[str, dict[str, float | None]] = {  # None: per unit
     VOLTS: {"v": 1.0, "kv": 1e3, "pu": None},
     HERTZ: {"hz": 1.0, "pu": None},
 }
+NO_NUMBER = ("nan", "-nan", "nat", "na", "n/a", "#n/a", "null", "none")  # as programs write a lost sample
 PERCENT = ("pct", "percent", "%")
 PHASE = re.compile(r"^(v|u|voltage|spannung)(l?[1-3]n?|[abc]n?)$")
 
@@ -93,26 +95,41 @@ def read_record(path: Path, site_v: float, nominal_v: float | None = None, nomin
     else:
         lines = lines[1:]
     columns = _columns(path, number, names)
-    raw = _rows(path, lines, columns, separator)
+    raw, skipped = _rows(path, lines, columns, separator)
     if not raw:
-        raise RecordError(f"{path}: expected at least one row")
-    return _scaled(raw, columns, site_v, nominal_v, nominal_hz)
+        raise RecordError(f"{path}: expected at least one row with numbers")
+    record = _scaled(raw, columns, site_v, nominal_v, nominal_hz)
+    if not skipped:
+        return record
+    rows = "1 row" if len(skipped) == 1 else f"{len(skipped)} rows"
+    return record._replace(note=f"{record.note}, {rows} without numbers skipped (line {skipped[0]})")
 
 
 def _rows(
     path: Path, lines: Sequence[tuple[int, str]], columns: Sequence[_Column], separator: str
-) -> list[tuple[float, float, float]]:
-    """Time, voltage and frequency of every row; of rows of one time the last."""
+) -> tuple[list[tuple[float, float, float]], list[int]]:
+    """Time, voltage and frequency of every row, of rows of one time the last; the lines of those without numbers."""
     raw: list[tuple[float, float, float]] = []
+    skipped: list[int] = []
     for number, line in lines:
         where, before = f"{path}, line {number}", raw[-1] if raw else None
-        row = _row(where, columns, _cells(line, separator), separator != ",", before[2] if before else None)
+        cells = _cells(line, separator)
+        if _missing(columns, cells, before is not None):
+            skipped.append(number)
+            continue
+        row = _row(where, columns, cells, separator != ",", before[2] if before else None)
         if before and row[0] < before[0]:
             raise RecordError(f"{where}: expected times that grow; {row[0]:g} s follows {before[0]:g} s")
         if before and row[0] == before[0]:
             raw.pop()
         raw.append(row)
-    return raw
+    return raw, skipped
+
+
+def _missing(columns: Sequence[_Column], cells: Sequence[str], begun: bool) -> bool:
+    """Whether the row says that it has no number: of its time, its voltages, or, before there is any, its frequency."""
+    wanted = [c.place for c in columns if c.kind != HERTZ or not begun]
+    return any(cells[place].strip().lower() in NO_NUMBER for place in wanted if place < len(cells))
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -171,7 +188,7 @@ def _row(
     values: dict[str, list[float]] = {TIMES: [], VOLTS: [], HERTZ: []}
     for column in columns:
         text = cells[column.place].strip() if column.place < len(cells) else ""
-        if column.kind == HERTZ and text.lower() in ("", "nan", "-") and hz_before is not None:
+        if column.kind == HERTZ and text.lower() in ("", "-", *NO_NUMBER) and hz_before is not None:
             values[HERTZ].append(hz_before)
         else:
             values[column.kind].append(_value(where, column.kind, text, decimal_comma))

@@ -218,6 +218,22 @@ def test_many_ways_to_write_it(tmp_path: Path, text: str) -> None:
     assert [tuple(row) for row in rows] == [pytest.approx(s, abs=2e-3) for s in SHARES]
 
 
+@pytest.mark.parametrize(
+    ("lost", "note"),
+    [
+        ("0.2,NaN,NaN", "1 row without numbers skipped (line 3)"),
+        ("0.2,NaN,50\nnan,230,50\n0.3,n/a,50", "3 rows without numbers skipped (line 3)"),
+        ("0.2,null,", "1 row without numbers skipped (line 3)"),
+    ],
+)
+def test_rows_that_were_lost_are_skipped_and_told(tmp_path: Path, lost: str, note: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f"t_s,v,hz\n0,230,50\n{lost}\n0.4,207,49\n")
+    record = read_record(path, NOMINAL_V)
+    assert record.rows == (Row(0.0, 1.0, 50.0), Row(0.4, 0.9, 49.0))
+    assert record.note.endswith(note)
+
+
 def test_an_empty_frequency_stays_what_it_was_and_nominals_can_be_told(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("t_s,v,hz\n0,9900,59.9\n1,0,\n")
@@ -236,7 +252,8 @@ def test_an_empty_frequency_stays_what_it_was_and_nominals_can_be_told(tmp_path:
      ("t_s,v,hz\n0,230,x\n", "line 2: expected a number for the frequency, found 'x'"),
      ("t_s,v,hz\n0,,50\n", "line 2: expected a number for the voltage"),
      ("t_s,v,hz\n0,230\n", "line 2: expected a number for the frequency"),
-     ("t_s,v,hz\n0,nan,50\n", "line 2: expected a finite voltage"), ("t_s,v,hz\n0,-1,50\n", "at least 0"),
+     ("t_s,v,hz\n0,nan,50\n", "expected at least one row with numbers"),
+     ("t_s,v,hz\n0,inf,50\n", "a finite voltage"), ("t_s,v,hz\n0,-1,50\n", "at least 0"),
      ("t_s,v,hz\n1,230,50\n0.9,1,1\n", "line 3: expected times that grow")],
 )  # fmt: skip
 def test_a_record_that_cannot_be_played_says_where(tmp_path: Path, text: str, says: str) -> None:
