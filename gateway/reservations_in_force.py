@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from dispatch.config.schema import DispatchConfig
@@ -43,6 +44,10 @@ class ReservationsInForce:
         """The one that stands with this id or name. Raises LookupError with a line for a person."""
         return self._book.find(key, self._clock.utc_s())
 
+    def find_job(self, name: str, cluster: str, job_id: str) -> Reservation:
+        """The one that stands for this job of a scheduler. Raises LookupError with a line for a person."""
+        return self._book.find_job(name, cluster, job_id, self._clock.utc_s())
+
     def adopt(self, granted: Sequence[Reservation]) -> None:
         """Take over what an earlier run of the gateway granted."""
         for reservation in granted:
@@ -55,6 +60,14 @@ class ReservationsInForce:
         """Take one in that is on record."""
         self._book.put(reservation)
         self._on_change(self.kept)
+
+    def renew(self, former: Reservation, reservation: Reservation) -> None:
+        """Take one in that is on record, in place of a former one of the same job, which ends now."""
+        with contextlib.suppress(LookupError):  # it ended while the disk wrote
+            self._book.withdraw(former.id, self._clock.utc_s())
+        text = f"{self.describe(former)}, is renewed by {reservation.id}"
+        self._audit.spool({"kind": "end", "reservation_id": former.id, "who": "gateway", "text": text})
+        self.grant(reservation)
 
     def withdraw(self, id: str) -> Reservation:
         """End one now; what it was. Raises LookupError where it is over already."""

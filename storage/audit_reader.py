@@ -93,6 +93,8 @@ def reservations(directory: Path, utc_s: float) -> list[dict[str, Any]]:
     ended = "SELECT DISTINCT body ->> 'reservation_id' FROM entry WHERE body ->> 'reservation_id' IS NOT NULL"
     for (id,) in _query(directory, ended, ()) if found else ():
         found.pop(id, None)
+    for reservation in list(found.values()):  # of one that was renewed the end may not have come to be written
+        found.pop(reservation.get("renews", ""), None)
     return list(found.values())
 
 

@@ -32,27 +32,32 @@ GRACE_S = 60.0  # of the site's clock: power that is not there so long after the
 @click.option(
     "--within", "within_s", type=duration, metavar="TIME", help="Longest time the job may wait for its start."
 )
-@click.option("--name", default="", metavar="TEXT", help="Name of the job; one reservation per name.")
+@click.option("--name", default="", metavar="TEXT", help="Name of the job; one reservation per job.")
+@click.option("--job", "job_id", default="", metavar="ID", help="The scheduler's id of the job.")
+@click.option("--cluster", default="", metavar="NAME", help="Name of the scheduler's cluster, with --job.")
+@click.option("--restart", type=click.IntRange(0), default=0, metavar="N", help="How often it restarted the job.")
 @click.option("--wait", is_flag=True, help="Return when the power is ready; if ended before, withdraw the reservation.")
 @site_option
 @json_option
 def reserve(
-    power_kw: float, for_s: float, within_s: float | None, name: str, wait: bool, site: str | None, as_json: bool
+    power_kw: float, for_s: float, within_s: float | None, wait: bool, site: str | None, as_json: bool, **job: Any
 ) -> None:
     """Reserve power for a job. The answer is a start time and its cost, or the reason of a refusal.
 
+    The same user asking again for the same job (--cluster and --job, else --name) renews its reservation.
     The plan provides the energy by then; the reservation ends by itself. Exit codes with --wait: 0 the power is ready,
     4 refused or withdrawn, 3 the gateway cannot be reached. A signal withdraws the reservation.
     """
     with gateway(site, GRANT_S) as live:
         asked = {"power_w": 1000 * power_kw, "for_s": for_s, "within_s": within_s or 0.0}
-        answer = live.link.request("reservation.ask", **asked, name=name, seen_utc_s=live.now_utc_s())
+        answer = live.link.request("reservation.ask", **asked, **_given(job), seen_utc_s=live.now_utc_s())
         reservation = msgspec.convert(answer["reservation"], Reservation)
         if as_json:
             click.echo(msgspec.json.encode(answer))
         else:
             what = f"{kw(reservation.power_w)} from {_when(live, reservation)} ({span(for_s)})"
-            click.echo(f"{reservation.id}: {what}")
+            renews = f", renews {answer['renews']}" if answer.get("renews") else ""
+            click.echo(f"{reservation.id}: {what}{renews}")
             if answer["why"]:
                 click.echo(f"note      {answer['why']}")
         if answer["not_durable"]:
@@ -78,24 +83,44 @@ def reservations(site: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("reservation", metavar="ID|NAME")
+@click.argument("reservation", metavar="[ID|NAME]", default="")
+@click.option("--job", "job_id", default="", metavar="ID", help="The scheduler's id of the job, instead of ID or NAME.")
+@click.option("--cluster", default="", metavar="NAME", help="Name of the scheduler's cluster, with --job.")
+@click.option(
+    "--restart",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="The restart of the job that is over; a reservation of a later one stays.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
 @site_option
 @json_option
-def withdraw(reservation: str, reason: str, site: str | None, as_json: bool) -> None:
-    """Withdraw a power reservation by its id or the name of its job. Always carried out."""
+def withdraw(reservation: str, reason: str, site: str | None, as_json: bool, **job: Any) -> None:
+    """Withdraw a power reservation by its id or the name of its job, or by a scheduler's job. Always carried out."""
+    if not reservation and not job["job_id"]:
+        raise click.UsageError("Missing argument '[ID|NAME]', or option '--job'.")
     with gateway(site) as live:
-        answer = live.link.request("reservation.withdraw", id=reservation, reason=reason)
+        answer = live.link.request("reservation.withdraw", id=reservation, reason=reason, **_given(job))
     if as_json:
         click.echo(msgspec.json.encode(answer))
         return
-    click.echo(f"withdrawn {answer['withdrawn']['id']}")
+    if answer["withdrawn"] is None:
+        kept = answer["kept"]
+        click.echo(f"{kept['id']} stays: the job was started again since (restart {kept['restart']})")
+    else:
+        click.echo(f"withdrawn {answer['withdrawn']['id']}")
     if answer["not_durable"]:
         click.echo(f"skerry: done, but not durable: {answer['not_durable']}", err=True)
 
 
+def _given(job: dict[str, Any]) -> dict[str, Any]:
+    """What was told of the job; a gateway of an earlier version knows no more than its name."""
+    return {name: value for name, value in job.items() if value or name == "name"}
+
+
 def _line(live: Live, raw: dict[str, Any]) -> str:
-    r = Reservation(**{field: raw[field] for field in Reservation.__struct_fields__})
+    r = msgspec.convert(raw, Reservation)
     name, state = "" if r.name == r.id else r.name, "ready" if raw["ready"] else raw["why"]
     return one_line(f"{r.id:<6} {kw(r.power_w):>9}  {_when(live, r)}  {name:<16} {r.who:<12} {state}")
 

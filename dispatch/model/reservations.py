@@ -18,6 +18,15 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     latest_utc_s: float  # how long the job could have waited for its start
     who: str
     given_utc_s: float
+    cluster: str = ""  # of the scheduler, with the job's id there; empty: the job gave none, its name stands for it
+    job_id: str = ""
+    restart: int = 0  # how often the scheduler had started the job again by then
+
+    def of_job(self, name: str, cluster: str, job_id: str) -> bool:
+        """Whether it is this job's: by the scheduler's id where both have one, else by the name that the job gave."""
+        if job_id and self.job_id:
+            return (self.cluster, self.job_id) == (cluster, job_id)
+        return bool(name) and self.name == name
 
     def over(self, utc_s: float) -> bool:
         """Whether its time has passed."""

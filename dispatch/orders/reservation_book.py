@@ -48,6 +48,13 @@ class ReservationBook:
         """Those that are not over, by their start."""
         return tuple(r for r in self.kept if not r.over(utc_s))
 
+    def find_job(self, name: str, cluster: str, job_id: str, utc_s: float) -> Reservation:
+        """The one that stands for this job. Raises LookupError with a line for a person."""
+        found = next((r for r in self.standing(utc_s) if r.of_job(name, cluster, job_id)), None)
+        if found is None:
+            raise LookupError(f"no reservation of job {job_id}{f' of {cluster}' if cluster else ''} stands")
+        return found
+
     def find(self, key: str, utc_s: float) -> Reservation:
         """The one that stands with this id or name. Raises LookupError with a line for a person."""
         there = self.standing(utc_s)

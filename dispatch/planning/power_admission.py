@@ -22,6 +22,7 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.orders import OrderRefused
 from dispatch.model.plan import NEAR_W, Plan
 from dispatch.model.reservations import Reservation
+from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import battery_holder, holder_reason, local_time
@@ -34,12 +35,18 @@ NAME_MAX = 32
 
 
 class PowerRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a job asks for. `within_s`: how long it may wait for its start."""
+    """What a job asks for. `within_s`: how long it may wait for its start.
+
+    `cluster`, `job_id`, `restart`: the scheduler's name, its id of the job, how often it has started it again.
+    """
 
     power_w: float
     for_s: float
     within_s: float = 0.0
     name: str = ""
+    cluster: str = ""
+    job_id: str = ""
+    restart: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -135,6 +142,16 @@ def _with_later_rise(
     return found, f"{above}; {cause}" if cause else above
 
 
+def without(former: Reservation, inputs: PlanInputs) -> PlanInputs:
+    """The inputs as they would be without a reservation that is given back: it is in their load."""
+    given_back = msgspec.structs.replace(former, power_w=-former.power_w)
+    return msgspec.structs.replace(
+        inputs,
+        reservations=tuple(r for r in inputs.reservations if r.id != former.id),
+        load=with_reserved(inputs.load, [given_back], inputs.now_utc_s),
+    )
+
+
 def shortfall(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
     """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
@@ -167,19 +184,39 @@ def _check(asked: PowerRequest, inputs: PlanInputs, island: IslandState, standin
     if asked.within_s + asked.for_s > horizon_s:
         line = f"{span(asked.within_s + asked.for_s)} from now to its end; the site plans {span(horizon_s)} ahead"
         raise OrderRefused("plan.horizon_h", line)
-    if len(asked.name) > NAME_MAX or not asked.name.isprintable() or asked.name.strip() != asked.name:
-        raise OrderRefused("name", f"{asked.name[:40]!r}: expected at most {NAME_MAX} printable characters")
+    _check_identity(asked)
     if asked.power_w > config.grid.fuse_w:
         raise OrderRefused("fuse", f"{kw(asked.power_w)} is more than the {kw(config.grid.fuse_w)} that it carries")
     if island is not IslandState.GRID_TIED:
         raise OrderRefused("islanding", f"the site is {island.value}; power is promised when it is grid-tied")
-    double = next((r for r in standing if asked.name and r.name == asked.name), None)
+    double = next((r for r in standing if r.of_job(asked.name, asked.cluster, asked.job_id)), None)
     if double is not None:
         line = (
-            f"{asked.name} has reservation {double.id} of {double.who}, {kw(double.power_w)} from "
+            f"{asked.name or asked.job_id} has reservation {double.id} of {double.who}, {kw(double.power_w)} from "
             f"{local_time(double.start_utc_s, config)} to {local_time(double.end_utc_s, config)}; withdraw that first"
         )
-        raise OrderRefused("one reservation per name", line)
+        raise OrderRefused("one reservation per job", line)
+
+
+def _check_identity(asked: PowerRequest) -> None:
+    """Raise OrderRefused for a name or an id that cannot be shown, or a restart that cannot be."""
+    for what, text in (("name", asked.name), ("cluster", asked.cluster), ("job", asked.job_id)):
+        if len(text) > NAME_MAX or not text.isprintable() or text.strip() != text:
+            raise OrderRefused(what, f"{text[:40]!r}: expected at most {NAME_MAX} printable characters")
+    if asked.restart < 0:
+        raise OrderRefused("restart", f"{asked.restart}: expected how often the job was started again, 0 or more")
+
+
+def renewed(asked: PowerRequest, who: str, standing: Sequence[Reservation]) -> Reservation | None:
+    """The reservation that this request of `who` renews: the same job's, as a scheduler asks that starts it again.
+
+    Raises OrderRefused for a request of an earlier start of the job than the one it stands for.
+    """
+    own = next((r for r in standing if r.who == who and r.of_job(asked.name, asked.cluster, asked.job_id)), None)
+    if own is not None and asked.restart < own.restart:
+        line = f"job {asked.job_id} was started again since: {own.id} is of restart {own.restart}, not {asked.restart}"
+        raise OrderRefused("restart", line)
+    return own
 
 
 def _starts(first_s: float, last_s: float) -> Iterator[float]:

@@ -20,7 +20,7 @@ from dispatch.model.reservations import Reservation
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import battery_holder
 from dispatch.planning.order_projection import local_time as clock_time
-from dispatch.planning.power_admission import Grant, PowerRequest, grant, shortfall
+from dispatch.planning.power_admission import Grant, PowerRequest, grant, renewed, shortfall, without
 from dispatch.wording.formatting import kw, span
 from gateway.api.command_log import Command, CommandLog, Handler, printable
 from gateway.api.interfaces import Loop, Planner
@@ -39,6 +39,16 @@ class Prospect(msgspec.Struct, frozen=True):
     inputs: PlanInputs | None
     plan: Plan | None
     island: IslandState
+
+
+class _Withdrawal(msgspec.Struct, frozen=True):
+    """Which reservation: by its `id` or the name of its job; or by the job of a scheduler and its restart."""
+
+    id: str = ""
+    reason: str = ""
+    cluster: str = ""
+    job_id: str = ""
+    restart: int = 0
 
 
 class ReservationCommands:
@@ -72,7 +82,8 @@ class ReservationCommands:
         text = f"{asked.name or 'a job'}: {kw(asked.power_w)} for {span(asked.for_s)} within {span(asked.within_s)}"
         command = Command(peer=peer, name="reservation.ask", text=text, seen_utc_s=params.get("seen_utc_s"))
         async with self._log.one_at_a_time:
-            found = await self._evaluate(asked)
+            former = self._log.check(command, lambda: renewed(asked, peer.who, self._reservations.standing()))
+            found = await self._evaluate(asked, former)
 
             def check() -> Grant:
                 if isinstance(found, OrderRefused):
@@ -80,7 +91,7 @@ class ReservationCommands:
                 return found
 
             granted = self._log.check(command, check)
-            body = self._body(asked, granted, peer)
+            body = self._body(asked, granted, peer, former)
             intent = await self._log.record_intent(
                 command,
                 f"{text}: from {clock_time(granted.start_utc_s, self._config)}",
@@ -89,13 +100,17 @@ class ReservationCommands:
             )
             id = f"r{intent}"
             reservation = msgspec.convert(body | {"id": id, "name": asked.name or id}, Reservation)
-            self._reservations.grant(reservation)
+            if former is None:
+                self._reservations.grant(reservation)
+            else:
+                self._reservations.renew(former, reservation)
         why = f": {granted.why}" if granted.why else ""
-        words = f"{self._reservations.describe(reservation)}, is granted{why}"
+        done = "is granted" if former is None else f"is granted and renews {former.id}"
+        words = f"{self._reservations.describe(reservation)}, {done}{why}"
         self._events.event("command", "info", "reservation", words, peer.who)
         trouble = await self._log.record_result(command, intent, "granted", words)
         answer = msgspec.to_builtins(granted) | {"reservation": msgspec.to_builtins(reservation)}
-        return answer | {"not_durable": trouble}
+        return answer | {"not_durable": trouble, "renews": "" if former is None else former.id}
 
     async def _list(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Those that stand, each with `ready`, and with `why` where its power is not there yet; and the site's time."""
@@ -114,15 +129,26 @@ class ReservationCommands:
         return {"utc_s": now_s, "reservations": listed}
 
     async def _withdraw(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Give the power back, or take it back; always runs. Params: `id` (or the job's name), `reason`."""
-        reason = printable(str(params.get("reason") or ""))
+        """Give the power back, or take it back; always runs. Params: a `_Withdrawal`.
+
+        One that the same job holds since it was started again stays: whoever withdraws speaks of an earlier start.
+        """
+        wanted = msgspec.convert(params, _Withdrawal)
+        reason, asked = printable(wanted.reason), printable(wanted.id or f"job {wanted.job_id}")
         try:
-            found = self._reservations.find(str(params["id"]))
+            found = self._find(wanted)
         except LookupError as error:
+            command = Command(peer=peer, name="reservation.withdraw", text=asked, reason=reason)
+            self._log.record_refusal(command, str(error))
             raise CommandRefused(str(error)) from None
         described = self._reservations.describe(found)
         command = Command(peer=peer, name="reservation.withdraw", text=described, reason=reason)
         intent = await self._log.record_intent(command)
+        if wanted.job_id and found.job_id and wanted.restart < found.restart:
+            words = f"{described}, stays: it is of restart {found.restart} of the job, restart {wanted.restart} is over"
+            self._events.event("command", "info", "reservation", words, peer.who)
+            trouble = await self._log.record_result(command, intent, "kept", words)
+            return {"withdrawn": None, "kept": msgspec.to_builtins(found), "not_durable": trouble}
         words = f"{described}, is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
         try:
             self._reservations.withdraw(found.id)
@@ -132,16 +158,26 @@ class ReservationCommands:
         trouble = await self._log.record_result(command, intent, "withdrawn", words, reservation_id=found.id)
         return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
 
+    def _find(self, wanted: _Withdrawal) -> Reservation:
+        """Raises LookupError with a line for a person, ValueError for a request that names nothing."""
+        if wanted.job_id:
+            return self._reservations.find_job(wanted.id, wanted.cluster, wanted.job_id)
+        if not wanted.id:
+            raise ValueError("expected id, or job_id")
+        return self._reservations.find(wanted.id)
+
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _evaluate(self, asked: PowerRequest) -> Grant | OrderRefused:
-        """What the site says to a job; computed in a thread."""
+    async def _evaluate(self, asked: PowerRequest, former: Reservation | None) -> Grant | OrderRefused:
+        """What the site says to a job, with `former`, which it renews, given back; computed in a thread."""
         prospect = self._prospect()
         if prospect.inputs is None:
             return OrderRefused("not ready", "SoC, load or PV is not known now; try again when they are")
-        standing = self._reservations.standing()
+        inputs, standing = prospect.inputs, self._reservations.standing()
+        if former is not None:
+            inputs, standing = without(former, inputs), tuple(r for r in standing if r.id != former.id)
         try:
-            return await asyncio.to_thread(grant, asked, prospect.inputs, prospect.plan, prospect.island, standing)
+            return await asyncio.to_thread(grant, asked, inputs, prospect.plan, prospect.island, standing)
         except OrderRefused as refusal:
             return refusal
 
@@ -150,7 +186,7 @@ class ReservationCommands:
         island = IslandState.UNKNOWN if published is None else published.decision.island
         return Prospect(self._planner.inputs(), self._planner.plan, island)
 
-    def _body(self, asked: PowerRequest, granted: Grant, peer: Peer) -> dict[str, Any]:
+    def _body(self, asked: PowerRequest, granted: Grant, peer: Peer, former: Reservation | None) -> dict[str, Any]:
         """A reservation as its row holds it; its id is the row's number."""
         now_s = self._clock.utc_s()
         return {
@@ -161,7 +197,10 @@ class ReservationCommands:
             "latest_utc_s": max(granted.start_utc_s, now_s + asked.within_s),
             "who": peer.who,
             "given_utc_s": now_s,
-        }
+            "cluster": asked.cluster,
+            "job_id": asked.job_id,
+            "restart": asked.restart,
+        } | ({} if former is None else {"renews": former.id})
 
     async def _why_later(self, reservation: Reservation, prospect: Prospect, held: bool) -> str:
         """When one starts that has not begun, and why it may fail then. `held`: an order has the battery."""

@@ -181,6 +181,7 @@ PARSERS = (
             "console.cli.plan:plan",
             "console.cli.status:_now",
             "console.cli.reservations:reserve",
+            "console.cli.reservations:_line",
             "console.cli.json_output:with_words",
             "console.cli.json_output:_alarm",
         ),

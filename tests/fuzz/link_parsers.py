@@ -139,6 +139,7 @@ PARSERS = (
         (
             "gateway.api.order_commands:_wanted",
             "gateway.api.reservation_commands:_asked",
+            "gateway.api.reservation_commands:ReservationCommands._withdraw",
         ),
         lambda: [body for body in bodies("client", 1) if msgspec.msgpack.decode(body)["type"] == "request"],
         requests,

@@ -279,7 +279,7 @@ def test_one_reservation_per_name_and_none_while_islanded() -> None:
     told = inputs(tight(), 5_000, [promised(NOON + H, name="render-7")])
     line = refused(job(1.0, name="render-7"), told)
     assert line == (
-        "one reservation per name: render-7 has reservation r1 of tech1, 30.0 kW from 15:00 to 17:00; "
+        "one reservation per job: render-7 has reservation r1 of tech1, 30.0 kW from 15:00 to 17:00; "
         "withdraw that first"
     )
     assert granted(job(1.0, name="render-8"), told).start_utc_s == NOON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from small_gateway import ROOT, Running, running
 from test_order_commands import ME, fill_the_disk, rows
@@ -141,8 +143,8 @@ async def test_kept_over_a_restart_unless_withdrawn_or_over(place: Path) -> None
         # by this clock, set back by the 90 s, the short one would stand again: its end is on record
         assert [r["id"] for r in await listed(client)] == [kept["id"]]
         assert any(f"render-7 ({kept['id']})" in text and "kept over a restart" in text for text in texts(again))
-        with pytest.raises(RequestFailed, match="one reservation per name: render-7 has reservation"):
-            await reserve(client, again, power_w=100.0, for_s=60.0, name="render-7")
+        renewed = await reserve(client, again, power_w=100.0, for_s=60.0, name="render-7")
+        assert renewed["renews"] == kept["id"]
         await client.close()
 
 
@@ -190,7 +192,7 @@ async def test_refused_with_rule_and_figure_and_on_record(there: Running, client
     with pytest.raises(RequestFailed, match="no reservation 'r99' stands: there is none"):
         await client.request("reservation.withdraw", id="r99")
     there.audit.write({"kind": "note"}).result(LIMIT_S)
-    assert sum(row["kind"] == "refused" for row in rows(there)) == 8
+    assert sum(row["kind"] == "refused" for row in rows(there)) == 9
 
 
 class Onlookers(Roles):
@@ -350,34 +352,154 @@ async def test_power_that_does_not_come_is_not_waited_for_for_ever(there: Runnin
     assert there.gateway.reservations.standing() == ()
 
 
-async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shim: Path) -> None:
-    job = {"SLURM_JOB_ID": "42", "SLURM_JOB_NUM_NODES": "4"}
-    job |= {"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "4600"}
+@pytest.fixture
+def scontrol(place: Path) -> Path:
+    """A `scontrol` that shows what a test has written to `shown`."""
+    path = place / "scontrol"
+    path.write_text(f'#!/bin/sh\n[ "$*" = "show job -d -o $SLURM_JOB_ID" ] && cat {place}/shown\n')
+    path.chmod(0o755)
+    (place / "shown").write_text(
+        "JobId=42 JobName=x Restarts=0 NumNodes=4 TRES=cpu=64,node=4,gres/gpu=32,gres/gpu:h=32\n"
+    )
+    return path
+
+
+def slurm(scontrol: Path, **more: str) -> dict[str, str]:
+    """The environment of a hook on the head node, of job 42: an hour on 4 nodes."""
+    job = {"SLURM_JOB_ID": "42", "SLURM_CLUSTER_NAME": "alpha", "SLURM_JOB_NUM_NODES": "4", "SCONTROL": str(scontrol)}
+    return job | {"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "4600"} | more
+
+
+async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shim: Path, scontrol: Path) -> None:
+    job = slurm(scontrol)
     code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
     assert code == exit_codes.OK, err
     (mine,) = there.gateway.reservations.kept
     assert (mine.name, mine.power_w, mine.end_utc_s - mine.start_utc_s) == ("slurm-42", 20_000.0, 3600.0)
+    assert (mine.cluster, mine.job_id, mine.restart) == ("alpha", "42", 0)
     code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
     assert code == exit_codes.OK, err
     assert there.gateway.reservations.standing() == ()
-    refused = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job | {"SLURM_JOB_NUM_NODES": "400"})
-    code, _, err = await ended(refused)
+    (scontrol.parent / "shown").write_text("JobId=42 TRES=gres/gpu=3200")
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
     assert code == exit_codes.REFUSED
     assert "fuse: 2000.0 kW" in err
-    away = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_SITE=str(there.directory / "none.sock"))
-    code, _, err = await ended(away)
+    away = slurm(scontrol, SKERRY_SITE=str(there.directory / "none.sock"))
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **away))
     assert code == exit_codes.OK, "a gateway that is away holds nothing up"
     assert "job 42 starts unannounced" in err
-    odd = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_WITHIN="soon")
-    code, _, err = await ended(odd)
+    odd = slurm(scontrol, SKERRY_WITHIN="soon")
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **odd))
     assert code == exit_codes.OK, "nor does a word that is not taken"
     assert "exit code 2; job 42 starts unannounced" in err
+    for wrong in (
+        {"SKERRY_KW_PER_GPU": "much"},
+        {"SKERRY": "/none"},
+        {"SKERRY_GPUS_PER_NODE": "0", "SKERRY_KW_PER_GPU": "0"},
+    ):
+        code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **slurm(scontrol, **wrong)))
+        assert (code, "job 42 starts unannounced" in err) == (exit_codes.OK, True), err
+
+
+@pytest.mark.parametrize("told_by", ["environment", "scontrol"])
+async def test_a_requeued_job_renews_and_a_late_epilog_takes_nothing_newer(
+    there: Running, shim: Path, scontrol: Path, told_by: str
+) -> None:
+    def start(restart: int) -> dict[str, str]:
+        (scontrol.parent / "shown").write_text(
+            f"JobId=42 Restarts={restart if told_by == 'scontrol' else 9} JOB_GRES=gpu:8"
+        )
+        return slurm(scontrol, **({"SLURM_JOB_RESTART_COUNT": str(restart)} if told_by == "environment" else {}))
+
+    for restart in (0, 1):
+        code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **start(restart)))
+        assert code == exit_codes.OK, err
+    (mine,) = there.gateway.reservations.standing()
+    assert (mine.restart, mine.power_w) == (1, 5_000.0)
+    assert f"renews {there.gateway.reservations.kept[0].id}" in out
+    code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **start(0)))
+    assert (code, out) == (exit_codes.OK, f"{mine.id} stays: the job was started again since (restart 1)\n"), err
+    assert there.gateway.reservations.standing() == (mine,)
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **start(0)))
+    assert (code, "was started again since" in err) == (exit_codes.REFUSED, True), err
+    code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **start(1)))
+    assert (code, out) == (exit_codes.OK, f"withdrawn {mine.id}\n"), err
+    assert there.gateway.reservations.standing() == ()
+
+
+async def test_who_asks_again_for_a_job_renews_its_reservation(place: Path) -> None:
+    """By the scheduler's id where there is one, else by name; another user's, and another cluster's, is another's."""
+    async with running(place, place / "s.sock") as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        small = {"power_w": 4_000.0, "for_s": 1200.0, "within_s": 600.0}
+        first = await reserve(client, there, **small, name="slurm-77")
+        second = await reserve(client, there, **(small | {"power_w": 3_000.0}), name="slurm-77")
+        assert (first["renews"], second["renews"]) == ("", first["reservation"]["id"])
+        assert [(r["id"], r["power_w"]) for r in await listed(client)] == [(second["reservation"]["id"], 3_000.0)]
+        assert any(f"is granted and renews {first['reservation']['id']}" in text for text in texts(there))
+        third = await reserve(client, there, **small, name="slurm-77", cluster="a", job_id="77")
+        assert third["renews"] == second["reservation"]["id"], "one of an earlier version is known by its name"
+        other = await reserve(client, there, **small, name="slurm-77", cluster="b", job_id="77")
+        assert other["renews"] == ""
+        with pytest.raises(RequestFailed, match=r"power: 0\.0 kW"):
+            await reserve(client, there, power_w=0.0, for_s=60.0, cluster="a", job_id="77")
+        with pytest.raises(RequestFailed, match=r"fuse: 200\.0 kW"):
+            await reserve(client, there, power_w=2e5, for_s=60.0, cluster="a", job_id="77")
+        standing = {r["id"] for r in await listed(client)}
+        assert standing == {third["reservation"]["id"], other["reservation"]["id"]}, "a refusal takes nothing away"
+        with pytest.raises(RequestFailed, match="no reservation of job 78 of a stands"):
+            await client.request("reservation.withdraw", id="", cluster="a", job_id="78", restart=0)
+        with pytest.raises(RequestFailed, match="expected id, or job_id"):
+            await client.request("reservation.withdraw", reason="why")
+        there.audit.write({"kind": "note"}).result(LIMIT_S)
+        refused = [row["text"] for row in rows(there) if row.get("command") == "reservation.withdraw"]
+        assert refused == ["no reservation of job 78 of a stands"], "a withdrawal of what nobody knows is on record"
+        await client.close()
+    async with running(place, place / "s.sock") as again:
+        client = await GatewayClient.connect(again.socket, 0)
+        assert {r["id"] for r in await listed(client)} == standing, "what was renewed is not there again"
+        await client.close()
+
+
+async def test_another_users_job_of_the_same_name_is_not_renewed(there: Running, client: GatewayClient) -> None:
+    mine = (await reserve(client, there, **NOW, name="render-7"))["reservation"]
+    other = msgspec.structs.replace(there.gateway.reservations.kept[0], who="somebody")
+    there.gateway.reservations.grant(other)
+    with pytest.raises(
+        RequestFailed, match=f"one reservation per job: render-7 has reservation {mine['id']} of somebody"
+    ):
+        await reserve(client, there, power_w=100.0, for_s=60.0, name="render-7")
+
+
+@pytest.mark.parametrize(
+    ("line", "gpus"),
+    [
+        ("ReqTRES=gres/gpu=64 AllocTRES=cpu=8,mem=1G,node=2,billing=8,gres/gpu=4", 4),
+        ("TRES=cpu=8,node=2,gres/gpu=4,gres/gpu:a100=4", 4),
+        ("TRES=cpu=8,node=2,billing=8 JOB_GRES=gpu:a100:3(IDX:0-2) TresPerNode=gres:gpu:2", 3),
+        ("TRES=cpu=8,node=2,billing=8 JOB_GRES=gpu:a100:3,gpu:h100:2", 5),
+        ("NumNodes=2 TresPerNode=gres:gpu:4", 8),
+        ("NumNodes=2 TresPerNode=gres/gpu:h100:4", 8),
+        ("NumNodes=2 TresPerJob=gres/gpu:6", 6),
+        ("NumNodes=2 TresPerNode=gres/gpu", 2),
+        ("NumNodes=2 JOB_GRES=(null) TresPerNode=nic:1", None),
+        ("", None),
+    ],
+)
+def test_the_gpus_of_a_job_are_counted_as_allocated(
+    monkeypatch: pytest.MonkeyPatch, line: str, gpus: int | None
+) -> None:
+    """Not the nodes: two jobs may share one, and a job may have two of its eight GPUs."""
+    monkeypatch.syspath_prepend(str(HOOKS))
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_JOB_GPUS"):
+        monkeypatch.delenv(name, raising=False)
+    assert importlib.import_module("slurm_job").gpus(line) == gpus
 
 
 async def test_slurms_prolog_promises_a_job_of_days_what_the_horizon_reaches(there: Running, shim: Path) -> None:
     """Found: it was refused, so requeued, for ever."""
     job = {"SLURM_JOB_ID": "43", "SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": str(1000 + 3 * 86_400)}
-    started = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_KW_PER_NODE="0.5")
+    started = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_KW_PER_HOST="0.5")
     code, _, err = await ended(started)
     assert code == exit_codes.OK, err
     (mine,) = there.gateway.reservations.kept
