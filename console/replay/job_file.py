@@ -50,7 +50,7 @@ def read_jobs(path: Path) -> JobFile:
     header, rows = table(path)
     missing = [c for c in ("job_id", "reference_start_utc") if c not in header]
     if missing:
-        raise TraceFileError(f"{path}:1: expected the columns {', '.join(missing)}, found {','.join(header)}")
+        raise TraceFileError(f"{path}:1: expected the columns {', '.join(missing)}, found {one_line(','.join(header))}")
     read = _Rows(path, header)
     for line, row in rows:
         read.take(line, row)

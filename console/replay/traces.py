@@ -16,7 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from dispatch.billing.prices import PriceSeries
-from dispatch.wording.formatting import span
+from dispatch.wording.formatting import one_line, span
 from drivers.text_file import NotText, text_of
 
 LOAD_COLUMNS = ("load_w", "power_w")
@@ -105,7 +105,7 @@ def power_column(path: Path, header: Sequence[str], columns: Sequence[str]) -> s
     found = next((c for c in columns if c in header), None)
     if "start_utc" not in header or found is None:
         wanted = " or ".join(f"start_utc,{c}" for c in columns)
-        raise TraceFileError(f"{path}:1: expected the columns {wanted}, found {','.join(header)}")
+        raise TraceFileError(f"{path}:1: expected the columns {wanted}, found {one_line(','.join(header))}")
     return found
 
 
@@ -151,7 +151,7 @@ def _records(text: str) -> Iterator[tuple[int, str]]:
 def cell(row: Sequence[str], place: int, header: Sequence[str]) -> str:
     """One cell of a row. Raises ValueError where the row is too short."""
     if place >= len(row):
-        raise ValueError(f"expected {len(header)} columns, {','.join(header)}, found {len(row)}")
+        raise ValueError(f"expected {len(header)} columns, {one_line(','.join(header))}, found {len(row)}")
     return row[place]
 
 

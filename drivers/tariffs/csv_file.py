@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dispatch.billing.prices import PriceSeries
+from dispatch.wording.formatting import one_line
 from drivers.tariffs.questions import questions
 from drivers.tariffs.series import price_series
 from drivers.text_file import NotText, text_of
@@ -119,7 +120,7 @@ class _Rows:
         header = [c.strip() for c in _cells(first)]
         if header[:1] != [COLUMNS[0]] or len(header) < 2 or header[1] not in UNITS:
             others = " or ".join(name for name in UNITS if name not in COLUMNS)
-            found = ",".join(header) or "nothing"
+            found = one_line(",".join(header)) or "nothing"
             expected = f"expected the header {','.join(COLUMNS)}"
             self.errors.append(f"{self._name}:{number}: {expected}, found {found}; {others} may stand for the price")
             return

@@ -196,10 +196,10 @@ async def test_state_directory_that_cannot_be_written(wire: Site) -> None:
 
 
 async def test_prices_that_ended(tmp_path: Path) -> None:
-    """A price file that ended yesterday: planning goes on and says so."""
+    """A price file that ended yesterday, in EUR/kWh by its figures: planning goes on, says so, and asks."""
     (tmp_path / "flat.csv").write_text(FLAT_TRACE)
     (tmp_path / "prices.csv").write_text(
-        "start_utc,price_eur_per_mwh\n2025-09-14T22:00:00Z,80.0\n2025-09-14T23:00:00Z,90.0\n"
+        "start_utc,price_eur_per_mwh\n2025-09-14T22:00:00Z,0.08\n2025-09-14T23:00:00Z,0.09\n"
     )
     text = site_text(twin=FLAT, extra='[tariff]\nfile = "prices.csv"\n')
     async with a_site(tmp_path, text) as site:
@@ -209,6 +209,8 @@ async def test_prices_that_ended(tmp_path: Path) -> None:
         state = await until(client, lambda s: any("price" in a.id for a in s.alarms))
         assert state.tariff.now_eur_per_kwh is None
         assert state.decision.battery_w is not None
+        asked = [e["text"] for e in await client.request("events", limit=50) if e["subject"] == "tariff"]
+        assert any("prices.csv: the highest price is 0.09 EUR/MWh" in text and "EUR/kWh?" in text for text in asked)
 
 
 async def test_sighup_reads_the_prices_again_and_never_ends_the_gateway(tmp_path: Path) -> None:

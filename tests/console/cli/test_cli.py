@@ -475,6 +475,17 @@ async def test_check_warns_of_prices_that_end(machine: Machine) -> None:
     assert "prices end 2025-01-01 03:00:00 CET; the plan wants 36 h ahead" in ended.err
 
 
+async def test_check_asks_about_prices_that_look_like_another_unit(machine: Machine) -> None:
+    site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
+    (machine.directory / "prices.csv").write_text(
+        "start_utc,price_eur_per_mwh\n2025-01-01T00:00:00Z,0.08\n2025-01-01T01:00:00Z,0.09\n2025-01-01T04:00:00Z,0.1\n"
+    )
+    ran = await machine.skerry("check", str(site))
+    assert ran.code == exit_codes.OK
+    assert "the highest price is 0.1 EUR/MWh, the mean 0.09: are they EUR/kWh?" in ran.err
+    assert "1 hole filled with the price before, the longest price holds 3 h from 2025-01-01T01:00:00Z on" in ran.err
+
+
 async def test_check_of_what_is_no_site_file(machine: Machine) -> None:
     path = machine.directory / "x.toml"
     path.write_text("[site\n")

@@ -156,6 +156,31 @@ def test_an_earlier_result_is_named_before_it_is_replaced(
     assert f"{out} held a summary.json that cannot be read" in capsys.readouterr().err
 
 
+def test_what_must_be_asked_is_printed(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Load in kW, PV in kW, prices in EUR/kWh, steps of jobs: each on its line, and in the summary."""
+    write_csv(tmp_path / "load.csv", "load_w", [w / 1000 for w in load_w()])
+    write_csv(tmp_path / "pv.csv", "pv_w", [w / 1000 for w in pv_w()])
+    write_csv(tmp_path / "prices.csv", "price_eur_per_mwh", [(p or 0.0) / 1000 for p in prices().eur_per_mwh], 3600)
+    (tmp_path / "jobs.csv").write_text(
+        f"job_id,reference_start_utc\n7,{utc(START)}\n7.batch,{utc(START)}\n8\x1b[2J,{utc(START)}\n"
+    )
+    assert replay(files | {"--jobs": str(tmp_path / "jobs.csv")}) == 0
+    said = capsys.readouterr().err
+    for what in (
+        "load.csv: the highest load is 0.048 kW beside a connection of 100.0 kW",
+        "pv.csv: the highest PV power is 0.012 kW beside peak_w = 50.0 kW",
+        "prices.csv: the highest price is 0.144 EUR/MWh",
+        "jobs.csv: 1 row of steps, such as 7.batch",
+    ):
+        assert what in said
+    assert "\x1b" not in said
+    assert "\x1b" not in (tmp_path / "out" / "jobs_started.csv").read_text()
+    notes = json.loads((tmp_path / "out" / "summary.json").read_text())["notes"]
+    assert any("is the column in W" in note for note in notes)
+
+
 def test_gaps_are_told(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(files["--load"])
     lines = path.read_text().splitlines(keepends=True)

@@ -6,7 +6,22 @@ import math
 
 import pytest
 
-from dispatch.wording.formatting import action, countdown, fixed, kw, kw_column, minutes, span
+from dispatch.wording.formatting import action, countdown, fixed, kw, kw_column, minutes, one_line, span
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("shot-0420|a", "shot-0420|a"),
+        ("two\nlines\r", "two lines"),
+        ("\x1b[31mred\x1b]0;title\x07", "[31mred ]0;title"),
+        ("a\u202eb\u2028c\x9bd\u200b", "a b c d"),
+        ("Größe ✓", "Größe ✓"),
+    ],
+)
+def test_text_from_outside_is_one_line_without_control(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+    assert one_line(text).isprintable()
 
 
 @pytest.mark.parametrize(
