@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries, filled, published
+from dispatch.billing.prices import PriceSeries, filled, mean_published, published
 from dispatch.config.battery_ratings import (
     full_kwh,
     full_soc_pct,
@@ -240,6 +240,7 @@ def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[floa
     if market is None:
         note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
         return [FLAT_EUR_PER_MWH] * len(instants), False, [note]
+    market = _step_means(inputs.prices, instants, market)
     notes = (
         [_beyond_market_note(market)]
         if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1]
@@ -253,6 +254,13 @@ def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[floa
             known = f"no price for now, {known}"
         notes.append(f"{known}: for {missing} steps the mean of the same hour on known days")
     return market, True, notes
+
+
+def _step_means(prices: PriceSeries, instants: list[float], market: list[float]) -> list[float]:
+    """The mean price of each step, as prices may be finer than one; `market` where a step is not wholly published."""
+    ends = [*instants[1:], instants[-1] + QUARTER_S]
+    means = [mean_published(prices, begin, end) for begin, end in zip(instants, ends, strict=True)]
+    return [price if mean is None else mean for price, mean in zip(market, means, strict=True)]
 
 
 def _beyond_market_note(market: list[float]) -> str:

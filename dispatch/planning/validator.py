@@ -7,6 +7,7 @@ the last good one stays.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import pairwise
 from math import isfinite
@@ -14,6 +15,7 @@ from math import isfinite
 from msgspec.structs import asdict
 
 from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
@@ -148,13 +150,26 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
                 found.append(f"{name} {have:.0f} W: the forecast says {want:.0f} W")
     if 0 <= k < len(inputs.pv_w) and abs(step.pv_w - max(0.0, inputs.pv_w[k])) > POWER_W:
         found.append(f"PV {step.pv_w:.0f} W: the forecast says {inputs.pv_w[k]:.0f} W")
-    market = inputs.prices.at(max(step.start_utc_s, made_utc_s))
+    market = _market_eur_per_mwh(inputs.prices, max(float(step.start_utc_s), made_utc_s), step.start_utc_s + QUARTER_S)
     if market is not None and isfinite(market):
         terms = inputs.config.tariff
         price = (market / 1000 + terms.fee_eur_per_kwh + terms.tax_eur_per_kwh) * (100 + terms.vat_pct) / 100
         if abs(price - step.price_eur_per_kwh) > PRICE_EUR_PER_KWH:
             found.append(f"price {step.price_eur_per_kwh:.4f} EUR/kWh: the tariff says {price:.4f}")
     return found
+
+
+def _market_eur_per_mwh(prices: PriceSeries, begin_s: float, end_s: float) -> float | None:
+    """Published prices of a step weighted by their time; where they are not known to its end, that of its begin."""
+    k = bisect_right(prices.start_utc_s, begin_s) - 1
+    paid = seen_s = 0.0
+    while 0 <= k < len(prices.start_utc_s) and prices.start_utc_s[k] < end_s:
+        until_s = prices.start_utc_s[k + 1] if k + 1 < len(prices.start_utc_s) else prices.end_utc_s
+        price, length_s = prices.eur_per_mwh[k], min(until_s, end_s) - max(prices.start_utc_s[k], begin_s)
+        if price is None or length_s <= 0:
+            break
+        paid, seen_s, k = paid + price * length_s, seen_s + length_s, k + 1
+    return paid / seen_s if 0 < end_s - begin_s <= seen_s else prices.at(begin_s)
 
 
 def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:

@@ -32,6 +32,7 @@ RASTER_S = 300  # prices begin on full five minutes, if not coarser
 OFF_RASTER_S = 60  # a row this near to one begins there; what writes it down is late
 # The widest harmonised limits of European trading are those of intraday, +-9999 EUR/MWh (ACER decision 05/2017).
 PRICE_LIMIT_EUR_PER_MWH = 9999.0
+MOST_BYTES = 64 << 20  # decades of quarter hours: what is larger is another file, and would hold up the gateway
 SHOWN = 10  # errors named in one message
 SHOWN_CHARACTERS = 80  # of a line that cannot be read
 
@@ -79,6 +80,8 @@ def _bytes(file: str, base: Path) -> tuple[str, bytes]:
     if not is_bundled(file):
         path = base / file
         try:
+            if path.stat().st_size > MOST_BYTES:
+                raise TariffFileError(f"{path}: expected a price file of at most {MOST_BYTES >> 20} MiB")
             return str(path), path.read_bytes()
         except OSError as error:
             raise TariffFileError(f"{path}: {error.strerror}; expected the price file of tariff.file") from None

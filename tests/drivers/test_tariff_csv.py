@@ -208,6 +208,13 @@ def test_unusable_files(tmp_path: Path) -> None:
         load("latin.csv", tmp_path)
 
 
+def test_a_file_too_large_for_prices_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "disk.csv").open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(TariffFileError, match=r"disk.csv: expected a price file of at most 64 MiB"):
+        load("disk.csv", tmp_path)
+
+
 def test_many_errors_are_counted(tmp_path: Path) -> None:
     with pytest.raises(TariffFileError, match="and 15 more"):
         load("prices.csv", written(tmp_path, "bad,1\n" * 25))

@@ -32,7 +32,7 @@ EXCEPTIONS = {
     "console.cli.link:_from_gateway": "hands bytes on unread",
     "console.cli.link:_to_gateway": "hands bytes on unread",
     "console.cli.main:run": "looks only whether SKERRY_DEBUG is set",
-    "console.cli.replay_inputs:prices_of": "opens a file to see whether it may; drivers.tariffs.csv_file:load reads it",
+    "console.cli.replay_inputs:prices_of": "opens a file to see whether it may; drivers.tariffs.csv_file:read reads it",
     "console.tui.gateway_feed:GatewayFeed._load_decisions": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_drill_reports": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_events": _OUR_GATEWAY,

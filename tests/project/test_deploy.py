@@ -60,6 +60,10 @@ def test_a_bad_site_file_is_not_tried_again_and_again() -> None:
     assert settings()["RestartPreventExitStatus"] == [str(exit_codes.USAGE)]
 
 
+def test_a_reload_reads_the_prices_again() -> None:
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in UNIT.read_text().splitlines()
+
+
 def test_every_group_of_the_roles_is_made() -> None:
     made = re.findall(r"^g (\S+)", (ROOT / "deploy" / "sysusers.conf").read_text(), re.MULTILINE)
     assert made == ["skerry-viewer", "skerry-operator", "skerry-engineer"]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
+from dispatch.billing.prices import PriceSeries
 from dispatch.model.plan import Plan
 from dispatch.planning.peak.outlook import PeakOutlook, Rise
 from dispatch.planning.planner import make_plan
@@ -48,6 +49,20 @@ def test_the_plan_itself_is_good_and_does_something() -> None:
     assert check_plan(PLAN, INPUTS) == []
     assert any(s.battery_w > 1_000 for s in PLAN.steps)
     assert any(s.battery_w < -1_000 for s in PLAN.steps)
+
+
+def test_a_step_costs_the_mean_of_prices_finer_than_it() -> None:
+    """Five-minute prices: each quarter hour begins cheap. The first step is the rest of its quarter only."""
+    starts = tuple(NOON + 300 * k for k in range(144))
+    prices = PriceSeries(starts, tuple(30.0 + 60.0 * (k % 3) for k in range(144)), NOON + 43_200)
+    inputs = msgspec.structs.replace(INPUTS, prices=prices)
+    plan = make_plan(inputs)
+    assert check_plan(plan, inputs) == []
+    rest = (176.6 * 30 + 300 * 90 + 300 * 150) / 776.6
+    tariff = CONFIG.tariff
+    wanted = [tariff.import_eur_per_kwh(price) for price in (rest, 90.0, 90.0)]
+    assert [step.price_eur_per_kwh for step in plan.steps[:3]] == pytest.approx(wanted, abs=1e-6)
+    assert check_plan(with_step(plan, 1, price_eur_per_kwh=tariff.import_eur_per_kwh(30.0)), inputs)
 
 
 @settings(max_examples=200, deadline=None)
