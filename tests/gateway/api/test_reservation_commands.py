@@ -352,15 +352,19 @@ async def test_power_that_does_not_come_is_not_waited_for_for_ever(there: Runnin
     assert there.gateway.reservations.standing() == ()
 
 
+def show(*lines: str) -> str:
+    """What scontrol shows of a job whose user would like to have said more than its name."""
+    name = "JobId=42 JobName=x    Requeue=1 Restarts=7    TRES=gres/gpu=64 AllocTRES=gres/gpu=64 NumNodes=9"
+    return "\n".join([name, *(f"   {line}" for line in lines), "   Comment=   TRES=gres/gpu=64", ""])
+
+
 @pytest.fixture
 def scontrol(place: Path) -> Path:
     """A `scontrol` that shows what a test has written to `shown`."""
     path = place / "scontrol"
-    path.write_text(f'#!/bin/sh\n[ "$*" = "show job -d -o $SLURM_JOB_ID" ] && cat {place}/shown\n')
+    path.write_text(f'#!/bin/sh\n[ "$*" = "show job -d $SLURM_JOB_ID" ] && cat {place}/shown\n')
     path.chmod(0o755)
-    (place / "shown").write_text(
-        "JobId=42 JobName=x Restarts=0 NumNodes=4 TRES=cpu=64,node=4,gres/gpu=32,gres/gpu:h=32\n"
-    )
+    (place / "shown").write_text(show("NumNodes=4 NumCPUs=64", "TRES=cpu=64,node=4,gres/gpu=32,gres/gpu:h=32"))
     return path
 
 
@@ -380,7 +384,7 @@ async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shi
     code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
     assert code == exit_codes.OK, err
     assert there.gateway.reservations.standing() == ()
-    (scontrol.parent / "shown").write_text("JobId=42 TRES=gres/gpu=3200")
+    (scontrol.parent / "shown").write_text(show("TRES=gres/gpu=3200"))
     code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
     assert code == exit_codes.REFUSED
     assert "fuse: 2000.0 kW" in err
@@ -406,9 +410,8 @@ async def test_a_requeued_job_renews_and_a_late_epilog_takes_nothing_newer(
     there: Running, shim: Path, scontrol: Path, told_by: str
 ) -> None:
     def start(restart: int) -> dict[str, str]:
-        (scontrol.parent / "shown").write_text(
-            f"JobId=42 Restarts={restart if told_by == 'scontrol' else 9} JOB_GRES=gpu:8"
-        )
+        shown = restart if told_by == "scontrol" else 9
+        (scontrol.parent / "shown").write_text(show(f"Requeue=1 Restarts={shown} BatchFlag=1", "JOB_GRES=gpu:8"))
         return slurm(scontrol, **({"SLURM_JOB_RESTART_COUNT": str(restart)} if told_by == "environment" else {}))
 
     for restart in (0, 1):
@@ -472,28 +475,31 @@ async def test_another_users_job_of_the_same_name_is_not_renewed(there: Running,
 
 
 @pytest.mark.parametrize(
-    ("line", "gpus"),
+    ("lines", "gpus"),
     [
-        ("ReqTRES=gres/gpu=64 AllocTRES=cpu=8,mem=1G,node=2,billing=8,gres/gpu=4", 4),
-        ("TRES=cpu=8,node=2,gres/gpu=4,gres/gpu:a100=4", 4),
-        ("TRES=cpu=8,node=2,billing=8 JOB_GRES=gpu:a100:3(IDX:0-2) TresPerNode=gres:gpu:2", 3),
-        ("TRES=cpu=8,node=2,billing=8 JOB_GRES=gpu:a100:3,gpu:h100:2", 5),
-        ("NumNodes=2 TresPerNode=gres:gpu:4", 8),
-        ("NumNodes=2 TresPerNode=gres/gpu:h100:4", 8),
-        ("NumNodes=2 TresPerJob=gres/gpu:6", 6),
-        ("NumNodes=2 TresPerNode=gres/gpu", 2),
-        ("NumNodes=2 JOB_GRES=(null) TresPerNode=nic:1", None),
-        ("", None),
+        (["ReqTRES=gres/gpu=64", "AllocTRES=cpu=8,mem=1G,node=2,billing=8,gres/gpu=4"], 4),
+        (["TRES=cpu=8,node=2,gres/gpu=4,gres/gpu:a100=4"], 4),
+        (["TRES=cpu=8,node=2,billing=8", "JOB_GRES=gpu:a100:3(IDX:0-2)", "TresPerNode=gres:gpu:2"], 3),
+        (["TRES=cpu=8,node=2,billing=8", "JOB_GRES=gpu:a100:3,gpu:h100:2"], 5),
+        (["NumNodes=2 NumCPUs=8", "TresPerNode=gres:gpu:4"], 8),
+        (["NumNodes=2-2 NumCPUs=8", "TresPerNode=gres/gpu:h100:4"], 8),
+        (["NumNodes=2 NumCPUs=8", "TresPerJob=gres/gpu:6"], 6),
+        (["NumNodes=2 NumCPUs=8", "TresPerNode=gres/gpu"], 2),
+        (["NumNodes=2 NumCPUs=8", "JOB_GRES=(null)", "TresPerNode=nic:1"], None),
+        ([], None),
     ],
 )
 def test_the_gpus_of_a_job_are_counted_as_allocated(
-    monkeypatch: pytest.MonkeyPatch, line: str, gpus: int | None
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], gpus: int | None
 ) -> None:
-    """Not the nodes: two jobs may share one, and a job may have two of its eight GPUs."""
+    """Not the nodes: two jobs may share one, and a job may have two of its eight GPUs. Nor what its user wrote."""
     monkeypatch.syspath_prepend(str(HOOKS))
-    for name in ("SLURM_JOB_NUM_NODES", "SLURM_JOB_GPUS"):
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_JOB_GPUS", "SLURM_JOB_RESTART_COUNT", "SLURM_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)
-    assert importlib.import_module("slurm_job").gpus(line) == gpus
+    hooks = importlib.import_module("slurm_job")
+    assert hooks.gpus(show(*lines)) == gpus
+    assert hooks.restart(show(*lines)) == 0
+    assert hooks.restart(show(*lines, "Requeue=1 Restarts=3 BatchFlag=1")) == 3
 
 
 async def test_slurms_prolog_promises_a_job_of_days_what_the_horizon_reaches(there: Running, shim: Path) -> None:
