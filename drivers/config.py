@@ -230,8 +230,8 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=64,
-            description="Number of GPUs, for {watts_per_gpu}; with `nvml` also how many must answer for the node's "
-            "power to be known. 0: as many as have answered before.",
+            description="Number of GPUs, for {watts_per_gpu}. Fewer are told; with `nvml` the node's power is then not "
+            "known. 0: as many as have answered before.",
         ),
     ] = 0
     gpu_limit_w: (

@@ -34,14 +34,16 @@ class NodeDriver:
     kind = "node"
 
     def __init__(self, config: NodeDevice, link: ModbusLink, unit: int) -> None:
-        self.id, self._critical, self._link, self._unit = config.id, config.critical, link, unit
+        self.id, self._config, self._link, self._unit = config.id, config, link, unit
         self.notices = link.notices
 
     async def read(self) -> Node:
         """Read it now. Raises DeviceError. What cannot be true is missing, with a note."""
         notes: list[str] = []
         sample = Sample(_possible(await registers.read(self._link, self._unit, NODE), notes))
-        cap_w = sample.number("power_cap_w")
+        gpus, cap_w = int(sample.number("gpus_total") or 0), sample.number("power_cap_w")
+        if gpus < self._config.gpus:
+            notes.append(f"{gpus} of {self._config.gpus} GPUs are there")
         if cap_w is not None:
             notes.append(f"capped at {cap_w:g} W")
         if sample.text("suspended") == "yes":
@@ -54,8 +56,8 @@ class NodeDriver:
             cpu_pct=sample.reading("cpu_pct"),
             memory_pct=sample.reading("memory_pct"),
             gpus_busy=sample.reading("gpus_busy"),
-            gpus_total=int(sample.number("gpus_total") or 0),
-            critical=self._critical,
+            gpus_total=gpus,
+            critical=self._config.critical,
             source="modbus",
             note=", ".join(notes),
         )

@@ -189,6 +189,14 @@ async def test_what_a_node_cannot_mean_is_missing(serve: Callable[..., Any]) -> 
         assert read.w.value == (None if n == 0 else 800)
 
 
+async def test_a_node_that_reports_fewer_gpus_than_declared_is_told(serve: Callable[..., Any]) -> None:
+    config = NodeDevice(id="gpu-01", source="modbus", unit=3, gpus=8)
+    server, driver = await serve({0: [0x534E, 1, 0, 800, 375, 7, 5, 0xFFFF, 0, 0xFFFF]}, "nodes", config)
+    assert (await driver.read()).note == "7 of 8 GPUs are there"
+    server.backend[5] = 8
+    assert (await driver.read()).note == ""
+
+
 async def test_a_node_is_written_only_what_it_does_not_hold(serve: Callable[..., Any]) -> None:
     config = NodeDevice(id="gpu-01", source="modbus", unit=3)
     server, driver = await serve({0: [0x534E, 1, 0, 800, 375, 8, 5, 0xFFFF, 0, 0xFFFF]}, "nodes", config)

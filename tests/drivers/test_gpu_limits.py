@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -402,5 +403,6 @@ class Limits(RuleBasedStateMachine):
         assert [gpu.limit for gpu in self.nvml.gpus] == [self.own[gpu.uuid] for gpu in self.nvml.gpus]
 
 
-Limits.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
-TestLimits = Limits.TestCase
+EXAMPLES = 2000 if os.environ.get("SKERRY_SOAK") else 40
+Limits.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)
+TestLimits = pytest.mark.soak(Limits.TestCase)
