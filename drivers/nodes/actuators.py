@@ -46,6 +46,8 @@ class Power(Protocol):
     @property
     def not_kept(self) -> str: ...
 
+    def suspect(self) -> None: ...
+
     def limit(self, watts: float | None, ride_through: bool = False) -> str: ...
 
 
@@ -110,6 +112,8 @@ class NodeActuator:
     def forget_cap(self) -> None:
         """What cap it has is not known any more: the next order writes it."""
         self._held = msgspec.structs.replace(self._held, cap_w=-1.0)
+        if self._power is not None:
+            self._power.suspect()
 
     async def apply(self, order: NodeOrder, ride_through: bool = False) -> list[str]:
         """Do it; return a line for each thing done. `ride_through`: the site lives on its battery.

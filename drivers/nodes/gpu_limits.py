@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 
 from drivers.nodes.errors import CannotObey
+from drivers.nodes.gpu_readings import BOARD_MOST_W
 from drivers.nodes.known_gpus import KnownGpus, SeenGpu
 from drivers.nodes.nvml_calls import (
     BoundedCalls,
+    Impossible,
     NotHeld,
     NotThere,
     NvmlTrouble,
@@ -74,6 +76,7 @@ class NvmlPower:
         self._known = KnownGpus() if known is None else known
         self._declared_mw = None if declared_w is None else round(1000 * declared_w)
         self._calls, self._lock = calls or BoundedCalls(), threading.Lock()
+        self._left_capped = False  # by an earlier run, as others than the record say
 
     @property
     def capped(self) -> bool:
@@ -84,6 +87,10 @@ class NvmlPower:
     def not_kept(self) -> str:
         """Why the limits from before a cap in force are not on disk; empty: they are."""
         return self._known.not_kept
+
+    def suspect(self) -> None:
+        """An earlier run may have left a cap, whether the record tells of it or not."""
+        self._left_capped = True
 
     def limit(self, watts: float | None, ride_through: bool = False) -> str:
         """Share `watts` evenly, within what each GPU allows; None gives each back what it had.
@@ -150,16 +157,19 @@ class NvmlPower:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid = uuid_of(nvml, handle)
         low_mw, high_mw = asked(nvml, "nvmlDeviceGetPowerManagementLimitConstraints", handle)[0] or (None, None)
+        limit_mw = int(nvml.nvmlDeviceGetPowerManagementLimit(handle))
+        if _possible(limit_mw) is None:
+            raise Impossible(f"says that its limit is {limit_mw / 1000:.3g} W")
         return Board(
             key=key_of(uuid, index, count),
             label=label(index, uuid),
             name=str(asked(nvml, "nvmlDeviceGetName", handle)[0] or ""),
             index=index,
             handle=handle,
-            limit_mw=int(nvml.nvmlDeviceGetPowerManagementLimit(handle)),
-            default_mw=asked(nvml, "nvmlDeviceGetPowerManagementDefaultLimit", handle)[0],
-            low_mw=low_mw,
-            high_mw=high_mw,
+            limit_mw=limit_mw,
+            default_mw=_possible(asked(nvml, "nvmlDeviceGetPowerManagementDefaultLimit", handle)[0]),
+            low_mw=_possible(low_mw),
+            high_mw=_possible(high_mw),
         )
 
     def _absent(self, boards: list[Board], failed: Mapping[str, Exception]) -> dict[str, Exception]:
@@ -203,6 +213,7 @@ class NvmlPower:
             failed |= self._absent(boards, failed)
         done = self._set([b for b in boards if b.key in target], target, failed)
         self._known.forget(b.key for b in boards if b.label not in failed)
+        self._left_capped = self._left_capped and bool(failed)
         if presumed:
             done.append(f"{', '.join(presumed)}: the limit from before the cap was not on record")
         return done
@@ -214,7 +225,7 @@ class NvmlPower:
         """
         record, declared_mw = self._known.record, self._declared_mw
         ours = board.limit_mw in record.caps_mw and board.key not in record.at_cap
-        if not ours and not self._known.damage:
+        if not ours and not (self._left_capped and self._known.damage):
             return declared_mw if declared_mw is not None and board.limit_mw > declared_mw else None
         unnamed = [mw for key, mw in record.original_mw.items() if not uuid_in(key)]
         if unnamed and not uuid_in(board.key):
@@ -244,6 +255,11 @@ class NvmlPower:
         enforced_mw, _ = asked(nvml, "nvmlDeviceGetEnforcedPowerLimit", board.handle)
         lower = enforced_mw is not None and 0 < enforced_mw < wanted_mw
         return f"{board.label} {wanted_mw / 1000:g} W" + (f" (enforced: {enforced_mw / 1000:g} W)" if lower else "")
+
+
+def _possible(mw: int | None) -> int | None:
+    """A power limit, unless no board has such a one."""
+    return mw if mw is not None and 0 < mw <= 1000 * BOARD_MOST_W else None
 
 
 def _grouped(failed: Mapping[str, Exception]) -> str:

@@ -27,6 +27,10 @@ class NotHeld(NvmlTrouble):
     """A GPU took a limit and holds another."""
 
 
+class Impossible(NvmlTrouble):
+    """A GPU gives a figure that cannot be true."""
+
+
 class NotThere(NvmlTrouble):
     """NVML does not count a GPU that was there before."""
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pynvml
 import pytest
+from waiting import LIMIT_S
+
+from drivers.nodes.errors import CannotObey
+from drivers.nodes.gpu_limits import NvmlPower
+from drivers.nodes.known_gpus import KnownGpus
+from drivers.nodes.nvml_calls import BoundedCalls
 
 ERROR = pynvml.NVMLError
 
@@ -129,3 +136,38 @@ class Killed(Exception):
 def eight(**keys: Any) -> list[StubGpu]:
     """Eight GPUs at the site's own 500 W of 700 W."""
     return [StubGpu(f"GPU-{n:08x}-0000", **keys) for n in range(8)]
+
+
+class Disk:
+    """What is on disk; may be full."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.full = False
+
+    def save(self, content: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device", "gpus.json")
+        self.content = content
+
+    def known(self) -> KnownGpus:
+        """As the next gateway finds it."""
+        return KnownGpus(self.content, self.save)
+
+
+def limits(nvml: StubNvml) -> list[float | None]:
+    """What is set, W."""
+    return [None if gpu.limit is None else gpu.limit / 1000 for gpu in nvml.gpus]
+
+
+def power(nvml: StubNvml, known: KnownGpus | None = None, gpus: int = 0, declared_w: float | None = None) -> NvmlPower:
+    """Power limits of the stub's GPUs, with time enough on a busy machine."""
+    return NvmlPower("n", nvml, known, gpus=gpus, declared_w=declared_w, calls=BoundedCalls(LIMIT_S))
+
+
+def attempt(call: Callable[[], object]) -> None:
+    """Let it fail as it may."""
+    try:
+        call()
+    except (CannotObey, Killed):
+        return

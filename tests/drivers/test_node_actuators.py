@@ -108,7 +108,10 @@ class Order:
 
     def __init__(self, fails: bool = False) -> None:
         self.asked: list[float | None] = []
-        self.fails, self.capped, self.not_kept = fails, False, ""
+        self.fails, self.capped, self.not_kept, self.suspected = fails, False, "", False
+
+    def suspect(self) -> None:
+        self.suspected = True
 
     def limit(self, watts: float | None, ride_through: bool = False) -> str:
         self.asked.append(watts)
@@ -164,6 +167,7 @@ async def test_gpus_capped_by_an_earlier_run_are_freed_whatever_the_site_file_sa
         actuator = NodeActuator(config, power=power)
         assert actuator.may_be_capped
         actuator.forget_cap()
+        assert power.suspected
         await actuator.apply(NodeOrder("gpu-1"))
     assert power.asked == [None, None]
     assert log.read_text() == "uncap\n"
