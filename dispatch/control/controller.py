@@ -31,6 +31,7 @@ from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, signed, standing
 from dispatch.plausibility.checker import PlausibilityCheck
+from dispatch.plausibility.soc import SocMemory
 from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
@@ -46,6 +47,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     ride: LoadSheddingMemory = LoadSheddingMemory()
     caps: CapsMemory = CapsMemory()
     island: IslandMemory = IslandMemory()
+    soc: dict[str, SocMemory] = {}  # of batteries whose SoC stands still
 
 
 class Controller:
@@ -131,6 +133,7 @@ class Controller:
             ride=self.ride.memory(),
             caps=self.caps.memory(),
             island=self.island.memory(),
+            soc=self._plausibility.soc.memory(),
         )
 
     def restore(self, memory: ControllerMemory) -> None:
@@ -140,6 +143,7 @@ class Controller:
         self.ride.restore(memory.ride)
         self.caps.restore(memory.caps)
         self.island.restore(memory.island)
+        self._plausibility.soc.restore(memory.soc)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ import msgspec
 
 from dispatch.config.schema import IslandConfig
 from dispatch.model.equipment import Meter, Switch
+from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 
@@ -72,6 +73,7 @@ class WindowResult(msgspec.Struct, frozen=True):
 
     ok: bool | None
     figures: Reason
+    sure: bool = True  # none of the readings behind it is doubted (`Quality.SUSPECT`)
 
 
 class ReconnectionWindow:
@@ -102,7 +104,9 @@ class ReconnectionWindow:
             code = self._code
             ok &= code.v_low_pct <= pct[0] and pct[1] <= code.v_high_pct and code.hz_low <= hz <= code.hz_high
             seen.append(Reason("window.source", {"lowest_v": min(volts), "hz": hz}))
-        return WindowResult(ok, Reason("window.seen", {"sources": list(seen)}))
+        read = [snapshot.grid.hz, *snapshot.grid.v, *([] if switch is None else [switch.grid_v, switch.grid_hz])]
+        sure = all(r.quality is not Quality.SUSPECT for r in read)
+        return WindowResult(ok, Reason("window.seen", {"sources": list(seen)}), sure)
 
     def _of_meter(self, meter: Meter, mono_s: float) -> tuple[list[float], float] | None:
         volts = [v for v in (r.good for r in meter.v) if v is not None]

@@ -18,6 +18,7 @@ from dispatch.model.islanding import (
     PcsOrder,
     SwitchOrder,
 )
+from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
 
@@ -110,13 +111,17 @@ class GridObservation(msgspec.Struct, frozen=True):
     contact: str | None  # of all switches in series
     seen: Islanding
     bus: Bus
+    sure: bool  # nothing of it is doubted (`Quality.SUSPECT`): good enough for what cannot be undone
 
 
 def observation_of(config: DispatchConfig, snapshot: Snapshot) -> GridObservation:
     """Read it off a snapshot."""
     contact = contact_of(snapshot)
     bus = bus_of(snapshot, contact, config.grid.voltage_v)
-    return GridObservation(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus)
+    sure = all(r.quality is not Quality.SUSPECT for p in snapshot.pcs for r in (p.mode, p.state, p.v)) and all(
+        s.quality is not Quality.SUSPECT for switch in snapshot.switches for s in (switch.position, switch.control)
+    )
+    return GridObservation(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus, sure)
 
 
 class IslandStep(msgspec.Struct, frozen=True):

@@ -61,7 +61,8 @@ class Transitions:
         """Take in what this tick shows."""
         self._now, self._switch, self._contact = observation.now, observation.switch, observation.contact
         self._seen, self._bus = observation.seen, observation.bus
-        if observation.bus.life != "dead":
+        self._sure = observation.sure
+        if observation.bus.life != "dead" or not observation.sure:
             self._dead_s = None
         elif self._dead_s is None:
             self._dead_s = observation.now.mono_s
@@ -222,7 +223,8 @@ class Transitions:
         if not self._gateway_closes():
             return None
         obstacle = self._reconnection.obstacle(self._now, self._switch, self._bus)
-        if obstacle is not None and obstacle.code not in (WAIT, OUT_OF_STEP):
+        sure = self._sure and self._reconnection.window.sure
+        if not sure or (obstacle is not None and obstacle.code not in (WAIT, OUT_OF_STEP)):
             self._fit_s = None
         elif self._fit_s is None:
             self._fit_s = self._now.mono_s

@@ -15,6 +15,7 @@ from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of_watts
 from dispatch.plausibility.meters import Look, MeterCheck, Seen
+from dispatch.plausibility.soc import SocCheck
 from dispatch.plausibility.sources import SourceCheck
 from dispatch.plausibility.trail import Trail, figures_of
 from dispatch.plausibility.witnesses import FAR, Balance, Band, window_s
@@ -37,6 +38,7 @@ class PlausibilityCheck:
         self._sides = {m.id: m.side for m in config.meters}
         self._meters: dict[str, MeterCheck] = {}
         self._sources: dict[str, SourceCheck] = {}
+        self.soc = SocCheck(config)
         self._balance = Balance()
         self._net_w: float | None = None  # grid + PCS, as far as accepted readings show it
         self.often: tuple[Doubt, ...] = ()  # what is rejected again and again
@@ -51,6 +53,7 @@ class PlausibilityCheck:
         pcs = tuple(self._pcs(p, raw.mono_s) for p in raw.pcs)
         pv = tuple(self._pv(p, raw.mono_s) for p in raw.pv)
         found = replace(raw, pcs=pcs, pv=pv)
+        found = replace(found, batteries=self.soc.check(found))
         grid, load = self._check_meters(found)
         self.often = tuple(d for t in self._trails() if (d := t.often(raw.mono_s)) is not None)
         return replace(found, grid=grid, load=load)
@@ -62,6 +65,8 @@ class PlausibilityCheck:
                 text = f"reading not believed: {words(doubt.why)}"
                 yield Event(utc_s, "device", "warning", doubt.device_id, text)
             trail.rejected.clear()
+        yield from self.soc.news
+        self.soc.news.clear()
 
     def settled(self, device_id: str) -> bool:
         """Two distinct samples of this meter's or source's power have agreed; always so where only bounds count."""
@@ -75,6 +80,7 @@ class PlausibilityCheck:
             yield from meter.trails
         for source in self._sources.values():
             yield from source.trails
+        yield from self.soc.trails.values()
 
     # ── meters ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

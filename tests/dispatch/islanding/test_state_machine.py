@@ -17,7 +17,7 @@ from dispatch.islanding.observation import IslandMemory, IslandStep
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.equipment import Meter, Pv, Switch
 from dispatch.model.islanding import IslandRequest, IslandState
-from dispatch.model.readings import reading, status
+from dispatch.model.readings import Quality, reading, status
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
@@ -287,6 +287,19 @@ def test_one_sample_that_speaks_for_closing_does_not_permit_it(name: str, wrong:
     while not play(machine, devices, 0.2).view.permit_close:
         assert devices.t_s - began_s < 3
     assert devices.t_s - began_s >= 1.0
+
+
+def test_a_doubted_voltage_keeps_the_window_but_permits_no_closing() -> None:
+    machine, devices = islanded(wait_s=0.0)
+    devices.v, devices.hz = 230.0, 50.0
+    for n in range(40):
+        devices.t_s += 0.2
+        snapshot = devices.snapshot()
+        if n < 30:
+            doubted = tuple(msgspec.structs.replace(v, quality=Quality.SUSPECT) for v in snapshot.grid.v)
+            snapshot = msgspec.structs.replace(snapshot, grid=msgspec.structs.replace(snapshot.grid, v=doubted))
+        step = machine.step(snapshot)
+        assert step.view.permit_close is (n >= 35)
 
 
 def test_a_black_start_needs_a_bus_that_has_read_dead_for_a_while_and_no_meter_that_says_otherwise() -> None:
