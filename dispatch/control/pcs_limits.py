@@ -184,7 +184,9 @@ def _limits(
         yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
     else:
         fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)
-        reason = counted(Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end}), (battery,))
+        reason = Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end})
+        if soc_pct != battery.soc_reported_pct.value:
+            reason = counted(reason, (battery,))
         yield way.rating_w * fade, reason
     if battery is not None:
         yield from _temperature_limit(way.rating_w, config, battery)

@@ -34,6 +34,7 @@ PRIOR_PCT = 1.0  # the rated energy counts as much as this many points seen
 HALF_PCT = 30.0  # points after which what was learnt counts half
 KNOWN_PCT = 1.5  # how wrong the SoC may be once its error has been found out,
 FADE_SHARE = 0.005  # and how much more for each point that goes in or out after that
+FULL_S = 10.0  # a charge limit of 0 for so long: a battery that is full, no wrong reading
 ENDS_PCT = (0.2, 99.8)  # beyond these a reported SoC may stand still
 UNKNOWN_SHARE, LEARNT_SHARE, LEARN_PCT = 0.25, 0.05, 5.0  # how wrong the energy per point may be, at first and later
 BELIEVABLE = (0.3, 1.3)  # of what the rating says
@@ -63,6 +64,7 @@ class RuntimeEstimator:
         self._anchor_pct: float | None = None
         self._wh = 0.0  # given since the anchor
         self._taper = DischargeTaper()
+        self._full_since_s: float | None = None  # since when the BMS takes no more
         self.soc_pct: float | None = None  # as reported, carried on beyond its ends
         self._available = 1.0  # share of the stored energy that is in batteries in service
 
@@ -144,7 +146,7 @@ class RuntimeEstimator:
         self.soc_pct = soc_pct if ENDS_PCT[0] < soc_pct < ENDS_PCT[1] else self.soc_pct - gave_wh / self.wh_per_pct
         self._fade(abs(gave_wh) / self.wh_per_pct)
         self._weigh(soc_pct, gave_wh)
-        return self._check_ends(BmsIndications.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w)
+        return self._check_ends(BmsIndications.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w, mono_s)
 
     def _gave_wh(self, battery_w: float, dt_s: float) -> float:
         """AC energy that has left the battery; what went in, as far as it will come out again."""
@@ -182,10 +184,12 @@ class RuntimeEstimator:
         if abs(gone_pct) >= SEGMENT_PCT:
             self._weigh_from(soc_pct)
 
-    def _check_ends(self, cues: BmsIndications, soc_pct: float, gave_wh: float, battery_w: float) -> str:
+    def _check_ends(self, cues: BmsIndications, soc_pct: float, gave_wh: float, battery_w: float, mono_s: float) -> str:
         """Full and nearly empty."""
         most_pct = self._terms.soc_error_pct
-        if cues.full and soc_pct >= 100 - most_pct - 1:
+        self._full_since_s = None if not cues.full else mono_s if self._full_since_s is None else self._full_since_s
+        full = self._full_since_s is not None and mono_s - self._full_since_s >= FULL_S
+        if full and soc_pct >= 100 - most_pct - 1:
             # A BMS may refuse to charge for other reasons. So when this says that there is more than is reported, only
             # the best estimate believes it: the low one stays with the report.
             error_pct = max(KNOWN_PCT + self._energy_uncertainty * most_pct, 100 - soc_pct)

@@ -35,7 +35,7 @@ def fed(*snapshots: Snapshot) -> tuple[RuntimeEstimator, list[str]]:
 
 def test_a_full_battery_shows_the_error_and_the_low_estimate_does_not_trust_it_upwards() -> None:
     before, _ = fed(*(at(t, 96.0, 0.0) for t in (0.0, 1.0)))
-    energy, said = fed(*(at(t, 96.0, 0.0, charge_w=0.0) for t in (0.0, 1.0, 2.0)))
+    energy, said = fed(*(at(float(t), 96.0, 0.0, charge_w=0.0) for t in range(12)))
     assert said == ["SoC reads -4.0 points wrong (it is full); remaining runtime is worked out anew"]
     best, low, reported_low = energy.usable_wh(), energy.low_wh(), before.low_wh()
     assert best == pytest.approx(98 * WH_PER_PCT)
@@ -48,12 +48,53 @@ def test_a_full_battery_shows_the_error_and_the_low_estimate_does_not_trust_it_u
     "snapshot", [{"charge_w": 0.0, "c": 41.0}, {"charge_w": 0.0, "c": 4.0}, {"charge_w": 5_000.0}], ids=str
 )
 def test_limits_for_the_temperatures_sake_and_a_taper_are_no_full_battery(snapshot: dict[str, float]) -> None:
-    _, said = fed(*(at(t, 97.0, 0.0, **snapshot) for t in (0.0, 1.0, 2.0)))
+    _, said = fed(*(at(float(t), 97.0, 0.0, **snapshot) for t in range(20)))
     assert said == []
 
 
+def test_a_charge_limit_that_reads_0_for_a_moment_is_no_full_battery() -> None:
+    energy, said = fed(*(at(float(t), 96.0, 0.0, charge_w=0.0 if 10 <= t < 19 else 50e3) for t in range(40)))
+    assert (said, energy.memory().offset_pct) == ([], 0.0)
+
+
+def test_a_missing_soc_goes_on_by_energy() -> None:
+    snapshots = [at(float(t), 60.0 - 9_400 / 3600 / WH_PER_PCT * t, 9_400.0) for t in range(5)]
+    energy, _ = fed(*snapshots)
+    for t in range(5, 365):
+        assert energy.update(at(float(t), 0.0, 9_400.0), None) == ""
+    assert energy.soc_pct == pytest.approx(59.0, abs=0.02)
+    assert energy.update(at(365.0, 59.0, 9_400.0), 59.0) == ""
+
+
+@pytest.mark.parametrize("state", ["stands_still", "carried"])
+def test_a_count_of_energy_is_neither_a_recalibration_nor_a_lesson(state: str) -> None:
+    def counted(snapshot: Snapshot) -> Snapshot:
+        battery = msgspec.structs.replace(snapshot.batteries[0], soc_state=state)
+        return msgspec.structs.replace(snapshot, batteries=(battery,))
+
+    energy, said = fed(*(at(float(t), 60.0, 9_400.0) for t in range(5)))
+    for t in range(5, 400):
+        snapshot = counted(at(float(t), 57.0 - 2 * 9_400 / 3600 / WH_PER_PCT * (t - 5), 9_400.0))
+        said.append(energy.update(snapshot, snapshot.batteries[0].soc_pct.good))
+    assert set(said) == {""}
+    assert (energy.learnt_pct, energy.soc_error_pct) == (0.0, 5.0)
+
+
+def test_a_recalibration_is_trusted_once_more_than_the_report_says_so() -> None:
+    def at_30(t: int, state: str) -> Snapshot:
+        snapshot = at(float(t), 30.0, 0.0)
+        battery = msgspec.structs.replace(snapshot.batteries[0], soc_state=state)
+        return msgspec.structs.replace(snapshot, batteries=(battery,))
+
+    energy, said = fed(*(at(float(t), 60.0, 0.0) for t in range(3)), *(at_30(t, "alone") for t in range(3, 9)))
+    assert said == ["SoC now 30.0 %, remaining runtime is worked out anew"]
+    assert energy.soc_error_pct == 5.0
+    energy.update(at_30(9, "reported"), 30.0)
+    assert energy.soc_error_pct == 1.5
+
+
 def test_a_battery_far_from_full_that_takes_nothing_is_not_full() -> None:
-    _, said = fed(*(at(t, 70.0, 0.0, charge_w=0.0) for t in (0.0, 1.0, 2.0)))
+    _, said = fed(*(at(float(t), 70.0, 0.0, charge_w=0.0) for t in range(20)))
     assert said == []
 
 
