@@ -43,6 +43,12 @@ SNAPSHOT = Snapshot(
     devices=(DeviceHealth("grid", "meter", True, 0.1, 10, 0, 0),),
     nodes=(Node("gpu-01", w=reading(2_000)),),
 )
+COUNTED = {
+    "soc_pct": reading(20),
+    "soc_high_pct": reading(60),
+    "soc_reported_pct": reading(60),
+    "soc_state": "stands_still",
+}
 INTERVAL = Interval(899_900.0, 900.0, 500.0, 0.0, 50_000.0, 60_000.0)
 
 
@@ -118,6 +124,14 @@ CASES = [
     ("peak-at-risk", {"facts": {"interval": Interval(899_700, 900, 8_500, 0, 50_000, 99_000)}}, "it may be 24.0 kW"),
     ("soc-low:bat1", {"battery": {"soc_pct": reading(10.2)}}, "SoC 10.2 %, limit 10 %"),
     ("soc-below-reserve", {"battery": {"soc_pct": reading(29)}}, "SoC 29.0 %, reserve 30.0 %"),
+    ("soc-low:bat1", {"battery": {**COUNTED, "soc_pct": reading(9)}}, "(counted from energy; bat1 reports 60.0 %)"),
+    ("soc-below-reserve", {"battery": COUNTED}, "SoC 20.0 % (counted from energy; bat1 reports 60.0 %), reserve"),
+    ("soc-stands-still:bat1", {"battery": COUNTED}, "it reports 60.0 %, by the energy moved it is 20.0 %"),
+    (
+        "soc-stands-still:bat1",
+        {"battery": {**COUNTED, "soc_pct": reading(60), "soc_high_pct": reading(75)}},
+        "it reports 60.0 %, by the energy moved it is 75.0 %",
+    ),
     ("battery-temperature:bat1", {"battery": {"temp_c": reading(46)}}, "46.0 °C, allowed 0..45 °C"),
     ("pcs-fault:pcs1", {"pcs": {"state": status("fault"), "alarms": ("DC_OVER_VOLT",)}}, "DC_OVER_VOLT"),
     ("pcs-local:pcs1", {"pcs": {"control": status("local")}}, ""),
@@ -159,6 +173,7 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
         ("meters-disagree", {"load": Meter("load")}),
         ("soc-low:bat1", {"battery": {"soc_pct": MISSING}}),
         ("soc-below-reserve", {"battery": {"soc_pct": MISSING}}),
+        ("soc-stands-still:bat1", {"battery": {"soc_state": "carried", "soc_reported_pct": reading(0)}}),
         ("battery-temperature:bat1", {"battery": {"temp_c": MISSING}}),
         ("setpoint-not-followed:pcs1", {"pcs": {"w": MISSING}}),
         ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": MISSING}}),

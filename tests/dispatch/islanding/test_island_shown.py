@@ -59,6 +59,17 @@ def test_a_check_finds_what_a_drill_would_and_begins_nothing() -> None:
     assert [words(c.remedy) for c in would.checks if not c.ok] == ["turn its key to remote"]
 
 
+def test_no_drill_begins_on_an_soc_that_is_not_believed() -> None:
+    machine, devices = IslandMachine(config()), Devices()
+    play(machine, devices, 1)
+    snapshot, replace = devices.snapshot(), msgspec.structs.replace
+    battery = replace(snapshot.batteries[0], soc_state="stands_still", soc_reported_pct=reading(99.0))
+    (would,) = machine.step(replace(snapshot, batteries=(battery,)), [asked("check")]).replies
+    (check,) = [c for c in would.checks if not c.ok]
+    assert words(check.name) == "SoC"
+    assert words(check.figure) == "SoC 80.0 % (counted from energy; bat1 reports 99.0 %)"
+
+
 def test_a_drill_shows_what_it_began_with() -> None:
     machine, devices = IslandMachine(config()), Devices()
     play(machine, devices, 1)
