@@ -30,6 +30,7 @@ from dispatch.plausibility.trail import Trail
 from dispatch.wording.catalogue import words
 
 SLACK_PCT = 1.5  # a report may differ by this much from what energy explains: whole percent, and its rounding
+DRIFT_PCT = 2.5  # and by this much in CONFIRM_S
 REFRESH_S = 1.0  # the models with the SoC are read about once a second: a sample this much later is another one
 CONFIRM_S = 10.0  # a jump without a witness is believed after this time,
 CONFIRM_SAMPLES = 3  # and so many distinct samples that agree
@@ -93,6 +94,8 @@ class BatterySoc:
     def __init__(self, rated: BmsLimits) -> None:
         self._anchor: EnergyTrack | None = None  # the last report that was believed
         self._limits: BmsLimits | None = None  # what the BMS said with it
+        self._lasting: EnergyTrack | None = None  # one that is up to CONFIRM_S older: many small steps are a jump, too
+        self._lasting_s = self._now_s = 0.0
         self._segment = EnergyTrack(0.0)  # since the SoC was last seen to follow the energy
         self._alone = True  # nothing but its own report speaks for the SoC:
         self._before: EnergyTrack | None = None  # the account before the jump,
@@ -116,12 +119,13 @@ class BatterySoc:
     def add(self, moved: Moved) -> None:
         """Energy has moved."""
         candidate = None if self._candidate is None else self._candidate.track
-        for track in (self._anchor, self._segment, self._before, self._count, candidate):
+        for track in (self._anchor, self._lasting, self._segment, self._before, self._count, candidate):
             if track is not None:
                 track.add(moved)
 
     def judge(self, reported_pct: float, sample_s: float, mono_s: float, limits: BmsLimits) -> SocJudgement:
         """Judge a report read at `sample_s`."""
+        self._now_s = mono_s
         pct, anchor = soc_of(reported_pct), self._anchor
         if pct is None:
             doubt = Reason("doubt.soc_range", {"reported_pct": reported_pct, "most_pct": FULL_UP_TO_PCT})
@@ -165,7 +169,8 @@ class BatterySoc:
         """A report that stands still is known not to follow: energy explains nothing of it."""
         if self._count is not None:
             return abs(pct - anchor.pct) <= SLACK_PCT + anchor.unknown_pct
-        return anchor.explains(pct, SLACK_PCT)
+        lasting = self._lasting is None or self._lasting.explains(pct, DRIFT_PCT)
+        return lasting and anchor.explains(pct, SLACK_PCT)
 
     @staticmethod
     def _returned(pct: float, anchor: EnergyTrack, count: EnergyTrack) -> bool:
@@ -176,6 +181,8 @@ class BatterySoc:
         self._candidate = self._rejected_since_s = None
         if self._anchor is None or pct != self._anchor.pct or self._anchor.unknown_pct > 0:
             self._anchor, self._limits = EnergyTrack(pct), limits
+        if self._lasting is None or self._now_s - self._lasting_s >= CONFIRM_S:
+            self._lasting, self._lasting_s = EnergyTrack(pct), self._now_s
         if self._alone and self._shows_end(limits):
             self._alone = False
         if self._count is not None:
@@ -190,12 +197,16 @@ class BatterySoc:
     def _restart(self, pct: float) -> None:
         """Begin the account anew with a report that energy confirms."""
         self._segment, self._before, self._alone, self._count = EnergyTrack(pct), None, False, None
+        self._lasting = None
 
     # ── does it follow ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _follow(self, pct: float) -> Reason | None:
         """Look whether the SoC follows the energy; what there is to tell."""
         segment, count = self._segment, self._count
+        if not self._alone and count is None and not segment.explains(pct, END_PCT):
+            self._doubt(pct, segment)
+            return None
         sure_pct, net_pct = segment.sure_pct, segment.net_pct
         if sure_pct < FOLLOWED_PCT:
             vague = segment.blur_pct + segment.unknown_pct >= FOLLOWED_PCT
@@ -217,6 +228,13 @@ class BatterySoc:
         if count is not None:
             self._segment = EnergyTrack(pct)
         return None
+
+    def _doubt(self, pct: float, before: EnergyTrack) -> None:
+        """It has gone further than energy explains, in steps that were each small enough to be believed."""
+        self._alone, self._before, self._down = True, before, pct < before.expected_pct
+        self._segment = EnergyTrack(pct)
+        if self._limits is not None:
+            self._usual, self._low_share = self._limits, FALL_SHARE
 
     # ── what does not fit ───────────────────────────────────────────────────────────────────────────────────────────
 

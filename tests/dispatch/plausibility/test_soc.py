@@ -6,7 +6,7 @@ from itertools import cycle
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from soc_rig import TICK_S, SocRig
 
@@ -82,6 +82,36 @@ def test_a_report_that_comes_back_to_what_energy_explains_is_believed_at_once() 
     rig.run(0.2, 20_000.0)
     assert rig.pct == pytest.approx(rig.soc_pct)
     assert rig.said[-1].endswith("it was no recalibration")
+
+
+@pytest.mark.parametrize("step", [0.3, 1.0, 1.4])
+def test_a_jump_in_small_steps_is_a_jump(step: float) -> None:
+    """As a filter between BMS and gateway makes it."""
+    rig, shown = SocRig().run(400, 30_000.0), 56.0
+
+    def sinking(_: float) -> float:
+        nonlocal shown
+        shown = max(shown - step, 0.0)
+        return shown
+
+    rig.run(9, 30_000.0, sinking)
+    assert rig.state == "carried"
+    assert rig.pct == pytest.approx(rig.soc_pct, abs=2.6)
+    rig.run(60, 30_000.0, sinking)
+    assert (rig.pct, rig.state) == (0.0, "alone")
+
+
+def test_an_soc_that_sinks_faster_than_energy_explains_is_alone() -> None:
+    rig, shown = SocRig().run(400, 30_000.0), 56.0
+
+    def sinking(_: float) -> float:
+        nonlocal shown
+        shown -= 0.04
+        return shown
+
+    rig.run(60, 30_000.0, sinking)
+    assert rig.state == "alone"
+    assert rig.run(0.2, 30_000.0).pct == pytest.approx(rig.soc_pct)
 
 
 def test_reports_that_agree_with_nothing_become_missing() -> None:
@@ -276,7 +306,7 @@ def test_each_battery_is_judged_on_its_own() -> None:
     assert [(b.soc_pct.good, b.soc_state) for b in seen] == [(60.0, "alone"), (80.0, "carried")]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.sampled_from([-60_000.0, -9_000.0, 0.0, 4_000.0, 60_000.0]), st.floats(5, 40)),

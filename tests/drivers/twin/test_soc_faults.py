@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig
@@ -150,7 +150,7 @@ def clean_run(outage: bool) -> Site:
 
 
 @pytest.mark.parametrize("outage", [False, True])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     wrong=st.one_of(st.floats(0, 100), st.sampled_from([0.0, 19.0, 21.0, 100.0, 100.4, 127.0, -1.0])),
     at_s=st.floats(25, 60),
