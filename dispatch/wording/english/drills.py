@@ -105,7 +105,7 @@ TEMPLATES = {
     "drill.gateway_stopped": "the gateway was stopped in its middle",
     "drill.gateway_killed": "the gateway was killed in its middle; what came after it is in the log",
     "gap.recorded": "{transfer_ms:.0f} ms by the switch's recorder",
-    "gap.below_resolution": "below our resolution",
+    "gap.below_resolution": "too short to be measured here",
     "gap.none": "none, it never left the grid",
     "gap.not_known": "not known",
     # what the schedule of drills says
