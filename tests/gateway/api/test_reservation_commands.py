@@ -381,6 +381,8 @@ async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shi
     (mine,) = there.gateway.reservations.kept
     assert (mine.name, mine.power_w, mine.end_utc_s - mine.start_utc_s) == ("slurm-42", 20_000.0, 3600.0)
     assert (mine.cluster, mine.job_id, mine.restart) == ("alpha", "42", 0)
+    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **slurm(scontrol, SKERRY="/none")))
+    assert (code, "stays reserved" in err) == (exit_codes.OK, True), err
     code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
     assert code == exit_codes.OK, err
     assert there.gateway.reservations.standing() == ()
