@@ -126,7 +126,9 @@ class PlanSource:
         load_w = now.load_w if now.pv_w is not None else max(0.0, now.load_w + pv_w[0])
         now_w = base_w(load_w, reserved_w(self._reservations, now.utc_s, now.utc_s), self._base_w)
         self._base_w = now_w if self._base_w is None else self._base_w
-        usual_w = max(0.0, self._config.grid.contracted_peak_w - reserved_w(self._reservations, now.utc_s, now.utc_s))
+        usual_w = (
+            self._config.grid.contracted_peak_w
+        )  # of the load without reserved jobs, which is what is forecast here
         base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w, usual_most_w=usual_w)
         load = with_reserved(base, self._reservations, now.utc_s)
         notes = [load.note] if load.note else []
