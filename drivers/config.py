@@ -72,6 +72,9 @@ class Polled(Protocol):
     def id(self) -> str: ...
 
     @property
+    def url(self) -> str: ...
+
+    @property
     def deadline_s(self) -> float | None: ...
 
     @property

@@ -16,6 +16,7 @@ from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from dispatch.config.battery_ratings import reserve_soc_pct
+from drivers.config import Polled
 from gateway import exit_codes
 from gateway.site import paths, versions
 from gateway.site.cross_checks import MISSING_KEY
@@ -36,7 +37,7 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
-        trouble += [*_caps(loaded), *_retired(site)]
+        trouble += [*_caps(loaded), *_waits(loaded), *_retired(site)]
     except SiteFileError as error:
         _report(error, as_json)
         return exit_codes.USAGE
@@ -131,6 +132,18 @@ def _caps(site: Site) -> list[str]:
     if site.tariff.demand_terms.eur_per_kw <= 0:
         trouble.append("caps: the tariff has no demand charge: there is no peak that caps could spare")
     return trouble
+
+
+def _waits(site: Site) -> list[str]:
+    """What keeps the grid meter waiting: slow devices behind its connection, which is shared."""
+    devices: list[Polled] = [*site.pcs, *site.meter, *site.pv, *site.switch, *site.node]
+    grid = next(m for m in site.meter if m.role == "grid")
+    return [
+        f"{device.id}: may take {device.deadline_s:g} s to answer on the connection of the grid meter, which waits as "
+        "long; give one of them a url of its own"
+        for device in devices
+        if device.url == grid.url != "twin" and device.id != grid.id and (device.deadline_s or 0) > site.io.deadline_s
+    ]
 
 
 def _retired(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from small_gateway import SITE, Devices, SmallDevice
 from dispatch.model.equipment import Pv
 from dispatch.model.readings import Quality, reading
 from drivers.clock import SystemClock
+from drivers.nodes.known_gpus import KnownGpus
 from drivers.notices import Notices
 from gateway.device_io import DeviceIo
 from gateway.site.loader import compose
@@ -49,7 +50,8 @@ def devices(**keys: Any) -> tuple[DeviceIo, SlowPv, Events]:
     raw = deepcopy(SITE) | {"pv": [{"id": "pv1", "url": "tcp://127.0.0.1:1", "peak_w": 10_000, **keys}]}
     small, events = Devices(), Events()
     pv = SlowPv(small)
-    return DeviceIo(compose(Path("site.toml"), raw), SystemClock(), [*small.drivers(), pv], events), pv, events
+    site = compose(Path("site.toml"), raw)
+    return DeviceIo(site, SystemClock(), [*small.drivers(), pv], events, KnownGpus()), pv, events
 
 
 async def test_the_tick_does_not_wait_for_it() -> None:

@@ -462,6 +462,17 @@ async def test_check_warns_of_caps_that_could_never_be(machine: Machine) -> None
     assert "caps: the tariff has no demand charge" in ran.err
 
 
+async def test_check_warns_of_what_keeps_the_grid_meter_waiting(machine: Machine) -> None:
+    pv = '[[pv]]\nid = "{}"\nurl = "tcp://127.0.0.1:{}"\nunit = {}\npeak_w = 5000\n{}\n'
+    devices = (("slow", 1502, 2, "deadline_s = 0.6"), ("quick", 1502, 3, ""), ("away", 1503, 1, "deadline_s = 0.6"))
+    ran = await machine.skerry("check", str(machine.site(extra="".join(pv.format(*device) for device in devices))))
+    assert ran.code == exit_codes.OK
+    assert ran.err.splitlines() == [
+        "skerry: warning: slow: may take 0.6 s to answer on the connection of the grid meter, which waits as long; "
+        "give one of them a url of its own"
+    ]
+
+
 async def test_check_warns_of_prices_that_end(machine: Machine) -> None:
     site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
     missing = await machine.skerry("check", str(site))
