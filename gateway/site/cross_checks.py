@@ -41,7 +41,7 @@ UNREAD: Any = _Unread()
 def across(site: Site) -> list[Finding]:
     """What contradicts something elsewhere in the file, as far as the values involved could be read."""
     found: list[Finding] = []
-    for check in (*checks(msgspec.structs.replace(site, node=()).dispatch), *_own(site)):
+    for check in (*checks(msgspec.structs.replace(site, node=(), meter=()).dispatch), *_own(site)):
         with suppress(Unreadable):
             found.extend(check())
     return found
