@@ -160,7 +160,7 @@ class ControlLoop:
         decision = self._decide(snapshot)
         snapshot = self._controller.checked(snapshot)
         self._update_alarms(snapshot, decision)
-        snapshot = reliable_snapshot(snapshot, decision.meter_frozen)
+        snapshot = reliable_snapshot(snapshot, decision.meter_frozen, decision.load_meter_frozen)
         soc_pct = BatteryBank(self._config, snapshot).soc_pct
         self.balance.add(snapshot, soc_pct)
         self._inform_planner(snapshot, decision)
@@ -246,6 +246,7 @@ class ControlLoop:
                 month_peak_w=controller.month_peak_w,
                 next_day_peak_w=controller.next_day_peak_w,
                 interval_energy_wh=controller.interval.energy_wh,
+                interval_least_w=controller.interval_least_w,
             )
         )
 
@@ -279,7 +280,7 @@ class ControlLoop:
         return {
             "interval.left_w": interval.left_w,
             "interval.limit_w": interval.limit_w,
-            "interval.energy_wh": interval.energy_wh,
+            "interval.energy_wh": None if interval.never_read else interval.energy_wh,
             "month.peak_w": self._controller.month_peak_w,
             "price.eur_per_kwh": self._price_outlook.last.now_eur_per_kwh,
             "decision.able": float(able),

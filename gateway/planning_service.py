@@ -82,6 +82,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     month_peak_w: float
     next_day_peak_w: float
     interval_energy_wh: float
+    interval_least_w: float = 0.0
 
 
 class PlanningService:
@@ -174,6 +175,7 @@ class PlanningService:
             month_peak_w=seen.month_peak_w,
             next_day_peak_w=seen.next_day_peak_w,
             interval_energy_wh=seen.interval_energy_wh,
+            interval_least_w=seen.interval_least_w,
             orders=self._orders.active,
             caps=counted_on(self._site.dispatch, seen.caps),
         )

@@ -21,7 +21,7 @@ from console.display.islanding_text import (
     runtime_texts,
     switch_open,
 )
-from console.display.status_text import why_text
+from console.display.status_text import unmeasured_texts, why_text
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
@@ -138,10 +138,10 @@ def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
     """Energy, time left, and with `room` what may still be imported: off the grid that means nothing."""
     left_s = max(0, round(interval.start_utc_s + interval.length_s - utc_s))
     allowed_kwh = interval.limit_w * interval.length_s / 3.6e6
-    yield f"{interval.energy_wh / 1000:.2f} of {allowed_kwh:.2f} kWh"
+    energy = "—" if interval.never_read else f"{interval.energy_wh / 1000:.2f}"
+    yield f"{energy} of {allowed_kwh:.2f} kWh"
     yield f"{left_s // 60}:{left_s % 60:02d} left" + (f", room for {kw(interval.left_w)}" if room else "")
-    if interval.unknown_s >= 1:
-        yield f"{interval.unknown_s:.0f} s of it not measured"
+    yield from unmeasured_texts(interval)
 
 
 def _peak(published: Published, welcome: Welcome) -> str:

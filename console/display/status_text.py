@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from console.display.formats import ABSENT, IDLE_W, age, cents, hour_minute, kw
@@ -13,6 +13,7 @@ from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Node
 from dispatch.model.islanding import IslandState
+from dispatch.model.metering_interval import TOLD_S, Interval
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reservations import Reservation
@@ -23,6 +24,7 @@ from gateway.api.protocol import IqNow, Published
 
 LEAST_PLANNED_W = 1000.0  # a smaller planned battery power is not announced
 NEXT_CHANGES = 6
+BAND_WH = 20.0  # a narrower band of the register is within the last digit shown
 GAP_H = 0.5  # without a record; a longer gap is mentioned
 
 MODES: dict[Mode, tuple[str, Ink]] = {
@@ -161,6 +163,28 @@ def _planned_text(steps: Sequence[PlanStep], timezone: str) -> str:
     if first.reason is None or for_price(first.reason):
         return f"{text} at {cents(first.price_eur_per_kwh)} ct"
     return f"{text}: {words(first.reason)}"
+
+
+def unmeasured_texts(interval: Interval) -> Iterator[str]:
+    """What of the interval's energy is not measured, and between which bounds it lies; nothing where all is sure."""
+    low_wh, high_wh = interval.low_wh, interval.high_wh
+    if interval.never_read:
+        yield "grid meter never read"
+    elif interval.unknown_s >= TOLD_S:
+        yield f"{interval.unknown_s:.0f} s of it not measured"
+        if low_wh is not None:
+            between = (
+                f"at least {low_wh / 1000:.2f}" if high_wh is None else f"{low_wh / 1000:.2f} to {high_wh / 1000:.2f}"
+            )
+            yield f"{between} kWh"
+    elif low_wh is not None and high_wh is not None and high_wh - low_wh >= BAND_WH:
+        yield f"± {(high_wh - low_wh) / 2000:.2f} kWh by the register's step"
+
+
+def interval_mean_text(interval: Interval, elapsed_s: float) -> str:
+    """The mean import so far; "~": part of it is assumed; a dash where the meter was never read."""
+    mean_w = None if interval.never_read or elapsed_s < 1 else interval.energy_wh * 3600 / elapsed_s
+    return f"interval{'~' if interval.unknown_s >= TOLD_S and mean_w is not None else ' '}{kw(mean_w)}"
 
 
 def peak_label(published: Published) -> str:

@@ -228,6 +228,7 @@ class Replay:
             month_peak_w=self._controller.month_peak_w,
             next_day_peak_w=self._controller.next_day_peak_w,
             interval_energy_wh=self._controller.interval.energy_wh,
+            interval_least_w=self._controller.interval_least_w,
         )
         inputs = self._source.inputs(now, self._published.known_at(t_s))
         try:

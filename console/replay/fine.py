@@ -156,6 +156,7 @@ class FineReplay:
             soc_pct=self._soc_pct(),
             month_peak_w=self._controller.month_peak_w,
             interval_energy_wh=self._controller.interval.energy_wh,
+            interval_least_w=self._controller.interval_least_w,
         )
         inputs = self._source.inputs(now, self._published.known_at(utc_s))
         try:

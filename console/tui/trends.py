@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from console.display.formats import cents, countdown, hour_minute, kw, number
 from console.display.ink import Ink
+from console.display.status_text import interval_mean_text
 from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
 from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
@@ -121,8 +122,7 @@ class ImportChart(DiffWidget):
         elapsed, left_s = now - interval.start_utc_s, interval.start_utc_s + interval.length_s - now
         canvas.put(x, 0, "Import kW")
         canvas.put(x, 1, f"limit    {kw(interval.limit_w)}", Ink.DIM)
-        mean = interval.energy_wh * 3600 / elapsed if elapsed >= 1 else None
-        canvas.put(x, 2, f"interval {kw(mean)}")
+        canvas.put(x, 2, interval_mean_text(interval, elapsed))
         over = interval.energy_left_wh < 0
         canvas.put(
             x, 3, f"{countdown(left_s):>5} left ≤{kw(max(0.0, interval.left_w))}", Ink.MEDIUM if over else Ink.PLAIN

@@ -30,7 +30,6 @@ FOLLOW_SHARE = 0.05  # of the rating: a PCS this close to its setpoint follows i
 FOLLOW_W = 500.0
 SOC_MARGIN_PCT = 0.5
 VOLTAGE_LOST = 0.5  # of nominal: a phase below this carries no grid
-ASSUMED_S = 60.0  # of an interval without a reading, from which on it is said
 DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of class 1, read at two moments, may differ
 
 
@@ -94,7 +93,7 @@ def _grid(
 ) -> Iterator[tuple[str, Condition]]:
     """What concerns the connection to the grid: its meter, voltage, fuse, peak."""
     yield "meter-stale", _meter(snapshot, decision)
-    yield "meters-disagree", _meters(snapshot)
+    yield "meters-disagree", _meters(snapshot, decision)
     yield "grid-outage", _outage(snapshot, facts.config, island)
     yield "fuse-overload", _fuse(snapshot, facts.config)
     yield from _peak(snapshot, facts.interval)
@@ -122,10 +121,12 @@ def _meter(snapshot: Snapshot, decision: Decision | None) -> Condition:
     return Condition(w.good is None, old)
 
 
-def _meters(snapshot: Snapshot) -> Condition:
+def _meters(snapshot: Snapshot, decision: Decision | None) -> Condition:
     """The site's balance against its own load meter: tells of a grid meter that hangs though no PCS moves."""
     if snapshot.load is None:
         return Condition(False)
+    if decision is not None and decision.load_meter_frozen:
+        return Condition(True, Reason("alarm.load_meter_frozen", {"load_w": snapshot.load.w.value}))
     balance_w, load_w = snapshot.load_w, snapshot.load.w.good
     if balance_w is None or load_w is None:
         return Condition(None)
@@ -189,19 +190,21 @@ def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:
 
 
 def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, Condition]]:
-    if interval is None:
+    if interval is None or interval.never_read:
         yield "peak-exceeded", Condition(None)
         yield "peak-at-risk", Condition(None)
         return
     left_wh, w = interval.energy_left_wh, snapshot.grid.w.good
     over_w = -left_wh * 3600 / interval.length_s
+    peak = interval.guard_peak or Reason("peak.contracted")
     over = Reason(
         "alarm.over_peak",
         {
             "over_w": over_w,
-            "limit_w": interval.limit_w,
+            "peak": peak,
+            "limit_w": interval.peak_limit_w,
             "assumed": Reason("alarm.peak_assumed", {"unmeasured_s": interval.unknown_s})
-            if interval.unknown_s >= ASSUMED_S
+            if not interval.proven_over
             else None,
         },
     )
@@ -210,7 +213,9 @@ def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, 
         yield "peak-at-risk", Condition(None)
     else:
         held_w = interval.held_w(snapshot.utc_s)
-        detail = Reason("alarm.peak_risk", {"import_w": w, "limit_w": interval.limit_w, "held_w": held_w})
+        detail = Reason(
+            "alarm.peak_risk", {"import_w": w, "peak": peak, "limit_w": interval.peak_limit_w, "held_w": held_w}
+        )
         # an interval already lost is not at risk any more
         yield "peak-at-risk", Condition(left_wh >= 0 and w > held_w, detail)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from dispatch.config.demand_terms import DemandTerms, Window, parsed
+from dispatch.model.reasons import Reason
 
 
 class IntervalAccount(NamedTuple):
@@ -73,6 +74,13 @@ def free_w(terms: DemandTerms, others_w: Iterable[float], own_w: float = 0.0) ->
     lowest_w = highest[terms.top_days - 1] if len(highest) >= terms.top_days else 0.0
     floor_room_w = terms.top_days * terms.floor_w - sum(highest[: terms.top_days - 1])
     return max(own_w, lowest_w, min(terms.floor_w, floor_room_w))
+
+
+def free_peak(terms: DemandTerms) -> Reason:
+    """What `free_w` is called: the peak that there is, or where days are averaged what today's may reach."""
+    if terms.top_days != 1:
+        return Reason("peak.free_today")
+    return Reason("peak.month") if terms.per == "month" else Reason("peak.year")
 
 
 def in_words(terms: DemandTerms, interval_s: int) -> str:

@@ -1,61 +1,53 @@
 """Tracks the utility's metering interval: energy imported, energy left, and the month's peak so far.
 
 The import register is billed: export within the interval is not credited (energy counts max(0, import)). Energy is
-integrated over monotonic time; the wall clock only says which interval is running and since when. Time without a good
-reading is counted at the last known import, and reported in `unknown_s`.
+integrated over monotonic time (`import_energy`); the wall clock only says which interval is running and since when.
+Time without a good reading is counted at the import that is assumed, reported in `unknown_s`, and filled by the meter's
+import register once that is read again.
 
 When the clock is set, the energy counted is fitted to the time that has passed of the interval that the clock now
 names. After a step of more than `GAP_S` it is unknown which part of it lies in there: it counts as unknown at its own
 mean, or at the aim where that is less, so that setting a clock makes neither credit nor debt. Small steps keep what
 was measured.
 
-Peaks are kept by month (the bill's period: `dispatch.billing.demand_charge`; where days are averaged also the highest
-days'), so that a clock that is wrong for a while changes nothing. The month's peak is a lower bound, "at least": only
-measured energy raises it; `month_unmeasured_s` is the time of the month that was not measured.
+The month's peak (`month_peaks`) is a lower bound, "at least": only energy that is proven raises it;
+`month_unmeasured_s` is the time of the month that was not measured.
 
-The limit is the larger of the contracted peak and of what costs nothing: the month's peak so far, or more generally
-`demand.free_w`. A plan may lower it to the peak it intends to keep, down to what costs nothing; it cannot raise it. In
-an interval that does not count towards the demand charge the contract is the limit, whatever the plan says.
-
-How import may run inside the interval, `Allowance.import_max_w`, with aim = limit - margin:
-
-* unused energy (credit) may be used at the rate credit / time left, at most `SURGE` of the aim above it, fading out
-  over `FADE_S` before the end, and not in the guard band at either end, where the utility's clock may be in the other
-  interval. This spares the battery, and import neither rises to the fuse nor drops suddenly at the end.
-* overdrawn energy (debt) is paid back evenly until the guard band before the end, and not faster than in `SETTLE_S`
-  (an integrator with a slower time constant than meter and PCS together cannot oscillate).
+Two limits (`Budget`). The *guard* is the larger of the contracted peak and of what costs nothing: the month's peak so
+far, or more generally `demand.free_w`; that peak alone where the plan keeps it. The *target* is the peak that a plan
+means to keep, between the two: a preference. It cannot raise the guard, and does not hold in an interval that does not
+count towards the demand charge. A new plan lowers the target of the running interval no further than the mean with
+which that can still end, import falling at the ramp limit (`least_mean_w`).
 """
 
 from __future__ import annotations
 
+import math
+from copy import copy
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.demand_charge import IntervalAccount, billed_w, free_w, interval_account
+from dispatch.billing.demand_charge import IntervalAccount, free_peak, interval_account
+from dispatch.billing.import_allowance import Allowance, Budget, allow, least_mean_w, margin_w
+from dispatch.billing.import_energy import (
+    GAP_S,
+    HOLE_INTERVALS,
+    Counted,
+    FilledInterval,
+    HoleMemory,
+    ImportEnergy,
+)
+from dispatch.billing.month_peaks import MonthPeaks, MonthSoFar
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import GridConfig
 from dispatch.model.metering_interval import Interval
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 
-SURGE = 0.25
-CREDIT_S = 60.0  # unused energy is not taken back faster than over this
-FADE_S = 30.0
-SETTLE_S = 15.0
-MARGIN = 0.01  # of the contract: keeps the meter's class (1 %) from exceeding it
+UNBOUNDED_S = 0.5  # without a reading or a register: the energy is "at least"
 CLOCK_STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
-GAP_S = 5.0  # a longer pause between two readings counts as unknown, unless the import register tells
-REGISTER_MOST = 2.0  # times the fuse: a register that went faster was reset or misread
-MONTHS = 4  # months whose peaks are kept: those the clock was in last
-
-
-class MonthSoFar(msgspec.Struct, frozen=True):
-    """What is known of one month's complete intervals."""
-
-    peak_w: float = 0.0  # at least; of the intervals that count
-    measured_s: float = 0.0
-    days_w: dict[str, float] = {}  # where days are averaged: the peaks of the highest days, and of the latest
 
 
 class Billing(msgspec.Struct, frozen=True):
@@ -72,69 +64,75 @@ class Billing(msgspec.Struct, frozen=True):
     month_measured_s: float = 0.0
     month_days_w: dict[str, float] = {}
     earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
-
-
-class Allowance(msgspec.Struct, frozen=True):
-    """What the budget gives now."""
-
-    limit_w: float
-    aim_w: float  # limit less the margin: where import may stay for the whole interval
-    import_max_w: float
-    left_wh: float  # before the mean exceeds the limit; negative once it has
-    left_s: float
+    counted: Counted | None = None  # all of the running interval; None: a version before this one saved it
+    hole: HoleMemory = HoleMemory()
 
 
 class MeteringInterval:
-    """The running interval and the month's peak."""
+    """The running interval and the month's peak.
 
-    def __init__(self, grid: GridConfig, timezone: str, deadband_w: float, demand: DemandTerms | None = None) -> None:
+    replayed: readings are those of a replay, minutes apart.
+    """
+
+    def __init__(
+        self,
+        grid: GridConfig,
+        timezone: str,
+        deadband_w: float,
+        demand: DemandTerms | None = None,
+        replayed: bool = False,
+    ) -> None:
         self._grid, self._timezone, self._deadband_w = grid, timezone, deadband_w
         self._terms = demand or DemandTerms()
         self._length_s = float(grid.metering_interval_s)
-        self.month = ""
         self._interval_account: IntervalAccount | None = None  # of the running interval
-        self._months: dict[str, MonthSoFar] = {}  # by "2025-09", the one the clock was in last comes last
-        self._aim_w = grid.contracted_peak_w  # the latest `Allowance.aim_w`
+        self._months = MonthPeaks(self._terms)
+        self._energy = ImportEnergy(grid.fuse_w, replayed)
+        self._aim_w = grid.contracted_peak_w  # the latest of what is kept
+        self._target_w: float | None = None  # of the running interval
+        self._target_of: tuple[float, float] | None = None  # the plan that set it: when it was made, and its target
         self._start: float | None = None
         self._utc_s = self._mono_s = 0.0
-        self._known_ws = self._assumed_ws = 0.0
-        self._known_s = self._unknown_s = self._unrated_s = 0.0
-        self._import_w: float | None = None  # the last one known
-        self._register_wh: float | None = None  # the import register at the last call
-        self._metered_w: float | None = None  # mean import since then by the register, where it is what counts
-        self._was_good = False
         self._restored: Billing | None = None
+        self._notices: list[Reason] = []
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def restore(self, saved: Billing) -> None:
         """Take over what an earlier process knew; call before the first `advance`."""
-        self._months = dict(saved.earlier)
-        if saved.month:
-            peak_w = max(saved.month_peak_w, 0.0)
-            days_w = saved.month_days_w or ({"": peak_w} if peak_w and self._terms.top_days > 1 else {})
-            self._months[saved.month] = MonthSoFar(peak_w, max(saved.month_measured_s, 0.0), days_w)
-            self._enter(saved.month)
-        self._import_w, self._restored = saved.import_w, saved
+        so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
+        self._months.restore(saved.month, so_far, saved.earlier)
+        self._energy.import_w, self._restored = saved.import_w, saved
 
     def billing(self) -> Billing:
         """What the next gateway needs after a restart."""
-        now = self._months.get(self.month, MonthSoFar())
+        now, counted = self._months.now, self._energy.counted
         if self._start is None:
             return self._restored or Billing(month=self.month, month_peak_w=now.peak_w)
         return Billing(
             month=self.month,
             month_peak_w=now.peak_w,
             interval_start_utc_s=self._start,
-            interval_known_wh=self._known_ws / 3600,
-            interval_known_s=self._known_s,
-            interval_assumed_wh=self._assumed_ws / 3600,
+            interval_known_wh=counted.known_ws / 3600,
+            interval_known_s=counted.known_s,
+            interval_assumed_wh=counted.assumed_ws / 3600,
             saved_utc_s=self._utc_s,
-            import_w=self._import_w,
+            import_w=self._energy.import_w,
             month_measured_s=now.measured_s,
             month_days_w=now.days_w,
-            earlier={month: kept for month, kept in self._months.items() if month != self.month},
+            earlier=self._months.earlier,
+            counted=copy(counted),
+            hole=self._energy.memory(),
         )
+
+    @property
+    def month(self) -> str:
+        """The month (the bill's period) that the clock is in."""
+        return self._months.month
+
+    @property
+    def _today(self) -> str | None:
+        return None if self._interval_account is None else self._interval_account.day
 
     @property
     def month_peak_w(self) -> float:
@@ -142,30 +140,17 @@ class MeteringInterval:
 
         The true one is at least this. Where days are averaged, or a floor is billed, see `demand.free_w`.
         """
-        others_w, own_w = self._days()
-        return free_w(self._terms, others_w, own_w)
+        return self._months.free_w(self._today)
 
     @property
     def next_day_peak_w(self) -> float:
         """The same for a later day of this month, W."""
-        others_w, own_w = self._days()
-        return free_w(self._terms, [*others_w, own_w])
+        return self._months.next_day_free_w(self._today)
 
     @property
     def billed_w(self) -> float:
         """What this month is billed so far, W: at least."""
-        others_w, own_w = self._days()
-        return billed_w(self._terms, [*others_w, own_w])
-
-    def _days(self) -> tuple[list[float], float]:
-        """The peaks that today's joins, and today's own so far; where only the highest counts, all are one."""
-        so_far = self._months.get(self.month, MonthSoFar())
-        if self._terms.top_days == 1:
-            return [so_far.peak_w], 0.0
-        if self._interval_account is None:
-            return list(so_far.days_w.values()), 0.0
-        today = self._interval_account.day
-        return [w for day, w in so_far.days_w.items() if day != today], so_far.days_w.get(today, 0.0)
+        return self._months.billed_w(self._today)
 
     @property
     def month_unmeasured_s(self) -> float:
@@ -177,28 +162,59 @@ class MeteringInterval:
             month=now.month if self._terms.per == "month" else 1, day=1, hour=0, minute=0, second=0, microsecond=0
         )
         passed_s = self._start + self._grid.interval_offset_s - first.timestamp()
-        return max(passed_s - self._months.get(self.month, MonthSoFar()).measured_s, 0.0)
+        return max(passed_s - self._months.now.measured_s, 0.0)
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def advance(self, utc_s: float, mono_s: float, import_w: float | None, register_wh: float | None = None) -> None:
+    def advance(
+        self,
+        utc_s: float,
+        mono_s: float,
+        import_w: float | None,
+        register_wh: float | None = None,
+        assumed_w: float | None = None,
+    ) -> None:
         """Account for the time since the last call; `import_w` is the grid reading, None when it is not good.
 
-        `register_wh`, the meter's import register, is what counts where two readings lie more than `GAP_S` apart: after
-        a pause in communication, and in a replay, whose steps are minutes.
+        `register_wh`, the meter's import register, fills the time without readings once both are read again, and what
+        lies between two readings more than `GAP_S` apart. `assumed_w`: the import that others prove or suggest while it
+        is not read; None: the last one known.
         """
         if import_w is not None:
             import_w = max(import_w, 0.0)
         if self._start is None:
             self._first(utc_s, import_w)
         else:
-            self._metered_w = self._metered(mono_s - self._mono_s, register_wh)
             self._account(utc_s, mono_s, import_w)
-        self._utc_s, self._mono_s, self._register_wh = utc_s, mono_s, register_wh
+        self._utc_s, self._mono_s = utc_s, mono_s
+        self._energy.taken(mono_s, import_w, register_wh, None if assumed_w is None else max(assumed_w, 0.0))
         if import_w is not None:
-            self._import_w = import_w
-            self._rate_unrated()
-        self._was_good = import_w is not None
+            for interval in self._energy.fill(register_wh):
+                self._note_filled(interval)
+
+    def doubt(self, since_mono_s: float, open_since_s: float | None = None) -> None:
+        """The grid meter has stood still since then: what was counted from it is not measured.
+
+        open_since_s: since when the switch at the PCC is open; nothing is imported from then on.
+        """
+        until_s = self._mono_s if open_since_s is None else min(open_since_s, self._mono_s)
+        before = self._energy.doubt(since_mono_s, self._mono_s, until_s)
+        if before is not None and self._start is not None:  # it stood still from before the last interval's end
+            self._months.take_back()
+            self._raise(before, self._account_at(self._start - self._length_s))
+
+    def notices(self) -> tuple[Reason, ...]:
+        """What the register told of intervals that are over, since the last call."""
+        notices, self._notices = tuple(self._notices), []
+        return notices
+
+    def _note_filled(self, interval: FilledInterval) -> None:
+        """A hole reached into an interval that is over: raise the peak by what is proven, say the bounds."""
+        low_w, high_w = (3600 * wh / self._length_s for wh in (interval.low_wh, interval.high_wh))
+        self._months.raise_peak(low_w, interval.measured_s, self._account_at(interval.start_utc_s))
+        if interval.measured_s == 0:
+            at = self._utility_time(interval.start_utc_s).isoformat()
+            self._notices.append(Reason("interval.bounds", {"local": at, "low_w": low_w, "high_w": high_w}))
 
     def start_of(self, utc_s: float) -> float:
         """Start of the interval that holds `utc_s`, on our clock; the utility's is `interval_offset_s` ahead."""
@@ -206,181 +222,141 @@ class MeteringInterval:
         return (utc_s + offset_s) // self._length_s * self._length_s - offset_s
 
     def _first(self, utc_s: float, import_w: float | None) -> None:
-        start, saved = self.start_of(utc_s), self._restored
-        same = saved is not None and saved.interval_start_utc_s == start
-        if saved is not None and saved.interval_start_utc_s is not None and not same:
-            was_s = saved.interval_start_utc_s + self._grid.interval_offset_s
-            self._raise_peak(
-                saved.interval_known_wh * 3600,
-                saved.interval_known_s,
-                interval_account(self._terms, self._timezone, was_s),
-            )
-        self._begin(start)
-        if self._import_w is None:
-            self._import_w = import_w
-        if saved is not None and same:
-            counted_s = (saved.saved_utc_s or start) - start
-            self._known_ws, self._assumed_ws = saved.interval_known_wh * 3600, saved.interval_assumed_wh * 3600
-            self._known_s = saved.interval_known_s
-            self._unknown_s = max(counted_s - self._known_s, 0.0)
-        self._fit(utc_s - start, within_s=0.0)
+        start, saved, energy = self.start_of(utc_s), self._restored, self._energy
+        if saved is not None and saved.interval_start_utc_s is not None:
+            self._resume(saved, saved.interval_start_utc_s, start)
+        else:
+            self._begin(start)
+        if energy.import_w is None:
+            energy.import_w = import_w
+        energy.fit(utc_s - start, within_s=0.0)
+
+    def _resume(self, saved: Billing, was: float, start: float) -> None:
+        """Go on in the interval that was saved, or close it and begin the running one. The restart is a hole."""
+        energy, until_s = self._energy, saved.saved_utc_s or was
+        counted = saved.counted or Counted(
+            known_ws=saved.interval_known_wh * 3600,
+            known_s=saved.interval_known_s,
+            assumed_ws=saved.interval_assumed_wh * 3600,
+            unknown_s=max(until_s - was - saved.interval_known_s, 0.0),
+        )
+        energy.restore(copy(counted), saved.import_w, saved.hole)
+        self._start_at(was)
+        if was == start:
+            return
+        if start < was:  # the clock was set back
+            energy.give_up_hole()
+        between = min(max(round((start - was) / self._length_s), 0), HOLE_INTERVALS + 2)
+        for n in range(between):
+            energy.fit(self._length_s, within_s=0.0)
+            self._close()
+            self._begin(start - (between - 1 - n) * self._length_s)
+        if not between:
+            self._begin(start)
 
     def _account(self, utc_s: float, mono_s: float, import_w: float | None) -> None:
         assert self._start is not None
-        dt_s = max(mono_s - self._mono_s, 0.0)
+        dt_s, energy = max(mono_s - self._mono_s, 0.0), self._energy
         jump_s = utc_s - self._utc_s - dt_s
         start = self.start_of(utc_s)
         if abs(jump_s) > GAP_S or self._start - utc_s > GAP_S:
-            self._add(dt_s, import_w)
-            self._forget_when()
+            energy.add(dt_s, import_w)
+            energy.forget_when(self._aim_w)
             self._start_at(start)
         elif start > self._start:
             into_s = min(dt_s, utc_s - start)
             left_s = max(self._start + self._length_s - self._utc_s, 0.0)
-            self._add(min(dt_s - into_s, left_s), import_w)
+            energy.add(min(dt_s - into_s, left_s), import_w)
             self._close()
             self._begin(start)
-            self._add(into_s, import_w)
+            energy.add(into_s, import_w)
         else:  # also when set back to just before the start: stay, and count anew once the clock is there again
-            self._add(dt_s, import_w)
-        self._fit(utc_s - self._start)
-
-    def _forget_when(self) -> None:
-        """The clock was set: which part of what was counted lies in its interval is not known."""
-        counted_s = self._known_s + self._unknown_s - self._unrated_s
-        mean_w = (self._known_ws + self._assumed_ws) / counted_s if counted_s > 0 else 0.0
-        self._unknown_s += self._known_s
-        self._known_ws = self._known_s = 0.0
-        self._assumed_ws = counted_s * min(mean_w, self._aim_w)
-
-    def _fit(self, passed_s: float, within_s: float = CLOCK_STEP_S) -> None:
-        """Make what was counted cover the time that has passed, by the clock, of the interval."""
-        passed_s = max(passed_s, 0.0)
-        counted_s = self._known_s + self._unknown_s
-        if abs(counted_s - passed_s) <= within_s:
-            return
-        if counted_s < passed_s:
-            self._add_unknown(passed_s - counted_s)
-            return
-        share = passed_s / counted_s
-        self._known_ws, self._known_s = share * self._known_ws, share * self._known_s
-        self._assumed_ws, self._unknown_s = share * self._assumed_ws, share * self._unknown_s
-        self._unrated_s *= share
-
-    def _metered(self, dt_s: float, register_wh: float | None) -> float | None:
-        """Mean import over a long `dt_s` by the register; None for short ones, and for a register that was reset."""
-        if dt_s <= GAP_S or register_wh is None or self._register_wh is None:
-            return None
-        mean_w = (register_wh - self._register_wh) * 3600 / dt_s
-        return mean_w if 0 <= mean_w <= REGISTER_MOST * self._grid.fuse_w else None
-
-    def _add(self, dt_s: float, import_w: float | None) -> None:
-        """Count `dt_s` that ends now: by the register, or between two good readings as their mean, else as unknown."""
-        if self._metered_w is not None:
-            self._known_s += dt_s
-            self._known_ws += dt_s * self._metered_w
-            return
-        if import_w is None or not self._was_good or self._import_w is None or dt_s > GAP_S:
-            self._add_unknown(dt_s)
-            return
-        self._known_s += dt_s
-        self._known_ws += dt_s * (self._import_w + import_w) / 2
-
-    def _add_unknown(self, dt_s: float) -> None:
-        self._unknown_s += dt_s
-        if self._import_w is None:
-            self._unrated_s += dt_s
-        else:
-            self._assumed_ws += dt_s * self._import_w
-
-    def _rate_unrated(self) -> None:
-        """Count time from before any reading was known at the first one."""
-        if self._unrated_s and self._import_w is not None:
-            self._assumed_ws += self._unrated_s * self._import_w
-            self._unrated_s = 0.0
+            energy.add(dt_s, import_w)
+        energy.fit(utc_s - self._start, CLOCK_STEP_S)
 
     def _begin(self, start: float) -> None:
-        self._known_ws = self._assumed_ws = self._known_s = self._unknown_s = self._unrated_s = 0.0
+        self._energy.begin()
         self._start_at(start)
 
     def _start_at(self, start: float) -> None:
         self._start = start
-        self._interval_account = interval_account(self._terms, self._timezone, start + self._grid.interval_offset_s)
-        self._enter(self._interval_account.period)
+        self._target_w = self._target_of = None
+        self._interval_account = self._account_at(start)
+        self._months.enter(self._interval_account.period)
 
-    def _enter(self, month: str) -> None:
-        """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
-        self.month = month
-        self._months[month] = self._months.pop(month, MonthSoFar())
-        while len(self._months) > MONTHS:
-            del self._months[next(iter(self._months))]
+    def _account_at(self, start: float) -> IntervalAccount:
+        return interval_account(self._terms, self._timezone, start + self._grid.interval_offset_s)
 
     def _utility_time(self, start: float) -> datetime:
         """An interval's start on the utility's calendar."""
         return datetime.fromtimestamp(start + self._grid.interval_offset_s, UTC).astimezone(ZoneInfo(self._timezone))
 
     def _close(self) -> None:
-        """The interval is over."""
-        self._raise_peak(self._known_ws, self._known_s, self._interval_account)
+        """The interval is over. Only proven energy raises the peak: an assumed one must not loosen the limit."""
+        assert self._start is not None
+        self._raise(self._energy.end(self._start), self._interval_account)
 
-    def _raise_peak(self, known_ws: float, known_s: float, at: IntervalAccount | None) -> None:
-        """Only measured energy raises the peak: an assumed one must not loosen the limit."""
-        so_far = self._months.get(self.month, MonthSoFar())
-        mean_w = known_ws / max(self._length_s, known_s) if at is None or at.counts else 0.0
-        measured_s = so_far.measured_s + min(known_s, self._length_s)
-        days_w = so_far.days_w
-        if at is not None and self._terms.top_days > 1:
-            today_w = max(days_w.get(at.day, 0.0), mean_w)
-            highest = sorted(((w, day) for day, w in days_w.items() if day != at.day), reverse=True)
-            days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.day: today_w}
-        self._months[self.month] = MonthSoFar(max(so_far.peak_w, mean_w), measured_s, days_w)
+    def _raise(self, counted: Counted, at: IntervalAccount | None) -> None:
+        mean_w = counted.low_ws / max(self._length_s, counted.known_s)
+        self._months.raise_peak(mean_w, min(counted.known_s, self._length_s), at)
 
     # ── budget ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def limit_w(self, plan: Plan | None) -> float:
-        """The mean import that must not be exceeded."""
-        limit_w = max(self._grid.contracted_peak_w, self.month_peak_w)
-        if plan is None or (self._interval_account is not None and not self._interval_account.counts):
-            return limit_w
-        return min(max(plan.peak_target_w, self.month_peak_w), limit_w)
+    @property
+    def least_mean_w(self) -> float:
+        """The lowest mean with which the running interval can still end, W: what counts for no plan to go below it."""
+        return least_mean_w(self._grid, self._energy.import_w or 0.0, self._energy.counted.counted_ws, self._times()[1])
 
-    def allowance(self, plan: Plan | None) -> Allowance:
-        """The import that the budget allows now."""
-        allowance = self._allow(self.limit_w(plan))
-        self._aim_w = allowance.aim_w
-        return allowance
-
-    def _allow(self, limit_w: float) -> Allowance:
-        # a month's peak was measured by the very meter that is to keep it: its class matters against the contract only
-        class_w = MARGIN * limit_w if limit_w >= self._grid.contracted_peak_w else 0.0
-        aim_w = limit_w - min(max(self._deadband_w, class_w), limit_w / 2)
-        elapsed_s, left_s = self._times()
-        used_ws = self._known_ws + self._assumed_ws
-        # Credit comes only from time that was measured; debt also from what had to be assumed.
-        credit_ws = min(aim_w * elapsed_s - used_ws, aim_w * self._known_s - self._known_ws)
-        guard_s = self._grid.interval_guard_s
-        if credit_ws < 0:
-            import_max_w = max(0.0, aim_w + credit_ws / max(left_s - guard_s, SETTLE_S))
+    def budget(self, plan: Plan | None) -> Budget:
+        """What the running interval allows now. `plan`: the one in force, if it covers this moment."""
+        contract_w, free_w = self._grid.contracted_peak_w, self.month_peak_w
+        target_w = self._target(plan)
+        if free_w >= contract_w or (target_w is not None and target_w <= free_w):
+            guard = self._allow(free_w, free_peak(self._terms))
         else:
-            fade = min(max((left_s - guard_s) / FADE_S, 0.0), 1.0) if elapsed_s > guard_s else 0.0
-            import_max_w = aim_w + min(credit_ws / max(left_s, CREDIT_S), fade * SURGE * aim_w)
-        return Allowance(
-            limit_w=limit_w,
-            aim_w=aim_w,
-            import_max_w=min(import_max_w, self._grid.fuse_w),
-            left_wh=(limit_w * self._length_s - used_ws) / 3600,
-            left_s=left_s,
+            guard = self._allow(contract_w, Reason("peak.contracted"))
+        lower = target_w is not None and target_w < guard.limit_w
+        budget = Budget(
+            guard, self._allow(target_w, Reason("peak.planned")) if lower and target_w is not None else None
         )
+        self._aim_w = budget.kept.aim_w
+        return budget
 
-    def view(self, limit_w: float) -> Interval:
+    def _target(self, plan: Plan | None) -> float | None:
+        """The target of the running interval; only a plan that is new to it may change it."""
+        if plan is None or (self._interval_account is not None and not self._interval_account.counts):
+            self._target_w = self._target_of = None
+            return None
+        wanted_w = max(plan.peak_target_w, self.month_peak_w)
+        asks = (plan.made_utc_s, plan.peak_target_w)
+        if asks != self._target_of:
+            before_w = math.inf if self._target_w is None else self._target_w
+            if wanted_w < before_w:
+                wanted_w = max(
+                    wanted_w, min(self.least_mean_w + margin_w(self._grid, self._deadband_w, wanted_w), before_w)
+                )
+            self._target_w, self._target_of = wanted_w, asks
+        return self._target_w
+
+    def _allow(self, limit_w: float, peak: Reason) -> Allowance:
+        return allow(self._grid, self._deadband_w, limit_w, peak, self._energy.counted, *self._times())
+
+    def view(self, budget: Budget) -> Interval:
         """The interval as consoles and records see it."""
+        counted = self._energy.counted
+        bounds = counted.bounds(self._energy.most_w)
         return Interval(
             start_utc_s=self._start if self._start is not None else 0.0,
             length_s=self._length_s,
-            energy_wh=(self._known_ws + self._assumed_ws) / 3600,
-            unknown_s=self._unknown_s,
-            limit_w=limit_w,
-            left_w=self._allow(limit_w).import_max_w,
+            energy_wh=counted.counted_ws / 3600,
+            unknown_s=counted.unknown_s,
+            limit_w=budget.kept.limit_w,
+            left_w=min(self._allow(a.limit_w, a.peak).import_max_w for a in (budget.guard, budget.kept)),
+            guard_w=budget.guard.limit_w,
+            guard_peak=budget.guard.peak,
+            low_wh=bounds.low_wh,
+            high_wh=bounds.high_wh if counted.unknown_s - counted.bounded_s < UNBOUNDED_S else None,
+            never_read=self._energy.import_w is None,
         )
 
     def _times(self) -> tuple[float, float]:

@@ -9,19 +9,21 @@ import msgspec
 
 from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
-from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.fallback import Lost, meter_lost_w
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
-from dispatch.control.pcs_limits import Ready, Unit, units
-from dispatch.control.rules import SOC_HYSTERESIS_PCT, Ramp, Situation, run
+from dispatch.control.pcs_limits import Ready, Unit, enabled, units
+from dispatch.control.rules import Ramp, Situation, run
 from dispatch.control.setpoint_monitor import SetpointMonitor
-from dispatch.islanding.load_shedding import LoadShedding, LoadSheddingMemory, LoadSheddingResult
-from dispatch.islanding.observation import IslandMemory, IslandStep
+from dispatch.control.soc_latches import SocLatches
+from dispatch.islanding.load_shedding import LoadShedding, LoadSheddingMemory
+from dispatch.islanding.observation import IslandMemory
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.battery_bank import BatteryBank
-from dispatch.model.decision import Decision, Mode, Setpoint
+from dispatch.model.decision import Decision
+from dispatch.model.events import Event
 from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
@@ -29,10 +31,11 @@ from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
-from dispatch.orders.book import Standing, signed, standing
+from dispatch.orders.book import Standing, standing
 from dispatch.plausibility.checker import PlausibilityCheck
 from dispatch.plausibility.soc import SocMemory
 from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
+from dispatch.wording.catalogue import words
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them
@@ -60,22 +63,25 @@ class Controller:
     def __init__(self, config: DispatchConfig, step_s: float = 0.0) -> None:
         self.config, self._step_s = config, step_s
         self._interval = MeteringInterval(
-            config.grid, config.timezone, config.rules.deadband_w, config.tariff.demand_terms
+            config.grid, config.timezone, config.rules.deadband_w, config.tariff.demand_terms, replayed=step_s > 0
         )
         grid = config.grid
         ids = [p.id for p in config.pcs]
-        self._net = NetLoadEstimator(grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0)
+        site_side = frozenset(m.id for m in config.meters if m.side == "site")
+        self._net = NetLoadEstimator(
+            grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0, site_side=site_side
+        )
         self._setpoint_monitor = SetpointMonitor(config)
         self._pulses = LoadPulses(grid.contracted_peak_w)
         self._pulses_before = 0
-        self._limit_w = grid.contracted_peak_w
+        self._budget = self._interval.budget(None)
         self._setpoints: dict[str, float] = {}  # the last asked, by PCS
         self._last_mono_s: float | None = None
         self._changed_mono_s: float | None = None
         self._lost: Lost | None = None
         self._starting = True  # a PCS that could be commanded waits for its second sample
         self._ramp_from_w: float | None = None
-        self._recharging = self._topping = False
+        self._soc_latches = SocLatches(config)
         self._order: Order | None = None  # the battery order the last decision obeyed
         self.island = IslandMachine(config)
         self.ride = LoadShedding(config)
@@ -90,7 +96,7 @@ class Controller:
     @property
     def interval(self) -> Interval:
         """The running metering interval."""
-        return self._interval.view(self._limit_w)
+        return self._interval.view(self._budget)
 
     @property
     def month_peak_w(self) -> float:
@@ -109,6 +115,11 @@ class Controller:
     def billed_peak_w(self) -> float:
         """What the demand charge is on so far, W: at least."""
         return self._interval.billed_w
+
+    @property
+    def interval_least_w(self) -> float:
+        """The lowest mean with which the running metering interval can still end, W: below it no plan may aim."""
+        return self._interval.least_mean_w
 
     @property
     def month_unmeasured_s(self) -> float:
@@ -161,8 +172,11 @@ class Controller:
         self._account(self.checked(snapshot))
 
     def _account(self, snapshot: Snapshot) -> None:
-        import_w = None if self._net.frozen else snapshot.grid.w.good
-        self._interval.advance(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.grid.import_wh.good)
+        grid, frozen = snapshot.grid, self._net.frozen
+        import_w, register_wh = (None, None) if frozen else (grid.w.confirmed, grid.import_wh.confirmed)
+        self._interval.advance(
+            snapshot.utc_s, snapshot.mono_s, import_w, register_wh, self._net.import_by_others_w(snapshot)
+        )
 
     def step(
         self,
@@ -179,7 +193,8 @@ class Controller:
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
         """
         snapshot = self.checked(snapshot)
-        relied_on = reliable_snapshot(snapshot, self._net.frozen)
+        load_was_frozen = self._net.load_meter_frozen
+        relied_on = reliable_snapshot(snapshot, self._net.frozen, load_was_frozen)
         island = self.island.step(relied_on, requests)
         ride = self.ride.step(relied_on, island.on_battery, island.seen.state, island.drilling)
         seen = island.seen
@@ -193,9 +208,27 @@ class Controller:
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
         caps, capped = self.caps.step(snapshot, self._need(situation, outcome), failing)
-        decision = _with_island(self._decision(situation, outcome, total_w, setpoints), island, ride)
-        events = (*self._plausibility.events(snapshot.utc_s), *decision.events, *capped)
-        return msgspec.structs.replace(decision, caps=caps, events=events, implausible=self._plausibility.often)
+        asked = self._asked(situation, total_w, setpoints)
+        decision = decision_of(situation, outcome, total_w, asked)
+        events = (*self._plausibility.events(snapshot.utc_s), *island.events, *ride.events, *capped)
+        return msgspec.structs.replace(
+            with_island(decision, island, ride),
+            meter_frozen=self._net.frozen,
+            load_meter_frozen=self._net.load_meter_frozen,
+            contested=self._setpoint_monitor.update(snapshot, asked),
+            caps=caps,
+            events=(*events, *self._meter_events(snapshot, load_was_frozen)),
+            implausible=self._plausibility.often,
+        )
+
+    def _meter_events(self, snapshot: Snapshot, load_was_frozen: bool) -> tuple[Event, ...]:
+        """What the import register told of intervals that are over; a load meter that begins or ends to stand still."""
+        id, utc_s, frozen = snapshot.grid.id, snapshot.utc_s, self._net.load_meter_frozen
+        events = [Event(utc_s, "device", "info", id, words(notice)) for notice in self._interval.notices()]
+        if frozen != load_was_frozen and snapshot.load is not None:
+            told = Reason("lost.load_meter_frozen") if frozen else Reason("lost.load_meter_moves")
+            events.append(Event(utc_s, "device", "warning" if frozen else "info", snapshot.load.id, words(told)))
+        return tuple(events)
 
     def _need(self, situation: Situation, outcome: Outcome) -> GridSide:
         """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
@@ -224,25 +257,27 @@ class Controller:
                     self._setpoints[pcs.id] = w
 
     def _situation(self, snapshot: Snapshot, plan: Plan | None, seen: Islanding, orders: Standing) -> Situation:
-        site_net_w = self._net.update(snapshot)
+        was_frozen, site_net_w = self._net.frozen, self._net.update(snapshot)
+        if self._net.frozen and not was_frozen:
+            self._interval.doubt(self._net.frozen_since_s, self._net.open_since_s)
         self._account(snapshot)
         step = plan.at(snapshot.utc_s) if plan is not None else None
-        allowance = self._interval.allowance(plan if step is not None else None)
-        self._limit_w = allowance.limit_w
-        found = self._confirmed(_enabled(units(self.config, snapshot, self._setpoints), orders), snapshot)
+        self._budget = self._interval.budget(plan if step is not None else None)
+        there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w)
+        found = self._confirmed(enabled(there, orders), snapshot)
         ready = [u.id for u in found if u.ready is Ready.READY]
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
         bank = BatteryBank(self.config, snapshot)
         soc_pct, available_pct = bank.soc_pct, bank.available_pct
-        self._latch(soc_pct, available_pct, orders.reserve)
+        self._soc_latches.update(soc_pct, available_pct, orders.reserve)
         return Situation(
             config=self.config,
             snapshot=snapshot,
             islanding=seen,
             units=found,
             net_w=net_w,
-            allowance=allowance,
+            budget=self._budget,
             soc_pct=soc_pct,
             soc_high_pct=bank.soc_high_pct,
             available_pct=available_pct,
@@ -251,8 +286,8 @@ class Controller:
             safe=self._safe(snapshot, net_w, last_w),
             ramp=self._ramp(snapshot.mono_s, net_w, last_w),
             step=step,
-            recharging=self._recharging,
-            topping=self._topping,
+            recharging=self._soc_latches.recharging,
+            topping=self._soc_latches.topping,
             orders=orders,
         )
 
@@ -272,25 +307,6 @@ class Controller:
             else u
             for u in found
         )
-
-    def _latch(self, soc_pct: float | None, available_pct: float | None, order: Order | None) -> None:
-        """Hysteresis of refilling the reserve and of returning to rest SoC."""
-        if soc_pct is None or available_pct is None:
-            return
-        reserve_pct, rest_pct = reserve_soc_pct(self.config), self.config.rules.rest_soc_pct
-        if order is not None:
-            reserve_pct = order.value
-        if self.config.reserve_kwh <= 0 and order is None:
-            self._recharging = False
-        else:
-            if available_pct < reserve_pct - SOC_HYSTERESIS_PCT / 2:
-                self._recharging = True
-            elif available_pct >= reserve_pct + SOC_HYSTERESIS_PCT:
-                self._recharging = False
-        if soc_pct < rest_pct - SOC_HYSTERESIS_PCT:
-            self._topping = True
-        elif soc_pct >= rest_pct:
-            self._topping = False
 
     def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, Reason] | None:
         if net_w is not None:
@@ -374,73 +390,12 @@ class Controller:
             return ramp.import_w + gap_w
         return ramp.import_w + min(max(gap_w, -ramp.step_w), ramp.step_w)
 
-    def _decision(
-        self, situation: Situation, outcome: Outcome, total_w: float | None, setpoints: dict[str, float]
-    ) -> Decision:
+    def _asked(
+        self, situation: Situation, total_w: float | None, setpoints: dict[str, float]
+    ) -> dict[str, float | None]:
+        """What each PCS is asked: its setpoint; one that cannot be read its last; one that takes no part nothing."""
         asked: dict[str, float | None] = dict.fromkeys((p.id for p in self.config.pcs), None)
-        battery_w = None
         if total_w is not None:
             asked.update(setpoints)
-            kept = {u.id: self._setpoints.get(u.id) for u in situation.units if u.ready is Ready.LOST}
-            asked.update(kept)
-            known = [w for w in asked.values() if w is not None]
-            battery_w = sum(known) if known else None
-        net_w = situation.net_w
-        return Decision(
-            seq=situation.snapshot.seq,
-            utc_s=situation.snapshot.utc_s,
-            mode=_mode(situation, battery_w),
-            island=situation.islanding.state,
-            setpoints=tuple(Setpoint(name, w) for name, w in asked.items()),
-            battery_w=battery_w,
-            net_load_w=None if net_w is None else net_w + sum(u.fixed_w for u in situation.units),
-            import_target_w=None if net_w is None or total_w is None else net_w - total_w,
-            binding=outcome.binding,
-            reason=_reason(battery_w, outcome),
-            chain=outcome.traces,
-            meter_frozen=self._net.frozen,
-            contested=self._setpoint_monitor.update(situation.snapshot, asked),
-        )
-
-
-def _reason(battery_w: float | None, outcome: Outcome) -> Reason:
-    rule = outcome.binding.value
-    if battery_w is None:
-        return Reason("decision.no_setpoint", {"rule": rule, "reason": outcome.reason})
-    return Reason("decision.setpoint", {"battery_w": battery_w, "rule": rule, "reason": outcome.reason})
-
-
-def _enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
-    """A PCS that somebody disabled goes to 0 kW and stays there."""
-    off = {order.target: signed(order, orders.mono_s) for order in orders.disabled}
-    if not off:
-        return found
-    still = msgspec.structs.replace
-    return tuple(
-        still(u, low_w=0.0, high_w=0.0, low_why=off[u.id], high_why=off[u.id]) if u.id in off else u for u in found
-    )
-
-
-def _with_island(decision: Decision, island: IslandStep, ride: LoadSheddingResult) -> Decision:
-    return msgspec.structs.replace(
-        decision,
-        islanding=island.view,
-        switch=island.switch,
-        pcs_orders=island.pcs_orders,
-        nodes=ride.orders,
-        ride=ride.view,
-        events=(*island.events, *ride.events),
-        replies=island.replies,
-        report=island.report,
-    )
-
-
-def _mode(situation: Situation, battery_w: float | None) -> Mode:
-    if battery_w is None:
-        return Mode.OBSERVE
-    if situation.safe is not None or all(u.ready is not Ready.READY for u in situation.units):
-        return Mode.SAFE
-    if situation.orders.battery is not None:
-        return Mode.MANUAL
-    tied = situation.islanding.state is IslandState.GRID_TIED  # elsewhere the plan is not in force
-    return Mode.PLAN if situation.step is not None and tied else Mode.RULES
+            asked.update({u.id: self._setpoints.get(u.id) for u in situation.units if u.ready is Ready.LOST})
+        return asked

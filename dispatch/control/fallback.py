@@ -4,7 +4,8 @@
 |---|---|
 | grid meter (or it hangs) | hold the last command for `meter_lost_hold_s`, then ramp to `meter_lost_w` |
 | SoC | its PCS may only go towards 0 (`dispatch.control.pcs_limits`) |
-| PCS reading | its last setpoint is kept, the driver renews it (`dispatch.control.pcs_limits`) |
+| PCS reading | it counts with what the meters show of it, else with its last setpoint until its timeout, then with 0; |
+| | the driver goes on to renew the setpoint (`dispatch.control.pcs_limits`) |
 
 Islanded or unknown: no command at all (`dispatch.islanding.observation`), whatever is lost.
 """

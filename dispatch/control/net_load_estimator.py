@@ -16,17 +16,23 @@ A frozen meter would make the estimate run away with the PCS. So a grid reading 
 while the PCS moved by more than `FROZEN_W` well over `delay_max_s` ago, is not used until it changes. A meter of coarse
 resolution (learnt: the smallest change seen) may stand still while the PCS slowly follows the load; there only the
 movement of the last `COARSE_S` counts. While the PCS rests, all values of the meter are compared: power, voltages,
-currents and frequency of a live grid never stand still together (`Standstill`).
+currents and frequency of a live grid never stand still together (`Standstill`). Where the site has a load meter, the
+balance shows a frozen meter, of the two the one that stands still, and the power of a PCS that cannot be read
+(`balance_witness`).
+
+A meter on the grid's side of an open switch can only read 0. One that reads anything else once its delay has passed is
+contradicted by the switch's contacts: frozen, until its reading changes.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import msgspec
 
+from dispatch.control.balance_witness import BalanceWitness, Unchanged
 from dispatch.model.equipment import Meter, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
@@ -43,19 +49,25 @@ COARSE_W = 10.0  # a meter that counts in steps of this or more can stand still 
 COARSE_S = 10.0  # so there the PCS must have moved within this time
 COARSE_STEPS = 5.0  # and by this many steps
 STILL_S = 10.0  # every figure of a meter the same to the last digit for so long: it hangs,
+OPEN_W = 500.0  # behind an open switch a meter reads no more than its own error
 STILL_FACTOR = 5.0  # unless it has stood still for a share of it before and gone on by itself
 
 
-def reliable_snapshot(snapshot: Snapshot, frozen: bool) -> Snapshot:
-    """What may be relied on, learnt from and recorded: a frozen grid meter's power is kept for display only (STALE).
+def reliable_snapshot(snapshot: Snapshot, frozen: bool, load_frozen: bool = False) -> Snapshot:
+    """What may be relied on, learnt from and recorded: a frozen meter's power is kept for display only (STALE).
 
     So import is no sample of anything, and a load by balance is not known.
     """
-    w = snapshot.grid.w
-    if not frozen or w.good is None:
-        return snapshot
     replace = msgspec.structs.replace
-    return replace(snapshot, grid=replace(snapshot.grid, w=Reading(w.value, w.age_s, Quality.STALE)))
+    if frozen and snapshot.grid.w.good is not None:
+        snapshot = replace(snapshot, grid=_stale(snapshot.grid))
+    if load_frozen and snapshot.load is not None and snapshot.load.w.good is not None:
+        snapshot = replace(snapshot, load=_stale(snapshot.load))
+    return snapshot
+
+
+def _stale(meter: Meter) -> Meter:
+    return msgspec.structs.replace(meter, w=Reading(meter.w.value, meter.w.age_s, Quality.STALE))
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -169,10 +181,17 @@ class NetLoadEstimator:
     """The estimate and the history it needs.
 
     may_hang: False where readings are those of a replay, minutes apart: there the same import twice is what holding it
-    looks like, to the last digit.
+    looks like, to the last digit. site_side: meters on the site's side of the switch.
     """
 
-    def __init__(self, delay_min_s: float, delay_max_s: float, pcs_ids: Iterable[str], may_hang: bool = True) -> None:
+    def __init__(
+        self,
+        delay_min_s: float,
+        delay_max_s: float,
+        pcs_ids: Iterable[str],
+        may_hang: bool = True,
+        site_side: Set[str] = frozenset(),
+    ) -> None:
         self._may_hang = may_hang
         self._delay_min_s = max((1 - MARGIN) * delay_min_s - MARGIN_S, 0.0)
         self._delay_max_s = (1 + MARGIN) * delay_max_s + MARGIN_S
@@ -184,6 +203,10 @@ class NetLoadEstimator:
         self._step_w = math.inf  # the smallest change of the reading seen: at least the meter's resolution
         self._same: tuple[float, float] | None = None  # since when (site time) the reading has had this value
         self._anchor: dict[str, float] = {}  # what each PCS did when it began to
+        self._site_side, self._unchanged = site_side, Unchanged()
+        self._witness = BalanceWitness(self._delay_min_s, self._delay_max_s)
+        self.open_since_s: float | None = None  # since when every switch at the PCC is open, by its contacts
+        self._contradicted_w: float | None = None  # the reading that an open switch showed to be wrong
 
     def restart(self) -> None:
         """Hold nothing against the grid meter: behind an open switch it stands at 0 whatever the PCS does.
@@ -197,8 +220,23 @@ class NetLoadEstimator:
 
     @property
     def frozen(self) -> bool:
-        """The grid meter answers, but what it says stands still."""
-        return self._hung or self._still
+        """The grid meter answers, but what it says stands still, or cannot be."""
+        return self._hung or self._still or self._witness.grid_frozen or self._contradicted_w is not None
+
+    @property
+    def frozen_since_s(self) -> float:
+        """Since when the grid meter's reading has been the same, mono_s."""
+        return self._unchanged.since_s
+
+    @property
+    def load_meter_frozen(self) -> bool:
+        """The load meter stands still while the balance of the others moves."""
+        return self._witness.load_frozen
+
+    @property
+    def proven_pcs_w(self) -> dict[str, float]:
+        """The power of a PCS that cannot be read, by its id, where the meters prove it."""
+        return self._witness.proven_w
 
     def asked(self, mono_s: float, pcs_id: str, w: float) -> None:
         """Remember that `pcs_id` was asked for `w` at `mono_s`."""
@@ -206,16 +244,21 @@ class NetLoadEstimator:
 
     def update(self, snapshot: Snapshot) -> float | None:
         """Take in a snapshot. Return the estimate, W; None without a good grid reading or with a PCS never read."""
-        for pcs in snapshot.pcs:
-            self._take(snapshot.mono_s, pcs)
         grid_w = snapshot.grid.w.good
+        self._unchanged.update(grid_w, snapshot.mono_s)
+        self._update_contradicted(snapshot, grid_w)
+        if self._may_hang and self.open_since_s is None:
+            self._witness.update(snapshot)
+        proven_w = self.proven_pcs_w
+        for pcs in snapshot.pcs:
+            self._take(snapshot.mono_s, pcs, proven_w.get(pcs.id))
         if grid_w is None:
             self.band = None
             self._standstill.clear()
             return None
         taken_s = snapshot.mono_s - (snapshot.grid.w.age_s or 0.0)
         self._still = self._standstill.update(snapshot.grid, taken_s)
-        if (self._may_hang and self._update_hung(grid_w, taken_s)) or self._still:
+        if (self._may_hang and self._update_hung(grid_w, taken_s)) or self.frozen:
             self.band = None
             return None
         band = self._band(snapshot, grid_w, taken_s - self._delay_max_s, taken_s - self._delay_min_s)
@@ -226,6 +269,15 @@ class NetLoadEstimator:
             self.w = (band.low_w + band.high_w) / 2
         self.w = min(max(self.w, band.low_w), band.high_w)
         return self.w
+
+    def import_by_others_w(self, snapshot: Snapshot) -> float | None:
+        """The import by what is not the grid meter: none behind an open switch, else by load meter, PCS and PV."""
+        if self.open_since_s is not None:
+            return 0.0
+        load_w = None if snapshot.load is None or self.load_meter_frozen else snapshot.load.w.good
+        if load_w is None or snapshot.pcs_w is None or snapshot.pv_w is None:
+            return None
+        return load_w - snapshot.pcs_w - snapshot.pv_w
 
     def _update_hung(self, grid_w: float, taken_s: float) -> bool:
         """Whether the reading has stood still while the PCS moved."""
@@ -255,16 +307,31 @@ class NetLoadEstimator:
             return COARSE_W  # it has not changed yet
         return self._step_w if self._step_w >= COARSE_W else 0.0
 
-    def _take(self, mono_s: float, pcs: Pcs) -> None:
+    def _update_contradicted(self, snapshot: Snapshot, grid_w: float | None) -> None:
+        """Hold a reading against the switch's contacts."""
+        positions = [switch.position.good for switch in snapshot.switches]
+        if not positions or any(position != "open" for position in positions):
+            self.open_since_s = None
+        elif self.open_since_s is None:
+            self.open_since_s = snapshot.mono_s
+        late = self.open_since_s is not None and snapshot.mono_s - self.open_since_s > self._delay_max_s
+        if grid_w is not None and late and snapshot.grid.id not in self._site_side and abs(grid_w) > OPEN_W:
+            self._contradicted_w = grid_w
+        elif grid_w is not None and grid_w != self._contradicted_w:
+            self._contradicted_w = None
+
+    def _take(self, mono_s: float, pcs: Pcs, proven_w: float | None) -> None:
         track = self._tracks.setdefault(pcs.id, PcsTrack())
         w = pcs.w.good
         if w is not None:
             track.sample(mono_s - (pcs.w.age_s or 0.0), w)
+        elif proven_w is not None:
+            track.sample(mono_s, proven_w)
         track.forget(mono_s - self._delay_max_s - OLDEST_READING_S)
 
     def _band(self, snapshot: Snapshot, grid_w: float, from_s: float, to_s: float) -> Band | None:
         low = high = grid_w
-        readable = {pcs.id for pcs in snapshot.pcs if pcs.w.good is not None}
+        readable = {pcs.id for pcs in snapshot.pcs if pcs.w.good is not None} | self.proven_pcs_w.keys()
         for pcs_id, track in self._tracks.items():
             span = track.power_range(from_s, to_s, pcs_id in readable)
             if span is None:

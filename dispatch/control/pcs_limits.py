@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
+from dispatch.orders.book import Standing, signed
 
 SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
 TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
@@ -42,8 +44,16 @@ class Unit(msgspec.Struct, frozen=True):
     fixed_w: float  # what it does anyway while it takes no part, 0 when ready
 
 
-def units(config: DispatchConfig, snapshot: Snapshot, last_w: Mapping[str, float]) -> tuple[Unit, ...]:
-    """Every configured PCS as it is now; `last_w` holds the last setpoints."""
+def units(
+    config: DispatchConfig,
+    snapshot: Snapshot,
+    last_w: Mapping[str, float],
+    proven_w: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[Unit, ...]:
+    """Every configured PCS as it is now.
+
+    last_w: the last setpoints. proven_w: the power of PCS that cannot be read, where the meters prove it.
+    """
     found_pcs = {p.id: p for p in snapshot.pcs}
     found_batteries = {b.id: b for b in snapshot.batteries}
     configs = {b.id: b for b in config.batteries}
@@ -57,9 +67,21 @@ def units(config: DispatchConfig, snapshot: Snapshot, last_w: Mapping[str, float
                 found_pcs.get(ratings.id),
                 found_batteries.get(ratings.battery),
                 last_w.get(ratings.id),
+                proven_w.get(ratings.id),
             )
         )
     return tuple(result)
+
+
+def enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
+    """A PCS that somebody disabled goes to 0 kW and stays there."""
+    off = {order.target: signed(order, orders.mono_s) for order in orders.disabled}
+    if not off:
+        return found
+    still = msgspec.structs.replace
+    return tuple(
+        still(u, low_w=0.0, high_w=0.0, low_why=off[u.id], high_why=off[u.id]) if u.id in off else u for u in found
+    )
 
 
 def _unit(
@@ -69,15 +91,12 @@ def _unit(
     pcs: Pcs | None,
     battery: Battery | None,
     last_w: float | None,
+    proven_w: float | None,
 ) -> Unit:
     ready, why = readiness(pcs, battery, ratings.id)
     fixed_w = 0.0
     if ready is Ready.LOST:
-        fixed_w = last_w if last_w is not None else _last_power_w(pcs)
-        if last_w is None:
-            why = Reason("pcs.lost_without_setpoint", {"lost": why})
-        else:
-            why = Reason("pcs.lost_setpoint_kept", {"lost": why, "setpoint_w": last_w})
+        fixed_w, why = _unread(pcs, why, last_w, proven_w)
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs)
     ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
@@ -95,6 +114,29 @@ def _unit(
         soc_pct=battery.soc_pct.good if battery is not None else None,
         fixed_w=fixed_w,
     )
+
+
+def _unread(pcs: Pcs | None, lost: Reason | None, last_w: float | None, proven_w: float | None) -> tuple[float, Reason]:
+    """What a PCS that cannot be read does, W: what the meters prove, else what its own timeout lets expect."""
+    if proven_w is not None:
+        asked = None if last_w is None else Reason("pcs.last_setpoint", {"setpoint_w": last_w})
+        return proven_w, Reason("pcs.power_by_meters", {"lost": lost, "power_w": proven_w, "asked": asked})
+    if last_w is None:
+        return _last_power_w(pcs), Reason("pcs.lost_without_setpoint", {"lost": lost})
+    left_s = None if pcs is None else _revert_left_s(pcs)
+    if left_s is None:
+        return last_w, Reason("pcs.setpoint_assumed", {"lost": lost, "setpoint_w": last_w})
+    if left_s > 0:
+        return last_w, Reason("pcs.setpoint_until", {"lost": lost, "setpoint_w": last_w, "left_s": left_s})
+    return 0.0, Reason("pcs.reverted_assumed", {"lost": lost, "setpoint_w": last_w, "over_s": -left_s})
+
+
+def _revert_left_s(pcs: Pcs) -> float | None:
+    """Until its own timeout ends the setpoint, by the countdown it last showed, s; < 0 afterwards. None: not known."""
+    shown = pcs.revert_remaining_s
+    if not shown.value:
+        return None
+    return shown.value - (shown.age_s or 0.0)
 
 
 def _last_power_w(pcs: Pcs | None) -> float:

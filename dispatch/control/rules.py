@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.billing.interval_budget import Allowance
+from dispatch.billing.import_allowance import Budget
 from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
-from dispatch.config.schema import DispatchConfig, GridConfig
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.import_limits import budget_reason, import_window
 from dispatch.control.pcs_limits import Ready, Unit
 from dispatch.model.battery_bank import counted, in_service
-from dispatch.model.equipment import Meter
 from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import PlanStep
@@ -26,7 +26,6 @@ from dispatch.model.rule_chain import HARD, LIMITS, Ask, Bounds, Chain, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, ask, signed
 
-SOC_HYSTERESIS_PCT = 1.0  # reserve and rest begin charging this far below and end at (rest) or above (reserve) the mark
 CHARGE_ROOM = (
     0.05  # of the aim: charging on our own account stays this far below it, so that it never makes the budget bind
 )
@@ -48,7 +47,7 @@ class Situation(msgspec.Struct, frozen=True):
     islanding: Islanding
     units: tuple[Unit, ...]
     net_w: float | None  # load - pv - what PCS do that take no part; None: not known
-    allowance: Allowance
+    budget: Budget
     soc_pct: float | None
     soc_high_pct: float | None  # the highest that it may be
     available_pct: float | None  # what of it is stored in batteries in service
@@ -137,30 +136,6 @@ def islanding(s: Situation, so_far: Bounds) -> Ask:
 # ── 3: fuse, export ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def import_window(meter: Meter, grid: GridConfig) -> tuple[float, float, Reason]:
-    """Smallest and largest import, W, that fuses and export limit allow, and the figures.
-
-    A balanced PCS moves all phases alike, so the worst phase's distance from the mean stays; it is taken off what the
-    fuses carry. Without good currents the total power at the nominal voltage is all there is to go by.
-    """
-    amps = [a.good for a in meter.a[: grid.phases]]
-    total_w = meter.w.good
-    known = [a for a in amps if a is not None]
-    if total_w is None or len(known) < grid.phases:
-        carries_w = grid.fuse_w
-        phases = Reason("fuse.no_currents", {"fuse_a": grid.fuse_a, "phases": grid.phases})
-    else:
-        volts = [v.good for v in meter.v[: grid.phases]] + [None] * grid.phases
-        phase_w = [a * (v or grid.voltage_v) * grid.phases for a, v in zip(known, volts, strict=False)]
-        lowest_v = min(v or grid.voltage_v for v in volts[: grid.phases])
-        uneven_w = max(max(phase_w) - abs(total_w), 0.0)
-        carries_w = max(grid.fuse_a * lowest_v * grid.phases - uneven_w, 0.0)
-        phases = Reason("fuse.worst_phase", {"phase_a": max(known), "fuse_a": grid.fuse_a})
-    export_w = min(grid.export_limit_w, carries_w)
-    reason = Reason("fuse.window", {"import_w": carries_w, "export_w": export_w, "phases": phases})
-    return -export_w, carries_w, reason
-
-
 def fuse(s: Situation, so_far: Bounds) -> Ask:
     """Rule 3: fuse per phase and export limit. No grid operator's order yet; the contracted peak is in rule 6."""
     if s.net_w is None:
@@ -235,16 +210,11 @@ def _soc_for(s: Situation, order: Order) -> float | None:
 
 
 def interval_budget(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 6: the energy left in the metering interval before its mean exceeds the limit."""
+    """Rule 6: the energy left in the metering interval before its mean exceeds the contract or the month's peak."""
     if s.net_w is None:
         return Ask(Reason("rule.net_load_unknown"))
-    a = s.allowance
-    reason = Reason(
-        "budget.left",
-        {"left_wh": a.left_wh, "limit_w": a.limit_w, "left_s": a.left_s, "import_w": a.import_max_w},
-    )
-    low_w, _ = battery_window(s.net_w, -math.inf, a.import_max_w)
-    return Ask(reason, low_w=low_w)
+    low_w, _ = battery_window(s.net_w, -math.inf, s.budget.guard.import_max_w)
+    return Ask(budget_reason(s.budget.guard), low_w=low_w)
 
 
 def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
@@ -266,7 +236,16 @@ def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
 
 
 def plan(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 8: the plan's step; it does not export what it did not mean to, charge above the limit on the interval's
+    """Rule 8: the plan's step, and the peak that it means to keep, as far as the ramp limit leaves room for it."""
+    ask, target = _step(s, so_far), s.budget.target
+    if target is None or s.net_w is None:
+        return ask
+    low_w, _ = battery_window(s.net_w, -math.inf, target.import_max_w)
+    return msgspec.structs.replace(ask, low_w=low_w, low_why=budget_reason(target))
+
+
+def _step(s: Situation, so_far: Bounds) -> Ask:
+    """The plan's step; it does not export what it did not mean to, charge above the limit on the interval's
     credit, nor undo the reserve's refill, nor go on with an order that is over.
     """
     if s.orders.battery is not None:
@@ -298,10 +277,10 @@ def _from_plan(s: Situation, step: PlanStep) -> tuple[float, Reason]:
         if wanted_w > most_w:
             return most_w, Reason("plan.load_lower", {"plan": reason, "enough_w": most_w})
     if wanted_w < 0:  # unused energy of the interval is there for the load, not for charging
-        room_w = max(s.allowance.aim_w - s.net_w, 0.0)
+        room_w = max(s.budget.kept.aim_w - s.net_w, 0.0)
         if -wanted_w > room_w:
             return -room_w, Reason(
-                "plan.import_held", {"plan": reason, "import_w": s.allowance.aim_w, "battery_w": -room_w}
+                "plan.import_held", {"plan": reason, "import_w": s.budget.kept.aim_w, "battery_w": -room_w}
             )
     return wanted_w, reason
 
@@ -336,7 +315,7 @@ def rest(s: Situation, so_far: Bounds) -> Ask:
 
 def _charge_ceiling_w(s: Situation) -> float:
     """Import up to which the rules charge the battery of their own accord."""
-    return (1 - CHARGE_ROOM) * s.allowance.aim_w
+    return (1 - CHARGE_ROOM) * s.budget.kept.aim_w
 
 
 def _charge_room_w(s: Situation) -> float:

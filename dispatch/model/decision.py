@@ -82,6 +82,7 @@ class Decision(msgspec.Struct, frozen=True):
     replies: tuple[IslandReply, ...] = ()  # to the requests of this tick
     report: DrillReport | None = None  # in the tick in which a drill ends
     meter_frozen: bool = False  # the grid meter answers, but what it says stands still
+    load_meter_frozen: bool = False  # the same of the load meter, by the balance of the others
     contested: tuple[Contested, ...] = ()
     caps: CapsView | None = None  # None: the site allows no caps for the month's peak
     implausible: tuple[Doubt, ...] = ()  # readings that are rejected again and again, or for long

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
+from dispatch.billing.demand_charge import free_peak
 from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
@@ -340,10 +341,7 @@ def _whose(plan: Sketch, keep_w: float) -> Reason:
     """What the import to keep is: the peak that there is, or one that the plan lets it rise to."""
     if keep_w > plan.month_peak_w + NEAR_W:
         return Reason("peak.planned")
-    terms = plan.config.tariff.demand_terms
-    if terms.top_days != 1:  # the mean of several days: what today's may reach
-        return Reason("peak.free_today")
-    return Reason("peak.month") if terms.per == "month" else Reason("peak.year")
+    return free_peak(plan.config.tariff.demand_terms)
 
 
 def _assumed(plan: Sketch, *steps: int) -> Reason | None:

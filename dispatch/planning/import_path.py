@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from dispatch.billing.demand_charge import interval_account
-from dispatch.billing.interval_budget import MARGIN, SURGE
+from dispatch.billing.import_allowance import MARGIN, SURGE
 from dispatch.config.battery_ratings import Efficiency, full_kwh, reserve_soc_pct, worst_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S

@@ -29,6 +29,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak_prior.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
+    interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
     reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
     orders: tuple[Order, ...] = ()  # that people have given and that stand

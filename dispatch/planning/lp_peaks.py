@@ -46,13 +46,20 @@ def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[
     def month(name: str) -> Month:
         if not name:
             return Month(max(config.grid.contracted_peak_w, inputs.month_peak_w) / 1000, counts=False)
-        if name == here.account:
-            return Month(first_w / 1000, rises)
+        if name == here.account:  # what the running interval comes to in any case costs nothing more
+            return Month(max(first_w, running_least_w(inputs)) / 1000, rises)
         if name.startswith(here.period):
             return Month(max(0.0, next_day_w, prior_w) / 1000, rises)
         return Month(later_w / 1000)
 
     return [month(name) for name in order], [order.index(name) for name in names]
+
+
+def running_least_w(inputs: PlanInputs) -> float:
+    """The lowest mean with which the running interval can still end, W; 0 where it does not count."""
+    config, length_s = inputs.config, inputs.config.grid.metering_interval_s
+    at = interval_account(config.tariff.demand_terms, config.timezone, inputs.now_utc_s // length_s * length_s)
+    return inputs.interval_least_w if at.counts else 0.0
 
 
 def meterings_of(
@@ -87,7 +94,7 @@ def target_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> float
         return max(planned_w, config.grid.contracted_peak_w)
     if inputs.peak is None:
         return max(inputs.month_peak_w, planned_w)
-    return max(inputs.month_peak_w, min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
+    return max(inputs.month_peak_w, running_least_w(inputs), min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
 
 
 def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:

@@ -44,6 +44,7 @@ class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     soc_pct: float
     month_peak_w: float
     interval_energy_wh: float
+    interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     caps: bool = True  # nodes take caps, where the site allows them
     orders: tuple[Order, ...] = ()
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
@@ -149,6 +150,7 @@ class PlanSource:
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,
             interval_energy_wh=now.interval_energy_wh,
+            interval_least_w=now.interval_least_w,
             reservations=self._reservations,
             orders=now.orders,
         )

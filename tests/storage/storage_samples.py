@@ -17,7 +17,16 @@ from storage.recorder import Recorder
 
 T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute
 DT = 0.2  # s, the tick
-BUDGET = Reason("budget.left", {"left_wh": 3_200.0, "limit_w": 32_000.0, "left_s": 410.0, "import_w": 30_000.25})
+BUDGET = Reason(
+    "budget.left",
+    {
+        "left_wh": 3_200.0,
+        "peak": Reason("peak.contracted"),
+        "limit_w": 32_000.0,
+        "left_s": 410.0,
+        "import_w": 30_000.25,
+    },
+)
 
 
 def grid_w(n: int) -> float:

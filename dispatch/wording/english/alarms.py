@@ -21,9 +21,10 @@ TEMPLATES = {
     "alarm.lowest_phase": "lowest phase {phase_v:.0f} V",
     "alarm.phase_current": "{phase_a:.0f} A of {fuse_a:g} A",
     "alarm.fuse_power": "{import_w:kw} of {fuse_w:kw}, phases unknown",
-    "alarm.over_peak": "{over_w:kw} above {limit_w:kw} as interval mean{assumed}",
+    "alarm.load_meter_frozen": "the load meter stands still at {load_w:kw} while grid, PCS and PV move",
+    "alarm.over_peak": "{over_w:kw} above the {peak} {limit_w:kw} as interval mean{assumed}",
     "alarm.peak_assumed": ", {unmeasured_s:whole_min} of it not measured but assumed",
-    "alarm.peak_risk": "import {import_w:kw}, to stay below {limit_w:kw} it may be {held_w:kw}",
+    "alarm.peak_risk": "import {import_w:kw}, to stay below the {peak} {limit_w:kw} it may be {held_w:kw}",
     "alarm.soc_stands_still": "it reports {reported_pct:.1f} %, by the energy moved it is {counted_pct:.1f} %",
     "alarm.soc_low": "SoC {soc_pct:.1f} %, limit {limit_pct:g} %",
     "alarm.temperature": "{temp_c:.1f} °C, allowed {min_c:g}..{max_c:g} °C",
@@ -126,7 +127,8 @@ TEXTS: dict[str, AlarmText] = {
     "reading-missing": AlarmText(
         "{subject} answers without a needed reading",
         "The device answers, but does not give the reading that control needs.",
-        "Without its power a PCS keeps its last setpoint; without SoC its battery may only go towards 0 kW.",
+        "A PCS without its power counts with what the meters show of it, else with its last setpoint until its own "
+        "timeout; without SoC its battery may only go towards 0 kW.",
         (
             "Look at the device's own display for the value. Restart its communication if that is allowed during "
             "operation. If it never gave one, the device or its register map does not suit."
@@ -206,7 +208,7 @@ TEXTS: dict[str, AlarmText] = {
     ),
     "peak-exceeded": AlarmText(
         "Peak exceeded",
-        "Import in the running metering interval has passed its limit.",
+        "The mean import of the running metering interval has passed the contracted peak or the month's peak.",
         "The month's demand charge rises by this interval's excess.",
         (
             "Nothing more to win in this interval beyond shedding load. See `skerry why` for what held the battery "
@@ -215,7 +217,7 @@ TEXTS: dict[str, AlarmText] = {
     ),
     "peak-at-risk": AlarmText(
         "Peak at risk",
-        "At the present import this metering interval will end above its limit.",
+        "At the present import this metering interval will end above the contracted peak or the month's peak.",
         "The month's demand charge will rise unless the battery or the load gives way.",
         (
             "Check that the battery discharges and how far it can. If its SoC is at the reserve, hold back jobs until "

@@ -6,6 +6,7 @@ TEMPLATES = {
     "time.today": "{local:clock}",
     "time.day": "{local:weekday} {local:clock}",
     "peak.planned": "planned peak",
+    "peak.contracted": "contracted peak",
     "peak.free_today": "day's free peak",
     "peak.month": "month's peak",
     "peak.year": "year's peak",

@@ -33,7 +33,14 @@ TEMPLATES = {
     "pcs.answers_without_power": "it answers, but without its power",
     "pcs.no_answer": "no answer that names it",
     "pcs.lost_without_setpoint": "{lost}: no setpoint of it is known",
-    "pcs.lost_setpoint_kept": "{lost}: its setpoint ({setpoint_w:action}) is kept",
+    "pcs.power_by_meters": "{lost}; measured by grid and load meter: {power_w:action}{asked}",
+    "pcs.last_setpoint": " (last setpoint: {setpoint_w:action})",
+    "pcs.setpoint_assumed": "{lost}: assumed to keep its setpoint ({setpoint_w:action}), its timeout is not known",
+    "pcs.setpoint_until": (
+        "{lost}: assumed to keep its setpoint ({setpoint_w:action}); unless a write reaches it, that runs out in "
+        "{left_s:.0f} s"
+    ),
+    "pcs.reverted_assumed": ("{lost}: assumed at 0 kW, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"),
     # device limits
     "limit.no_pcs": "0 PCS take part",
     "limit.both": "charge at most {charge_w:kw} ({charge_why}), discharge at most {discharge_w:kw} ({discharge_why})",
@@ -52,6 +59,8 @@ TEMPLATES = {
     "safe.ramp": "{lost} for {lost_s:.0f} s: to the safe value {safe_w:kw}, now {now_w:kw}",
     "lost.no_reading": "no reading from grid meter {meter}",
     "lost.stands_still": "grid meter {meter} stands still,",
+    "lost.load_meter_frozen": "stands still while grid meter, PCS and PV move: not used",
+    "lost.load_meter_moves": "its reading changes again",
     "lost.pcs_never_read": "a PCS has never been read,",
     # islanding, fuse
     "islanding.ramp_back": "import ramps back after the return to the grid, {import_w:kw} now",
@@ -72,8 +81,16 @@ TEMPLATES = {
     "reserve.untouched": "{level}: untouched",
     # import
     "budget.left": (
-        "{left_wh:kwh} left before the peak rises above {limit_w:kw} "
+        "{left_wh:kwh} left before the interval's mean exceeds the {peak} {limit_w:kw} "
         "({left_s:countdown} to go, import at most {import_w:kw})"
+    ),
+    "budget.spent": (
+        "the interval's mean exceeds the {peak} {limit_w:kw} by {over_wh:kwh} "
+        "({left_s:countdown} to go, import at most {import_w:kw})"
+    ),
+    "interval.bounds": (
+        "metering interval of {local:clock}: mean import between {low_w:kw} and {high_w:kw}; the meter was not read "
+        "across one of its ends, its register tells the sum only"
     ),
     "ramp.none": "no ramp limit: 0 kW/s declared",
     "ramp.no_start": "no import to start from yet, limit {rate_w_per_s:kw_per_s}",

@@ -119,7 +119,11 @@ CASES = [
     ("grid-outage", {"switches": (Switch("pcc", grid_voltage=status("absent")),)}, "no grid voltage"),
     ("fuse-overload", {"grid": Meter("g", w=reading(1e5), a=(reading(10), reading(-170)))}, "170 A of 160 A"),
     ("fuse-overload", {"grid": Meter("g", w=reading(120_000))}, "120.0 kW of 110.4 kW"),
-    ("peak-exceeded", {"facts": {"interval": Interval(0, 900, 13_000, 0, 50_000, 0)}}, "2.0 kW above 50.0 kW"),
+    (
+        "peak-exceeded",
+        {"facts": {"interval": Interval(0, 900, 13_000, 0, 50_000, 0)}},
+        "2.0 kW above the contracted peak 50.0 kW",
+    ),
     ("peak-exceeded", {"facts": {"interval": Interval(0, 900, 13_000, 840, 50_000, 0)}}, "14 min of it not measured"),
     ("peak-at-risk", {"facts": {"interval": Interval(899_700, 900, 8_500, 0, 50_000, 99_000)}}, "it may be 24.0 kW"),
     ("soc-low:bat1", {"battery": {"soc_pct": reading(10.2)}}, "SoC 10.2 %, limit 10 %"),

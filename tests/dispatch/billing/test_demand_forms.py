@@ -218,10 +218,10 @@ def test_outside_the_window_the_contract_is_the_limit_and_nothing_raises_the_pea
     assert interval.month_peak_w == 0
     interval = an_interval(windows=WORKING)
     import_for(interval, 7.0, 50_000)
-    assert interval.limit_w(a_plan(0, peak_target_w=22_000)) == 60_000
+    assert interval.budget(a_plan(0, peak_target_w=22_000)).kept.limit_w == 60_000
     import_for(interval, 9.0, 30_000)
     assert interval.month_peak_w == pytest.approx(30_000)
-    assert interval.limit_w(a_plan(0, peak_target_w=22_000)) == pytest.approx(30_000)
+    assert interval.budget(a_plan(0, peak_target_w=22_000)).kept.limit_w == pytest.approx(30_000)
     import_for(interval, 20.0, 50_000)
     assert interval.month_peak_w == pytest.approx(30_000)
 
@@ -243,7 +243,7 @@ def test_days_are_averaged_and_kept_over_a_restart() -> None:
 
 
 def test_a_floor_is_free_and_a_year_does_not_end_with_its_months() -> None:
-    assert an_interval(floor_w=25_000).limit_w(a_plan(0, peak_target_w=10_000)) == 25_000
+    assert an_interval(floor_w=25_000).budget(a_plan(0, peak_target_w=10_000)).kept.limit_w == 25_000
     interval = an_interval(per="year")
     import_for(interval, 10, 33_000)
     import_for(interval, 24 * 20, 10_000)  # October

@@ -12,14 +12,16 @@ from small_site import T0, Plant, a_plan, site_config
 from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.config.schema import GridConfig
 from dispatch.control.controller import Controller
+from dispatch.model.metering_interval import Interval
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import RuleId
 from dispatch.wording.catalogue import words
 
 
-def an_interval(**grid: object) -> MeteringInterval:
+def an_interval(replayed: bool = False, **grid: object) -> MeteringInterval:
     base: dict[str, object] = {"fuse_a": 160, "contracted_peak_w": 30_000}
-    return MeteringInterval(GridConfig(**(base | grid)), "Europe/Berlin", 250)  # type: ignore[arg-type]
+    config = GridConfig(**(base | grid))  # type: ignore[arg-type]
+    return MeteringInterval(config, "Europe/Berlin", 250, replayed=replayed)
 
 
 def feed(interval: MeteringInterval, from_s: float, to_s: float, import_w: float | None, utc_0: float = T0) -> None:
@@ -28,13 +30,18 @@ def feed(interval: MeteringInterval, from_s: float, to_s: float, import_w: float
         interval.advance(utc_0 + from_s + n, from_s + n, import_w)
 
 
+def seen(interval: MeteringInterval) -> Interval:
+    """The interval as a site without a plan shows it."""
+    return interval.view(interval.budget(None))
+
+
 def test_energy_is_counted_and_export_earns_nothing_back() -> None:
     interval = an_interval()
     feed(interval, 0, 360, 20_000)
-    assert interval.view(30_000).energy_wh == pytest.approx(2_000)
+    assert seen(interval).energy_wh == pytest.approx(2_000)
     feed(interval, 361, 720, -50_000)
-    assert interval.view(30_000).energy_wh == pytest.approx(2_000, abs=3)
-    assert interval.view(30_000).unknown_s == 0
+    assert seen(interval).energy_wh == pytest.approx(2_000, abs=3)
+    assert seen(interval).unknown_s == 0
 
 
 def test_roll_over_keeps_the_month_peak_and_splits_the_energy_at_the_boundary() -> None:
@@ -44,8 +51,8 @@ def test_roll_over_keeps_the_month_peak_and_splits_the_energy_at_the_boundary() 
     feed(interval, 305, 898, 40_000)
     assert interval.month_peak_w == 0
     interval.advance(T0 + 902, 902, 40_000)
-    assert interval.view(0).start_utc_s == T0 + 900
-    assert interval.view(0).energy_wh == pytest.approx(40_000 * 2 / 3600)
+    assert seen(interval).start_utc_s == T0 + 900
+    assert seen(interval).energy_wh == pytest.approx(40_000 * 2 / 3600)
     assert interval.month_peak_w == pytest.approx(40_000 * 600 / 900)  # the pause of 300 s proves nothing
 
 
@@ -53,7 +60,7 @@ def test_unknown_time_counts_at_the_last_import_and_is_reported() -> None:
     interval = an_interval()
     feed(interval, 0, 100, 18_000)
     feed(interval, 101, 200, None)
-    view = interval.view(30_000)
+    view = seen(interval)
     assert view.unknown_s == 100
     assert view.energy_wh == pytest.approx(18_000 * 200 / 3600)
 
@@ -61,51 +68,51 @@ def test_unknown_time_counts_at_the_last_import_and_is_reported() -> None:
 def test_start_in_the_middle_assumes_the_past_and_gives_no_credit_for_it() -> None:
     interval = an_interval()
     feed(interval, 600, 610, 1_000)
-    view = interval.view(30_000)
+    view = seen(interval)
     assert view.unknown_s == pytest.approx(600)
     assert view.energy_wh == pytest.approx(1_000 * 610 / 3600)
-    assert interval.allowance(None).import_max_w == pytest.approx(29_700 + 10 * 28_700 / 290, rel=0.01)
+    assert interval.budget(None).guard.import_max_w == pytest.approx(29_700 + 10 * 28_700 / 290, rel=0.01)
 
 
 def test_without_any_reading_the_past_waits_for_the_first_one() -> None:
     interval = an_interval()
     feed(interval, 600, 610, None)
-    assert interval.view(30_000).energy_wh == 0
-    assert interval.view(30_000).unknown_s == pytest.approx(610)
+    assert seen(interval).energy_wh == 0
+    assert seen(interval).unknown_s == pytest.approx(610)
     interval.advance(T0 + 611, 611, 9_000)
-    assert interval.view(30_000).energy_wh == pytest.approx(9_000 * 611 / 3600)
+    assert seen(interval).energy_wh == pytest.approx(9_000 * 611 / 3600)
 
 
 def test_the_surge_is_modest_fades_and_ends_before_the_guard() -> None:
     interval = an_interval()
     feed(interval, 0, 700, 1_000)
-    aim_w = interval.allowance(None).aim_w
-    assert interval.allowance(None).import_max_w == pytest.approx(1.25 * aim_w)
+    aim_w = interval.budget(None).guard.aim_w
+    assert interval.budget(None).guard.import_max_w == pytest.approx(1.25 * aim_w)
     feed(interval, 701, 884, 1_000)
-    assert aim_w < interval.allowance(None).import_max_w < 1.25 * aim_w
+    assert aim_w < interval.budget(None).guard.import_max_w < 1.25 * aim_w
     feed(interval, 885, 899, 1_000)
-    assert interval.allowance(None).import_max_w == aim_w
+    assert interval.budget(None).guard.import_max_w == aim_w
 
 
 def test_debt_is_paid_back_and_never_by_export() -> None:
     interval = an_interval()
     feed(interval, 0, 300, 45_000)
     owed = 300 * (45_000 - 29_700)
-    assert interval.allowance(None).import_max_w == pytest.approx(29_700 - owed / 598)
+    assert interval.budget(None).guard.import_max_w == pytest.approx(29_700 - owed / 598)
     feed(interval, 301, 880, 90_000)
-    assert interval.allowance(None).import_max_w == 0
-    assert interval.view(30_000).energy_left_wh < 0
+    assert interval.budget(None).guard.import_max_w == 0
+    assert seen(interval).energy_left_wh < 0
 
 
 def test_limit_is_contract_or_month_peak_and_a_plan_only_lowers_it() -> None:
     interval = an_interval()
-    assert interval.limit_w(None) == 30_000
-    assert interval.limit_w(a_plan(0, peak_target_w=22_000)) == 22_000
-    assert interval.limit_w(a_plan(0, peak_target_w=50_000)) == 30_000
+    assert interval.budget(None).kept.limit_w == 30_000
+    assert interval.budget(a_plan(0, peak_target_w=22_000)).kept.limit_w == 22_000
+    assert interval.budget(a_plan(0, peak_target_w=50_000)).kept.limit_w == 30_000
     interval.restore(Billing(month="2025-09", month_peak_w=26_000))
-    assert interval.limit_w(a_plan(0, peak_target_w=22_000)) == 26_000
+    assert interval.budget(a_plan(0, peak_target_w=22_000)).kept.limit_w == 26_000
     interval.restore(Billing(month="2025-09", month_peak_w=34_000))
-    assert interval.limit_w(None) == 34_000
+    assert interval.budget(None).kept.limit_w == 34_000
 
 
 def test_month_rolls_over_in_the_site_s_time_zone() -> None:
@@ -132,11 +139,11 @@ def test_a_step_of_the_wall_clock_makes_neither_energy_nor_debt(step_s: float, a
     interval = an_interval()
     for n in range(at_s + 1):
         interval.advance(T0 + n, n, import_w)
-        interval.allowance(None)
+        interval.budget(None)
     for n in range(1, 31):
         utc_s = T0 + at_s + step_s + n
         interval.advance(utc_s, at_s + n, import_w)
-        allowance, view = interval.allowance(None), interval.view(30_000)
+        allowance, view = interval.budget(None).guard, seen(interval)
         passed_s = max(utc_s - view.start_utc_s, 0.0)
         assert view.energy_wh <= import_w * (passed_s + 0.5) / 3600 + 1e-6
         if import_w <= allowance.aim_w:
@@ -153,9 +160,9 @@ def test_a_clock_that_is_set_discharges_nothing_and_alarms_nobody(step_s: float)
     interval = an_interval(contracted_peak_w=60_000)
     for n in range(1_600):
         interval.advance(T0 + n + (step_s if n >= 700 else 0), n, 50_000)
-        allowance = interval.allowance(None)
+        allowance = interval.budget(None).guard
         assert allowance.import_max_w >= 59_300, n
-        assert interval.view(60_000).energy_left_wh > 0
+        assert seen(interval).energy_left_wh > 0
 
 
 def test_a_clock_set_by_seconds_keeps_what_was_measured() -> None:
@@ -163,7 +170,7 @@ def test_a_clock_set_by_seconds_keeps_what_was_measured() -> None:
         interval = an_interval()
         feed(interval, 0, 400, 50_000)
         interval.advance(T0 + 401 + step_s, 401, 50_000)
-        view = interval.view(30_000)
+        view = seen(interval)
         assert view.unknown_s == pytest.approx(max(step_s, 0))
         assert view.energy_wh == pytest.approx(50_000 * (401 + step_s) / 3600)
 
@@ -173,8 +180,8 @@ def test_a_clock_set_back_in_many_small_steps_ends_where_it_says() -> None:
     for n in range(1_300):
         utc_s = T0 + n - 4.0 * min(max(n - 920, 0), 100)  # 400 s in all, from just behind a boundary
         interval.advance(utc_s, n, 50_000)
-        assert interval.allowance(None).import_max_w >= 59_300, n
-        assert interval.view(60_000).start_utc_s <= utc_s + 5
+        assert interval.budget(None).guard.import_max_w >= 59_300, n
+        assert seen(interval).start_utc_s <= utc_s + 5
 
 
 def test_a_clock_that_glitches_does_not_forget_the_month_s_peak() -> None:
@@ -198,8 +205,8 @@ def test_left_is_what_the_rule_allows() -> None:
     interval = an_interval()
     for from_s, to_s, import_w in ((0, 400, 1_000), (401, 700, 70_000), (701, 890, 500)):
         feed(interval, from_s, to_s, import_w)
-        allowance = interval.allowance(None)
-        assert interval.view(allowance.limit_w).left_w == allowance.import_max_w <= 160 * 230 * 3
+        allowance = interval.budget(None).guard
+        assert seen(interval).left_w == allowance.import_max_w <= 160 * 230 * 3
     controller = Controller(site_config())
     decision = Plant(controller, lambda t: 50_000).run(5).decisions[-1]
     budget = next(t for t in decision.chain if t.rule is RuleId.INTERVAL_BUDGET)
@@ -243,7 +250,7 @@ def test_a_restart_goes_on_where_it_was() -> None:
     heir = an_interval()
     heir.restore(first.billing())
     feed(heir, 430, 500, 24_000)
-    view = heir.view(30_000)
+    view = seen(heir)
     assert view.unknown_s == pytest.approx(30)
     assert view.energy_wh == pytest.approx(24_000 * 500 / 3600)
     later = an_interval()
@@ -281,20 +288,20 @@ def test_no_interval_mean_exceeds_the_limit_while_the_battery_suffices(
 
 def test_over_long_steps_the_import_register_counts() -> None:
     """Steps of 5 min: 1 kWh, 2 kWh and 3 kWh by the register, whatever the readings at the edges say."""
-    interval = an_interval()
+    interval = an_interval(replayed=True)
     for n, register_wh in enumerate((0.0, 1_000.0, 3_000.0, 6_000.0)):
         interval.advance(T0 + 300 * n, 300.0 * n, 99_000.0 - n, register_wh)
         if n == 2:
-            assert interval.view(30_000).energy_wh == pytest.approx(3_000)
-            assert interval.view(30_000).unknown_s == 0
+            assert seen(interval).energy_wh == pytest.approx(3_000)
+            assert seen(interval).unknown_s == 0
     assert interval.month_peak_w == pytest.approx(24_000)
-    assert interval.view(30_000).energy_wh == 0
+    assert seen(interval).energy_wh == 0
 
 
 def test_a_register_that_was_reset_is_not_believed() -> None:
     for before_wh, after_wh in ((5_000.0, 0.0), (0.0, 9e6)):
-        interval = an_interval()
+        interval = an_interval(replayed=True)
         interval.advance(T0, 0.0, 12_000.0, before_wh)
         interval.advance(T0 + 300, 300.0, 12_000.0, after_wh)
-        assert interval.view(30_000).unknown_s == 300
-        assert interval.view(30_000).energy_wh == pytest.approx(1_000)
+        assert seen(interval).unknown_s == 300
+        assert seen(interval).energy_wh == pytest.approx(1_000)

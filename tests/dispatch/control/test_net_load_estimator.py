@@ -228,7 +228,7 @@ def test_behind_an_open_switch_a_meter_at_zero_is_not_frozen() -> None:
     for n in range(100):
         decision = controller.step(a_snapshot(0.2 * n, 0.0, a_pcs(20_000 + 100 * n), switch="open"), None)
         assert not decision.meter_frozen
-    assert controller.interval.unknown_s == 0
+    assert controller.interval.unknown_s <= 1  # until it was confirmed at the start
 
 
 @pytest.mark.parametrize("age_s", [0.0, 0.2])

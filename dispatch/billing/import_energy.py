@@ -1,0 +1,306 @@
+"""Counts the energy imported in the running metering interval: what is measured, what is assumed, and its bounds.
+
+While the meter's power is read, energy is integrated between readings. Time without a good reading is a *hole*: it
+counts at the power assumed for it, until the meter's own import register (`import_register`) is read again. Then the
+register fills the hole, within its step. A hole across the end of an interval has one energy for two intervals: each
+gets bounds, from none to all of it as far as `most_w` allows. What no register tells stays assumed: at least what was
+measured, at most what `most_w` could have brought.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.billing.import_register import REGISTER_MOST, ImportRegister
+
+EARLY_S = 2.0  # after an interval's begin: what ran until then was integrated
+HOLE_INTERVALS = 8  # a hole over more intervals than this is given up: its energy could be anywhere
+GAP_S = 5.0  # two readings further apart have a hole between them
+
+
+class EnergyBounds(msgspec.Struct, frozen=True):
+    """An energy that lies in a range, Wh."""
+
+    low_wh: float
+    high_wh: float
+
+
+class Counted(msgspec.Struct):
+    """What was counted of one interval, Ws and s."""
+
+    known_ws: float = 0.0  # integrated, or by the register
+    known_s: float = 0.0
+    assumed_ws: float = 0.0  # in `unknown_s`
+    unknown_s: float = 0.0
+    band_ws: float = 0.0  # how far off `known_ws` may be, by the register's step
+    bounded_s: float = 0.0  # of `unknown_s` what has bounds:
+    bounded_low_ws: float = 0.0
+    bounded_high_ws: float = 0.0
+
+    @property
+    def counted_s(self) -> float:
+        """Time that was counted."""
+        return self.known_s + self.unknown_s
+
+    @property
+    def counted_ws(self) -> float:
+        """Best estimate of the energy."""
+        return self.known_ws + self.assumed_ws
+
+    @property
+    def low_ws(self) -> float:
+        """The energy is at least this."""
+        return max(self.known_ws - self.band_ws, 0.0) + self.bounded_low_ws
+
+    def high_ws(self, most_w: float) -> float:
+        """The energy is at most this, with no import above `most_w`."""
+        return self.known_ws + self.band_ws + self.bounded_high_ws + most_w * (self.unknown_s - self.bounded_s)
+
+    def bounds(self, most_w: float) -> EnergyBounds:
+        """Both, Wh."""
+        return EnergyBounds(self.low_ws / 3600, self.high_ws(most_w) / 3600)
+
+    def scaled(self, share: float) -> Counted:
+        """This share of everything."""
+        return Counted(*(share * getattr(self, name) for name in self.__struct_fields__))
+
+
+class HolePart(msgspec.Struct):
+    """What of the hole lies in an interval that is over; `counted` is that interval's."""
+
+    start_utc_s: float
+    hole_s: float
+    counted: Counted
+
+
+class FilledInterval(msgspec.Struct, frozen=True):
+    """An interval that is over, of which the register now tells the energy, or its bounds."""
+
+    start_utc_s: float
+    low_wh: float
+    high_wh: float
+    measured_s: float  # of its hole: all of it where no other interval has a part of the hole
+
+
+class HoleMemory(msgspec.Struct, frozen=True):
+    """What a restart must not lose: the register as it was last read, and the hole that is open."""
+
+    register_wh: float | None = None
+    since_ws: float = 0.0  # measured since then
+    step_wh: float | None = None  # the register's resolution as learnt
+    hole_s: float = 0.0
+    hole_assumed_ws: float = 0.0
+    over: tuple[HolePart, ...] = ()
+
+
+class ImportEnergy:
+    """Counts for the running interval. `MeteringInterval` says when one begins.
+
+    fuse_w: what the fuses carry. replayed: readings are minutes apart, the power between two is their mean, and the
+    register is exact.
+    """
+
+    def __init__(self, fuse_w: float, replayed: bool = False) -> None:
+        self._replayed = replayed
+        self.most_w = REGISTER_MOST * fuse_w
+        self.counted = Counted()
+        self.import_w: float | None = None  # the last one known, or what is assumed
+        self.unrated_s = 0.0  # of `unknown_s` from before any reading
+        self.hole_s = self.hole_assumed_ws = 0.0  # of the hole what lies in the running interval
+        self.over: list[HolePart] = []  # and in those before
+        self.before_wh: float | None = None  # the register when the hole began, or now
+        self._register = ImportRegister(self.most_w, 0.0 if replayed else None)
+        self._begun: tuple[float, float] | None = None  # the register early in the interval, Wh; counted until then, Ws
+        self._ended: HolePart | None = None  # the last interval that is over, and what of the hole lies in it
+        self._since_ws = 0.0  # measured since `before_wh` was read
+        self._was_good = False
+
+    # ── adding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add(self, dt_s: float, import_w: float | None) -> None:
+        """Count `dt_s` that ends now: between two good readings as their mean, else as a hole."""
+        if import_w is None or not self._was_good or self.import_w is None or dt_s > GAP_S:
+            self.add_unknown(dt_s)
+            return
+        self.counted.known_s += dt_s
+        self.counted.known_ws += dt_s * (self.import_w + import_w) / 2
+        self._since_ws += dt_s * (self.import_w + import_w) / 2
+
+    def add_unknown(self, dt_s: float) -> None:
+        """Count `dt_s` at what is assumed."""
+        self.counted.unknown_s += dt_s
+        assumed_ws = 0.0 if self.import_w is None else dt_s * self.import_w
+        self.counted.assumed_ws += assumed_ws
+        if self.import_w is None:
+            self.unrated_s += dt_s
+        if self.before_wh is not None:
+            self.hole_s += dt_s
+            self.hole_assumed_ws += assumed_ws
+
+    def begin(self) -> None:
+        """A new interval begins; a hole goes on."""
+        self.counted, self.unrated_s, self._begun = Counted(), 0.0, None
+        self.hole_s = self.hole_assumed_ws = 0.0
+
+    def end(self, start_utc_s: float) -> Counted:
+        """The interval that began at `start_utc_s` is over; returns what was counted."""
+        self._ended = HolePart(start_utc_s, self.hole_s, self.counted)
+        if self.hole_s > 0:
+            self.over.append(self._ended)
+        if len(self.over) > HOLE_INTERVALS:  # nothing could be told any more of when the energy came
+            self.give_up_hole()
+        return self.counted
+
+    def taken(self, mono_s: float, import_w: float | None, register_wh: float | None, assumed_w: float | None) -> None:
+        """After the time up to now was added: remember what was read. `assumed_w`: import where it was not read."""
+        if import_w is not None:
+            self.import_w = import_w
+        elif assumed_w is not None:
+            self.import_w = assumed_w
+        self._was_good = import_w is not None
+        if self.unrated_s and self.import_w is not None:  # from before any reading was known: at the first one
+            self.counted.assumed_ws += self.unrated_s * self.import_w
+            self.unrated_s = 0.0
+        if register_wh is not None:
+            self._register.read(mono_s, register_wh)
+
+    # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def memory(self) -> HoleMemory:
+        """What a later process needs to fill the hole of its restart."""
+        over, step_wh = tuple(self.over), self._register.step_wh or None
+        return HoleMemory(self.before_wh, self._since_ws, step_wh, self.hole_s, self.hole_assumed_ws, over)
+
+    def restore(self, counted: Counted, import_w: float | None, hole: HoleMemory) -> None:
+        """Go on where an earlier process was."""
+        self.counted, self.import_w = counted, import_w
+        self.before_wh, self._since_ws = hole.register_wh, hole.since_ws
+        self.hole_s, self.hole_assumed_ws, self.over = hole.hole_s, hole.hole_assumed_ws, list(hole.over)
+        if hole.step_wh:
+            self._register.learnt(hole.step_wh)
+
+    # ── the register ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def fill(self, register_wh: float | None) -> tuple[FilledInterval, ...]:
+        """With the meter read again: fill the hole by its register. Returns the bounds of intervals that are over."""
+        if register_wh is None:  # it may be read later than the power
+            return ()
+        filled: tuple[FilledInterval, ...] = ()
+        if self.before_wh is not None and (self.hole_s > 0 or self.over):
+            filled = self._fill(self.before_wh, register_wh)
+        self.hole_s = self.hole_assumed_ws = 0.0
+        self.over.clear()
+        self.before_wh, self._since_ws = register_wh, 0.0
+        if self._begun is None and self.counted.known_s <= EARLY_S and not self.counted.unknown_s:
+            self._begun = (register_wh, self.counted.known_ws)
+        return filled
+
+    def _fill(self, before_wh: float, register_wh: float) -> tuple[FilledInterval, ...]:
+        whole_s = self.hole_s + sum(part.hole_s for part in self.over)
+        grown_wh = self._register.grown_wh(before_wh, register_wh, whole_s + self._since_ws / self.most_w + GAP_S)
+        if grown_wh is None:
+            self._begun = None
+            return ()
+        hole_ws = max(3600 * grown_wh - self._since_ws, 0.0)
+        step_ws = 3600 * self._register.step_wh
+        band_ws = min(step_ws, self.most_w * whole_s)
+        now = self.counted
+        now.assumed_ws -= self.hole_assumed_ws
+        if not self.over:
+            now.unknown_s -= self.hole_s
+            now.known_s += self.hole_s
+            now.known_ws += hole_ws
+            now.band_ws += band_ws
+            self._count_whole(register_wh, step_ws)
+            return ()
+        low_ws, high_ws = self._share(hole_ws, band_ws, self.hole_s, whole_s)
+        now.bounded_s += self.hole_s
+        now.bounded_low_ws += low_ws
+        now.bounded_high_ws += high_ws
+        now.assumed_ws += min(max(hole_ws * self.hole_s / whole_s, low_ws), high_ws)
+        return tuple(self._filled(part, hole_ws, band_ws, whole_s) for part in self.over)
+
+    def _count_whole(self, register_wh: float, step_ws: float) -> None:
+        """After several holes the register's difference over the whole interval is surer than their sum."""
+        now = self.counted
+        if self._begun is not None and not now.unknown_s and now.band_ws > step_ws and register_wh >= self._begun[0]:
+            now.known_ws, now.band_ws = 3600 * (register_wh - self._begun[0]) + self._begun[1], step_ws
+
+    def _share(self, hole_ws: float, band_ws: float, part_s: float, whole_s: float) -> tuple[float, float]:
+        """The least and the most of a hole's energy that can lie in a part of it."""
+        if self._replayed:
+            return hole_ws * part_s / whole_s, hole_ws * part_s / whole_s
+        low_ws = max(hole_ws - band_ws - self.most_w * (whole_s - part_s), 0.0)
+        return low_ws, min(hole_ws + band_ws, self.most_w * part_s)
+
+    def _filled(self, part: HolePart, hole_ws: float, band_ws: float, whole_s: float) -> FilledInterval:
+        low_ws, high_ws = self._share(hole_ws, band_ws, part.hole_s, whole_s)
+        told = high_ws - low_ws <= 2 * band_ws
+        part.counted.bounded_s += part.hole_s
+        part.counted.bounded_low_ws += low_ws
+        part.counted.bounded_high_ws += high_ws
+        bounds = part.counted.bounds(self.most_w)
+        return FilledInterval(part.start_utc_s, bounds.low_wh, bounds.high_wh, part.hole_s if told else 0.0)
+
+    # ── when what was read was not true, or the clock was set ───────────────────────────────────────────────────────
+
+    def doubt(self, since_mono_s: float, mono_s: float, until_s: float) -> Counted | None:
+        """The readings since then were one and the same, of a meter that stood still: that time is a hole.
+
+        Its power is assumed until `until_s`, and none from then on. Returns the interval before, if it began there.
+        """
+        before = self._doubt_ended(mono_s - since_mono_s - self.counted.counted_s)
+        lost_s = min(max(mono_s - since_mono_s, 0.0), self.counted.known_s)
+        w = self.import_w or 0.0
+        self.counted.known_s -= lost_s
+        self.counted.known_ws = max(self.counted.known_ws - lost_s * w, 0.0)
+        self._register.forget_since(since_mono_s)
+        self.before_wh, self._since_ws = self._register.at(since_mono_s), 0.0
+        idle_s = min(max(mono_s - until_s, 0.0), lost_s)
+        self.add_unknown(lost_s - idle_s)
+        self.import_w = 0.0 if idle_s else self.import_w
+        self.add_unknown(idle_s)
+        self._was_good = False
+        return before
+
+    def _doubt_ended(self, lost_s: float) -> Counted | None:
+        """The same of the end of the interval before, as far as it was measured."""
+        part, w = self._ended, self.import_w or 0.0
+        if part is None or lost_s <= 0:
+            return None
+        lost_s = min(lost_s, part.counted.known_s)
+        part.counted.known_s -= lost_s
+        part.counted.known_ws = max(part.counted.known_ws - lost_s * w, 0.0)
+        part.counted.unknown_s += lost_s
+        part.counted.assumed_ws += lost_s * w
+        part.hole_s += lost_s
+        if part not in self.over:
+            self.over.append(part)
+        return part.counted
+
+    def give_up_hole(self) -> None:
+        """What is in the hole stays assumed: its place in time is not known any more."""
+        self.hole_s = self.hole_assumed_ws = 0.0
+        self.over.clear()
+        self.before_wh = None
+
+    def forget_when(self, aim_w: float) -> None:
+        """The clock was set: which part of what was counted lies in its interval is not known."""
+        rated_s = self.counted.counted_s - self.unrated_s
+        mean_w = self.counted.counted_ws / rated_s if rated_s > 0 else 0.0
+        self.counted = Counted(unknown_s=self.counted.counted_s, assumed_ws=rated_s * min(mean_w, aim_w))
+        self.give_up_hole()
+
+    def fit(self, passed_s: float, within_s: float) -> None:
+        """Make what was counted cover the time that has passed, by the clock, of the interval."""
+        passed_s, counted_s = max(passed_s, 0.0), self.counted.counted_s
+        if abs(counted_s - passed_s) <= within_s:
+            return
+        if counted_s < passed_s:
+            self.add_unknown(passed_s - counted_s)
+            return
+        share = passed_s / counted_s
+        self.counted = self.counted.scaled(share)
+        self.unrated_s *= share
+        self.hole_s *= share
+        self.hole_assumed_ws *= share

@@ -1,0 +1,101 @@
+"""Keeps the peaks of the months: of the bill's periods, and where days are averaged of their highest days.
+
+By month, so that a clock that is wrong for a while changes nothing. A peak is a lower bound, "at least": only energy
+that is proven raises it; `measured_s` is how much of the month was measured.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.billing.demand_charge import IntervalAccount, billed_w, free_w
+from dispatch.config.demand_terms import DemandTerms
+
+MONTHS = 4  # months whose peaks are kept: those the clock was in last
+
+
+class MonthSoFar(msgspec.Struct, frozen=True):
+    """What is known of one month's complete intervals."""
+
+    peak_w: float = 0.0  # at least; of the intervals that count
+    measured_s: float = 0.0
+    days_w: dict[str, float] = {}  # where days are averaged: the peaks of the highest days, and of the latest
+
+
+class MonthPeaks:
+    """The months, the one the clock is in last."""
+
+    def __init__(self, terms: DemandTerms) -> None:
+        self._terms = terms
+        self._months: dict[str, MonthSoFar] = {}  # by "2025-09"; the one the clock was in last comes last
+        self.month = ""
+        self._before: tuple[str, MonthSoFar] | None = None  # a month before the last interval was taken in
+
+    def restore(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
+        """Take over what an earlier process knew. Without days, the peak is that of a day that is not known."""
+        self._months = dict(earlier)
+        if month:
+            peak_w = max(so_far.peak_w, 0.0)
+            days_w = so_far.days_w or ({"": peak_w} if peak_w and self._terms.top_days > 1 else {})
+            self._months[month] = MonthSoFar(peak_w, max(so_far.measured_s, 0.0), days_w)
+            self.enter(month)
+
+    @property
+    def now(self) -> MonthSoFar:
+        """What is known of the month the clock is in."""
+        return self._months.get(self.month, MonthSoFar())
+
+    @property
+    def earlier(self) -> dict[str, MonthSoFar]:
+        """The other months, the latest last."""
+        return {month: kept for month, kept in self._months.items() if month != self.month}
+
+    def enter(self, month: str) -> None:
+        """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
+        self.month = month
+        self._months[month] = self._months.pop(month, MonthSoFar())
+        while len(self._months) > MONTHS:
+            del self._months[next(iter(self._months))]
+
+    def raise_peak(self, mean_w: float, measured_s: float, at: IntervalAccount | None) -> None:
+        """Take in an interval: its mean is proven to be at least `mean_w`. Its month is the clock's, or one before."""
+        month = at.period if at is not None and at.period in self._months else self.month
+        so_far = self._months.get(month, MonthSoFar())
+        self._before = (month, so_far)
+        mean_w = mean_w if at is None or at.counts else 0.0
+        days_w = so_far.days_w
+        if at is not None and self._terms.top_days > 1:
+            today_w = max(days_w.get(at.day, 0.0), mean_w)
+            highest = sorted(((w, day) for day, w in days_w.items() if day != at.day), reverse=True)
+            days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.day: today_w}
+        self._months[month] = MonthSoFar(max(so_far.peak_w, mean_w), so_far.measured_s + measured_s, days_w)
+
+    def take_back(self) -> None:
+        """The last interval taken in was not what it seemed: as if it had not been."""
+        if self._before is not None:
+            month, so_far = self._before
+            self._months[month], self._before = so_far, None
+
+    def free_w(self, today: str | None) -> float:
+        """The interval mean that costs nothing on this day, W; see `dispatch.billing.demand_charge.free_w`."""
+        others_w, own_w = self._days(today)
+        return free_w(self._terms, others_w, own_w)
+
+    def next_day_free_w(self, today: str | None) -> float:
+        """The same for a later day of this month, W."""
+        others_w, own_w = self._days(today)
+        return free_w(self._terms, [*others_w, own_w])
+
+    def billed_w(self, today: str | None) -> float:
+        """What this month is billed so far, W: at least."""
+        others_w, own_w = self._days(today)
+        return billed_w(self._terms, [*others_w, own_w])
+
+    def _days(self, today: str | None) -> tuple[list[float], float]:
+        """The peaks that today's joins, and today's own so far; where only the highest counts, all are one."""
+        so_far = self.now
+        if self._terms.top_days == 1:
+            return [so_far.peak_w], 0.0
+        if today is None:
+            return list(so_far.days_w.values()), 0.0
+        return [w for day, w in so_far.days_w.items() if day != today], so_far.days_w.get(today, 0.0)
