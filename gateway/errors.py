@@ -1,9 +1,11 @@
 """Errors of the gateway and of the link to it, each with one line a person can act on.
 
-Imports nothing, because every short command needs it.
+Imports nothing but the type of a reason, because every short command needs it.
 """
 
 from __future__ import annotations
+
+from dispatch.model.reasons import Reason
 
 
 class StartRefused(Exception):
@@ -15,7 +17,14 @@ class StartRefused(Exception):
 
 
 class CommandRefused(Exception):
-    """A request handler raises it: the request is understood and will not be done; the text says why."""
+    """A request handler raises it: the request is understood and will not be done; the text says why.
+
+    `reason`: the same as data, where it is what rules or state machine say.
+    """
+
+    def __init__(self, line: str, reason: Reason | None = None) -> None:
+        super().__init__(line)
+        self.reason = reason
 
 
 class LinkLost(Exception):

@@ -16,6 +16,7 @@ from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed, PlanInputs
@@ -23,6 +24,7 @@ from dispatch.planning.order_projection import local_time as clock_time
 from dispatch.planning.pipeline import PlanningState, PlanSource
 from dispatch.planning.power_admission import shortfall
 from dispatch.power_caps.cap_controller import counted_on
+from dispatch.wording.catalogue import words
 from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
 from gateway.prices_in_force import PricesInForce
@@ -99,7 +101,7 @@ class PlanningService:
     ) -> None:
         self.plan: Plan | None = None
         self.error = ""
-        self.at_risk: dict[str, str] = {}  # why a reservation, by id, could not be kept as things stand
+        self.at_risk: dict[str, Reason] = {}  # why a reservation, by id, could not be kept as things stand
         self._site, self._prices, self._clock, self._events = site, prices, clock, events
         self._orders, self._on_plan = orders, on_plan
         self._source = PlanSource(site.dispatch)
@@ -214,18 +216,18 @@ class PlanningService:
         """Find the reservations that could not be kept as things stand; report those that changed."""
         standing = [r for r in inputs.reservations if not r.over(inputs.now_utc_s)]
 
-        def shortfalls() -> dict[str, str]:
-            return {r.id: shortfall(r, inputs, plan) for r in standing}
+        def shortfalls() -> dict[str, Reason]:
+            return {r.id: why for r in standing if (why := shortfall(r, inputs, plan)) is not None}
 
         loop = asyncio.get_running_loop()
         before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, shortfalls) if standing else {}
         for reservation in standing:
-            why = self.at_risk[reservation.id]
-            if bool(why) != bool(before.get(reservation.id)):
+            why = self.at_risk.get(reservation.id)
+            if (why is None) is not (before.get(reservation.id) is None):
                 self._report_risk(reservation, why)
 
-    def _report_risk(self, reservation: Reservation, why: str) -> None:
-        text = f"is at risk: {why}" if why else "can be kept again"
+    def _report_risk(self, reservation: Reservation, why: Reason | None) -> None:
+        text = f"is at risk: {words(why)}" if why else "can be kept again"
         when = clock_time(reservation.start_utc_s, self._site.dispatch)
         severity = "warning" if why else "info"
         self._events.event("plan", severity, "reservation", f"reservation {reservation.name} at {when} {text}")

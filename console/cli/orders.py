@@ -9,11 +9,14 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, gateway
+from console.cli.json_output import with_words
 from console.display.formats import hour_minute_zone
 from console.terminal_output import one_line
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
-from dispatch.model.orders import REASON_MIN, Order, OrderKind
+from dispatch.model.orders import REASON_MIN, Order, OrderKind, Preview
+from dispatch.model.reasons import Reason
 from dispatch.orders.book import words
+from dispatch.wording.catalogue import words as in_words
 from dispatch.wording.formatting import span
 
 _SIGNED = {"ignore_unknown_options": True}  # "-20kW" is a power, not an option
@@ -203,19 +206,19 @@ def _give(
 
 def _shown(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(with_words(found)))
         return
-    click.echo(f"{found['old']} → {found['new']}, for {span(found['for_s'])}")
-    for side in ("low", "high"):
-        if found[side] is not None:
-            word = "at least" if side == "low" else "at most"
-            click.echo(f"{word:<8}  {_figure(found[side], found['unit'])}  {found[side + '_why']}")
-    if found["standing"] is not None:
-        standing = msgspec.convert(found["standing"], Order)
+    preview = msgspec.convert(found, Preview)
+    click.echo(f"{in_words(preview.old)} → {in_words(preview.new)}, for {span(preview.for_s)}")
+    for word, bound, why in (("at least", preview.low, preview.low_why), ("at most", preview.high, preview.high_why)):
+        if bound is not None:
+            click.echo(f"{word:<8}  {_figure(bound, preview.unit)}  {in_words(why)}")
+    if preview.standing is not None:
+        standing = preview.standing
         what = words(standing.kind, standing.value, standing.target)
         click.echo(f"in force  {standing.id} of {standing.who}: {what}: {standing.reason}")
-    for note in found["notes"]:
-        click.echo(f"note      {note}")
+    for note in preview.notes:
+        click.echo(f"note      {in_words(note)}")
 
 
 def _figure(value: float, unit: str) -> str:
@@ -226,28 +229,34 @@ def _figure(value: float, unit: str) -> str:
 def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:
     """Print what the gateway did."""
     if as_json:
-        click.echo(msgspec.json.encode(answer))
+        click.echo(msgspec.json.encode(with_words(answer)))
         return
     order = msgspec.convert(answer["order"], Order)
     until = hour_minute_zone(order.ends_utc_s, live.zone)
-    click.echo(f"{order.id}: {answer['old']} → {answer['new']}, until {until} ({span(answer['for_s'])})")
+    click.echo(
+        f"{order.id}: {_words_of(answer['old'])} → {_words_of(answer['new'])}, until {until} ({span(answer['for_s'])})"
+    )
     if answer["replaced"] is not None:
         before = msgspec.convert(answer["replaced"], Order)
         click.echo(f"replaces  {before.id} of {before.who}: {words(before.kind, before.value, before.target)}")
     for note in answer["notes"]:
-        click.echo(f"note      {note}")
-    click.echo(f"now       {answer['effect']}")
+        click.echo(f"note      {_words_of(note)}")
+    click.echo(f"now       {_words_of(answer['effect'])}")
     _warn(answer["not_durable"])
 
 
 def _ended(live: Live, id_: str, reason: str, as_json: bool) -> None:
     answer = live.link.request("order.end", id=id_, reason=reason, seen_utc_s=live.now_utc_s())
     if as_json:
-        click.echo(msgspec.json.encode(answer))
+        click.echo(msgspec.json.encode(with_words(answer)))
         return
     click.echo(f"ended     {', '.join(answer['ended']) or 'nothing: no such order was in force'}")
-    click.echo(f"now       {answer['effect']}")
+    click.echo(f"now       {_words_of(answer['effect'])}")
     _warn(answer["not_durable"])
+
+
+def _words_of(reason: dict[str, Any]) -> str:
+    return in_words(msgspec.convert(reason, Reason))
 
 
 def _warn(trouble: str) -> None:

@@ -48,7 +48,7 @@ def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
         f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
     )
     if plan.note:
-        yield f"Note      {plan.note}"
+        yield f"Note      {words(plan.note)}"
     if any(step.assumed for step in plan.steps):
         yield "~         price not published: assumed"
     yield ""

@@ -12,10 +12,13 @@ import msgspec
 
 from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
+from console.cli.json_output import with_words
 from console.display.formats import hour_minute_zone
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, kilowatts, site_option
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 from gateway import exit_codes
 from gateway.errors import LinkLost, NoGateway, RequestFailed
@@ -53,13 +56,13 @@ def reserve(
         answer = live.link.request("reservation.ask", **asked, **_given(job), seen_utc_s=live.now_utc_s())
         reservation = msgspec.convert(answer["reservation"], Reservation)
         if as_json:
-            click.echo(msgspec.json.encode(answer))
+            click.echo(msgspec.json.encode(with_words(answer)))
         else:
             what = f"{kw(reservation.power_w)} from {_when(live, reservation)} ({span(for_s)})"
             renews = f", renews {answer['renews']}" if answer.get("renews") else ""
             click.echo(f"{reservation.id}: {what}{renews}")
             if answer["why"]:
-                click.echo(f"note      {answer['why']}")
+                click.echo(f"note      {_why(answer)}")
         if answer["not_durable"]:
             click.echo(f"skerry: granted, but its result is not on record: {answer['not_durable']}", err=True)
     if wait:
@@ -74,7 +77,7 @@ def reservations(site: str | None, as_json: bool) -> None:
     with gateway(site) as live:
         found = live.link.request("reservation.list")["reservations"]
         if as_json:
-            click.echo(msgspec.json.encode(found))
+            click.echo(msgspec.json.encode(with_words(found)))
             return
         for raw in found:
             click.echo(_line(live, raw))
@@ -121,8 +124,12 @@ def _given(job: dict[str, Any]) -> dict[str, Any]:
 
 def _line(live: Live, raw: dict[str, Any]) -> str:
     r = msgspec.convert(raw, Reservation)
-    name, state = "" if r.name == r.id else r.name, "ready" if raw["ready"] else raw["why"]
+    name, state = "" if r.name == r.id else r.name, "ready" if raw["ready"] else _why(raw)
     return one_line(f"{r.id:<6} {kw(r.power_w):>9}  {_when(live, r)}  {name:<16} {r.who:<12} {state}")
+
+
+def _why(raw: dict[str, Any]) -> str:
+    return words(msgspec.convert(raw["why"], Reason | None))
 
 
 def _when(live: Live, r: Reservation) -> str:
@@ -156,7 +163,7 @@ def _until_ready(site: str | None, reservation: Reservation) -> None:
             mine = _standing(site, reservation, listed)
             if mine["ready"]:
                 return
-            line = f"waiting: {mine['why']}"
+            line = f"waiting: {_why(mine)}"
         said = _echo_once(line, said)
         time.sleep(POLL_S)
 
@@ -169,8 +176,8 @@ def _standing(site: str | None, reservation: Reservation, listed: dict[str, Any]
         what = "is over, its power did not come" if over else "was withdrawn while the job waited"
         raise Failure(f"reservation {reservation.id} {what}", exit_codes.REFUSED)
     if not mine["ready"] and listed["utc_s"] > reservation.latest_utc_s + GRACE_S:
-        _withdraw(site, reservation, f"its power did not come: {mine['why']}")
-        raise Failure(f"reservation {reservation.id}: {mine['why']}; it is withdrawn", exit_codes.REFUSED)
+        _withdraw(site, reservation, f"its power did not come: {_why(mine)}")
+        raise Failure(f"reservation {reservation.id}: {_why(mine)}; it is withdrawn", exit_codes.REFUSED)
     return mine
 
 

@@ -110,7 +110,7 @@ def why_text(model: Model) -> str:
         return f"unknown, last values shown: {model.link_note}"
     decision = model.published.decision
     if (ride := decision.ride) is not None and ride.rung:
-        return f"ride-through step {ride.rung}, {ride.rung_name}: {words(ride.why)}; {words(decision.reason)}"
+        return f"ride-through step {ride.rung}, {words(ride.rung_name)}: {words(ride.why)}; {words(decision.reason)}"
     return words(decision.reason) or "no reason given"
 
 

@@ -169,7 +169,7 @@ class OrderController:
         params = {"id": form.text("id"), "reason": form.text("reason")}
         answer = await self._requester.request("order.end", **params, **self._seen())
         ended = ", ".join(answer["ended"]) or "nothing: no such order was in force"
-        return with_durability(f"ended {ended}; now {answer['effect']}", answer)
+        return with_durability(f"ended {ended}; now {words_of(answer, 'effect')}", answer)
 
     def _seen(self) -> dict[str, Any]:
         """The snapshot that was on screen when it was sent: it goes on record."""
@@ -185,9 +185,9 @@ class OrderController:
         self._store.notify(with_durability(words_of(answer), answer))
 
 
-def words_of(answer: dict[str, Any]) -> str:
-    """What the state machine says to a request."""
-    return words(msgspec.convert(answer["reason"], Reason))
+def words_of(answer: dict[str, Any], field: str = "reason") -> str:
+    """A reason in an answer, in words."""
+    return words(msgspec.convert(answer[field], Reason))
 
 
 def site_checks(answer: dict[str, Any]) -> tuple[Check, ...]:
@@ -206,7 +206,10 @@ def order_answer(answer: dict[str, Any], timezone: str) -> str:
     """What the gateway made of an order: its id, old → new, until when, and what the next tick does."""
     order = msgspec.convert(answer["order"], Order)
     until = f"until {hour_minute(order.ends_utc_s, timezone)} ({span(answer['for_s'])})"
-    return with_durability(f"{order.id}: {answer['old']} → {answer['new']}, {until}; now {answer['effect']}", answer)
+    return with_durability(
+        f"{order.id}: {words_of(answer, 'old')} → {words_of(answer, 'new')}, {until}; now {words_of(answer, 'effect')}",
+        answer,
+    )
 
 
 def with_durability(text: str, answer: dict[str, Any]) -> str:

@@ -80,7 +80,7 @@ def _islanding_line(model: Model) -> Line:
 
 def _order_lines(form: CommandForm, preview: Preview, model: Model) -> list[Line]:
     """What steers now, the orders that this one replaces or withdraws, and the range."""
-    lines: list[Line] = [(f"now       {preview.old}", Ink.PLAIN)]
+    lines: list[Line] = [(f"now       {words(preview.old)}", Ink.PLAIN)]
     if model.published is not None:
         if preview.standing is not None:
             standing = order_text(preview.standing, model.published.snapshot.mono_s)
@@ -95,10 +95,10 @@ def range_lines(preview: Preview, width: int = RANGE_COLUMNS) -> list[str]:
     """The range now and what sets each end of it; one reason for both ends is written once."""
     low, high = (None if bound is None else bound_text(bound, preview.unit) for bound in (preview.low, preview.high))
     if low is not None and high is not None and preview.low_why == preview.high_why:
-        first, *rest = wrap(f"{low} … {high}, {preview.low_why}", width - INDENT, 2)
+        first, *rest = wrap(f"{low} … {high}, {words(preview.low_why)}", width - INDENT, 2)
         return [f"allowed   {first}", *(f"          {line}" for line in rest)]
     ends = ((low, "at least", preview.low_why), (high, "at most", preview.high_why))
-    return [f"{label:<9} {bound}, {reason}" for bound, label, reason in ends if bound is not None]
+    return [f"{label:<9} {bound}, {words(reason)}" for bound, label, reason in ends if bound is not None]
 
 
 def bound_text(value: float, unit: str) -> str:

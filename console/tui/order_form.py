@@ -23,6 +23,7 @@ from console.tui.form_fields import BLACK_START_WORD, HINTS, CommandForm, Field
 from console.tui.keystrokes import edited, printable
 from console.tui.order_details import Assessment, detail_lines, fitted_rows
 from dispatch.model.orders import IN_PERCENT, IN_WATTS
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 
 STATUS_ROWS = 2
@@ -207,8 +208,8 @@ class OrderForm(DiffWidget, can_focus=True):
         needs_value = form.kind in IN_WATTS | IN_PERCENT
         if preview is None or (needs_value and not form.text("value")):
             return HINTS.get(form.kind, "")
-        notes = "".join(f"; {note}" for note in preview.notes)
-        return f"{preview.old} → {preview.new}, for {span(preview.for_s)}{notes}"
+        notes = "".join(f"; {words(note)}" for note in preview.notes)
+        return f"{words(preview.old)} → {words(preview.new)}, for {span(preview.for_s)}{notes}"
 
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

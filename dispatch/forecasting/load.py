@@ -19,6 +19,7 @@ from functools import lru_cache
 import msgspec
 
 from dispatch.model.forecast import QUARTER_S, Forecast
+from dispatch.model.reasons import Reason
 
 LATEST_S = 300  # how much of the end of a quarter tells where it left the load
 DAY_STEPS = 96
@@ -266,11 +267,11 @@ class LoadForecaster:
             drawn = self._cached = _CachedForecast(first, last_w, known)
         self._extend(drawn, steps)
         calibrated = sum(1 for state in self._horizons.values() if state.trust().band is not None)
-        note = ""
+        notes: tuple[Reason, ...] = ()
         if calibrated < len(PROBES):
-            note = f"load band: from past errors for {calibrated} of {len(PROBES)} horizons, else from the load's range"
+            notes = (Reason("load.band", {"calibrated": calibrated, "horizons": len(PROBES)}),)
         load_w, low_w, high_w = (tuple(values[:steps]) for values in (drawn.load_w, drawn.low_w, drawn.high_w))
-        forecast = Forecast(first * QUARTER_S, load_w, low_w, high_w, note=note)
+        forecast = Forecast(first * QUARTER_S, load_w, low_w, high_w, notes=notes)
         if len(self._loads) >= (RESIDUALS_MIN if known else DAY_STEPS):
             return forecast
         return _young_forecast(forecast, sum(self._loads.values()) / len(self._loads), usual_most_w)
@@ -338,8 +339,8 @@ def _held_forecast(first: int, steps: int, now_w: float | None) -> Forecast:
     """The forecast before any quarter was observed: the present load, held."""
     load_w = max(0.0, now_w or 0.0)
     low_w, high_w = (1 - 2 * DEFAULT_MARGIN) * load_w, (1 + 2 * DEFAULT_MARGIN) * load_w
-    note = "no quarter hour observed yet: present load held" if now_w is not None else "no load known: 0 W assumed"
-    return Forecast(first * QUARTER_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, note=note)
+    note = Reason("load.held") if now_w is not None else Reason("load.unknown")
+    return Forecast(first * QUARTER_S, (load_w,) * steps, (low_w,) * steps, (high_w,) * steps, notes=(note,))
 
 
 def _young_forecast(forecast: Forecast, mean_w: float | None, usual_most_w: float | None) -> Forecast:
@@ -347,10 +348,9 @@ def _young_forecast(forecast: Forecast, mean_w: float | None, usual_most_w: floa
     if mean_w is None or usual_most_w is None:
         return forecast
     usual_w = min(max(0.0, mean_w), usual_most_w)
-    note = forecast.note
+    notes = forecast.notes
     if forecast.load_w and abs(forecast.load_w[0] - usual_w) > 1:
-        less = f"less than a day on record: the forecast goes to {usual_w / 1000:.1f} kW within hours"
-        note = "; ".join(filter(None, (note, less)))
+        notes = (*notes, Reason("load.young", {"usual_w": usual_w}))
     shares = [math.exp(-k / YOUNG_STEPS) for k in range(len(forecast.load_w))]
     load_w = tuple(usual_w + share * (w - usual_w) for w, share in zip(forecast.load_w, shares, strict=True))
     return msgspec.structs.replace(
@@ -358,7 +358,7 @@ def _young_forecast(forecast: Forecast, mean_w: float | None, usual_most_w: floa
         load_w=load_w,
         low_w=tuple(map(min, forecast.low_w, load_w)),
         high_w=tuple(map(max, forecast.high_w, load_w)),
-        note=note,
+        notes=notes,
     )
 
 

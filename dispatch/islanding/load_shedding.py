@@ -27,7 +27,13 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
 SHUTDOWN = 4
-NAMES = ("none", "cap deferrable", "suspend deferrable", "cap critical", "shutdown")
+STEPS = (
+    Reason("shedding.none"),
+    Reason("shedding.cap_deferrable"),
+    Reason("shedding.suspend_deferrable"),
+    Reason("shedding.cap_critical"),
+    Reason("shedding.shutdown"),
+)
 DRAW_S = 60.0  # the draw is smoothed with this time constant, so that a pulse is not taken for the new load
 LEAST_W = 50.0  # a draw below this lasts for ever
 OVERLOAD_S = 1.0  # an overload holds for so long before a step, and between two of them;
@@ -173,7 +179,7 @@ class LoadShedding:
             wh_per_pct=self.energy.wh_per_pct,
             learnt_pct=self.energy.learnt_pct,
             rung=self.stage,
-            rung_name=NAMES[self.stage],
+            rung_name=STEPS[self.stage],
             why=self._why,
             shutdown_in_s=shutdown_in_s,
         )
@@ -267,7 +273,7 @@ class LoadShedding:
         was, self.stage, self._why, self._moved_s = self.stage, stage, why, now.mono_s
         self._engaged = True
         up = stage > was
-        text = f"ride-through {'step' if up else 'back to step'} {stage}, {NAMES[stage]}: {words(why)}"
+        text = f"ride-through {'step' if up else 'back to step'} {stage}, {words(STEPS[stage])}: {words(why)}"
         return _event(now, "alarm" if stage == SHUTDOWN else "warning" if up else "info", text)
 
     def _orders(self) -> tuple[NodeOrder, ...]:

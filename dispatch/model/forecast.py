@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.model.reasons import Reason
+
 QUARTER_S = 900  # a step of forecast and plan, s; market prices and the record of Energy IQ have it, too
 
 
@@ -15,4 +17,4 @@ class Forecast(msgspec.Struct, frozen=True):
     low_w: tuple[float, ...]
     high_w: tuple[float, ...]
     step_s: int = QUARTER_S
-    note: str = ""
+    notes: tuple[Reason, ...] = ()  # what must be said of it

@@ -169,7 +169,7 @@ class RideThrough(msgspec.Struct, frozen=True):
     wh_per_pct: float  # AC energy that one point of SoC has been found to give
     learnt_pct: float  # points of SoC discharged that this rests on
     rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
-    rung_name: str
+    rung_name: Reason
     why: Reason | None
     shutdown_in_s: float | None = None  # islanded, until the orderly shutdown at this draw, by the low estimate
 

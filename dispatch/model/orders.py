@@ -1,10 +1,12 @@
-"""Defines manual orders: their kinds, an order in force, a request for one, and its refusal."""
+"""Defines manual orders: their kinds, an order in force, and a request for one."""
 
 from __future__ import annotations
 
 import enum
 
 import msgspec
+
+from dispatch.model.reasons import Reason
 
 
 class OrderKind(enum.Enum):
@@ -60,14 +62,6 @@ def slot(kind: OrderKind, target: str) -> str:
 REASON_MIN, REASON_MAX = 3, 200
 
 
-class OrderRefused(Exception):
-    """The order cannot be given; `rule` names what is against it, the line has the figures."""
-
-    def __init__(self, rule: str, line: str) -> None:
-        super().__init__(f"{rule}: {line}")
-        self.rule, self.line = rule, line
-
-
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An order as a person states it. `for_s` or, for a SoC target, `by_utc_s`; neither: the site's default."""
 
@@ -83,13 +77,13 @@ class Preview(msgspec.Struct, frozen=True):
     """What an order would change, and what is allowed now. Bounds are in the unit of `value`; None: no figure."""
 
     kind: OrderKind
-    old: str
-    new: str
+    old: Reason  # what holds before it
+    new: Reason
     unit: str
     low: float | None
     high: float | None
-    low_why: str
-    high_why: str
+    low_why: Reason | None  # what sets this end
+    high_why: Reason | None
     for_s: float
     standing: Order | None  # who holds this now
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()

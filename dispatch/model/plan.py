@@ -35,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
     peak_target_w: float  # the import, as metering-interval mean, that the plan means to keep
     cost_eur: float
     solve_ms: float
-    note: str = ""
+    note: Reason | None = None  # what must be said of it as a whole; several are one of the code `several`
 
     def at(self, utc_s: float) -> PlanStep | None:
         """The step that holds `utc_s`, or None outside the plan."""

@@ -22,7 +22,6 @@ from dispatch.model.orders import (
     REASON_MIN,
     Order,
     OrderKind,
-    OrderRefused,
     Preview,
     Wanted,
     slot,
@@ -30,9 +29,8 @@ from dispatch.model.orders import (
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS
 from dispatch.model.snapshot import Snapshot
-from dispatch.orders.book import asked, soc_power_w, words
-from dispatch.wording import catalogue
-from dispatch.wording.formatting import action, kw, span
+from dispatch.orders.book import asked, soc_power_w
+from dispatch.orders.refusal import OrderRefused
 
 NODE_CAP_MAX_W = 65_534.0  # what a 16-bit register of a node holds
 
@@ -61,15 +59,15 @@ def preview(
     return Preview(
         kind=wanted.kind,
         old=_old(wanted, config, snapshot, decision, before),
-        new=words(wanted.kind, wanted.value, wanted.target),
+        new=asked(wanted.kind, wanted.value, wanted.target),
         unit="W" if wanted.kind in IN_WATTS else "%" if wanted.kind in IN_PERCENT else "",
         low=now.low,
         high=now.high,
-        low_why=catalogue.words(now.low_why),
-        high_why=catalogue.words(now.high_why),
+        low_why=now.low_why,
+        high_why=now.high_why,
         for_s=for_s,
         standing=before,
-        notes=tuple(catalogue.words(note) for note in _notes(moment, now)),
+        notes=tuple(_notes(moment, now)),
     )
 
 
@@ -93,26 +91,39 @@ class _Range(msgspec.Struct, frozen=True):
 
 def conflict(before: Order, mono_s: float) -> OrderRefused:
     """The refusal of a second order that does not say it means to replace the first."""
-    what, why = words(before.kind, before.value, before.target), f" ({before.reason})" if before.reason else ""
+    what, left_s = asked(before.kind, before.value, before.target), before.left_s(mono_s)
+    if not before.reason:
+        return OrderRefused(
+            Reason(
+                "refused.one_at_a_time",
+                {"who": before.who, "slot": before.slot, "order": before.id, "asked": what, "left_s": left_s},
+            )
+        )
     return OrderRefused(
-        "one order at a time",
-        f"{before.who} holds {before.slot} by order {before.id}: {what}, {span(before.left_s(mono_s))} left{why}; "
-        f"end it first, or replace it with --replace {before.id}",
+        Reason(
+            "refused.one_at_a_time_why",
+            {
+                "who": before.who,
+                "slot": before.slot,
+                "order": before.id,
+                "asked": what,
+                "left_s": left_s,
+                "reason": before.reason,
+            },
+        )
     )
 
 
 def _check_words(wanted: Wanted) -> None:
     reason = wanted.reason.strip()
     if wanted.kind is not OrderKind.HOLD and len(reason) < REASON_MIN:
-        raise OrderRefused(
-            "reason", f"an order needs a reason of at least {REASON_MIN} characters; it is shown to others and recorded"
-        )
+        raise OrderRefused(Reason("refused.no_reason", {"least": REASON_MIN}))
     if len(reason) > REASON_MAX:
-        raise OrderRefused("reason", f"{len(reason)} characters; at most {REASON_MAX}")
+        raise OrderRefused(Reason("refused.long_reason", {"characters": len(reason), "most": REASON_MAX}))
     if not reason.isprintable():
-        raise OrderRefused("reason", "expected printable characters on one line")
+        raise OrderRefused(Reason("refused.unprintable_reason"))
     if not math.isfinite(wanted.value):
-        raise OrderRefused("value", f"expected a number, got {wanted.value}")
+        raise OrderRefused(Reason("refused.no_number", {"field": "value", "value": str(wanted.value)}))
 
 
 def _duration(wanted: Wanted, config: DispatchConfig, now_utc_s: float) -> float:
@@ -120,19 +131,19 @@ def _duration(wanted: Wanted, config: DispatchConfig, now_utc_s: float) -> float
     orders = config.orders
     if wanted.kind is OrderKind.SOC_TARGET:
         if wanted.by_utc_s is None:
-            raise OrderRefused("by", "a SoC target needs the time by which it is to be reached")
+            raise OrderRefused(Reason("refused.no_time"))
         for_s, key, most_s = wanted.by_utc_s - now_utc_s, "soc_target_max_s", orders.soc_target_max_s
         if not for_s > 0:
-            raise OrderRefused("in the past", f"the time stated was {span(-for_s)} ago by the site's clock")
+            raise OrderRefused(Reason("refused.past_time", {"ago_s": -for_s}))
     else:
         for_s = orders.default_s if wanted.for_s is None else wanted.for_s
         key, most_s = "max_s", orders.max_s
         if wanted.for_s is None:
             for_s = min(for_s, most_s)
         if not for_s > 0:
-            raise OrderRefused("in the past", f"a duration of {for_s:g} s has ended before it begins")
+            raise OrderRefused(Reason("refused.past_duration", {"for_s": for_s}))
     if for_s > most_s:
-        raise OrderRefused(f"orders.{key}", f"{span(for_s)} is longer than the {span(most_s)} this site allows")
+        raise OrderRefused(Reason("refused.too_long", {"key": f"orders.{key}", "for_s": for_s, "most_s": most_s}))
     return for_s
 
 
@@ -148,55 +159,70 @@ def _check_place(
     ids = [p.id for p in config.pcs]
     if wanted.kind is OrderKind.DISABLE:
         if wanted.target not in ids:
-            raise OrderRefused("device", f"{wanted.target!r}: expected a PCS, {', '.join(ids) or 'none on this site'}")
+            expected = ", ".join(ids) or Reason("found.none_here")
+            raise OrderRefused(Reason("refused.no_such_pcs", {"device": repr(wanted.target), "pcs": expected}))
         return
     if not ids:
-        raise OrderRefused("device", "the site file declares no PCS: there is no battery to order about")
+        raise OrderRefused(Reason("refused.no_pcs"))
     if wanted.kind in BATTERY and wanted.kind is not OrderKind.HOLD:
         if decision.island is not IslandState.GRID_TIED:
-            line = f"the site is {decision.island.value}; a battery order is taken when it is grid-tied"
-            raise OrderRefused("islanding", line)
+            raise OrderRefused(Reason("refused.off_grid", {"state": decision.island.value}))
         _check_online(ids, health)
 
 
 def _check_node(node: str, nodes: list[str], cappable: frozenset[str]) -> None:
     """Refuse a node that is not there or takes no cap."""
     if node not in nodes:
-        raise OrderRefused("node", f"{node!r}: expected one of {', '.join(nodes) or 'none on this site'}")
+        expected = ", ".join(nodes) or Reason("found.none_here")
+        raise OrderRefused(Reason("refused.no_such_node", {"node": repr(node), "nodes": expected}))
     if node not in cappable:
-        there = ", ".join(n for n in nodes if n in cappable) or "no node of this site"
-        raise OrderRefused("node", f"{node} takes no power cap; these do: {there}")
+        there = ", ".join(n for n in nodes if n in cappable) or Reason("found.no_node_here")
+        raise OrderRefused(Reason("refused.no_cap", {"node": node, "nodes": there}))
 
 
 def _check_online(ids: list[str], health: dict[str, DeviceHealth]) -> None:
     """Refuse when every one of these devices is offline."""
     known = [health[i] for i in ids if i in health]
     if known and not any(d.online for d in known):
-        said = "; ".join(f"{d.id} {catalogue.words(_silence(d))}" for d in known)
-        raise OrderRefused("device offline", said)
+        devices = [Reason("refused.silence", {"device": d.id, "silence": _silence(d)}) for d in known]
+        raise OrderRefused(Reason("refused.offline", {"devices": list(devices)}))
 
 
 def _check_value(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, for_s: float) -> None:
     """Whether ratings and site file allow the value at all."""
     low, high = ratings(wanted.kind, config)
     if not low <= wanted.value <= high:
-        limits = {
-            OrderKind.SETPOINT: f"rated {kw(-low)} charge, {kw(high)} discharge",
-            OrderKind.IMPORT_TARGET: f"export limit {kw(-low)}, fuse {kw(high)}",
-            OrderKind.SOC_TARGET: f"soc_min {low:g} %, soc_max {high:g} %",
-            OrderKind.RESERVE_LEVEL: f"soc_min {low:g} %, soc_max {high:g} %",
-            OrderKind.NODE_CAP: f"{low:g} W to {kw(high)}",
-        }[wanted.kind]
-        raise OrderRefused("beyond ratings", f"{words(wanted.kind, wanted.value, wanted.target)} against {limits}")
+        raise OrderRefused(_beyond(wanted, low, high))
     if wanted.kind is OrderKind.SOC_TARGET and (soc_pct := BatteryBank(config, snapshot).soc_pct) is not None:
         w = soc_power_w(config, soc_pct, wanted.value, for_s)
         rated_w = config.discharge_w if w > 0 else config.charge_w
         if abs(w) > rated_w:
             raise OrderRefused(
-                "beyond ratings",
-                f"SoC {soc_pct:.1f} % to {wanted.value:g} % in {span(for_s)} takes {action(w)}, rated {kw(rated_w)}; "
-                f"it can be had in {span(for_s * abs(w) / rated_w)}",
+                Reason(
+                    "refused.soc_too_fast",
+                    {
+                        "soc_pct": soc_pct,
+                        "target_pct": wanted.value,
+                        "for_s": for_s,
+                        "battery_w": w,
+                        "rated_w": rated_w,
+                        "least_s": for_s * abs(w) / rated_w,
+                    },
+                )
             )
+
+
+def _beyond(wanted: Wanted, low: float, high: float) -> Reason:
+    """That the value is outside what ratings and site file allow."""
+    what = asked(wanted.kind, wanted.value, wanted.target)
+    match wanted.kind:
+        case OrderKind.SETPOINT:
+            return Reason("refused.setpoint", {"asked": what, "charge_w": -low, "discharge_w": high})
+        case OrderKind.IMPORT_TARGET:
+            return Reason("refused.import", {"asked": what, "export_w": -low, "fuse_w": high})
+        case OrderKind.NODE_CAP:
+            return Reason("refused.node_cap", {"asked": what, "least_w": low, "most_w": high})
+    return Reason("refused.soc", {"asked": what, "least_pct": low, "most_pct": high})
 
 
 def ratings(kind: OrderKind, config: DispatchConfig) -> tuple[float, float]:
@@ -245,22 +271,30 @@ def critical_nodes(config: DispatchConfig, snapshot: Snapshot) -> set[str]:
     return declared | {n.id for n in snapshot.nodes if n.critical}
 
 
-def _old(wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, decision: Decision, before: Order | None) -> str:
+def _old(
+    wanted: Wanted, config: DispatchConfig, snapshot: Snapshot, decision: Decision, before: Order | None
+) -> Reason:
     """What holds before the order."""
     match wanted.kind:
         case OrderKind.SETPOINT | OrderKind.HOLD:
-            return "no setpoint" if decision.battery_w is None else action(decision.battery_w)
+            w = decision.battery_w
+            return Reason("now.no_setpoint") if w is None else asked(OrderKind.SETPOINT, w, "")
         case OrderKind.IMPORT_TARGET:
-            return "import not known" if snapshot.grid.w.good is None else f"import {kw(snapshot.grid.w.good)}"
+            import_w = snapshot.grid.w.good
+            return Reason("now.import_unknown") if import_w is None else Reason("now.import", {"import_w": import_w})
         case OrderKind.SOC_TARGET:
             soc_pct = BatteryBank(config, snapshot).soc_pct
-            return "SoC not known" if soc_pct is None else f"SoC {soc_pct:.1f} %"
+            return Reason("now.soc_unknown") if soc_pct is None else Reason("now.soc", {"soc_pct": soc_pct})
         case OrderKind.RESERVE_LEVEL:
-            return f"reserve {reserve_soc_pct(config) if before is None else before.value:.1f} % SoC"
+            return Reason("now.reserve", {"soc_pct": reserve_soc_pct(config) if before is None else before.value})
         case OrderKind.NODE_CAP:
-            return f"{wanted.target} uncapped" if before is None else words(before.kind, before.value, before.target)
+            if before is None:
+                return Reason("now.uncapped", {"node": wanted.target})
+            return asked(before.kind, before.value, before.target)
         case OrderKind.DISABLE:
-            return f"{wanted.target} {'enabled' if before is None else 'disabled'}"
+            if before is None:
+                return Reason("now.enabled", {"pcs": wanted.target})
+            return asked(OrderKind.DISABLE, 0.0, wanted.target)
 
 
 def _notes(m: _Moment, now: _Range) -> Iterator[Reason]:

@@ -19,6 +19,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import OrderKind
 from dispatch.model.plan import NEAR_W, Plan
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import reserved_w
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import OrderedStep, battery_holder, project_steps, with_raised_reserve
@@ -66,7 +67,7 @@ class ImportPath:
     imported_kwh: float | None  # in it so far; None: not known
     kept_w: float  # the level that is kept anyway
     allowed_w: float  # the level that may not be passed
-    rule: str  # what sets it
+    rule: Reason  # what sets it
     follows: bool  # the order keeps an import: what the job draws comes out of the battery
     least_kwh: float  # <= 0: so far below the floor the order takes the energy
 
@@ -184,13 +185,13 @@ class ImportPath:
         return self.level_w(self.with_job(power_w, start_s, end_s), self.kept_w)
 
 
-def _limit(inputs: PlanInputs) -> tuple[float, str]:
+def _limit(inputs: PlanInputs) -> tuple[float, Reason]:
     """The import that may not be passed, W, and what sets it."""
     contract_w, fuse_w = inputs.config.grid.contracted_peak_w, inputs.config.grid.fuse_w
     limit_w = min(max(contract_w, inputs.month_peak_w), fuse_w)
     if limit_w == fuse_w:
-        return limit_w, "fuse"
-    return limit_w, "contract" if limit_w == contract_w else "month's peak"
+        return limit_w, Reason("sets.fuse")
+    return limit_w, Reason("sets.contract") if limit_w == contract_w else Reason("peak.month")
 
 
 def _steps(

@@ -87,13 +87,18 @@ def battery_holder(orders: Sequence[Order], config: DispatchConfig, at_utc_s: fl
 def holder_reason(order: Order, config: DispatchConfig) -> Reason:
     """Who has the battery, for what and until when."""
     what = asked(order.kind, order.value, order.target)
-    until = _local(order.ends_utc_s, config).isoformat(timespec="minutes")
+    until = local_iso(order.ends_utc_s, config)
     return Reason("step.ordered", {"order": order.id, "who": order.who, "asked": what, "until_local": until})
 
 
 def local_time(utc_s: float, config: DispatchConfig) -> str:
     """HH:MM at the site."""
     return f"{_local(utc_s, config):%H:%M}"
+
+
+def local_iso(utc_s: float, config: DispatchConfig) -> str:
+    """A time at the site as reasons have it: ISO 8601 to the minute, with its offset."""
+    return _local(utc_s, config).isoformat(timespec="minutes")
 
 
 def _local(utc_s: float, config: DispatchConfig) -> datetime:

@@ -21,6 +21,7 @@ from dispatch.forecasting.pv import PvForecaster
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, base_w, reserved_w
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
@@ -132,14 +133,12 @@ class PlanSource:
         )  # of the load without reserved jobs, which is what is forecast here
         base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w, usual_most_w=usual_w)
         load = with_reserved(base, self._reservations, now.utc_s)
-        notes = [load.note] if load.note else []
+        notes = [*load.notes]
         if now.pv_w is None:
-            notes.append("PV is not known: load taken as net load and the PV of recent days")
+            notes.append(Reason("plan.pv_unknown"))
         if self._unlimited:
-            notes.append(
-                f"{self._unlimited} jobs without a time limit: taken to end within {UNLIMITED_S / 86400:g} days"
-            )
-        load = msgspec.structs.replace(load, note="; ".join(notes))
+            notes.append(Reason("plan.unlimited_jobs", {"jobs": self._unlimited, "days": UNLIMITED_S / 86400}))
+        load = msgspec.structs.replace(load, notes=tuple(notes))
         return PlanInputs(
             now_utc_s=now.utc_s,
             config=self._config if now.caps else msgspec.structs.replace(self._config, caps=CapsConfig()),

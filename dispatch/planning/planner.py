@@ -26,6 +26,7 @@ from dispatch.config.battery_ratings import (
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.reasons import Reason, joined
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
@@ -110,7 +111,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         peak_target_w=target_w,
         cost_eur=_cost(problem, prices.sell, battery_w, grid_w, solution),
         solve_ms=1000 * solution.seconds,
-        note="; ".join([*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]),
+        note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]) else None,
     )
 
 
@@ -143,22 +144,16 @@ def _optimum(inputs: PlanInputs, problem: Problem, program: LinearProgram) -> tu
     return within, replace(again, seconds=solution.seconds + again.seconds)
 
 
-def _notes(inputs: PlanInputs, grid_w: list[float]) -> list[str]:
+def _notes(inputs: PlanInputs, grid_w: list[float]) -> list[Reason]:
     """What must be said of the plan as a whole."""
-    config, notes = inputs.config, []
-    if inputs.load.note:
-        notes.append(inputs.load.note)
+    config, notes = inputs.config, list(inputs.load.notes)
     reserve_pct, full_pct = reserve_soc_pct(config), full_soc_pct(config)
     if reserve_pct > full_pct:
-        notes.append(
-            f"the reserve of {config.reserve_kwh:g} kWh needs SoC {reserve_pct:.0f} %, soc_max is "
-            f"{full_pct:g} %: kept full"
-        )
+        reserve_wh = 1000 * config.reserve_kwh
+        notes.append(Reason("plan.reserve", {"reserve_wh": reserve_wh, "need_pct": reserve_pct, "full_pct": full_pct}))
     over_w = max(grid_w) - config.grid.fuse_w
     if over_w > QUIET_W:
-        notes.append(
-            f"import exceeds the fuse by up to {over_w / 1000:.1f} kW: the battery cannot hold the forecast load"
-        )
+        notes.append(Reason("plan.over_fuse", {"over_w": over_w}))
     return notes
 
 
@@ -218,7 +213,7 @@ class _Prices(msgspec.Struct, frozen=True):
     sell: list[float]
     assumed: list[bool]
     known: bool  # any of them at all
-    notes: list[str]
+    notes: list[Reason]
 
 
 def _prices(inputs: PlanInputs, starts: list[int]) -> _Prices:
@@ -234,11 +229,11 @@ def _prices(inputs: PlanInputs, starts: list[int]) -> _Prices:
     )
 
 
-def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[str]]:
+def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[Reason]]:
     """Market price at each instant, EUR/MWh, whether any is known, and what must be said of them."""
     market, missing = filled(inputs.prices, instants, inputs.config.timezone)
     if market is None:
-        note = f"no prices: flat {FLAT_EUR_PER_MWH:g} EUR/MWh assumed, the plan only defends the peak"
+        note = Reason("plan.no_prices", {"flat_eur_per_mwh": FLAT_EUR_PER_MWH})
         return [FLAT_EUR_PER_MWH] * len(instants), False, [note]
     market = _step_means(inputs.prices, instants, market)
     notes = (
@@ -249,10 +244,11 @@ def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[floa
     if missing:
         end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
         near = 0 <= end.timestamp() - instants[0] < 6 * 86400
-        known = f"prices known until {end:%a %H:%M}" if near else f"prices known until {end:%Y-%m-%d %H:%M}"
+        local = end.isoformat(timespec="minutes")
+        known = Reason("prices.until_day", {"local": local}) if near else Reason("prices.until_date", {"local": local})
         if published(inputs.prices, instants[0]) is None:
-            known = f"no price for now, {known}"
-        notes.append(f"{known}: for {missing} steps the mean of the same hour on known days")
+            known = Reason("prices.none_now", {"known": known})
+        notes.append(Reason("plan.prices_end", {"known": known, "steps": missing}))
     return market, True, notes
 
 
@@ -263,10 +259,17 @@ def _step_means(prices: PriceSeries, instants: list[float], market: list[float])
     return [price if mean is None else mean for price, mean in zip(market, means, strict=True)]
 
 
-def _beyond_market_note(market: list[float]) -> str:
+def _beyond_market_note(market: list[float]) -> Reason:
     low, high = MARKET_EUR_PER_MWH
-    seen = f"prices from {min(market):g} to {max(market):g} EUR/MWh"
-    return f"{seen}, the market's limits are {low:g} and {high:g}: taken as they are"
+    return Reason(
+        "plan.beyond_market",
+        {
+            "least_eur_per_mwh": min(market),
+            "most_eur_per_mwh": max(market),
+            "low_eur_per_mwh": low,
+            "high_eur_per_mwh": high,
+        },
+    )
 
 
 class _Forecasts(msgspec.Struct, frozen=True):
@@ -277,18 +280,18 @@ class _Forecasts(msgspec.Struct, frozen=True):
     high_w: list[float]
     pv_w: list[float]
     net_w: list[float]  # load less PV
-    notes: list[str]
+    notes: list[Reason]
 
 
 def _forecasts(inputs: PlanInputs, starts: list[int]) -> _Forecasts:
     """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
-    forecast, notes = inputs.load, []
+    forecast, notes = inputs.load, list[Reason]()
     offset = (starts[0] - forecast.start_utc_s) // QUARTER_S
     last = len(forecast.load_w) - 1
     if forecast.start_utc_s % QUARTER_S or not 0 <= offset <= last:
         raise PlanFailed(f"the load forecast starts at {forecast.start_utc_s}: expected the quarter of {starts[0]}")
     if offset + len(starts) - 1 > last:
-        notes.append(f"load forecast ends {offset + len(starts) - 1 - last} steps early: its last value held")
+        notes.append(Reason("plan.load_ends", {"steps": offset + len(starts) - 1 - last}))
     picks = [min(offset + k, last) for k in range(len(starts))]
     pv = inputs.pv_w or (0.0,)
     pv_w = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]

@@ -19,15 +19,14 @@ import msgspec
 
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.islanding import IslandState
-from dispatch.model.orders import OrderRefused
 from dispatch.model.plan import NEAR_W, Plan
+from dispatch.model.reasons import Reason, joined
 from dispatch.model.reservations import Reservation
+from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import battery_holder, holder_reason, local_time
-from dispatch.wording.catalogue import words
-from dispatch.wording.formatting import kw, span
+from dispatch.planning.order_projection import battery_holder, holder_reason, local_iso
 
 SHORTEST_S = 60.0
 SLACK = 0.02  # of the level allowed: plans store to the point, meters and forecasts are not that exact
@@ -56,7 +55,7 @@ class Grant(msgspec.Struct, frozen=True):
     level_w: float  # the import it takes, as far as the forecast goes
     rise_w: float  # of it above what is kept anyway
     cost_eur: float  # of that rise, in the month's or year's demand charge
-    why: str  # why not at once, or what it costs; empty when there is nothing to say
+    why: Reason | None  # why not at once, or what it costs; None when there is nothing to say
 
 
 def grant(
@@ -68,14 +67,13 @@ def grant(
 ) -> Grant:
     """The start for this job. `standing`: what is promised now; the `inputs` know it too. Raises OrderRefused."""
     _check(asked, inputs, island, standing)
-    held = _holder_text(inputs)
+    held = _holder(inputs)
     try:
         found, site = _start(asked, inputs, plan)
     except OrderRefused as refusal:
-        raise OrderRefused(refusal.rule, "; ".join(filter(None, (refusal.line, held)))) from None
+        raise OrderRefused(joined([refusal.reason, *held])) from None
     after, above = _with_later_rise(asked, inputs, plan, site, found)
-    why = "; ".join(filter(None, (after.why, above, held)))
-    return msgspec.structs.replace(after, why=why)
+    return msgspec.structs.replace(after, why=_all([*_said(after.why), *above, *held]))
 
 
 def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, ImportPath]:
@@ -94,27 +92,36 @@ def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[
         need_w, start, site = min(
             ((rise_w + site.kept_w, start, site) for rise_w, start, site in tried), key=lambda one: one[:2]
         )
-        raise OrderRefused(site.rule, _refusal(asked, inputs, plan, site, (need_w, start)))
+        raise OrderRefused(_refusal(asked, inputs, plan, site, (need_w, start)))
     least_w = min(rise_w for rise_w, _, _ in carried)
     rise_w, start, site = next(one for one in carried if one[0] <= least_w + NEAR_W)  # the earliest of equals
     terms = inputs.config.tariff.demand_terms
     cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
     level_w = site.kept_w + rise_w
-    why = f"the peak may rise by {kw(rise_w)} to {kw(level_w)}: {cost_eur:.2f} EUR this {terms.per}"
-    later = _why_later(asked, inputs, plan, start)
-    return Grant(start, level_w, rise_w, cost_eur, f"{later}; {why}" if later else why), site
+    rise = Reason("power.rise", {"rise_w": rise_w, "level_w": level_w, "cost_eur": cost_eur, "per": terms.per})
+    why = _all([*_said(_why_later(asked, inputs, plan, start)), rise])
+    return Grant(start, level_w, rise_w, cost_eur, why), site
 
 
-def _holder_text(inputs: PlanInputs) -> str:
-    """Which manual order has the battery now, in words; empty when none has."""
+def _holder(inputs: PlanInputs) -> list[Reason]:
+    """Which manual order has the battery now; empty when none has."""
     order = battery_holder(inputs.orders, inputs.config, inputs.now_utc_s)
-    return "" if order is None else words(holder_reason(order, inputs.config))
+    return [] if order is None else [holder_reason(order, inputs.config)]
+
+
+def _said(reason: Reason | None) -> list[Reason]:
+    return [] if reason is None else [reason]
+
+
+def _all(reasons: list[Reason]) -> Reason | None:
+    """Several reasons as one; None for none."""
+    return joined(reasons) if reasons else None
 
 
 def _with_later_rise(
     asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, near: ImportPath, found: Grant
-) -> tuple[Grant, str]:
-    """The grant with the rise that it may take until the plan's horizon, and what it does to the contract, in words."""
+) -> tuple[Grant, list[Reason]]:
+    """The grant with the rise that it may take until the plan's horizon, and what it does to the contract."""
     config, end_s = inputs.config, found.start_utc_s + asked.for_s
     horizon_s = inputs.now_utc_s + config.plan.horizon_h * 3600
     site = ImportPath.of(inputs, plan, horizon_s)
@@ -125,21 +132,21 @@ def _with_later_rise(
     later = rise_w > found.rise_w + 2 * NEAR_W  # each level is found to one of them
     if later:
         cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
-        risen = f"the peak may rise by {kw(rise_w)} to {kw(with_w)}: {cost_eur:.2f} EUR"
-        line = f"the battery then lacks its energy later: {risen}"
-        why = "; ".join(filter(None, (found.why if not found.rise_w else "", f"{line} this {terms.per}")))
-        found = Grant(found.start_utc_s, with_w, rise_w, cost_eur, why)
+        line = Reason("power.rise_later", {"rise_w": rise_w, "level_w": with_w, "cost_eur": cost_eur, "per": terms.per})
+        before = [] if found.rise_w else _said(found.why)
+        found = Grant(found.start_utc_s, with_w, rise_w, cost_eur, _all([*before, line]))
     contract_w = config.grid.contracted_peak_w
     if not later and near.can_hold(contract_w + NEAR_W, near.with_job(asked.power_w, found.start_utc_s, end_s)):
-        return found, ""
+        return found, []
     if with_w <= contract_w + NEAR_W:
-        return found, ""
+        return found, []
     bare_w = near.level_w(near.net_kw) if not later else without_w
-    cause = f"without the job {kw(bare_w)}" if bare_w > contract_w + NEAR_W else ""
-    if not cause and inputs.month_peak_w > contract_w + NEAR_W:
-        cause = f"the month's peak is {kw(inputs.month_peak_w)} already"
-    above = f"import may reach {kw(with_w)}, above the contract of {kw(contract_w)}"
-    return found, f"{above}; {cause}" if cause else above
+    above = [Reason("power.above_contract", {"level_w": with_w, "contract_w": contract_w})]
+    if bare_w > contract_w + NEAR_W:
+        above.append(Reason("power.without_job", {"bare_w": bare_w}))
+    elif inputs.month_peak_w > contract_w + NEAR_W:
+        above.append(Reason("power.month_peak", {"peak_w": inputs.month_peak_w}))
+    return found, above
 
 
 def without(former: Reservation, inputs: PlanInputs) -> PlanInputs:
@@ -152,17 +159,16 @@ def without(former: Reservation, inputs: PlanInputs) -> PlanInputs:
     )
 
 
-def shortfall(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> str:
-    """Why the site could not carry what is left of a reservation, as things stand; empty when it can."""
+def shortfall(reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> Reason | None:
+    """Why the site could not carry what is left of a reservation, as things stand; None when it can."""
     rest = tuple(r for r in inputs.reservations if r.id != reservation.id)
-    held = _holder_text(inputs)
     rested = msgspec.structs.replace(inputs, reservations=rest)
     site = ImportPath.of(rested, plan, reservation.end_utc_s, inputs)
     path = site.with_job(reservation.power_w, reservation.start_utc_s, reservation.end_utc_s)
     if site.can_hold((1 + SLACK) * site.allowed_w, path):
-        return ""
-    line = f"{site.rule} allows an import of {kw(site.allowed_w)}, it would take {kw(site.level_w(path))}"
-    return f"{line}; {held}" if held else line
+        return None
+    short = Reason("power.shortfall", {"rule": site.rule, "allowed_w": site.allowed_w, "need_w": site.level_w(path)})
+    return joined([short, *_holder(inputs)])
 
 
 # ── what is against it at once ──────────────────────────────────────────────────────────────────────────────────────
@@ -174,37 +180,45 @@ def _check(asked: PowerRequest, inputs: PlanInputs, island: IslandState, standin
     horizon_s = config.plan.horizon_h * 3600
     for what, value in (("power", asked.power_w), ("duration", asked.for_s), ("window", asked.within_s)):
         if not math.isfinite(value):
-            raise OrderRefused(what, f"expected a number, got {value}")
+            raise OrderRefused(Reason("refused.no_number", {"field": what, "value": str(value)}))
     if asked.power_w <= 0:
-        raise OrderRefused("power", f"{kw(asked.power_w)}: a job asks for more than 0 kW")
+        raise OrderRefused(Reason("refused.no_power", {"power_w": asked.power_w}))
     if asked.for_s < SHORTEST_S:
-        raise OrderRefused("duration", f"{asked.for_s:g} s: at least {SHORTEST_S:g} s")
+        raise OrderRefused(Reason("refused.short", {"for_s": asked.for_s, "least_s": SHORTEST_S}))
     if asked.within_s < 0:
-        raise OrderRefused("in the past", f"a start {span(-asked.within_s)} ago cannot be granted")
+        raise OrderRefused(Reason("refused.past_start", {"ago_s": -asked.within_s}))
     if asked.within_s + asked.for_s > horizon_s:
-        line = f"{span(asked.within_s + asked.for_s)} from now to its end; the site plans {span(horizon_s)} ahead"
-        raise OrderRefused("plan.horizon_h", line)
+        ends_s = asked.within_s + asked.for_s
+        raise OrderRefused(Reason("refused.beyond_plan", {"ends_s": ends_s, "horizon_s": horizon_s}))
     _check_identity(asked)
     if asked.power_w > config.grid.fuse_w:
-        raise OrderRefused("fuse", f"{kw(asked.power_w)} is more than the {kw(config.grid.fuse_w)} that it carries")
+        raise OrderRefused(Reason("refused.above_fuse", {"power_w": asked.power_w, "fuse_w": config.grid.fuse_w}))
     if island is not IslandState.GRID_TIED:
-        raise OrderRefused("islanding", f"the site is {island.value}; power is promised when it is grid-tied")
+        raise OrderRefused(Reason("refused.promise_off_grid", {"state": island.value}))
     double = next((r for r in standing if r.of_job(asked.name, asked.cluster, asked.job_id)), None)
     if double is not None:
-        line = (
-            f"{asked.name or asked.job_id} has reservation {double.id} of {double.who}, {kw(double.power_w)} from "
-            f"{local_time(double.start_utc_s, config)} to {local_time(double.end_utc_s, config)}; withdraw that first"
+        raise OrderRefused(
+            Reason(
+                "refused.same_job",
+                {
+                    "name": asked.name or asked.job_id,
+                    "reservation": double.id,
+                    "who": double.who,
+                    "power_w": double.power_w,
+                    "start_local": local_iso(double.start_utc_s, config),
+                    "end_local": local_iso(double.end_utc_s, config),
+                },
+            )
         )
-        raise OrderRefused("one reservation per job", line)
 
 
 def _check_identity(asked: PowerRequest) -> None:
     """Raise OrderRefused for a name or an id that cannot be shown, or a restart that cannot be."""
     for what, text in (("name", asked.name), ("cluster", asked.cluster), ("job", asked.job_id)):
         if len(text) > NAME_MAX or not text.isprintable() or text.strip() != text:
-            raise OrderRefused(what, f"{text[:40]!r}: expected at most {NAME_MAX} printable characters")
+            raise OrderRefused(Reason("refused.name", {"field": what, "text": repr(text[:40]), "most": NAME_MAX}))
     if asked.restart < 0:
-        raise OrderRefused("restart", f"{asked.restart}: expected how often the job was started again, 0 or more")
+        raise OrderRefused(Reason("refused.restart", {"restart": asked.restart}))
 
 
 def renewed(asked: PowerRequest, who: str, standing: Sequence[Reservation]) -> Reservation | None:
@@ -214,8 +228,12 @@ def renewed(asked: PowerRequest, who: str, standing: Sequence[Reservation]) -> R
     """
     own = next((r for r in standing if r.who == who and r.of_job(asked.name, asked.cluster, asked.job_id)), None)
     if own is not None and asked.restart < own.restart:
-        line = f"job {asked.job_id} was started again since: {own.id} is of restart {own.restart}, not {asked.restart}"
-        raise OrderRefused("restart", line)
+        raise OrderRefused(
+            Reason(
+                "refused.earlier_restart",
+                {"job": asked.job_id, "reservation": own.id, "of_restart": own.restart, "restart": asked.restart},
+            )
+        )
     return own
 
 
@@ -228,35 +246,45 @@ def _starts(first_s: float, last_s: float) -> Iterator[float]:
         mark += QUARTER_S
 
 
-# ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reasons ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _why_later(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, start_s: float) -> str:
+def _why_later(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, start_s: float) -> Reason | None:
     now_s = inputs.now_utc_s
     if start_s <= now_s:
-        return ""
+        return None
     site = ImportPath.of(inputs, plan, now_s + asked.for_s)
     need_w = site.need_w(asked.power_w, now_s, now_s + asked.for_s)
-    return f"started at once it would take an import of {kw(need_w)}, {kw(site.kept_w)} is kept"
+    return Reason("power.later", {"need_w": need_w, "kept_w": site.kept_w})
 
 
 def _refusal(
     asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, site: ImportPath, best: tuple[float, float]
-) -> str:
+) -> Reason:
     config = inputs.config
     best_w, at_s = best
-    battery = (
-        f"the battery has {site.stored_kwh:.1f} kWh above its reserve now" if config.batteries
-        else "there is no battery to help"
-    )  # fmt: skip
-    line = (
-        f"{kw(asked.power_w)} for {span(asked.for_s)} takes an import of {kw(best_w)} at best, started at "
-        f"{local_time(at_s, config)}; {kw(site.allowed_w)} is allowed, {battery}"
+    stored = Reason("power.battery", {"stored_wh": 1000 * site.stored_kwh})
+    return Reason(
+        "refused.not_carried",
+        {
+            "rule": site.rule,
+            "power_w": asked.power_w,
+            "for_s": asked.for_s,
+            "need_w": best_w,
+            "start_local": local_iso(at_s, config),
+            "allowed_w": site.allowed_w,
+            "battery": stored if config.batteries else Reason("power.no_battery"),
+            "otherwise": _otherwise(asked, inputs, plan),
+        },
     )
-    latest_s = inputs.now_utc_s + config.plan.horizon_h * 3600 - asked.for_s
-    for start in _starts(inputs.now_utc_s + asked.within_s, latest_s):
+
+
+def _otherwise(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> Reason:
+    """When it could start if it could wait longer."""
+    config, horizon_s = inputs.config, inputs.config.plan.horizon_h * 3600
+    for start in _starts(inputs.now_utc_s + asked.within_s, inputs.now_utc_s + horizon_s - asked.for_s):
         far = ImportPath.of(inputs, plan, start + asked.for_s)
         if far.can_hold(far.allowed_w, far.with_job(asked.power_w, start, start + asked.for_s)):
-            wait = span(start - inputs.now_utc_s)
-            return f"{line}; it could start at {local_time(start, config)}: let it wait {wait}"
-    return f"{line}; no start within {span(config.plan.horizon_h * 3600)} would do"
+            wait_s = start - inputs.now_utc_s
+            return Reason("power.could_wait", {"start_local": local_iso(start, config), "wait_s": wait_s})
+    return Reason("power.no_start", {"horizon_s": horizon_s})

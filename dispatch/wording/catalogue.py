@@ -4,7 +4,7 @@ A template per code and locale; its fields are the figures, with a format that k
 
 | format | of | gives |
 |---|---|---|
-| `kw`, `kwh`, `kw_per_s` | W, Wh, W/s | "18.4 kW", "1.2 kWh", "0.5 kW/s" |
+| `kw`, `kwh`, `whole_kwh`, `kw_per_s` | W, Wh, Wh, W/s | "18.4 kW", "1.2 kWh", "12 kWh", "0.5 kW/s" |
 | `action` | battery W, > 0 discharges | "discharge 18.4 kW", "battery at 0 kW" |
 | `cents` | EUR | "12.3", in ct |
 | `span`, `minutes`, `countdown` | s | "2 h 30 min", "2.5 h" or "14 min", "7:05" |
@@ -53,6 +53,7 @@ RULE_NUMBERS = {
 FORMATS: dict[str, Callable[[Any], str]] = {
     "kw": kw,
     "kwh": lambda wh: f"{wh / 1000:.1f} kWh",
+    "whole_kwh": lambda wh: f"{wh / 1000:g} kWh",
     "kw_per_s": lambda w_per_s: f"{w_per_s / 1000:g} kW/s",
     "action": action,
     "cents": lambda eur: f"{100 * eur:.1f}",

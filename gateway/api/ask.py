@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dispatch.model.decoding import decoded
+from dispatch.wording.catalogue import words
 from gateway.api.frames import MAX_FRAME, encode
 from gateway.api.previous_version import from_version
 from gateway.api.protocol import LOWEST, ONE_RELEASE, VERSION, GatewayMessage, Request, Response, Welcome, hello, spoken
@@ -130,7 +131,8 @@ def accepted(message: GatewayMessage, path: Path) -> Welcome:
 def outcome(response: Response) -> Any:
     """The result of a response. Raises RequestFailed."""
     if not response.ok:
-        raise RequestFailed(response.error, response.code or "failed")
+        line = response.error if response.reason is None else words(response.reason)
+        raise RequestFailed(line, response.code or "failed")
     return response.result
 
 

@@ -18,8 +18,9 @@ import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.events import Event
-from dispatch.model.orders import REASON_MAX, OrderRefused
+from dispatch.model.orders import REASON_MAX
 from dispatch.model.reasons import Reason
+from dispatch.orders.refusal import OrderRefused
 from dispatch.wording.formatting import one_line
 from gateway.api.peer import Peer
 from gateway.api.permissions import PERMISSIONS
@@ -110,19 +111,16 @@ class CommandLog:
                 self._check_console(command.seen_utc_s)
             return check()
         except OrderRefused as refusal:
-            self.record_refusal(command, f"{command.text}: {refusal}", intent)
-            raise CommandRefused(str(refusal)) from None
+            self.record_refusal(command, f"{command.text}: {refusal}", intent, why=recordable(refusal.reason))
+            raise CommandRefused(str(refusal), refusal.reason) from None
 
     def _check_console(self, seen_utc_s: Any) -> None:
         """Raise OrderRefused when the console has not seen the site lately."""
         if isinstance(seen_utc_s, bool) or not isinstance(seen_utc_s, (int, float)) or not math.isfinite(seen_utc_s):
-            raise OrderRefused(
-                "stale console", "expected seen_utc_s, the time of the newest state this console has seen"
-            )
+            raise OrderRefused(Reason("refused.no_state_seen"))
         age_s = abs(self._clock.utc_s() - seen_utc_s) / self._clock.speed
         if age_s > STALE_S:
-            line = f"the newest state it has seen is {age_s:.0f} s old, at most {STALE_S:g} s; look again, then order"
-            raise OrderRefused("stale console", line)
+            raise OrderRefused(Reason("refused.stale_console", {"age_s": age_s, "most_s": STALE_S}))
 
     # ── the record ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanInputs
 from gateway.api.protocol import DrillPlan, Published
 from gateway.energy_iq_history import Report
@@ -48,8 +49,8 @@ class Planner(Protocol):
         ...
 
     @property
-    def at_risk(self) -> dict[str, str]:
-        """Why a reservation, by id, could not be kept as things stand."""
+    def at_risk(self) -> dict[str, Reason]:
+        """Why a reservation, by id, could not be kept as things stand; those that can are not in it."""
         ...
 
     def inputs(self) -> PlanInputs | None:

@@ -16,8 +16,9 @@ from dispatch.alarms.states import AlarmBook, AlarmState, Priority
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.islanding import IslandReply, IslandRequest
-from dispatch.model.orders import REASON_MIN, OrderRefused
+from dispatch.model.orders import REASON_MIN
 from dispatch.model.reasons import Reason, plain
+from dispatch.orders.refusal import OrderRefused
 from dispatch.wording.catalogue import words
 from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Drills, Loop
@@ -117,8 +118,7 @@ class IslandCommands:
 
         def check() -> None:
             if len(command.reason) < REASON_MIN:
-                line = f"{command.text} needs a reason of at least {REASON_MIN} characters"
-                raise OrderRefused("reason", line)
+                raise OrderRefused(Reason("refused.command_reason", {"command": command.text, "least": REASON_MIN}))
 
         async with self._log.one_at_a_time:
             self._log.check(command, check)

@@ -9,9 +9,10 @@ import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.model.clock import Clock
-from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wanted
+from dispatch.model.orders import Order, OrderKind, Preview, Wanted
 from dispatch.model.reasons import Reason
 from dispatch.orders.book import words
+from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.validation import conflict, preview
 from dispatch.wording import catalogue
 from dispatch.wording.formatting import span
@@ -72,7 +73,7 @@ class OrderCommands:
         command = _command(peer, name, wanted, params.get("seen_utc_s"))
         async with self._log.one_at_a_time:
             found = self._log.check(command, check)
-            text = f"{found.old} → {found.new}, for {span(found.for_s)}"
+            text = f"{_change(found)}, for {span(found.for_s)}"
             intent = await self._log.record_intent(command, text, value=wanted.value)
             found = self._log.check(command, check, intent)  # the site has moved on while the disk wrote
             return await self._give(command, wanted, found, intent)
@@ -81,7 +82,7 @@ class OrderCommands:
         """Batteries to 0 kW, whoever holds them; always runs."""
         command = _command(peer, "order.set hold", wanted)
         found = self._log.check(command, lambda: self._evaluate(wanted))
-        intent = await self._log.record_intent(command, f"{found.old} → {found.new}")
+        intent = await self._log.record_intent(command, _change(found))
         return await self._give(command, wanted, found, intent)
 
     async def _stop(self, peer: Peer, params: dict[str, Any]) -> Any:
@@ -91,7 +92,7 @@ class OrderCommands:
         wanted = msgspec.structs.replace(wanted, for_s=most_s)
         command = _command(peer, "stop", wanted)
         found = self._log.check(command, lambda: self._evaluate(wanted))
-        intent = await self._log.record_intent(command, f"{found.old} → {found.new}, orders withdrawn")
+        intent = await self._log.record_intent(command, f"{_change(found)}, orders withdrawn")
         for order in self._all_but_disabled():
             self._orders.end(order.id, f"withdrawn by {peer.who} with a stop", peer.who)
         return await self._give(command, wanted, found, intent)
@@ -117,7 +118,7 @@ class OrderCommands:
         trouble = await self._log.record_result(
             command, intent, "ended", f"{text}; now {now}", effect=recordable(effect)
         )
-        return {"ended": ended, "effect": now, "not_durable": trouble}
+        return {"ended": ended, "effect": msgspec.to_builtins(effect), "not_durable": trouble}
 
     async def _list(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Every order in force, each with the seconds it has left."""
@@ -129,7 +130,7 @@ class OrderCommands:
         try:
             return msgspec.to_builtins(self._evaluate(_wanted(params)))
         except OrderRefused as refusal:
-            raise CommandRefused(str(refusal)) from None
+            raise CommandRefused(str(refusal), refusal.reason) from None
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -137,7 +138,7 @@ class OrderCommands:
         """What an order would change now. Raises OrderRefused."""
         published = self._loop.published
         if published is None:
-            raise OrderRefused("not ready", "the gateway has not completed a tick yet; try again in a second")
+            raise OrderRefused(Reason("refused.no_tick"))
         snapshot, decision = published.snapshot, published.decision
         return preview(wanted, self._config, snapshot, decision, self._orders.active, self._nodes.cappable)
 
@@ -160,7 +161,7 @@ class OrderCommands:
         if before is not None:
             self._orders.end(before.id, f"replaced by {order.id} of {order.who}", command.peer.who)
         self._orders.put(order)
-        what = f"{found.old} → {found.new}, for {span(found.for_s)}"
+        what = f"{_change(found)}, for {span(found.for_s)}"
         why = f": {order.reason}" if order.reason else ""
         self._events.event("command", "info", "order", f"order {order.id}: {what}{why}", command.peer.who)
         effect = await self._effect()
@@ -169,12 +170,12 @@ class OrderCommands:
         trouble = await self._log.record_result(command, intent, "in force", f"{what}; now {now}", **more)
         return {
             "order": msgspec.to_builtins(order),
-            "old": found.old,
-            "new": found.new,
+            "old": msgspec.to_builtins(found.old),
+            "new": msgspec.to_builtins(found.new),
             "for_s": found.for_s,
-            "notes": list(found.notes),
+            "notes": msgspec.to_builtins(found.notes),
             "replaced": None if before is None else msgspec.to_builtins(before),
-            "effect": now,
+            "effect": msgspec.to_builtins(effect),
             "not_durable": trouble,
         }
 
@@ -202,6 +203,11 @@ class OrderCommands:
         except TimeoutError:
             return Reason("order.no_tick", {"waited_s": TICK_WAIT_S})
         return tick.decision.reason
+
+
+def _change(found: Preview) -> str:
+    """What an order changes, in words for the record."""
+    return f"{catalogue.words(found.old)} → {catalogue.words(found.new)}"
 
 
 def _command(peer: Peer, name: str, wanted: Wanted, seen_utc_s: Any = None) -> Command:

@@ -16,7 +16,7 @@ import msgspec
 from dispatch.alarms.states import Alarm
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.decoding import with_reasons
-from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandReply, IslandView, Reconnect, RideThrough
+from dispatch.model.islanding import DrillReport, IslandReply, IslandView, RideThrough
 from dispatch.model.orders import Preview
 from dispatch.model.plan import Plan
 from dispatch.model.readings import Quality
@@ -25,7 +25,6 @@ from dispatch.wording.catalogue import ALARMS, ENGLISH, RULE_NUMBERS, alarm_text
 from gateway.api.protocol import (
     DrillPlan,
     EventMessage,
-    LastDrill,
     PlanMessage,
     Published,
     Response,
@@ -52,12 +51,14 @@ def _former(value: Any) -> Any:
         return _former_trace(msgspec.convert(value, RuleTrace))
     if value.keys() == _ALARM:
         return _former_alarm(msgspec.convert(value, Alarm))
-    value = _former_reply(value)
+    value = _former_answer(value)
     return {name: _former_field(name, part) for name, part in value.items()}
 
 
 _REASON, _TRACE, _ALARM, _REPLY = (set(k.__struct_fields__) for k in (Reason, RuleTrace, Alarm, IslandReply))
-_SENTENCES = ("reason", "why", "against", "remedy", "transfer_gap", "note")  # empty ones where this version has none
+_RESPONSE = {"type", *Response.__struct_fields__}
+# Empty ones where this version has none.
+_SENTENCES = ("reason", "why", "against", "remedy", "transfer_gap", "note", "low_why", "high_why")
 
 
 def _former_field(name: str, value: Any) -> Any:
@@ -66,9 +67,13 @@ def _former_field(name: str, value: Any) -> Any:
     return "" if value is None and name in _SENTENCES else _former(value)
 
 
-def _former_reply(value: dict[str, Any]) -> dict[str, Any]:
-    """The answer of the state machine had a text in the place of its reason."""
-    return value | {"text": words(msgspec.convert(value["reason"], Reason))} if value.keys() == _REPLY else value
+def _former_answer(value: dict[str, Any]) -> dict[str, Any]:
+    """The state machine's answer had a text in the place of its reason, a response none."""
+    if value.keys() == _REPLY:
+        return value | {"text": words(msgspec.convert(value["reason"], Reason))}
+    if value.keys() == _RESPONSE:
+        return {name: part for name, part in value.items() if name != "reason"}
+    return value
 
 
 def _former_qualities(value: Any) -> Any:
@@ -106,16 +111,15 @@ def _former_alarm(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-# Struct -> its fields that hold reasons in this version, and held sentences in version 2.
-SENTENCES_OF_2: dict[type[msgspec.Struct], tuple[str, ...]] = {
-    Check: ("name", "figure", "remedy"),
-    DrillReport: ("why", "timeline", "transfer_gap"),
-    DrillStatus: ("transfer_gap",),
-    Reconnect: ("figures",),
-    LastDrill: ("why",),
-    DrillPlan: ("note",),
-}
-_FORMER_FIELDS = {frozenset(kind.__struct_fields__): names for kind, names in SENTENCES_OF_2.items()}
+# Fields that hold reasons in this version, and held sentences in version 2; `why` of ride-through held a reason.
+SENTENCES_OF_2 = frozenset(
+    {
+        *("name", "figure", "remedy"),  # of a check
+        *("why", "timeline", "transfer_gap", "note", "figures", "rung_name"),  # of drills, plan, reconnection, shedding
+        *("old", "new", "low_why", "high_why", "notes", "effect"),  # of orders
+    }
+)
+_RIDE = set(RideThrough.__struct_fields__)
 
 
 def _with_sentences(value: Any) -> Any:
@@ -123,7 +127,10 @@ def _with_sentences(value: Any) -> Any:
         return [_with_sentences(part) for part in value]
     if not isinstance(value, dict):
         return value
-    value, former = _former_reply(value), _FORMER_FIELDS.get(frozenset(value), ())
+    if value.keys() == _REASON:
+        return value
+    former = SENTENCES_OF_2 - {"why"} if value.keys() == _RIDE else SENTENCES_OF_2
+    value = _former_answer(value)
     return {
         name: _former_qualities(part)
         if name == "snapshot"
@@ -145,13 +152,15 @@ _ANSWERS: tuple[tuple[frozenset[str], Any], ...] = (
     (frozenset({"steps", "peak_target_w"}), Plan),
     (frozenset({"low_why", "high_why"}), Preview),
 )
-_PARTS: dict[str, Any] = {
-    "islanding": IslandView | None,
-    "view": IslandView | None,
-    "ride": RideThrough | None,
-    "report": DrillReport | None,
-    "plan": DrillPlan | None,
-}
+# Others are dictionaries: fields that such an answer has -> what of it holds reasons.
+_PARTS: tuple[tuple[frozenset[str], dict[str, Any]], ...] = (
+    (frozenset({"view"}), {"view": IslandView | None, "report": DrillReport | None, "plan": DrillPlan | None}),
+    (frozenset({"report"}), {"report": DrillReport | None}),
+    (frozenset({"old", "new"}), {"old": Reason, "new": Reason, "notes": list[Reason], "effect": Reason}),
+    (frozenset({"ended", "effect"}), {"effect": Reason}),
+    (frozenset({"ready", "why"}), {"why": Reason | None}),
+    (frozenset({"rise_w", "why"}), {"why": Reason | None}),
+)
 
 
 def from_version(frame: Any, version: int) -> Any:
@@ -182,7 +191,9 @@ def _result(result: Any, changed: Any) -> Any:
         return with_reasons(result, kind, changed)
     if {"ok", "text", "checks"} <= result.keys():
         return with_reasons(result, IslandReply, changed)
-    return {name: with_reasons(part, _PARTS.get(name), changed) for name, part in result.items()}
+    parts = next((parts for fields, parts in _PARTS if fields <= result.keys()), {})
+    made = {name: with_reasons(part, parts.get(name), changed) for name, part in result.items()}
+    return made | {"reservations": _result(made["reservations"], changed)} if "reservations" in made else made
 
 
 def _reply_of(reply: dict[str, Any]) -> dict[str, Any]:

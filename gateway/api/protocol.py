@@ -170,6 +170,7 @@ class Response(msgspec.Struct, frozen=True, tag="response"):
     result: Any = None
     error: str = ""
     code: str = ""  # of an error, for a program: refused | failed | version
+    reason: Reason | None = None  # of a refusal by rules or state machine; `error` says it in English
 
 
 GatewayMessage = Welcome | Published | PlanMessage | EventMessage | Response

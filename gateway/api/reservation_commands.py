@@ -14,15 +14,17 @@ import msgspec
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandState
-from dispatch.model.orders import OrderRefused
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason, joined
 from dispatch.model.reservations import Reservation
+from dispatch.orders.refusal import OrderRefused
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import battery_holder
+from dispatch.planning.order_projection import battery_holder, local_iso
 from dispatch.planning.order_projection import local_time as clock_time
 from dispatch.planning.power_admission import Grant, PowerRequest, grant, renewed, shortfall, without
+from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
-from gateway.api.command_log import Command, CommandLog, Handler, printable
+from gateway.api.command_log import Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Loop, Planner
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
@@ -95,7 +97,8 @@ class ReservationCommands:
             intent = await self._log.record_intent(
                 command,
                 f"{text}: from {clock_time(granted.start_utc_s, self._config)}",
-                reason=granted.why,
+                reason=words(granted.why),
+                why=None if granted.why is None else recordable(granted.why),
                 reservation=body,
             )
             id = f"r{intent}"
@@ -104,11 +107,11 @@ class ReservationCommands:
                 self._reservations.grant(reservation)
             else:
                 self._reservations.renew(former, reservation)
-        why = f": {granted.why}" if granted.why else ""
+        why = f": {words(granted.why)}" if granted.why else ""
         done = "is granted" if former is None else f"is granted and renews {former.id}"
-        words = f"{self._reservations.describe(reservation)}, {done}{why}"
-        self._events.event("command", "info", "reservation", words, peer.who)
-        trouble = await self._log.record_result(command, intent, "granted", words)
+        said = f"{self._reservations.describe(reservation)}, {done}{why}"
+        self._events.event("command", "info", "reservation", said, peer.who)
+        trouble = await self._log.record_result(command, intent, "granted", said)
         answer = msgspec.to_builtins(granted) | {"reservation": msgspec.to_builtins(reservation)}
         return answer | {"not_durable": trouble, "renews": "" if former is None else former.id}
 
@@ -121,11 +124,12 @@ class ReservationCommands:
         prospect = self._prospect() if needed else Prospect(None, None, IslandState.UNKNOWN)
         listed = []
         for reservation in standing:
+            why: Reason | None
             if now_s < reservation.start_utc_s:
                 why = await self._why_later(reservation, prospect, held)
             else:
                 why = await self._why_not_ready(reservation, prospect)
-            listed.append(msgspec.to_builtins(reservation) | {"ready": not why, "why": why})
+            listed.append(msgspec.to_builtins(reservation) | {"ready": why is None, "why": msgspec.to_builtins(why)})
         return {"utc_s": now_s, "reservations": listed}
 
     async def _withdraw(self, peer: Peer, params: dict[str, Any]) -> Any:
@@ -145,17 +149,17 @@ class ReservationCommands:
         command = Command(peer=peer, name="reservation.withdraw", text=described, reason=reason)
         intent = await self._log.record_intent(command)
         if wanted.job_id and found.job_id and wanted.restart < found.restart:
-            words = f"{described}, stays: it is of restart {found.restart} of the job, restart {wanted.restart} is over"
-            self._events.event("command", "info", "reservation", words, peer.who)
-            trouble = await self._log.record_result(command, intent, "kept", words)
+            said = f"{described}, stays: it is of restart {found.restart} of the job, restart {wanted.restart} is over"
+            self._events.event("command", "info", "reservation", said, peer.who)
+            trouble = await self._log.record_result(command, intent, "kept", said)
             return {"withdrawn": None, "kept": msgspec.to_builtins(found), "not_durable": trouble}
-        words = f"{described}, is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
+        said = f"{described}, is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
         try:
             self._reservations.withdraw(found.id)
         except LookupError:  # over, or withdrawn by somebody else, while the disk wrote
-            words = f"{described}, was over already"
-        self._events.event("command", "info", "reservation", words, peer.who)
-        trouble = await self._log.record_result(command, intent, "withdrawn", words, reservation_id=found.id)
+            said = f"{described}, was over already"
+        self._events.event("command", "info", "reservation", said, peer.who)
+        trouble = await self._log.record_result(command, intent, "withdrawn", said, reservation_id=found.id)
         return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
 
     def _find(self, wanted: _Withdrawal) -> Reservation:
@@ -172,7 +176,7 @@ class ReservationCommands:
         """What the site says to a job, with `former`, which it renews, given back; computed in a thread."""
         prospect = self._prospect()
         if prospect.inputs is None:
-            return OrderRefused("not ready", "SoC, load or PV is not known now; try again when they are")
+            return OrderRefused(Reason("refused.unknown_site"))
         inputs, standing = prospect.inputs, self._reservations.standing()
         if former is not None:
             inputs, standing = without(former, inputs), tuple(r for r in standing if r.id != former.id)
@@ -202,20 +206,20 @@ class ReservationCommands:
             "restart": asked.restart,
         } | ({} if former is None else {"renews": former.id})
 
-    async def _why_later(self, reservation: Reservation, prospect: Prospect, held: bool) -> str:
+    async def _why_later(self, reservation: Reservation, prospect: Prospect, held: bool) -> Reason:
         """When one starts that has not begun, and why it may fail then. `held`: an order has the battery."""
-        risk = self._planner.at_risk.get(reservation.id, "")
+        risk = self._planner.at_risk.get(reservation.id)
         if held and prospect.inputs is not None:  # the plan in force may not know of the order yet
             risk = await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)
-        why = f"it starts at {clock_time(reservation.start_utc_s, self._config)}"
-        return f"{why}; at risk: {risk}" if risk else why
+        starts = Reason("power.starts", {"start_local": local_iso(reservation.start_utc_s, self._config)})
+        return starts if risk is None else joined([starts, Reason("power.at_risk", {"why": risk})])
 
-    async def _why_not_ready(self, reservation: Reservation, prospect: Prospect) -> str:
-        """Why the power of one that has begun is not there; empty when it is."""
+    async def _why_not_ready(self, reservation: Reservation, prospect: Prospect) -> Reason | None:
+        """Why the power of one that has begun is not there; None when it is."""
         if prospect.island is not IslandState.GRID_TIED:
-            return f"the site is {prospect.island.value}"
+            return Reason("power.site_state", {"state": prospect.island.value})
         if prospect.inputs is None:
-            return "SoC, load or PV is not known now"
+            return Reason("power.not_known")
         return await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)
 
 

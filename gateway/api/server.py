@@ -150,7 +150,7 @@ class LinkServer:
         try:
             response = Response(request.id, True, await self._handle(session.peer, request))
         except CommandRefused as refusal:
-            response = Response(request.id, False, error=str(refusal), code="refused")
+            response = Response(request.id, False, error=str(refusal), code="refused", reason=refusal.reason)
         except Exception as error:
             log.exception("request %r of %s failed", request.method, session.peer.user)
             response = Response(

@@ -12,6 +12,7 @@ from console.cli.status_text import lines
 from dispatch.alarms.states import AlarmState
 from dispatch.model.equipment import Pv
 from dispatch.model.readings import reading
+from dispatch.wording.catalogue import words
 from gateway.api.protocol import Published, Welcome
 from gateway.bootstrap import site_limits
 
@@ -82,7 +83,7 @@ async def test_by_day_plan_and_load_go_on_with_the_net_load_and_the_alarm_names_
         plan = there.gateway.planner.plan
         assert plan is not None
         assert plan.steps[0].load_w == LOAD_W
-        assert "PV is not known" in plan.note
+        assert "PV is not known" in words(plan.note)
         assert "net load" in status(there, published)["Load"]
         while "device-lost:pv1" not in raised(published):
             published = await there.gateway.loop.next_tick()

@@ -68,6 +68,8 @@ def test_answers() -> None:
     assert words(checks[0].remedy).startswith("say why")
     preview = msgspec.convert(read("order", "order.preview").result, Preview)
     assert (preview.low, preview.unit) == (pytest.approx(-24_567.2, abs=0.1), "W")
+    assert (words(preview.old), words(preview.new)) == ("import 23.4 kW", "import 10.0 kW")
+    assert words(preview.high_why) == "protection: 1 of 1 PCS are free to be commanded"
 
 
 @pytest.mark.parametrize("scene", ["order", "drill", "drilled", "outage"])
@@ -75,7 +77,7 @@ def test_every_frame(scene: str) -> None:
     assert isinstance(read(scene, "welcome"), Welcome)
     plan = read(scene, "plan")
     assert isinstance(plan, PlanMessage)
-    assert "load band: from past errors" in plan.plan.note
+    assert "load band: from past errors" in words(plan.plan.note)
     event = read(scene, "event").event
     assert event.text
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from dispatch.wording.english import alarms, doubts, drills, islanding, orders, planning, rules, state_of_charge
+from dispatch.wording.english import (
+    alarms,
+    doubts,
+    drills,
+    islanding,
+    orders,
+    planning,
+    refusals,
+    rules,
+    state_of_charge,
+)
 
 TEMPLATES: dict[str, str] = {
     **rules.TEMPLATES,
     **orders.TEMPLATES,
+    **refusals.TEMPLATES,
     **islanding.TEMPLATES,
     **drills.TEMPLATES,
     **planning.TEMPLATES,

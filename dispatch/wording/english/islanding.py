@@ -63,6 +63,11 @@ TEMPLATES = {
     "close.wait": "{left_s:.0f} s of the wait of {wait_s:.0f} s are left",
     "close.out_of_step": "not in step: {what} differs by {differs:.2f} {unit}, at most {at_most:g}",
     # ride-through
+    "shedding.none": "none",
+    "shedding.cap_deferrable": "cap deferrable",
+    "shedding.suspend_deferrable": "suspend deferrable",
+    "shedding.cap_critical": "cap critical",
+    "shedding.shutdown": "shutdown",
     "ride.kept": "kept over a restart of the gateway",
     "ride.shutdown": "the battery lasts {lasts_s:minutes} at least, shutdown takes {shutdown_s:minutes}",
     "ride.low_by_report": (

@@ -52,6 +52,29 @@ TEMPLATES = {
     "step.over_fuse": "{step}; import {import_w:kw} exceeds the fuse {fuse_w:kw}",
     "step.over_contract": "{step}; import {import_w:kw} exceeds the contract {contract_w:kw}",
     "step.over_export": "{step}; export {export_w:kw} exceeds the limit {limit_w:kw}",
+    # the plan as a whole
+    "load.band": (
+        "load band: from past errors for {calibrated:g} of {horizons:g} horizons, else from the load's range"
+    ),
+    "load.held": "no quarter hour observed yet: present load held",
+    "load.young": "less than a day on record: the forecast goes to {usual_w:kw} within hours",
+    "load.unknown": "no load known: 0 W assumed",
+    "plan.load_ends": "load forecast ends {steps:g} steps early: its last value held",
+    "plan.pv_unknown": "PV is not known: load taken as net load and the PV of recent days",
+    "plan.unlimited_jobs": "{jobs:g} jobs without a time limit: taken to end within {days:g} days",
+    "plan.no_prices": "no prices: flat {flat_eur_per_mwh:g} EUR/MWh assumed, the plan only defends the peak",
+    "plan.beyond_market": (
+        "prices from {least_eur_per_mwh:g} to {most_eur_per_mwh:g} EUR/MWh, "
+        "the market's limits are {low_eur_per_mwh:g} and {high_eur_per_mwh:g}: taken as they are"
+    ),
+    "plan.prices_end": "{known}: for {steps:g} steps the mean of the same hour on known days",
+    "prices.until_day": "prices known until {local:weekday} {local:clock}",
+    "prices.until_date": "prices known until {local:date_clock}",
+    "prices.none_now": "no price for now, {known}",
+    "plan.reserve": (
+        "the reserve of {reserve_wh:whole_kwh} needs SoC {need_pct:.0f} %, soc_max is {full_pct:g} %: kept full"
+    ),
+    "plan.over_fuse": "import exceeds the fuse by up to {over_w:kw}: the battery cannot hold the forecast load",
     # under a manual order
     "step.ordered": "order {order} of {who}, {asked}, has the battery until {until_local:clock}",
     "step.ordered_held_at_0": "{order}; held at 0 kW by {rule:rule}",

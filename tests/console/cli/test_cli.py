@@ -18,8 +18,8 @@ from file_modes import bound_by_modes
 
 from console.cli.orders import _shown
 from dispatch.model.decision import Decision
-from dispatch.model.orders import REASON_MIN
-from dispatch.model.reasons import RuleId, plain
+from dispatch.model.orders import REASON_MIN, OrderKind, Preview
+from dispatch.model.reasons import Reason, RuleId, plain
 from drivers.clock import VirtualClock
 from gateway import exit_codes
 from gateway.api.peer import user_name
@@ -511,9 +511,20 @@ async def test_check_of_what_is_no_site_file(machine: Machine) -> None:
 
 
 def test_a_bound_of_a_watt_is_not_shown_as_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    found = {"old": "gpu-01 uncapped", "new": "gpu-01 at most 0.9 kW", "for_s": 900.0, "standing": None, "unit": "W"}
-    bounds = {"low": 1.0, "low_why": "a node draws something", "high": 65_534.0, "high_why": "its register"}
-    _shown({**found, **bounds, "notes": ["gpu-01 is critical"]}, as_json=False)
+    preview = Preview(
+        kind=OrderKind.NODE_CAP,
+        old=Reason("now.uncapped", {"node": "gpu-01"}),
+        new=Reason("asked.node_cap", {"node": "gpu-01", "cap_w": 900.0}),
+        unit="W",
+        low=1.0,
+        high=65_534.0,
+        low_why=Reason("range.node_least"),
+        high_why=plain("its register"),
+        for_s=900.0,
+        standing=None,
+        notes=(Reason("note.critical", {"node": "gpu-01"}),),
+    )
+    _shown(msgspec.to_builtins(preview), as_json=False)
     said = capsys.readouterr().out
     assert "at least  1 W  a node" in said
     assert "at most   65.5 kW  its register" in said

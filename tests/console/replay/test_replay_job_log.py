@@ -11,6 +11,7 @@ from replay_cases import START, a_case, played
 from console.replay.job_file import Job
 from console.replay.job_log import JobLog
 from dispatch.forecasting.job_queue import JobModel
+from dispatch.wording.catalogue import words
 
 HOUR = 3600
 
@@ -78,4 +79,4 @@ def test_jobs_without_a_limit_or_with_one_beyond_the_horizon_still_give_plans(li
     run = played(a_case(hours=3, jobs=jobs, gpus_total=8))
     assert (run.plan_counts.plans, run.plan_counts.failed, run.plan_counts.refused) == (12, 0, 0)
     assert run._plan is not None
-    assert ("3 jobs without a time limit" in run._plan.note) == (not limit_s)
+    assert ("3 jobs without a time limit" in words(run._plan.note)) == (not limit_s)

@@ -36,10 +36,11 @@ from dispatch.model.islanding import (  # noqa: E402
     IslandRequest,
     IslandState,
 )
-from dispatch.model.orders import Order, OrderKind, OrderRefused, Preview, Wanted  # noqa: E402  # noqa: E402
+from dispatch.model.orders import Order, OrderKind, Preview, Wanted  # noqa: E402
 from dispatch.model.plan import Plan  # noqa: E402
 from dispatch.model.snapshot import Snapshot  # noqa: E402
 from dispatch.orders.book import OrderBook, words  # noqa: E402
+from dispatch.orders.refusal import OrderRefused  # noqa: E402
 from dispatch.orders.validation import preview  # noqa: E402
 from dispatch.planning.inputs import PlanInputs  # noqa: E402
 from dispatch.planning.planner import Planner  # noqa: E402
@@ -273,7 +274,7 @@ class Hands:
         except OrderRefused as refusal:
             self._row("refused", command, f"{asked}: {refusal}", outcome="refused")
             return
-        text = f"{found.old} → {found.new}, for {span(found.for_s)}"
+        text = f"{catalogue.words(found.old)} → {catalogue.words(found.new)}, for {span(found.for_s)}"
         row = self._row("intent", command, text, reason=wanted.reason, value=wanted.value)
         utc_s, mono_s = rec.clock.utc_s(), rec.clock.mono_s()
         ends = (utc_s, utc_s + found.for_s, mono_s + found.for_s)

@@ -12,6 +12,7 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, Pc
 from dispatch.forecasting.load import LoadForecaster
 from dispatch.forecasting.pv import PvForecaster
 from dispatch.planning.peak.prior import held_peak_w
+from dispatch.wording.catalogue import words
 
 T0 = 1_750_000_500 // 900 * 900
 DAY = 96
@@ -33,13 +34,13 @@ def test_the_last_quarter_is_held_while_there_is_no_profile() -> None:
     assert forecast.start_utc_s == T0 + 2700
     assert forecast.load_w == (33_000,) * 8
     assert all(low <= 20_000 and high >= 40_000 for low, high in zip(forecast.low_w, forecast.high_w, strict=True))
-    assert "horizons" in forecast.note
+    assert "horizons" in words(forecast.notes[0])
 
 
 def test_nothing_known() -> None:
     forecast = LoadForecaster().predict(T0 + 100, 3)
     assert (forecast.start_utc_s, forecast.load_w) == (T0, (0.0, 0.0, 0.0))
-    assert "0 W" in forecast.note
+    assert "0 W" in words(forecast.notes[0])
     present = LoadForecaster().predict(T0, 2, now_w=10_000)
     assert present.load_w == (10_000, 10_000)
     assert present.low_w[0] < 10_000 < present.high_w[0]

@@ -208,11 +208,12 @@ def test_preview_shows_old_new_range_and_what_sets_it() -> None:
     snapshot = a_snapshot(0.0, 20_000, battery=a_battery(40.0))
     decision = decide(snapshot=snapshot, reserve_h=2)
     shown = preview(Wanted(OrderKind.IMPORT_TARGET, 45_000, reason="abc"), config, snapshot, decision, ())
-    assert (shown.old, shown.new, shown.for_s) == ("import 20.0 kW", "import 45.0 kW", 900.0)
+    assert (words(shown.old), words(shown.new), shown.for_s) == ("import 20.0 kW", "import 45.0 kW", 900.0)
     assert (shown.low, shown.high) == (pytest.approx(-20_000), pytest.approx(80_000))
-    assert shown.low_why.startswith("fuse: import at most")
-    assert shown.high_why == "ratings of the PCS in the site file"
-    assert shown.notes == ("import of 45.0 kW is above the contracted peak 30.0 kW: an order outranks the budget",)
+    assert words(shown.low_why).startswith("fuse: import at most")
+    assert words(shown.high_why) == "ratings of the PCS in the site file"
+    (note,) = shown.notes
+    assert words(note) == "import of 45.0 kW is above the contracted peak 30.0 kW: an order outranks the budget"
 
 
 @pytest.mark.parametrize(("declared", "read"), [(True, False), (False, True), (False, False)])
@@ -222,7 +223,7 @@ def test_a_cap_on_a_critical_node_says_so(declared: bool, read: bool) -> None:
     decision = Controller(config).step(snapshot, None)
     asked = Wanted(OrderKind.NODE_CAP, 900, "gpu-01", "heat")
     shown = preview(asked, config, snapshot, decision, (), frozenset({"gpu-01"}))
-    assert shown.notes == (("gpu-01 is critical",) if declared or read else ())
+    assert tuple(words(note) for note in shown.notes) == (("gpu-01 is critical",) if declared or read else ())
 
 
 @pytest.mark.parametrize(("drawn_w", "told"), [(8_200.0, True), (300.0, False), (None, False)])
@@ -231,7 +232,7 @@ def test_a_cap_says_what_the_node_draws_now_where_that_is_more(drawn_w: float | 
     asked = Wanted(OrderKind.NODE_CAP, 600, "gpu-01", "heat")
     shown = preview(asked, config, snapshot, Controller(config).step(snapshot, None), (), frozenset({"gpu-01"}))
     line = "gpu-01 draws 8.2 kW now: its jobs slow down"
-    assert shown.notes == ((line,) if told else ())
+    assert tuple(words(note) for note in shown.notes) == ((line,) if told else ())
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(45, "45 s"), (900, "15 min"), (3600, "1 h"), (9000, "2 h 30 min")])

@@ -9,6 +9,7 @@ from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
+from dispatch.wording.catalogue import words
 
 DAY = [40.0] * 12 + [100.0] * 12
 PEAKS = {"demand_eur_per_kw_month": 10.0}
@@ -27,8 +28,8 @@ def test_absurd_prices(price: float, net: list[float]) -> None:
     """One such hour: used as published and said; import and export never at once, the peak no reason to fail."""
     market = [*DAY[:6], price, *DAY[7:]]
     plan = planned(ask(site(tariff=PEAKS), hourly(market), net, soc_pct=50.0, pv_w=(30_000.0,)))
-    assert f"{price:g} " in plan.note
-    assert "the market's limits are -500 and 4000" in plan.note
+    assert f"{price:g} " in words(plan.note)
+    assert "the market's limits are -500 and 4000" in words(plan.note)
     hour = plan.steps[24:28]
     assert all(s.battery_w >= 0 for s in hour) if price > 0 else all(s.battery_w <= 0 for s in hour)
     assert any(abs(s.battery_w) > 1_000 for s in hour)

@@ -12,13 +12,15 @@ from plan_site import NOON, ask, hourly, promised, site
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig, PcsRatings
 from dispatch.model.islanding import IslandState
-from dispatch.model.orders import Order, OrderKind, OrderRefused
+from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reservations import Reservation
+from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.planner import make_plan
 from dispatch.planning.power_admission import Grant, PowerRequest, grant, shortfall
+from dispatch.wording.catalogue import words
 
 H = 3600.0
 FLAT = hourly([80.0] * 36)
@@ -58,7 +60,7 @@ def tight(**more: Any) -> DispatchConfig:
 
 
 def test_what_the_grid_carries_starts_at_once() -> None:
-    assert granted(job(20.0, within_h=1.0), inputs(tight(), 20_000)) == Grant(NOON, 40_000.0, 0.0, 0.0, "")
+    assert granted(job(20.0, within_h=1.0), inputs(tight(), 20_000)) == Grant(NOON, 40_000.0, 0.0, 0.0, None)
 
 
 def test_the_start_waits_for_the_energy() -> None:
@@ -66,7 +68,7 @@ def test_the_start_waits_for_the_energy() -> None:
     found = granted(job(within_h=2.0), inputs(tight(), 20_000))
     assert found.start_utc_s == NOON + 90 * 60
     assert (found.rise_w, found.cost_eur) == (0.0, 0.0)
-    assert found.why == "started at once it would take an import of 50.0 kW, 40.0 kW is kept"
+    assert words(found.why) == "started at once it would take an import of 50.0 kW, 40.0 kW is kept"
     assert granted(job(within_h=2.0), inputs(tight(), 20_000, soc_pct=33.3)).start_utc_s == NOON, "it is stored already"
 
 
@@ -92,7 +94,7 @@ def test_the_months_peak_is_kept_where_waiting_does_it_and_else_costs_what_it_co
     assert paid.start_utc_s == NOON + H
     assert paid.rise_w == pytest.approx(1_770, abs=60)
     assert paid.cost_eur == pytest.approx(17.7, abs=0.6)
-    assert paid.why.endswith(f"the peak may rise by 1.8 kW to 41.8 kW: {paid.cost_eur:.2f} EUR this month")
+    assert words(paid.why).endswith(f"the peak may rise by 1.8 kW to 41.8 kW: {paid.cost_eur:.2f} EUR this month")
     free = site(grid={"contracted_peak_w": 60_000.0})
     assert granted(job(within_h=2.0), inputs(free, 20_000), keeping(40_000)).start_utc_s == NOON, "peaks cost nothing"
     higher = inputs(tight(), 20_000, month_peak_w=50_000)
@@ -133,7 +135,7 @@ def test_a_load_that_breaks_the_contract_by_itself_does_not_forbid_a_job_that_do
     assert found.start_utc_s == NOON
     # 15 kWh that are not charged, at 90 % each way, are missing in that hour; charging at a higher level mends some
     assert found.rise_w == pytest.approx(15_000 * 0.81 / (1 + 2 * 0.81), abs=100)
-    assert "; without the job 47." in found.why
+    assert "; without the job 47." in words(found.why)
     after = ask(tight(), FLAT, [90_000] * 4 + [20_000])
     assert granted(job(15.0, 1.0, 1.0), after).rise_w == 0, "nothing is left to be had of a load that was before"
 
@@ -152,21 +154,21 @@ def test_a_battery_that_an_order_holds_carries_nothing(order: Order) -> None:
     """50 kW against 40, and energy enough: only once the order is over, and the answer names it."""
     told = inputs(tight(), 20_000, soc_pct=60.0)
     asked = job(30.0, 1.0, within_h=2.0)
-    assert granted(asked, told) == Grant(NOON, 40_000.0, 0.0, 0.0, "")
+    assert granted(asked, told) == Grant(NOON, 40_000.0, 0.0, 0.0, None)
     found = granted(asked, ordered(told, order))
     assert found.start_utc_s == NOON + H
-    assert "order o3 of tech1, " in found.why
-    assert found.why.endswith("has the battery until 15:00")
+    assert "order o3 of tech1, " in words(found.why)
+    assert words(found.why).endswith("has the battery until 15:00")
     with pytest.raises(OrderRefused, match=r"takes an import of 50.0 kW .*; order o3 of tech1, .* until 15:00"):
         granted(job(30.0, 1.0), ordered(told, order))
     within = granted(job(10.0, 1.0), ordered(told, order))
     assert within.start_utc_s == NOON, "the grid carries it"
     mine = promised(NOON - 300, 1.0)
     running = inputs(tight(), 20_000, [mine], soc_pct=60.0)
-    assert shortfall(mine, running, None) == ""
-    line = shortfall(mine, ordered(running, order), None)
+    assert shortfall(mine, running, None) is None
+    line = words(shortfall(mine, ordered(running, order), None))
     assert line.startswith("contract allows an import of 40.0 kW, it would take 50.0 kW; order o3 of tech1, ")
-    assert shortfall(mine, ordered(running, held(OrderKind.NODE_CAP, target="gpu-01")), None) == ""
+    assert shortfall(mine, ordered(running, held(OrderKind.NODE_CAP, target="gpu-01")), None) is None
 
 
 def test_what_an_order_keeps_in_reserve_carries_no_job() -> None:
@@ -175,7 +177,7 @@ def test_what_an_order_keeps_in_reserve_carries_no_job() -> None:
     with pytest.raises(OrderRefused, match=r"the battery has 0\.0 kWh above its reserve now"):
         granted(asked, ordered(told, level))
     mine = promised(NOON - 300, 1.0)
-    assert shortfall(mine, ordered(inputs(tight(), 20_000, [mine], soc_pct=60.0), level), None) != ""
+    assert shortfall(mine, ordered(inputs(tight(), 20_000, [mine], soc_pct=60.0), level), None) is not None
     low = msgspec.structs.replace(level, value=5.0)
     assert granted(asked, ordered(told, low)) == granted(asked, told)
 
@@ -194,9 +196,9 @@ def test_what_an_order_takes_out_of_the_battery_is_gone() -> None:
         granted(later, drained)
     assert granted(later, ordered(told, held())).start_utc_s == NOON + H, "a hold leaves it where it is"
     mine = promised(NOON + 2 * H, 1.0, 10_000.0)
-    assert shortfall(mine, inputs(tight(), 40_000, [mine], soc_pct=43.0), None) == ""
-    assert "has the battery until 15:00" in shortfall(mine, ordered(inputs(tight(), 40_000, [mine], soc_pct=43.0),
-                                                                   power(24_000.0)), None)  # fmt: skip
+    assert shortfall(mine, inputs(tight(), 40_000, [mine], soc_pct=43.0), None) is None
+    assert "has the battery until 15:00" in words(shortfall(mine, ordered(inputs(tight(), 40_000, [mine], soc_pct=43.0),
+                                                                   power(24_000.0)), None))  # fmt: skip
 
 
 def test_an_order_that_keeps_an_import_takes_what_the_job_draws_out_of_the_battery() -> None:
@@ -238,21 +240,21 @@ def test_what_the_jobs_energy_is_missing_for_later_is_in_the_answer() -> None:
     rise_w = 5_000 * 2 / 24  # of 5 kW for 2 h, spread over the day; the margin of the rules takes its part
     assert found.rise_w == pytest.approx(rise_w, abs=120)
     assert found.cost_eur == pytest.approx(10 * found.rise_w / 1000)
-    assert "the battery then lacks its energy later: the peak may rise by 0." in found.why
-    assert (
-        f"import may reach {found.level_w / 1000:.1f} kW, above the contract of 40.0 kW; without the job 4" in found.why
+    assert "the battery then lacks its energy later: the peak may rise by 0." in words(found.why)
+    assert f"import may reach {found.level_w / 1000:.1f} kW, above the contract of 40.0 kW; without the job 4" in words(
+        found.why
     )
     plan = make_plan(inputs(config, 45_000, [promised(NOON, 2.0, 5_000)], soc_pct=60.0))
     assert plan.peak_target_w <= found.level_w + 50
-    assert granted(job(5.0, 2.0), inputs(config, 30_000, soc_pct=60.0)).why == ""
+    assert granted(job(5.0, 2.0), inputs(config, 30_000, soc_pct=60.0)).why is None
 
 
 def test_a_level_above_the_contract_is_told_though_the_months_peak_is_there_already() -> None:
     higher = inputs(tight(), 20_000, month_peak_w=50_000)
-    assert granted(job(), higher).why == (
+    assert words(granted(job(), higher).why) == (
         "import may reach 50.0 kW, above the contract of 40.0 kW; the month's peak is 50.0 kW already"
     )
-    assert granted(job(10.0), higher).why == ""
+    assert granted(job(10.0), higher).why is None
 
 
 REFUSED: list[tuple[PowerRequest, str]] = [
@@ -289,8 +291,8 @@ def test_one_reservation_per_name_and_none_while_islanded() -> None:
 
 def test_power_is_ready_while_the_site_can_carry_what_is_left_of_it() -> None:
     mine = promised(NOON - 300, 1.0)
-    assert shortfall(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) == ""
-    line = shortfall(mine, inputs(tight(), 20_000, [mine]), None)
+    assert shortfall(mine, inputs(tight(), 20_000, [mine], soc_pct=60.0), None) is None
+    line = words(shortfall(mine, inputs(tight(), 20_000, [mine]), None))
     assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW"
 
 

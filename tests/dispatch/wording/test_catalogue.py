@@ -25,6 +25,7 @@ UNITS = {
     "kw": "_w",
     "action": "_w",
     "kwh": "_wh",
+    "whole_kwh": "_wh",
     "kw_per_s": "_w_per_s",
     "cents": "_eur_per_kwh",
     "span": "_s",

@@ -86,7 +86,7 @@ PUBLISHED = Published(
         islanding=IslandView(1.0, 1.0, Reason("go.nothing_read"), False, Reconnect("p", True, "230 V", 60.0, None)),
         switch=SwitchOrder("pcc", "none", Reason("go.opening_withdrawn")),
         nodes=(NodeOrder("gpu-01"),),
-        ride=RideThrough(600.0, 500.0, None, 1_000.0, 100.0, 3.0, 0, "none", None),
+        ride=RideThrough(600.0, 500.0, None, 1_000.0, 100.0, 3.0, 0, Reason("shedding.none"), None),
         caps=CapsView((), 0.0, 0.0, Reason("caps.none"), None, 0.0, 0.0),
     ),
     alarms=(
