@@ -388,10 +388,17 @@ def test_a_basis_moved_along_with_time_answers_as_a_cold_start(inputs: PlanInput
         first = inputs.load.start_utc_s + 900 * quarters
         now_utc_s, load = inputs.now_utc_s + 900 * quarters, Forecast(first, loads, loads, loads)
         inputs = msgspec.structs.replace(inputs, now_utc_s=now_utc_s, load=load)
-        moved, cold = planner.solve(inputs), make_plan(inputs)
-        assert moved.cost_eur == pytest.approx(cold.cost_eur, rel=1e-6, abs=1e-3)
-        assert moved.peak_target_w == pytest.approx(cold.peak_target_w, rel=1e-6, abs=1)
+        program = LinearProgram(inputs.config.plan.deadline_s)
+        moved, _cold = planner.solve(inputs), make_plan(inputs, program)
+        # Plans of equal value may differ, and so may what they cost: stored energy can be worth just what it costs.
+        assert objective(planner._program) == pytest.approx(objective(program), rel=1e-6, abs=1e-3)
         assert check_plan(moved, inputs) == []
+
+
+def objective(program: LinearProgram) -> float:
+    """What the solver minimised, EUR."""
+    assert program._highs is not None
+    return float(program._highs.getInfo().objective_function_value)
 
 
 @settings(max_examples=20, deadline=None)
