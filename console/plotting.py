@@ -1,5 +1,7 @@
 """Writes PNG files with matplotlib, which takes most of a second to load: import this only where a picture is drawn.
 
+matplotlib comes with the extra `pictures`; `console.cli.pictures` says so where it is not installed.
+
 Import it before the module that draws, so that matplotlib reports nothing on stderr. Pictures need no display, and do
 not depend on the user's matplotlib settings: the same input gives the same bytes on one machine. Matplotlib keeps a
 list of the machine's fonts in its cache directory; where the home directory cannot be written, in a temporary one.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from console.cli.pictures import drawn
+
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from console.replay.compare import Comparison
     from console.replay.engine import Case, Replay, Schedule
@@ -35,11 +37,12 @@ def prepare_directory(out: Path) -> None:
 
 def draw_chart(out: Path, site: Site, case: Case, schedule: Schedule, scored: Comparison) -> None:
     """The picture comes last: should it fail, the figures are there."""
-    from console.plotting import write_png  # loads matplotlib
-    from console.replay.picture import draw
+    with drawn(out / "chart.png"):
+        from console.plotting import write_png  # loads matplotlib
+        from console.replay.picture import draw
 
-    billed_w = scored.bills["skerry"].peaks_w
-    write_png(out / "chart.png", lambda figure: draw(figure, site.site.name, case, schedule, billed_w))
+        billed_w = scored.bills["skerry"].peaks_w
+        write_png(out / "chart.png", lambda figure: draw(figure, site.site.name, case, schedule, billed_w))
 
 
 def limits(extremes: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ import msgspec
 
 from console.cli.failures import Failure
 from console.cli.interruption import INTERRUPTED, interruptible
+from console.cli.pictures import drawn
 from console.cli.replay_inputs import Inputs, existing, read_case, usage_errors
 from console.cli.replay_report import prepare_directory
 from console.value_parsers import percent
@@ -191,9 +192,10 @@ def _write(out: Path, found: list[Outcome], points: list[Point], asked: _Options
 
 def _draw(out: Path, site: Site, base: Base, found: list[Outcome], points: list[Point], asked: _Options) -> None:
     """The picture comes last: should it fail, the figures are there."""
-    from console.plotting import period, write_png  # loads matplotlib
-    from console.sizing.picture import draw
+    with drawn(out / "map.png"):
+        from console.plotting import period, write_png  # loads matplotlib
+        from console.sizing.picture import draw
 
-    zone = ZoneInfo(site.site.timezone)
-    title = f"{site.site.name}: savings from {period(base.start_s, base.end_s, zone)}, {zone.key}"
-    write_png(out / "map.png", lambda figure: draw(figure, title, found, points, asked.want, asked.against))
+        zone = ZoneInfo(site.site.timezone)
+        title = f"{site.site.name}: savings from {period(base.start_s, base.end_s, zone)}, {zone.key}"
+        write_png(out / "map.png", lambda figure: draw(figure, title, found, points, asked.want, asked.against))

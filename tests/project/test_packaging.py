@@ -90,8 +90,8 @@ def third_party_imports(files: list[Path]) -> dict[str, str]:
 
 
 def test_every_import_is_declared(project: dict[str, Any]) -> None:
-    optional = project["project"]["optional-dependencies"]["dask"]  # imported only when it is asked for
-    declared = {canonical(r) for r in (*project["project"]["dependencies"], *optional)}
+    extras = project["project"]["optional-dependencies"]  # imported only when they are asked for
+    declared = {canonical(r) for r in (*project["project"]["dependencies"], *extras["dask"], *extras["pictures"])}
     owners = metadata.packages_distributions()
     files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
     undeclared = {
@@ -104,7 +104,8 @@ def test_every_import_is_declared(project: dict[str, Any]) -> None:
 
 def test_every_requirement_is_pinned(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    ranges = (*project["project"]["dependencies"], *extras["test"], *extras["dev"], *extras["docs"])
+    named = [requirement for extra in ("pictures", "test", "dev", "docs") for requirement in extras[extra]]
+    ranges = (*project["project"]["dependencies"], *named)
     required = {canonical(r) for r in ranges} - {"skerry"}
     lines = pins(constraints())
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line)] == []

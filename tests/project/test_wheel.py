@@ -135,6 +135,15 @@ def test_the_installed_completion_names_commands(skerry: Path, environment: dict
     assert run(bash, "-c", program, env=environment | path).split() == ["status"]
 
 
+def test_only_who_wants_pictures_gets_matplotlib(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        required = [line for line in archive.read(name).decode().splitlines() if line.startswith("Requires-Dist:")]
+    (line,) = [line for line in required if "matplotlib" in line]
+    assert line.endswith('extra == "pictures"')
+    assert any("numpy" in line and "extra" not in line for line in required)
+
+
 def test_the_installed_code_is_the_wheels(skerry: Path, decoy: Path, environment: dict[str, str]) -> None:
     code = "import skerry; skerry.find_packages(); import storage; print(storage.__file__)"
     place = run(skerry.parent / "python", "-P", "-c", code, cwd=decoy, env=environment)

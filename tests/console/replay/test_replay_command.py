@@ -16,10 +16,12 @@ import pytest
 from replay_cases import CONFIG, HOURS, START, a_case, load_w, prices, pv_w, utc, write_csv
 
 from console.cli.main import run
+from console.cli.pictures import drawn
 from console.cli.replay_report import _table
 from console.replay.compare import compare
 from console.replay.engine import Replay, Schedule
 from dispatch.config.schema import CapsConfig
+from gateway import exit_codes
 
 SITE = Path(__file__).parents[3] / "sites" / "yardstick-de.toml"
 
@@ -106,6 +108,24 @@ def test_the_chart_is_drawn_where_the_home_directory_cannot_be_written(files: di
         chunks.append(data[at + 4 : at + 8])
         at += 12 + int.from_bytes(data[at : at + 4])
     assert set(chunks) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+
+
+def test_without_matplotlib_the_figures_are_there_and_what_to_install_is_named(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # an import of it fails, as if it were not installed
+    for module in ("console.plotting", "console.replay.picture"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert replay(files) == exit_codes.FAILED
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("skerry: note: ")]
+    assert "chart.png is not drawn: matplotlib is not installed: pip install 'skerry[pictures]'" in error
+    assert len(rows(tmp_path / "out" / "schedule.csv")) == 24
+    assert not (tmp_path / "out" / "chart.png").exists()
+
+
+def test_another_module_that_is_missing_is_not_taken_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"), drawn(tmp_path / "chart.png"):
+        import no_such_module  # noqa: F401
 
 
 def test_ctrl_c_keeps_what_was_done(
