@@ -20,7 +20,7 @@ from gateway.api.socket_file import listening
 from gateway.errors import LinkLost, RequestFailed
 from gateway.shutdown_policy import reason_to_stay
 from gateway.site import paths
-from gateway.site.loader import load_or_say
+from gateway.site.loader import load, load_or_say
 
 START_LIMIT_S = 20.0
 KEPT_DEMOS = 5
@@ -160,7 +160,7 @@ def demo(
         from gateway.service import ServeOptions, serve  # the console does without the gateway's modules
 
         return serve(
-            site_path,
+            load(site_path),
             ServeOptions(state_dir=state_dir, for_s=for_s, json_summary=json_summary, rate_hz=rate_hz, speed=speed),
         )
     options = [f"--{name}={value:g}" for name, value in (("speed", speed), ("rate", rate_hz)) if value is not None]

@@ -30,7 +30,6 @@ from gateway.run_statistics import summary
 from gateway.shutdown_policy import reason_to_stay
 from gateway.simulation_start import record_ends_utc_s
 from gateway.site import paths
-from gateway.site.loader import load_or_say
 from gateway.site.schema import Site
 from gateway.systemd import Systemd
 from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
@@ -54,13 +53,10 @@ class ServeOptions:
     speed: float | None = None
 
 
-def serve(site_path: Path, options: ServeOptions = ServeOptions()) -> int:
+def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
     """Run the gateway until asked to stop; returns the exit code (see `gateway/exit_codes.py`)."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
-    site = load_or_say(site_path)
-    if site is None:
-        return exit_codes.USAGE
     site = _with_options(site, options)
     try:
         state_dir = _state_dir(site, options)

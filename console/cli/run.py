@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from console.value_parsers import duration
+from gateway import exit_codes
 
 SITE = click.Path(path_type=Path, dir_okay=False)
 for_option = click.option("--for", "for_s", type=duration, metavar="TIME", help="Stop after this time, such as 60s.")
@@ -74,7 +75,12 @@ def serve(
     rate_hz: float | None,
 ) -> int:
     """Run the gateway of SITE until SIGTERM or SIGINT. It then sets the battery to its safe value."""
-    from gateway import service
+    from gateway.site.loader import load_or_say
+
+    loaded = load_or_say(site)
+    if loaded is None:
+        return exit_codes.USAGE
+    from gateway import service  # takes most of a second: what is wrong in the site file is said before
 
     options = service.ServeOptions(
         state_dir=state_dir,
@@ -85,7 +91,7 @@ def serve(
         rate_hz=rate_hz,
         speed=speed,
     )
-    return service.serve(site, options)
+    return service.serve(loaded, options)
 
 
 @click.command()

@@ -102,7 +102,15 @@ def command(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("status",), ("status", "--json"), ("check", "sites/render-farm.toml")], ids=" ".join
+    "arguments",
+    [
+        ("--help",),
+        ("status",),
+        ("status", "--json"),
+        ("check", "sites/render-farm.toml"),
+        ("serve", "pyproject.toml"),  # no site file: said before the gateway is loaded
+    ],
+    ids=" ".join,
 )
 def test_short_commands_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
     modules = loaded(command(*arguments))
