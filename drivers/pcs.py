@@ -211,5 +211,5 @@ def _battery(battery_id: str, slow: dict[int, Sample]) -> Battery:
 
 
 def _percent(sample: Sample) -> float | None:
-    """SoC, if it is one."""
+    """The value as a SoC in %, if it is between 0 and 100."""
     return soc_of(sample.number("SoC"))

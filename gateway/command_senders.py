@@ -212,7 +212,7 @@ def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeCommand:
 
 
 def node_caps(decision: Decision, orders: Iterable[Order]) -> dict[str, NodeOrder]:
-    """Caps by manual order and those for the month's peak; of two on a node the smaller."""
+    """Caps from manual orders and for the month's peak; if a node has both, the smaller one."""
     by_hand = [o for o in orders if o.kind is OrderKind.NODE_CAP]
     caps = {o.target: NodeOrder(o.target, cap_w=o.value, reason=plain(o.reason)) for o in by_hand}
     for id, w in decision.caps.nodes if decision.caps is not None else ():

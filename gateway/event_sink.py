@@ -40,6 +40,6 @@ class EventLog:
         return recorded
 
     def announce_notices(self) -> None:
-        """Announce what the recorder reports of itself; it has recorded that already."""
+        """Send the recorder's own events to the consoles; they are on record already."""
         for event in self._recorder.notices():
             self._announce(event)

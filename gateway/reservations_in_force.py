@@ -41,7 +41,7 @@ class ReservationsInForce:
         return self._book.standing(self._clock.utc_s())
 
     def find(self, key: str) -> Reservation:
-        """The one that stands with this id or name. Raises LookupError with a line for a person."""
+        """The reservation in force with this id or name. Raises LookupError; its text is for the user."""
         return self._book.find(key, self._clock.utc_s())
 
     def find_job(self, name: str, cluster: str, job_id: str) -> Reservation:

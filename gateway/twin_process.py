@@ -89,7 +89,7 @@ class TwinChild:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Close its stdin and wait; after 5 s insist."""
+        """Close the twin's stdin and wait; after 5 s kill it."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

@@ -171,7 +171,7 @@ class TelemetryFile:
         self._con = con
 
     def _moved(self) -> bool:
-        """The name no longer leads to the file that is open."""
+        """Whether the path now leads to another file than the one that is open: it was moved or replaced."""
         try:
             return os.stat(self.path).st_ino != self._inode
         except FileNotFoundError:

@@ -110,7 +110,7 @@ class Intake:
             minute.changed = False
 
     def _bounded(self, rows: deque[T], row: T, limit: int) -> None:
-        """Append, letting the oldest go beyond the limit."""
+        """Append; beyond the limit the oldest entry is dropped."""
         rows.append(row)
         if len(rows) > limit:
             rows.popleft()

@@ -47,7 +47,7 @@ Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
 
 
 class NotRecorded(Exception):
-    """An event or flush is not on disk. An event stays in memory and is written once the file can be."""
+    """An event or flush is not on disk. An event stays in memory until the file can be written again."""
 
 
 class _MachineClock:

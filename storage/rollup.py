@@ -68,7 +68,7 @@ class Minute:
 
 
 def merged(before: Summary, after: Summary) -> Summary:
-    """Two parts of the same minute as one; `after` was recorded later."""
+    """Combine two partial aggregates of the same minute; `after` was recorded later."""
     n = before.n + after.n
     mean = (before.mean * before.n + after.mean * after.n) / n
     return Summary(min(before.mn, after.mn), max(before.mx, after.mx), mean, after.last, n)

@@ -268,7 +268,7 @@ def _chain(con: sqlite3.Connection, outside: list[Head], wanted_key: bytes) -> _
 
 
 def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
-    """Whether a body is canonical JSON, and whether results have intents."""
+    """Check that a row's body is canonical JSON, and that a result belongs to an intent."""
     try:
         body = json.loads(text)
         if not isinstance(body, dict) or canonical(body) != text:

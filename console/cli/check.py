@@ -156,7 +156,7 @@ def _retired(path: Path) -> list[str]:
 
 
 def _now(site: Site) -> float:
-    """POSIX seconds at which the site starts: now, or the instant on its twin's calendar. Raises SiteFileError."""
+    """Start time of the site, POSIX s: now, or `twin.start_utc`. Raises SiteFileError."""
     if not site.uses_twin or site.twin is None:
         return time.time()
     try:

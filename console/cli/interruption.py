@@ -13,7 +13,7 @@ INTERRUPTED = 130  # exit code, 128 + SIGINT as shells have it
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, a second one ends the process as ever."""
+    """Within it the first Ctrl-C sets the event; a second one raises KeyboardInterrupt, as usual."""
     interrupted = threading.Event()
 
     def note(_number: int, _frame: FrameType | None) -> None:

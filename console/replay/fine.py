@@ -174,7 +174,7 @@ class FineReplay:
     # ── what it comes to ────────────────────────────────────────────────────────────────────────────────────────────
 
     def by_second(self) -> tuple[Case, Schedule]:
-        """The same as a case and a schedule of whole seconds, for its bill and its chart; what is over is left out."""
+        """Means over whole seconds, as a case and a schedule, for bill and chart; without an incomplete last second."""
         case, fine = self.case, self.schedule
         step_s = max(1, case.step_ms // SECOND_MS)
         rows = max(1, SECOND_MS // case.step_ms)

@@ -84,7 +84,7 @@ def summary(
 
 
 def earlier_results(out: Path) -> str:
-    """What `out` holds of an earlier run, for people; empty when there is none. What cannot be read is told as well."""
+    """Names of an earlier run's results in `out`, for a message; empty if there are none."""
     path = out / "summary.json"
     if not path.exists():
         return ""

@@ -129,7 +129,7 @@ def _billed(panel: Axes, config: DispatchConfig, schedule: Schedule, billed_w: M
 
 
 def steps_per_column(schedule: Schedule) -> int:
-    """1: every step is drawn; more: so many together, as their mean, lowest and highest."""
+    """How many steps share a column of the picture; more than 1 are drawn as mean, lowest and highest."""
     if len(schedule) <= MOST_STEPS:
         return 1
     length_s = schedule.step_s * len(schedule)

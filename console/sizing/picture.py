@@ -163,7 +163,7 @@ def _draw_marks(panel: Axes, one: SavingMap, marks: Sequence[Mark], want_pct: fl
 
 
 def _outline(inside: np.ndarray) -> list[list[tuple[int, int]]]:
-    """The edges between cells that are inside and what is not."""
+    """The edges between cells that are inside the area and cells that are not."""
     padded = np.pad(inside, 1)
     across = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])  # lines below a row
     along = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])  # lines left of a column

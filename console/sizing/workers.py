@@ -37,7 +37,7 @@ def processes(base: Base, jobs: int) -> Iterator[Submit]:
 
 
 def _begin(base: Base, stop: Any) -> None:
-    """A process of the pool: Ctrl-C is its parent's business."""
+    """Start a worker process. It ignores Ctrl-C; the parent handles it."""
     global _shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _shared = (base, stop)

@@ -190,7 +190,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         return needs is not Needs.LIST or self._shown_view in FILTERABLE
 
     def action_view(self, name: str) -> None:
-        """Open a view; it is made when first opened. The footer answers the key at once, the view follows."""
+        """Show a view; it is created at the first use. The footer changes at once, the view when it is drawn."""
         self._close_prompt()
         self.order_form.close()
         if name == self.model.view:
@@ -228,7 +228,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._open_prompt(PALETTE)
 
     def action_filter(self) -> None:
-        """Type what lines must hold."""
+        """Open the filter: only lines that contain the typed text are shown."""
         self._open_prompt(FILTER, getattr(self._view, "filter_text", ""))
 
     def _open_prompt(self, kind: str, text: str = "") -> None:

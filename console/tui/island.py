@@ -93,7 +93,7 @@ def draw_head(canvas: Canvas, model: Model) -> None:
 
 
 def head_line(model: Model) -> Line:
-    """The drill under way; else when the next is due; off the grid, for how long."""
+    """The head line: the drill under way, else when the next is due; off the grid, for how long."""
     state, view, drill = island_state(model), islanding_view(model), running_drill(model)
     if drill is not None:
         return f"Drill {drill.minutes:g} min by {drill.who}: {drill.reason}", Ink.BOLD
@@ -137,7 +137,7 @@ def draw_sequence(canvas: Canvas, y: int, state: IslandState, entered: Mapping[s
 
 
 def states_entered(model: Model) -> dict[str, float]:
-    """When each state was entered since the site left the grid, UTC s; none of a journey that is over."""
+    """When each state was entered since the site left the grid, UTC s; empty once it has reconnected."""
     view = islanding_view(model)
     entered = {name: utc_s for utc_s, name in view.road} if view is not None else {}
     under_way = not in_normal_operation(model) or "preparing" in entered or "islanded" in entered
@@ -145,7 +145,7 @@ def states_entered(model: Model) -> dict[str, float]:
 
 
 def draw_state_out_of_sequence(canvas: Canvas, y: int, state: IslandState, view: IslandView, model: Model) -> None:
-    """A state that is none of the sequence, since when, and what comes next."""
+    """Draw a state outside the normal sequence (fault, blackout): since when, and what comes next."""
     canvas.put(1, y, f"▲ {state.value.upper()} ", Ink.HIGH)
     since = clock(view.since_utc_s, model.timezone)
     canvas.put(5 + len(state.value), y, f"since {since}; {next_step_text(model)}")
@@ -168,7 +168,7 @@ def draw_progress(canvas: Canvas, y: int, model: Model) -> None:
 
 
 def list_content(model: Model) -> tuple[str, list[Line]]:
-    """Title and lines: of a drill its criteria, else its checks; off the grid what happened; last drills below."""
+    """Title and lines of the list: stop criteria or pre-checks of a drill; off the grid events; then past drills."""
     drill = running_drill(model)
     if drill is not None:
         return _drill_content(drill, model)

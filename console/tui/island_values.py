@@ -80,7 +80,7 @@ def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
 
 
 def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
-    """The switch by its contacts, its control, the grid's side of it, its recorder."""
+    """Draw the switch: contacts, local or remote control, voltage on the grid side, transfer time it recorded."""
     assert model.published is not None
     draw_label(canvas, y, "Switch")
     switch = next(iter(model.published.snapshot.switches), None)

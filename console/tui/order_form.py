@@ -151,7 +151,7 @@ class OrderForm(DiffWidget, can_focus=True):
                 x = canvas.put(x, y, note) + 1
 
     def _draw_field(self, canvas: Canvas, x: int, y: int, index: int, field: Field) -> int:
-        """One field, with the cursor if it is the one being typed in. Returns the column after it."""
+        """Draw one field, with the cursor if it has the focus. Returns the column after it."""
         active = index == self._field_index and self.stage is Stage.EDIT
         ink = Ink.BOLD if active else Ink.DIM
         x = canvas.put(x, y, f"{field.label} ", Ink.DIM)
@@ -225,7 +225,7 @@ class OrderForm(DiffWidget, can_focus=True):
 
     @property
     def _lower_risk_keys_work(self) -> bool:
-        """Whether hold and stop open from here. Not within a word: `YES` with caps lock on is no stop."""
+        """Whether the keys for hold and stop work now. Not while a word is typed: the S of `YES` is no stop."""
         if self.stage is Stage.CONFIRM:
             return not self.typed_word
         return self.stage is Stage.SENT or not self.form.fields

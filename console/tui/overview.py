@@ -12,7 +12,7 @@ from console.tui.trends import ImportChart, LoadChart, SocChart, TariffStrip, Ti
 
 
 class Overview(Vertical):
-    """Flows, charts, tariff; month, nodes, gateway beside; state of charge and events below."""
+    """Draws flows, charts, tariff on the left; month, nodes, gateway on the right; state of charge and events below."""
 
     def compose(self) -> ComposeResult:
         """Everything, at its place; what does not fit is hidden by the stylesheet."""

@@ -62,7 +62,7 @@ class MonthPanel(DiffWidget):
 
 
 def draw_figure(canvas: Canvas, y: int, label: str, figure: str, unit: str) -> int:
-    """A row of label, figure and unit. Returns the column after it."""
+    """Draw a row of label, figure and unit. Returns the column after it."""
     x = canvas.put(0, y, f"{label:<15}{figure}")
     return canvas.put(x, y, unit, Ink.DIM)
 

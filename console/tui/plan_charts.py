@@ -26,7 +26,7 @@ TARGET_DOTS = 4  # from one dot of the planned peak to the next
 
 
 class Window:
-    """Which steps are drawn where: two to a column, the one with the cursor in sight."""
+    """Which steps of the plan are drawn in which columns: two per column; the one with the cursor is always visible."""
 
     def __init__(self, plan: Plan, cursor: int) -> None:
         self.plan = plan

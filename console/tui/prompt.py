@@ -25,7 +25,7 @@ class Prompt(DiffWidget, can_focus=True):
     fresh_only = False
 
     class Typed(Message):
-        """A filter's text as it stands; `done` once enter was pressed."""
+        """The text of the filter so far; `done` once Enter was pressed."""
 
         def __init__(self, text: str, done: bool) -> None:
             super().__init__()

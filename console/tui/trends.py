@@ -231,7 +231,7 @@ class SocChart(DiffWidget):
 
     @staticmethod
     def _draw_times(canvas: Canvas, model: Model, past: int, ahead: int) -> None:
-        """The last row: the beginning, the present, and every eight hours of the plan."""
+        """Draw the time axis in the last row: start, now, and every eight hours of the plan."""
         y, mark = canvas.height - 1, AXIS_COLUMNS + past
         end_utc_s = _soc_end_utc_s(model.now_utc_s or 0.0)
         canvas.put(mark - 1, y, "now", Ink.DIM)

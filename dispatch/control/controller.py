@@ -231,7 +231,7 @@ class Controller:
         return tuple(events)
 
     def _need(self, situation: Situation, outcome: Outcome) -> GridSide:
-        """What caps are decided by: the import that is left with all that devices and reserve let the battery give."""
+        """Input of the decision on caps: the import that remains if the battery gives all that it may."""
         most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule in LIMITS), 0.0)
         return GridSide(
             net_w=situation.net_w,

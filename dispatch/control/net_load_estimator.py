@@ -151,7 +151,7 @@ class PcsTrack:
 
 
 class Standstill:
-    """Whether all the figures of a meter stand still, its power with voltage and frequency at least.
+    """Detects a meter of which no value changes any more: power, and at least voltage and frequency.
 
     A meter of coarse resolution shows by itself how long it may: longer than it did so far by `STILL_FACTOR`.
     """

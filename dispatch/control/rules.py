@@ -33,7 +33,7 @@ RESERVE_TAPER_PCT = 1.0  # discharging fades to 0 over this much SoC above the r
 
 
 class Ramp(msgspec.Struct, frozen=True):
-    """The import that follows what is aimed at no faster than the ramp limit, and how far it may move by now."""
+    """Import reference that moves towards its target no faster than the ramp limit, and the range allowed now."""
 
     import_w: float
     step_w: float

@@ -44,7 +44,10 @@ class SetpointMonitor:
         self._tracks: dict[str, _Track] = {}
 
     def update(self, snapshot: Snapshot, asked: Mapping[str, float | None]) -> tuple[Contested, ...]:
-        """Judge every PCS's readback, then remember what it is asked. What is asked of nobody is not judged."""
+        """Compare the value read back from each PCS with the setpoint asked before, then store the new setpoint.
+
+        A PCS without a setpoint is not compared.
+        """
         found = []
         for pcs in snapshot.pcs:
             w = asked.get(pcs.id)

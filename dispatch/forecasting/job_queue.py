@@ -152,12 +152,12 @@ class _Gpus:
         self._free, self._ends = free, sorted(ends)
 
     def release_until(self, utc_s: float) -> None:
-        """Free what is expected to end until then."""
+        """Release the GPUs of jobs that are expected to end by that time."""
         while self._ends and self._ends[0][0] <= utc_s:
             self._free += self._ends.pop(0)[1]
 
     def wait_for(self, gpus: int, at_s: float) -> float:
-        """Pass on from `at_s` until so many are free, or until no job ends any more; returns that time."""
+        """Advance from `at_s` until that many GPUs are free, or no more job ends. Returns the time."""
         while gpus > self._free and self._ends:
             end_s, freed = self._ends.pop(0)
             at_s, self._free = max(at_s, end_s), self._free + freed

@@ -330,7 +330,7 @@ class LoadForecaster:
         return self._trusts[ahead]
 
     def _range(self, load_w: float) -> tuple[float, float]:
-        """The stated default band: all that was seen in the last ten days, and a quarter of the load more."""
+        """The band before errors are known: the range of the load in ten days, wider by a quarter of the load."""
         margin = DEFAULT_MARGIN * max(load_w, *self._loads.values())
         return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
 

@@ -212,7 +212,7 @@ def switch_of(config: DispatchConfig, snapshot: Snapshot) -> Switch | None:
 
 
 class Drill:
-    """One drill from its start to its report. The state machine moves it on; this only watches and remembers."""
+    """One drill from its start to its report. The state machine changes its phase; this class observes and records."""
 
     def __init__(
         self, config: DispatchConfig, request: IslandRequest, checks: tuple[Check, ...], snapshot: Snapshot
@@ -383,7 +383,7 @@ class Drill:
         self.aborted = True
 
     def interrupt(self, why: Reason) -> None:
-        """It cannot be brought to its end: failed, for this reason unless there was one before."""
+        """End a drill that cannot be completed: it counts as failed, for this reason unless it had failed before."""
         self.failure = self.failure or why
 
     def report(self, utc_s: float) -> DrillReport:

@@ -149,7 +149,7 @@ class RuntimeEstimator:
         return self._check_ends(BmsIndications.of(self._config, snapshot), self.soc_pct, gave_wh, battery_w, mono_s)
 
     def _gave_wh(self, battery_w: float, dt_s: float) -> float:
-        """AC energy that has left the battery; what went in, as far as it will come out again."""
+        """AC energy taken from the battery, Wh; charged energy counts negative, less the losses of discharging it."""
         return battery_w * dt_s / 3600 * (1.0 if battery_w > 0 else self._round_trip)
 
     def _carry_on(self, battery_w: float, mono_s: float) -> None:

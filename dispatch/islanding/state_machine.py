@@ -106,7 +106,7 @@ class IslandMachine:
         return self._result(replies)
 
     def _next_state(self) -> Transition:
-        """Where to from here."""
+        """The next state and why; None if the state stays."""
         if self._kept_fault:
             fault, self._kept_fault = self._kept_fault, None
             return S.FAULT, fault if fault.code == "go.fault_kept" else Reason("go.fault_kept", {"fault": fault})

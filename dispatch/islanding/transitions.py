@@ -35,7 +35,7 @@ Transition = tuple[IslandState, Reason] | None  # where to, and why; None: it st
 
 
 class Transitions:
-    """Evaluates the transitions once per tick; keeps since when their conditions hold. Shares the machine's parts."""
+    """Evaluates the transitions once per tick; stores since when each condition holds. Uses the machine's parts."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Transitions:
             self._attempts = 0
 
     def next_state(self, state: IslandState, age_s: float, starting: bool) -> Transition:
-        """Where to from a state entered `age_s` ago, by what is seen now. `starting`: a black start is asked for."""
+        """The next state after one entered `age_s` ago, by what is read now. `starting`: black start requested."""
         self._state, self._age_s = state, age_s
         if state is S.UNKNOWN:
             return self._from_unknown()

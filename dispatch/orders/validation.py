@@ -318,7 +318,7 @@ def _notes(m: _Moment, now: _Range) -> Iterator[Reason]:
 
 
 def _held_back(wanted: Wanted, now: _Range) -> Iterator[Reason]:
-    """That the order is beyond what the rules allow at this moment."""
+    """Notes that the value is outside the range that the rules allow now; the battery then stays at the edge."""
     if wanted.kind not in (OrderKind.SETPOINT, OrderKind.IMPORT_TARGET) or now.low is None or now.high is None:
         return
     if wanted.value > now.high:
@@ -328,7 +328,7 @@ def _held_back(wanted: Wanted, now: _Range) -> Iterator[Reason]:
 
 
 def _above_peak(m: _Moment) -> Iterator[Reason]:
-    """That the order makes the site import more than its contract."""
+    """A note if the order makes the site import more than the contracted peak."""
     import_w = m.wanted.value if m.wanted.kind is OrderKind.IMPORT_TARGET else None
     if m.wanted.kind in (OrderKind.SETPOINT, OrderKind.HOLD) and m.decision.net_load_w is not None:
         import_w = m.decision.net_load_w - m.wanted.value

@@ -148,7 +148,7 @@ class ImportPath:
         )
 
     def _stored_after(self, step: PathStep, net_kw: float, level: _Level, stored_kwh: float) -> float | None:
-        """Energy stored after a step in which the battery is free to hold the level; None: it cannot."""
+        """Energy stored, kWh, after a step in which the battery holds import at the level; None if it cannot."""
         wanted_kw = net_kw - level.aim_kw - level.credit_kw
         if wanted_kw <= 0:
             charge_kw = min(max(0.0, level.aim_kw - net_kw), step.given.charge_w / 1000)

@@ -123,7 +123,7 @@ class CapController:
         return shed_w
 
     def _shed_w(self, now: Snapshot) -> dict[str, float]:
-        """What each cap takes: nothing of a node that would not draw more anyway, or whose power is not known."""
+        """Power that each cap takes away, W; 0 for a node that would not draw more without it or is not read."""
         drawn = _drawn(now)
         result = {}
         for id, cap_w in self._caps.items():

@@ -34,7 +34,7 @@ class CapsLedger(msgspec.Struct, frozen=True):
 
 
 class CapInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The site at the moment of deciding, the battery already counted at all it can give."""
+    """The state of the site for one decision. Powers assume that the battery already gives all it can."""
 
     utc_s: float
     step_s: float

@@ -288,7 +288,7 @@ def _register(offset: int, size: int = 1, exponent: int = 0) -> Field:
 
 
 def switch_image(switch: PccSwitch, site: TwinSite) -> Image:
-    """`skerry-switch`. The contacts disagree while it moves."""
+    """Registers of the map `skerry-switch`. While the switch moves, its two contacts disagree."""
     command = Write(lambda value: switch.order(int(value), site.grid_alive), 0, 2)
 
     def delta(offset: int, exponent: int) -> Field:

@@ -101,7 +101,7 @@ class LockstepSite:
                 unit.operate(OpCtl.START)
 
     def _write_setpoint(self, unit: TwinPcs, w: float) -> None:
-        """Reversion time, then power, then enable; renewed at half time."""
+        """Write a setpoint as the driver does: reversion time, power, enable; again at half of the reversion time."""
         control, revert_s = unit.control, getattr(unit.ratings, "revert_s", DEFAULT_REVERT_S)
         changed = not control.enabled or control.setpoint_w != w
         if not changed and control.remaining_s > revert_s / 2:
@@ -247,7 +247,7 @@ def switch_part(switch: PccSwitch, site: TwinSite) -> Switch:
 
 
 def node_part(id: str, critical: bool, node: TwinNode, dark: bool) -> Node:
-    """What the node says."""
+    """The readings of a node as a driver would give them."""
     return Node(
         id,
         w=reading(0.0 if dark else node.w),

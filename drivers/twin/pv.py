@@ -40,7 +40,7 @@ def clear_sky(utc_s: float, latitude_deg: float, longitude_deg: float) -> float:
 
 
 class Clouds:
-    """What the clouds let through, 0..1, as time goes forward. The same seed gives the same sky."""
+    """Share of the clear-sky irradiance that clouds let through, 0 to 1, over time. Repeatable by seed."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)

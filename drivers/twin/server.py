@@ -126,6 +126,6 @@ class _Server(ModbusTcpServer):
 
 
 def _send_late(handler: ServerRequestHandler, frame: bytes) -> None:
-    """Send an answer now, if the connection still stands."""
+    """Send an answer now, if the connection is still open."""
     if handler.transport is not None:
         cast(asyncio.WriteTransport, handler.transport).write(frame)

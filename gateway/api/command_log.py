@@ -137,7 +137,7 @@ class CommandLog:
         return number
 
     async def record_result(self, command: Command, intent: int | None, outcome: str, text: str, **more: Any) -> str:
-        """Put the result on record; empty once the disk has it, else why it has not."""
+        """Put the result of a command on record. Returns an empty text once it is on disk, else why it is not."""
         row = _row("result", command, text) | {"of": intent, "outcome": outcome, **more}
         _, trouble = await _soon(self._audit.spool(row), LOWER_WAIT_S if intent is None else RAISE_WAIT_S)
         return trouble or ("" if intent is not None else "the intent was not on disk before the command took effect")

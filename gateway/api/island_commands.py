@@ -114,7 +114,7 @@ class IslandCommands:
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _raise_risk(self, command: Command, kind: Kind, *, minutes: float = 0.0, confirmed: bool = False) -> Any:
-        """What raises risk: from a live console, with a reason, on disk, and only then for the next tick."""
+        """Check a command that raises risk (recent console, reason), record it, then hand it to the next tick."""
 
         def check() -> None:
             if len(command.reason) < REASON_MIN:

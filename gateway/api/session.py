@@ -75,7 +75,7 @@ class Session:
         self._wake()
 
     def put_snapshot(self, frame: bytes) -> None:
-        """Replace the snapshot that waits."""
+        """Put a snapshot into the mailbox; one that was not sent yet is replaced."""
         self._snapshot = frame
         self._wake()
 

@@ -127,7 +127,7 @@ def _twin(site: Site) -> Iterator[Finding]:
 
 
 def _is_twins(device: Any) -> bool:
-    """Whether it is known to be the twin's."""
+    """Whether the device is simulated by the twin; False if that could not be read."""
     with suppress(Unreadable):
         return bool(device.url == "twin" and getattr(device, "source", "modbus") == "modbus")
     return False

@@ -74,7 +74,7 @@ def version_of(raw: dict[str, Any]) -> int:
 
 
 def retired_in(raw: dict[str, Any], text: str | None = None) -> list[Found]:
-    """The retired keys that a parsed file uses. `text`: what it was parsed from, to tell the lines."""
+    """The retired keys that a parsed file uses. `text`: its source, for line numbers."""
     found = []
     for retired in RETIRED:
         for at, table in _tables(raw, retired.section.split(".")):

@@ -330,7 +330,7 @@ class PeakForecaster:
         return _Futures(loads, nets, weights)
 
     def _similarity(self, like: NDArray[np.intp], peak_kw: float, lasted_h: float) -> Floats:
-        """How much each of those quarters is like now in how long the load had been as high, 0..1."""
+        """How similar each of those quarter hours is to now, by how long the load had been as high, 0 to 1."""
         import numpy as np
 
         net, load = np.array(self._net_kw), np.array(self._load_kw)
