@@ -45,9 +45,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.version == VERSION and self.inputs == digest(config)
 
 
+# Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.
+PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
+
+
 def digest(config: DispatchConfig) -> str:
     """What the figures depend on besides the record, as 12 hex digits."""
-    parts = (config.grid, config.timezone, config.reserve, config.batteries, config.pcs, config.tariff)
+    pcs = [{name: getattr(one, name) for name in PCS_FIELDS if hasattr(one, name)} for one in config.pcs]
+    parts = (config.grid, config.timezone, config.reserve, config.batteries, pcs, config.tariff)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
 
 
