@@ -25,6 +25,7 @@ from console.display.status_text import unmeasured_texts, why_text
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.equipment import COUNTED
 from dispatch.model.islanding import OPEN_STATES
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading
@@ -173,8 +174,9 @@ def _state_of_charge(model: Model, limits: dict[str, float]) -> Iterator[str]:
     batteries = () if model.published is None else model.published.snapshot.batteries
     for battery in batteries:
         reported = battery.soc_reported_pct.value
-        counted = "" if reported is None else f" counted from energy, BMS {reported:.1f} % not believed"
-        yield f"{battery.id} {_soc(battery.soc_pct)}{counted}"
+        counted = " counted from energy," if battery.soc_state in COUNTED else ""
+        doubted = "" if reported is None else f"{counted} BMS {reported:.1f} % not believed"
+        yield f"{battery.id} {_soc(battery.soc_pct)}{doubted}"
     if len(batteries) > 1:
         yield f"site {_soc(soc_reading(model))}" + (f" ({gap})" if (gap := soc_gap(model)) else "")
     if batteries and "reserve_soc_pct" in limits:

@@ -170,7 +170,7 @@ class LoadShedding:
     def _view(self, now: Snapshot) -> RideThrough:
         low_s, shutdown_in_s = self._lasts_s(self.energy.low_wh()), None
         if low_s is not None and self._since is not None and self.stage < SHUTDOWN and self._terms.enabled:
-            shutdown_in_s = max(low_s - self._need_s, 0.0)
+            shutdown_in_s = max(low_s - self._need_s, self._steps_before_shutdown_s(now), 0.0)
         return RideThrough(
             runtime_s=self._lasts_s(self.energy.usable_wh()),
             low_s=low_s,
@@ -183,6 +183,13 @@ class LoadShedding:
             why=self._why,
             shutdown_in_s=shutdown_in_s,
         )
+
+    def _steps_before_shutdown_s(self, now: Snapshot) -> float:
+        """How long the steps take that come first while only the SoC's own report calls for a shutdown."""
+        if not self._alone:
+            return 0.0
+        steps = 1 + sum(stage > self.stage for stage in self._stages())
+        return steps * self._terms.settle_s - (now.mono_s - self._moved_s)
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -122,6 +122,29 @@ def test_a_grid_meter_that_stands_still_is_not_shown_as_live() -> None:
     assert "STALE 9s" in canvas.lines()[1]
 
 
+def test_an_soc_that_is_counted_from_energy_says_so() -> None:
+    recorded, replace = scenes.read("calm"), msgspec.structs.replace
+    (battery,) = recorded.published.snapshot.batteries
+
+    def seen(**changes: object) -> tuple[str, str]:
+        batteries = (replace(battery, **changes),)  # type: ignore[arg-type]
+        published = replace(recorded.published, snapshot=replace(recorded.published.snapshot, batteries=batteries))
+        BatteryFlow().paint(canvas := Canvas(22, 6), received(Model(welcome=recorded.welcome), published))
+        text = {line.split()[0]: line for line in lines(published, recorded.welcome) if line}
+        return canvas.lines()[3], text["Battery"]
+
+    now, missing = Reading(42.0, 0.1, Quality.GOOD), Reading()
+    reported = Reading(60.0, 0.1, Quality.GOOD)
+    drawn, said = seen(soc_pct=now, soc_reported_pct=reported, soc_state="stands_still")
+    assert "42.0 % counted" in drawn
+    assert "SoC 42.0 % counted from energy, BMS 60.0 % not believed" in said
+    drawn, said = seen(soc_pct=missing, soc_reported_pct=reported, soc_state="rejected")
+    assert "counted" not in drawn + said
+    assert "SoC — % BMS 60.0 % not believed" in said
+    drawn, said = seen(soc_state="alone")
+    assert "counted" not in drawn + said
+
+
 def test_how_long_the_battery_holds_the_load() -> None:
     model = shown()
     assert model.published is not None

@@ -176,12 +176,14 @@ def alone(snapshot: Snapshot) -> Snapshot:
 
 
 def test_an_soc_that_only_its_report_tells_of_takes_one_step_after_the_other() -> None:
-    keeper, taken = LoadShedding(config(hours=0)), []
+    keeper, taken, foretold = LoadShedding(config(hours=0)), [], []
     climb(keeper, 60.0, 30_000, 60)
     for t_s in range(60, 200):
         result = keeper.step(alone(island(float(t_s), 0.0, 30_000)), True, S.ISLANDED)
         taken += [(t_s, e.text) for e in result.events if "step" in e.text]
+        foretold.append(result.view.shutdown_in_s)
     assert [t_s for t_s, _ in taken] == [60, 90, 120, 150], "30 s each"
+    assert foretold[:90] == [90.0 - t_s for t_s in range(90)]
     assert "step 1, cap deferrable: by the SoC that the BMS reports" in taken[0][1]
     assert keeper.stage == 4
 
