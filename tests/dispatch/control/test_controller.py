@@ -149,10 +149,10 @@ def test_reserve_is_refilled_within_the_budget_and_before_the_plan() -> None:
     refill = settle(controller, a_snapshot(0, 20_000, battery=a_battery(14)), a_plan(8_000))
     assert refill.battery_w == pytest.approx(-(0.95 * 29_700 - 20_000))
     assert refill.binding == RuleId.RESERVE
-    held = settle(controller, a_snapshot(5, 20_000, battery=a_battery(16.0)), a_plan(8_000))
+    held = settle(controller, a_snapshot(30, 20_000, battery=a_battery(16.0)), a_plan(8_000))
     assert held.battery_w is not None
     assert held.battery_w < 0  # until 1 % above the mark
-    done = settle(controller, a_snapshot(10, 20_000, battery=a_battery(16.7)), a_plan(8_000))
+    done = settle(controller, a_snapshot(60, 20_000, battery=a_battery(16.7)), a_plan(8_000))
     assert done.battery_w == pytest.approx(8_000)
     busy = settle(Controller(config), a_snapshot(0, 29_900, battery=a_battery(14)))
     assert busy.battery_w == 0
