@@ -29,7 +29,9 @@ async def test_a_restarted_gateway_remembers_pulses_and_the_running_interval(tmp
         await site.twin()
         first = await site.gateway("--json")
         client = await site.client()
-        before = await until(client, lambda s: s.decision.mode is Mode.RULES and s.snapshot.load_w is not None)
+        before = await until(
+            client, lambda s: s.decision.mode in (Mode.RULES, Mode.PLAN) and s.snapshot.load_w is not None
+        )
         await site.twin_says({"load_step_w": 30_000})
         await until(client, lambda s: s.pulses_seen == 1)
         last = await until(client, lambda s: s.snapshot.mono_s > before.snapshot.mono_s + 3)
