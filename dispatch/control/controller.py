@@ -14,10 +14,11 @@ from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.fallback import Lost, meter_lost_w
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
-from dispatch.control.pcs_limits import Ready, Unit, enabled, units
+from dispatch.control.pcs_limits import Ready, enabled, units
 from dispatch.control.rules import Ramp, Situation, run
 from dispatch.control.setpoint_monitor import SetpointMonitor
 from dispatch.control.soc_latches import SocLatches
+from dispatch.control.write_permission import permitted
 from dispatch.islanding.load_shedding import LoadShedding, LoadSheddingMemory
 from dispatch.islanding.observation import IslandMemory
 from dispatch.islanding.state_machine import IslandMachine
@@ -79,7 +80,7 @@ class Controller:
         self._last_mono_s: float | None = None
         self._changed_mono_s: float | None = None
         self._lost: Lost | None = None
-        self._starting = True  # a PCS that could be commanded waits for its second sample
+        self._ready: frozenset[str] = frozenset()  # the PCS that could be commanded at the last tick
         self._ramp_from_w: float | None = None
         self._soc_latches = SocLatches(config)
         self._order: Order | None = None  # the battery order the last decision obeyed
@@ -164,7 +165,7 @@ class Controller:
         A snapshot that was asked for last is not checked again.
         """
         if self._raw is not snapshot or self._checked is None:
-            self._raw, self._checked = snapshot, self._plausibility.check(snapshot)
+            self._raw, self._checked = snapshot, self._plausibility.check(snapshot, self._setpoints)
         return self._checked
 
     def account(self, snapshot: Snapshot) -> None:
@@ -264,8 +265,11 @@ class Controller:
         step = plan.at(snapshot.utc_s) if plan is not None else None
         self._budget = self._interval.budget(plan if step is not None else None)
         there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w)
-        found = self._confirmed(enabled(there, orders), snapshot)
+        found = permitted(enabled(there, orders), snapshot.grid, self._plausibility)
         ready = [u.id for u in found if u.ready is Ready.READY]
+        if not self._ready >= set(ready):  # what is held without a meter is what a PCS is found to hold
+            self._lost = None
+        self._ready = frozenset(ready)
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
         bank = BatteryBank(self.config, snapshot)
@@ -289,23 +293,6 @@ class Controller:
             recharging=self._soc_latches.recharging,
             topping=self._soc_latches.topping,
             orders=orders,
-        )
-
-    def _confirmed(self, found: tuple[Unit, ...], snapshot: Snapshot) -> tuple[Unit, ...]:
-        """After a start nothing is written before two samples of the meter and of the PCS have agreed."""
-        check, grid = self._plausibility, snapshot.grid
-        meter = grid.w.value is None or check.settled(grid.id)
-        why = Reason("pcs.meter_unconfirmed", {"meter": grid.id})
-        replace = msgspec.structs.replace
-        waiting = [u.id for u in found if u.ready is Ready.READY and not (meter and check.settled(u.id))]
-        if self._starting:  # what is held without a meter is what the PCS are found to hold, once they are confirmed
-            self._lost = None
-        self._starting = bool(waiting)
-        return tuple(
-            replace(u, ready=Ready.WITHHELD, why=Reason("pcs.unconfirmed", {"pcs": u.id}) if meter else why)
-            if u.id in waiting
-            else u
-            for u in found
         )
 
     def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, Reason] | None:

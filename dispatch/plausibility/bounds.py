@@ -106,6 +106,12 @@ class SiteBounds:
             return Range(-self.most_w, self.most_w, "[grid] fuse_a")
         return Range(-max(100.0, 0.02 * peak_w), OVER_PEAK * peak_w, f"[[pv]] {pv_id}: peak_w")
 
+    def node_w(self, load_w: float | None) -> Range:
+        """Power of a compute node: part of the load, where that is known."""
+        if load_w is None:
+            return Range(0.0, self.load_w().high, self.load_w().key)
+        return Range(0.0, max(load_w, 0.0) + self.step_w, "the site's load, as measured")
+
     def volts(self) -> Range:
         """Voltage, phase to neutral."""
         return Range(0.0, V_MOST * self.nominal_v, "[grid] voltage_v")

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.doubts import Doubt
-from dispatch.model.equipment import Meter, Pcs, Pv
+from dispatch.model.equipment import Meter, Node, Pcs, Pv
 from dispatch.model.events import Event
 from dispatch.model.readings import MISSING, USABLE, Quality, Reading
-from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of_watts
-from dispatch.plausibility.meters import Look, MeterCheck, Seen
+from dispatch.plausibility.equipment import BatteryProtection, PcsStates, SwitchStates
+from dispatch.plausibility.meter_pair import MeterPair
+from dispatch.plausibility.nodes import NodeCheck
 from dispatch.plausibility.soc import SocCheck
-from dispatch.plausibility.sources import SourceCheck
+from dispatch.plausibility.sources import REACH_S, BusNow, SourceCheck
 from dispatch.plausibility.trail import Trail, figures_of
-from dispatch.plausibility.witnesses import FAR, Balance, Band, window_s
+from dispatch.plausibility.witnesses import Band, window_s
 from dispatch.wording.catalogue import words
 
-LIVE = 0.8  # of nominal: a bus with this voltage is live
+PV_STEP = 0.1  # of its peak power: clouds move faster than the load
 
 
 class PlausibilityCheck:
@@ -35,28 +36,44 @@ class PlausibilityCheck:
         self._bounds = SiteBounds(config)
         self._hold_s = config.rules.meter_lost_hold_s
         self._window_s = window_s(config.grid.meter_delay_max_s)
-        self._sides = {m.id: m.side for m in config.meters}
-        self._meters: dict[str, MeterCheck] = {}
+        self._pv_peak_w = {p.id: p.peak_w for p in config.pv}
+        self._meters = MeterPair(config, self._bounds, self._window_s)
         self._sources: dict[str, SourceCheck] = {}
         self.soc = SocCheck(config)
-        self._balance = Balance()
-        self._net_w: float | None = None  # grid + PCS, as far as accepted readings show it
+        self._pcs: dict[str, PcsStates] = {}
+        self._batteries: dict[str, BatteryProtection] = {}
+        self._switches: dict[str, SwitchStates] = {}
+        self._nodes: dict[str, NodeCheck] = {}
+        self._joined: tuple[object, ...] = ()  # how the site is joined to the grid,
+        self._joined_s = float("-inf")  # and since when
         self.often: tuple[Doubt, ...] = ()  # what is rejected again and again
+        self.holds_back = False  # a word that would take the site off the grid is doubted: write nothing
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def check(self, raw: Snapshot) -> Snapshot:
-        """The snapshot in which nothing is believed that cannot be true."""
+    def check(self, raw: Snapshot, asked: Mapping[str, float]) -> Snapshot:
+        """The snapshot in which nothing is believed that cannot be true. `asked`: the last setpoints, by PCS."""
         if not self._steps:
             return self._bounded(raw)
-        replace = msgspec.structs.replace
-        pcs = tuple(self._pcs(p, raw.mono_s) for p in raw.pcs)
-        pv = tuple(self._pv(p, raw.mono_s) for p in raw.pv)
-        found = replace(raw, pcs=pcs, pv=pv)
-        found = replace(found, batteries=self.soc.check(found))
-        grid, load = self._check_meters(found)
+        replace, now = msgspec.structs.replace, raw
+        now = replace(now, **self._check_words(raw))
+        self._check_sources(now, asked)
+
+        def power(part: Pcs | Pv) -> Reading:
+            return self._source(part.id).power.shown(part.w, raw.mono_s, self._hold_s)
+
+        now = replace(
+            now,
+            pcs=tuple(replace(p, w=power(p)) for p in now.pcs),
+            pv=tuple(replace(p, w=power(p)) for p in now.pv),
+            batteries=tuple(self._battery(b.id).check(b, raw.mono_s) for b in now.batteries),
+        )
+        now = replace(now, batteries=self.soc.check(now))
+        grid, load = self._meters.check(now, self._pcs_band(now), self._hold_s)
+        now = replace(now, grid=grid, load=load)
+        now = replace(now, nodes=tuple(self._node(node, now) for node in raw.nodes))
         self.often = tuple(d for t in self._trails() if (d := t.often(raw.mono_s)) is not None)
-        return replace(found, grid=grid, load=load)
+        return now
 
     def events(self, utc_s: float) -> Iterator[Event]:
         """What was rejected since the last call."""
@@ -72,45 +89,52 @@ class PlausibilityCheck:
         """Two distinct samples of this meter's or source's power have agreed; always so where only bounds count."""
         if not self._steps:
             return True
-        check = self._meters.get(device_id) or self._sources.get(device_id)
-        return check is not None and check.power.settled
+        source = self._sources.get(device_id)
+        return source.power.settled if source is not None else self._meters.settled(device_id)
 
     def _trails(self) -> Iterator[Trail]:
-        for meter in self._meters.values():
-            yield from meter.trails
-        for source in self._sources.values():
-            yield from source.trails
+        yield from self._meters.trails
+        for group in (self._sources, self._pcs, self._batteries, self._switches, self._nodes):
+            for check in group.values():
+                yield from check.trails
         yield from self.soc.trails.values()
 
-    # ── meters ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _check_meters(self, now: Snapshot) -> tuple[Meter, Meter | None]:
-        mono_s = now.mono_s
-        grid = self._meter(now.grid.id)
-        pcs = self._pcs_band(now)
-        known = self._bounds.knows_pv(tuple(p.id for p in now.pv))
-        expected = (
-            None if self._net_w is None or pcs is None else Band(self._net_w - pcs.high_w, self._net_w - pcs.low_w)
+    def _check_words(self, raw: Snapshot) -> dict[str, object]:
+        switches = tuple(self._switch(s.id).check(s, raw) for s in raw.switches)
+        pcs = tuple(self._states(p.id).check(p, raw) for p in raw.pcs)
+        self.holds_back = any(s.held_back for s in self._switches.values()) or any(
+            p.held_back for p in self._pcs.values()
         )
-        at_pcc = grid.look(now.grid, mono_s, self._bounds.grid_w(known), expected, self._live(now, now.grid.id))
-        rest = load = None
-        if now.load is not None:
-            meter = self._meter(now.load.id)
-            last_w = meter.power.value
-            near = None if last_w is None else Band(last_w, last_w)
-            load = meter.look(now.load, mono_s, self._bounds.load_w(), near, self._live(now, now.load.id))
-            rest = self._rest(now, at_pcc, load, pcs)
-        self._settle(now, at_pcc, load, rest)
-        self._learn(now, at_pcc, load, rest, pcs)
-        shown = grid.shown(now.grid, mono_s, self._hold_s)
-        if now.load is None:
-            return shown, None
-        return shown, self._meter(now.load.id).shown(now.load, mono_s, self._hold_s)
+        return {"switches": switches, "pcs": pcs}
 
-    def _meter(self, meter_id: str) -> MeterCheck:
-        if meter_id not in self._meters:
-            self._meters[meter_id] = MeterCheck(self._bounds, meter_id, self._window_s)
-        return self._meters[meter_id]
+    def _switch(self, switch_id: str) -> SwitchStates:
+        return self._switches.setdefault(switch_id, SwitchStates(switch_id, self._bounds.nominal_v))
+
+    def _states(self, pcs_id: str) -> PcsStates:
+        if pcs_id not in self._pcs:
+            self._pcs[pcs_id] = PcsStates(self._config, pcs_id)
+        return self._pcs[pcs_id]
+
+    def _battery(self, battery_id: str) -> BatteryProtection:
+        if battery_id not in self._batteries:
+            self._batteries[battery_id] = BatteryProtection(self._config, battery_id)
+        return self._batteries[battery_id]
+
+    def _node(self, node: Node, now: Snapshot) -> Node:
+        measured_w = None if now.load is None else now.load.w.good
+        allowed = self._bounds.node_w(measured_w if measured_w is not None else now.load_w)
+        check = self._nodes.setdefault(node.id, NodeCheck(node.id))
+        w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, now.mono_s, self._hold_s)
+        return msgspec.structs.replace(node, w=w)
+
+    # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _source(self, source_id: str) -> SourceCheck:
+        if source_id not in self._sources:
+            self._sources[source_id] = SourceCheck(source_id, self._window_s)
+        return self._sources[source_id]
 
     def _pcs_band(self, now: Snapshot) -> Band | None:
         """What all PCS may have given at the moment that the meters show."""
@@ -122,89 +146,57 @@ class PlausibilityCheck:
             low_w, high_w = low_w + band.low_w, high_w + band.high_w
         return Band(low_w, high_w)
 
+    def _check_sources(self, now: Snapshot, asked: Mapping[str, float]) -> None:
+        grid_w, load_w = self._meters.powers(now, self._pcs_band(now))
+        if any(s.position.good == "open" for s in now.switches):
+            grid_w = 0.0
+        step_w = self._step_w(now)
+        powers = {name: self._source(name).power for name in (*(p.id for p in now.pcs), *(p.id for p in now.pv))}
+        for pcs in now.pcs:
+            check = self._source(pcs.id)
+            check.ask(now.mono_s, asked.get(pcs.id))
+            allowed = self._bounds.pcs_w(pcs.id, pcs.mode.good == "grid_forming")
+            rests = pcs.state.good not in ("running", "throttled", None) or pcs.connection.good == "disconnected"
+            bus = self._bus(now.mono_s, pcs.id, powers, grid_w, load_w)
+            check.check(pcs.w, figures_of(pcs), allowed, step_w, bus, rests)
+        for pv in now.pv:
+            least_w = max(step_w, PV_STEP * self._pv_peak_w.get(pv.id, 0.0))
+            bus = self._bus(now.mono_s, pv.id, powers, grid_w, load_w)
+            rests = pv.state.good in ("off", "sleeping", "fault", "standby")
+            self._source(pv.id).check(pv.w, figures_of(pv), self._bounds.pv_w(pv.id), least_w, bus, rests)
+
+    def _step_w(self, now: Snapshot) -> float:
+        """By how much a source may change unseen. While the site leaves or joins the grid a PCS moves by itself."""
+        joined = (*(s.position.good for s in now.switches), *((p.mode.good, p.connection.good) for p in now.pcs))
+        if joined != self._joined:
+            self._joined, self._joined_s = joined, now.mono_s if self._joined else float("-inf")
+        return self._bounds.step_w if now.mono_s - self._joined_s > REACH_S + self._window_s else float("inf")
+
     @staticmethod
-    def _rest(now: Snapshot, grid: Seen, load: Seen, pcs: Band | None) -> Band | None:
-        """load - grid - PCS - PV; None when a part is not known."""
-        pv_w = now.pv_w
-        absent = Look.ABSENT in (grid.look, load.look) or Look.WRONG in (grid.look, load.look)
-        if absent or pcs is None or pv_w is None:
-            return None
-        w = load.w - grid.w - pv_w
-        return Band(w - pcs.high_w, w - pcs.low_w)
-
-    def _settle(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None) -> None:
-        """Accept or doubt both meters; where they move together, each confirms the other."""
-        grid = self._meter(now.grid.id)
-        if now.load is None or load is None:
-            grid.settle(at_pcc, now.mono_s, confirmed=False, contradicted=None)
-            return
-        other = self._meter(now.load.id)
-        speaks = rest is not None and self._balance.known(load.w)
-        off_w, tolerance_w = (self._balance.off_w(rest), self._balance.tolerance_w(load.w)) if rest else (0.0, 0.0)
-        closes, far = speaks and off_w <= tolerance_w, speaks and off_w > FAR * tolerance_w
-        for meter, seen, by, steady in ((grid, at_pcc, other, load), (other, load, grid, at_pcc)):
-            against = None
-            if far and by.alive(now.mono_s) and steady.look in (Look.NEAR, Look.WITNESSED):
-                against = Reason(
-                    "doubt.balance", {"reading": "power", "value_w": seen.w, "apart_w": off_w, "allowed_w": tolerance_w}
-                )
-            meter.settle(seen, now.mono_s, confirmed=closes and seen.look is Look.STEP, contradicted=against)
-
-    def _learn(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None, pcs: Band | None) -> None:
-        grid = self._meter(now.grid.id)
-        grid.learn(now.grid)
-        if now.load is not None:
-            self._meter(now.load.id).learn(now.load)
-        if rest is not None and load is not None and Look.STEP not in (at_pcc.look, load.look):
-            self._balance.learn(rest, load.w)
-        if grid.power.doubted or grid.power.value is None or pcs is None or at_pcc.look is Look.ABSENT:
-            return
-        low_w, high_w = grid.power.value + pcs.low_w, grid.power.value + pcs.high_w
-        net_w = (low_w + high_w) / 2 if self._net_w is None else self._net_w
-        self._net_w = min(max(net_w, low_w), high_w)
-
-    def _live(self, now: Snapshot, meter_id: str) -> bool:
-        """Whether all that says anything says that this meter's side of the switch is live."""
-        nominal_v = self._bounds.nominal_v
-        closed = all(s.position.good == "closed" for s in now.switches)
-        own = self._sides.get(meter_id, "grid" if meter_id == now.grid.id else "site")
-        says = []
-        if own == "site" or closed:
-            says += [v >= LIVE * nominal_v for p in now.pcs if (v := p.v.good) is not None]
-        if own == "grid" or closed:
-            says += [word == "present" for s in now.switches if (word := s.grid_voltage.good) is not None]
-        return bool(says) and all(says)
-
-    # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _source(self, source_id: str) -> SourceCheck:
-        if source_id not in self._sources:
-            self._sources[source_id] = SourceCheck(source_id)
-        return self._sources[source_id]
-
-    def _pcs(self, pcs: Pcs, mono_s: float) -> Pcs:
-        allowed = self._bounds.pcs_w(pcs.id, pcs.mode.good == "grid_forming")
-        return msgspec.structs.replace(
-            pcs,
-            w=self._source(pcs.id).check(pcs.w, figures_of(pcs), mono_s, allowed, self._bounds.step_w, self._hold_s),
-        )
-
-    def _pv(self, pv: Pv, mono_s: float) -> Pv:
-        allowed = self._bounds.pv_w(pv.id)
-        return msgspec.structs.replace(
-            pv,
-            w=self._source(pv.id).check(pv.w, figures_of(pv), mono_s, allowed, self._bounds.step_w, self._hold_s),
-        )
+    def _bus(
+        mono_s: float, source_id: str, powers: Mapping[str, Trail], grid_w: float | None, load_w: float | None
+    ) -> BusNow:
+        others = [trail for name, trail in powers.items() if name != source_id]
+        if grid_w is None or any(t.doubted or t.value is None for t in others):
+            return BusNow(mono_s, None, False)
+        outlet_w = (load_w or 0.0) - grid_w - sum(t.value or 0.0 for t in others)
+        return BusNow(mono_s, outlet_w, load_w is not None)
 
     # ── replay ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _bounded(self, raw: Snapshot) -> Snapshot:
         replace = msgspec.structs.replace
         known = self._bounds.knows_pv(tuple(p.id for p in raw.pv))
-        grid = replace(raw.grid, w=self._within(raw.grid.id, raw.grid.w, self._bounds.grid_w(known), raw.mono_s))
-        pcs = tuple(replace(p, w=self._within(p.id, p.w, self._bounds.pcs_w(p.id, False), raw.mono_s)) for p in raw.pcs)
-        pv = tuple(replace(p, w=self._within(p.id, p.w, self._bounds.pv_w(p.id), raw.mono_s)) for p in raw.pv)
-        return replace(raw, grid=grid, pcs=pcs, pv=pv)
+
+        def within(part: Meter | Pcs | Pv, allowed: Range | None) -> Reading:
+            return self._within(part.id, part.w, allowed, raw.mono_s)
+
+        return replace(
+            raw,
+            grid=replace(raw.grid, w=within(raw.grid, self._bounds.grid_w(known))),
+            pcs=tuple(replace(p, w=within(p, self._bounds.pcs_w(p.id, False))) for p in raw.pcs),
+            pv=tuple(replace(p, w=within(p, self._bounds.pv_w(p.id))) for p in raw.pv),
+        )
 
     def _within(self, device_id: str, w: Reading, allowed: Range | None, mono_s: float) -> Reading:
         """The reading, missing where it is out of bounds."""

@@ -45,6 +45,7 @@ class MeterCheck:
         self._figures = Trail(meter_id, "voltage, current and frequency")
         self._good: tuple[Meter, float] | None = None  # the last answer whose figures were plausible, and when taken
         self._amperes: tuple[tuple[Reading, ...], float] = ((), 0.0)  # of the last answer whose power was believed
+        self._step_s: float | None = None  # since when its power has been a step that nothing shows
         self._bad_s: float | None = None  # since when figures have been impossible
         self._live_s: float | None = None  # since when its side has been live
         self._sample = 0
@@ -81,6 +82,9 @@ class MeterCheck:
         if va is not None and self._va.impossible(w, va):
             return Seen(Look.WRONG, w, Reason("doubt.apparent", {"reading": "power", "value_w": w, "product_w": va}))
         agrees = None if va is None else self._va.agrees(w, va)
+        last_w = self.power.value
+        if expected is None and last_w is not None:
+            expected = Band(last_w, last_w)
         near = expected is not None and expected.off_w(w) <= self._bounds.step_w
         if near and agrees is not False:
             return Seen(Look.NEAR, w)
@@ -98,7 +102,7 @@ class MeterCheck:
     def _why_step(self, w: float) -> Reason:
         return Reason("doubt.step", {"reading": "power", "value_w": w, "last_w": self.power.value})
 
-    def settle(self, seen: Seen, mono_s: float, confirmed: bool, contradicted: Reason | None) -> None:
+    def settle(self, seen: Seen, confirmed: bool, against: Reason | None) -> None:
         """Accept or doubt the power, with what the balance says of it."""
         if seen.look is Look.ABSENT:
             return
@@ -106,13 +110,21 @@ class MeterCheck:
         if seen.look is Look.WRONG:
             trail.reject(taken_s, seen.why or self._why_step(seen.w))
             return
-        if trail.settled and (confirmed or seen.look in (Look.NEAR, Look.WITNESSED)):
+        shown = seen.look is Look.WITNESSED and against is None  # else two witnesses disagree: neither is chosen
+        if trail.settled and (confirmed or shown or seen.look is Look.NEAR):
+            self._step_s = None
             trail.accept(seen.w, taken_s)
             return
-        if contradicted is not None and trail.settled:
-            trail.reject(taken_s, contradicted)
+        if self._step_s is None:
+            self._step_s = taken_s
+        if against is not None and trail.settled and self._step_s is not None:
+            if taken_s - self._step_s > self._delay_s:  # the other meter had time to show it
+                trail.reject(taken_s, against)
+                return
+            trail.wait(Candidate(seen.w, self._sample, taken_s, self._bounds.step_w), seen.why or against)
             return
         if trail.second(seen.w, self._sample):
+            self._step_s = None
             trail.accept(seen.w, taken_s)
             return
         why = seen.why or self._why_step(seen.w)

@@ -74,7 +74,6 @@ class Trail:
         self._last: Doubt | None = None  # the last that was rejected
         self._told = False
         self._doubted_s: float | None = None
-        self._against_s: float | None = None  # since when it has been contradicted without a break
         self._episodes: deque[float] = deque()
 
     @property
@@ -93,12 +92,20 @@ class Trail:
         return self._candidate
 
     def accept(self, value: float, taken_s: float) -> None:
-        """Believe it. A value that waited for a second sample and did not get one is reported as rejected."""
-        if self._candidate is not None and abs(self._candidate.value - value) > self._candidate.step:
-            self._end_unconfirmed(taken_s)
+        """Believe it. What waited for a second sample is reported as rejected if the reading is back where it was."""
+        if self._doubt is not None and not self._told and self._went_back(value):
+            self._last = self._doubt
+            self._tell(self._doubt, taken_s)
         self.value, self.taken_s = value, taken_s
-        self._candidate = self._doubt = self._doubted_s = self._against_s = None
+        self._candidate = self._doubt = self._doubted_s = None
         self._told = False
+
+    def _went_back(self, value: float) -> bool:
+        """The candidate was a step from the last accepted value, and `value` is not."""
+        candidate, last = self._candidate, self.value
+        if candidate is None or last is None:
+            return False
+        return abs(candidate.value - last) > candidate.step >= abs(value - last)
 
     def second(self, value: float, sample: int) -> bool:
         """Whether this is the second distinct sample that shows what the candidate showed."""
@@ -109,28 +116,16 @@ class Trail:
         """Keep it until a second sample shows the same."""
         before = self._candidate
         if before is None or abs(candidate.value - before.value) > before.step:
-            if before is not None:
-                self._end_unconfirmed(candidate.taken_s)
-                self._told = False
             self._candidate = candidate
             self._doubt = Doubt(self.device_id, self.reading, why)
-        self._against_s = None
         self._since(candidate.taken_s)
 
     def reject(self, taken_s: float, why: Reason) -> None:
         """Do not believe it: out of bounds, or contradicted. One event, however long it lasts."""
         self._candidate = None
         self._doubt = self._last = Doubt(self.device_id, self.reading, why)
-        if self._against_s is None:
-            self._against_s = taken_s
         self._since(taken_s)
         if not self._told:
-            self._tell(self._doubt, taken_s)
-
-    def _end_unconfirmed(self, taken_s: float) -> None:
-        """The candidate was not confirmed; before the first accepted value there is nothing that it could have hurt."""
-        if self._doubt is not None and not self._told and self.settled:
-            self._last = self._doubt
             self._tell(self._doubt, taken_s)
 
     def _since(self, taken_s: float) -> None:

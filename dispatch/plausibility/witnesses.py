@@ -9,7 +9,7 @@ import msgspec
 from dispatch.model.equipment import Meter
 
 VA_SHARE, VA_W = 0.05, 500.0  # P may leave its share of V x I by so much from one sample to the next
-POWER_FACTOR_LEAST = 0.7  # before its share is known
+MOSTLY = 0.2  # a share that P leaves more often than this is none
 OVER_VA = 1.05  # active power above apparent power is impossible; meters of class 1, volts and amperes rounded
 BALANCE_SHARE, BALANCE_W = 0.03, 1_000.0  # two meters and the inverters, read within one tick
 FAR = 3.0  # so many times the tolerance apart: one of them is wrong
@@ -56,29 +56,32 @@ class PowerWindow:
 
 
 class VoltAmperes:
-    """P against the sum of V x I over the phases, and the share of it that P has been."""
+    """P against the sum of V x I over the phases, and the share of it that P has been.
+
+    A witness only while it can be one: the currents have been seen to move, and P has mostly kept its share.
+    """
 
     def __init__(self) -> None:
         self._share: float | None = None
-        self._seen_current = False
+        self._off = 0.0  # how often P has left its share, 0..1
+        self._amps: list[float | None] | None = None
+        self._moved = False
 
     def of(self, meter: Meter) -> float | None:
-        """Apparent power of a meter, VA; None where it does not measure all phases."""
+        """Apparent power of a meter, VA; None where it does not measure all phases, or currents that stand still."""
         volts, amps = [r.good for r in meter.v], [r.good for r in meter.a]
-        if not volts or len(volts) != len(amps):
+        self._moved = self._moved or (self._amps is not None and self._amps != amps)
+        self._amps = amps
+        if not volts or len(volts) != len(amps) or not self._moved:
             return None
         parts = [v * a for v, a in zip(volts, amps, strict=True) if v is not None and a is not None]
-        if len(parts) < len(volts):
-            return None
-        self._seen_current = self._seen_current or any(parts)
-        return sum(parts) if self._seen_current else None  # a meter without current transformers gives zeros
+        return sum(parts) if len(parts) == len(volts) else None
 
-    def agrees(self, w: float, va: float) -> bool:
-        """Whether P is the share of V x I that it was before."""
-        tolerance = max(VA_W, VA_SHARE * va)
-        if self._share is None:
-            return POWER_FACTOR_LEAST * va - tolerance <= abs(w) <= OVER_VA * va + tolerance
-        return abs(abs(w) - self._share * va) <= tolerance
+    def agrees(self, w: float, va: float) -> bool | None:
+        """Whether P is the share of V x I that it was before; None where that says nothing."""
+        if self._share is None or self._off > MOSTLY:
+            return None
+        return abs(abs(w) - self._share * va) <= max(VA_W, VA_SHARE * va)
 
     @staticmethod
     def impossible(w: float, va: float) -> bool:
@@ -87,6 +90,9 @@ class VoltAmperes:
 
     def learn(self, w: float, va: float) -> None:
         """Take in an accepted pair."""
+        agrees = self.agrees(w, va) if self._off <= MOSTLY else abs(abs(w) - (self._share or 1.0) * va) <= VA_W
+        if agrees is not None:
+            self._off += LEARN * ((not agrees) - self._off)
         if va > 4 * VA_W:
             self._share = min(abs(w) / va, OVER_VA)
 

@@ -22,6 +22,7 @@ from dispatch.model.readings import Quality, Reading
 from gateway import exit_codes
 from gateway.api.protocol import Published
 
+STEERS = (Mode.RULES, Mode.PLAN)
 FLAT = """
 load_trace = "flat.csv"
 pcs_lag_s = 0.2
@@ -53,7 +54,7 @@ async def test_pulse_is_absorbed_explained_and_recorded(wire: Site) -> None:
     """A 30 kW step: the battery takes what exceeds the peak, `why` names the rule, the record holds it all."""
     gateway = await wire.gateway("--json")
     client = await wire.client()
-    await until(client, lambda s: s.decision.mode is Mode.RULES and s.snapshot.load_w is not None)
+    await until(client, lambda s: s.decision.mode in STEERS and s.snapshot.load_w is not None)
     await wire.twin_says({"load_step_w": 40_000})
     state = await until(
         client, lambda s: battery_w(s) > 25_000 and abs(battery_w(s) - (s.decision.battery_w or 0.0)) < 1_000
@@ -90,7 +91,7 @@ async def test_meter_hung_goes_stale_then_to_the_safe_value(wire: Site) -> None:
     """A hung grid meter: stale in time, held for 5 s, then the safe value; in charge again when it answers."""
     await wire.gateway()
     client = await wire.client()
-    await until(client, lambda s: s.decision.mode is Mode.RULES)
+    await until(client, lambda s: s.decision.mode in STEERS)
     await wire.twin_says({"load_step_w": 30_000})
     await until(client, lambda s: battery_w(s) > 15_000)
     await wire.twin_says({"fault": "hung", "device": "grid"})
@@ -152,8 +153,9 @@ async def test_end_of_stdin_stops_in_order(wire: Site) -> None:
     truth = (await wire.twin_says({"state": {}}))["state"]
     assert truth["setpoint_w"]["pcs1"] == 0
     with contextlib.closing(sqlite3.connect(wire.state_dir / "telemetry.db")) as db:
-        (first,) = db.execute("SELECT mode FROM decision ORDER BY id LIMIT 1").fetchone()
-    assert first == "rules", "every device was asked before the first tick"
+        modes = [mode for (mode,) in db.execute("SELECT mode FROM decision ORDER BY id")]
+    assert modes[0] == "observe", "nothing is written before a second sample confirms the first"
+    assert "safe" not in modes[:5], "every device was asked before the first tick"
 
 
 async def test_stalled_console_does_not_delay_the_tick(wire: Site) -> None:

@@ -12,6 +12,10 @@ TEMPLATES = {
         "{reading} {value_w:kw}: grid, PCS, PV and load meter are {apart_w:kw} further apart than before, "
         "{allowed_w:kw} allowed"
     ),
+    "doubt.unseen": "{reading} {value_w:kw} after {last_w:kw}: neither grid meter nor load meter shows this step",
+    "doubt.jump": "{reading} {value:.4g} {unit} after {last:.4g} {unit}: no second sample showed it",
+    "doubt.word": "{reading} reads {word}: other devices show that it cannot be",
+    "pcs.off_grid_doubted": "a device says that the site is off the grid, others that it is not: nothing is written",
     "doubt.dead": "{volts:.0f} V on a side of the switch that PCS and switch report live (site file: [[meter]] side)",
     "doubt.first": "{reading}: first sample, to be confirmed by a second",
     "pcs.unconfirmed": "{pcs} has just been read for the first time: a second sample must confirm it",

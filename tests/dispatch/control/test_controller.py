@@ -252,7 +252,8 @@ def test_local_control_and_a_tripped_battery_get_no_command() -> None:
 def test_after_local_control_the_device_is_adopted_as_it_is() -> None:
     controller = Controller(site_config(rules=RulesConfig(rest_soc_pct=50, deadband_w=250)))
     settle(controller, a_snapshot(0, 20_000, a_pcs(9_000, control=status("local"))))
-    back = controller.step(a_snapshot(4, None, a_pcs(9_000)), None)
+    assert controller.step(a_snapshot(4, None, a_pcs(9_000)), None).battery_w is None, "one sample says so"
+    back = controller.step(a_snapshot(5, None, a_pcs(9_000)), None)
     assert back.battery_w == 9_000
 
 
@@ -423,7 +424,8 @@ def test_the_return_of_the_grid_starts_from_the_devices() -> None:
     controller = Controller(site_config(ramp_w_per_s=500))
     settle(controller, a_snapshot(0, 40_000))
     settle(controller, a_snapshot(4, 0.0, a_pcs(25_000), switch="open"))
-    back = controller.step(a_snapshot(8, 0.0, a_pcs(25_000)), None)
+    assert controller.step(a_snapshot(8, 0.0, a_pcs(25_000)), None).island is IslandState.ISLANDED, "one sample"
+    back = controller.step(a_snapshot(9, 0.0, a_pcs(25_000)), None)
     assert back.battery_w == pytest.approx(25_000, abs=250)
     assert back.net_load_w == 25_000
 

@@ -9,7 +9,7 @@ from small_site import a_battery, a_pcs, a_snapshot, site_config
 from dispatch.config.schema import DispatchConfig, GridConfig, MeterTerms, PvTerms, RulesConfig
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
-from dispatch.model.equipment import Meter, Pv
+from dispatch.model.equipment import Meter, Node, Pv
 from dispatch.model.readings import Quality, Reading, reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import SiteBounds
@@ -198,3 +198,34 @@ def test_nothing_is_written_before_two_samples_of_meter_and_pcs_agree() -> None:
     site.settle(45_000, ticks=8)
     assert site.decisions[-1].battery_w is not None
     assert site.events == []
+
+
+def test_currents_that_stand_still_are_no_witness() -> None:
+    """A map that serves constants for what it does not measure: a real overload is followed all the same."""
+    constant = {"a": (reading(53.0), reading(54.0), reading(55.0))}
+    site = Site(site_config(contracted_peak_w=30_000))
+    for n in range(10):
+        assert site.show(a_meter(17_000 + 40 * (n % 3), n, **constant)).grid.w.value is not None
+    site.show(a_meter(60_000, 20, **constant))
+    assert site.show(a_meter(60_050, 21, **constant)).grid.w == reading(60_050)
+    assert site.events == []
+
+
+def test_a_share_of_volts_times_amperes_that_power_does_not_keep_is_no_witness() -> None:
+    """One phase exports while another imports: V x I is no multiple of P."""
+    site = Site().settle()
+    seen = [site.show(a_meter(17_000 + 300 * (n % 3), site.n, 18_000 + 2_500 * (n % 5))) for n in range(120)]
+    assert {s.grid.w.quality for s in seen[60:]} == {Quality.GOOD}
+    assert site.events == []
+
+
+@pytest.mark.parametrize("w", [4_294_967_295.0, 525_288.0, -40.0, 18_000.0])
+def test_a_node_does_not_take_more_than_the_load_nor_jump_in_one_sample(w: float) -> None:
+    site = Site()
+    for n in range(10):
+        site.show(a_meter(17_000, n), nodes=(Node("gpu-01", reading(900.0 + n)),))
+    seen = site.show(a_meter(17_000, 11), nodes=(Node("gpu-01", reading(w)),))
+    assert seen.nodes[0].w.quality is Quality.SUSPECT
+    assert seen.nodes[0].w.value == 909
+    site.show(a_meter(17_000, 12), nodes=(Node("gpu-01", reading(910.0)),))
+    assert len(site.events) == 1

@@ -1,0 +1,67 @@
+"""Checks words: contacts of the switch, modes and states of the PCS.
+
+A word that narrows what may be done (open, absent, forming, off) acts at once. A word that widens it needs a second
+distinct sample, or another device that says so too. A word that other devices contradict is held back; as long as it
+is, for `CONTRADICTED_S` at most, nothing is written to a PCS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dispatch.model.readings import USABLE, Quality, Status
+from dispatch.model.reasons import Reason
+from dispatch.plausibility.trail import Trail
+
+CONTRADICTED_S = 5.0  # a narrowing word that stands for longer is believed, whoever contradicts it
+
+
+class WordCheck:
+    """One state word of one device."""
+
+    def __init__(self, device_id: str, reading: str, wide: Callable[[str], bool]) -> None:
+        """`wide`: whether a word allows more than the others."""
+        self.trail = Trail(device_id, reading)
+        self.held_back = False  # what is said now would narrow what may be done, and is not believed
+        self._wide = wide
+        self._word: str | None = None  # the last accepted
+        self._taken_s = float("-inf")
+        self._waits: tuple[str, int] | None = None  # a word that needs a second sample
+        self._doubted_s: float | None = None
+
+    def check(self, raw: Status, sample: int, mono_s: float, shown: bool, against: bool) -> None:
+        """Take in a word. `shown`: another device says so too; `against`: other devices say that it cannot be."""
+        self.held_back = False
+        if raw.quality not in USABLE or raw.value is None:
+            return
+        word, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
+        if self._word is None or word == self._word:
+            self._accept(word, taken_s)
+        elif against and (self._doubted_s is None or taken_s - self._doubted_s < CONTRADICTED_S):
+            self.held_back = not self._wide(word)
+            self._hold(taken_s)
+            self.trail.reject(taken_s, Reason("doubt.word", {"reading": self.trail.reading, "word": word}))
+        elif not self._wide(word) or shown or self._second(word, sample):
+            self._accept(word, taken_s)
+        else:
+            if self._waits is None or self._waits[0] != word:
+                self._waits = (word, sample)
+            self._hold(taken_s)
+
+    def _second(self, word: str, sample: int) -> bool:
+        return self._waits is not None and self._waits[0] == word and self._waits[1] != sample
+
+    def _accept(self, word: str, taken_s: float) -> None:
+        self._word, self._taken_s = word, taken_s
+        self._waits = self._doubted_s = None
+        self.trail.accept(0.0, taken_s)
+
+    def _hold(self, taken_s: float) -> None:
+        if self._doubted_s is None:
+            self._doubted_s = taken_s
+
+    def shown(self, raw: Status, mono_s: float) -> Status:
+        """The word as everybody else is to see it."""
+        if raw.quality not in USABLE or raw.value is None or self._doubted_s is None:
+            return raw
+        return Status(self._word, max(mono_s - self._taken_s, 0.0), Quality.SUSPECT)

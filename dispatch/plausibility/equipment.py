@@ -1,0 +1,147 @@
+"""The words and protective readings of each device: switch, PCS, battery."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs, Switch
+from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.contacts import WordCheck
+from dispatch.plausibility.protection import LimitCheck, TemperatureCheck
+from dispatch.plausibility.trail import Block, Trail, figures_of
+
+LIVE = 0.8  # of nominal: a bus with this voltage is live
+FALLBACK_W = 1_000_000.0  # for a device that the site file does not name
+
+
+def all_follow(raw: Snapshot, nominal_v: float) -> bool:
+    """Every PCS measures a live bus and says that it is connected to it and follows it."""
+    return bool(raw.pcs) and all(
+        p.mode.good == "grid_following"
+        and p.connection.good == "connected"
+        and p.state.good not in NOT_RUNNING
+        and p.v.good is not None
+        and p.v.good >= LIVE * nominal_v
+        for p in raw.pcs
+    )
+
+
+class SwitchStates:
+    """Contacts and grid voltage of one switch."""
+
+    def __init__(self, switch_id: str, nominal_v: float) -> None:
+        self._nominal_v = nominal_v
+        self._block = Block()
+        self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
+        self._grid = WordCheck(switch_id, "grid voltage", lambda word: word == "present")
+
+    @property
+    def trails(self) -> list[Trail]:
+        """Every word that is followed."""
+        return [self._position.trail, self._grid.trail]
+
+    @property
+    def held_back(self) -> bool:
+        """It says that the site is off the grid, and other devices contradict it."""
+        return self._position.held_back or self._grid.held_back
+
+    def check(self, switch: Switch, raw: Snapshot) -> Switch:
+        """The switch as everybody else is to see it."""
+        mono_s = raw.mono_s
+        follow = all_follow(raw, self._nominal_v)
+        sample = self._block.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
+        live = switch.grid_v.good is not None and switch.grid_v.good >= LIVE * self._nominal_v
+        gone = switch.grid_voltage.good == "absent"
+        off = switch.position.good != "closed"
+        self._position.check(switch.position, sample, mono_s, shown=follow, against=follow and off)
+        self._grid.check(switch.grid_voltage, sample, mono_s, shown=False, against=follow and live and gone)
+        return msgspec.structs.replace(
+            switch,
+            position=self._position.shown(switch.position, mono_s),
+            grid_voltage=self._grid.shown(switch.grid_voltage, mono_s),
+        )
+
+
+class PcsStates:
+    """State, connection, mode and limits of one PCS."""
+
+    def __init__(self, config: DispatchConfig, pcs_id: str) -> None:
+        rated = next((p for p in config.pcs if p.id == pcs_id), None)
+        charge_w, discharge_w = (rated.charge_w, rated.discharge_w) if rated else (FALLBACK_W, FALLBACK_W)
+        self._block = Block()
+        self._state = WordCheck(pcs_id, "state", lambda word: word not in NOT_RUNNING)
+        self._connection = WordCheck(pcs_id, "connection", lambda word: word == "connected")
+        self._mode = WordCheck(pcs_id, "mode", lambda word: word == "grid_following")
+        self._control = WordCheck(pcs_id, "control", lambda word: word == "remote")
+        self._charge = LimitCheck(pcs_id, "charge limit", charge_w, f"[[pcs]] {pcs_id}: charge_w")
+        self._discharge = LimitCheck(pcs_id, "discharge limit", discharge_w, f"[[pcs]] {pcs_id}: discharge_w")
+
+    @property
+    def trails(self) -> list[Trail]:
+        """Every word and limit that is followed."""
+        checks = (self._state, self._connection, self._mode, self._control, self._charge, self._discharge)
+        return [c.trail for c in checks]
+
+    @property
+    def held_back(self) -> bool:
+        """It says that it forms a grid, and the switch contradicts it."""
+        return self._mode.held_back
+
+    def check(self, pcs: Pcs, raw: Snapshot) -> Pcs:
+        """The PCS as everybody else is to see it; its power is checked elsewhere."""
+        mono_s, figures = raw.mono_s, figures_of(pcs)
+        sample = self._block.update(figures, mono_s - (pcs.state.age_s or 0.0))
+        closed = bool(raw.switches) and all(
+            s.position.good == "closed" and s.grid_voltage.good == "present" for s in raw.switches
+        )
+        follows = closed and pcs.mode.good == "grid_following"
+        alone = pcs.mode.good == "grid_forming" and pcs.connection.good == "connected"  # nothing else says so
+        self._state.check(pcs.state, sample, mono_s, shown=False, against=False)
+        self._connection.check(pcs.connection, sample, mono_s, shown=follows, against=False)
+        self._mode.check(pcs.mode, sample, mono_s, shown=closed, against=closed and alone)
+        self._control.check(pcs.control, sample, mono_s, shown=False, against=False)
+        return msgspec.structs.replace(
+            pcs,
+            state=self._state.shown(pcs.state, mono_s),
+            connection=self._connection.shown(pcs.connection, mono_s),
+            mode=self._mode.shown(pcs.mode, mono_s),
+            control=self._control.shown(pcs.control, mono_s),
+            charge_limit_w=self._charge.check(pcs.charge_limit_w, figures, mono_s),
+            discharge_limit_w=self._discharge.check(pcs.discharge_limit_w, figures, mono_s),
+        )
+
+
+class BatteryProtection:
+    """State, limits and temperature of one battery; its SoC is checked where it is used up."""
+
+    def __init__(self, config: DispatchConfig, battery_id: str) -> None:
+        terms = next((b for b in config.batteries if b.id == battery_id), None)
+        rated = [p for p in config.pcs if p.battery == battery_id]
+        charge_w = sum(p.charge_w for p in rated) or FALLBACK_W
+        discharge_w = sum(p.discharge_w for p in rated) or FALLBACK_W
+        keys = f"[[pcs]] of {battery_id}"
+        self._block = Block()
+        self._state = WordCheck(battery_id, "state", lambda word: word not in BATTERY_TRIPPED)
+        self._charge = LimitCheck(battery_id, "charge limit", charge_w, f"{keys}: charge_w")
+        self._discharge = LimitCheck(battery_id, "discharge limit", discharge_w, f"{keys}: discharge_w")
+        low_c, high_c = (terms.temp_min_c, terms.temp_max_c) if terms else (0.0, 45.0)
+        self._temperature = TemperatureCheck(battery_id, low_c, high_c)
+
+    @property
+    def trails(self) -> list[Trail]:
+        """Every word and reading that is followed."""
+        return [c.trail for c in (self._state, self._charge, self._discharge, self._temperature)]
+
+    def check(self, battery: Battery, mono_s: float) -> Battery:
+        """The battery as everybody else is to see it."""
+        figures = figures_of(battery)
+        sample = self._block.update(figures, mono_s - (battery.state.age_s or 0.0))
+        self._state.check(battery.state, sample, mono_s, shown=False, against=False)
+        return msgspec.structs.replace(
+            battery,
+            state=self._state.shown(battery.state, mono_s),
+            charge_limit_w=self._charge.check(battery.charge_limit_w, figures, mono_s),
+            discharge_limit_w=self._discharge.check(battery.discharge_limit_w, figures, mono_s),
+            temp_c=self._temperature.check(battery.temp_c, figures, mono_s),
+        )

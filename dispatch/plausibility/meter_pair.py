@@ -1,0 +1,134 @@
+"""Checks grid meter and load meter together: where both move as the balance demands, each confirms the other."""
+
+from __future__ import annotations
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.equipment import Meter
+from dispatch.model.readings import Quality
+from dispatch.model.reasons import Reason
+from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounds import SiteBounds
+from dispatch.plausibility.equipment import LIVE
+from dispatch.plausibility.meters import Look, MeterCheck, Seen
+from dispatch.plausibility.trail import Trail
+from dispatch.plausibility.witnesses import FAR, Balance, Band
+
+SURE = (Look.NEAR, Look.WITNESSED)
+
+
+class MeterPair:
+    """Both meters of a site, tick by tick: `look`, then `shown`."""
+
+    def __init__(self, config: DispatchConfig, bounds: SiteBounds, window_s: float) -> None:
+        self._bounds, self._window_s = bounds, window_s
+        self._sides = {m.id: m.side for m in config.meters}
+        self._meters: dict[str, MeterCheck] = {}
+        self._balance = Balance()
+        self._net_w: float | None = None  # grid + PCS, as far as accepted readings show it
+
+    @property
+    def trails(self) -> list[Trail]:
+        """Every reading that is followed."""
+        return [trail for meter in self._meters.values() for trail in meter.trails]
+
+    def settled(self, meter_id: str) -> bool:
+        """Two distinct samples have agreed."""
+        return meter_id in self._meters and self._meters[meter_id].power.settled
+
+    def _meter(self, meter_id: str) -> MeterCheck:
+        if meter_id not in self._meters:
+            self._meters[meter_id] = MeterCheck(self._bounds, meter_id, self._window_s)
+        return self._meters[meter_id]
+
+    def _look(self, now: Snapshot, pcs: Band | None) -> tuple[Seen, Seen | None]:
+        """What each meter's own figures say of its power."""
+        known = self._bounds.knows_pv(tuple(p.id for p in now.pv))
+        net_w, expected = self._net_w, None
+        if net_w is not None and pcs is not None:
+            expected = Band(net_w - pcs.high_w, net_w - pcs.low_w)
+        live = self._live(now, now.grid.id)
+        at_pcc = self._meter(now.grid.id).look(now.grid, now.mono_s, self._bounds.grid_w(known), expected, live)
+        if now.load is None:
+            return at_pcc, None
+        meter, live = self._meter(now.load.id), self._live(now, now.load.id)
+        last_w = meter.power.value
+        near = None if last_w is None else Band(last_w, last_w)
+        return at_pcc, meter.look(now.load, now.mono_s, self._bounds.load_w(), near, live)
+
+    def powers(self, now: Snapshot, pcs: Band | None) -> tuple[float | None, float | None]:
+        """Power at the grid meter and at the load meter, where they can witness a step of a source; None: they cannot.
+
+        The grid meter's may be a step itself: if it fits the source's, each confirms the other.
+        """
+        at_pcc, load = self._look(now, pcs)
+        grid_w = at_pcc.w if at_pcc.look in (*SURE, Look.STEP) else None
+        sure = load is not None and load.look in SURE and self._balance.known(load.w)
+        return grid_w, load.w if load is not None and sure else None
+
+    def check(self, now: Snapshot, pcs: Band | None, hold_s: float) -> tuple[Meter, Meter | None]:
+        """The meters as everybody else is to see them. `pcs`: what all PCS may have given at the time they show."""
+        at_pcc, load = self._look(now, pcs)
+        rest = None if load is None else self._rest(now, at_pcc, load, pcs)
+        self._settle(now, at_pcc, load, rest)
+        self._learn(now, at_pcc, load, rest, pcs)
+        grid = self._meter(now.grid.id).shown(now.grid, now.mono_s, hold_s)
+        if now.load is None:
+            return grid, None
+        return grid, self._meter(now.load.id).shown(now.load, now.mono_s, hold_s)
+
+    @staticmethod
+    def _rest(now: Snapshot, at_pcc: Seen, load: Seen, pcs: Band | None) -> Band | None:
+        """load - grid - PCS - PV; None when a part is not known."""
+        pv_w = now.pv_w
+        absent = {at_pcc.look, load.look} & {Look.ABSENT, Look.WRONG}
+        if absent or pcs is None or pv_w is None:
+            return None
+        w = load.w - at_pcc.w - pv_w
+        return Band(w - pcs.high_w, w - pcs.low_w)
+
+    def _settle(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None) -> None:
+        """Accept or doubt both meters."""
+        grid = self._meter(now.grid.id)
+        if now.load is None or load is None:
+            grid.settle(at_pcc, confirmed=False, against=None)
+            return
+        other = self._meter(now.load.id)
+        off_w, allowed_w = 0.0, self._balance.tolerance_w(load.w)
+        closes = far = False
+        if rest is not None and self._balance.known(load.w):
+            off_w = self._balance.off_w(rest)
+            closes, far = off_w <= allowed_w, off_w > FAR * allowed_w
+        for meter, seen, by, steady in ((grid, at_pcc, other, load), (other, load, grid, at_pcc)):
+            against = None
+            if far and by.alive(now.mono_s) and steady.look in SURE:
+                against = Reason(
+                    "doubt.balance", {"reading": "power", "value_w": seen.w, "apart_w": off_w, "allowed_w": allowed_w}
+                )
+            meter.settle(seen, confirmed=closes and seen.look is Look.STEP, against=against)
+
+    def _learn(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None, pcs: Band | None) -> None:
+        grid = self._meter(now.grid.id)
+        grid.learn(now.grid)
+        if now.load is not None:
+            self._meter(now.load.id).learn(now.load)
+        sources = all(w.quality is not Quality.SUSPECT for w in (*(p.w for p in now.pcs), *(p.w for p in now.pv)))
+        meters = not any(m.power.doubted for m in self._meters.values())
+        if rest is not None and load is not None and at_pcc.look in SURE and load.look in SURE and sources and meters:
+            self._balance.learn(rest, load.w)
+        if grid.power.doubted or grid.power.value is None or pcs is None or at_pcc.look is Look.ABSENT:
+            return
+        low_w, high_w = grid.power.value + pcs.low_w, grid.power.value + pcs.high_w
+        net_w = (low_w + high_w) / 2 if self._net_w is None else self._net_w
+        self._net_w = min(max(net_w, low_w), high_w)
+
+    def _live(self, now: Snapshot, meter_id: str) -> bool:
+        """Whether all that says anything says that this meter's side of the switch is live."""
+        nominal_v = self._bounds.nominal_v
+        closed = all(s.position.good == "closed" for s in now.switches)
+        own = self._sides.get(meter_id, "grid" if meter_id == now.grid.id else "site")
+        says: list[bool] = []
+        if own == "site" or closed:
+            says += [v >= LIVE * nominal_v for p in now.pcs if (v := p.v.good) is not None]
+        if own == "grid" or closed:
+            says += [word == "present" for s in now.switches if (word := s.grid_voltage.good) is not None]
+        return bool(says) and all(says)

@@ -1,0 +1,82 @@
+"""Checks protective readings: power limits and temperature.
+
+What narrows acts at once. A limit rises only as far as two distinct samples allow. A limit that is out of bounds, or no
+longer there, leaves the last one in force.
+"""
+
+from __future__ import annotations
+
+from dispatch.model.readings import USABLE, Quality, Reading
+from dispatch.model.reasons import Reason
+from dispatch.plausibility.bounds import Range, out_of, out_of_watts
+from dispatch.plausibility.trail import Block, Candidate, Trail
+
+LIMIT_OVER_RATING = 20.0  # a BMS may allow its battery far more than the PCS can use
+TEMP = Range(-40.0, 150.0, "[[battery]] temp_min_c, temp_max_c")  # what a sensor in a battery can mean
+TEMP_STEP_C = 5.0  # a battery does not cool by more from one sample to the next
+
+
+class LimitCheck:
+    """One power limit, W >= 0."""
+
+    def __init__(self, device_id: str, reading: str, rated_w: float, key: str) -> None:
+        self.trail = Trail(device_id, reading, keep=True)
+        self._allowed = Range(0.0, LIMIT_OVER_RATING * rated_w, key)
+        self._block = Block()
+        self._before_w: float | None = None  # of the sample before this one
+        self._now: tuple[int, float] | None = None  # sample, W
+
+    def check(self, raw: Reading, figures: tuple[object, ...], mono_s: float) -> Reading:
+        """The limit that is in force."""
+        trail = self.trail
+        if raw.quality not in USABLE or raw.value is None:
+            return kept(trail, raw, mono_s)
+        taken_s = mono_s - (raw.age_s or 0.0)
+        if not self._allowed.holds(raw.value):
+            trail.reject(taken_s, out_of_watts(trail.reading, raw.value, self._allowed))
+            return trail.shown(raw, mono_s, 0.0)
+        sample = self._block.update(figures, taken_s)
+        if self._now is not None and sample != self._now[0]:
+            self._before_w = self._now[1]
+        self._now = (sample, raw.value)
+        in_force_w = raw.value if self._before_w is None else min(raw.value, self._before_w)
+        trail.accept(in_force_w, taken_s)
+        return raw if in_force_w == raw.value else Reading(in_force_w, raw.age_s, Quality.GOOD)
+
+
+class TemperatureCheck:
+    """The temperature of one battery. Nearer to one of its limits counts at once, further away at the second sample."""
+
+    def __init__(self, battery_id: str, low_c: float, high_c: float) -> None:
+        self.trail = Trail(battery_id, "temperature", keep=True)
+        self._middle_c = (low_c + high_c) / 2
+        self._block = Block()
+
+    def check(self, raw: Reading, figures: tuple[object, ...], mono_s: float) -> Reading:
+        """The temperature that counts."""
+        trail = self.trail
+        if raw.quality not in USABLE or raw.value is None:
+            return kept(trail, raw, mono_s)
+        value, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
+        sample = self._block.update(figures, taken_s)
+        if not TEMP.holds(value):
+            trail.reject(taken_s, out_of("temperature", value, "°C", TEMP))
+        elif self._believed(value, sample):
+            trail.accept(value, taken_s)
+        else:
+            why = Reason("doubt.jump", {"reading": "temperature", "value": value, "last": trail.value, "unit": "°C"})
+            trail.wait(Candidate(value, sample, taken_s, TEMP_STEP_C), why)
+        return trail.shown(raw, mono_s, 0.0)
+
+    def _believed(self, value: float, sample: int) -> bool:
+        last = self.trail.value
+        if last is None or abs(value - last) <= TEMP_STEP_C or self.trail.second(value, sample):
+            return True
+        return abs(value - self._middle_c) >= abs(last - self._middle_c)
+
+
+def kept(trail: Trail, raw: Reading, mono_s: float) -> Reading:
+    """A protective reading that was there and is not any more: the last one stays in force."""
+    if raw.value is not None or trail.value is None:
+        return raw
+    return Reading(trail.value, max(mono_s - trail.taken_s, 0.0), Quality.SUSPECT)
