@@ -101,7 +101,7 @@ PLAN = Plan(
     peak_target_w=26_000.0,
     cost_eur=4.2,
     solve_ms=1.6,
-    note="load band: from the load's range",
+    note=plain("load band: from the load's range"),
 )
 
 EVENTS = [
