@@ -199,6 +199,7 @@ def read_audit(place: Path) -> None:
     audit_reader.rows(place)
     audit_reader.ends_utc_s(place)
     audit_reader.orders_in_force(place)
+    audit_reader.orders_stopped(place)
     audit_reader.unreported_drill(place)
     audit_reader.reservations(place, BEGIN_S)
 
@@ -252,6 +253,7 @@ AUDIT = (
     "storage.audit_format:open_read_only",
     "storage.audit_reader:rows",
     "storage.audit_reader:orders_in_force",
+    "storage.audit_reader:orders_stopped",
     "storage.audit_reader:unreported_drill",
     "storage.audit_reader:reservations",
 )
