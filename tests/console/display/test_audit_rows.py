@@ -19,7 +19,7 @@ def test_an_intent_and_its_result_are_one_line_in_any_order() -> None:
     assert (line.seq, line.result_seq, line.outcome, line.subject) == (7, 8, "in force", "setpoint")
     assert line.utc_s == 1757998800.25
     assert one_line(line) == "tech1: in force: a → b (feeder)"
-    assert full_text(line) == "row 7, tech1, order.set setpoint: a → b; reason: feeder — row 8, in force: a → b; now b"
+    assert full_text(line) == "row 7, tech1, setpoint: a → b; reason: feeder — row 8, in force: a → b; now b"
     assert "feeder" in searchable_text(line)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_gateway import Running, SetClock, running
+from small_gateway import Devices, Running, SetClock, running
 from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
@@ -207,10 +207,15 @@ async def test_stop_withdraws_everything_but_a_disabled_device(there: Running, c
     assert there.devices.caps == [2_000.0, None]
 
 
-async def test_preview_orders_nothing(there: Running, client: GatewayClient) -> None:
-    there.devices.soc_pct = 16.1  # reserve is 15.6 %: discharge fades
-    await there.gateway.loop.next_tick()
-    await there.gateway.loop.next_tick()
+async def test_preview_orders_nothing(place: Path) -> None:
+    almost = Devices(soc_pct=16.1)  # reserve is 15.6 %: discharge fades
+    async with running(place, place / "s.sock", devices=almost) as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        await _preview(there, client)
+        await client.close()
+
+
+async def _preview(there: Running, client: GatewayClient) -> None:
     shown = await client.request("order.preview", kind="setpoint", value=40_000.0, **WHY)
     assert (shown["low"], shown["unit"]) == (-60_000.0, "W")
     assert 0 < shown["high"] < 40_000
