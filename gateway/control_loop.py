@@ -20,6 +20,7 @@ from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, Is
 from dispatch.model.orders import ON_BATTERY
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
 from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute
 from gateway.api.consoles import Consoles
 from gateway.api.protocol import LastDrill, Published
@@ -315,7 +316,9 @@ class ControlLoop:
         """Bring every PCS to the safe value and read it back. Islanded or unknown: leave the forming PCS alone."""
         decision = None if self.published is None else self.published.decision
         if decision is None or decision.mode is Mode.OBSERVE or decision.island is not IslandState.GRID_TIED:
-            text = "no setpoint sent at stop: the site is not known to be grid-tied"
+            tied = decision is not None and decision.island is IslandState.GRID_TIED
+            why = words(decision.reason) if decision is not None and tied else "the site is not known to be grid-tied"
+            text = f"no setpoint sent at stop: {why}"
             self._events.event("gateway", "info", "stop", text)
             return
         for device_id, w in stop_setpoints(self._config, decision).items():

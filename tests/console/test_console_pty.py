@@ -19,6 +19,7 @@ from harness import SKERRY, Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE
 from waiting import LIMIT_S
 
+from dispatch.model.decision import Mode
 from gateway.api.client import GatewayClient
 from storage.reader import Archive
 
@@ -101,6 +102,7 @@ async def console(tmp_path: Path) -> AsyncIterator[tuple[Site, Terminal, Gateway
         try:
             await terminal.shows("GRID-TIED")
             client = await site.client(rate_hz=5)
+            await until(client, lambda state: state.decision.mode is not Mode.OBSERVE)
             yield site, terminal, client, psutil.Process(client.welcome.pid)
         finally:
             terminal.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from small_gateway import LOAD_W, Devices, Result, Running, SmallDevice, running
 
@@ -15,7 +16,7 @@ from console.display.viewmodel import Model, received, soc_gap, soc_reading
 from dispatch.model.equipment import Battery, Meter, Pcs
 from dispatch.model.orders import OrderKind, Wanted
 from dispatch.model.readings import reading, status
-from dispatch.model.reasons import RuleId
+from dispatch.model.reasons import Reason, RuleId
 from dispatch.orders.validation import preview
 from dispatch.planning.inputs import PlanInputs
 from dispatch.wording.catalogue import words
@@ -126,10 +127,16 @@ def shown(there: Running, client: GatewayClient, published: Published) -> Model:
     return received(Model(welcome=client.welcome), published)
 
 
+def as_words(reason: Any) -> str:
+    """A reason in an answer."""
+    return words(msgspec.convert(reason, Reason))
+
+
 async def energy_check(client: GatewayClient) -> str:
     """What a drill's pre-check says of the energy."""
     checks = (await client.request("drill.check", minutes=5, reason="monthly test"))["checks"]
-    return next(check["figure"] for check in checks if check["name"].startswith("energy"))
+    (figure,) = [check["figure"] for check in checks if as_words(check["name"]).startswith("energy")]
+    return as_words(figure)
 
 
 def reserve_rule(published: Published) -> str:
@@ -171,7 +178,8 @@ async def test_one_figure_everywhere(
         assert (await client.request("drill.status"))["soc_pct"] == soc_pct
         wanted = Wanted(OrderKind.SOC_TARGET, 70.0, reason="test", by_utc_s=published.snapshot.utc_s + 3600)
         config = gateway.site.dispatch
-        assert preview(wanted, config, published.snapshot, published.decision, (), frozenset()).old == text
+        found = preview(wanted, config, published.snapshot, published.decision, (), frozenset())
+        assert words(found.old) == text
         await client.request("reservation.ask", seen_utc_s=there.clock.utc_s(), **JOB)
         assert [one.soc_pct for one in admitted] == [soc_pct]
         await client.close()
