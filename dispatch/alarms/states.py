@@ -31,7 +31,7 @@ class AlarmState(enum.Enum):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """One alarm as listed. Title, cause, consequence and action: `dispatch.wording.alarm_texts`."""
+    """One alarm as listed. Title, cause, consequence and action: `dispatch.wording.catalogue.alarm_text`."""
 
     id: str  # definition and subject: "device-lost:grid"
     priority: Priority

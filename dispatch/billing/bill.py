@@ -100,7 +100,7 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
 
 
 def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:
-    """Highest mean import of the metering intervals of each account (`demand.Place`), W; export earns nothing back.
+    """Highest mean import of the metering intervals of each account (`IntervalAccount`), W; export earns nothing back.
 
     A period in which no interval counts has an account of its own name, at 0.
     """

@@ -66,9 +66,13 @@ def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict
 def free_w(terms: DemandTerms, others_w: Iterable[float], own_w: float = 0.0) -> float:
     """How high a day's peak may be, W, without raising what the period is billed.
 
-    `own_w` is the day's peak so far, `others_w` those of the period's other days. It is the highest of three: its own
-    so far, the lowest that is billed now, and what the floor pays for. Of the floor a day takes no more than the floor
-    itself, though it might have had the share of days that are still to come: they will want theirs.
+    `own_w`: the day's peak so far; `others_w`: the peaks of the period's other days. The result is the highest of:
+
+    * `own_w`;
+    * the lowest of the `top_days` highest other days; 0 while there are fewer;
+    * what the floor leaves: `top_days` x `floor_w` less the `top_days` - 1 highest other days, at most `floor_w`.
+
+    Without that last limit a day early in the period could use what the floor leaves for days still to come.
     """
     highest = sorted(others_w, reverse=True)
     lowest_w = highest[terms.top_days - 1] if len(highest) >= terms.top_days else 0.0

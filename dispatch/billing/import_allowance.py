@@ -89,8 +89,8 @@ def allow(
 def least_mean_w(grid: GridConfig, now_w: float, counted_ws: float, left_s: float) -> float:
     """The lowest mean with which an interval can still end, W.
 
-    Import falls from `now_w` at the ramp limit. The nearer the end, the less it falls, and in the last `FADE_S` not at
-    all: there a deep cut of import would move the mean by next to nothing.
+    Import stays at `now_w` until meter and PCS react, then falls at the ramp limit. The nearer the end, the less it
+    falls, and in the last `FADE_S` not at all: a deep cut of import would hardly change the mean there.
     """
     share, rate_w_per_s = min(max((left_s - FADE_S) / CREDIT_S, 0.0), 1.0), grid.ramp_w_per_s
     begins_s = min(grid.meter_delay_max_s + REACT_S, left_s)

@@ -79,7 +79,7 @@ class FilledInterval(msgspec.Struct, frozen=True):
     start_utc_s: float
     low_wh: float
     high_wh: float
-    measured_s: float  # of its hole: all of it where no other interval has a part of the hole
+    measured_s: float  # its part of the hole where the bounds are as close as the register's step allows, else 0
 
 
 class HoleMemory(msgspec.Struct, frozen=True):

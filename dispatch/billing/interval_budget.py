@@ -13,11 +13,11 @@ was measured.
 The month's peak (`month_peaks`) is a lower bound, "at least": only energy that is proven raises it;
 `month_unmeasured_s` is the time of the month that was not measured.
 
-Two limits (`Budget`). The *guard* is the larger of the contracted peak and of what costs nothing: the month's peak so
-far, or more generally `demand.free_w`; that peak alone where the plan keeps it. The *target* is the peak that a plan
-means to keep, between the two: a preference. It cannot raise the guard, and does not hold in an interval that does not
-count towards the demand charge. A new plan lowers the target of the running interval no further than the mean with
-which that can still end, import falling at the ramp limit (`least_mean_w`).
+Two limits of the interval's mean (`Budget`). The *guard* must not be exceeded. It is the contracted peak, or the peak
+that costs nothing (the month's peak so far; in general `demand_charge.free_w`) where that is higher, or where the
+target is no higher. The *target* is the peak that the plan means to keep, where it is below the guard: a preference. It
+is never below the peak that costs nothing, and there is none in an interval that does not count towards the demand
+charge. A new plan lowers the target of the running interval no further than `least_mean_w` and the margin.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class MeteringInterval:
     def month_peak_w(self) -> float:
         """The interval mean that costs nothing today, W: the largest of this month that was measured.
 
-        The true one is at least this. Where days are averaged, or a floor is billed, see `demand.free_w`.
+        The true one is at least this. Where days are averaged, or a floor is billed, see `demand_charge.free_w`.
         """
         return self._months.free_w(self._today)
 
@@ -304,7 +304,10 @@ class MeteringInterval:
 
     @property
     def least_mean_w(self) -> float:
-        """The lowest mean with which the running interval can still end, W: what counts for no plan to go below it."""
+        """The mean, W, with which the running interval still ends if import is lowered from now on.
+
+        See `import_allowance.least_mean_w`. Plans take it as given, and none lowers the target below it.
+        """
         return least_mean_w(self._grid, self._energy.import_w or 0.0, self._energy.counted.counted_ws, self._times()[1])
 
     def budget(self, plan: Plan | None) -> Budget:

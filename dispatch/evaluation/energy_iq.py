@@ -283,6 +283,6 @@ def day_and_month(
 
 
 def recorded_peaks_w(config: DispatchConfig, quarters: Sequence[Quarter]) -> dict[str, float]:
-    """The highest interval mean of import on record, W, by account (`demand.Place`)."""
+    """The highest interval mean of import on record, W, by account (`IntervalAccount`)."""
     record = _Record(config, quarters, {})
     return record.peaks_w(record.own_w)

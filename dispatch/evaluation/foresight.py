@@ -46,7 +46,7 @@ class ReferenceSchedule(msgspec.Struct, frozen=True, kw_only=True):
     fixed: Sequence[bool]  # here foresight does what was done
     end_value: EndValue | None = None
     keep_reserve: bool = True
-    paid_peak_w: Mapping[str, float] = {}  # by account (`demand.Place`): the demand that is billed anyway
+    paid_peak_w: Mapping[str, float] = {}  # by account (`IntervalAccount`): the demand that is billed anyway
 
 
 def perfect_battery_w(
@@ -102,7 +102,7 @@ def idle_schedule(
 class _Program:
     """Columns: charge, discharge, import, export, stored for each step, then the demand's, left more, left less.
 
-    The demand's are for each account (`demand.Place`) its peak; where days are averaged also for each day its excess
+    The demand's are for each account (`IntervalAccount`) its peak; where days are averaged also for each day its excess
     over its period's t, and that t; and for each period what it is billed.
     """
 

@@ -25,9 +25,9 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     load: Forecast
     pv_w: tuple[float, ...] = ()
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
-    month_peak_w: float = 0.0  # highest metering-interval mean import of the running local month, or `demand.free_w`
+    month_peak_w: float = 0.0  # the interval mean that costs nothing today (`demand_charge.free_w`)
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
-    peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak_prior.held_peak_w`)
+    peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak.prior.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed

@@ -17,7 +17,7 @@ CHARGE_TOLERANCE_KW = 0.05  # charging above the budget by less is the margins' 
 
 
 def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
-    """For each step the account its import goes to (`demand.Place`), "" where it does not count."""
+    """For each step the account its import goes to (`IntervalAccount.account`), "" where it does not count."""
     places = (interval_account(config.tariff.demand_terms, config.timezone, t) for t in starts)
     return [at.account if at.counts else "" for at in places]
 
@@ -100,8 +100,8 @@ def target_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> float
 def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:
     """The problem with the charging that the tick would refuse taken away; None where the solution has none of it.
 
-    What the running interval has not used of its mean is there for the load, not for charging (rule 8): a plan made in
-    its midst may not charge above the limit that rule 6 keeps, though the interval's mean would allow it.
+    What the running interval has not used of its mean is there for the load, not for charging: a plan made in its midst
+    may not charge above the limit of the rule "interval budget", though the interval's mean would allow it.
     """
     if inputs.now_utc_s % inputs.config.grid.metering_interval_s == 0:
         return None

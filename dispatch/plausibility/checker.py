@@ -52,7 +52,11 @@ class PlausibilityCheck:
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check(self, raw: Snapshot, asked: Mapping[str, float]) -> Snapshot:
-        """The snapshot in which nothing is believed that cannot be true. `asked`: the last setpoints, by PCS."""
+        """The snapshot with each doubted reading replaced: by the last accepted value, SUSPECT; later by a missing one.
+
+        A limit or temperature keeps the last value; SoC goes on by energy. Where only bounds count (`steps` False), a
+        power out of bounds is missing. `asked`: the setpoint last asked of each PCS, W, > 0 discharges.
+        """
         if not self._steps:
             return self._bounded(raw)
         replace, now = msgspec.structs.replace, raw

@@ -62,7 +62,11 @@ class MeterCheck:
         return mono_s - self._block.changed_s <= self._delay_s
 
     def look(self, meter: Meter, mono_s: float, allowed: Range, expected: Band | None, live: bool) -> Seen:
-        """Take in an answer. `expected`: where its power should be; `live`: its side of the switch is known to be."""
+        """Take in an answer.
+
+        allowed: bounds of its power. expected: where its power should be; None: where it last was. live: the switch or
+        the PCS report voltage on its side of the switch; a meter that still reads none is not believed.
+        """
         self._note_live(live, mono_s)
         w = meter.w
         if w.quality not in USABLE or w.value is None:

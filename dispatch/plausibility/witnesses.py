@@ -56,9 +56,10 @@ class PowerWindow:
 
 
 class VoltAmperes:
-    """P against the sum of V x I over the phases, and the share of it that P has been.
+    """Compares the active power P of a meter with its apparent power, the sum of V x I over the phases.
 
-    A witness only while it can be one: the currents have been seen to move, and P has mostly kept its share.
+    It learns P's share of V x I. A new P that keeps this share is confirmed. That counts only where the currents have
+    changed since the start, and P has left its share in few of the last samples (`MOSTLY`).
     """
 
     def __init__(self) -> None:

@@ -135,7 +135,10 @@ class NodeActuator:
         return [line for line in done if line]
 
     def _steps(self, wanted: NodeOrder) -> list[str]:
-        """What differs, gentle things first on the way down, last on the way up."""
+        """What differs, always in this order: start; cap, uncap or hold; suspend or resume; shutdown.
+
+        hold: the cap is the same, but is read back and set again where it was lost.
+        """
         held, steps = self._held, []
         if held.off and not wanted.off:
             steps.append("start")

@@ -76,7 +76,7 @@ class NvmlPower:
         self._known = KnownGpus() if known is None else known
         self._declared_mw = None if declared_w is None else round(1000 * declared_w)
         self._calls, self._lock = calls or BoundedCalls(), threading.Lock()
-        self._left_capped = False  # by an earlier run, as others than the record say
+        self._left_capped = False  # `suspect` was called, and no lift has freed every GPU since
 
     @property
     def capped(self) -> bool:
@@ -219,9 +219,12 @@ class NvmlPower:
         return done
 
     def _presumed(self, board: Board) -> int | None:
-        """The limit for a GPU of which none is on record: it was swapped in, or the record is lost.
+        """The limit, mW, for a GPU of which none is on record: it was swapped in, or the record is lost.
 
-        If it holds a cap of ours, what the site file says, or the board's default. None: leave it alone.
+        It is taken to hold a cap of ours if its limit is one that a cap has set and the GPU is not in `at_cap`, or if
+        the record was damaged and a cap may be left. Then it gets the limit of the site file, or the board's default; a
+        GPU without UUID the lowest limit on record of those without, if there is any. A GPU that holds no cap of ours
+        gets the limit of the site file if its own is higher. None: leave it alone.
         """
         record, declared_mw = self._known.record, self._declared_mw
         ours = board.limit_mw in record.caps_mw and board.key not in record.at_cap

@@ -35,7 +35,8 @@ class GpuRecord(msgspec.Struct, frozen=True):
     seen: dict[str, SeenGpu] = {}
     original_mw: dict[str, Milliwatts] = {}  # limits from before the caps that may be in force
     caps_mw: tuple[Milliwatts, ...] = ()  # limits that these caps have set
-    at_cap: tuple[str, ...] = ()  # GPUs whose limit is no such cap, unless it is on record
+    # GPUs seen before the first of these caps, and those freed since: unless in `original_mw`, they hold no cap.
+    at_cap: tuple[str, ...] = ()
 
 
 class KnownGpus:

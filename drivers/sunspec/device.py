@@ -55,9 +55,11 @@ class SunSpecDevice:
         return self.link.notices
 
     async def open(self) -> bool:
-        """Make sure who answers and where its models are. True if old knowledge about its state is void.
+        """Check which device answers, and find its models unless they are known.
 
-        It is not where the connection only had to be replaced because of another device behind it. Raises DeviceError.
+        True if what was read or written before no longer counts: its models were looked for anew, or its connection was
+        replaced. False if nothing happened, or another device on the same line was the reason for the new connection.
+        Raises DeviceError.
         """
         now_s = asyncio.get_running_loop().time()
         if self._walk_at_s is not None and now_s >= self._walk_at_s:

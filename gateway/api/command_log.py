@@ -155,9 +155,10 @@ class CommandLog:
         self._events.note(Event(self._clock.utc_s(), "command", "warning", "refused", line, who))
 
     async def _on_disk(self, command: Command, row: dict[str, Any]) -> int:
-        """Put the intent of what raises risk on record; its row. Raises CommandRefused when the disk does not have it.
+        """Write the intent of a command that raises risk; its row number once it is on disk.
 
-        The refusal goes on record once the disk can: as the result of the intent, should that be written after all.
+        Raises CommandRefused if that fails or takes longer than `RAISE_WAIT_S`. The refusal is recorded when the write
+        has ended: as the result of the intent if this was written after all, else as a row of its own.
         """
         written = asyncio.wrap_future(self._audit.write(row))
         try:

@@ -115,7 +115,7 @@ class DrillPlan(msgspec.Struct, frozen=True):
 
 
 class IqNow(msgspec.Struct, frozen=True):
-    """Energy IQ as last computed (`evaluation.energy_iq`); a figure is None where the record says too little."""
+    """Energy IQ as last computed (`dispatch.evaluation.energy_iq`); None: the record says too little."""
 
     made_utc_s: float
     day: str  # the one called today, "2025-09-16", of the site

@@ -207,7 +207,10 @@ class ReservationCommands:
         } | ({} if former is None else {"renews": former.id})
 
     async def _why_later(self, reservation: Reservation, prospect: Prospect, held: bool) -> Reason:
-        """When one starts that has not begun, and why it may fail then. `held`: an order has the battery."""
+        """Why a reservation that has not begun is not ready: when it starts, and what may keep its power away then.
+
+        held: a manual order has the battery. Then this is computed now, else it is what was found with the last plan.
+        """
         risk = self._planner.at_risk.get(reservation.id)
         if held and prospect.inputs is not None:  # the plan in force may not know of the order yet
             risk = await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)

@@ -116,7 +116,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dispatch(self) -> DispatchConfig:
-        """What the dispatch room needs of this site."""
+        """What `dispatch` uses of the site file."""
         return DispatchConfig(
             grid=self.grid,
             timezone=self.site.timezone,
