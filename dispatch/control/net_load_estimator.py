@@ -274,10 +274,12 @@ class NetLoadEstimator:
         """The import by what is not the grid meter: none behind an open switch, else by load meter, PCS and PV."""
         if self.open_since_s is not None:
             return 0.0
-        load_w = None if snapshot.load is None or self.load_meter_frozen else snapshot.load.w.good
-        if load_w is None or snapshot.pcs_w is None or snapshot.pv_w is None:
+        if snapshot.load is None or self.load_meter_frozen:
             return None
-        return load_w - snapshot.pcs_w - snapshot.pv_w
+        load_w = snapshot.load.w.confirmed
+        given = [part.w.confirmed for part in (*snapshot.pcs, *snapshot.pv)]
+        known = [w for w in given if w is not None]
+        return None if load_w is None or len(known) < len(given) else load_w - sum(known)
 
     def _update_hung(self, grid_w: float, taken_s: float) -> bool:
         """Whether the reading has stood still while the PCS moved."""
@@ -322,10 +324,10 @@ class NetLoadEstimator:
 
     def _take(self, mono_s: float, pcs: Pcs, proven_w: float | None) -> None:
         track = self._tracks.setdefault(pcs.id, PcsTrack())
-        w = pcs.w.good
+        w = pcs.w.confirmed  # what is doubted is held from a sample that is in the track, or was never believed
         if w is not None:
             track.sample(mono_s - (pcs.w.age_s or 0.0), w)
-        elif proven_w is not None:
+        elif pcs.w.good is None and proven_w is not None:
             track.sample(mono_s, proven_w)
         track.forget(mono_s - self._delay_max_s - OLDEST_READING_S)
 

@@ -101,11 +101,12 @@ class Trail:
         self._told = False
 
     def _went_back(self, value: float) -> bool:
-        """The candidate was a step from the last accepted value, and `value` is not."""
+        """The candidate was a step from the last accepted value, and `value` is much nearer to where it was."""
         candidate, last = self._candidate, self.value
         if candidate is None or last is None:
             return False
-        return abs(candidate.value - last) > candidate.step >= abs(value - last)
+        step = abs(candidate.value - last)
+        return step > candidate.step >= abs(value - last) and abs(value - last) < step / 2
 
     def second(self, value: float, sample: int) -> bool:
         """Whether this is the second distinct sample that shows what the candidate showed."""

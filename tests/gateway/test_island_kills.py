@@ -15,6 +15,7 @@ from harness import Site, a_site, site_text, until
 from test_island_wire import FLAT, FLAT_TRACE, truth
 from waiting import LIMIT_S
 
+from dispatch.islanding.observation import BLACK_START_DEAD_S
 from dispatch.model.islanding import IslandState
 from gateway import exit_codes
 from gateway.api.client import GatewayClient
@@ -127,9 +128,16 @@ async def to_blackout(site: Site, client: GatewayClient) -> None:
     await site.twin_says({"load_step_w": -80_000})
 
 
+async def black_start(site: Site, client: GatewayClient) -> None:
+    """As soon as the bus has read dead for long enough."""
+    now_s = (await until(client, lambda s: True)).snapshot.mono_s
+    await until(client, lambda s: s.snapshot.mono_s > now_s + 2 * BLACK_START_DEAD_S)
+    await skerry(site, "island", "black-start", *WHY, "--confirm-nobody-on-the-bus")
+
+
 async def to_black_start(site: Site, client: GatewayClient) -> None:
     await to_blackout(site, client)
-    await skerry(site, "island", "black-start", *WHY, "--confirm-nobody-on-the-bus")
+    await black_start(site, client)
     await reached(client, S.BLACK_START, S.ISLANDED)
 
 
@@ -189,7 +197,7 @@ async def back_to_the_grid(site: Site, client: GatewayClient, state: str) -> Non
         await site.twin_says({"free": "pcc"})
     elif state == "blackout":
         assert (await truth(site))["blackout"], "nothing starts by itself"
-        await skerry(site, "island", "black-start", *WHY, "--confirm-nobody-on-the-bus")
+        await black_start(site, client)
         await reached(client, S.ISLANDED)
     elif state == "black start":
         await reached(client, S.ISLANDED)

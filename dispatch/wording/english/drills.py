@@ -130,7 +130,7 @@ TEMPLATES = {
     "start.not_confirmed": (
         "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"
     ),
-    "start.dead_too_short": "the bus must read dead for {needed_s:g} s, it has for {dead_s:.0f} s: ask again then",
+    "start.dead_too_short": "the bus must read dead for {needed_s:g} s, so far {dead_s:.1f} s: ask again then",
     "start.meter_alive": "the PCS read the bus dead, but load meter {meter} reads {bus_v:.0f} V: find out why",
     "start.bus_alive": "the bus must read dead and the switch open: {why}",
     "start.no_pcs": "no PCS that can be started: {found}",

@@ -118,7 +118,8 @@ def test_without_matplotlib_the_figures_are_there_and_what_to_install_is_named(
     for module in ("console.plotting", "console.replay.picture"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     assert replay(files) == exit_codes.FAILED
-    (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("skerry: note: ")]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skerry: ")]
+    (error,) = [line for line in said if not line.startswith("skerry: note: ")]
     assert "chart.png is not drawn: matplotlib is not installed: pip install 'skerry[pictures]'" in error
     assert len(rows(tmp_path / "out" / "schedule.csv")) == 24
     assert not (tmp_path / "out" / "chart.png").exists()

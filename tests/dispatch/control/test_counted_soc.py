@@ -53,7 +53,7 @@ def test_the_bank_knows_both() -> None:
 def test_an_order_to_reach_an_soc_is_done_once_it_may_be_there(target_pct: float, way: int) -> None:
     snapshot = counted(42.0, 60.0, 60.0)
     order = an_order(OrderKind.SOC_TARGET, target_pct, ends_s=36_000.0)
-    given: dict[str, Any] = {"allowance": None, "units": units(CONFIG, snapshot, {}), "last_w": 0.0}
+    given: dict[str, Any] = {"budget": None, "units": units(CONFIG, snapshot, {}), "last_w": 0.0}
     situation = Situation(
         config=CONFIG,
         snapshot=snapshot,

@@ -57,7 +57,7 @@ def test_an_empty_interval_goes_to_the_nearest_edge_and_says_so() -> None:
     outcome = chain.outcome()
     assert outcome.w == 20_000
     assert outcome.binding == RuleId.DEVICE_LIMITS
-    assert "cannot be met: asks at least 35.0 kW, device limits leaves 20.0 kW" in words(outcome.reason)
+    assert "cannot be met: asks at least 35.0 kW, held at 20.0 kW by device limits" in words(outcome.reason)
     assert [t.bound for t in outcome.traces] == [True, False, False]
     assert [t.unmet for t in outcome.traces] == [False, True, False]
 

@@ -127,7 +127,10 @@ def test_a_console_of_version_1_gets_sentences_numbers_and_names() -> None:
     assert decision["caps"]["reason"] == "no caps are needed"
     fault, peak = msgspec.convert(frame["alarms"], list[Alarm1])
     assert (fault.title, fault.cause) == ("PCS pcs1 in fault", "The PCS reports a fault. Now: DC_OVER_VOLT")
-    assert peak.cause == "Import in the running metering interval has passed its limit."
+    assert (
+        peak.cause
+        == "The mean import of the running metering interval has passed the contracted peak or the month's peak."
+    )
     assert frame["snapshot"]["grid"]["w"] == [1_000.0, 0.0, "good"]
 
 
