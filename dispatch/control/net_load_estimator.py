@@ -277,7 +277,7 @@ class NetLoadEstimator:
         if snapshot.load is None or self.load_meter_frozen:
             return None
         load_w = snapshot.load.w.confirmed
-        given = [part.w.confirmed for part in (*snapshot.pcs, *snapshot.pv)]
+        given = [pcs.w.confirmed for pcs in snapshot.pcs] + [pv.w.confirmed for pv in snapshot.pv]
         known = [w for w in given if w is not None]
         return None if load_w is None or len(known) < len(given) else load_w - sum(known)
 
