@@ -36,9 +36,8 @@ from dispatch.control.balance_witness import BalanceWitness, Unchanged
 from dispatch.model.equipment import Meter, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.witnesses import MARGIN, MARGIN_S, window_s
 
-# A delay proven at commissioning is not exact, and polling adds to it; beyond the window the law overshoots at once.
-MARGIN, MARGIN_S = 0.25, 0.25
 # The fastest PCS we reckon with: how far it may have gone towards its setpoint since it was last read.
 FASTEST_LAG_S = 0.1
 # Grid readings older than this are not good any more in any driver; history is kept this much longer than the delay.
@@ -194,7 +193,7 @@ class NetLoadEstimator:
     ) -> None:
         self._may_hang = may_hang
         self._delay_min_s = max((1 - MARGIN) * delay_min_s - MARGIN_S, 0.0)
-        self._delay_max_s = (1 + MARGIN) * delay_max_s + MARGIN_S
+        self._delay_max_s = window_s(delay_max_s)
         self._tracks: dict[str, PcsTrack] = {pcs_id: PcsTrack() for pcs_id in pcs_ids}
         self.w: float | None = None  # the estimate, W; None until there was one
         self.band: Band | None = None  # of the latest good grid reading

@@ -1,4 +1,4 @@
-"""Remembers whether the battery is refilling its reserve, or on its way back to rest SoC: both with hysteresis."""
+"""Remembers whether the battery is recharging to its reserve, or to its rest SoC: both with hysteresis."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill import switch_of
-from dispatch.model.equipment import NOT_RUNNING, Pcs, Switch
+from dispatch.model.equipment import DEAD, NOT_RUNNING, Pcs, Switch
 from dispatch.model.events import Event
 from dispatch.model.islanding import (
     DrillReport,
@@ -22,7 +22,6 @@ from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
 
-DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus
 BLACK_START_DEAD_S = 2.0  # a bus must read dead for so long before a PCS is started onto it
 NOT_FORMING = ("off", "standby", "fault", "shutting_down", "sleeping", "starting")
 

@@ -169,3 +169,4 @@ NOT_RUNNING = frozenset({"off", "sleeping", "starting", "shutting_down", "fault"
 # Out of service until somebody sees to it; the other states may pass within seconds.
 PCS_OUT = frozenset({"off", "fault"})
 BATTERY_TRIPPED = frozenset({"fault", "disconnected", "emergency_stop"})
+DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus

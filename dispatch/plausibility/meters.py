@@ -6,14 +6,12 @@ import enum
 
 import msgspec
 
-from dispatch.model.equipment import Meter
+from dispatch.model.equipment import DEAD, Meter
 from dispatch.model.readings import MISSING, USABLE, Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
 from dispatch.plausibility.trail import RELEARN_S, Block, Candidate, Trail, figures_of
 from dispatch.plausibility.witnesses import Band, VoltAmperes
-
-DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus
 
 
 class Look(enum.Enum):

@@ -26,12 +26,11 @@ from dispatch.model.readings import MISSING, Quality, Reading, total
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.energy_account import EnergyMeter, EnergyTrack, Moved
-from dispatch.plausibility.trail import Trail
+from dispatch.plausibility.trail import REFRESH_S, Trail
 from dispatch.wording.catalogue import words
 
 SLACK_PCT = 1.5  # a report may differ by this much from what energy explains: whole percent, and its rounding
 DRIFT_PCT = 2.5  # and by this much in CONFIRM_S
-REFRESH_S = 1.0  # the models with the SoC are read about once a second: a sample this much later is another one
 CONFIRM_S = 10.0  # a jump without a witness is believed after this time,
 CONFIRM_SAMPLES = 3  # and so many distinct samples that agree
 AGREEING_SAMPLES = 2  # at the start, and with a witness: one read of the registers may be wrong as a whole

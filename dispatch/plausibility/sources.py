@@ -19,7 +19,7 @@ from dispatch.plausibility.witnesses import Band, PowerWindow
 SHOWN_SHARE = 0.2  # a witness shows a step if it moved by it, up to this share of it
 STILL_SHARE = 0.5  # and contradicts it if it moved by less than this share
 FINE_W = 1_000.0  # where the load meter witnesses, a smaller step that it contradicts is seen, too
-REACH_S = 5.0  # a PCS may still be on its way to setpoints of the last seconds
+REACH_S = 5.0  # a PCS may still be moving towards setpoints of the last seconds
 
 
 class BusNow(msgspec.Struct, frozen=True):

@@ -14,7 +14,8 @@ OVER_VA = 1.05  # active power above apparent power is impossible; meters of cla
 BALANCE_SHARE, BALANCE_W = 0.03, 1_000.0  # two meters and the inverters, read within one tick
 FAR = 3.0  # so many times the tolerance apart: one of them is wrong
 LEARN, CALM = 0.05, 10  # of the balance: how fast its offset is learnt, and after how many samples it is known
-MARGIN, MARGIN_S = 0.25, 0.25  # the delay of the meter is not exact (dispatch.control.net_load_estimator)
+# A delay proven at commissioning is not exact, and polling adds to it; beyond the window the law overshoots at once.
+MARGIN, MARGIN_S = 0.25, 0.25
 
 
 class Band(msgspec.Struct, frozen=True):

@@ -98,7 +98,7 @@ class NvmlPower:
         Returns what was set, empty where all was so already. Raises CannotObey, after all was done that could be.
         `ride_through`: cap even if the limits from before cannot be put on disk.
         """
-        with self._lock:  # at the end of a gateway a cap may be on its way while all are lifted
+        with self._lock:  # at the end of a gateway a cap may be written while all are lifted
             return self._limit(watts, ride_through)
 
     def _limit(self, watts: float | None, ride_through: bool) -> str:

@@ -19,11 +19,11 @@ def test_the_next_gateway_knows_what_this_one_kept(tmp_path: Path) -> None:
     assert (note, known.capped, known.expected(0)) == ("", False, 0)
     known.see(SEEN, 0)
     assert known.keep({"GPU-a": 500_000}, [250_000]) == ""
-    heir, note = open_gpu_record(tmp_path)
-    assert (note, heir.record) == ("", known.record)
-    assert heir.record.original_mw == {"GPU-a": 500_000}
-    assert (heir.expected(0), heir.expected(1)) == (2, 1)
-    heir.forget(["GPU-a"])
+    restarted, note = open_gpu_record(tmp_path)
+    assert (note, restarted.record) == ("", known.record)
+    assert restarted.record.original_mw == {"GPU-a": 500_000}
+    assert (restarted.expected(0), restarted.expected(1)) == (2, 1)
+    restarted.forget(["GPU-a"])
     assert not open_gpu_record(tmp_path)[0].capped
 
 

@@ -233,13 +233,13 @@ def test_days_are_averaged_and_kept_over_a_restart() -> None:
     assert interval.billed_w == pytest.approx(28_000)
     assert interval.month_peak_w == pytest.approx(26_000)  # today's own
     assert interval.next_day_peak_w == pytest.approx(26_000)  # the second highest
-    heir = an_interval(top_days=2)
-    heir.restore(msgspec.json.decode(msgspec.json.encode(interval.billing()), type=Billing))
-    import_for(heir, 24 * 3 + 1, 5_000)
-    assert (heir.billed_w, heir.month_peak_w) == (pytest.approx(28_000), pytest.approx(26_000))
-    import_for(heir, 24 * 3 + 2, 40_000)
-    assert (heir.billed_w, heir.month_peak_w) == (pytest.approx(35_000), pytest.approx(40_000))
-    assert heir.next_day_peak_w == pytest.approx(30_000)
+    restarted = an_interval(top_days=2)
+    restarted.restore(msgspec.json.decode(msgspec.json.encode(interval.billing()), type=Billing))
+    import_for(restarted, 24 * 3 + 1, 5_000)
+    assert (restarted.billed_w, restarted.month_peak_w) == (pytest.approx(28_000), pytest.approx(26_000))
+    import_for(restarted, 24 * 3 + 2, 40_000)
+    assert (restarted.billed_w, restarted.month_peak_w) == (pytest.approx(35_000), pytest.approx(40_000))
+    assert restarted.next_day_peak_w == pytest.approx(30_000)
 
 
 def test_a_floor_is_free_and_a_year_does_not_end_with_its_months() -> None:

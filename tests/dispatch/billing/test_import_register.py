@@ -165,13 +165,13 @@ def test_the_hole_of_a_restart_is_filled() -> None:
     saved = msgspec.json.decode(msgspec.json.encode(first.billing()), type=Billing)
     for t_s in range(600, 700):
         utility.second(t_s, 28_000)
-    heir = an_interval()
-    heir.restore(saved)
+    restarted = an_interval()
+    restarted.restore(saved)
     for t_s in range(700, 800):
         utility.second(t_s, 28_000)
-        heir.advance(T0 + t_s, t_s - 700, 28_000, utility.register_wh)
-    assert seen(heir).unknown_s == 0
-    assert seen(heir).energy_wh == pytest.approx(utility.interval_wh, abs=2)
+        restarted.advance(T0 + t_s, t_s - 700, 28_000, utility.register_wh)
+    assert seen(restarted).unknown_s == 0
+    assert seen(restarted).energy_wh == pytest.approx(utility.interval_wh, abs=2)
     later = an_interval()
     later.restore(saved)
     later.advance(T0 + 1_000, 0, 28_000, utility.register_wh + 1_500)

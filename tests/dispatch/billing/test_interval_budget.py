@@ -192,12 +192,12 @@ def test_a_clock_that_glitches_does_not_forget_the_month_s_peak() -> None:
         assert interval.month != "2025-09"
         interval.advance(T0 + 902 + 2 * n, 902 + 2 * n, 80_000)
         assert (interval.month, interval.month_peak_w) == ("2025-09", pytest.approx(80_000))
-    heir = an_interval()
-    heir.restore(interval.billing())
-    heir.advance(5.0, 0, 80_000)
-    assert heir.month_peak_w == 0
-    heir.advance(T0 + 2_000, 1, 80_000)
-    assert heir.month_peak_w == pytest.approx(80_000)
+    restarted = an_interval()
+    restarted.restore(interval.billing())
+    restarted.advance(5.0, 0, 80_000)
+    assert restarted.month_peak_w == 0
+    restarted.advance(T0 + 2_000, 1, 80_000)
+    assert restarted.month_peak_w == pytest.approx(80_000)
 
 
 def test_left_is_what_the_rule_allows() -> None:
@@ -223,10 +223,10 @@ def test_an_interval_hardly_measured_is_no_peak_to_be_sure_of() -> None:
     utc_0 = datetime(2025, 8, 31, 22, tzinfo=UTC).timestamp()
     feed(sure, 0, 1_805, 32_000, utc_0)
     assert (sure.month, sure.month_unmeasured_s) == ("2025-09", 0.0)
-    heir = an_interval()
-    heir.restore(sure.billing())
-    feed(heir, 1_806, 3_605, 32_000, utc_0)
-    assert heir.month_unmeasured_s == pytest.approx(1)
+    restarted = an_interval()
+    restarted.restore(sure.billing())
+    feed(restarted, 1_806, 3_605, 32_000, utc_0)
+    assert restarted.month_unmeasured_s == pytest.approx(1)
 
 
 def test_a_restart_does_not_turn_what_was_assumed_into_measured() -> None:
@@ -234,11 +234,11 @@ def test_a_restart_does_not_turn_what_was_assumed_into_measured() -> None:
     first = an_interval()
     feed(first, 0, 5, 50_000)
     feed(first, 6, 889, None)
-    heir = an_interval()
-    heir.restore(first.billing())
-    feed(heir, 890, 905, None)
+    restarted = an_interval()
+    restarted.restore(first.billing())
+    feed(restarted, 890, 905, None)
     feed(first, 890, 905, None)
-    assert first.month_peak_w == heir.month_peak_w == pytest.approx(50_000 * 5 / 900)
+    assert first.month_peak_w == restarted.month_peak_w == pytest.approx(50_000 * 5 / 900)
     late = an_interval()
     late.restore(first.billing())
     assert late.billing() == first.billing()
@@ -247,10 +247,10 @@ def test_a_restart_does_not_turn_what_was_assumed_into_measured() -> None:
 def test_a_restart_goes_on_where_it_was() -> None:
     first = an_interval()
     feed(first, 0, 400, 24_000)
-    heir = an_interval()
-    heir.restore(first.billing())
-    feed(heir, 430, 500, 24_000)
-    view = seen(heir)
+    restarted = an_interval()
+    restarted.restore(first.billing())
+    feed(restarted, 430, 500, 24_000)
+    view = seen(restarted)
     assert view.unknown_s == pytest.approx(30)
     assert view.energy_wh == pytest.approx(24_000 * 500 / 3600)
     later = an_interval()
