@@ -23,6 +23,7 @@ from dispatch.model.equipment import Battery, Meter, Node, Pcs, Switch
 from dispatch.model.events import Event
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import reading, status
+from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
 from drivers.clock import SystemClock
 from drivers.modbus.errors import ConnectionLost
@@ -161,6 +162,11 @@ class SetClock(SystemClock):
     def utc_s(self) -> float:
         """POSIX seconds."""
         return super().utc_s() + self.ahead_s
+
+
+def as_words(reason: Any) -> str:
+    """A reason in an answer of a gateway."""
+    return words(msgspec.convert(reason, Reason))
 
 
 Beside = Callable[[], Coroutine[Any, Any, None]]

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from small_gateway import LOAD_W, Devices, Result, Running, SmallDevice, running
+from small_gateway import LOAD_W, Devices, Result, Running, SmallDevice, as_words, running
 
 from console.cli.status_text import lines
 from console.display.viewmodel import Model, received, soc_gap, soc_reading
 from dispatch.model.equipment import Battery, Meter, Pcs
 from dispatch.model.orders import OrderKind, Wanted
 from dispatch.model.readings import reading, status
-from dispatch.model.reasons import Reason, RuleId
+from dispatch.model.reasons import RuleId
 from dispatch.orders.validation import preview
 from dispatch.planning.inputs import PlanInputs
 from dispatch.wording.catalogue import words
@@ -125,11 +124,6 @@ async def recorded(there: Running, client: GatewayClient) -> float | None:
 def shown(there: Running, client: GatewayClient, published: Published) -> Model:
     """The console's model of it."""
     return received(Model(welcome=client.welcome), published)
-
-
-def as_words(reason: Any) -> str:
-    """A reason in an answer."""
-    return words(msgspec.convert(reason, Reason))
 
 
 async def energy_check(client: GatewayClient) -> str:

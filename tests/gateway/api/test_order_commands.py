@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_gateway import Devices, Running, SetClock, running
+from small_gateway import Devices, Running, SetClock, as_words, running
 from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
@@ -45,11 +45,6 @@ async def refused(client: GatewayClient, there: Running, kind: str, value: float
     assert caught.value.code == "refused"
     assert there.gateway.orders.active == before
     return str(caught.value)
-
-
-def as_words(reason: Any) -> str:
-    """A reason in an answer."""
-    return words(msgspec.convert(reason, Reason))
 
 
 def rows(there: Running) -> list[dict[str, Any]]:

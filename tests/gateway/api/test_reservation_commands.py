@@ -13,14 +13,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_gateway import ROOT, Running, running
+from small_gateway import ROOT, Running, as_words, running
 from test_order_commands import ME, fill_the_disk, rows
 from waiting import LIMIT_S
 
 from console.cli import data_source
 from console.cli.main import run
 from console.cli.reservations import GRANT_S
-from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.ask import Conversation
@@ -32,11 +31,6 @@ from gateway.errors import RequestFailed
 HOOKS = ROOT / "deploy" / "hooks"
 NOW = {"power_w": 20_000.0, "for_s": 3600.0}  # 20 kW stand, 30 are allowed: 10 kWh of the 42 above the reserve
 LATER = {"power_w": 30_000.0, "for_s": 3 * 3600.0, "within_s": 6 * 3600.0}  # 60 kWh above the contract: not at once
-
-
-def as_words(reason: Any) -> str:
-    """A reason in an answer."""
-    return words(msgspec.convert(reason, Reason))
 
 
 async def reserve(client: GatewayClient, there: Running, **params: Any) -> Any:
