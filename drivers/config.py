@@ -274,6 +274,13 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
             "SIGHUP. Empty: no prices."
         ),
     ] = ""
+    prices_as_declared: Annotated[
+        bool,
+        Meta(
+            description="Use prices that look as if their unit were another, or a whole day of 0.00, as the file "
+            "declares them. Otherwise a gateway does not use such a file."
+        ),
+    ] = False
 
 
 class IoConfig(msgspec.Struct, frozen=True, kw_only=True):

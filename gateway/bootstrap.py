@@ -16,6 +16,7 @@ from dispatch.model.clock import Clock
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
 from drivers.nodes.known_gpus import KnownGpus
+from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import TariffFileError, read
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
@@ -147,7 +148,7 @@ def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
     if not site.tariff.file:
         return PricesInForce(), ("no [tariff] file: planning without prices",)
     try:
-        found = read(site.tariff.file, site.path.parent)
+        found = accepted(read(site.tariff.file, site.path.parent), site.tariff.prices_as_declared)
     except (TariffFileError, OSError) as error:
         return PricesInForce(error=str(error)), (f"planning without prices: {error}",)
     return PricesInForce(found.prices), tuple(f"{site.tariff.file}: {remark}" for remark in found.remarks)

@@ -1,20 +1,25 @@
 """Watches the price file and puts its prices in force when it has changed.
 
 A new file is read, in a thread, once it looks the same twice in a row: who writes it may be at it. One that cannot be
-used leaves the prices in force, as does one that is gone.
+used leaves the prices in force, as does one that is gone, one whose unit is doubtful, and one that no longer tells all
+the prices that are known from now on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from dispatch.billing.prices import PriceSeries
 from dispatch.model.clock import Clock
+from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, is_bundled, read
+from drivers.tariffs.series import LONGEST_STEP_S
 from gateway.event_sink import EventSink
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
@@ -39,6 +44,8 @@ class PriceWatch:
     ) -> None:
         """`on_change` is called when other prices are in force."""
         self._file, self._base, self._zone = site.tariff.file, site.path.parent, ZoneInfo(site.site.timezone)
+        self._site_file, self._site_read = site.path, _signature(site.path)
+        self._as_declared = site.tariff.prices_as_declared
         self._prices, self._clock, self._events, self._on_change = prices, clock, events, on_change
         self._look_s = look_s
         self._asked = asyncio.Event()
@@ -64,6 +71,8 @@ class PriceWatch:
         self._asked.clear()
         path = self._base / self._file
         found = await asyncio.to_thread(_signature, path)
+        if asked:
+            await self._tell_what_is_not_read()
         if asked or (found == self._seen and found != self._judged):
             await self._take(path, found, asked)
         self._seen = found
@@ -72,13 +81,22 @@ class PriceWatch:
         while True:
             await self._asked.wait()
             self._asked.clear()
+            await self._tell_what_is_not_read()
             what = f"{self._file} comes with Skerry" if self._file else "there is no [tariff] file"
             self._events.event("gateway", "info", "tariff", f"no prices to read again: {what}")
+
+    async def _tell_what_is_not_read(self) -> None:
+        """Fees are in the site file, which only a start reads: say so, and whether it has changed."""
+        text = "only the price file is read again; fees, tax, VAT and demand charge stay as read from the site file"
+        changed = await asyncio.to_thread(_signature, self._site_file) != self._site_read
+        if changed:
+            text += f": {self._site_file} has changed since, restart the gateway for it"
+        self._events.event("gateway", "warning" if changed else "info", "tariff", text)
 
     async def _take(self, path: Path, found: Signature | None, asked: bool) -> None:
         """Read the file, and put its prices in force unless they cannot be used."""
         try:
-            new = await asyncio.to_thread(read, self._file, self._base)
+            new = await asyncio.to_thread(self._read)
         except (TariffFileError, OSError) as error:
             self._judged = found
             self._refuse(str(error), asked)
@@ -86,19 +104,30 @@ class PriceWatch:
         if await asyncio.to_thread(_signature, path) != found:
             return  # changed while it was read: the next look sees it
         self._judged = found
-        trouble = self._past(path, new)
+        trouble = await asyncio.to_thread(self._lost, path, new.prices)
         if trouble:
             self._refuse(trouble, asked)
         else:
             self._put_in_force(new, asked)
 
-    def _past(self, path: Path, new: PriceFile) -> str:
-        """Why new prices are of no use now, where those in force are."""
-        now_s, prices = self._clock.utc_s(), new.prices
-        if prices.start_utc_s[0] <= now_s < prices.end_utc_s or self._prices.series.at(now_s) is None:
+    def _read(self) -> PriceFile:
+        found = read(self._file, self._base)
+        return accepted(found, self._as_declared, self._prices.series)
+
+    def _lost(self, path: Path, new: PriceSeries) -> str:
+        """What is known of now and later by the prices in force, and would not be by new ones; empty: nothing."""
+        known, now_s = self._prices.series, self._clock.utc_s()
+        if not known.start_utc_s or known.end_utc_s <= now_s:
             return ""
-        reach = f"from {self._local(prices.start_utc_s[0])} to {self._local(prices.end_utc_s)}"
-        return f"{path}: holds prices {reach}; expected some for now, {self._local(now_s)}"
+        instants = sorted({now_s, *(s for s in (*known.start_utc_s, *new.start_utc_s, new.end_utc_s) if s > now_s)})
+        first_s = next((s for s in instants if known.at(s) is not None and not _tells(new, s, known.at(s))), None)
+        if first_s is None:
+            return ""
+        reach = f"from {self._local(new.start_utc_s[0])} to {self._local(new.end_utc_s)}"
+        return (
+            f"{path}: holds prices {reach}, none for {self._local(first_s)}; expected one, it is known: write the "
+            "whole file again, or restart the gateway if the prices before were wrong"
+        )
 
     def _refuse(self, why: str, asked: bool) -> None:
         if why != self._prices.error or asked:
@@ -127,6 +156,16 @@ class PriceWatch:
 
     def _local(self, utc_s: float) -> str:
         return f"{datetime.fromtimestamp(utc_s, self._zone):%Y-%m-%d %H:%M %Z}"
+
+
+def _tells(prices: PriceSeries, utc_s: float, known: float | None) -> bool:
+    """Whether the series has a price for this moment from a row, or held over missing rows one that is known."""
+    price = prices.at(utc_s)
+    if price is None or price == known:
+        return price is not None
+    k = bisect.bisect_right(prices.start_utc_s, utc_s)
+    end_s = prices.start_utc_s[k] if k < len(prices.start_utc_s) else prices.end_utc_s
+    return end_s - prices.start_utc_s[k - 1] <= LONGEST_STEP_S
 
 
 def _signature(path: Path) -> Signature | None:

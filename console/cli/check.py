@@ -185,6 +185,8 @@ def _tariff(site: Site) -> tuple[list[str], list[str]]:
     covers = f"tariff    prices from {date_clock_zone(begins, zone)} to {date_clock_zone(ends, zone)}, {steps} steps"
     where = f"tariff.file = {site.tariff.file!r}"
     trouble = [f"{where}: {remark}" for remark in found.remarks]
+    used = "used" if site.tariff.prices_as_declared else "the gateway does not use the file"
+    trouble += [f"{where}: {question} ({used})" for question in found.questions]
     now_s = _now(site)
     if ends < now_s + 86_400:
         wants = f"the plan wants {site.plan.horizon_h:g} h ahead"

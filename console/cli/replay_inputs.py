@@ -71,7 +71,10 @@ def prices_of(path: Path) -> PriceFile:
 
     path.open("rb").close()  # the reader would speak of the site file's own
     found = read(str(path.absolute()), path.parent)
-    return msgspec.structs.replace(found, remarks=tuple(f"{path.name}: {remark}" for remark in found.remarks))
+    asked = (f"{question}. Used as declared here; a gateway would not use the file" for question in found.questions)
+    return msgspec.structs.replace(
+        found, remarks=tuple(f"{path.name}: {remark}" for remark in (*found.remarks, *asked))
+    )
 
 
 def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:

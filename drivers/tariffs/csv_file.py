@@ -17,7 +17,7 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.wording.formatting import one_line
-from drivers.tariffs.questions import questions
+from drivers.tariffs.questions import unit_question, zero_question
 from drivers.tariffs.series import price_series
 from drivers.text_file import NotText, text_of
 
@@ -42,10 +42,22 @@ class TariffFileError(ValueError):
 
 
 class PriceFile(msgspec.Struct, frozen=True):
-    """Prices as read, and what must be said of them: holes and how they were taken, doubts about the unit."""
+    """Prices as read, and what must be said of them.
 
+    remarks: holes, and how they were taken. unit, zeros: questions, why the prices look as if their unit were another
+    or as if they stood for missing ones; empty for usual prices. A gateway decides by `acceptance.accepted`.
+    """
+
+    name: str
     prices: PriceSeries
     remarks: tuple[str, ...] = ()
+    unit: str = ""
+    zeros: str = ""
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What to ask of whoever keeps the file."""
+        return tuple(question for question in (self.unit, self.zeros) if question)
 
 
 def load(file: str, base: Path) -> PriceSeries:
@@ -72,7 +84,7 @@ def read(file: str, base: Path) -> PriceFile:
         more = [f"{name}: and {len(rows.errors) - SHOWN} more"] if len(rows.errors) > SHOWN else []
         raise TariffFileError("\n".join(rows.errors[:SHOWN] + more))
     prices, holes = price_series(sorted(rows.prices.items()))
-    return PriceFile(prices, (*rows.remarks(), *holes, *questions(prices)))
+    return PriceFile(name, prices, (*rows.remarks(), *holes), unit_question(prices), zero_question(prices))
 
 
 def _bytes(file: str, base: Path) -> tuple[str, bytes]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch.wording.formatting import span
+from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, load, read
 
 HEADER = "start_utc,price_eur_per_mwh\n"
@@ -107,6 +108,11 @@ def asked(tmp_path: Path, prices: list[float], column: str = "price_eur_per_mwh"
         ([0.0] * 96, "every price is 0.00 for 24 h"),
         ([*day(), *[0.0] * 96, *day(), *[0.0] * 192], "and 1 more such times"),
         ([*day(), *[0.0] * 40, *day()], ""),  # ten hours of 0.00 are a windy holiday
+        ([*day(), *day(scale=0.001, decimals=5)], "and it has more decimals: is it in another unit?"),
+        ([*day(days=5), *day(scale=0.1, decimals=3)], ", that of other days "),
+        ([*day(days=5), *day(scale=0.03)], ""),  # a sunny Sunday
+        ([*day(), *[-price for price in day(scale=0.4)]], ""),
+        ([-price for price in day(scale=0.2)], ""),
     ],
 )
 def test_units_and_zeros_that_nobody_would_believe_are_asked_about(
@@ -114,8 +120,43 @@ def test_units_and_zeros_that_nobody_would_believe_are_asked_about(
 ) -> None:
     found = asked(tmp_path, prices)
     assert found.prices.eur_per_mwh == tuple(prices), "asked, not converted"
-    about = [r for r in found.remarks if "?" in r]
-    assert [question in r for r in about] == ([True] if question else [])
+    assert [question in asked for asked in found.questions] == ([True] if question else [])
+    if question:
+        with pytest.raises(
+            TariffFileError, match=r"p.csv: .*\?.* If they are right as declared, set prices_as_declared"
+        ):
+            accepted(found, as_declared=False)
+        assert accepted(found, as_declared=True).remarks == found.questions
+    else:
+        assert accepted(found, as_declared=False) == found
+
+
+def two_days(tmp_path: Path, scale: float, decimals: int = 2) -> PriceFile:
+    """The day before once more, and a new one, `scale` times too high."""
+    return asked(tmp_path, day(scale=scale, decimals=decimals, days=2))
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.01, 0.1, 10.0])
+def test_prices_in_force_show_that_the_unit_is_another(tmp_path: Path, scale: float) -> None:
+    """Also where the level alone says nothing: 45 ct with fees may be a day of a market."""
+    in_force = asked(tmp_path, day()).prices
+    with pytest.raises(TariffFileError, match=r"p.csv: .*(EUR/kWh|ct/kWh|unit of the column|is the unit another)"):
+        accepted(two_days(tmp_path, scale, 6), False, in_force)
+    dear = asked(tmp_path, day(scale=4)).prices
+    with pytest.raises(TariffFileError, match=r"p.csv: the prices are 0.1 times those in force for the same hours"):
+        accepted(two_days(tmp_path, 0.4), False, dear)
+
+
+def test_prices_in_force_show_that_the_unit_is_the_same(tmp_path: Path) -> None:
+    """Cheap and dear markets are no question where the same hours cost the same before."""
+    for scale in (0.02, 0.15, 10.0):
+        in_force = asked(tmp_path, day(scale=scale)).prices
+        found = two_days(tmp_path, scale)
+        assert found.questions
+        assert accepted(found, False, in_force) == found
+    zeros = asked(tmp_path, [*day(), *[0.0] * 96])
+    with pytest.raises(TariffFileError, match="are these prices, or missing ones"):
+        accepted(zeros, False, asked(tmp_path, day()).prices)
 
 
 @pytest.mark.parametrize(("column", "scale"), [("price_eur_per_kwh", 0.001), ("price_ct_per_kwh", 0.1)])

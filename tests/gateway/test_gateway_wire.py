@@ -198,7 +198,7 @@ async def test_state_directory_that_cannot_be_written(wire: Site) -> None:
 
 
 async def test_prices_that_ended(tmp_path: Path) -> None:
-    """A price file that ended yesterday, in EUR/kWh by its figures: planning goes on, says so, and asks."""
+    """A price file that ended yesterday, in EUR/kWh by its figures: planning goes on without, says so, and asks."""
     (tmp_path / "flat.csv").write_text(FLAT_TRACE)
     (tmp_path / "prices.csv").write_text(
         "start_utc,price_eur_per_mwh\n2025-09-14T22:00:00Z,0.08\n2025-09-14T23:00:00Z,0.09\n"
@@ -208,7 +208,7 @@ async def test_prices_that_ended(tmp_path: Path) -> None:
         await site.twin()
         await site.gateway()
         client = await site.client()
-        state = await until(client, lambda s: any("price" in a.id for a in s.alarms))
+        state = await until(client, lambda s: {"price-file", "prices-ended"} <= {a.id for a in s.alarms})
         assert state.tariff.now_eur_per_kwh is None
         assert state.decision.battery_w is not None
         asked = [e["text"] for e in await client.request("events", limit=50) if e["subject"] == "tariff"]

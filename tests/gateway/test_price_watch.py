@@ -10,6 +10,7 @@ import pytest
 from small_gateway import running, small_site
 from waiting import until
 
+from dispatch.billing.prices import PriceSeries
 from drivers.clock import VirtualClock
 from drivers.tariffs.csv_file import load
 from gateway.price_watch import PriceWatch
@@ -20,8 +21,11 @@ T0 = int(datetime(2025, 10, 2, 22, tzinfo=UTC).timestamp())
 NOON = float(T0 + 13 * 3600)
 
 
-def text(hours: int, start_s: int = T0, eur: float = 60.0) -> str:
-    rows = (f"{datetime.fromtimestamp(start_s + 3600 * n, UTC):%Y-%m-%dT%H:%M:%SZ},{eur + n}\n" for n in range(hours))
+def text(hours: int, start_s: int = T0, eur: float = 60.0, step: float = 1.0) -> str:
+    rows = (
+        f"{datetime.fromtimestamp(start_s + 3600 * n, UTC):%Y-%m-%dT%H:%M:%SZ},{eur + n * step:g}\n"
+        for n in range(hours)
+    )
     return HEADER + "".join(rows)
 
 
@@ -42,10 +46,13 @@ class Heard:
 class Watched:
     """A watch over one file of 24 h, at noon of its day; the gateway has read it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **tariff: object) -> None:
         self.path = directory / "prices.csv"
         self.path.write_text(text(24))
-        site = small_site(directory, tariff={"file": "prices.csv"}, site={"name": "S", "timezone": "Europe/Berlin"})
+        site = small_site(
+            directory, tariff={"file": "prices.csv", **tariff}, site={"name": "S", "timezone": "Europe/Berlin"}
+        )
+        self.site_file = site.path
         self.prices, self.heard = PricesInForce(load("prices.csv", directory)), Heard()
         self.first = self.prices.series
         self.changes = 0
@@ -110,9 +117,26 @@ async def test_the_same_prices_written_again_are_no_news(watched: Watched) -> No
         ("", ":1: expected the header"),
         (
             text(24, T0 - 86400),
-            ": holds prices from 2025-10-02 00:00 CEST to 2025-10-03 00:00 CEST; expected some for now",
+            ": holds prices from 2025-10-02 00:00 CEST to 2025-10-03 00:00 CEST, none for 2025-10-03 13:00",
         ),
-        (text(24, T0 + 86400), "expected some for now, 2025-10-03 13:00 CEST"),
+        (text(24, T0 + 86400), "none for 2025-10-03 13:00 CEST; expected one, it is known"),
+        (text(18), "none for 2025-10-03 18:00 CEST; expected one, it is known: write the whole file again"),
+        (
+            "".join(text(30).splitlines(keepends=True)[:15] + text(30).splitlines(keepends=True)[20:]),
+            "none for 2025-10-03 14:",
+        ),
+        (
+            text(48, eur=0.06, step=0.001),
+            ": the highest price is 0.107 EUR/MWh, the mean 0.0835: are they EUR/kWh? Then name",
+        ),
+        (text(48, eur=6.0, step=0.1), ": the highest price is 10.7 EUR/MWh, the mean 8.35: are they ct/kWh? Then name"),
+        (text(48, T0 + 43200, eur=0.06, step=0.001), "are they EUR/kWh?"),
+        (text(48, eur=6000.0, step=10.0), "is the unit of the column right"),
+        (
+            text(24) + "".join(text(24, T0 + 86400, eur=0.0, step=0.0).splitlines(keepends=True)[1:]),
+            "every price is 0.00",
+        ),
+        (text(48, eur=0.0, step=0.0), "is the unit another"),
     ],
 )
 async def test_a_bad_file_keeps_the_prices_until_it_is_mended(watched: Watched, content: str, why: str) -> None:
@@ -141,22 +165,38 @@ async def test_a_file_that_is_gone_keeps_the_prices(watched: Watched) -> None:
     assert (watched.prices.error, watched.changes) == ("", 1)
 
 
-async def test_prices_of_another_unit_are_asked_about(watched: Watched) -> None:
-    watched.path.write_text(HEADER + "2025-10-02T22:00:00Z,0.06\n2025-10-03T11:00:00Z,0.07\n2025-10-03T12:00:00Z,0.1\n")
-    lines = await watched.look()
-    assert any(line.startswith("warning prices.csv: ") and "EUR/kWh?" in line for line in lines)
+async def test_prices_that_only_look_wrong_are_used_where_those_before_agree(watched: Watched) -> None:
+    """A dear day stays dear; one cent a kWh, too, once a person has said that it is right."""
+    watched.prices.replace(PriceSeries((T0, T0 + 86400), (900.0, 950.0), T0 + 86400))
+    watched.path.write_text(text(48, eur=900.0))
+    (line,) = await watched.look()
+    assert line.startswith("info new prices are in force")
+
+
+async def test_prices_as_declared_are_used_and_remarked(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, prices_as_declared=True)
+    watched.path.write_text(text(48, eur=0.06, step=0.001))
+    first, second = await watched.look()
+    assert first.startswith("info new prices are in force")
+    assert second.startswith("warning prices.csv: the highest price is 0.107 EUR/MWh")
 
 
 async def test_whoever_asks_is_answered_whatever_the_file_is(watched: Watched) -> None:
     watched.watch.reload()
-    (line,) = await watched.look(1)
+    fees, line = await watched.look(1)
+    assert fees.startswith("info only the price file is read again; fees, tax, VAT and demand charge stay as read from")
     assert line.startswith("info the price file was read again")
     watched.path.write_text("x")
     watched.watch.reload()
-    (line,) = await watched.look(1)
-    assert line.startswith("warning")
+    _, line = await watched.look(1)
+    assert line.startswith("warning the price file cannot be used")
     watched.watch.reload()
-    assert await watched.look(1) == [line]
+    assert await watched.look(1) == [fees, line]
+    watched.site_file.write_text("[tariff]\nfee_eur_per_kwh = 0.2\n")
+    watched.watch.reload()
+    fees, _ = await watched.look(1)
+    assert fees.startswith("warning")
+    assert fees.endswith(f"{watched.site_file} has changed since, restart the gateway for it")
 
 
 async def test_everything_sees_new_prices_at_once(place: Path) -> None:
