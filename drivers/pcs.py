@@ -70,21 +70,21 @@ class PcsDriver:
         """
         async with self._lock:
             if w is None and self._heartbeat is None:
-                return CommandResult(False, "nothing asked")
+                return CommandResult()
             await self._open()
             await self._refresh(self._clock.mono_s())
             if self._local:
                 self._setpoint.release()
-                return CommandResult(False, f"{self.id} is in local control: not written")
+                return CommandResult(note=f"{self.id} is in local control: not written")
             await self._beat(now_s)
             if w is None:
                 self._setpoint.release()
-                return CommandResult(False, "nothing asked")
+                return CommandResult()
             self._device.first(SETPOINT)
             allowed_w, clipped = self._clip(w)
             result = await self._setpoint.hold(allowed_w, now_s)
         notes = [note for note in (clipped, result.note) if note]
-        return CommandResult(result.written, "; ".join(notes), result.w, result.held and not clipped)
+        return CommandResult(result.action, "; ".join(notes), result.w, result.held and not clipped)
 
     async def start(self) -> None:
         """Start a PCS that stands still (715 OpCtl = START), unless it is in local control. Raises DeviceError."""

@@ -7,6 +7,8 @@ REV-1..3).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from drivers.modbus.errors import ReadbackMismatch, WrongDevice
@@ -22,13 +24,21 @@ Points = dict[str, float | str]
 Held = dict[str, Value | None]
 
 
-class CommandResult(msgspec.Struct, frozen=True):
-    """What became of an order: whether anything of the setpoint was written, what the device holds now, and why."""
+Action = Literal["nothing", "armed", "changed", "renewed"]
 
-    written: bool
-    note: str = ""
+
+class CommandResult(msgspec.Struct, frozen=True):
+    """What became of an order: what of the setpoint was written, what the device holds now, what people must know."""
+
+    action: Action = "nothing"
+    note: str = ""  # what did not go as it should; "": nothing
     w: float | None = None  # the setpoint as the device holds it, in its own resolution; None: not commanded
     held: bool = False  # read back: the device holds the value asked for, within its resolution
+
+    @property
+    def written(self) -> bool:
+        """Whether anything of the setpoint was written."""
+        return self.action != "nothing"
 
 
 class SetpointWriter:
@@ -69,11 +79,11 @@ class SetpointWriter:
             raise WrongDevice(self._device.where(MODEL, "WSet"), "this device takes no setpoint in watts")
         target = scaled(unscaled(w, scale), scale)  # in the device's resolution, as it reads back
         if self._refused and self._refused[0] == target and now_s - self._refused[1] < RETRY_S:
-            return CommandResult(False, "waiting: the device did not take this value")
-        steps, note = self._steps(target, held, now_s)
+            return CommandResult(note="waiting: the device did not take this value")
+        steps, action, note = self._steps(target, held, now_s)
         if not steps:
             self._left = False
-            return CommandResult(False, "", target, held=True)
+            return CommandResult(w=target, held=True)
         self._target = None
         for step in steps:
             await self._device.write(MODEL, step, {"WSet": scale, "WSetRvrt": scale})
@@ -81,32 +91,32 @@ class SetpointWriter:
         if self._timerless or any("WSetRvrtTms" in step for step in steps):
             self._renewed_s = now_s
         self._target, self._taken, self._refused, self._left = target, target, None, False
-        return CommandResult(True, note, target, held=True)
+        return CommandResult(action, note, target, held=True)
 
     @property
     def _timerless(self) -> bool:
         return self.held.get("WSetRvrtTms") is None
 
-    def _steps(self, target: float, held: Held, now_s: float) -> tuple[list[Points], str]:
-        """The writes that are due, in safe order, and why."""
+    def _steps(self, target: float, held: Held, now_s: float) -> tuple[list[Points], Action, str]:
+        """The writes that are due, in safe order; what they are; and what is unusual about them."""
         value: list[Points] = [{"WSetMod": "watts", "WSet": target}]
         enable: list[Points] = [{"WSetEna": "enabled"}]
         timer: list[Points] = [] if self._timerless else [{"WSetRvrtTms": self._revert_s}]
         ours = held["WSetEna"] == "enabled" and held["WSet"] == self._target and held["WSetMod"] == "watts"
         if self._target is None or (self._left and not ours):
-            note = "armed, but this device has no reversion timer" if self._timerless else "armed"
-            return [*self._fall_back(held), *value, *enable], note
+            note = "this device has no reversion timer" if self._timerless else ""
+            return [*self._fall_back(held), *value, *enable], "armed", note
         if not ours:
             mode = "" if held["WSetMod"] == "watts" else f", mode {held['WSetMod']}"
             what = f"{held['WSet']} W, {held['WSetEna']}{mode}"
             note = f"the device held {what}; ours was {self._target:g} W: written again"
-            return [*self._fall_back(held), *value, *enable], note
+            return [*self._fall_back(held), *value, *enable], "armed", note
         due = now_s - self._renewed_s >= self._revert_s / 2
         if target != self._target:
-            return [*(timer if due else []), *value, *enable], "changed"
+            return [*(timer if due else []), *value, *enable], "changed", ""
         if due:
-            return [*(timer or value), *enable], "renewed"
-        return [], ""
+            return [*(timer or value), *enable], "renewed", ""
+        return [], "nothing", ""
 
     def _fall_back(self, held: Held) -> list[Points]:
         """The reversion block, as far as the device implements it; neighbours go in one request."""

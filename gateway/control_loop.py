@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from dispatch.alarms.conditions import Facts, conditions
+from dispatch.alarms.conditions import conditions
+from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import stop_setpoints

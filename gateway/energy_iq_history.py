@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
 from dispatch.config.schema import DispatchConfig, TariffTerms
 from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month
+from dispatch.model.decoding import with_reasons
 from dispatch.model.forecast import QUARTER_S
 from storage.reader import Archive
 
@@ -43,6 +45,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def fits(self, config: DispatchConfig) -> bool:
         """Whether it was made by this definition, of this site file."""
         return self.version == VERSION and self.inputs == digest(config)
+
+
+def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
+    """The reports of the record's memory by day, as this or an earlier version wrote them.
+
+    Raises msgspec.ValidationError.
+    """
+    return {day: msgspec.convert(with_reasons(report, Report), Report) for day, report in kept.items()}
 
 
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.

@@ -21,7 +21,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.planning.lp_solver import SolverFailed
 from gateway.api.protocol import IqNow
-from gateway.energy_iq_history import Report, local_day, make_report, today
+from gateway.energy_iq_history import Report, kept_reports, local_day, make_report, today
 from gateway.event_sink import EventSink
 from gateway.prices_in_force import PricesInForce
 from storage.reader import Archive, NoRecords, QueryTimeout
@@ -169,7 +169,7 @@ def _remembered(state_dir: Path) -> dict[str, Report]:
     """The reports that earlier gateways kept; none where there are none, or none that can be read."""
     archive = Archive(state_dir)
     try:
-        return msgspec.convert(archive.last_state(STATE) or {}, dict[str, Report])
+        return kept_reports(archive.last_state(STATE) or {})
     except (NoRecords, QueryTimeout, msgspec.ValidationError):
         return {}
     finally:

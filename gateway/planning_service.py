@@ -100,7 +100,7 @@ class PlanningService:
         on_plan: Callable[[Plan], None],
     ) -> None:
         self.plan: Plan | None = None
-        self.error = ""
+        self.error: Reason | None = None  # why there is no newer plan; None while plans are made
         self.at_risk: dict[str, Reason] = {}  # why a reservation, by id, could not be kept as things stand
         self._site, self._prices, self._clock, self._events = site, prices, clock, events
         self._orders, self._on_plan = orders, on_plan
@@ -166,8 +166,12 @@ class PlanningService:
         if not self._site.battery:
             soc_pct = 0.0
         if soc_pct is None or net_w is None:
-            unknown = {"import": snapshot.grid.w.good, "PCS power": snapshot.pcs_w, "SoC": soc_pct}
-            self.error = f"no plan: {', '.join(name for name, value in unknown.items() if value is None)} not known"
+            needed = (
+                (Reason("quantity.import"), snapshot.grid.w.good),
+                (Reason("quantity.pcs_power"), snapshot.pcs_w),
+                (Reason("quantity.soc"), soc_pct),
+            )
+            self.error = Reason("no_plan.unknown", {"missing": [what for what, value in needed if value is None]})
             return None
         now = PlanningState(
             utc_s=snapshot.utc_s,
@@ -196,18 +200,18 @@ class PlanningService:
         try:
             plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
         except TimeoutError:
-            self._report_failure(f"no plan within {self._site.plan.deadline_s:g} s; the last one stays")
+            self._report_failure(Reason("no_plan.late", {"deadline_s": self._site.plan.deadline_s}))
             await asyncio.wait([work])
             return
         except PlanFailed as error:
-            self._report_failure(f"no plan: {error}; the last one stays")
+            self._report_failure(error.why)
             return
         if faults:
-            self._report_failure(f"plan refused by its check: {'; '.join(faults[:3])}")
+            self._report_failure(Reason("no_plan.refused", {"found": "; ".join(faults[:3])}))
             return
         if self.error:
             self._events.event("plan", "info", "planner", "plans are made again")
-        self.error = ""
+        self.error = None
         self.plan = plan
         self._on_plan(plan)
         await self._check_reservations(inputs, plan)
@@ -232,10 +236,10 @@ class PlanningService:
         severity = "warning" if why else "info"
         self._events.event("plan", severity, "reservation", f"reservation {reservation.name} at {when} {text}")
 
-    def _report_failure(self, error: str) -> None:
-        if error != self.error:
-            self._events.event("plan", "warning", "planner", error)
-        self.error = error
+    def _report_failure(self, why: Reason) -> None:
+        if why != self.error:
+            self._events.event("plan", "warning", "planner", f"no new plan: {words(why)}; the last one stays")
+        self.error = why
 
     def close(self) -> None:
         """Join the solver's thread."""

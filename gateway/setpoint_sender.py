@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from dispatch.model.clock import Clock
 
 SETTLED_S = 5.0  # a device that refused counts as accepting again after this long without a refusal
-ROUTINE = ("", "armed", "changed", "renewed", "nothing asked")  # notes of a command that went as it should
 
 
 class PcsCommands(Protocol):
@@ -62,7 +61,7 @@ class SetpointSender:
         if w is not None and result.w is None:
             return self._record_refusal(result.note)
         self.held_w = result.w
-        if result.note not in ROUTINE:
+        if result.note:
             self._on_note(self.driver.id, result.note)
         if self.error and self.clock.mono_s() - self._refused_s > SETTLED_S:
             self.error = ""

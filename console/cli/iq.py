@@ -14,6 +14,7 @@ import msgspec
 from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.failures import Failure
 from console.value_parsers import json_option, site_option
+from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from storage.config import DISPATCH
 
@@ -130,7 +131,11 @@ def lines(report: Report) -> Iterator[str]:
 
 def headline(one: Iq) -> str:
     """ "Energy IQ 91, saved 3.20 EUR; from 21 of 24 h"."""
-    figure = f"Energy IQ {one.iq_pct:.0f}" if one.iq_pct is not None else f"no Energy IQ: {one.why}"
+    figure = (
+        f"Energy IQ {one.iq_pct:.0f}"
+        if one.iq_pct is not None
+        else f"no Energy IQ: {words(one.why) if one.why else ''}"
+    )
     saved = ""
     if one.iq_pct is not None and one.saved_eur is not None:
         saved = f", saved {one.saved_eur:.2f} EUR" if one.saved_eur >= 0 else f", lost {-one.saved_eur:.2f} EUR"

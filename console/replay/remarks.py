@@ -12,7 +12,7 @@ from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig, GridConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S
 from dispatch.model.plan import NEAR_W
-from dispatch.planning.planner import MARKET_EUR_PER_MWH
+from dispatch.planning.step_inputs import MARKET_EUR_PER_MWH
 from dispatch.wording.formatting import kw, span
 
 DAY_S = 86400

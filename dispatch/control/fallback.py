@@ -47,7 +47,7 @@ def meter_lost_w(rules: RulesConfig, lost: Lost, mono_s: float) -> tuple[float, 
 def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, float]:
     """What each PCS gets when the gateway of a grid-tied site stops: its share of `meter_lost_w`, W.
 
-    Inside what the device limits (rule 1) of the last decision allow. A PCS that got no setpoint then gets none now.
+    Inside what the device limits of the last decision allow. A PCS that got no setpoint then gets none now.
     """
     ratings = {p.id: p.discharge_w for p in config.pcs}
     commanded = [s.device_id for s in decision.setpoints if s.w is not None and s.device_id in ratings]

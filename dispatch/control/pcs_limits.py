@@ -154,7 +154,9 @@ def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Read
         return Ready.WITHHELD, Reason("pcs.local_control", {"pcs": name})
     if pcs.state.good in NOT_RUNNING:
         return Ready.WITHHELD, Reason("pcs.not_running", {"pcs": name, "state": pcs.state.good})
-    if pcs.connection.good == "disconnected" and pcs.mode.good != "grid_forming":  # forming: rule 2 speaks of it
+    if (
+        pcs.connection.good == "disconnected" and pcs.mode.good != "grid_forming"
+    ):  # forming: the islanding rule speaks of it
         return Ready.WITHHELD, Reason("pcs.disconnected", {"pcs": name})
     if pcs.w.good is None:
         return Ready.LOST, Reason("pcs.power_unknown", {"pcs": name, "absence": _absence(pcs)})

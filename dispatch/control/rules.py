@@ -76,7 +76,7 @@ def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tu
 
 
 def protection(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 0: local control, fault, trip. No command to such a PCS, and nothing from here ever restarts one."""
+    """Local control, fault, trip. No command to such a PCS, and nothing from here ever restarts one."""
     if not s.units:
         return Ask(Reason("protection.no_pcs"), command=False)
     withheld = [u.why for u in s.units if u.ready is Ready.WITHHELD and u.why is not None]
@@ -89,7 +89,7 @@ def protection(s: Situation, so_far: Bounds) -> Ask:
 
 
 def device_limits(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 1: ratings, limits that PCS and BMS report, temperature, SoC bounds, readings that are lost."""
+    """Ratings, limits that PCS and BMS report, temperature, SoC bounds, readings that are lost."""
     ready = [u for u in s.units if u.ready is Ready.READY]
     lost = [u.why for u in s.units if u.ready is Ready.LOST and u.why is not None]
     if not ready:
@@ -106,7 +106,7 @@ def device_limits(s: Situation, so_far: Bounds) -> Ask:
 
 
 def safe_value(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 1, communication: without a net load the battery follows the safe-value table."""
+    """Without a net load the battery follows the safe-value table."""
     if s.safe is None:
         known = s.net_w is not None
         return Ask(Reason("safe.net_load_known", {"net_w": s.net_w}) if known else Reason("safe.nothing_to_hold"))
@@ -118,7 +118,7 @@ def safe_value(s: Situation, so_far: Bounds) -> Ask:
 
 
 def islanding(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 2: islanded or not known to be grid-tied, no setpoint; the forming PCS is never stopped or reverted."""
+    """Islanded or not known to be grid-tied, no setpoint; the forming PCS is never stopped or reverted."""
     seen = s.islanding
     if not seen.commands_battery or s.net_w is None or (seen.import_low_w is None and seen.import_high_w is None):
         return Ask(seen.reason, command=seen.commands_battery)
@@ -137,7 +137,7 @@ def islanding(s: Situation, so_far: Bounds) -> Ask:
 
 
 def fuse(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 3: fuse per phase and export limit. No grid operator's order yet; the contracted peak is in rule 6."""
+    """Fuse per phase and export limit. The contracted peak is part of the interval budget."""
     if s.net_w is None:
         return Ask(Reason("rule.net_load_unknown"))
     lowest_w, highest_w, reason = import_window(s.snapshot.grid, s.config.grid)
@@ -148,7 +148,7 @@ def fuse(s: Situation, so_far: Bounds) -> Ask:
 
 
 def reserve(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 4: SoC for ride-through is not spent on money. Below it, refill within the budget."""
+    """SoC for ride-through is not spent on money. Below it, refill within the budget."""
     mark_pct, order = s.reserve_soc_pct, s.orders.reserve
     if s.config.reserve_kwh <= 0 and order is None:
         return Ask(Reason("reserve.none"))
@@ -187,7 +187,7 @@ def _lasting_w(s: Situation) -> float:
 
 
 def manual(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 5: a person's order (`dispatch.orders.book`): who, for how long, why. What is above it in this list wins."""
+    """A person's order (`dispatch.orders.book`): who, for how long, why. What is above it in this list wins."""
     order = s.orders.battery
     if order is None:
         return Ask(Reason("manual.none"))
@@ -210,7 +210,7 @@ def _soc_for(s: Situation, order: Order) -> float | None:
 
 
 def interval_budget(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 6: the energy left in the metering interval before its mean exceeds the contract or the month's peak."""
+    """The energy left in the metering interval before its mean exceeds the contract or the month's peak."""
     if s.net_w is None:
         return Ask(Reason("rule.net_load_unknown"))
     low_w, _ = battery_window(s.net_w, -math.inf, s.budget.guard.import_max_w)
@@ -218,7 +218,7 @@ def interval_budget(s: Situation, so_far: Bounds) -> Ask:
 
 
 def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 7: import moves no faster than the ramp limit; the battery takes the difference while it can.
+    """Import moves no faster than the ramp limit; the battery takes the difference while it can.
 
     The deadband is its tolerance, so that a load that only flickers is not chased.
     """
@@ -236,7 +236,7 @@ def grid_ramp(s: Situation, so_far: Bounds) -> Ask:
 
 
 def plan(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 8: the plan's step, and the peak that it means to keep, as far as the ramp limit leaves room for it."""
+    """The plan's step, and the peak that it means to keep, as far as the ramp limit leaves room for it."""
     ask, target = _step(s, so_far), s.budget.target
     if target is None or s.net_w is None:
         return ask
@@ -268,7 +268,7 @@ def _from_plan(s: Situation, step: PlanStep) -> tuple[float, Reason]:
     """The battery power that a step is good for now, W, and why."""
     wanted_w = step.battery_w - sum(u.fixed_w for u in s.units)
     reason = step.reason or Reason("plan.price", {"price_eur_per_kwh": step.price_eur_per_kwh})
-    if step.order:  # the next plan is on its way; until then the battery does not go on as it was ordered to
+    if step.order:  # a new plan is being made; until then the battery does not go on as it was ordered to
         return 0.0, Reason("plan.order_over", {"order": step.order})
     if s.net_w is None:
         return wanted_w, reason
@@ -286,7 +286,7 @@ def _from_plan(s: Situation, step: PlanStep) -> tuple[float, Reason]:
 
 
 def rest(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 8 without a plan: back up to rest SoC, slowly, under the peak.
+    """Without a plan: back up to rest SoC, slowly, under the peak.
 
     What is above rest SoC stays: without prices nobody knows what it was stored for.
     """
@@ -324,7 +324,7 @@ def _charge_room_w(s: Situation) -> float:
 
 
 def idle(s: Situation, so_far: Bounds) -> Ask:
-    """Rule 9: nothing is wanted."""
+    """Nothing is wanted."""
     if so_far.preferred_w is not None:
         return Ask(Reason("idle.not_idle", {"preferred_w": so_far.preferred_w}))
     return Ask(Reason("idle.idle"), preferred_w=0.0)

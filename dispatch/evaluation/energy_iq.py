@@ -40,6 +40,7 @@ from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.foresight import EndValue, ReferenceSchedule, perfect_battery_w
 from dispatch.model.forecast import QUARTER_S
+from dispatch.model.reasons import Reason
 
 VERSION = 1  # of the definition above; figures of another version are not compared
 LEAST_H = 6.0  # of record, for a figure
@@ -89,7 +90,7 @@ class Iq(msgspec.Struct, frozen=True, kw_only=True):
     end_utc_s: int
     known_h: float  # of it on record and counted
     iq_pct: float | None = None
-    why: str = ""
+    why: Reason | None = None
     none: Cost | None = None  # without the battery
     own: Cost | None = None  # as it was
     best: Cost | None = None  # perfect foresight, keeping the reserve
@@ -126,9 +127,9 @@ def assess(
     known_h = len(record.quarters) * QUARTER_S / 3600
     blank = Iq(begin_utc_s=begin_utc_s, end_utc_s=end_utc_s, known_h=known_h)
     if not config.energy_kwh:
-        return msgspec.structs.replace(blank, why="the site has no battery")
+        return msgspec.structs.replace(blank, why=Reason("iq.no_battery"))
     if not record.quarters:
-        return msgspec.structs.replace(blank, why="nothing of it is on record with load, battery and SoC")
+        return msgspec.structs.replace(blank, why=Reason("iq.no_record"))
     best_w = record.foresight([False] * len(record.quarters))
     none, own, best = record.cost(None), record.cost(record.own_w), record.cost(best_w)
     found = msgspec.structs.replace(
@@ -138,10 +139,10 @@ def assess(
         found = msgspec.structs.replace(found, loss=record.loss(best.total_eur))
     possible_eur = none.total_eur - best.total_eur
     if known_h < LEAST_H:
-        why = f"only {known_h:g} h of it are on record, {LEAST_H:g} h are needed"
+        why = Reason("iq.short_record", {"known_h": known_h, "needed_h": LEAST_H})
         return msgspec.structs.replace(found, why=why)
     if possible_eur <= LEAST_SHARE * abs(none.total_eur):
-        why = f"too little was to be had: perfect foresight {max(possible_eur, 0.0):.2f} of {none.total_eur:.2f} EUR"
+        why = Reason("iq.too_little", {"possible_eur": max(possible_eur, 0.0), "total_eur": none.total_eur})
         return msgspec.structs.replace(found, why=why)
     return msgspec.structs.replace(found, iq_pct=100 * (none.total_eur - own.total_eur) / possible_eur)
 

@@ -22,7 +22,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill import ENERGY_MARGIN, floor_soc_pct, planned_pct
+from dispatch.islanding.drill_prechecks import ENERGY_MARGIN, floor_soc_pct, planned_pct
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason, plain
 

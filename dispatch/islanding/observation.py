@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill import switch_of
+from dispatch.islanding.drill_prechecks import switch_of
 from dispatch.model.equipment import DEAD, NOT_RUNNING, Pcs, Switch
 from dispatch.model.events import Event
 from dispatch.model.islanding import (
@@ -126,7 +126,7 @@ def observation_of(config: DispatchConfig, snapshot: Snapshot) -> GridObservatio
 class IslandStep(msgspec.Struct, frozen=True):
     """What came out of one tick."""
 
-    seen: Islanding  # state, reason, and the window for import that rule 2 applies
+    seen: Islanding  # state, reason, and the window for import that the islanding rule applies
     view: IslandView
     on_battery: bool  # the site lives on its battery as far as anybody can tell
     drilling: bool  # for a drill, and the grid is there to go back to

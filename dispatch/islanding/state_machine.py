@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.islanding.drill import Drill, failing, prechecks
+from dispatch.islanding.drill import Drill
 from dispatch.islanding.drill_phases import DrillPhases
+from dispatch.islanding.drill_prechecks import failing, prechecks
 from dispatch.islanding.import_ramp import ImportRamp
 from dispatch.islanding.observation import (
     IslandMemory,
@@ -257,7 +258,7 @@ class IslandMachine:
         return self._was_on_battery
 
     def _import_window(self) -> tuple[float | None, float | None]:
-        """Import that rule 2 asks for: towards 0 before a drill opens, and back in a ramp once joined again."""
+        """Import asked for: towards 0 before a drill opens, and back in a ramp once joined again."""
         if self.state is S.PREPARING:
             return self._ramp.window_down(self._now.mono_s)
         return self._ramp.window_back(self._now.mono_s) if self.state is S.GRID_TIED else (None, None)

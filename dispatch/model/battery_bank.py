@@ -10,8 +10,8 @@
   averages the others; here the one that is not read may be the empty one, and the mean would let the reserve be spent.
 * **Out of service**: a battery that has tripped, or whose PCS is off or in fault. It counts in the SoC that is shown,
   recorded and planned with, as its energy is still there. It does not count in what is *available*: discharging power,
-  runtime, and what rule 4 compares with the reserve. With none in service all count as before: nothing can be asked of
-  any, and there is no other battery that would have to carry for it.
+  runtime, and what the reserve rule compares with the reserve. With none in service all count as before: nothing can
+  be asked of any, and there is no other battery that would have to carry for it.
 """
 
 from __future__ import annotations

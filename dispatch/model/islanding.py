@@ -175,7 +175,7 @@ class RideThrough(msgspec.Struct, frozen=True):
 
 
 class Islanding(msgspec.Struct, frozen=True):
-    """The state and the evidence for it; and what rule 2 asks of import while the site leaves or rejoins the grid."""
+    """The state and the evidence for it, and the import that is asked for while the site leaves or rejoins the grid."""
 
     state: IslandState
     reason: Reason

@@ -8,12 +8,18 @@ from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import Forecast
 from dispatch.model.orders import Order
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
 from dispatch.planning.peak.outlook import PeakOutlook
+from dispatch.wording.catalogue import words
 
 
 class PlanFailed(Exception):
-    """No plan could be made; the message says why. The gateway keeps the last good plan, then the rules decide."""
+    """No plan could be made, and `why`. The gateway keeps the last good plan, then the rules decide."""
+
+    def __init__(self, why: Reason) -> None:
+        super().__init__(words(why))
+        self.why = why
 
 
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries, filled, mean_published, published
+from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import (
     full_kwh,
     full_soc_pct,
@@ -34,10 +32,9 @@ from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, 
 from dispatch.planning.lp_peaks import kept_import_w, meterings_of, months_of, target_of, within_budget
 from dispatch.planning.lp_solver import LinearProgram, SolverFailed
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
+from dispatch.planning.step_inputs import StepPrices, step_forecasts, step_prices
 
-FLAT_EUR_PER_MWH = 100.0  # stands in for every price when none is known: equal everywhere, so nothing is traded on it
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
-MARKET_EUR_PER_MWH = (-500.0, 4000.0)  # harmonised limits of European day-ahead trading (ACER decision 01/2023)
 EXPORT_SHARE = 0.95  # of the limit is planned for: within a quarter hour load and PV flicker
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
@@ -63,7 +60,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     """
     starts = _starts(inputs)
     _reject(inputs)
-    prices, ahead = _prices(inputs, starts), _forecasts(inputs, starts)
+    prices, ahead = step_prices(inputs, starts), step_forecasts(inputs, starts)
     ordered = project_orders(inputs, starts, ahead.net_w)
     config = with_raised_reserve(inputs.config, inputs.orders)
     inputs = msgspec.structs.replace(inputs, config=config)
@@ -175,12 +172,12 @@ def _solve(problem: Problem, program: LinearProgram) -> Solution:
         second = program.solve(replace(problem, charge_kw=charge, discharge_kw=discharge))
         return replace(second, seconds=first.seconds + second.seconds)
     except SolverFailed as error:
-        raise PlanFailed(f"{error}; the last plan stays") from error
+        raise PlanFailed(Reason("no_plan.solver", {"error": str(error)})) from error
 
 
 def _starts(inputs: PlanInputs) -> list[int]:
     if not math.isfinite(inputs.now_utc_s):
-        raise PlanFailed(f"the time of planning is {inputs.now_utc_s}: expected POSIX seconds")
+        raise PlanFailed(Reason("no_plan.not_finite", {"name": "now_utc_s", "found": str(inputs.now_utc_s)}))
     first = int(inputs.now_utc_s // QUARTER_S) * QUARTER_S
     return [first + k * QUARTER_S for k in range(max(1, math.ceil(inputs.config.plan.horizon_h * 3600 / QUARTER_S)))]
 
@@ -188,10 +185,10 @@ def _starts(inputs: PlanInputs) -> list[int]:
 def _reject(inputs: PlanInputs) -> None:
     """Raise PlanFailed for what no plan can be made from."""
     if inputs.config.batteries and inputs.soc_pct is None:
-        raise PlanFailed("SoC unknown: no battery answers; a plan needs to know what is stored")
+        raise PlanFailed(Reason("no_plan.no_soc"))
     forecast = inputs.load
     if not forecast.load_w or not len(forecast.load_w) == len(forecast.low_w) == len(forecast.high_w):
-        raise PlanFailed("the load forecast is empty or its band has another length: no plan without a load")
+        raise PlanFailed(Reason("no_plan.no_load"))
     numbers = {
         "soc_pct": (inputs.soc_pct or 0.0,),
         "month_peak_w": (inputs.month_peak_w,),
@@ -203,110 +200,10 @@ def _reject(inputs: PlanInputs) -> None:
     for name, values in numbers.items():
         for value in values:
             if not math.isfinite(value):
-                raise PlanFailed(f"{name} holds {value}: expected finite numbers")
+                raise PlanFailed(Reason("no_plan.not_finite", {"name": name, "found": str(value)}))
 
 
-class _Prices(msgspec.Struct, frozen=True):
-    """What a kWh costs and earns in each step, EUR, all included; what of it is not published."""
-
-    buy: list[float]
-    sell: list[float]
-    assumed: list[bool]
-    known: bool  # any of them at all
-    notes: list[Reason]
-
-
-def _prices(inputs: PlanInputs, starts: list[int]) -> _Prices:
-    tariff = inputs.config.tariff
-    instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
-    market, known, notes = _market_prices(inputs, instants)
-    return _Prices(
-        buy=[tariff.import_eur_per_kwh(price) for price in market],
-        sell=[tariff.export_eur_per_kwh(price) for price in market],
-        assumed=[published(inputs.prices, t) is None for t in instants],
-        known=known,
-        notes=notes,
-    )
-
-
-def _market_prices(inputs: PlanInputs, instants: list[float]) -> tuple[list[float], bool, list[Reason]]:
-    """Market price at each instant, EUR/MWh, whether any is known, and what must be said of them."""
-    market, missing = filled(inputs.prices, instants, inputs.config.timezone)
-    if market is None:
-        note = Reason("plan.no_prices", {"flat_eur_per_mwh": FLAT_EUR_PER_MWH})
-        return [FLAT_EUR_PER_MWH] * len(instants), False, [note]
-    market = _step_means(inputs.prices, instants, market)
-    notes = (
-        [_beyond_market_note(market)]
-        if min(market) < MARKET_EUR_PER_MWH[0] or max(market) > MARKET_EUR_PER_MWH[1]
-        else []
-    )
-    if missing:
-        end = datetime.fromtimestamp(inputs.prices.end_utc_s, UTC).astimezone(ZoneInfo(inputs.config.timezone))
-        near = 0 <= end.timestamp() - instants[0] < 6 * 86400
-        local = end.isoformat(timespec="minutes")
-        known = Reason("prices.until_day", {"local": local}) if near else Reason("prices.until_date", {"local": local})
-        if published(inputs.prices, instants[0]) is None:
-            known = Reason("prices.none_now", {"known": known})
-        notes.append(Reason("plan.prices_end", {"known": known, "steps": missing}))
-    return market, True, notes
-
-
-def _step_means(prices: PriceSeries, instants: list[float], market: list[float]) -> list[float]:
-    """The mean price of each step, as prices may be finer than one; `market` where a step is not wholly published."""
-    ends = [*instants[1:], instants[-1] + QUARTER_S]
-    means = [mean_published(prices, begin, end) for begin, end in zip(instants, ends, strict=True)]
-    return [price if mean is None else mean for price, mean in zip(market, means, strict=True)]
-
-
-def _beyond_market_note(market: list[float]) -> Reason:
-    low, high = MARKET_EUR_PER_MWH
-    return Reason(
-        "plan.beyond_market",
-        {
-            "least_eur_per_mwh": min(market),
-            "most_eur_per_mwh": max(market),
-            "low_eur_per_mwh": low,
-            "high_eur_per_mwh": high,
-        },
-    )
-
-
-class _Forecasts(msgspec.Struct, frozen=True):
-    """What is forecast for each step, W."""
-
-    load_w: list[float]
-    low_w: list[float]
-    high_w: list[float]
-    pv_w: list[float]
-    net_w: list[float]  # load less PV
-    notes: list[Reason]
-
-
-def _forecasts(inputs: PlanInputs, starts: list[int]) -> _Forecasts:
-    """Load, its band and PV for each step, aligned by time; what the forecast does not reach is held."""
-    forecast, notes = inputs.load, list[Reason]()
-    offset = (starts[0] - forecast.start_utc_s) // QUARTER_S
-    last = len(forecast.load_w) - 1
-    if forecast.start_utc_s % QUARTER_S or not 0 <= offset <= last:
-        raise PlanFailed(f"the load forecast starts at {forecast.start_utc_s}: expected the quarter of {starts[0]}")
-    if offset + len(starts) - 1 > last:
-        notes.append(Reason("plan.load_ends", {"steps": offset + len(starts) - 1 - last}))
-    picks = [min(offset + k, last) for k in range(len(starts))]
-    pv = inputs.pv_w or (0.0,)
-    pv_w = [max(0.0, pv[min(offset + k, len(pv) - 1)]) for k in range(len(starts))]
-    load_w = [forecast.load_w[k] for k in picks]
-    return _Forecasts(
-        load_w=load_w,
-        low_w=[forecast.low_w[k] for k in picks],
-        high_w=[forecast.high_w[k] for k in picks],
-        pv_w=pv_w,
-        net_w=[load - pv for load, pv in zip(load_w, pv_w, strict=True)],
-        notes=notes,
-    )
-
-
-def _problem(inputs: PlanInputs, starts: list[int], prices: _Prices, net_w: list[float]) -> Problem:
+def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: list[float]) -> Problem:
     config = inputs.config
     left_s = max(SHORTEST_S, starts[0] + QUARTER_S - inputs.now_utc_s)
     hours = (left_s / 3600, *(QUARTER_S / 3600 for _ in starts[1:]))

@@ -44,8 +44,8 @@ class Planner(Protocol):
         ...
 
     @property
-    def error(self) -> str:
-        """Why the last attempt to make a plan failed; empty: it did not."""
+    def error(self) -> Reason | None:
+        """Why the last attempt to make a plan failed; None: it did not."""
         ...
 
     @property

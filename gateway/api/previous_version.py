@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from dispatch.alarms.states import Alarm
+from dispatch.evaluation.energy_iq import Iq
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.decoding import with_reasons
 from dispatch.model.islanding import DrillReport, IslandReply, IslandView, RideThrough
@@ -160,6 +161,7 @@ _PARTS: tuple[tuple[frozenset[str], dict[str, Any]], ...] = (
     (frozenset({"ended", "effect"}), {"effect": Reason}),
     (frozenset({"ready", "why"}), {"why": Reason | None}),
     (frozenset({"rise_w", "why"}), {"why": Reason | None}),
+    (frozenset({"iq", "month"}), {"iq": Iq, "month": Iq}),
 )
 
 

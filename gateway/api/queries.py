@@ -13,7 +13,9 @@ import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
+from dispatch.model.reasons import Reason
 from dispatch.planning.lp_solver import SolverFailed
+from dispatch.wording.catalogue import words
 from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import EnergyIq, Loop, Planner
 from gateway.api.peer import Peer
@@ -26,15 +28,14 @@ from storage.reader import Archive
 MAX_EVENTS = 500
 
 
-def no_plan(site: Site, error: str) -> str:
+def no_plan(site: Site, error: Reason | None) -> Reason:
     """That there is no plan, and why; `error` is what the planner said last."""
-    trouble = error.removeprefix("no plan: ").removesuffix("; the last one stays")
-    why = (
-        "planning is switched off, [plan] enabled = false" if not site.plan.enabled
-        else "the site has no battery to plan for" if not site.battery
-        else trouble or "the first one waits for good readings of SoC, load and PV"
-    )  # fmt: skip
-    return f"no plan is in force, the rules steer alone: {why}"
+    why = error or Reason("no_plan.first")
+    if not site.battery:
+        why = Reason("no_plan.no_battery")
+    if not site.plan.enabled:
+        why = Reason("no_plan.switched_off")
+    return Reason("no_plan.none", {"why": why})
 
 
 class Queries:
@@ -95,7 +96,8 @@ class Queries:
     async def _plan(self, peer: Peer, params: dict[str, Any]) -> Any:
         plan = self._planner.plan
         if plan is None:
-            raise CommandRefused(no_plan(self._site, self._planner.error))
+            why = no_plan(self._site, self._planner.error)
+            raise CommandRefused(words(why), why)
         return msgspec.to_builtins(plan)
 
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:

@@ -117,13 +117,13 @@ async def test_writes_on_change_and_renews_at_half_the_timer(rig: Rig) -> None:
     same = await rig.driver.command(5_004, now_s=5)  # the same in the device's resolution of 10 W
     assert (same.written, same.held) == (False, True)
     assert beatless(rig.take_writes()) == []
-    assert (await rig.driver.command(-7_000, now_s=6)).note == "changed"
+    assert (await rig.driver.command(-7_000, now_s=6)).action == "changed"
     assert beatless(rig.take_writes()) == [("WSetMod", [1, 0xFFFF, 0x10000 - 700]), ("WSetEna", [1])]
     assert (await rig.driver.command(-7_000, now_s=29.9)).written is False
-    assert (await rig.driver.command(-7_000, now_s=30.0)).note == "renewed"
+    assert (await rig.driver.command(-7_000, now_s=30.0)).action == "renewed"
     assert beatless(rig.take_writes()) == [("WSetRvrtTms", [0, 60]), ("WSetEna", [1])]
     assert (await rig.driver.command(-7_000, now_s=59)).written is False
-    assert (await rig.driver.command(2_000, now_s=60)).note == "changed"
+    assert (await rig.driver.command(2_000, now_s=60)).action == "changed"
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrtTms", "WSetMod", "WSetEna"]
 
 
@@ -149,7 +149,7 @@ async def test_beyond_the_devices_limit_is_clipped_and_noted(rig: Rig) -> None:
 async def test_local_control_is_never_written() -> None:
     rig = await rig_with(m715={"LocRemCtl": 1})
     result = await rig.driver.command(1_000, now_s=0)
-    assert (result.written, result.note, result.held) == (False, "pcs1 is in local control: not written", False)
+    assert (result.action, result.note, result.held) == ("nothing", "pcs1 is in local control: not written", False)
     assert rig.device.writes == []
     await rig.stop()
 
@@ -191,7 +191,7 @@ async def test_a_device_left_to_itself_may_revert_without_a_word(rig: Rig) -> No
     await rig.driver.read()
     rig.take_writes()
     back = await rig.driver.command(4_000, now_s=300)
-    assert (back.written, back.held, back.note) == (True, True, "armed")
+    assert (back.action, back.held, back.note) == ("armed", True, "")
     rig.device[rig.at(704, "WSet") + 1] = 700  # and now somebody else does
     await rig.driver.read()
     assert "the device held 7000 W" in (await rig.driver.command(4_000, now_s=301)).note
@@ -256,9 +256,9 @@ async def test_each_point_written_is_read_back(rig: Rig, point: str, offset: int
 async def test_device_without_a_reversion_timer_says_so() -> None:
     rig = await rig_with(m704={"WSetRvrtTms": None, "WSetEnaRvrt": None, "WSetRvrt": None})
     result = await rig.driver.command(4_000, now_s=0)
-    assert result.note == "armed, but this device has no reversion timer"
+    assert (result.action, result.note) == ("armed", "this device has no reversion timer")
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetMod", "WSetEna"]
-    assert (await rig.driver.command(4_000, now_s=31)).note == "renewed"
+    assert (await rig.driver.command(4_000, now_s=31)).action == "renewed"
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetMod", "WSetEna"]
     assert (await rig.driver.command(4_000, now_s=32)).written is False
     await rig.stop()
@@ -276,7 +276,7 @@ async def test_after_a_reconnect_the_models_are_found_and_the_timer_armed_again(
     rig.device.registers = {40000 + n: w for n, w in enumerate(rig.registers)}
     await rig.server.start()
     result = await until_done(lambda: rig.driver.command(4_000, now_s=2), DeviceError)
-    assert result.note == "armed"
+    assert result.action == "armed"
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrt", "WSetEnaRvrt", "WSetMod", "WSetEna"]
 
 

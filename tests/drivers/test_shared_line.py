@@ -164,7 +164,7 @@ async def test_a_pcs_is_not_commanded_anew_because_another_unit_hangs(site: Site
     for writer in list(site.server._writers):  # now the device itself ends it: it may have restarted
         writer.transport.abort()
     result = await until_done(lambda: driver.command(5_000, now_s=1), DeviceError)
-    assert (result.note, result.held) == ("armed", True)
+    assert (result.action, result.held) == ("armed", True)
     assert len(device.writes) > 3
 
 

@@ -10,6 +10,7 @@ from small_gateway import Running, running
 from waiting import LIMIT_S
 
 from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanFailed
 from dispatch.planning.pipeline import PlanSource
 from dispatch.wording.catalogue import words
@@ -48,7 +49,7 @@ async def test_where_no_plan_can_be_made_the_battery_stops_with_the_order(
     """Rule 8 went on with what the last plan had for the order, for as long as no other was made."""
 
     def fails(*_: object) -> None:
-        raise PlanFailed("no verdict")
+        raise PlanFailed(Reason("no_plan.no_soc"))
 
     async with running(place, place / "s.sock", plan={"enabled": True, "period_s": 3600}) as there:
         free = await another(there, None)

@@ -45,8 +45,8 @@ def bench(*results: CommandResult | Exception) -> tuple[SetpointSender, VirtualC
 @pytest.mark.parametrize(
     "refusal",
     [
-        CommandResult(False, "waiting: the device did not take this value"),
-        CommandResult(False, "pcs1 is in local control: not written"),
+        CommandResult("nothing", "waiting: the device did not take this value"),
+        CommandResult("nothing", "pcs1 is in local control: not written"),
         Trouble("no answer"),
         ValueError("WSet = 40000 W: expected a number that sf = -6 can carry"),
     ],
@@ -63,8 +63,8 @@ async def test_a_refusal_is_not_held(refusal: CommandResult | Exception) -> None
 async def test_refusals_and_successes_in_turn_are_told_once() -> None:
     """A device fought over by another master: one line when it begins, one when it has been quiet for a while."""
     refused, held = (
-        CommandResult(False, "waiting: the device did not take this value"),
-        CommandResult(True, "changed", 5_000.0),
+        CommandResult("nothing", "waiting: the device did not take this value"),
+        CommandResult("changed", "", 5_000.0),
     )
     sender, clock, changes, _ = bench(refused, held, refused, held, held)
     for wait_s in (0.2, 0.2, 0.2, 0.2, 6.0):
@@ -76,6 +76,6 @@ async def test_refusals_and_successes_in_turn_are_told_once() -> None:
 
 async def test_nothing_asked_is_no_refusal() -> None:
     """Islanded: no setpoint is sent, and that is as it should be."""
-    sender, _, changes, notes = bench(CommandResult(False, "nothing asked"))
+    sender, _, changes, notes = bench(CommandResult())
     assert await sender.deliver(None)
     assert changes == notes == []

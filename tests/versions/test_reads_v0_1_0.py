@@ -32,7 +32,7 @@ from gateway import exit_codes
 from gateway.api.ask import Conversation, decode
 from gateway.api.client import GatewayClient
 from gateway.api.protocol import ClientMessage, EventMessage, Hello, PlanMessage, Published, Request, Response, Welcome
-from gateway.energy_iq_history import Report
+from gateway.energy_iq_history import Report, kept_reports
 from gateway.site.loader import load
 from storage import audit_reader
 from storage.drills import DrillRecord
@@ -162,7 +162,7 @@ def test_memory(archive: Archive) -> None:
     assert (ledger.day, ledger.minutes, ledger.month, ledger.rent_eur) == RENT
     assert (memory.island.fault, memory.pulses_seen) == (FAULT, 1)
     assert round(memory.ride.energy.wh, 1) == 940.5
-    reports = msgspec.convert(archive.last_state("iq"), dict[str, Report])
+    reports = kept_reports(archive.last_state("iq"))
     assert {day: (r.iq.known_h, round(r.iq.iq_pct or 0, 3)) for day, r in reports.items()} == {
         "2025-09-15": (8.0, -1.805)
     }

@@ -60,6 +60,8 @@ TEMPLATES = {
     "found.power_of": "{given_w:kw} of {most_w:kw}",
     "found.soc_planned": "{soc_pct:.1f} %, planned {planned_pct:.1f} %",
     "found.soc_floor": "{soc_pct:.1f} %, must stay above {floor_pct:.1f} %",
+    "quantity.import": "import",
+    "quantity.pcs_power": "PCS power",
     "quantity.load": "load",
     "quantity.pv": "PV power",
     "quantity.soc": "SoC",

@@ -13,7 +13,7 @@ TEMPLATES = {
     "asked.node_cap": "{node} at most {cap_w:kw}",
     "asked.disable": "{pcs} disabled",
     "order.no_tick": "no tick within {waited_s:g} s",
-    # rule 5
+    # the rule of manual setpoints
     "manual.none": "no manual order",
     "manual.order": "order {order} of {who}, {asked}, {left_s:span} left",
     "manual.order_with_reason": "order {order} of {who}, {asked}, {left_s:span} left: {reason}",

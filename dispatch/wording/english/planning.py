@@ -52,6 +52,26 @@ TEMPLATES = {
     "step.over_fuse": "{step}; import {import_w:kw} exceeds the fuse {fuse_w:kw}",
     "step.over_contract": "{step}; import {import_w:kw} exceeds the contract {contract_w:kw}",
     "step.over_export": "{step}; export {export_w:kw} exceeds the limit {limit_w:kw}",
+    # why there is no plan
+    "no_plan.none": "no plan is in force, the rules steer alone: {why}",
+    "no_plan.switched_off": "planning is switched off, [plan] enabled = false",
+    "no_plan.no_battery": "the site has no battery to plan for",
+    "no_plan.first": "the first one waits for good readings of SoC, load and PV",
+    "no_plan.solver": "{error}",
+    "no_plan.not_finite": "{name} holds {found}: expected finite numbers",
+    "no_plan.no_soc": "SoC unknown: no battery answers; a plan needs to know what is stored",
+    "no_plan.no_load": "the load forecast is empty or its band has another length: no plan without a load",
+    "no_plan.forecast_start": (
+        "the load forecast starts at {start_utc_s:.0f}: expected the quarter of {expected_utc_s:.0f}"
+    ),
+    "no_plan.unknown": "{missing} not known",
+    "no_plan.late": "not within {deadline_s:g} s",
+    "no_plan.refused": "refused by its check: {found}",
+    # why there is no Energy IQ
+    "iq.no_battery": "the site has no battery",
+    "iq.no_record": "nothing of it is on record with load, battery and SoC",
+    "iq.short_record": "only {known_h:g} h of it are on record, {needed_h:g} h are needed",
+    "iq.too_little": ("too little was to be had: perfect foresight {possible_eur:.2f} of {total_eur:.2f} EUR"),
     # the plan as a whole
     "load.band": (
         "load band: from past errors for {calibrated:g} of {horizons:g} horizons, else from the load's range"

@@ -10,7 +10,8 @@ import msgspec
 from iq_days import CONFIG, record
 
 from console.cli.iq import lines
-from dispatch.evaluation.energy_iq import Cost, Iq, Loss
+from dispatch.evaluation.energy_iq import VERSION, Cost, Iq, Loss
+from dispatch.model.reasons import Reason
 from gateway import exit_codes
 from gateway.energy_iq_history import Report, local_day
 from storage.config import DISPATCH
@@ -51,7 +52,7 @@ async def test_the_record_alone_is_enough(machine: Machine) -> None:
     assert document["iq"]["of_h"] == 24
     assert abs(sum(document["iq"]["loss_by_part_eur"][k] for k in ("energy", "peak", "wear"))
                - document["iq"]["loss_by_part_eur"]["total"]) < 1e-9  # fmt: skip
-    assert document["version"] == 1
+    assert document["version"] == VERSION
 
     empty = await machine.skerry("iq", "--day", "2025-09-12")
     assert empty.code == exit_codes.OK
@@ -68,14 +69,16 @@ def test_a_quarter_of_an_hour_has_no_figure_and_no_table() -> None:
     """The demand charge of a whole month stands against minutes: what it "lost" is no loss."""
     bare, own, best = (Cost(1.0, peak_eur, 0.0) for peak_eur in (300.0, 340.0, 150.0))
     loss = Loss(0.0, 0.0, 190.0, 0.0)
-    why = "only 0.25 h of it are on record"
+    why = Reason("iq.short_record", {"known_h": 0.25, "needed_h": 6.0})
     short = Iq(
         begin_utc_s=BEGIN, end_utc_s=END, known_h=0.25, why=why, none=bare, own=own, best=best, loss=loss
     )  # fmt: skip
-    little = msgspec.structs.replace(short, known_h=24.0, why="too little was to be had")
+    little = msgspec.structs.replace(
+        short, known_h=24.0, why=Reason("iq.too_little", {"possible_eur": 0.0, "total_eur": 32.0})
+    )
     report = Report(day="2025-09-16", iq=short, month=little, made_utc_s=float(END), inputs="")
     head, blank, month, names, *_ = lines(report)
-    assert head == "2025-09-16       no Energy IQ: only 0.25 h of it are on record; from 0.25 of 24 h"
+    assert head == "2025-09-16       no Energy IQ: only 0.25 h of it are on record, 6 h are needed; from 0.25 of 24 h"
     assert blank == ""
     assert month.startswith("2025-09 to date  no Energy IQ: too little was to be had")
     assert names.startswith("EUR"), "of a day on record the bills stand, they show how little"

@@ -21,8 +21,9 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from scenes import SCENES, Scene  # noqa: E402
 
 from console.display.viewmodel import Model, received  # noqa: E402
-from dispatch.alarms.conditions import Facts, conditions  # noqa: E402
+from dispatch.alarms.conditions import conditions  # noqa: E402
 from dispatch.alarms.definitions import DEFINITIONS  # noqa: E402
+from dispatch.alarms.facts import Facts  # noqa: E402
 from dispatch.alarms.states import AlarmBook  # noqa: E402
 from dispatch.config.battery_ratings import reserve_soc_pct  # noqa: E402
 from dispatch.control.controller import Controller  # noqa: E402

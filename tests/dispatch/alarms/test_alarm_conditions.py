@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from plan_site import site
 
-from dispatch.alarms.conditions import Facts, conditions
+from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
@@ -142,7 +143,7 @@ CASES = [
     ("setpoint-not-followed:pcs1", {"pcs": {"w": reading(5_000)}}, "setpoint 20.0 kW, measured 5.0 kW"),
     ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": reading(-30_000)}}, "wrote 20.0 kW, the device holds -30.0 kW"),
     ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_enabled": reading(0)}}, "not enabled"),
-    ("no-plan", {"facts": {"plan_age_s": None, "plan_error": "SoC unknown"}}, "SoC unknown"),
+    ("no-plan", {"facts": {"plan_age_s": None, "plan_error": plain("SoC unknown")}}, "SoC unknown"),
     ("plan-late", {"facts": {"plan_age_s": 1000.0}}, "17 min old"),
     ("prices-ended", {"facts": {"prices_end_utc_s": 899_999.0}}, ""),
     ("prices-ended", {"facts": {"prices_end_utc_s": None}}, "no prices at all"),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import Plant, a_plan, a_snapshot, site_config, trace
 
-from dispatch.alarms.conditions import Facts, conditions
+from dispatch.alarms.conditions import conditions
+from dispatch.alarms.facts import Facts
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
 from dispatch.model.plan import Plan

@@ -6,8 +6,9 @@ import random
 
 from small_site import a_pcs, a_snapshot, site_config
 
-from dispatch.alarms.conditions import Facts, conditions
+from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
 from dispatch.control.setpoint_monitor import SetpointMonitor

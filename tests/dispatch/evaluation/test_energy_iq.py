@@ -17,6 +17,7 @@ from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.energy_iq import Iq, Quarter, assess, day_and_month
 from dispatch.model.forecast import QUARTER_S
+from dispatch.wording.catalogue import words
 
 QUARTERS = 32  # 8 h
 
@@ -40,6 +41,11 @@ class Day:
             result.append(Quarter(begin_s + k * QUARTER_S, load, 0.0, battery, soc, after, price))
             soc = after
         return result
+
+
+def why_of(found: Iq) -> str:
+    assert found.why is not None
+    return words(found.why)
 
 
 def judged(day: Day, quarters: list[Quarter] | None = None) -> Iq:
@@ -143,13 +149,13 @@ def test_too_little_to_say() -> None:
     day = two_prices(BEST)
     found = judged(day, day.quarters()[:20])
     assert found.iq_pct is None
-    assert found.why == "only 5 h of it are on record, 6 h are needed"
-    assert judged(day, []).why == "nothing of it is on record with load, battery and SoC"
+    assert why_of(found) == "only 5 h of it are on record, 6 h are needed"
+    assert why_of(judged(day, [])) == "nothing of it is on record with load, battery and SoC"
     flat = Day(site(), [40_000.0] * QUARTERS, [100.0] * QUARTERS, [0.0] * QUARTERS)
-    assert judged(flat).why == "too little was to be had: perfect foresight 0.00 of 32.00 EUR"
+    assert why_of(judged(flat)) == "too little was to be had: perfect foresight 0.00 of 32.00 EUR"
     none = Day(site(battery={"energy_kwh": 0.0}), [1.0] * QUARTERS, [1.0] * QUARTERS, [0.0] * QUARTERS)
     quarters = [Quarter(NOON, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)]
-    assert judged(none, quarters).why == "the site has no battery"
+    assert why_of(judged(none, quarters)) == "the site has no battery"
 
 
 def test_a_day_is_charged_for_what_it_adds_to_the_months_peak() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from dispatch.alarms.conditions import Facts, conditions
+from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
 from dispatch.model.battery_bank import BatteryBank

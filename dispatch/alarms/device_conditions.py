@@ -1,0 +1,171 @@
+"""Determines the alarm conditions of each device: silent, readings missing or rejected, battery, PCS, node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dispatch.alarms.facts import Facts
+from dispatch.alarms.states import Condition
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.setpoint_monitor import tolerance_w
+from dispatch.model.battery_bank import counted
+from dispatch.model.decision import Contested, Decision
+from dispatch.model.equipment import Battery, DeviceHealth, Node, Pcs
+from dispatch.model.power_caps import exceeds
+from dispatch.model.reasons import Reason, joined, plain
+from dispatch.model.snapshot import Snapshot
+
+FOLLOW_SHARE = 0.05  # of the rating: a PCS this close to its setpoint follows it
+FOLLOW_W = 500.0
+SOC_MARGIN_PCT = 0.5
+
+
+def silent(device: DeviceHealth) -> Condition:
+    age_s = device.age_s
+    silent = Reason("alarm.never_answered") if age_s is None else Reason("alarm.silent", {"silent_s": age_s})
+    if device.error:
+        silent = Reason("alarm.silent_error", {"silent": silent, "error": device.error})
+    return Condition(not device.online, silent)
+
+
+def missing_conditions(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
+    """Devices that answer without the reading that control needs; silent ones are device-lost."""
+    online = {d.id: d.online for d in snapshot.devices}
+    for pcs in snapshot.pcs:
+        absent = pcs.w.good is None and online.get(pcs.id, True)
+        yield f"reading-missing:{pcs.id}", Condition(absent, Reason("alarm.power_missing"))
+    for battery in snapshot.batteries:
+        told = any(online.get(p.id, True) for p in config.pcs if p.battery == battery.id)
+        yield (
+            f"reading-missing:{battery.id}",
+            Condition(battery.soc_pct.good is None and told, Reason("alarm.soc_missing")),
+        )
+
+
+def implausible_conditions(snapshot: Snapshot, decision: Decision | None) -> dict[str, Condition]:
+    """Devices whose readings are rejected again and again, with the last of each."""
+    found: dict[str, list[Reason]] = {device.id: [] for device in snapshot.devices}
+    for doubt in decision.implausible if decision else ():
+        found.setdefault(doubt.device_id, []).append(doubt.why)
+    return {
+        f"reading-implausible:{name}": Condition(bool(why), joined(why) if why else None) for name, why in found.items()
+    }
+
+
+def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
+    limits = next((b for b in config.batteries if b.id == battery.id), None)
+    if limits is None:
+        return
+    soc, temp = battery.soc_pct.good, battery.temp_c.good
+    yield f"soc-stands-still:{battery.id}", _stands_still(battery)
+    yield (
+        f"soc-low:{battery.id}",
+        Condition(
+            None if soc is None else soc <= limits.soc_min_pct + SOC_MARGIN_PCT,
+            None
+            if soc is None
+            else counted(Reason("alarm.soc_low", {"soc_pct": soc, "limit_pct": limits.soc_min_pct}), (battery,)),
+        ),
+    )
+    yield (
+        f"battery-temperature:{battery.id}",
+        Condition(
+            None if temp is None else not limits.temp_min_c <= temp <= limits.temp_max_c,
+            None
+            if temp is None
+            else Reason("alarm.temperature", {"temp_c": temp, "min_c": limits.temp_min_c, "max_c": limits.temp_max_c}),
+        ),
+    )
+
+
+def _stands_still(battery: Battery) -> Condition:
+    """The BMS reports an SoC that does not follow the energy moved."""
+    reported_pct = battery.soc_reported_pct.value
+    ends = [pct for r in (battery.soc_pct, battery.soc_high_pct) if (pct := r.value) is not None]
+    if battery.soc_state != "stands_still" or reported_pct is None or not ends:
+        return Condition(None if battery.soc_state in ("carried", "rejected") else False)
+    counted_pct = max(ends, key=lambda pct: abs(pct - reported_pct))
+    return Condition(True, Reason("alarm.soc_stands_still", {"reported_pct": reported_pct, "counted_pct": counted_pct}))
+
+
+def pcs_conditions(
+    pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts
+) -> Iterator[tuple[str, Condition]]:
+    state, control = pcs.state.good, pcs.control.good
+    reported = plain(", ".join(pcs.alarms)) if pcs.alarms else None
+    yield f"pcs-fault:{pcs.id}", Condition(None if state is None else state == "fault", reported)
+    yield f"pcs-local:{pcs.id}", Condition(None if control is None else control == "local")
+    wanted = facts.written_w.get(pcs.id)
+    if decision is not None and all(s.w is None for s in decision.setpoints if s.device_id == pcs.id):
+        wanted = None  # nothing is asked of it now: what it held before runs out by itself
+    yield f"setpoint-not-followed:{pcs.id}", _following(pcs, wanted, snapshot, facts.config)
+    contested = next((c for c in decision.contested if c.device_id == pcs.id), None) if decision else None
+    yield f"setpoint-mismatch:{pcs.id}", _contested(contested, decision) or _mismatch(pcs, wanted, facts.config)
+
+
+def node_conditions(node: Node, facts: Facts) -> Iterator[tuple[str, Condition]]:
+    """A cap that is not followed; GPUs that do not answer; limits that a restart would not know."""
+    cap_w, drawn_w = facts.node_caps_w.get(node.id), node.w.good
+    if cap_w is None:
+        yield f"cap-not-followed:{node.id}", Condition(False)
+    elif drawn_w is None:
+        yield f"cap-not-followed:{node.id}", Condition(None)
+    else:
+        over = Reason("alarm.over_cap", {"drawn_w": drawn_w, "cap_w": cap_w})
+        yield f"cap-not-followed:{node.id}", Condition(exceeds(drawn_w, cap_w), over)
+    missing = sum(gpu.w.value is None for gpu in node.gpus)
+    silent = Reason("alarm.gpus_missing", {"missing": missing, "gpus": len(node.gpus), "note": node.note})
+    yield f"gpus-missing:{node.id}", Condition(missing > 0, silent)
+    why = facts.gpu_limits_not_kept.get(node.id, "")
+    yield f"gpu-limits-not-kept:{node.id}", Condition(bool(why), plain(why) if why else None)
+
+
+def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: DispatchConfig) -> Condition:
+    """Derating is no fault: where a reported limit is below the setpoint, the limit is what to follow."""
+    rating = next((p for p in config.pcs if p.id == pcs.id), None)
+    if wanted_w is None or rating is None or pcs.control.good == "local" or pcs.state.good == "throttled":
+        return Condition(False)
+    if pcs.w.good is None:
+        return Condition(None)
+    battery = next((b for b in snapshot.batteries if b.id == rating.battery), None)
+    charge = [rating.charge_w, pcs.charge_limit_w.good, battery.charge_limit_w.good if battery else None]
+    discharge = [rating.discharge_w, pcs.discharge_limit_w.good, battery.discharge_limit_w.good if battery else None]
+    low = -min(limit for limit in charge if limit is not None)
+    high = min(limit for limit in discharge if limit is not None)
+    expected = min(max(wanted_w, low), high)
+    tolerance = max(FOLLOW_W, FOLLOW_SHARE * max(rating.charge_w, rating.discharge_w))
+    # limits reported at the battery lie a conversion loss away from AC power: all between 0 and the setpoint is fine
+    derated = expected != wanted_w and min(0.0, wanted_w) - tolerance <= pcs.w.good <= max(0.0, wanted_w) + tolerance
+    off = abs(pcs.w.good - expected) > tolerance and not derated
+    return Condition(off, Reason("alarm.not_followed", {"setpoint_w": wanted_w, "measured_w": pcs.w.good}))
+
+
+def _contested(contested: Contested | None, decision: Decision | None) -> Condition | None:
+    """What the looks of the last seconds tell, though each overwriting may have been undone at once."""
+    if contested is None or decision is None:
+        return None
+    asked_w = next((s.w for s in decision.setpoints if s.device_id == contested.device_id), None)
+    if asked_w is None:
+        return None
+    return Condition(
+        True,
+        Reason(
+            "alarm.contested",
+            {"asked_w": asked_w, "held_w": contested.held_w, "share_pct": 100 * contested.share},
+        ),
+    )
+
+
+def _mismatch(pcs: Pcs, wanted_w: float | None, config: DispatchConfig) -> Condition:
+    rating = next((p for p in config.pcs if p.id == pcs.id), None)
+    if wanted_w is None or rating is None or pcs.control.good == "local":
+        return Condition(False)
+    if pcs.setpoint_enabled.good == 0:
+        return Condition(True, Reason("alarm.not_enabled", {"written_w": wanted_w}))
+    held = pcs.setpoint_w.good
+    if held is None:
+        return Condition(None)
+    return Condition(
+        abs(held - wanted_w) > tolerance_w(config, pcs.id),
+        Reason("alarm.holds_another", {"written_w": wanted_w, "held_w": held}),
+    )

@@ -1,0 +1,34 @@
+"""What alarms need beside snapshot and decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.metering_interval import Interval
+from dispatch.model.reasons import Reason
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What alarms need beside snapshot and decision. The defaults raise nothing."""
+
+    config: DispatchConfig
+    interval: Interval | None = None
+    plan_age_s: float | None = None  # None: there is no plan
+    plan_error: Reason | None = None  # why the last attempt failed
+    prices_expected: bool = True  # False on a site without a tariff
+    prices_end_utc_s: float | None = None  # end of the last published price; None: there are none
+    price_now: bool = True  # a published price covers this moment
+    price_file_error: str = ""  # why the price file cannot be used as it is now; lines of file, line, what is expected
+    written_w: Mapping[str, float] = {}  # last setpoint written to each PCS; devices never written to are absent
+    overruns_per_min: int = 0  # ticks that overran in the last minute
+    records_dropped_per_min: int = 0
+    records_error: str = ""  # why the store cannot be written
+    orders_dropped: str = ""  # the manual orders that the last restart cost
+    drill_due: Reason | None = None  # since when a drill waits for somebody to start it
+    clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
+    node_caps_w: Mapping[str, float] = {}  # the caps that are to hold now, by node
+    gpu_limits_not_kept: Mapping[str, str] = {}  # nodes whose GPUs are capped without a way back on disk, and why
+    month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record
