@@ -8,6 +8,7 @@ value that was not (`Quality.SUSPECT`) and, when the doubt lasts, nothing; and a
 - `trail`: the history of one reading. A step that no witness confirms is accepted at the second sample that shows it.
 - `witnesses`: what other figures say of a reading: volts and amperes, the balance of the site.
 - `meters`: one meter by its own figures; `meter_pair`: grid meter and load meter together.
+- `figures`: what a meter gives beside its power: currents, voltages, frequency.
 - `sources`: the power of a PCS or PV inverter; `nodes`: the power of a compute node.
 - `contacts`: one word, such as a switch position or a mode; `protection`: power limits and temperature.
 - `equipment`: all words and limits of a switch, a PCS, a battery, by `contacts` and `protection`.

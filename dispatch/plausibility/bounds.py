@@ -67,6 +67,7 @@ class SiteBounds:
         self._pv_peak_w = {p.id: p.peak_w for p in config.pv}
         self.step_w = max(1_500.0, 0.03 * grid.fuse_w)  # by how much power may change from one sample to the next
         self.nominal_v = grid.voltage_v
+        self.step_a = self.step_w / grid.phases / grid.voltage_v  # and the current of one phase
         island = config.island
         self.nominal_hz = 60.0 if island.hz_low is not None and island.hz_low >= 55 else 50.0
         self.most_w = IMPORT_FUSES * grid.fuse_w

@@ -17,13 +17,14 @@ SURE = (Look.NEAR, Look.WITNESSED)
 
 
 class MeterPair:
-    """Both meters of a site, tick by tick: `look`, then `shown`."""
+    """Both meters of a site, tick by tick: `take`, then `check`."""
 
     def __init__(self, config: DispatchConfig, bounds: SiteBounds, window_s: float) -> None:
         self._bounds, self._window_s = bounds, window_s
         self._sides = {m.id: m.side for m in config.meters}
         self._meters: dict[str, MeterCheck] = {}
         self._balance = Balance()
+        self._load: Seen | None = None  # what the load meter's own figures say at this tick
         self._net_w: float | None = None  # grid + PCS, as far as accepted readings show it
 
     @property
@@ -40,34 +41,32 @@ class MeterPair:
             self._meters[meter_id] = MeterCheck(self._bounds, meter_id, self._window_s)
         return self._meters[meter_id]
 
-    def _look(self, now: Snapshot, pcs: Band | None) -> tuple[Seen, Seen | None]:
-        """What each meter's own figures say of its power."""
-        known = self._bounds.knows_pv(tuple(p.id for p in now.pv))
-        net_w, expected = self._net_w, None
-        if net_w is not None and pcs is not None:
-            expected = Band(net_w - pcs.high_w, net_w - pcs.low_w)
-        live = self._live(now, now.grid.id)
-        at_pcc = self._meter(now.grid.id).look(now.grid, now.mono_s, self._bounds.grid_w(known), expected, live)
-        if now.load is None:
-            return at_pcc, None
-        meter, live = self._meter(now.load.id), self._live(now, now.load.id)
-        last_w = meter.power.value
-        near = None if last_w is None else Band(last_w, last_w)
-        return at_pcc, meter.look(now.load, now.mono_s, self._bounds.load_w(), near, live)
+    def take(self, now: Snapshot) -> tuple[float | None, float | None]:
+        """Take in both meters, once per tick and before `check`.
 
-    def powers(self, now: Snapshot, pcs: Band | None) -> tuple[float | None, float | None]:
-        """Power at the grid meter and at the load meter, where they can witness a step of a source; None: they cannot.
-
-        The grid meter's may be a step itself: if it fits the source's, each confirms the other.
+        Return their powers, W, where they can witness a step of a source; None: they cannot. The grid meter's may be a
+        step itself: if it fits the source's, each confirms the other.
         """
-        at_pcc, load = self._look(now, pcs)
-        grid_w = at_pcc.w if at_pcc.look in (*SURE, Look.STEP) else None
-        sure = load is not None and load.look in SURE and self._balance.known(load.w)
-        return grid_w, load.w if load is not None and sure else None
+        known = self._bounds.knows_pv(tuple(p.id for p in now.pv))
+        live = self._live(now, now.grid.id)
+        grid_w = self._meter(now.grid.id).take(now.grid, now.mono_s, self._bounds.grid_w(known), live)
+        self._load = None
+        if now.load is None:
+            return grid_w, None
+        meter, live = self._meter(now.load.id), self._live(now, now.load.id)
+        meter.take(now.load, now.mono_s, self._bounds.load_w(), live)
+        load = self._load = meter.judge(now.load, None)
+        return grid_w, load.w if load.look in SURE and self._balance.known(load.w) else None
+
+    def _expected(self, pcs: Band | None) -> Band | None:
+        """Where the grid meter's power should be after what the PCS did."""
+        if self._net_w is None or pcs is None:
+            return None
+        return Band(self._net_w - pcs.high_w, self._net_w - pcs.low_w)
 
     def check(self, now: Snapshot, pcs: Band | None, hold_s: float) -> tuple[Meter, Meter | None]:
         """The meters as everybody else is to see them. `pcs`: what all PCS may have given at the time they show."""
-        at_pcc, load = self._look(now, pcs)
+        at_pcc, load = self._meter(now.grid.id).judge(now.grid, self._expected(pcs)), self._load
         rest = None if load is None else self._rest(now, at_pcc, load, pcs)
         self._settle(now, at_pcc, load, rest)
         self._learn(now, at_pcc, load, rest, pcs)
@@ -108,9 +107,9 @@ class MeterPair:
 
     def _learn(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None, pcs: Band | None) -> None:
         grid = self._meter(now.grid.id)
-        grid.learn(now.grid)
+        grid.learn(now.grid, now.mono_s)
         if now.load is not None:
-            self._meter(now.load.id).learn(now.load)
+            self._meter(now.load.id).learn(now.load, now.mono_s)
         sources = all(w.quality is not Quality.SUSPECT for w in (*(p.w for p in now.pcs), *(p.w for p in now.pv)))
         meters = not any(m.power.doubted for m in self._meters.values())
         if rest is not None and load is not None and at_pcc.look in SURE and load.look in SURE and sources and meters:

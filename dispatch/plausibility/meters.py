@@ -7,11 +7,16 @@ import enum
 import msgspec
 
 from dispatch.model.equipment import DEAD, Meter
-from dispatch.model.readings import MISSING, USABLE, Quality, Reading
+from dispatch.model.readings import USABLE
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
+from dispatch.plausibility.figures import FigureCheck, held
 from dispatch.plausibility.trail import RELEARN_S, Block, Candidate, Trail, figures_of
 from dispatch.plausibility.witnesses import Band, VoltAmperes
+
+VOLTS_STEP = 0.1  # of nominal: by how much a voltage changes from one sample to the next without a second one
+HERTZ_STEP = 1.0  # and a frequency: an interconnected grid moves by 2 Hz in a second at most (ENTSO-E, 2018)
+LEAST_FACTOR = 0.7  # power factor of what is switched: its current is so many times larger than its power explains
 
 
 class Look(enum.Enum):
@@ -33,7 +38,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class MeterCheck:
-    """One meter, tick by tick: `look`, then `settle` with what the balance says, then `shown`."""
+    """One meter, tick by tick: `take`, `judge`, then `settle` with what the balance says, then `shown`."""
 
     def __init__(self, bounds: SiteBounds, meter_id: str, delay_s: float) -> None:
         self._bounds, self._delay_s = bounds, delay_s
@@ -41,58 +46,85 @@ class MeterCheck:
         self._block = Block()
         self._va = VoltAmperes()
         self._figures = Trail(meter_id, "voltage, current and frequency")
+        self._amperes = FigureCheck(meter_id, "current", bounds.step_a, _current_jump)
+        self._volts = FigureCheck(meter_id, "voltage", VOLTS_STEP * bounds.nominal_v, _voltage_jump)
+        self._hertz = FigureCheck(meter_id, "frequency", HERTZ_STEP, _frequency_jump)
         self._good: tuple[Meter, float] | None = None  # the last answer whose figures were plausible, and when taken
-        self._amperes: tuple[tuple[Reading, ...], float] = ((), 0.0)  # of the last answer whose power was believed
         self._step_s: float | None = None  # since when its power has been a step that nothing shows
         self._bad_s: float | None = None  # since when figures have been impossible
         self._live_s: float | None = None  # since when its side has been live
         self._sample = 0
         self._taken_s = float("-inf")
         self._whole = True  # the other figures of this answer can be true
+        self._product_va: float | None = None  # volts times amperes of this answer
+        self._now = Seen(Look.ABSENT)
 
     @property
     def trails(self) -> list[Trail]:
         """Every reading that is followed."""
-        return [self.power, self._figures]
+        return [self.power, self._figures, *(check.trail for check in self._beside)]
+
+    @property
+    def _beside(self) -> tuple[FigureCheck, ...]:
+        return self._amperes, self._volts, self._hertz
 
     def alive(self, mono_s: float) -> bool:
         """Its figures move: it may speak as a witness."""
         return mono_s - self._block.changed_s <= self._delay_s
 
-    def look(self, meter: Meter, mono_s: float, allowed: Range, expected: Band | None, live: bool) -> Seen:
-        """Take in an answer.
+    def take(self, meter: Meter, mono_s: float, allowed: Range, live: bool) -> float | None:
+        """Take in an answer, once per tick. Return its power, W, unless it is wrong by itself.
 
-        allowed: bounds of its power. expected: where its power should be; None: where it last was. live: the switch or
-        the PCS report voltage on its side of the switch; a meter that still reads none is not believed.
+        allowed: bounds of its power. live: the switch or the PCS report voltage on its side of the switch; a meter that
+        still reads none is not believed.
         """
         self._note_live(live, mono_s)
         w = meter.w
-        if w.quality not in USABLE or w.value is None:
-            self._whole = self._check_figures(meter, mono_s)
-            return Seen(Look.ABSENT)
-        self._taken_s = mono_s - (w.age_s or 0.0)
+        absent = w.quality not in USABLE or w.value is None
+        self._taken_s = mono_s - ((meter.hz.age_s if absent else w.age_s) or 0.0)
         self._sample = self._block.update(figures_of(meter), self._taken_s)
         self._whole = self._check_figures(meter, mono_s)
-        if not allowed.holds(w.value):
-            return Seen(Look.WRONG, w.value, out_of_watts("power", w.value, allowed))
-        if not self._whole and self._recently_whole(mono_s):
-            return Seen(Look.WRONG, w.value, Reason("doubt.block", {"reading": "power"}))
-        return self._judge(meter, w.value, expected)
+        self._product_va = None
+        if absent or w.value is None:
+            self._now = Seen(Look.ABSENT)
+            return None
+        self._now = self._take_power(meter, w.value, mono_s, allowed)
+        return None if self._now.look is Look.WRONG else w.value
 
-    def _judge(self, meter: Meter, w: float, expected: Band | None) -> Seen:
-        va = self._va.of(meter) if self._whole else None
+    def _take_power(self, meter: Meter, w: float, mono_s: float, allowed: Range) -> Seen:
+        if not allowed.holds(w):
+            return Seen(Look.WRONG, w, out_of_watts("power", w, allowed))
+        if not self._whole and self._recently_whole(mono_s):
+            return Seen(Look.WRONG, w, Reason("doubt.block", {"reading": "power"}))
+        va = self._product_va = self._va.of(meter) if self._whole else None
         if va is not None and self._va.impossible(w, va):
             return Seen(Look.WRONG, w, Reason("doubt.apparent", {"reading": "power", "value_w": w, "product_w": va}))
-        agrees = None if va is None else self._va.agrees(w, va)
+        return Seen(Look.STEP, w)
+
+    def judge(self, meter: Meter, expected: Band | None) -> Seen:
+        """What its own figures say of its power. expected: where it should be; None: where it last was."""
+        w, va = self._now.w, self._product_va
+        if self._now.look is Look.ABSENT or (self._now.look is Look.WRONG and va is None):
+            return self._now
         last_w = self.power.value
         if expected is None and last_w is not None:
             expected = Band(last_w, last_w)
         near = expected is not None and expected.off_w(w) <= self._bounds.step_w
+        jumped = self._amperes.jumped(meter.a, self._amperes_of(w)) or self._volts.jumped(meter.v)
+        if near and va is not None and jumped:
+            return Seen(Look.NEAR, w)  # volts or amperes have jumped, not the power: they are doubted
+        if self._now.look is Look.WRONG:
+            return self._now
+        agrees = None if va is None else self._va.agrees(w, va)
         if near and agrees is not False:
             return Seen(Look.NEAR, w)
-        if agrees and not near and not self._mirrored(w):
+        if agrees and va is not None and self._va.tells(va) and not self._mirrored(w):
             return Seen(Look.WITNESSED, w)
         return Seen(Look.STEP, w, self._why_step(w))
+
+    def _amperes_of(self, w: float) -> float:
+        """The change of all currents together that a change of power to `w` can cause."""
+        return w / LEAST_FACTOR / self._bounds.nominal_v
 
     def _mirrored(self, w: float) -> bool:
         """Volts and amperes do not show the sign: the same power the other way round is no step that they confirm."""
@@ -132,13 +164,23 @@ class MeterCheck:
         why = seen.why or self._why_step(seen.w)
         trail.wait(Candidate(seen.w, self._sample, taken_s, self._bounds.step_w), why)
 
-    def learn(self, meter: Meter) -> None:
-        """Take in what volts and amperes are beside an accepted power."""
-        if self._whole and not self.power.doubted:
-            self._amperes = meter.a, self._taken_s
-        va = self._va.of(meter) if self._whole else None
-        if va is not None and not self.power.doubted and self.power.value is not None:
-            self._va.learn(self.power.value, va)
+    def learn(self, meter: Meter, mono_s: float) -> None:
+        """Take in its other figures, and what volts and amperes are beside an accepted power."""
+        if not self._whole:
+            for check in self._beside:
+                check.hold(mono_s)
+            return
+        volts = [v for v in (r.good for r in meter.v) if v is not None]
+        dead = bool(volts) and max(volts) < DEAD * self._bounds.nominal_v
+        w, va = None if self.power.doubted else self.power.value, self._product_va
+        self._volts.check(meter.v, self._sample, self._taken_s, shown=dead)
+        self._hertz.check((meter.hz,), self._sample, self._taken_s, shown=dead)
+        possible, shown, cause = True, False, None if w is None else self._amperes_of(w)
+        if w is not None and va is not None and not self._volts.doubted:
+            possible, shown = not self._va.impossible(w, va), self._va.agrees(w, va) is True
+        self._amperes.check(meter.a, self._sample, self._taken_s, cause, possible, shown)
+        if w is not None and va is not None and not self._volts.doubted:
+            self._va.learn(w, va, believed=not self._amperes.doubted)
 
     # ── its other figures ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,33 +228,33 @@ class MeterCheck:
     # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def shown(self, meter: Meter, mono_s: float, hold_s: float) -> Meter:
-        """The meter as everybody else is to see it. Amperes are believed with power: the fuse rule acts on both."""
+        """The meter as everybody else is to see it. A current is not believed before the power."""
         found = msgspec.structs.replace(meter, w=self.power.shown(meter.w, mono_s, hold_s))
-        if self._whole and not self.power.doubted:
+        if self._whole and not any(check.doubted for check in self._beside):
             return found
-        usable = self._bad_s is None or mono_s - self._bad_s <= hold_s
-        held, taken_s = self._good if self._good is not None and usable else (Meter(meter.id), mono_s)
-        amperes, since_s = self._amperes if usable and found.w.quality is not Quality.MISSING else ((), mono_s)
-        found = msgspec.structs.replace(found, a=_held_all(meter.a, amperes, mono_s - since_s))
+        a, v, hz = (
+            check.shown(now, mono_s, hold_s)
+            for check, now in zip(self._beside, (meter.a, meter.v, (meter.hz,)), strict=True)
+        )
+        found = msgspec.structs.replace(found, a=a, v=v, hz=hz[0])
         if self._whole:
             return found
-        age_s = mono_s - taken_s
+        usable = self._bad_s is None or mono_s - self._bad_s <= hold_s
+        good, taken_s = self._good if self._good is not None and usable else (Meter(meter.id), mono_s)
         return msgspec.structs.replace(
             found,
-            hz=_held(meter.hz, held.hz, age_s),
-            v=_held_all(meter.v, held.v, age_s),
-            import_wh=_held(meter.import_wh, held.import_wh, age_s),
-            export_wh=_held(meter.export_wh, held.export_wh, age_s),
+            import_wh=held(meter.import_wh, good.import_wh, mono_s - taken_s),
+            export_wh=held(meter.export_wh, good.export_wh, mono_s - taken_s),
         )
 
 
-def _held(now: Reading, before: Reading, age_s: float) -> Reading:
-    """What was believed before, in place of what is said now; missing where there is none."""
-    if now.quality not in USABLE or before.value is None:
-        return Reading(None, now.age_s, Quality.MISSING)
-    return Reading(before.value, age_s, Quality.SUSPECT)
+def _current_jump(n: int, a: float, last_a: float) -> Reason:
+    return Reason("doubt.current", {"phase": n + 1, "value_a": a, "last_a": last_a})
 
 
-def _held_all(now: tuple[Reading, ...], before: tuple[Reading, ...], age_s: float) -> tuple[Reading, ...]:
-    known = (*before, *(MISSING for _ in now))
-    return tuple(_held(reading, known[n], age_s) for n, reading in enumerate(now))
+def _voltage_jump(n: int, v: float, last_v: float) -> Reason:
+    return Reason("doubt.jump", {"reading": f"voltage L{n + 1}", "value": v, "last": last_v, "unit": "V"})
+
+
+def _frequency_jump(n: int, hz: float, last_hz: float) -> Reason:
+    return Reason("doubt.jump", {"reading": "frequency", "value": hz, "last": last_hz, "unit": "Hz"})

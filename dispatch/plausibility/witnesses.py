@@ -86,16 +86,21 @@ class VoltAmperes:
         return abs(abs(w) - self._share * va) <= max(VA_W, VA_SHARE * va)
 
     @staticmethod
+    def tells(va: float) -> bool:
+        """Whether V x I is large enough to show anything: a meter that starts anew reads 0 of both for a moment."""
+        return va > 4 * VA_W
+
+    @staticmethod
     def impossible(w: float, va: float) -> bool:
         """Whether P is larger than V x I allows."""
         return abs(w) > OVER_VA * va + max(2 * VA_W, VA_SHARE * va)
 
-    def learn(self, w: float, va: float) -> None:
-        """Take in an accepted pair."""
+    def learn(self, w: float, va: float, believed: bool) -> None:
+        """Take in an accepted power and the product beside it. `believed`: the currents are not doubted."""
         agrees = self.agrees(w, va) if self._off <= MOSTLY else abs(abs(w) - (self._share or 1.0) * va) <= VA_W
         if agrees is not None:
             self._off += LEARN * ((not agrees) - self._off)
-        if va > 4 * VA_W:
+        if believed and self.tells(va):
             self._share = min(abs(w) / va, OVER_VA)
 
 

@@ -14,6 +14,9 @@ TEMPLATES = {
     ),
     "doubt.unseen": "{reading} {value_w:kw} after {last_w:kw}: neither grid meter nor load meter shows this step",
     "doubt.jump": "{reading} {value:.4g} {unit} after {last:.4g} {unit}: no second sample showed it",
+    "doubt.current": (
+        "current L{phase} {value_a:.4g} A after {last_a:.4g} A: power shows no such step, and no second sample did"
+    ),
     "doubt.word": "{reading} reads {word}: other devices show that it cannot be",
     "pcs.off_grid_doubted": "a device says that the site is off the grid, others that it is not: nothing is written",
     "doubt.dead": "{volts:.0f} V on a side of the switch that PCS and switch report live (site file: [[meter]] side)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -21,7 +21,8 @@ from dispatch.plausibility.bounds import SiteBounds
 
 replace = msgspec.structs.replace
 FIGURES = (
-    ("grid", "w"), ("grid", "hz"), ("grid", "v"), ("grid", "a"), ("load", "w"), ("load", "v"), ("load", "a"),
+    ("grid", "w"), ("grid", "hz"), ("grid", "v"), ("grid", "a"),
+    ("load", "w"), ("load", "hz"), ("load", "v"), ("load", "a"),
     ("pcs", "w"), ("pcs", "charge_limit_w"), ("pcs", "discharge_limit_w"), ("pv", "w"),
     ("batteries", "charge_limit_w"), ("batteries", "discharge_limit_w"), ("batteries", "temp_c"),
 )  # fmt: skip
@@ -43,15 +44,21 @@ VALUE_FAULTS: dict[str, Callable[[float], float]] = {
 }
 
 
-def corrupted(now: Snapshot, part: str, figure: str, wrong: Callable[[float], float]) -> Snapshot:
-    """The snapshot with one figure of one device as a fault shows it."""
+def corrupted(
+    now: Snapshot, part: str, figure: str, wrong: Callable[[float], float], phase: int | None = None
+) -> Snapshot:
+    """The snapshot with one figure of one device as a fault shows it: of one phase only, or of all."""
 
     def reading_of(raw: Reading) -> Reading:
         return raw if raw.value is None else replace(raw, value=wrong(raw.value))
 
     def device(item: object) -> object:
         raw = getattr(item, figure)
-        value = tuple(reading_of(r) for r in raw) if isinstance(raw, tuple) else reading_of(raw)
+        value: object = raw
+        if isinstance(raw, tuple):
+            value = tuple(reading_of(r) if phase in (None, n) else r for n, r in enumerate(raw))
+        else:
+            value = reading_of(raw)
         return replace(item, **{figure: value})  # type: ignore[type-var]
 
     found = getattr(now, part)
@@ -133,43 +140,59 @@ class Twins:
         self.clean.run(seconds)
         self.other.run(seconds)
 
-    def apart_w(self, ticks: int) -> float:
-        """The largest difference of setpoints in the last ticks; a tick in which nothing is written counts as kept."""
-        last_w, worst_w = asked_w(self.clean.decisions[-ticks - 1]), 0.0
+    def asked(self, ticks: int) -> Iterator[tuple[float, float]]:
+        """Clean and other setpoint of the last ticks; a tick in which nothing is written counts as kept."""
+        last_w = asked_w(self.clean.decisions[-ticks - 1])
         for clean, other in zip(self.clean.decisions[-ticks:], self.other.decisions[-ticks:], strict=True):
             w, other_w = asked_w(clean), asked_w(other)
             last_w = other_w if other_w is not None else last_w
             if w is not None and last_w is not None:
-                worst_w = max(worst_w, abs(w - last_w))
-        return worst_w
+                yield w, last_w
+
+    def apart_w(self, ticks: int) -> float:
+        """The largest difference of setpoints in the last ticks."""
+        return max((abs(w - other_w) for w, other_w in self.asked(ticks)), default=0.0)
+
+    def beyond_w(self, ticks: int) -> float:
+        """How far the other setpoint went past the clean one, away from 0: a limit may only bring it nearer to 0."""
+        return max((max(min(w, 0.0) - o, o - max(w, 0.0), 0.0) for w, o in self.asked(ticks)), default=0.0)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     figure=st.sampled_from(FIGURES),
-    fault=st.sampled_from(sorted(VALUE_FAULTS)) | st.floats(-400_000, 400_000),
+    fault=st.sampled_from(sorted(VALUE_FAULTS)) | st.floats(-400_000, 400_000) | st.floats(0, 900),
+    phase=st.sampled_from((None, 0, 2)),
     after_s=st.floats(0, 25),
 )
 def test_one_corrupted_sample_moves_no_setpoint_and_loosens_no_limit(
-    figure: tuple[str, str], fault: str | float, after_s: float
+    figure: tuple[str, str], fault: str | float, phase: int | None, after_s: float
 ) -> None:
+    """A power that is within what the site may do from one sample to the next moves it by as much. A protective reading
+    acts at once, but only towards 0."""
     twins = Twins()
     twins.run(after_s)
     part, name = figure
     wrong = VALUE_FAULTS[fault] if isinstance(fault, str) else lambda _: fault
     twins.clean.tick()
-    twins.other.tick(lambda now: corrupted(now, part, name, wrong))
+    twins.other.tick(lambda now: corrupted(now, part, name, wrong, phase))
     seen, truth = twins.other.shown[-1], twins.clean.shown[-1]
     for limit in ("charge_limit_w", "discharge_limit_w"):
         for group in ("pcs", "batteries"):
             now_w, true_w = getattr(getattr(seen, group)[0], limit).good, getattr(getattr(truth, group)[0], limit).good
             assert now_w is not None, f"{group} {limit} has gone"
             assert now_w <= true_w + 1e-6, f"{group} {limit} was loosened"
-    twins.run(2)
-    bounds = SiteBounds(twins.clean.config)
-    allowed_w = twins.clean.config.rules.deadband_w if name not in PROTECTIVE else 60_000.0
-    near = name == "w" and isinstance(fault, float)
-    assert twins.apart_w(10) <= (bounds.step_w + 500 if near else allowed_w + 500)
+    deadband_w = twins.clean.config.rules.deadband_w
+    if name in PROTECTIVE:
+        assert twins.beyond_w(1) <= deadband_w + 500
+        twins.run(4)
+        assert twins.beyond_w(20) <= SiteBounds(twins.clean.config).step_w + 500, "the grid's ramp takes over again"
+        assert twins.apart_w(5) <= deadband_w + 500, "it lasts no longer than the sample after it"
+    else:
+        twins.run(2)
+        near = name == "w" and isinstance(fault, float)
+        allowed_w = SiteBounds(twins.clean.config).step_w if near else deadband_w
+        assert twins.apart_w(11) <= allowed_w + 500
     assert twins.other.decisions[-1].nodes == twins.clean.decisions[-1].nodes, "no node is switched off"
     assert twins.other.controller.island.state is twins.clean.controller.island.state
 
