@@ -5,6 +5,10 @@ counts at the power assumed for it, until the meter's own import register (`impo
 register fills the hole, within its step. A hole across the end of an interval has one energy for two intervals: each
 gets bounds, from none to all of it as far as `most_w` allows. What no register tells stays assumed: at least what was
 measured, at most what `most_w` could have brought.
+
+A hole of no more than `BRIDGED_S` between two good readings, such as one rejected sample, counts as measured at their
+mean, within half their difference. A register reading that no import could have made is not used: a single one is
+passed over; where the register stays there, it was reset or replaced, and counting goes on from there.
 """
 
 from __future__ import annotations
@@ -12,10 +16,15 @@ from __future__ import annotations
 import msgspec
 
 from dispatch.billing.import_register import REGISTER_MOST, ImportRegister
+from dispatch.model.reasons import Reason
 
 EARLY_S = 2.0  # after an interval's begin: what ran until then was integrated
 HOLE_INTERVALS = 8  # a hole over more intervals than this is given up: its energy could be anywhere
 GAP_S = 5.0  # two readings further apart have a hole between them
+BRIDGED_S = 2.0  # one sample that was rejected, at the longest time for which a register map shows the same
+RESET_S = 5.0  # a register that stays so long where no import could have taken it was reset or replaced
+UNBOUNDED_S = 0.5  # without a reading or a register: the energy is "at least"
+REGISTER_FAULTS = frozenset({"register.impossible", "register.reset"})  # codes of `ImportEnergy.notices`
 
 
 class EnergyBounds(msgspec.Struct, frozen=True):
@@ -73,12 +82,24 @@ class HolePart(msgspec.Struct):
     counted: Counted
 
 
+class Bridge(msgspec.Struct):
+    """A hole that may still turn out to be short: what it added to the running interval, and to the one before."""
+
+    from_w: float  # the import before it
+    hole_s: float = 0.0
+    assumed_ws: float = 0.0
+    ended: HolePart | None = None
+    ended_s: float = 0.0
+    ended_assumed_ws: float = 0.0
+
+
 class FilledInterval(msgspec.Struct, frozen=True):
     """An interval that is over, of which the register now tells the energy, or its bounds."""
 
     start_utc_s: float
     low_wh: float
-    high_wh: float
+    high_wh: float | None  # None: other parts of it are not known at all, for `unknown_s`
+    unknown_s: float
     measured_s: float  # its part of the hole where the bounds are as close as the register's step allows, else 0
 
 
@@ -114,17 +135,50 @@ class ImportEnergy:
         self._ended: HolePart | None = None  # the last interval that is over, and what of the hole lies in it
         self._since_ws = 0.0  # measured since `before_wh` was read
         self._was_good = False
+        self._bridge: Bridge | None = None
+        self._bridged: list[FilledInterval] = []
+        self._register_fits = True  # the last reading of the register can be true
+        self._changed_s: float | None = None  # when the register last showed another value
+        self._odd: tuple[float, float] | None = None  # a reading that cannot be true, Wh, and since when, mono_s
+        self._told = False  # that it cannot, in this interval
+        self.notices: list[Reason] = []  # what is wrong with the register; the caller takes them
 
     # ── adding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def add(self, dt_s: float, import_w: float | None) -> None:
         """Count `dt_s` that ends now: between two good readings as their mean, else as a hole."""
+        if import_w is not None and self._bridge is not None:
+            self._end_bridge(dt_s, import_w)
         if import_w is None or not self._was_good or self.import_w is None or dt_s > GAP_S:
+            if import_w is None and self._was_good and self._bridge is None and self.import_w is not None:
+                self._bridge = Bridge(self.import_w)
             self.add_unknown(dt_s)
             return
         self.counted.known_s += dt_s
         self.counted.known_ws += dt_s * (self.import_w + import_w) / 2
         self._since_ws += dt_s * (self.import_w + import_w) / 2
+
+    def _end_bridge(self, dt_s: float, import_w: float) -> None:
+        """Power is read again: count a short hole as measured, between the readings on both sides."""
+        bridge, self._bridge = self._bridge, None
+        if bridge is None or bridge.hole_s + bridge.ended_s + dt_s > BRIDGED_S:
+            return
+        mean_w, off_w = (bridge.from_w + import_w) / 2, abs(import_w - bridge.from_w) / 2
+        _measured(self.counted, bridge.hole_s, bridge.assumed_ws, mean_w, off_w)
+        if self.hole_s > 0:
+            self.hole_s = max(self.hole_s - bridge.hole_s, 0.0)
+            self.hole_assumed_ws -= bridge.assumed_ws
+        self._since_ws += mean_w * (bridge.hole_s + bridge.ended_s)
+        if bridge.ended is not None:
+            self._end_bridge_before(bridge, bridge.ended, mean_w, off_w)
+        self.import_w, self._was_good = mean_w, True  # the rest of the way, to the end of `dt_s`
+
+    def _end_bridge_before(self, bridge: Bridge, part: HolePart, mean_w: float, off_w: float) -> None:
+        """The hole began in the interval before, which is over."""
+        _measured(part.counted, bridge.ended_s, bridge.ended_assumed_ws, mean_w, off_w)
+        part.hole_s = max(part.hole_s - bridge.ended_s, 0.0)
+        self.over = [other for other in self.over if other is not part or part.hole_s > 1e-6]
+        self._bridged.append(self._told_of(part, bridge.ended_s))
 
     def add_unknown(self, dt_s: float) -> None:
         """Count `dt_s` at what is assumed."""
@@ -136,10 +190,13 @@ class ImportEnergy:
         if self.before_wh is not None:
             self.hole_s += dt_s
             self.hole_assumed_ws += assumed_ws
+        if self._bridge is not None:
+            self._bridge.hole_s += dt_s
+            self._bridge.assumed_ws += assumed_ws
 
     def begin(self) -> None:
         """A new interval begins; a hole goes on."""
-        self.counted, self.unrated_s, self._begun = Counted(), 0.0, None
+        self.counted, self.unrated_s, self._begun, self._told = Counted(), 0.0, None, False
         self.hole_s = self.hole_assumed_ws = 0.0
 
     def end(self, start_utc_s: float) -> Counted:
@@ -147,6 +204,9 @@ class ImportEnergy:
         self._ended = HolePart(start_utc_s, self.hole_s, self.counted)
         if self.hole_s > 0:
             self.over.append(self._ended)
+        bridge = self._bridge
+        if bridge is not None:
+            self._bridge = Bridge(bridge.from_w, 0.0, 0.0, self._ended, bridge.hole_s, bridge.assumed_ws)
         if len(self.over) > HOLE_INTERVALS:  # nothing could be told any more of when the energy came
             self.give_up_hole()
         return self.counted
@@ -162,7 +222,48 @@ class ImportEnergy:
             self.counted.assumed_ws += self.unrated_s * self.import_w
             self.unrated_s = 0.0
         if register_wh is not None:
-            self._register.read(mono_s, register_wh)
+            self._register_fits = self._check_register(mono_s, register_wh)
+            if self._register_fits:
+                self._register.read(mono_s, register_wh)
+
+    def _check_register(self, mono_s: float, register_wh: float) -> bool:
+        """Whether import can have taken the register from where it was to here."""
+        if self.before_wh is None or self._changed_s is None:
+            self._changed_s = mono_s
+        if self.before_wh is None or self._grown_wh(mono_s, register_wh) is not None:
+            self._odd = None
+            self._changed_s = mono_s if register_wh != self.before_wh else self._changed_s
+            return True
+        if (
+            self._odd is None
+            or self._register.grown_wh(self._odd[0], register_wh, mono_s - self._odd[1] + GAP_S) is None
+        ):
+            self._odd = (register_wh, mono_s)
+            self._tell_impossible(self.before_wh, register_wh)
+            return False
+        if mono_s - self._odd[1] < RESET_S:
+            return False
+        self.notices.append(Reason("register.reset", {"before_wh": self.before_wh, "now_wh": register_wh}))
+        self.give_up_hole()
+        self._register.restart()
+        self._odd = self._begun = None
+        self._changed_s = mono_s
+        return True
+
+    def _grown_wh(self, mono_s: float, register_wh: float) -> float | None:
+        """What ran through since `before_wh` was read. A register need not move each second, in a hole it is exact."""
+        assert self.before_wh is not None
+        whole_s = self.hole_s + sum(part.hole_s for part in self.over)
+        for_s = whole_s + self._since_ws / self.most_w + GAP_S
+        if not whole_s and self._changed_s is not None:
+            for_s = max(for_s, mono_s - self._changed_s + GAP_S)
+        return self._register.grown_wh(self.before_wh, register_wh, for_s)
+
+    def _tell_impossible(self, before_wh: float, now_wh: float) -> None:
+        """Once in an interval: a register may say it again and again."""
+        if not self._told:
+            self._told = True
+            self.notices.append(Reason("register.impossible", {"before_wh": before_wh, "now_wh": now_wh}))
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,11 +284,11 @@ class ImportEnergy:
 
     def fill(self, register_wh: float | None) -> tuple[FilledInterval, ...]:
         """With the meter read again: fill the hole by its register. Returns the bounds of intervals that are over."""
-        if register_wh is None:  # it may be read later than the power
-            return ()
-        filled: tuple[FilledInterval, ...] = ()
+        filled, self._bridged = tuple(self._bridged), []
+        if register_wh is None or not self._register_fits:  # it may be read later than the power
+            return filled
         if self.before_wh is not None and (self.hole_s > 0 or self.over):
-            filled = self._fill(self.before_wh, register_wh)
+            filled += self._fill(self.before_wh, register_wh)
         self.hole_s = self.hole_assumed_ws = 0.0
         self.over.clear()
         self.before_wh, self._since_ws = register_wh, 0.0
@@ -239,8 +340,13 @@ class ImportEnergy:
         part.counted.bounded_s += part.hole_s
         part.counted.bounded_low_ws += low_ws
         part.counted.bounded_high_ws += high_ws
-        bounds = part.counted.bounds(self.most_w)
-        return FilledInterval(part.start_utc_s, bounds.low_wh, bounds.high_wh, part.hole_s if told else 0.0)
+        return self._told_of(part, part.hole_s if told else 0.0)
+
+    def _told_of(self, part: HolePart, measured_s: float) -> FilledInterval:
+        """What is known now of an interval that is over."""
+        bounds, unknown_s = part.counted.bounds(self.most_w), part.counted.unknown_s - part.counted.bounded_s
+        high_wh = bounds.high_wh if unknown_s < UNBOUNDED_S else None
+        return FilledInterval(part.start_utc_s, bounds.low_wh, high_wh, unknown_s, measured_s)
 
     # ── when what was read was not true, or the clock was set ───────────────────────────────────────────────────────
 
@@ -249,6 +355,7 @@ class ImportEnergy:
 
         Its power is assumed until `until_s`, and none from then on. Returns the interval before, if it began there.
         """
+        self._bridge = None
         before = self._doubt_ended(mono_s - since_mono_s - self.counted.counted_s)
         lost_s = min(max(mono_s - since_mono_s, 0.0), self.counted.known_s)
         w = self.import_w or 0.0
@@ -282,7 +389,7 @@ class ImportEnergy:
         """What is in the hole stays assumed: its place in time is not known any more."""
         self.hole_s = self.hole_assumed_ws = 0.0
         self.over.clear()
-        self.before_wh = None
+        self.before_wh = self._bridge = None
 
     def forget_when(self, aim_w: float) -> None:
         """The clock was set: which part of what was counted lies in its interval is not known."""
@@ -296,6 +403,7 @@ class ImportEnergy:
         passed_s, counted_s = max(passed_s, 0.0), self.counted.counted_s
         if abs(counted_s - passed_s) <= within_s:
             return
+        self._bridge = None
         if counted_s < passed_s:
             self.add_unknown(passed_s - counted_s)
             return
@@ -304,3 +412,12 @@ class ImportEnergy:
         self.unrated_s *= share
         self.hole_s *= share
         self.hole_assumed_ws *= share
+
+
+def _measured(counted: Counted, hole_s: float, assumed_ws: float, mean_w: float, off_w: float) -> None:
+    """Count a part of a hole, which was assumed, as measured at this power, within `off_w`."""
+    counted.unknown_s = max(counted.unknown_s - hole_s, 0.0)
+    counted.assumed_ws -= assumed_ws
+    counted.known_s += hole_s
+    counted.known_ws += mean_w * hole_s
+    counted.band_ws += off_w * hole_s

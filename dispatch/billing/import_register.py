@@ -43,6 +43,11 @@ class ImportRegister:
         """Take over a resolution that an earlier process has learnt."""
         self._steps, self._least_wh = STEPS, step_wh
 
+    def restart(self) -> None:
+        """Another register, or one that was reset: the readings before say nothing of it."""
+        self._readings.clear()
+        self._grain = 0
+
     def read(self, mono_s: float, wh: float) -> None:
         """Take in a reading."""
         self._grain = math.gcd(self._grain, round(10 * wh))

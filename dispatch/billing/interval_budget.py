@@ -34,6 +34,7 @@ from dispatch.billing.import_allowance import Allowance, Budget, allow, least_me
 from dispatch.billing.import_energy import (
     GAP_S,
     HOLE_INTERVALS,
+    UNBOUNDED_S,
     Counted,
     FilledInterval,
     HoleMemory,
@@ -46,7 +47,6 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 
-UNBOUNDED_S = 0.5  # without a reading or a register: the energy is "at least"
 CLOCK_STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
 
 
@@ -204,17 +204,24 @@ class MeteringInterval:
             self._raise(before, self._account_at(self._start - self._length_s))
 
     def notices(self) -> tuple[Reason, ...]:
-        """What the register told of intervals that are over, since the last call."""
-        notices, self._notices = tuple(self._notices), []
+        """What the register told of intervals that are over, and what is wrong with it, since the last call."""
+        notices = (*self._notices, *self._energy.notices)
+        self._notices, self._energy.notices = [], []
         return notices
 
     def _note_filled(self, interval: FilledInterval) -> None:
         """A hole reached into an interval that is over: raise the peak by what is proven, say the bounds."""
-        low_w, high_w = (3600 * wh / self._length_s for wh in (interval.low_wh, interval.high_wh))
+        low_w = 3600 * interval.low_wh / self._length_s
         self._months.raise_peak(low_w, interval.measured_s, self._account_at(interval.start_utc_s))
-        if interval.measured_s == 0:
-            at = self._utility_time(interval.start_utc_s).isoformat()
-            self._notices.append(Reason("interval.bounds", {"local": at, "low_w": low_w, "high_w": high_w}))
+        if interval.measured_s:
+            return
+        at = self._utility_time(interval.start_utc_s).isoformat()
+        if interval.high_wh is None:
+            why = Reason("interval.at_least", {"local": at, "low_w": low_w, "unknown_s": interval.unknown_s})
+        else:
+            high_w = 3600 * interval.high_wh / self._length_s
+            why = Reason("interval.bounds", {"local": at, "low_w": low_w, "high_w": high_w})
+        self._notices.append(why)
 
     def start_of(self, utc_s: float) -> float:
         """Start of the interval that holds `utc_s`, on our clock; the utility's is `interval_offset_s` ahead."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
+from dispatch.billing.import_energy import REGISTER_FAULTS
 from dispatch.billing.interval_budget import Billing, MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
@@ -225,7 +226,10 @@ class Controller:
     def _meter_events(self, snapshot: Snapshot, load_was_frozen: bool) -> tuple[Event, ...]:
         """What the import register told of intervals that are over; a load meter that begins or ends to stand still."""
         id, utc_s, frozen = snapshot.grid.id, snapshot.utc_s, self._net.load_meter_frozen
-        events = [Event(utc_s, "device", "info", id, words(notice)) for notice in self._interval.notices()]
+        events = [
+            Event(utc_s, "device", "warning" if notice.code in REGISTER_FAULTS else "info", id, words(notice))
+            for notice in self._interval.notices()
+        ]
         if frozen != load_was_frozen and snapshot.load is not None:
             told = Reason("lost.load_meter_frozen") if frozen else Reason("lost.load_meter_moves")
             events.append(Event(utc_s, "device", "warning" if frozen else "info", snapshot.load.id, words(told)))

@@ -89,8 +89,20 @@ TEMPLATES = {
         "({left_s:countdown} to go, import at most {import_w:kw})"
     ),
     "interval.bounds": (
-        "metering interval of {local:clock}: mean import between {low_w:kw} and {high_w:kw}; the meter was not read "
-        "across one of its ends, its register tells the sum only"
+        "metering interval of {local:clock}: mean import between {low_w:kw} and {high_w:kw}; the meter's power was "
+        "not read, or not believed, across one of its ends, and its register tells the sum only"
+    ),
+    "interval.at_least": (
+        "metering interval of {local:clock}: mean import at least {low_w:kw}; import is not known for "
+        "{unknown_s:span} of it"
+    ),
+    "register.impossible": (
+        "reading not believed: the import register says {now_wh:kwh} after {before_wh:kwh}, which no import through "
+        "the fuse can make; expected a register that only counts up ([grid] fuse_a). It is not counted"
+    ),
+    "register.reset": (
+        "the import register stays at {now_wh:kwh} after {before_wh:kwh}: it was reset or replaced. Counting goes on "
+        "from there; time without readings before stays as assumed"
     ),
     "ramp.none": "no ramp limit: 0 kW/s declared",
     "ramp.no_start": "no import to start from yet, limit {rate_w_per_s:kw_per_s}",
