@@ -6,13 +6,15 @@ step at once. Back on the grid, with the battery recovered, they are undone in r
 that the battery gives, cooling and network included.
 
 Off the grid no step is undone. So what calls for one must have held for a while: HOLD_S for the steps that touch
-critical nodes. A shutdown is timed by an SoC that energy or the BMS's limits confirm; one that only its own report
-tells of (`Battery.soc_state` alone) begins at the next step, and comes to the shutdown one step after the other.
+critical nodes. Those are timed by an SoC that energy, the BMS's limits or its lowest cell confirm (`confirmed_soc`).
+One that only its own report tells of leads, one step after the other, to the steps before them, and the energy counted
+from before times the others. Where nothing is counted either, after a start, it must have stood for UNWITNESSED_S.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import msgspec
 
@@ -39,6 +41,7 @@ LEAST_W = 50.0  # a draw below this lasts for ever
 OVERLOAD_S = 1.0  # an overload holds for so long before a step, and between two of them;
 OVERLOAD_CRITICAL_S = 5.0  # and for so long before critical nodes are capped
 HOLD_S = 10.0  # too little runtime holds for so long before critical nodes are capped or shut down
+UNWITNESSED_S = 300.0  # the same where only the SoC's own report tells of it and no energy is counted: after a start
 CRITICAL = 3  # the first step that touches critical nodes
 SHUTDOWN_MARGIN = 1.25  # shutdown begins with this much more runtime than it takes
 
@@ -70,10 +73,13 @@ class _Held:
         """Seconds; below 0 while it does not hold. One sight of it is 0."""
         if not holds:
             self._since_s = None
-            return -1.0
-        if self._since_s is None:
+        elif self._since_s is None:
             self._since_s = mono_s
-        return mono_s - self._since_s
+        return self.held_s(mono_s)
+
+    def held_s(self, mono_s: float) -> float:
+        """As `update` found it."""
+        return -1.0 if self._since_s is None else mono_s - self._since_s
 
 
 class LoadShedding:
@@ -91,7 +97,8 @@ class LoadShedding:
         self._draw_w: float | None = None
         self._draw_s = 0.0  # for how long it has been seen
         self._last_s: float | None = None
-        self._low, self._short, self._overload = _Held(), _Held(), _Held()
+        self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
+        self._waits = False  # it has been said that only the SoC's report calls for a shutdown
 
     def memory(self) -> LoadSheddingMemory:
         """What to keep for a restart."""
@@ -116,7 +123,6 @@ class LoadShedding:
         now, events = snapshot, []
         self._mark(now, on_battery)
         bank = BatteryBank(self._config, now)
-        self._alone = any(b.soc_state == "alone" for b in now.batteries)
         if found := self.energy.update(now, bank.soc_pct):
             events.append(_event(now, "info", found))
         self._smooth(now, on_battery)
@@ -124,6 +130,7 @@ class LoadShedding:
             wanted = self._shed_more(now, drilling) if on_battery else self._shed_less(now, bank, state)
             if wanted is not None:
                 events.append(self._move(now, *wanted))
+            events += self._tell_waiting(now)
         return LoadSheddingResult(self._view(now), self._orders(), tuple(events))
 
     # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +138,8 @@ class LoadShedding:
     def _mark(self, now: Snapshot, on_battery: bool) -> None:
         """When this islanding began; a gateway before us may have seen it."""
         if not on_battery:
-            self._low, self._short, self._overload = _Held(), _Held(), _Held()
+            self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
+            self._waits = False
             self._since, self._draw_w = None, (None if self._since is not None else self._draw_w)
         elif self._since is None:
             begun_utc_s = now.utc_s if self._since_utc_s is None else min(self._since_utc_s, now.utc_s)
@@ -170,7 +178,9 @@ class LoadShedding:
     def _view(self, now: Snapshot) -> RideThrough:
         low_s, shutdown_in_s = self._lasts_s(self.energy.low_wh()), None
         if low_s is not None and self._since is not None and self.stage < SHUTDOWN and self._terms.enabled:
-            shutdown_in_s = max(low_s - self._need_s, self._steps_before_shutdown_s(now), 0.0)
+            sure_s = self._lasts_s(self.energy.low_wh(confirmed=True)) or 0.0
+            wait_s = UNWITNESSED_S - max(self._sure.held_s(now.mono_s), 0.0) if self._unwitnessed else 0.0
+            shutdown_in_s = max(sure_s - self._need_s, wait_s, 0.0)
         return RideThrough(
             runtime_s=self._lasts_s(self.energy.usable_wh()),
             low_s=low_s,
@@ -184,13 +194,6 @@ class LoadShedding:
             shutdown_in_s=shutdown_in_s,
         )
 
-    def _steps_before_shutdown_s(self, now: Snapshot) -> float:
-        """How long the steps take that come first while only the SoC's own report calls for a shutdown."""
-        if not self._alone:
-            return 0.0
-        steps = 1 + sum(stage > self.stage for stage in self._stages())
-        return steps * self._terms.settle_s - (now.mono_s - self._moved_s)
-
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -200,7 +203,7 @@ class LoadShedding:
     def _shed_more(self, now: Snapshot, drilling: bool) -> tuple[int, Reason] | None:
         """The step to take while living on the battery, and why."""
         above, since_s = self._next_stage(), now.mono_s - self._moved_s
-        low = self._shut_down(now, SHUTDOWN if above is None else above, since_s)
+        low = self._shut_down(now, above, since_s)
         overload = self._relieve(now)
         short = self._keep_promise(now, drilling, above)
         if self.stage >= SHUTDOWN:
@@ -209,24 +212,46 @@ class LoadShedding:
             return low
         if above is None:
             return None
-        overload_s, short_s = (OVERLOAD_CRITICAL_S, HOLD_S) if above >= CRITICAL else (OVERLOAD_S, 0.0)
+        overload_s, short_s = (OVERLOAD_CRITICAL_S, self._hold_s) if above >= CRITICAL else (OVERLOAD_S, 0.0)
         if overload[0] >= overload_s and since_s >= OVERLOAD_S:
             return above, overload[1]
         if short[0] >= short_s and since_s >= self._terms.settle_s:
             return above, short[1]
         return None
 
-    def _shut_down(self, now: Snapshot, above: int, since_s: float) -> tuple[int, Reason] | None:
-        """Shutdown in time; step by step where only the SoC itself says so."""
-        low_s = self._lasts_s(self.energy.low_wh())
-        held_s = self._low.update(low_s is not None and low_s <= self._need_s, now.mono_s)
-        lasts_s, need_s = low_s or 0.0, self._need_s
-        if not self._alone:
-            why = Reason("ride.shutdown", {"lasts_s": lasts_s, "shutdown_s": need_s})
-            return (SHUTDOWN, why) if held_s >= HOLD_S else None
-        if held_s >= (HOLD_S if above >= CRITICAL else 0.0) and since_s >= self._terms.settle_s:
-            return above, Reason("ride.low_by_report", {"lasts_s": lasts_s, "shutdown_s": need_s})
+    @property
+    def _unwitnessed(self) -> bool:
+        """Whether only the report tells of the SoC, and not even a count speaks against it."""
+        return self.energy.confirmed.alone and self.energy.confirmed.counted_pct is None
+
+    @property
+    def _hold_s(self) -> float:
+        """For how long too little runtime holds before critical nodes are touched."""
+        return UNWITNESSED_S if self._unwitnessed else HOLD_S
+
+    def _shut_down(self, now: Snapshot, above: int | None, since_s: float) -> tuple[int, Reason] | None:
+        """Shutdown in time; where only the SoC itself says so, the steps before those for critical nodes."""
+        need_s, lasts_s = self._need_s, self._lasts_s(self.energy.low_wh())
+        sure_s = self._lasts_s(self.energy.low_wh(confirmed=True))
+        low_for_s = self._low.update(lasts_s is not None and lasts_s <= need_s, now.mono_s)
+        if self._sure.update(sure_s is not None and sure_s <= need_s, now.mono_s) >= self._hold_s:
+            return SHUTDOWN, Reason("ride.shutdown", {"lasts_s": sure_s or 0.0, "shutdown_s": need_s})
+        alone = self.energy.confirmed.alone and low_for_s >= 0
+        if alone and above is not None and above < CRITICAL and since_s >= self._terms.settle_s:
+            return above, Reason("ride.low_by_report", {"lasts_s": lasts_s or 0.0, "shutdown_s": need_s})
         return None
+
+    def _tell_waiting(self, now: Snapshot) -> Iterator[Event]:
+        """Once: that only the SoC's own report calls for a shutdown, and what that waits for."""
+        alone = self.energy.confirmed.alone and self._low.held_s(now.mono_s) >= HOLD_S and self.stage < SHUTDOWN
+        if alone and not self._waits:
+            lasts_s = self._lasts_s(self.energy.usable_wh()) or 0.0
+            counted_s = self._lasts_s(self.energy.usable_wh(confirmed=True)) or 0.0
+            why = Reason("ride.waits", {"lasts_s": lasts_s, "counted_s": counted_s})
+            if self._unwitnessed:
+                why = Reason("ride.waits_long", {"lasts_s": lasts_s, "for_s": UNWITNESSED_S})
+            yield _event(now, "warning", f"ride-through: {words(why)}")
+        self._waits = alone
 
     def _relieve(self, now: Snapshot) -> tuple[float, Reason]:
         """For how long more has been drawn than PCS and battery can give, and the figures."""
@@ -240,7 +265,7 @@ class LoadShedding:
         left_s = None if drilling else self._promised_left_s(now)
         # deferrable work gives way early, critical work only when it must
         early = above is not None and above < CRITICAL
-        lasts_s = self._lasts_s(self.energy.low_wh() if early else self.energy.usable_wh())
+        lasts_s = self._lasts_s(self.energy.low_wh() if early else self.energy.usable_wh(confirmed=True))
         short = bool(left_s) and lasts_s is not None and lasts_s < self._terms.margin * (left_s or 0.0)
         reason = Reason(
             "ride.too_short",

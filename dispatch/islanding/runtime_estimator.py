@@ -23,6 +23,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import worst_efficiency
 from dispatch.config.schema import DispatchConfig
+from dispatch.islanding.confirmed_soc import ConfirmedSoc, CountMemory
 from dispatch.islanding.soc_correction import BmsIndications, DischargeTaper
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.snapshot import Snapshot
@@ -47,6 +48,7 @@ class RuntimeMemory(msgspec.Struct, frozen=True):
     pct: float = 0.0
     offset_pct: float = 0.0  # reported SoC less the true one, as far as it was found out
     error_pct: float | None = None  # how wrong SoC less the offset may be; None: nothing was found out
+    confirmed: CountMemory | None = None
 
 
 class RuntimeEstimator:
@@ -66,15 +68,17 @@ class RuntimeEstimator:
         self._taper = DischargeTaper()
         self._full_since_s: float | None = None  # since when the BMS takes no more
         self.soc_pct: float | None = None  # as reported, carried on beyond its ends
+        self.confirmed = ConfirmedSoc(config)
         self._available = 1.0  # share of the stored energy that is in batteries in service
 
     def memory(self) -> RuntimeMemory:
         """What to keep for a restart."""
-        return self._memory
+        return msgspec.structs.replace(self._memory, confirmed=self.confirmed.memory())
 
     def restore(self, memory: RuntimeMemory) -> None:
         """Take over what was kept."""
         self._memory = memory
+        self.confirmed.restore(memory.confirmed)
 
     @property
     def learnt_pct(self) -> float:
@@ -93,26 +97,30 @@ class RuntimeEstimator:
         most_pct, known_pct = self._terms.soc_error_pct, self._memory.error_pct
         return most_pct if known_pct is None else min(known_pct, most_pct)
 
-    @property
-    def _points_above_cutoff(self) -> float | None:
+    def _points_above_cutoff(self, confirmed: bool) -> float | None:
         """SoC above the cut-off; None while SoC is not known."""
-        if self.soc_pct is None:
+        soc_pct, counted_pct = self.soc_pct, self.confirmed.counted_pct
+        if soc_pct is None:
             return None
-        return max(min(self.soc_pct - self._memory.offset_pct, 100.0) - self._terms.cutoff_pct, 0.0)
+        if confirmed and counted_pct is not None:
+            soc_pct = max(soc_pct, counted_pct)
+        return max(min(soc_pct - self._memory.offset_pct, 100.0) - self._terms.cutoff_pct, 0.0)
 
-    def usable_wh(self) -> float | None:
-        """AC energy in batteries in service down to the cut-off, best estimate; None while the SoC is not known."""
-        return (
-            None if self._points_above_cutoff is None else self._points_above_cutoff * self.wh_per_pct * self._available
-        )
+    def usable_wh(self, confirmed: bool = False) -> float | None:
+        """AC energy in batteries in service down to the cut-off, best estimate; None while the SoC is not known.
 
-    def low_wh(self) -> float | None:
+        confirmed: by the energy counted where that is more than a report which nothing else confirms.
+        """
+        points = self._points_above_cutoff(confirmed)
+        return None if points is None else points * self.wh_per_pct * self._available
+
+    def low_wh(self, confirmed: bool = False) -> float | None:
         """The same with SoC and energy per point as wrong as they may be."""
-        if self._points_above_cutoff is None:
+        points = self._points_above_cutoff(confirmed)
+        if points is None:
             return None
-        return (
-            max(self._points_above_cutoff - self.soc_error_pct, 0.0) * self.wh_per_pct * (1 - self._energy_uncertainty)
-        ) * self._available
+        sure = max(points - self.soc_error_pct, 0.0) * (1 - self._energy_uncertainty)
+        return sure * self.wh_per_pct * self._available
 
     @property
     def _energy_uncertainty(self) -> float:
@@ -121,6 +129,11 @@ class RuntimeEstimator:
 
     def update(self, snapshot: Snapshot, soc_pct: float | None) -> str:
         """Take in a tick. What has been found out of the SoC's error just now, for the log; mostly empty."""
+        found = self._follow(snapshot, soc_pct)
+        self.confirmed.update(snapshot, soc_pct, self.wh_per_pct)
+        return found
+
+    def _follow(self, snapshot: Snapshot, soc_pct: float | None) -> str:
         battery_w, mono_s = snapshot.pcs_w, snapshot.mono_s
         if battery_w is None:
             return ""

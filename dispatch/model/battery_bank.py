@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from math import fsum
 
 import msgspec
+from msgspec.structs import replace
 
 from dispatch.config.battery_ratings import bms_share, weighted_mean
 from dispatch.config.schema import DispatchConfig, PcsRatings
@@ -98,8 +99,16 @@ class BatteryBank(msgspec.Struct, frozen=True):
         """The highest that it may be: what charging reckons with while a BMS's SoC stands still."""
         if all(b.soc_high_pct.value is None for b in self.snapshot.batteries):
             return self.soc_pct
-        highest = [msgspec.structs.replace(b, soc_pct=highest_soc(b)) for b in self.batteries]
+        highest = [replace(b, soc_pct=highest_soc(b)) for b in self.batteries]
         return combined_soc(highest, {b.id: b.energy_kwh for b in self.config.batteries}).good
+
+    @property
+    def counted_pct(self) -> float | None:
+        """`soc_pct` with each battery of which only its own report tells at what energy says; None: none is counted."""
+        if all(b.soc_counted_pct.value is None for b in self.snapshot.batteries):
+            return None
+        counted = [b if (r := b.soc_counted_pct).value is None else replace(b, soc_pct=r) for b in self.batteries]
+        return combined_soc(counted, {b.id: b.energy_kwh for b in self.config.batteries}).good
 
     @property
     def available_pct(self) -> float | None:

@@ -53,6 +53,7 @@ class Battery(msgspec.Struct, frozen=True):
     soc_pct: Reading = MISSING  # what is reckoned with; `soc_state` says what it rests on
     soc_high_pct: Reading = MISSING  # what charging reckons with, where it is not `soc_pct`
     soc_reported_pct: Reading = MISSING  # what the BMS reports, where it is not `soc_pct`
+    soc_counted_pct: Reading = MISSING  # by the energy moved since before a jump that only the report tells of
     soc_state: str = (
         ""  # reported alone carried rejected stands_still; empty: not checked (`dispatch.plausibility.soc`)
     )

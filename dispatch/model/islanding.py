@@ -163,7 +163,7 @@ class RideThrough(msgspec.Struct, frozen=True):
     """How long the battery lasts, at the power it gives now (islanded) or would have to (grid-tied)."""
 
     runtime_s: float | None  # best estimate; None: not known or nothing is drawn
-    low_s: float | None  # with the SoC as wrong as it may be; what shutdown is timed by
+    low_s: float | None  # with the SoC as wrong as it may be
     promised_left_s: float | None  # of the promised hours, while islanded
     draw_w: float | None
     wh_per_pct: float  # AC energy that one point of SoC has been found to give

@@ -61,6 +61,7 @@ class SocJudgement(msgspec.Struct, frozen=True):
     low_pct: float | None  # None: not known
     high_pct: float | None
     state: str
+    counted_pct: float | None = None  # by energy from before a jump that only the report tells of
     news: Reason | None = None  # for the log
     doubt: Reason | None = None  # why the report is not believed
 
@@ -186,8 +187,17 @@ class BatterySoc:
             self._alone = False
         if self._count is not None:
             low_pct, high_pct = sorted((pct, self._count.expected_pct))
-            return SocJudgement(low_pct, high_pct, "stands_still", news)
-        return SocJudgement(pct, pct, "alone" if self._alone else "reported", news)
+            return SocJudgement(low_pct, high_pct, "stands_still", self._counted_pct, news)
+        return SocJudgement(pct, pct, "alone" if self._alone else "reported", self._counted_pct, news)
+
+    @property
+    def _unconfirmed(self) -> EnergyTrack | None:
+        """The account from before a jump that only the report tells of."""
+        return self._before if self._alone else None
+
+    @property
+    def _counted_pct(self) -> float | None:
+        return None if self._unconfirmed is None else self._unconfirmed.expected_pct
 
     def _shows_end(self, limits: BmsLimits) -> bool:
         """Whether the limits say what the last jump says."""
@@ -203,7 +213,7 @@ class BatterySoc:
     def _follow(self, pct: float) -> Reason | None:
         """Look whether the SoC follows the energy; what there is to tell."""
         segment, count = self._segment, self._count
-        if not self._alone and count is None and not segment.explains(pct, END_PCT):
+        if count is None and not segment.explains(pct, END_PCT):
             self._doubt(pct, segment)
             return None
         sure_pct, net_pct = segment.sure_pct, segment.net_pct
@@ -218,7 +228,7 @@ class BatterySoc:
                 return None
             return Reason("soc.moves_again", {"reported_pct": pct, "counted_pct": count.expected_pct})
         if count is None and sure_pct >= STUCK_PCT + _rest_pct(segment, pct):
-            self._count = EnergyTrack(segment.expected_pct)
+            self._count = EnergyTrack((self._unconfirmed or segment).expected_pct)
             way = Reason("soc.charged") if net_pct > 0 else Reason("soc.discharged")
             return Reason(
                 "soc.stands_still",
@@ -230,8 +240,10 @@ class BatterySoc:
 
     def _doubt(self, pct: float, before: EnergyTrack) -> None:
         """It has gone further than energy explains, in steps that were each small enough to be believed."""
-        self._alone, self._before, self._down = True, before, pct < before.expected_pct
         self._segment = EnergyTrack(pct)
+        if self._unconfirmed is not None:  # the account from before the first step still counts
+            return
+        self._alone, self._before, self._down = True, before, pct < before.expected_pct
         if self._limits is not None:
             self._usual, self._low_share = self._limits, FALL_SHARE
 
@@ -254,15 +266,18 @@ class BatterySoc:
 
     def _recalibrate(self, pct: float, anchor: EnergyTrack, limits: BmsLimits) -> SocJudgement:
         usual, witnessed = self._limits, self._witnessed(pct, anchor, limits)
+        before = (
+            self._unconfirmed or anchor
+        )  # of two jumps in a row the account before both: the first is not confirmed
         self._restart(pct)
-        self._alone, self._before, self._down = not witnessed, anchor, pct < anchor.expected_pct
+        self._alone, self._before, self._down = not witnessed, before, pct < before.expected_pct
         if usual is not None:
             self._usual, self._low_share = usual, FALL_SHARE
         by = Reason("soc.by_limits") if witnessed else Reason("soc.by_reports", {"for_s": CONFIRM_S})
         return self._believe(
             pct,
             limits,
-            Reason("soc.recalibrated", {"reported_pct": pct, "expected_pct": anchor.expected_pct, "by": by}),
+            Reason("soc.recalibrated", {"reported_pct": pct, "expected_pct": before.expected_pct, "by": by}),
         )
 
     def _reject(self, mono_s: float, doubt: Reason) -> SocJudgement:
@@ -270,9 +285,9 @@ class BatterySoc:
             self._rejected_since_s = mono_s
         anchor, count = self._anchor, self._count
         if anchor is None or mono_s - self._rejected_since_s > REJECT_S:
-            return SocJudgement(None, None, "rejected", doubt=doubt)
+            return SocJudgement(None, None, "rejected", self._counted_pct, doubt=doubt)
         carried = [anchor.expected_pct] if count is None else [anchor.pct, count.expected_pct]
-        return SocJudgement(min(carried), max(carried), "carried", doubt=doubt)
+        return SocJudgement(min(carried), max(carried), "carried", self._counted_pct, doubt=doubt)
 
 
 def _rest_pct(segment: EnergyTrack, pct: float) -> float:
@@ -356,5 +371,6 @@ def _with_soc(battery: Battery, judged: SocJudgement) -> Battery:
         soc_pct=low,
         soc_high_pct=high if judged.high_pct != judged.low_pct else MISSING,
         soc_reported_pct=soc if judged.state in ("carried", "rejected", "stands_still") else MISSING,
+        soc_counted_pct=MISSING if judged.counted_pct is None else Reading(judged.counted_pct, soc.age_s, soc.quality),
         soc_state=judged.state,
     )

@@ -74,6 +74,16 @@ TEMPLATES = {
         "by the SoC that the BMS reports the battery lasts {lasts_s:minutes} at least, shutdown takes "
         "{shutdown_s:minutes}; neither energy nor BMS limits confirm it, so one step after the other"
     ),
+    "ride.waits": (
+        "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}, by the energy counted "
+        "{counted_s:minutes}; "
+        "neither BMS limits nor its cells confirm the report, so critical nodes are not capped and nothing is shut "
+        "down for it"
+    ),
+    "ride.waits_long": (
+        "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}; nothing else confirms it, and no energy "
+        "is counted yet, so critical nodes are touched once it has stood for {for_s:minutes}"
+    ),
     "ride.overload": "{drawn_w:kw} is drawn, PCS and battery can give {most_w:kw}",
     "ride.too_short": "{left_s:minutes} left at {drawn_w:kw}, {promised_s:minutes} are promised",
     "ride.recovered": "the grid is back and {soc} has reached the reserve's {reserve_pct:.1f} %",

@@ -114,6 +114,28 @@ def test_an_soc_that_sinks_faster_than_energy_explains_is_alone() -> None:
     assert rig.run(0.2, 30_000.0).pct == pytest.approx(rig.soc_pct)
 
 
+@pytest.mark.parametrize("settled_s", [2, 400])
+def test_an_soc_that_creeps_down_for_long_is_not_confirmed_by_the_little_energy_that_moved(settled_s: int) -> None:
+    rig = SocRig().run(settled_s, 30_000.0)
+    shown = rig.soc_pct
+
+    def creeping(_: float) -> float:
+        nonlocal shown
+        shown = max(shown - 10 * TICK_S / 60, 0.0)
+        return shown
+
+    rig.run(330, 20_000.0, creeping)
+    assert (rig.pct, rig.state) == (pytest.approx(shown), "alone")
+    assert rig.battery.soc_counted_pct.value == pytest.approx(rig.soc_pct, abs=1)
+
+
+def test_of_two_jumps_the_account_from_before_both_counts() -> None:
+    rig = SocRig().run(400, 30_000.0).run(15, 30_000.0, 0.0).run(15, 30_000.0, 30.0)
+    assert (rig.pct, rig.state) == (30.0, "alone")
+    assert rig.battery.soc_counted_pct.value == pytest.approx(rig.soc_pct, abs=0.5)
+    assert f"by energy it was {rig.soc_pct:.0f}." in rig.said[-1]
+
+
 def test_reports_that_agree_with_nothing_become_missing() -> None:
     noise = cycle([0.0, 95.0, 20.0, 80.0])
     rig = SocRig().run(20).run(59, 0.0, lambda _: next(noise))

@@ -15,7 +15,7 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, Pc
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Battery
-from dispatch.model.readings import reading
+from dispatch.model.readings import MISSING, reading
 from dispatch.wording.catalogue import words
 from drivers.clock import VirtualClock
 from drivers.config import MeterDevice, NodeDevice, SwitchDevice
@@ -32,12 +32,19 @@ Wrong = Callable[[Battery], dict[str, Any]]
 class Site:
     """100 kWh at 80 % unless told otherwise, a load of 12 kW, eight nodes, and an outage after 20 s if asked for."""
 
-    def __init__(self, energy_kwh: float = 100.0, load_w: float = 12_000.0, outage: bool = True, **twin: Any) -> None:
+    def __init__(
+        self,
+        energy_kwh: float = 100.0,
+        load_w: float = 12_000.0,
+        outage: bool = True,
+        cap_w: float | None = 1000.0,
+        **twin: Any,
+    ) -> None:
         grid = GridConfig(fuse_a=160, contracted_peak_w=60_000)
         battery = BatteryConfig(id="bat1", energy_kwh=energy_kwh)
         pcs = PcsRatings(id="pcs1", battery="bat1", charge_w=60_000, discharge_w=60_000)
         nodes = tuple(
-            NodeDevice(id=f"gpu-0{n}", source="modbus", unit=n, critical=n < 3, cap_w=1000) for n in range(1, 9)
+            NodeDevice(id=f"gpu-0{n}", source="modbus", unit=n, critical=n < 3, cap_w=cap_w) for n in range(1, 9)
         )
         self.config = DispatchConfig(
             grid=grid,
@@ -122,7 +129,70 @@ def test_an_soc_of_0_that_stays_begins_at_the_first_step() -> None:
     assert site.steps == [1]
     assert len(site.said("SoC 0.0 % is taken as a recalibration")) == 1
     site.run(240, says(0.0))
+    assert site.steps == [1, 2], "critical nodes and shutdown wait for another witness"
+    ride = site.decisions[-1].ride
+    assert ride is not None
+    assert ride.shutdown_in_s is not None
+    assert ride.shutdown_in_s > 3 * 3600
+    (waits,) = site.said("nothing is shut down for it")
+    assert "by the SoC that the BMS reports the battery lasts 0 min, by the energy counted 6." in waits
+
+
+@pytest.mark.parametrize("cap_w", [1000.0, None])
+@pytest.mark.parametrize(
+    "report",
+    [
+        lambda t_s, true_pct: 0.0 if t_s < 180 else true_pct,
+        lambda t_s, true_pct: 0.0 if int(t_s) % 2 else true_pct,
+        lambda t_s, true_pct: 0.0 if int(t_s / 20) % 2 == 0 else true_pct,
+        lambda t_s, true_pct: 0.0 if int(t_s / 15) % 2 == 0 else 30.0,
+        lambda t_s, true_pct: 0.0 if t_s < 30 else None if t_s < 60 else true_pct,
+        lambda t_s, true_pct: max(true_pct - 30 * t_s / 60, 0.0),
+    ],
+    ids=["3 min", "each s", "each 20 s", "0 or 30", "then missing", "sinks"],
+)
+def test_no_report_alone_touches_critical_nodes(
+    report: Callable[[float, float], float | None], cap_w: float | None
+) -> None:
+    site = Site(cap_w=cap_w).run(120)
+    from_s = site.t_s
+
+    def wrong(battery: Battery) -> dict[str, Any]:
+        pct = report(site.t_s - from_s, battery.soc_pct.good or 0.0)
+        return {"soc_pct": MISSING if pct is None else reading(pct)}
+
+    site.run(240, wrong)
+    assert all(step <= 2 for step in site.steps)
+
+
+def test_an_soc_of_0_for_good_shuts_down_once_the_energy_counted_is_used_up() -> None:
+    site = Site(energy_kwh=10.0, load_w=12_000.0, soc_pct=40.0).run(60)
+    while 4 not in site.steps:
+        site.run(1, says(0.0))
+        assert site.t_s < 900
     assert site.steps == [1, 2, 3, 4]
+    left_pct = site.twin.pcs[0].battery.soc_pct - 2
+    assert 2 * 375 > left_pct / 100 * 10_000 * 0.94 / site.twin.pcs[0].w * 3600 > 300, "enough for the shutdown"
+
+
+def test_limits_that_fall_minutes_after_a_drop_confirm_it() -> None:
+    site = Site().run(120)
+
+    def sunk(battery: Battery) -> dict[str, Any]:
+        return {"soc_pct": reading((battery.soc_pct.good or 0.0) - 76)}
+
+    site.run(120, sunk)
+    assert site.steps == [1, 2]
+    site.run(15, lambda battery: sunk(battery) | {"discharge_limit_w": reading(30_000.0)})
+    assert site.steps == [1, 2, 4]
+
+
+def test_an_soc_that_was_low_from_the_start_shuts_down_once_it_has_stood_for_five_minutes() -> None:
+    site = Site(soc_pct=6.0, load_w=6_000.0).run(OUTAGE_S + 299)
+    assert site.steps == [1, 2]
+    assert len(site.said("critical nodes are touched once it has stood for 5 min")) == 1
+    site.run(3)
+    assert site.steps == [1, 2, 4]
 
 
 def test_an_soc_of_0_that_the_bms_limits_confirm_shuts_down_in_time() -> None:
