@@ -68,7 +68,7 @@ class MeterPair:
         """The meters as everybody else is to see them. `pcs`: what all PCS may have given at the time they show."""
         at_pcc, load = self._meter(now.grid.id).judge(now.grid, self._expected(pcs)), self._load
         rest = None if load is None else self._rest(now, at_pcc, load, pcs)
-        self._settle(now, at_pcc, load, rest)
+        self._settle(now, at_pcc, load, rest, pcs)
         self._learn(now, at_pcc, load, rest, pcs)
         grid = self._meter(now.grid.id).shown(now.grid, now.mono_s, hold_s)
         if now.load is None:
@@ -85,11 +85,11 @@ class MeterPair:
         w = load.w - at_pcc.w - pv_w
         return Band(w - pcs.high_w, w - pcs.low_w)
 
-    def _settle(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None) -> None:
+    def _settle(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None, pcs: Band | None) -> None:
         """Accept or doubt both meters."""
         grid = self._meter(now.grid.id)
         if now.load is None or load is None:
-            grid.settle(at_pcc, confirmed=False, against=None)
+            grid.settle(at_pcc, confirmed=False, against=self._consumes_less_than_nothing(now, at_pcc, pcs))
             return
         other = self._meter(now.load.id)
         off_w, allowed_w = 0.0, self._balance.tolerance_w(load.w)
@@ -103,7 +103,21 @@ class MeterPair:
                 against = Reason(
                     "doubt.balance", {"reading": "power", "value_w": seen.w, "apart_w": off_w, "allowed_w": allowed_w}
                 )
+            if against is None and meter is grid and load.look is Look.ABSENT:
+                against = self._consumes_less_than_nothing(now, at_pcc, pcs)
             meter.settle(seen, confirmed=closes and seen.look is Look.STEP, against=against)
+
+    def _consumes_less_than_nothing(self, now: Snapshot, at_pcc: Seen, pcs: Band | None) -> Reason | None:
+        """Why a grid power whose sign has changed cannot be: the site would export more than its sources give."""
+        if not at_pcc.flipped or pcs is None or now.pv_w is None:
+            return None
+        load_w = at_pcc.w + pcs.high_w + now.pv_w
+        if load_w >= -self._bounds.step_w:
+            return None
+        return Reason(
+            "doubt.negative_load",
+            {"reading": "power", "value_w": at_pcc.w, "last_w": self._meter(now.grid.id).power.value, "load_w": load_w},
+        )
 
     def _learn(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None, pcs: Band | None) -> None:
         grid = self._meter(now.grid.id)

@@ -16,7 +16,11 @@ from dispatch.plausibility.witnesses import Band, VoltAmperes
 
 VOLTS_STEP = 0.1  # of nominal: by how much a voltage changes from one sample to the next without a second one
 HERTZ_STEP = 1.0  # and a frequency: an interconnected grid moves by 2 Hz in a second at most (ENTSO-E, 2018)
+FLIPPED_S = 5.0  # a power whose sign alone has changed is believed once it has stood for so long
+REGISTER_WH = 5.0  # from this energy on the registers, which count in Wh, tell the direction
 LEAST_FACTOR = 0.7  # power factor of what is switched: its current is so many times larger than its power explains
+
+Counted = tuple[float | None, float | None]  # import and export, Wh
 
 
 class Look(enum.Enum):
@@ -35,6 +39,7 @@ class Seen(msgspec.Struct, frozen=True):
     look: Look
     w: float = 0.0
     why: Reason | None = None  # it is not believed
+    flipped: bool = False  # a step to the same power with the other sign, which volts and amperes do not show
 
 
 class MeterCheck:
@@ -58,6 +63,9 @@ class MeterCheck:
         self._whole = True  # the other figures of this answer can be true
         self._product_va: float | None = None  # volts times amperes of this answer
         self._now = Seen(Look.ABSENT)
+        self._counted: Counted = (None, None)  # by its energy registers now,
+        self._counted_then: Counted = (None, None)  # and when a step of power began
+        self._flipped = False  # what is doubted began with a change of the sign alone
 
     @property
     def trails(self) -> list[Trail]:
@@ -85,6 +93,7 @@ class MeterCheck:
         self._sample = self._block.update(figures_of(meter), self._taken_s)
         self._whole = self._check_figures(meter, mono_s)
         self._product_va = None
+        self._counted = meter.import_wh.good, meter.export_wh.good
         if absent or w.value is None:
             self._now = Seen(Look.ABSENT)
             return None
@@ -110,15 +119,27 @@ class MeterCheck:
         if expected is None and last_w is not None:
             expected = Band(last_w, last_w)
         near = expected is not None and expected.off_w(w) <= self._bounds.step_w
-        jumped = self._amperes.jumped(meter.a, self._amperes_of(w)) or self._volts.jumped(meter.v)
-        if near and va is not None and jumped:
+        if near and va is not None and self._beside_jumped(meter, w):
             return Seen(Look.NEAR, w)  # volts or amperes have jumped, not the power: they are doubted
         if self._now.look is Look.WRONG:
             return self._now
         agrees = None if va is None else self._va.agrees(w, va)
         if near and agrees is not False:
             return Seen(Look.NEAR, w)
-        if agrees and va is not None and self._va.tells(va) and not self._mirrored(w):
+        return self._judge_step(w, va if agrees else None, expected)
+
+    def _beside_jumped(self, meter: Meter, w: float) -> bool:
+        return self._amperes.jumped(meter.a, self._amperes_of(w)) or self._volts.jumped(meter.v)
+
+    def _judge_step(self, w: float, va: float | None, expected: Band | None) -> Seen:
+        """`va`: volts times amperes, where the power keeps its share of them."""
+        last_w = self.power.value
+        goes_on = self._flipped and last_w is not None and w * last_w < 0
+        self._flipped = goes_on or (expected is not None and self._mirrored(w, expected))
+        if self._flipped:
+            why = Reason("doubt.flipped", {"reading": "power", "value_w": w, "last_w": last_w})
+            return Seen(Look.STEP, w, why, flipped=True)
+        if va is not None and self._va.tells(va):
             return Seen(Look.WITNESSED, w)
         return Seen(Look.STEP, w, self._why_step(w))
 
@@ -126,12 +147,11 @@ class MeterCheck:
         """The change of all currents together that a change of power to `w` can cause."""
         return w / LEAST_FACTOR / self._bounds.nominal_v
 
-    def _mirrored(self, w: float) -> bool:
+    def _mirrored(self, w: float, expected: Band) -> bool:
         """Volts and amperes do not show the sign: the same power the other way round is no step that they confirm."""
-        last_w = self.power.value
-        if last_w is None:
-            return False
-        return w * last_w < 0 and abs(w + last_w) <= max(self._bounds.step_w, 0.1 * abs(w))
+        middle_w, step_w = (expected.low_w + expected.high_w) / 2, self._bounds.step_w
+        far = w * middle_w < 0 and expected.off_w(w) > step_w
+        return far and expected.off_w(-w) <= max(step_w, 0.1 * abs(w))
 
     def _why_step(self, w: float) -> Reason:
         return Reason("doubt.step", {"reading": "power", "value_w": w, "last_w": self.power.value})
@@ -146,23 +166,34 @@ class MeterCheck:
             return
         shown = seen.look is Look.WITNESSED and against is None  # else two witnesses disagree: neither is chosen
         if trail.settled and (confirmed or shown or seen.look is Look.NEAR):
-            self._step_s = None
-            trail.accept(seen.w, taken_s)
-            return
+            self._accept(seen.w)
+        else:
+            self._settle_step(seen, against if trail.settled else None)
+
+    def _settle_step(self, seen: Seen, against: Reason | None) -> None:
+        trail, taken_s = self.power, self._taken_s
         if self._step_s is None:
-            self._step_s = taken_s
-        if against is not None and trail.settled and self._step_s is not None:
-            if taken_s - self._step_s > self._delay_s:  # the other meter had time to show it
-                trail.reject(taken_s, against)
-                return
-            trail.wait(Candidate(seen.w, self._sample, taken_s, self._bounds.step_w), seen.why or against)
-            return
-        if trail.second(seen.w, self._sample):
-            self._step_s = None
-            trail.accept(seen.w, taken_s)
-            return
-        why = seen.why or self._why_step(seen.w)
-        trail.wait(Candidate(seen.w, self._sample, taken_s, self._bounds.step_w), why)
+            self._step_s, self._counted_then = taken_s, self._counted
+        since_s = taken_s - self._step_s
+        if against is None and seen.flipped and self._counts_the_other_way(seen.w, since_s):
+            against = seen.why
+        if against is not None and since_s > self._delay_s:  # the other meter had time to show it
+            trail.reject(taken_s, against)
+        elif against is None and trail.second(seen.w, self._sample) and not (seen.flipped and since_s < FLIPPED_S):
+            self._accept(seen.w)
+        else:
+            why = seen.why or against or self._why_step(seen.w)
+            trail.wait(Candidate(seen.w, self._sample, taken_s, self._bounds.step_w), why)
+
+    def _accept(self, w: float) -> None:
+        self._step_s, self._flipped = None, False
+        self.power.accept(w, self._taken_s)
+
+    def _counts_the_other_way(self, w: float, since_s: float) -> bool:
+        """Since its sign changed, the energy register of the direction before has gone on counting as if it had not."""
+        due_wh = abs(w) * since_s / 3600
+        then, now = self._counted_then[w > 0], self._counted[w > 0]  # export if it says import, and the reverse
+        return due_wh >= REGISTER_WH and then is not None and now is not None and now - then >= due_wh / 2
 
     def learn(self, meter: Meter, mono_s: float) -> None:
         """Take in its other figures, and what volts and amperes are beside an accepted power."""

@@ -8,6 +8,11 @@ TEMPLATES = {
     "doubt.block": "{reading}: other figures of the same answer cannot be true",
     "doubt.apparent": "{reading} {value_w:kw} is more than volts times amperes of the same answer, {product_w:kw}",
     "doubt.step": "{reading} {value_w:kw} after {last_w:kw}: no second sample showed it",
+    "doubt.flipped": "{reading} {value_w:kw} after {last_w:kw}: the same with the other sign",
+    "doubt.negative_load": (
+        "{reading} {value_w:kw} after {last_w:kw}: the sign has changed, and with PCS and PV the site's load would be "
+        "{load_w:kw}"
+    ),
     "doubt.balance": (
         "{reading} {value_w:kw}: grid, PCS, PV and load meter are {apart_w:kw} further apart than before, "
         "{allowed_w:kw} allowed"

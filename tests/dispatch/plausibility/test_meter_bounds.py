@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from meter_rig import Site, a_meter
@@ -13,6 +15,7 @@ from dispatch.model.readings import Quality, Reading, reading
 from dispatch.plausibility.bounds import SiteBounds
 from dispatch.wording.catalogue import words
 
+replace = msgspec.structs.replace
 FUSE_W = 160 * 230 * 3
 
 
@@ -98,6 +101,57 @@ def test_a_power_that_changes_its_sign_alone_is_no_step_that_volts_and_amperes_s
     assert site.show(a_meter(-17_000, site.n)).grid.w.quality is Quality.SUSPECT
     assert site.show(a_meter(17_000, site.n)).grid.w.quality is Quality.GOOD
     assert len(site.events) == 1
+
+
+def bare(w: float, n: int, **changes: object) -> Meter:
+    """A meter that gives power and frequency only."""
+    return replace(a_meter(w, n), **{"v": (), "a": (), "import_wh": reading(None)} | changes)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 40, 150])
+@pytest.mark.parametrize("meter", [a_meter, bare])
+def test_a_sign_that_changes_for_some_samples_is_not_believed_where_the_load_would_be_negative(
+    meter: Callable[..., Meter], samples: int
+) -> None:
+    """Without a load meter: what PCS and PV give is less than the site would export. The load goes on wandering."""
+    rules = RulesConfig(rest_soc_pct=50, meter_lost_hold_s=2.0)
+    site = Site(site_config(contracted_peak_w=30_000, rules=rules))
+    for n in range(20):
+        site.show(meter(17_000 + 20 * (n % 3), n))
+    before = site.decisions[-1].battery_w
+    seen = [site.show(meter(-17_000 - 60 * n, site.n)).grid.w for n in range(samples)]
+    assert {r.quality for r in seen[:10]} == {Quality.SUSPECT}
+    assert {r.quality for r in seen[11:]} <= {Quality.MISSING}
+    assert site.show(meter(17_000, site.n)).grid.w.quality is Quality.GOOD
+    assert {d.battery_w for d in site.decisions[-samples - 1 :]} == {before}
+    assert len(site.events) == 1
+    assert ("load would be -17" in site.events[0]) == (samples > 10), site.events
+
+
+def test_a_sign_that_changes_while_the_sources_can_give_as_much_is_believed_once_it_has_stood() -> None:
+    """The battery gives 30 kW: 17 kW of export are as possible as 17 kW of import."""
+    site = Site()
+    site.pcs_w = 30_000
+    for n in range(20):
+        site.show(bare(17_000, n))
+    shown = [site.show(bare(-17_000 - n % 2, site.n)).grid.w.quality for n in range(40)]
+    assert shown[:24] == [Quality.SUSPECT] * 24
+    assert shown[-10:] == [Quality.GOOD] * 10
+    assert site.events == []
+
+
+@pytest.mark.parametrize("counts", ["import_wh", "export_wh"])
+def test_the_energy_registers_tell_the_direction_of_a_sign_that_has_changed(counts: str) -> None:
+    site = Site()
+    site.pcs_w = 30_000
+    wh = 1_000_000.0
+    for n in range(20):
+        site.show(bare(17_000, n, import_wh=reading(wh), export_wh=reading(wh)))
+    good = []
+    for n in range(60):
+        moved = {"import_wh": reading(wh), "export_wh": reading(wh)} | {counts: reading(wh + 17_000 * 0.2 * n / 3600)}
+        good.append(site.show(bare(-17_000 - n % 2, site.n, **moved)).grid.w.quality is Quality.GOOD)
+    assert any(good) == (counts == "export_wh")
 
 
 def test_zero_volts_on_a_live_side_is_no_answer_and_on_a_dead_side_it_is_one() -> None:
