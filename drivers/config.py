@@ -155,11 +155,18 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
     peak_w: Annotated[float, Meta(gt=0, description="Peak power of its panels.")]
+    rated_w: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="Rated AC power of the inverter, where it is higher than the panels' peak. A power above 1.1 "
+            "times it and above 1.3 times peak_w is not believed.",
+        ),
+    ] = None
 
     @property
     def terms(self) -> PvTerms:
         """What dispatch needs to know of it."""
-        return PvTerms(id=self.id, peak_w=self.peak_w)
+        return PvTerms(id=self.id, peak_w=self.peak_w, rated_w=self.rated_w)
 
 
 class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):

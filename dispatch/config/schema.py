@@ -333,6 +333,7 @@ class PvTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     peak_w: float
+    rated_w: float | None = None
 
 
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):

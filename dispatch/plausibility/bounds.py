@@ -6,12 +6,13 @@ import math
 
 import msgspec
 
-from dispatch.config.schema import DispatchConfig
+from dispatch.config.schema import DispatchConfig, PvTerms
 from dispatch.model.reasons import Reason
 
 IMPORT_FUSES = 3.0  # a fuse carries about three times its rating for some ten seconds (IEC 60269-1, gG): an overload
 OVER_RATING = 1.2  # a PCS swings past its rating for a moment
 OVER_RATING_FORMING = 1.5  # and carries short overloads when it forms the grid
+OVER_AC = 1.1  # an inverter's rated power; with a battery on its DC side it may be above the peak of its panels
 OVER_PEAK = 1.3  # cold panels at the edge of a cloud give more than their rated peak
 MARGIN_W = 1_000.0  # what offsets of meters and standby losses may add
 V_MOST = 2.0  # of nominal: a lost neutral gives up to 1.73
@@ -64,7 +65,7 @@ class SiteBounds:
     def __init__(self, config: DispatchConfig) -> None:
         grid = config.grid
         self._pcs = {p.id: p for p in config.pcs}
-        self._pv_peak_w = {p.id: p.peak_w for p in config.pv}
+        self._pv = {p.id: p for p in config.pv}
         self.step_w = max(1_500.0, 0.03 * grid.fuse_w)  # by how much power may change from one sample to the next
         self.nominal_v = grid.voltage_v
         self.step_a = self.step_w / grid.phases / grid.voltage_v  # and the current of one phase
@@ -72,9 +73,7 @@ class SiteBounds:
         self.nominal_hz = 60.0 if island.hz_low is not None and island.hz_low >= 55 else 50.0
         self.most_w = IMPORT_FUSES * grid.fuse_w
         self._fuse_a = grid.fuse_a
-        self._sources_w = sum(OVER_RATING * p.discharge_w for p in config.pcs) + sum(
-            OVER_PEAK * p.peak_w for p in config.pv
-        )
+        self._sources_w = sum(OVER_RATING * p.discharge_w for p in config.pcs) + sum(map(_most_pv_w, config.pv))
 
     def grid_w(self, pv_known: bool) -> Range:
         """Import and export at the PCC. `pv_known`: the site file states the peak of every PV inverter."""
@@ -102,10 +101,11 @@ class SiteBounds:
 
     def pv_w(self, pv_id: str) -> Range | None:
         """Power of a PV inverter; at night it may take a little. None for one that the site file does not name."""
-        peak_w = self._pv_peak_w.get(pv_id)
-        if peak_w is None:
+        terms = self._pv.get(pv_id)
+        if terms is None:
             return Range(-self.most_w, self.most_w, "[grid] fuse_a")
-        return Range(-max(100.0, 0.02 * peak_w), OVER_PEAK * peak_w, f"[[pv]] {pv_id}: peak_w")
+        key = f"[[pv]] {pv_id}: peak_w" if terms.rated_w is None else f"[[pv]] {pv_id}: peak_w, rated_w"
+        return Range(-max(100.0, 0.02 * terms.peak_w), _most_pv_w(terms), key)
 
     def node_w(self, load_w: float | None) -> Range:
         """Power of a compute node: part of the load, where that is known."""
@@ -128,4 +128,9 @@ class SiteBounds:
 
     def knows_pv(self, ids: tuple[str, ...]) -> bool:
         """Whether the site file states the peak of each of these."""
-        return all(i in self._pv_peak_w for i in ids)
+        return all(i in self._pv for i in ids)
+
+
+def _most_pv_w(terms: PvTerms) -> float:
+    """What a PV inverter can give."""
+    return max(OVER_AC * (terms.rated_w or 0.0), OVER_PEAK * terms.peak_w)

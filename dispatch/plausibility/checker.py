@@ -114,11 +114,11 @@ class PlausibilityCheck:
         return {"switches": switches, "pcs": pcs}
 
     def _switch(self, switch_id: str) -> SwitchStates:
-        return self._switches.setdefault(switch_id, SwitchStates(switch_id, self._bounds.nominal_v))
+        return self._switches.setdefault(switch_id, SwitchStates(switch_id, self._bounds, self._hold_s))
 
     def _states(self, pcs_id: str) -> PcsStates:
         if pcs_id not in self._pcs:
-            self._pcs[pcs_id] = PcsStates(self._config, pcs_id)
+            self._pcs[pcs_id] = PcsStates(self._config, self._bounds, pcs_id)
         return self._pcs[pcs_id]
 
     def _battery(self, battery_id: str) -> BatteryProtection:

@@ -7,8 +7,10 @@ import msgspec
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs, Switch
 from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounds import SiteBounds
 from dispatch.plausibility.contacts import WordCheck
 from dispatch.plausibility.protection import LimitCheck, TemperatureCheck
+from dispatch.plausibility.ranges import BusFigures, RangeCheck
 from dispatch.plausibility.trail import Block, Trail, figures_of
 
 LIVE = 0.8  # of nominal: a bus with this voltage is live
@@ -30,8 +32,9 @@ def all_follow(raw: Snapshot, nominal_v: float) -> bool:
 class SwitchStates:
     """Contacts and grid voltage of one switch."""
 
-    def __init__(self, switch_id: str, nominal_v: float) -> None:
-        self._nominal_v = nominal_v
+    def __init__(self, switch_id: str, bounds: SiteBounds, hold_s: float) -> None:
+        self._nominal_v, self._hold_s = bounds.nominal_v, hold_s
+        self._grid_side = BusFigures(switch_id, bounds, "grid ")
         self._block = Block()
         self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
         self._grid = WordCheck(switch_id, "grid voltage", lambda word: word == "present")
@@ -39,7 +42,7 @@ class SwitchStates:
     @property
     def trails(self) -> list[Trail]:
         """Every word that is followed."""
-        return [self._position.trail, self._grid.trail]
+        return [self._position.trail, self._grid.trail, *self._grid_side.trails]
 
     @property
     def held_back(self) -> bool:
@@ -49,9 +52,10 @@ class SwitchStates:
     def check(self, switch: Switch, raw: Snapshot) -> Switch:
         """The switch as everybody else is to see it."""
         mono_s = raw.mono_s
+        grid_v, grid_hz = self._grid_side.check(switch.grid_v, switch.grid_hz, mono_s, self._hold_s)
         follow = all_follow(raw, self._nominal_v)
         sample = self._block.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
-        live = switch.grid_v.good is not None and switch.grid_v.good >= LIVE * self._nominal_v
+        live = grid_v.good is not None and grid_v.good >= LIVE * self._nominal_v
         gone = switch.grid_voltage.good == "absent"
         off = switch.position.good != "closed"
         self._position.check(switch.position, sample, mono_s, shown=follow, against=follow and off)
@@ -60,13 +64,19 @@ class SwitchStates:
             switch,
             position=self._position.shown(switch.position, mono_s),
             grid_voltage=self._grid.shown(switch.grid_voltage, mono_s),
+            grid_v=grid_v,
+            grid_hz=grid_hz,
         )
 
 
 class PcsStates:
-    """State, connection, mode and limits of one PCS."""
+    """State, connection, mode, limits, voltage, frequency and held setpoint of one PCS."""
 
-    def __init__(self, config: DispatchConfig, pcs_id: str) -> None:
+    def __init__(self, config: DispatchConfig, bounds: SiteBounds, pcs_id: str) -> None:
+        self._hold_s = config.rules.meter_lost_hold_s
+        self._bus = BusFigures(pcs_id, bounds)
+        allowed = bounds.pcs_w(pcs_id, forming=True)
+        self._setpoint = None if allowed is None else RangeCheck(pcs_id, "setpoint as read back", "W", allowed)
         rated = next((p for p in config.pcs if p.id == pcs_id), None)
         charge_w, discharge_w = (rated.charge_w, rated.discharge_w) if rated else (FALLBACK_W, FALLBACK_W)
         self._block = Block()
@@ -81,7 +91,8 @@ class PcsStates:
     def trails(self) -> list[Trail]:
         """Every word and limit that is followed."""
         checks = (self._state, self._connection, self._mode, self._control, self._charge, self._discharge)
-        return [c.trail for c in checks]
+        setpoint = [] if self._setpoint is None else [self._setpoint.trail]
+        return [*(c.trail for c in checks), *self._bus.trails, *setpoint]
 
     @property
     def held_back(self) -> bool:
@@ -101,8 +112,13 @@ class PcsStates:
         self._connection.check(pcs.connection, sample, mono_s, shown=follows, against=False)
         self._mode.check(pcs.mode, sample, mono_s, shown=closed, against=closed and alone)
         self._control.check(pcs.control, sample, mono_s, shown=False, against=False)
+        v, hz = self._bus.check(pcs.v, pcs.hz, mono_s, self._hold_s)
+        held = pcs.setpoint_w
         return msgspec.structs.replace(
             pcs,
+            v=v,
+            hz=hz,
+            setpoint_w=held if self._setpoint is None else self._setpoint.check(held, mono_s, self._hold_s),
             state=self._state.shown(pcs.state, mono_s),
             connection=self._connection.shown(pcs.connection, mono_s),
             mode=self._mode.shown(pcs.mode, mono_s),

@@ -1,0 +1,47 @@
+"""Checks readings of which only the bounds are known: a PCS's setpoint as read back, voltages, frequencies."""
+
+from __future__ import annotations
+
+from dispatch.model.equipment import DEAD
+from dispatch.model.readings import USABLE, Reading
+from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
+from dispatch.plausibility.trail import Trail
+
+
+class RangeCheck:
+    """One reading. Within its bounds it is believed at once, outside it never is."""
+
+    def __init__(self, device_id: str, reading: str, unit: str, allowed: Range) -> None:
+        self.trail = Trail(device_id, reading)
+        self._unit, self._allowed = unit, allowed
+
+    def check(self, raw: Reading, mono_s: float, hold_s: float) -> Reading:
+        """The reading as everybody else is to see it; the last believed one is held for `hold_s`."""
+        if raw.quality in USABLE and raw.value is not None:
+            taken_s = mono_s - (raw.age_s or 0.0)
+            if self._allowed.holds(raw.value):
+                self.trail.accept(raw.value, taken_s)
+            elif self._unit == "W":
+                self.trail.reject(taken_s, out_of_watts(self.trail.reading, raw.value, self._allowed))
+            else:
+                self.trail.reject(taken_s, out_of(self.trail.reading, raw.value, self._unit, self._allowed))
+        return self.trail.shown(raw, mono_s, hold_s)
+
+
+class BusFigures:
+    """Voltage and frequency of a bus as one device measures them."""
+
+    def __init__(self, device_id: str, bounds: SiteBounds, side: str = "") -> None:
+        self._dead_v = DEAD * bounds.nominal_v
+        self._volts = RangeCheck(device_id, f"{side}voltage", "V", bounds.volts())
+        self._hertz = RangeCheck(device_id, f"{side}frequency", "Hz", bounds.hertz())
+
+    @property
+    def trails(self) -> list[Trail]:
+        """Both readings."""
+        return [self._volts.trail, self._hertz.trail]
+
+    def check(self, v: Reading, hz: Reading, mono_s: float, hold_s: float) -> tuple[Reading, Reading]:
+        """Both as everybody else is to see them. A dead bus has no frequency, whatever a device says of it."""
+        live = v.value is not None and v.value >= self._dead_v
+        return self._volts.check(v, mono_s, hold_s), self._hertz.check(hz, mono_s, hold_s) if live else hz
