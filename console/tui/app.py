@@ -17,7 +17,7 @@ from textual.worker import Worker
 
 from console.display.islanding_text import abortable, off_grid
 from console.display.viewmodel import Model, unacknowledged
-from console.tui.commands import COMMANDS, FILTERABLE, Needs
+from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, Needs, key_name
 from console.tui.diff_widget import DiffWidget
 from console.tui.driver import BURST_S, ConsoleDriver
 from console.tui.gateway_feed import Client, GatewayFeed
@@ -53,7 +53,6 @@ VIEW_CLASSES = {
 TICK_S = 0.5
 FRAME_S = 1 / 60
 BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
-ABORT_KEY = "exclamation_mark"
 NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
 
@@ -248,13 +247,26 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def action_abort(self) -> None:
         """Abort the drill, or withdraw a black start: at once, unless the key turns out to be part of a pasted text."""
-        self.set_timer(BURST_S, self._abort)
+        self._unless_pasted(self._abort, f"a pasted text does not abort: press {key_name(ABORT_KEY)} alone")
+
+    def _unless_pasted(self, act: Callable[[], Awaitable[None]], refused: str, typed: str = "") -> None:
+        """Act on the last key, unless it turns out to be part of a pasted text. `typed`: as of `KeyTimes.pasted`."""
+        keys = getattr(self._driver, "keys", None)
+        at_s = None if keys is None else keys.last_s
+        if at_s is None:
+            self.call_later(act)
+            return
+
+        async def known() -> None:
+            if keys is not None and keys.pasted(at_s, typed):
+                self.store.notify(refused)
+                self.order_form.take_back()
+            else:
+                await act()
+
+        self.set_timer(BURST_S, known)
 
     async def _abort(self) -> None:
-        keys = getattr(self._driver, "keys", None)
-        if keys is not None and keys.pasted(ABORT_KEY):
-            self.store.notify("a pasted text does not abort: press ! alone")
-            return
         self.order_form.close()
         await self._orders.abort()
 
@@ -268,7 +280,12 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def on_order_form_confirmed(self) -> None:
         """The confirmation word was typed."""
-        self._orders.execute()
+        word = self.order_form.form.confirm_word
+        self._unless_pasted(self._execute, "a pasted text sends nothing: press enter alone", word)
+
+    async def _execute(self) -> None:
+        if self.order_form.display:
+            self._orders.execute()
 
     def on_order_form_cancelled(self) -> None:
         """Nothing is to be done."""
@@ -308,8 +325,15 @@ class SkerryApp(App[None], inherit_bindings=False):
         """The log's end was reached."""
         self.run_worker(self._feed.load_older(), exclusive=True, group="older")
 
-    async def action_acknowledge(self) -> None:
+    def action_acknowledge(self) -> None:
         """Acknowledge the selected alarm; in other views the first that waits."""
+        self._unless_pasted(self._acknowledge_one, "a pasted text acknowledges nothing: press a alone")
+
+    def action_acknowledge_all(self) -> None:
+        """Acknowledge every alarm that waits."""
+        self._unless_pasted(self._acknowledge_every, "a pasted text acknowledges nothing: press A alone")
+
+    async def _acknowledge_one(self) -> None:
         alarms = self.model.published.alarms if self.model.published else ()
         waiting = unacknowledged(alarms)
         selected = self._view.selected if self._shown_view == "alarms" and isinstance(self._view, ListView) else None
@@ -319,8 +343,7 @@ class SkerryApp(App[None], inherit_bindings=False):
             return
         await self._acknowledge(alarm.id, f"acknowledged: {alarm_text(alarm.id).title}")
 
-    async def action_acknowledge_all(self) -> None:
-        """Acknowledge every alarm that waits."""
+    async def _acknowledge_every(self) -> None:
         waiting = unacknowledged(self.model.published.alarms if self.model.published else ())
         if not waiting:
             self.store.notify(NO_ALARM_WAITS)
@@ -332,11 +355,14 @@ class SkerryApp(App[None], inherit_bindings=False):
         if answer is not None:
             self.store.notify(with_durability(done, answer))
 
-    async def action_leave(self) -> None:
+    def action_leave(self) -> None:
         """Leave; a gateway that this console started is stopped in order first. Asked twice, it does not wait.
 
         Off the grid or in a drill only that gateway permits closing: then the key must be pressed twice.
         """
+        self._unless_pasted(self._leave, "a pasted text does not leave: press q alone")
+
+    async def _leave(self) -> None:
         if self._stop is None or self._leaving:
             self.exit()
         elif (warning := self._leave_warning()) and self._monotonic() > self._warned_until_s:

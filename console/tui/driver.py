@@ -13,24 +13,48 @@ from textual.events import Key
 from textual.message import Message
 
 BURST_S = 0.03  # keys of a paste follow each other within a few ms, those of a person do not
+KEPT = 4096  # keys: a longer paste is one whatever began it
 
 
 class KeyTimes:
     """When the last keys came. A terminal without bracketed paste sends a pasted text as so many keys at once."""
 
     def __init__(self) -> None:
-        self._keys: deque[tuple[float, str]] = deque(maxlen=64)
+        self._keys: deque[tuple[float, str]] = deque(maxlen=KEPT)
 
     def add(self, at_s: float, key: str) -> None:
         """One key, in the order they come."""
         self._keys.append((at_s, key))
 
-    def pasted(self, key: str) -> bool:
-        """Whether the last press of `key` came together with other keys. Known `BURST_S` after it."""
-        last_s = next((at_s for at_s, name in reversed(self._keys) if name == key), None)
-        if last_s is None:
-            return False
-        return any(name != key and abs(at_s - last_s) < BURST_S for at_s, name in self._keys)
+    @property
+    def last_s(self) -> float | None:
+        """When the last key came; None before the first."""
+        return self._keys[-1][0] if self._keys else None
+
+    def pasted(self, at_s: float, typed: str = "") -> bool:
+        """Whether the key that came at `at_s` was one of several: known `BURST_S` later.
+
+        A key that is held down is none, nor is a `typed` word with enter, or the end of it, and nothing else: a slow
+        link delivers together what somebody types quickly.
+        """
+        burst = self._burst(at_s)
+        word = [*("space" if c == " " else c for c in typed), "enter"]
+        return len(set(burst)) > 1 and [key.lower() for key in burst] != word[-len(burst) :]
+
+    def _burst(self, at_s: float) -> list[str]:
+        """The keys that follow each other without a pause, around the one that came at `at_s`."""
+        burst: list[str] = []
+        before_s: float | None = None
+        around = False
+        for key_s, name in self._keys:
+            if before_s is not None and key_s - before_s >= BURST_S:
+                if around:
+                    break
+                burst = []
+            burst.append(name)
+            before_s = key_s
+            around = around or key_s >= at_s  # an earlier one that is not kept any more had many after it
+        return burst
 
 
 class ConsoleDriver(LinuxDriver):

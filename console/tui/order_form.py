@@ -104,6 +104,13 @@ class OrderForm(DiffWidget, can_focus=True):
             self.typed_word = ""
         self.redraw()
 
+    def take_back(self) -> None:
+        """A confirmation that was pasted does not count."""
+        if self.display and self.stage is Stage.CONFIRM:
+            self.set_stage(Stage.CONFIRM)
+            self.typed_word = ""
+            self.redraw()
+
     def show_assessment(self, assessment: Assessment) -> None:
         """Show what is allowed now, or what is against it."""
         self.assessment = assessment
