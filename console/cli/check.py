@@ -10,8 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-import msgspec
 
+from console.cli.json_output import json_text
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
@@ -44,7 +44,7 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
     except OSError as error:
         raise click.UsageError(f"{site}: {error.strerror}") from None
     if as_json:
-        click.echo(msgspec.json.encode({"ok": True, "file": str(site), "warnings": trouble, **_derived(loaded)}))
+        click.echo(json_text({"ok": True, "file": str(site), "warnings": trouble, **_derived(loaded)}))
         return exit_codes.OK
     click.echo(f"{site}: ok")
     for line in (*_summary(loaded), *tariff):
@@ -59,7 +59,7 @@ def _schema(site: Path | None) -> int:
         raise click.UsageError("--schema is about all site files; it takes no SITE")
     from gateway.site.json_schema import json_schema
 
-    click.echo(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2))
+    click.echo(json_text(json_schema(), indent=2))
     return exit_codes.OK
 
 
@@ -69,7 +69,7 @@ def _report(error: SiteFileError, as_json: bool) -> None:
             {"key": e.key, "value": None if e.value is MISSING_KEY else repr(e.value), "expected": e.expected}
             for e in error.errors
         ]
-        click.echo(msgspec.json.encode({"ok": False, "file": str(error.path), "errors": found}))
+        click.echo(json_text({"ok": False, "file": str(error.path), "errors": found}))
     for line in str(error).splitlines():
         click.echo(line, err=True)
     count = len(error.errors)

@@ -13,6 +13,7 @@ import msgspec
 
 from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.failures import Failure
+from console.cli.json_output import json_text
 from console.value_parsers import json_option, site_option
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
@@ -58,7 +59,7 @@ def iq(day: date | None, site: str | None, as_json: bool) -> int:
             report = _from_record(source, site, day, now_utc_s)
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if as_json:
-        click.echo(msgspec.json.encode(document(report)))
+        click.echo(json_text(document(report)))
     else:
         for line in lines(report):
             click.echo(line)

@@ -11,7 +11,7 @@ import msgspec
 
 from console.cli.data_source import Record, gateway, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.json_output import with_words
+from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
 from console.value_parsers import NOT_SAID, json_option, site_option
@@ -74,7 +74,7 @@ def status(site: str | None, as_json: bool) -> None:
         else:
             found = source.link.request("drill.status")
     if as_json:
-        click.echo(msgspec.json.encode(with_words(found)))
+        click.echo(json_text(with_words(found)))
         return
     for line in status_lines(found, source.zone):
         click.echo(line)
@@ -94,7 +94,7 @@ def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -
     if not found and number is not None:
         raise Failure(f"there is no drill {number} on record; see skerry drill report --list", exit_codes.FAILED)
     if as_json:
-        click.echo(msgspec.json.encode(with_words(msgspec.to_builtins(found))))
+        click.echo(json_text(with_words(msgspec.to_builtins(found))))
     elif not found:
         click.echo(NONE_ON_RECORD)
     elif as_list:
@@ -143,7 +143,7 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
             params["seen_utc_s"] = there.now_utc_s()
         answer = there.link.request(method, **params)
     if as_json:
-        click.echo(msgspec.json.encode(with_words(answer)))
+        click.echo(json_text(with_words(answer)))
     else:
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))

@@ -1,13 +1,24 @@
-"""Documents of `--json`: reasons as code, figures and words."""
+"""Documents of `--json`: reasons as code, figures and words; nothing in them steers a terminal."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import msgspec
 
 from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import alarm_text, words
+
+NOT_PLAIN = re.compile(r"[^\n\x20-\x7e]")
+
+
+def json_text(value: Any, indent: int = 0) -> str:
+    """A value as JSON of ASCII alone. Names and messages come from outside; as escapes they steer no terminal."""
+    data = msgspec.json.encode(value)
+    text = (msgspec.json.format(data, indent=indent) if indent else data).decode()
+    return NOT_PLAIN.sub(lambda found: "\\u007f" if found[0] == "\x7f" else json.dumps(found[0])[1:-1], text)
 
 
 def with_words(value: Any) -> Any:

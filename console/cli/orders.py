@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, gateway
-from console.cli.json_output import with_words
+from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
 from console.terminal_output import one_line
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
@@ -165,7 +165,7 @@ def orders(site: str | None, as_json: bool) -> None:
     with gateway(site) as live:
         found = live.link.request("order.list")
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(json_text(found))
         return
     for raw in found:
         click.echo(_line(live, raw))
@@ -206,7 +206,7 @@ def _give(
 
 def _shown(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(with_words(found)))
+        click.echo(json_text(with_words(found)))
         return
     preview = msgspec.convert(found, Preview)
     click.echo(f"{in_words(preview.old)} → {in_words(preview.new)}, for {span(preview.for_s)}")
@@ -229,7 +229,7 @@ def _figure(value: float, unit: str) -> str:
 def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:
     """Print what the gateway did."""
     if as_json:
-        click.echo(msgspec.json.encode(with_words(answer)))
+        click.echo(json_text(with_words(answer)))
         return
     order = msgspec.convert(answer["order"], Order)
     until = hour_minute_zone(order.ends_utc_s, live.zone)
@@ -248,7 +248,7 @@ def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:
 def _ended(live: Live, id_: str, reason: str, as_json: bool) -> None:
     answer = live.link.request("order.end", id=id_, reason=reason, seen_utc_s=live.now_utc_s())
     if as_json:
-        click.echo(msgspec.json.encode(with_words(answer)))
+        click.echo(json_text(with_words(answer)))
         return
     click.echo(f"ended     {', '.join(answer['ended']) or 'nothing: no such order was in force'}")
     click.echo(f"now       {_words_of(answer['effect'])}")

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from console.cli.data_source import gateway
-from console.cli.json_output import with_words
+from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute, hour_minute_zone, weekday_hour_minute
 from console.value_parsers import json_option, site_option
 from dispatch.model.plan import NEAR_W, Plan, PlanStep
@@ -35,7 +35,7 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
     with gateway(site) as source:
         raw, zone = source.link.request("plan"), source.zone
     if as_json:
-        click.echo(msgspec.json.encode(with_words(raw)))
+        click.echo(json_text(with_words(raw)))
         return
     for line in lines(msgspec.convert(raw, Plan), zone, by):
         click.echo(line)

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import click
-import msgspec
 
 from console.cli.data_source import Record, gateway, gateway_or_record, record_of_gateway
 from console.cli.failures import Failure
+from console.cli.json_output import json_text
 from console.cli.line_formats import audit_line, event_line
 from console.value_parsers import json_option, moment, site_option
 from gateway import exit_codes
@@ -26,7 +26,7 @@ def events(limit: int, site: str | None, as_json: bool) -> None:
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(json_text(found))
         return
     for event in found:
         click.echo(event_line(event, source.zone))
@@ -70,7 +70,7 @@ def export(out: Path, start: str | None, end: str | None, site: str | None, as_j
         except ExportError as error:
             raise Failure(str(error)) from None
     if as_json:
-        click.echo(msgspec.json.encode(manifest))
+        click.echo(json_text(manifest))
         return
     if manifest["audit"]:
         click.echo(
@@ -94,7 +94,7 @@ def audit(limit: int, site: str | None, as_json: bool) -> None:
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(json_text(found))
         return
     for row in found:
         click.echo(audit_line(row, source.zone))
@@ -127,7 +127,7 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> 
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        click.echo(json_text(report))
         return exit_codes.OK if report.ok else exit_codes.FAILED
     for line in report.findings:
         click.echo(f"CHANGED   {line}")

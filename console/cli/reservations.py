@@ -12,7 +12,7 @@ import msgspec
 
 from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
-from console.cli.json_output import with_words
+from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, kilowatts, site_option
@@ -56,7 +56,7 @@ def reserve(
         answer = live.link.request("reservation.ask", **asked, **_given(job), seen_utc_s=live.now_utc_s())
         reservation = msgspec.convert(answer["reservation"], Reservation)
         if as_json:
-            click.echo(msgspec.json.encode(with_words(answer)))
+            click.echo(json_text(with_words(answer)))
         else:
             what = f"{kw(reservation.power_w)} from {_when(live, reservation)} ({span(for_s)})"
             renews = f", renews {answer['renews']}" if answer.get("renews") else ""
@@ -77,7 +77,7 @@ def reservations(site: str | None, as_json: bool) -> None:
     with gateway(site) as live:
         found = live.link.request("reservation.list")["reservations"]
         if as_json:
-            click.echo(msgspec.json.encode(with_words(found)))
+            click.echo(json_text(with_words(found)))
             return
         for raw in found:
             click.echo(_line(live, raw))
@@ -106,7 +106,7 @@ def withdraw(reservation: str, reason: str, site: str | None, as_json: bool, **j
     with gateway(site) as live:
         answer = live.link.request("reservation.withdraw", id=reservation, reason=reason, **_given(job))
     if as_json:
-        click.echo(msgspec.json.encode(answer))
+        click.echo(json_text(answer))
         return
     if answer["withdrawn"] is None:
         kept = answer["kept"]

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, Record, gateway_or_record
-from console.cli.json_output import with_words
+from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import event_line, mode_words
 from console.cli.status_text import lines
 from console.display.formats import date_clock_zone
@@ -36,7 +36,7 @@ def status(site: str | None, as_json: bool) -> int:
 def _now(source: Live, as_json: bool) -> None:
     raw = source.status()
     if as_json:
-        click.echo(msgspec.json.encode(with_words(raw)))
+        click.echo(json_text(with_words(raw)))
         return
     published = msgspec.convert(raw, Published)
     for line in lines(published, source.link.welcome):
@@ -54,7 +54,7 @@ def _last_known(source: Record, as_json: bool) -> None:
             "events": events,
             "counts": counts,
         }
-        click.echo(msgspec.json.encode(document))
+        click.echo(json_text(document))
         return
     empty = decision is None and not events
     ends = "its record is empty" if empty else f"last record of {date_clock_zone(source.now_utc_s(), source.zone)}"

@@ -10,7 +10,7 @@ import msgspec
 
 from console.cli.data_source import Record, gateway_or_record
 from console.cli.failures import Failure
-from console.cli.json_output import with_words
+from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import caps_words, flow, mode_words
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, moment, site_option
@@ -39,7 +39,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
     if decision is None:
         raise Failure("no decision is on record within 90 s before that time", exit_codes.FAILED)
     if as_json:
-        click.echo(msgspec.json.encode(with_words(msgspec.to_builtins(decision))))
+        click.echo(json_text(with_words(msgspec.to_builtins(decision))))
         return
     for line in lines(decision, source.zone):
         click.echo(line)

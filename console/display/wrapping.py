@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
+
+# A figure at the end of a text, and one with the beginning of its unit.
+FIGURE = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]*\s?$")
+FIGURE_AND_UNIT = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]* \S+$")
 
 
 def columns(text: str) -> int:
@@ -21,7 +26,10 @@ def character_columns(character: str) -> int:
 
 
 def wrap(text: str, width: int, rows: int) -> list[str]:
-    """`text` broken at blanks into at most `rows` lines of `width`; the last ends in "…" when something was cut."""
+    """`text` broken at blanks into at most `rows` lines of `width`; the last ends in "…" when something was cut.
+
+    A figure stays with its unit, and is never cut.
+    """
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < rows:
@@ -29,18 +37,18 @@ def wrap(text: str, width: int, rows: int) -> list[str]:
             lines.append(rest)
             rest = ""
         elif len(lines) == rows - 1:
-            lines.append(rest[: width - 1].rstrip() + "…")
+            lines.append(_whole_figures(rest, width - 1).rstrip() + "…")
             rest = ""
         else:
             at = rest.rfind(" ", 0, width + 1)
-            at = width if at <= 0 else at
+            at = width if at <= 0 else len(_whole_figures(rest, at)) if rest[at + 1 : at + 2].isalpha() else at
             lines.append(rest[:at].rstrip())
             rest = rest[at:].lstrip()
     return lines
 
 
 def cut(text: str, width: int) -> str:
-    """`text` in at most `width` columns, "…" standing for what was cut."""
+    """`text` in at most `width` columns, "…" standing for what was cut. No figure is cut, or shown without its unit."""
     if columns(text) <= width:
         return text
     kept, room = "", max(0, width - 1)
@@ -49,7 +57,15 @@ def cut(text: str, width: int) -> str:
         if room < 0:
             break
         kept += character
-    return kept + "…"
+    return _whole_figures(text, len(kept)) + "…"
+
+
+def _whole_figures(text: str, length: int) -> str:
+    """The beginning of a text, this long at most, without a figure at its end that has lost digits or its unit."""
+    kept, rest = text[:length], text[length:]
+    inside = bool(rest) and not rest[0].isspace() and rest[0] not in ".,;:)"
+    found = FIGURE.search(kept) or (FIGURE_AND_UNIT.search(kept) if inside else None)
+    return kept[: found.start()].rstrip() if found and kept[: found.start()].strip() else kept
 
 
 def fitting(texts: Sequence[str], width: int) -> str:

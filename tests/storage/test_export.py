@@ -54,7 +54,7 @@ def test_an_export_of_a_running_gateway(tmp_path: Path) -> None:
         decided = next(csv.DictReader(file))
     assert decided["code"] == "decision.no_setpoint"
     assert decided["reason"] == (
-        "no setpoint — interval budget: 3.2 kWh left before the interval's mean exceeds the contracted peak 32.0 kW "
+        "no setpoint — interval budget: 3.2 kWh left in the interval up to the contracted peak 32.0 kW "
         "(6:50 to go, import at most 30.0 kW)"
     )
 

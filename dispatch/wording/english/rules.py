@@ -81,7 +81,7 @@ TEMPLATES = {
     "reserve.untouched": "{level}: untouched",
     # import
     "budget.left": (
-        "{left_wh:kwh} left before the interval's mean exceeds the {peak} {limit_w:kw} "
+        "{left_wh:kwh} left in the interval up to the {peak} {limit_w:kw} "
         "({left_s:countdown} to go, import at most {import_w:kw})"
     ),
     "budget.spent": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from console.display import formats
 from console.display.ink import Ink
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.charts import Raster, bar, mark_at, nice_ceiling, strip
 
@@ -144,6 +145,26 @@ def test_wrapped_lines_fit(text: str, width: int, rows: int) -> None:
     assert all(len(line) <= width for line in lines)
     if "".join(text.split()) != "".join("".join(lines).split()):
         assert lines[-1].endswith("…")
+
+
+WHY = (
+    "charge 2.4 kW — plan: 7.3 kWh left in the interval up to the planned peak 132.1 kW (13:40 to go, import at most "
+    "131.8 kW)"
+)
+
+
+@pytest.mark.parametrize("width", range(12, 80))
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_no_figure_is_cut_or_loses_its_unit(width: int, rows: int) -> None:
+    """131.8 kW is never shown as 13…, 131.8… or on two lines."""
+    for line in (*wrap(WHY, width, rows), cut(WHY, width), cut(WHY[40:], width)):
+        assert columns(line) <= width
+        for figure in re.findall(r"(?<![\w.])\d[\d.:]*(?: ?[^\s)…]*)", line):
+            assert re.fullmatch(r"(2\.4|132\.1|131\.8|1\.8) kW|7\.3 kWh|13:40( to)?", figure.strip()), line
+
+
+def test_a_why_fits_into_its_two_rows_at_80_columns() -> None:
+    assert "…" not in "".join(wrap(WHY, 69, 2))
 
 
 def test_cut_says_that_it_cut() -> None:

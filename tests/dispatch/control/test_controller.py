@@ -69,7 +69,7 @@ def test_every_rule_has_its_place_and_says_why_with_figures() -> None:
             assert re.search(r"\d", words(line.reason)), line
     assert sum(t.bound for t in decision.chain) == 1
     assert words(decision.reason).startswith(
-        "discharge 30.3 kW — interval budget: 7.5 kWh left before the interval's mean exceeds the contracted peak 30.0"
+        "discharge 30.3 kW — interval budget: 7.5 kWh left in the interval up to the contracted peak 30.0"
     )
 
 
