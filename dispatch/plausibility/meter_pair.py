@@ -13,7 +13,7 @@ from dispatch.plausibility.meters import Look, MeterCheck, Seen
 from dispatch.plausibility.trail import Trail
 from dispatch.plausibility.witnesses import FAR, Balance, Band
 
-SURE = (Look.NEAR, Look.WITNESSED)
+SURE = {Look.NEAR, Look.WITNESSED}
 
 
 class MeterPair:
@@ -126,8 +126,10 @@ class MeterPair:
             self._meter(now.load.id).learn(now.load, now.mono_s)
         sources = all(w.quality is not Quality.SUSPECT for w in (*(p.w for p in now.pcs), *(p.w for p in now.pv)))
         meters = not any(m.power.doubted for m in self._meters.values())
-        if rest is not None and load is not None and at_pcc.look in SURE and load.look in SURE and sources and meters:
-            self._balance.learn(rest, load.w)
+        alive = all(m.alive(now.mono_s) for m in self._meters.values())
+        sure = rest is not None and load is not None and {at_pcc.look, load.look} <= SURE
+        if sure and sources and meters and alive and rest is not None and load is not None:
+            self._balance.learn(rest, load.w, now.mono_s)
         if grid.power.doubted or grid.power.value is None or pcs is None or at_pcc.look is Look.ABSENT:
             return
         low_w, high_w = grid.power.value + pcs.low_w, grid.power.value + pcs.high_w

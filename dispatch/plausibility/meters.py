@@ -177,7 +177,9 @@ class MeterCheck:
         since_s = taken_s - self._step_s
         if against is None and seen.flipped and self._counts_the_other_way(seen.w, since_s):
             against = seen.why
-        if against is not None and since_s > self._delay_s:  # the other meter had time to show it
+        if against is not None and seen.look is Look.WITNESSED and since_s > RELEARN_S:
+            self._accept(seen.w)  # a load that the other meter does not see
+        elif against is not None and since_s > self._delay_s:  # the other meter had time to show it
             trail.reject(taken_s, against)
         elif against is None and trail.second(seen.w, self._sample) and not (seen.flipped and since_s < FLIPPED_S):
             self._accept(seen.w)

@@ -14,6 +14,7 @@ OVER_VA = 1.05  # active power above apparent power is impossible; meters of cla
 BALANCE_SHARE, BALANCE_W = 0.03, 1_000.0  # two meters and the inverters, read within one tick
 FAR = 3.0  # so many times the tolerance apart: one of them is wrong
 LEARN, CALM = 0.05, 10  # of the balance: how fast its offset is learnt, and after how many samples it is known
+APART_S = 10.0  # a balance that has been off for so long, with both meters alive, is another one
 # A delay proven at commissioning is not exact, and polling adds to it; beyond the window the law overshoots at once.
 MARGIN, MARGIN_S = 0.25, 0.25
 
@@ -111,6 +112,7 @@ class Balance:
         self._offset_w = 0.0
         self._spread_w = 0.0
         self._seen = 0
+        self._apart_s: float | None = None  # since when it has been off
 
     def tolerance_w(self, load_w: float) -> float:
         """What it may move without anybody being wrong."""
@@ -124,10 +126,20 @@ class Balance:
         """By how much the rest lies from where it was."""
         return rest.off_w(self._offset_w)
 
-    def learn(self, rest: Band, load_w: float) -> None:
-        """Take in a rest of accepted readings while nothing moves."""
+    def learn(self, rest: Band, load_w: float, mono_s: float) -> None:
+        """Take in a rest of accepted readings while nothing moves and both meters are alive.
+
+        One that is off is none of losses: only after APART_S is it taken for what the balance is now.
+        """
         if rest.width_w > self.tolerance_w(load_w):
             return
+        if not self.known(load_w) or self.off_w(rest) <= self.tolerance_w(load_w):
+            self._apart_s = None
+        elif self._apart_s is None or mono_s - self._apart_s < APART_S:
+            self._apart_s = mono_s if self._apart_s is None else self._apart_s
+            return
+        else:
+            self._seen, self._spread_w, self._apart_s = 0, 0.0, None
         middle_w = (rest.low_w + rest.high_w) / 2
         if not self._seen:
             self._offset_w = middle_w

@@ -241,3 +241,20 @@ def test_a_node_does_not_take_more_than_the_load_nor_jump_in_one_sample(w: float
     assert seen.nodes[0].w.value == 909
     site.show(a_meter(17_000, 12), nodes=(Node("gpu-01", reading(910.0)),))
     assert len(site.events) == 1
+
+
+def test_a_load_that_the_load_meter_does_not_see_is_believed_after_a_minute_where_volts_and_amperes_show_it() -> None:
+    """The part of the site that it does not see was constant so far."""
+    site = Site()
+
+    def show(grid_w: float) -> Quality:
+        load = replace(a_meter(16_000, site.n), id="load")
+        return site.show(a_meter(grid_w, site.n), load=load).grid.w.quality
+
+    for n in range(60):
+        show(17_000 + 20 * (n % 3))
+    seen = [show(28_000 + 20 * (n % 3)) for n in range(400)]
+    assert Quality.GOOD not in seen[:290]
+    assert set(seen[320:]) == {Quality.GOOD}
+    assert show(17_000) is Quality.SUSPECT, "the balance is another one now"
+    assert show(28_000) is Quality.GOOD
