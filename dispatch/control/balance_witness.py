@@ -1,7 +1,8 @@
 """What the balance of the site proves: load meter = grid meter + PCS + PV, each read at its own age.
 
 A grid meter whose reading stands still while the balance moves away from it is frozen; a load meter likewise. The power
-of one PCS that cannot be read is what is left of the balance.
+of one PCS that cannot be read is what is left of the balance. While the grid meter is frozen, the net load is what the
+load meter shows less PV.
 
 Meters show the past, each by a delay of which only bounds are known. So a step is in one meter at most
 `window_s` = longest - shortest delay before it is in the other: only a difference that lasted longer counts. The
@@ -17,25 +18,27 @@ from collections import deque
 import msgspec
 
 from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.trail import figures_of
 
 OFF_W, OFF_SHARE = 2_000.0, 0.08  # of the load: two meters of class 1, read at two moments, do not differ by more
 SLACK_S = 0.2  # readings arrive a tick late
 LEARN_S = 30.0  # how fast the balance's own difference is learnt
 LEARN_W, LEARN_SHARE = 3_000.0, 0.10  # a larger difference is none of losses
+STILL_S = 10.0  # every figure of a meter the same to the last digit for so long: it hangs
 STEADY_S = 2.0  # a silent PCS's power is proven once the rest has been steady for so long
 STEADY_W, STEADY_SHARE = 1_000.0, 0.04
 
 
 class Unchanged(msgspec.Struct):
-    """How long a reading has been the same, to the last digit."""
+    """How long a reading, or several, have been the same, to the last digit."""
 
-    w: float | None = None
+    value: object = None
     since_s: float = -math.inf
 
-    def update(self, w: float | None, mono_s: float) -> None:
+    def update(self, value: object, mono_s: float) -> None:
         """Take in a reading."""
-        if w != self.w:
-            self.w, self.since_s = w, mono_s
+        if value != self.value:
+            self.value, self.since_s = value, mono_s
 
 
 class BalanceWitness:
@@ -44,7 +47,9 @@ class BalanceWitness:
     def __init__(self, delay_min_s: float, delay_max_s: float) -> None:
         self._window_s = delay_max_s - delay_min_s + SLACK_S
         self._grid, self._load = Unchanged(), Unchanged()
+        self._load_figures = Unchanged()  # all that the load meter shows
         self._bias_w: float | None = None
+        self._agreed_s = 0.0  # for how long the balance has closed
         self._off: deque[tuple[float, float]] = deque()  # mono_s, load - pv - pcs - grid - bias
         self._rest: deque[tuple[float, float]] = deque()  # mono_s, what the silent PCS has, W
         self._silent = ""  # its id
@@ -59,6 +64,7 @@ class BalanceWitness:
         load_w = None if snapshot.load is None else snapshot.load.w.good
         self._grid.update(grid_w, now_s)
         self._load.update(load_w, now_s)
+        self._load_figures.update(None if snapshot.load is None else figures_of(snapshot.load), now_s)
         dt_s = 0.0 if self._last_s is None else max(now_s - self._last_s, 0.0)
         self._last_s = now_s
         self.grid_frozen = self.grid_frozen and self._grid.since_s < now_s
@@ -88,12 +94,22 @@ class BalanceWitness:
             self.load_frozen = self.load_frozen or load_s <= min(still_s, grid_s - 1e-6)
         elif abs(off_w) <= allowed_w and not (self.grid_frozen or self.load_frozen):
             self._bias_w += off_w * min(dt_s / LEARN_S, 1.0)
+            self._agreed_s += dt_s
 
     def _lasting(self, now_s: float, allowed_w: float) -> bool:
         """Whether the balance has been off, to one side, for longer than delays explain."""
         powers = [w for _, w in self._off]
         whole = now_s - self._off[0][0] >= self._window_s - 1e-6
         return whole and (min(powers) > allowed_w or max(powers) < -allowed_w)
+
+    def net_load_w(self, snapshot: Snapshot) -> float | None:
+        """Load less PV by the load meter, as the grid meter would show it, W; None where that is not proven."""
+        load_w = None if snapshot.load is None else snapshot.load.w.confirmed
+        pv_w = [pv.w.confirmed for pv in snapshot.pv]
+        hangs = self.load_frozen or snapshot.mono_s - self._load_figures.since_s > STILL_S
+        if hangs or load_w is None or self._bias_w is None or self._agreed_s < LEARN_S or None in pv_w:
+            return None
+        return load_w - sum(w for w in pv_w if w is not None) - self._bias_w
 
     # ── a PCS that cannot be read ───────────────────────────────────────────────────────────────────────────────────
 

@@ -266,6 +266,9 @@ class Controller:
         if self._net.frozen and not was_frozen:
             self._interval.doubt(self._net.frozen_since_s, self._net.open_since_s)
         self._account(snapshot)
+        derived = None
+        if site_net_w is None and (site_net_w := self._net.by_load_meter_w(snapshot)) is not None:
+            derived = Reason("net.by_load_meter", {"meter": snapshot.grid.id, "net_w": site_net_w})
         step = plan.at(snapshot.utc_s) if plan is not None else None
         self._budget = self._interval.budget(plan if step is not None else None)
         there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w)
@@ -281,10 +284,11 @@ class Controller:
         self._soc_latches.update(soc_pct, available_pct, orders.reserve)
         return Situation(
             config=self.config,
-            snapshot=snapshot,
+            snapshot=reliable_snapshot(snapshot, frozen=derived is not None),
             islanding=seen,
             units=found,
             net_w=net_w,
+            derived=derived,
             budget=self._budget,
             soc_pct=soc_pct,
             soc_high_pct=bank.soc_high_pct,

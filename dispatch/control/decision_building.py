@@ -12,7 +12,7 @@ from dispatch.islanding.load_shedding import LoadSheddingResult
 from dispatch.islanding.observation import IslandStep
 from dispatch.model.decision import Decision, Mode, Setpoint
 from dispatch.model.islanding import IslandState
-from dispatch.model.reasons import Reason
+from dispatch.model.reasons import Reason, joined
 from dispatch.model.rule_chain import Outcome
 
 
@@ -34,7 +34,7 @@ def decision_of(
         net_load_w=None if net_w is None else net_w + sum(u.fixed_w for u in situation.units),
         import_target_w=None if net_w is None or total_w is None else net_w - total_w,
         binding=outcome.binding,
-        reason=_reason(battery_w, outcome),
+        reason=_reason(battery_w, outcome, situation.derived),
         chain=outcome.traces,
     )
 
@@ -53,11 +53,13 @@ def with_island(decision: Decision, island: IslandStep, ride: LoadSheddingResult
     )
 
 
-def _reason(battery_w: float | None, outcome: Outcome) -> Reason:
+def _reason(battery_w: float | None, outcome: Outcome, derived: Reason | None) -> Reason:
+    """`derived`: how the net load is known, where not by the grid meter."""
     rule = outcome.binding.value
     if battery_w is None:
         return Reason("decision.no_setpoint", {"rule": rule, "reason": outcome.reason})
-    return Reason("decision.setpoint", {"battery_w": battery_w, "rule": rule, "reason": outcome.reason})
+    why = outcome.reason if derived is None or outcome.reason == derived else joined([outcome.reason, derived])
+    return Reason("decision.setpoint", {"battery_w": battery_w, "rule": rule, "reason": why})
 
 
 def _mode(situation: Situation, battery_w: float | None) -> Mode:

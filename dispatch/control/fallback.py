@@ -2,7 +2,8 @@
 
 | lost | then |
 |---|---|
-| grid meter (or it hangs) | hold the last command for `meter_lost_hold_s`, then ramp to `meter_lost_w` |
+| grid meter (or it hangs) | hold the last command for `meter_lost_hold_s`, then ramp to `meter_lost_w`; but of one |
+| | that hangs beside a load meter which the balance has proven, the net load is derived from that and PV |
 | SoC | its PCS may only go towards 0 (`dispatch.control.pcs_limits`) |
 | PCS reading | it counts with what the meters show of it, else with its last setpoint until its timeout, then with 0; |
 | | the driver goes on to renew the setpoint (`dispatch.control.pcs_limits`) |

@@ -32,7 +32,7 @@ from collections.abc import Iterable, Set
 
 import msgspec
 
-from dispatch.control.balance_witness import BalanceWitness, Unchanged
+from dispatch.control.balance_witness import STILL_S, BalanceWitness, Unchanged
 from dispatch.model.equipment import Meter, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
@@ -47,9 +47,8 @@ FROZEN_S = 1.0  # and this much longer ago than its delay explains
 COARSE_W = 10.0  # a meter that counts in steps of this or more can stand still while import is held,
 COARSE_S = 10.0  # so there the PCS must have moved within this time
 COARSE_STEPS = 5.0  # and by this many steps
-STILL_S = 10.0  # every figure of a meter the same to the last digit for so long: it hangs,
 OPEN_W = 500.0  # behind an open switch a meter reads no more than its own error
-STILL_FACTOR = 5.0  # unless it has stood still for a share of it before and gone on by itself
+STILL_FACTOR = 5.0  # a meter that stands still for `STILL_S` hangs, unless it did for a share of it before and went on
 
 
 def reliable_snapshot(snapshot: Snapshot, frozen: bool, load_frozen: bool = False) -> Snapshot:
@@ -268,6 +267,12 @@ class NetLoadEstimator:
             self.w = (band.low_w + band.high_w) / 2
         self.w = min(max(self.w, band.low_w), band.high_w)
         return self.w
+
+    def by_load_meter_w(self, snapshot: Snapshot) -> float | None:
+        """The net load by load meter and PV while the grid meter is frozen on a closed switch, W; None: not proven."""
+        if not self.frozen or self.open_since_s is not None or self._contradicted_w is not None:
+            return None
+        return self._witness.net_load_w(snapshot)
 
     def import_by_others_w(self, snapshot: Snapshot) -> float | None:
         """The import by what is not the grid meter: none behind an open switch, else by load meter, PCS and PV."""

@@ -57,6 +57,7 @@ class Situation(msgspec.Struct, frozen=True):
     ramp: Ramp | None = None
     step: PlanStep | None = None
     recharging: bool = False  # the reserve was touched and is being refilled
+    derived: Reason | None = None  # how the net load is known, where not by the grid meter
     topping: bool = False  # on the way back to rest SoC
     orders: Standing = Standing()
 
@@ -107,6 +108,8 @@ def device_limits(s: Situation, so_far: Bounds) -> Ask:
 
 def safe_value(s: Situation, so_far: Bounds) -> Ask:
     """Without a net load the battery follows the safe-value table."""
+    if s.derived is not None:
+        return Ask(s.derived)
     if s.safe is None:
         known = s.net_w is not None
         return Ask(Reason("safe.net_load_known", {"net_w": s.net_w}) if known else Reason("safe.nothing_to_hold"))

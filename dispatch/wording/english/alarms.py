@@ -69,7 +69,8 @@ TEXTS: dict[str, AlarmText] = {
     "meter-stale": AlarmText(
         "Grid import unknown",
         "No good reading from the grid meter, or one that stands still.",
-        "Nothing is known of import: the battery goes to its safe value, the month's peak is not defended.",
+        "Import is not measured: the battery goes to its safe value and the month's peak is not defended, unless the "
+        "net load can be derived from a load meter. The reason of the setpoint says so.",
         (
             "Check the meter's supply and network cable. The Log says how it fails. If other devices are lost too, "
             "check the switch in the gateway's cabinet."

@@ -53,6 +53,7 @@ TEMPLATES = {
     "soc.minimum": "soc_min {soc_pct:g} %",
     "soc.maximum": "soc_max {soc_pct:g} %",
     # safe value
+    "net.by_load_meter": "grid meter {meter} stands still: net load {net_w:kw} is derived from load meter and PV",
     "safe.net_load_known": "the net load is known: {net_w:kw}",
     "safe.nothing_to_hold": "nothing to hold",
     "safe.hold": "{lost} for {lost_s:.1f} s: hold {held_w:kw} up to {hold_s:g} s",

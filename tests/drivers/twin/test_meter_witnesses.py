@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from demo_day import DemoDay, demo_site
 
-from dispatch.model.decision import Decision
+from dispatch.model.decision import Decision, Mode
+from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 from drivers.twin.faults import Fault
 from gateway.site.schema import Site
@@ -84,6 +85,48 @@ def test_a_frozen_meter_is_found_by_the_other_one_at_the_next_step(frozen: str, 
     assert not decision.meter_frozen
     assert not decision.load_meter_frozen
     assert day.controller.interval.unknown_s == 0
+
+
+def test_beside_a_frozen_grid_meter_the_net_load_is_derived_from_the_load_meter() -> None:
+    """It held the last setpoint for 5 s and went to the safe value, though the load meter shows the load."""
+    day = DemoDay()
+    until(day, JOB_ENDS - 20)
+    day.twin.faults.put(Fault("frozen", "grid"))
+    until(day, JOB_ENDS + 4)
+    for _ in range(100):
+        decision = day.step()
+        assert decision.meter_frozen
+        assert decision.mode in (Mode.PLAN, Mode.RULES)
+        assert decision.net_load_w == pytest.approx(day.twin.load_w - sum(p.w for p in day.twin.pv), abs=900)
+        assert "grid meter grid stands still: net load" in words(decision.reason)
+        assert "derived from load meter and PV" in words(decision.reason)
+    assert decision.chain[2].reason.code == "net.by_load_meter"
+    day.twin.faults.put(Fault("frozen", "load"))
+    decision = until(day, day.clock.utc_s() + 12)
+    assert decision.mode is Mode.SAFE, "both stand still"
+    day.twin.faults.clear("grid")
+    day.twin.faults.clear("load")
+    decision = until(day, day.clock.utc_s() + 3)
+    assert not decision.meter_frozen
+    assert "derived" not in words(decision.reason)
+
+
+def test_a_load_meter_of_a_part_of_the_site_gives_no_net_load() -> None:
+    day = DemoDay()
+    snapshot = day.lockstep.snapshot
+
+    def part(seq: int) -> Snapshot:
+        now = snapshot(seq)
+        assert now.load is not None
+        half = msgspec.structs.replace(now.load.w, value=0.5 * (now.load.w.value or 0.0))
+        return msgspec.structs.replace(now, load=msgspec.structs.replace(now.load, w=half))
+
+    day.lockstep.snapshot = part  # type: ignore[method-assign]
+    until(day, JOB_ENDS - 20)
+    day.twin.faults.put(Fault("frozen", "grid"))
+    decision = until(day, JOB_ENDS + 30)
+    assert decision.meter_frozen
+    assert decision.mode is Mode.SAFE
 
 
 def test_healthy_meters_are_never_called_frozen() -> None:
