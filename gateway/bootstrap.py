@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
-from dispatch.control.controller import Controller
+from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.model.clock import Clock
 from drivers.clock import SystemClock
+from drivers.config import PcsDevice, SwitchDevice
 from drivers.devices import make_drivers
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.acceptance import accepted
@@ -24,60 +27,73 @@ from gateway.api.peer import Peer
 from gateway.api.protocol import VERSION, Welcome
 from gateway.api.roles import Roles, UnknownGroup
 from gateway.api.server import LinkServer
+from gateway.claims import device_keys
 from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, read_memory
+from gateway.daemon_thread import in_daemon_thread
 from gateway.errors import SocketInUse, StartRefused
-from gateway.gpu_record import open_gpu_record
-from gateway.previous_run import read_previous_run
+from gateway.gpu_record import gpus_not_read, open_gpu_record
+from gateway.previous_run import PreviousRun, read_previous_run
 from gateway.prices_in_force import PricesInForce
 from gateway.site import paths
 from gateway.site.schema import Site
+from gateway.state_directory import StateDirectory
 from storage.audit import AuditLog
 from storage.config import DISPATCH
-from storage.identity import Identity, establish
 from storage.recorder import Recorder
 
 RECORD_OPEN_S = 2.0
+RECORD_LOOK_S = 0.05
+START_READ_S = 8.0  # what earlier runs left is read in this time, or not at all
+
+
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What the state directory held when the gateway started."""
+
+    memory: ControllerMemory | None = None
+    known_gpus: KnownGpus
+    left: PreviousRun = PreviousRun()
+    remarks: tuple[tuple[str, str], ...] = ()  # subject and text, for the log
 
 
 async def assemble(
-    site: Site, state_dir: Path, twin: Announcement | None, after_tick: Callable[[int], None]
+    site: Site, state: StateDirectory, twin: Announcement | None, after_tick: Callable[[int], None]
 ) -> Gateway:
     """A site's gateway on this machine; its link listens, nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_remarks = _prices(site)
-    memory, memory_error = read_memory(state_dir)
-    identity, identity_notes = establish(state_dir)
-    known_gpus, gpu_note = open_gpu_record(state_dir)
-    recorder = Recorder(state_dir, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
-    recorder.wait_open(RECORD_OPEN_S)  # a new file is made by imports that would hold up the first ticks
+    recorder = Recorder(state.path, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
+    found = _found(state, recorder, clock)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
-    left = read_previous_run(state_dir, clock.utc_s())
     controller = Controller(site.dispatch)
-    if memory is not None:
-        controller.restore(memory)
+    if found.memory is not None:
+        controller.restore(found.memory)
     roles = Roles(site.roles, os.getuid())
-    audit = AuditLog(state_dir, f"{_boot_id()}/{os.getpid()}", clock)
+    audit = AuditLog(state.path, f"{_boot_id()}/{os.getpid()}", clock)
     gateway = compose_gateway(
         site=site,
-        state_dir=state_dir,
+        state_dir=state.path,
         clock=clock,
         drivers=make_drivers(
-            site.meter, site.pcs, site.pv, site.switch, site.node, site.io, _resolver(twin), clock, known_gpus
+            site.meter, site.pcs, site.pv, site.switch, site.node, site.io, resolver(twin), clock, found.known_gpus
         ),
-        known_gpus=known_gpus,
+        known_gpus=found.known_gpus,
         controller=controller,
         recorder=recorder,
         audit=audit,
         prices=prices,
         roles=roles,
-        left=left,
+        left=found.left,
         socket=paths.socket_path(site.path),
-        welcome=_welcome(site, clock, state_dir, identity, simulated=twin is not None),
+        welcome=_welcome(site, clock, state, simulated=twin is not None),
         after_tick=(after_tick, ControllerMemorySaver(controller, recorder).after_tick),
+        directory_trouble=lambda: state.trouble,
     )
-    if memory is not None:
-        for node in memory.caps.nodes:
+    gateway = replace(
+        gateway, background=(*gateway.background, ("state directory", partial(state.run, gateway.events)))
+    )
+    if found.memory is not None:
+        for node in found.memory.caps.nodes:
             gateway.devices.commands.release(node)
     try:
         await _listen(gateway.link, roles)
@@ -85,15 +101,40 @@ async def assemble(
         recorder.close()
         audit.close()
         raise
-    gateway.adopt(left)
-    for line in identity_notes:
-        gateway.events.event("gateway", "info" if identity.kept else "warning", "identity", line)
-    for subject, text in (("memory", memory_error), ("GPUs", gpu_note or _gpus_without_node(site, known_gpus))):
+    gateway.adopt(found.left)
+    for line in state.notes:
+        gateway.events.event("gateway", "info" if state.identity.kept else "warning", "identity", line)
+    for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):
         if text:
             gateway.events.event("gateway", "warning", subject, text)
+    if state.trouble:
+        state.tell(gateway.events)
     for line in price_remarks:
         gateway.events.event("gateway", "warning", "tariff", line)
     return gateway
+
+
+def _found(state: StateDirectory, recorder: Recorder, clock: Clock) -> _Found:
+    """What the state directory holds, once the recorder has opened its file; nothing where the disk does not answer."""
+    why = state.trouble
+    if state.answers:
+        try:
+            return in_daemon_thread(lambda: _read(state.path, recorder, clock)).result(START_READ_S)
+        except TimeoutError:
+            why = f"it was not read within {START_READ_S:g} s"
+    text = f"what earlier runs left in {state.path} is not known: {why}"
+    return _Found(known_gpus=gpus_not_read(why), remarks=(("memory", text),))
+
+
+def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
+    deadline_s = time.monotonic() + RECORD_OPEN_S  # a new file is made by imports that would hold up the first ticks
+    while not (recorder.wait_open(RECORD_LOOK_S) or recorder.error or time.monotonic() > deadline_s):
+        continue
+    memory, memory_error = read_memory(state_dir)
+    known_gpus, gpu_note = open_gpu_record(state_dir)
+    left = read_previous_run(state_dir, clock.utc_s())
+    remarks = (("memory", memory_error), ("GPUs", gpu_note))
+    return _Found(memory=memory, known_gpus=known_gpus, left=left, remarks=remarks)
 
 
 def _gpus_without_node(site: Site, known: KnownGpus) -> str:
@@ -117,9 +158,7 @@ async def _listen(link: LinkServer, roles: Roles) -> None:
         raise StartRefused(f"{error.filename or link.path}: {error.strerror}", exit_codes.FAILED) from None
 
 
-def _welcome(
-    site: Site, clock: Clock, state_dir: Path, identity: Identity, *, simulated: bool
-) -> Callable[[Peer], Welcome]:
+def _welcome(site: Site, clock: Clock, state: StateDirectory, *, simulated: bool) -> Callable[[Peer], Welcome]:
     """The gateway's first words to each client."""
     started_utc_s, limits = clock.utc_s(), site_limits(site)
 
@@ -136,8 +175,8 @@ def _welcome(
             rate_hz=site.gateway.rate_hz,
             limits=limits,
             demand=site.tariff.demand,
-            state_dir=str(state_dir.resolve()),
-            identity=identity,
+            state_dir=os.path.abspath(state.path),
+            identity=state.identity,
         )
 
     return welcome
@@ -154,7 +193,20 @@ def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
     return PricesInForce(found.prices), tuple(f"{site.tariff.file}: {remark}" for remark in found.remarks)
 
 
-def _resolver(twin: Announcement | None) -> Any:
+def claimed_devices(site: Site, twin: Announcement | None) -> dict[str, str]:
+    """Claims of what no other gateway of this machine may command, PCS and switches. Raises StartRefused."""
+    resolve, claims = resolver(twin), {}
+    commanded: list[PcsDevice | SwitchDevice] = [*site.pcs, *site.switch]
+    for device in commanded:
+        host, port, unit = resolve(device.id, device.url, device.unit)
+        for key in device_keys(host, port, unit):
+            claims[key] = f"{device.id} at {host}:{port} unit {unit}"
+    return claims
+
+
+def resolver(twin: Announcement | None) -> Any:
+    """Host, port and unit of a device by its id, url and unit. Raises StartRefused."""
+
     def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
         if url == "twin":
             assert twin is not None

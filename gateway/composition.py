@@ -118,10 +118,12 @@ def compose_gateway(
     welcome: Callable[[Peer], Welcome],
     after_tick: Sequence[Callable[[int], None]] = (),
     known_gpus: KnownGpus | None = None,
+    directory_trouble: Callable[[], str] = lambda: "",
 ) -> Gateway:
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
-    `known_gpus`: keeps the limits of this machine's GPUs; None: as long as this gateway runs.
+    `known_gpus`: keeps the limits of this machine's GPUs; None: as long as this gateway runs. `directory_trouble`: why
+    the state directory cannot be used now, for the alarm.
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
@@ -135,7 +137,7 @@ def compose_gateway(
     inverters = SleepingInverters(
         {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
     )
-    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state)
+    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports)
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -154,6 +156,7 @@ def compose_gateway(
         iq=iq,
         consoles=consoles,
         after_tick=after_tick,
+        directory_trouble=directory_trouble,
     )
     log = CommandLog(roles, audit, clock, events)
     queries = Queries(site, clock, state_dir, log=log, loop=loop, planner=planner, iq=iq)

@@ -68,8 +68,12 @@ class ControlLoop:
         iq: EnergyIqService,
         consoles: Consoles,
         after_tick: Sequence[Callable[[int], None]] = (),
+        directory_trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait."""
+        """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
+
+        `directory_trouble`: why the state directory cannot be used now; empty: it can.
+        """
         self.published: Published | None = None
         self.punctuality = Punctuality(1 / site.gateway.rate_hz)
         self.balance = EnergyBalance()
@@ -79,6 +83,7 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
+        self._directory_trouble = directory_trouble
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
         self._stopping, self._ticked = asyncio.Event(), asyncio.Event()
@@ -222,7 +227,7 @@ class ControlLoop:
             written_w=self._devices.held_w,
             overruns_per_min=self._overruns.update(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
-            records_error=self._recorder.error or self._audit.error,
+            records_error=self._recorder.error or self._audit.error or self._directory_trouble(),
             drill_due=self._drills.due,
             orders_dropped=self._orders.dropped,
             clock_step_s=self._clock_steps.recent_s(mono_s),

@@ -49,12 +49,13 @@ class EnergyIqService:
         clock: Clock,
         events: EventSink,
         save: Callable[[str, Any], None],
+        kept: dict[str, Report],
     ) -> None:
-        """`save` keeps a value under a key in the record's memory."""
+        """`save` keeps a value under a key in the record's memory. `kept`: the reports of earlier gateways, by day."""
         self.now: IqNow | None = None
         self._config, self._prices, self._state_dir = config, prices, state_dir
         self._clock, self._events, self._save = clock, events, save
-        self._kept = _remembered(state_dir)
+        self._kept = dict(kept)
         self._lock = threading.Lock()  # one computation at a time
         self._threads: set[threading.Thread] = set()
         self._closing = False
@@ -165,7 +166,7 @@ class EnergyIqService:
         )
 
 
-def _remembered(state_dir: Path) -> dict[str, Report]:
+def remembered(state_dir: Path) -> dict[str, Report]:
     """The reports that earlier gateways kept; none where there are none, or none that can be read."""
     archive = Archive(state_dir)
     try:

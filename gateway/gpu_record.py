@@ -33,6 +33,11 @@ def open_gpu_record(state_dir: Path) -> tuple[KnownGpus, str]:
     return known, f"{path} was damaged ({known.damage}), kept as {aside.name}; {UNKNOWN}"
 
 
+def gpus_not_read(why: str) -> KnownGpus:
+    """The record where its file could not be read at all; it is not replaced either."""
+    return KnownGpus(b"", partial(_refuse, OSError(0, why, FILE)))
+
+
 def _refuse(error: OSError, _: bytes) -> NoReturn:
     """A file that cannot be read is not replaced: it may hold limits that are still needed."""
     raise error

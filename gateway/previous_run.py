@@ -13,6 +13,8 @@ from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
 from dispatch.planning.pipeline import LEARN_S
 from gateway.drill_scheduler import STATE as DRILLS
+from gateway.energy_iq_history import Report
+from gateway.energy_iq_service import remembered
 from storage import audit_reader
 from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
@@ -36,6 +38,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     reservations: list[Reservation] = []  # granted, and their time is not up
     load_w: dict[int, float] = {}  # quarter-hour means of the last days, by their start
     pv_w: dict[int, float] = {}
+    iq_reports: dict[str, Report] = {}  # by day
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
@@ -53,6 +56,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
         ),
         load_w=load_w,
         pv_w=pv_w,
+        iq_reports=remembered(state_dir),
         last_pv_w=_last_pv_w(state_dir, now_utc_s),
     )
 

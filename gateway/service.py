@@ -21,16 +21,19 @@ import msgspec
 from dispatch.model.islanding import IslandRequest
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
-from gateway.bootstrap import assemble
+from gateway.bootstrap import assemble, claimed_devices
+from gateway.claims import Claims
 from gateway.composition import Gateway
 from gateway.controller_memory import ControllerMemorySaver
+from gateway.daemon_thread import in_daemon_thread
 from gateway.errors import StartRefused
-from gateway.instance_lock import AlreadyRunning, InstanceLock
+from gateway.instance_lock import AlreadyRunning
 from gateway.run_statistics import summary
 from gateway.shutdown_policy import reason_to_stay
 from gateway.simulation_start import record_ends_utc_s
 from gateway.site import paths
 from gateway.site.schema import Site
+from gateway.state_directory import TAKE_S, StateDirectory
 from gateway.systemd import Systemd
 from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
 
@@ -57,22 +60,23 @@ def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
     """Run the gateway until asked to stop; returns the exit code (see `gateway/exit_codes.py`)."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
-    site = _with_options(site, options)
+    site, claims = _with_options(site, options), Claims()
     try:
-        state_dir = _state_dir(site, options)
-        lock = InstanceLock(state_dir)
+        state = StateDirectory(options.state_dir or paths.state_dir(site))
+        claims.take(_claimed_place(site, state.path))
+        state.take()
     except OSError as error:
-        return _refused(StartRefused(f"{error.filename or state_dir}: {error.strerror}", exit_codes.USAGE))
+        return _refused(StartRefused(f"{error.filename}: {error.strerror}", exit_codes.USAGE))
     except AlreadyRunning as error:
+        claims.release()
         return _refused(StartRefused(str(error), exit_codes.ALREADY_RUNNING))
-    except StartRefused as error:
-        return _refused(error)
     try:
-        return asyncio.run(_Service(site, state_dir, options).run())
+        return asyncio.run(_Service(site, state, claims, options).run())
     except StartRefused as error:
         return _refused(error)
     finally:
-        lock.release()
+        state.release()
+        claims.release()
 
 
 def _refused(error: StartRefused) -> int:
@@ -90,26 +94,21 @@ def _with_options(site: Site, options: ServeOptions) -> Site:
     return site
 
 
-def _state_dir(site: Site, options: ServeOptions) -> Path:
-    """The state directory, made and found writable. Raises StartRefused."""
-    directory = options.state_dir or paths.state_dir(site)
+def _claimed_place(site: Site, state_dir: Path) -> dict[str, str]:
+    """Claims on a site file and a state directory: each belongs to one gateway, whether it can be read or not."""
+    site_path = os.path.realpath(site.path)
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        probe = directory / f".write-test-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        what_to_do = "set [gateway] state_dir or $STATE_DIRECTORY"
-        line = f"state directory {directory} cannot be written: {error.strerror}; {what_to_do}"
-        raise StartRefused(line, exit_codes.FAILED) from None
-    return directory
+        directory = in_daemon_thread(lambda: os.path.realpath(state_dir)).result(TAKE_S)
+    except TimeoutError:
+        directory = os.path.abspath(state_dir)
+    return {f"site {site_path}": f"the site file {site_path}", f"state {directory}": f"the state directory {directory}"}
 
 
 class _Service:
     """The process around one gateway."""
 
-    def __init__(self, site: Site, state_dir: Path, options: ServeOptions) -> None:
-        self._site, self._state_dir, self._options = site, state_dir, options
+    def __init__(self, site: Site, state: StateDirectory, claims: Claims, options: ServeOptions) -> None:
+        self._site, self._state, self._claims, self._options = site, state, claims, options
         self._systemd = Systemd()
         self._stop = asyncio.Event()
         self._terminated = asyncio.Event()  # by a signal: nothing is waited for
@@ -175,7 +174,7 @@ class _Service:
                 self._which_twin = f"uses the twin that runs for this site file, pid {there.pid}, speed {there.speed:g}"
                 yield self._not_in_the_past(there)
                 return
-            options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state_dir)]
+            options = ["--speed", f"{config.speed:g}", "--state-dir", str(self._state.path)]
             child = await TwinChild.start(self._site.path, options, log=None)
             try:
                 self._load_solver()  # while the twin makes its own imports
@@ -200,11 +199,11 @@ class _Service:
 
     def _not_in_the_past(self, twin: Announcement) -> Announcement:
         """A twin that we did not start, unless its clock stands before the record's end. Raises StartRefused."""
-        ends_s, now_s = record_ends_utc_s(self._state_dir), twin.clock.utc_s()
+        ends_s, now_s = record_ends_utc_s(self._state.path), twin.clock.utc_s()
         if ends_s is not None and now_s < ends_s:
             stands, ends = (datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") for t in (now_s, ends_s))
-            line = f"the twin's clock stands at {stands}, the record in {self._state_dir} goes on to {ends}"
-            what_to_do = f"start the twin with --state-dir {self._state_dir}, or the gateway with another"
+            line = f"the twin's clock stands at {stands}, the record in {self._state.path} goes on to {ends}"
+            what_to_do = f"start the twin with --state-dir {self._state.path}, or the gateway with another"
             raise StartRefused(f"{line}; {what_to_do}", exit_codes.DEVICE)
         return twin
 
@@ -223,7 +222,8 @@ class _Service:
 
     async def _run_gateway(self, twin: Announcement | None) -> int:
         self._load_solver()
-        gateway = await assemble(self._site, self._state_dir, twin, self._after_tick)
+        remarks = self._claim_devices(twin)
+        gateway = await assemble(self._site, self._state, twin, self._after_tick)
         self._reload = gateway.price_watch.reload
         gc.collect()
         gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
@@ -232,12 +232,21 @@ class _Service:
         gateway.events.event("gateway", "info", "start", text)
         if self._which_twin:
             gateway.events.event("twin", "info", "twin", self._which_twin)
+        for line in remarks:
+            gateway.events.event("gateway", "alarm", "claims", line)
         ticking = asyncio.create_task(gateway.run())
         await self._wait_for_end(gateway, ticking, simulated=twin is not None)
         failure = await self._end(gateway, ticking)
         if self._options.json_summary:
             print(json.dumps(_summary(gateway)), flush=True)
         return exit_codes.OK if failure is None and self._recorded and self._twin_died is None else exit_codes.FAILED
+
+    def _claim_devices(self, twin: Announcement | None) -> list[str]:
+        """Claim what this gateway commands; claims of others that do not count, for the log. Raises StartRefused."""
+        try:
+            return self._claims.take(claimed_devices(self._site, twin))
+        except AlreadyRunning as error:
+            raise StartRefused(str(error), exit_codes.ALREADY_RUNNING) from None
 
     async def _wait_for_end(self, gateway: Gateway, ticking: asyncio.Task[None], simulated: bool) -> None:
         """Wait until it is asked to stop, its time is up, or the loop has failed."""

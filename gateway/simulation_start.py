@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ SOC_WITHIN_S = 300.0  # before the record's end its last SoC is looked for
 
 def record_ends_utc_s(state_dir: Path) -> float | None:
     """The time of the newest row in a state directory, site time; None where nothing is on record, or readable."""
-    if not any((state_dir / name).exists() for name in FILES):
+    if not any(os.path.exists(state_dir / name) for name in FILES):  # also False where it may not be looked at
         return None
     ends = []
     archive = Archive(state_dir)

@@ -113,5 +113,5 @@ def _query(directory: Path, sql: str, values: tuple[Any, ...]) -> list[Any]:
             return con.execute(sql, values).fetchall()
     except FileNotFoundError:
         raise NoRecords(f"no audit at {directory / FILE}: no gateway has written one yet") from None
-    except (sqlite3.Error, ValueError) as error:
+    except (sqlite3.Error, OSError, ValueError) as error:
         raise NoRecords(f"cannot read {directory / FILE}: {error}") from None

@@ -26,7 +26,7 @@ from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.nvml_node import with_absent
 from drivers.twin import commands
-from gateway import energy_iq_service, gpu_record, previous_run, standalone_twin
+from gateway import claims, energy_iq_service, gpu_record, previous_run, standalone_twin
 from gateway.api import discovery, peer
 from gateway.drill_scheduler import DrillScheduler
 from gateway.errors import NoGateway, UnsafeDirectory
@@ -183,6 +183,24 @@ def lock(directory: Path) -> Iterator[Feed]:
     held.release()
 
 
+CLAIM = f"00000000ed0f5d5e: 00000002 00000000 00010000 0001 01 1143 @skerry-gateway/{claims._topic('site x')}/ab\n"
+
+
+@contextlib.contextmanager
+def sockets(directory: Path) -> Iterator[Feed]:
+    """What /proc/net/unix says: any user chooses the names in it."""
+    listed = directory / "unix"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "SOCKETS", listed)
+
+        def feed(data: bytes) -> None:
+            listed.write_bytes(data)
+            for other in claims._others({"site x": "the site file x"}, set()):
+                assert len(other.line) < 200
+
+        yield feed
+
+
 def login_uid(data: bytes, directory: Path) -> None:
     (directory / "7").mkdir(exist_ok=True)
     (directory / "7" / "loginuid").write_bytes(data)
@@ -277,6 +295,7 @@ PARSERS = (
         in_file(gpu_record.FILE, known_gpus),
         tree="json",
     ),
+    Parser("/proc/net/unix", ("gateway.claims:_others",), lambda: [CLAIM.encode()], sockets),
     Parser("loginuid", ("gateway.api.peer:login_uid",), lambda: [b"1000", b"4294967295"], simple(login_uid)),
     Parser(
         "gateway.log",
@@ -294,9 +313,9 @@ PARSERS = (
     ),
     Parser(
         "what is kept of Energy IQ",
-        ("gateway.energy_iq_service:_remembered",),
+        ("gateway.energy_iq_history:kept_reports",),
         rows_of(schema.FILE, "state"),
-        with_rows(schema.FILE, energy_iq_service._remembered),
+        with_rows(schema.FILE, energy_iq_service.remembered),
         tree="json",
         share=0.5,
     ),

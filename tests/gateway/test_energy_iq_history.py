@@ -21,7 +21,7 @@ from dispatch.config.schema import TariffTerms
 from dispatch.model.events import Event
 from gateway import energy_iq_service
 from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
-from gateway.energy_iq_service import STATE, EnergyIqService
+from gateway.energy_iq_service import STATE, EnergyIqService, remembered
 from gateway.prices_in_force import PricesInForce
 from storage.config import StorageConfig
 from storage.reader import Archive, QueryTimeout
@@ -157,7 +157,8 @@ def service(
     directory: Path, events: Events, save: Callable[[str, Any], None] = lambda key, value: None, config: Any = CONFIG
 ) -> EnergyIqService:
     heard: Any = events
-    return EnergyIqService(config, PricesInForce(), directory, events.clock, heard, save)
+    kept = remembered(directory)
+    return EnergyIqService(config, PricesInForce(), directory, events.clock, heard, save, kept)
 
 
 async def computed(iq: EnergyIqService) -> None:

@@ -187,13 +187,17 @@ async def test_devices_absent_at_start(tmp_path: Path) -> None:
         assert announced["endpoints"]
 
 
-async def test_state_directory_that_cannot_be_written(wire: Site) -> None:
-    """A file where the state directory should be: one line, no traceback, nothing started."""
+async def test_state_directory_that_cannot_be_made(wire: Site) -> None:
+    """A file where the state directory should be: control runs, one line says so, and the end is no success."""
     (wire.directory / "in-the-way").write_text("a file")
-    gateway = await wire.run("serve", str(wire.path), "--state-dir", str(wire.directory / "in-the-way" / "state"))
-    _, err = await asyncio.wait_for(gateway.communicate(), LIMIT_S)
-    assert gateway.returncode == exit_codes.FAILED
-    assert "state directory" in err.decode()
+    directory = wire.directory / "in-the-way" / "state"
+    gateway = await wire.run(
+        "serve", str(wire.path), "--twin", str(wire.announce), "--state-dir", str(directory), "--for", "4s", "--json"
+    )
+    out, err = await asyncio.wait_for(gateway.communicate(), LIMIT_S)
+    assert gateway.returncode == exit_codes.FAILED, "the record is not complete"
+    assert json.loads(out.decode().splitlines()[-1])["writes"] > 0
+    assert "the state directory cannot be used, control runs without it: " in err.decode()
     assert "Traceback" not in err.decode()
 
 
