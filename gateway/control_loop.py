@@ -181,7 +181,9 @@ class ControlLoop:
     def _with_sleeping_pv(self, snapshot: Snapshot) -> Snapshot:
         """PV inverters that are silent because there is no sun count as 0 W, as long as the site is grid-tied."""
         grid_tied = self.published is not None and self.published.decision.island is IslandState.GRID_TIED
+        silent = {pv.id for pv in snapshot.pv if pv.w.good is None}
         snapshot, fallen = self._inverters.mark(snapshot, grid_tied)
+        self._devices.report_silent_pv(silent, {pv.id for pv in snapshot.pv if pv.asleep})
         for id in fallen:
             self._events.event("device", "info", id, "asleep: there is no sun; taken as 0 W until it answers")
         return snapshot

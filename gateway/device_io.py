@@ -6,7 +6,7 @@ Only `first_contact`, `read_grid_meter`, `deliver` and `close` wait; everything 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from dispatch.model.clock import Clock
@@ -50,6 +50,7 @@ class DeviceIo:
         nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"}, known_gpus)
         self.commands = CommandSenders(drivers, nodes, DeviceError, events)
         self._notes: dict[str, str] = {}  # the last of each PCS
+        self._silent_pv: dict[str, str] = {}  # inverters of which it is still to be judged whether they are asleep
 
     def _poller(self, driver: Any) -> Poller:
         """A device that is read less often has readings that grow older by its period before they are stale."""
@@ -141,7 +142,18 @@ class DeviceIo:
 
     def _report_device(self, poller: Poller, online: bool) -> None:
         text = "answers" if online else f"lost: {poller.error or 'no answer yet'}"
-        self._events.event("device", "info" if online else "warning", poller.driver.id, text)
+        device_id = poller.driver.id
+        if poller.driver.kind == "pv" and not online:
+            self._silent_pv[device_id] = text
+        elif self._silent_pv.pop(device_id, None) is None:
+            self._events.event("device", "info" if online else "warning", device_id, text)
+
+    def report_silent_pv(self, silent: Collection[str], asleep: Collection[str]) -> None:
+        """Log the loss of inverters that are silent and, as was judged now, not asleep."""
+        for device_id in [id for id in self._silent_pv if id in silent]:
+            text = self._silent_pv.pop(device_id)
+            if device_id not in asleep:
+                self._events.event("device", "warning", device_id, text)
 
     def _report_notice(self, device_id: str, notice: Notice) -> None:
         self._events.event("device", notice.severity, device_id, notice.text)

@@ -31,6 +31,7 @@ from dispatch.model.snapshot import Snapshot
 PRICES_SOON_S = 6 * 3600.0  # tomorrow's prices come about 11 h before today's end: less than this and they are late
 OVERRUNS_PER_MIN = 6
 CLOCK_STEP_S = 1.0
+OFF_GRID = (IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING)  # a meter on the bus shows no grid
 VOLTAGE_LOST = 0.5  # of nominal: a phase below this carries no grid
 DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of class 1, read at two moments, may differ
 
@@ -110,15 +111,26 @@ def _meters(snapshot: Snapshot, decision: Decision | None) -> Condition:
 
 
 def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
-    """By the switch's voltage contact where there is one, else by the meter's voltages while it sits on the grid."""
-    words = [s.grid_voltage.good for s in snapshot.switches if s.grid_voltage.good is not None]
-    if words:
-        return Condition("absent" in words, Reason("alarm.switch_reports_no_voltage"))
+    """By the switch's voltage contact where there is one, else by the meter's voltages while it sits on the grid.
+
+    A contact that says "present" does not end it while 0 V are measured on the grid's side of the switch.
+    """
+    switches = [s for s in snapshot.switches if s.grid_voltage.good is not None]
     volts = [v for v in (r.good for r in snapshot.grid.v) if v is not None]
-    if island is IslandState.ISLANDED or not volts:
+    if not switches:
+        if island in OFF_GRID or not volts:
+            return Condition(None)
+        lowest = Reason("alarm.lowest_phase", {"phase_v": min(volts)})
+        return Condition(max(volts) < VOLTAGE_LOST * config.grid.voltage_v, lowest)
+    if any(s.grid_voltage.good == "absent" for s in switches):
+        return Condition(True, Reason("alarm.switch_reports_no_voltage"))
+    at_grid = [volts] if snapshot.grid.id not in {m.id for m in config.meters if m.side == "site"} else []
+    at_grid += [[v] for s in switches if (v := s.grid_v.good) is not None]
+    if any(found and max(found) < VOLTAGE_LOST * config.grid.voltage_v for found in at_grid):
         return Condition(None)
-    lowest = Reason("alarm.lowest_phase", {"phase_v": min(volts)})
-    return Condition(max(volts) < VOLTAGE_LOST * config.grid.voltage_v, lowest)
+    by = ", ".join(s.id for s in switches)
+    back = Reason("alarm.grid_voltage_back", {"by": by, "state": island.value})
+    return Condition(False, returned=None if island is IslandState.GRID_TIED else back)
 
 
 def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:

@@ -57,6 +57,7 @@ class Condition(msgspec.Struct, frozen=True):
 
     active: bool | None
     detail: Reason | None = None
+    returned: Reason | None = None  # not active: what is known instead, where that is less than normal
 
 
 class UnknownAlarm(KeyError):
@@ -129,7 +130,7 @@ class AlarmBook:
                 if self._holds(entry, now_utc_s, now_mono_s):
                     coming.append(entry)
             elif self._gone(entry, now_mono_s):
-                events.append(self._return(entry, now_utc_s))
+                events.append(self._return(entry, now_utc_s, condition.returned))
         coming.sort(key=lambda e: (e.began_mono_s or 0.0, _PRIORITIES.index(e.definition.priority)))
         events += [self._come(entry, now_utc_s) for entry in coming]
         return events
@@ -190,13 +191,13 @@ class AlarmBook:
         severity = "warning" if entry.definition.priority is Priority.LOW else "alarm"
         return _event(entry, utc_s, severity, words(entry.detail))
 
-    def _return(self, entry: _Entry, utc_s: float) -> Event:
+    def _return(self, entry: _Entry, utc_s: float, known: Reason | None) -> Event:
         acknowledged = entry.state is AlarmState.ACKNOWLEDGED
         entry.state = AlarmState.NORMAL if acknowledged else AlarmState.RETURNED
         entry.gone_mono_s = None
         if acknowledged:
             self._forget(entry)
-        return _event(entry, utc_s, "info", "returned to normal")
+        return _event(entry, utc_s, "info", "returned to normal" if known is None else words(known))
 
     def _forget(self, entry: _Entry) -> None:
         entry.count, entry.acknowledged_by = 0, ""

@@ -30,6 +30,7 @@ from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
@@ -81,6 +82,7 @@ class Controller:
         self._last_mono_s: float | None = None
         self._changed_mono_s: float | None = None
         self._lost: Lost | None = None
+        self._doubted_s: float | None = None  # since when the grid meter's power has been doubted
         self._ready: frozenset[str] = frozenset()  # the PCS that could be commanded at the last tick
         self._ramp_from_w: float | None = None
         self._soc_latches = SocLatches(config)
@@ -304,16 +306,33 @@ class Controller:
         )
 
     def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, Reason] | None:
+        self._watch_doubt(snapshot)
         if net_w is not None:
             self._lost = None
             return None
+        what = self._trouble(snapshot)
         if self._lost is None:
-            self._lost = Lost(snapshot.mono_s, last_w, self._trouble(snapshot))
+            self._lost = Lost(self._lost_since_s(snapshot), last_w, what)
+        self._lost = msgspec.structs.replace(self._lost, what=what)
         return meter_lost_w(self.config.rules, self._lost, snapshot.mono_s)
+
+    def _watch_doubt(self, snapshot: Snapshot) -> None:
+        """Since when the grid meter's power has been doubted."""
+        if snapshot.grid.w.confirmed is not None:
+            self._doubted_s = None
+        elif self._doubted_s is None and snapshot.grid.w.quality is Quality.SUSPECT:
+            self._doubted_s = snapshot.mono_s
+
+    def _lost_since_s(self, snapshot: Snapshot) -> float:
+        """A reading that was doubted before it was lost has been held for as long already."""
+        doubted = snapshot.grid.w.good is None and self._doubted_s is not None
+        return self._doubted_s if doubted and self._doubted_s is not None else snapshot.mono_s
 
     def _trouble(self, snapshot: Snapshot) -> Reason:
         """Why the net load is not known."""
         if snapshot.grid.w.good is None:
+            if self._raw is not None and self._raw.grid.w.good is not None:
+                return Reason("lost.not_believed", {"meter": snapshot.grid.id})
             return Reason("lost.no_reading", {"meter": snapshot.grid.id})
         if self._net.frozen:
             return Reason("lost.stands_still", {"meter": snapshot.grid.id})

@@ -69,6 +69,8 @@ class MeterPair:
         at_pcc, load = self._meter(now.grid.id).judge(now.grid, self._expected(pcs)), self._load
         rest = None if load is None else self._rest(now, at_pcc, load, pcs)
         self._settle(now, at_pcc, load, rest, pcs)
+        if load is not None:
+            self._settle_load(now, at_pcc, load, pcs)
         self._learn(now, at_pcc, load, rest, pcs)
         grid = self._meter(now.grid.id).shown(now.grid, now.mono_s, hold_s)
         if now.load is None:
@@ -86,26 +88,43 @@ class MeterPair:
         return Band(w - pcs.high_w, w - pcs.low_w)
 
     def _settle(self, now: Snapshot, at_pcc: Seen, load: Seen | None, rest: Band | None, pcs: Band | None) -> None:
-        """Accept or doubt both meters."""
+        """Accept or doubt the grid meter."""
         grid = self._meter(now.grid.id)
         if now.load is None or load is None:
             grid.settle(at_pcc, confirmed=False, against=self._consumes_less_than_nothing(now, at_pcc, pcs))
             return
-        other = self._meter(now.load.id)
-        off_w, allowed_w = 0.0, self._balance.tolerance_w(load.w)
-        closes = far = False
-        if rest is not None and self._balance.known(load.w):
+        speaks = self._meter(now.load.id).alive(now.mono_s) and load.look in SURE
+        less = self._consumes_less_than_nothing(now, at_pcc, pcs) if load.look is Look.ABSENT else None
+        self._settle_one(grid, at_pcc, load.w, rest, speaks, less)
+
+    def _settle_load(self, now: Snapshot, at_pcc: Seen, load: Seen, pcs: Band | None) -> None:
+        """Accept or doubt the load meter. Behind an open switch nothing flows at the PCC, whatever that meter says."""
+        assert now.load is not None
+        speaks = self._meter(now.grid.id).alive(now.mono_s) and at_pcc.look in SURE
+        if any(s.position.good == "open" for s in now.switches):
+            at_pcc, speaks = Seen(Look.NEAR), True
+        self._settle_one(self._meter(now.load.id), load, load.w, self._rest(now, at_pcc, load, pcs), speaks)
+
+    def _settle_one(
+        self,
+        meter: MeterCheck,
+        seen: Seen,
+        load_w: float,
+        rest: Band | None,
+        speaks: bool,
+        otherwise: Reason | None = None,
+    ) -> None:
+        """`speaks`: the rest of the balance may contradict this meter; `otherwise`: what does, if that does not."""
+        off_w, allowed_w, against = 0.0, self._balance.tolerance_w(load_w), None
+        closes = False
+        if rest is not None and self._balance.known(load_w):
             off_w = self._balance.off_w(rest)
-            closes, far = off_w <= allowed_w, off_w > FAR * allowed_w
-        for meter, seen, by, steady in ((grid, at_pcc, other, load), (other, load, grid, at_pcc)):
-            against = None
-            if far and by.alive(now.mono_s) and steady.look in SURE:
+            closes = off_w <= allowed_w
+            if speaks and off_w > FAR * allowed_w:
                 against = Reason(
                     "doubt.balance", {"reading": "power", "value_w": seen.w, "apart_w": off_w, "allowed_w": allowed_w}
                 )
-            if against is None and meter is grid and load.look is Look.ABSENT:
-                against = self._consumes_less_than_nothing(now, at_pcc, pcs)
-            meter.settle(seen, confirmed=closes and seen.look is Look.STEP, against=against)
+        meter.settle(seen, confirmed=closes and seen.look is Look.STEP, against=against or otherwise)
 
     def _consumes_less_than_nothing(self, now: Snapshot, at_pcc: Seen, pcs: Band | None) -> Reason | None:
         """Why a grid power whose sign has changed cannot be: the site would export more than its sources give."""
@@ -146,4 +165,5 @@ class MeterPair:
             says += [v >= LIVE * nominal_v for p in now.pcs if (v := p.v.good) is not None]
         if own == "grid" or closed:
             says += [word == "present" for s in now.switches if (word := s.grid_voltage.good) is not None]
+            says += [v >= LIVE * nominal_v for s in now.switches if (v := s.grid_v.good) is not None]
         return bool(says) and all(says)

@@ -74,6 +74,29 @@ async def test_at_night_a_silent_inverter_is_asleep_after_a_restart_too(place: P
         assert published.snapshot.pv_w == 40.0
 
 
+def lost(there: Running) -> list[str]:
+    return [e.text for e in there.events if e.subject == "pv1" and e.text.startswith("lost")]
+
+
+async def test_an_inverter_that_falls_asleep_is_not_logged_as_lost_and_one_that_is_lost_by_day_is(place: Path) -> None:
+    for hour, told in ((1.0, 0), (12.0, 1)):
+        devices = SunnyDevices()
+        at = place / str(hour)
+        at.mkdir()
+        async with running(at, at / "s.sock", devices=devices, site=site_at(hour), plan=PLAN, pv=PV) as there:
+            while (published := await there.gateway.loop.next_tick()).snapshot.pv_w is None:
+                pass
+            devices.offline.add("pv1")
+            while published.snapshot.pv_w is not None and not published.snapshot.pv[0].asleep:
+                published = await there.gateway.loop.next_tick()
+            for _ in range(10):
+                await there.gateway.loop.next_tick()
+            assert len(lost(there)) == told
+            devices.offline.clear()
+            while (published := await there.gateway.loop.next_tick()).snapshot.pv[0].asleep:
+                pass
+
+
 async def test_by_day_plan_and_load_go_on_with_the_net_load_and_the_alarm_names_the_inverter(place: Path) -> None:
     devices = SunnyDevices(offline={"pv1"})
     async with running(place, place / "s.sock", devices=devices, site=site_at(12.0), plan=PLAN, pv=PV) as there:

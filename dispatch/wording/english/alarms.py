@@ -10,7 +10,7 @@ TEMPLATES = {
     "alarm.silent": "no good answer for {silent_s:.0f} s",
     "alarm.silent_error": "{silent}; {error}",
     "alarm.never_read": "never read",
-    "alarm.old_reading": "last reading {age_s:.1f} s old",
+    "alarm.old_reading": "last usable reading {age_s:.1f} s old",
     "alarm.meter_frozen": "it answers, but its value stands still: {import_w:kw}",
     "alarm.meters_apart": (
         "load meter {load_w:kw}, grid + PCS + PV {balance_w:kw}: {apart_w:kw} apart, {allowed_w:kw} allowed"
@@ -18,6 +18,7 @@ TEMPLATES = {
     "alarm.power_missing": "its power is missing",
     "alarm.soc_missing": "its SoC is missing",
     "alarm.switch_reports_no_voltage": "the switch reports no grid voltage",
+    "alarm.grid_voltage_back": "switch {by} reports grid voltage; the site is not on the grid yet: {state}",
     "alarm.lowest_phase": "lowest phase {phase_v:.0f} V",
     "alarm.phase_current": "{phase_a:.0f} A of {fuse_a:g} A",
     "alarm.fuse_power": "{import_w:kw} of {fuse_w:kw}, phases unknown",

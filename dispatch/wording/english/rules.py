@@ -59,6 +59,7 @@ TEMPLATES = {
     "safe.hold": "{lost} for {lost_s:.1f} s: hold {held_w:kw} up to {hold_s:g} s",
     "safe.ramp": "{lost} for {lost_s:.0f} s: to the safe value {safe_w:kw}, now {now_w:kw}",
     "lost.no_reading": "no reading from grid meter {meter}",
+    "lost.not_believed": "grid meter {meter} answers, but its power is not believed,",
     "lost.stands_still": "grid meter {meter} stands still,",
     "lost.load_meter_frozen": "stands still while grid meter, PCS and PV move: not used",
     "lost.load_meter_moves": "its reading changes again",
