@@ -222,7 +222,10 @@ class BatterySoc:
             if vague or (sure_pct <= 0 and pct != segment.pct):  # or it moves at rest, which tells nothing
                 self._segment = EnergyTrack(pct)
             return None
-        if segment.toward_pct(pct) >= max(FOLLOW_PCT, FOLLOW_SHARE * abs(net_pct)):
+        ended = (
+            self._unconfirmed is not None and pct <= ENDS_PCT[0]
+        )  # a doubted report that has sunk to 0 shows nothing
+        if not ended and segment.toward_pct(pct) >= max(FOLLOW_PCT, FOLLOW_SHARE * abs(net_pct)):
             self._restart(pct)
             if count is None:
                 return None
