@@ -5,7 +5,7 @@ The texts are in `dispatch/wording/english/alarms.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dispatch.alarms.device_conditions import (
     SOC_MARGIN_PCT,
@@ -24,6 +24,7 @@ from dispatch.model.battery_bank import BatteryBank, counted, in_service
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
+from dispatch.model.readings import Reading
 from dispatch.model.reasons import Reason, joined, plain
 from dispatch.model.rule_chain import MET_OR_ALARMED
 from dispatch.model.snapshot import Snapshot
@@ -116,21 +117,30 @@ def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> 
     A contact that says "present" does not end it while 0 V are measured on the grid's side of the switch.
     """
     switches = [s for s in snapshot.switches if s.grid_voltage.good is not None]
-    volts = [v for v in (r.good for r in snapshot.grid.v) if v is not None]
+    lost_v = VOLTAGE_LOST * config.grid.voltage_v
     if not switches:
+        volts = _good(snapshot.grid.v)
         if island in OFF_GRID or not volts:
             return Condition(None)
-        lowest = Reason("alarm.lowest_phase", {"phase_v": min(volts)})
-        return Condition(max(volts) < VOLTAGE_LOST * config.grid.voltage_v, lowest)
+        return Condition(max(volts) < lost_v, Reason("alarm.lowest_phase", {"phase_v": min(volts)}))
     if any(s.grid_voltage.good == "absent" for s in switches):
         return Condition(True, Reason("alarm.switch_reports_no_voltage"))
-    at_grid = [volts] if snapshot.grid.id not in {m.id for m in config.meters if m.side == "site"} else []
-    at_grid += [[v] for s in switches if (v := s.grid_v.good) is not None]
-    if any(found and max(found) < VOLTAGE_LOST * config.grid.voltage_v for found in at_grid):
+    if any(max(volts) < lost_v for volts in _grid_side_volts(snapshot, config)):
         return Condition(None)
-    by = ", ".join(s.id for s in switches)
-    back = Reason("alarm.grid_voltage_back", {"by": by, "state": island.value})
+    back = Reason("alarm.grid_voltage_back", {"by": ", ".join(s.id for s in switches), "state": island.value})
     return Condition(False, returned=None if island is IslandState.GRID_TIED else back)
+
+
+def _grid_side_volts(snapshot: Snapshot, config: DispatchConfig) -> list[list[float]]:
+    """What each device measures on the grid's side of the switch."""
+    on_bus = {m.id for m in config.meters if m.side == "site"}
+    found = [] if snapshot.grid.id in on_bus else [_good(snapshot.grid.v)]
+    found += [_good((s.grid_v,)) for s in snapshot.switches]
+    return [volts for volts in found if volts]
+
+
+def _good(readings: Iterable[Reading]) -> list[float]:
+    return [value for r in readings if (value := r.good) is not None]
 
 
 def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:

@@ -164,6 +164,11 @@ class MeterPair:
         if own == "site" or closed:
             says += [v >= LIVE * nominal_v for p in now.pcs if (v := p.v.good) is not None]
         if own == "grid" or closed:
-            says += [word == "present" for s in now.switches if (word := s.grid_voltage.good) is not None]
-            says += [v >= LIVE * nominal_v for s in now.switches if (v := s.grid_v.good) is not None]
+            says += self._grid_side(now)
         return bool(says) and all(says)
+
+    def _grid_side(self, now: Snapshot) -> list[bool]:
+        """What contacts and voltages of the switches say of the grid's side: live or not."""
+        words = [word == "present" for s in now.switches if (word := s.grid_voltage.good) is not None]
+        live_v = LIVE * self._bounds.nominal_v
+        return words + [v >= live_v for s in now.switches if (v := s.grid_v.good) is not None]

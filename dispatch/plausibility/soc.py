@@ -222,10 +222,7 @@ class BatterySoc:
             if vague or (sure_pct <= 0 and pct != segment.pct):  # or it moves at rest, which tells nothing
                 self._segment = EnergyTrack(pct)
             return None
-        ended = (
-            self._unconfirmed is not None and pct <= ENDS_PCT[0]
-        )  # a doubted report that has sunk to 0 shows nothing
-        if not ended and segment.toward_pct(pct) >= max(FOLLOW_PCT, FOLLOW_SHARE * abs(net_pct)):
+        if self._follows(segment, pct):
             self._restart(pct)
             if count is None:
                 return None
@@ -240,6 +237,11 @@ class BatterySoc:
         if count is not None:
             self._segment = EnergyTrack(pct)
         return None
+
+    def _follows(self, segment: EnergyTrack, pct: float) -> bool:
+        if self._unconfirmed is not None and pct <= ENDS_PCT[0]:  # a doubted report that has sunk to 0 shows nothing
+            return False
+        return segment.toward_pct(pct) >= max(FOLLOW_PCT, FOLLOW_SHARE * abs(segment.net_pct))
 
     def _doubt(self, pct: float, before: EnergyTrack) -> None:
         """It has gone further than energy explains, in steps that were each small enough to be believed."""
