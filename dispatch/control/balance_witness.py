@@ -1,8 +1,8 @@
 """What the balance of the site proves: load meter = grid meter + PCS + PV, each read at its own age.
 
 A grid meter whose reading stands still while the balance moves away from it is frozen; a load meter likewise. The power
-of one PCS that cannot be read is what is left of the balance. While the grid meter is frozen, the net load is what the
-load meter shows less PV.
+of a PCS that cannot be read is what is left of the balance; of several it is their sum. While the grid meter is frozen,
+the net load is what the load meter shows less PV.
 
 Meters show the past, each by a delay of which only bounds are known. So a step is in one meter at most
 `window_s` = longest - shortest delay before it is in the other: only a difference that lasted longer counts. The
@@ -51,8 +51,8 @@ class BalanceWitness:
         self._bias_w: float | None = None
         self._agreed_s = 0.0  # for how long the balance has closed
         self._off: deque[tuple[float, float]] = deque()  # mono_s, load - pv - pcs - grid - bias
-        self._rest: deque[tuple[float, float]] = deque()  # mono_s, what the silent PCS has, W
-        self._silent = ""  # its id
+        self._rest: deque[tuple[float, float]] = deque()  # mono_s, what the silent PCS do together, W
+        self._silent: tuple[str, ...] = ()  # the PCS that cannot be read
         self._load_w = 0.0
         self._last_s: float | None = None
         self.grid_frozen = self.load_frozen = False
@@ -111,15 +111,15 @@ class BalanceWitness:
             return None
         return load_w - sum(w for w in pv_w if w is not None) - self._bias_w
 
-    # ── a PCS that cannot be read ───────────────────────────────────────────────────────────────────────────────────
+    # ── PCS that cannot be read ─────────────────────────────────────────────────────────────────────────────────────
 
     def _note_rest(self, snapshot: Snapshot, site_w: float, load_w: float) -> None:
-        """What the balance leaves for the one PCS that is silent."""
+        """What the balance leaves for the PCS that are silent."""
         known = [pcs.w.good for pcs in snapshot.pcs if pcs.w.good is not None]
-        silent = [pcs.id for pcs in snapshot.pcs if pcs.w.good is None]
-        if len(silent) != 1 or silent[0] != self._silent or self.grid_frozen or self.load_frozen:
+        silent = tuple(pcs.id for pcs in snapshot.pcs if pcs.w.good is None)
+        if silent != self._silent or self.grid_frozen or self.load_frozen:
             self._rest.clear()
-        self._silent = silent[0] if len(silent) == 1 else ""
+        self._silent = silent
         if not self._silent or self.grid_frozen or self.load_frozen:
             return
         self._load_w = load_w
@@ -129,10 +129,13 @@ class BalanceWitness:
 
     @property
     def proven_w(self) -> dict[str, float]:
-        """The power of the one PCS that cannot be read, W, by its id; empty while the balance does not prove it."""
+        """The power of the PCS that cannot be read, W, by its id; empty while the balance does not prove it.
+
+        Of several only the sum is proven: each has an equal share of it.
+        """
         if not self._rest or self._rest[-1][0] - self._rest[0][0] < STEADY_S - 1e-6:
             return {}
         powers = [w for _, w in self._rest]
         if max(powers) - min(powers) > max(STEADY_W, STEADY_SHARE * abs(self._load_w)):
             return {}
-        return {self._silent: sum(powers) / len(powers)}
+        return dict.fromkeys(self._silent, sum(powers) / len(powers) / len(self._silent))

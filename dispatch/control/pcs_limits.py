@@ -52,8 +52,10 @@ def units(
 ) -> tuple[Unit, ...]:
     """Every configured PCS as it is now.
 
-    last_w: the last setpoints. proven_w: the power of PCS that cannot be read, where the meters prove it.
+    last_w: the last setpoints. proven_w: the power of PCS that cannot be read, where the meters prove it; of several
+    they prove the sum only.
     """
+    together_w = sum(proven_w.values()) if len(proven_w) > 1 else None
     found_pcs = {p.id: p for p in snapshot.pcs}
     found_batteries = {b.id: b for b in snapshot.batteries}
     configs = {b.id: b for b in config.batteries}
@@ -68,6 +70,7 @@ def units(
                 found_batteries.get(ratings.battery),
                 last_w.get(ratings.id),
                 proven_w.get(ratings.id),
+                together_w,
             )
         )
     return tuple(result)
@@ -92,13 +95,14 @@ def _unit(
     battery: Battery | None,
     last_w: float | None,
     proven_w: float | None,
+    together_w: float | None,
 ) -> Unit:
     ready, why = readiness(pcs, battery, ratings.id)
     fixed_w = 0.0
     if ready is Ready.LOST:
-        fixed_w, why = _unread(pcs, why, last_w, proven_w)
+        fixed_w, why = _unread(pcs, why, last_w, proven_w, together_w)
     elif ready is Ready.WITHHELD:
-        fixed_w = _last_power_w(pcs)
+        fixed_w = _last_power_w(pcs) if proven_w is None else proven_w
     ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
     (high_w, high_why), (charge_w, low_why) = (
         min(_limits(way, share, config, pcs, battery), key=lambda limit: limit[0]) for way in ways
@@ -116,13 +120,19 @@ def _unit(
     )
 
 
-def _unread(pcs: Pcs | None, lost: Reason | None, last_w: float | None, proven_w: float | None) -> tuple[float, Reason]:
+def _unread(
+    pcs: Pcs | None, lost: Reason | None, last_w: float | None, proven_w: float | None, together_w: float | None
+) -> tuple[float, Reason]:
     """What a PCS that cannot be read does, W: what the meters prove, else what its own timeout lets expect."""
+    asked = None if last_w is None else Reason("pcs.last_setpoint", {"setpoint_w": last_w})
+    if proven_w is not None and together_w is not None:
+        return proven_w, Reason("pcs.sum_by_meters", {"lost": lost, "sum_w": together_w, "asked": asked})
     if proven_w is not None:
-        asked = None if last_w is None else Reason("pcs.last_setpoint", {"setpoint_w": last_w})
         return proven_w, Reason("pcs.power_by_meters", {"lost": lost, "power_w": proven_w, "asked": asked})
     if last_w is None:
-        return _last_power_w(pcs), Reason("pcs.lost_without_setpoint", {"lost": lost})
+        if pcs is None or pcs.w.value is None:  # then the net load is unknown, and nothing uses the 0
+            return 0.0, Reason("pcs.lost_without_setpoint", {"lost": lost})
+        return pcs.w.value, Reason("pcs.power_assumed", {"lost": lost, "power_w": pcs.w.value})
     left_s = None if pcs is None else _revert_left_s(pcs)
     if left_s is None:
         return last_w, Reason("pcs.setpoint_assumed", {"lost": lost, "setpoint_w": last_w})

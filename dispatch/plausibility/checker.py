@@ -141,11 +141,11 @@ class PlausibilityCheck:
         return self._sources[source_id]
 
     def _pcs_band(self, now: Snapshot) -> Band | None:
-        """What all PCS may have given at the moment that the meters show."""
+        """What all PCS may have given at the moment that the meters show; None: one is silent, or was never read."""
         low_w = high_w = 0.0
         for pcs in now.pcs:
             band = self._source(pcs.id).window.band(now.mono_s - self._window_s)
-            if band is None:
+            if band is None or pcs.w.good is None:  # it may have reverted meanwhile
                 return None
             low_w, high_w = low_w + band.low_w, high_w + band.high_w
         return Band(low_w, high_w)
@@ -156,16 +156,17 @@ class PlausibilityCheck:
             grid_w = 0.0
         step_w = self._step_w(now)
         powers = {name: self._source(name).power for name in (*(p.id for p in now.pcs), *(p.id for p in now.pv))}
+        silent = {p.id for p in now.pcs if p.w.good is None}
         for pcs in now.pcs:
             check = self._source(pcs.id)
             check.ask(now.mono_s, asked.get(pcs.id))
             allowed = self._bounds.pcs_w(pcs.id, pcs.mode.good == "grid_forming")
             rests = pcs.state.good not in ("running", "throttled", None) or pcs.connection.good == "disconnected"
-            bus = self._bus(now.mono_s, pcs.id, powers, grid_w, load_w)
+            bus = self._bus(now.mono_s, pcs.id, powers, grid_w if silent <= {pcs.id} else None, load_w)
             check.check(pcs.w, figures_of(pcs), allowed, step_w, bus, rests)
         for pv in now.pv:
             least_w = max(step_w, PV_STEP * self._pv_peak_w.get(pv.id, 0.0))
-            bus = self._bus(now.mono_s, pv.id, powers, grid_w, load_w)
+            bus = self._bus(now.mono_s, pv.id, powers, None if silent else grid_w, load_w)
             rests = pv.state.good in ("off", "sleeping", "fault", "standby")
             self._source(pv.id).check(pv.w, figures_of(pv), self._bounds.pv_w(pv.id), least_w, bus, rests)
 

@@ -33,7 +33,9 @@ TEMPLATES = {
     "pcs.answers_without_power": "it answers, but without its power",
     "pcs.no_answer": "no answer that names it",
     "pcs.lost_without_setpoint": "{lost}: no setpoint of it is known",
+    "pcs.power_assumed": "{lost}: assumed to go on ({power_w:action}), no setpoint of it is known",
     "pcs.power_by_meters": "{lost}; measured by grid and load meter: {power_w:action}{asked}",
+    "pcs.sum_by_meters": "{lost}; measured by grid and load meter: {sum_w:action} by all PCS that are silent{asked}",
     "pcs.last_setpoint": " (last setpoint: {setpoint_w:action})",
     "pcs.setpoint_assumed": "{lost}: assumed to keep its setpoint ({setpoint_w:action}), its timeout is not known",
     "pcs.setpoint_until": (
