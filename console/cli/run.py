@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import click
@@ -77,6 +78,7 @@ def serve(
     """Run the gateway of SITE until SIGTERM or SIGINT. It then sets the battery to its safe value."""
     from gateway.site.loader import load_or_say
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before the gateway listens does not end it
     loaded = load_or_say(site)
     if loaded is None:
         return exit_codes.USAGE
