@@ -105,13 +105,16 @@ def _prices(site: str | None) -> PriceSeries | None:
     """The named site file's prices; for quarter hours whose price is not on record."""
     if (path := _named(site)) is None:
         return None
-    from drivers.tariffs.csv_file import TariffFileError
-    from drivers.tariffs.csv_file import load as load_prices
+    from drivers.tariffs.acceptance import accepted
+    from drivers.tariffs.csv_file import TariffFileError, read
     from gateway.site.loader import load
 
     loaded = load(path)
+    tariff = loaded.tariff
     try:
-        return load_prices(loaded.tariff.file, loaded.path.parent) if loaded.tariff.file else None
+        return (
+            accepted(read(tariff.file, loaded.path.parent), tariff.prices_as_declared).prices if tariff.file else None
+        )
     except (TariffFileError, OSError) as error:
         click.echo(f"skerry: note: prices only as recorded: {error}", err=True)
         return None

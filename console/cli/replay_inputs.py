@@ -65,13 +65,17 @@ def period(begin: str, end: str, site: Site) -> tuple[int, int]:
     return start_s, end_s
 
 
-def prices_of(path: Path) -> PriceFile:
-    """The prices of the option's file. Raises TariffFileError, and OSError for one that cannot be opened."""
+def prices_of(path: Path, as_declared: bool) -> PriceFile:
+    """The prices of the option's file, all that must be said of them as remarks; as_declared: as of the site file.
+
+    Raises TariffFileError, and OSError for one that cannot be opened.
+    """
     from drivers.tariffs.csv_file import read
 
     path.open("rb").close()  # the reader would speak of the site file's own
     found = read(str(path.absolute()), path.parent)
-    asked = (f"{question}. Used as declared here; a gateway would not use the file" for question in found.questions)
+    used = "Used as declared" if as_declared else "Used as declared here; a gateway would not use the file"
+    asked = (f"{question}. {used}" for question in found.questions)
     return msgspec.structs.replace(
         found, remarks=tuple(f"{path.name}: {remark}" for remark in (*found.remarks, *asked))
     )
@@ -94,7 +98,7 @@ def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
                 f"{name}: holds {utc(trace.start_s)} to {utc(trace.end_s)}; expected all of --from {utc(start_s)} "
                 f"to --to {utc(end_s)}"
             )
-    prices = prices_of(inputs.prices)
+    prices = prices_of(inputs.prices, site.tariff.prices_as_declared)
     return Case(
         config=site.dispatch,
         prices=prices.prices,
@@ -137,7 +141,7 @@ def read_fine_case(
     sun = None if inputs.pv is None else read_trace(inputs.pv, PV_COLUMNS)
     if sun is not None and (sun.start_s > start_s or sun.end_s < end_s):
         raise ValueError(f"{inputs.pv}: holds {utc(sun.start_s)} to {utc(sun.end_s)}; expected all of --from to --to")
-    prices = prices_of(inputs.prices)
+    prices = prices_of(inputs.prices, site.tariff.prices_as_declared)
     return FineCase(
         site=site,
         prices=prices.prices,

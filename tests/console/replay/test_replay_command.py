@@ -194,6 +194,7 @@ def test_what_must_be_asked_is_printed(
         "load.csv: the highest load is 0.048 kW beside a connection of 100.0 kW",
         "pv.csv: the highest PV power is 0.012 kW beside peak_w = 50.0 kW",
         "prices.csv: the highest price is 0.144 EUR/MWh",
+        "Used as declared here; a gateway would not use the file",
         "jobs.csv: 1 row of steps, such as 7.batch",
     ):
         assert what in said
