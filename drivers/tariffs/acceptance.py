@@ -8,8 +8,8 @@ from dispatch.billing.prices import NO_PRICES, PriceSeries
 from drivers.tariffs.csv_file import PriceFile, TariffFileError
 from drivers.tariffs.questions import factor_beside
 
-# Published prices do not change. Two sources of them, or fees in one, differ by less; units differ by 10 or more.
-SAME_UNIT = (0.2, 5.0)
+# Published prices do not change. Two sources of them differ by less; units differ by 10 or more, and by less with fees.
+SAME_UNIT = (0.5, 2.0)
 
 
 def accepted(found: PriceFile, as_declared: bool, in_force: PriceSeries = NO_PRICES) -> PriceFile:
@@ -21,7 +21,7 @@ def accepted(found: PriceFile, as_declared: bool, in_force: PriceSeries = NO_PRI
     if as_declared:
         return msgspec.structs.replace(found, remarks=(*found.remarks, *found.questions))
     factor = factor_beside(found.prices, in_force)
-    questions = [found.zeros] if found.zeros else []
+    questions = [found.day] if found.day else []
     if factor is None:
         questions = list(found.questions)
     elif not SAME_UNIT[0] <= factor <= SAME_UNIT[1]:

@@ -17,7 +17,7 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.wording.formatting import one_line
-from drivers.tariffs.questions import unit_question, zero_question
+from drivers.tariffs.questions import day_question, unit_question
 from drivers.tariffs.series import price_series
 from drivers.text_file import NotText, text_of
 
@@ -44,20 +44,20 @@ class TariffFileError(ValueError):
 class PriceFile(msgspec.Struct, frozen=True):
     """Prices as read, and what must be said of them.
 
-    remarks: holes, and how they were taken. unit, zeros: questions, why the prices look as if their unit were another
-    or as if they stood for missing ones; empty for usual prices. A gateway decides by `acceptance.accepted`.
+    remarks: holes, and how they were taken. unit, day: questions, why all prices look as if their unit were another,
+    and why those of a day do, or stand for missing ones; empty for usual prices. `acceptance.accepted` decides.
     """
 
     name: str
     prices: PriceSeries
     remarks: tuple[str, ...] = ()
     unit: str = ""
-    zeros: str = ""
+    day: str = ""
 
     @property
     def questions(self) -> tuple[str, ...]:
         """What to ask of whoever keeps the file."""
-        return tuple(question for question in (self.unit, self.zeros) if question)
+        return tuple(question for question in (self.unit, self.day) if question)
 
 
 def load(file: str, base: Path) -> PriceSeries:
@@ -84,7 +84,7 @@ def read(file: str, base: Path) -> PriceFile:
         more = [f"{name}: and {len(rows.errors) - SHOWN} more"] if len(rows.errors) > SHOWN else []
         raise TariffFileError("\n".join(rows.errors[:SHOWN] + more))
     prices, holes = price_series(sorted(rows.prices.items()))
-    return PriceFile(name, prices, (*rows.remarks(), *holes), unit_question(prices), zero_question(prices))
+    return PriceFile(name, prices, (*rows.remarks(), *holes), unit_question(prices), day_question(prices))
 
 
 def _bytes(file: str, base: Path) -> tuple[str, bytes]:

@@ -38,14 +38,14 @@ def unit_question(prices: PriceSeries) -> str:
         return f"{found}: are they ct/kWh? Then name the column price_ct_per_kwh. {IF_TRUE}"
     if mean > TOO_DEAR:
         return f"the mean price is {mean:.0f} EUR/MWh: is the unit of the column right, and is it EUR? {IF_TRUE}"
-    return _other_day(prices)
+    return ""
 
 
-def zero_question(prices: PriceSeries) -> str:
-    """What to ask about whole days of exactly 0; empty where there are none."""
+def day_question(prices: PriceSeries) -> str:
+    """What to ask about a whole day of exactly 0, or one in another unit than the rest; empty where there is none."""
     zero = list(_zero_days(prices))
     if not zero:
-        return ""
+        return _other_day(prices)
     first_s, length_s = zero[0]
     more = f", and {len(zero) - 1} more such times" if len(zero) > 1 else ""
     return (

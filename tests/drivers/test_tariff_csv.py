@@ -142,6 +142,10 @@ def test_prices_in_force_show_that_the_unit_is_another(tmp_path: Path, scale: fl
     in_force = asked(tmp_path, day()).prices
     with pytest.raises(TariffFileError, match=r"p.csv: .*(EUR/kWh|ct/kWh|unit of the column|is the unit another)"):
         accepted(two_days(tmp_path, scale, 6), False, in_force)
+    with pytest.raises(TariffFileError, match=r"p.csv: the prices are 0.4\d* times those in force"):
+        accepted(
+            asked(tmp_path, [round(25 + price / 10, 2) for price in day(days=2)]), False, asked(tmp_path, day()).prices
+        )
     dear = asked(tmp_path, day(scale=4)).prices
     with pytest.raises(TariffFileError, match=r"p.csv: the prices are 0.1 times those in force for the same hours"):
         accepted(two_days(tmp_path, 0.4), False, dear)
@@ -154,9 +158,13 @@ def test_prices_in_force_show_that_the_unit_is_the_same(tmp_path: Path) -> None:
         found = two_days(tmp_path, scale)
         assert found.questions
         assert accepted(found, False, in_force) == found
-    zeros = asked(tmp_path, [*day(), *[0.0] * 96])
-    with pytest.raises(TariffFileError, match="are these prices, or missing ones"):
-        accepted(zeros, False, asked(tmp_path, day()).prices)
+    in_force = asked(tmp_path, day()).prices
+    for second, question in (
+        ([0.0] * 96, "are these prices, or missing ones"),
+        (day(scale=0.001, decimals=5), "another unit"),
+    ):
+        with pytest.raises(TariffFileError, match=question):
+            accepted(asked(tmp_path, [*day(), *second]), False, in_force)
 
 
 @pytest.mark.parametrize(("column", "scale"), [("price_eur_per_kwh", 0.001), ("price_ct_per_kwh", 0.1)])
