@@ -16,6 +16,9 @@ export MYPY_CACHE_DIR := $(CACHE)/mypy
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 PYTEST := $(BIN)/python -m pytest -o cache_dir="$(CACHE)/pytest"
+# One more than there are cores, as many tests wait for a running gateway; four at most.
+WORKERS := $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
+PARALLEL := --numprocesses $(WORKERS) --dist worksteal
 # Python drops bytecode that it cannot write, and would compile anew in each of the tests' processes.
 ifneq ($(shell test -w . && echo writable),writable)
 export PYTHONPYCACHEPREFIX := $(CACHE)/python
@@ -44,11 +47,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
 
-test: $(READY)  ## every test, on up to four cores
-	$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
+test: $(READY)  ## every test, in up to four processes
+	$(PYTEST) $(PARALLEL) --durations 20
 
 coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that their tests run, with a floor
-	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-fail-under=95 \
+	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) $(PARALLEL) --cov --cov-fail-under=95 \
 	  tests/dispatch tests/drivers tests/storage
 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
@@ -57,7 +60,7 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 $(PYTEST) tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py
 
 fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
-	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(PYTEST) --numprocesses auto --maxprocesses 4 tests/fuzz
+	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(PYTEST) $(PARALLEL) tests/fuzz
 
 check: $(READY)  ## ruff, mypy, import contract, dead code, complexity
 	$(BIN)/ruff check .

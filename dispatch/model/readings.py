@@ -32,7 +32,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     @property
     def good(self) -> float | None:
         """The value if it may be used for control, else None."""
-        return self.value if self.quality in USABLE else None
+        return self.value if self.quality is Quality.GOOD or self.quality is Quality.SUSPECT else None
 
     @property
     def confirmed(self) -> float | None:
@@ -50,7 +50,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     @property
     def good(self) -> str | None:
         """The word if it may be used for control, else None."""
-        return self.value if self.quality in USABLE else None
+        return self.value if self.quality is Quality.GOOD or self.quality is Quality.SUSPECT else None
 
     @property
     def confirmed(self) -> str | None:

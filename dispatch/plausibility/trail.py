@@ -27,14 +27,17 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def figures_of(part: Any) -> tuple[object, ...]:
-    """All values of a device's answer, without their ages."""
-    if isinstance(part, (Reading, Status)):
-        return (part.value,)
-    if isinstance(part, msgspec.Struct):
-        part = msgspec.structs.astuple(part)
-    if isinstance(part, tuple):
-        return tuple(value for item in part for value in figures_of(item))
-    return (part,)
+    """All values of a device's answer, without their ages. In every tick for every device, hence a loop."""
+    found: list[object] = []
+    for item in part if isinstance(part, tuple) else msgspec.structs.astuple(part):
+        kind = type(item)
+        if kind is Reading or kind is Status:
+            found.append(item.value)
+        elif kind is tuple or isinstance(item, msgspec.Struct):
+            found.extend(figures_of(item))
+        else:
+            found.append(item)
+    return tuple(found)
 
 
 class Block:

@@ -133,7 +133,7 @@ def test_interval_follows_the_utility_s_clock() -> None:
 @given(
     step_s=st.one_of(st.floats(-7_200, 7_200), st.floats(-8, 8)), at_s=st.integers(10, 899), import_w=st.floats(0, 6e4)
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_step_of_the_wall_clock_makes_neither_energy_nor_debt(step_s: float, at_s: int, import_w: float) -> None:
     """Constant import: whatever the clock does, what is counted is that import over the time it says has passed."""
     interval = an_interval()

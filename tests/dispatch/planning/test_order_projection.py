@@ -183,7 +183,7 @@ VALUES = st.floats(-150_000, 150_000)
 KINDS = st.sampled_from([OrderKind.SETPOINT, OrderKind.IMPORT_TARGET, OrderKind.HOLD, OrderKind.SOC_TARGET])
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(kind=KINDS, value=VALUES, soc_pct=st.floats(40, 70), net_w=st.floats(-70_000, 160_000))
 def test_a_step_under_an_order_is_what_the_rules_make_of_it(
     kind: OrderKind, value: float, soc_pct: float, net_w: float
@@ -201,7 +201,7 @@ def test_a_step_under_an_order_is_what_the_rules_make_of_it(
     assert plan.steps[0].battery_w == pytest.approx(decision.battery_w, abs=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     kind=KINDS,
     value=VALUES,

@@ -13,8 +13,8 @@ from outage_storm import Draw, Storm, ride
 from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.islanding.reconnection import Reconnection
 
-RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "300"))
-PARTS = 10
+RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "120"))
+PARTS = 6
 
 
 @pytest.mark.timeout(max(300, RUNS))
