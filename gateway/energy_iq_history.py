@@ -57,12 +57,15 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.
 PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
+WITHOUT_EFFECT = ("prices_as_declared",)  # keys of [tariff] that change no figure
 
 
 def digest(config: DispatchConfig) -> str:
     """What the figures depend on besides the record, as 12 hex digits."""
     pcs = [{name: getattr(one, name) for name in PCS_FIELDS if hasattr(one, name)} for one in config.pcs]
-    parts = (config.grid, config.timezone, config.reserve, config.batteries, pcs, config.tariff)
+    fields = config.tariff.__struct_fields__
+    tariff = {name: getattr(config.tariff, name) for name in fields if name not in WITHOUT_EFFECT}
+    parts = (config.grid, config.timezone, config.reserve, config.batteries, pcs, tariff)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
 
 

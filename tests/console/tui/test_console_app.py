@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -29,10 +30,13 @@ class Gateways:
     def __init__(self, *scene_names: str, absent: int = 0) -> None:
         self.clients = [RecordedClient(scenes.read(name)) for name in scene_names]
         self.absent, self.attempts = absent, 0
+        self.hang = False  # a further attempt to connect gets no answer
         self.now_s = 100.0
 
     async def connect(self) -> RecordedClient:
         self.attempts += 1
+        if self.hang:
+            await asyncio.Event().wait()
         free = [c for c in self.clients if c.lost is None]
         if self.attempts <= self.absent or not free:
             raise LinkLost("/run/skerry/x.sock: nobody listens")
@@ -86,6 +90,7 @@ async def test_what_a_lost_gateway_leaves_is_readable_too(eventually: Eventually
     gateways = Gateways("calm")
     async with gateways.app().run_test(size=(80, 24)) as pilot:
         await live(pilot, gateways, eventually)
+        gateways.hang = True
         gateways.clients[0].break_link(told := "/run/skerry/render-farm-hall-3.sock: the gateway closed the connection")
         await eventually(pilot, lambda: pilot.app.model.link is Link.LOST)
         await eventually(pilot, lambda: "last values shown" in screen_text(pilot.app))
