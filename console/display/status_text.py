@@ -80,7 +80,7 @@ def stale_word(reading: Reading, extra_age_s: float) -> str:
     """ "STALE 4s" when a reading may not be used any more, "SUSPECT 1s" when a newer one is doubted, else nothing."""
     if reading.value is None or (reading.quality is Quality.GOOD and not extra_age_s):
         return ""
-    if reading.quality is Quality.SUSPECT and not extra_age_s:
+    if reading.doubted and not extra_age_s:
         return f"SUSPECT {age(reading.age_s or 0.0)}"
     return f"STALE {age((reading.age_s or 0.0) + extra_age_s)}"
 

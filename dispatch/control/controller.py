@@ -30,7 +30,6 @@ from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
-from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
@@ -320,7 +319,7 @@ class Controller:
         """Since when the grid meter's power has been doubted."""
         if snapshot.grid.w.confirmed is not None:
             self._doubted_s = None
-        elif self._doubted_s is None and snapshot.grid.w.quality is Quality.SUSPECT:
+        elif self._doubted_s is None and snapshot.grid.w.doubted:
             self._doubted_s = snapshot.mono_s
 
     def _lost_since_s(self, snapshot: Snapshot) -> float:

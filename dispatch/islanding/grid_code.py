@@ -10,7 +10,6 @@ import msgspec
 
 from dispatch.config.schema import IslandConfig
 from dispatch.model.equipment import Meter, Switch
-from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 
@@ -105,7 +104,7 @@ class ReconnectionWindow:
             ok &= code.v_low_pct <= pct[0] and pct[1] <= code.v_high_pct and code.hz_low <= hz <= code.hz_high
             seen.append(Reason("window.source", {"lowest_v": min(volts), "hz": hz}))
         read = [snapshot.grid.hz, *snapshot.grid.v, *([] if switch is None else [switch.grid_v, switch.grid_hz])]
-        sure = all(r.quality is not Quality.SUSPECT for r in read)
+        sure = not any(r.doubted for r in read)
         return WindowResult(ok, Reason("window.seen", {"sources": list(seen)}), sure)
 
     def _of_meter(self, meter: Meter, mono_s: float) -> tuple[list[float], float] | None:

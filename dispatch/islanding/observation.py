@@ -18,7 +18,6 @@ from dispatch.model.islanding import (
     PcsOrder,
     SwitchOrder,
 )
-from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
 
@@ -117,9 +116,9 @@ def observation_of(config: DispatchConfig, snapshot: Snapshot) -> GridObservatio
     """Read it off a snapshot."""
     contact = contact_of(snapshot)
     bus = bus_of(snapshot, contact, config.grid.voltage_v)
-    sure = all(r.quality is not Quality.SUSPECT for p in snapshot.pcs for r in (p.mode, p.state, p.v)) and all(
-        s.quality is not Quality.SUSPECT for switch in snapshot.switches for s in (switch.position, switch.control)
-    )
+    of_pcs = any(r.doubted for p in snapshot.pcs for r in (p.mode, p.state, p.v))
+    of_switch = any(r.doubted for s in snapshot.switches for r in (s.position, s.control))
+    sure = not of_pcs and not of_switch
     return GridObservation(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus, sure)
 
 

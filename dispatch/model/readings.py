@@ -35,6 +35,11 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
         return self.value if self.quality is Quality.GOOD or self.quality is Quality.SUSPECT else None
 
     @property
+    def doubted(self) -> bool:
+        """Whether what the device said is not believed."""
+        return self.quality is Quality.SUSPECT
+
+    @property
     def confirmed(self) -> float | None:
         """The value if a step that cannot be undone may rest on it, else None."""
         return self.value if self.quality is Quality.GOOD else None
@@ -51,6 +56,11 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     def good(self) -> str | None:
         """The word if it may be used for control, else None."""
         return self.value if self.quality is Quality.GOOD or self.quality is Quality.SUSPECT else None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether what the device said is not believed."""
+        return self.quality is Quality.SUSPECT
 
     @property
     def confirmed(self) -> str | None:

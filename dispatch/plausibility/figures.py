@@ -26,6 +26,7 @@ class FigureCheck:
         self._step, self._describe = step, describe
         self._usual = step / RESTLESS  # by how much they usually change from one sample to the next, unexplained
         self._held: tuple[Reading, ...] = ()  # the last believed,
+        self._held_values: Values = ()
         self._cause = self._taken_s = 0.0  # what explained them, and when they were taken
         self._settled = False  # two samples have agreed
         self._waits: tuple[Values, int, Reason | None] | None = None  # figures that need a second sample; the doubt
@@ -39,7 +40,10 @@ class FigureCheck:
 
     def jumped(self, now: tuple[Reading, ...], cause: float = 0.0) -> bool:
         """Whether they have changed since they were last believed by more than usual, and by more than their cause."""
-        values, held = _values(now), _values(self._held)
+        return self._too_far(_values(now), cause)
+
+    def _too_far(self, values: Values, cause: float) -> bool:
+        held = self._held_values
         step, explained = self._allowed, abs(cause - self._cause)
         largest, together = _largest(values, held)[1], _together(values, held)
         return largest > step + explained or together > step * len(values) + explained
@@ -64,11 +68,11 @@ class FigureCheck:
             return
         by = self._cause if cause is None else cause
         self._note_usual(values, by, sample)
-        if shown or (possible and not self.jumped(now, by)):
-            self._accept(now, by, taken_s)
+        if shown or (possible and not self._too_far(values, by)):
+            self._accept(now, values, by, taken_s)
         elif cause is not None and self._second(values, sample):
             if possible:
-                self._accept(now, by, taken_s)
+                self._accept(now, values, by, taken_s)
             else:
                 self._tell(taken_s)
         else:
@@ -101,7 +105,7 @@ class FigureCheck:
 
     def _wait(self, values: Values, sample: int, taken_s: float, told: bool) -> None:
         """`told`: what is doubted with them is reported already."""
-        before = _values(self._held)
+        before = self._held_values
         n, _ = _largest(values, before)
         last = before[n] if n < len(before) else None
         if self._waits is None or _largest(values, self._waits[0])[1] > self._step:
@@ -112,18 +116,18 @@ class FigureCheck:
         if self._waits is not None and self._waits[2] is not None:
             self.trail.reject(taken_s, self._waits[2])
 
-    def _accept(self, now: tuple[Reading, ...], cause: float, taken_s: float) -> None:
-        if self._settled and self._went_back(_values(now)):
+    def _accept(self, now: tuple[Reading, ...], values: Values, cause: float, taken_s: float) -> None:
+        if self._settled and self._went_back(values):
             self._tell(taken_s)
         self._settled = bool(self._held)
-        self._held, self._cause, self._taken_s = now, cause, taken_s
+        self._held, self._held_values, self._cause, self._taken_s = now, values, cause, taken_s
         self._waits = self._doubted_s = None
         self.trail.accept(0.0, taken_s)
 
     def _went_back(self, values: Values) -> bool:
         """They are much nearer to where they were than to what waits for a second sample."""
         waits = self._waits
-        return waits is not None and _largest(values, _values(self._held))[1] < _largest(values, waits[0])[1] / 2
+        return waits is not None and _largest(values, self._held_values)[1] < _largest(values, waits[0])[1] / 2
 
     def shown(self, now: tuple[Reading, ...], mono_s: float, hold_s: float) -> tuple[Reading, ...]:
         """The figures as everybody else is to see them: the last believed, for `hold_s` at most, then none."""

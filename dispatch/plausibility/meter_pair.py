@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import Meter
-from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import SiteBounds
@@ -143,7 +142,7 @@ class MeterPair:
         grid.learn(now.grid, now.mono_s)
         if now.load is not None:
             self._meter(now.load.id).learn(now.load, now.mono_s)
-        sources = all(w.quality is not Quality.SUSPECT for w in (*(p.w for p in now.pcs), *(p.w for p in now.pv)))
+        sources = not any(w.doubted for w in (*(p.w for p in now.pcs), *(p.w for p in now.pv)))
         meters = not any(m.power.doubted for m in self._meters.values())
         alive = all(m.alive(now.mono_s) for m in self._meters.values())
         sure = rest is not None and load is not None and {at_pcc.look, load.look} <= SURE
