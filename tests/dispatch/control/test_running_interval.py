@@ -68,7 +68,7 @@ def test_a_target_lowered_early_is_kept_and_named() -> None:
     plant.run(60)
     decision = plant.decisions[-1]
     assert decision.binding is RuleId.PLAN
-    assert "exceeds the planned peak 22.0 kW" in words(decision.reason)
+    assert "up to the planned peak 22.0 kW" in words(decision.reason)
     assert plant.controller.interval.limit_w == 22_000
     plant.run(785)
     assert plant.controller.month_peak_w == pytest.approx(22_000, rel=0.02)
