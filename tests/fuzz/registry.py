@@ -6,6 +6,7 @@ module of its kind, `*_parsers.py`: valid examples, a function that takes one in
 
 from __future__ import annotations
 
+import block_parsers
 import cli_parsers
 import device_parsers
 import file_parsers
@@ -19,6 +20,7 @@ PARSERS: tuple[Parser, ...] = (
     *file_parsers.PARSERS,
     *device_parsers.PARSERS,
     *record_parsers.PARSERS,
+    *block_parsers.PARSERS,
     *local_parsers.PARSERS,
     *cli_parsers.PARSERS,
 )
