@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import console, cpu, forecast, response, stability, ticks
+from benchmarks import console, cpu, forecast, records, response, stability, ticks
 from benchmarks.figures import Figure, main
 
 
@@ -16,6 +16,7 @@ def measure(quick: bool = False) -> list[Figure]:
         "stability": _stability,
         "forecast": forecast.measure,
         "response": lambda: response.measure(steps=20 if quick else 120),
+        "records": lambda: records.measure(hours=1 if quick else 4, days=3 if quick else 30),
         "console": lambda: console.measure(seconds=10 if quick else 30),
         "cpu": lambda: cpu.measure(seconds=15 if quick else 60),
         "ticks": lambda: ticks.measure(ticks=300 if quick else 10_000),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -62,7 +63,14 @@ async def assemble(
     """A site's gateway on this machine; its link listens, nothing ticks yet. Raises StartRefused."""
     clock: Clock = SystemClock() if twin is None else twin.clock
     prices, price_remarks = _prices(site)
-    recorder = Recorder(state.path, site.storage, _boot_id(), deadband_w=site.rules.deadband_w, clock=clock)
+    recorder = Recorder(
+        state.path,
+        site.storage,
+        _boot_id(),
+        deadband_w=site.rules.deadband_w,
+        clock=clock,
+        source=lambda: (UUID(state.identity.site), UUID(state.identity.incarnation)),
+    )
     found = _found(state, recorder, clock)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
     controller = Controller(site.dispatch)

@@ -62,6 +62,10 @@ class Column(msgspec.Struct, frozen=True):
     raw: Sequence[int]  # value = raw x scale; MISSING for none
     quality: bytes = b""  # of each sample; empty: GOOD, and ABSENT where raw is MISSING
 
+    def at(self, positions: Sequence[int]) -> Column:
+        """The samples at these positions."""
+        return Column([self.raw[k] for k in positions], bytes(self.quality[k] for k in positions if self.quality))
+
 
 class Head(msgspec.Struct, frozen=True):
     """What a block says of itself."""

@@ -13,6 +13,11 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    put_in_place(making, path)
+
+
+def put_in_place(making: Path, path: Path) -> None:
+    """Rename a file that is on disk; once this returns, its name is, too. Raises OSError."""
     making.rename(path)
     handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

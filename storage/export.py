@@ -20,8 +20,8 @@ from storage import audit_format, schema
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, signed
 from storage.reader import open_read_only
-from storage.rollup import MINUTE_S
 from storage.rows import to_us
+from storage.trimming import trim
 
 WIDE = "telemetry_wide_1m"
 
@@ -76,7 +76,7 @@ def _telemetry(copy: Path, directory_out: Path, start_utc_s: float, end_utc_s: f
     """Bring a copy of the telemetry to the span and the schema of the export, with its tables; rows by table."""
     with closing(sqlite3.connect(copy, isolation_level=None)) as con:
         schema.migrate(con, copy)
-        _trim(con, start_utc_s, end_utc_s)
+        trim(con, to_us(start_utc_s), to_us(end_utc_s))
         rows = _tables(con, directory_out)
         con.execute("VACUUM")
         con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
@@ -105,17 +105,6 @@ def _audit(directory_in: Path, directory_out: Path, rows: dict[str, int]) -> dic
         "signed_up_to": 0 if checkpoint is None else checkpoint[0],
         "public_key": "" if checkpoint is None else checkpoint[1].hex(),
     }
-
-
-def _trim(con: sqlite3.Connection, start_utc_s: float, end_utc_s: float) -> None:
-    """Only what was asked for leaves the house."""
-    start_us, end_us = to_us(start_utc_s), to_us(end_utc_s)
-    con.execute("BEGIN")
-    con.execute("DELETE FROM hot WHERE ts < ? OR ts >= ?", (start_us, end_us))
-    con.execute("DELETE FROM r1m WHERE t < ? OR t >= ?", (start_utc_s // MINUTE_S * MINUTE_S, end_utc_s))
-    for table in ("event", "decision", "drill"):
-        con.execute(f"DELETE FROM {table} WHERE ts_utc_us < ? OR ts_utc_us >= ?", (start_us, end_us))
-    con.execute("COMMIT")
 
 
 def _tables(con: sqlite3.Connection, directory_out: Path) -> dict[str, int]:

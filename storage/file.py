@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
+import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from dispatch.model.events import Event
-from storage import drills, schema
-from storage.damage import is_broken
+from storage import backup, drills, packing, schema
+from storage.damage import DAMAGED, is_broken
 from storage.intake import HotRow, Intake
-from storage.rollup import Minute, Summary
-from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, event_row, pack, to_us
+from storage.packing import Source
+from storage.resolution import Layout
+from storage.rollup import QUARTER_S, Minute, Summary
+from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, event_row, to_us
+from storage.samples import QUARTER_US, packed
 from storage.signals import MISSING, definition, to_raw
 
 BUSY_S = 2.0  # someone else writes to the file: wait this long, then try again later
+TOGETHER = 60  # samples in a row of telemetry, at most
+LOST_US = 30 * 60 * 1_000_000  # a crash loses roll-ups of its last minute; half an hour is ample
 CHECK_S = 5.0  # the check at start takes no longer; a file too large for it is taken as it is
+
+log = logging.getLogger("skerry.storage")
 
 
 class Damaged(Exception):
     """The file is not, or no longer, a sound database."""
+
+
+class _Dictionary(NamedTuple):
+    """Of the rows of a layout."""
+
+    number: int
+    scales: tuple[float, ...]
 
 
 class TelemetryFile:
@@ -31,8 +48,12 @@ class TelemetryFile:
     A file found damaged is moved aside, with its WAL, and a new one begun; `found` then holds the event that says so.
     """
 
-    def __init__(self, path: Path, boot_id: str) -> None:
+    def __init__(
+        self, path: Path, boot_id: str, source: Callable[[], Source], meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """`source` gives the UUIDs of site and incarnation. `meanwhile` is called in the course of what takes long."""
         self.path = path
+        self._source, self._meanwhile = source, meanwhile
         self.found: list[Event] = []
         self._boot_id = boot_id
         self._started_us: int | None = None
@@ -41,6 +62,7 @@ class TelemetryFile:
         self._run = 0
         self._known: dict[str, tuple[int, float]] = {}
         self._seen: set[str] = set()  # signals of this run
+        self._dictionaries: dict[Layout, _Dictionary] = {}
 
     def ensure_open(self, utc_s: float) -> None:
         """Have the file open, whatever happened to it. `utc_s`: the site's time, for names and rows."""
@@ -77,7 +99,8 @@ class TelemetryFile:
     def abandon(self) -> None:
         """Close without another word to the file: it failed, or it is gone."""
         con, self._con = self._con, None
-        self._known, self._run = {}, 0
+        self._forget_ids()
+        self._run = 0
         if con is not None:
             try:
                 con.close()
@@ -91,37 +114,33 @@ class TelemetryFile:
             return
         if self._seen:
             gone = [(utc_us, name) for name in self._known if name not in self._seen]
-            with self._transaction() as con:
+            with self._transaction(durable=True) as con:
                 con.executemany("UPDATE signal SET until = ? WHERE name = ? AND until IS NULL", gone)
         self._con = None
         con.close()
 
     def write_event(self, event: Event, mono_ns: int, durable: bool) -> int:
         """One event, one commit; its row id. Durable: on the disk itself when this returns."""
-        assert self._con is not None, "ensure_open comes first"
-        if durable:
-            # with FULL a commit syncs the WAL, and with it every commit before
-            self._con.execute("PRAGMA synchronous = FULL")
-        try:
-            with self._transaction() as con:
-                cursor = con.execute(
-                    f"INSERT INTO event (run, mono_ns, {EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
-                    (self._run, mono_ns, *event_row(event)),
-                )
-        finally:
-            if durable and self._con is not None:
-                self._con.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction(durable) as con:
+            cursor = con.execute(
+                f"INSERT INTO event (run, mono_ns, {EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
+                (self._run, mono_ns, *event_row(event)),
+            )
         return int(cursor.lastrowid or 0)
 
-    def write(self, intake: Intake) -> dict[str, int]:
-        """Everything that waits, in one transaction; the new rows by table."""
+    def write(self, intake: Intake, whole: bool) -> dict[str, int]:
+        """What waits, in one transaction that is on the disk when this returns; the new rows by table.
+
+        `whole`: also the minute that still runs.
+        """
+        minutes = intake.minutes_due(whole)
         try:
-            with self._transaction() as con:
-                self._register(con, intake)
-                for row in intake.hot:
-                    self._insert_hot(con, row)
-                minutes = [m for m in intake.minutes.values() if m.changed]
+            with self._transaction(durable=True) as con:
+                self._register(con, intake, minutes)
+                for rows in _together(intake.hot):
+                    self._insert_hot(con, rows)
                 rolled = {m.t: self._write_minute(con, m) for m in minutes}
+                self._roll_late(con, minutes)
                 con.executemany(
                     f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     [(self._run, *row) for row in intake.decisions],
@@ -135,14 +154,24 @@ class TelemetryFile:
                     [(key, value, ts) for key, (value, ts) in intake.states.items()],
                 )
         except BaseException:
-            # ids given out in a transaction that was rolled back: read again by the next
-            self._known, self._seen = {}, set()
+            self._forget_ids()  # some were given out in a transaction that was rolled back
             raise
         new = 0
         for minute in minutes:
             new += rolled[minute.t] - minute.rows
             minute.rows = rolled[minute.t]
         return {"hot": len(intake.hot), "r1m": new, "decision": len(intake.decisions), "drill": len(intake.drills)}
+
+    def pack(self, utc_s: float) -> bool:
+        """Pack a quarter hour that is ready, if there is one: whether there was. `utc_s`: the newest tick's."""
+        con = self._con
+        if con is None:
+            return False
+        start_s = packing.next_quarter(con, utc_s)
+        if start_s is None:
+            return False
+        packing.pack_quarter(con, start_s, self._source(), to_us(utc_s))
+        return True
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -155,11 +184,12 @@ class TelemetryFile:
         con = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             schema.prepare(con)
-            schema.migrate(con, self.path)
+            self._migrate(con, utc_s)
             run = (self._boot_id, self._started_us)
             con.execute("INSERT OR IGNORE INTO run (boot_id, started_utc_us) VALUES (?,?)", run)
             self._run = con.execute("SELECT id FROM run WHERE boot_id = ? AND started_utc_us = ?", run).fetchone()[0]
             self._inode = os.stat(self.path).st_ino
+            self._roll_lost_minutes(con)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             con.close()
             if is_broken(error):
@@ -169,6 +199,34 @@ class TelemetryFile:
             con.close()
             raise
         self._con = con
+
+    def _migrate(self, con: sqlite3.Connection, utc_s: float) -> None:
+        """Bring an older file up to date, once a copy of it as it was is beside it."""
+        found = schema.version(con)
+        if not 0 < found < len(schema.STEPS):
+            schema.migrate(con, self.path)  # a new file, one of this version, or one it refuses
+            return
+        trouble = backup.before_migration(con, self.path, found, self._meanwhile)
+        schema.migrate(con, self.path)
+        kept = (
+            f"as it was: {backup.name(self.path, found).name}" if not trouble else f"no copy was made before: {trouble}"
+        )
+        severity = "warning" if trouble else "info"
+        self._tell(utc_s, severity, f"{self.path} was brought from schema {found} to {len(schema.STEPS)}; {kept}")
+
+    def _roll_lost_minutes(self, con: sqlite3.Connection) -> None:
+        """The roll-ups of the last minutes before this run, if it was a crash that ended the one before."""
+        rows = con.execute(
+            "SELECT ts, step_us, dictionary, times, v FROM hot WHERE run <> ? AND ts >= max("
+            "1000000 * coalesce((SELECT max(t) FROM r1m), 0), (SELECT max(ts) FROM hot) - ?) - ? ORDER BY ts",
+            (self._run, LOST_US, QUARTER_US),
+        ).fetchall()
+        if not rows:
+            return
+        try:
+            packing.roll_minutes_of_samples(con, rows)
+        except DAMAGED as error:
+            log.error("records: samples of the run before are damaged: %s", error)
 
     def _moved(self) -> bool:
         """Whether the path now leads to another file than the one that is open: it was moved or replaced."""
@@ -181,24 +239,34 @@ class TelemetryFile:
         self.found.append(Event(utc_s, "gateway", severity, "storage", text))
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One write transaction, rolled back on any error."""
+    def _transaction(self, durable: bool) -> Iterator[sqlite3.Connection]:
+        """One write transaction, rolled back on any error. Durable: on the disk itself, with all before it."""
         con = self._con
         assert con is not None, "ensure_open comes first"
-        con.execute("BEGIN IMMEDIATE")
+        # with FULL a commit syncs the WAL; with NORMAL only a checkpoint does, which may be minutes away
+        if durable:
+            con.execute("PRAGMA synchronous = FULL")
         try:
+            con.execute("BEGIN IMMEDIATE")
             yield con
             con.execute("COMMIT")
         except BaseException:
             if con.in_transaction:  # a full disk has rolled back already
                 con.execute("ROLLBACK")
             raise
+        finally:
+            if durable:
+                con.execute("PRAGMA synchronous = NORMAL")
 
-    def _register(self, con: sqlite3.Connection, intake: Intake) -> None:
-        """Give every signal that waits an id; know them all, in order of id."""
+    def _forget_ids(self) -> None:
+        """Ids of signals and dictionaries are read again by the next that needs them."""
+        self._known, self._seen, self._dictionaries = {}, set(), {}
+
+    def _register(self, con: sqlite3.Connection, intake: Intake, minutes: Sequence[Minute]) -> None:
+        """Give every signal that waits an id."""
         if not self._known:
             self._load_known(con)
-        waiting = self._not_registered(intake)
+        waiting = self._not_registered(intake, minutes)
         if not waiting:
             return
         con.executemany(
@@ -210,14 +278,18 @@ class TelemetryFile:
         self._load_known(con)
         self._seen.update(waiting)
 
-    def _not_registered(self, intake: Intake) -> dict[str, int]:
+    def _not_registered(self, intake: Intake, minutes: Sequence[Minute]) -> dict[str, int]:
         """Signals without an id, or not seen in this run: when each was first sampled, us, in order of coming."""
         found: dict[str, int] = {}
+        layout = None
         for row in intake.hot:
-            for name in row.values:
+            if row.layout is layout:
+                continue
+            layout = row.layout
+            for name in layout.names:
                 if name not in self._seen or name not in self._known:
                     found.setdefault(name, row.ts_us)
-        for minute in intake.minutes.values():
+        for minute in minutes:
             for name in minute.names():
                 if name not in self._known:
                     found.setdefault(name, minute.t * 1_000_000)
@@ -227,12 +299,31 @@ class TelemetryFile:
         rows = con.execute("SELECT name, id, scale FROM signal ORDER BY id")
         self._known = {name: (sid, scale) for name, sid, scale in rows}
 
-    def _insert_hot(self, con: sqlite3.Connection, row: HotRow) -> None:
-        """A row at its time. A clock that stepped back may have been there before: then the next free microsecond."""
-        blob, ts = pack(row.values, self._known), row.ts_us
-        sql = "INSERT OR IGNORE INTO hot (ts, run, mono_us, v) VALUES (?,?,?,?)"
-        while con.execute(sql, (ts, self._run, row.mono_us, blob)).rowcount == 0:
+    def _insert_hot(self, con: sqlite3.Connection, rows: Sequence[HotRow]) -> None:
+        """Samples as one row. A clock that stepped back may have been there before: then the next free microsecond."""
+        layout, ts, run = rows[0].layout, rows[0].ts_us, (self._run, rows[0].mono_us)
+        known = self._dictionaries.get(layout)
+        if known is None:
+            known = self._dictionaries[layout] = self._dictionary(con, layout)
+        raw = [[to_raw(value, scale) for value, scale in zip(row.values, known.scales, strict=True)] for row in rows]
+        times = struct.pack(f"<{len(rows)}q", *(row.ts_us for row in rows))
+        values = (*run, known.number, layout.step_us, times, packed(raw, [row.doubted for row in rows]))
+        sql = "INSERT OR IGNORE INTO hot (ts, run, mono_us, dictionary, step_us, times, v) VALUES (?,?,?,?,?,?,?)"
+        while con.execute(sql, (ts, *values)).rowcount == 0:
             ts += 1
+
+    def _dictionary(self, con: sqlite3.Connection, layout: Layout) -> _Dictionary:
+        """The dictionary of a layout's rows."""
+        known = [self._known[name] for name in layout.names]
+        number, _ = packing.dictionary_of(con, [sid for sid, _ in known])
+        return _Dictionary(number, tuple(scale for _, scale in known))
+
+    def _roll_late(self, con: sqlite3.Connection, minutes: Sequence[Minute]) -> None:
+        """Minutes of quarter hours that were rolled up already: a clock that stepped back, a disk that was full."""
+        (newest,) = con.execute("SELECT max(t) FROM r15").fetchone()
+        late = {m.t // QUARTER_S * QUARTER_S for m in minutes if newest is not None and m.t < newest + QUARTER_S}
+        for start_s in late:
+            packing.roll_quarter(con, start_s)
 
     def _write_minute(self, con: sqlite3.Connection, minute: Minute) -> int:
         """The minute as it stands, over what was written of it before; how many rows it has."""
@@ -249,6 +340,22 @@ class TelemetryFile:
         rows = list(_raw(minute.t, minute.summaries(), known))
         con.executemany("INSERT OR REPLACE INTO r1m (t, sid, mn, mx, mean, last, n) VALUES (?,?,?,?,?,?,?)", rows)
         return len(rows)
+
+
+def _together(rows: Iterable[HotRow]) -> Iterator[list[HotRow]]:
+    """Samples that become one row: of one layout and quarter hour, in order of time."""
+    waiting: dict[Layout, list[HotRow]] = {}
+    for row in rows:
+        begun = waiting.setdefault(row.layout, [])
+        if begun and (
+            row.ts_us < begun[-1].ts_us
+            or row.ts_us // QUARTER_US != begun[0].ts_us // QUARTER_US
+            or len(begun) == TOGETHER
+        ):
+            yield begun
+            begun = waiting[row.layout] = []
+        begun.append(row)
+    yield from waiting.values()
 
 
 def _raw(t: int, summaries: Mapping[str, Summary], known: dict[str, tuple[int, float]]) -> Iterator[tuple[int, ...]]:

@@ -12,9 +12,10 @@ from dispatch.model.events import Event
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
+from storage.resolution import Layout, Resolutions
 from storage.rollup import MINUTE_S, Minute
 from storage.rows import decision_row, to_us
-from storage.signals import signal_values
+from storage.signals import doubted_signals, node_signals, signal_values
 
 DECISION_EVERY_S = 60.0  # a decision that does not change is stored this often
 CLOCK_STEP_S = 1.0  # wall against monotonic, between two ticks; NTP's slewing stays far below
@@ -28,11 +29,13 @@ T = TypeVar("T")
 
 
 class HotRow(NamedTuple):
-    """One sample of every signal."""
+    """One sample of every signal of a layout."""
 
     ts_us: int
     mono_us: int
-    values: dict[str, float | None]
+    layout: Layout
+    values: tuple[float | None, ...]
+    doubted: tuple[int, ...]  # positions in the layout
 
 
 def _number(value: float | None) -> float | None:
@@ -53,23 +56,23 @@ class Intake:
         self.states: dict[str, tuple[str, int]] = {}  # key -> (JSON, UTC us)
         self.drills: list[DrillRecord] = []
         self.dropped = 0
+        self.resolutions = Resolutions(config.hot_period_s)
+        self.newest_utc_s: float | None = None  # of the ticks taken
         self._period_s = config.hot_period_s
         self._deadband_w = deadband_w
         self._slot: int | None = None
+        self._coarse_slot: int | None = None
         self._before: tuple[float, float] | None = None  # (utc_s, mono_s) of the tick before
         self._stored: Decision | None = None
         self._stored_mono_s = 0.0
 
-    @property
-    def empty(self) -> bool:
-        """Nothing waits."""
-        rows = self.hot or self.decisions or self.states or self.drills
-        return not (rows or any(m.changed for m in self.minutes.values()))
+    def minutes_due(self, whole: bool) -> list[Minute]:
+        """The minutes that are to be written: those that are over, or all of them."""
+        return [m for t, m in self.minutes.items() if m.changed and (whole or t != self._minute)]
 
-    @property
-    def waiting(self) -> int:
-        """Rows that wait, a minute counted as one."""
-        return len(self.hot) + len(self.minutes) + len(self.decisions) + len(self.states) + len(self.drills)
+    def nothing_due(self, whole: bool) -> bool:
+        """Nothing waits to be written now."""
+        return not (self.hot or self.decisions or self.states or self.drills or self.minutes_due(whole))
 
     def take(
         self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None
@@ -79,11 +82,10 @@ class Intake:
         Raises TypeError or ValueError, having taken nothing, if a value is not a number.
         """
         values = {name: _number(value) for name, value in signal_values(snapshot, decision, extras).items()}
-        # sampled on the monotonic clock: a calendar that is set back or ahead neither stops nor doubles the rows
-        slot = int(snapshot.mono_s // self._period_s)
-        if slot != self._slot:
-            self._slot = slot
-            self._bounded(self.hot, HotRow(to_us(snapshot.utc_s), to_us(snapshot.mono_s), values), HOT_WAITING)
+        self._sample(snapshot, values)
+        if not self.resolutions.all_fine:
+            values = {name: values[name] for name in self.resolutions.fine.names if name in values}
+        self.newest_utc_s = snapshot.utc_s
         t = int(snapshot.utc_s // MINUTE_S) * MINUTE_S
         minute = self.minutes.get(t)
         if minute is None:
@@ -97,17 +99,43 @@ class Intake:
             self._bounded(self.decisions, decision_row(decision), DECISIONS_WAITING)
         return self._clock_step(snapshot)
 
-    def written(self) -> None:
-        """Everything that waited is in the file; the minute that runs goes on."""
+    def written(self, whole: bool) -> None:
+        """Everything that was due is in the file; the minute that runs goes on."""
+        for minute in self.minutes_due(whole):
+            minute.changed = False
         self.hot.clear()
         self.decisions.clear()
         self.states.clear()
         self.drills.clear()
-        if self._before is not None:
-            t = int(self._before[0] // MINUTE_S) * MINUTE_S
-            self.minutes = {t: self.minutes[t]} if t in self.minutes else {}
-        for minute in self.minutes.values():
-            minute.changed = False
+        self.minutes = {t: minute for t, minute in self.minutes.items() if minute.changed or t == self._minute}
+
+    @property
+    def _minute(self) -> int | None:
+        """The start of the minute that runs, UTC s."""
+        return None if self.newest_utc_s is None else int(self.newest_utc_s // MINUTE_S) * MINUTE_S
+
+    def _sample(self, snapshot: Snapshot, values: dict[str, float | None]) -> None:
+        """Keep this tick as a sample if one is due.
+
+        By the monotonic clock: a calendar that is set back or ahead neither stops nor doubles the rows.
+        """
+        slot = int(snapshot.mono_s // self._period_s)
+        if slot == self._slot:
+            return
+        self._slot = slot
+        self.resolutions.update(values, node_signals(snapshot), snapshot.mono_s)
+        doubted = doubted_signals(snapshot)
+        layouts = [self.resolutions.fine]
+        coarse = self.resolutions.coarse
+        coarse_slot = int(snapshot.mono_s * 1e6 // coarse.step_us)
+        if coarse.names and coarse_slot != self._coarse_slot:
+            self._coarse_slot = coarse_slot
+            layouts.append(coarse)
+        for layout in layouts:
+            row = tuple(values.get(name) for name in layout.names)
+            positions = tuple(n for n, name in enumerate(layout.names) if name in doubted) if doubted else ()
+            times = (to_us(snapshot.utc_s), to_us(snapshot.mono_s))
+            self._bounded(self.hot, HotRow(*times, layout, row, positions), HOT_WAITING)
 
     def _bounded(self, rows: deque[T], row: T, limit: int) -> None:
         """Append; beyond the limit the oldest entry is dropped."""

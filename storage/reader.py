@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
+from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
 from storage.rollup import MINUTE_S
-from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us, unpack_one
+from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
 from storage.schema import FILE
 from storage.signals import Signal
 
@@ -34,6 +35,7 @@ MINUTE_US = MINUTE_S * 1_000_000
 READS_VERSION = 1  # schemas from this one on
 DRILLS_VERSION = 3  # and drills from this one on
 REASONS_VERSION = 4  # decisions of earlier ones have sentences only
+BLOCKS_VERSION = 6  # packed blocks, and roll-ups of quarter hours, from this one on
 
 
 class NoRecords(Exception):
@@ -77,7 +79,8 @@ class Archive:
         """Means over time: {"t": [bucket starts, UTC s], "step_s": s, "signals": {name: [mean or None, ...]}}.
 
         Buckets are aligned to whole steps of UTC and cover [start, end). From 60 s up the step is made a multiple of a
-        minute and answered from the roll-ups; below, from the samples, and from the minute's mean where there are none.
+        minute and answered from the roll-ups of minutes, whole quarter hours from theirs; below, from the samples. What
+        is no longer kept, or not yet made, is answered from the next resolution that has it.
         A step that would give more than `POINTS` grows until it fits. A signal nobody recorded is all None.
 
         Raises ValueError if the end is not after the start or the step not above 0.
@@ -88,18 +91,9 @@ class Archive:
         first = to_us(start_utc_s) // step_us
         count = -(-to_us(end_utc_s) // step_us) - first
         with self._asking() as con:
-            marks = ",".join("?" * len(signals))
-            known = {
-                name: (sid, scale)
-                for name, sid, scale in con.execute(
-                    f"SELECT name, id, scale FROM signal WHERE name IN ({marks})", list(signals)
-                )
-            }
-            wanted = [known[name] for name in signals if name in known]
-            if step_us >= MINUTE_US:
-                columns = _from_minutes(con, wanted, first, count, step_us)
-            else:
-                columns = _from_samples(con, wanted, first, count, step_us)
+            known = {name: (sid, scale) for name, sid, scale in _known(con, signals)}
+            scales = dict(known[name] for name in signals if name in known)
+            columns = means(con, scales, Buckets(first, count, step_us), self._on_time)
         empty: list[float | None] = [None] * count
         return {
             "t": [(first + n) * step_us / 1e6 for n in range(count)],
@@ -117,14 +111,11 @@ class Archive:
         if end_utc_s - start_utc_s > MINUTES_SPAN_S:
             raise ValueError(f"expected at most {MINUTES_SPAN_S / 3600:g} h, got {(end_utc_s - start_utc_s) / 3600:g}")
         found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in signals}
-        marks = ",".join("?" * len(signals))
-        sql = (
-            "SELECT s.name, r.t, r.mean * s.scale, r.last * s.scale FROM r1m AS r JOIN signal AS s ON s.id = r.sid "
-            f"WHERE r.t >= ? AND r.t < ? AND s.name IN ({marks})"
-        )
         with self._asking() as con:
-            for name, t, mean, last in con.execute(sql, (start_utc_s, end_utc_s, *signals)):
-                found[name][t] = (mean, last)
+            known = {name: (sid, scale) for name, sid, scale in _known(con, signals)}
+            rolled = minute_roll_ups(con, [sid for sid, _ in known.values()], start_utc_s, end_utc_s, self._on_time)
+            for name, (sid, scale) in known.items():
+                found[name] = {t: (row.mean * scale, row.last * scale) for t, row in rolled[sid].items()}
         return found
 
     def events(
@@ -171,12 +162,15 @@ class Archive:
         return decision
 
     def counts(self) -> dict[str, int]:
-        """Rows by table."""
+        """Rows by table; of `hot`, the samples that are not yet packed."""
+        tables = ["signal", "r1m", "event", "decision", "state"]
         with self._asking() as con:
-            return {
-                table: int(con.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-                for table in ("signal", "hot", "r1m", "event", "decision", "state")
-            }
+            hot = "count(*)"
+            if con.execute("PRAGMA user_version").fetchone()[0] >= BLOCKS_VERSION:
+                tables += ["block", "r15", "gap"]
+                hot = "coalesce(sum(coalesce(length(times) / 8, 1)), 0)"
+            found = {table: int(con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables}
+            return found | {"hot": int(con.execute(f"SELECT {hot} FROM hot").fetchone()[0])}
 
     def ends_utc_s(self) -> float | None:
         """The time of the newest row of telemetry, events and decisions; None of an empty record."""
@@ -216,9 +210,7 @@ class Archive:
             except sqlite3.Error as error:
                 self._drop()
                 if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-                    raise QueryTimeout(
-                        f"reading {self.path} took longer than {self.timeout_s:g} s; ask for a shorter span"
-                    ) from error
+                    raise self._too_long() from error
                 raise NoRecords(f"cannot read {self.path}: {error}") from error
             except DAMAGED as error:
                 self._drop()
@@ -243,6 +235,14 @@ class Archive:
         con = open_read_only(self.path)
         con.set_progress_handler(lambda: int(time.monotonic() > self._deadline), 20_000)
         return con
+
+    def _on_time(self) -> None:
+        """Raises QueryTimeout once the question has taken too long outside SQLite."""
+        if time.monotonic() > self._deadline:
+            raise self._too_long()
+
+    def _too_long(self) -> QueryTimeout:
+        return QueryTimeout(f"reading {self.path} took longer than {self.timeout_s:g} s; ask for a shorter span")
 
     def _drop(self) -> None:
         con, self._con = self._con, None
@@ -292,6 +292,12 @@ def _decisions(con: sqlite3.Connection) -> str:
     return f"SELECT {columns} FROM decision"
 
 
+def _known(con: sqlite3.Connection, signals: Sequence[str]) -> list[tuple[str, int, float]]:
+    """(name, id, scale) of those signals that are on record."""
+    marks = ",".join("?" * len(signals))
+    return con.execute(f"SELECT name, id, scale FROM signal WHERE name IN ({marks})", list(signals)).fetchall()
+
+
 def _limited(limit: int) -> int:
     return max(0, min(limit, ROWS))
 
@@ -300,57 +306,3 @@ def _step_us(start_utc_s: float, end_utc_s: float, step_s: float) -> int:
     """The step that answers: at most POINTS of them, whole minutes from a minute up."""
     step_us = max(to_us(step_s), 1, -(-to_us(end_utc_s - start_utc_s) // (POINTS - 1)))
     return step_us if step_us < MINUTE_US else -(-step_us // MINUTE_US) * MINUTE_US
-
-
-Wanted = Collection[tuple[int, float]]  # (signal id, scale)
-Columns = dict[int, list[float | None]]
-
-
-def _from_minutes(con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int) -> Columns:
-    """Means of whole minutes, weighted by their samples."""
-    step_s = step_us // 1_000_000
-    scales = dict(wanted)
-    columns: Columns = {sid: [None] * count for sid in scales}
-    sql = (
-        "SELECT t / ? AS bucket, sid, sum(mean * n) * 1.0 / sum(n) FROM r1m "
-        f"WHERE t >= ? AND t < ? AND sid IN ({','.join('?' * len(scales))}) GROUP BY bucket, sid"
-    )
-    for bucket, sid, mean in con.execute(sql, (step_s, first * step_s, (first + count) * step_s, *scales)):
-        columns[sid][bucket - first] = mean * scales[sid]
-    return columns
-
-
-def _from_samples(con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int) -> Columns:
-    """Means of the samples; a bucket in a minute without any sample gets that minute's mean from the roll-ups."""
-    columns, sampled = _means_of_samples(con, wanted, first, count, step_us)
-    minutes = range(first * step_us // MINUTE_US, (first + count) * step_us // MINUTE_US + 1)
-    if all(m in sampled for m in minutes):
-        return columns
-    rolled = _from_minutes(con, wanted, minutes.start, len(minutes), MINUTE_US)
-    minute_of = [(first + n) * step_us // MINUTE_US for n in range(count)]
-    for n, minute in enumerate(minute_of):
-        if minute not in sampled:
-            for sid, _ in wanted:
-                columns[sid][n] = rolled[sid][minute - minutes.start]
-    return columns
-
-
-def _means_of_samples(
-    con: sqlite3.Connection, wanted: Wanted, first: int, count: int, step_us: int
-) -> tuple[Columns, set[int]]:
-    """(means of the samples in each bucket, the minutes that have any sample)."""
-    sums = {sid: [0.0] * count for sid, _ in wanted}
-    numbers = {sid: [0] * count for sid, _ in wanted}
-    sampled: set[int] = set()
-    for ts, blob in con.execute(
-        "SELECT ts, v FROM hot WHERE ts >= ? AND ts < ?", (first * step_us, (first + count) * step_us)
-    ):
-        n = ts // step_us - first
-        sampled.add(ts // MINUTE_US)
-        for sid, scale in wanted:
-            value = unpack_one(blob, sid, scale)
-            if value is not None:
-                sums[sid][n] += value
-                numbers[sid][n] += 1
-    means = {sid: [s / n if n else None for s, n in zip(sums[sid], numbers[sid], strict=True)] for sid in sums}
-    return means, sampled

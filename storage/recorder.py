@@ -10,8 +10,9 @@ import logging
 import sqlite3
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,14 @@ from storage.damage import is_broken
 from storage.drills import DrillRecord
 from storage.file import TelemetryFile
 from storage.intake import Intake
+from storage.packing import Source
+from storage.resolution import COARSE, FINE
 from storage.rows import to_us
 from storage.schema import FILE, NewerSchema
 
 QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
 EVENTS_WAITING = 2000
+LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
 RETRY_S = 2.0  # after a failure
 ADVICE = {
@@ -42,8 +46,14 @@ ADVICE = {
     "SQLITE_IOERR": "check the disk and whether its file system is mounted read-only",
 }
 
+
 log = logging.getLogger("skerry.storage")
 Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
+
+
+def nobody() -> Source:
+    """The source of blocks where there is no identity."""
+    return uuid.UUID(int=0), uuid.UUID(int=0)
 
 
 class NotRecorded(Exception):
@@ -72,10 +82,11 @@ class Recorder:
 
     Args:
         directory: the state directory; made if it is not there.
-        config: sampling and flush periods. At most `flush_s` (machine seconds) of telemetry are at risk.
+        config: sampling and flush periods. At most `flush_s` (machine seconds) of telemetry are at risk in a power cut.
         boot_id: of this machine, beside every monotonic time.
         deadband_w: a setpoint that moves less is not a new decision worth a row.
         clock: the site's; the machine's by default.
+        source: gives the UUIDs of site and incarnation, for the packed blocks.
     """
 
     def __init__(
@@ -86,11 +97,13 @@ class Recorder:
         *,
         deadband_w: float = 250.0,
         clock: Clock | None = None,
+        source: Callable[[], Source] = nobody,
     ) -> None:
         self._clock: Clock = clock or _MachineClock()
-        self._file = TelemetryFile(directory / FILE, boot_id)
+        self._file = TelemetryFile(directory / FILE, boot_id, source, self._take_in)
         self._intake = Intake(config, deadband_w)
         self._flush_s = config.flush_s
+        self._flush_rows = max(1, int(config.flush_s * self._clock.speed / config.hot_period_s))
         self._poll_s = min(POLL_S, config.flush_s / 2)
         self._ticks: deque[Tick] = deque()
         self._events: deque[_Waiting] = deque()
@@ -100,8 +113,9 @@ class Recorder:
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
         self._overflow = 0  # ticks the queue had no room for
         self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0, "drill": 0}
+        self._left_out = 0  # signals beyond what the record takes
         self._error = ""
-        self._flush_at = time.monotonic() + self._flush_s - self._poll_s
+        self._flush_at = time.monotonic() + self._flush_s + LATE_S
         self._retry_at = 0.0
         self._wake = threading.Event()
         self._opened = threading.Event()
@@ -119,8 +133,8 @@ class Recorder:
             self._overflow += 1
             return
         self._ticks.append((snapshot, decision, extras))
-        if len(self._ticks) == QUEUE // 2:
-            self._wake.set()
+        if len(self._ticks) == QUEUE // 2 or time.monotonic() > self._flush_at - self._poll_s:
+            self._wake.set()  # in the last second before a flush: it may bring the row that completes it
 
     def event(self, event: Event, durable: bool = False) -> Future[int]:
         """Record an event in a commit of its own.
@@ -209,6 +223,7 @@ class Recorder:
             self._wake.wait(self._poll_s)
             self._wake.clear()
             self._turn(force=False)
+            self._pack()
         self._retry_at = 0.0
         self._turn(force=True)
         if self._events and not self._error:
@@ -224,7 +239,7 @@ class Recorder:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]  # before the ticks they must cover
         self._take_in()
         force = force or bool(flushes)
-        due = time.monotonic() >= self._flush_at
+        due = time.monotonic() >= self._flush_at or len(self._intake.hot) >= self._flush_rows
         if not (force or due or self._events):
             return
         if time.monotonic() < self._retry_at:
@@ -236,7 +251,7 @@ class Recorder:
             self._report_found()
             self._write_events()
             if force or due:
-                self._write_rows()
+                self._write_rows(whole=force)
         except (sqlite3.Error, OSError, NewerSchema) as error:
             self._failed(error)
             self._refuse(self._error, flushes)
@@ -261,6 +276,11 @@ class Recorder:
                 continue
             if step is not None:
                 self._notice(step)
+        left_out = self._intake.resolutions.left_out
+        if left_out > self._left_out:
+            text = f"{left_out} signals are not recorded: with {FINE + COARSE} others the record is full"
+            self._notice(Event(self._clock.utc_s(), "gateway", "warning", "storage", text))
+        self._left_out = left_out
         while self._drills:
             self._intake.drills.append(self._drills.popleft())
         while self._states:
@@ -285,14 +305,26 @@ class Recorder:
             if not waiting.future.done():
                 waiting.future.set_result(row)
 
-    def _write_rows(self) -> None:
-        """Everything else, in one transaction."""
-        self._flush_at = time.monotonic() + self._flush_s - self._poll_s
-        if self._intake.empty:
+    def _write_rows(self, whole: bool) -> None:
+        """Everything else, in one transaction. `whole`: also the minute that still runs."""
+        self._flush_at = time.monotonic() + self._flush_s + LATE_S
+        if self._intake.nothing_due(whole):
             return
-        for table, rows in self._file.write(self._intake).items():
+        for table, rows in self._file.write(self._intake, whole).items():
             self._rows[table] += rows
-        self._intake.written()
+        self._intake.written(whole)
+
+    def _pack(self) -> None:
+        """Pack a quarter hour that is over, one at a time: what waits to be written comes first."""
+        if self._error or not self._opened.is_set() or self._intake.newest_utc_s is None:
+            return
+        try:
+            self._file.pack(self._intake.newest_utc_s)
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+        except Exception as error:  # as in _turn
+            log.exception("recorder: unexpected failure")
+            self._failed(error)
 
     def _report_found(self) -> None:
         """What the file found out while it was opened."""

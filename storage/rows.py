@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,9 +12,6 @@ from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason, RuleId, plain
-from storage.signals import MISSING, to_raw
-
-Known = Mapping[str, tuple[int, float]]  # signal name -> (id, scale); ids run from 1 without a gap
 
 EVENT_COLUMNS = "ts_utc_us, kind, severity, subject, text, who"
 DECISION_COLUMNS = (
@@ -26,19 +22,6 @@ DECISION_COLUMNS = (
 def to_us(seconds: float) -> int:
     """Seconds as whole microseconds."""
     return round(seconds * 1e6)
-
-
-def pack(values: Mapping[str, float | None], known: Known) -> bytes:
-    """A hot row's blob: one little-endian int32 per signal known by now, in order of their ids."""
-    return struct.pack(f"<{len(known)}i", *(to_raw(values.get(name), scale) for name, (_, scale) in known.items()))
-
-
-def unpack_one(blob: bytes, sid: int, scale: float) -> float | None:
-    """One signal of a hot row; None if it was missing or not yet known when the row was written."""
-    if len(blob) < 4 * sid:
-        return None
-    raw: int = struct.unpack_from("<i", blob, 4 * (sid - 1))[0]
-    return None if raw == MISSING else raw * scale
 
 
 def event_row(event: Event) -> tuple[Any, ...]:

@@ -1,9 +1,10 @@
 """Defines the telemetry file: tables, views, and the migrations from older versions.
 
-Times are UTC microseconds (`ts_utc_us`, `ts`) or UTC seconds (`t` of a minute). Scaled values are integers: value in
-the signal's unit = raw x signal.scale. Position n (from 0) of a hot row's blob belongs to signal n + 1; a blob too
-short for a signal was written before that signal existed. Signals are never deleted or rescaled, so every blob stays
-readable.
+Times are UTC microseconds (`ts_utc_us`, `ts`, `t0`) or UTC seconds (`t` of a minute or quarter hour). Scaled values are
+integers: value in the signal's unit = raw x signal.scale. The signals of a hot row and of a block, and their order, are
+those of its dictionary. A hot row holds the samples of one write (`samples.packed`); one without a dictionary, from
+before version 6, holds one sample of signals 1, 2, 3, … in order. A signal is never rescaled, and its id is never given
+to another one.
 
 Migrations run through sqlite-utils, imported only when a file is behind; readers never need it.
 """
@@ -172,6 +173,60 @@ CREATE VIEW drills AS
 """
 
 
+# New columns with a default rewrite no row. The sequence of blocks begins at the second in which the file is made: a
+# file that takes the place of a damaged one gives no number a second time.
+BLOCKS = f"""
+CREATE TABLE dictionary (
+  id INTEGER PRIMARY KEY,
+  hash BLOB NOT NULL UNIQUE,         -- SHA-256, as in the blocks
+  sids BLOB NOT NULL                 -- little-endian uint32: ids of its signals, in order
+) STRICT;
+ALTER TABLE hot ADD COLUMN dictionary INTEGER REFERENCES dictionary(id);
+ALTER TABLE hot ADD COLUMN step_us INTEGER NOT NULL DEFAULT 1000000;
+-- times: little-endian int64, UTC us of each sample; all are of one quarter hour
+ALTER TABLE hot ADD COLUMN times BLOB;
+CREATE TABLE block (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  t0 INTEGER NOT NULL,               -- UTC us of its first sample; all are of one quarter hour
+  step_us INTEGER NOT NULL,
+  n INTEGER NOT NULL,                -- samples
+  dictionary INTEGER NOT NULL REFERENCES dictionary(id),
+  v BLOB NOT NULL                    -- the block, see storage/blocks.py; it says all of this itself
+) STRICT;
+CREATE INDEX block_t0 ON block (t0);
+INSERT INTO sqlite_sequence (name, seq) VALUES ('block', unixepoch());
+CREATE TABLE r15 (
+  t INTEGER NOT NULL,                -- UTC s, start of the quarter hour
+  sid INTEGER NOT NULL REFERENCES signal(id),
+  mn INTEGER NOT NULL, mx INTEGER NOT NULL, mean INTEGER NOT NULL, last INTEGER NOT NULL,
+  n INTEGER NOT NULL,                -- samples
+  PRIMARY KEY (t, sid)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE gap (
+  id INTEGER PRIMARY KEY,
+  resolution TEXT NOT NULL,          -- of what was deleted: raw | 1m | 15m | events | decisions
+  t0 INTEGER NOT NULL,               -- UTC us, first
+  t1 INTEGER NOT NULL,               -- UTC us, end
+  reason TEXT NOT NULL,              -- disk-cap | hold-reserve | damaged
+  ts_utc_us INTEGER NOT NULL         -- when it was deleted, last
+) STRICT;
+CREATE TABLE hold (
+  name TEXT PRIMARY KEY,             -- who still needs blocks, such as a fleet's uplink
+  seq INTEGER NOT NULL,              -- the last one it has; those after it are kept
+  ts_utc_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE VIEW telemetry_15m AS
+  SELECT strftime('%Y-%m-%dT%H:%M:%SZ', r.t, 'unixepoch') AS t, s.name AS signal, s.unit AS unit,
+         round(r.mean * s.scale, 6) AS mean, round(r.mn * s.scale, 6) AS min, round(r.mx * s.scale, 6) AS max,
+         round(r.last * s.scale, 6) AS last, r.n AS samples
+  FROM r15 AS r JOIN signal AS s ON s.id = r.sid;
+CREATE VIEW gaps AS
+  SELECT {_TIME.format("t0")} AS t, {_TIME.format("t1")} AS until, resolution, reason,
+         {_TIME.format("ts_utc_us")} AS deleted
+  FROM gap;
+"""
+
+
 def tables(db: Any) -> None:
     """Version 1: what is stored."""
     _script(db.conn, TABLES)
@@ -197,8 +252,13 @@ def drill_reasons(db: Any) -> None:
     _script(db.conn, DRILL_REASONS)
 
 
+def blocks(db: Any) -> None:
+    """Version 6: packed blocks, roll-ups of quarter hours, and what was deleted. Older samples are packed later."""
+    _script(db.conn, BLOCKS)
+
+
 # Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
-STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons]
+STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons, blocks]
 
 
 class NewerSchema(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dispatch.model.decision import Decision
-from dispatch.model.readings import total
+from dispatch.model.readings import Quality, Reading, total
 from dispatch.model.snapshot import Snapshot
 
 MISSING = -(2**31)  # a raw value that stands for "no value"
@@ -85,7 +85,9 @@ def signal_values(
         extras: what the gateway adds under full names, such as "soc_pct" (the site's), "interval.left_w",
             "price.eur_per_kwh", "tick.lateness_ms". They may not take the name of a device's signal: theirs wins.
     """
-    values = dict(_measured(snapshot))
+    values = {name: reading.good for name, reading in _readings(snapshot)}
+    values.update(_sums(snapshot))
+    values.update((_node(node.id), node.w.good) for node in snapshot.nodes)
     values["decision.battery_w"] = None if decision is None else decision.battery_w
     values["decision.import_target_w"] = None if decision is None else decision.import_target_w
     if extras:
@@ -93,38 +95,55 @@ def signal_values(
     return values
 
 
-def _measured(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
-    """The devices' readings and the sums over them."""
+def node_signals(snapshot: Snapshot) -> set[str]:
+    """The signals of compute nodes: there may be thousands, and they may come and go."""
+    return {_node(node.id) for node in snapshot.nodes}
+
+
+def doubted_signals(snapshot: Snapshot) -> set[str]:
+    """The signals whose value is the last accepted one, because what the device says now is doubted."""
+    readings = [*_readings(snapshot), *((_node(node.id), node.w) for node in snapshot.nodes)]
+    return {name for name, reading in readings if reading.quality is Quality.SUSPECT}
+
+
+def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
+    """What the devices of the power side said."""
     grid = snapshot.grid
-    yield "grid.w", grid.w.good
-    yield "grid.hz", grid.hz.good
+    yield "grid.w", grid.w
+    yield "grid.hz", grid.hz
     for n, volts in enumerate(grid.v, 1):
-        yield f"grid.v{n}", volts.good
+        yield f"grid.v{n}", volts
     for n, amperes in enumerate(grid.a, 1):
-        yield f"grid.a{n}", amperes.good
-    yield "grid.import_wh", grid.import_wh.good
-    yield "grid.export_wh", grid.export_wh.good
+        yield f"grid.a{n}", amperes
+    yield "grid.import_wh", grid.import_wh
+    yield "grid.export_wh", grid.export_wh
     if snapshot.load is not None:
-        yield "load.w", snapshot.load.w.good
+        yield "load.w", snapshot.load.w
+    for pcs in snapshot.pcs:
+        own = _own(pcs.id)
+        yield f"{own}.w", pcs.w
+        yield f"{own}.setpoint_w", pcs.setpoint_w
+    for battery in snapshot.batteries:
+        own = _own(battery.id)
+        yield f"{own}.soc_pct", battery.soc_pct
+        yield f"{own}.temp_c", battery.temp_c
+    for pv in snapshot.pv:
+        yield f"{_own(pv.id)}.w", pv.w
+
+
+def _sums(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
+    """Sums over devices."""
     yield "site_load.w", snapshot.load_w
     if snapshot.pcs:
         yield "pcs.w", snapshot.pcs_w
-    for pcs in snapshot.pcs:
-        own = _own(pcs.id)
-        yield f"{own}.w", pcs.w.good
-        yield f"{own}.setpoint_w", pcs.setpoint_w.good
-    for battery in snapshot.batteries:
-        own = _own(battery.id)
-        yield f"{own}.soc_pct", battery.soc_pct.good
-        yield f"{own}.temp_c", battery.temp_c.good
     if snapshot.pv:
         yield "pv.w", snapshot.pv_w
-    for pv in snapshot.pv:
-        yield f"{_own(pv.id)}.w", pv.w.good
     if snapshot.nodes:
         yield "nodes.w", total(node.w for node in snapshot.nodes)
-    for node in snapshot.nodes:
-        yield f"{_own(node.id)}.w", node.w.good
+
+
+def _node(node_id: str) -> str:
+    return f"{_own(node_id)}.w"
 
 
 def _own(device_id: str) -> str:

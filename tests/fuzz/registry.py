@@ -49,6 +49,7 @@ EXCEPTIONS = {
     "drivers.sunspec.model:encode": "takes apart what it has packed itself",
     "drivers.sunspec.model:model": "files of the package pysunspec2",
     "drivers.twin.process:_control": "hands a line of bounded length on to drivers.twin.commands:answer",
+    "storage.backup:before_migration": "copies pages and reads none of them",
     "gateway.api.command_log:recordable": "decodes what it has encoded itself",
     "gateway.api.island_commands:IslandCommands.start_scheduled": "an answer of the same object",
     "gateway.api.peer:credentials": "a struct of the kernel's",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from waiting import LIMIT_S
@@ -14,6 +16,8 @@ from dispatch.model.readings import reading
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
 from storage.recorder import Recorder
+from storage.samples import samples
+from storage.signals import MISSING
 
 T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute
 DT = 0.2  # s, the tick
@@ -82,6 +86,19 @@ def feed(recorder: Recorder, numbers: range) -> None:
         recorder.put(snapshot(n), decision(n), {"price.eur_per_kwh": 0.2312})
         if n % 400 == 399:
             recorder.flush().result(LIMIT_S)
+
+
+def sampled(directory: Path, name: str) -> dict[int, float | None]:
+    """Every sample of a signal in a file, hot or packed, by time (UTC us)."""
+    with closing(sqlite3.connect(directory / "telemetry.db")) as con:
+        sid, scale = con.execute("SELECT id, scale FROM signal WHERE name = ?", (name,)).fetchone()
+        found: dict[int, float | None] = {}
+        for segment in samples(con, 0, 2**60):
+            column = segment.column(sid)
+            raw = [MISSING] * len(segment.times_us()) if column is None else column.raw
+            values = (None if value == MISSING else value * scale for value in raw)
+            found.update(zip(segment.times_us(), values, strict=True))
+        return found
 
 
 def parts(directory: Path) -> set[str]:

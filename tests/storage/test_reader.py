@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dispatch.model.events import Event
 from storage.config import StorageConfig
 from storage.reader import POINTS, Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
+from storage.trimming import trim
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +107,11 @@ def test_history_is_bounded(archive: Archive, span_s: float, step_s: float) -> N
 
 
 def test_history_falls_back_on_rollups_where_samples_are_gone(ten_minutes: Path, tmp_path: Path) -> None:
-    copy = sqlite3.connect(tmp_path / "telemetry.db")
-    source = sqlite3.connect(ten_minutes / "telemetry.db")
-    source.backup(copy)
-    source.close()
-    copy.execute("DELETE FROM hot WHERE ts < ?", (int((T0 + 120) * 1e6),))
-    copy.commit()
-    copy.close()
+    shutil.copy(ten_minutes / "telemetry.db", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "telemetry.db", isolation_level=None)) as con:
+        con.execute("CREATE TEMP TABLE kept AS SELECT * FROM r1m")
+        trim(con, int((T0 + 120) * 1e6), int((T0 + 1e4) * 1e6))
+        con.execute("INSERT OR IGNORE INTO r1m SELECT * FROM kept")
     values = Archive(tmp_path).history(["grid.w"], T0 + 60, T0 + 180, 20)["signals"]["grid.w"]
     assert values[:3] == pytest.approx([449.5] * 3, abs=0.51)
     assert values[3:] == pytest.approx([647.5, 747.5, 847.5], abs=0.51)

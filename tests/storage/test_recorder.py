@@ -8,15 +8,16 @@ import time
 from pathlib import Path
 from statistics import median
 
-from storage_samples import DT, T0, decision, feed, grid_w, snapshot
+import pytest
+from storage_samples import DT, T0, decision, feed, grid_w, sampled, snapshot
 from waiting import LIMIT_S
 
 from dispatch.model.events import Event
 from dispatch.model.reasons import RuleId
+from storage import resolution
 from storage.config import StorageConfig
 from storage.reader import Archive
 from storage.recorder import Recorder
-from storage.rows import unpack_one
 
 
 def test_a_second_a_row_and_its_values_come_back(tmp_path: Path) -> None:
@@ -24,13 +25,8 @@ def test_a_second_a_row_and_its_values_come_back(tmp_path: Path) -> None:
     feed(recorder, range(1500))
     assert recorder.close()
     assert (recorder.error, recorder.dropped) == ("", 0)
-    con = sqlite3.connect(tmp_path / "telemetry.db")
-    sid, scale = con.execute("SELECT id, scale FROM signal WHERE name = 'grid.w'").fetchone()
-    rows = con.execute("SELECT ts, mono_us, v FROM hot ORDER BY ts").fetchall()
-    con.close()
-    assert [row[0] for row in rows] == [round((T0 + n * DT) * 1e6) for n in range(0, 1500, 5)]
-    assert [row[1] for row in rows] == [n * 200_000 for n in range(0, 1500, 5)]
-    assert [unpack_one(row[2], sid, scale) for row in rows] == [grid_w(n) for n in range(0, 1500, 5)]
+    expected = {round((T0 + n * DT) * 1e6): grid_w(n) for n in range(0, 1500, 5)}
+    assert sampled(tmp_path, "grid.w") == expected
     counts = Archive(tmp_path).counts()
     assert recorder.rows == {table: counts[table] for table in ("hot", "r1m", "decision", "event")} | {"drill": 0}
     assert recorder.rows_written == sum(recorder.rows.values())
@@ -141,14 +137,10 @@ def test_a_clock_that_steps_back_loses_nothing_and_is_told(tmp_path: Path) -> No
     archive = Archive(tmp_path)
     assert archive.counts()["hot"] == 200
     assert archive.events(10) == [told]
+    # what was sampled in both passes has two samples, at the same times
+    passes = [T0 + n * DT - (0 if n < 500 else 60) for n in range(0, 1000, 5)]
+    assert sampled(tmp_path, "grid.w").keys() == {round(t * 1e6) for t in passes}
     con = sqlite3.connect(tmp_path / "telemetry.db")
-    stamps = [row[0] for row in con.execute("SELECT ts FROM hot ORDER BY mono_us")]
-    assert len(set(stamps)) == 200
-    # rows that fell on an instant already taken moved by a microsecond, no more
-    assert all(
-        abs(ts - (T0 + n * DT - (0 if n < 500 else 60)) * 1e6) < 2
-        for ts, n in zip(stamps, range(0, 1000, 5), strict=True)
-    )
     samples = con.execute("SELECT sum(n) FROM r1m JOIN signal ON id = sid WHERE name = 'grid.w'").fetchone()
     con.close()
     assert samples == (1_000,)
@@ -176,3 +168,15 @@ def test_after_close_nothing_is_taken_and_nothing_raises(tmp_path: Path) -> None
     assert recorder.dropped == 1
     assert recorder.event(Event(T0, "twin", "info", "x", "y")).exception(1) is not None
     assert recorder.flush().exception(1) is not None
+
+
+def test_signals_beyond_what_the_record_takes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolution, "FINE", 10)
+    monkeypatch.setattr(resolution, "COARSE", 5)
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    for n in range(3):
+        recorder.put(snapshot(5 * n), None)
+        recorder.flush().result(LIMIT_S)
+    assert [notice.text.partition(":")[0] for notice in recorder.notices()] == ["6 signals are not recorded"]
+    assert recorder.close()
+    assert Archive(tmp_path).counts()["signal"] == 15

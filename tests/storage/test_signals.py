@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+import struct
+import zlib
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -12,8 +16,10 @@ from storage_samples import decision, snapshot
 
 from dispatch.model.equipment import Node
 from dispatch.model.readings import Quality, Reading, reading
-from storage.rows import decision_of, decision_row, pack, unpack_one
-from storage.signals import MISSING, definition, signal_values, to_raw
+from storage.damage import DAMAGED
+from storage.rows import decision_of, decision_row
+from storage.samples import packed, segments_of, sids_blob
+from storage.signals import MISSING, definition, doubted_signals, node_signals, signal_values, to_raw
 
 
 def test_names_of_a_small_site() -> None:
@@ -85,19 +91,53 @@ def test_unit_and_resolution_come_from_the_name(name: str, unit: str, scale: flo
 
 @given(st.one_of(st.none(), st.floats()), st.sampled_from(["x.w", "x.hz", "x.soc_pct", "price.eur_per_kwh"]))
 def test_a_value_comes_back_to_its_resolution_or_is_missing(value: float | None, name: str) -> None:
-    known = {"other.w": (1, 1.0), name: (2, definition(name).scale)}
-    back = unpack_one(pack({name: value}, known), *known[name])
-    scale = known[name][1]
+    scale = definition(name).scale
+    with closing(sqlite3.connect(":memory:")) as con:
+        con.execute("CREATE TABLE dictionary AS SELECT 1 AS id, ? AS sids", (sids_blob([7, 9]),))
+        rows = [[MISSING, to_raw(value, scale)], [5, MISSING]]
+        (segment,) = segments_of(con, [(0, 1_000_000, 1, struct.pack("<2q", 8, 9), packed(rows, [(), ()]))])
+    columns = segment.column(7), segment.column(9)
+    assert columns[0] is not None
+    assert columns[1] is not None
+    assert list(segment.times_us()) == [8, 9]
+    assert list(columns[0].raw) == [MISSING, 5]
+    raw, last = columns[1].raw
+    assert last == MISSING
     if value is None or not math.isfinite(value) or abs(value) > (2**31 - 1.5) * scale:
-        assert back is None or abs(value or 0) <= 2**31 * scale
-        assert to_raw(value, scale) == MISSING or back is not None
+        assert raw == MISSING or abs(value or 0) <= 2**31 * scale
+        assert to_raw(value, scale) == MISSING or raw != MISSING
     else:
-        assert back == pytest.approx(value, abs=scale * 0.51)
-    assert unpack_one(pack({name: value}, known), 1, 1.0) is None
+        assert raw * scale == pytest.approx(value, abs=scale * 0.51)
 
 
-def test_a_row_older_than_a_signal_holds_nothing_of_it() -> None:
-    assert unpack_one(pack({"a.w": 5.0}, {"a.w": (1, 1.0)}), 2, 1.0) is None
+def test_a_row_knows_which_of_its_values_are_doubted() -> None:
+    with closing(sqlite3.connect(":memory:")) as con:
+        con.execute("CREATE TABLE dictionary AS SELECT 1 AS id, ? AS sids", (sids_blob([4, 5, 6]),))
+        v = packed([[1, MISSING, 3], [1, MISSING, 3]], [(), (0, 2)])
+        (segment,) = segments_of(con, [(0, 1_000_000, 1, struct.pack("<2q", 0, 1), v)])
+    assert [segment.column(sid).quality for sid in (4, 5, 6)] == [bytes([0, 2]), b"", bytes([0, 2])]  # type: ignore[union-attr]
+    assert segment.column(7) is None
+    suspect = Reading(1_500.0, 2.0, Quality.SUSPECT)
+    site = msgspec.structs.replace(snapshot(1), nodes=(Node("grid", w=suspect), Node("b", w=reading(1.0))))
+    assert doubted_signals(site) == {"device:grid.w"}
+    assert node_signals(site) == {"device:grid.w", "b.w"}
+
+
+@pytest.mark.parametrize(
+    ("times", "v", "told"),
+    [
+        (bytes(8), zlib.compress(bytes(7)), "7 bytes, 8 expected"),
+        (bytes(8), zlib.compress(bytes(10**7)), "17 bytes, 8 expected"),
+        (bytes(8), b"nonsense", "damaged"),
+        (bytes(7), zlib.compress(bytes(8)), "0 bytes|8 bytes, 0 expected|buffer"),
+        (None, zlib.compress(bytes(8)), "1 bytes, 0 expected"),
+    ],
+)
+def test_a_row_that_no_version_has_written_is_damaged(times: bytes | None, v: bytes, told: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as con:
+        con.execute("CREATE TABLE dictionary AS SELECT 1 AS id, ? AS sids", (sids_blob([1, 2]),))
+        with pytest.raises(DAMAGED, match=told):
+            list(segments_of(con, [(0, 1_000_000, 1, times, v)]))
 
 
 @pytest.mark.parametrize("w", [5_000.04, None])

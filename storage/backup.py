@@ -1,0 +1,47 @@
+"""Copies a telemetry file before its schema is changed, so that an older Skerry can go on from what it left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from storage import durable_file
+
+PAGES = 2000  # copied in one go: 8 MB
+SPARE = 64 << 20  # bytes that stay free for the record itself
+
+
+def name(path: Path, version: int) -> Path:
+    """The copy of a file of that schema version."""
+    return path.with_name(f"{path.name}.schema{version}")
+
+
+def before_migration(con: sqlite3.Connection, path: Path, version: int, meanwhile: Callable[[], None]) -> str:
+    """Copy an open file beside itself, onto the disk; why that was not possible, empty if it was.
+
+    A copy that is there already is kept: it is of the time before the first attempt.
+    """
+    copy = name(path, version)
+    if copy.exists():
+        return ""
+    size = con.execute("PRAGMA page_count").fetchone()[0] * con.execute("PRAGMA page_size").fetchone()[0]
+    making = copy.with_name(f"{copy.name}.new")
+    try:
+        free = shutil.disk_usage(path.parent).free
+        if free < size + SPARE:
+            return f"it needs {size >> 20} MB, {free >> 20} MB are free"
+        making.unlink(missing_ok=True)
+        with closing(sqlite3.connect(making, isolation_level=None)) as target:
+            con.backup(target, pages=PAGES, progress=lambda *_: meanwhile())
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+        with making.open("rb") as file:
+            os.fsync(file.fileno())
+        durable_file.put_in_place(making, copy)
+    except (OSError, sqlite3.OperationalError) as error:
+        making.unlink(missing_ok=True)
+        return str(error)
+    return ""
