@@ -51,7 +51,7 @@ def bus_of(snapshot: Snapshot, contact: str | None, nominal_v: float) -> Bus:
     return Bus("foreign", Reason("bus.foreign", {"bus_v": max(volts)}))
 
 
-def observe(snapshot: Snapshot) -> Islanding:
+def observe(snapshot: Snapshot, nominal_v: float) -> Islanding:
     """Tell grid-tied from islanded by the switch's contacts and the PCS's mode; unknown when they do not settle it.
 
     A site that declares no switch has nothing to island it with: it is grid-tied unless a PCS says that it forms.
@@ -65,7 +65,7 @@ def observe(snapshot: Snapshot) -> Islanding:
     if not snapshot.switches:
         return _without_switch(snapshot)
     for switch in snapshot.switches:
-        seen = _unsettled(switch, snapshot.pcs)
+        seen = _unsettled(switch, snapshot.pcs, nominal_v)
         if seen is not None:
             return seen
     seen_by = [
@@ -84,11 +84,15 @@ def _without_switch(snapshot: Snapshot) -> Islanding:
     return Islanding(IslandState.GRID_TIED, Reason("seen.no_switch"))
 
 
-def _unsettled(switch: Switch, pcs: tuple[Pcs, ...]) -> Islanding | None:
+def _unsettled(switch: Switch, pcs: tuple[Pcs, ...], nominal_v: float) -> Islanding | None:
     """What a switch that is not open says against being grid-tied, or None."""
     position = switch.position.good
     if position == "closed":
         if switch.grid_voltage.good == "absent":
+            follows = next((p for p in pcs if _follows_live_bus(p, nominal_v)), None)
+            if follows is not None:  # a bus behind a closed switch is not dark if it is live
+                why = Reason("seen.bus_is_live", {"switch": switch.id, "pcs": follows.id, "bus_v": follows.v.good})
+                return Islanding(IslandState.UNKNOWN, why)
             return Islanding(IslandState.BLACKOUT, Reason("seen.no_grid_voltage", {"switch": switch.id}))
         return None
     if position is not None:
@@ -99,6 +103,11 @@ def _unsettled(switch: Switch, pcs: tuple[Pcs, ...]) -> Islanding | None:
     if any(p.connection.good == "connected" and p.mode.good == "grid_following" for p in pcs):
         return None
     return Islanding(IslandState.UNKNOWN, Reason("seen.switch_unread", {"switch": switch.id}))
+
+
+def _follows_live_bus(pcs: Pcs, nominal_v: float) -> bool:
+    follows = pcs.connection.good == "connected" and pcs.mode.good == "grid_following"
+    return follows and pcs.state.good not in NOT_RUNNING and (pcs.v.good or 0.0) >= DEAD * nominal_v
 
 
 class GridObservation(msgspec.Struct, frozen=True):
@@ -119,7 +128,8 @@ def observation_of(config: DispatchConfig, snapshot: Snapshot) -> GridObservatio
     of_pcs = any(r.doubted for p in snapshot.pcs for r in (p.mode, p.state, p.v))
     of_switch = any(r.doubted for s in snapshot.switches for r in (s.position, s.control))
     sure = not of_pcs and not of_switch
-    return GridObservation(snapshot, switch_of(config, snapshot), contact, observe(snapshot), bus, sure)
+    seen = observe(snapshot, config.grid.voltage_v)
+    return GridObservation(snapshot, switch_of(config, snapshot), contact, seen, bus, sure)
 
 
 class IslandStep(msgspec.Struct, frozen=True):

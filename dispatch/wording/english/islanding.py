@@ -19,7 +19,10 @@ TEMPLATES = {
     "seen.pcs_follows": "{switch} is not read, the PCS follows a grid",
     "seen.forming_without_switch": "{pcs} is grid-forming and the site declares no switch to ask",
     "seen.no_switch": "the site declares no switch at the PCC: nothing to island it with",
-    "seen.no_grid_voltage": "switch {switch} is closed and there is no grid voltage",
+    "seen.no_grid_voltage": "switch {switch} is closed and reports no grid voltage",
+    "seen.bus_is_live": (
+        "switch {switch} is closed and reports no grid voltage, but {pcs} follows a bus of {bus_v:.0f} V"
+    ),
     "seen.contacts_disagree": "switch {switch} reads '{position}': its contacts do not agree",
     "seen.switch_unread": "switch {switch} cannot be read and no PCS says that it follows a grid",
     "differences.not_measured": "voltage, frequency and phase difference not measured",

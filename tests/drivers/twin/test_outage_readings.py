@@ -88,6 +88,17 @@ def test_a_contact_alone_does_not_end_the_outage_while_0_v_are_measured() -> Non
     assert [t for t in said if "Grid outage" in t or "not believed" in t] == []
 
 
+def test_a_contact_alone_does_not_make_a_live_site_dark() -> None:
+    day = running(30, outage=False)
+    decisions, said = lying(day, 30, switch_says(grid_voltage="absent"))
+    assert {d.island.value for d in decisions} == {"grid-tied", "unknown"}
+    assert [t for t in said if "dark" in t or "blackout" in t] == []
+    assert "switch pcc is closed and reports no grid voltage, but pcs1 follows a bus of" in words(decisions[-1].reason)
+    assert all(s.w is None for s in decisions[-1].setpoints), "as it may be off the grid"
+    decisions, _ = lying(day, 10, lambda s: s)
+    assert decisions[-1].island.value == "grid-tied"
+
+
 def test_a_grid_that_is_back_while_the_site_is_islanded_is_not_normal() -> None:
     day = running(60, outage=True)
     day.twin.faults.clear("")
