@@ -230,6 +230,7 @@ class ControlLoop:
             overruns_per_min=self._overruns.update(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
             records_error=self._recorder.error or self._audit.error or self._directory_trouble(),
+            audit_changed=self._audit.changed,
             drill_due=self._drills.due,
             orders_dropped=self._orders.dropped,
             clock_step_s=self._clock_steps.recent_s(mono_s),

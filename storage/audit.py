@@ -8,7 +8,6 @@ when the file cannot be written it is kept in memory, sent to syslog, marked, an
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import sqlite3
 import syslog
@@ -19,52 +18,27 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from dispatch.model.clock import Clock
-from storage.audit_format import (
-    APPLICATION_ID,
-    FILE,
-    GENESIS,
-    SCHEMA,
-    VERSION,
-    canonical,
-    chained,
-    head_words,
-    last,
-    signed_text,
-)
-from storage.damage import is_broken
-from storage.signing_key import KeyUnusable, signing_key
+from storage.audit_file import AuditFile, AuditUnusable, Record
+from storage.audit_format import canonical, head_words
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
 QUIET_S = 3.0
 BATCH = 64  # rows that wait share one commit
 SPOOLED = 1000  # rows kept in memory while the file cannot be written
-BUSY_S = 2.0
-
-_APPEND = "INSERT INTO entry (seq, prev, hash, body) VALUES (?,?,?,?)"
-_SIGN = "INSERT INTO checkpoint (seq, hash, public_key, signature) VALUES (?,?,?,?)"
+HANGS_S = 5.0  # a disk that has not answered for so long
 
 log = logging.getLogger("skerry.storage")
-Record = dict[str, Any]
 
 
 class NotDurable(Exception):
     """The row is not on disk; the line says why."""
 
 
-class AuditUnusable(Exception):
-    """The audit file is none that this Skerry can append to."""
-
-
 def to_syslog(line: str) -> None:
     """Send a line to syslog; where syslog is forwarded, this machine's root cannot change it there."""
     syslog.syslog(syslog.LOG_NOTICE | syslog.LOG_AUTH, line)
-
-
-class _Damaged(Exception):
-    """The file is not, or no longer, a sound database."""
 
 
 class _Row:
@@ -83,19 +57,13 @@ class AuditLog:
 
     def __init__(self, directory: Path, run: str, clock: Clock, anchor: Callable[[str], None] = to_syslog) -> None:
         """`run` names this run of the gateway in every row; `anchor` takes a head off the machine."""
-        self._path = directory / FILE
+        self._file = AuditFile(directory)
         self._run, self._clock, self._anchor = run, clock, anchor
         self._rows: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
         self._spool: deque[_Row] = deque()
-        self._con: sqlite3.Connection | None = None
-        self._inode = 0
-        self._key: Any = None
-        self._public = b""
-        self._head: tuple[int, bytes] = (0, GENESIS)
-        self._signed_seq = 0
         self._error = ""
         self._closed = False
-        self.found: list[str] = []  # what opening the file brought to light, for the log
+        self._busy_since_s: float | None = None  # machine seconds; None: the thread waits for rows
         self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
         self._thread.start()
 
@@ -112,11 +80,24 @@ class AuditLog:
     @property
     def head(self) -> str:
         """The newest row and its hash, as exports print it."""
-        return head_words(*self._head)
+        return head_words(*self._file.head)
+
+    @property
+    def found(self) -> list[str]:
+        """What opening the file brought to light, for the log; whoever tells it takes it off."""
+        return self._file.found
+
+    @property
+    def changed(self) -> str:
+        """What shows that the audit is not as it was written; empty when nothing does."""
+        return self._file.changed
 
     @property
     def error(self) -> str:
         """Why nothing can be put on record; empty when all is well."""
+        since_s = self._busy_since_s
+        if since_s is not None and time.monotonic() - since_s > HANGS_S:
+            return f"the audit {self._file.path} has not been written for more than {HANGS_S:g} s: the disk hangs"
         return self._error
 
     @property
@@ -133,14 +114,17 @@ class AuditLog:
         return not self._thread.is_alive() and not self._spool
 
     def _hand_over(self, record: Record, keep: bool) -> Future[int]:
-        utc_s = self._clock.utc_s()
-        stamp = datetime.fromtimestamp(utc_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        row = _Row({"t": stamp, "mono_ms": round(self._clock.mono_s() * 1000), "run": self._run, **record}, keep)
+        row = _Row(self._stamped(record), keep)
         if self._closed:
             row.future.set_exception(NotDurable("the audit is closed"))
         else:
             self._rows.put(row)
         return row.future
+
+    def _stamped(self, record: Record) -> Record:
+        stamp = datetime.fromtimestamp(self._clock.utc_s(), UTC).isoformat(timespec="milliseconds")
+        t = stamp.replace("+00:00", "Z")
+        return {"t": t, "mono_ms": round(self._clock.mono_s() * 1000), "run": self._run, **record}
 
     # ── the writer thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,11 +133,10 @@ class AuditLog:
         rows: list[_Row] | None = []
         while rows is not None:
             rows = self._take()
-            if rows is None or rows or self._spool or self._error:
-                self._append(rows or [])
+            self._append(rows or [])  # when it is quiet, too: a file that was moved away is noticed
             if not rows:
                 self._sign()
-        self._abandon()
+        self._file.abandon()
 
     def _take(self) -> list[_Row] | None:
         """What waits, at most a batch; empty when it has been quiet; None at the end."""
@@ -174,54 +157,48 @@ class AuditLog:
 
     def _append(self, rows: list[_Row]) -> None:
         """One commit for what was spooled before and what is new; then tell everyone who waits."""
+        self._busy_since_s = time.monotonic()
         spooled = list(self._spool)
         try:
-            con = self._opened()
-            numbers = self._insert(con, [*(r.record for r in spooled), *(r.record for r in rows)])
-        except (sqlite3.Error, OSError, ValueError, TypeError, AuditUnusable, KeyUnusable) as error:
+            self._file.ensure_open()
+            due = [self._stamped(record) for record in self._file.due]
+            numbers = self._file.append([*due, *(row.record for row in (*spooled, *rows))])
+            del self._file.due[: len(due)]
+        except BaseException as error:  # noqa: BLE001  nothing may end the audit of what follows
             self._failed(error, rows)
             return
-        if self._error:
-            log.warning("the audit is written again; %d rows that waited are on record", len(spooled))
-        self._error = ""
-        self._spool.clear()
-        for row, number in zip(rows, numbers[len(spooled) :], strict=True):
+        finally:
+            self._busy_since_s = None
+        self._recovered(len(spooled))
+        for row, number in zip(rows, numbers[len(due) + len(spooled) :], strict=True):
             row.future.set_result(number)
-        if self._head[0] - self._signed_seq >= CHECKPOINT_EVERY:
+        if self._file.head[0] - self._file.signed_seq >= CHECKPOINT_EVERY:
             self._sign()
 
-    def _insert(self, con: sqlite3.Connection, records: list[Record]) -> list[int]:
-        """Append records in one transaction; their row numbers."""
-        seq, head = self._head
-        numbers = []
-        bodies = [canonical(self._with_key(record)) for record in records]
-        if not bodies:
-            return []
-        con.execute("BEGIN IMMEDIATE")
+    def _recovered(self, written: int) -> None:
+        """Rows are on the disk; so is the head in its own file, before anybody is told."""
+        self._spool.clear()
         try:
-            for body in bodies:
-                prev, seq = head, seq + 1
-                head = chained(seq, prev, body)
-                con.execute(_APPEND, (seq, prev, head, body))
-                numbers.append(seq)
-            con.execute("COMMIT")
-        except BaseException:
-            if con.in_transaction:  # a full disk has rolled back already
-                con.execute("ROLLBACK")
-            raise
-        self._head = (seq, head)
-        return numbers
+            self._file.keep_head()
+        except OSError as error:
+            line = (
+                f"{error.filename or self._file.path}: {error.strerror}; rows lost from the audit's end would not show"
+            )
+            if line != self._error:
+                log.error("%s", line)
+            self._error = line
+            return
+        if self._error:
+            log.warning("the audit is written again; %d rows that waited are on record", written)
+        self._error = ""
 
-    def _with_key(self, record: Record) -> Record:
-        """A run's first row names the key that signs, so that a head kept elsewhere vouches for the key, too."""
-        return {**record, "public_key": self._public.hex()} if record.get("kind") == "start" else record
-
-    def _failed(self, error: Exception, rows: list[_Row]) -> None:
+    def _failed(self, error: BaseException, rows: list[_Row]) -> None:
         """Refuse what must be on record first, keep what ran anyway, say both outside of the file."""
-        self._abandon()
-        line = f"the audit {self._path} cannot be written: {error}"
+        self._file.abandon()
+        line = f"the audit {self._file.path} cannot be written: {error or repr(error)}"
         if line != self._error:
-            log.error("%s", line)
+            expected = isinstance(error, (sqlite3.Error, OSError, ValueError, TypeError, AuditUnusable))
+            log.error("%s", line, exc_info=None if expected else error)
         self._error = line
         for row in rows:
             if row.keep:
@@ -239,93 +216,20 @@ class AuditLog:
 
     def _sign(self) -> None:
         """Sign the head and send it off the machine."""
-        seq, head = self._head
-        if seq == self._signed_seq or self._con is None:
-            return
+        self._busy_since_s = time.monotonic()
         try:
-            signature = self._key.sign(signed_text(seq, head))
-            self._con.execute(_SIGN, (seq, head, self._public, signature))
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            log.warning("the audit's head %d is not signed: %s", seq, error)
-            self._abandon()
+            signed = self._file.sign()
+        except Exception as error:  # noqa: BLE001  the rows themselves are on the disk
+            log.warning("the audit's head %d is not signed: %s", self._file.head[0], error)
+            self._file.abandon()
             return
-        self._signed_seq = seq
-        self._say(f"skerry audit head {head_words(seq, head)} of {self._path}")
+        finally:
+            self._busy_since_s = None
+        if signed:
+            self._say(f"skerry audit head {self.head} of {self._file.path}")
 
     def _say(self, line: str) -> None:
         try:
             self._anchor(line)
         except OSError as error:
             log.warning("no outside anchor for the audit: %s", error)
-
-    # ── opening ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._con is not None and self._same_file():
-            return self._con
-        self._abandon()
-        try:
-            self._con = self._open()
-        except (_Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if not isinstance(error, _Damaged) and not is_broken(error, opening=True):
-                raise
-            self._set_aside(str(error))
-            self._con = self._open()
-        self._inode = os.stat(self._path).st_ino
-        return self._con
-
-    def _open(self) -> sqlite3.Connection:
-        """Open the file, made if it is not there, and know where its chain ends."""
-        self._load_key()
-        con = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            con.execute("PRAGMA journal_mode = WAL")
-            con.execute("PRAGMA synchronous = FULL")
-            found = con.execute("PRAGMA user_version").fetchone()[0]
-            if found > VERSION:
-                raise AuditUnusable(f"schema {found}, this Skerry writes {VERSION}: start the newer Skerry")
-            if found == 0:
-                mark = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}"
-                con.executescript(f"BEGIN; {SCHEMA} {mark}; COMMIT;")
-                os.chmod(self._path, 0o640)
-            if con.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise _Damaged("its pages do not hold together")
-            for statement in (_APPEND, _SIGN):  # they can be compiled only while the schema is what it was
-                con.execute(f"EXPLAIN {statement}", (None,) * 4)
-            self._head = last(con)
-            self._signed_seq = con.execute("SELECT coalesce(max(seq), 0) FROM checkpoint").fetchone()[0]
-        except BaseException:
-            con.close()
-            raise
-        return con
-
-    def _same_file(self) -> bool:
-        """The name still leads to the file that is open; a record moved away is no record."""
-        try:
-            return os.stat(self._path).st_ino == self._inode
-        except FileNotFoundError:
-            self.found.append(f"{self._path} was moved or deleted while in use; a new chain was begun")
-            return False
-
-    def _load_key(self) -> None:
-        if self._key is None:
-            self._key = signing_key(self._path.parent)
-            self._public = self._key.public_key().public_bytes_raw()
-
-    def _set_aside(self, why: str) -> None:
-        """A damaged file is kept under another name, its WAL with it; a new chain begins."""
-        aside = self._path.with_name(f"{FILE}.corrupt.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-        for suffix in ("-shm", "-wal", ""):
-            part = Path(f"{self._path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
-        self.found.append(f"{self._path} was damaged ({why}); kept as {aside.name}, a new chain was begun")
-
-    def _abandon(self) -> None:
-        """Close without another word."""
-        con, self._con = self._con, None
-        if con is not None:
-            try:
-                con.close()
-            except sqlite3.Error as error:
-                log.debug("closing the audit: %s", error)

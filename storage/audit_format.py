@@ -63,9 +63,10 @@ def canonical(record: dict[str, Any]) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def chained(seq: int, prev: bytes, body: str) -> bytes:
-    """The hash of a row."""
-    return hashlib.sha256(b"\x00" + seq.to_bytes(8, "big") + prev + body.encode()).digest()
+def chained(seq: int, prev: bytes, body: str | bytes) -> bytes:
+    """The hash of a row; `body` as text, or as its bytes in UTF-8."""
+    text = body if isinstance(body, bytes) else body.encode()
+    return hashlib.sha256(b"\x00" + seq.to_bytes(8, "big") + prev + text).digest()
 
 
 def signed_text(seq: int, head: bytes) -> bytes:

@@ -20,5 +20,7 @@ def is_broken(error: BaseException, opening: bool = False) -> bool:
     if isinstance(error, UnicodeDecodeError):  # SQLite names what is wrong in its schema, which is no text any more
         return True
     name = getattr(error, "sqlite_errorname", "")
+    if not name and isinstance(error, sqlite3.OperationalError):  # Python's own: text that is not UTF-8
+        return opening
     broken = name.startswith(_BROKEN) or (opening and name == _AT_OPENING)
     return isinstance(error, sqlite3.DatabaseError) and broken

@@ -19,7 +19,12 @@ def write(path: Path, content: bytes) -> None:
 def put_in_place(making: Path, path: Path) -> None:
     """Rename a file that is on disk; once this returns, its name is, too. Raises OSError."""
     making.rename(path)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory on disk. Raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

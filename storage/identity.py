@@ -22,7 +22,7 @@ import msgspec
 
 from dispatch.model.decoding import decoded
 from storage import durable_file
-from storage.signing_key import KeyUnusable, signing_key
+from storage.signing_key import signing_key
 
 IDENTITY, INCARNATION = "identity.json", "incarnation.json"
 MACHINE_ID = Path("/etc/machine-id")  # machine-id(5); not to be shown as it is, so only a hash of it is kept
@@ -86,7 +86,7 @@ def _kept(directory: Path, said: list[str]) -> Identity:
         site = _Site(uuid.uuid4())
         _write(directory / IDENTITY, site)
         said.append(f"the site has a new identity, {site.site}")
-    public_key = _public_key(directory)
+    public_key = _public_key(directory, said)
     changed_ns = os.stat(directory / IDENTITY).st_ctime_ns
     before = _sound(directory / INCARNATION, _Incarnation, said)
     now = _Incarnation(uuid.uuid4(), _machine(), changed_ns, public_key)
@@ -109,11 +109,11 @@ def _differs(before: _Incarnation, now: _Incarnation) -> str:
     return ""
 
 
-def _public_key(directory: Path) -> str:
+def _public_key(directory: Path, said: list[str]) -> str:
     """The public half of the site's key; empty when the key cannot be used: the audit says why."""
     try:
-        return signing_key(directory).public_key().public_bytes_raw().hex()
-    except (OSError, KeyUnusable):
+        return signing_key(directory, said).public_key().public_bytes_raw().hex()
+    except OSError:
         return ""
 
 

@@ -2,43 +2,60 @@
 
 It signs the audit's heads, the manifests of exports, and stands for the site in its identity. One key for all of them
 is sound because every text it signs begins with what it is for, so a signature of one kind never passes for another.
+
+Any 32 bytes are a key: that one was damaged or replaced shows only against what it has signed, see `audit_file.py`.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from storage import durable_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_FILE = "audit.key"
+LENGTH = 32
 
 
-class KeyUnusable(Exception):
-    """The file holds no key; the text says what it holds."""
+def signing_key(directory: Path, said: list[str] | None = None) -> Ed25519PrivateKey:
+    """The key of a state directory, made if there is none. Raises OSError.
 
-
-def signing_key(directory: Path) -> Ed25519PrivateKey:
-    """The key of a state directory, made if there is none. Raises KeyUnusable, OSError."""
+    A file that holds none is kept under another name, and another key made; `said` gets a line for the log.
+    """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     path = directory / KEY_FILE
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
+    raw = _read(path)
+    if raw is not None and len(raw) != LENGTH:
+        aside = path.with_name(f"{KEY_FILE}.corrupt.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+        path.rename(aside)
+        if said is not None:
+            held = f"{path} held {len(raw)} bytes, expected the {LENGTH} of an Ed25519 key"
+            said.append(f"{held}; kept as {aside.name}, another key is made")
+        raw = None
+    if raw is None:
         _write_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
         raw = path.read_bytes()
-    if len(raw) != 32:
-        raise KeyUnusable(f"{path} holds {len(raw)} bytes, expected the 32 of an Ed25519 key")
     return Ed25519PrivateKey.from_private_bytes(raw)
 
 
+def _read(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(LENGTH + 1)
+    except FileNotFoundError:
+        return None
+
+
 def _write_once(path: Path, raw: bytes) -> None:
-    """Write a file whole or not at all, mode 0600; one that is there by then stays. Raises OSError.
+    """Write a file whole or not at all, mode 0600; one that is there by then stays. On disk at the end. Raises OSError.
 
     A process killed in between would otherwise leave an empty key, which no later start could use.
     """
@@ -52,3 +69,4 @@ def _write_once(path: Path, raw: bytes) -> None:
             os.link(written, path)
     finally:
         os.unlink(written)
+    durable_file.sync_directory(path.parent)

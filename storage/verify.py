@@ -32,6 +32,7 @@ from storage.audit_format import (
     open_read_only,
     signed_text,
 )
+from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
 from storage.damage import DAMAGED
 from storage.drills import digest
 from storage.manifest import MANIFEST, SIGNATURE, key_of
@@ -84,7 +85,7 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
             wanted_key = wanted_key or bytes.fromhex(str(stated["public_key"]))
         except (LookupError, TypeError, ValueError) as error:
             findings.append(f"{MANIFEST}: head and key of the audit cannot be read: {error!r}")
-    audit = _audit(directory, outside, wanted_key)
+    audit = _audit(directory, outside, wanted_key, in_use=manifest is None)
     findings, remarks, unsigned = findings + audit.findings, audit.remarks, ""
     if manifest is not None:
         lines, unsigned = _signature(manifest, audit.key)
@@ -132,9 +133,13 @@ class _Audit(msgspec.Struct):
     named_from: int | None = None  # the first row that names the key
 
 
-def _audit(directory: Path, outside: list[Head], wanted_key: bytes) -> _Audit:
-    """Check the audit, and the reports of drills and the CSV file against it. Raises CannotVerify."""
+def _audit(directory: Path, outside: list[Head], wanted_key: bytes, in_use: bool) -> _Audit:
+    """Check the audit, and the reports of drills and the CSV file against it. Raises CannotVerify.
+
+    `in_use`: in a state directory, where the gateway keeps its head in a second file.
+    """
     file = directory / FILE
+    head, on_head = _kept_head(directory) if in_use else (None, [])  # before the rows: they only grow
     try:
         with closing(open_read_only(file)) as con:
             con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
@@ -143,10 +148,37 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes) -> _Audit:
             audit.findings += lines
             audit.remarks += notes
             lines, audit.key, audit.named_from = _named_keys(con, audit.key)
-            audit.findings += lines + _audit_csv(directory / AUDIT_CSV, con)
+            audit.findings += lines + _audit_csv(directory / AUDIT_CSV, con) + on_head
+            if in_use and not on_head:
+                _compare_head(head, audit)
             return audit
     except (sqlite3.Error, *DAMAGED) as error:
         raise CannotVerify(f"{file}: {error}") from None
+
+
+def _kept_head(directory: Path) -> tuple[KeptHead | None, list[str]]:
+    """The head that the gateway keeps beside the audit, and findings on that file."""
+    try:
+        return kept(directory), []
+    except HeadDamaged as error:
+        return None, [str(error)]
+    except OSError as error:
+        return None, [f"{HEAD_FILE}: {error.strerror}"]
+
+
+def _compare_head(head: KeptHead | None, audit: _Audit) -> None:
+    """Say whether the chain still has the row that was on the disk last."""
+    if head is None:
+        if audit.chain:
+            audit.remarks.append(f"there is no {HEAD_FILE}: rows lost from the end of the audit would not show")
+        return
+    if audit.key not in (b"", head.public_key):
+        audit.findings.append(f"{HEAD_FILE} was signed with another key than the audit")
+    if head.seq not in audit.chain:
+        ends = max(audit.chain, default=0)
+        audit.findings.append(f"row {head.seq} was on the disk, but the chain ends at row {ends}: rows are lost")
+    elif audit.chain[head.seq] != head.hash:
+        audit.findings.append(f"row {head.seq} is not the one that {HEAD_FILE} knows: the chain was rewritten")
 
 
 def _manifest(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
@@ -277,6 +309,8 @@ def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
     except (ValueError, RecursionError):
         yield f"row {seq} is not JSON"
         return
+    if body.get("kind") == "found":
+        yield f"row {seq} says what a gateway found at its start: {body.get('text', '')}"
     if body.get("kind") == "intent":
         open_intents[seq] = str(body.get("command", ""))
     elif body.get("kind") == "result" and (of := body.get("of")) is not None and not _closed(open_intents, of):

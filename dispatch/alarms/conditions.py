@@ -216,6 +216,7 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
         Condition(overruns >= OVERRUNS_PER_MIN, Reason("alarm.overruns", {"late_ticks": overruns})),
     )
     yield "records-lost", _records(facts)
+    yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))
     step_s = facts.clock_step_s
     yield "clock-stepped", Condition(abs(step_s) > CLOCK_STEP_S, Reason("alarm.clock_step", {"step_s": step_s}))
     saved = facts.month_saved_eur

@@ -26,6 +26,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     overruns_per_min: int = 0  # ticks that overran in the last minute
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written
+    audit_changed: str = ""  # what shows that the audit is not as it was written
     orders_dropped: str = ""  # the manual orders that the last restart cost
     drill_due: Reason | None = None  # since when a drill waits for somebody to start it
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none

@@ -22,7 +22,7 @@ from storage_samples import T0, feed
 from dispatch.model.events import Event
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
-from storage import audit_format, audit_reader, identity, manifest, schema, signing_key
+from storage import audit_format, audit_head, audit_reader, identity, manifest, schema, signing_key
 from storage.audit import AuditLog
 from storage.config import StorageConfig
 from storage.export import ExportError, export
@@ -228,6 +228,13 @@ def audit_on(place: Path) -> None:
         audit.close()
 
 
+def kept_head() -> list[bytes]:
+    """The head of an audit that has gone on."""
+    with tempfile.TemporaryDirectory(prefix="skerry-fuzz-") as name:
+        audit_on(shutil.copytree(a_state(), Path(name) / "state"))
+        return [(Path(name) / "state" / audit_head.HEAD_FILE).read_bytes()]
+
+
 def export_it(place: Path) -> None:
     out = place.with_name("out")
     shutil.rmtree(out, ignore_errors=True)
@@ -319,10 +326,17 @@ PARSERS = (
     ),
     Parser(
         "audit.db that is written on",
-        ("storage.audit:AuditLog._open",),
+        ("storage.audit_file:AuditFile._open", "storage.audit_check:restore_triggers"),
         file_of(audit_format.FILE),
         damaged(audit_format.FILE, audit_on),
         share=0.1,
+    ),
+    Parser(
+        "audit.head",
+        ("storage.audit_head:kept",),
+        kept_head,
+        damaged(audit_head.HEAD_FILE, lambda place: (verify(place), audit_on(place))),
+        share=0.2,
     ),
     Parser(
         "export of damaged rows",
@@ -397,9 +411,8 @@ PARSERS = (
     ),
     Parser(
         "audit.key",
-        ("storage.signing_key:signing_key", "storage.manifest:signed"),
+        ("storage.signing_key:_read", "storage.signing_key:signing_key", "storage.manifest:signed"),
         file_of(signing_key.KEY_FILE),
         damaged(signing_key.KEY_FILE, lambda place: (manifest.signed({}, place), signing_key.signing_key(place))),
-        (signing_key.KeyUnusable,),
     ),
 )

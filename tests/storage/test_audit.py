@@ -21,7 +21,10 @@ from waiting import LIMIT_S
 from drivers.clock import VirtualClock
 from storage import audit_reader
 from storage.audit import AuditLog, NotDurable
+from storage.audit_check import restore_triggers
+from storage.audit_file import AuditFile
 from storage.audit_format import FILE, chained, head_words, last, signed_text
+from storage.audit_head import HEAD_FILE
 from storage.config import StorageConfig
 from storage.export import export
 from storage.manifest import signed
@@ -85,9 +88,10 @@ def rewrite(directory: Path, from_seq: int) -> None:
 def test_a_row_that_is_acknowledged_is_on_the_disk(audit: AuditLog) -> None:
     """`synchronous` is of the connection: asked of the one that writes."""
     audit.write(command(1)).result(LIMIT_S)
-    assert audit._con is not None
-    assert audit._con.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-    assert audit._con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    con = audit._file._con
+    assert con is not None
+    assert con.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_rows_are_chained_signed_and_anchored(tmp_path: Path) -> None:
@@ -175,10 +179,13 @@ def test_rewritten_tail_without_the_key(tmp_path: Path) -> None:
 
 
 def test_rewritten_with_the_key_of_the_machine_shows_against_a_head_from_outside(tmp_path: Path) -> None:
-    """Root has the key: only what left the machine before (export, syslog) tells."""
+    """Root has the key, and can mend triggers and head: only what left the machine before (export, syslog) tells."""
     head, _ = filled(tmp_path)
     tamper(tmp_path, "DELETE FROM checkpoint")
     rewrite(tmp_path, 20)
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as con:
+        restore_triggers(con)
+    (tmp_path / HEAD_FILE).unlink()
     filled(tmp_path, 1)  # signs the rewritten chain
     assert verify(tmp_path).ok
     assert "row 40 is not the one that was exported as head 40" in verify(tmp_path, (head,)).findings[0]
@@ -355,10 +362,10 @@ def test_not_durable_is_said_spooled_and_made_up_for(
 ) -> None:
     audit.write(command(1)).result(LIMIT_S)
 
-    def full(self: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
+    def full(self: AuditFile, records: list[Any]) -> list[int]:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(AuditLog, "_insert", full)
+    monkeypatch.setattr(AuditFile, "append", full)
     with pytest.raises(NotDurable, match="cannot be written: database or disk is full"):
         audit.write(command(2)).result(LIMIT_S)
     with pytest.raises(NotDurable):
@@ -376,11 +383,11 @@ def test_not_durable_is_said_spooled_and_made_up_for(
 def test_refusals_make_room_for_what_ran_while_the_file_could_not_be_written(
     tmp_path: Path, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
+    def full(self: AuditFile, records: list[Any]) -> list[int]:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr("storage.audit.SPOOLED", 3)
-    monkeypatch.setattr(AuditLog, "_insert", full)
+    monkeypatch.setattr(AuditFile, "append", full)
     for kind, text in (("result", "held"), *(("refused", str(n)) for n in range(4)), ("result", "stopped")):
         with pytest.raises(NotDurable):
             audit.spool({"kind": kind, "text": text}).result(LIMIT_S)
@@ -396,7 +403,7 @@ def test_a_damaged_file_is_kept_and_a_new_chain_begun(tmp_path: Path) -> None:
     audit.write(command(1)).result(LIMIT_S)
     assert "was damaged" in audit.found[0]
     audit.close()
-    assert verify(tmp_path).rows == 1
+    assert "rows 1 to 40 of the audit were on the disk and are lost" in verify(tmp_path).findings[0]
     assert [p for p in tmp_path.iterdir() if ".corrupt." in p.name]
 
 

@@ -117,13 +117,15 @@ def test_a_moved_directory_is_no_restore(state: Path) -> None:
     assert establish(state.with_name("elsewhere")) == (first, [])
 
 
-def test_a_key_that_cannot_be_used_changes_nothing_else(state: Path) -> None:
+def test_a_key_that_is_none_is_kept_aside_and_another_one_begins_an_incarnation(state: Path) -> None:
     first = made(state)
-    key = (state / KEY_FILE).read_bytes()
     (state / KEY_FILE).write_bytes(b"short")
-    assert establish(state) == (Identity(first.site, first.incarnation, "", kept=True), [])
-    (state / KEY_FILE).write_bytes(key)
-    assert establish(state) == (first, [])
+    second, said = establish(state)
+    assert (second.site, second.kept) == (first.site, True)
+    assert second.public_key not in ("", first.public_key)
+    assert "held 5 bytes, expected the 32 of an Ed25519 key; kept as audit.key.corrupt." in said[0]
+    assert said[1].endswith("the site's key is another one")
+    assert establish(state) == (second, [])
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"site": 3}', b"\xff"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage import signing_key as module
-from storage.signing_key import KEY_FILE, KeyUnusable, signing_key
+from storage.signing_key import KEY_FILE, signing_key
 
 
 def test_a_process_killed_while_it_makes_the_key_leaves_none(tmp_path: Path) -> None:
@@ -37,7 +37,13 @@ def test_a_key_that_was_made_in_the_meantime_stays(tmp_path: Path, monkeypatch: 
     assert [p.name for p in tmp_path.iterdir()] == [KEY_FILE]
 
 
-def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_is_kept_and_another_made(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_bytes(b"short")
-    with pytest.raises(KeyUnusable, match="holds 5 bytes, expected the 32"):
-        signing_key(tmp_path)
+    said: list[str] = []
+    key = signing_key(tmp_path, said)
+    (aside,) = tmp_path.glob(f"{KEY_FILE}.corrupt.*")
+    assert aside.read_bytes() == b"short"
+    held = f"{tmp_path / KEY_FILE} held 5 bytes, expected the 32 of an Ed25519 key"
+    assert said == [f"{held}; kept as {aside.name}, another key is made"]
+    assert signing_key(tmp_path, said).private_bytes_raw() == key.private_bytes_raw()
+    assert len(said) == 1

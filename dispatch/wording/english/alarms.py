@@ -280,6 +280,14 @@ TEXTS: dict[str, AlarmText] = {
         "Control runs on; this time will be missing in the records.",
         "Check free space and the mount of the state directory (`df`), then the disk (`dmesg`).",
     ),
+    "audit-changed": AlarmText(
+        "Audit is not as it was written",
+        "Rows of the audit are lost or were edited, its triggers were removed, or another key signs it: a damaged "
+        "disk, a restored or exchanged file, or somebody with access to the state directory.",
+        "Control and commands run on. The record of commands is not whole; `skerry verify` says CHANGED.",
+        "Keep a copy of the state directory, with its *.corrupt.* files. Check the disk (`dmesg`) and who has access. "
+        "`skerry verify` names the rows; compare with earlier exports.",
+    ),
     "clock-stepped": AlarmText(
         "Wall clock stepped",
         "The gateway's wall clock was set while it ran.",

@@ -152,6 +152,7 @@ CASES = [
     ("tick-overruns", {"facts": {"overruns_per_min": 9}}, "9 late ticks"),
     ("records-lost", {"facts": {"records_dropped_per_min": 5}}, "5 rows dropped"),
     ("records-lost", {"facts": {"records_error": "disk full"}}, "disk full"),
+    ("audit-changed", {"facts": {"audit_changed": "row 7 was edited"}}, "row 7 was edited"),
     ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
     ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),
     ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),

@@ -24,7 +24,7 @@ from gateway.api.client import GatewayClient
 from gateway.api.peer import user_name
 from gateway.errors import RequestFailed
 from storage import audit_reader
-from storage.audit import AuditLog
+from storage.audit_file import AuditFile
 from storage.verify import verify
 
 ME = user_name(os.getuid())
@@ -56,16 +56,17 @@ def fill_the_disk(there: Running, full: pytest.MonkeyPatch) -> None:
     with closing(sqlite3.connect(there.directory / "audit.db")) as con:
         con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pages = con.execute("PRAGMA page_count").fetchone()[0]
-    opened = AuditLog._open
+    opened = AuditFile._open
 
-    def limited(audit: AuditLog) -> sqlite3.Connection:
+    def limited(audit: AuditFile) -> sqlite3.Connection:
         con = opened(audit)
         con.execute(f"PRAGMA max_page_count = {pages}")
         return con
 
-    full.setattr(AuditLog, "_open", limited)
-    assert there.audit._con is not None
-    there.audit._con.execute(f"PRAGMA max_page_count = {pages}")
+    full.setattr(AuditFile, "_open", limited)
+    con = there.audit._file._con
+    assert con is not None
+    con.execute(f"PRAGMA max_page_count = {pages}")
 
 
 # ── effect ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,14 +337,14 @@ async def test_what_a_slow_disk_writes_after_it_was_refused_is_on_record_as_refu
     there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.api.command_log.RAISE_WAIT_S", 0.1)
-    disk, insert = threading.Event(), AuditLog._insert
+    disk, insert = threading.Event(), AuditFile.append
 
-    def slow(audit: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
+    def slow(audit: AuditFile, records: list[Any]) -> list[int]:
         if records:
             disk.wait(LIMIT_S)
-        return insert(audit, con, records)
+        return insert(audit, records)
 
-    monkeypatch.setattr(AuditLog, "_insert", slow)
+    monkeypatch.setattr(AuditFile, "append", slow)
     with pytest.raises(RequestFailed, match="the disk has not answered"):
         await order(client, there, "setpoint", 20_000.0)
     disk.set()
