@@ -34,9 +34,9 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
     """Write what was recorded in [start, end) to a new or empty directory; returns the manifest.
 
     `telemetry.db` (a consistent copy, also while a gateway writes; with a wide table of minute means), `telemetry.csv`,
-    `events.csv`, `decisions.csv`, `drills.csv`, `audit.db` and `audit.csv` where there is an audit (whole: a part of a
-    chain proves nothing), and `manifest.json` with rows, bytes and SHA-256 of each, the head of the audit's chain, and
-    a signature with the audit's key, where this user may read it.
+    `events.csv`, `decisions.csv`, `drills.csv`, `gaps.csv`, `audit.db` and `audit.csv` where there is an audit (whole:
+    a part of a chain proves nothing), and `manifest.json` with rows, bytes and SHA-256 of each, the head of the audit's
+    chain, and a signature with the audit's key, where this user may read it.
 
     Raises NoRecords if there is nothing to read, ExportError, and OSError if the directory cannot be written.
     """
@@ -123,6 +123,7 @@ def _tables(con: sqlite3.Connection, directory_out: Path) -> dict[str, int]:
         "events.csv": "SELECT * FROM events ORDER BY t",
         "decisions.csv": "SELECT *, words(code, figures) AS reason FROM decisions ORDER BY t",
         "drills.csv": "SELECT * FROM drills ORDER BY t",
+        "gaps.csv": "SELECT * FROM gaps ORDER BY t",
     }
     return {name: _csv(con, query, directory_out / name) for name, query in sources.items()}
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dispatch.model.events import Event
-from storage import backup, drills, packing, schema
-from storage.damage import DAMAGED, is_broken
+from storage import backup, drills, packing, retention, schema
+from storage.config import StorageConfig
+from storage.damage import DAMAGED, Damaged, check, is_broken
 from storage.intake import HotRow, Intake
 from storage.packing import Source
 from storage.resolution import Layout
@@ -26,13 +27,8 @@ from storage.signals import MISSING, definition, to_raw
 BUSY_S = 2.0  # someone else writes to the file: wait this long, then try again later
 TOGETHER = 60  # samples in a row of telemetry, at most
 LOST_US = 30 * 60 * 1_000_000  # a crash loses roll-ups of its last minute; half an hour is ample
-CHECK_S = 5.0  # the check at start takes no longer; a file too large for it is taken as it is
 
 log = logging.getLogger("skerry.storage")
-
-
-class Damaged(Exception):
-    """The file is not, or no longer, a sound database."""
 
 
 class _Dictionary(NamedTuple):
@@ -59,6 +55,7 @@ class TelemetryFile:
         self._started_us: int | None = None
         self._con: sqlite3.Connection | None = None
         self._inode = 0
+        self._over_cap = False
         self._run = 0
         self._known: dict[str, tuple[int, float]] = {}
         self._seen: set[str] = set()  # signals of this run
@@ -173,6 +170,28 @@ class TelemetryFile:
         packing.pack_quarter(con, start_s, self._source(), to_us(utc_s))
         return True
 
+    def tidy(self, config: StorageConfig, utc_s: float, by_age: bool, active: set[str]) -> bool:
+        """Delete some of what is no longer to be kept; whether there is more. `active`: signals recorded now."""
+        con = self._con
+        if con is None:
+            return False
+        found = retention.tidy(con, self.path, config, utc_s, by_age)
+        if by_age:
+            retention.free_names(con, active, to_us(utc_s))
+            self._forget_ids()
+        if found.stuck_mb and not self._over_cap:
+            text = (
+                f"{self.path.parent} is {found.stuck_mb:.0f} MB over disk_cap_mb = {config.disk_cap_mb:g}, and nothing "
+            )
+            self._tell(utc_s, "warning", text + "more may be deleted: raise it, or move away what was set aside there")
+        self._over_cap = found.stuck_mb > 0
+        return found.more
+
+    def hold(self, name: str, sequence: int, utc_s: float) -> None:
+        """Note that a holder has all blocks up to this one, and still needs those after it."""
+        with self._transaction(durable=False) as con:
+            retention.hold(con, name, sequence, to_us(utc_s))
+
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _open(self, utc_s: float) -> None:
@@ -180,7 +199,7 @@ class TelemetryFile:
         if self._started_us is None:
             self._started_us = to_us(utc_s)
         if self.path.exists():
-            _check(self.path)
+            check(self.path, BUSY_S)
         con = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             schema.prepare(con)
@@ -366,25 +385,3 @@ def _raw(t: int, summaries: Mapping[str, Summary], known: dict[str, tuple[int, f
         row = (to_raw(mn, scale), to_raw(mx, scale), to_raw(mean, scale), to_raw(last, scale))
         if MISSING not in row:
             yield t, sid, *row, n
-
-
-def _check(path: Path) -> None:
-    """SQLite's own quick check, for `CHECK_S` at most. Raises Damaged with its first finding, and sqlite3.Error.
-
-    On a read-only connection: closing it leaves a WAL as it is.
-    """
-    deadline = time.monotonic() + CHECK_S
-    con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
-    con.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
-    try:
-        finding = con.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            return
-        if is_broken(error, opening=True):
-            raise Damaged(str(error)) from error
-        raise
-    finally:
-        con.close()
-    if finding != "ok":
-        raise Damaged(str(finding).replace("\n", " ").strip())

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,15 @@ class RecordDamaged(NoRecords):
 
 class QueryTimeout(Exception):
     """The question took longer than it may; ask for a shorter span."""
+
+
+class Gap(NamedTuple):
+    """What was deleted although it was to be kept."""
+
+    resolution: str  # raw | 1m | 15m | events | decisions
+    begin_utc_s: float
+    end_utc_s: float
+    reason: str  # disk-cap | hold-reserve | damaged
 
 
 class Archive:
@@ -180,6 +189,14 @@ class Archive:
         with self._asking() as con:
             (ts_us,) = con.execute(f"SELECT max(t) FROM ({newest})").fetchone()
         return None if ts_us is None else ts_us / 1e6
+
+    def gaps(self, start_utc_s: float, end_utc_s: float) -> list[Gap]:
+        """What was deleted of [start, end) before its time, oldest first, at most `ROWS`."""
+        sql = "SELECT resolution, t0 / 1e6, t1 / 1e6, reason FROM gap WHERE t1 > ? AND t0 < ? ORDER BY t0, id LIMIT ?"
+        with self._asking() as con:
+            if con.execute("PRAGMA user_version").fetchone()[0] < BLOCKS_VERSION:
+                return []
+            return [Gap(*row) for row in con.execute(sql, (to_us(start_utc_s), to_us(end_utc_s), ROWS))]
 
     def drills(self, limit: int = ROWS, number: int | None = None) -> list[DrillRecord]:
         """Reports of drills, newest first, at most `limit` (and `ROWS`); with `number`, that one alone."""

@@ -24,7 +24,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
-from storage.damage import is_broken
+from storage.damage import advice, is_broken
 from storage.drills import DrillRecord
 from storage.file import TelemetryFile
 from storage.intake import Intake
@@ -37,15 +37,9 @@ QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
 EVENTS_WAITING = 2000
 LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
+TIDY_S = 60.0  # what may be over the disk cap is looked for this often
+AGE_S = 1800.0  # what may be too old is looked for this often
 RETRY_S = 2.0  # after a failure
-ADVICE = {
-    "SQLITE_FULL": "free space on that disk",
-    "SQLITE_BUSY": "close the program that holds the file",
-    "SQLITE_READONLY": "let the gateway's user write to that file and directory",
-    "SQLITE_CANTOPEN": "let the gateway's user write to that directory",
-    "SQLITE_IOERR": "check the disk and whether its file system is mounted read-only",
-}
-
 
 log = logging.getLogger("skerry.storage")
 Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
@@ -102,6 +96,7 @@ class Recorder:
         self._clock: Clock = clock or _MachineClock()
         self._file = TelemetryFile(directory / FILE, boot_id, source, self._take_in)
         self._intake = Intake(config, deadband_w)
+        self._config = config
         self._flush_s = config.flush_s
         self._flush_rows = max(1, int(config.flush_s * self._clock.speed / config.hot_period_s))
         self._poll_s = min(POLL_S, config.flush_s / 2)
@@ -109,10 +104,12 @@ class Recorder:
         self._events: deque[_Waiting] = deque()
         self._states: deque[tuple[str, str, int]] = deque()
         self._drills: deque[DrillRecord] = deque()
+        self._holds: deque[tuple[str, int]] = deque()
         self._flushes: deque[Future[None]] = deque()
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
         self._overflow = 0  # ticks the queue had no room for
         self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0, "drill": 0}
+        self._tidy_at = self._age_at = time.monotonic() + TIDY_S
         self._left_out = 0  # signals beyond what the record takes
         self._error = ""
         self._flush_at = time.monotonic() + self._flush_s + LATE_S
@@ -161,6 +158,14 @@ class Recorder:
     def drill(self, record: DrillRecord) -> Future[None]:
         """Keep a drill's report, now. The future raises NotRecorded if that failed; it then waits in memory."""
         self._drills.append(record)
+        return self.flush()
+
+    def hold(self, name: str, sequence: int) -> Future[None]:
+        """Keep blocks after this one for `name`, which has it and all before; they outlive age and cap up to a reserve.
+
+        The future raises NotRecorded if that is not noted yet.
+        """
+        self._holds.append((name, sequence))
         return self.flush()
 
     def flush(self) -> Future[None]:
@@ -223,7 +228,7 @@ class Recorder:
             self._wake.wait(self._poll_s)
             self._wake.clear()
             self._turn(force=False)
-            self._pack()
+            self._maintain()
         self._retry_at = 0.0
         self._turn(force=True)
         if self._events and not self._error:
@@ -308,23 +313,37 @@ class Recorder:
     def _write_rows(self, whole: bool) -> None:
         """Everything else, in one transaction. `whole`: also the minute that still runs."""
         self._flush_at = time.monotonic() + self._flush_s + LATE_S
+        while self._holds:
+            self._file.hold(*self._holds[0], self._clock.utc_s())
+            self._holds.popleft()
         if self._intake.nothing_due(whole):
             return
         for table, rows in self._file.write(self._intake, whole).items():
             self._rows[table] += rows
         self._intake.written(whole)
 
-    def _pack(self) -> None:
-        """Pack a quarter hour that is over, one at a time: what waits to be written comes first."""
-        if self._error or not self._opened.is_set() or self._intake.newest_utc_s is None:
+    def _maintain(self) -> None:
+        """Pack a quarter hour that is over, or delete some of what is not kept: little at a time, after the writing."""
+        now_s = self._intake.newest_utc_s
+        if self._error or not self._opened.is_set() or now_s is None:
             return
         try:
-            self._file.pack(self._intake.newest_utc_s)
+            # what an older version left is packed before the cap may ask for space
+            if not self._file.pack(now_s) and time.monotonic() >= self._tidy_at:
+                self._tidy(now_s)
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
         except Exception as error:  # as in _turn
             log.exception("recorder: unexpected failure")
             self._failed(error)
+
+    def _tidy(self, now_s: float) -> None:
+        by_age = time.monotonic() >= self._age_at
+        if by_age:
+            self._age_at = time.monotonic() + AGE_S
+        if not self._file.tidy(self._config, now_s, by_age, self._intake.resolutions.recorded):
+            self._tidy_at = time.monotonic() + TIDY_S
+        self._report_found()
 
     def _report_found(self) -> None:
         """What the file found out while it was opened."""
@@ -341,10 +360,8 @@ class Recorder:
         self._retry_at = time.monotonic() + RETRY_S
         self._flush_at = self._retry_at
         name = getattr(error, "sqlite_errorname", "")
-        advice = next((text for code, text in ADVICE.items() if name.startswith(code)), "")
-        if isinstance(error, OSError):
-            advice = "the state directory must be a directory the gateway's user can write to"
-        line = f"records: cannot write {self._file.path}: {error}" + (f"; {advice}" if advice else "")
+        todo = advice(error)
+        line = f"records: cannot write {self._file.path}: {error}" + (f"; {todo}" if todo else "")
         begins = not self._error
         self._error = line
         utc_s = self._clock.utc_s()

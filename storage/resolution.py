@@ -40,6 +40,11 @@ class Resolutions:
         """Every signal is sampled as often as the first."""
         return not (self.coarse.names or self.left_out)
 
+    @property
+    def recorded(self) -> set[str]:
+        """The signals of both layouts."""
+        return {*self.fine.names, *self.coarse.names}
+
     def update(self, values: Mapping[str, float | None], nodes: Collection[str], mono_s: float) -> None:
         """Take in which signals the site has now, with or without a value."""
         now = tuple(values)

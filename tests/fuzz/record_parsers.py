@@ -319,7 +319,7 @@ PARSERS = (
     ),
     Parser(
         "telemetry.db that is written on",
-        ("storage.file:TelemetryFile._open", "storage.file:_check"),
+        ("storage.file:TelemetryFile._open", "storage.damage:check"),
         file_of(schema.FILE),
         damaged(schema.FILE, record_on),
         share=0.1,

@@ -47,3 +47,7 @@ _.draw_w
 # commands, by their decorators
 black_start
 upgrade
+
+# storage: what an uplink to a fleet, and views of the console, ask of the record
+_.hold
+_.gaps

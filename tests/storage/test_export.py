@@ -35,6 +35,7 @@ def test_an_export_of_a_running_gateway(tmp_path: Path) -> None:
         "events.csv",
         "decisions.csv",
         "drills.csv",
+        "gaps.csv",
         "manifest.json",
     }
     assert json.loads((out / "manifest.json").read_text()) == manifest

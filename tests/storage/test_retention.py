@@ -1,0 +1,254 @@
+"""What is deleted by age, for the disk cap and for a holder's reserve; what stays; and that space comes back."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from storage_samples import decision, snapshot
+from waiting import LIMIT_S
+
+from dispatch.model.events import Event
+from storage import recorder as recorder_module
+from storage import retention, schema
+from storage.audit_format import FILE as AUDIT
+from storage.blocks import Column, dictionary_hash, encode
+from storage.config import StorageConfig
+from storage.file import TelemetryFile
+from storage.reader import Archive, Gap
+from storage.recorder import Recorder, nobody
+from storage.rows import DECISION_COLUMNS, decision_row
+from storage.signals import definition
+
+DAY = 86_400
+T0 = 1_758_067_200  # midnight, UTC s
+DAYS = 12
+END = T0 + DAYS * DAY
+NAMES = ("grid.w", "gone.w", "pv.w")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Twelve days of three signals, one of which left after the second; the newest is the end."""
+    path = tmp_path / schema.FILE
+    file = TelemetryFile(path, "boot", nobody)
+    file.ensure_open(T0)
+    file.close(0)
+    signals = [definition(name) for name in NAMES]
+    with closing(sqlite3.connect(path, isolation_level=None)) as con:
+        con.execute("BEGIN")
+        con.executemany("INSERT INTO signal VALUES (?,?,?,?,?,0,NULL)", [(n, *s) for n, s in enumerate(signals, 1)])
+        for number, sids in ((1, (1, 2)), (2, (1, 3))):
+            blob = b"".join(sid.to_bytes(4, "little") for sid in sids)
+            digest = dictionary_hash(signals[sid - 1] for sid in sids)
+            con.execute("INSERT INTO dictionary VALUES (?,?,?)", (number, digest, blob))
+        for t in range(T0, END, 900):
+            number = 1 if t < T0 + 2 * DAY else 2
+            times_us = [(t + k) * 1_000_000 for k in range(0, 900, 30)]
+            columns = [Column([(7 * t + k * k) % 10_007 for k in range(30)])] * 2
+            v = encode((uuid.UUID(int=1),) * 2, t, 30_000_000, bytes(32), times_us, columns)
+            con.execute("INSERT INTO block VALUES (?,?,30000000,30,?,?)", (t, t * 1_000_000, number, v))
+            sids = (1, 2) if number == 1 else (1, 3)
+            con.executemany("INSERT INTO r15 VALUES (?,?,0,9,5,5,30)", [(t, sid) for sid in sids])
+            minutes = [(m, sid) for m in range(t, t + 900, 60) for sid in sids]
+            con.executemany("INSERT INTO r1m VALUES (?,?,0,9,5,5,2)", minutes)
+            con.execute("INSERT INTO event VALUES (NULL,?,1,0,'twin','info','s','t','')", (t * 1_000_000,))
+            row = decision_row(decision(0, utc_s=float(t)))
+            con.execute(f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (1{',?' * len(row)})", row)
+        con.execute("COMMIT")
+    return path
+
+
+@pytest.fixture
+def con(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as opened:
+        yield opened
+
+
+def oldest(con: sqlite3.Connection) -> dict[str, float]:
+    """Days from the first of the record to the oldest row, by resolution."""
+    found = {}
+    for table in retention.tables(StorageConfig()):
+        (t,) = con.execute(f"SELECT min({table.column}) FROM {table.name}").fetchone()
+        found[table.resolution] = (t / table.per_s - T0) / DAY
+    return found
+
+
+def settle(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: float = END) -> retention.Tidied:
+    """Tidy until there is no more to do."""
+    for _ in range(10_000):
+        found = retention.tidy(con, path, config, now_s, by_age=False)
+        if not found.more:
+            return found
+    raise AssertionError("it does not end")
+
+
+def test_each_resolution_has_its_age(con: sqlite3.Connection) -> None:
+    config = StorageConfig(keep_raw_d=2, keep_minutes_d=40, keep_decisions_d=5, keep_events_d=4)
+    now_s = END + 39 * DAY
+    while retention.delete_old(con, config, now_s):
+        pass
+    assert con.execute("SELECT count(*) FROM block").fetchone() == (0,)
+    assert con.execute("SELECT (min(t) - ?) / 86400.0, count(*) FROM r1m", (T0,)).fetchone() == (11.0, 1440 * 2)
+    assert con.execute("SELECT count(*) FROM r15").fetchone() == (2 * 96 * DAYS,)
+    assert con.execute("SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM decision)").fetchone() == (0,)
+    assert con.execute("SELECT count(*) FROM gap").fetchone() == (0,), "this was agreed"
+
+
+def test_coarser_roll_ups_are_kept_at_least_as_long() -> None:
+    kept = {t.resolution: t.keep_d for t in retention.tables(StorageConfig(keep_raw_d=500, keep_quarters_d=40))}
+    assert (kept["raw"], kept["1m"], kept["15m"]) == (500, 500, 500)
+
+
+def test_a_clock_that_is_wrong_for_an_hour_costs_hours(con: sqlite3.Connection) -> None:
+    for _ in range(2):  # twice an hour
+        retention.delete_old(con, StorageConfig(), END + 1e9)
+    assert set(oldest(con).values()) == {4 / 24}
+    retention.delete_old(con, StorageConfig(), 0.0)  # and one that says 1970 nothing
+    assert set(oldest(con).values()) == {4 / 24}
+
+
+def test_over_the_cap_the_oldest_samples_go_first_and_leave_a_gap(con: sqlite3.Connection, path: Path) -> None:
+    size_mb = retention.bytes_used(con, path) / 1e6
+    (raw,) = con.execute("SELECT sum(length(v)) FROM block").fetchone()
+    cap_mb = size_mb - raw / 1e6 / 2
+    config = StorageConfig(disk_cap_mb=max(0.0, cap_mb))
+    assert settle(con, path, config) == (False, 0.0)
+    assert retention.bytes_used(con, path) <= cap_mb * 1e6
+    left = oldest(con)
+    assert 3 < left.pop("raw") < 9
+    assert set(left.values()) == {0.0}
+    archive = Archive(path.parent)
+    begin = con.execute("SELECT min(t0) / 1e6 FROM block").fetchone()[0]
+    assert archive.gaps(0, END) == [Gap("raw", T0, begin, "disk-cap")]
+    assert archive.gaps(END, END + 1) == []
+    # minutes answer where samples are gone
+    assert archive.history(["grid.w"], T0, T0 + 60, 10)["signals"]["grid.w"] == [5.0] * 6
+    archive.close()
+
+
+def test_the_newest_day_and_the_audit_stay_whatever_the_cap(con: sqlite3.Connection, path: Path) -> None:
+    (path.parent / AUDIT).write_bytes(bytes(3_000_000))
+    found = settle(con, path, StorageConfig(disk_cap_mb=1.0))
+    assert found.stuck_mb > 2.0
+    assert set(oldest(con).values()) == {DAYS - 1}
+    assert (path.parent / AUDIT).stat().st_size == 3_000_000
+    gaps = Archive(path.parent).gaps(0, END)
+    assert {(g.resolution, g.begin_utc_s, g.end_utc_s, g.reason) for g in gaps} == {
+        (name, T0, END - DAY, "disk-cap") for name in ("raw", "1m", "15m", "events", "decisions")
+    }
+
+
+def test_copies_of_before_a_migration_do_not_count_and_go_after_a_month(con: sqlite3.Connection, path: Path) -> None:
+    copy = path.with_name(f"{path.name}.schema3")
+    before = retention.bytes_used(con, path)
+    copy.write_bytes(bytes(5_000_000))
+    assert retention.bytes_used(con, path) == before
+    made_s = copy.stat().st_mtime
+    retention.delete_copies(path, made_s + 29 * DAY)
+    assert copy.exists()
+    retention.delete_copies(path, made_s + 31 * DAY)
+    assert not copy.exists()
+    assert path.exists()
+
+
+def test_space_is_given_back(con: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "FREED_PAGES", 20)
+    con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = path.stat().st_size
+    settle(con, path, StorageConfig(disk_cap_mb=0.1))
+    con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert path.stat().st_size < before / 3
+    assert con.execute("PRAGMA freelist_count").fetchone()[0] <= 20
+    assert con.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_what_a_holder_does_not_have_yet_outlives_age_and_cap_up_to_the_reserve(
+    con: sqlite3.Connection, path: Path
+) -> None:
+    held = T0 + 5 * DAY
+    retention.hold(con, "hub", held, 0)
+    retention.hold(con, "other", END, 0)  # the slowest counts
+    config = StorageConfig(keep_raw_d=1, disk_cap_mb=0.1, unsent_max_mb=1000)
+    while retention.delete_old(con, config, END):
+        pass
+    assert con.execute("SELECT min(seq), count(*) FROM block").fetchone() == (held + 900, 7 * 96 - 1)
+    settle(con, path, config)
+    assert con.execute("SELECT min(seq) FROM block").fetchone() == (held + 900,)
+    assert {g.reason for g in Archive(path.parent).gaps(0, END)} == {"disk-cap"}
+    # beyond the reserve the oldest go, and it is said
+    (due,) = con.execute("SELECT sum(length(v)) FROM block WHERE t0 < ?", ((END - DAY) * 1_000_000,)).fetchone()
+    config = StorageConfig(keep_raw_d=1, unsent_max_mb=due / 2e6)
+    while retention.delete_old(con, config, END):
+        pass
+    (first,) = con.execute("SELECT min(t0) / 1000000 FROM block").fetchone()
+    assert T0 + 7 * DAY < first < T0 + 9.5 * DAY
+    (gap,) = [g for g in Archive(path.parent).gaps(0, END) if g.reason == "hold-reserve"]
+    assert (gap.resolution, gap.begin_utc_s, gap.end_utc_s) == ("raw", held + 900, first)
+    # once it has them, they go as agreed
+    retention.hold(con, "hub", END, 0)
+    while retention.delete_old(con, config, END):
+        pass
+    assert con.execute("SELECT count(*) FROM block").fetchone() == (96,)
+
+
+def test_names_of_signals_that_left_are_freed_with_their_last_row(con: sqlite3.Connection) -> None:
+    retention.free_names(con, {"grid.w", "pv.w"}, (T0 + 3 * DAY) * 1_000_000)
+    assert con.execute("SELECT name FROM signal WHERE until IS NOT NULL").fetchall() == [("gone.w",)]
+    assert con.execute("SELECT count(*) FROM dictionary").fetchone() == (2,)
+    for table, unit in (("block WHERE t0", 1_000_000), ("r1m WHERE t", 1), ("r15 WHERE t", 1)):
+        con.execute(f"DELETE FROM {table} < ?", ((T0 + 3 * DAY + 900) * unit,))
+    retention.free_names(con, {"grid.w", "pv.w"}, END * 1_000_000)
+    assert [name for (name,) in con.execute("SELECT name FROM signal")] == ["grid.w", "pv.w"]
+    assert con.execute("SELECT id FROM dictionary").fetchall() == [(2,)]
+    # the highest id is not given to another signal
+    retention.free_names(con, {"grid.w"}, 0)
+    assert con.execute("SELECT max(id) FROM signal").fetchone() == (3,)
+
+
+def test_the_recorder_does_it_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TIDY_S", "AGE_S"):
+        monkeypatch.setattr(recorder_module, name, 0.0)
+    recorder = Recorder(path.parent, StorageConfig(flush_s=0.05, keep_raw_d=1, keep_events_d=1, disk_cap_mb=0.0), "b")
+    assert recorder.wait_open(LIMIT_S)
+    recorder.hold("hub", T0 + 11 * DAY).result(LIMIT_S)
+    recorder.put(snapshot(0, END), None)
+    with closing(sqlite3.connect(path)) as con:
+        told: list[str] = []
+        for n in range(1, 20_000):
+            recorder.put(snapshot(n, END + n * 0.2), None)
+            recorder.flush().result(LIMIT_S)
+            told += [notice.text for notice in recorder.notices()]
+            if any("over disk_cap_mb = 0, and nothing more may be deleted" in text for text in told):
+                break
+        assert min(oldest(con).values()) >= 11.0, told
+        assert con.execute("SELECT name, seq FROM hold").fetchall() == [("hub", T0 + 11 * DAY)]
+    assert recorder.close()
+
+
+def test_signals_that_return_after_their_dictionary_went_are_recorded(tmp_path: Path) -> None:
+    """Ids of dictionaries are not remembered beyond a clean-up."""
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    recorder.put(snapshot(0), None)
+    recorder.flush().result(LIMIT_S)
+    file = recorder._file
+    assert recorder.close()
+    file.ensure_open(T0)
+    con = file._con
+    assert con is not None
+    con.execute("DELETE FROM hot")
+    file.tidy(StorageConfig(), T0, True, set())
+    assert con.execute("SELECT count(*) FROM dictionary").fetchone() == (0,)
+    assert con.execute("SELECT count(*) FROM signal WHERE until IS NULL").fetchone() == (0,)
+    file.abandon()
+    again = Recorder(tmp_path, StorageConfig(), "boot")
+    again.put(snapshot(5), None)
+    again.event(Event(T0, "twin", "info", "x", "y"))
+    assert again.close()
+    assert Archive(tmp_path).counts()["hot"] == 1
+    with closing(sqlite3.connect(tmp_path / schema.FILE)) as con:
+        assert con.execute("SELECT until FROM signal WHERE name = 'grid.w'").fetchone() == (None,)
