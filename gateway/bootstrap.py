@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -21,7 +25,7 @@ from drivers.config import PcsDevice, SwitchDevice
 from drivers.devices import make_drivers
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.acceptance import accepted
-from drivers.tariffs.csv_file import TariffFileError, read
+from drivers.tariffs.csv_file import PriceFile, TariffFileError, read
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.api.peer import Peer
@@ -39,12 +43,17 @@ from gateway.prices_in_force import PricesInForce
 from gateway.site import paths
 from gateway.site.schema import Site
 from gateway.state_directory import StateDirectory
+from gateway.task_supervisor import Work
 from storage.audit import AuditLog
 from storage.config import DISPATCH
 from storage.recorder import Recorder
 
+log = logging.getLogger("skerry.gateway")
+
 RECORD_OPEN_S = 2.0
 RECORD_LOOK_S = 0.05
+LISTEN_AGAIN_S = 5.0
+PRICES_S = 3.0  # for the price file, which may be on another machine's disk
 START_READ_S = 8.0  # what earlier runs left is read in this time, or not at all
 
 
@@ -97,19 +106,23 @@ async def assemble(
         after_tick=(after_tick, ControllerMemorySaver(controller, recorder).after_tick),
         directory_trouble=lambda: state.trouble,
     )
-    gateway = replace(
-        gateway, background=(*gateway.background, ("state directory", partial(state.run, gateway.events)))
-    )
+    work: list[Work] = [("state directory", partial(state.run, gateway.events))]
     if found.memory is not None:
         for node in found.memory.caps.nodes:
             gateway.devices.commands.release(node)
     try:
-        await _listen(gateway.link, roles)
+        not_listening = await _listen(gateway.link, roles)
     except StartRefused:
         recorder.close()
         audit.close()
         raise
-    gateway.adopt(found.left)
+    if not_listening:
+        text = f"no console can connect, control runs without: {not_listening}; tried again every {LISTEN_AGAIN_S:g} s"
+        log.error("%s", text)
+        gateway.events.event("gateway", "alarm", "link", text)
+        work.append(("link", partial(_listen_later, gateway, roles)))
+    gateway = replace(gateway, background=(*gateway.background, *work))
+    _adopt(gateway, found.left)
     for line in state.notes:
         gateway.events.event("gateway", "info" if state.identity.kept else "warning", "identity", line)
     for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):
@@ -140,9 +153,10 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
         continue
     memory, memory_error = read_memory(state_dir)
     known_gpus, gpu_note = open_gpu_record(state_dir)
+    remarks = [("memory", memory_error), ("GPUs", gpu_note)]
     left = read_previous_run(state_dir, clock.utc_s())
-    remarks = (("memory", memory_error), ("GPUs", gpu_note))
-    return _Found(memory=memory, known_gpus=known_gpus, left=left, remarks=remarks)
+    remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
+    return _Found(memory=memory, known_gpus=known_gpus, left=left, remarks=tuple(remarks))
 
 
 def _gpus_without_node(site: Site, known: KnownGpus) -> str:
@@ -154,8 +168,8 @@ def _gpus_without_node(site: Site, known: KnownGpus) -> str:
     return f'GPUs may still be capped, and no [[node]] has source = "nvml": lift the caps by {commands}'
 
 
-async def _listen(link: LinkServer, roles: Roles) -> None:
-    """Open the link's socket. Raises StartRefused."""
+async def _listen(link: LinkServer, roles: Roles) -> str:
+    """Open the link's socket; why that cannot be done now, empty if it is done. Raises StartRefused."""
     try:
         await link.start(roles.viewers_gid())
     except UnknownGroup as error:
@@ -163,7 +177,31 @@ async def _listen(link: LinkServer, roles: Roles) -> None:
     except SocketInUse as error:
         raise StartRefused(str(error), exit_codes.ALREADY_RUNNING) from None
     except OSError as error:
-        raise StartRefused(f"{error.filename or link.path}: {error.strerror}", exit_codes.FAILED) from None
+        line = f"{error.filename or link.path}: {error.strerror}"
+        if error.errno in (errno.ENAMETOOLONG, errno.EPERM):  # what only another site file or group mends
+            raise StartRefused(line, exit_codes.FAILED) from None
+        return line
+    return ""
+
+
+async def _listen_later(gateway: Gateway, roles: Roles) -> None:
+    """Open the link's socket as soon as the machine lets us: its directory was full, read-only or missing."""
+    while True:
+        await asyncio.sleep(LISTEN_AGAIN_S)
+        with contextlib.suppress(StartRefused):
+            if not await _listen(gateway.link, roles):
+                break
+    gateway.events.event("gateway", "info", "link", f"consoles can connect: {gateway.link.path}")
+
+
+def _adopt(gateway: Gateway, left: PreviousRun) -> None:
+    """Take over what earlier runs left. A row that nobody foresaw keeps no gateway from starting."""
+    try:
+        gateway.adopt(left)
+    except Exception:
+        log.exception("what earlier runs left cannot be taken over")
+        text = "what earlier runs left cannot be taken over: the log of the gateway says why"
+        gateway.events.event("gateway", "alarm", "memory", text)
 
 
 def _welcome(site: Site, clock: Clock, state: StateDirectory, *, simulated: bool) -> Callable[[Peer], Welcome]:
@@ -194,11 +232,19 @@ def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
     """The tariff's prices, and what must be said of them. Without usable ones there are none: the rules run without."""
     if not site.tariff.file:
         return PricesInForce(), ("no [tariff] file: planning without prices",)
+
+    def from_file() -> PriceFile:
+        return accepted(read(site.tariff.file, site.path.parent), site.tariff.prices_as_declared)
+
     try:
-        found = accepted(read(site.tariff.file, site.path.parent), site.tariff.prices_as_declared)
+        found = in_daemon_thread(from_file).result(PRICES_S)
+    except TimeoutError:
+        why = f"{site.tariff.file}: not read within {PRICES_S:g} s"
     except (TariffFileError, OSError) as error:
-        return PricesInForce(error=str(error)), (f"planning without prices: {error}",)
-    return PricesInForce(found.prices), tuple(f"{site.tariff.file}: {remark}" for remark in found.remarks)
+        why = str(error)
+    else:
+        return PricesInForce(found.prices), tuple(f"{site.tariff.file}: {remark}" for remark in found.remarks)
+    return PricesInForce(error=why), (f"planning without prices: {why}",)
 
 
 def claimed_devices(site: Site, twin: Announcement | None) -> dict[str, str]:

@@ -10,12 +10,11 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
@@ -167,11 +166,6 @@ class EnergyIqService:
 
 
 def remembered(state_dir: Path) -> dict[str, Report]:
-    """The reports that earlier gateways kept; none where there are none, or none that can be read."""
-    archive = Archive(state_dir)
-    try:
+    """The reports that earlier gateways kept. Raises NoRecords, QueryTimeout, msgspec.ValidationError."""
+    with closing(Archive(state_dir)) as archive:
         return kept_reports(archive.last_state(STATE) or {})
-    except (NoRecords, QueryTimeout, msgspec.ValidationError):
-        return {}
-    finally:
-        archive.close()

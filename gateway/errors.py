@@ -64,7 +64,3 @@ class NoSuchSite(NoGateway):
 
 class SocketInUse(Exception):
     """Another gateway already listens on the socket."""
-
-
-class UnsafeDirectory(Exception):
-    """The directory for sockets belongs to somebody else or is open to others."""

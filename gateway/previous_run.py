@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,83 +40,68 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     load_w: dict[int, float] = {}  # quarter-hour means of the last days, by their start
     pv_w: dict[int, float] = {}
     iq_reports: dict[str, Report] = {}  # by day
+    not_read: tuple[str, ...] = ()  # what there is and cannot be read, and why
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
 def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
-    """Read everything; a new site has none of it."""
-    load_w, pv_w = _history(state_dir, now_utc_s)
+    """Read everything; a new site has none of it. What cannot be read counts as not there, and is named."""
+    said: list[str] = []
+
+    def part(what: str, read: Callable[[], Found], none: Found) -> Found:
+        try:
+            return read()
+        except (RecordDamaged, QueryTimeout, msgspec.ValidationError) as error:
+            said.append(f"{what}: {error}")
+        except NoRecords:
+            pass
+        except Exception as error:  # nothing that is read here may keep a gateway from starting
+            log.exception("%s cannot be read", what)
+            said.append(f"{what}: {error!r}")
+        return none
+
+    def reservations() -> list[Reservation]:
+        return msgspec.convert(audit_reader.reservations(state_dir, now_utc_s), list[Reservation])
+
+    no_history: tuple[dict[int, float], dict[int, float]] = ({}, {})
+    load_w, pv_w = part("load and PV of the last days", lambda: _history(state_dir, now_utc_s), no_history)
     return PreviousRun(
-        orders=_from_audit(lambda: audit_reader.orders_in_force(state_dir), []),
-        stopped_orders=_from_audit(lambda: audit_reader.orders_stopped(state_dir), []),
-        unfinished_drill=_from_audit(lambda: audit_reader.unreported_drill(state_dir), None),
-        last_drill=_last_drill(state_dir),
-        drill_schedule=_state(state_dir, DRILLS),
-        reservations=_from_audit(
-            lambda: msgspec.convert(audit_reader.reservations(state_dir, now_utc_s), list[Reservation]), []
-        ),
+        orders=part("orders in force", lambda: audit_reader.orders_in_force(state_dir), []),
+        stopped_orders=part("orders that were stopped", lambda: audit_reader.orders_stopped(state_dir), []),
+        unfinished_drill=part("an unfinished drill", lambda: audit_reader.unreported_drill(state_dir), None),
+        last_drill=part("the last drill", lambda: _last_drill(state_dir), None),
+        drill_schedule=part("the schedule of drills", lambda: _state(state_dir, DRILLS), None),
+        reservations=part("power reservations", reservations, []),
         load_w=load_w,
         pv_w=pv_w,
-        iq_reports=remembered(state_dir),
-        last_pv_w=_last_pv_w(state_dir, now_utc_s),
+        iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
+        last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
+        not_read=tuple(said),
     )
 
 
-def _from_audit(read: Callable[[], Found], none: Found) -> Found:
-    try:
-        return read()
-    except (RecordDamaged, msgspec.ValidationError) as error:
-        log.warning("what the audit holds of an earlier run cannot be read: %s", error)
-        return none
-    except NoRecords:
-        return none
-
-
 def _state(state_dir: Path, key: str) -> Any:
-    archive = Archive(state_dir)
-    try:
+    with closing(Archive(state_dir)) as archive:
         return archive.last_state(key)
-    except (NoRecords, QueryTimeout):
-        return None
-    finally:
-        archive.close()
 
 
 def _last_drill(state_dir: Path) -> DrillRecord | None:
-    archive = Archive(state_dir)
-    try:
+    with closing(Archive(state_dir)) as archive:
         return next(iter(archive.drills(1)), None)
-    except (RecordDamaged, QueryTimeout) as error:
-        log.warning("the last drill's report cannot be read: %s", error)
-        return None
-    except NoRecords:
-        return None
-    finally:
-        archive.close()
 
 
 def _last_pv_w(state_dir: Path, now_utc_s: float) -> float | None:
     """PV power of the site at the end of the last minute that has it on record, W; None without one in a day."""
-    archive = Archive(state_dir)
-    try:
+    with closing(Archive(state_dir)) as archive:
         minutes = archive.minutes(["pv.w"], int(now_utc_s) - DAY_S, int(now_utc_s) + 1)["pv.w"]
-    except (NoRecords, QueryTimeout):
-        return None
-    finally:
-        archive.close()
     return minutes[max(minutes)][1] if minutes else None
 
 
 def _history(state_dir: Path, now_utc_s: float) -> tuple[dict[int, float], dict[int, float]]:
     """Quarter-hour means of load and PV of the last days on record, W, keyed by their start; empty on a new site."""
     end_s = int(now_utc_s // QUARTER_S) * QUARTER_S
-    archive = Archive(state_dir, timeout_s=HISTORY_TIMEOUT_S)
-    try:
+    with closing(Archive(state_dir, timeout_s=HISTORY_TIMEOUT_S)) as archive:
         history = archive.history(["site_load.w", "pv.w"], end_s - LEARN_S, end_s, QUARTER_S)
-    except (NoRecords, QueryTimeout):
-        return {}, {}
-    finally:
-        archive.close()
     load_w, pv_w = (
         {int(t): max(0.0, w) for t, w in zip(history["t"], history["signals"][name], strict=True) if w is not None}
         for name in ("site_load.w", "pv.w")

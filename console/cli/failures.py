@@ -16,7 +16,6 @@ from gateway.errors import (
     RequestFailed,
     SeveralGateways,
     SocketInUse,
-    UnsafeDirectory,
 )
 
 
@@ -38,7 +37,7 @@ def explain(error: Exception) -> tuple[int | None, list[str]]:
         return exit_codes.REFUSED if error.code == "refused" else exit_codes.FAILED, [str(error)]
     if isinstance(error, (SeveralGateways, NoSuchSite)):
         return exit_codes.USAGE, [str(error)]
-    if isinstance(error, (NoAccess, UnsafeDirectory)):
+    if isinstance(error, NoAccess):
         return exit_codes.FAILED, [str(error)]
     if isinstance(error, (NoGateway, LinkLost)):
         return exit_codes.NO_GATEWAY, [str(error)]

@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gateway.site.paths import MAX_SOCKET_PATH
 
 MODE = 0o660
 _PROBE_S = 0.5
+_LOCK_S = 0.5
 
 
 def listening(path: Path) -> bool:
@@ -85,10 +87,21 @@ def release(path: Path, inode: int) -> None:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Alone among gateways in this directory, for the moment of claiming or releasing."""
+    """Alone among gateways in this directory, for the moment of claiming or releasing.
+
+    Whoever may read the directory can hold this lock for ever; so it is not insisted on.
+    """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    until_s = time.monotonic() + _LOCK_S
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > until_s:
+                    break
+                time.sleep(0.01)
         yield
     finally:
         os.close(handle)

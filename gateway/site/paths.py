@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.errors import UnsafeDirectory
-
 if TYPE_CHECKING:  # short commands need paths, but not the schema of a whole site file
     from gateway.site.schema import Site
 
@@ -75,7 +73,7 @@ def runtime_dir() -> Path:
     """The directory for this process's sockets, made if need be.
 
     $RUNTIME_DIRECTORY (systemd), else $XDG_RUNTIME_DIR/skerry, else /run/skerry where we may write, else
-    /tmp/skerry-<uid>, which must be ours alone. Raises UnsafeDirectory, OSError.
+    /tmp/skerry-<uid>, or another directory in /tmp where somebody else has made that one. Raises OSError.
     """
     if given := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(given.split(":")[0])
@@ -85,7 +83,7 @@ def runtime_dir() -> Path:
     system = _system_dir()
     if os.access(system if system.exists() else system.parent, os.W_OK):
         return _made(system, 0o755)
-    return _own(_made(_private_dir(), 0o700))
+    return _made_private()
 
 
 def runtime_dirs() -> Iterator[Path]:
@@ -97,8 +95,7 @@ def runtime_dirs() -> Iterator[Path]:
         yield session / "skerry"
     if (system := _system_dir()).is_dir():
         yield system
-    if _private_dir().is_dir():
-        yield _own(_private_dir())
+    yield from _private_dirs()
 
 
 def socket_path(site_path: Path) -> Path:
@@ -150,10 +147,6 @@ def _system_dir() -> Path:
     return system_path("/run/skerry")
 
 
-def _private_dir() -> Path:
-    return system_path(f"/tmp/skerry-{os.getuid()}")
-
-
 def _made(directory: Path, mode: int) -> Path:
     """The directory, created with this mode whatever the umask if it was missing."""
     try:
@@ -164,12 +157,26 @@ def _made(directory: Path, mode: int) -> Path:
     return directory
 
 
-def _own(directory: Path) -> Path:
-    """A directory in /tmp, once it is sure that nobody else can have put something there. Raises UnsafeDirectory."""
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise UnsafeDirectory(
-            f"{directory}: expected a directory of yours with mode 0700; remove it, "
-            "or set XDG_RUNTIME_DIR to a private directory"
-        )
-    return directory
+def _made_private() -> Path:
+    """A directory in /tmp that is surely ours. Anybody may have made the one of the plain name first."""
+    import tempfile  # here: short commands need paths, but hardly ever this
+
+    name = f"skerry-{os.getuid()}"
+    _made(system_path("/tmp") / name, 0o700)
+    return next(_private_dirs(), None) or Path(tempfile.mkdtemp(prefix=f"{name}.", dir=system_path("/tmp")))
+
+
+def _private_dirs() -> Iterator[Path]:
+    """Directories in /tmp in which nobody else can have put anything: this user's, mode 0700; the plain name first."""
+    name = f"skerry-{os.getuid()}"
+    for directory in sorted(system_path("/tmp").glob(f"{name}*")):
+        if (directory.name == name or directory.name.startswith(f"{name}.")) and _own(directory):
+            yield directory
+
+
+def _own(directory: Path) -> bool:
+    try:
+        found = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077

@@ -29,12 +29,13 @@ from drivers.twin import commands
 from gateway import claims, energy_iq_service, gpu_record, previous_run, standalone_twin
 from gateway.api import discovery, peer
 from gateway.drill_scheduler import DrillScheduler
-from gateway.errors import NoGateway, UnsafeDirectory
+from gateway.errors import NoGateway
 from gateway.instance_lock import AlreadyRunning, InstanceLock
 from gateway.site import loader, paths
 from gateway.systemd import Systemd
 from gateway.twin_process import TwinFailed, read_announcement, running_twin
 from storage import schema
+from storage.reader import NoRecords
 
 ANNOUNCED = (
     b'{"t0_utc_s":1758006000.0,"m0_s":12.5,"speed":1.0,"pid":4711,"control":"/run/skerry/x.control","child":false,'
@@ -277,7 +278,7 @@ PARSERS = (
         ),
         lambda: [b"/var/lib/skerry:/srv/x", b"/run/user/1000", b"sites/demo.toml"],
         surroundings,
-        (UnsafeDirectory, OSError),
+        (OSError,),
     ),
     Parser(
         "$NOTIFY_SOCKET",
@@ -316,6 +317,7 @@ PARSERS = (
         ("gateway.energy_iq_history:kept_reports",),
         rows_of(schema.FILE, "state"),
         with_rows(schema.FILE, energy_iq_service.remembered),
+        (NoRecords, msgspec.ValidationError),
         tree="json",
         share=0.5,
     ),

@@ -21,7 +21,8 @@ from dispatch.config.schema import TariffTerms
 from dispatch.model.events import Event
 from gateway import energy_iq_service
 from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
-from gateway.energy_iq_service import STATE, EnergyIqService, remembered
+from gateway.energy_iq_service import STATE, EnergyIqService
+from gateway.previous_run import read_previous_run
 from gateway.prices_in_force import PricesInForce
 from storage.config import StorageConfig
 from storage.reader import Archive, QueryTimeout
@@ -157,7 +158,7 @@ def service(
     directory: Path, events: Events, save: Callable[[str, Any], None] = lambda key, value: None, config: Any = CONFIG
 ) -> EnergyIqService:
     heard: Any = events
-    kept = remembered(directory)
+    kept = read_previous_run(directory, events.clock.at_s).iq_reports
     return EnergyIqService(config, PricesInForce(), directory, events.clock, heard, save, kept)
 
 

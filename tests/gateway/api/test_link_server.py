@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import pwd
@@ -29,6 +30,7 @@ from gateway.api.peer import Peer, user_name
 from gateway.api.protocol import VERSION, EventMessage, Hello, PlanMessage, Published, Request, Response, Welcome
 from gateway.api.server import LinkServer
 from gateway.api.session import Session
+from gateway.api.socket_file import claim, release
 from gateway.errors import LinkLost, RequestFailed, SocketInUse
 
 ROOT = Path(__file__).parents[3]
@@ -489,6 +491,17 @@ async def test_socket_file(server: LinkServer, welcome: Any, tmp_path: Path) -> 
     assert plain.read_text() == "not a socket"
     with pytest.raises(OSError, match="must stay below 100 bytes"):
         await LinkServer(tmp_path / ("x" * 120), welcome, handle).start()
+
+
+def test_whoever_locks_the_directory_of_the_socket_keeps_no_gateway_from_starting(tmp_path: Path) -> None:
+    """Found: any user who may read /run/skerry could hold its lock, and no gateway started any more."""
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    listener, inode = claim(tmp_path / "s.sock")
+    release(tmp_path / "s.sock", inode)
+    listener.close()
+    os.close(handle)
+    assert not (tmp_path / "s.sock").exists()
 
 
 async def test_ask_fails_in_words(server: LinkServer, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import NoGateway, UnsafeDirectory
+from gateway.api.discovery import find_socket
+from gateway.errors import NoGateway
 from gateway.site import paths
 from gateway.site.loader import compose
 
@@ -94,7 +96,8 @@ def test_system_directories_are_the_machines_unless_another_root_is_set(
 
 
 @pytest.mark.parametrize("spoil", ["mode", "link", "file"])
-def test_private_dir_that_others_could_have_made_is_refused(tmp_path: Path, spoil: str) -> None:
+def test_a_private_directory_that_others_could_have_made_is_not_used(tmp_path: Path, spoil: str) -> None:
+    """Found: `mkdir /tmp/skerry-<uid>` by any user made another's `stop` and `abort` fail."""
     private = tmp_path / "tmp" / f"skerry-{os.getuid()}"
     if spoil == "mode":
         private.mkdir()
@@ -104,8 +107,28 @@ def test_private_dir_that_others_could_have_made_is_refused(tmp_path: Path, spoi
         private.symlink_to(tmp_path / "theirs")
     else:
         private.touch()
-    with pytest.raises(UnsafeDirectory, match="expected a directory of yours with mode 0700"):
-        paths.runtime_dir()
+    assert list(paths.runtime_dirs()) == [], "nothing in it is trusted"
+    own = paths.runtime_dir()
+    assert (own.parent, stat.S_IMODE(own.lstat().st_mode)) == (private.parent, 0o700)
+    assert own.name.startswith(f"{private.name}.")
+    assert paths.runtime_dir() == own, "the same from then on, for whoever looks"
+    assert list(paths.runtime_dirs()) == [own]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_directory_of_another_user_is_skipped(tmp_path: Path) -> None:
+    for name in (f"skerry-{os.getuid()}", f"skerry-{os.getuid()}.early", f"skerry-{os.getuid()}1"):
+        directory = tmp_path / "tmp" / name
+        directory.mkdir(mode=0o700)
+        os.chown(directory, 65534, 65534)
+        with socket.socket(socket.AF_UNIX) as theirs:
+            theirs.bind(str(directory / "trap.sock"))
+            theirs.listen()
+    own = paths.runtime_dir()
+    assert own.lstat().st_uid == os.getuid()
+    assert list(paths.runtime_dirs()) == [own]
+    with pytest.raises(NoGateway, match="no gateway is running"):
+        find_socket()
 
 
 def test_socket_path_always_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
