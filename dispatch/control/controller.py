@@ -13,10 +13,11 @@ from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.fallback import Lost, meter_lost_w
+from dispatch.control.grid_ramp import GridRamp
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, enabled, units
-from dispatch.control.rules import Ramp, Situation, run
+from dispatch.control.rules import Situation, run
 from dispatch.control.setpoint_monitor import SetpointMonitor
 from dispatch.control.soc_latches import SocLatches
 from dispatch.control.write_permission import permitted
@@ -39,8 +40,6 @@ from dispatch.plausibility.soc import SocMemory
 from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
 from dispatch.wording.catalogue import words
 
-MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
-LATE = 1.5  # and where steps are meant to be long: after this many of them
 WRITE_JITTER = 0.9  # a tick that comes this early still counts as the next write interval
 
 
@@ -78,12 +77,11 @@ class Controller:
         self._pulses_before = 0
         self._budget = self._interval.budget(None)
         self._setpoints: dict[str, float] = {}  # the last asked, by PCS
-        self._last_mono_s: float | None = None
         self._changed_mono_s: float | None = None
         self._lost: Lost | None = None
         self._doubted_s: float | None = None  # since when the grid meter's power has been doubted
         self._ready: frozenset[str] = frozenset()  # the PCS that could be commanded at the last tick
-        self._ramp_from_w: float | None = None
+        self._ramp = GridRamp(config, self._step_s)
         self._soc_latches = SocLatches(config)
         self._order: Order | None = None  # the battery order the last decision obeyed
         self.island = IslandMachine(config)
@@ -251,7 +249,8 @@ class Controller:
         """Not grid-tied: the ramp and the setpoints from before do not carry over to the return of the grid."""
         self._net.restart()
         self._setpoints.clear()
-        self._lost = self._ramp_from_w = None
+        self._lost = None
+        self._ramp.forget()
 
     def _adopt(self, snapshot: Snapshot) -> None:
         """Take a PCS we have not commanded yet as it is: the setpoint it holds if it is enabled, else its power."""
@@ -297,7 +296,7 @@ class Controller:
             last_w=last_w,
             hold_s=self._step_s,
             safe=self._safe(snapshot, net_w, last_w),
-            ramp=self._ramp(snapshot.mono_s, net_w, last_w),
+            ramp=self._ramp.reference(snapshot.mono_s, net_w, last_w),
             step=step,
             recharging=self._soc_latches.recharging,
             topping=self._soc_latches.topping,
@@ -336,15 +335,6 @@ class Controller:
         if self._net.frozen:
             return Reason("lost.stands_still", {"meter": snapshot.grid.id})
         return Reason("lost.pcs_never_read")
-
-    def _ramp(self, mono_s: float, net_w: float | None, last_w: float) -> Ramp | None:
-        """Where import may go from; it starts from where the last setpoints leave it."""
-        if net_w is None:
-            return None
-        dt_s = 0.0 if self._last_mono_s is None else mono_s - self._last_mono_s
-        if self._ramp_from_w is None or dt_s > max(MAX_STEP_S, LATE * self._step_s):
-            return Ramp(net_w - last_w, 0.0)
-        return Ramp(self._ramp_from_w, self.config.grid.ramp_w_per_s * dt_s)
 
     def _watch_pulses(self, snapshot: Snapshot) -> None:
         """Look for pulses in load, not net load: a cloud over the PV is not a job."""
@@ -390,18 +380,7 @@ class Controller:
         for name, w in setpoints.items():
             self._setpoints[name] = w
             self._net.asked(mono_s, name, w)
-        self._ramp_from_w = None if wanted_w is None or not setpoints else self._ramped(situation, wanted_w)
-        self._last_mono_s = mono_s
-
-    def _ramped(self, situation: Situation, wanted_w: float) -> float | None:
-        """The ramp's import: towards the one aimed at, or there at once when the battery could not hold the ramp."""
-        ramp = situation.ramp
-        if ramp is None or situation.net_w is None:
-            return None
-        gap_w = situation.net_w - wanted_w - ramp.import_w
-        if abs(gap_w) > ramp.step_w + self.config.rules.deadband_w + 1e-6:
-            return ramp.import_w + gap_w
-        return ramp.import_w + min(max(gap_w, -ramp.step_w), ramp.step_w)
+        self._ramp.follow(mono_s, situation.ramp, situation.net_w, wanted_w if setpoints else None)
 
     def _asked(
         self, situation: Situation, total_w: float | None, setpoints: dict[str, float]

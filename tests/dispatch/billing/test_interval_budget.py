@@ -263,7 +263,7 @@ loads = st.lists(st.tuples(st.integers(5, 240), st.floats(0, 75_000)), min_size=
 
 
 @given(loads, st.booleans())
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_no_interval_mean_exceeds_the_limit_while_the_battery_suffices(
     blocks: list[tuple[int, float]], planned: bool
 ) -> None:
