@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test coverage soak fuzz check docs bench bench-dispatch screenshots clean
+.PHONY: help install demo test test-system coverage soak fuzz check docs bench bench-dispatch screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -49,6 +49,9 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 
 test: $(READY)  ## every test, in up to four processes
 	$(PYTEST) $(PARALLEL) --durations 20
+
+test-system: $(READY)  ## with real parts of Debian (tests/system/packages.txt), as root; without them it says what to install
+	$(PYTEST) --durations 5 tests/system
 
 coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that their tests run, with a floor
 	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) $(PARALLEL) --cov --cov-fail-under=95 \

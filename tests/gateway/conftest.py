@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from small_gateway import Running, running
+from small_gateway import Running, executable, running
 from waiting import LIMIT_S
 
 from gateway.api import client as client_module
@@ -26,6 +26,12 @@ def place() -> Iterator[Path]:
     """A short path: sockets live in it."""
     with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def shim(place: Path) -> Path:
+    """`skerry` as one executable file."""
+    return executable(place)
 
 
 @pytest.fixture

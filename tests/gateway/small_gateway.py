@@ -169,6 +169,14 @@ def as_words(reason: Any) -> str:
     return words(msgspec.convert(reason, Reason))
 
 
+def executable(directory: Path) -> Path:
+    """`skerry` as one executable file there, as a site has it in /opt."""
+    path = directory / "skerry"
+    path.write_text(f'#!/bin/sh\nexec env PYTHONPATH={ROOT} {sys.executable} -P -m console.cli.main "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 Beside = Callable[[], Coroutine[Any, Any, None]]
 
 

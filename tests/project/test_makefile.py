@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,21 @@ def test_ci_runs_check_and_test() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     assert "make check test" in script.read_text()
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+
+
+def test_what_the_system_tests_need_is_said_and_no_other_test_needs_it() -> None:
+    """`make test` does not collect them; without Slurm each is skipped with the line that installs it."""
+    assert (
+        "tests/system"
+        in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["norecursedirs"]
+    )
+    packages = (ROOT / "tests" / "system" / "packages.txt").read_text().split()
+    code = "import slurm_cluster; slurm_cluster.PATH = '/none'; print(slurm_cluster.missing())"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT / "tests" / "system", capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("not installed: munged, slurmctld, ")
+    assert done.stdout.endswith(f"as root: apt-get install --no-install-recommends {' '.join(packages)}\n")
 
 
 def test_every_target_sets_itself_up() -> None:

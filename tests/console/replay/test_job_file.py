@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,45 @@ def test_steps_and_arrays_without_their_jobs_are_refused(tmp_path: Path, ids: li
 def test_time_limits_as_slurm_writes_them(tmp_path: Path, text: str, limit_s: float | None) -> None:
     (job,) = read_jobs(written(tmp_path / "jobs.csv", [f"1,{WHEN},3600,{text},5000,8"])).jobs
     assert job.time_limit_s == limit_s
+
+
+SAMPLES = Path(__file__).resolve().parents[2] / "slurm_samples"
+
+
+@pytest.mark.parametrize("part", [1, 2], ids=["squeue", "squeue -r"])
+def test_ids_and_limits_as_slurm_printed_them(tmp_path: Path, part: int) -> None:
+    """All that squeue tells of jobs of every kind; the name comes last, and may hold | and newlines."""
+    (sample,) = SAMPLES.glob("squeue-*.txt")
+    text = sample.read_text().split("# Slurm ")[part].partition("\n")[2]
+    told = [line.split("|", 7) for line in text.splitlines() if re.match(r"\d+[^ |]*\|", line)]
+    limits = {id: limit for id, *_, limit, _ in told}
+    rows = [f'"{id}",{WHEN},60,{limit},5000,1' for id, limit in limits.items()]
+    if part == 1:
+        rows += [f"{array}_1,{WHEN},60,60,5000,1" for array in ("13", "14")]  # as sacct has them, once they have begun
+    found = read_jobs(written(tmp_path / "jobs.csv", rows))
+    left_out = {id for id in limits if "[" in id}
+    assert {job.id for job in found.jobs} >= limits.keys() - left_out
+    assert left_out == ({"13_[1-99%4]", "14_[3,5-7]"} if part == 1 else set())
+    assert ["2 rows of arrays or jobs in parts, such as 13_[1-99%4]" in note for note in found.notes] == [True][
+        : 2 - part
+    ]
+    read = {job.id: job.time_limit_s for job in found.jobs}
+    assert {limits[id]: read[id] for id in limits.keys() & read.keys()} == (
+        {
+            "10:00": 600,
+            "20:00": 1200,
+            "1-00:00:00": 86_400,
+            "UNLIMITED": None,
+            "365-00:00:00": 31_536_000,
+            "2:00:00": 7200,
+            "5:00": 300,
+            "2:30:00": 9000,
+            "2-12:00:00": 216_000,
+            "31:00": 1860,
+        }
+        if part == 1
+        else {"1:30:00": 5400}
+    )
 
 
 @pytest.mark.parametrize(

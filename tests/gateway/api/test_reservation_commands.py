@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from commands import begin, ended
 from small_gateway import ROOT, Running, as_words, running
 from test_order_commands import ME, fill_the_disk, rows
 from waiting import LIMIT_S
@@ -249,26 +249,6 @@ async def test_a_full_disk_grants_nothing_and_still_takes_a_withdrawal(
 # ── by the command line, and for jobs that wait ─────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def shim(place: Path) -> Path:
-    """`skerry` as one executable, as a site has it in /opt."""
-    path = place / "skerry"
-    path.write_text(f'#!/bin/sh\nexec env PYTHONPATH={ROOT} {sys.executable} -P -m console.cli.main "$@"\n')
-    path.chmod(0o755)
-    return path
-
-
-async def begin(there: Running, shim: Path, *command: str, **environment: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    given = {**os.environ, "SKERRY_SITE": str(there.socket), "SKERRY": str(shim), **environment}
-    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=given)
-
-
-async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
-    return process.returncode, out.decode(), err.decode()
-
-
 async def waits(there: Running, process: asyncio.subprocess.Process) -> None:
     """Until the command has said that it waits."""
     assert process.stderr is not None
@@ -355,86 +335,6 @@ async def test_power_that_does_not_come_is_not_waited_for_for_ever(there: Runnin
     assert there.gateway.reservations.standing() == ()
 
 
-def show(*lines: str) -> str:
-    """What scontrol shows of a job whose user would like to have said more than its name."""
-    name = "JobId=42 JobName=x    Requeue=1 Restarts=7    TRES=gres/gpu=64 AllocTRES=gres/gpu=64 NumNodes=9"
-    return "\n".join([name, *(f"   {line}" for line in lines), "   Comment=   TRES=gres/gpu=64", ""])
-
-
-@pytest.fixture
-def scontrol(place: Path) -> Path:
-    """A `scontrol` that shows what a test has written to `shown`."""
-    path = place / "scontrol"
-    path.write_text(f'#!/bin/sh\n[ "$*" = "show job -d $SLURM_JOB_ID" ] && cat {place}/shown\n')
-    path.chmod(0o755)
-    (place / "shown").write_text(show("NumNodes=4 NumCPUs=64", "TRES=cpu=64,node=4,gres/gpu=32,gres/gpu:h=32"))
-    return path
-
-
-def slurm(scontrol: Path, **more: str) -> dict[str, str]:
-    """The environment of a hook on the head node, of job 42: an hour on 4 nodes."""
-    job = {"SLURM_JOB_ID": "42", "SLURM_CLUSTER_NAME": "alpha", "SLURM_JOB_NUM_NODES": "4", "SCONTROL": str(scontrol)}
-    return job | {"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "4600"} | more
-
-
-async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shim: Path, scontrol: Path) -> None:
-    job = slurm(scontrol)
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
-    assert code == exit_codes.OK, err
-    (mine,) = there.gateway.reservations.kept
-    assert (mine.name, mine.power_w, mine.end_utc_s - mine.start_utc_s) == ("slurm-42", 20_000.0, 3600.0)
-    assert (mine.cluster, mine.job_id, mine.restart) == ("alpha", "42", 0)
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **slurm(scontrol, SKERRY="/none")))
-    assert (code, "stays reserved" in err) == (exit_codes.OK, True), err
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
-    assert code == exit_codes.OK, err
-    assert there.gateway.reservations.standing() == ()
-    (scontrol.parent / "shown").write_text(show("TRES=gres/gpu=3200"))
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
-    assert code == exit_codes.REFUSED
-    assert "fuse: 2000.0 kW" in err
-    away = slurm(scontrol, SKERRY_SITE=str(there.directory / "none.sock"))
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **away))
-    assert code == exit_codes.OK, "a gateway that is away holds nothing up"
-    assert "job 42 starts unannounced" in err
-    odd = slurm(scontrol, SKERRY_WITHIN="soon")
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **odd))
-    assert code == exit_codes.OK, "nor does a word that is not taken"
-    assert "exit code 2; job 42 starts unannounced" in err
-    for wrong in (
-        {"SKERRY_KW_PER_GPU": "much"},
-        {"SKERRY": "/none"},
-        {"SKERRY_GPUS_PER_NODE": "0", "SKERRY_KW_PER_GPU": "0"},
-    ):
-        code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **slurm(scontrol, **wrong)))
-        assert (code, "job 42 starts unannounced" in err) == (exit_codes.OK, True), err
-
-
-@pytest.mark.parametrize("told_by", ["environment", "scontrol"])
-async def test_a_requeued_job_renews_and_a_late_epilog_takes_nothing_newer(
-    there: Running, shim: Path, scontrol: Path, told_by: str
-) -> None:
-    def start(restart: int) -> dict[str, str]:
-        shown = restart if told_by == "scontrol" else 9
-        (scontrol.parent / "shown").write_text(show(f"Requeue=1 Restarts={shown} BatchFlag=1", "JOB_GRES=gpu:8"))
-        return slurm(scontrol, **({"SLURM_JOB_RESTART_COUNT": str(restart)} if told_by == "environment" else {}))
-
-    for restart in (0, 1):
-        code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **start(restart)))
-        assert code == exit_codes.OK, err
-    (mine,) = there.gateway.reservations.standing()
-    assert (mine.restart, mine.power_w) == (1, 5_000.0)
-    assert f"renews {there.gateway.reservations.kept[0].id}" in out
-    code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **start(0)))
-    assert (code, out) == (exit_codes.OK, f"{mine.id} stays: the job was started again since (restart 1)\n"), err
-    assert there.gateway.reservations.standing() == (mine,)
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **start(0)))
-    assert (code, "was started again since" in err) == (exit_codes.REFUSED, True), err
-    code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **start(1)))
-    assert (code, out) == (exit_codes.OK, f"withdrawn {mine.id}\n"), err
-    assert there.gateway.reservations.standing() == ()
-
-
 async def test_who_asks_again_for_a_job_renews_its_reservation(place: Path) -> None:
     """By the scheduler's id where there is one, else by name; another user's, and another cluster's, is another's."""
     async with running(place, place / "s.sock") as there:
@@ -477,44 +377,6 @@ async def test_another_users_job_of_the_same_name_is_not_renewed(there: Running,
         RequestFailed, match=f"one reservation per job: render-7 has reservation {mine['id']} of somebody"
     ):
         await reserve(client, there, power_w=100.0, for_s=60.0, name="render-7")
-
-
-@pytest.mark.parametrize(
-    ("lines", "gpus"),
-    [
-        (["ReqTRES=gres/gpu=64", "AllocTRES=cpu=8,mem=1G,node=2,billing=8,gres/gpu=4"], 4),
-        (["TRES=cpu=8,node=2,gres/gpu=4,gres/gpu:a100=4"], 4),
-        (["TRES=cpu=8,node=2,billing=8", "JOB_GRES=gpu:a100:3(IDX:0-2)", "TresPerNode=gres:gpu:2"], 3),
-        (["TRES=cpu=8,node=2,billing=8", "JOB_GRES=gpu:a100:3,gpu:h100:2"], 5),
-        (["NumNodes=2 NumCPUs=8", "TresPerNode=gres:gpu:4"], 8),
-        (["NumNodes=2-2 NumCPUs=8", "TresPerNode=gres/gpu:h100:4"], 8),
-        (["NumNodes=2 NumCPUs=8", "TresPerJob=gres/gpu:6"], 6),
-        (["NumNodes=2 NumCPUs=8", "TresPerNode=gres/gpu"], 2),
-        (["NumNodes=2 NumCPUs=8", "JOB_GRES=(null)", "TresPerNode=nic:1"], None),
-        ([], None),
-    ],
-)
-def test_the_gpus_of_a_job_are_counted_as_allocated(
-    monkeypatch: pytest.MonkeyPatch, lines: list[str], gpus: int | None
-) -> None:
-    """Not the nodes: two jobs may share one, and a job may have two of its eight GPUs. Nor what its user wrote."""
-    monkeypatch.syspath_prepend(str(HOOKS))
-    for name in ("SLURM_JOB_NUM_NODES", "SLURM_JOB_GPUS", "SLURM_JOB_RESTART_COUNT", "SLURM_RESTART_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-    hooks = importlib.import_module("slurm_job")
-    assert hooks.gpus(show(*lines)) == gpus
-    assert hooks.restart(show(*lines)) == 0
-    assert hooks.restart(show(*lines, "Requeue=1 Restarts=3 BatchFlag=1")) == 3
-
-
-async def test_slurms_prolog_promises_a_job_of_days_what_the_horizon_reaches(there: Running, shim: Path) -> None:
-    """Found: it was refused, so requeued, for ever."""
-    job = {"SLURM_JOB_ID": "43", "SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": str(1000 + 3 * 86_400)}
-    started = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_KW_PER_HOST="0.5")
-    code, _, err = await ended(started)
-    assert code == exit_codes.OK, err
-    (mine,) = there.gateway.reservations.kept
-    assert mine.end_utc_s - mine.start_utc_s == 34 * 3600.0
 
 
 async def test_a_render_manager_runs_its_command_with_power(there: Running, shim: Path) -> None:

@@ -1,0 +1,219 @@
+"""A Slurm of its own: munged, slurmctld and two nodes of two GPUs, without systemd, on loopback, in one directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+PACKAGES = Path(__file__).with_name("packages.txt")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel", "srun", "sinfo")
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+NODES = ("a", "b")
+LIMIT_S = 30.0
+
+CONF = """ClusterName=alpha
+SlurmctldHost=localhost(127.0.0.1)
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={place}/munge.sock
+StateSaveLocation={place}/state
+SlurmdSpoolDir={place}/spool-%n
+SlurmctldPidFile={place}/slurmctld.pid
+SlurmdPidFile={place}/slurmd-%n.pid
+SlurmctldPort={ports[0]}
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_min_interval=1
+KillWait=1
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+GresTypes=gpu
+SlurmdParameters=config_overrides
+PrologSlurmctld={place}/hooks/slurm-prolog
+EpilogSlurmctld={place}/noted-epilog
+NodeName=a NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
+NodeName=b NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=UNLIMITED DefaultTime=01:00:00 State=UP
+PartitionName=short Nodes=ALL MaxTime=02:00:00 State=UP
+"""
+
+# What Slurm gives an epilog is kept, so that a test can run one again as a late one.
+NOTED_EPILOG = """#!/bin/sh
+/usr/bin/env -0 > {place}/epilogs/$SLURM_JOB_ID.$(/usr/bin/date +%s.%N)
+exec {place}/hooks/slurm-epilog
+"""
+
+
+def missing() -> str:
+    """Why there can be no Slurm here; empty: there can."""
+    install = f"apt-get install --no-install-recommends {' '.join(PACKAGES.read_text().split())}"
+    absent = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)}; as root: {install}"
+    return "" if os.geteuid() == 0 else "slurmd and its jobs need root"
+
+
+class Cluster:
+    """One Slurm, from `start` to `stop`. Only processes that it has started are ended."""
+
+    def __init__(self, place: Path, hooks: Path) -> None:
+        self.place, self._hooks = place, hooks
+        self.environment = {"PATH": PATH, "SLURM_CONF": str(place / "slurm.conf"), "HOME": str(place)}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._controller: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start all of it; both nodes are idle then. Raises TimeoutError with the controller's log."""
+        for directory in ("state", "spool-a", "spool-b", "log", "epilogs"):
+            (self.place / directory).mkdir()
+        shutil.copytree(self._hooks, self.place / "hooks")
+        self._write_files()
+        key = self.place / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        files = {"key-file": "munge.key", "socket": "munge.sock", "pid-file": "munged.pid", "seed-file": "munge.seed"}
+        named = [f"--{option}={self.place / name}" for option, name in files.items()]
+        self._run("munged", "--foreground", "--force", *named, f"--log-file={self.place / 'log' / 'munged'}")
+        self.wait(lambda: (self.place / "munge.sock").exists())
+        self.start_controller()
+        for node in NODES:
+            self._run("slurmd", "-D", "-N", node)
+        self.wait(lambda: self.call("sinfo", "-h", "-o", "%D %t") == "2 idle\n")
+
+    def _write_files(self) -> None:
+        (self.place / "slurm.conf").write_text(CONF.format(place=self.place, ports=_free_ports(3)))
+        gpus = [self.place / f"gpu{n}" for n in range(4)]
+        for gpu in gpus:
+            gpu.touch()
+        lines = [
+            f"NodeName={node} Name=gpu File={self.place}/gpu[{2 * n}-{2 * n + 1}]\n" for n, node in enumerate(NODES)
+        ]
+        (self.place / "gres.conf").write_text("".join(lines))
+        epilog = self.place / "noted-epilog"
+        epilog.write_text(NOTED_EPILOG.format(place=self.place))
+        epilog.chmod(0o755)
+
+    def start_controller(self) -> None:
+        """Start slurmctld, with what it has saved."""
+        self._controller = self._run("slurmctld", "-D")
+        self.wait(lambda: self.try_call("scontrol", "ping").returncode == 0)
+
+    def stop_controller(self) -> None:
+        """End slurmctld in order."""
+        assert self._controller is not None
+        _end(self._controller)
+        self._processes.remove(self._controller)
+
+    def stop(self) -> None:
+        """Cancel all jobs and end all that was started."""
+        if self._controller is not None:
+            self.try_call("scancel", "--user=root")
+            self.try_call("scancel", "--user=root", "--signal=KILL", "--full")
+            self.wait(lambda: self.try_call("squeue", "-h").stdout == "")
+        for process in reversed(self._processes):
+            _end(process)
+
+    # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def try_call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Slurm."""
+        return subprocess.run(
+            command, env=self.environment, cwd=self.place, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+
+    def call(self, *command: str) -> str:
+        """What a command of Slurm prints. Raises AssertionError where it fails."""
+        done = self.try_call(*command)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def submit(self, *options: str, run: str = "") -> str:
+        """The id of a batch job that runs until `release` is called, or runs `run`."""
+        script = run or f"until test -e {self.place}/released.$SLURM_JOB_ID; do sleep 0.1; done"
+        return self.call("sbatch", "--parsable", "--output=/dev/null", *options, "--wrap", script).strip()
+
+    def release(self, job_id: str) -> None:
+        """Let a job end."""
+        (self.place / f"released.{job_id}").touch()
+
+    def state(self, job_id: str) -> str:
+        """The state of a job, RUNNING among others; empty where Slurm has forgotten it."""
+        return self.try_call("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T").stdout.strip()
+
+    def start_now(self, job_id: str) -> None:
+        """Start a job that was requeued: Slurm lets it wait two minutes."""
+        self.call("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+
+    def lose_nodes(self, job_id: str) -> None:
+        """Both nodes fail under a running job, and come back once its processes are gone: Slurm has requeued it."""
+        for node in NODES:
+            self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+        self.release(job_id)
+        self.wait(lambda: not list(self.place.glob(f"spool-*/job{int(job_id):05d}")))
+        (self.place / f"released.{job_id}").unlink()
+        for node in NODES:  # refused where it is back by itself
+            self.try_call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        self.wait(lambda: self.call("sinfo", "-h", "-o", "%D %t") == "2 idle\n")
+
+    def epilogs(self, job_id: str) -> list[dict[str, str]]:
+        """The environments of the epilogs of a job so far."""
+        paths = sorted((self.place / "epilogs").glob(f"{job_id}.*"))
+        texts = [path.read_bytes().decode() for path in paths]
+        return [dict(line.split("=", 1) for line in text.split("\0") if line) for text in texts]  # type: ignore[misc]
+
+    def version(self) -> str:
+        """Such as 22.05.8."""
+        return self.call("sinfo", "--version").split()[-1]
+
+    # ── processes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.place / "log" / "-".join(command[:1] + command[3:4]).replace("/", "_")).open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.environment, cwd=self.place, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._processes.append(process)
+        return process
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Until something is so. Raises TimeoutError with the ends of the logs."""
+        end_s = time.monotonic() + LIMIT_S
+        while not condition():
+            if time.monotonic() > end_s:
+                raise TimeoutError("\n".join(self._logs()))
+            time.sleep(0.05)
+
+    def _logs(self) -> Iterator[str]:
+        for log in sorted((self.place / "log").iterdir()):
+            yield f"── {log.name}"
+            yield from log.read_text(errors="replace").splitlines()[-15:]
+
+
+def _free_ports(count: int) -> Sequence[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
