@@ -160,9 +160,9 @@ class AuditLog:
         self._busy_since_s = time.monotonic()
         spooled = list(self._spool)
         try:
-            self._file.ensure_open()
+            con = self._file.ensure_open()
             due = [self._stamped(record) for record in self._file.due]
-            numbers = self._file.append([*due, *(row.record for row in (*spooled, *rows))])
+            numbers = self._insert(con, [*due, *(row.record for row in (*spooled, *rows))])
             del self._file.due[: len(due)]
         except BaseException as error:  # noqa: BLE001  nothing may end the audit of what follows
             self._failed(error, rows)
@@ -174,6 +174,10 @@ class AuditLog:
             row.future.set_result(number)
         if self._file.head[0] - self._file.signed_seq >= CHECKPOINT_EVERY:
             self._sign()
+
+    def _insert(self, con: sqlite3.Connection, records: list[Record]) -> list[int]:
+        """Append records in one transaction; their row numbers."""
+        return self._file.append(con, records)
 
     def _recovered(self, written: int) -> None:
         """Rows are on the disk; so is the head in its own file, before anybody is told."""

@@ -78,10 +78,10 @@ class AuditFile:
         more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         return "; ".join([*found[:SHOWN], *more])
 
-    def ensure_open(self) -> None:
+    def ensure_open(self) -> sqlite3.Connection:
         """Have the file open, whatever happened to it."""
         if self._con is not None and self._same_file():
-            return
+            return self._con
         self.abandon()
         try:
             self._con = self._open()
@@ -92,11 +92,11 @@ class AuditFile:
             self._con = self._open()
         self._inode = os.stat(self.path).st_ino
         self._check = BackgroundCheck(self.path, self._tell_changed)
+        return self._con
 
-    def append(self, records: list[Record]) -> list[int]:
-        """Append records in one transaction; their row numbers, once the disk has them."""
-        assert self._con is not None, "ensure_open comes first"
-        con, (seq, head) = self._con, self.head
+    def append(self, con: sqlite3.Connection, records: list[Record]) -> list[int]:
+        """Append records in one transaction; their row numbers, once the disk has them. `con`: of `ensure_open`."""
+        seq, head = self.head
         numbers = []
         bodies = [canonical(self._with_key(record)) for record in records]
         if not bodies:
@@ -228,7 +228,11 @@ class AuditFile:
             aside = self._aside(HEAD_FILE)
             (self.path.parent / HEAD_FILE).rename(aside)
             self.found.append(f"{error}; kept as {aside.name}: rows lost from the end of the audit would not show now")
-            return None
+        except OSError as error:
+            self.found.append(
+                f"{HEAD_FILE} cannot be read: {error.strerror}; rows lost from the audit's end do not show"
+            )
+        return None
 
     def _keep_wal_if_short(self, kept: KeptHead | None) -> None:
         """Copy a WAL that does not hold all rows before this run writes over it."""

@@ -22,7 +22,6 @@ from drivers.clock import VirtualClock
 from storage import audit_reader
 from storage.audit import AuditLog, NotDurable
 from storage.audit_check import restore_triggers
-from storage.audit_file import AuditFile
 from storage.audit_format import FILE, chained, head_words, last, signed_text
 from storage.audit_head import HEAD_FILE
 from storage.config import StorageConfig
@@ -227,7 +226,7 @@ def test_an_export_verifies_on_a_machine_that_has_nothing_else(exported: Path) -
     assert manifest["audit"]["rows"] == manifest["audit"]["signed_up_to"] == 40
     assert manifest["files"]["audit.csv"]["rows"] == 40
     report = verify(exported)
-    assert (report.ok, report.files, report.head) == (True, 7, manifest["audit"]["head"])
+    assert (report.ok, report.files, report.head) == (True, 8, manifest["audit"]["head"])
     with pytest.raises(ValueError, match="expected a head such as 17:9f86"):
         verify(exported, ("40:zz",))
 
@@ -362,10 +361,10 @@ def test_not_durable_is_said_spooled_and_made_up_for(
 ) -> None:
     audit.write(command(1)).result(LIMIT_S)
 
-    def full(self: AuditFile, records: list[Any]) -> list[int]:
+    def full(self: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(AuditFile, "append", full)
+    monkeypatch.setattr(AuditLog, "_insert", full)
     with pytest.raises(NotDurable, match="cannot be written: database or disk is full"):
         audit.write(command(2)).result(LIMIT_S)
     with pytest.raises(NotDurable):
@@ -383,11 +382,11 @@ def test_not_durable_is_said_spooled_and_made_up_for(
 def test_refusals_make_room_for_what_ran_while_the_file_could_not_be_written(
     tmp_path: Path, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: AuditFile, records: list[Any]) -> list[int]:
+    def full(self: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr("storage.audit.SPOOLED", 3)
-    monkeypatch.setattr(AuditFile, "append", full)
+    monkeypatch.setattr(AuditLog, "_insert", full)
     for kind, text in (("result", "held"), *(("refused", str(n)) for n in range(4)), ("result", "stopped")):
         with pytest.raises(NotDurable):
             audit.spool({"kind": kind, "text": text}).result(LIMIT_S)

@@ -378,7 +378,7 @@ def test_whatever_fails_the_next_row_is_written(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit_file.AuditFile, "append", fails)
+        patch.setattr(AuditLog, "_insert", fails)
         with pytest.raises(NotDurable, match="cannot be written"):
             audit.write({"kind": "intent"}).result(LIMIT_S)
         with pytest.raises(NotDurable):
@@ -390,18 +390,27 @@ def test_whatever_fails_the_next_row_is_written(
 
 
 def test_a_disk_that_hangs_is_said(audit: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    entered, go_on, append = threading.Event(), threading.Event(), audit_file.AuditFile.append
+    entered, go_on, insert = threading.Event(), threading.Event(), AuditLog._insert
 
-    def hangs(self: Any, records: Any) -> Any:
+    def hangs(self: AuditLog, con: Any, records: Any) -> Any:
         entered.set()
         go_on.wait(LIMIT_S)
-        return append(self, records)
+        return insert(self, con, records)
 
     monkeypatch.setattr(module, "HANGS_S", 0.0)
-    monkeypatch.setattr(audit_file.AuditFile, "append", hangs)
+    monkeypatch.setattr(AuditLog, "_insert", hangs)
     future = audit.write({"kind": "intent"})
     assert entered.wait(LIMIT_S)
     time.sleep(0.001)
     assert "the disk hangs" in audit.error
     go_on.set()
     assert future.result(LIMIT_S) == 2
+
+
+def test_a_head_that_cannot_be_read_stops_no_command(state: Path) -> None:
+    (state / HEAD_FILE).unlink()
+    (state / HEAD_FILE).mkdir()
+    audit, number = opened(state)
+    assert number == ROWS + 1
+    assert any(f"{HEAD_FILE} cannot be read: Is a directory" in line for line in audit.found)
+    assert not verify(state).ok

@@ -24,6 +24,7 @@ from gateway.api.client import GatewayClient
 from gateway.api.peer import user_name
 from gateway.errors import RequestFailed
 from storage import audit_reader
+from storage.audit import AuditLog
 from storage.audit_file import AuditFile
 from storage.verify import verify
 
@@ -337,14 +338,14 @@ async def test_what_a_slow_disk_writes_after_it_was_refused_is_on_record_as_refu
     there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.api.command_log.RAISE_WAIT_S", 0.1)
-    disk, insert = threading.Event(), AuditFile.append
+    disk, insert = threading.Event(), AuditLog._insert
 
-    def slow(audit: AuditFile, records: list[Any]) -> list[int]:
+    def slow(audit: AuditLog, con: sqlite3.Connection, records: list[Any]) -> list[int]:
         if records:
             disk.wait(LIMIT_S)
-        return insert(audit, records)
+        return insert(audit, con, records)
 
-    monkeypatch.setattr(AuditFile, "append", slow)
+    monkeypatch.setattr(AuditLog, "_insert", slow)
     with pytest.raises(RequestFailed, match="the disk has not answered"):
         await order(client, there, "setpoint", 20_000.0)
     disk.set()
