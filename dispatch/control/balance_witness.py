@@ -18,7 +18,7 @@ from collections import deque
 import msgspec
 
 from dispatch.model.snapshot import Snapshot
-from dispatch.plausibility.trail import figures_of
+from dispatch.plausibility.reading_history import figures_of
 
 OFF_W, OFF_SHARE = 2_000.0, 0.08  # of the load: two meters of class 1, read at two moments, do not differ by more
 SLACK_S = 0.2  # readings arrive a tick late

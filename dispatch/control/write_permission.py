@@ -21,9 +21,9 @@ def permitted(found: tuple[Unit, ...], grid: Meter, check: PlausibilityCheck) ->
     def why(unit: Unit) -> Reason | None:
         if check.holds_back:
             return Reason("pcs.off_grid_doubted")
-        if grid.w.value is not None and not check.settled(grid.id):
+        if grid.w.value is not None and not check.established(grid.id):
             return Reason("pcs.meter_unconfirmed", {"meter": grid.id})
-        return None if check.settled(unit.id) else Reason("pcs.unconfirmed", {"pcs": unit.id})
+        return None if check.established(unit.id) else Reason("pcs.unconfirmed", {"pcs": unit.id})
 
     def withheld(unit: Unit) -> Unit:
         reason = why(unit) if unit.ready is Ready.READY else None

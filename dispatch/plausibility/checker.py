@@ -13,12 +13,12 @@ from dispatch.model.events import Event
 from dispatch.model.readings import MISSING, USABLE, Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of_watts
-from dispatch.plausibility.equipment import BatteryProtection, PcsStates, SwitchStates
+from dispatch.plausibility.device_states import BatteryProtection, PcsStates, SwitchStates
 from dispatch.plausibility.meter_pair import MeterPair
-from dispatch.plausibility.nodes import NodeCheck
+from dispatch.plausibility.node_power import NodeCheck
+from dispatch.plausibility.reading_history import ReadingHistory, figures_of
 from dispatch.plausibility.soc import SocCheck
-from dispatch.plausibility.sources import REACH_S, BusNow, SourceCheck
-from dispatch.plausibility.trail import Trail, figures_of
+from dispatch.plausibility.source_power import REACH_S, BusNow, SourceCheck
 from dispatch.plausibility.witnesses import Band, window_s
 from dispatch.wording.catalogue import words
 
@@ -76,32 +76,32 @@ class PlausibilityCheck:
         grid, load = self._meters.check(now, self._pcs_band(now), self._hold_s)
         now = replace(now, grid=grid, load=load)
         now = replace(now, nodes=tuple(self._node(node, now) for node in raw.nodes))
-        self.often = tuple(d for t in self._trails() if (d := t.often(raw.mono_s)) is not None)
+        self.often = tuple(d for t in self._histories() if (d := t.often(raw.mono_s)) is not None)
         return now
 
     def events(self, utc_s: float) -> Iterator[Event]:
         """What was rejected since the last call."""
-        for trail in self._trails():
-            for doubt in trail.rejected:
+        for history in self._histories():
+            for doubt in history.rejected:
                 text = f"reading not believed: {words(doubt.why)}"
                 yield Event(utc_s, "device", "warning", doubt.device_id, text)
-            trail.rejected.clear()
+            history.rejected.clear()
         yield from self.soc.news
         self.soc.news.clear()
 
-    def settled(self, device_id: str) -> bool:
+    def established(self, device_id: str) -> bool:
         """Two distinct samples of this meter's or source's power have agreed; always so where only bounds count."""
         if not self._steps:
             return True
         source = self._sources.get(device_id)
-        return source.power.settled if source is not None else self._meters.settled(device_id)
+        return source.power.established if source is not None else self._meters.established(device_id)
 
-    def _trails(self) -> Iterator[Trail]:
-        yield from self._meters.trails
+    def _histories(self) -> Iterator[ReadingHistory]:
+        yield from self._meters.histories
         for group in (self._sources, self._pcs, self._batteries, self._switches, self._nodes):
             for check in group.values():
-                yield from check.trails
-        yield from self.soc.trails.values()
+                yield from check.histories
+        yield from self.soc.histories.values()
 
     # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,9 +179,9 @@ class PlausibilityCheck:
 
     @staticmethod
     def _bus(
-        mono_s: float, source_id: str, powers: Mapping[str, Trail], grid_w: float | None, load_w: float | None
+        mono_s: float, source_id: str, powers: Mapping[str, ReadingHistory], grid_w: float | None, load_w: float | None
     ) -> BusNow:
-        others = [trail for name, trail in powers.items() if name != source_id]
+        others = [history for name, history in powers.items() if name != source_id]
         if grid_w is None or any(t.doubted or t.value is None for t in others):
             return BusNow(mono_s, None, False)
         outlet_w = (load_w or 0.0) - grid_w - sum(t.value or 0.0 for t in others)
@@ -207,9 +207,9 @@ class PlausibilityCheck:
         """The reading, missing where it is out of bounds."""
         if w.quality not in USABLE or w.value is None or allowed is None:
             return w
-        trail = self._source(device_id).power
+        history = self._source(device_id).power
         if allowed.holds(w.value):
-            trail.accept(w.value, mono_s)
+            history.accept(w.value, mono_s)
             return w
-        trail.reject(mono_s, out_of_watts("power", w.value, allowed))
+        history.reject(mono_s, out_of_watts("power", w.value, allowed))
         return Reading(None, w.age_s, Quality.MISSING) if w.age_s is not None else MISSING

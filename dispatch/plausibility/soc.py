@@ -26,7 +26,7 @@ from dispatch.model.readings import MISSING, Quality, Reading, total
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.energy_account import EnergyMeter, EnergyTrack, Moved
-from dispatch.plausibility.trail import REFRESH_S, Trail
+from dispatch.plausibility.reading_history import REFRESH_S, ReadingHistory
 from dispatch.wording.catalogue import words
 
 SLACK_PCT = 1.5  # a report may differ by this much from what energy explains: whole percent, and its rounding
@@ -310,7 +310,7 @@ class SocCheck:
         self._pcs = {b.id: tuple(p for p in config.pcs if p.battery == b.id) for b in config.batteries}
         self._meters = {name: EnergyMeter(b, self._pcs[name]) for name, b in self._configs.items()}
         self._followed = {name: BatterySoc(_rated(pcs)) for name, pcs in self._pcs.items()}
-        self.trails = {name: Trail(name, "SoC") for name in self._configs}  # what was rejected
+        self.histories = {name: ReadingHistory(name, "SoC") for name in self._configs}  # what was rejected
         self.news: list[Event] = []  # what else there is to log, since the caller last took it
 
     def memory(self) -> dict[str, SocMemory]:
@@ -339,9 +339,9 @@ class SocCheck:
         sample_s = mono_s - (soc.age_s or 0.0)
         judged = followed.judge(reported_pct, sample_s, mono_s, _limits(self._configs[battery.id], battery))
         if judged.doubt is not None:
-            self.trails[battery.id].reject(mono_s, judged.doubt)
+            self.histories[battery.id].reject(mono_s, judged.doubt)
         elif judged.low_pct is not None:
-            self.trails[battery.id].accept(judged.low_pct, sample_s)
+            self.histories[battery.id].accept(judged.low_pct, sample_s)
         if judged.news is not None:
             self.news.append(Event(snapshot.utc_s, "device", "warning", battery.id, words(judged.news)))
         return _with_soc(battery, judged)

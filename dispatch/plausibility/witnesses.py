@@ -122,25 +122,25 @@ class Balance:
         """Whether it has closed long enough to speak. A load meter of a part of the site never gets there."""
         return self._seen >= CALM and self._spread_w <= self.tolerance_w(load_w)
 
-    def off_w(self, rest: Band) -> float:
-        """By how much the rest lies from where it was."""
-        return rest.off_w(self._offset_w)
+    def off_w(self, residual: Band) -> float:
+        """By how much the residual lies from where it was."""
+        return residual.off_w(self._offset_w)
 
-    def learn(self, rest: Band, load_w: float, mono_s: float) -> None:
-        """Take in a rest of accepted readings while nothing moves and both meters are alive.
+    def learn(self, residual: Band, load_w: float, mono_s: float) -> None:
+        """Take in a residual of accepted readings while nothing moves and both meters are alive.
 
         One that is off is none of losses: only after APART_S is it taken for what the balance is now.
         """
-        if rest.width_w > self.tolerance_w(load_w):
+        if residual.width_w > self.tolerance_w(load_w):
             return
-        if not self.known(load_w) or self.off_w(rest) <= self.tolerance_w(load_w):
+        if not self.known(load_w) or self.off_w(residual) <= self.tolerance_w(load_w):
             self._apart_s = None
         elif self._apart_s is None or mono_s - self._apart_s < APART_S:
             self._apart_s = mono_s if self._apart_s is None else self._apart_s
             return
         else:
             self._seen, self._spread_w, self._apart_s = 0, 0.0, None
-        middle_w = (rest.low_w + rest.high_w) / 2
+        middle_w = (residual.low_w + residual.high_w) / 2
         if not self._seen:
             self._offset_w = middle_w
         self._seen += 1

@@ -44,9 +44,9 @@ class SocRig:
             limits = {"discharge_limit_w": reading(discharge_w), "charge_limit_w": reading(charge_w)}
             snapshot = a_snapshot(self.t_s, 0.0, a_pcs(w), a_battery(pct, **(limits | battery)))
             (self.battery,) = self.check.check(snapshot)
-            trail = self.check.trails["bat1"]
-            self.said += [words(d.why) for d in trail.rejected] + [e.text for e in self.check.news]
-            trail.rejected.clear()
+            history = self.check.histories["bat1"]
+            self.said += [words(d.why) for d in history.rejected] + [e.text for e in self.check.news]
+            history.rejected.clear()
             self.check.news.clear()
         return self
 

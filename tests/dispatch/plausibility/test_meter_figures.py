@@ -58,7 +58,7 @@ FAULTS: dict[str, Fault] = {
 LOADED_W = 26_000.0  # the import is held below 30 kW, so a narrower fuse would let the battery discharge
 
 
-def settled(power_factor: float = 1.0) -> Site:
+def established(power_factor: float = 1.0) -> Site:
     site = Site(site_config(contracted_peak_w=40_000, fuse_a=63))
     for n in range(60):
         site.show(a_meter(LOADED_W + 200 * (n % 3), n, (LOADED_W + 200 * (n % 3)) / power_factor))
@@ -68,7 +68,7 @@ def settled(power_factor: float = 1.0) -> Site:
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 @pytest.mark.parametrize("power_factor", [1.0, 0.8])
 def test_one_wrong_sample_of_currents_voltages_or_frequency_moves_nothing(fault: str, power_factor: float) -> None:
-    site = settled(power_factor)
+    site = established(power_factor)
     before = site.decisions[-1].battery_w
     seen = site.show(FAULTS[fault](a_meter(LOADED_W, site.n, LOADED_W / power_factor)))
     for now, usual in ((seen.grid.a, LOADED_W / power_factor / 690), (seen.grid.v, 230.0), ((seen.grid.hz,), 50.0)):
@@ -83,12 +83,12 @@ def test_one_wrong_sample_of_currents_voltages_or_frequency_moves_nothing(fault:
 
 @pytest.mark.parametrize("fault", ["all currents x10", "L1 x10", "L2 0", "L3 + 100 A", "L1 reads 1 V"])
 def test_a_power_is_believed_beside_currents_and_voltages_that_are_not(fault: str) -> None:
-    site = settled()
+    site = established()
     assert site.show(FAULTS[fault](a_meter(LOADED_W, site.n))).grid.w.quality is Quality.GOOD
 
 
 def test_the_event_names_phase_and_figures() -> None:
-    site = settled()
+    site = established()
     site.show(FAULTS["L1 x10"](a_meter(LOADED_W, site.n)))
     site.show(a_meter(LOADED_W, site.n))
     assert site.events == [
@@ -99,7 +99,7 @@ def test_the_event_names_phase_and_figures() -> None:
 @pytest.mark.parametrize("factor", [1.0, 0.8, 0.5])
 def test_a_step_of_current_with_the_step_of_power_is_followed_in_the_same_tick(factor: float) -> None:
     """`factor`: the share of V x I that the power is; a meter whose share has been steady shows the step itself."""
-    site = settled(factor)
+    site = established(factor)
     seen = site.show(a_meter(48_000, site.n, 48_000 / factor))
     assert seen.grid.w.quality is Quality.GOOD
     assert {r.quality for r in seen.grid.a} == {Quality.GOOD}
@@ -107,7 +107,7 @@ def test_a_step_of_current_with_the_step_of_power_is_followed_in_the_same_tick(f
 
 
 def test_a_load_on_one_phase_is_followed_in_the_same_tick() -> None:
-    site = settled()
+    site = established()
     now = a_meter(LOADED_W + 3_000, site.n)
     amps = (LOADED_W / 690 + 3_000 / 230, LOADED_W / 690, LOADED_W / 690)
     seen = site.show(replace(now, a=tuple(reading(a) for a in amps)))
@@ -116,7 +116,7 @@ def test_a_load_on_one_phase_is_followed_in_the_same_tick() -> None:
 
 def test_a_load_that_moves_to_another_phase_is_followed_in_the_same_tick() -> None:
     """Volts times amperes fit the power."""
-    site = settled()
+    site = established()
     amps = (LOADED_W / 690 + 20, LOADED_W / 690 - 20, LOADED_W / 690)
     seen = site.show(replace(a_meter(LOADED_W, site.n), a=tuple(reading(a) for a in amps)))
     assert {r.quality for r in seen.grid.a} == {Quality.GOOD}
@@ -124,7 +124,7 @@ def test_a_load_that_moves_to_another_phase_is_followed_in_the_same_tick() -> No
 
 def test_currents_that_stay_are_followed_at_the_second_distinct_sample() -> None:
     """Reactive power that is switched on: the power does not show it."""
-    site = settled()
+    site = established()
     seen = [site.show(a_meter(LOADED_W, site.n, LOADED_W + 20_000)).grid.a[0].quality for _ in range(3)]
     assert seen == [Quality.SUSPECT, Quality.GOOD, Quality.GOOD]
     assert site.events == []
@@ -165,7 +165,7 @@ def test_a_first_wrong_sample_of_currents_is_not_used_for_the_first_setpoint() -
 
 def test_a_grid_that_goes_dead_is_seen_at_once() -> None:
     """All phases at 0 V while nothing says that this side is live."""
-    site = settled()
+    site = established()
     dead = Meter("grid", reading(0.0), reading(0.0), (reading(0.0),) * 3, (reading(0.0),) * 3)
     now = site.raw(dead)
     absent = tuple(replace(s, grid_voltage=replace(s.grid_voltage, value="absent")) for s in now.switches)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dispatch.model.readings import MISSING, USABLE, Quality, Reading
 from dispatch.model.reasons import Reason
-from dispatch.plausibility.trail import Trail
+from dispatch.plausibility.reading_history import ReadingHistory
 
 Describe = Callable[[int, float, float], Reason]  # which figure, what it is now, what it was
 Values = tuple[float | None, ...]
@@ -22,7 +22,7 @@ class FigureCheck:
     """
 
     def __init__(self, device_id: str, reading: str, step: float, describe: Describe) -> None:
-        self.trail = Trail(device_id, reading)
+        self.history = ReadingHistory(device_id, reading)
         self._step, self._describe = step, describe
         self._usual = step / RESTLESS  # by how much they usually change from one sample to the next, unexplained
         self._held: tuple[Reading, ...] = ()  # the last believed,
@@ -114,7 +114,7 @@ class FigureCheck:
 
     def _tell(self, taken_s: float) -> None:
         if self._waits is not None and self._waits[2] is not None:
-            self.trail.reject(taken_s, self._waits[2])
+            self.history.reject(taken_s, self._waits[2])
 
     def _accept(self, now: tuple[Reading, ...], values: Values, cause: float, taken_s: float) -> None:
         if self._settled and self._went_back(values):
@@ -122,7 +122,7 @@ class FigureCheck:
         self._settled = bool(self._held)
         self._held, self._held_values, self._cause, self._taken_s = now, values, cause, taken_s
         self._waits = self._doubted_s = None
-        self.trail.accept(0.0, taken_s)
+        self.history.accept(0.0, taken_s)
 
     def _went_back(self, values: Values) -> bool:
         """They are much nearer to where they were than to what waits for a second sample."""

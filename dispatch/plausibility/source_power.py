@@ -13,7 +13,7 @@ import msgspec
 from dispatch.model.readings import USABLE, Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, first, out_of_watts
-from dispatch.plausibility.trail import RELEARN_S, Block, Candidate, Trail
+from dispatch.plausibility.reading_history import RELEARN_S, Candidate, ReadingHistory, SampleCounter
 from dispatch.plausibility.witnesses import Band, PowerWindow
 
 SHOWN_SHARE = 0.2  # a witness shows a step if it moved by it, up to this share of it
@@ -38,16 +38,16 @@ class SourceCheck:
     """The power of one PCS or PV inverter."""
 
     def __init__(self, source_id: str, delay_s: float) -> None:
-        self.power = Trail(source_id, "power")
+        self.power = ReadingHistory(source_id, "power")
         self.window = PowerWindow()
         self._delay_s = delay_s
-        self.block = Block()
+        self.block = SampleCounter()
         self._asked: deque[tuple[float, float]] = deque()
         self._anchor: tuple[float, float] | None = None  # its power, and what the others showed then
         self._step: tuple[float, float] | None = None  # when a step was first read, and the power it goes to
 
     @property
-    def trails(self) -> list[Trail]:
+    def histories(self) -> list[ReadingHistory]:
         """Every reading that is followed."""
         return [self.power]
 
@@ -68,7 +68,7 @@ class SourceCheck:
         candidate = Candidate(w, self.block.update(figures, taken_s), taken_s, step_w)
         if allowed is not None and not allowed.holds(w):
             self.power.reject(taken_s, out_of_watts("power", w, allowed))
-        elif not self.power.settled:
+        elif not self.power.established:
             self._start(candidate, bus)
         elif rests and abs(w) <= step_w and self._shown(w, step_w, bus) is not False:
             self._accept(candidate, bus)

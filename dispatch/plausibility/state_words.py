@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from dispatch.model.readings import USABLE, Quality, Status
 from dispatch.model.reasons import Reason
-from dispatch.plausibility.trail import Trail
+from dispatch.plausibility.reading_history import ReadingHistory
 
 CONTRADICTED_S = 5.0  # a narrowing word that stands for longer is believed, whoever contradicts it
 
@@ -21,7 +21,7 @@ class WordCheck:
 
     def __init__(self, device_id: str, reading: str, wide: Callable[[str], bool]) -> None:
         """`wide`: whether a word allows more than the others."""
-        self.trail = Trail(device_id, reading)
+        self.history = ReadingHistory(device_id, reading)
         self.held_back = False  # what is said now would narrow what may be done, and is not believed
         self._wide = wide
         self._word: str | None = None  # the last accepted
@@ -40,7 +40,7 @@ class WordCheck:
         elif against and (self._doubted_s is None or taken_s - self._doubted_s < CONTRADICTED_S):
             self.held_back = not self._wide(word)
             self._hold(taken_s)
-            self.trail.reject(taken_s, Reason("doubt.word", {"reading": self.trail.reading, "word": word}))
+            self.history.reject(taken_s, Reason("doubt.word", {"reading": self.history.reading, "word": word}))
         elif not self._wide(word) or shown or self._second(word, sample):
             self._accept(word, taken_s)
         else:
@@ -54,7 +54,7 @@ class WordCheck:
     def _accept(self, word: str, taken_s: float) -> None:
         self._word, self._taken_s = word, taken_s
         self._waits = self._doubted_s = None
-        self.trail.accept(0.0, taken_s)
+        self.history.accept(0.0, taken_s)
 
     def _hold(self, taken_s: float) -> None:
         if self._doubted_s is None:

@@ -10,8 +10,8 @@ from dispatch.model.equipment import DEAD, Meter
 from dispatch.model.readings import USABLE
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
-from dispatch.plausibility.figures import FigureCheck, held
-from dispatch.plausibility.trail import RELEARN_S, Block, Candidate, Trail, figures_of
+from dispatch.plausibility.meter_figures import FigureCheck, held
+from dispatch.plausibility.reading_history import RELEARN_S, Candidate, ReadingHistory, SampleCounter, figures_of
 from dispatch.plausibility.witnesses import Band, VoltAmperes
 
 VOLTS_STEP = 0.1  # of nominal: by how much a voltage changes from one sample to the next without a second one
@@ -23,7 +23,7 @@ LEAST_FACTOR = 0.7  # power factor of what is switched: its current is so many t
 Counted = tuple[float | None, float | None]  # import and export, Wh
 
 
-class Look(enum.Enum):
+class Finding(enum.Enum):
     """What the meter's own figures say of its power."""
 
     WRONG = "wrong"  # out of bounds, or impossible beside its other figures
@@ -33,24 +33,24 @@ class Look(enum.Enum):
     ABSENT = "absent"  # no reading
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """One look at a meter's power."""
+class Judgement(msgspec.Struct, frozen=True):
+    """One finding at a meter's power."""
 
-    look: Look
+    finding: Finding
     w: float = 0.0
     why: Reason | None = None  # it is not believed
     flipped: bool = False  # a step to the same power with the other sign, which volts and amperes do not show
 
 
 class MeterCheck:
-    """One meter, tick by tick: `take`, `judge`, then `settle` with what the balance says, then `shown`."""
+    """One meter, tick by tick: `take`, `judge`, then `decide` with what the balance says, then `shown`."""
 
     def __init__(self, bounds: SiteBounds, meter_id: str, delay_s: float) -> None:
         self._bounds, self._delay_s = bounds, delay_s
-        self.power = Trail(meter_id, "power")
-        self._block = Block()
+        self.power = ReadingHistory(meter_id, "power")
+        self._counter = SampleCounter()
         self._va = VoltAmperes()
-        self._figures = Trail(meter_id, "voltage, current and frequency")
+        self._figures = ReadingHistory(meter_id, "voltage, current and frequency")
         self._amperes = FigureCheck(meter_id, "current", bounds.step_a, _current_jump)
         self._volts = FigureCheck(meter_id, "voltage", VOLTS_STEP * bounds.nominal_v, _voltage_jump)
         self._hertz = FigureCheck(meter_id, "frequency", HERTZ_STEP, _frequency_jump)
@@ -60,17 +60,17 @@ class MeterCheck:
         self._live_s: float | None = None  # since when its side has been live
         self._sample = 0
         self._taken_s = float("-inf")
-        self._whole = True  # the other figures of this answer can be true
+        self._plausible = True  # the other figures of this answer can be true
         self._product_va: float | None = None  # volts times amperes of this answer
-        self._now = Seen(Look.ABSENT)
+        self._now = Judgement(Finding.ABSENT)
         self._counted: Counted = (None, None)  # by its energy registers now,
         self._counted_then: Counted = (None, None)  # and when a step of power began
         self._flipped = False  # what is doubted began with a change of the sign alone
 
     @property
-    def trails(self) -> list[Trail]:
+    def histories(self) -> list[ReadingHistory]:
         """Every reading that is followed."""
-        return [self.power, self._figures, *(check.trail for check in self._beside)]
+        return [self.power, self._figures, *(check.history for check in self._beside)]
 
     @property
     def _beside(self) -> tuple[FigureCheck, ...]:
@@ -78,7 +78,7 @@ class MeterCheck:
 
     def alive(self, mono_s: float) -> bool:
         """Its figures move: it may speak as a witness."""
-        return mono_s - self._block.changed_s <= self._delay_s
+        return mono_s - self._counter.changed_s <= self._delay_s
 
     def take(self, meter: Meter, mono_s: float, allowed: Range, live: bool) -> float | None:
         """Take in an answer, once per tick. Return its power, W, unless it is wrong by itself.
@@ -90,58 +90,60 @@ class MeterCheck:
         w = meter.w
         absent = w.quality not in USABLE or w.value is None
         self._taken_s = mono_s - ((meter.hz.age_s if absent else w.age_s) or 0.0)
-        self._sample = self._block.update(figures_of(meter), self._taken_s)
-        self._whole = self._check_figures(meter, mono_s)
+        self._sample = self._counter.update(figures_of(meter), self._taken_s)
+        self._plausible = self._check_figures(meter, mono_s)
         self._product_va = None
         self._counted = meter.import_wh.good, meter.export_wh.good
         if absent or w.value is None:
-            self._now = Seen(Look.ABSENT)
+            self._now = Judgement(Finding.ABSENT)
             return None
         self._now = self._take_power(meter, w.value, mono_s, allowed)
-        return None if self._now.look is Look.WRONG else w.value
+        return None if self._now.finding is Finding.WRONG else w.value
 
-    def _take_power(self, meter: Meter, w: float, mono_s: float, allowed: Range) -> Seen:
+    def _take_power(self, meter: Meter, w: float, mono_s: float, allowed: Range) -> Judgement:
         if not allowed.holds(w):
-            return Seen(Look.WRONG, w, out_of_watts("power", w, allowed))
-        if not self._whole and self._recently_whole(mono_s):
-            return Seen(Look.WRONG, w, Reason("doubt.block", {"reading": "power"}))
-        va = self._product_va = self._va.of(meter) if self._whole else None
+            return Judgement(Finding.WRONG, w, out_of_watts("power", w, allowed))
+        if not self._plausible and self._recently_plausible(mono_s):
+            return Judgement(Finding.WRONG, w, Reason("doubt.block", {"reading": "power"}))
+        va = self._product_va = self._va.of(meter) if self._plausible else None
         if va is not None and self._va.impossible(w, va):
-            return Seen(Look.WRONG, w, Reason("doubt.apparent", {"reading": "power", "value_w": w, "product_w": va}))
-        return Seen(Look.STEP, w)
+            return Judgement(
+                Finding.WRONG, w, Reason("doubt.apparent", {"reading": "power", "value_w": w, "product_w": va})
+            )
+        return Judgement(Finding.STEP, w)
 
-    def judge(self, meter: Meter, expected: Band | None) -> Seen:
+    def judge(self, meter: Meter, expected: Band | None) -> Judgement:
         """What its own figures say of its power. expected: where it should be; None: where it last was."""
         w, va = self._now.w, self._product_va
-        if self._now.look is Look.ABSENT or (self._now.look is Look.WRONG and va is None):
+        if self._now.finding is Finding.ABSENT or (self._now.finding is Finding.WRONG and va is None):
             return self._now
         last_w = self.power.value
         if expected is None and last_w is not None:
             expected = Band(last_w, last_w)
         near = expected is not None and expected.off_w(w) <= self._bounds.step_w
         if near and va is not None and self._beside_jumped(meter, w):
-            return Seen(Look.NEAR, w)  # volts or amperes have jumped, not the power: they are doubted
-        if self._now.look is Look.WRONG:
+            return Judgement(Finding.NEAR, w)  # volts or amperes have jumped, not the power: they are doubted
+        if self._now.finding is Finding.WRONG:
             return self._now
         agrees = None if va is None else self._va.agrees(w, va)
         if near and agrees is not False:
-            return Seen(Look.NEAR, w)
+            return Judgement(Finding.NEAR, w)
         return self._judge_step(w, va if agrees else None, expected)
 
     def _beside_jumped(self, meter: Meter, w: float) -> bool:
         return self._amperes.jumped(meter.a, self._amperes_of(w)) or self._volts.jumped(meter.v)
 
-    def _judge_step(self, w: float, va: float | None, expected: Band | None) -> Seen:
+    def _judge_step(self, w: float, va: float | None, expected: Band | None) -> Judgement:
         """`va`: volts times amperes, where the power keeps its share of them."""
         last_w = self.power.value
         goes_on = self._flipped and last_w is not None and w * last_w < 0
         self._flipped = goes_on or (expected is not None and self._mirrored(w, expected))
         if self._flipped:
             why = Reason("doubt.flipped", {"reading": "power", "value_w": w, "last_w": last_w})
-            return Seen(Look.STEP, w, why, flipped=True)
+            return Judgement(Finding.STEP, w, why, flipped=True)
         if va is not None and self._va.tells(va):
-            return Seen(Look.WITNESSED, w)
-        return Seen(Look.STEP, w, self._why_step(w))
+            return Judgement(Finding.WITNESSED, w)
+        return Judgement(Finding.STEP, w, self._why_step(w))
 
     def _amperes_of(self, w: float) -> float:
         """The change of all currents together that a change of power to `w` can cause."""
@@ -156,36 +158,40 @@ class MeterCheck:
     def _why_step(self, w: float) -> Reason:
         return Reason("doubt.step", {"reading": "power", "value_w": w, "last_w": self.power.value})
 
-    def settle(self, seen: Seen, confirmed: bool, against: Reason | None) -> None:
+    def decide(self, judged: Judgement, confirmed: bool, against: Reason | None) -> None:
         """Accept or doubt the power, with what the balance says of it."""
-        if seen.look is Look.ABSENT:
+        if judged.finding is Finding.ABSENT:
             return
-        trail, taken_s = self.power, self._taken_s
-        if seen.look is Look.WRONG:
-            trail.reject(taken_s, seen.why or self._why_step(seen.w))
+        history, taken_s = self.power, self._taken_s
+        if judged.finding is Finding.WRONG:
+            history.reject(taken_s, judged.why or self._why_step(judged.w))
             return
-        shown = seen.look is Look.WITNESSED and against is None  # else two witnesses disagree: neither is chosen
-        if trail.settled and (confirmed or shown or seen.look is Look.NEAR):
-            self._accept(seen.w)
+        shown = (
+            judged.finding is Finding.WITNESSED and against is None
+        )  # else two witnesses disagree: neither is chosen
+        if history.established and (confirmed or shown or judged.finding is Finding.NEAR):
+            self._accept(judged.w)
         else:
-            self._settle_step(seen, against if trail.settled else None)
+            self._decide_step(judged, against if history.established else None)
 
-    def _settle_step(self, seen: Seen, against: Reason | None) -> None:
-        trail, taken_s = self.power, self._taken_s
+    def _decide_step(self, judged: Judgement, against: Reason | None) -> None:
+        history, taken_s = self.power, self._taken_s
         if self._step_s is None:
             self._step_s, self._counted_then = taken_s, self._counted
         since_s = taken_s - self._step_s
-        if against is None and seen.flipped and self._counts_the_other_way(seen.w, since_s):
-            against = seen.why
-        if against is not None and seen.look is Look.WITNESSED and since_s > RELEARN_S:
-            self._accept(seen.w)  # a load that the other meter does not see
+        if against is None and judged.flipped and self._counts_the_other_way(judged.w, since_s):
+            against = judged.why
+        if against is not None and judged.finding is Finding.WITNESSED and since_s > RELEARN_S:
+            self._accept(judged.w)  # a load that the other meter does not see
         elif against is not None and since_s > self._delay_s:  # the other meter had time to show it
-            trail.reject(taken_s, against)
-        elif against is None and trail.second(seen.w, self._sample) and not (seen.flipped and since_s < FLIPPED_S):
-            self._accept(seen.w)
+            history.reject(taken_s, against)
+        elif (
+            against is None and history.second(judged.w, self._sample) and not (judged.flipped and since_s < FLIPPED_S)
+        ):
+            self._accept(judged.w)
         else:
-            why = seen.why or against or self._why_step(seen.w)
-            trail.wait(Candidate(seen.w, self._sample, taken_s, self._bounds.step_w), why)
+            why = judged.why or against or self._why_step(judged.w)
+            history.wait(Candidate(judged.w, self._sample, taken_s, self._bounds.step_w), why)
 
     def _accept(self, w: float) -> None:
         self._step_s, self._flipped = None, False
@@ -199,7 +205,7 @@ class MeterCheck:
 
     def learn(self, meter: Meter, mono_s: float) -> None:
         """Take in its other figures, and what volts and amperes are beside an accepted power."""
-        if not self._whole:
+        if not self._plausible:
             for check in self._beside:
                 check.hold(mono_s)
             return
@@ -223,7 +229,7 @@ class MeterCheck:
         elif self._live_s is None:
             self._live_s = mono_s
 
-    def _recently_whole(self, mono_s: float) -> bool:
+    def _recently_plausible(self, mono_s: float) -> bool:
         """Its other figures were plausible until shortly: that they are not is a fault of the whole answer."""
         return self._good is not None and self._bad_s is not None and mono_s - self._bad_s <= RELEARN_S
 
@@ -263,14 +269,14 @@ class MeterCheck:
     def shown(self, meter: Meter, mono_s: float, hold_s: float) -> Meter:
         """The meter as everybody else is to see it. A current is not believed before the power."""
         found = msgspec.structs.replace(meter, w=self.power.shown(meter.w, mono_s, hold_s))
-        if self._whole and not any(check.doubted for check in self._beside):
+        if self._plausible and not any(check.doubted for check in self._beside):
             return found
         a, v, hz = (
             check.shown(now, mono_s, hold_s)
             for check, now in zip(self._beside, (meter.a, meter.v, (meter.hz,)), strict=True)
         )
         found = msgspec.structs.replace(found, a=a, v=v, hz=hz[0])
-        if self._whole:
+        if self._plausible:
             return found
         usable = self._bad_s is None or mono_s - self._bad_s <= hold_s
         good, taken_s = self._good if self._good is not None and usable else (Meter(meter.id), mono_s)

@@ -40,7 +40,7 @@ def figures_of(part: Any) -> tuple[object, ...]:
     return tuple(found)
 
 
-class Block:
+class SampleCounter:
     """Counts the distinct samples of one device: another figure changed, or the map's refresh time has passed."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Block:
         return self.sample
 
 
-class Trail:
+class ReadingHistory:
     """One reading of one device, in the order in which it was read.
 
     keep: a protective reading. The last accepted value stays in force as long as what the device says is doubted.
@@ -80,7 +80,7 @@ class Trail:
         self._episodes: deque[float] = deque()
 
     @property
-    def settled(self) -> bool:
+    def established(self) -> bool:
         """Two distinct samples have agreed since the start."""
         return self.value is not None
 

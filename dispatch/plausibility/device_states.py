@@ -7,11 +7,11 @@ import msgspec
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs, Switch
 from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounded_readings import BusFigures, RangeCheck
 from dispatch.plausibility.bounds import SiteBounds
-from dispatch.plausibility.contacts import WordCheck
-from dispatch.plausibility.protection import LimitCheck, TemperatureCheck
-from dispatch.plausibility.ranges import BusFigures, RangeCheck
-from dispatch.plausibility.trail import Block, Trail, figures_of
+from dispatch.plausibility.protective_limits import LimitCheck, TemperatureCheck
+from dispatch.plausibility.reading_history import ReadingHistory, SampleCounter, figures_of
+from dispatch.plausibility.state_words import WordCheck
 
 LIVE = 0.8  # of nominal: a bus with this voltage is live
 FALLBACK_W = 1_000_000.0  # for a device that the site file does not name
@@ -35,14 +35,14 @@ class SwitchStates:
     def __init__(self, switch_id: str, bounds: SiteBounds, hold_s: float) -> None:
         self._nominal_v, self._hold_s = bounds.nominal_v, hold_s
         self._grid_side = BusFigures(switch_id, bounds, "grid ")
-        self._block = Block()
+        self._counter = SampleCounter()
         self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
         self._grid = WordCheck(switch_id, "grid voltage", lambda word: word == "present")
 
     @property
-    def trails(self) -> list[Trail]:
+    def histories(self) -> list[ReadingHistory]:
         """Every word that is followed."""
-        return [self._position.trail, self._grid.trail, *self._grid_side.trails]
+        return [self._position.history, self._grid.history, *self._grid_side.histories]
 
     @property
     def held_back(self) -> bool:
@@ -54,7 +54,7 @@ class SwitchStates:
         mono_s = raw.mono_s
         grid_v, grid_hz = self._grid_side.check(switch.grid_v, switch.grid_hz, mono_s, self._hold_s)
         follow = all_follow(raw, self._nominal_v)
-        sample = self._block.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
+        sample = self._counter.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
         live = grid_v.good is not None and grid_v.good >= LIVE * self._nominal_v
         gone = switch.grid_voltage.good == "absent"
         off = switch.position.good != "closed"
@@ -79,7 +79,7 @@ class PcsStates:
         self._setpoint = None if allowed is None else RangeCheck(pcs_id, "setpoint as read back", "W", allowed)
         rated = next((p for p in config.pcs if p.id == pcs_id), None)
         charge_w, discharge_w = (rated.charge_w, rated.discharge_w) if rated else (FALLBACK_W, FALLBACK_W)
-        self._block = Block()
+        self._counter = SampleCounter()
         self._state = WordCheck(pcs_id, "state", lambda word: word not in NOT_RUNNING)
         self._connection = WordCheck(pcs_id, "connection", lambda word: word == "connected")
         self._mode = WordCheck(pcs_id, "mode", lambda word: word == "grid_following")
@@ -88,11 +88,11 @@ class PcsStates:
         self._discharge = LimitCheck(pcs_id, "discharge limit", discharge_w, f"[[pcs]] {pcs_id}: discharge_w")
 
     @property
-    def trails(self) -> list[Trail]:
+    def histories(self) -> list[ReadingHistory]:
         """Every word and limit that is followed."""
         checks = (self._state, self._connection, self._mode, self._control, self._charge, self._discharge)
-        setpoint = [] if self._setpoint is None else [self._setpoint.trail]
-        return [*(c.trail for c in checks), *self._bus.trails, *setpoint]
+        setpoint = [] if self._setpoint is None else [self._setpoint.history]
+        return [*(c.history for c in checks), *self._bus.histories, *setpoint]
 
     @property
     def held_back(self) -> bool:
@@ -102,7 +102,7 @@ class PcsStates:
     def check(self, pcs: Pcs, raw: Snapshot) -> Pcs:
         """The PCS as everybody else is to see it; its power is checked elsewhere."""
         mono_s, figures = raw.mono_s, figures_of(pcs)
-        sample = self._block.update(figures, mono_s - (pcs.state.age_s or 0.0))
+        sample = self._counter.update(figures, mono_s - (pcs.state.age_s or 0.0))
         closed = bool(raw.switches) and all(
             s.position.good == "closed" and s.grid_voltage.good == "present" for s in raw.switches
         )
@@ -137,7 +137,7 @@ class BatteryProtection:
         charge_w = sum(p.charge_w for p in rated) or FALLBACK_W
         discharge_w = sum(p.discharge_w for p in rated) or FALLBACK_W
         keys = f"[[pcs]] of {battery_id}"
-        self._block = Block()
+        self._counter = SampleCounter()
         self._state = WordCheck(battery_id, "state", lambda word: word not in BATTERY_TRIPPED)
         self._charge = LimitCheck(battery_id, "charge limit", charge_w, f"{keys}: charge_w")
         self._discharge = LimitCheck(battery_id, "discharge limit", discharge_w, f"{keys}: discharge_w")
@@ -145,14 +145,14 @@ class BatteryProtection:
         self._temperature = TemperatureCheck(battery_id, low_c, high_c)
 
     @property
-    def trails(self) -> list[Trail]:
+    def histories(self) -> list[ReadingHistory]:
         """Every word and reading that is followed."""
-        return [c.trail for c in (self._state, self._charge, self._discharge, self._temperature)]
+        return [c.history for c in (self._state, self._charge, self._discharge, self._temperature)]
 
     def check(self, battery: Battery, mono_s: float) -> Battery:
         """The battery as everybody else is to see it."""
         figures = figures_of(battery)
-        sample = self._block.update(figures, mono_s - (battery.state.age_s or 0.0))
+        sample = self._counter.update(figures, mono_s - (battery.state.age_s or 0.0))
         self._state.check(battery.state, sample, mono_s, shown=False, against=False)
         return msgspec.structs.replace(
             battery,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dispatch.model.equipment import DEAD
 from dispatch.model.readings import USABLE, Reading
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
-from dispatch.plausibility.trail import Trail
+from dispatch.plausibility.reading_history import ReadingHistory
 
 
 class RangeCheck:
     """One reading. Within its bounds it is believed at once, outside it never is."""
 
     def __init__(self, device_id: str, reading: str, unit: str, allowed: Range) -> None:
-        self.trail = Trail(device_id, reading)
+        self.history = ReadingHistory(device_id, reading)
         self._unit, self._allowed = unit, allowed
 
     def check(self, raw: Reading, mono_s: float, hold_s: float) -> Reading:
@@ -20,12 +20,12 @@ class RangeCheck:
         if raw.quality in USABLE and raw.value is not None:
             taken_s = mono_s - (raw.age_s or 0.0)
             if self._allowed.holds(raw.value):
-                self.trail.accept(raw.value, taken_s)
+                self.history.accept(raw.value, taken_s)
             elif self._unit == "W":
-                self.trail.reject(taken_s, out_of_watts(self.trail.reading, raw.value, self._allowed))
+                self.history.reject(taken_s, out_of_watts(self.history.reading, raw.value, self._allowed))
             else:
-                self.trail.reject(taken_s, out_of(self.trail.reading, raw.value, self._unit, self._allowed))
-        return self.trail.shown(raw, mono_s, hold_s)
+                self.history.reject(taken_s, out_of(self.history.reading, raw.value, self._unit, self._allowed))
+        return self.history.shown(raw, mono_s, hold_s)
 
 
 class BusFigures:
@@ -37,9 +37,9 @@ class BusFigures:
         self._hertz = RangeCheck(device_id, f"{side}frequency", "Hz", bounds.hertz())
 
     @property
-    def trails(self) -> list[Trail]:
+    def histories(self) -> list[ReadingHistory]:
         """Both readings."""
-        return [self._volts.trail, self._hertz.trail]
+        return [self._volts.history, self._hertz.history]
 
     def check(self, v: Reading, hz: Reading, mono_s: float, hold_s: float) -> tuple[Reading, Reading]:
         """Both as everybody else is to see them. A dead bus has no frequency, whatever a device says of it."""

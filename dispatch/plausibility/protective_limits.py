@@ -9,7 +9,7 @@ from __future__ import annotations
 from dispatch.model.readings import USABLE, Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, out_of, out_of_watts
-from dispatch.plausibility.trail import Block, Candidate, Trail
+from dispatch.plausibility.reading_history import Candidate, ReadingHistory, SampleCounter
 
 LIMIT_OVER_RATING = 20.0  # a BMS may allow its battery far more than the PCS can use
 TEMP = Range(-40.0, 150.0, "[[battery]] temp_min_c, temp_max_c")  # what a sensor in a battery can mean
@@ -20,27 +20,27 @@ class LimitCheck:
     """One power limit, W >= 0."""
 
     def __init__(self, device_id: str, reading: str, rated_w: float, key: str) -> None:
-        self.trail = Trail(device_id, reading, keep=True)
+        self.history = ReadingHistory(device_id, reading, keep=True)
         self._allowed = Range(0.0, LIMIT_OVER_RATING * rated_w, key)
-        self._block = Block()
+        self._counter = SampleCounter()
         self._before_w: float | None = None  # of the sample before this one
         self._now: tuple[int, float] | None = None  # sample, W
 
     def check(self, raw: Reading, figures: tuple[object, ...], mono_s: float) -> Reading:
         """The limit that is in force."""
-        trail = self.trail
+        history = self.history
         if raw.quality not in USABLE or raw.value is None:
-            return kept(trail, raw, mono_s)
+            return kept(history, raw, mono_s)
         taken_s = mono_s - (raw.age_s or 0.0)
         if not self._allowed.holds(raw.value):
-            trail.reject(taken_s, out_of_watts(trail.reading, raw.value, self._allowed))
-            return trail.shown(raw, mono_s, 0.0)
-        sample = self._block.update(figures, taken_s)
+            history.reject(taken_s, out_of_watts(history.reading, raw.value, self._allowed))
+            return history.shown(raw, mono_s, 0.0)
+        sample = self._counter.update(figures, taken_s)
         if self._now is not None and sample != self._now[0]:
             self._before_w = self._now[1]
         self._now = (sample, raw.value)
         in_force_w = raw.value if self._before_w is None else min(raw.value, self._before_w)
-        trail.accept(in_force_w, taken_s)
+        history.accept(in_force_w, taken_s)
         return raw if in_force_w == raw.value else Reading(in_force_w, raw.age_s, Quality.GOOD)
 
 
@@ -48,35 +48,35 @@ class TemperatureCheck:
     """The temperature of one battery. Nearer to one of its limits counts at once, further away at the second sample."""
 
     def __init__(self, battery_id: str, low_c: float, high_c: float) -> None:
-        self.trail = Trail(battery_id, "temperature", keep=True)
+        self.history = ReadingHistory(battery_id, "temperature", keep=True)
         self._middle_c = (low_c + high_c) / 2
-        self._block = Block()
+        self._counter = SampleCounter()
 
     def check(self, raw: Reading, figures: tuple[object, ...], mono_s: float) -> Reading:
         """The temperature that counts."""
-        trail = self.trail
+        history = self.history
         if raw.quality not in USABLE or raw.value is None:
-            return kept(trail, raw, mono_s)
+            return kept(history, raw, mono_s)
         value, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
-        sample = self._block.update(figures, taken_s)
+        sample = self._counter.update(figures, taken_s)
         if not TEMP.holds(value):
-            trail.reject(taken_s, out_of("temperature", value, "°C", TEMP))
+            history.reject(taken_s, out_of("temperature", value, "°C", TEMP))
         elif self._believed(value, sample):
-            trail.accept(value, taken_s)
+            history.accept(value, taken_s)
         else:
-            why = Reason("doubt.jump", {"reading": "temperature", "value": value, "last": trail.value, "unit": "°C"})
-            trail.wait(Candidate(value, sample, taken_s, TEMP_STEP_C), why)
-        return trail.shown(raw, mono_s, 0.0)
+            why = Reason("doubt.jump", {"reading": "temperature", "value": value, "last": history.value, "unit": "°C"})
+            history.wait(Candidate(value, sample, taken_s, TEMP_STEP_C), why)
+        return history.shown(raw, mono_s, 0.0)
 
     def _believed(self, value: float, sample: int) -> bool:
-        last = self.trail.value
-        if last is None or abs(value - last) <= TEMP_STEP_C or self.trail.second(value, sample):
+        last = self.history.value
+        if last is None or abs(value - last) <= TEMP_STEP_C or self.history.second(value, sample):
             return True
         return abs(value - self._middle_c) >= abs(last - self._middle_c)
 
 
-def kept(trail: Trail, raw: Reading, mono_s: float) -> Reading:
+def kept(history: ReadingHistory, raw: Reading, mono_s: float) -> Reading:
     """A protective reading that was there and is not any more: the last one stays in force."""
-    if raw.value is not None or trail.value is None:
+    if raw.value is not None or history.value is None:
         return raw
-    return Reading(trail.value, max(mono_s - trail.taken_s, 0.0), Quality.SUSPECT)
+    return Reading(history.value, max(mono_s - history.taken_s, 0.0), Quality.SUSPECT)
