@@ -80,8 +80,8 @@ def _decision(n: int, utc_s: float) -> Decision:
     )
 
 
-def write(directory: Path, seconds: int) -> None:
-    """Record so many seconds as the recorder does."""
+def write(directory: Path, seconds: int) -> Iterator[int]:
+    """Record so many seconds as the recorder does; how many there are, each time that they are on the disk."""
     file, intake = TelemetryFile(directory / schema.FILE, "boot", lambda: SOURCE), Intake(StorageConfig(), 250.0)
     file.ensure_open(T0)
     for n, tick in enumerate(ticks(seconds), 1):
@@ -89,6 +89,7 @@ def write(directory: Path, seconds: int) -> None:
         if n % FLUSH_EVERY == 0:
             file.write(intake, whole=False)
             intake.written(whole=False)
+            yield n
             file.pack(tick[0].utc_s)
     file.close(0)
 
@@ -175,7 +176,8 @@ def charts(days: int) -> list[Figure]:
 def measure(hours: float = 4.0, days: int = 30, write_to: str = "") -> list[Figure]:
     """All of it. Without strace, only the charts."""
     if write_to:
-        write(Path(write_to), round(hours * 3600))
+        for _ in write(Path(write_to), round(hours * 3600)):
+            pass
         return []
     counted = written(round(hours * 3600)) if shutil.which("strace") else []
     return [*counted, *charts(days)]

@@ -180,3 +180,38 @@ def test_signals_beyond_what_the_record_takes_are_told(tmp_path: Path, monkeypat
     assert [notice.text.partition(":")[0] for notice in recorder.notices()] == ["6 signals are not recorded"]
     assert recorder.close()
     assert Archive(tmp_path).counts()["signal"] == 15
+
+
+def test_ten_samples_are_written_without_being_asked_for(tmp_path: Path) -> None:
+    """Not when the time is over: the sample that completes them may come just after it."""
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.wait_open(LIMIT_S)
+    recorder.flush().result(LIMIT_S)
+    recorder._flush_at = time.monotonic() + 1e6
+    archive = Archive(tmp_path)
+    for n in range(49):  # five ticks a second: 10 samples with the 46th tick
+        recorder.put(snapshot(n), decision(n))
+    began = time.monotonic()
+    while (rows := archive.counts()["hot"]) == 0:
+        assert time.monotonic() - began < LIMIT_S
+    assert rows == 10
+    assert recorder.close()
+
+
+def test_what_is_written_is_synced_with_it(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.wait_open(LIMIT_S)
+    con = recorder._file._con
+    assert con is not None
+    seen: list[str] = []
+    con.set_trace_callback(seen.append)
+    recorder.put(snapshot(0), decision(0))
+    recorder.flush().result(LIMIT_S)
+    order = [sql for sql in seen if "synchronous" in sql or sql in ("COMMIT", "BEGIN IMMEDIATE")]
+    assert order[:4] == [
+        "PRAGMA synchronous = FULL",
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        "PRAGMA synchronous = NORMAL",
+    ]
+    recorder.close()
