@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+
+async def may_hang(work: Callable[..., Result], *arguments: Any) -> Result:
+    """What `asyncio.to_thread` does, but whoever gives up waiting can end the process."""
+    return await asyncio.wrap_future(in_daemon_thread(partial(work, *arguments)))
 
 
 def in_daemon_thread(work: Callable[[], Result]) -> Future[Result]:

@@ -20,6 +20,7 @@ from dispatch.model.clock import Clock
 from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, is_bundled, read
 from drivers.tariffs.series import LONGEST_STEP_S
+from gateway.daemon_thread import may_hang
 from gateway.event_sink import EventSink
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
@@ -70,7 +71,7 @@ class PriceWatch:
         asked = self._asked.is_set()
         self._asked.clear()
         path = self._base / self._file
-        found = await asyncio.to_thread(_signature, path)
+        found = await may_hang(_signature, path)
         if asked:
             await self._tell_what_is_not_read()
         if asked or (found == self._seen and found != self._judged):
@@ -88,7 +89,7 @@ class PriceWatch:
     async def _tell_what_is_not_read(self) -> None:
         """Fees are in the site file, which only a start reads: say so, and whether it has changed."""
         text = "only the price file is read again; fees, tax, VAT and demand charge stay as read from the site file"
-        changed = await asyncio.to_thread(_signature, self._site_file) != self._site_read
+        changed = await may_hang(_signature, self._site_file) != self._site_read
         if changed:
             text += f": {self._site_file} has changed since, restart the gateway for it"
         self._events.event("gateway", "warning" if changed else "info", "tariff", text)
@@ -96,15 +97,15 @@ class PriceWatch:
     async def _take(self, path: Path, found: Signature | None, asked: bool) -> None:
         """Read the file, and put its prices in force unless they cannot be used."""
         try:
-            new = await asyncio.to_thread(self._read)
+            new = await may_hang(self._read)
         except (TariffFileError, OSError) as error:
             self._judged = found
             self._refuse(str(error), asked)
             return
-        if await asyncio.to_thread(_signature, path) != found:
+        if await may_hang(_signature, path) != found:
             return  # changed while it was read: the next look sees it
         self._judged = found
-        trouble = await asyncio.to_thread(self._lost, path, new.prices)
+        trouble = await may_hang(self._lost, path, new.prices)
         if trouble:
             self._refuse(trouble, asked)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -225,3 +226,18 @@ async def test_everything_sees_new_prices_at_once(place: Path) -> None:
         (alarm,) = (a for a in gateway.alarms.active() if a.id == "price-file")
         assert f"{path}:2: start_utc = 'now': expected ISO 8601" in str(alarm.detail)
         assert prices.series is inputs.prices
+
+
+def test_a_file_that_never_answers_does_not_keep_the_gateway_from_ending(tmp_path: Path) -> None:
+    """As on a dead file server: `asyncio.run` waits for every thread of `asyncio.to_thread`."""
+
+    async def look() -> None:
+        watched = Watched(tmp_path)
+        watched.path.unlink()
+        os.mkfifo(watched.path)
+        watched.watch.reload()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watched.watch.look(), 0.1)
+
+    asyncio.run(look())
+    os.close(os.open(tmp_path / "prices.csv", os.O_RDWR))  # whoever still reads it reads its end
