@@ -174,6 +174,8 @@ class AuditLog:
             row.future.set_result(number)
         if self._file.head[0] - self._file.signed_seq >= CHECKPOINT_EVERY:
             self._sign()
+        elif self._rows.empty():
+            self._sign(only_fold=True)
 
     def _insert(self, con: sqlite3.Connection, records: list[Record]) -> list[int]:
         """Append records in one transaction; their row numbers."""
@@ -218,11 +220,12 @@ class AuditLog:
             self._spool.remove(next(refused, self._spool[0]))
         self._spool.append(row)
 
-    def _sign(self) -> None:
-        """Sign the head and send it off the machine."""
+    def _sign(self, only_fold: bool = False) -> None:
+        """Sign the head and send it off the machine; leave nothing in the WAL."""
         self._busy_since_s = time.monotonic()
         try:
-            signed = self._file.sign()
+            signed = not only_fold and self._file.sign()
+            self._file.fold()
         except Exception as error:  # noqa: BLE001  the rows themselves are on the disk
             log.warning("the audit's head %d is not signed: %s", self._file.head[0], error)
             self._file.abandon()

@@ -68,7 +68,7 @@ class AuditFile:
         self._key: Any = None
         self._public = b""
         self._kept: tuple[int, bytes] | None = None  # the head in its own file
-        self._folded = False  # what is signed is in the file itself, not in its WAL alone
+        self._folded = False  # all is in the file itself, nothing in its WAL alone
         self._check: BackgroundCheck | None = None
 
     @property
@@ -113,7 +113,7 @@ class AuditFile:
             if con.in_transaction:  # a full disk has rolled back already
                 con.execute("ROLLBACK")
             raise
-        self.head = (seq, head)
+        self.head, self._folded = (seq, head), False
         return numbers
 
     def keep_head(self) -> None:
@@ -123,25 +123,27 @@ class AuditFile:
             self._kept = self.head
 
     def sign(self) -> bool:
-        """Sign the head, and take it out of the WAL into the file; whether there was anything to sign.
-
-        A WAL is read up to its first damaged frame: one flipped bit would take with it every row behind it.
-        """
-        if self._con is None:
-            return False
+        """Sign the head; whether there was anything to sign."""
         seq, head = self.head
-        signed = seq != self.signed_seq
-        if signed:
-            self._con.execute(_SIGN, (seq, head, self._public, self._key.sign(signed_text(seq, head))))
-            self.signed_seq, self._folded = seq, False
-        if signed or not self._folded:
-            # not PASSIVE: a WAL that stays behind holds older pages than the file, and damage may bring them back
-            self._con.execute("PRAGMA busy_timeout = 0")  # somebody reads it: the next time will do
-            try:
-                self._folded = self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-            finally:
-                self._con.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
-        return signed
+        if self._con is None or seq == self.signed_seq:
+            return False
+        self._con.execute(_SIGN, (seq, head, self._public, self._key.sign(signed_text(seq, head))))
+        self.signed_seq, self._folded = seq, False
+        return True
+
+    def fold(self) -> None:
+        """Take what was written out of the WAL into the file, unless somebody reads it: then the next time will do.
+
+        A WAL is read up to its first damaged frame: one flipped bit would take with it every row behind it. Not
+        PASSIVE: a WAL that stays behind holds older pages than the file, and damage may bring them back.
+        """
+        if self._con is None or self._folded:
+            return
+        self._con.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._folded = self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        finally:
+            self._con.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
 
     def abandon(self) -> None:
         """Close without another word."""
