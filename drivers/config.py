@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.schema import MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms, TariffTerms
+from dispatch.config.schema import MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
+from dispatch.config.tariff_terms import TariffTerms
 
 SLOW_READING = 4  # deadlines
 

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
-from dispatch.config.schema import DispatchConfig, TariffTerms
+from dispatch.config.schema import DispatchConfig
+from dispatch.config.tariff_terms import TariffTerms
 from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month
 from dispatch.model.decoding import with_reasons
 from dispatch.model.forecast import QUARTER_S

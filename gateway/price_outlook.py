@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.config.schema import TariffTerms
+from dispatch.config.tariff_terms import TariffTerms
 from gateway.api.protocol import TariffNow
 from gateway.prices_in_force import PricesInForce
 

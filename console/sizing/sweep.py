@@ -15,7 +15,8 @@ from console.replay.traces import Trace
 from dispatch.billing.bill import Flow, bill
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.cross_checks import inconsistencies
-from dispatch.config.schema import DispatchConfig, ReserveConfig, TariffTerms
+from dispatch.config.schema import DispatchConfig, ReserveConfig
+from dispatch.config.tariff_terms import TariffTerms
 
 RANGE = re.compile(r"^(\d+(?:\.\d+)?)\s*\.\.\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*/\s*(\d+(?:\.\d+)?)$")
 ONE = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$")

@@ -13,11 +13,12 @@ from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.fallback import Lost, meter_lost_w
-from dispatch.control.grid_ramp import GridRamp
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, enabled, units
-from dispatch.control.rules import Situation, run
+from dispatch.control.ramp_reference import GridRamp
+from dispatch.control.rules.order import run
+from dispatch.control.rules.situation import Situation
 from dispatch.control.setpoint_monitor import SetpointMonitor
 from dispatch.control.soc_latches import SocLatches
 from dispatch.control.write_permission import permitted

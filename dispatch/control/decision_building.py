@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatch.control.pcs_limits import Ready
-from dispatch.control.rules import Situation
+from dispatch.control.rules.situation import Situation
 from dispatch.islanding.load_shedding import LoadSheddingResult
 from dispatch.islanding.observation import IslandStep
 from dispatch.model.decision import Decision, Mode, Setpoint

@@ -36,7 +36,7 @@ def joined(reasons: Iterable[Reason]) -> Reason:
 
 
 class RuleId(enum.Enum):
-    """The rules, by the names that people see, in the order in which they run: `dispatch.control.rules.RULES`."""
+    """The rules, by the names that people see, in the order in which they run: `dispatch.control.rules.order`."""
 
     RATINGS = "ratings"  # no rule: what the PCS are rated for
     PROTECTION = "protection"

@@ -17,7 +17,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import full_soc_pct, lowest_soc_pct, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.control.rules import battery_window
+from dispatch.control.rules.situation import battery_window
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import NEAR_W

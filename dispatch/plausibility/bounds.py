@@ -31,6 +31,9 @@ class Range(msgspec.Struct, frozen=True):
         return math.isfinite(value) and self.low <= value <= self.high
 
 
+BATTERY_TEMP_C = Range(-40.0, 150.0, "[[battery]] temp_min_c, temp_max_c")  # what a sensor in a battery can mean
+
+
 def out_of_watts(reading: str, w: float, allowed: Range) -> Reason:
     """Why a power is not believed."""
     return Reason(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dispatch.model.readings import USABLE, Quality, Reading
 from dispatch.model.reasons import Reason
-from dispatch.plausibility.bounds import Range, out_of, out_of_watts
+from dispatch.plausibility.bounds import BATTERY_TEMP_C, Range, out_of, out_of_watts
 from dispatch.plausibility.reading_history import Candidate, ReadingHistory, SampleCounter
 
 LIMIT_OVER_RATING = 20.0  # a BMS may allow its battery far more than the PCS can use
-TEMP = Range(-40.0, 150.0, "[[battery]] temp_min_c, temp_max_c")  # what a sensor in a battery can mean
 TEMP_STEP_C = 5.0  # a battery does not cool by more from one sample to the next
 
 
@@ -59,8 +58,8 @@ class TemperatureCheck:
             return kept(history, raw, mono_s)
         value, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
         sample = self._counter.update(figures, taken_s)
-        if not TEMP.holds(value):
-            history.reject(taken_s, out_of("temperature", value, "°C", TEMP))
+        if not BATTERY_TEMP_C.holds(value):
+            history.reject(taken_s, out_of("temperature", value, "°C", BATTERY_TEMP_C))
         elif self._believed(value, sample):
             history.accept(value, taken_s)
         else:

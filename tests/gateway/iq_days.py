@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatch.billing.bill import stored_change_kwh
-from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, TariffTerms
+from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings
+from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.equipment import Battery, Meter, Pcs, Pv
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot

@@ -17,7 +17,7 @@ from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, PV_W, Clock, record, trade_w
 from waiting import LIMIT_S, until
 
 from dispatch.billing.prices import NO_PRICES, PriceSeries
-from dispatch.config.schema import TariffTerms
+from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.events import Event
 from gateway import energy_iq_service
 from gateway.energy_iq_history import Report, local_day, make_report, read_quarters

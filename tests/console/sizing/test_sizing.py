@@ -23,7 +23,7 @@ from console.replay.traces import Trace
 from console.sizing.maps import terminal
 from console.sizing.sweep import Base, Outcome, Point, configured, play, points, values
 from console.sizing.workers import WorkersFailed, outcomes
-from dispatch.config.schema import TariffTerms
+from dispatch.config.tariff_terms import TariffTerms
 
 HOURS = 6
 SITES = Path(__file__).parents[3] / "sites"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from small_site import site_config
 
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
-from dispatch.config.schema import BatteryConfig, DispatchConfig, TariffTerms
+from dispatch.config.schema import BatteryConfig, DispatchConfig
+from dispatch.config.tariff_terms import TariffTerms
 
 MIDNIGHT = 1_758_060_000  # 2025-09-16T22:00:00Z, local midnight in Berlin
 HOUR = 3600

@@ -17,7 +17,7 @@ from dispatch.billing.interval_budget import Billing
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings, RulesConfig
 from dispatch.control.controller import Controller, ControllerMemory
-from dispatch.control.grid_ramp import KEPT_S
+from dispatch.control.ramp_reference import KEPT_S
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision, Mode, RuleTrace
 from dispatch.model.equipment import Meter, Pcs, Switch

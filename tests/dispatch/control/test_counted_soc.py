@@ -8,7 +8,8 @@ import pytest
 from small_site import a_battery, a_snapshot, an_order, site_config
 
 from dispatch.control.pcs_limits import units
-from dispatch.control.rules import Situation, manual
+from dispatch.control.rules.manual_order import manual
+from dispatch.control.rules.situation import Situation
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.orders import OrderKind

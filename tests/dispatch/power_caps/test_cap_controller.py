@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import a_snapshot, site_config
 
-from dispatch.config.schema import CapsConfig, DispatchConfig, NodeTerms, TariffTerms
+from dispatch.config.schema import CapsConfig, DispatchConfig, NodeTerms
+from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval

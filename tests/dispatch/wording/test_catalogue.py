@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from dispatch.alarms.definitions import DEFINITIONS
-from dispatch.control.rules import RULES
+from dispatch.control.rules.order import RULES
 from dispatch.islanding.reconnection import OUT_OF_STEP
 from dispatch.model.reasons import Reason, RuleId, joined, plain
 from dispatch.planning.explanations import _FOR_PRICE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.control.rules import Ramp
+from dispatch.control.rules.situation import Ramp
 
 MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
 LATE = 1.5  # and where steps are meant to be long: after this many of them

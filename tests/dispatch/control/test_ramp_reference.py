@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from small_site import site_config
 
-from dispatch.control.grid_ramp import KEPT_S, GridRamp
-from dispatch.control.rules import Ramp
+from dispatch.control.ramp_reference import KEPT_S, GridRamp
+from dispatch.control.rules.situation import Ramp
 
 CONFIG = site_config(ramp_w_per_s=500.0)
 TICK_S = 0.2

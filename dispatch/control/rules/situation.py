@@ -1,0 +1,69 @@
+"""What a rule may look at, and how bounds of import become bounds of battery power."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatch.billing.import_allowance import Budget
+from dispatch.config.battery_ratings import reserve_soc_pct
+from dispatch.config.schema import DispatchConfig
+from dispatch.control.pcs_limits import Unit
+from dispatch.model.islanding import Islanding
+from dispatch.model.plan import PlanStep
+from dispatch.model.reasons import Reason
+from dispatch.model.snapshot import Snapshot
+from dispatch.orders.book import Standing
+
+# Of the aim: charging on our own account stays this far below it, so that it never makes the budget bind.
+CHARGE_ROOM = 0.05
+
+
+class Ramp(msgspec.Struct, frozen=True):
+    """Import reference that moves towards its target no faster than the ramp limit, and the range allowed now."""
+
+    import_w: float
+    step_w: float
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """All that the rules may look at."""
+
+    config: DispatchConfig
+    snapshot: Snapshot
+    islanding: Islanding
+    units: tuple[Unit, ...]
+    net_w: float | None  # load - pv - what PCS do that take no part; None: not known
+    budget: Budget
+    soc_pct: float | None
+    soc_high_pct: float | None  # the highest that it may be
+    available_pct: float | None  # what of it is stored in batteries in service
+    last_w: float  # the last total asked
+    hold_s: float = 0.0  # how long the setpoint is meant to hold; 0 at tick rate
+    safe: tuple[float, Reason] | None = None  # battery power and reason when the net load is not known
+    ramp: Ramp | None = None
+    step: PlanStep | None = None
+    recharging: bool = False  # the reserve was touched and is being refilled
+    derived: Reason | None = None  # how the net load is known, where not by the grid meter
+    topping: bool = False  # on the way back to rest SoC
+    orders: Standing = Standing()
+
+    @property
+    def reserve_soc_pct(self) -> float:
+        """The reserve in force: a person's, else the site file's."""
+        order = self.orders.reserve
+        return reserve_soc_pct(self.config) if order is None else order.value
+
+
+def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tuple[float, float]:
+    """Lowest and highest battery power that keep import within bounds: import = net load - battery."""
+    return net_w - import_max_w, net_w - import_min_w
+
+
+def charge_ceiling_w(s: Situation) -> float:
+    """Import up to which the rules charge the battery of their own accord."""
+    return (1 - CHARGE_ROOM) * s.budget.kept.aim_w
+
+
+def charge_room_w(s: Situation) -> float:
+    """Charging power, >= 0, that keeps import under that; 0 when the net load is not known."""
+    return 0.0 if s.net_w is None else max(charge_ceiling_w(s) - s.net_w, 0.0)
