@@ -24,6 +24,8 @@ from storage.rows import to_us
 from storage.trimming import trim
 
 WIDE = "telemetry_wide_1m"
+# of a table SQLite takes 2000 columns: the signals that have minutes come before those that have none
+SHOWN = "SELECT id, name FROM signal ORDER BY id IN (SELECT sid FROM r1m) DESC, id LIMIT 1900"
 
 
 class ExportError(Exception):
@@ -112,7 +114,7 @@ def _tables(con: sqlite3.Connection, directory_out: Path) -> dict[str, int]:
     import sqlite_utils
 
     db = sqlite_utils.Database(con, recursive_triggers=False, execute_plugins=False)
-    names = [row["name"] for row in db.query("SELECT name FROM signal ORDER BY id")]
+    names = [row["name"] for row in db.query(f"SELECT name FROM ({SHOWN}) ORDER BY id")]
     columns: dict[str, type] = {"t": str, **dict.fromkeys(names, float)}
     wide: Any = db[WIDE]
     wide.create(columns, pk="t")

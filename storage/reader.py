@@ -24,6 +24,7 @@ from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
+from storage.samples import row_times_us
 from storage.schema import FILE
 from storage.signals import Signal
 
@@ -183,12 +184,14 @@ class Archive:
 
     def ends_utc_s(self) -> float | None:
         """The time of the newest row of telemetry, events and decisions; None of an empty record."""
-        newest = "SELECT max(ts) AS t FROM hot UNION ALL SELECT 1000000 * max(t) FROM r1m"
+        newest = "SELECT 1000000 * max(t) AS t FROM r1m"
         for table in ("event", "decision"):
             newest += f" UNION ALL SELECT max(ts_utc_us) FROM {table}"
         with self._asking() as con:
             (ts_us,) = con.execute(f"SELECT max(t) FROM ({newest})").fetchone()
-        return None if ts_us is None else ts_us / 1e6
+            row = con.execute("SELECT max(ts) FROM hot").fetchone()
+            found = [ts_us] if row[0] is None else [ts_us, *row_times_us(con, row[0])]
+        return max((t / 1e6 for t in found if t is not None), default=None)
 
     def gaps(self, start_utc_s: float, end_utc_s: float) -> list[Gap]:
         """What was deleted of [start, end) before its time, oldest first, at most `ROWS`."""

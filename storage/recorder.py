@@ -39,6 +39,7 @@ LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
 TIDY_S = 60.0  # what may be over the disk cap is looked for this often
 AGE_S = 1800.0  # what may be too old is looked for this often
+MAINTAIN_RETRY_S = 60.0  # after packing or deleting failed; writing goes on meanwhile
 RETRY_S = 2.0  # after a failure
 
 log = logging.getLogger("skerry.storage")
@@ -109,6 +110,7 @@ class Recorder:
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
         self._overflow = 0  # ticks the queue had no room for
         self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0, "drill": 0}
+        self._maintain_at, self._maintain_error = 0.0, ""
         self._tidy_at = self._age_at = time.monotonic() + TIDY_S
         self._left_out = 0  # signals beyond what the record takes
         self._error = ""
@@ -325,17 +327,26 @@ class Recorder:
     def _maintain(self) -> None:
         """Pack a quarter hour that is over, or delete some of what is not kept: little at a time, after the writing."""
         now_s = self._intake.newest_utc_s
-        if self._error or not self._opened.is_set() or now_s is None:
+        if self._error or not self._opened.is_set() or now_s is None or time.monotonic() < self._maintain_at:
             return
         try:
             # what an older version left is packed before the cap may ask for space
             if not self._file.pack(now_s) and time.monotonic() >= self._tidy_at:
                 self._tidy(now_s)
-        except (sqlite3.Error, OSError) as error:
-            self._failed(error)
-        except Exception as error:  # as in _turn
-            log.exception("recorder: unexpected failure")
-            self._failed(error)
+            self._maintain_error = ""
+        except Exception as error:
+            if not isinstance(error, (sqlite3.Error, OSError)):
+                log.exception("recorder: unexpected failure")  # as in _turn
+            self._maintain_at = time.monotonic() + MAINTAIN_RETRY_S
+            if is_broken(error):
+                self._failed(error)
+                return
+            begins, self._maintain_error = not self._maintain_error, str(error)
+            if begins:
+                text = (
+                    f"records: what is old cannot be packed or deleted in {self._file.path}: {error}; {advice(error)}"
+                )
+                self._notice(Event(self._clock.utc_s(), "gateway", "warning", "storage", text.rstrip("; ")))
 
     def _tidy(self, now_s: float) -> None:
         by_age = time.monotonic() >= self._age_at

@@ -157,6 +157,11 @@ def samples(con: sqlite3.Connection, begin_us: int, end_us: int, least_step_us: 
         yield from segments_of(con, [row for row in group if row[1] >= least_step_us])
 
 
+def row_times_us(con: sqlite3.Connection, ts: int) -> Sequence[int]:
+    """The times of the samples of one hot row, UTC us. Raises those of `damage.DAMAGED`."""
+    return [t for segment in segments_of(con, list(hot_rows(con, ts, ts + 1))) for t in segment.times_us()]
+
+
 def sids_of(con: sqlite3.Connection, dictionary: int) -> tuple[int, ...]:
     """The signals of a dictionary, by id, in order. Raises ValueError if there is none of that number."""
     row = con.execute("SELECT sids FROM dictionary WHERE id = ?", (dictionary,)).fetchone()

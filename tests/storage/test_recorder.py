@@ -84,13 +84,19 @@ async def test_an_event_is_acknowledged_once_it_can_be_read(tmp_path: Path) -> N
     recorder.close()
 
 
-def test_a_durable_event_syncs_the_disk_and_an_ordinary_one_leaves_it_to_the_checkpoint(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, StorageConfig(), "boot")
-    assert recorder.wait_open(LIMIT_S)
+def statements(recorder: Recorder) -> list[str]:
+    """What SQLite is told from now on."""
     con = recorder._file._con
     assert con is not None
     seen: list[str] = []
     con.set_trace_callback(seen.append)
+    return seen
+
+
+def test_a_durable_event_syncs_the_disk_and_an_ordinary_one_leaves_it_to_the_checkpoint(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.wait_open(LIMIT_S)
+    seen = statements(recorder)
     recorder.event(Event(T0, "twin", "info", "x", "ordinary")).result(LIMIT_S)
     assert not [sql for sql in seen if "synchronous" in sql]
     recorder.event(Event(T0, "twin", "info", "x", "durable"), durable=True).result(LIMIT_S)
@@ -201,10 +207,7 @@ def test_ten_samples_are_written_without_being_asked_for(tmp_path: Path) -> None
 def test_what_is_written_is_synced_with_it(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
     assert recorder.wait_open(LIMIT_S)
-    con = recorder._file._con
-    assert con is not None
-    seen: list[str] = []
-    con.set_trace_callback(seen.append)
+    seen = statements(recorder)
     recorder.put(snapshot(0), decision(0))
     recorder.flush().result(LIMIT_S)
     order = [sql for sql in seen if "synchronous" in sql or sql in ("COMMIT", "BEGIN IMMEDIATE")]
@@ -215,3 +218,31 @@ def test_what_is_written_is_synced_with_it(tmp_path: Path) -> None:
         "PRAGMA synchronous = NORMAL",
     ]
     recorder.close()
+
+
+def test_the_record_ends_with_its_newest_sample(tmp_path: Path) -> None:
+    """Ten samples are one row: its key is the time of the first."""
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    assert recorder.wait_open(LIMIT_S)
+    for n in range(40):
+        recorder.put(snapshot(n), None)
+    recorder.flush().result(LIMIT_S)
+    assert Archive(tmp_path).ends_utc_s() == pytest.approx(T0 + 7, abs=0.001)
+    recorder.close()
+
+
+def test_writing_goes_on_while_packing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    recorder = Recorder(tmp_path, StorageConfig(flush_s=0.05), "boot")
+    assert recorder.wait_open(LIMIT_S)
+    monkeypatch.setattr(recorder._file, "pack", fails)
+    told: list[str] = []
+    for n in range(0, 2_000, 5):
+        recorder.put(snapshot(n), None)
+        recorder.flush().result(LIMIT_S)
+        told += [notice.text for notice in recorder.notices()]
+    assert recorder.close()
+    assert [text for text in told if "disk I/O error" in text] == told[:1], "once a minute, not at each write"
+    assert Archive(tmp_path).counts()["hot"] == 400
