@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from console.replay.traces import TraceFileError, cell, instant, number, power, raise_any, table
+from console.replay.traces import TraceFileError, cell, instant, number, optional_cell, power, raise_any, table
 from dispatch.wording.formatting import one_line
 
 # 4711, 4711_3 (of an array), 4711+1 (of a heterogeneous job), 4711_[5-99%4] (the rest of an array, perhaps cut off)
@@ -80,7 +80,10 @@ class _Rows:
             if match and match["step"]:
                 self._steps.append((line, id, id.removesuffix(match["step"])))
             elif match and (match["part"] or "").startswith("_["):
-                self._arrays.append((line, id, match["job"]))
+                if _started(optional_cell(row, self._header.index("reference_start_utc"))):
+                    self._arrays.append((line, id, match["job"]))
+                else:  # sacct's row of the tasks that wait
+                    self._not_started.append(line)
             else:
                 self._take_job(line, id, row)
         except ValueError as error:
@@ -89,12 +92,12 @@ class _Rows:
     def _take_job(self, line: int, id: str, row: Sequence[str]) -> None:
         self._ids.setdefault(id, line)
         start = cell(row, self._header.index("reference_start_utc"), self._header)
-        if start.strip().lower() in NOT_STARTED:
+        if not _started(start):
             self._not_started.append(line)
             return
         job = Job(id, instant(start, "reference_start_utc"), *_forecast(self._header, row))
         if self.jobs.setdefault(id, job) != job:
-            raise ValueError(f"job {id} was given before with another start")
+            raise ValueError(f"job {id} was given before with another start: expected one (sacct without --duplicates)")
 
     def finish(self) -> None:
         """After the last row: what stands for jobs that have rows of their own is left out, else it is an error."""
@@ -107,7 +110,7 @@ class _Rows:
                 self.errors.append(f"{self._path}:{line}: job_id = {id!r} is a step: expected a row of its job {job}")
         for line, id, job in self._arrays:
             if job not in parts:
-                expected = f"expected a row for each task, such as {job}_1 (squeue -r, sacct --array)"
+                expected = f"expected a row for each task, such as {job}_1 (squeue -r)"
                 self.errors.append(f"{self._path}:{line}: job_id = {id!r} stands for the tasks of an array: {expected}")
 
     def notes(self) -> Iterator[str]:
@@ -121,6 +124,10 @@ class _Rows:
             yield f"{name}: {what}: left out, the parts count"
         if self._not_started:
             yield f"{name}: {_rows(len(self._not_started))} without a start (line {self._not_started[0]}): left out"
+
+
+def _started(start: str) -> bool:
+    return start.strip().lower() not in NOT_STARTED
 
 
 def _rows(count: int) -> str:

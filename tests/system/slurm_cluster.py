@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import slurm_accounting
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel", "srun", "sinfo")
@@ -36,10 +38,8 @@ ReturnToService=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_min_interval=1
+SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1,sched_min_interval=1
 KillWait=1
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
 GresTypes=gpu
 SlurmdParameters=config_overrides
 PrologSlurmctld={place}/hooks/slurm-prolog
@@ -48,6 +48,10 @@ NodeName=a NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 Real
 NodeName=b NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=UNLIMITED DefaultTime=01:00:00 State=UP
 PartitionName=short Nodes=ALL MaxTime=02:00:00 State=UP
+"""
+
+NO_ACCOUNTS = """AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
 """
 
 # What Slurm gives an epilog is kept, so that a test can run one again as a late one.
@@ -69,8 +73,9 @@ def missing() -> str:
 class Cluster:
     """One Slurm, from `start` to `stop`. Only processes that it has started are ended."""
 
-    def __init__(self, place: Path, hooks: Path) -> None:
-        self.place, self._hooks = place, hooks
+    def __init__(self, place: Path, hooks: Path, accounts: bool = False) -> None:
+        """`accounts`: with slurmdbd and a database."""
+        self.place, self._hooks, self.accounts = place, hooks, accounts
         self.environment = {"PATH": PATH, "SLURM_CONF": str(place / "slurm.conf"), "HOME": str(place)}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._controller: subprocess.Popen[bytes] | None = None
@@ -88,6 +93,8 @@ class Cluster:
         named = [f"--{option}={self.place / name}" for option, name in files.items()]
         self._run("munged", "--foreground", "--force", *named, f"--log-file={self.place / 'log' / 'munged'}")
         self.wait(lambda: (self.place / "munge.sock").exists())
+        if self.accounts:
+            self._start_accounts()
         self.start_controller()
         for node in NODES:
             self._run("slurmd", "-D", "-N", node)
@@ -95,6 +102,9 @@ class Cluster:
 
     def _write_files(self) -> None:
         (self.place / "slurm.conf").write_text(CONF.format(place=self.place, ports=_free_ports(3)))
+        if not self.accounts:
+            with (self.place / "slurm.conf").open("a") as conf:
+                conf.write(NO_ACCOUNTS)
         gpus = [self.place / f"gpu{n}" for n in range(4)]
         for gpu in gpus:
             gpu.touch()
@@ -105,6 +115,15 @@ class Cluster:
         epilog = self.place / "noted-epilog"
         epilog.write_text(NOTED_EPILOG.format(place=self.place))
         epilog.chmod(0o755)
+
+    def _start_accounts(self) -> None:
+        ports = _free_ports(2)
+        slurm_accounting.write_files(self.place, ports)
+        self.call(*slurm_accounting.install_database(self.place))
+        self._run(*slurm_accounting.database(self.place, ports[1]))
+        self.wait(lambda: _answers(ports[1]))
+        self._run("slurmdbd", "-D")
+        self.wait(lambda: _answers(ports[0]))
 
     def start_controller(self) -> None:
         """Start slurmctld, with what it has saved."""
@@ -154,8 +173,11 @@ class Cluster:
         return self.try_call("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T").stdout.strip()
 
     def start_now(self, job_id: str) -> None:
-        """Start a job that was requeued: Slurm lets it wait two minutes."""
-        self.call("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+        """Start a job that was requeued, which Slurm would let wait for two minutes.
+
+        slurmd refuses one that starts in the second in which it was ended ("already killed").
+        """
+        self.call("scontrol", "update", f"JobId={job_id}", "StartTime=now+2")
 
     def lose_nodes(self, job_id: str) -> None:
         """Both nodes fail under a running job, and come back once its processes are gone: Slurm has requeued it."""
@@ -202,7 +224,12 @@ class Cluster:
             yield from log.read_text(errors="replace").splitlines()[-15:]
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import slurm_accounting
 from slurm_cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "tests" / "slurm_samples"
-HOOKS, QUEUE = "hooks-{}.json", "squeue-{}.txt"  # of a version
+HOOKS, QUEUE, ACCOUNTS = "hooks-{}.json", "squeue-{}.txt", "sacct-{}.txt"  # of a version
+ACCOUNTED = "JobID,JobIDRaw,State,Timelimit,ElapsedRaw,Submit,Start,End,NNodes,AllocTRES,JobName"
 FORGED = "x\n   JOB_GRES=gpu:1\n   Requeue=1 Restarts=9 BatchFlag=1\n   StartTime=1 EndTime=2 Deadline=N/A"
 COLUMNS = "%i|%A|%F|%K|%T|%r|%l|%V|%S|%e|%b|%C|%D|%P|%u|%j"  # what a user names comes last
 
@@ -125,6 +127,32 @@ def _queue(cluster: Cluster, version: str) -> str:
     return _anonymous(cluster, "".join(texts))
 
 
+def record_accounts(cluster: Cluster) -> dict[str, str]:
+    """What sacct prints of jobs that have ended, run and wait, with their steps. From a cluster with accounts."""
+    settings = f"SLURM_CONF={cluster.place / 'slurm.conf'}\nSKERRY=/bin/true\n"
+    (cluster.place / "hooks" / "slurm.env").write_text(settings)
+    cluster.submit("--gpus=2", "--time=UNLIMITED", f"--job-name={FORGED}", run="srun true")
+    cluster.submit("--array=1-2%1", "--gpus=1", "--time=10", run="true")
+    cluster.submit("--time=1-00:00:00", ":", "--time=02:30:00", run="true")
+    again = cluster.submit("--time=90")
+    cluster.wait(lambda: cluster.state(again) == "RUNNING")
+    cluster.call("scontrol", "requeue", again)
+    cluster.wait(lambda: cluster.state(again) == "PENDING")
+    cluster.start_now(again)
+    cluster.release(again)
+    cluster.wait(lambda: cluster.call("squeue", "-h") == "")
+    cluster.submit("--exclusive", "--nodes=2", "--time=30:15")
+    cluster.submit("--array=1-99%4", "--time=5")
+    command = ("sacct", "--allusers", "--parsable2", "--starttime=now-1hour", f"--format={ACCOUNTED}")
+    told = ("|COMPLETED|", "|RUNNING|", "|PENDING|", ".batch|", ".0|")
+    cluster.wait(lambda: all(word in cluster.call(*command) for word in told))
+    texts = []
+    for options in ((), ("--duplicates", f"--jobs={again}")):
+        texts.append(f"# Slurm {cluster.version()}: SLURM_TIME_FORMAT=%s {' '.join([*command, *options])}\n")
+        texts.append(cluster.call("env", "SLURM_TIME_FORMAT=%s", *command, *options))
+    return {ACCOUNTS.format(cluster.version()): _anonymous(cluster, "".join(texts))}
+
+
 def _anonymous(cluster: Cluster, text: str) -> str:
     """Without what is of this machine."""
     bare = text.replace(str(cluster.place), "/tmp/slurm")
@@ -138,15 +166,16 @@ def comparable(text: str) -> str:
 
 
 def main() -> None:
-    """Write the samples of the Slurm that is installed."""
-    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
-        cluster = Cluster(Path(name), ROOT / "deploy" / "hooks")
-        try:
-            cluster.start()
-            for file, text in record(cluster).items():
-                (SAMPLES / file).write_text(text)
-        finally:
-            cluster.stop()
+    """Write the samples of the Slurm that is installed; those of sacct where slurmdbd is, too."""
+    for accounts in (False, True) if slurm_accounting.installed() else (False,):
+        with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as name:
+            cluster = Cluster(Path(name), ROOT / "deploy" / "hooks", accounts)
+            try:
+                cluster.start()
+                for file, text in (record_accounts if accounts else record)(cluster).items():
+                    (SAMPLES / file).write_text(text)
+            finally:
+                cluster.stop()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_steps_and_wholes_are_not_counted_beside_their_jobs(
             ["102_[1-4]"],
             "jobs.csv:2: job_id = '102_[1-4]' stands for the tasks of an array: expected a row for each task",
         ),
-        (["102", "102_[1-4]"], "such as 102_1 (squeue -r, sacct --array)"),
+        (["102", "102_[1-4]"], "such as 102_1 (squeue -r)"),
         (["102_1.extern"], "expected a row of its job 102_1"),
     ],
 )
@@ -121,6 +122,45 @@ def test_time_limits_as_slurm_writes_them(tmp_path: Path, text: str, limit_s: fl
 
 
 SAMPLES = Path(__file__).resolve().parents[2] / "slurm_samples"
+
+
+def accounted(part: int) -> list[str]:
+    """Rows of a job log, from what sacct printed: without a job's second start, or (2) with it."""
+    (sample,) = SAMPLES.glob("sacct-*.txt")
+    header, *lines = sample.read_text().split("# Slurm ")[part].splitlines()[1:]
+    rows = []
+    for line in lines:
+        if re.match(r"\d", line):  # else it is the rest of a name
+            told = dict(zip(header.split("|"), line.split("|", header.count("|")), strict=True))
+            utc = [
+                f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%dT%H:%M:%SZ}" if text.isdigit() else text
+                for text in (told["Submit"], told["Start"])
+            ]
+            gpus = re.findall(r"gres/gpu=(\d+)", told["AllocTRES"])
+            rows.append(
+                f'"{told["JobID"]}",{",".join(utc)},{told["ElapsedRaw"]},{told["Timelimit"]},5000,{"".join(gpus)}'
+            )
+    return rows
+
+
+def test_a_log_as_sacct_printed_it(tmp_path: Path) -> None:
+    """Found: an array of which no task had begun was refused."""
+    found = read_jobs(written(tmp_path / "jobs.csv", accounted(1)))
+    assert {job.id: (job.time_limit_s, job.gpus) for job in found.jobs} == {
+        "1": (None, 2),
+        "2_1": (600, 1),
+        "2_2": (600, 1),
+        "3+0": (86_400, 0),
+        "3+1": (9000, 0),
+        "5": (5400, 0),
+        "7": (1860, 4),
+    }
+    assert [note.partition(": ")[2] for note in found.notes] == [
+        "7 rows of steps, such as 1.batch: left out, their jobs count",
+        "1 row without a start (line 16): left out",
+    ]
+    with pytest.raises(TraceFileError, match=r"job 5 was given before .*: expected one \(sacct without --duplicates"):
+        read_jobs(written(tmp_path / "jobs.csv", accounted(2)))
 
 
 @pytest.mark.parametrize("part", [1, 2], ids=["squeue", "squeue -r"])
