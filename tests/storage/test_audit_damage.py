@@ -81,8 +81,9 @@ def on_disk(directory: Path) -> int:
 # ── rows that were acknowledged ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_acknowledged_row_does_not_stay_in_the_wal(tmp_path: Path) -> None:
+def test_an_acknowledged_row_does_not_stay_in_the_wal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The WAL is read up to its first damaged frame: one bit would cost every row that is in it alone."""
+    monkeypatch.setattr(module, "QUIET_S", LIMIT_S)  # nothing is signed meanwhile
     audit, wal = log_on(tmp_path), tmp_path / f"{FILE}-wal"
     for number in range(3):
         write(audit, number)
@@ -275,6 +276,26 @@ def test_the_key_is_on_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytes
     assert calls == ["sync audit", "link audit.key", "sync state"]
 
 
+def test_a_file_is_on_disk_before_its_name_and_its_name_before_the_call_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, fsync, rename = [], os.fsync, Path.rename
+
+    def synced(handle: int) -> None:
+        calls.append(f"sync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        fsync(handle)
+
+    def renamed(self: Path, target: Path) -> Path:
+        calls.append(f"rename {self.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    (tmp_path / "state").mkdir()
+    durable_file.write(tmp_path / "state" / HEAD_FILE, b"x")
+    assert calls == [f"sync {HEAD_FILE}.new", f"rename {HEAD_FILE}.new", "sync state"]
+
+
 # ── rows, triggers, files ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -344,6 +365,24 @@ def test_a_file_that_is_moved_away_is_noticed_although_nobody_commands(
     audit.close()
     assert any("was moved or deleted while in use" in line for line in audit.found)
     assert "rows 1 to 1 of the audit were on the disk and are lost" in audit.changed
+
+
+def test_a_file_that_is_replaced_is_noticed(tmp_path: Path) -> None:
+    """By an older copy of itself, say: the row goes into the file that is there now, and the rows since are named."""
+    audit = log_on(tmp_path)
+    write(audit, 1)
+    audit.close()
+    shutil.copyfile(tmp_path / FILE, tmp_path / "older.db")
+    audit = log_on(tmp_path)
+    write(audit, 2)
+    (tmp_path / "older.db").rename(tmp_path / FILE)
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"{FILE}{suffix}").unlink(missing_ok=True)
+    write(audit, 3)
+    audit.close()
+    assert any("was moved or deleted while in use" in line for line in audit.found)
+    assert "rows 2 to 2 of the audit were on the disk and are lost" in audit.changed
+    assert [row["text"] for row in audit_reader.rows(tmp_path)][::2] == ["→ 1 kW", "→ 3 kW"]
 
 
 def test_a_damaged_file_takes_its_wal_with_it(state: Path) -> None:
