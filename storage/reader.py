@@ -22,6 +22,7 @@ from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
+from storage.moment import Moment, moment
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
 from storage.samples import row_times_us
@@ -170,6 +171,12 @@ class Archive:
         if at_utc_s is not None and at_utc_s - decision.utc_s > DECISION_EVERY_S + SLACK_S:
             return None
         return decision
+
+    def at(self, utc_s: float) -> Moment:
+        """The site as it was at a moment: every signal with its quality, nodes among them, alarms and decision."""
+        decision = self.why(utc_s)
+        with self._asking() as con:
+            return moment(con, utc_s, decision, self._on_time)
 
     def counts(self) -> dict[str, int]:
         """Rows by table; of `hot`, the samples that are not yet packed."""

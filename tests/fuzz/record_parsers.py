@@ -188,6 +188,9 @@ def read_everything(place: Path) -> None:
         for step_s in (1.0, 60.0):
             archive.history(signals[:40], END_S - 600, END_S, step_s)
         archive.minutes(signals[:40], int(END_S) - 600, int(END_S))
+        archive.gaps(BEGIN_S, END_S)
+        archive.at(END_S)
+        archive.at(BEGIN_S)
         archive.drills()
         for key in ("controller", "drills", "iq", "dispatch"):
             archive.last_state(key)

@@ -51,3 +51,6 @@ upgrade
 # storage: what an uplink to a fleet, and views of the console, ask of the record
 _.hold
 _.gaps
+_.at
+_.age_s
+_.alarms
