@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dispatch.model.equipment import DEAD
 from dispatch.model.readings import USABLE, Reading
+from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
 from dispatch.plausibility.reading_history import ReadingHistory
 
@@ -15,11 +16,16 @@ class RangeCheck:
         self.history = ReadingHistory(device_id, reading)
         self._unit, self._allowed = unit, allowed
 
-    def check(self, raw: Reading, mono_s: float, hold_s: float) -> Reading:
-        """The reading as everybody else is to see it; the last believed one is held for `hold_s`."""
+    def check(self, raw: Reading, mono_s: float, hold_s: float, refused: bool = False) -> Reading:
+        """The reading as everybody else is to see it; the last believed one is held for `hold_s`.
+
+        refused: other devices show that this answer is wrong.
+        """
         if raw.quality in USABLE and raw.value is not None:
             taken_s = mono_s - (raw.age_s or 0.0)
-            if self._allowed.holds(raw.value):
+            if refused:
+                self.history.reject(taken_s, Reason("doubt.block", {"reading": self.history.reading}))
+            elif self._allowed.holds(raw.value):
                 self.history.accept(raw.value, taken_s)
             elif self._unit == "W":
                 self.history.reject(taken_s, out_of_watts(self.history.reading, raw.value, self._allowed))
@@ -41,7 +47,13 @@ class BusFigures:
         """Both readings."""
         return [self._volts.history, self._hertz.history]
 
-    def check(self, v: Reading, hz: Reading, mono_s: float, hold_s: float) -> tuple[Reading, Reading]:
-        """Both as everybody else is to see them. A dead bus has no frequency, whatever a device says of it."""
+    def check(
+        self, v: Reading, hz: Reading, mono_s: float, hold_s: float, refused: bool = False
+    ) -> tuple[Reading, Reading]:
+        """Both as everybody else is to see them. A dead bus has no frequency, whatever a device says of it.
+
+        refused: other devices show that the bus is live. A voltage that says so, too, is believed all the same.
+        """
         live = v.value is not None and v.value >= self._dead_v
-        return self._volts.check(v, mono_s, hold_s), self._hertz.check(hz, mono_s, hold_s) if live else hz
+        shown_v = self._volts.check(v, mono_s, hold_s, refused and not live)
+        return shown_v, self._hertz.check(hz, mono_s, hold_s, refused and not live) if live or refused else hz

@@ -44,6 +44,7 @@ class PlausibilityCheck:
         self._batteries: dict[str, BatteryProtection] = {}
         self._switches: dict[str, SwitchStates] = {}
         self._nodes: dict[str, NodeCheck] = {}
+        self._load_w: float | None = None  # where the load meter can witness a step
         self._joined: tuple[object, ...] = ()  # how the site is joined to the grid,
         self._joined_s = float("-inf")  # and since when
         self.often: tuple[Doubt, ...] = ()  # what is rejected again and again
@@ -75,7 +76,8 @@ class PlausibilityCheck:
         now = replace(now, batteries=self.soc.check(now))
         grid, load = self._meters.check(now, self._pcs_band(now), self._hold_s)
         now = replace(now, grid=grid, load=load)
-        now = replace(now, nodes=tuple(self._node(node, now) for node in raw.nodes))
+        nodes_w = sum(c.power.value or 0.0 for c in self._nodes.values())
+        now = replace(now, nodes=tuple(self._node(node, now, nodes_w) for node in raw.nodes))
         self.often = tuple(d for t in self._histories() if (d := t.often(raw.mono_s)) is not None)
         return now
 
@@ -126,11 +128,12 @@ class PlausibilityCheck:
             self._batteries[battery_id] = BatteryProtection(self._config, battery_id)
         return self._batteries[battery_id]
 
-    def _node(self, node: Node, now: Snapshot) -> Node:
+    def _node(self, node: Node, now: Snapshot, nodes_w: float) -> Node:
         measured_w = None if now.load is None else now.load.w.good
         allowed = self._bounds.node_w(measured_w if measured_w is not None else now.load_w)
         check = self._nodes.setdefault(node.id, NodeCheck(node.id))
-        w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, now.mono_s, self._hold_s)
+        room_w = None if self._load_w is None else self._load_w - nodes_w + (check.power.value or 0.0)
+        w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, room_w, now.mono_s, self._hold_s)
         return msgspec.structs.replace(node, w=w)
 
     # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,6 +155,7 @@ class PlausibilityCheck:
 
     def _check_sources(self, now: Snapshot, asked: Mapping[str, float]) -> None:
         grid_w, load_w = self._meters.take(now)
+        self._load_w = load_w
         if any(s.position.good == "open" for s in now.switches):
             grid_w = 0.0
         step_w = self._step_w(now)
@@ -163,12 +167,16 @@ class PlausibilityCheck:
             allowed = self._bounds.pcs_w(pcs.id, pcs.mode.good == "grid_forming")
             rests = pcs.state.good not in ("running", "throttled", None) or pcs.connection.good == "disconnected"
             bus = self._bus(now.mono_s, pcs.id, powers, grid_w if silent <= {pcs.id} else None, load_w)
-            check.check(pcs.w, figures_of(pcs), allowed, step_w, bus, rests)
+            check.check(pcs.w, figures_of(pcs), allowed, step_w, bus, self._bounds.step_w if rests else None)
         for pv in now.pv:
-            least_w = max(step_w, PV_STEP * self._pv_peak_w.get(pv.id, 0.0))
             bus = self._bus(now.mono_s, pv.id, powers, None if silent else grid_w, load_w)
-            rests = pv.state.good in ("off", "sleeping", "fault", "standby")
-            self._source(pv.id).check(pv.w, figures_of(pv), self._bounds.pv_w(pv.id), least_w, bus, rests)
+            self._check_pv(pv, step_w, bus)
+
+    def _check_pv(self, pv: Pv, step_w: float, bus: BusNow) -> None:
+        pv_step_w = PV_STEP * self._pv_peak_w.get(pv.id, 0.0)
+        rests = pv.state.good in ("off", "sleeping", "fault", "standby")
+        least_w, rest_w = max(step_w, pv_step_w), max(self._bounds.step_w, pv_step_w) if rests else None
+        self._source(pv.id).check(pv.w, figures_of(pv), self._bounds.pv_w(pv.id), least_w, bus, rest_w)
 
     def _step_w(self, now: Snapshot) -> float:
         """By how much a source may change unseen. While the site leaves or joins the grid a PCS moves by itself."""

@@ -6,6 +6,7 @@ import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs, Switch
+from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounded_readings import BusFigures, RangeCheck
 from dispatch.plausibility.bounds import SiteBounds
@@ -33,7 +34,7 @@ class SwitchStates:
     """Contacts and grid voltage of one switch."""
 
     def __init__(self, switch_id: str, bounds: SiteBounds, hold_s: float) -> None:
-        self._nominal_v, self._hold_s = bounds.nominal_v, hold_s
+        self._nominal_v, self._volts, self._hold_s = bounds.nominal_v, bounds.volts(), hold_s
         self._grid_side = BusFigures(switch_id, bounds, "grid ")
         self._counter = SampleCounter()
         self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
@@ -52,14 +53,16 @@ class SwitchStates:
     def check(self, switch: Switch, raw: Snapshot) -> Switch:
         """The switch as everybody else is to see it."""
         mono_s = raw.mono_s
-        grid_v, grid_hz = self._grid_side.check(switch.grid_v, switch.grid_hz, mono_s, self._hold_s)
         follow = all_follow(raw, self._nominal_v)
         sample = self._counter.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
-        live = grid_v.good is not None and grid_v.good >= LIVE * self._nominal_v
         gone = switch.grid_voltage.good == "absent"
         off = switch.position.good != "closed"
         self._position.check(switch.position, sample, mono_s, shown=follow, against=follow and off)
+        live = any(self._live(v) for v in (switch.grid_v, *raw.grid.v))
         self._grid.check(switch.grid_voltage, sample, mono_s, shown=False, against=follow and live and gone)
+        grid_v, grid_hz = self._grid_side.check(
+            switch.grid_v, switch.grid_hz, mono_s, self._hold_s, refused=self._grid.held_back
+        )
         return msgspec.structs.replace(
             switch,
             position=self._position.shown(switch.position, mono_s),
@@ -67,6 +70,9 @@ class SwitchStates:
             grid_v=grid_v,
             grid_hz=grid_hz,
         )
+
+    def _live(self, v: Reading) -> bool:
+        return v.good is not None and v.good >= LIVE * self._nominal_v and self._volts.holds(v.good)
 
 
 class PcsStates:

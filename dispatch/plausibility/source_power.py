@@ -59,9 +59,15 @@ class SourceCheck:
             self._asked.popleft()
 
     def check(
-        self, raw: Reading, figures: tuple[object, ...], allowed: Range | None, step_w: float, bus: BusNow, rests: bool
+        self,
+        raw: Reading,
+        figures: tuple[object, ...],
+        allowed: Range | None,
+        step_w: float,
+        bus: BusNow,
+        rest_w: float | None,
     ) -> None:
-        """Take in an answer. `rests`: the device says that it does not run, so a power of 0 is what to expect."""
+        """Take in an answer. `rest_w`: the device says that it does not run, and gives this at most; None: it runs."""
         if raw.quality not in USABLE or raw.value is None:
             return
         w, taken_s = raw.value, bus.mono_s - (raw.age_s or 0.0)
@@ -70,7 +76,7 @@ class SourceCheck:
             self.power.reject(taken_s, out_of_watts("power", w, allowed))
         elif not self.power.established:
             self._start(candidate, bus)
-        elif rests and abs(w) <= step_w and self._shown(w, step_w, bus) is not False:
+        elif rest_w is not None and abs(w) <= rest_w and self._shown(w, rest_w, bus) is not False:
             self._accept(candidate, bus)
         elif self._expected(step_w).off_w(w) <= 0:
             if not self._contradicted(w, bus):

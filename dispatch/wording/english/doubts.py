@@ -18,6 +18,7 @@ TEMPLATES = {
         "{allowed_w:kw} allowed"
     ),
     "doubt.unseen": "{reading} {value_w:kw} after {last_w:kw}: neither grid meter nor load meter shows this step",
+    "doubt.unseen_load": "{reading} {value_w:kw} after {last_w:kw}: the load meter does not show this step",
     "doubt.jump": "{reading} {value:.4g} {unit} after {last:.4g} {unit}: no second sample showed it",
     "doubt.current": (
         "current L{phase} {value_a:.4g} A after {last_a:.4g} A: power shows no such step, and no second sample did"

@@ -76,6 +76,31 @@ def test_a_switch_that_measures_an_impossible_grid_voltage_does_not_show_a_live_
     assert "grid voltage 6554 V is outside" in site.events[0]
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_switch_that_says_absent_and_0_v_beside_a_live_meter_is_held_back_while_the_pcs_follow(follows: bool) -> None:
+    site = Site()
+    mode = status("grid_following" if follows else "grid_forming")
+    for word, v in (("present", 230.0), ("present", 230.0), ("absent", 0.0)):
+        switch = Switch("pcc", position=status("closed"), grid_voltage=status(word), grid_v=reading(v))
+        pcs = a_pcs(0.0, v=reading(230.0), mode=mode)
+        seen = site.show(a_meter(17_000, site.n), switches=(switch,), pcs=(pcs,)).switches[0]
+    assert (seen.grid_voltage.good, seen.grid_v.good) == (("present", 230.0) if follows else ("absent", 0.0))
+    assert seen.grid_v.doubted == seen.grid_voltage.doubted == follows
+    for _ in range(26):  # who says so for more than 5 s is believed
+        seen = site.show(a_meter(17_000, site.n), switches=(switch,), pcs=(pcs,)).switches[0]
+    assert (seen.grid_voltage.good, seen.grid_v.good) == ("absent", 0.0)
+
+
+def test_a_switch_that_says_absent_beside_a_dead_meter_is_believed_at_once() -> None:
+    site = Site()
+    for word, v in (("present", 230.0), ("present", 230.0), ("absent", 0.0)):
+        switch = Switch("pcc", position=status("closed"), grid_voltage=status(word), grid_v=reading(v))
+        pcs = a_pcs(0.0, v=reading(230.0))
+        meter = a_meter(0.0, site.n, v=(reading(v),) * 3, a=(reading(0.0),) * 3)
+        seen = site.show(meter, switches=(switch,), pcs=(pcs,)).switches[0]
+    assert (seen.grid_voltage.confirmed, seen.grid_v.confirmed) == ("absent", 0.0)
+
+
 @pytest.mark.parametrize(
     ("rated_w", "most_w", "key"),
     [(None, 26_000, "peak_w"), (15_000.0, 26_000, "peak_w, rated_w"), (30_000.0, 33_000, "peak_w, rated_w")],

@@ -1,0 +1,78 @@
+"""The power of a compute node beside the load meter, which shows what its nodes take."""
+
+from __future__ import annotations
+
+from dispatch.model.readings import Quality, Reading, reading
+from dispatch.plausibility.bounds import Range
+from dispatch.plausibility.node_power import NodeCheck
+
+STEP_W = 3_000.0
+
+
+class Node:
+    """A node that is read each 0.2 s."""
+
+    def __init__(self) -> None:
+        self.check, self.mono_s = NodeCheck("gpu-01"), 0.0
+
+    def show(self, w: float, room_w: float | None, ticks: int = 1) -> Reading:
+        """It says `w` for as many ticks; what is believed at the last."""
+        for _ in range(ticks):
+            self.mono_s += 0.2
+            figures = (w, self.mono_s)
+            seen = self.check.check(
+                reading(w), figures, Range(0.0, 40_000.0, "k"), STEP_W, room_w, self.mono_s, hold_s=5.0
+            )
+        return seen
+
+
+def settled(room_w: float | None = 30_000.0) -> Node:
+    node = Node()
+    node.show(1_000.0, room_w, ticks=60)
+    return node
+
+
+def test_a_step_that_the_load_meter_does_not_show_is_not_believed() -> None:
+    node = settled()
+    for ticks in (1, 1, 20):
+        seen = node.show(10_000.0, 30_000.0, ticks)
+        assert (seen.value, seen.quality) == (1_000.0, Quality.SUSPECT)
+    (doubt,) = node.check.power.rejected
+    assert doubt.why.code == "doubt.unseen_load"
+    assert node.show(10_000.0, 30_000.0, ticks=30).value is None
+    assert node.show(1_000.0, 30_000.0).confirmed == 1_000.0
+
+
+def test_it_is_taken_after_a_minute() -> None:
+    node = settled()
+    node.show(10_000.0, 30_000.0, ticks=290)
+    assert node.check.power.doubted
+    assert node.show(10_000.0, 30_000.0, ticks=20).confirmed == 10_000.0
+
+
+def test_a_step_that_the_load_meter_shows_is_believed_at_the_second_sample() -> None:
+    node = settled()
+    assert node.show(10_000.0, 39_000.0).quality is Quality.SUSPECT
+    assert node.show(10_000.0, 39_000.0).confirmed == 10_000.0
+
+
+def test_the_load_meter_may_show_it_before_or_after() -> None:
+    """A node's figure may be a mean of seconds; the meter may be late."""
+    before, after = settled(), settled()
+    before.show(1_000.0, 39_000.0, ticks=30)
+    assert before.show(10_000.0, 39_000.0, ticks=2).confirmed == 10_000.0
+    after.show(10_000.0, 30_000.0, ticks=10)
+    assert after.show(10_000.0, 39_000.0).confirmed == 10_000.0
+    assert not after.check.power.rejected
+
+
+def test_without_a_load_meter_that_can_tell_the_second_sample_counts() -> None:
+    node = settled(room_w=None)
+    assert node.show(10_000.0, None, ticks=2).confirmed == 10_000.0
+
+
+def test_a_step_down_is_believed_at_the_second_sample() -> None:
+    """Another node may take over what this one gives up, so that the load stands still."""
+    node = Node()
+    node.show(10_000.0, 30_000.0, ticks=60)
+    assert node.show(1_000.0, 30_000.0, ticks=2).confirmed == 1_000.0
