@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-system coverage soak fuzz check docs bench bench-dispatch screenshots clean
+.PHONY: help install demo test test-system coverage soak fuzz check docs bench bench-dispatch value-faults screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -86,6 +86,9 @@ bench: $(READY)  ## measure the figures of docs/figures.md
 
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
+
+value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fails if one is believed (three minutes)
+	$(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3)
 
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
 	$(PYTEST) tests/console/tui/test_pictures.py --snapshot-update

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ STOP_LIMIT_S = 20.0
 NICE = -10  # of twin and gateway, as in deploy/skerry.service; without the right to it, they run at the usual 0
 SKERRY = (sys.executable, "-P", "-m", "skerry")
 
+Endpoint = tuple[str, int, int]  # host, port, unit
 Changes = Mapping[str, Any]  # section -> keys that replace the demo's, or a list of tables that replaces its list
 
 
@@ -43,18 +44,20 @@ class Plant:
     environment: dict[str, str]
     twin: psutil.Process
     gateway: psutil.Process
-    endpoints: dict[str, tuple[str, int, int]]
+    endpoints: dict[str, Endpoint]
     control: Path
 
-    def tell_twin(self, **order: float) -> None:
-        """Send one order to the twin's control socket and await its answer. Raises PlantFailed if it declines."""
+    def tell_twin(self, **order: Any) -> dict[str, Any]:
+        """Send one order to the twin's control socket; its answer. Raises PlantFailed if it declines."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(5)
             link.connect(str(self.control))
             link.sendall(json.dumps(order).encode() + b"\n")
             answer = link.makefile("rb").readline()
-        if not answer or json.loads(answer).get("ok") is False:
+        said: dict[str, Any] = json.loads(answer) if answer else {"ok": False}
+        if said.get("ok") is False:
             raise PlantFailed(f"the twin did not take {order}: {answer!r}")
+        return said
 
     def socket_path(self) -> Path:
         """Where the gateway listens. Raises ValueError while it does not."""
@@ -77,10 +80,13 @@ def varied_demo(changes: Changes) -> str:
 
 
 @contextlib.contextmanager
-def running(changes: Changes, nodes_w: float | None = None) -> Iterator[Plant]:
+def running(
+    changes: Changes, nodes_w: float | None = None, by_way_of: Callable[[str, Endpoint], Endpoint] | None = None
+) -> Iterator[Plant]:
     """Start twin and gateway, wait until the gateway answers; stop both in order at the end. Raises PlantFailed.
 
     nodes_w: the nodes take this much all the time, instead of the recorded trace.
+    by_way_of: where the gateway finds a device that the twin has at that place; not given: right there.
     """
     with tempfile.TemporaryDirectory(prefix="skb") as folder, contextlib.ExitStack() as stack:
         directory = Path(folder)
@@ -103,10 +109,14 @@ def running(changes: Changes, nodes_w: float | None = None) -> Iterator[Plant]:
         )
         _wait(announce.exists, twin, directory / "twin.log")
         about = json.loads(announce.read_text())
+        endpoints: dict[str, Endpoint] = {device: tuple(place) for device, place in about["endpoints"].items()}
+        if by_way_of is not None:
+            about["endpoints"] = {device: by_way_of(device, place) for device, place in endpoints.items()}
+            announce = directory / "proxies.json"
+            announce.write_text(json.dumps(about))
         log = directory / "gateway.log"
         serve = ("serve", str(site), "--twin", str(announce))
         gateway = stack.enter_context(_process(environment, log, *serve, nice=NICE))
-        endpoints = {device: tuple(place) for device, place in about["endpoints"].items()}
         plant = Plant(site, environment, twin, gateway, endpoints, Path(about["control"]))
         _wait(lambda: _answers(plant), gateway, log)
         yield plant
