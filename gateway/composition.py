@@ -26,6 +26,7 @@ from gateway.api.dispatcher import Dispatcher
 from gateway.api.island_commands import IslandCommands
 from gateway.api.order_commands import OrderCommands
 from gateway.api.peer import Peer
+from gateway.api.permissions import urgent
 from gateway.api.protocol import Welcome
 from gateway.api.queries import Queries
 from gateway.api.reservation_commands import ReservationCommands
@@ -213,6 +214,6 @@ def compose_gateway(
         log=log,
         island_commands=island_commands,
         queries=queries,
-        link=LinkServer(socket, welcome, dispatcher.handle, consoles),
+        link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent),
         background=tuple(background),
     )

@@ -42,7 +42,7 @@ class LinkRefused(LinkLost):
 class RequestFailed(Exception):
     """The gateway answered a request with an error line.
 
-    `code`: refused (it will not), failed (it could not), timeout (no answer in time).
+    `code`: refused (it will not), failed (it could not), busy (this user asks too much), timeout (no answer in time).
     """
 
     def __init__(self, line: str, code: str = "failed") -> None:

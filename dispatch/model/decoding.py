@@ -26,6 +26,22 @@ def decoded(decode: Callable[[Data], Content], data: Data) -> Content:
         raise msgspec.DecodeError(str(error)) from None
 
 
+def depth_within(value: Any, most: int) -> bool:
+    """Whether lists and maps in built-in types are nested at most so deep. Does not recurse."""
+    level = [value]
+    for _ in range(most + 1):
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                inner += part.values()
+            elif isinstance(part, (list, tuple)):
+                inner += part
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
 def with_reasons(value: Any, kind: Any, changed: Mapping[Any, Callable[[Any], Any]] = MappingProxyType({})) -> Any:
     """Built-in types that an earlier version wrote for `kind`, with a reason wherever `kind` has one now.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ TO_CONNECT = (
     "be put into that group (usermod -aG {group} YOU; [roles] viewer in the site file names it), and log in anew; "
     "or ask as user {owner}"
 )
+QUEUE_FULL_S = 0.01  # before trying again to connect to a gateway whose queue is full
 _DECODER = msgspec.msgpack.Decoder(GatewayMessage)
 
 
@@ -89,12 +91,24 @@ def connected(path: Path, timeout_s: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(timeout_s)
     try:
-        sock.connect(str(path))
+        _connect(sock, path, timeout_s)
     except OSError as error:
         sock.close()
         kind = NoAccess if isinstance(error, PermissionError) else LinkLost
         raise kind(unreachable(path, error)) from None
     return sock
+
+
+def _connect(sock: socket.socket, path: Path, timeout_s: float) -> None:
+    """Connect, waiting while the gateway's queue is full: with a timeout Python's own connect does not. OSError."""
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return sock.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise TimeoutError from None
+            time.sleep(QUEUE_FULL_S)
 
 
 def ask(path: Path, method: str, params: dict[str, Any] | None = None, timeout_s: float = 5.0) -> Any:

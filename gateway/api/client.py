@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from gateway.api.ask import accepted, decode, outcome, unreachable
+from gateway.api.ask import QUEUE_FULL_S, accepted, decode, outcome, unreachable
 from gateway.api.frames import MAX_FRAME, encode
 from gateway.api.protocol import (
     VERSION,
@@ -54,7 +54,7 @@ class GatewayClient:
         """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                return await cls.over(*await asyncio.open_unix_connection(str(path)), path, rate_hz)
+                return await cls.over(*await _opened(path), path, rate_hz)
         except OSError as error:  # TimeoutError is one
             raise LinkLost(unreachable(path, error)) from None
 
@@ -158,6 +158,15 @@ class GatewayClient:
             if not answer.done():
                 answer.set_exception(LinkLost(why))
         self._news.set()
+
+
+async def _opened(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams to a gateway, as soon as there is room in its queue. Raises OSError."""
+    while True:
+        try:
+            return await asyncio.open_unix_connection(str(path))
+        except BlockingIOError:
+            await asyncio.sleep(QUEUE_FULL_S)
 
 
 def _hang_up(writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.api.protocol import Request
 from gateway.api.roles import Role
 
 
@@ -69,3 +70,16 @@ def method_of(row: str) -> str:
 
 
 METHODS = frozenset(map(method_of, PERMISSIONS))
+
+
+def urgent(request: Request) -> str | None:
+    """The row of a command that does not raise risk, e.g. a stop; None for queries and whatever may raise it.
+
+    Such a command is taken however much else its user asks for (`gateway/api/admission.py`).
+    """
+    kind = request.params.get("kind")
+    for row in (request.method, f"{request.method} {kind}" if isinstance(kind, str) else ""):
+        permission = PERMISSIONS.get(row)
+        if permission is not None and permission.role > Role.VIEWER and not permission.raises_risk:
+            return row
+    return None

@@ -169,7 +169,7 @@ class Response(msgspec.Struct, frozen=True, tag="response"):
     ok: bool
     result: Any = None
     error: str = ""
-    code: str = ""  # of an error, for a program: refused | failed | version
+    code: str = ""  # of an error, for a program: refused | failed | busy | version
     reason: Reason | None = None  # of a refusal by rules or state machine; `error` says it in English
 
 

@@ -1,22 +1,27 @@
 """The gateway's end of the link: any number of clients on one Unix socket, none of which can delay a tick.
 
-A client that misbehaves (garbage, silence, a stalled reader, a full queue) is dropped, alone, with one log line.
+A client that misbehaves (garbage, silence, a stalled reader, a full queue) is dropped, alone, with one log line; more
+of the same are counted (`log_limit.py`). What a user may take is limited (`admission.py`), and refusals are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import socket
+import time
+from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from dispatch.model.decoding import decoded
+from dispatch.model.decoding import decoded, depth_within
+from gateway.api.admission import Admission, Admitted, LinkLimits
 from gateway.api.consoles import Consoles
 from gateway.api.frames import MAX_FRAME, FrameError, encode
-from gateway.api.peer import Peer, identify
+from gateway.api.log_limit import WINDOW_S, LogLimit
+from gateway.api.peer import Peer, credentials, identify
 from gateway.api.protocol import ONE_RELEASE, ClientMessage, Hello, Request, Response, Welcome, common_version, spoken
 from gateway.api.session import Dropped, Session
 from gateway.api.socket_file import claim, release
@@ -30,6 +35,10 @@ HELLO_S = 2.0  # a client that has not said hello by then is dropped
 BODY_S = 5.0  # from a frame's length to its end
 FAREWELL_S = 1.0  # for what is under way when the server closes
 MAX_RATE_HZ = 50.0
+MAX_DEPTH = 16  # of lists and maps in a request; those of this version need 3
+CONNECT_GAP_S = 0.002  # after a connection beyond its user's rate: what a flood costs the event loop is bounded
+REFUSAL_GAP_S = 0.5  # before the next request of a client is read that was told to wait
+NO_FILE_GAP_S = 0.1  # before accepting again when the process has no file descriptor left
 
 _DECODER = msgspec.msgpack.Decoder(ClientMessage)
 
@@ -45,8 +54,13 @@ class LinkServer:
         consoles: Consoles | None = None,
         *,
         write_timeout_s: float = 5.0,
+        urgent: Callable[[Request], str | None] = lambda request: None,
+        limits: LinkLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`handle` answers requests; it may raise CommandRefused with a line for the person who asked.
+
+        `urgent` names the command of a request that has a reserve beyond its user's limits; None: it has none.
 
         The version in what `welcome` makes is replaced by the one that both sides speak. `consoles`: where clients are
         registered; by default in a list of its own.
@@ -55,20 +69,27 @@ class LinkServer:
         self._welcome, self._handle, self._write_timeout_s = welcome, handle, write_timeout_s
         self._connections: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._urgent, self._admission = urgent, Admission(limits or LinkLimits(), clock)
+        self._log_limit = LogLimit(clock)
+        self._counting: asyncio.TimerHandle | None = None
+        self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._inode = 0
 
     async def start(self, gid: int | None = None) -> None:
         """Create the socket, mode 0660, for group `gid`. Raises SocketInUse when a gateway listens there, OSError."""
-        sock, self._inode = claim(self.path, gid)
-        self._server = await asyncio.start_unix_server(self._connected, sock=sock)
+        self._socket, self._inode = claim(self.path, gid)
+        self._socket.setblocking(False)
+        self._accepting = asyncio.create_task(self._accept(self._socket))
 
     async def close(self) -> None:
         """Stop listening, send the answers under way (at most 1 s), disconnect, remove the socket. Idempotent."""
-        if self._server is None:
+        if self._socket is None or self._accepting is None:
             return
-        self._server.close()
-        self._server = None
+        self._accepting.cancel()
+        await asyncio.wait([self._accepting])
+        self._socket.close()
+        self._socket = None
         release(self.path, self._inode)
         if self._requests:
             await asyncio.wait(self._requests, timeout=FAREWELL_S)
@@ -79,47 +100,82 @@ class LinkServer:
             task.cancel()
         if remaining:
             await asyncio.wait(remaining)
+        self._log_counts(everything=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # asyncio runs this callback as a task
+    async def _accept(self, listening: socket.socket) -> None:
+        """Accept clients one at a time, with a turn of the event loop between two: a tick never waits for a crowd."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError as error:  # no descriptor left, or the client has gone again
+                self._warn("accept", f"a client cannot be accepted: {error.strerror or error}")
+                await asyncio.sleep(NO_FILE_GAP_S)
+                continue
+            try:
+                uid = credentials(sock)[1]
+            except OSError:
+                sock.close()
+                continue
+            entry = self._take_in(sock, uid)
+            await asyncio.sleep(CONNECT_GAP_S if entry.hurried or entry.urgent_only else 0)
+
+    def _take_in(self, sock: socket.socket, uid: int) -> Admitted:
+        """Start a task that talks to a new client."""
+        task: asyncio.Task[None]
+        entry = self._admission.connect(uid, lambda: self._evict(task, uid))
+        task = asyncio.create_task(self._connected(sock, entry))
         self._connections.add(task)
-        who = "a client without credentials"
+        task.add_done_callback(lambda _: self._gone(task, entry, sock))
+        return entry
+
+    def _gone(self, task: asyncio.Task[None], entry: Admitted, sock: socket.socket) -> None:
+        self._connections.discard(task)
+        self._admission.disconnect(entry)
+        sock.close()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._first((entry.uid, "connection"), f"a connection of uid {entry.uid} failed"):
+            log.error("a connection of uid %d failed", entry.uid, exc_info=error)
+
+    def _evict(self, task: asyncio.Task[None], uid: int) -> None:
+        self._warn((uid, "crowd"), f"too many connections of uid {uid}: the one that waited longest is dropped")
+        task.cancel()
+
+    async def _connected(self, sock: socket.socket, entry: Admitted) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        who = f"uid {entry.uid}"
         try:
-            peer = await identify(writer.get_extra_info("socket"))
+            peer = await identify(sock)
             who = f"{peer.user}, pid {peer.pid}"
-            await self._converse(peer, reader, writer)
+            await self._converse(peer, entry, reader, writer)
         except Dropped as reason:
-            log.warning("console of %s dropped: %s", who, reason)
+            self._warn((entry.uid, reason.kind), f"console of {who} dropped: {reason}")
         except (asyncio.IncompleteReadError, ConnectionError):
             log.debug("console of %s is gone", who)
-        except asyncio.CancelledError:
-            # asyncio.streams takes a cancelled connection for an error of ours and logs a traceback (CPython 3.11).
-            if self._server is not None:
-                raise
         finally:
-            self._connections.discard(task)
             writer.transport.abort()
 
-    async def _converse(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(
+        self, peer: Peer, entry: Admitted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Hello, welcome, then requests until the client ends. Raises Dropped, IncompleteReadError, ConnectionError."""
-        hello = await self._hello(reader, writer)
+        hello = await self._hello(entry, reader, writer)
         version = common_version(*hello.versions)
         assert version is not None  # else the hello was refused
         session = Session(peer, writer, hello.rate_hz, self._write_timeout_s, version)
         session.put(encode(msgspec.structs.replace(self._welcome(peer), version=version), version))
         self.consoles.add(session)
         try:
-            await session.run(self._requests_of(session, reader))
+            await session.run(self._requests_of(session, entry, reader))
         finally:
             self.consoles.remove(session)
 
-    async def _hello(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Hello:
+    async def _hello(self, entry: Admitted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Hello:
         try:
             async with asyncio.timeout(HELLO_S):
                 message = await _receive(reader)
         except TimeoutError:
-            raise Dropped(f"no hello within {HELLO_S:g} s") from None
+            raise Dropped(f"no hello within {HELLO_S:g} s", "silent") from None
         if not isinstance(message, Hello):
             raise Dropped(f"expected a hello first, got a {type(message).__name__.lower()}")
         refusal, code = "", "refused"
@@ -128,55 +184,89 @@ class LinkServer:
             refusal = f"this gateway speaks {spoken()}, the console {spoken(*message.versions)}; {ONE_RELEASE}"
         elif not 0 <= message.rate_hz <= MAX_RATE_HZ:  # also refuses NaN
             refusal = f"rate_hz = {message.rate_hz}: expected 0 to {MAX_RATE_HZ:g}"
+        elif message.rate_hz > 0 and (busy := self._admission.console(entry)) is not None:
+            refusal, code = busy.line, "busy"
         if refusal:
             writer.write(encode(Response(0, False, error=refusal, code=code)))
             writer.close()
-            raise Dropped(refusal)
+            raise Dropped(refusal, code)
         return message
 
-    async def _requests_of(self, session: Session, reader: asyncio.StreamReader) -> None:
+    async def _requests_of(self, session: Session, entry: Admitted, reader: asyncio.StreamReader) -> None:
         """Read requests; they run concurrently, at most a fixed number at a time, beyond which reading stops."""
         while True:
             message = await _receive(reader)
             if not isinstance(message, Request):
                 raise Dropped("said hello twice")
             await session.slots.acquire()
+            urgent = self._urgent(message)
+            if (busy := self._admission.request(entry, urgent)) is not None:
+                line = f"{message.method}: {busy.line}; ask again in {busy.wait_s:.1f} s"
+                self._warn((entry.uid, "busy"), f"refused to {session.peer.user}, pid {session.peer.pid}: {line}")
+                session.put_answer(encode(Response(message.id, False, error=line, code="busy"), session.version))
+                await asyncio.sleep(REFUSAL_GAP_S)
+                continue
             # Not tied to the session: a command once begun is finished even if the console that gave it goes away.
             task = asyncio.create_task(self._answer(session, message))
             self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
+            task.add_done_callback(lambda done: self._answered(done, entry))
+
+    def _answered(self, task: asyncio.Task[None], entry: Admitted) -> None:
+        self._requests.discard(task)
+        self._admission.done(entry)
 
     async def _answer(self, session: Session, request: Request) -> None:
+        uid, user = session.peer.uid, session.peer.user
         try:
             response = Response(request.id, True, await self._handle(session.peer, request))
         except CommandRefused as refusal:
             response = Response(request.id, False, error=str(refusal), code="refused", reason=refusal.reason)
         except Exception as error:
-            log.exception("request %r of %s failed", request.method, session.peer.user)
+            if self._first((uid, "failed", type(error)), line := f"request {request.method!r} of {user} failed"):
+                log.exception("%s", line)
             response = Response(
                 request.id, False, error=f"{request.method}: {error or type(error).__name__}", code="failed"
             )
         try:
             frame = encode(response, session.version)
-        except (FrameError, TypeError, ValueError) as error:  # too long, or nothing msgpack knows
-            log.error("answer to %r of %s cannot be sent: %s", request.method, session.peer.user, error)
+        except (FrameError, TypeError, ValueError, RecursionError) as error:  # too long, or nothing msgpack knows
+            self._warn((uid, "answer"), f"answer to {request.method!r} of {user} cannot be sent: {error}")
             line = f"{request.method}: the answer cannot be sent: {error}"
             frame = encode(Response(request.id, False, error=line, code="failed"), session.version)
         session.put_answer(frame)
+
+    def _warn(self, key: Hashable, line: str) -> None:
+        if self._first(key, line):
+            log.warning("%s", line)
+
+    def _first(self, key: Hashable, line: str) -> bool:
+        """Whether to log a line; more of the same key are counted for a minute."""
+        if self._counting is None:
+            self._counting = asyncio.get_running_loop().call_later(WINDOW_S, self._log_counts)
+        return self._log_limit.passes(key, line)
+
+    def _log_counts(self, everything: bool = False) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
+            self._counting = None
+        for line in self._log_limit.counts(everything):
+            log.warning("%s", line)
 
 
 async def _receive(reader: asyncio.StreamReader) -> ClientMessage:
     """The next frame of a client. Raises Dropped on what is no frame; IncompleteReadError at the end."""
     length = int.from_bytes(await reader.readexactly(4), "big")
     if length > MAX_FRAME:
-        raise Dropped(f"announced a frame of {length} bytes; at most {MAX_FRAME} are allowed")
+        raise Dropped(f"announced a frame of {length} bytes; at most {MAX_FRAME} are allowed", "length")
     try:
         async with asyncio.timeout(BODY_S):
             body = await reader.readexactly(length)
     except TimeoutError:
-        raise Dropped(f"a frame of {length} bytes did not arrive within {BODY_S:g} s") from None
+        raise Dropped(f"a frame of {length} bytes did not arrive within {BODY_S:g} s", "slow") from None
     try:
         message: ClientMessage = decoded(_DECODER.decode, body)
     except msgspec.DecodeError as error:
         raise Dropped(f"not a message of this protocol: {error}") from None
+    if isinstance(message, Request) and not depth_within(message.params, MAX_DEPTH):
+        raise Dropped(f"a request nested more than {MAX_DEPTH} deep", "depth")
     return message

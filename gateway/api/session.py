@@ -15,7 +15,11 @@ MAX_REQUESTS = 8  # of one client under way, until their answers are written
 
 
 class Dropped(Exception):
-    """The client is to be disconnected, for this reason."""
+    """The client is to be disconnected, for this reason. `kind`: what else is the same trouble, for the log."""
+
+    def __init__(self, reason: str, kind: str = "protocol") -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 class Session:
@@ -101,7 +105,7 @@ class Session:
         except asyncio.CancelledError:
             if self._doom is None:
                 raise
-            raise Dropped(self._doom) from None
+            raise Dropped(self._doom, "events") from None
         finally:
             for task in tasks:
                 task.cancel()
@@ -123,7 +127,7 @@ class Session:
                     async with asyncio.timeout(self._write_timeout_s):
                         await self._writer.drain()
                 except TimeoutError:
-                    raise Dropped(f"did not read for {self._write_timeout_s:g} s") from None
+                    raise Dropped(f"did not read for {self._write_timeout_s:g} s", "unread") from None
                 if answer:
                     self.slots.release()
 

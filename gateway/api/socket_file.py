@@ -16,6 +16,7 @@ from gateway.errors import SocketInUse
 from gateway.site.paths import MAX_SOCKET_PATH
 
 MODE = 0o660
+BACKLOG = 512  # clients that wait to be accepted; the kernel lowers it to net.core.somaxconn
 _PROBE_S = 0.5
 _LOCK_S = 0.5
 
@@ -60,7 +61,7 @@ def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
             if gid is not None:
                 _hand_over(making, gid)
             os.chmod(making, MODE)
-            sock.listen(64)
+            sock.listen(BACKLOG)
             os.rename(making, path)
         except OSError:
             sock.close()
