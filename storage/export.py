@@ -16,7 +16,7 @@ import msgspec
 
 from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
-from storage import audit_format, schema
+from storage import audit_format, csv_fields, schema
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, signed
 from storage.reader import open_read_only
@@ -67,6 +67,7 @@ def export(directory_in: Path, directory_out: Path, start_utc_s: float, end_utc_
         "start": _iso(start_utc_s),
         "end": _iso(end_utc_s),
         "files": files,
+        "csv": csv_fields.RULE,
         "audit": audit,
     }
     manifest = signed(stated, directory_in)
@@ -154,9 +155,9 @@ def _csv(con: sqlite3.Connection, query: str, path: Path) -> int:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         found = con.execute(query)
-        writer.writerow(column[0] for column in found.description)
+        writer.writerow(csv_fields.field(column[0]) for column in found.description)
         for row in found:
-            writer.writerow(row)
+            writer.writerow(map(csv_fields.field, row))
             rows += 1
     return rows
 

@@ -12,7 +12,7 @@ import csv
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,15 @@ from storage.audit_format import (
     signed_text,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
+from storage.csv_fields import field
 from storage.damage import DAMAGED
 from storage.drills import digest
 from storage.manifest import MANIFEST, SIGNATURE, key_of
 
 AUDIT_CSV = "audit.csv"
 MOST = 20  # findings reported; more of the same say nothing new
+
+_SPELLED = msgspec.json.Encoder(order="deterministic")
 
 Head = tuple[int, bytes]  # of the chain: number and hash of its last row
 
@@ -225,8 +228,9 @@ def _unanchored(given: list[Head], named_from: int | None) -> list[str]:
 def _named_keys(con: sqlite3.Connection, key: bytes) -> tuple[list[str], bytes, int | None]:
     """Findings on the keys that the chain itself names, at each start of a gateway; the key; the first such row."""
     findings, first = [], None
-    wanted = "SELECT seq, body ->> 'public_key' FROM entry WHERE CASE WHEN json_valid(body) THEN "
-    wanted += "body ->> 'kind' = 'start' AND body ->> 'public_key' IS NOT NULL END ORDER BY seq"
+    wanted = """SELECT seq, body ->> 'public_key' FROM entry
+      WHERE instr(body, '"public_key"') AND CASE WHEN json_valid(body)
+      THEN body ->> 'kind' = 'start' AND body ->> 'public_key' IS NOT NULL END ORDER BY seq"""
     for seq, named in con.execute(wanted):
         key = key or bytes.fromhex(str(named))
         first = first or seq
@@ -240,22 +244,42 @@ def _audit_csv(path: Path, con: sqlite3.Connection) -> list[str]:
     if not path.exists():
         return []
     try:
-        found = con.execute(ROWS)
-        columns = [column[0] for column in found.description]
-        rows = [columns, *([("" if value is None else str(value)) for value in row] for row in found)]
-    except sqlite3.OperationalError:
-        return []  # a row that is not JSON: the chain's own finding
-    try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            stated = list(csv.reader(file))
+        quoted = _unlike(path, con, field)
+        # exports of before formulas were quoted
+        return quoted if not quoted or _unlike(path, con, lambda value: value) else []
     except csv.Error as error:
         return [f"{path.name} cannot be read: {error}"]
-    if stated and stated[0] == columns[: -len(ADDED_COLUMNS)]:  # an export of before they were added
-        rows = [row[: -len(ADDED_COLUMNS)] for row in rows]
-    if len(stated) != len(rows):
-        return [f"{path.name} has {len(stated) - 1} rows, the audit {len(rows) - 1}"]
-    wrong = [row[0] for row, line in zip(rows, stated, strict=True) if row != line]
-    return [f"{path.name}: row {seq} is not as the audit has it" for seq in wrong[:MOST]]
+    except OSError as error:
+        return [f"{path.name} cannot be read: {error.strerror}"]
+    except sqlite3.OperationalError:
+        return []  # a row that is not JSON: the chain's own finding
+
+
+def _unlike(path: Path, con: sqlite3.Connection, written: Callable[[str], str]) -> list[str]:
+    """Findings on rows of the CSV file that are not as the chain has them, each text as it is `written`."""
+    findings: list[str] = []
+    found = con.execute(f"{ROWS} ORDER BY seq")
+    columns = [column[0] for column in found.description]
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        stated = csv.reader(file)
+        header = next(stated, [])
+        older = header == columns[: -len(ADDED_COLUMNS)]  # an export of before they were added
+        width = len(columns) - len(ADDED_COLUMNS) * older
+        if header != columns[:width]:
+            findings.append(f"{path.name}: its header is not that of the audit")
+        has = missing = 0
+        for row in found:
+            line = next(stated, None)
+            if line is None:
+                missing += 1
+                continue
+            has += 1
+            if line != ["" if v is None else written(v) if isinstance(v, str) else str(v) for v in row[:width]]:
+                findings.append(f"{path.name}: row {row[0]} is not as the audit has it")
+        more = sum(1 for _ in stated)
+    if missing or more:
+        return [f"{path.name} has {has + more} rows, the audit {has + missing}"]
+    return findings[:MOST]
 
 
 def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
@@ -302,8 +326,8 @@ def _chain(con: sqlite3.Connection, outside: list[Head], wanted_key: bytes) -> _
 def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
     """Check that a row's body is canonical JSON, and that a result belongs to an intent."""
     try:
-        body = json.loads(text)
-        if not isinstance(body, dict) or canonical(body) != text:
+        body = _canonical_body(text)
+        if body is None:
             yield f"row {seq} is not in canonical form"
             return
     except (ValueError, RecursionError):
@@ -317,6 +341,22 @@ def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
         yield f"row {seq} is the result of row {body['of']}, which is no open intent"
 
 
+def _canonical_body(text: str) -> dict[str, Any] | None:
+    """A body, if its text is the canonical spelling of it. Raises ValueError, RecursionError for what is no JSON.
+
+    msgspec, ten times as fast, spells all of today's rows in the same way; what it spells otherwise, as some floats, is
+    compared with Python's own.
+    """
+    try:
+        quick = msgspec.json.decode(text)
+        if isinstance(quick, dict) and _SPELLED.encode(quick) == text.encode():
+            return quick
+    except (ValueError, RecursionError):  # msgspec.DecodeError is one
+        pass
+    body = json.loads(text)
+    return body if isinstance(body, dict) and canonical(body) == text else None
+
+
 def _closed(open_intents: dict[int, str], of: object) -> bool:
     """Take the intent with this number from the open ones; whether there was one."""
     return isinstance(of, int) and open_intents.pop(of, None) is not None
@@ -327,7 +367,11 @@ def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -
     if not telemetry.exists():
         return [], []
     said = {
-        row[0] for row in con.execute("SELECT CASE WHEN json_valid(body) THEN body ->> 'report_sha256' END FROM entry")
+        row[0]
+        for row in con.execute(
+            "SELECT CASE WHEN json_valid(body) THEN body ->> 'report_sha256' END FROM entry "
+            "WHERE instr(body, 'report_sha256')"
+        )
     }
     findings, remarks = [], []
     with closing(open_read_only(telemetry)) as record:

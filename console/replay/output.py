@@ -15,6 +15,7 @@ from console.replay.job_file import Job
 from console.replay.traces import utc
 from dispatch.billing.bill import Bill
 from dispatch.model.decoding import decoded
+from storage.csv_fields import field
 
 
 class _Earlier(msgspec.Struct):
@@ -48,7 +49,7 @@ def write_jobs(path: Path, jobs: Sequence[Job], start_s: int, end_s: int) -> Non
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("job_id", "start_utc"))
-        writer.writerows((job.id, utc(job.reference_s)) for job in jobs if start_s <= job.reference_s < end_s)
+        writer.writerows((field(job.id), utc(job.reference_s)) for job in jobs if start_s <= job.reference_s < end_s)
 
 
 def summary(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from console.sizing.sweep import Outcome, Point
+from storage.csv_fields import field
 
 COLUMNS = (
     "tariff", "pv_kwp", "energy_kwh", "power_kw", "saving_battery_pct", "saving_site_pct", "wanted_holds",
@@ -110,4 +111,6 @@ def write_csv(path: Path, outcomes: Sequence[Outcome], want_pct: float | None, a
                 one.throughput_kwh,
             )  # fmt: skip
             shown = ("" if v is None else f"{v:.4f}" if isinstance(v, float) else v for v in figures)
-            writer.writerow((point.tariff, point.pv_kwp, point.energy_kwh, point.power_kw, *shown, one.why))
+            writer.writerow(
+                (field(point.tariff), point.pv_kwp, point.energy_kwh, point.power_kw, *shown, field(one.why))
+            )

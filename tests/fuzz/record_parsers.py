@@ -276,7 +276,12 @@ AUDIT = (
     "storage.audit_reader:reservations",
 )
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
-VERIFY = ("storage.verify:_manifest", "storage.verify:_audit_csv", "storage.verify:_files", "storage.verify:_body")
+VERIFY = (
+    "storage.verify:_manifest",
+    "storage.verify:_unlike",
+    "storage.verify:_files",
+    "storage.verify:_canonical_body",
+)
 
 PARSERS = (
     Parser(
@@ -380,8 +385,16 @@ PARSERS = (
         share=0.5,
     ),
     Parser(
+        "verify the telemetry of an export",
+        VERIFY,
+        file_of(schema.FILE, an_export),
+        damaged(schema.FILE, verify, an_export),
+        (CannotVerify,),
+        share=0.2,
+    ),
+    Parser(
         "verify rows of an audit",
-        ("storage.verify:_body",),
+        ("storage.verify:_canonical_body",),
         kinds_of_audit_rows,
         with_rows(audit_format.FILE, verify),
         (CannotVerify,),

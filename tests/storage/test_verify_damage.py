@@ -1,0 +1,155 @@
+"""An export of which any file was damaged: `verify` finds it or says that it cannot read it; it never fails."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from storage_samples import T0, feed
+from waiting import LIMIT_S
+
+from dispatch.model.events import Event
+from drivers.clock import SystemClock
+from storage.audit import AuditLog
+from storage.config import StorageConfig
+from storage.csv_fields import field
+from storage.export import export
+from storage.manifest import MANIFEST, signed
+from storage.recorder import Recorder
+from storage.verify import CannotVerify, verify
+
+FORMULAS = ('=HYPERLINK("http://evil","ok")', "+1+2", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "-", "=")
+PLAIN = ("", "hold", "1=1", " =1", "'=1", "ä", "+".join("ab"))
+PER_FILE = 25
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """State and export of a site where somebody wrote formulas into every text."""
+    place = tmp_path_factory.mktemp("verify")
+    (place / "state").mkdir()
+    audit = AuditLog(place / "state", "boot/1", SystemClock(), lambda line: None)
+    for n, text in enumerate(FORMULAS + PLAIN, 1):
+        row = audit.write({"kind": "intent", "command": "order.set", "who": "alice", "text": text, "reason": text})
+        audit.write({"kind": "result", "of": row.result(LIMIT_S), "n": n * 1.5, "text": text}).result(LIMIT_S)
+    audit.close()
+    recorder = Recorder(place / "state", StorageConfig(), "boot")
+    feed(recorder, range(200))
+    for text in FORMULAS + PLAIN:
+        recorder.event(Event(T0 + 70, "device", "info", "pcs1", text)).result(LIMIT_S)
+    recorder.flush().result(LIMIT_S)
+    recorder.close()
+    export(place / "state", place / "export", T0, T0 + 240)
+    return place
+
+
+def flip(data: bytearray, draw: random.Random) -> None:
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+
+
+def truncate(data: bytearray, draw: random.Random) -> None:
+    del data[draw.randrange(len(data)) :]
+
+
+def zero_sector(data: bytearray, draw: random.Random) -> None:
+    at = draw.randrange(len(data)) // 512 * 512
+    data[at : at + 512] = bytes(len(data[at : at + 512]))
+
+
+def repeat(data: bytearray, draw: random.Random) -> None:
+    data[draw.randrange(len(data)) :] *= 2
+
+
+KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (flip, truncate, zero_sector, repeat)
+
+
+def test_whatever_file_is_damaged_is_found_or_cannot_be_read(made: Path, tmp_path: Path) -> None:
+    draw = random.Random(7)
+    names = sorted(path.name for path in (made / "export").iterdir())
+    assert {"audit.db", "audit.csv", "telemetry.db", "events.csv", MANIFEST} < set(names)
+    assert said_of(made / "export") == ""
+    said = []
+    for name in names:
+        whole = (made / "export" / name).read_bytes()
+        for n in range(PER_FILE):
+            copy = tmp_path / f"{name}-{n}"
+            shutil.copytree(made / "export", copy)
+            data = bytearray(whole)
+            KINDS[n % len(KINDS)](data, draw)
+            (copy / name).write_bytes(data)
+            said.append(said_of(copy))
+            assert bool(said[-1]) == (data != whole), (name, n)
+            shutil.rmtree(copy)
+    assert any(line.startswith(str(tmp_path)) for line in said)  # could not be read
+    assert any("its SHA-256 is not that of the manifest" in line for line in said)
+
+
+def said_of(directory: Path) -> str:
+    """The first finding, or why there is none; empty for an export as it was written."""
+    try:
+        report = verify(directory)
+    except CannotVerify as error:
+        return str(error)
+    return "" if report.ok else (*report.findings, report.unsigned)[0]
+
+
+@pytest.mark.parametrize("name", ["audit.db", "audit.csv", "telemetry.db", "events.csv", MANIFEST])
+def test_a_file_that_is_gone_or_a_directory(made: Path, tmp_path: Path, name: str) -> None:
+    for is_directory in (False, True):
+        copy = tmp_path / f"copy-{is_directory}"
+        shutil.copytree(made / "export", copy)
+        (copy / name).unlink()
+        if is_directory:
+            (copy / name).mkdir()
+        assert said_of(copy)
+
+
+def test_no_text_of_a_csv_file_is_a_formula(made: Path) -> None:
+    out = made / "export"
+    assert "begins with = + - @" in json.loads((out / MANIFEST).read_text())["csv"]
+    with (out / "events.csv").open(newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert sorted(texts) == sorted([f"'{text}" for text in FORMULAS] + list(PLAIN))
+    for path in out.glob("*.csv"):
+        with path.open(newline="") as file:
+            for row in csv.reader(file):
+                assert not [cell for cell in row if cell[:1] in tuple("=+@\t\r\n\uff1d") and cell], path
+    with sqlite3.connect(out / "telemetry.db") as con:  # the record itself has the text as it was
+        assert {text for (text,) in con.execute("SELECT text FROM event")} == {*FORMULAS, *PLAIN}
+    con.close()
+
+
+def test_numbers_stay_as_they_are() -> None:
+    assert [field(value) for value in (-1, -1.5, None, 0)] == [-1, -1.5, None, 0]
+
+
+def test_an_export_of_before_formulas_were_quoted_verifies(made: Path, tmp_path: Path) -> None:
+    """Its CSV has the texts as they are. One in which only some are quoted was changed."""
+    old = tmp_path / "old"
+    shutil.copytree(made / "export", old)
+    with (old / "audit.csv").open(newline="") as file:
+        rows = [[cell[1:] if cell[1:] in FORMULAS else cell for cell in row] for row in csv.reader(file)]
+    _rewrite(old, rows, made / "state")
+    assert verify(old).findings == ()
+    quoted = next(row for row in rows if FORMULAS[0] in row)
+    quoted[quoted.index(FORMULAS[0])] = f"'{FORMULAS[0]}"
+    _rewrite(old, rows, made / "state")
+    assert any("is not as the audit has it" in line for line in verify(old).findings)
+
+
+def _rewrite(out: Path, rows: list[list[str]], state: Path) -> None:
+    """Write another audit.csv and sign for it, as the gateway of that time did."""
+    with (out / "audit.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    manifest = json.loads((out / MANIFEST).read_text())
+    del manifest["signature"]
+    manifest.pop("csv", None)
+    manifest["files"]["audit.csv"]["sha256"] = hashlib.sha256((out / "audit.csv").read_bytes()).hexdigest()
+    (out / MANIFEST).write_text(json.dumps(signed(manifest, state)))
