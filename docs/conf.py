@@ -16,7 +16,15 @@ from sphinx.errors import SphinxError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
-    *("docs/commands", "docs/site-file", "docs/operation", "docs/screens", "docs/figures", "docs/glossary"),
+    *(
+        "docs/commands",
+        "docs/site-file",
+        "docs/operation",
+        "docs/security",
+        "docs/screens",
+        "docs/figures",
+        "docs/glossary",
+    ),
     *("README", "deploy/README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"),
 )
 project = "Skerry"

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))  # the code beside this file, not one that is inst
 
 from console.cli.main import COMMANDS, skerry  # noqa: E402
 from gateway import exit_codes  # noqa: E402
+from gateway.api.permissions import PERMISSIONS  # noqa: E402
 from gateway.site.json_schema import json_schema  # noqa: E402
 from gateway.site.loader import UNITS  # noqa: E402
 
@@ -32,6 +33,7 @@ ENVIRONMENT = (
     ("SKERRY_DEBUG", "When set, an unexpected error is shown with its traceback."),
     ("NO_COLOR", "When set, the console uses no colour."),
 )
+ROLES = "<!-- roles: written by docs/generate.py from gateway/api/permissions.py -->\n"  # what follows is generated
 PREFORMATTED = "\b"  # click's mark for a paragraph that is not to be wrapped
 
 
@@ -315,9 +317,19 @@ def _completion(shell: type[ShellComplete]) -> str:
     return (complete.source_template % complete.source_vars()).strip() + "\n"
 
 
+def roles_table() -> str:
+    """The end of docs/security.md: what each request takes."""
+    lines = ["| request | role | raises risk |", "|---|---|---|"]
+    lines += [f"| `{row}` | {p.role.word} | {'yes' if p.raises_risk else ''} |" for row, p in PERMISSIONS.items()]
+    return "\n".join([ROLES, *lines, ""])
+
+
 def files() -> dict[Path, str]:
     """Every generated file with its text."""
     found = {DOCS / "commands.md": commands_page(), DOCS / "site-file.md": site_file_page()}
+    found[DOCS / "security.md"] = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition(ROLES)[
+        0
+    ] + roles_table()
     found |= {DOCS / "man" / name: text for name, text in man_pages().items()}
     return found | {DOCS / "completions" / name: text for name, text in completions().items()}
 

@@ -12,8 +12,9 @@ import csv
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -267,19 +268,19 @@ def _unlike(path: Path, con: sqlite3.Connection, written: Callable[[str], str]) 
         width = len(columns) - len(ADDED_COLUMNS) * older
         if header != columns[:width]:
             findings.append(f"{path.name}: its header is not that of the audit")
-        has = missing = 0
-        for row in found:
-            line = next(stated, None)
+        for count, (row, line) in enumerate(zip_longest(found, stated)):
+            if row is None:
+                return [f"{path.name} has {count + 1 + sum(1 for _ in stated)} rows, the audit {count}"]
             if line is None:
-                missing += 1
-                continue
-            has += 1
-            if line != ["" if v is None else written(v) if isinstance(v, str) else str(v) for v in row[:width]]:
+                return [f"{path.name} has {count} rows, the audit {count + 1 + sum(1 for _ in found)}"]
+            if line != _as_text(row[:width], written):
                 findings.append(f"{path.name}: row {row[0]} is not as the audit has it")
-        more = sum(1 for _ in stated)
-    if missing or more:
-        return [f"{path.name} has {has + more} rows, the audit {has + missing}"]
     return findings[:MOST]
+
+
+def _as_text(row: Sequence[Any], written: Callable[[str], str]) -> list[str]:
+    """A row of the audit as a CSV file has it."""
+    return ["" if value is None else written(value) if isinstance(value, str) else str(value) for value in row]
 
 
 def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
