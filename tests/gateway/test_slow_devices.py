@@ -84,6 +84,7 @@ async def test_its_readings_stay_good_for_its_period_longer(
     assert not any("lost" in text for text in events.texts if text.startswith("pv1"))
     ahead_s[0] = period_s + 60.0
     assert io.snapshot(2).pv[0].w.quality is Quality.STALE
+    io.report_silent_pv(silent={"pv1"}, asleep=())
     assert any(text.startswith("pv1 lost") for text in events.texts)
     ahead_s[0] = 0.0
     await io.close()
