@@ -1,7 +1,8 @@
 """Limits what each user may take of the link: connections, requests, requests under way, consoles.
 
-The kernel names the user of a connection, so every account is per uid and one user's flood is never counted against
-another. What does not raise risk (stop, hold, abort, ending an order) has a reserve of its own for each command: it
+The kernel names the user of a connection, so every account is per uid. Only the number of connections is limited for
+all users together, too, because the process has a limit of open files; the first few of each user do not depend on it.
+What does not raise risk (stop, hold, abort, ending an order) has a reserve of its own for each command: it
 passes when everything else of its user is refused, and on a connection beyond the limit, too.
 Plain bookkeeping: no socket, no event loop; the clock is passed in.
 """
@@ -20,11 +21,14 @@ class LinkLimits(msgspec.Struct, frozen=True):
     connects_burst: float = 500.0
     connections: int = 512  # beyond this, a connection is taken for urgent commands only
     connections_of_all: int = 700  # stays below the usual limit of 1024 open files
-    urgent_only: int = 32  # of such connections; the one that has waited longest is dropped for a new one
+    connections_always: int = 8  # within `connections`, however many other users have
+    urgent_only: int = 32  # connections for urgent commands only, and as many with one under way; the oldest is dropped
     consoles: int = 32  # connections that want snapshots
     requests_per_s: float = 50.0
     requests_burst: float = 200.0
     under_way: int = 64
+    refusals_per_s: float = 100.0  # beyond this, a connection that was told to wait is not read for a while
+    refusals_burst: float = 400.0
     reserve_per_s: float = 10.0  # for each urgent command
     reserve_burst: float = 20.0
 
@@ -75,6 +79,7 @@ class Admitted:
     def __init__(self, uid: int, urgent_only: bool, hurried: bool, evict: Callable[[], None]) -> None:
         self.uid, self.urgent_only, self.hurried, self.evict = uid, urgent_only, hurried, evict
         self.console = False
+        self.under_way = 0  # requests
 
 
 class _Account:
@@ -83,6 +88,7 @@ class _Account:
     def __init__(self, limits: LinkLimits, now_s: float) -> None:
         self.connects = TokenBucket(limits.connects_per_s, limits.connects_burst, now_s)
         self.requests = TokenBucket(limits.requests_per_s, limits.requests_burst, now_s)
+        self.refusals = TokenBucket(limits.refusals_per_s, limits.refusals_burst, now_s)
         self.reserves: dict[str, TokenBucket] = {}  # by urgent command
         self.connections = self.consoles = self.under_way = 0
         self.urgent_only: dict[Admitted, None] = {}  # the oldest first
@@ -109,10 +115,7 @@ class Admission:
             account.connections += 1
             return entry
         account.urgent_only[entry] = None
-        if len(account.urgent_only) > self._limits.urgent_only:
-            oldest = next(iter(account.urgent_only))
-            del account.urgent_only[oldest]
-            oldest.evict()
+        self._drop_oldest(account)
         return entry
 
     def disconnect(self, entry: Admitted) -> None:
@@ -148,17 +151,26 @@ class Admission:
             reserve = account.reserves.setdefault(urgent, new)
             if not reserve.take(now_s):
                 return Busy(f"more than {self._limits.reserve_per_s:g} times {urgent} a second", reserve.wait_s(now_s))
-            self._keep(entry, account)
         account.under_way += 1
+        entry.under_way += 1
         return None
 
     def done(self, entry: Admitted) -> None:
         """A request that was not refused has been answered."""
-        self._account(entry.uid).under_way -= 1
+        account = self._account(entry.uid)
+        account.under_way -= 1
+        entry.under_way -= 1
+        if entry in account.urgent_only:  # from now on the newest of those that wait: its answer is still to be read
+            account.urgent_only[entry] = account.urgent_only.pop(entry)
+            self._drop_oldest(account)
+
+    def refusal(self, entry: Admitted) -> bool:
+        """Count a refusal; whether its user had few enough of them lately that the connection may be read on."""
+        return self._account(entry.uid).refusals.take(self._clock())
 
     def _refused(self, entry: Admitted, account: _Account, now_s: float) -> Busy | None:
         if entry.urgent_only and not self._room(account):
-            return Busy(f"too many connections: {account.connections} of this user are open", 1.0)
+            return Busy(self._too_many(account), 1.0)
         self._keep(entry, account)
         if account.under_way >= self._limits.under_way:
             return Busy(f"{account.under_way} requests of this user are under way", 0.1)
@@ -174,10 +186,32 @@ class Admission:
             account.urgent_only.pop(entry, None)
             account.connections += 1
 
+    def _drop_oldest(self, account: _Account) -> None:
+        """Drop a connection for urgent commands if there are too many; one whose command is under way comes last."""
+        waiting = [entry for entry in account.urgent_only if not entry.under_way]
+        if len(waiting) > self._limits.urgent_only:
+            oldest = waiting[0]
+        elif len(account.urgent_only) > 2 * self._limits.urgent_only:
+            oldest = next(iter(account.urgent_only))
+        else:
+            return
+        del account.urgent_only[oldest]
+        oldest.evict()
+
     def _room(self, account: _Account) -> bool:
         """Whether one more connection of this user is within the limits."""
-        of_all = sum(one.connections for one in self._accounts.values())
-        return account.connections < self._limits.connections and of_all < self._limits.connections_of_all
+        if account.connections >= self._limits.connections:
+            return False
+        return account.connections < self._limits.connections_always or self._of_all() < self._limits.connections_of_all
+
+    def _too_many(self, account: _Account) -> str:
+        """Why there is no room for one more connection of this user."""
+        if account.connections >= self._limits.connections:
+            return f"too many connections: {account.connections} of this user are open"
+        return f"too many connections: {self._of_all()} of all users are open, {account.connections} of this user"
+
+    def _of_all(self) -> int:
+        return sum(one.connections for one in self._accounts.values())
 
     def _account(self, uid: int) -> _Account:
         if uid not in self._accounts:

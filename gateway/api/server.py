@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from dispatch.model.decoding import decoded, depth_within
-from gateway.api.admission import Admission, Admitted, LinkLimits
+from gateway.api.admission import Admission, Admitted, Busy, LinkLimits
 from gateway.api.consoles import Consoles
 from gateway.api.frames import MAX_FRAME, FrameError, encode
 from gateway.api.log_limit import WINDOW_S, LogLimit
@@ -37,7 +37,7 @@ FAREWELL_S = 1.0  # for what is under way when the server closes
 MAX_RATE_HZ = 50.0
 MAX_DEPTH = 16  # of lists and maps in a request; those of this version need 3
 CONNECT_GAP_S = 0.002  # after a connection beyond its user's rate: what a flood costs the event loop is bounded
-REFUSAL_GAP_S = 0.5  # before the next request of a client is read that was told to wait
+REFUSAL_GAP_S = 0.5  # a client that was told to wait is refused so long; its urgent commands are answered at once
 NO_FILE_GAP_S = 0.1  # before accepting again when the process has no file descriptor left
 
 _DECODER = msgspec.msgpack.Decoder(ClientMessage)
@@ -193,23 +193,36 @@ class LinkServer:
         return message
 
     async def _requests_of(self, session: Session, entry: Admitted, reader: asyncio.StreamReader) -> None:
-        """Read requests; they run concurrently, at most a fixed number at a time, beyond which reading stops."""
+        """Read requests; they run concurrently, at most a fixed number at a time, beyond which reading stops.
+
+        What follows a refused request is refused, too, for a while, and never held back: an urgent command overtakes
+        nothing that is done after it.
+        """
+        loop, waits, resumes_s = asyncio.get_running_loop(), Busy("", 0.0), 0.0
         while True:
             message = await _receive(reader)
             if not isinstance(message, Request):
                 raise Dropped("said hello twice")
             await session.slots.acquire()
             urgent = self._urgent(message)
-            if (busy := self._admission.request(entry, urgent)) is not None:
-                line = f"{message.method}: {busy.line}; ask again in {busy.wait_s:.1f} s"
-                self._warn((entry.uid, "busy"), f"refused to {session.peer.user}, pid {session.peer.pid}: {line}")
-                session.put_answer(encode(Response(message.id, False, error=line, code="busy"), session.version))
-                await asyncio.sleep(REFUSAL_GAP_S)
+            told_to_wait = urgent is None and loop.time() < resumes_s
+            busy = waits if told_to_wait else self._admission.request(entry, urgent)
+            if busy is not None:
+                self._refuse(session, message, busy)
+                if not told_to_wait and urgent is None:
+                    waits, resumes_s = busy, loop.time() + REFUSAL_GAP_S
+                if not self._admission.refusal(entry):
+                    await asyncio.sleep(REFUSAL_GAP_S)
                 continue
             # Not tied to the session: a command once begun is finished even if the console that gave it goes away.
             task = asyncio.create_task(self._answer(session, message))
             self._requests.add(task)
             task.add_done_callback(lambda done: self._answered(done, entry))
+
+    def _refuse(self, session: Session, request: Request, busy: Busy) -> None:
+        line = f"{request.method}: {busy.line}; ask again in {max(busy.wait_s, REFUSAL_GAP_S):.1f} s"
+        self._warn((session.peer.uid, "busy"), f"refused to {session.peer.user}, pid {session.peer.pid}: {line}")
+        session.put_answer(encode(Response(request.id, False, error=line, code="busy"), session.version))
 
     def _answered(self, task: asyncio.Task[None], entry: Admitted) -> None:
         self._requests.discard(task)

@@ -73,12 +73,48 @@ def test_connections_beyond_the_limit_are_for_urgent_commands() -> None:
     assert busy is not None
     assert busy.line == "too many connections: 3 of this user are open"
     assert admission.request(beyond[2], "stop") is None
-    admission.connect(1, never)
+    admission.connect(1, lambda: dropped.append(3))
     admission.connect(1, never)
     assert dropped == [0, 1]  # one that gave a command stays until it is answered
+    admission.done(beyond[2])
+    assert dropped == [0, 1, 3]  # and then is the newest of those that wait
     admission.disconnect(kept[0])
     admission.disconnect(beyond[2])
     assert not admission.connect(1, never).urgent_only
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_urgent_commands_do_not_make_connections_permanent(answered: bool) -> None:
+    """Each connection beyond the limit gives a command, as fast as the reserve allows; answered or not."""
+    clock = Clock()
+    admission = Admission(SMALL, clock)
+    inside: set[int] = set()
+    for number in range(200):
+        inside.add(number)
+        entry = admission.connect(1, lambda number=number: inside.discard(number))  # type: ignore[misc]
+        clock.s += 1.0
+        assert admission.request(entry, "stop") is None
+        if answered:
+            admission.done(entry)
+        assert len(inside) <= SMALL.connections + 2 * SMALL.urgent_only
+
+
+def test_other_users_never_take_the_first_connections_of_a_user() -> None:
+    limits = LinkLimits(connections=4, connections_of_all=6, connections_always=2, urgent_only=2)
+    admission = Admission(limits, Clock())
+    first, second = ([admission.connect(uid, never) for _ in range(4)] for uid in (1, 2))
+    assert [entry.urgent_only for entry in first + second] == [False] * 6 + [True] * 2
+    third = [admission.connect(3, never) for _ in range(3)]
+    assert [entry.urgent_only for entry in third] == [False, False, True]
+    assert admission.request(third[0], None) is None
+    for entry, line in (
+        (second[2], "too many connections: 8 of all users are open, 2 of this user"),
+        (third[2], "too many connections: 8 of all users are open, 2 of this user"),
+        (admission.connect(1, never), "too many connections: 4 of this user are open"),
+    ):
+        busy = admission.request(entry, None)
+        assert busy is not None
+        assert busy.line == line
 
 
 def test_connections_beyond_the_rate_are_told_from_others() -> None:
@@ -136,7 +172,7 @@ def test_accounts_never_go_wrong(steps: list[tuple[int, str]]) -> None:
         elif of_user and admission.request(of_user[-1], "stop" if step == "stop" else None) is None:
             admission.done(of_user[-1])
         for account in admission._accounts.values():
-            assert 0 <= account.connections <= SMALL.connections + SMALL.reserve_burst + clock.s - 100
+            assert 0 <= account.connections <= SMALL.connections
             assert account.under_way == 0
             assert len(account.urgent_only) <= SMALL.urgent_only
     clock.s += 1000.0

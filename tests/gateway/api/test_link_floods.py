@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from waiting import LIMIT_S, until
 
+from gateway.api import server as module
 from gateway.api.ask import Conversation, ask
 from gateway.api.client import GatewayClient
 from gateway.api.frames import encode
@@ -140,9 +141,32 @@ async def test_requests_beyond_the_rate_are_refused_by_name(
     refused = [e for e in found if isinstance(e, RequestFailed)]
     assert found[-1] == "stop"
     assert [(e.code, str(e)) for e in refused] == [
-        ("busy", "status: more than 50 requests a second of this user; ask again in 0.0 s")
+        ("busy", "status: more than 50 requests a second of this user; ask again in 0.5 s")
     ] * 3
     assert len([r for r in caplog.records if "refused to" in r.getMessage()]) == 1
+    await client.close()
+    await link.close()
+
+
+async def test_a_stop_does_not_wait_behind_refusals(
+    tmp_path: Path, welcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """300 refused requests before it on the same connection; what is refused is never done after it."""
+    monkeypatch.setattr(module, "REFUSAL_GAP_S", 3600.0)
+    done = list[str]()
+
+    async def note(peer: Any, request: Request) -> str:
+        done.append(request.method)
+        return request.method
+
+    link = LinkServer(tmp_path / "s.sock", welcome, note, urgent=urgent, clock=lambda: 0.0)
+    await link.start()
+    client = await GatewayClient.connect(link.path, rate_hz=0)
+    async with asyncio.timeout(LIMIT_S):
+        asked = ["status"] * 500 + ["stop", "status"]
+        found = await asyncio.gather(*map(client.request, asked), return_exceptions=True)
+    assert (done.count("status"), done[-1]) == (200, "stop")
+    assert sum(isinstance(answer, RequestFailed) and answer.code == "busy" for answer in found) == 301
     await client.close()
     await link.close()
 
