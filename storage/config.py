@@ -42,8 +42,9 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(
             ge=50,
-            description="How large all files of the state directory may be together. Beyond it the oldest samples go "
-            "first; the newest day and the audit stay.",
+            description="How large the telemetry in use and the audit may be together. Beyond it the oldest samples "
+            "go first; the newest day and the audit stay. Not counted: other files, write-ahead logs of the telemetry, "
+            "copies of before a migration.",
         ),
     ] = 6000.0
     unsent_max_mb: Annotated[

@@ -55,7 +55,7 @@ class TelemetryFile:
         self._started_us: int | None = None
         self._con: sqlite3.Connection | None = None
         self._inode = 0
-        self._over_cap = False
+        self._over_cap = self._others = False
         self._run = 0
         self._known: dict[str, tuple[int, float]] = {}
         self._seen: set[str] = set()  # signals of this run
@@ -110,9 +110,8 @@ class TelemetryFile:
         if con is None:
             return
         if self._seen:
-            gone = [(utc_us, name) for name in self._known if name not in self._seen]
             with self._transaction(durable=True) as con:
-                con.executemany("UPDATE signal SET until = ? WHERE name = ? AND until IS NULL", gone)
+                retention.note_left(con, [name for name in self._known if name not in self._seen], utc_us)
         self._con = None
         con.close()
 
@@ -179,13 +178,25 @@ class TelemetryFile:
         if by_age:
             retention.free_names(con, active, to_us(utc_s))
             self._forget_ids()
-        if found.stuck_mb and not self._over_cap:
-            text = (
-                f"{self.path.parent} is {found.stuck_mb:.0f} MB over disk_cap_mb = {config.disk_cap_mb:g}, and nothing "
-            )
-            self._tell(utc_s, "warning", text + "more may be deleted: raise it, or move away what was set aside there")
-        self._over_cap = found.stuck_mb > 0
+        self._tell_of_cap(found, config.disk_cap_mb, utc_s)
         return found.more
+
+    def _tell_of_cap(self, found: retention.Tidied, cap_mb: float, utc_s: float) -> None:
+        """Say that the record is over the cap, or would be with other files, when that begins."""
+        if found.others_mb and not self._others:
+            text = (
+                f"other files in {self.path.parent} take {found.others_mb:.1f} MB; with the record that is more than "
+            )
+            todo = f"disk_cap_mb = {cap_mb:g}. Nothing is deleted for them: move away what is not needed there"
+            self._tell(utc_s, "warning", text + todo)
+        self._others = found.others_mb > 0
+        if found.begun_mb:
+            text = f"{self.path} and the audit are {found.begun_mb:.1f} MB over disk_cap_mb = {cap_mb:g}: "
+            self._tell(utc_s, "warning", text + "the oldest rows are deleted from now on, see the view gaps")
+        if found.stuck_mb and not self._over_cap:
+            text = f"{self.path} and the audit are {found.stuck_mb:.1f} MB over disk_cap_mb = {cap_mb:g}, and nothing "
+            self._tell(utc_s, "warning", text + "more may be deleted: raise it")
+        self._over_cap = found.stuck_mb > 0
 
     def hold(self, name: str, sequence: int, utc_s: float) -> None:
         """Note that a holder has all blocks up to this one, and still needs those after it."""

@@ -12,20 +12,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from storage.audit_format import FILE as AUDIT
 from storage.config import StorageConfig
-from storage.packing import note_gap
+from storage.packing import FAR_US, note_gap
 from storage.schema import FILE
 
 DAY_S = 86_400
 AT_ONCE_S = 7_200  # of a table, in one transaction
+NAMES_AT_ONCE = 5  # each may be looked for in all of the roll-ups
 LEAST_S = DAY_S  # what the cap leaves of each table
 MB = 1_000_000
 FREED_PAGES = 1_000  # given back to the file system in one go, and kept for what comes: 4 MB
 COPY_D = 30.0  # a copy of before a migration is kept so long: until then an older version may go on from it
 OWN = tuple(f"{FILE}{suffix}" for suffix in ("-wal", "-shm", ".schema"))
+AUDITS = (AUDIT, f"{AUDIT}-wal", f"{AUDIT}-shm")
 DISK_CAP, RESERVE = "disk-cap", "hold-reserve"  # reasons of a gap
 
 
@@ -51,21 +57,32 @@ def tables(config: StorageConfig) -> tuple[_Table, ...]:
     )
 
 
-def bytes_used(con: sqlite3.Connection, path: Path) -> int:
-    """Bytes of the state directory that count: the pages in use of this file, and all other files.
+class Used(NamedTuple):
+    """Bytes in the state directory."""
 
-    Neither its WAL, which is bounded, nor copies of before a migration, which go after `COPY_D`.
+    records: int  # what the cap is for: the pages in use of the telemetry file, and the audit
+    others: int  # files that are nobody's to delete: set aside, exported, copied by hand
+
+
+def bytes_used(con: sqlite3.Connection, path: Path) -> Used:
+    """What the state directory holds.
+
+    Left out are the WAL of the telemetry, which grows while somebody reads for long, and copies of before a migration.
+    Both go by themselves. Raises sqlite3.Error and OSError.
     """
     pages, free, size = (
         int(con.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
     )
+    audit = others = 0
     with os.scandir(path.parent) as entries:
-        others = (
-            e.stat(follow_symlinks=False).st_size
-            for e in entries
-            if e.name != FILE and not e.name.startswith(OWN) and e.is_file()
-        )
-        return (pages - free) * size + sum(others)
+        for entry in entries:
+            if entry.name == FILE or entry.name.startswith(OWN):
+                continue
+            with suppress(FileNotFoundError):  # gone since the directory was read
+                if entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False).st_size
+                    audit, others = (audit + found, others) if entry.name in AUDITS else (audit, others + found)
+    return Used((pages - free) * size + audit, others)
 
 
 def delete_copies(path: Path, now_s: float) -> None:
@@ -80,6 +97,8 @@ class Tidied(NamedTuple):
 
     more: bool  # another call has more to do
     stuck_mb: float  # over the cap, with nothing more that may be deleted
+    begun_mb: float  # over the cap, with nothing deleted for it in the day before
+    others_mb: float  # other files, where the record would be over the cap with them
 
 
 def tidy(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: float, by_age: bool) -> Tidied:
@@ -87,9 +106,13 @@ def tidy(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: floa
     if by_age:
         delete_old(con, config, now_s)
         delete_copies(path, now_s)
-    over_mb = bytes_used(con, path) / MB - config.disk_cap_mb
+    used = bytes_used(con, path)
+    over_mb = max(0.0, used.records / MB - config.disk_cap_mb)
+    others_mb = used.others / MB if used.records + used.others > config.disk_cap_mb * MB else 0.0
+    begins = over_mb > 0 and not _lately(con, now_s)
     deleted = over_mb > 0 and delete_for_cap(con, config, now_s)
-    return Tidied(give_back(con) or deleted, 0.0 if deleted else max(0.0, over_mb))
+    more = give_back(con) or deleted
+    return Tidied(more, 0.0 if deleted else over_mb, over_mb if begins and deleted else 0.0, others_mb)
 
 
 def delete_old(con: sqlite3.Connection, config: StorageConfig, now_s: float) -> bool:
@@ -109,28 +132,66 @@ def free_names(con: sqlite3.Connection, active: set[str], now_us: int) -> None:
     """Delete dictionaries that no row has, and signals that left the site and are in no row. Raises sqlite3.Error.
 
     `active`: the signals that are recorded now. The highest id stays, so that none is given to another signal.
+    `until` alone decides nothing: a clock that was wrong may have set it.
     """
     con.execute("BEGIN IMMEDIATE")
     try:
         names = {name for (name,) in con.execute("SELECT name FROM signal WHERE until IS NULL")}
-        gone = [(now_us, name) for name in sorted(names - active)]
-        con.executemany("UPDATE signal SET until = ? WHERE name = ?", gone)
+        note_left(con, sorted(names - active), now_us)
         con.execute(
             "DELETE FROM dictionary WHERE id NOT IN "
             "(SELECT dictionary FROM block UNION SELECT dictionary FROM hot WHERE dictionary IS NOT NULL)"
         )
         if not con.execute("SELECT 1 FROM hot WHERE dictionary IS NULL LIMIT 1").fetchone():
-            con.execute(
-                "DELETE FROM signal WHERE id < (SELECT max(id) FROM signal) AND until < 1000000 * min("
-                "coalesce((SELECT min(t) FROM r1m), 1e12), coalesce((SELECT min(t) FROM r15), 1e12), "
-                "coalesce((SELECT min(t0) FROM block) / 1000000, 1e12), "
-                "coalesce((SELECT min(ts) FROM hot) / 1000000, 1e12))"
-            )
+            _delete_signals(con)
         con.execute("COMMIT")
     except BaseException:
         if con.in_transaction:
             con.execute("ROLLBACK")
         raise
+
+
+def note_left(con: sqlite3.Connection, names: Sequence[str], now_us: int) -> None:
+    """Note since when the site no longer has these signals: not before the newest row, whatever the clock says."""
+    until_us = max(now_us, newest_us(con))
+    con.executemany(
+        "UPDATE signal SET until = ? WHERE name = ? AND until IS NULL", [(until_us, name) for name in names]
+    )
+
+
+def newest_us(con: sqlite3.Connection) -> int:
+    """The time of the newest sample or roll-up, UTC us; 0 without any. Raises sqlite3.Error."""
+    (newest,) = con.execute(
+        "SELECT max(coalesce((SELECT max(ts) FROM hot WHERE ts < :far), 0), "
+        "coalesce((SELECT max(t0) FROM block WHERE t0 < :far), 0), "
+        "1000000 * coalesce((SELECT max(t) FROM r1m WHERE t < :far / 1000000), 0), "
+        "1000000 * coalesce((SELECT max(t) FROM r15 WHERE t < :far / 1000000), 0))",
+        {"far": FAR_US},
+    ).fetchone()
+    return int(newest)
+
+
+def _delete_signals(con: sqlite3.Connection) -> None:
+    """Delete signals that left before the oldest row, once it is certain that no row has them."""
+    used = {sid for (sids,) in con.execute("SELECT sids FROM dictionary") for (sid,) in struct.iter_unpack("<I", sids)}
+    left = con.execute(
+        "SELECT id FROM signal WHERE id < (SELECT max(id) FROM signal) AND until < 1000000 * min("
+        "coalesce((SELECT min(t) FROM r1m), 1e12), coalesce((SELECT min(t) FROM r15), 1e12), "
+        "coalesce((SELECT min(t0) FROM block) / 1000000, 1e12), "
+        "coalesce((SELECT min(ts) FROM hot) / 1000000, 1e12)) ORDER BY until"
+    ).fetchall()
+    unused = [row for row in left if row[0] not in used][:NAMES_AT_ONCE]
+    con.executemany(
+        "DELETE FROM signal WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM r15 WHERE sid = ?1) "
+        "AND NOT EXISTS (SELECT 1 FROM r1m WHERE sid = ?1)",
+        unused,
+    )
+
+
+def _lately(con: sqlite3.Connection, now_s: float) -> bool:
+    """Whether something was deleted for the cap in the last day."""
+    sql = "SELECT 1 FROM gap WHERE reason = ? AND ts_utc_us > ? LIMIT 1"
+    return bool(con.execute(sql, (DISK_CAP, (now_s - DAY_S) * 1e6)).fetchone())
 
 
 def give_back(con: sqlite3.Connection) -> bool:

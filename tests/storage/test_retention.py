@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,12 @@ def test_a_clock_that_is_wrong_for_an_hour_costs_hours(con: sqlite3.Connection) 
 
 
 def test_over_the_cap_the_oldest_samples_go_first_and_leave_a_gap(con: sqlite3.Connection, path: Path) -> None:
-    size_mb = retention.bytes_used(con, path) / 1e6
+    size_mb = retention.bytes_used(con, path).records / 1e6
     (raw,) = con.execute("SELECT sum(length(v)) FROM block").fetchone()
     cap_mb = size_mb - raw / 1e6 / 2
     config = StorageConfig(disk_cap_mb=max(0.0, cap_mb))
-    assert settle(con, path, config) == (False, 0.0)
-    assert retention.bytes_used(con, path) <= cap_mb * 1e6
+    assert settle(con, path, config) == (False, 0.0, 0.0, 0.0)
+    assert retention.bytes_used(con, path).records <= cap_mb * 1e6
     left = oldest(con)
     assert 3 < left.pop("raw") < 9
     assert set(left.values()) == {0.0}
@@ -141,6 +142,51 @@ def test_the_newest_day_and_the_audit_stay_whatever_the_cap(con: sqlite3.Connect
     assert {(g.resolution, g.begin_utc_s, g.end_utc_s, g.reason) for g in gaps} == {
         (name, T0, END - DAY, "disk-cap") for name in ("raw", "1m", "15m", "events", "decisions")
     }
+
+
+@pytest.mark.parametrize("name", ["telemetry.db.corrupt.20250101T000000Z", "copy.db", "export.tar", "audit.db.old"])
+def test_nothing_is_deleted_for_other_files(con: sqlite3.Connection, path: Path, name: str) -> None:
+    (path.parent / name).write_bytes(bytes(60_000_000))
+    file = TelemetryFile(path, "boot", nobody)
+    file.ensure_open(END)
+    for _ in range(3):
+        assert not file.tidy(StorageConfig(disk_cap_mb=50), END, False, set())
+    file.abandon()
+    assert set(oldest(con).values()) == {0.0}
+    (event,) = file.found
+    assert "take 60.0 MB" in event.text
+    assert "Nothing is deleted for them" in event.text
+
+
+def test_it_is_said_when_deletion_for_the_cap_begins(path: Path) -> None:
+    file = TelemetryFile(path, "boot", nobody)
+    file.ensure_open(END)
+    for now_s in (END, END + 60, END + 120):
+        assert file.tidy(StorageConfig(disk_cap_mb=0.5), now_s, False, set())
+    assert ["the oldest rows are deleted from now on" in event.text for event in file.found] == [True]
+    file.tidy(StorageConfig(disk_cap_mb=0.5), END + 2 * DAY, False, set())  # it had ended in between
+    assert len(file.found) == 2
+    file.abandon()
+
+
+def test_a_file_that_vanishes_while_the_directory_is_read(
+    con: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = retention.bytes_used(con, path)
+    scan = os.scandir
+
+    @contextmanager
+    def late(directory: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        for k in range(3):
+            (path.parent / f"{k}.tmp").write_bytes(b"x")
+        with scan(directory) as entries:
+            found = list(entries)
+        for k in range(3):
+            (path.parent / f"{k}.tmp").unlink()
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert retention.bytes_used(con, path) == before
 
 
 def test_copies_of_before_a_migration_do_not_count_and_go_after_a_month(con: sqlite3.Connection, path: Path) -> None:
@@ -199,6 +245,7 @@ def test_what_a_holder_does_not_have_yet_outlives_age_and_cap_up_to_the_reserve(
 def test_names_of_signals_that_left_are_freed_with_their_last_row(con: sqlite3.Connection) -> None:
     retention.free_names(con, {"grid.w", "pv.w"}, (T0 + 3 * DAY) * 1_000_000)
     assert con.execute("SELECT name FROM signal WHERE until IS NOT NULL").fetchall() == [("gone.w",)]
+    con.execute("UPDATE signal SET until = ? WHERE name = 'gone.w'", ((T0 + 3 * DAY) * 1_000_000,))
     assert con.execute("SELECT count(*) FROM dictionary").fetchone() == (2,)
     for table, unit in (("block WHERE t0", 1_000_000), ("r1m WHERE t", 1), ("r15 WHERE t", 1)):
         con.execute(f"DELETE FROM {table} < ?", ((T0 + 3 * DAY + 900) * unit,))
@@ -208,6 +255,29 @@ def test_names_of_signals_that_left_are_freed_with_their_last_row(con: sqlite3.C
     # the highest id is not given to another signal
     retention.free_names(con, {"grid.w"}, 0)
     assert con.execute("SELECT max(id) FROM signal").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("closing_it", [False, True])
+def test_a_signal_with_rows_keeps_its_name_whatever_the_clock_said(path: Path, closing_it: bool) -> None:
+    file = TelemetryFile(path, "boot", nobody)
+    file.ensure_open(0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as con:
+        if closing_it:
+            file._known, file._seen = {"gone.w": (2, 1.0)}, {"grid.w"}
+            file.close(60_000_000)
+        else:
+            file.tidy(StorageConfig(), 60, True, {"grid.w", "pv.w"})
+            file.abandon()
+        newest = (END - 60) * 1_000_000
+        assert con.execute("SELECT until FROM signal WHERE name = 'gone.w'").fetchone() == (newest,)
+        # what an earlier version noted by such a clock: kept while any row has it
+        con.execute("UPDATE signal SET until = 5 WHERE name = 'gone.w'")
+        for table in ("block", "r1m", "r15"):
+            retention.free_names(con, {"grid.w", "pv.w"}, END * 1_000_000)
+            assert con.execute("SELECT 1 FROM signal WHERE name = 'gone.w'").fetchone(), table
+            con.execute(f"DELETE FROM {table}" + (" WHERE dictionary = 1" if table == "block" else " WHERE sid = 2"))
+        retention.free_names(con, {"grid.w", "pv.w"}, END * 1_000_000)
+        assert not con.execute("SELECT 1 FROM signal WHERE name = 'gone.w'").fetchone()
 
 
 def test_the_recorder_does_it_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
