@@ -12,7 +12,7 @@ from dispatch.plausibility.bounded_readings import BusFigures, RangeCheck
 from dispatch.plausibility.bounds import SiteBounds
 from dispatch.plausibility.protective_limits import LimitCheck, TemperatureCheck
 from dispatch.plausibility.reading_history import ReadingHistory, SampleCounter, figures_of
-from dispatch.plausibility.state_words import WordCheck
+from dispatch.plausibility.state_words import CONTRADICTED_S, WordCheck
 
 LIVE = 0.8  # of nominal: a bus with this voltage is live
 FALLBACK_W = 1_000_000.0  # for a device that the site file does not name
@@ -37,6 +37,7 @@ class SwitchStates:
         self._nominal_v, self._volts, self._hold_s = bounds.nominal_v, bounds.volts(), hold_s
         self._grid_side = BusFigures(switch_id, bounds, "grid ")
         self._counter = SampleCounter()
+        self._dead_since_s: float | None = None  # since when its voltage says that the grid is gone
         self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
         self._grid = WordCheck(switch_id, "grid voltage", lambda word: word == "present")
 
@@ -61,7 +62,11 @@ class SwitchStates:
         live = any(self._live(v) for v in (switch.grid_v, *raw.grid.v))
         self._grid.check(switch.grid_voltage, sample, mono_s, shown=False, against=follow and live and gone)
         grid_v, grid_hz = self._grid_side.check(
-            switch.grid_v, switch.grid_hz, mono_s, self._hold_s, refused=self._grid.held_back
+            switch.grid_v,
+            switch.grid_hz,
+            mono_s,
+            self._hold_s,
+            refused=self._reads_dead(switch, mono_s, contradicted=follow and live),
         )
         return msgspec.structs.replace(
             switch,
@@ -70,6 +75,15 @@ class SwitchStates:
             grid_v=grid_v,
             grid_hz=grid_hz,
         )
+
+    def _reads_dead(self, switch: Switch, mono_s: float, contradicted: bool) -> bool:
+        """Its voltage says that the grid is gone, others that it is there: not believed for CONTRADICTED_S."""
+        if not contradicted or switch.grid_v.good is None or self._live(switch.grid_v):
+            self._dead_since_s = None
+            return False
+        if self._dead_since_s is None:
+            self._dead_since_s = mono_s
+        return mono_s - self._dead_since_s < CONTRADICTED_S
 
     def _live(self, v: Reading) -> bool:
         return v.good is not None and v.good >= LIVE * self._nominal_v and self._volts.holds(v.good)

@@ -112,3 +112,23 @@ def test_pv_gives_what_panels_or_inverter_can(rated_w: float | None, most_w: flo
     assert allowed.high == pytest.approx(most_w)
     assert allowed.key == f"[[pv]] pv1: {key}"
     assert SiteBounds(config).grid_w(True).low <= -most_w
+
+
+@pytest.mark.parametrize("word", ["present", None])
+def test_a_dead_grid_voltage_beside_another_word_is_held_back_too(word: str | None) -> None:
+    """Found: 21 V beside a word that was neither absent nor present, good at once on a site fed by the grid."""
+    site = Site()
+    a_bus = {"v": (reading(230.0),) * 3}
+    following = a_pcs(0.0, v=reading(230.0), hz=reading(50.0), mode=status("grid_following"))
+
+    def seen(v: float, said: str | None) -> Switch:
+        switch = Switch("pcc", position=status("closed"), grid_voltage=status(said), grid_v=reading(v))
+        meter = msgspec.structs.replace(a_meter(17_000, site.n), **a_bus)
+        return site.show(meter, pcs=(following,), switches=(switch,)).switches[0]
+
+    for _ in range(5):
+        assert seen(230.0, "present").grid_v.good == 230.0
+    assert (seen(21.0, word).grid_v.value, seen(21.0, word).grid_v.doubted) == (230.0, True)
+    for _ in range(30):
+        found = seen(21.0, word)
+    assert found.grid_v.good == 21.0, "believed once it has stood for five seconds"

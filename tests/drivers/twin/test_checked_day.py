@@ -27,6 +27,7 @@ FIGURES = (
     ("pcs", "w"), ("pcs", "charge_limit_w"), ("pcs", "discharge_limit_w"), ("pv", "w"),
     ("batteries", "charge_limit_w"), ("batteries", "discharge_limit_w"), ("batteries", "temp_c"),
 )  # fmt: skip
+NOISE_S = float(os.environ.get("SKERRY_SOAK_NOISE_S", "410"))
 EXAMPLES = int(os.environ.get("SKERRY_SOAK_READINGS", "12"))
 PROTECTIVE = ("charge_limit_w", "discharge_limit_w", "temp_c")
 WORDS = (
@@ -289,9 +290,9 @@ def test_with_one_reading_in_a_hundred_corrupted_the_bill_is_the_same(burst_s: f
     """Imported energy within 1 %, no shutdown, no state left."""
     clean, noisy = Day(pulses), Day(pulses)
     noise = Noise(7, burst_s)
-    clean.run(420)
+    clean.run(10 + NOISE_S)
     noisy.run(10)
-    noisy.run(410, noise)
+    noisy.run(NOISE_S, noise)
     assert noise.count > 30
     stored_wh = noisy.twin.pcs[0].battery.energy_wh - clean.twin.pcs[0].battery.energy_wh
     assert noisy.import_wh - stored_wh == pytest.approx(clean.import_wh, rel=0.01)
