@@ -24,7 +24,7 @@ from pathlib import Path
 
 from gateway.api.peer import credentials, user_name
 from gateway.daemon_thread import in_daemon_thread
-from gateway.instance_lock import AlreadyRunning
+from gateway.instance_lock import AlreadyRunning, dead
 from gateway.site.paths import system_path
 
 SOCKETS = Path("/proc/net/unix")
@@ -47,20 +47,20 @@ class Claims:
     def take(self, wanted: Mapping[str, str]) -> list[str]:
         """Claim things, key -> words for people. Returns what the log should say of claims that do not count.
 
+        Where nothing can be claimed (no file descriptor left, forbidden) that is said, too: control goes on without.
         Raises AlreadyRunning when another gateway of a user that counts has claimed one of them.
         """
         in_the_way: list[_Other] = []
         for _ in range(TRIES):
-            taken = [_bound(key) for key in wanted]
+            taken, why_not = _bound(wanted)
             try:
                 others = list(_others(wanted, {name for _, name in taken}))
             except OSError as error:
-                self._hold(taken)
-                return [f"gateways of this machine that command the same devices are not seen: {error}"]
+                unseen = f"gateways of this machine that command the same devices are not seen: {error}"
+                return [*self._hold(taken, why_not), unseen]
             in_the_way = [other for other in others if other.counts]
             if not in_the_way:
-                self._hold(taken)
-                return sorted({other.line for other in others})[:SHOWN]
+                return [*self._hold(taken, why_not), *sorted({other.line for other in others})[:SHOWN]]
             for sock, _ in taken:
                 sock.close()
             time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))
@@ -75,12 +75,20 @@ class Claims:
             sock.close()
         self._held, self._wake = [], None
 
-    def _hold(self, taken: Iterable[tuple[socket.socket, str]]) -> None:
+    def _hold(self, taken: Iterable[tuple[socket.socket, str]], why_not: str) -> list[str]:
+        """Keep what was taken; what the log should say if it could not be taken, or cannot be looked after."""
         self._held += [sock for sock, _ in taken]
-        if self._wake is not None:
-            self._wake.close()
-        self._wake, woken = socket.socketpair()
-        threading.Thread(target=_accept, args=(tuple(self._held), woken), name="claims", daemon=True).start()
+        try:
+            wake, woken = socket.socketpair()
+        except OSError as error:
+            why_not = str(error)
+        else:
+            if self._wake is not None:
+                self._wake.close()
+            self._wake = wake
+            threading.Thread(target=_accept, args=(tuple(self._held), woken), name="claims", daemon=True).start()
+        line = f"another gateway on this machine could command the same devices, they cannot be claimed: {why_not}"
+        return [line] if why_not else []
 
 
 def device_keys(host: str, port: int, unit: int) -> set[str]:
@@ -133,13 +141,21 @@ def _topic(key: str) -> str:
     return hashlib.sha256(f"{system_path('/')}\0{key}".encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _bound(key: str) -> tuple[socket.socket, str]:
-    """A listening socket and its name as /proc/net/unix shows it."""
-    name = f"{_PREFIX}{_topic(key)}/{secrets.token_hex(8)}"
-    sock = socket.socket(socket.AF_UNIX)
-    sock.bind("\0" + name[1:])
-    sock.listen(64)
-    return sock, name
+def _bound(keys: Iterable[str]) -> tuple[list[tuple[socket.socket, str]], str]:
+    """Listening sockets and their names as /proc/net/unix shows them; and why there is not one for each key."""
+    taken: list[tuple[socket.socket, str]] = []
+    for key in keys:
+        name = f"{_PREFIX}{_topic(key)}/{secrets.token_hex(8)}"
+        try:
+            with contextlib.ExitStack() as unless_done:
+                sock = unless_done.enter_context(socket.socket(socket.AF_UNIX))
+                sock.bind("\0" + name[1:])
+                sock.listen(64)
+                unless_done.pop_all()
+        except OSError as error:
+            return taken, str(error)
+        taken.append((sock, name))
+    return taken, ""
 
 
 def _others(wanted: Mapping[str, str], own: set[str]) -> Iterator[_Other]:
@@ -155,7 +171,7 @@ def _others(wanted: Mapping[str, str], own: set[str]) -> Iterator[_Other]:
 
 
 def _holder(address: str, deadline_s: float) -> tuple[int, int] | None:
-    """Process and user that listen there; (0, -1) when its queue stays full, None when nobody does."""
+    """Process and user that listen there; (0, -1) when its queue stays full, None when nobody does, or a dead one."""
     while True:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
@@ -168,24 +184,24 @@ def _holder(address: str, deadline_s: float) -> tuple[int, int] | None:
                 return None
             else:
                 pid, uid, _ = credentials(probe)
-                return pid, uid
+                return None if dead(pid) else (pid, uid)
         time.sleep(ACCEPT_PAUSE_S)
 
 
 def _accept(held: tuple[socket.socket, ...], woken: socket.socket) -> None:
     """Close what connects to the claims, one at a time, until they are given up."""
-    with selectors.DefaultSelector() as selector, woken:
+    with selectors.PollSelector() as selector, woken:  # poll(2): needs no file descriptor of its own
         selector.register(woken, selectors.EVENT_READ)
         try:
             for sock in held:
                 sock.setblocking(False)
                 selector.register(sock, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is woken:
-                        return
-                    with contextlib.suppress(BlockingIOError):
-                        key.fileobj.accept()[0].close()  # type: ignore[union-attr]
-                time.sleep(ACCEPT_PAUSE_S)
         except (OSError, ValueError):  # given up meanwhile
             return
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is woken:
+                    return
+                with contextlib.suppress(OSError):  # it has gone again, or no file descriptor is left: it stays queued
+                    key.fileobj.accept()[0].close()  # type: ignore[union-attr]
+            time.sleep(ACCEPT_PAUSE_S)

@@ -16,6 +16,15 @@ class AlreadyRunning(Exception):
     """Another gateway runs on the same devices or the same state directory."""
 
 
+def dead(pid: int) -> bool:
+    """Whether a process has ended, but a thread of it that waits for a disk keeps its files and sockets open."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in "ZX"  # proc_pid_stat(5)
+
+
 class InstanceLock:
     """An exclusive flock on `gateway.lock` in the state directory; the kernel drops it when the process ends.
 
@@ -34,7 +43,7 @@ class InstanceLock:
         except BlockingIOError:
             holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
-            raise AlreadyRunning(f"a gateway already runs this site (pid {holder}, lock {self.path})") from None
+            raise AlreadyRunning(self._held_by(holder)) from None
         except OSError:  # a file system without locks
             os.close(self._fd)
             raise
@@ -42,6 +51,12 @@ class InstanceLock:
             os.fchmod(self._fd, 0o600)  # whoever may open it may lock it
             os.ftruncate(self._fd, 0)
             os.write(self._fd, str(os.getpid()).encode())
+
+    def _held_by(self, holder: str) -> str:
+        if holder.isdecimal() and dead(int(holder)):
+            line = f"{self.path} is held by a gateway that has ended, pid {holder}: a disk that it waits for keeps it"
+            return f"{line}; rename {self.path} and start again"
+        return f"a gateway already runs this site (pid {holder}, lock {self.path})"
 
     def holds(self) -> bool:
         """Whether the locked file is still the one of that name: the directory was neither moved nor deleted."""

@@ -63,7 +63,7 @@ def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
     site, claims = _with_options(site, options), Claims()
     try:
         state = StateDirectory(options.state_dir or paths.state_dir(site))
-        claims.take(_claimed_place(site, state.path))
+        remarks = claims.take(_claimed_place(site, state.path))
         state.take()
     except OSError as error:
         return _refused(StartRefused(f"{error.filename}: {error.strerror}", exit_codes.USAGE))
@@ -71,7 +71,7 @@ def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
         claims.release()
         return _refused(StartRefused(str(error), exit_codes.ALREADY_RUNNING))
     try:
-        return asyncio.run(_Service(site, state, claims, options).run())
+        return asyncio.run(_Service(site, state, claims, options, remarks).run())
     except StartRefused as error:
         return _refused(error)
     finally:
@@ -107,8 +107,12 @@ def _claimed_place(site: Site, state_dir: Path) -> dict[str, str]:
 class _Service:
     """The process around one gateway."""
 
-    def __init__(self, site: Site, state: StateDirectory, claims: Claims, options: ServeOptions) -> None:
+    def __init__(
+        self, site: Site, state: StateDirectory, claims: Claims, options: ServeOptions, remarks: list[str]
+    ) -> None:
+        """`remarks`: for the log, of the claims made so far."""
         self._site, self._state, self._claims, self._options = site, state, claims, options
+        self._remarks = remarks
         self._systemd = Systemd()
         self._stop = asyncio.Event()
         self._terminated = asyncio.Event()  # by a signal: nothing is waited for
@@ -222,7 +226,7 @@ class _Service:
 
     async def _run_gateway(self, twin: Announcement | None) -> int:
         self._load_solver()
-        remarks = self._claim_devices(twin)
+        remarks = dict.fromkeys(self._remarks + self._claim_devices(twin))
         gateway = await assemble(self._site, self._state, twin, self._after_tick)
         self._reload = gateway.price_watch.reload
         gc.collect()

@@ -43,6 +43,7 @@ class StateDirectory:
         self.notes: tuple[str, ...] = ()
         self.trouble = ""
         self._lock: InstanceLock | None = None
+        self._identified = False  # the identity is that of the directory which is locked
         self._look: Future[Taken] | None = None  # the one under way
 
     @property
@@ -77,7 +78,7 @@ class StateDirectory:
 
     async def look(self, events: EventSink) -> None:
         """Look at it once; one look that has not ended yet is enough."""
-        before, kept = self.trouble, self.identity.kept
+        before, identity = self.trouble, self.identity
         if self._look is None:
             self._look = in_daemon_thread(self._taken)
         try:
@@ -94,10 +95,8 @@ class StateDirectory:
             self.tell(events)
         elif before and not self.trouble:
             events.event("gateway", "info", "state directory", f"the state directory {self.path} is in use again")
-        if self.identity.kept and not kept:
-            text = f"the site's identity is read from {self.path}: {self.identity.site}"
-            for line in self.notes or (text,):
-                events.event("gateway", "info", "identity", line)
+        if self.identity != identity:
+            self._tell_identity(identity, events)
 
     def tell(self, events: EventSink) -> None:
         """Say what is wrong with it: where there is no record of events, too."""
@@ -105,14 +104,23 @@ class StateDirectory:
         log.error("%s", text)
         events.event("gateway", "alarm", "state directory", text)
 
+    def _tell_identity(self, before: Identity, events: EventSink) -> None:
+        text = f"the site's identity is read from {self.path}: {self.identity.site}"
+        for line in self.notes or (text,):
+            events.event("gateway", "info", "identity", line)
+        if before.kept:
+            was, now = (f"{one.site}, incarnation {one.incarnation}" for one in (before, self.identity))
+            line = f"{self.path} is another directory than before: the site's identity was {was}, and is now {now}"
+            events.event("gateway", "warning", "identity", line)
+
     def _keep(self, found: Taken) -> None:
         if found.lock is not None:
             self.release()
-            self._lock = found.lock
+            self._lock, self._identified = found.lock, False
         if found.identity is not None:
             self.notes = found.notes
             if found.identity.kept:
-                self.identity = found.identity
+                self.identity, self._identified = found.identity, True
         self.trouble = found.trouble
 
     def _taken(self) -> Taken:
@@ -126,7 +134,7 @@ class StateDirectory:
                 lock = InstanceLock(self.path)
             if not os.access(self.path, os.W_OK | os.X_OK):
                 return Taken(lock, None, (), f"{self.path} cannot be written")
-            if not self.identity.kept:
+            if lock is not None or not self._identified:
                 identity, notes = establish(self.path)
         except OSError as error:
             return Taken(lock, None, (), f"{error.filename or self.path}: {error.strerror}")

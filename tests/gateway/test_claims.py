@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -12,12 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway import claims as module
 from gateway.claims import Claims, device_keys
-from gateway.instance_lock import AlreadyRunning
+from gateway.instance_lock import AlreadyRunning, InstanceLock
 
 WANTED = {"device 192.0.2.7:502 unit 1": "pcs1 at 192.0.2.7:502 unit 1", "site x": "the site file x"}
 HOLDER = """
@@ -162,6 +164,88 @@ def test_where_claims_cannot_be_seen_the_gateway_starts_and_says_so(
     monkeypatch.setattr(module, "SOCKETS", tmp_path / "none")
     (said,) = claims.take(WANTED)
     assert said.startswith("gateways of this machine that command the same devices are not seen: ")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ECONNABORTED, errno.EPROTO, errno.ENOMEM])
+def test_a_claim_is_looked_after_whatever_accepting_says(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Found: the first error ended the thread, and a second gateway started once the queue was full."""
+    failed = threading.Event()
+    accept = socket.socket.accept
+
+    def fails(sock: socket.socket) -> Any:
+        if failed.is_set():
+            return accept(sock)
+        failed.set()
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "accept", fails)
+    claims.take(WANTED)
+    (name,) = [ln.rsplit(" ", 1)[-1] for ln in module.SOCKETS.read_text().splitlines() if module._topic("site x") in ln]
+    for _ in range(100):  # more than its queue takes
+        assert module._holder("\0" + name[1:], time.monotonic() + 10) == (os.getpid(), os.geteuid())
+    assert failed.is_set()
+
+
+@pytest.mark.parametrize("call", ["bind", "listen", "socketpair"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EPERM, errno.ENOBUFS])
+def test_where_nothing_can_be_claimed_the_gateway_starts_and_says_so(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    def fails(*arguments: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((socket, call) if call == "socketpair" else (socket.socket, call)), fails)
+        (said,) = claims.take(WANTED)
+        assert said.startswith("another gateway on this machine could command the same devices, they cannot be claimed")
+        assert os.strerror(number) in said
+    with holder("site x") as process, pytest.raises(AlreadyRunning, match=f"pid {process.pid}"):
+        Claims().take(WANTED)
+
+
+def test_another_gateway_is_seen_where_nothing_can_be_claimed(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any) -> Any:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with holder("site x") as process:
+        monkeypatch.setattr(socket.socket, "bind", fails)
+        with pytest.raises(AlreadyRunning, match=f"pid {process.pid}"):
+            claims.take(WANTED)
+
+
+EXITED = """
+import ctypes, os, sys, threading
+from pathlib import Path
+from gateway.claims import Claims
+from gateway.instance_lock import InstanceLock
+claims, lock = Claims(), InstanceLock(Path(sys.argv[1]))
+claims.take({"site x": "the site file x"})
+def stay():
+    while Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        pass
+    print("held", flush=True)
+    sys.stdin.read()
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)  # exit(2): of this thread alone
+"""
+
+
+def test_a_holder_that_has_ended_but_is_kept_by_a_thread(claims: Claims, tmp_path: Path) -> None:
+    """As a killed gateway one of whose threads waits for a dead disk: its sockets and locks are still there."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", EXITED, str(tmp_path)], stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            assert claims.take(WANTED) == []
+            with pytest.raises(AlreadyRunning, match=f"has ended, pid {process.pid}: .*; rename .* and start again"):
+                InstanceLock(tmp_path)
+            (tmp_path / "gateway.lock").rename(tmp_path / "gateway.lock.old")
+            InstanceLock(tmp_path).release()
+        finally:
+            process.kill()
 
 
 def test_a_device_is_one_however_its_address_is_written() -> None:

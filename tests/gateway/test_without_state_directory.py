@@ -214,6 +214,36 @@ async def test_a_directory_that_is_lost_and_comes_back(tmp_path: Path) -> None:
     state.release()
 
 
+@pytest.mark.parametrize("writable_at_once", [True, False])
+async def test_a_directory_mounted_late_gives_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable_at_once: bool
+) -> None:
+    """The start made an identity in the directory below the mount point."""
+    path, disk, heard = tmp_path / "state", tmp_path / "disk", Heard()
+    earlier = StateDirectory(disk)
+    earlier.take()
+    earlier.release()
+    state = StateDirectory(path)
+    state.take()
+    below = state.identity
+    path.rename(tmp_path / "below")
+    disk.rename(path)  # what a mount does to those who look at the path
+    if not writable_at_once:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "access", lambda *arguments: False)
+            await state.look(heard)
+        assert state.identity == below
+    await state.look(heard)
+    assert state.identity == earlier.identity
+    (said,) = [text for severity, text in heard.said if severity == "warning"]
+    assert f"the site's identity was {below.site}, " in said
+    assert f"and is now {earlier.identity.site}, " in said
+    told = len(heard.said)
+    await state.look(heard)
+    assert (state.identity, len(heard.said)) == (earlier.identity, told)
+    state.release()
+
+
 async def test_one_that_does_not_answer_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine_root: Path
 ) -> None:
