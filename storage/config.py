@@ -49,5 +49,9 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = 6000.0
     unsent_max_mb: Annotated[
         float,
-        Meta(ge=0, description="How much of what is to go is kept for a fleet that has not received it yet."),
+        Meta(
+            ge=0,
+            description="How much of what is to go is kept for a fleet that has not received it yet: at "
+            "most half of `disk_cap_mb`.",
+        ),
     ] = 500.0

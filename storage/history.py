@@ -66,9 +66,24 @@ class _Sums:
                 sums[k] += value
                 numbers[k] += 1
 
-    def empty(self, sid: int) -> bool:
-        """Whether a signal has no value in any bucket."""
-        return not any(self._numbers[sid])
+    def lacks(self, sid: int, span_us: tuple[int, int]) -> bool:
+        """Whether a signal has no value in some bucket of a span."""
+        begin, end = (t // self._buckets.step_us - self._buckets.first for t in (span_us[0], span_us[1] - 1))
+        return not all(self._numbers[sid][max(0, begin) : end + 1])
+
+    def fill_from(self, other: _Sums) -> None:
+        """Take over another's values of each signal and bucket that have none here."""
+        for sid, numbers in self._numbers.items():
+            for k, n in enumerate(other._numbers[sid]):
+                if not numbers[k]:
+                    numbers[k], self._sums[sid][k] = n, other._sums[sid][k]
+
+    def add_all(self, other: _Sums) -> None:
+        """Add another's values."""
+        for sid, numbers in self._numbers.items():
+            for k, n in enumerate(other._numbers[sid]):
+                numbers[k] += n
+                self._sums[sid][k] += other._sums[sid][k]
 
     def means(self, scales: Mapping[int, float]) -> Columns:
         """The mean in each bucket, in units."""
@@ -88,9 +103,13 @@ def means(con: sqlite3.Connection, scales: Mapping[int, float], buckets: Buckets
     if buckets.step_us % QUARTER_US == 0:
         begin_s = _add_rolled(con, sums, scales, QUARTER_S, (begin_s, end_s))
     first = begin_s
-    begin_s = _add_rolled(con, sums, scales, MINUTE_S, (begin_s, end_s))
-    coarse = [sid for sid in scales if sums.empty(sid)]
-    _add_samples(con, sums, coarse, (first * 1_000_000, begin_s * 1_000_000), on_time, COARSE_US)
+    by_minutes, coarse = _Sums(scales, buckets), _Sums(scales, buckets)
+    begin_s = _add_rolled(con, by_minutes, scales, MINUTE_S, (begin_s, end_s))
+    span_us = (first * 1_000_000, begin_s * 1_000_000)
+    lacking = [sid for sid in scales if by_minutes.lacks(sid, span_us)]
+    _add_samples(con, coarse, lacking, span_us, on_time, COARSE_US)
+    by_minutes.fill_from(coarse)
+    sums.add_all(by_minutes)
     _add_samples(con, sums, list(scales), (begin_s * 1_000_000, buckets.end_us), on_time)
     return _before_minutes(con, sums.means(scales), scales, buckets)
 

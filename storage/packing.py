@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from storage.blocks import ABSENT, MOST_CELLS, MOST_SAMPLES, Column, dictionary_hash, encode
 from storage.damage import DAMAGED
+from storage.resolution import COARSE_US
 from storage.rollup import MINUTE_S, QUARTER_S, rolled
 from storage.samples import QUARTER_US, HotSegment, KeptRow, hot_rows, segments_of, sids_blob
 from storage.signals import MISSING, Signal
 
 Source = tuple[uuid.UUID, uuid.UUID]  # site, incarnation
+_BlockRow = tuple[int, int, int, int, int, bytes]
 ROLLED = "(t, sid, mn, mx, mean, last, n) VALUES (?,?,?,?,?,?,?)"
 FAR_US = 1 << 61  # no clock was ever so wrong; a damaged row may be
 
@@ -51,24 +53,16 @@ def next_quarter(con: sqlite3.Connection, now_s: float) -> int | None:
 def pack_quarter(con: sqlite3.Connection, start_s: int, source: Source, now_us: int) -> None:
     """Pack and roll up one quarter hour; afterwards it has no hot rows. Raises sqlite3.Error: nothing has changed then.
 
-    Hot rows that no version has written are deleted, and leave a gap.
+    Hot rows that no version has written are deleted, and leave a gap; the others are packed.
     """
     begin_us = start_s * 1_000_000
     span_us = (begin_us, begin_us + QUARTER_US)
     rows = list(hot_rows(con, *span_us))
-    packed: list[_Packed] = []
-    made: list[tuple[int, int, int, int, int, bytes]] = []
-    try:
-        packed = [_merged(con, step_us, group) for step_us, group in _by_step(rows)]
-        for each in packed:
-            made += _encoded(con, each, source, len(made))
-    except DAMAGED as error:
-        log.error("records: samples of the quarter hour that begins at %s s are damaged: %s", start_s, error)
-        packed, made = [], []
+    sound, packed, made = _blocks_of_sound(con, rows, source)
     con.execute("BEGIN IMMEDIATE")
     try:
-        if rows and not made:
-            note_gap(con, "raw", span_us, "damaged", now_us)
+        for lost_us in _lost(rows, sound, span_us):
+            note_gap(con, "raw", lost_us, "damaged", now_us, apart_us=0)
         con.executemany("INSERT INTO block (seq, t0, step_us, n, dictionary, v) VALUES (?,?,?,?,?,?)", made)
         con.execute("DELETE FROM r1m WHERE t >= ? AND t < ? AND n < 1", (start_s, start_s + QUARTER_S))  # damaged
         _roll_lost_minutes(con, start_s, packed)
@@ -95,19 +89,33 @@ def roll_quarter(con: sqlite3.Connection, start_s: int) -> None:
 
 
 def roll_minutes_of_samples(con: sqlite3.Connection, rows: Sequence[KeptRow]) -> None:
-    """Roll-ups of the minutes of these hot rows, where the file has none: those that a crash has lost."""
-    packed = [_merged(con, step_us, group) for step_us, group in _by_step(rows)]
+    """Roll-ups of the minutes of these hot rows, where the file has none: those that a crash has lost.
+
+    Rows that are damaged are left out. Raises those of `damage.DAMAGED` if the others cannot be read together.
+    """
+    try:
+        packed = [_merged(con, step_us, group) for step_us, group in _by_step(rows)]
+    except DAMAGED:
+        rows = [row for row in rows if _is_sound(con, row, (uuid.UUID(int=0), uuid.UUID(int=0)))]
+        packed = [_merged(con, step_us, group) for step_us, group in _by_step(rows)]
     for start_s in sorted({row[0] // QUARTER_US * QUARTER_S for row in rows}):
         _roll_lost_minutes(con, start_s, packed)
 
 
-def note_gap(con: sqlite3.Connection, resolution: str, span_us: tuple[int, int], reason: str, now_us: int) -> None:
-    """Say what was deleted, and why. What follows the last deletion without a break makes its row longer."""
+def note_gap(
+    con: sqlite3.Connection,
+    resolution: str,
+    span_us: tuple[int, int],
+    reason: str,
+    now_us: int,
+    apart_us: int = QUARTER_US,
+) -> None:
+    """Say what was deleted, and why. What follows an earlier deletion, or is less apart, makes its row longer."""
     begin_us, end_us = span_us
     done = con.execute(
-        "UPDATE gap SET t1 = ?, ts_utc_us = ? WHERE id = "
+        "UPDATE gap SET t1 = max(t1, ?), ts_utc_us = ? WHERE id = "
         "(SELECT id FROM gap WHERE resolution = ? AND reason = ? AND t0 <= ? AND t1 >= ? - ? ORDER BY id DESC LIMIT 1)",
-        (end_us, now_us, resolution, reason, begin_us, begin_us, QUARTER_US),
+        (end_us, now_us, resolution, reason, begin_us, begin_us, apart_us),
     )
     if done.rowcount == 0:
         values = (resolution, begin_us, end_us, reason, now_us)
@@ -124,6 +132,52 @@ def dictionary_of(con: sqlite3.Connection, sids: Sequence[int]) -> tuple[int, by
             "INSERT INTO dictionary (hash, sids) VALUES (?,?) RETURNING id", (digest, sids_blob(sids))
         ).fetchone()
     return found[0], digest
+
+
+def _blocks_of_sound(
+    con: sqlite3.Connection, rows: Sequence[KeptRow], source: Source
+) -> tuple[Sequence[KeptRow], list[_Packed], list[_BlockRow]]:
+    """What becomes of the rows that some version has written; these first. Each is tried alone if one is damaged."""
+    try:
+        return rows, *_blocks(con, rows, source)
+    except DAMAGED as error:
+        log.error("records: samples of the quarter hour that begins at %s us are damaged: %s", _quarter(rows), error)
+    sound = [row for row in rows if _is_sound(con, row, source)]
+    try:
+        return sound, *_blocks(con, sound, source)
+    except DAMAGED:  # each by itself could be packed, together they cannot
+        return [], [], []
+
+
+def _quarter(rows: Sequence[KeptRow]) -> int:
+    return min(row[0] for row in rows) // QUARTER_US * QUARTER_US
+
+
+def _blocks(con: sqlite3.Connection, rows: Sequence[KeptRow], source: Source) -> tuple[list[_Packed], list[_BlockRow]]:
+    """Rows merged, and as rows of the table `block`. Raises those of `damage.DAMAGED`."""
+    packed = [_merged(con, step_us, group) for step_us, group in _by_step(rows)]
+    made: list[_BlockRow] = []
+    for each in packed:
+        made += _encoded(con, each, source, len(made))
+    if rows and not made:
+        raise ValueError("no samples in any row")
+    return packed, made
+
+
+def _is_sound(con: sqlite3.Connection, row: KeptRow, source: Source) -> bool:
+    try:
+        _blocks(con, [row], source)
+    except DAMAGED:
+        return False
+    return True
+
+
+def _lost(rows: Sequence[KeptRow], sound: Sequence[KeptRow], span_us: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The times of rows that are not sound: each up to the next of its resolution."""
+    kept = {row[0] for row in sound}  # a row's time is its key
+    for _, group in _by_step(rows):
+        begins = [span_us[0], *(row[0] for row in group[1:]), span_us[1]]
+        yield from (span for row, span in zip(group, pairwise(begins), strict=True) if row[0] not in kept)
 
 
 def _by_step(rows: Sequence[KeptRow]) -> Iterator[tuple[int, list[KeptRow]]]:
@@ -154,9 +208,7 @@ def _joined(segments: Sequence[HotSegment], sid: int) -> Column:
     return Column(raw, b"".join(parts))
 
 
-def _encoded(
-    con: sqlite3.Connection, packed: _Packed, source: Source, before: int
-) -> Iterator[tuple[int, int, int, int, int, bytes]]:
+def _encoded(con: sqlite3.Connection, packed: _Packed, source: Source, before: int) -> Iterator[_BlockRow]:
     """Rows of the table `block`, numbered after `before` others that are not yet in it. Raises ValueError."""
     number, digest = dictionary_of(con, packed.sids)
     (sequence,) = con.execute("SELECT seq FROM sqlite_sequence WHERE name = 'block'").fetchone()
@@ -172,6 +224,7 @@ def _encoded(
 def _roll_lost_minutes(con: sqlite3.Connection, start_s: int, packed: Sequence[_Packed]) -> None:
     """The minutes of a quarter hour that have samples and no roll-up."""
     span = (start_s, start_s + QUARTER_S)
+    packed = [each for each in packed if each.step_us < COARSE_US]  # others never have roll-ups of minutes
     there = {t for (t,) in con.execute("SELECT DISTINCT t FROM r1m WHERE t >= ? AND t < ?", span)}
     minutes = {t // (MINUTE_S * 1_000_000) * MINUTE_S for each in packed for t in each.times_us}
     lost = {t for t in minutes if span[0] <= t < span[1]} - there

@@ -49,10 +49,17 @@ def across(site: Site) -> list[Finding]:
 
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
-    for check in (_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _addresses, _deadline, _twin):
+    for check in (_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _addresses, _deadline, _twin, _reserve):
         yield partial(check, site)
     for battery in site.battery:
         yield partial(_owners, site, battery.id)
+
+
+def _reserve(site: Site) -> Iterator[Finding]:
+    """What is kept for a fleet must leave room for the rest of the record."""
+    cap_mb, unsent_mb = site.storage.disk_cap_mb, site.storage.unsent_max_mb
+    if unsent_mb > cap_mb / 2:
+        yield "storage.unsent_max_mb", unsent_mb, f"at most half of storage.disk_cap_mb, which is {cap_mb:g}"
 
 
 def _place(site: Site) -> Iterator[Finding]:

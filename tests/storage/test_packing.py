@@ -273,14 +273,40 @@ def test_damaged_rows_leave_a_gap_and_hold_nothing_up(site: Site, damage: str) -
         con.execute(f"UPDATE hot SET times = {damage} WHERE ts = {QUARTER}000000")
         con.commit()
     assert site.pack() == 1
-    assert site.one("SELECT count(*) FROM block") == 0
+    assert site.one("SELECT n FROM block") == 890, "the other rows are sound"
     assert site.one("SELECT t || ' ' || until || ' ' || resolution || ' ' || reason FROM gaps") == (
-        "2025-09-16T06:45:00.000Z 2025-09-16T07:00:00.000Z raw damaged"
+        "2025-09-16T06:45:00.000Z 2025-09-16T06:45:10.000Z raw damaged"
     )
     assert site.one("SELECT count(*) FROM r15") != 0, "the minutes are sound"
     site.run(1_000)
     assert site.pack() == 1
-    assert site.one("SELECT count(*) FROM block") == 1
+    assert site.one("SELECT count(*) FROM block") == 2
+
+
+def test_only_the_time_of_damaged_rows_is_a_gap(site: Site) -> None:
+    site.run(1_900)
+    with closing(sqlite3.connect(site.directory / schema.FILE)) as con:
+        for k, column in ((100, "v"), (110, "times"), (500, "dictionary"), (890, "v")):
+            value = "999" if column == "dictionary" else "x'01'"
+            con.execute("PRAGMA foreign_keys = OFF")
+            con.execute(f"UPDATE hot SET {column} = {value} WHERE ts = ?", ((QUARTER + k) * 1_000_000,))
+        con.commit()
+    assert site.pack() == 1
+    with closing(sqlite3.connect(site.directory / schema.FILE)) as con:
+        gaps = con.execute("SELECT t0 / 1000000 - ?1, t1 / 1000000 - ?1 FROM gap ORDER BY t0", (QUARTER,)).fetchall()
+    assert gaps == [(100, 120), (500, 510), (890, 900)]
+    assert site.one("SELECT sum(n) FROM block") == 860
+
+
+def test_a_crash_with_a_damaged_row_still_rolls_up_the_others(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.run(110)
+    site.file.abandon()
+    with closing(sqlite3.connect(tmp_path / schema.FILE)) as con:
+        con.execute("UPDATE hot SET v = x'01' WHERE ts = ?", ((QUARTER + 70) * 1_000_000,))
+        con.commit()
+    Site(tmp_path, boot="next").file.abandon()
+    assert site.one(f"SELECT n FROM r1m WHERE t = {QUARTER + 60} AND sid = 1") == 40
 
 
 def test_roll_ups_that_no_version_wrote_hold_nothing_up(site: Site) -> None:
@@ -346,6 +372,39 @@ def test_beyond_a_number_of_signals_samples_are_a_minute_apart(site: Site, monke
     assert chart[:31] == [100.0 + 60 * k for k in range(31)]
     quarter = archive.history(["n040.w"], QUARTER, QUARTER + 900, 900)["signals"]["n040.w"]
     assert quarter == [pytest.approx(100 + 7 * 60, abs=1)]
+
+
+def test_coarse_signals_have_their_chart_after_a_crash(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolution, "FINE", 30)
+    monkeypatch.setattr(resolution, "COARSE", 40)
+    names = [f"n{n:03}" for n in range(60)]
+    for n in range(1_670):
+        site.intake.take(with_nodes(n, names), None, None)
+        if n % 10 == 9:
+            site.write()
+    site.file.abandon()
+    after = Site(site.directory, boot="next")
+    assert after.one("SELECT max(t) FROM r1m") == QUARTER + 27 * 60, "the lost minute of the others"
+    assert after.one("SELECT count(*) FROM r1m JOIN signal ON id = sid WHERE name = 'n040.w'") == 0
+    archive = Archive(site.directory)
+
+    def charts() -> None:
+        for step_s, number in ((60, 27), (300, 5), (900, 1)):
+            chart = archive.history(["n040.w"], QUARTER, QUARTER + number * step_s, step_s)["signals"]["n040.w"]
+            assert None not in chart, step_s
+        assert archive.history(["n040.w"], QUARTER, QUARTER + 1_620, 60)["signals"]["n040.w"] == [
+            100.0 + 60 * k for k in range(27)
+        ]
+
+    charts()
+    with closing(sqlite3.connect(site.directory / schema.FILE)) as con:  # as an earlier version rolled such minutes up
+        (sid,) = con.execute("SELECT id FROM signal WHERE name = 'n040.w'").fetchone()
+        con.execute("INSERT INTO r1m VALUES (?1,?2,?3,?3,?3,?3,1)", (QUARTER + 600, sid, 700))
+        con.commit()
+    charts()
+    after.pack(QUARTER + 2_000)
+    charts()
+    after.file.abandon()
 
 
 def test_a_signal_that_left_takes_no_more_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,12 +96,14 @@ def test_every_error_in_one_run() -> None:
         ("grid", "contracted_peak_w", 60_000, "grid.contracted_peak_w"),  # above what 63 A carry
         ("reserve", "hours", 20, "reserve.hours"),  # 100 kWh out of a 50 kWh battery
         ("grid", "meter_delay_min_s", 3, "grid.meter_delay_min_s"),
+        ("storage", "unsent_max_mb", 3_001, "storage.unsent_max_mb"),  # of 6000 MB
+        ("storage", "disk_cap_mb", 999, "storage.unsent_max_mb"),  # 500 MB are the default
     ],
 )
 def test_limits_that_contradict_each_other(section: str, key: str, value: float, blamed: str) -> None:
     """Inconsistent limits are refused with both figures."""
     raw = document()
-    raw[section][key] = value
+    raw.setdefault(section, {})[key] = value
     assert errors_of(raw).keys() == {blamed}
 
 
