@@ -182,7 +182,10 @@ class AuditLog:
         return self._file.append(con, records)
 
     def _recovered(self, written: int) -> None:
-        """Rows are on the disk; so is the head in its own file, before anybody is told."""
+        """Rows are on the disk; keep the head in its own file, too, before anybody is told.
+
+        If that fails they are acknowledged all the same: `error` says that a loss at the audit's end would not show.
+        """
         self._spool.clear()
         try:
             self._file.keep_head()

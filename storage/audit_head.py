@@ -1,8 +1,9 @@
 """Keeps the head of the audit in a second file, so that rows lost from the end of the first one are noticed.
 
 `audit.head` is one line: the head as it is printed, the public key and a signature of the head, in hex. It is on the
-disk before a row is acknowledged. What it cannot show: an end cut off by somebody who restores an older `audit.head`
-with it, or who has the key; heads noted elsewhere (exports, syslog) show that.
+disk before a row is acknowledged, unless it cannot be written: the audit's error says so, and rows go on. What it
+cannot show: an end cut off by somebody who restores an older `audit.head` with it, or who has the key; heads noted
+elsewhere (exports, syslog) show that.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
 TIDY_S = 60.0  # what may be over the disk cap is looked for this often
 AGE_S = 1800.0  # what may be too old is looked for this often
+STEPPED_S = 86_400.0  # after the clock stepped nothing is deleted by age for so long
 MAINTAIN_RETRY_S = 60.0  # after packing or deleting failed; writing goes on meanwhile
 RETRY_S = 2.0  # after a failure
 
@@ -282,6 +283,7 @@ class Recorder:
                 self._overflow += 1
                 continue
             if step is not None:
+                self._age_at = max(self._age_at, time.monotonic() + STEPPED_S)
                 self._notice(step)
         left_out = self._intake.resolutions.left_out
         if left_out > self._left_out:

@@ -4,8 +4,9 @@ Each resolution has an age. Beyond the cap the oldest samples go first, then min
 quarter hours; the newest day of each stays. Blocks that a holder does not have yet outlive both, as long as those that
 would go fit into a reserve. What went for the cap or the reserve leaves a row in `gap`. The audit is never touched.
 
-A call does little: two hours of a table, in one short transaction. The recorder deletes by age twice an hour, so a
-clock that is wrong for a day costs the oldest four days and no more.
+A call does little: two hours of a table, in one short transaction. Deletion by age is twice an hour, over restarts
+too, so a clock that is wrong for a day costs the oldest four days and no more. There is none by a clock that is behind
+the newest row, nor for a day after it stepped.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MB = 1_000_000
 FREED_PAGES = 1_000  # given back to the file system in one go, and kept for what comes: 4 MB
 COPY_D = 30.0  # a copy of before a migration is kept so long: until then an older version may go on from it
 OWN = tuple(f"{FILE}{suffix}" for suffix in ("-wal", "-shm", ".schema"))
+AGE_AGAIN_S = 1_700.0  # between two deletions by age, over restarts too; a little less than the recorder waits
+AGED, COPY_SEEN = "retention.aged", "retention.copy."  # keys of `state`
 AUDITS = (AUDIT, f"{AUDIT}-wal", f"{AUDIT}-shm")
 DISK_CAP, RESERVE = "disk-cap", "hold-reserve"  # reasons of a gap
 
@@ -85,11 +88,39 @@ def bytes_used(con: sqlite3.Connection, path: Path) -> Used:
     return Used((pages - free) * size + audit, others)
 
 
-def delete_copies(path: Path, now_s: float) -> None:
-    """Delete copies of before a migration that are old enough. Raises OSError."""
-    for copy in path.parent.glob(f"{path.name}.schema*"):
-        if now_s - copy.stat().st_mtime > COPY_D * DAY_S:
-            copy.unlink()
+def delete_copies(con: sqlite3.Connection, path: Path, now_s: float) -> None:
+    """Delete copies of before a migration that were there `COPY_D` days ago. Raises sqlite3.Error and OSError.
+
+    The record keeps when each was first seen here, by the clock that deletes it: its mtime is of another one.
+    """
+    seen = dict(con.execute("SELECT key, ts_utc_us FROM state WHERE key LIKE ? || '%'", (COPY_SEEN,)))
+    copies = {f"{COPY_SEEN}{copy.name}": copy for copy in path.parent.glob(f"{path.name}.schema*")}
+    for key, copy in copies.items():
+        if key not in seen:
+            _note_time(con, key, now_s)
+        elif now_s - seen[key] / 1e6 > COPY_D * DAY_S:
+            copy.unlink(missing_ok=True)
+    gone = [(key,) for key in seen if key not in copies or not copies[key].exists()]
+    con.executemany("DELETE FROM state WHERE key = ?", gone)
+
+
+def _age_is_due(con: sqlite3.Connection, now_s: float) -> bool:
+    """Whether to delete by age now: not soon after the last time, and by no clock that is behind the record.
+
+    The time of the last deletion is kept, so restarts under a wrong clock cost no more than it costs by itself.
+    """
+    if now_s * 1e6 < newest_us(con):
+        return False
+    row = con.execute("SELECT ts_utc_us FROM state WHERE key = ?", (AGED,)).fetchone()
+    if row is not None and 0 <= now_s - row[0] / 1e6 < AGE_AGAIN_S:
+        return False
+    _note_time(con, AGED, now_s)
+    return row is None or row[0] <= now_s * 1e6  # a clock that was ahead has noted it: begin again from now
+
+
+def _note_time(con: sqlite3.Connection, key: str, now_s: float) -> None:
+    sql = "INSERT OR REPLACE INTO state (key, value, ts_utc_us) VALUES (?,?,?)"
+    con.execute(sql, (key, f"{now_s:.0f}", round(now_s * 1e6)))
 
 
 class Tidied(NamedTuple):
@@ -103,9 +134,9 @@ class Tidied(NamedTuple):
 
 def tidy(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: float, by_age: bool) -> Tidied:
     """Delete some of what is no longer to be kept, and give space back. Raises sqlite3.Error and OSError."""
-    if by_age:
+    if by_age and _age_is_due(con, now_s):
         delete_old(con, config, now_s)
-        delete_copies(path, now_s)
+        delete_copies(con, path, now_s)
     used = bytes_used(con, path)
     over_mb = max(0.0, used.records / MB - config.disk_cap_mb)
     others_mb = used.others / MB if used.records + used.others > config.disk_cap_mb * MB else 0.0

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from storage_samples import decision, snapshot
@@ -113,6 +114,45 @@ def test_a_clock_that_is_wrong_for_an_hour_costs_hours(con: sqlite3.Connection) 
     assert set(oldest(con).values()) == {4 / 24}
 
 
+def test_restarts_under_a_wrong_clock_cost_no_more(path: Path, con: sqlite3.Connection) -> None:
+    def start(now_s: float) -> set[float]:
+        retention.tidy(con, path, StorageConfig(), now_s, by_age=True)
+        return set(oldest(con).values())
+
+    ahead_s = END + 1e9
+    for _ in range(5):
+        ahead_s += 120
+        assert start(ahead_s) == {2 / 24}
+    assert start(ahead_s + 1_800) == {4 / 24}
+    # set right: it goes on half an hour later, and there is nothing so old
+    assert start(END) == {4 / 24}
+    assert con.execute("SELECT ts_utc_us FROM state WHERE key = 'retention.aged'").fetchone() == (END * 1_000_000,)
+
+
+def test_a_clock_behind_the_record_deletes_nothing_by_age(con: sqlite3.Connection, path: Path) -> None:
+    config = StorageConfig(keep_raw_d=1)
+    retention.tidy(con, path, config, END - 2 * DAY, by_age=True)
+    assert oldest(con)["raw"] == 0.0
+    retention.tidy(con, path, config, END, by_age=True)
+    assert oldest(con)["raw"] == 2 / 24
+
+
+def test_nothing_is_deleted_by_age_on_the_day_of_a_clock_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "TIDY_S", 0.0)
+    monkeypatch.setattr(recorder_module, "AGE_S", 0.0)
+    asked: SimpleQueue[bool] = SimpleQueue()
+    monkeypatch.setattr(TelemetryFile, "tidy", lambda _, config, utc_s, by_age, active: asked.put(by_age))
+    recorder = Recorder(path.parent, StorageConfig(flush_s=0.05), "b")
+    for n, step_s in ((1, 0.0), (2, 0.0), (3, 1e8), (4, 1e8)):
+        recorder.put(snapshot(n, END + n * 0.2 + step_s), None)
+        recorder.flush().result(LIMIT_S)
+        while not asked.empty():
+            asked.get()
+        asked.get(timeout=LIMIT_S)  # may have begun before
+        assert asked.get(timeout=LIMIT_S) is (step_s == 0.0)
+    assert recorder.close()
+
+
 def test_over_the_cap_the_oldest_samples_go_first_and_leave_a_gap(con: sqlite3.Connection, path: Path) -> None:
     size_mb = retention.bytes_used(con, path).records / 1e6
     (raw,) = con.execute("SELECT sum(length(v)) FROM block").fetchone()
@@ -194,12 +234,16 @@ def test_copies_of_before_a_migration_do_not_count_and_go_after_a_month(con: sql
     before = retention.bytes_used(con, path)
     copy.write_bytes(bytes(5_000_000))
     assert retention.bytes_used(con, path) == before
-    made_s = copy.stat().st_mtime
-    retention.delete_copies(path, made_s + 29 * DAY)
-    assert copy.exists()
-    retention.delete_copies(path, made_s + 31 * DAY)
+    os.utime(copy, (0, 0))  # made under another clock
+    for day in (0, 29):
+        retention.delete_copies(con, path, END + day * DAY)
+        assert copy.exists()
+    retention.delete_copies(con, path, END + 31 * DAY)
     assert not copy.exists()
     assert path.exists()
+    copy.write_bytes(b"another")
+    retention.delete_copies(con, path, END + 32 * DAY)
+    assert copy.exists(), "it is not as old as the one before"
 
 
 def test_space_is_given_back(con: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
