@@ -34,7 +34,7 @@ from gateway.api.roles import Roles, UnknownGroup
 from gateway.api.server import LinkServer
 from gateway.claims import device_keys
 from gateway.composition import Gateway, compose_gateway
-from gateway.controller_memory import ControllerMemorySaver, read_memory
+from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read_memory
 from gateway.daemon_thread import in_daemon_thread
 from gateway.errors import SocketInUse, StartRefused
 from gateway.gpu_record import gpus_not_read, open_gpu_record
@@ -55,12 +55,14 @@ RECORD_LOOK_S = 0.05
 LISTEN_AGAIN_S = 5.0
 PRICES_S = 3.0  # for the price file, which may be on another machine's disk
 START_READ_S = 8.0  # what earlier runs left is read in this time, or not at all
+NOT_READ = "until it is read, month's peak, islanding fault and capped nodes are not known, and none are saved"
 
 
 class _Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the state directory held when the gateway started."""
 
     memory: ControllerMemory | None = None
+    memory_not_read: bool = False  # there may be one
     known_gpus: KnownGpus
     left: PreviousRun = PreviousRun()
     remarks: tuple[tuple[str, str], ...] = ()  # subject and text, for the log
@@ -85,7 +87,12 @@ async def assemble(
     controller = Controller(site.dispatch)
     if found.memory is not None:
         controller.restore(found.memory)
+    saver = ControllerMemorySaver(controller, recorder, held=found.memory_not_read)
     roles = Roles(site.roles, os.getuid())
+
+    def trouble() -> str:
+        return state.trouble
+
     audit = AuditLog(state.path, f"{_boot_id()}/{os.getpid()}", clock)
     gateway = compose_gateway(
         site=site,
@@ -103,10 +110,13 @@ async def assemble(
         left=found.left,
         socket=paths.socket_path(site.path),
         welcome=_welcome(site, clock, state, simulated=twin is not None),
-        after_tick=(after_tick, ControllerMemorySaver(controller, recorder).after_tick),
-        directory_trouble=lambda: state.trouble,
+        after_tick=(after_tick, saver.after_tick),
+        directory_trouble=trouble,
     )
-    work: list[Work] = [("state directory", partial(state.run, gateway.events))]
+    work: list[Work] = [
+        ("state directory", partial(state.run, gateway.events)),
+        ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release)),
+    ]
     if found.memory is not None:
         for node in found.memory.caps.nodes:
             gateway.devices.commands.release(node)
@@ -121,7 +131,7 @@ async def assemble(
         log.error("%s", text)
         gateway.events.event("gateway", "alarm", "link", text)
         work.append(("link", partial(_listen_later, gateway, roles)))
-    gateway = replace(gateway, background=(*gateway.background, *work))
+    gateway = replace(gateway, background=(*gateway.background, *work), save_memory=saver.save)
     _adopt(gateway, found.left)
     for line in state.notes:
         gateway.events.event("gateway", "info" if state.identity.kept else "warning", "identity", line)
@@ -140,23 +150,29 @@ def _found(state: StateDirectory, recorder: Recorder, clock: Clock) -> _Found:
     why = state.trouble
     if state.answers:
         try:
-            return in_daemon_thread(lambda: _read(state.path, recorder, clock)).result(START_READ_S)
+            found = in_daemon_thread(lambda: _read(state.path, recorder, clock)).result(START_READ_S)
+            there_may_be_one = found.memory is None and bool(why)  # in the directory that is not in place yet
+            return msgspec.structs.replace(found, memory_not_read=found.memory_not_read or there_may_be_one)
         except TimeoutError:
             why = f"it was not read within {START_READ_S:g} s"
     text = f"what earlier runs left in {state.path} is not known: {why}"
-    return _Found(known_gpus=gpus_not_read(why), remarks=(("memory", text),))
+    return _Found(memory_not_read=True, known_gpus=gpus_not_read(why), remarks=(("memory", f"{text}; {NOT_READ}"),))
 
 
 def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
     deadline_s = time.monotonic() + RECORD_OPEN_S  # a new file is made by imports that would hold up the first ticks
     while not (recorder.wait_open(RECORD_LOOK_S) or recorder.error or time.monotonic() > deadline_s):
         continue
-    memory, memory_error = read_memory(state_dir)
+    memory, not_read = None, False
+    try:
+        memory, memory_error = read_memory(state_dir)
+    except MemoryNotRead as error:
+        not_read, memory_error = True, f"what the controller remembered cannot be read now: {error}; {NOT_READ}"
     known_gpus, gpu_note = open_gpu_record(state_dir)
     remarks = [("memory", memory_error), ("GPUs", gpu_note)]
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
-    return _Found(memory=memory, known_gpus=known_gpus, left=left, remarks=tuple(remarks))
+    return _Found(memory=memory, memory_not_read=not_read, known_gpus=known_gpus, left=left, remarks=tuple(remarks))
 
 
 def _gpus_without_node(site: Site, known: KnownGpus) -> str:

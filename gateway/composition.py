@@ -74,6 +74,7 @@ class Gateway:
     queries: Queries
     link: LinkServer
     background: tuple[Work, ...]
+    save_memory: Callable[[], None] = lambda: None  # of the controller, for the end
 
     async def run(self) -> None:
         """Tick until `loop.stop` is called."""

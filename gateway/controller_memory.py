@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dispatch.control.controller import Controller, ControllerMemory
+from gateway.daemon_thread import in_daemon_thread
+from gateway.event_sink import EventSink
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 from storage.recorder import Recorder
 
 STATE = "controller"  # the key under which the record keeps it
+AGAIN_S = 5.0  # of machine time, between two tries to read a memory that could not be read at the start
 PERIOD_S = 30.0  # machine seconds between two saves where nothing is urgent
 
 
+class MemoryNotRead(Exception):
+    """There may be a memory, but it cannot be read now. The text says why."""
+
+
 def read_memory(state_dir: Path) -> tuple[ControllerMemory | None, str]:
-    """What was saved last, None on a new site; and why not, if it cannot be read."""
+    """What was saved last, None on a new site; and why not, if it is damaged. Raises MemoryNotRead."""
     archive = Archive(state_dir)
     try:
         state = archive.last_state(STATE)
         return None if state is None else msgspec.convert(state, ControllerMemory), ""
-    except (RecordDamaged, QueryTimeout, msgspec.ValidationError) as error:
+    except (RecordDamaged, msgspec.ValidationError) as error:
         return None, f"what the controller remembered cannot be read, it starts anew: {error}"
-    except NoRecords:
-        return None, ""
+    except QueryTimeout as error:
+        raise MemoryNotRead(str(error)) from None
+    except NoRecords as error:
+        if _absent(archive.path):
+            return None, ""
+        raise MemoryNotRead(str(error)) from None
     finally:
         archive.close()
 
 
-class ControllerMemorySaver:
-    """Saves after ticks."""
+def _absent(path: Path) -> bool:
+    """There is no such file, as far as the disk can be believed."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
-    def __init__(self, controller: Controller, recorder: Recorder) -> None:
-        self._controller, self._recorder = controller, recorder
+
+class ControllerMemorySaver:
+    """Saves after ticks. `held`: not now, there may be a memory that has not been read."""
+
+    def __init__(self, controller: Controller, recorder: Recorder, held: bool = False) -> None:
+        self._controller, self._recorder, self.held = controller, recorder, held
         self._saved_s, self._saved = 0.0, self._urgent()
 
     def after_tick(self, ticks: int) -> None:
         """Save if it is time to, or if something urgent has changed; then it is on disk at once."""
+        if self.held:
+            return
         urgent = self._urgent()
         changed = urgent != self._saved
         if changed or time.monotonic() - self._saved_s > PERIOD_S:
@@ -49,9 +75,36 @@ class ControllerMemorySaver:
             self._recorder.flush()
 
     def save(self) -> None:
-        """Hand the memory to the recorder."""
+        """Hand the memory to the recorder, unless that is held back."""
+        if self.held:
+            return
         self._recorder.save_state(STATE, msgspec.to_builtins(self._controller.memory()))
 
     def _urgent(self) -> tuple[Any, ...]:
         """An islanding fault, and which nodes are capped."""
         return self._controller.island.memory(), self._controller.caps.nodes
+
+    async def recover(
+        self, state_dir: Path, trouble: Callable[[], str], events: EventSink, release: Callable[[str], None]
+    ) -> None:
+        """Read the memory as soon as that can be done, join it to what is known by now, and save from then on.
+
+        `trouble`: why the directory cannot be used now; empty if it can. `release` lifts the cap of a node that the
+        controller does not cap itself.
+        """
+        while self.held:
+            await asyncio.sleep(AGAIN_S)
+            if trouble():
+                continue
+            try:
+                memory, damage = await asyncio.wrap_future(in_daemon_thread(lambda: read_memory(state_dir)))
+            except MemoryNotRead:
+                continue
+            if memory is not None:
+                self._controller.recover(memory)
+                for node in set(memory.caps.nodes) - set(self._controller.caps.nodes):
+                    release(node)
+            text = "what the controller remembered has been read now, and counts from here on"
+            severity = "warning" if damage else "info"
+            events.event("gateway", severity, "memory", damage or (text if memory else "there was no memory to read"))
+            self.held, self._saved_s = False, -PERIOD_S

@@ -24,7 +24,6 @@ from gateway import exit_codes
 from gateway.bootstrap import assemble, claimed_devices
 from gateway.claims import Claims
 from gateway.composition import Gateway
-from gateway.controller_memory import ControllerMemorySaver
 from gateway.daemon_thread import in_daemon_thread
 from gateway.errors import StartRefused
 from gateway.instance_lock import AlreadyRunning
@@ -313,7 +312,7 @@ class _Service:
         return failure
 
     async def _close_record(self, gateway: Gateway) -> None:
-        ControllerMemorySaver(gateway.controller, gateway.recorder).save()
+        gateway.save_memory()
         self._recorded = await asyncio.to_thread(gateway.recorder.close)
         if not self._recorded:
             error = gateway.recorder.error or "the writer did not finish in time"

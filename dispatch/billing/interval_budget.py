@@ -104,6 +104,14 @@ class MeteringInterval:
         self._months.restore(saved.month, so_far, saved.earlier)
         self._energy.import_w, self._restored = saved.import_w, saved
 
+    def recover(self, saved: Billing) -> None:
+        """Join the months' peaks that an earlier process knew; once an interval runs, the one of its end is lost."""
+        if self._start is None:
+            self.restore(saved)
+            return
+        so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
+        self._months.recover(saved.month, so_far, saved.earlier)
+
     def billing(self) -> Billing:
         """What the next gateway needs after a restart."""
         now, counted = self._months.now, self._energy.counted

@@ -40,6 +40,17 @@ class MonthPeaks:
             self._months[month] = MonthSoFar(peak_w, max(so_far.measured_s, 0.0), days_w)
             self.enter(month)
 
+    def recover(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
+        """Join what an earlier process knew to what is known by now: of each month and day, the higher peak."""
+        kept = MonthPeaks(self._terms)
+        kept.restore(month, so_far, earlier)
+        months, now = kept._months, self.month
+        if self._before is not None:
+            self._before = (self._before[0], _joined(self._before[1], months.get(self._before[0])))
+        self._months = months | {name: _joined(ours, months.get(name)) for name, ours in self._months.items()}
+        if now:
+            self.enter(now)
+
     @property
     def now(self) -> MonthSoFar:
         """What is known of the month the clock is in."""
@@ -99,3 +110,11 @@ class MonthPeaks:
         if today is None:
             return list(so_far.days_w.values()), 0.0
         return [w for day, w in so_far.days_w.items() if day != today], so_far.days_w.get(today, 0.0)
+
+
+def _joined(ours: MonthSoFar, kept: MonthSoFar | None) -> MonthSoFar:
+    """One month, measured by one process after the other."""
+    if kept is None:
+        return ours
+    days_w = {day: max(ours.days_w.get(day, 0.0), kept.days_w.get(day, 0.0)) for day in kept.days_w | ours.days_w}
+    return MonthSoFar(max(ours.peak_w, kept.peak_w), ours.measured_s + kept.measured_s, days_w)

@@ -158,6 +158,13 @@ class Controller:
         self.island.restore(memory.island)
         self._plausibility.soc.restore(memory.soc)
 
+    def recover(self, memory: ControllerMemory) -> None:
+        """Join what was kept, and could not be read before the first step, to what is known by now; between steps."""
+        self._interval.recover(memory.billing)
+        self._pulses_before += memory.pulses_seen
+        self.caps.recover(memory.caps)
+        self.island.recover(memory.island)
+
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def checked(self, snapshot: Snapshot) -> Snapshot:

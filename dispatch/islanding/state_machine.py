@@ -73,10 +73,13 @@ class IslandMachine:
 
     def restore(self, memory: IslandMemory) -> None:
         """Take over what was kept; call before the first step."""
-        fault = memory.fault
-        if isinstance(fault, str):
-            fault = plain(fault.removesuffix(KEPT)) if fault else None
-        self._kept_fault, self._reconnection.failures = fault, memory.failures
+        self._kept_fault, self._reconnection.failures = _fault(memory), memory.failures
+
+    def recover(self, memory: IslandMemory) -> None:
+        """Latch the fault that was kept, unless there is one by now; between two steps."""
+        if self.state is not S.FAULT:
+            self._kept_fault = _fault(memory)
+        self._reconnection.failures = max(self._reconnection.failures, memory.failures)
 
     @property
     def drill(self) -> Drill | None:
@@ -268,3 +271,10 @@ class IslandMachine:
 
     def _emit(self, severity: str, text: str, who: str = "") -> None:
         self._events.append(Event(self._now.utc_s, "island", severity, "island", text, who))
+
+
+def _fault(memory: IslandMemory) -> Reason | None:
+    """The fault that was kept, also by version 0.1.0."""
+    if isinstance(memory.fault, str):
+        return plain(memory.fault.removesuffix(KEPT)) if memory.fault else None
+    return memory.fault

@@ -84,6 +84,16 @@ class CapController:
         """Take over what was kept; call before the first step. The caps themselves are decided anew."""
         self._ledger = msgspec.structs.replace(memory.ledger, cap_w=0.0)
 
+    def recover(self, memory: CapsMemory) -> None:
+        """Add what an earlier process spent of the same day and month; between two steps."""
+        ours, kept = self._ledger, memory.ledger
+        if ours.day in ("", kept.day):
+            ours = msgspec.structs.replace(ours, day=kept.day, minutes=ours.minutes + kept.minutes)
+        if ours.month in ("", kept.month):
+            rent_eur, would_be_w = ours.rent_eur + kept.rent_eur, max(ours.would_be_w, kept.would_be_w)
+            ours = msgspec.structs.replace(ours, month=kept.month, rent_eur=rent_eur, would_be_w=would_be_w)
+        self._ledger = ours
+
     def step(self, now: Snapshot, need: GridSide, failing: Set[str]) -> tuple[CapsView | None, tuple[Event, ...]]:
         """Take in a tick. `failing`: nodes that have not taken their last order. None where the site allows no caps."""
         if not self.allowed:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import msgspec
 import pytest
 from small_gateway import small_site
+from waiting import LIMIT_S
 
-from dispatch.control.controller import Controller
+from dispatch.billing.interval_budget import Billing
+from dispatch.control.controller import Controller, ControllerMemory
+from dispatch.power_caps.cap_controller import CapsMemory
 from gateway import controller_memory
-from gateway.controller_memory import STATE, ControllerMemorySaver
+from gateway.controller_memory import STATE, ControllerMemorySaver, MemoryNotRead, read_memory
+from storage.config import StorageConfig
+from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
+from storage.recorder import Recorder
 
 
 class Record:
@@ -49,3 +58,71 @@ def test_saved_after_its_period_and_at_once_when_a_node_is_capped(
     assert (len(record.saved), record.flushed) == (3, 1), "on disk at once"
     saver.after_tick(22)
     assert (len(record.saved), record.flushed) == (3, 1)
+
+
+def records_of(directory: Path) -> Recorder:
+    recorder = Recorder(directory, StorageConfig(), "boot")
+    assert recorder.wait_open(LIMIT_S)
+    return recorder
+
+
+def kept(directory: Path) -> ControllerMemory:
+    memory, damage = read_memory(directory)
+    assert (damage, memory is None) == ("", False)
+    assert memory is not None
+    return memory
+
+
+LEFT = ControllerMemory(
+    billing=Billing(month="2025-09", month_peak_w=27_000), caps=CapsMemory(nodes=("gpu-01", "gpu-02"))
+)
+
+
+async def test_a_memory_that_was_not_read_at_the_start_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk answers later: until then nothing is saved, not at the end either; then both are joined."""
+    recorder = records_of(tmp_path)
+    recorder.save_state(STATE, msgspec.to_builtins(LEFT))
+    recorder.flush().result(LIMIT_S)
+    controller: Any = Controller(small_site(tmp_path).dispatch)
+    saver = ControllerMemorySaver(controller, recorder, held=True)
+    saver.after_tick(1)
+    saver.save()
+    recorder.flush().result(LIMIT_S)
+    assert kept(tmp_path) == LEFT
+
+    tries, released, said = 0, [], []
+
+    def slow(state_dir: Path) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise MemoryNotRead("the disk does not answer")
+        return read_memory(state_dir)
+
+    monkeypatch.setattr(controller_memory, "read_memory", slow)
+    monkeypatch.setattr(controller_memory, "AGAIN_S", 0.0)
+    monkeypatch.setattr(type(controller.caps), "nodes", property(lambda caps: ("gpu-01",)))
+    events: Any = SimpleNamespace(event=lambda *event: said.append(event))
+    async with asyncio.timeout(LIMIT_S):
+        await saver.recover(tmp_path, lambda: "", events, released.append)
+    assert (tries, released) == (3, ["gpu-02"])
+    assert [event[:3] for event in said] == [("gateway", "info", "memory")]
+    saver.after_tick(2)
+    recorder.flush().result(LIMIT_S)
+    assert kept(tmp_path).billing.month_peak_w == 27_000
+    recorder.close()
+
+
+def test_a_record_that_cannot_be_read_now_is_told_from_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_memory(tmp_path) == (None, "")
+    assert read_memory(tmp_path / "missing") == (None, "")
+    records_of(tmp_path).close()
+    assert read_memory(tmp_path) == (None, "")
+    for error in (QueryTimeout("slow"), NoRecords("cannot read telemetry.db: disk I/O error")):
+        monkeypatch.setattr(Archive, "last_state", Mock(side_effect=error))
+        with pytest.raises(MemoryNotRead, match=str(error)):
+            read_memory(tmp_path)
+    monkeypatch.setattr(Archive, "last_state", Mock(side_effect=RecordDamaged("a row")))
+    assert read_memory(tmp_path)[1].startswith("what the controller remembered cannot be read, it starts anew")

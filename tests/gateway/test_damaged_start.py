@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,13 +17,14 @@ from typing import Any
 import msgspec
 import pytest
 from small_gateway import running, small_site
+from waiting import LIMIT_S
 
 from dispatch.control.controller import ControllerMemory
 from drivers.nodes.known_gpus import GpuRecord
 from gateway import bootstrap
 from gateway.bootstrap import assemble
 from gateway.composition import Gateway
-from gateway.controller_memory import STATE, read_memory
+from gateway.controller_memory import STATE, MemoryNotRead, read_memory
 from gateway.site.schema import Site
 from gateway.state_directory import StateDirectory
 from storage.identity import establish
@@ -66,6 +68,7 @@ async def started(state_dir: Path, **sections: Any) -> tuple[Gateway, list[str],
     await asyncio.to_thread(state.take)
     gateway = await assemble(site, state, None, lambda ticks: None)
     took_s = time.monotonic() - began_s
+    gateway.save_memory()
     await asyncio.to_thread(gateway.audit.close)
     await asyncio.to_thread(gateway.recorder.close)
     gateway.planner.close()
@@ -141,6 +144,35 @@ async def test_a_damaged_memory_stops_no_start(recorded: Path, tmp_path: Path, r
         assert took_s < UP_S
         if key in ("controller", "iq") and value == '{"a':
             assert any("cannot be read" in line for line in said), said
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_memory_that_is_not_read_at_the_start_is_not_overwritten(
+    recorded: Path, tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """Found: the first tick saved over it, and the month's peak was lost."""
+    place, answers = tmp_path / "state", threading.Event()
+    shutil.copytree(recorded, place)
+    left = msgspec.json.encode(ControllerMemory(pulses_seen=7)).decode()
+    with closing(sqlite3.connect(place / "telemetry.db", isolation_level=None)) as con:
+        con.execute("INSERT OR REPLACE INTO state VALUES (?, ?, 1)", (STATE, left))
+
+    def not_read(state_dir: Path) -> Any:
+        if hangs:
+            answers.wait(LIMIT_S)
+        raise MemoryNotRead("it took longer than 2 s")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bootstrap, "START_READ_S", 0.5)
+        patch.setattr(bootstrap, "read_memory", not_read)
+        _, said, _ = await started(place)
+    answers.set()
+    assert any(line.endswith(bootstrap.NOT_READ) for line in said), said
+    assert read_memory(place) == (ControllerMemory(pulses_seen=7), "")
+    await started(place)
+    memory, _ = read_memory(place)
+    assert memory is not None
+    assert memory.pulses_seen == 7
 
 
 async def test_a_memory_of_figures_that_make_no_sense_is_taken_or_refused(

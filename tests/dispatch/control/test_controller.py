@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config, started
 
 from dispatch.billing.interval_budget import Billing
+from dispatch.billing.month_peaks import MonthSoFar
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings, RulesConfig
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.ramp_reference import KEPT_S
+from dispatch.islanding.observation import IslandMemory
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision, Mode, RuleTrace
 from dispatch.model.equipment import Meter, Pcs, Switch
@@ -25,8 +27,10 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan
 from dispatch.model.readings import Quality, Reading, reading, status
-from dispatch.model.reasons import RuleId
+from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.cap_controller import CapsMemory
+from dispatch.power_caps.ski_rental import CapsLedger
 from dispatch.wording.catalogue import words
 
 
@@ -544,6 +548,30 @@ def test_memory_survives_a_round_trip() -> None:
     assert (heir.month_peak_w, heir.pulses_seen) == (27_000, 3)
     assert heir.interval.energy_wh == pytest.approx(20_000 * 5.8 / 3600, rel=0.01)
     assert heir.interval.start_utc_s == T0
+
+
+def test_memory_that_is_read_late_is_joined() -> None:
+    """The higher peak of each month counts; a fault is latched although the controller steps already."""
+    controller = Controller(site_config())
+    controller.restore(ControllerMemory(billing=Billing(month="2025-09", month_peak_w=9_000), pulses_seen=1))
+    settle(controller, a_snapshot(0, 20_000))
+    kept = ControllerMemory(
+        billing=Billing(month="2025-08", month_peak_w=31_000, earlier={"2025-09": MonthSoFar(27_000, 60.0)}),
+        pulses_seen=3,
+        island=IslandMemory(Reason("go.nothing_read"), 2),
+        caps=CapsMemory(CapsLedger(day="2025-09-16", minutes=7.0, month="2025-09", rent_eur=1.5, cap_w=4.0)),
+    )
+    controller.recover(kept)
+    assert (controller.month_peak_w, controller.pulses_seen) == (27_000, 4)
+    memory = controller.memory()
+    assert memory.island == kept.island
+    assert (memory.billing.month, memory.billing.earlier["2025-08"].peak_w) == ("2025-09", 31_000)
+    assert (memory.caps.ledger.minutes, memory.caps.ledger.rent_eur, memory.caps.ledger.cap_w) == (7.0, 1.5, 0.0)
+    assert settle(controller, a_snapshot(3, 20_000)).island is IslandState.FAULT
+    assert controller.island.reason == Reason("go.fault_kept", {"fault": Reason("go.nothing_read")})
+    controller.recover(ControllerMemory(billing=Billing(month="2025-09", month_peak_w=8_000)))
+    assert controller.month_peak_w == 27_000, "a lower one changes nothing"
+    assert controller.island.state is IslandState.FAULT
 
 
 def test_pulse_is_timed() -> None:
