@@ -81,6 +81,18 @@ class Admitted:
         self.console = False
         self.under_way = 0  # requests
 
+    def take(self, requests: int) -> None:
+        """So many requests more are under way, or fewer."""
+        self.under_way += requests
+
+    def become_console(self) -> None:
+        """It gets snapshots."""
+        self.console = True
+
+    def stay(self) -> None:
+        """It may give any command from now on."""
+        self.urgent_only = False
+
 
 class _Account:
     """What one user has taken."""
@@ -92,6 +104,12 @@ class _Account:
         self.reserves: dict[str, TokenBucket] = {}  # by urgent command
         self.connections = self.consoles = self.under_way = 0
         self.urgent_only: dict[Admitted, None] = {}  # the oldest first
+
+    def take(self, *, connections: int = 0, consoles: int = 0, requests: int = 0) -> None:
+        """The user has so many more, or fewer."""
+        self.connections += connections
+        self.consoles += consoles
+        self.under_way += requests
 
     def idle(self, now_s: float) -> bool:
         """Nothing is left to remember."""
@@ -112,7 +130,7 @@ class Admission:
         now_s, account = self._clock(), self._account(uid)
         entry = Admitted(uid, not self._room(account), not account.connects.take(now_s), evict)
         if not entry.urgent_only:
-            account.connections += 1
+            account.take(connections=1)
             return entry
         account.urgent_only[entry] = None
         self._drop_oldest(account)
@@ -121,11 +139,11 @@ class Admission:
     def disconnect(self, entry: Admitted) -> None:
         """The connection is gone."""
         account = self._account(entry.uid)
-        account.consoles -= entry.console
+        account.take(consoles=-int(entry.console))
         if entry.urgent_only:
             account.urgent_only.pop(entry, None)
         else:
-            account.connections -= 1
+            account.take(connections=-1)
         now_s = self._clock()
         for uid in [uid for uid, one in self._accounts.items() if one.idle(now_s)]:
             del self._accounts[uid]
@@ -136,8 +154,8 @@ class Admission:
         if account.consoles >= self._limits.consoles:
             line = f"this user has {account.consoles} consoles open, at most {self._limits.consoles} are allowed; "
             return Busy(line + "close one", 1.0)
-        account.consoles += 1
-        entry.console = True
+        account.take(consoles=1)
+        entry.become_console()
         return None
 
     def request(self, entry: Admitted, urgent: str | None) -> Busy | None:
@@ -151,15 +169,15 @@ class Admission:
             reserve = account.reserves.setdefault(urgent, new)
             if not reserve.take(now_s):
                 return Busy(f"more than {self._limits.reserve_per_s:g} times {urgent} a second", reserve.wait_s(now_s))
-        account.under_way += 1
-        entry.under_way += 1
+        account.take(requests=1)
+        entry.take(requests=1)
         return None
 
     def done(self, entry: Admitted) -> None:
         """A request that was not refused has been answered."""
         account = self._account(entry.uid)
-        account.under_way -= 1
-        entry.under_way -= 1
+        account.take(requests=-1)
+        entry.take(requests=-1)
         if entry in account.urgent_only:  # from now on the newest of those that wait: its answer is still to be read
             account.urgent_only[entry] = account.urgent_only.pop(entry)
             self._drop_oldest(account)
@@ -182,9 +200,9 @@ class Admission:
     def _keep(self, entry: Admitted, account: _Account) -> None:
         """Count a connection as one that stays, and is not dropped for another."""
         if entry.urgent_only:
-            entry.urgent_only = False
+            entry.stay()
             account.urgent_only.pop(entry, None)
-            account.connections += 1
+            account.take(connections=1)
 
     def _drop_oldest(self, account: _Account) -> None:
         """Drop a connection for urgent commands if there are too many; one whose command is under way comes last."""
