@@ -56,6 +56,7 @@ class TelemetryFile:
         self._con: sqlite3.Connection | None = None
         self._inode = 0
         self._over_cap = self._others = False
+        self._cap_told_s = float("-inf")
         self._run = 0
         self._known: dict[str, tuple[int, float]] = {}
         self._seen: set[str] = set()  # signals of this run
@@ -189,8 +190,9 @@ class TelemetryFile:
             )
             todo = f"disk_cap_mb = {cap_mb:g}. Nothing is deleted for them: move away what is not needed there"
             self._tell(utc_s, "warning", text + todo)
-        self._others = found.others_mb > 0
-        if found.begun_mb:
+            self._others = True
+        if found.begun_mb and abs(utc_s - self._cap_told_s) > retention.DAY_S:
+            self._cap_told_s = utc_s
             text = f"{self.path} and the audit are {found.begun_mb:.1f} MB over disk_cap_mb = {cap_mb:g}: "
             self._tell(utc_s, "warning", text + "the oldest rows are deleted from now on, see the view gaps")
         if found.stuck_mb and not self._over_cap:

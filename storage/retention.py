@@ -34,6 +34,7 @@ COPY_D = 30.0  # a copy of before a migration is kept so long: until then an old
 OWN = tuple(f"{FILE}{suffix}" for suffix in ("-wal", "-shm", ".schema"))
 AGE_AGAIN_S = 1_700.0  # between two deletions by age, over restarts too; a little less than the recorder waits
 AGED, COPY_SEEN = "retention.aged", "retention.copy."  # keys of `state`
+OTHERS_SHARE = 0.01  # of the cap: smaller ones, such as the site's identity, are not worth a word
 AUDITS = (AUDIT, f"{AUDIT}-wal", f"{AUDIT}-shm")
 DISK_CAP, RESERVE = "disk-cap", "hold-reserve"  # reasons of a gap
 
@@ -139,7 +140,9 @@ def tidy(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: floa
         delete_copies(con, path, now_s)
     used = bytes_used(con, path)
     over_mb = max(0.0, used.records / MB - config.disk_cap_mb)
-    others_mb = used.others / MB if used.records + used.others > config.disk_cap_mb * MB else 0.0
+    others_mb = used.others / MB
+    if others_mb < config.disk_cap_mb * OTHERS_SHARE or used.records / MB + others_mb <= config.disk_cap_mb:
+        others_mb = 0.0
     begins = over_mb > 0 and not _lately(con, now_s)
     deleted = over_mb > 0 and delete_for_cap(con, config, now_s)
     more = give_back(con) or deleted
@@ -217,6 +220,8 @@ def _delete_signals(con: sqlite3.Connection) -> None:
         "AND NOT EXISTS (SELECT 1 FROM r1m WHERE sid = ?1)",
         unused,
     )
+    # those that have rows after all left later than was noted: they are not looked for each time
+    con.executemany("UPDATE signal SET until = ?2 WHERE id = ?1", [(sid, newest_us(con)) for (sid,) in unused])
 
 
 def _lately(con: sqlite3.Connection, now_s: float) -> bool:

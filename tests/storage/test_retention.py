@@ -209,6 +209,22 @@ def test_it_is_said_when_deletion_for_the_cap_begins(path: Path) -> None:
     file.abandon()
 
 
+def test_small_files_beside_a_record_at_its_cap_are_no_warning(con: sqlite3.Connection, path: Path) -> None:
+    (path.parent / "identity.json").write_bytes(bytes(900))
+    cap_mb = retention.bytes_used(con, path).records / 1e6
+    assert retention.tidy(con, path, StorageConfig(disk_cap_mb=cap_mb), END, False).others_mb == 0.0
+
+
+def test_that_deletion_for_the_cap_begins_is_said_once_where_the_reserve_goes(path: Path) -> None:
+    file = TelemetryFile(path, "boot", nobody)
+    file.ensure_open(END)
+    file.hold("hub", 0, END)
+    for k in range(3):
+        assert file.tidy(StorageConfig(disk_cap_mb=0.5, unsent_max_mb=0), END + 60 * k, False, set())
+    assert len(file.found) == 1
+    file.abandon()
+
+
 def test_a_file_that_vanishes_while_the_directory_is_read(
     con: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,11 +331,16 @@ def test_a_signal_with_rows_keeps_its_name_whatever_the_clock_said(path: Path, c
         newest = (END - 60) * 1_000_000
         assert con.execute("SELECT until FROM signal WHERE name = 'gone.w'").fetchone() == (newest,)
         # what an earlier version noted by such a clock: kept while any row has it
-        con.execute("UPDATE signal SET until = 5 WHERE name = 'gone.w'")
         for table in ("block", "r1m", "r15"):
+            con.execute("UPDATE signal SET until = 5 WHERE name = 'gone.w'")
             retention.free_names(con, {"grid.w", "pv.w"}, END * 1_000_000)
             assert con.execute("SELECT 1 FROM signal WHERE name = 'gone.w'").fetchone(), table
+            if table != "block":
+                assert con.execute("SELECT until FROM signal WHERE name = 'gone.w'").fetchone() == (newest,), (
+                    "put right"
+                )
             con.execute(f"DELETE FROM {table}" + (" WHERE dictionary = 1" if table == "block" else " WHERE sid = 2"))
+        con.execute("UPDATE signal SET until = 5 WHERE name = 'gone.w'")
         retention.free_names(con, {"grid.w", "pv.w"}, END * 1_000_000)
         assert not con.execute("SELECT 1 FROM signal WHERE name = 'gone.w'").fetchone()
 
