@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from storage.audit_format import FILE as AUDIT
 from storage.config import StorageConfig
+from storage.damage import DAMAGED
 from storage.packing import FAR_US, note_gap
 from storage.schema import FILE
 
@@ -207,7 +208,11 @@ def newest_us(con: sqlite3.Connection) -> int:
 
 def _delete_signals(con: sqlite3.Connection) -> None:
     """Delete signals that left before the oldest row, once it is certain that no row has them."""
-    used = {sid for (sids,) in con.execute("SELECT sids FROM dictionary") for (sid,) in struct.iter_unpack("<I", sids)}
+    rows = con.execute("SELECT sids FROM dictionary").fetchall()
+    try:
+        used = {sid for (sids,) in rows for (sid,) in struct.iter_unpack("<I", sids)}
+    except DAMAGED:  # which signals a block has is not known: all names stay
+        return
     left = con.execute(
         "SELECT id FROM signal WHERE id < (SELECT max(id) FROM signal) AND until < 1000000 * min("
         "coalesce((SELECT min(t) FROM r1m), 1e12), coalesce((SELECT min(t) FROM r15), 1e12), "

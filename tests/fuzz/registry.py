@@ -57,8 +57,10 @@ EXCEPTIONS = {
     "gateway.api.previous_version:_former_answer": "messages of this process",
     "gateway.api.reservation_commands:ReservationCommands._ask": "makes a reservation of what it has granted itself",
     "gateway.bootstrap:_boot_id": "text of the kernel's, compared and not parsed",
+    "gateway.instance_lock:dead": "text of the kernel's, of which one letter is compared",
     "gateway.service:_Service._on_stdin": "looks only whether stdin has ended",
     "gateway.service:_Service._twin": "hands a file's content on to gateway.twin_process:read_announcement",
     "gateway.standalone_twin:_serve": "looks only whether stdin has ended",
     "gateway.twin_process:TwinChild.announced": "hands a line on to gateway.twin_process:read_announcement",
+    "storage.retention:_delete_signals": "numbers of the record's signals; where they cannot be read, all names stay",
 }

@@ -317,6 +317,13 @@ def test_names_of_signals_that_left_are_freed_with_their_last_row(con: sqlite3.C
     assert con.execute("SELECT max(id) FROM signal").fetchone() == (3,)
 
 
+def test_where_a_dictionary_is_damaged_all_names_stay(con: sqlite3.Connection) -> None:
+    con.execute("UPDATE dictionary SET sids = X'010203'")
+    con.execute("UPDATE signal SET until = 5 WHERE name = 'gone.w'")
+    retention.free_names(con, {"grid.w", "pv.w"}, END * 1_000_000)
+    assert con.execute("SELECT 1 FROM signal WHERE name = 'gone.w'").fetchone()
+
+
 @pytest.mark.parametrize("closing_it", [False, True])
 def test_a_signal_with_rows_keeps_its_name_whatever_the_clock_said(path: Path, closing_it: bool) -> None:
     file = TelemetryFile(path, "boot", nobody)
