@@ -160,9 +160,11 @@ def _anonymous(cluster: Cluster, text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """What the hooks and the job logs read of a sample, without times: the rest may differ between two recordings."""
+    """What the hooks and the job logs read of a sample, without times and time limits: the rest may differ between two
+    recordings, and so may the limit that is left to a requeued job.
+    """
     lines = [line for line in text.split("\n") if not re.match(r' +"   ', line) or READ.match(line)]
-    return re.sub(r"\b1\d{9}\b|\d+:\d\d(?=\|)", "…", "\n".join(lines))
+    return re.sub(r"\b1\d{9}\b|(\d+-)?\d+(:\d\d)+(?=\|)", "…", "\n".join(lines))
 
 
 def main() -> None:
