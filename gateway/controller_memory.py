@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from dispatch.control.controller import Controller, ControllerMemory
-from gateway.daemon_thread import in_daemon_thread
+from gateway.daemon_thread import may_hang
 from gateway.event_sink import EventSink
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 from storage.recorder import Recorder
@@ -97,7 +97,7 @@ class ControllerMemorySaver:
             if trouble():
                 continue
             try:
-                memory, damage = await asyncio.wrap_future(in_daemon_thread(lambda: read_memory(state_dir)))
+                memory, damage = await may_hang(read_memory, state_dir)
             except MemoryNotRead:
                 continue
             if memory is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatch.model.equipment import DEAD
-from dispatch.model.readings import USABLE, Reading
+from dispatch.model.readings import Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
 from dispatch.plausibility.reading_history import ReadingHistory
@@ -21,16 +21,17 @@ class RangeCheck:
 
         refused: other devices show that this answer is wrong.
         """
-        if raw.quality in USABLE and raw.value is not None:
+        value = raw.good
+        if value is not None:
             taken_s = mono_s - (raw.age_s or 0.0)
             if refused:
                 self.history.reject(taken_s, Reason("doubt.block", {"reading": self.history.reading}))
-            elif self._allowed.holds(raw.value):
-                self.history.accept(raw.value, taken_s)
+            elif self._allowed.holds(value):
+                self.history.accept(value, taken_s)
             elif self._unit == "W":
-                self.history.reject(taken_s, out_of_watts(self.history.reading, raw.value, self._allowed))
+                self.history.reject(taken_s, out_of_watts(self.history.reading, value, self._allowed))
             else:
-                self.history.reject(taken_s, out_of(self.history.reading, raw.value, self._unit, self._allowed))
+                self.history.reject(taken_s, out_of(self.history.reading, value, self._unit, self._allowed))
         return self.history.shown(raw, mono_s, hold_s)
 
 

@@ -10,7 +10,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.doubts import Doubt
 from dispatch.model.equipment import Meter, Node, Pcs, Pv
 from dispatch.model.events import Event
-from dispatch.model.readings import MISSING, USABLE, Quality, Reading
+from dispatch.model.readings import MISSING, Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of_watts
 from dispatch.plausibility.device_states import BatteryProtection, PcsStates, SwitchStates
@@ -213,11 +213,12 @@ class PlausibilityCheck:
 
     def _within(self, device_id: str, w: Reading, allowed: Range | None, mono_s: float) -> Reading:
         """The reading, missing where it is out of bounds."""
-        if w.quality not in USABLE or w.value is None or allowed is None:
+        value = w.good
+        if value is None or allowed is None:
             return w
         history = self._source(device_id).power
-        if allowed.holds(w.value):
-            history.accept(w.value, mono_s)
+        if allowed.holds(value):
+            history.accept(value, mono_s)
             return w
-        history.reject(mono_s, out_of_watts("power", w.value, allowed))
+        history.reject(mono_s, out_of_watts("power", value, allowed))
         return Reading(None, w.age_s, Quality.MISSING) if w.age_s is not None else MISSING

@@ -7,7 +7,6 @@ import enum
 import msgspec
 
 from dispatch.model.equipment import DEAD, Meter
-from dispatch.model.readings import USABLE
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of, out_of_watts
 from dispatch.plausibility.meter_figures import FigureCheck, held
@@ -87,18 +86,17 @@ class MeterCheck:
         still reads none is not believed.
         """
         self._note_live(live, mono_s)
-        w = meter.w
-        absent = w.quality not in USABLE or w.value is None
-        self._taken_s = mono_s - ((meter.hz.age_s if absent else w.age_s) or 0.0)
+        w = meter.w.good
+        self._taken_s = mono_s - ((meter.hz.age_s if w is None else meter.w.age_s) or 0.0)
         self._sample = self._counter.update(figures_of(meter), self._taken_s)
         self._plausible = self._check_figures(meter, mono_s)
         self._product_va = None
         self._counted = meter.import_wh.good, meter.export_wh.good
-        if absent or w.value is None:
+        if w is None:
             self._now = Judgement(Finding.ABSENT)
             return None
-        self._now = self._take_power(meter, w.value, mono_s, allowed)
-        return None if self._now.finding is Finding.WRONG else w.value
+        self._now = self._take_power(meter, w, mono_s, allowed)
+        return None if self._now.finding is Finding.WRONG else w
 
     def _take_power(self, meter: Meter, w: float, mono_s: float, allowed: Range) -> Judgement:
         if not allowed.holds(w):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.model.readings import USABLE, Reading
+from dispatch.model.readings import Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, out_of_watts
 from dispatch.plausibility.reading_history import RELEARN_S, Candidate, ReadingHistory, SampleCounter
@@ -47,8 +47,9 @@ class NodeCheck:
         if room_w is not None:
             self._room.add(mono_s, room_w)
         history = self.power
-        if raw.quality in USABLE and raw.value is not None:
-            w, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
+        w = raw.good
+        if w is not None:
+            taken_s = mono_s - (raw.age_s or 0.0)
             sample = self._counter.update(figures, taken_s)
             if not allowed.holds(w):
                 history.reject(taken_s, out_of_watts("power", w, allowed))

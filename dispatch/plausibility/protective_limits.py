@@ -6,7 +6,7 @@ longer there, leaves the last one in force.
 
 from __future__ import annotations
 
-from dispatch.model.readings import USABLE, Quality, Reading
+from dispatch.model.readings import Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import BATTERY_TEMP_C, Range, out_of, out_of_watts
 from dispatch.plausibility.reading_history import Candidate, ReadingHistory, SampleCounter
@@ -28,19 +28,20 @@ class LimitCheck:
     def check(self, raw: Reading, figures: tuple[object, ...], mono_s: float) -> Reading:
         """The limit that is in force."""
         history = self.history
-        if raw.quality not in USABLE or raw.value is None:
+        w = raw.good
+        if w is None:
             return kept(history, raw, mono_s)
         taken_s = mono_s - (raw.age_s or 0.0)
-        if not self._allowed.holds(raw.value):
-            history.reject(taken_s, out_of_watts(history.reading, raw.value, self._allowed))
+        if not self._allowed.holds(w):
+            history.reject(taken_s, out_of_watts(history.reading, w, self._allowed))
             return history.shown(raw, mono_s, 0.0)
         sample = self._counter.update(figures, taken_s)
         if self._now is not None and sample != self._now[0]:
             self._before_w = self._now[1]
-        self._now = (sample, raw.value)
-        in_force_w = raw.value if self._before_w is None else min(raw.value, self._before_w)
+        self._now = (sample, w)
+        in_force_w = w if self._before_w is None else min(w, self._before_w)
         history.accept(in_force_w, taken_s)
-        return raw if in_force_w == raw.value else Reading(in_force_w, raw.age_s, Quality.GOOD)
+        return raw if in_force_w == w else Reading(in_force_w, raw.age_s, Quality.GOOD)
 
 
 class TemperatureCheck:
@@ -54,9 +55,10 @@ class TemperatureCheck:
     def check(self, raw: Reading, figures: tuple[object, ...], mono_s: float) -> Reading:
         """The temperature that counts."""
         history = self.history
-        if raw.quality not in USABLE or raw.value is None:
+        value = raw.good
+        if value is None:
             return kept(history, raw, mono_s)
-        value, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
+        taken_s = mono_s - (raw.age_s or 0.0)
         sample = self._counter.update(figures, taken_s)
         if not BATTERY_TEMP_C.holds(value):
             history.reject(taken_s, out_of("temperature", value, "°C", BATTERY_TEMP_C))

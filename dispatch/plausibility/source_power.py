@@ -10,7 +10,7 @@ from collections import deque
 
 import msgspec
 
-from dispatch.model.readings import USABLE, Reading
+from dispatch.model.readings import Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, first, out_of_watts
 from dispatch.plausibility.reading_history import RELEARN_S, Candidate, ReadingHistory, SampleCounter
@@ -68,9 +68,10 @@ class SourceCheck:
         rest_w: float | None,
     ) -> None:
         """Take in an answer. `rest_w`: the device says that it does not run, and gives this at most; None: it runs."""
-        if raw.quality not in USABLE or raw.value is None:
+        w = raw.good
+        if w is None:
             return
-        w, taken_s = raw.value, bus.mono_s - (raw.age_s or 0.0)
+        taken_s = bus.mono_s - (raw.age_s or 0.0)
         candidate = Candidate(w, self.block.update(figures, taken_s), taken_s, step_w)
         if allowed is not None and not allowed.holds(w):
             self.power.reject(taken_s, out_of_watts("power", w, allowed))

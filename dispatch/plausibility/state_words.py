@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dispatch.model.readings import USABLE, Quality, Status
+from dispatch.model.readings import Quality, Status
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.reading_history import ReadingHistory
 
@@ -32,9 +32,10 @@ class WordCheck:
     def check(self, raw: Status, sample: int, mono_s: float, shown: bool, against: bool) -> None:
         """Take in a word. `shown`: another device says so too; `against`: other devices say that it cannot be."""
         self.held_back = False
-        if raw.quality not in USABLE or raw.value is None:
+        word = raw.good
+        if word is None:
             return
-        word, taken_s = raw.value, mono_s - (raw.age_s or 0.0)
+        taken_s = mono_s - (raw.age_s or 0.0)
         if self._word is None or word == self._word:
             self._accept(word, taken_s)
         elif against and (self._doubted_s is None or taken_s - self._doubted_s < CONTRADICTED_S):
@@ -62,6 +63,6 @@ class WordCheck:
 
     def shown(self, raw: Status, mono_s: float) -> Status:
         """The word as everybody else is to see it."""
-        if raw.quality not in USABLE or raw.value is None or self._doubted_s is None:
+        if raw.good is None or self._doubted_s is None:
             return raw
         return Status(self._word, max(mono_s - self._taken_s, 0.0), Quality.SUSPECT)
