@@ -56,9 +56,9 @@ def test_text(text: str) -> None:
 }
 
 
-def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run make as if by hand: the make that runs the tests hands down its variables, VENV among them."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(OF_MAKE)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(OF_MAKE)} | variables
     return subprocess.run(
         ["make", *arguments],
         cwd=directory,
@@ -149,6 +149,16 @@ def test_check_and_test_from_a_read_only_checkout(tmp_path: Path) -> None:
     assert sorted(checkout.rglob("*")) == before
     made = {path.name for path in (venv / "cache").iterdir()}
     assert made == {"mypy", "ruff", "import-linter", "complexipy", "pytest", "hypothesis", "python"}
+
+
+def test_where_the_caller_wants_no_bytecode_the_cache_holds_it(checkout: Path) -> None:
+    """Otherwise every process of the tests would compile all that it imports."""
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / ".ready").touch()
+    plain, kept = (
+        make(checkout, "--dry-run", "test", **variables).stdout for variables in ({}, {"PYTHONDONTWRITEBYTECODE": "1"})
+    )
+    assert kept == f'PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="{checkout}/.venv/cache/python" {plain}'
 
 
 def test_ci_runs_check_and_test() -> None:
