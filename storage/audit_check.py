@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -45,6 +45,17 @@ def restore_triggers(con: sqlite3.Connection) -> list[str]:
         if name in expected:
             con.execute(expected[name])
     return wrong
+
+
+def check_heads(chain: dict[int, bytes], outside: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+    """What a head that left the machine says of the chain."""
+    for seq, head in outside:
+        if seq == 0:
+            continue
+        if seq not in chain:
+            yield f"head {seq} was exported, but the chain ends at row {max(chain, default=0)}: the tail was cut off"
+        elif chain[seq] != head:
+            yield f"row {seq} is not the one that was exported as head {seq}: the chain was rewritten"
 
 
 def _triggers(con: sqlite3.Connection) -> dict[str, str]:

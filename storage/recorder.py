@@ -28,6 +28,7 @@ from storage.damage import advice, is_broken
 from storage.drills import DrillRecord
 from storage.file import TelemetryFile
 from storage.intake import Intake
+from storage.maintenance import Maintenance
 from storage.packing import Source
 from storage.resolution import COARSE, FINE
 from storage.rows import to_us
@@ -37,10 +38,6 @@ QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
 EVENTS_WAITING = 2000
 LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
-TIDY_S = 60.0  # what may be over the disk cap is looked for this often
-AGE_S = 1800.0  # what may be too old is looked for this often
-STEPPED_S = 86_400.0  # after the clock stepped nothing is deleted by age for so long
-MAINTAIN_RETRY_S = 60.0  # after packing or deleting failed; writing goes on meanwhile
 RETRY_S = 2.0  # after a failure
 
 log = logging.getLogger("skerry.storage")
@@ -111,8 +108,7 @@ class Recorder:
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
         self._overflow = 0  # ticks the queue had no room for
         self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0, "drill": 0}
-        self._maintain_at, self._maintain_error = 0.0, ""
-        self._tidy_at = self._age_at = time.monotonic() + TIDY_S
+        self._maintenance = Maintenance(self._file, config)
         self._left_out = 0  # signals beyond what the record takes
         self._error = ""
         self._flush_at = time.monotonic() + self._flush_s + LATE_S
@@ -283,7 +279,7 @@ class Recorder:
                 self._overflow += 1
                 continue
             if step is not None:
-                self._age_at = max(self._age_at, time.monotonic() + STEPPED_S)
+                self._maintenance.clock_stepped()
                 self._notice(step)
         left_out = self._intake.resolutions.left_out
         if left_out > self._left_out:
@@ -327,35 +323,17 @@ class Recorder:
         self._intake.written(whole)
 
     def _maintain(self) -> None:
-        """Pack a quarter hour that is over, or delete some of what is not kept: little at a time, after the writing."""
+        """A step of what is done after the writing: little at a time."""
         now_s = self._intake.newest_utc_s
-        if self._error or not self._opened.is_set() or now_s is None or time.monotonic() < self._maintain_at:
+        if self._error or not self._opened.is_set() or now_s is None:
             return
         try:
-            # what an older version left is packed before the cap may ask for space
-            if not self._file.pack(now_s) and time.monotonic() >= self._tidy_at:
-                self._tidy(now_s)
-            self._maintain_error = ""
-        except Exception as error:
-            if not isinstance(error, (sqlite3.Error, OSError)):
-                log.exception("recorder: unexpected failure")  # as in _turn
-            self._maintain_at = time.monotonic() + MAINTAIN_RETRY_S
-            if is_broken(error):
-                self._failed(error)
-                return
-            begins, self._maintain_error = not self._maintain_error, str(error)
-            if begins:
-                text = (
-                    f"records: what is old cannot be packed or deleted in {self._file.path}: {error}; {advice(error)}"
-                )
-                self._notice(Event(self._clock.utc_s(), "gateway", "warning", "storage", text.rstrip("; ")))
-
-    def _tidy(self, now_s: float) -> None:
-        by_age = time.monotonic() >= self._age_at
-        if by_age:
-            self._age_at = time.monotonic() + AGE_S
-        if not self._file.tidy(self._config, now_s, by_age, self._intake.resolutions.recorded):
-            self._tidy_at = time.monotonic() + TIDY_S
+            told = self._maintenance.step(now_s, self._intake.resolutions.recorded)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            self._failed(error)
+            return
+        if told:
+            self._notice(Event(self._clock.utc_s(), "gateway", "warning", "storage", told))
         self._report_found()
 
     def _report_found(self) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from storage import schema
+from storage.audit_check import check_heads
 from storage.audit_format import (
     ADDED_COLUMNS,
     FILE,
@@ -36,7 +37,7 @@ from storage.audit_format import (
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
 from storage.csv_fields import field
 from storage.damage import DAMAGED
-from storage.drills import digest
+from storage.drill_check import check_drills
 from storage.manifest import MANIFEST, SIGNATURE, key_of
 
 AUDIT_CSV = "audit.csv"
@@ -148,7 +149,7 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes, in_use: bool
         with closing(open_read_only(file)) as con:
             con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
             audit = _chain(con, outside, wanted_key)
-            lines, notes = _drills(directory / schema.FILE, con, audit.chain)
+            lines, notes = check_drills(directory / schema.FILE, con, audit.chain)
             audit.findings += lines
             audit.remarks += notes
             lines, audit.key, audit.named_from = _named_keys(con, audit.key)
@@ -316,7 +317,7 @@ def _chain(con: sqlite3.Connection, outside: list[Head], wanted_key: bytes) -> _
         expected_seq, prev = seq + 1, stated
         chain[seq] = stated
     checked, key, lines = _checkpoints(con, chain, wanted_key)
-    findings += lines + list(_check_heads(chain, outside))
+    findings += lines + list(check_heads(chain, outside))
     remarks = [f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in open_intents.items()]
     unsigned = max(chain, default=0) - max(checked, default=0)
     if unsigned:
@@ -363,41 +364,6 @@ def _closed(open_intents: dict[int, str], of: object) -> bool:
     return isinstance(of, int) and open_intents.pop(of, None) is not None
 
 
-def _drills(telemetry: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -> tuple[list[str], list[str]]:
-    """Findings and remarks on the reports of drills beside the audit: edited, or of a chain that is not this one."""
-    if not telemetry.exists():
-        return [], []
-    said = {
-        row[0]
-        for row in con.execute(
-            "SELECT CASE WHEN json_valid(body) THEN body ->> 'report_sha256' END FROM entry "
-            "WHERE instr(body, 'report_sha256')"
-        )
-    }
-    findings, remarks = [], []
-    with closing(open_read_only(telemetry)) as record:
-        if record.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'drill'").fetchone()[0] == 0:
-            return [], []
-        for number, head, late, text in record.execute("SELECT id, audit_head, not_durable, report FROM drill"):
-            if digest(text) in said:
-                pass
-            elif late:
-                remarks.append(f"drill {number}: its report is not in the audit, as it says itself: {late}")
-            else:
-                findings.append(f"the report of drill {number} is not the one that the audit holds the SHA-256 of")
-            if head:
-                findings += [f"drill {number}: {line}" for line in _check_noted_head(chain, head)]
-    return findings, remarks
-
-
-def _check_noted_head(chain: dict[int, bytes], words: str) -> Iterator[str]:
-    """The same of a head as it is written down beside the chain."""
-    try:
-        yield from _check_heads(chain, [head_of(words)])
-    except ValueError as error:
-        yield str(error)
-
-
 def _checkpoints(
     con: sqlite3.Connection, chain: dict[int, bytes], wanted_key: bytes
 ) -> tuple[list[int], bytes, list[str]]:
@@ -422,14 +388,3 @@ def _checkpoints(
         except (InvalidSignature, ValueError):
             findings.append(f"checkpoint {seq}: the signature does not hold")
     return checked, first_key, findings
-
-
-def _check_heads(chain: dict[int, bytes], outside: list[Head]) -> Iterator[str]:
-    """What a head that left the machine says of the chain."""
-    for seq, head in outside:
-        if seq == 0:
-            continue
-        if seq not in chain:
-            yield f"head {seq} was exported, but the chain ends at row {max(chain, default=0)}: the tail was cut off"
-        elif chain[seq] != head:
-            yield f"row {seq} is not the one that was exported as head {seq}: the chain was rewritten"

@@ -15,8 +15,7 @@ from storage_samples import decision, snapshot
 from waiting import LIMIT_S
 
 from dispatch.model.events import Event
-from storage import recorder as recorder_module
-from storage import retention, schema
+from storage import maintenance, retention, schema
 from storage.audit_format import FILE as AUDIT
 from storage.blocks import Column, dictionary_hash, encode
 from storage.config import StorageConfig
@@ -138,8 +137,8 @@ def test_a_clock_behind_the_record_deletes_nothing_by_age(con: sqlite3.Connectio
 
 
 def test_nothing_is_deleted_by_age_on_the_day_of_a_clock_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "TIDY_S", 0.0)
-    monkeypatch.setattr(recorder_module, "AGE_S", 0.0)
+    monkeypatch.setattr(maintenance, "TIDY_S", 0.0)
+    monkeypatch.setattr(maintenance, "AGE_S", 0.0)
     asked: SimpleQueue[bool] = SimpleQueue()
     monkeypatch.setattr(TelemetryFile, "tidy", lambda _, config, utc_s, by_age, active: asked.put(by_age))
     recorder = Recorder(path.parent, StorageConfig(flush_s=0.05), "b")
@@ -354,7 +353,7 @@ def test_a_signal_with_rows_keeps_its_name_whatever_the_clock_said(path: Path, c
 
 def test_the_recorder_does_it_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TIDY_S", "AGE_S"):
-        monkeypatch.setattr(recorder_module, name, 0.0)
+        monkeypatch.setattr(maintenance, name, 0.0)
     recorder = Recorder(path.parent, StorageConfig(flush_s=0.05, keep_raw_d=1, keep_events_d=1, disk_cap_mb=0.0), "b")
     assert recorder.wait_open(LIMIT_S)
     recorder.hold("hub", T0 + 11 * DAY).result(LIMIT_S)
