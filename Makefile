@@ -21,10 +21,13 @@ BYTECODE := $(if $(filter writable,$(shell test -w . && echo writable)$(PYTHONDO
 PYTEST := $(BYTECODE) $(BIN)/python -m pytest -o cache_dir="$(CACHE)/pytest"
 # Four processes on any machine: many tests wait for a running gateway and need no core meanwhile.
 PARALLEL := --numprocesses 4 --dist worksteal
+# Runs a test of docs/reliability.md and writes its result there.
+RECORD := $(BIN)/python -m benchmarks.reliability
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-system coverage soak fuzz check docs bench bench-dispatch value-faults screenshots clean
+.PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
+.PHONY: fuzz power-cuts value-faults
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -62,7 +65,10 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 	  tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py tests/drivers/twin/test_checked_day.py
 
 fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
-	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(PYTEST) $(PARALLEL) tests/fuzz
+	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(RECORD) fuzz env $(PYTEST) $(PARALLEL) tests/fuzz/test_parsers.py
+
+power-cuts: $(READY)  ## CUTS simulated power cuts (1000) of the writers of telemetry and audit
+	SKERRY_SOAK_CUTS=$(or $(CUTS),1000) $(RECORD) power-cuts env $(PYTEST) tests/storage/test_power_cut.py
 
 check: $(READY)  ## ruff, mypy, import contract, dead code, complexity
 	$(BIN)/ruff check .
@@ -85,8 +91,8 @@ bench: $(READY)  ## measure the figures of docs/figures.md
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
 
-value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fails if one is believed (three minutes)
-	$(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3)
+value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fails if one is believed (SEEDS times three minutes)
+	$(RECORD) value-faults $(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3) --seeds $(or $(SEEDS),1)
 
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
 	$(PYTEST) tests/console/tui/test_pictures.py --snapshot-update

@@ -102,6 +102,10 @@ class FaultProxy:
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
+    def reseed(self, seed: int) -> None:
+        """Other bits and numbers by chance from now on."""
+        self._chance = random.Random(seed)
+
     def close(self) -> None:
         """Stop listening. Connections end with their clients."""
         self._server.shutdown()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 from benchmarks.fault_proxy import FAULTS, FaultProxy, MainFigure
 from benchmarks.figures import machine
 from benchmarks.plant import Endpoint, Plant, running
+from benchmarks.reliability import tell
 from dispatch.model.decision import Mode
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import Quality, Reading
@@ -232,8 +234,8 @@ class Observer:
         return Cell(self.role, fault, wrong, unsafe_w, recovered_s, self.proxy.falsified)
 
 
-def play(role: str, faults: Sequence[str], heads: bool = False) -> list[Cell]:
-    """One plant, one gateway, the faults of one device in turn."""
+def play(role: str, faults: Sequence[str], heads: bool = False, seeds: int = 1) -> list[Cell]:
+    """One plant, one gateway, the faults of one device in turn, once for each seed of what falls to chance."""
     with contextlib.ExitStack() as stack:
         proxies: list[FaultProxy] = []
 
@@ -258,7 +260,8 @@ def play(role: str, faults: Sequence[str], heads: bool = False) -> list[Cell]:
         plant.tell_twin(load_step_w=LOAD_STEP_W)
         observer.watch(SETTLE_S)
         cells = []
-        for fault in faults:
+        for seed, fault in itertools.product(range(1, seeds + 1), faults):
+            proxies[0].reseed(seed)
             cells.append(observer.cell(fault))
             print(f"{role:8} {fault:12} {cells[-1]}", file=sys.stderr, flush=True)
         return cells
@@ -287,7 +290,10 @@ def table(cells: Sequence[Cell]) -> str:
     """Roles across, faults down."""
     roles = [role for role in ROLES if any(cell.role == role for cell in cells)]
     faults = [fault for fault in FAULTS if any(cell.fault == fault for cell in cells)]
-    said = {(cell.role, cell.fault): str(cell) for cell in cells}
+    said: dict[tuple[str, str], str] = {}
+    for cell in cells:  # of several seeds the one in which something went wrong
+        if said.get((cell.role, cell.fault), "ok") == "ok":
+            said[cell.role, cell.fault] = str(cell)
     rows = [["", *roles], *([fault, *(said.get((role, fault), "-") for role in roles)] for fault in faults)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     return "\n".join(
@@ -302,11 +308,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fault", choices=FAULTS, action="append", help="this fault only; may be repeated")
     parser.add_argument("--jobs", type=int, default=3, help="devices at a time, each with a plant of its own (3)")
     parser.add_argument("--heads", action="store_true", help="falsify ID and length of the models, too")
+    parser.add_argument("--seeds", type=int, default=1, help="times that each fault is tried (1)")
     options = parser.parse_args(arguments)
     roles, faults = options.role or list(ROLES), options.fault or list(FAULTS)
     with ThreadPoolExecutor(options.jobs) as pool:
-        cells = [cell for found in pool.map(lambda role: play(role, faults, options.heads), roles) for cell in found]
+        played = pool.map(lambda role: play(role, faults, options.heads, options.seeds), roles)
+        cells = [cell for found in played for cell in found]
     wrong = sum(not cell.ok for cell in cells)
+    tell(f"faults tried in {len(roles)} devices, {options.seeds} seeds", len(cells))
+    tell("wrong values or unsafe setpoints", wrong)
     print(f"{machine()}\n\n{table(cells)}\n\n{wrong} of {len(cells)} wrong")
     return 1 if wrong else 0
 

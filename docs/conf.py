@@ -23,6 +23,7 @@ PAGES = (
         "docs/security",
         "docs/screens",
         "docs/figures",
+        "docs/reliability",
         "docs/glossary",
     ),
     *("README", "deploy/README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"),

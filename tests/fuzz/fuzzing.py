@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import random
+import resource
+import signal
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from mutations import inputs
 
+from benchmarks.reliability import tell
+
 MOST_CPU_S = 5.0  # for one input of at most some 100 kB; they take milliseconds
+HANGS_CPU_S = 30.0  # then an input is given up
 MOST_BYTES = 96 << 20  # allocated at once for one input
+# Counting each allocation doubles the time. After the first inputs it is done for 64 of 1024; of the others, what the
+# whole process has ever held at most may not rise by more than MOST_BYTES with one input, nor in all.
+ALL_TRACED, TRACED, OF = 5_000, 64, 1_024
 
 Feed = Callable[[bytes], object]
 Session = Callable[[Path], AbstractContextManager[Feed]]
@@ -43,35 +52,69 @@ def simple(feed: Callable[[bytes, Path], object]) -> Session:
     return session
 
 
+class Hangs(BaseException):
+    """An input takes processor time without end. Not an Exception: no parser may take it for its own."""
+
+
 def try_out(parser: Parser, directory: Path, count: int, seed: str) -> int:
     """Feed a parser; how many inputs it refused by a declared error. AssertionError says which input broke what.
 
     The same seed gives the same inputs.
     """
     chance = random.Random(f"{parser.name} {seed}")
-    refused = 0
-    with parser.session(directory) as feed:
-        tracemalloc.start()
-        try:
-            for data in inputs(parser.examples(), parser.tree, max(5, round(count * parser.share)), chance):
-                refused += not _fed(parser, feed, data, directory)
-        finally:
-            tracemalloc.stop()
+    fed = refused = 0
+    began_s = time.monotonic()
+    with parser.session(directory) as feed, _ended_when_hung():
+        for data in inputs(parser.examples(), parser.tree, max(5, round(count * parser.share)), chance):
+            traced = fed < ALL_TRACED or fed % OF < TRACED
+            refused += not _fed(parser, feed, data, directory, traced)
+            fed += 1
+            if fed == ALL_TRACED:
+                highest = _highest()
+    if fed > ALL_TRACED:
+        assert _highest() - highest < MOST_BYTES, f"{parser.name}: memory grows from input to input"
+    tell("parsers", 1)
+    tell("inputs", fed)
+    tell("of them refused by a declared error", refused)
+    tell("s for the slowest parser", time.monotonic() - began_s, "max")
     return refused
 
 
-def _fed(parser: Parser, feed: Feed, data: bytes, directory: Path) -> bool:
+@contextlib.contextmanager
+def _ended_when_hung() -> Iterator[None]:
+    def hangs(number: int, frame: FrameType | None) -> None:
+        raise Hangs
+
+    before = signal.signal(signal.SIGPROF, hangs)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def _highest() -> int:
+    """The most memory that this process has ever held, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _fed(parser: Parser, feed: Feed, data: bytes, directory: Path, traced: bool) -> bool:
     """Feed one input; whether it was taken."""
-    tracemalloc.reset_peak()
-    before, began_s = tracemalloc.get_traced_memory()[0], time.thread_time()
+    if traced:
+        tracemalloc.start()
+    highest, began_s = _highest(), time.thread_time()
+    signal.setitimer(signal.ITIMER_PROF, HANGS_CPU_S)
     try:
         feed(data)
         taken = True
     except parser.errors:
         taken = False
-    except Exception as error:
+    except (Exception, Hangs) as error:
         raise AssertionError(f"{_told(parser, data, directory)}: {type(error).__name__}: {error}") from error
-    took_s, grown = time.thread_time() - began_s, tracemalloc.get_traced_memory()[1] - before
+    finally:
+        took_s = time.thread_time() - began_s
+        grown = tracemalloc.get_traced_memory()[1] if traced else _highest() - highest
+        tracemalloc.stop()
     assert took_s < MOST_CPU_S, f"{_told(parser, data, directory)}: {took_s:.1f} s of processor time"
     assert grown < MOST_BYTES, f"{_told(parser, data, directory)}: {grown >> 20} MiB"
     return taken

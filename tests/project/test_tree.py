@@ -14,8 +14,19 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "deploy/README.md"),
     *(
         f"docs/{name}.md"
-        for name in ("index", "commands", "site-file", "operation", "security", "screens", "figures", "glossary")
+        for name in (
+            "index",
+            "commands",
+            "site-file",
+            "operation",
+            "security",
+            "screens",
+            "figures",
+            "reliability",
+            "glossary",
+        )
     ),
+    "docs/reliability.md",
 )
 # Where somebody's machine shows: their directories, their package index. What a service or a system has is not theirs.
 FORBIDDEN = re.compile(

@@ -11,7 +11,7 @@ import random
 import re
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,18 +24,32 @@ LOST, SOME, TORN = range(3)  # what becomes of writes that were not synced
 class Call(NamedTuple):
     """One system call on a file, or a mark."""
 
-    kind: str  # write | truncate | sync | unlink | mark
-    name: str  # of the file; of a mark its text
+    kind: str  # write | truncate | sync | unlink | rename | mark
+    name: str  # of the file, the directory itself is ""; of a mark its text
     offset: int = 0  # or length
     content: bytes = b""
+    to: str = ""  # of a rename
 
 
 def logged(command: Sequence[str], directory: Path, log: Path) -> list[Call]:
     """Run a program to its end under strace; its calls on files of a directory, and its marks, in order."""
     trace = ["strace", "-f", "-y", "-xx", "-s", "10000000", "-e", f"trace={CALLS}", "-o", str(log)]
     subprocess.run([*trace, *command], check=True, stdout=subprocess.DEVNULL)
-    found = (_call(line, f"{directory}/") for line in log.read_text().splitlines())
+    found = (_call(line, f"{directory}/") for line in _whole(log.read_text().splitlines()))
     return [call for call in found if call is not None]
+
+
+def _whole(lines: Sequence[str]) -> Iterator[str]:
+    """Calls on one line each, when they end: one that another thread's call interrupts has two."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        thread = line.partition(" ")[0]
+        if line.endswith(" <unfinished ...>"):
+            begun[thread] = line.removesuffix(" <unfinished ...>")
+        elif match := re.match(r"\d+\s+<\.\.\. \w+ resumed>(.*)", line):
+            yield begun.pop(thread) + match[1]
+        else:
+            yield line
 
 
 def _call(line: str, inside: str) -> Call | None:
@@ -51,12 +65,17 @@ def _call(line: str, inside: str) -> Call | None:
     if kind == "unlink":
         name = texts[0].decode()
         return Call("unlink", name.removeprefix(inside)) if name.startswith(inside) else None
+    if kind == "rename":
+        name, to = (text.decode().removeprefix(inside) for text in texts)
+        return Call("rename", name, to=to)
     path = _plain(path or "")
-    if not path.startswith(inside) or path.endswith("-shm"):
+    if not f"{path}/".startswith(inside) or path.endswith("-shm"):
         return None
-    name = path.removeprefix(inside)
+    name = path.removeprefix(inside.rstrip("/")).removeprefix("/")
     if kind == "pwrite64":
         return Call("write", name, numbers[-1], texts[0])
+    if kind == "write":  # of files that are written once, from their beginning
+        return Call("write", name, 0, texts[0])
     if kind == "ftruncate":
         return Call("truncate", name, numbers[-1])
     if kind in ("fsync", "fdatasync"):
@@ -70,12 +89,21 @@ def _plain(path: str) -> str:
 
 
 def cut(calls: Sequence[Call], kind: int, chance: random.Random, out: Path) -> None:
-    """Leave in `out` what a disk may hold after these calls."""
-    synced: dict[str, bytearray] = {}
+    """Leave in `out` what a disk may hold after these calls. Files in `out` are what it held before them.
+
+    A rename counts once the directory was synced; before, it may have happened or not.
+    """
+    synced = {path.name: bytearray(path.read_bytes()) for path in out.iterdir()}
     waiting: dict[str, list[Call]] = defaultdict(list)
+    renames: list[Call] = []
     for call in calls:
         if call.kind in ("write", "truncate"):
             waiting[call.name].append(call)
+        elif call.kind == "rename":
+            renames.append(call)
+        elif call.kind == "sync" and not call.name:
+            _rename(synced, renames)
+            renames.clear()
         elif call.kind == "sync":
             _apply(synced.setdefault(call.name, bytearray()), waiting.pop(call.name, []))
         elif call.kind == "unlink":
@@ -92,9 +120,17 @@ def cut(calls: Sequence[Call], kind: int, chance: random.Random, out: Path) -> N
                 if call.kind == "write"
             ]
             _apply(synced.setdefault(name, bytearray()), [*writes[:whole], *part])
+    if kind != LOST and chance.random() < 0.5:
+        _rename(synced, renames)
     for name, content in synced.items():
         if name and os.sep not in name:
             (out / name).write_bytes(content)
+
+
+def _rename(files: dict[str, bytearray], renames: Sequence[Call]) -> None:
+    for call in renames:
+        if call.name in files:
+            files[call.to] = files.pop(call.name)
 
 
 def _apply(content: bytearray, calls: Sequence[Call]) -> None:
