@@ -142,7 +142,8 @@ class Plant:
         self.noise_w, self.pcs_age_s, self.grid_age_s = noise_w, pcs_age_s, grid_age_s
         self.chance = random.Random(1)
         self.t_s, self.pcs_w, self.soc_pct = 0.0, 0.0, soc_pct
-        self.asked: deque[tuple[float, float]] = deque([(0.0, 0.0)])
+        self.asked_w, self.wanted_w = 0.0, 0.0
+        self.on_the_way: deque[tuple[float, float]] = deque()  # t from which it is wanted, W
         self.past: deque[tuple[float, float, float]] = deque()  # t, grid, pcs
         self.energy_wh = 100_000.0
         self.decisions: list[Decision] = []
@@ -152,15 +153,16 @@ class Plant:
     def run(self, seconds: float) -> Plant:
         """Let it go on; one entry in `decisions`, `imports` and `powers` per tick."""
         steps = max(round(1 / self.rate_hz / 0.02), 1)
+        dt_s = 1 / self.rate_hz / steps
         for _ in range(round(seconds * self.rate_hz)):
             decision = self.controller.step(self.snapshot(), self.plan)
             self.decisions.append(decision)
             w = decision.setpoints[0].w
-            if w is not None and w != self.asked[-1][1]:
-                self.asked.append((self.t_s + self.dead_s, w))
-            for _ in range(steps):
-                self._move(1 / self.rate_hz / steps)
-            self.imports.append(self.load_w(self.t_s) - self.pcs_w)
+            if w is not None and w != self.asked_w:
+                self.asked_w = w
+                self.on_the_way.append((self.t_s + self.dead_s, w))
+            self._move(steps, dt_s)
+            self.imports.append(self.past[-1][1])
             self.powers.append(self.pcs_w)
         return self
 
@@ -184,13 +186,16 @@ class Plant:
                 return point
         return self.past[0] if self.past else (0.0, self.load_w(0.0), 0.0)
 
-    def _move(self, dt_s: float) -> None:
-        self.t_s += dt_s
-        wanted_w = next(w for at_s, w in reversed(self.asked) if at_s <= self.t_s + 1e-9)
-        self.pcs_w += (wanted_w - self.pcs_w) * (1 - math.exp(-dt_s / self.lag_s))
-        flow_w = self.pcs_w / 0.94 if self.pcs_w > 0 else self.pcs_w * 0.94
-        self.soc_pct -= 100 * flow_w * dt_s / 3600 / self.energy_wh
-        self.past.append((self.t_s, self.load_w(self.t_s) - self.pcs_w, self.pcs_w))
+    def _move(self, steps: int, dt_s: float) -> None:
+        follows = 1 - math.exp(-dt_s / self.lag_s)
+        for _ in range(steps):
+            self.t_s += dt_s
+            while self.on_the_way and self.on_the_way[0][0] <= self.t_s + 1e-9:
+                self.wanted_w = self.on_the_way.popleft()[1]
+            self.pcs_w += (self.wanted_w - self.pcs_w) * follows
+            flow_w = self.pcs_w / 0.94 if self.pcs_w > 0 else self.pcs_w * 0.94
+            self.soc_pct -= 100 * flow_w * dt_s / 3600 / self.energy_wh
+            self.past.append((self.t_s, self.load_w(self.t_s) - self.pcs_w, self.pcs_w))
         while len(self.past) > 2 and self.past[0][0] < self.t_s - 6:
             self.past.popleft()
 

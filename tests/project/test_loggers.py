@@ -15,6 +15,8 @@ OTHERS = ("matplotlib", "pymodbus")  # libraries that are told to be quiet
 
 def loggers(source: str) -> Iterator[tuple[int, str | None]]:
     """Line and name of every logger asked for; None: no string literal."""
+    if "getLogger" not in source:  # saves reading the whole project's syntax trees
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "getLogger":
             name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
