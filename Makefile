@@ -61,8 +61,8 @@ coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,dask]'
 	SKERRY_SOAK=1 $(PYTEST) -m soak
-	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 SKERRY_SOAK_READINGS=2000 SKERRY_SOAK_NOISE_S=86400 $(PYTEST) --timeout 0 \
-	  tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py tests/drivers/twin/test_checked_day.py
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 SKERRY_SOAK_READINGS=2000 SKERRY_SOAK_NOISE_S=86400 SKERRY_SOAK_CLOCK=1000 $(PYTEST) --timeout 0 \
+	  tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py tests/drivers/twin/test_checked_day.py tests/dispatch/billing/test_clock_changes.py
 
 fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
 	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(RECORD) fuzz env $(PYTEST) $(PARALLEL) tests/fuzz/test_parsers.py

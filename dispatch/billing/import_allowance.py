@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.billing.import_energy import Counted
+from dispatch.billing.counted_energy import Counted
 from dispatch.config.schema import GridConfig
 from dispatch.model.reasons import Reason
 

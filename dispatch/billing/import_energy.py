@@ -13,8 +13,7 @@ passed over; where the register stays there, it was reset or replaced, and count
 
 from __future__ import annotations
 
-import msgspec
-
+from dispatch.billing.counted_energy import Bridge, Counted, FilledInterval, HoleMemory, HolePart
 from dispatch.billing.import_register import REGISTER_MOST, ImportRegister
 from dispatch.model.reasons import Reason
 
@@ -25,93 +24,6 @@ BRIDGED_S = 2.0  # one sample that was rejected, at the longest time for which a
 RESET_S = 5.0  # a register that stays so long where no import could have taken it was reset or replaced
 UNBOUNDED_S = 0.5  # without a reading or a register: the energy is "at least"
 REGISTER_FAULTS = frozenset({"register.impossible", "register.reset"})  # codes of `ImportEnergy.notices`
-
-
-class EnergyBounds(msgspec.Struct, frozen=True):
-    """An energy that lies in a range, Wh."""
-
-    low_wh: float
-    high_wh: float
-
-
-class Counted(msgspec.Struct):
-    """What was counted of one interval, Ws and s."""
-
-    known_ws: float = 0.0  # integrated, or by the register
-    known_s: float = 0.0
-    assumed_ws: float = 0.0  # in `unknown_s`
-    unknown_s: float = 0.0
-    band_ws: float = 0.0  # how far off `known_ws` may be, by the register's step
-    bounded_s: float = 0.0  # of `unknown_s` what has bounds:
-    bounded_low_ws: float = 0.0
-    bounded_high_ws: float = 0.0
-
-    @property
-    def counted_s(self) -> float:
-        """Time that was counted."""
-        return self.known_s + self.unknown_s
-
-    @property
-    def counted_ws(self) -> float:
-        """Best estimate of the energy."""
-        return self.known_ws + self.assumed_ws
-
-    @property
-    def low_ws(self) -> float:
-        """The energy is at least this."""
-        return max(self.known_ws - self.band_ws, 0.0) + self.bounded_low_ws
-
-    def high_ws(self, most_w: float) -> float:
-        """The energy is at most this, with no import above `most_w`."""
-        return self.known_ws + self.band_ws + self.bounded_high_ws + most_w * (self.unknown_s - self.bounded_s)
-
-    def bounds(self, most_w: float) -> EnergyBounds:
-        """Both, Wh."""
-        return EnergyBounds(self.low_ws / 3600, self.high_ws(most_w) / 3600)
-
-    def scaled(self, share: float) -> Counted:
-        """This share of everything."""
-        return Counted(*(share * getattr(self, name) for name in self.__struct_fields__))
-
-
-class HolePart(msgspec.Struct):
-    """What of the hole lies in an interval that is over; `counted` is that interval's."""
-
-    start_utc_s: float
-    hole_s: float
-    counted: Counted
-
-
-class Bridge(msgspec.Struct):
-    """A hole that may still turn out to be short: what it added to the running interval, and to the one before."""
-
-    from_w: float  # the import before it
-    hole_s: float = 0.0
-    assumed_ws: float = 0.0
-    ended: HolePart | None = None
-    ended_s: float = 0.0
-    ended_assumed_ws: float = 0.0
-
-
-class FilledInterval(msgspec.Struct, frozen=True):
-    """An interval that is over, of which the register now tells the energy, or its bounds."""
-
-    start_utc_s: float
-    low_wh: float
-    high_wh: float | None  # None: other parts of it are not known at all, for `unknown_s`
-    unknown_s: float
-    measured_s: float  # its part of the hole where the bounds are as close as the register's step allows, else 0
-
-
-class HoleMemory(msgspec.Struct, frozen=True):
-    """What a restart must not lose: the register as it was last read, and the hole that is open."""
-
-    register_wh: float | None = None
-    since_ws: float = 0.0  # measured since then
-    step_wh: float | None = None  # the register's resolution as learnt
-    hole_s: float = 0.0
-    hole_assumed_ws: float = 0.0
-    over: tuple[HolePart, ...] = ()
 
 
 class ImportEnergy:
@@ -397,6 +309,17 @@ class ImportEnergy:
         mean_w = self.counted.counted_ws / rated_s if rated_s > 0 else 0.0
         self.counted = Counted(unknown_s=self.counted.counted_s, assumed_ws=rated_s * min(mean_w, aim_w))
         self.give_up_hole()
+
+    def place(self, counted: Counted, passed_s: float, aim_w: float) -> None:
+        """The clock was set: this was measured of the interval that it names, of which so much has passed."""
+        self.counted, self._begun, self._ended, self.unrated_s = counted, None, None, 0.0
+        self.give_up_hole()
+        missing_s = max(passed_s - counted.counted_s, 0.0)
+        w = counted.counted_ws / counted.counted_s if counted.counted_s > 0 else self.import_w
+        if w is None:
+            self.unrated_s = missing_s
+        counted.unknown_s += missing_s
+        counted.assumed_ws += missing_s * min(w or 0.0, aim_w)
 
     def fit(self, passed_s: float, within_s: float) -> None:
         """Make what was counted cover the time that has passed, by the clock, of the interval."""

@@ -5,10 +5,11 @@ integrated over monotonic time (`import_energy`); the wall clock only says which
 Time without a good reading is counted at the import that is assumed, reported in `unknown_s`, and filled by the meter's
 import register once that is read again.
 
-When the clock is set, the energy counted is fitted to the time that has passed of the interval that the clock now
-names. After a step of more than `GAP_S` it is unknown which part of it lies in there: it counts as unknown at its own
-mean, or at the aim where that is less, so that setting a clock makes neither credit nor debt. Small steps keep what
-was measured.
+When the clock is set by more than `GAP_S`, what was measured in the last day is given to the intervals that it names
+now (`interval_placement`). What of the running one was not measured counts at its mean, or at the aim where that is
+less, so that setting a clock makes neither credit nor debt. After smaller steps the energy counted is fitted to the
+time that has passed of the interval. While the clock is not known (`utc_known`), intervals run and the contracted peak
+is kept, but nothing is billed: no peak is raised and no month begins until all that was measured can be placed.
 
 The month's peak (`month_peaks`) is a lower bound, "at least": only energy that is proven raises it;
 `month_unmeasured_s` is the time of the month that was not measured.
@@ -27,20 +28,13 @@ from copy import copy
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-import msgspec
-
+from dispatch.billing.billing_memory import Billing, counted_of
+from dispatch.billing.counted_energy import Counted, FilledInterval
 from dispatch.billing.demand_charge import IntervalAccount, free_peak, interval_account
 from dispatch.billing.import_allowance import Allowance, Budget, allow, least_mean_w, margin_w
-from dispatch.billing.import_energy import (
-    GAP_S,
-    HOLE_INTERVALS,
-    UNBOUNDED_S,
-    Counted,
-    FilledInterval,
-    HoleMemory,
-    ImportEnergy,
-)
-from dispatch.billing.month_peaks import MonthPeaks, MonthSoFar
+from dispatch.billing.import_energy import GAP_S, HOLE_INTERVALS, UNBOUNDED_S, ImportEnergy
+from dispatch.billing.interval_placement import Carried, PlacedPeaks
+from dispatch.billing.month_peaks import MonthSoFar
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import GridConfig
 from dispatch.model.metering_interval import Interval
@@ -48,24 +42,6 @@ from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 
 CLOCK_STEP_S = 0.5  # wall and monotonic time that differ by more: the wall clock was set
-
-
-class Billing(msgspec.Struct, frozen=True):
-    """What must survive a restart."""
-
-    month: str = ""  # "2025-09" in the site's time zone, "2025" where years are billed; empty: nothing is known
-    month_peak_w: float = 0.0
-    interval_start_utc_s: float | None = None
-    interval_known_wh: float = 0.0  # measured, in `interval_known_s`
-    interval_known_s: float = 0.0
-    interval_assumed_wh: float = 0.0  # for the rest of the time up to `saved_utc_s`
-    saved_utc_s: float | None = None
-    import_w: float | None = None  # the last one known
-    month_measured_s: float = 0.0
-    month_days_w: dict[str, float] = {}
-    earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
-    counted: Counted | None = None  # all of the running interval; None: a version before this one saved it
-    hole: HoleMemory = HoleMemory()
 
 
 class MeteringInterval:
@@ -86,8 +62,9 @@ class MeteringInterval:
         self._terms = demand or DemandTerms()
         self._length_s = float(grid.metering_interval_s)
         self._interval_account: IntervalAccount | None = None  # of the running interval
-        self._months = MonthPeaks(self._terms)
+        self._peaks, self._replayed = PlacedPeaks(self._terms), replayed
         self._energy = ImportEnergy(grid.fuse_w, replayed)
+        self._utc_known = True
         self._aim_w = grid.contracted_peak_w  # the latest of what is kept
         self._target_w: float | None = None  # of the running interval
         self._target_of: tuple[float, float] | None = None  # the plan that set it: when it was made, and its target
@@ -101,21 +78,21 @@ class MeteringInterval:
     def restore(self, saved: Billing) -> None:
         """Take over what an earlier process knew; call before the first `advance`."""
         so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
-        self._months.restore(saved.month, so_far, saved.earlier)
+        self._peaks.restore(saved.month, so_far, saved.earlier)
         self._energy.import_w, self._restored = saved.import_w, saved
 
     def recover(self, saved: Billing) -> None:
         """Join the months' peaks that an earlier process knew; once an interval runs, the one of its end is lost."""
-        if self._start is None:
+        if self._start is None or not self._utc_known:
             self.restore(saved)
             return
         so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
-        self._months.recover(saved.month, so_far, saved.earlier)
+        self._peaks.recover(saved.month, so_far, saved.earlier)
 
     def billing(self) -> Billing:
         """What the next gateway needs after a restart."""
-        now, counted = self._months.now, self._energy.counted
-        if self._start is None:
+        now, counted = self._peaks.months.now, self._energy.counted
+        if self._start is None or not self._utc_known:
             return self._restored or Billing(month=self.month, month_peak_w=now.peak_w)
         return Billing(
             month=self.month,
@@ -128,7 +105,7 @@ class MeteringInterval:
             import_w=self._energy.import_w,
             month_measured_s=now.measured_s,
             month_days_w=now.days_w,
-            earlier=self._months.earlier,
+            earlier=self._peaks.months.earlier,
             counted=copy(counted),
             hole=self._energy.memory(),
         )
@@ -136,7 +113,7 @@ class MeteringInterval:
     @property
     def month(self) -> str:
         """The month (the bill's period) that the clock is in."""
-        return self._months.month
+        return self._peaks.months.month
 
     @property
     def _today(self) -> str | None:
@@ -148,17 +125,17 @@ class MeteringInterval:
 
         The true one is at least this. Where days are averaged, or a floor is billed, see `demand_charge.free_w`.
         """
-        return self._months.free_w(self._today)
+        return self._peaks.months.free_w(self._today)
 
     @property
     def next_day_peak_w(self) -> float:
         """The same for a later day of this month, W."""
-        return self._months.next_day_free_w(self._today)
+        return self._peaks.months.next_day_free_w(self._today)
 
     @property
     def billed_w(self) -> float:
         """What this month is billed so far, W: at least."""
-        return self._months.billed_w(self._today)
+        return self._peaks.months.billed_w(self._today)
 
     @property
     def month_unmeasured_s(self) -> float:
@@ -170,7 +147,7 @@ class MeteringInterval:
             month=now.month if self._terms.per == "month" else 1, day=1, hour=0, minute=0, second=0, microsecond=0
         )
         passed_s = self._start + self._grid.interval_offset_s - first.timestamp()
-        return max(passed_s - self._months.now.measured_s, 0.0)
+        return max(passed_s - self._peaks.months.now.measured_s, 0.0)
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,17 +158,24 @@ class MeteringInterval:
         import_w: float | None,
         register_wh: float | None = None,
         assumed_w: float | None = None,
+        utc_known: bool = True,
     ) -> None:
         """Account for the time since the last call; `import_w` is the grid reading, None when it is not good.
 
         `register_wh`, the meter's import register, fills the time without readings once both are read again, and what
         lies between two readings more than `GAP_S` apart. `assumed_w`: the import that others prove or suggest while it
-        is not read; None: the last one known.
+        is not read; None: the last one known. `utc_known`: False before the wall clock is known for the first time.
         """
         if import_w is not None:
             import_w = max(import_w, 0.0)
+        if not self._replayed:
+            self._peaks.log.read(mono_s, import_w)
+        learns, self._utc_known = utc_known and not self._utc_known, utc_known
         if self._start is None:
             self._first(utc_s, import_w)
+        elif learns:
+            self._energy.add(max(mono_s - self._mono_s, 0.0), import_w)
+            self._learn_time(utc_s, mono_s)
         else:
             self._account(utc_s, mono_s, import_w)
         self._utc_s, self._mono_s = utc_s, mono_s
@@ -207,8 +191,9 @@ class MeteringInterval:
         """
         until_s = self._mono_s if open_since_s is None else min(open_since_s, self._mono_s)
         before = self._energy.doubt(since_mono_s, self._mono_s, until_s)
-        if before is not None and self._start is not None:  # it stood still from before the last interval's end
-            self._months.take_back()
+        self._peaks.log.forget_since(since_mono_s)
+        if before is not None and self._start is not None and self._utc_known:
+            self._peaks.take_back()  # it stood still from before the last interval's end
             self._raise(before, self._account_at(self._start - self._length_s))
 
     def notices(self) -> tuple[Reason, ...]:
@@ -220,7 +205,9 @@ class MeteringInterval:
     def _note_filled(self, interval: FilledInterval) -> None:
         """A hole reached into an interval that is over: raise the peak by what is proven, say the bounds."""
         low_w = 3600 * interval.low_wh / self._length_s
-        self._months.raise_peak(low_w, interval.measured_s, self._account_at(interval.start_utc_s))
+        if not self._utc_known:
+            return
+        self._peaks.raise_peak(self._mono_s, low_w, interval.measured_s, self._account_at(interval.start_utc_s))
         if interval.measured_s:
             return
         at = self._utility_time(interval.start_utc_s).isoformat()
@@ -238,7 +225,7 @@ class MeteringInterval:
 
     def _first(self, utc_s: float, import_w: float | None) -> None:
         start, saved, energy = self.start_of(utc_s), self._restored, self._energy
-        if saved is not None and saved.interval_start_utc_s is not None:
+        if self._utc_known and saved is not None and saved.interval_start_utc_s is not None:
             self._resume(saved, saved.interval_start_utc_s, start)
         else:
             self._begin(start)
@@ -248,18 +235,14 @@ class MeteringInterval:
 
     def _resume(self, saved: Billing, was: float, start: float) -> None:
         """Go on in the interval that was saved, or close it and begin the running one. The restart is a hole."""
-        energy, until_s = self._energy, saved.saved_utc_s or was
-        counted = saved.counted or Counted(
-            known_ws=saved.interval_known_wh * 3600,
-            known_s=saved.interval_known_s,
-            assumed_ws=saved.interval_assumed_wh * 3600,
-            unknown_s=max(until_s - was - saved.interval_known_s, 0.0),
-        )
+        energy, counted = self._energy, counted_of(saved, was)
+        self._peaks.carried = Carried(was, copy(counted))
         energy.restore(copy(counted), saved.import_w, saved.hole)
         self._start_at(was)
         if was == start:
             return
         if start < was:  # the clock was set back
+            self._close()
             energy.give_up_hole()
         between = min(max(round((start - was) / self._length_s), 0), HOLE_INTERVALS + 2)
         for n in range(between):
@@ -276,8 +259,7 @@ class MeteringInterval:
         start = self.start_of(utc_s)
         if abs(jump_s) > GAP_S or self._start - utc_s > GAP_S:
             energy.add(dt_s, import_w)
-            energy.forget_when(self._aim_w)
-            self._start_at(start)
+            self._place(utc_s, mono_s)
         elif start > self._start:
             into_s = min(dt_s, utc_s - start)
             left_s = max(self._start + self._length_s - self._utc_s, 0.0)
@@ -289,6 +271,36 @@ class MeteringInterval:
             energy.add(dt_s, import_w)
         energy.fit(utc_s - self._start, CLOCK_STEP_S)
 
+    def _learn_time(self, utc_s: float, mono_s: float) -> None:
+        """The clock is known for the first time: take over what was kept, place what was measured, and say so."""
+        saved, log = self._restored, self._peaks.log
+        if saved is not None and saved.interval_start_utc_s is not None:
+            self._peaks.carried = Carried(saved.interval_start_utc_s, counted_of(saved, saved.interval_start_utc_s))
+        self._place(utc_s, mono_s)
+        ws, known_s = log.measured(log.begin_s, mono_s)
+        placed_wh, before_wh = ws / 3600, log.dropped_ws / 3600
+        told = Reason("interval.placed", {"placed_wh": placed_wh, "placed_s": known_s})
+        if before_wh:
+            told = Reason("interval.unplaced", {"placed_wh": placed_wh, "placed_s": known_s, "before_wh": before_wh})
+        self._notices.append(told)
+
+    def _place(self, utc_s: float, mono_s: float) -> None:
+        """The clock was set: give what was measured to the intervals that it names now."""
+        if self._replayed or not self._utc_known:
+            self._energy.forget_when(self._aim_w)
+            self._start_at(self.start_of(utc_s))
+            return
+        self._peaks.start_anew()
+        running, placed = self.start_of(utc_s), Counted()
+        for start, counted in self._peaks.placed(utc_s - mono_s, self._length_s, self.start_of, utc_s):
+            if start == running:
+                placed = counted
+            else:
+                self._start_at(start)
+                self._raise(counted, self._interval_account)
+        self._energy.place(placed, utc_s - running, self._aim_w)
+        self._start_at(running)
+
     def _begin(self, start: float) -> None:
         self._energy.begin()
         self._start_at(start)
@@ -297,7 +309,8 @@ class MeteringInterval:
         self._start = start
         self._target_w = self._target_of = None
         self._interval_account = self._account_at(start)
-        self._months.enter(self._interval_account.period)
+        if self._utc_known:
+            self._peaks.months.enter(self._interval_account.period)
 
     def _account_at(self, start: float) -> IntervalAccount:
         return interval_account(self._terms, self._timezone, start + self._grid.interval_offset_s)
@@ -312,8 +325,11 @@ class MeteringInterval:
         self._raise(self._energy.end(self._start), self._interval_account)
 
     def _raise(self, counted: Counted, at: IntervalAccount | None) -> None:
+        self._peaks.drop_old(self._mono_s)
+        if not self._utc_known:
+            return
         mean_w = counted.low_ws / max(self._length_s, counted.known_s)
-        self._months.raise_peak(mean_w, min(counted.known_s, self._length_s), at)
+        self._peaks.raise_peak(self._mono_s, mean_w, min(counted.known_s, self._length_s), at)
 
     # ── budget ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -327,7 +343,7 @@ class MeteringInterval:
 
     def budget(self, plan: Plan | None) -> Budget:
         """What the running interval allows now. `plan`: the one in force, if it covers this moment."""
-        contract_w, free_w = self._grid.contracted_peak_w, self.month_peak_w
+        contract_w, free_w = self._grid.contracted_peak_w, self.month_peak_w if self._utc_known else 0.0
         target_w = self._target(plan)
         if free_w >= contract_w or (target_w is not None and target_w <= free_w):
             guard = self._allow(free_w, free_peak(self._terms))

@@ -51,6 +51,12 @@ class MonthPeaks:
         if now:
             self.enter(now)
 
+    def copy(self) -> MonthPeaks:
+        """The same, to go on from."""
+        other = MonthPeaks(self._terms)
+        other._months, other.month, other._before = dict(self._months), self.month, self._before
+        return other
+
     @property
     def now(self) -> MonthSoFar:
         """What is known of the month the clock is in."""

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
+from dispatch.billing.billing_memory import Billing
 from dispatch.billing.import_energy import REGISTER_FAULTS
-from dispatch.billing.interval_budget import Billing, MeteringInterval
+from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.decision_building import decision_of, with_island
-from dispatch.control.fallback import Lost, meter_lost_w
+from dispatch.control.meter_loss import MeterLoss
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, enabled, units
@@ -79,8 +80,7 @@ class Controller:
         self._budget = self._interval.budget(None)
         self._setpoints: dict[str, float] = {}  # the last asked, by PCS
         self._changed_mono_s: float | None = None
-        self._lost: Lost | None = None
-        self._doubted_s: float | None = None  # since when the grid meter's power has been doubted
+        self._meter_loss = MeterLoss(config.rules)
         self._ready: frozenset[str] = frozenset()  # the PCS that could be commanded at the last tick
         self._ramp = GridRamp(config, self._step_s)
         self._soc_latches = SocLatches(config)
@@ -184,7 +184,12 @@ class Controller:
         grid, frozen = snapshot.grid, self._net.frozen
         import_w, register_wh = (None, None) if frozen else (grid.w.confirmed, grid.import_wh.confirmed)
         self._interval.advance(
-            snapshot.utc_s, snapshot.mono_s, import_w, register_wh, self._net.import_by_others_w(snapshot)
+            snapshot.utc_s,
+            snapshot.mono_s,
+            import_w,
+            register_wh,
+            self._net.import_by_others_w(snapshot),
+            snapshot.utc_known,
         )
 
     def step(
@@ -251,13 +256,14 @@ class Controller:
             interval=self.interval,
             month_peak_w=self.month_peak_w,
             grid_tied=situation.islanding.state is IslandState.GRID_TIED,
+            utc_known=situation.snapshot.utc_known,
         )
 
     def _let_go(self) -> None:
         """Not grid-tied: the ramp and the setpoints from before do not carry over to the return of the grid."""
         self._net.restart()
         self._setpoints.clear()
-        self._lost = None
+        self._meter_loss.forget()
         self._ramp.forget()
 
     def _adopt(self, snapshot: Snapshot) -> None:
@@ -277,13 +283,13 @@ class Controller:
         derived = None
         if site_net_w is None and (site_net_w := self._net.by_load_meter_w(snapshot)) is not None:
             derived = Reason("net.by_load_meter", {"meter": snapshot.grid.id, "net_w": site_net_w})
-        step = plan.at(snapshot.utc_s) if plan is not None else None
+        step = plan.at(snapshot.utc_s) if plan is not None and snapshot.utc_known else None
         self._budget = self._interval.budget(plan if step is not None else None)
         there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w)
         found = permitted(enabled(there, orders), snapshot.grid, self._plausibility)
         ready = [u.id for u in found if u.ready is Ready.READY]
         if not self._ready >= set(ready):  # what is held without a meter is what a PCS is found to hold
-            self._lost = None
+            self._meter_loss.forget()
         self._ready = frozenset(ready)
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
@@ -303,46 +309,15 @@ class Controller:
             available_pct=available_pct,
             last_w=last_w,
             hold_s=self._step_s,
-            safe=self._safe(snapshot, net_w, last_w),
+            safe=self._meter_loss.safe(
+                snapshot, None if self._raw is None else self._raw.grid, net_w, last_w, self._net.frozen
+            ),
             ramp=self._ramp.reference(snapshot.mono_s, net_w, last_w),
             step=step,
             recharging=self._soc_latches.recharging,
             topping=self._soc_latches.topping,
             orders=orders,
         )
-
-    def _safe(self, snapshot: Snapshot, net_w: float | None, last_w: float) -> tuple[float, Reason] | None:
-        self._watch_doubt(snapshot)
-        if net_w is not None:
-            self._lost = None
-            return None
-        what = self._trouble(snapshot)
-        if self._lost is None:
-            self._lost = Lost(self._lost_since_s(snapshot), last_w, what)
-        self._lost = msgspec.structs.replace(self._lost, what=what)
-        return meter_lost_w(self.config.rules, self._lost, snapshot.mono_s)
-
-    def _watch_doubt(self, snapshot: Snapshot) -> None:
-        """Since when the grid meter's power has been doubted."""
-        if snapshot.grid.w.confirmed is not None:
-            self._doubted_s = None
-        elif self._doubted_s is None and snapshot.grid.w.doubted:
-            self._doubted_s = snapshot.mono_s
-
-    def _lost_since_s(self, snapshot: Snapshot) -> float:
-        """A reading that was doubted before it was lost has been held for as long already."""
-        doubted = snapshot.grid.w.good is None and self._doubted_s is not None
-        return self._doubted_s if doubted and self._doubted_s is not None else snapshot.mono_s
-
-    def _trouble(self, snapshot: Snapshot) -> Reason:
-        """Why the net load is not known."""
-        if snapshot.grid.w.good is None:
-            if self._raw is not None and self._raw.grid.w.good is not None:
-                return Reason("lost.not_believed", {"meter": snapshot.grid.id})
-            return Reason("lost.no_reading", {"meter": snapshot.grid.id})
-        if self._net.frozen:
-            return Reason("lost.stands_still", {"meter": snapshot.grid.id})
-        return Reason("lost.pcs_never_read")
 
     def _watch_pulses(self, snapshot: Snapshot) -> None:
         """Look for pulses in load, not net load: a cloud over the PV is not a job."""

@@ -26,6 +26,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     switches: tuple[Switch, ...] = ()
     nodes: tuple[Node, ...] = ()
     devices: tuple[DeviceHealth, ...] = ()
+    utc_known: bool = True  # False: `utc_s` is no more than a lower bound, as the clock was not set since power-up
 
     @property
     def pcs_w(self) -> float | None:

@@ -91,6 +91,14 @@ class OrderBook:
             del self._orders[order.slot]
         return over
 
+    def follow_clock(self, utc_s: float, mono_s: float) -> None:
+        """The wall clock was set: say the ends of orders, which are on the monotonic clock, by the new time."""
+        for where, order in self._orders.items():
+            by_s = utc_s + order.ends_mono_s - mono_s - order.ends_utc_s
+            self._orders[where] = msgspec.structs.replace(
+                order, given_utc_s=order.given_utc_s + by_s, ends_utc_s=order.ends_utc_s + by_s
+            )
+
 
 class Standing(msgspec.Struct, frozen=True):
     """The orders in force, by what they touch."""

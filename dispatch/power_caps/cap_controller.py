@@ -45,6 +45,7 @@ class GridSide(msgspec.Struct, frozen=True):
     interval: Interval  # its budget, and what was imported in it so far
     month_peak_w: float
     grid_tied: bool
+    utc_known: bool = True  # False: day and month, whose caps and peak count, are not known
 
 
 class CapController:
@@ -105,6 +106,8 @@ class CapController:
         events += self._watch(now, failing)
         if not need.grid_tied:
             events += self._lift(now, Reason("caps.off_grid"))
+        elif not need.utc_known:
+            events += self._lift(now, Reason("caps.clock_not_known"))
         elif need.net_w is None:
             if self._known_s is None or now.mono_s - self._known_s > BLIND_S:
                 events += self._lift(now, Reason("caps.import_unknown", {"unknown_s": BLIND_S}))

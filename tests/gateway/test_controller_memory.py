@@ -13,7 +13,7 @@ import pytest
 from small_gateway import small_site
 from waiting import LIMIT_S
 
-from dispatch.billing.interval_budget import Billing
+from dispatch.billing.billing_memory import Billing
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.power_caps.cap_controller import CapsMemory
 from gateway import controller_memory

@@ -57,6 +57,7 @@ TEMPLATES = {
         "cap GPUs by {cap_w:kw}: the battery cannot hold {import_w:kw}; {rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
     ),
     "caps.off_grid": "the site is not on the grid",
+    "caps.clock_not_known": "the time is not known, nor which month's peak is at stake",
     "caps.import_unknown": "import is not known for {unknown_s:span}",
     "caps.no_node": "no deferrable node can give anything: {reason}",
 }

@@ -100,6 +100,14 @@ TEMPLATES = {
         "metering interval of {local:clock}: mean import at least {low_w:kw}; import is not known for "
         "{unknown_s:span} of it"
     ),
+    "interval.placed": (
+        "the clock is known now: {placed_wh:kwh} imported in the {placed_s:span} before are counted in the metering "
+        "intervals in which they were measured"
+    ),
+    "interval.unplaced": (
+        "the clock is known now: {placed_wh:kwh} imported in the last {placed_s:span} are counted in the metering "
+        "intervals in which they were measured; {before_wh:kwh} before that are in none"
+    ),
     "register.impossible": (
         "reading not believed: the import register says {now_wh:kwh} after {before_wh:kwh}, which no import through "
         "the fuse can make; expected a register that only counts up ([grid] fuse_a). It is not counted"

@@ -14,7 +14,8 @@ from plan_site import ask, hourly, site
 from small_site import a_plan
 
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
-from dispatch.billing.interval_budget import Billing, MeteringInterval
+from dispatch.billing.billing_memory import Billing
+from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig, GridConfig
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w

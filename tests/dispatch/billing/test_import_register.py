@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0
 
+from dispatch.billing.billing_memory import Billing
 from dispatch.billing.import_energy import REGISTER_FAULTS
 from dispatch.billing.import_register import ImportRegister
-from dispatch.billing.interval_budget import Billing, MeteringInterval
+from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.config.schema import GridConfig
 from dispatch.model.metering_interval import Interval
 from dispatch.model.reasons import Reason

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0, Plant, a_plan, site_config
 
-from dispatch.billing.interval_budget import Billing, MeteringInterval
+from dispatch.billing.billing_memory import Billing
+from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.config.schema import GridConfig
 from dispatch.control.controller import Controller
 from dispatch.model.metering_interval import Interval

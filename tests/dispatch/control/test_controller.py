@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config, started
 
-from dispatch.billing.interval_budget import Billing
+from dispatch.billing.billing_memory import Billing
 from dispatch.billing.month_peaks import MonthSoFar
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings, RulesConfig
