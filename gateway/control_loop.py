@@ -191,6 +191,7 @@ class ControlLoop:
     def _report_clock_step(self) -> None:
         step_s = self._clock_steps.update(self._clock.utc_s(), self._clock.mono_s())
         if step_s:
+            self._orders.follow_clock()
             text = f"wall clock stepped by {step_s:+.1f} s; deadlines are unaffected"
             self._events.event("gateway", "warning", "clock", text)
 

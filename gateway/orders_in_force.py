@@ -57,6 +57,10 @@ class OrdersInForce:
         for order in self._book.expire(self._clock.mono_s()):
             self._report_end(order, "its time is up")
 
+    def follow_clock(self) -> None:
+        """The wall clock was set: orders end when they would have, and say so by the new time."""
+        self._book.follow_clock(self._clock.utc_s(), self._clock.mono_s())
+
     def drop(self, left: Iterable[dict[str, Any]]) -> None:
         """Report as dropped the orders that an earlier run did not end; `left`: their audit rows."""
         for body in left:

@@ -203,6 +203,20 @@ def test_one_order_per_slot() -> None:
         book.end("o2")
 
 
+@pytest.mark.parametrize("step_s", [-86_400.0, -1.0, 3_600.0])
+def test_an_order_ends_when_it_would_have_whatever_the_clock_is_set_to(step_s: float) -> None:
+    """Found: an hour ahead, the plan took an order as over that had half an hour to go, and "until" was past."""
+    book, order = OrderBook(), an_order(OrderKind.HOLD)
+    book.put(order)
+    left_s = order.left_s(0.0) - 60
+    book.follow_clock(order.given_utc_s + 60 + step_s, order.ends_mono_s - left_s)
+    (after,) = book.active
+    assert after.ends_utc_s == pytest.approx(order.given_utc_s + 60 + step_s + left_s)
+    assert after.ends_utc_s - after.given_utc_s == pytest.approx(order.ends_utc_s - order.given_utc_s)
+    assert book.expire(after.ends_mono_s - 1) == ()
+    assert book.expire(after.ends_mono_s) == (after,)
+
+
 def test_preview_shows_old_new_range_and_what_sets_it() -> None:
     config = site_config(reserve_h=2)
     snapshot = a_snapshot(0.0, 20_000, battery=a_battery(40.0))
