@@ -33,21 +33,31 @@ from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles
 from gateway.api.server import LinkServer
 from gateway.control_loop import ControlLoop
+from gateway.daemon_thread import may_hang
 from gateway.device_io import DeviceIo
 from gateway.drill_scheduler import DrillScheduler
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
 from gateway.orders_in_force import OrdersInForce
+from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.site.schema import Site
+from gateway.supervised_calls import SupervisedCalls
 from gateway.task_supervisor import Work
 from storage.audit import AuditLog
 from storage.recorder import Recorder
+
+# machine seconds that a call of each part may take before it counts as hung
+ARCHIVE_S = 15.0  # a query ends itself after 2 s (`storage.reader`), unless the disk does not answer
+IQ_S = 300.0  # a day's report on a slow machine; 20 s of them may be spent on reading
+RESERVATIONS_S = 20.0
+PRICES_S = 10.0
+USERS_S = 3.0  # a command waits for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +107,21 @@ class Gateway:
         self.orders.stop()
         self.log.finish()
 
+    async def end_plans(self) -> None:
+        """Wait for the plan and the report under way, each a few seconds at most."""
+        await asyncio.gather(self.planner.close(), self.iq.close())
+
+    async def audit_closed(self) -> bool:
+        """Whether every row is on the disk and the head is signed."""
+        return await may_hang(self.audit.close)
+
+    async def record_closed(self) -> bool:
+        """Whether everything recorded is on the disk."""
+        return await may_hang(self.recorder.close)
+
     async def close_devices(self) -> None:
         """Lift the power caps, then disconnect from every device."""
         await self.devices.commands.lift_caps()
-        await asyncio.to_thread(self.iq.close)
         await self.devices.close()
 
 
@@ -131,7 +152,8 @@ def compose_gateway(
     events = EventLog(clock, recorder, consoles.announce)
     devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus())
     orders = OrdersInForce(clock, events, audit)
-    planner = PlanningService(site, prices, clock, events, orders, consoles.set_plan)
+    parts = PartsInTrouble()
+    planner = PlanningService(site, prices, clock, events, orders, consoles.set_plan, parts)
     planner.reserve(left.reservations)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(left.load_w, left.pv_w)
     reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
@@ -139,7 +161,8 @@ def compose_gateway(
     inverters = SleepingInverters(
         {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
     )
-    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports)
+    iq_calls = SupervisedCalls("Energy IQ", IQ_S, parts)
+    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls)
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -159,9 +182,11 @@ def compose_gateway(
         consoles=consoles,
         after_tick=after_tick,
         directory_trouble=directory_trouble,
+        parts=parts,
     )
-    log = CommandLog(roles, audit, clock, events)
-    queries = Queries(site, clock, state_dir, log=log, loop=loop, planner=planner, iq=iq)
+    log = CommandLog(roles, audit, clock, events, SupervisedCalls("users", USERS_S, parts, at_once=8))
+    archive = SupervisedCalls("archive", ARCHIVE_S, parts)
+    queries = Queries(site, clock, state_dir, archive, log=log, loop=loop, planner=planner, iq=iq)
     island_commands = IslandCommands(config, log=log, loop=loop, alarms=alarms, drills=drills)
     dispatcher = Dispatcher(
         log,
@@ -178,10 +203,12 @@ def compose_gateway(
             reservations=reservations,
             loop=loop,
             planner=planner,
+            calls=SupervisedCalls("power reservations", RESERVATIONS_S, parts),
         ).handlers,
         ready=loop.first_tick,
     )
-    price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed)
+    prices_read = SupervisedCalls("price file", PRICES_S, parts)
+    price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
     if site.drills.schedule:
         scheduler = DrillScheduler(
@@ -215,6 +242,6 @@ def compose_gateway(
         log=log,
         island_commands=island_commands,
         queries=queries,
-        link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent),
+        link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent, watcher=loop),
         background=tuple(background),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -30,6 +31,7 @@ from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
 from gateway.orders_in_force import OrdersInForce
+from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import Observation, PlanningService
 from gateway.price_outlook import PriceOutlook
 from gateway.prices_in_force import PricesInForce
@@ -42,7 +44,10 @@ from storage.recorder import Recorder
 
 IQ_ALARM_H = 24.0  # of the month on record before its saving may raise an alarm
 FIRST_TICK_S = 5.0  # requests wait this long for it, unscaled: devices have `FIRST_CONTACT_S` to answer before it
+SAFE_VALUE_S = 4.0  # at the end, for each PCS, all at the same time
 LEAD_S = 0.012  # the other devices are asked this long before the grid meter, so that a tick has all their answers
+
+log = logging.getLogger("skerry.gateway")
 
 
 class ControlLoop:
@@ -69,12 +74,14 @@ class ControlLoop:
         consoles: Consoles,
         after_tick: Sequence[Callable[[int], None]] = (),
         directory_trouble: Callable[[], str] = lambda: "",
+        parts: PartsInTrouble,
     ) -> None:
         """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
 
         `directory_trouble`: why the state directory cannot be used now; empty: it can.
         """
         self.published: Published | None = None
+        self.stop_failed = False  # by a mistake of ours a PCS was not brought to its safe value at the end
         self.punctuality = Punctuality(1 / site.gateway.rate_hz)
         self.balance = EnergyBalance()
         self._site, self._config, self._clock, self._controller = site, site.dispatch, clock, controller
@@ -83,7 +90,7 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
-        self._directory_trouble = directory_trouble
+        self._directory_trouble, self._parts = directory_trouble, parts
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
         self._stopping, self._ticked = asyncio.Event(), asyncio.Event()
@@ -126,10 +133,18 @@ class ControlLoop:
     async def run(self, background: Sequence[Work] = ()) -> None:
         """Tick until `stop` is called, with `background` and the traffic with devices running as long."""
 
-        def report(name: str, text: str) -> None:
-            self._events.event("gateway", "alarm", name, text)
+        await run_supervised([*self._devices.background(), *background], self._ticks, self)
 
-        await run_supervised([*self._devices.background(), *background], self._ticks, report)
+    def failed(self, name: str, error: str, again_s: float) -> None:
+        """A part beside the tick has ended by an error, and is begun again."""
+        text = f"internal error, begun again in {again_s:g} s: {error}"
+        self._events.event("gateway", "alarm", name, text)
+        self._parts.died(name, text)
+
+    def works(self, name: str) -> None:
+        """It works again."""
+        self._events.event("gateway", "info", name, "works again")
+        self._parts.works(name)
 
     def stop(self) -> None:
         """Finish the tick under way, then let `run` return."""
@@ -231,6 +246,7 @@ class ControlLoop:
             overruns_per_min=self._overruns.update(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
             records_error=self._recorder.error or self._audit.error or self._directory_trouble(),
+            parts=self._parts.now(),
             audit_changed=self._audit.changed,
             drill_due=self._drills.due,
             orders_dropped=self._orders.dropped,
@@ -331,10 +347,22 @@ class ControlLoop:
             text = f"no setpoint sent at stop: {why}"
             self._events.event("gateway", "info", "stop", text)
             return
-        for device_id, w in stop_setpoints(self._config, decision).items():
-            error = await self._devices.deliver(device_id, w)
+        given = stop_setpoints(self._config, decision)
+        errors = await asyncio.gather(*(self._deliver(device_id, w) for device_id, w in given.items()))
+        for (device_id, w), error in zip(given.items(), errors, strict=True):
             text = f"safe value {w / 1000:.1f} kW " + (f"NOT confirmed: {error}" if error else "set and read back")
             self._events.event("gateway", "warning" if error else "info", device_id, text)
+
+    async def _deliver(self, device_id: str, w: float) -> str:
+        """Why a PCS does not hold it; a mistake in its driver, or one that hangs, does not keep it from the others."""
+        try:
+            return await asyncio.wait_for(self._devices.deliver(device_id, w), SAFE_VALUE_S)
+        except TimeoutError:
+            return f"no answer within {SAFE_VALUE_S:g} s"
+        except Exception as error:
+            log.exception("the safe value of %s", device_id)
+            self.stop_failed = True
+            return f"internal error: {error!r}"
 
 
 def _summary(report: DrillReport | None) -> LastDrill | None:

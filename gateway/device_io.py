@@ -28,6 +28,7 @@ from gateway.snapshot_builder import snapshot_of
 from gateway.task_supervisor import Work
 
 NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
+CLOSE_S = 3.0
 FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
 
 
@@ -132,11 +133,8 @@ class DeviceIo:
         return sum(sender.writes for sender in self._setpoints.values())
 
     async def close(self) -> None:
-        """Finish the reads under way and disconnect from every device."""
-        for poller in self._pollers:
-            if (task := poller.in_flight) is not None:
-                await task
-            await poller.driver.close()
+        """Finish the reads under way and disconnect from every device, within `CLOSE_S`."""
+        await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))
 
     # ── what is reported ────────────────────────────────────────────────────────────────────────────────────────────
 

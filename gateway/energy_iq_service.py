@@ -9,7 +9,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import closing
 from datetime import date, timedelta
 from functools import partial
@@ -23,6 +22,7 @@ from gateway.api.protocol import IqNow
 from gateway.energy_iq_history import Report, kept_reports, local_day, make_report, today
 from gateway.event_sink import EventSink
 from gateway.prices_in_force import PricesInForce
+from gateway.supervised_calls import PartHangs, SupervisedCalls
 from storage.reader import Archive, NoRecords, QueryTimeout
 
 log = logging.getLogger("skerry.gateway")
@@ -32,7 +32,7 @@ KEPT_DAYS = 62
 FIRST_S = 20.0  # of machine time after the start: the first ticks come first
 PERIOD_S = 3600.0  # of site time
 AFTER_S = 60.0  # behind a full hour or a day, so that its last minute is on record
-CLOSE_S = 10.0  # at most, for what is under way when the gateway stops
+CLOSE_S = 3.0  # at most, for what is under way when the gateway stops: an interpreter should not end amid a solver
 MOST_ASKED = 3  # reports computed for people at a time
 READ_S = 20.0  # of machine time, for a day of minutes
 
@@ -49,15 +49,14 @@ class EnergyIqService:
         events: EventSink,
         save: Callable[[str, Any], None],
         kept: dict[str, Report],
+        calls: SupervisedCalls,
     ) -> None:
         """`save` keeps a value under a key in the record's memory. `kept`: the reports of earlier gateways, by day."""
         self.now: IqNow | None = None
         self._config, self._prices, self._state_dir = config, prices, state_dir
         self._clock, self._events, self._save = clock, events, save
-        self._kept = dict(kept)
-        self._lock = threading.Lock()  # one computation at a time
-        self._threads: set[threading.Thread] = set()
-        self._closing = False
+        self._kept, self._calls = dict(kept), calls
+        self._closing = threading.Event()
         self._asked = 0  # reports that somebody waits for
 
     async def run(self) -> None:
@@ -69,9 +68,9 @@ class EnergyIqService:
             utc_s = self._clock.utc_s()
             try:
                 await self._judge_yesterday(utc_s)
-                running = await self._in_thread(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
+                running = await self._calls.call(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
                 self.now = self._figures(running)
-            except (NoRecords, QueryTimeout, SolverFailed) as error:
+            except (NoRecords, QueryTimeout, SolverFailed, PartHangs) as error:
                 log.warning("no Energy IQ: %s", error)
             due_s = PERIOD_S - (self._clock.utc_s() - AFTER_S) % PERIOD_S
             await asyncio.sleep(due_s / self._clock.speed)
@@ -88,7 +87,9 @@ class EnergyIqService:
             raise QueryTimeout("other days' Energy IQ is being computed; ask again in a minute")
         self._asked += 1
         try:
-            report = await self._in_thread(partial(self._make, day, utc_s, causes=True))
+            report = await self._calls.call(partial(self._make, day, utc_s, causes=True))
+        except PartHangs as error:
+            raise QueryTimeout(str(error)) from None
         finally:
             self._asked -= 1
         if utc_s >= local_day(day, self._zone)[1] + AFTER_S:
@@ -98,29 +99,10 @@ class EnergyIqService:
             self._save(STATE, self._kept)
         return report
 
-    def close(self) -> None:
-        """Begin nothing more; wait for what is under way, at most 10 s: an interpreter must not end amid a solver."""
-        self._closing = True
-        for thread in tuple(self._threads):
-            thread.join(CLOSE_S)
-
-    async def _in_thread(self, work: Callable[[], Report]) -> Report:
-        """Run it in a thread of its own, a daemon: one that hangs does not keep the process."""
-        future: Future[Report] = Future()
-        future.set_running_or_notify_cancel()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001  whoever waits gets it, whatever it is
-                future.set_exception(error)
-            finally:
-                self._threads.discard(threading.current_thread())
-
-        thread = threading.Thread(target=run, name="energy-iq", daemon=True)
-        self._threads.add(thread)
-        thread.start()
-        return await asyncio.wrap_future(future)
+    async def close(self) -> None:
+        """Begin nothing more; wait for what is under way, at most `CLOSE_S`."""
+        self._closing.set()
+        await self._calls.ended(CLOSE_S)
 
     @property
     def _zone(self) -> str:
@@ -141,10 +123,9 @@ class EnergyIqService:
     def _make(self, day: date, utc_s: float, *, causes: bool) -> Report:
         archive = Archive(self._state_dir, timeout_s=READ_S)
         try:
-            with self._lock:
-                if self._closing:
-                    raise QueryTimeout("the gateway is stopping")
-                return make_report(archive, self._config, day, utc_s, self._prices.series, causes=causes)
+            if self._closing.is_set():
+                raise QueryTimeout("the gateway is stopping")
+            return make_report(archive, self._config, day, utc_s, self._prices.series, causes=causes)
         finally:
             archive.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -27,8 +26,13 @@ from dispatch.power_caps.cap_controller import counted_on
 from dispatch.wording.catalogue import words
 from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
+from gateway.parts_in_trouble import PartsInTrouble
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
+from gateway.supervised_calls import PartHangs, SupervisedCalls
+
+PLAN_S = 60.0  # machine seconds, after which a plan that is being made counts as hung
+CLOSE_S = 3.0  # for a plan under way at the end: an interpreter should not end amid a solver
 
 
 class QuarterMean:
@@ -98,6 +102,7 @@ class PlanningService:
         events: EventSink,
         orders: OrdersInForce,
         on_plan: Callable[[Plan], None],
+        parts: PartsInTrouble,
     ) -> None:
         self.plan: Plan | None = None
         self.error: Reason | None = None  # why there is no newer plan; None while plans are made
@@ -110,7 +115,7 @@ class PlanningService:
         self._assumed_pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.assume_pv(start_s, w))
         self._last: Observation | None = None
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
-        self._thread = ThreadPoolExecutor(1, "planner")
+        self._calls = SupervisedCalls("planner", max(PLAN_S, 2 * site.plan.deadline_s), parts)
         self._replan = asyncio.Event()  # there is a reason to plan anew before the period is over
 
     def observe(self, seen: Observation) -> None:
@@ -195,16 +200,21 @@ class PlanningService:
             self._source.observe_pv(start_s, pv_w[start_s])
 
     async def _solve(self, inputs: PlanInputs) -> None:
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, self._source.make, inputs, self.plan)
-        try:
-            plan, faults = await asyncio.wait_for(asyncio.shield(work), self._site.plan.deadline_s)
-        except TimeoutError:
+        work = asyncio.create_task(self._calls.call(self._source.make, inputs, self.plan))
+        await asyncio.wait([work], timeout=self._site.plan.deadline_s)
+        late = not work.done()
+        if late:
             self._report_failure(Reason("no_plan.late", {"deadline_s": self._site.plan.deadline_s}))
-            await asyncio.wait([work])
-            return
+        try:
+            plan, faults = await work
         except PlanFailed as error:
             self._report_failure(error.why)
+            return
+        except PartHangs as error:
+            self._report_failure(Reason("no_plan.hangs", {"error": str(error)}))
+            self._source.begin_anew()  # the thread that hangs keeps the solver that it has
+            return
+        if late:
             return
         if faults:
             self._report_failure(Reason("no_plan.refused", {"found": "; ".join(faults[:3])}))
@@ -214,7 +224,8 @@ class PlanningService:
         self.error = None
         self.plan = plan
         self._on_plan(plan)
-        await self._check_reservations(inputs, plan)
+        with contextlib.suppress(PartHangs):  # said by its alarm
+            await self._check_reservations(inputs, plan)
 
     async def _check_reservations(self, inputs: PlanInputs, plan: Plan) -> None:
         """Find the reservations that could not be kept as things stand; report those that changed."""
@@ -223,8 +234,7 @@ class PlanningService:
         def shortfalls() -> dict[str, Reason]:
             return {r.id: why for r in standing if (why := shortfall(r, inputs, plan)) is not None}
 
-        loop = asyncio.get_running_loop()
-        before, self.at_risk = self.at_risk, await loop.run_in_executor(self._thread, shortfalls) if standing else {}
+        before, self.at_risk = self.at_risk, await self._calls.call(shortfalls) if standing else {}
         for reservation in standing:
             why = self.at_risk.get(reservation.id)
             if (why is None) is not (before.get(reservation.id) is None):
@@ -241,6 +251,6 @@ class PlanningService:
             self._events.event("plan", "warning", "planner", f"no new plan: {words(why)}; the last one stays")
         self.error = why
 
-    def close(self) -> None:
-        """Join the solver's thread."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    async def close(self) -> None:
+        """Wait for the plan under way, at most `CLOSE_S`."""
+        await self._calls.ended(CLOSE_S)

@@ -14,6 +14,8 @@ from drivers.notices import Notice, Noticing
 
 log = logging.getLogger("skerry.gateway")
 
+GIVE_UP_S = 30.0  # unscaled: drivers have deadlines of their own, much shorter; a read that outlives them is a mistake
+
 
 class Poller:
     """Keeps the latest parts of one device, with age and quality, and counts its reads and failures.
@@ -42,6 +44,7 @@ class Poller:
         self._parts: tuple[Part, ...] = ()
         self._site_s = self._io_s = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._begun_s = 0.0
 
     @property
     def in_flight(self) -> asyncio.Task[None] | None:
@@ -50,20 +53,43 @@ class Poller:
 
     def start(self) -> asyncio.Task[None]:
         """Begin a read unless one is under way; either way return its task, which never raises."""
+        loop = asyncio.get_running_loop()
+        self._give_up(loop.time())
         if self.in_flight is None:
-            self._task = asyncio.get_running_loop().create_task(self._read(), name=f"read {self.driver.id}")
+            self._task = loop.create_task(self._read(), name=f"read {self.driver.id}")
+            self._begun_s = loop.time()
         assert self._task is not None
         return self._task
 
     def start_if_due(self) -> None:
         """Begin a read if its period has passed. A read that comes late does not move the next one."""
         now_s = asyncio.get_running_loop().time()
+        self._give_up(now_s)
         if now_s < self._due_s or self.in_flight is not None:
             return
         self._due_s += self._period_s
         if self._due_s <= now_s:
             self._due_s = now_s + self._period_s
         self.start()
+
+    def _give_up(self, now_s: float) -> None:
+        """Cancel a read that hangs in its driver: the next one may be answered."""
+        if self.in_flight is not None and now_s - self._begun_s > GIVE_UP_S:
+            self.in_flight.cancel()
+            self._task = None
+            self._record_failure(f"its read has not ended for {GIVE_UP_S:g} s, and is begun again")
+
+    async def close(self, limit_s: float) -> None:
+        """Finish the read under way and disconnect; what has not ended after `limit_s` is left."""
+        try:
+            async with asyncio.timeout(limit_s):
+                if (task := self.in_flight) is not None:
+                    await task
+                await self.driver.close()
+        except TimeoutError:
+            log.warning("%s does not end its read, or does not disconnect: left", self.driver.id)
+        except Exception:  # the others are to be disconnected all the same
+            log.exception("%s cannot be disconnected", self.driver.id)
 
     async def _read(self) -> None:
         await self._ask()

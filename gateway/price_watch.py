@@ -20,10 +20,10 @@ from dispatch.model.clock import Clock
 from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, is_bundled, read
 from drivers.tariffs.series import LONGEST_STEP_S
-from gateway.daemon_thread import may_hang
 from gateway.event_sink import EventSink
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
+from gateway.supervised_calls import PartHangs, SupervisedCalls
 
 LOOK_S = 5.0  # of machine time, between two looks at the file
 
@@ -41,6 +41,7 @@ class PriceWatch:
         clock: Clock,
         events: EventSink,
         on_change: Callable[[], None],
+        calls: SupervisedCalls,
         look_s: float = LOOK_S,
     ) -> None:
         """`on_change` is called when other prices are in force."""
@@ -48,7 +49,7 @@ class PriceWatch:
         self._site_file, self._site_read = site.path, _signature(site.path)
         self._as_declared = site.tariff.prices_as_declared
         self._prices, self._clock, self._events, self._on_change = prices, clock, events, on_change
-        self._look_s = look_s
+        self._look_s, self._calls = look_s, calls
         self._asked = asyncio.Event()
         self._seen: Signature | None = NEVER  # at the last look
         self._judged: Signature | None = NEVER  # when it was last read
@@ -64,14 +65,15 @@ class PriceWatch:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), self._look_s)
-            await self.look()
+            with contextlib.suppress(PartHangs):  # said by its alarm
+                await self.look()
 
     async def look(self) -> None:
         """Look at the file once; read it if it has changed and then stood still, or if somebody asked for it."""
         asked = self._asked.is_set()
         self._asked.clear()
         path = self._base / self._file
-        found = await may_hang(_signature, path)
+        found = await self._calls.call(_signature, path)
         if asked:
             await self._tell_what_is_not_read()
         if asked or (found == self._seen and found != self._judged):
@@ -82,14 +84,15 @@ class PriceWatch:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            await self._tell_what_is_not_read()
+            with contextlib.suppress(PartHangs):
+                await self._tell_what_is_not_read()
             what = f"{self._file} comes with Skerry" if self._file else "there is no [tariff] file"
             self._events.event("gateway", "info", "tariff", f"no prices to read again: {what}")
 
     async def _tell_what_is_not_read(self) -> None:
         """Fees are in the site file, which only a start reads: say so, and whether it has changed."""
         text = "only the price file is read again; fees, tax, VAT and demand charge stay as read from the site file"
-        changed = await may_hang(_signature, self._site_file) != self._site_read
+        changed = await self._calls.call(_signature, self._site_file) != self._site_read
         if changed:
             text += f": {self._site_file} has changed since, restart the gateway for it"
         self._events.event("gateway", "warning" if changed else "info", "tariff", text)
@@ -97,15 +100,15 @@ class PriceWatch:
     async def _take(self, path: Path, found: Signature | None, asked: bool) -> None:
         """Read the file, and put its prices in force unless they cannot be used."""
         try:
-            new = await may_hang(self._read)
+            new = await self._calls.call(self._read)
         except (TariffFileError, OSError) as error:
             self._judged = found
             self._refuse(str(error), asked)
             return
-        if await may_hang(_signature, path) != found:
+        if await self._calls.call(_signature, path) != found:
             return  # changed while it was read: the next look sees it
         self._judged = found
-        trouble = await may_hang(self._lost, path, new.prices)
+        trouble = await self._calls.call(self._lost, path, new.prices)
         if trouble:
             self._refuse(trouble, asked)
         else:

@@ -10,11 +10,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,7 +25,7 @@ from gateway import exit_codes
 from gateway.bootstrap import assemble, claimed_devices
 from gateway.claims import Claims
 from gateway.composition import Gateway
-from gateway.daemon_thread import in_daemon_thread
+from gateway.daemon_thread import DaemonExecutor, in_daemon_thread, under_way
 from gateway.errors import StartRefused
 from gateway.instance_lock import AlreadyRunning
 from gateway.run_statistics import summary
@@ -37,8 +38,17 @@ from gateway.systemd import Systemd
 from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
 
 log = logging.getLogger("skerry.gateway")
+Found = TypeVar("Found")
 WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
 SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
+# machine seconds of each step of the end, at most; with `SAFE_VALUE_S` of the control loop less than 25 s together
+TICKS_END_S = 4.0  # the tick under way, and the tasks beside it
+PLANS_END_S = 3.0
+AUDIT_END_S = 3.0
+RECORD_END_S = 5.0
+DEVICES_END_S = 4.0
+LINK_END_S = 2.0
+STOP_MOST_S = 27.0  # from the stop to the end of the process, whatever hangs; systemd kills after 30 s
 RETURN_S = 1800.0  # the console is gone in a drill on a twin: the gateway lives so long at most to bring the site back
 
 
@@ -70,12 +80,33 @@ def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
         claims.release()
         return _refused(StartRefused(str(error), exit_codes.ALREADY_RUNNING))
     try:
-        return asyncio.run(_Service(site, state, claims, options, remarks).run())
+        service = _Service(site, state, claims, options, remarks)
+        try:
+            code = asyncio.run(service.run())
+        finally:
+            service.ended()
     except StartRefused as error:
-        return _refused(error)
+        code = _refused(error)
     finally:
         state.release()
         claims.release()
+    _leave_what_hangs(code)
+    return code
+
+
+def _end_now() -> None:
+    log.error("the gateway did not end within %g s of its stop: it ends now", STOP_MOST_S)
+    os._exit(exit_codes.FAILED)
+
+
+def _leave_what_hangs(code: int) -> None:
+    """End the process at once where a thread still works: an interpreter that ends beneath a solver may crash."""
+    if hung := under_way():
+        log.warning("ends without waiting for %s", ", ".join(hung))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _refused(error: StartRefused) -> int:
@@ -118,6 +149,8 @@ class _Service:
         self._why_stop = "asked to"
         self._console_gone = False
         self._recorded = True
+        self._last_resort = threading.Timer(STOP_MOST_S, _end_now)  # where the end itself hangs
+        self._last_resort.daemon = True
         self._twin_died: int | None = None  # its exit code, if our own twin ended before us
         self._which_twin = ""  # which twin it uses, where that is not simply its own
         self._reload: Callable[[], None] | None = None  # before the gateway is composed there is nothing to reload
@@ -128,11 +161,16 @@ class _Service:
             self._stop.set()
 
     async def run(self) -> int:
+        asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         self._watch_for_stop()
         async with self._twin() as twin:
             if self._stop.is_set():
                 return exit_codes.OK
             return await self._run_gateway(twin)
+
+    def ended(self) -> None:
+        """The end has come by itself."""
+        self._last_resort.cancel()
 
     def _watch_for_stop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -242,7 +280,8 @@ class _Service:
         failure = await self._end(gateway, ticking)
         if self._options.json_summary:
             print(json.dumps(_summary(gateway)), flush=True)
-        return exit_codes.OK if failure is None and self._recorded and self._twin_died is None else exit_codes.FAILED
+        well = failure is None and self._recorded and self._twin_died is None and not gateway.loop.stop_failed
+        return exit_codes.OK if well else exit_codes.FAILED
 
     def _claim_devices(self, twin: Announcement | None) -> list[str]:
         """Claim what this gateway commands; claims of others that do not count, for the log. Raises StartRefused."""
@@ -294,29 +333,38 @@ class _Service:
             log.error("the tick failed; going to the safe value", exc_info=failure)
             self._why_stop = f"internal error: {failure!r}"
         self._systemd.send("STOPPING=1")
+        self._last_resort.start()
         gateway.log.refuse_all()
         gateway.loop.stop()
-        await asyncio.gather(ticking, return_exceptions=True)
+        await asyncio.wait([ticking], timeout=TICKS_END_S)
         severity = "info" if failure is None else "alarm"
         gateway.events.event("gateway", severity, "stop", f"gateway stops: {self._why_stop}")
         async with contextlib.AsyncExitStack() as last:  # in reverse; whatever fails, the rest is closed all the same
             last.callback(self._systemd.close)
-            last.push_async_callback(gateway.link.close)
-            last.callback(gateway.queries.close)
-            last.push_async_callback(gateway.close_devices)
+            last.push_async_callback(_within, LINK_END_S, gateway.link.close, "the link")
+            last.push_async_callback(_within, DEVICES_END_S, gateway.close_devices, "the devices")
             last.push_async_callback(self._close_record, gateway)
-            last.push_async_callback(asyncio.to_thread, gateway.audit.close)  # first: it may have a drill to record
-            last.callback(gateway.planner.close)
+            last.push_async_callback(_within, AUDIT_END_S, gateway.audit_closed, "the audit")
+            last.push_async_callback(_within, PLANS_END_S, gateway.end_plans, "planner and Energy IQ")
             last.callback(gateway.finish_commands)
             await gateway.loop.to_safe_value()
         return failure
 
     async def _close_record(self, gateway: Gateway) -> None:
         gateway.save_memory()
-        self._recorded = await asyncio.to_thread(gateway.recorder.close)
+        self._recorded = bool(await _within(RECORD_END_S, gateway.record_closed, "the record"))
         if not self._recorded:
             error = gateway.recorder.error or "the writer did not finish in time"
             log.error("the record is not complete: %s", error)
+
+
+async def _within(limit_s: float, end: Callable[[], Awaitable[Found]], what: str) -> Found | None:
+    """What `end` returns; None if it takes longer, which is logged, and the next step of the end follows."""
+    try:
+        return await asyncio.wait_for(end(), limit_s)
+    except TimeoutError:
+        log.warning("%s did not end within %g s: left", what, limit_s)
+        return None
 
 
 def _summary(gateway: Gateway) -> dict[str, Any]:

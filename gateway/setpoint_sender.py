@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dispatch.model.clock import Clock
 
+GIVE_UP_S = 10.0  # unscaled: drivers have deadlines of their own, much shorter; what outlives them is a mistake
 SETTLED_S = 5.0  # a device that refused counts as accepting again after this long without a refusal
 
 
@@ -54,9 +55,12 @@ class SetpointSender:
     async def deliver(self, w: float | None) -> bool:
         """Send one setpoint; True when it was read back from the device (or there was nothing to send)."""
         try:
-            result = await self.driver.command(w, self.clock.mono_s())
+            async with asyncio.timeout(GIVE_UP_S):
+                result = await self.driver.command(w, self.clock.mono_s())
         except (self._device_error, ValueError) as error:  # ValueError: its registers cannot carry this value
             return self._record_refusal(str(error))
+        except TimeoutError:
+            return self._record_refusal(f"not written within {GIVE_UP_S:g} s, tried again")
         self.writes += bool(result.written)
         if w is not None and result.w is None:
             return self._record_refusal(result.note)

@@ -27,6 +27,7 @@ CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
 QUIET_S = 3.0
 BATCH = 64  # rows that wait share one commit
 SPOOLED = 1000  # rows kept in memory while the file cannot be written
+AGAIN_S, AGAIN_MOST_S = 1.0, 60.0  # before the thread is begun again after a mistake of ours
 HANGS_S = 5.0  # a disk that has not answered for so long
 
 log = logging.getLogger("skerry.storage")
@@ -64,7 +65,8 @@ class AuditLog:
         self._error = ""
         self._closed = False
         self._busy_since_s: float | None = None  # machine seconds; None: the thread waits for rows
-        self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
+        self._in_hand: list[_Row] = []  # taken off the queue, not answered yet
+        self._thread = threading.Thread(target=self._keep_working, name="audit", daemon=True)
         self._thread.start()
 
     # ── the caller's side ───────────────────────────────────────────────────────────────────────────────────────────
@@ -95,6 +97,8 @@ class AuditLog:
     @property
     def error(self) -> str:
         """Why nothing can be put on record; empty when all is well."""
+        if not self._thread.is_alive() and not self._closed:
+            return f"the audit {self._file.path} is not written: its thread has ended; restart the gateway"
         since_s = self._busy_since_s
         if since_s is not None and time.monotonic() - since_s > HANGS_S:
             return f"the audit {self._file.path} has not been written for more than {HANGS_S:g} s: the disk hangs"
@@ -128,12 +132,30 @@ class AuditLog:
 
     # ── the writer thread ───────────────────────────────────────────────────────────────────────────────────────────
 
+    def _keep_working(self) -> None:
+        """Begin again after a mistake of ours; what was in hand counts as not written."""
+        wait_s = AGAIN_S
+        while True:
+            began_s = time.monotonic()
+            try:
+                return self._work()
+            except Exception as error:
+                log.exception("the audit's thread failed, begun again in %g s", wait_s)
+                self._busy_since_s = None
+                rows, self._in_hand = [row for row in self._in_hand if not row.future.done()], []
+                self._failed(error, rows)
+            wait_s = AGAIN_S if time.monotonic() - began_s > AGAIN_MOST_S else wait_s
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, AGAIN_MOST_S)
+
     def _work(self) -> None:
         self._append([])  # open, and say at once what is wrong
         rows: list[_Row] | None = []
         while rows is not None:
             rows = self._take()
+            self._in_hand = rows or []
             self._append(rows or [])  # when it is quiet, too: a file that was moved away is noticed
+            self._in_hand = []
             if not rows:
                 self._sign()
         self._file.abandon()

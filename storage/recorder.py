@@ -39,6 +39,8 @@ EVENTS_WAITING = 2000
 LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
 RETRY_S = 2.0  # after a failure
+AGAIN_MOST_S = 60.0  # before the thread is begun again after a mistake of ours
+HANGS_S = 15.0  # a write that has not ended for so long: packing a quarter hour takes less on a slow disk
 
 log = logging.getLogger("skerry.storage")
 Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
@@ -113,10 +115,11 @@ class Recorder:
         self._error = ""
         self._flush_at = time.monotonic() + self._flush_s + LATE_S
         self._retry_at = 0.0
+        self._busy_since_s: float | None = None  # machine seconds, while the thread writes
         self._wake = threading.Event()
         self._opened = threading.Event()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._keep_working, name="recorder", daemon=True)
         self._thread.start()
 
     # ── the caller's side: never waits, never raises ────────────────────────────────────────────────────────────────
@@ -202,6 +205,11 @@ class Recorder:
     @property
     def error(self) -> str:
         """Why nothing is being written, and what to do; empty when all is well."""
+        if not self._thread.is_alive() and not self._closing.is_set():
+            return f"records: {self._file.path} is not written: its thread has ended; restart the gateway"
+        since_s = self._busy_since_s
+        if since_s is not None and time.monotonic() - since_s > HANGS_S:
+            return f"records: {self._file.path} has not been written for more than {HANGS_S:g} s: the disk hangs"
         return self._error
 
     @property
@@ -220,6 +228,20 @@ class Recorder:
         return dict(self._rows)
 
     # ── the writer thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _keep_working(self) -> None:
+        """Begin again after a mistake of ours."""
+        wait_s = RETRY_S
+        while True:
+            began_s = time.monotonic()
+            try:
+                return self._work()
+            except Exception as error:
+                log.exception("the recorder's thread failed, begun again in %g s", wait_s)
+                self._busy_since_s, self._error = None, f"records: internal error: {error!r}"
+            wait_s = RETRY_S if time.monotonic() - began_s > AGAIN_MOST_S else wait_s
+            self._closing.wait(wait_s)
+            wait_s = min(2 * wait_s, AGAIN_MOST_S)
 
     def _work(self) -> None:
         self._turn(force=True)  # open, check and migrate at once
@@ -240,6 +262,13 @@ class Recorder:
 
     def _turn(self, force: bool) -> None:
         """Take in what was handed over; write what is due."""
+        self._busy_since_s = time.monotonic()
+        try:
+            self._write_due(force)
+        finally:
+            self._busy_since_s = None
+
+    def _write_due(self, force: bool) -> None:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]  # before the ticks they must cover
         self._take_in()
         force = force or bool(flushes)

@@ -17,6 +17,7 @@ from dispatch.alarms.device_conditions import (
     silent,
 )
 from dispatch.alarms.facts import Facts
+from dispatch.alarms.part_conditions import part_conditions
 from dispatch.alarms.states import Condition
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -216,6 +217,7 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
         Condition(overruns >= OVERRUNS_PER_MIN, Reason("alarm.overruns", {"late_ticks": overruns})),
     )
     yield "records-lost", _records(facts)
+    yield from part_conditions(facts)
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))
     step_s = facts.clock_step_s
     yield "clock-stepped", Condition(abs(step_s) > CLOCK_STEP_S, Reason("alarm.clock_step", {"step_s": step_s}))

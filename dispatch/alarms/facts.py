@@ -11,6 +11,13 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.reasons import Reason
 
 
+class PartTrouble(msgspec.Struct, frozen=True):
+    """A part of the gateway beside the control loop that has died or hangs."""
+
+    part: str
+    why: Reason  # since when, and what is known of it
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What alarms need beside snapshot and decision. The defaults raise nothing."""
 
@@ -26,6 +33,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     overruns_per_min: int = 0  # ticks that overran in the last minute
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written
+    parts: tuple[PartTrouble, ...] = ()  # those that have died or hang
     audit_changed: str = ""  # what shows that the audit is not as it was written
     orders_dropped: str = ""  # the manual orders that the last restart cost
     drill_due: Reason | None = None  # since when a drill waits for somebody to start it

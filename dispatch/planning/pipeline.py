@@ -154,6 +154,10 @@ class PlanSource:
             orders=now.orders,
         )
 
+    def begin_anew(self) -> None:
+        """Make the next plan with another solver: a call of `make` hangs, and keeps the one it has."""
+        self._planner = Planner(self._config)
+
     def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:
         """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
 

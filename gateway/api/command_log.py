@@ -27,13 +27,14 @@ from gateway.api.permissions import PERMISSIONS
 from gateway.api.roles import Roles, Standing
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
+from gateway.supervised_calls import PartHangs, SupervisedCalls
 from storage.audit import AuditLog, NotDurable
 
 STALE_S = 10.0  # machine seconds: a console that has seen nothing newer may not raise risk
 RAISE_WAIT_S = 3.0  # for the disk, before a command that raises risk is refused
 LOWER_WAIT_S = 0.5  # and before one that lowers it goes on without
 TICK_WAIT_S = 2.0  # for the tick that obeys, before a command is answered without its effect
-REFUSALS_PER_MIN = 60  # put on record; a flood of refused commands must not fill the disk
+REFUSALS_PER_MIN = 60  # of each user put on record; a flood of refused commands must not fill the disk
 
 Found = TypeVar("Found")
 Handler = Callable[[Peer, dict[str, Any]], Awaitable[Any]]  # of a request; raises CommandRefused, ValueError
@@ -57,11 +58,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class CommandLog:
     """Checks roles and keeps the record of commands, for every group of commands."""
 
-    def __init__(self, roles: Roles, audit: AuditLog, clock: Clock, events: EventSink) -> None:
+    def __init__(
+        self, roles: Roles, audit: AuditLog, clock: Clock, events: EventSink, lookups: SupervisedCalls
+    ) -> None:
+        """`lookups` of users and their groups, which may ask a directory server."""
         self._roles, self._audit, self._clock, self._events = roles, audit, clock, events
+        self._lookups = lookups
         self.one_at_a_time = asyncio.Lock()  # of those that raise risk; nothing that lowers it ever waits here
         self._stopping = False
-        self._refusals: list[float] = []  # event loop times of the last minute's
+        self._refusals: dict[int, list[float]] = {}  # event loop times of the last minute's, by uid
 
     # ── the run ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,8 +90,14 @@ class CommandLog:
     # ── permission ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def standing(self, peer: Peer) -> Standing:
-        """The peer's role by its groups as of now."""
-        return await asyncio.to_thread(self._roles.of, peer)
+        """The peer's role by its groups as of now. Raises CommandRefused where they cannot be looked up."""
+        if (known := self._roles.without_lookup(peer)) is not None:
+            return known
+        try:
+            return await self._lookups.call(self._roles.of, peer)
+        except PartHangs as error:
+            line = f"the groups of {peer.who} cannot be looked up now: {error}; root may do everything all the same"
+            raise CommandRefused(line) from None
 
     async def permit(self, peer: Peer, name: str) -> None:
         """Raise CommandRefused unless the peer's groups, as of now, allow this row of the permission table."""
@@ -144,15 +155,23 @@ class CommandLog:
 
     def record_refusal(self, command: Command, line: str, intent: int | None = None, **more: Any) -> None:
         """Put a refusal on record, unless there were very many of late; an intent always gets its result."""
-        now_s = asyncio.get_running_loop().time()
-        self._refusals = [at_s for at_s in self._refusals if now_s - at_s < 60]
-        if intent is None and len(self._refusals) >= REFUSALS_PER_MIN:
+        if not self._counts(command.peer.uid, intent):
             return
-        self._refusals.append(now_s)
         row = _row("refused", command, line) if intent is None else _row("result", command, line) | {"of": intent}
         self._audit.spool(row | {"outcome": "refused", **more})
         who = command.peer.who
         self._events.note(Event(self._clock.utc_s(), "command", "warning", "refused", line, who))
+
+    def _counts(self, uid: int, intent: int | None) -> bool:
+        """Whether a refusal of this user goes on record; those of the last minute are counted by user."""
+        now_s = asyncio.get_running_loop().time()
+        lately = {of: [at_s for at_s in times if now_s - at_s < 60] for of, times in self._refusals.items()}
+        self._refusals = {of: times for of, times in lately.items() if times}
+        mine = self._refusals.setdefault(uid, [])
+        if intent is None and len(mine) >= REFUSALS_PER_MIN:
+            return False
+        mine.append(now_s)
+        return True
 
     async def _on_disk(self, command: Command, row: dict[str, Any]) -> int:
         """Write the intent of a command that raises risk; its row number once it is on disk.

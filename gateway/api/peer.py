@@ -10,6 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.daemon_thread import may_hang
+
+NAME_S = 2.0
 _UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 _UNSET = 2**32 - 1  # loginuid of a process that no login started, proc(5)
 
@@ -59,5 +62,9 @@ def name_peer(pid: int, uid: int, gid: int, proc: Path = Path("/proc")) -> Peer:
 
 
 async def identify(sock: socket.socket) -> Peer:
-    """The peer of an accepted connection; names are looked up in a thread."""
-    return await asyncio.to_thread(name_peer, *credentials(sock))
+    """The peer of an accepted connection; names are looked up in a thread, for `NAME_S`, then it is known by number."""
+    pid, uid, gid = credentials(sock)
+    try:
+        return await asyncio.wait_for(may_hang(name_peer, pid, uid, gid), NAME_S)
+    except TimeoutError:
+        return Peer(pid, uid, gid, f"uid {uid}")

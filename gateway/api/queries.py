@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from gateway.api.peer import Peer
 from gateway.energy_iq_history import today
 from gateway.errors import CommandRefused
 from gateway.site.schema import Site
+from gateway.supervised_calls import PartHangs, SupervisedCalls
 from storage import audit_reader
 from storage.reader import Archive
 
@@ -46,6 +45,7 @@ class Queries:
         site: Site,
         clock: Clock,
         state_dir: Path,
+        archive: SupervisedCalls,
         *,
         log: CommandLog,
         loop: Loop,
@@ -54,7 +54,7 @@ class Queries:
     ) -> None:
         self._site, self._clock, self._state_dir = site, clock, state_dir
         self._log, self._loop, self._planner, self._energy_iq = log, loop, planner, iq
-        self._archive_thread = ThreadPoolExecutor(1, "archive")
+        self._archive = archive
         self.handlers: dict[str, Handler] = {
             "status": self._status,
             "role": self._role,
@@ -68,10 +68,6 @@ class Queries:
             "drill.reports": self._drill_reports,
         }
 
-    def close(self) -> None:
-        """Let the archive's thread end."""
-        self._archive_thread.shutdown(wait=True, cancel_futures=True)
-
     async def _from_archive(self, ask: Callable[[Archive], Any]) -> Any:
         def run() -> Any:
             archive = Archive(self._state_dir)
@@ -80,7 +76,14 @@ class Queries:
             finally:
                 archive.close()
 
-        return await asyncio.get_running_loop().run_in_executor(self._archive_thread, run)
+        return await self._read(run)
+
+    async def _read(self, ask: Callable[..., Any], *arguments: Any) -> Any:
+        """Raises CommandRefused where the disk does not answer."""
+        try:
+            return await self._archive.call(ask, *arguments)
+        except PartHangs as error:
+            raise CommandRefused(f"the record cannot be read now: {error}") from None
 
     async def _status(self, peer: Peer, params: dict[str, Any]) -> Any:
         published = self._loop.published
@@ -148,7 +151,4 @@ class Queries:
 
     async def _audit(self, peer: Peer, params: dict[str, Any]) -> Any:
         limit, before = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("before_seq")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._archive_thread, audit_reader.rows, self._state_dir, limit, None if before is None else int(before)
-        )
+        return await self._read(audit_reader.rows, self._state_dir, limit, None if before is None else int(before))

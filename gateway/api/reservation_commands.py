@@ -6,7 +6,6 @@ and stands until a row says otherwise or its time is up. A gateway that starts r
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -31,6 +30,7 @@ from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
 from gateway.reservations_in_force import ReservationsInForce
+from gateway.supervised_calls import PartHangs, SupervisedCalls
 
 _ASKED = frozenset(PowerRequest.__struct_fields__)
 
@@ -67,7 +67,10 @@ class ReservationCommands:
         reservations: ReservationsInForce,
         loop: Loop,
         planner: Planner,
+        calls: SupervisedCalls,
     ) -> None:
+        """`calls`: what is computed for a reservation."""
+        self._calls = calls
         self._config, self._clock, self._log, self._events = config, clock, log, events
         self._orders, self._reservations, self._loop, self._planner = orders, reservations, loop, planner
         self.handlers: dict[str, Handler] = {
@@ -181,9 +184,11 @@ class ReservationCommands:
         if former is not None:
             inputs, standing = without(former, inputs), tuple(r for r in standing if r.id != former.id)
         try:
-            return await asyncio.to_thread(grant, asked, inputs, prospect.plan, prospect.island, standing)
+            return await self._calls.call(grant, asked, inputs, prospect.plan, prospect.island, standing)
         except OrderRefused as refusal:
             return refusal
+        except PartHangs as error:
+            return OrderRefused(Reason("refused.part_hangs", {"error": str(error)}))
 
     def _prospect(self) -> Prospect:
         published = self._loop.published
@@ -213,7 +218,7 @@ class ReservationCommands:
         """
         risk = self._planner.at_risk.get(reservation.id)
         if held and prospect.inputs is not None:  # the plan in force may not know of the order yet
-            risk = await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)
+            risk = await self._shortfall(reservation, prospect.inputs, prospect.plan)
         starts = Reason("power.starts", {"start_local": local_iso(reservation.start_utc_s, self._config)})
         return starts if risk is None else joined([starts, Reason("power.at_risk", {"why": risk})])
 
@@ -223,7 +228,13 @@ class ReservationCommands:
             return Reason("power.site_state", {"state": prospect.island.value})
         if prospect.inputs is None:
             return Reason("power.not_known")
-        return await asyncio.to_thread(shortfall, reservation, prospect.inputs, prospect.plan)
+        return await self._shortfall(reservation, prospect.inputs, prospect.plan)
+
+    async def _shortfall(self, reservation: Reservation, inputs: PlanInputs, plan: Plan | None) -> Reason | None:
+        try:
+            return await self._calls.call(shortfall, reservation, inputs, plan)
+        except PartHangs as error:
+            return Reason("refused.part_hangs", {"error": str(error)})
 
 
 def _asked(params: dict[str, Any]) -> PowerRequest:

@@ -79,15 +79,22 @@ class Roles:
     ) -> None:
         self._config, self._own_uid, self._groups, self._gid = config, own_uid, groups, gid
 
-    def of(self, peer: Peer) -> Standing:
-        """The peer's role at this moment."""
+    def without_lookup(self, peer: Peer) -> Standing | None:
+        """The peer's role where that takes no look into the user database; None where it does."""
         if peer.uid == 0:
             return Standing(Role.ENGINEER, "root")
-        config = self._config
-        if config is None:
-            if peer.uid == self._own_uid:
-                return Standing(Role.ENGINEER, "runs the gateway")
-            return Standing(Role.VIEWER, "the site file has no [roles]: only root and the gateway's user may command")
+        if self._config is not None:
+            return None
+        if peer.uid == self._own_uid:
+            return Standing(Role.ENGINEER, "runs the gateway")
+        return Standing(Role.VIEWER, "the site file has no [roles]: only root and the gateway's user may command")
+
+    def of(self, peer: Peer) -> Standing:
+        """The peer's role at this moment."""
+        config, known = self._config, self.without_lookup(peer)
+        if config is None or known is not None:
+            assert known is not None
+            return known
         member = self._groups(peer.uid)
         missing = []
         for role, group in ((Role.ENGINEER, config.engineer), (Role.OPERATOR, config.operator)):

@@ -11,6 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gateway.api.protocol import ONE_RELEASE, ClientMessage, Hello, Request, Res
 from gateway.api.session import Dropped, Session
 from gateway.api.socket_file import claim, release
 from gateway.errors import CommandRefused, SocketInUse
+from gateway.task_supervisor import Watcher, end_tasks, keep_running
 
 __all__ = ["CommandRefused", "LinkServer", "Peer", "SocketInUse"]
 
@@ -43,6 +45,16 @@ NO_FILE_GAP_S = 0.1  # before accepting again when the process has no file descr
 _DECODER = msgspec.msgpack.Decoder(ClientMessage)
 
 
+class _Logged:
+    """Where nobody is told that clients cannot be accepted for a while: the log has it."""
+
+    def failed(self, name: str, error: str, again_s: float) -> None:
+        log.warning("%s failed, begun again in %g s: %s", name, again_s, error)
+
+    def works(self, name: str) -> None:
+        log.info("%s works again", name)
+
+
 class LinkServer:
     """Listens from `start` to `close`. Everything runs on the event loop that called `start`."""
 
@@ -56,9 +68,12 @@ class LinkServer:
         write_timeout_s: float = 5.0,
         urgent: Callable[[Request], str | None] = lambda request: None,
         limits: LinkLimits | None = None,
+        watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`handle` answers requests; it may raise CommandRefused with a line for the person who asked.
+
+        `watcher` is told when accepting clients fails.
 
         `urgent` names the command of a request that has a reserve beyond its user's limits; None: it has none.
 
@@ -71,6 +86,7 @@ class LinkServer:
         self._requests: set[asyncio.Task[None]] = set()
         self._urgent, self._admission = urgent, Admission(limits or LinkLimits(), clock)
         self._log_limit = LogLimit(clock)
+        self._watcher = watcher or _Logged()
         self._counting: asyncio.TimerHandle | None = None
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -80,14 +96,14 @@ class LinkServer:
         """Create the socket, mode 0660, for group `gid`. Raises SocketInUse when a gateway listens there, OSError."""
         self._socket, self._inode = claim(self.path, gid)
         self._socket.setblocking(False)
-        self._accepting = asyncio.create_task(self._accept(self._socket))
+        accept = partial(self._accept, self._socket)
+        self._accepting = asyncio.create_task(keep_running("link", accept, self._watcher))
 
     async def close(self) -> None:
         """Stop listening, send the answers under way (at most 1 s), disconnect, remove the socket. Idempotent."""
         if self._socket is None or self._accepting is None:
             return
-        self._accepting.cancel()
-        await asyncio.wait([self._accepting])
+        await end_tasks([self._accepting])
         self._socket.close()
         self._socket = None
         release(self.path, self._inode)
@@ -96,10 +112,7 @@ class LinkServer:
         if sessions := self.consoles.sessions:
             await asyncio.wait([asyncio.create_task(s.flushed(FAREWELL_S)) for s in sessions])
         remaining = [*self._requests, *self._connections]
-        for task in remaining:
-            task.cancel()
-        if remaining:
-            await asyncio.wait(remaining)
+        await end_tasks(remaining)
         self._log_counts(everything=True)
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -117,7 +130,11 @@ class LinkServer:
             except OSError:
                 sock.close()
                 continue
-            entry = self._take_in(sock, uid)
+            try:
+                entry = self._take_in(sock, uid)
+            except BaseException:
+                sock.close()
+                raise
             await asyncio.sleep(CONNECT_GAP_S if entry.hurried or entry.urgent_only else 0)
 
     def _take_in(self, sock: socket.socket, uid: int) -> Admitted:

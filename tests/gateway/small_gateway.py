@@ -250,8 +250,7 @@ async def running(
         await asyncio.to_thread(gateway.audit.close)
         await asyncio.to_thread(recorder.close)
         await gateway.close_devices()
-        gateway.planner.close()
-        gateway.queries.close()
+        await gateway.end_plans()
         await gateway.link.close()
 
 

@@ -22,8 +22,10 @@ from dispatch.model.events import Event
 from gateway import energy_iq_service
 from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
 from gateway.energy_iq_service import STATE, EnergyIqService
+from gateway.parts_in_trouble import PartsInTrouble
 from gateway.previous_run import read_previous_run
 from gateway.prices_in_force import PricesInForce
+from gateway.supervised_calls import SupervisedCalls
 from storage.config import StorageConfig
 from storage.reader import Archive, QueryTimeout
 from storage.recorder import Recorder
@@ -159,7 +161,8 @@ def service(
 ) -> EnergyIqService:
     heard: Any = events
     kept = read_previous_run(directory, events.clock.at_s).iq_reports
-    return EnergyIqService(config, PricesInForce(), directory, events.clock, heard, save, kept)
+    calls = SupervisedCalls("Energy IQ", LIMIT_S, PartsInTrouble())
+    return EnergyIqService(config, PricesInForce(), directory, events.clock, heard, save, kept, calls)
 
 
 async def computed(iq: EnergyIqService) -> None:
@@ -243,7 +246,7 @@ async def test_a_stop_waits_for_what_is_computed_and_begins_nothing(
     iq = service(whole, Events(END))
     under_way = asyncio.create_task(iq.report(date(2025, 9, 11), float(END)))
     assert await asyncio.to_thread(began.wait, LIMIT_S)
-    await asyncio.to_thread(iq.close)
+    await iq.close()
     assert ended.is_set()
     assert (await under_way).day == "2025-09-11"
     with pytest.raises(QueryTimeout, match="the gateway is stopping"):

@@ -58,6 +58,52 @@ async def test_a_mistake_beside_the_tick(wire: Site, what: str) -> None:
     assert code == (exit_codes.FAILED if what == "setpoints" else exit_codes.OK)
 
 
+# Runs `skerry` with everything beside the tick hanging once it has ticked, and short steps of the end.
+HANGING = """
+import sys, threading, time
+from gateway import service, composition
+from gateway.price_watch import PriceWatch
+from dispatch.planning.planner import Planner
+from storage.audit_file import AuditFile
+from storage.file import TelemetryFile
+from storage.reader import Archive
+for step in ("TICKS", "PLANS", "AUDIT", "RECORD", "DEVICES", "LINK"):
+    setattr(service, step + "_END_S", 0.3)
+hung = threading.Event()
+def hangs(*_, **__): hung.wait()
+later = service._Service._after_tick
+def after_tick(self, ticks):
+    later(self, ticks)
+    if ticks == 10:
+        Planner.solve = AuditFile.append = TelemetryFile.write = Archive.events = PriceWatch._read = hangs
+service._Service._after_tick = after_tick
+from console.cli.main import main
+main()
+"""
+
+
+async def test_a_stop_is_bounded_while_everything_hangs_and_the_safe_value_comes_first(wire: Site) -> None:
+    command = [sys.executable, "-P", "-c", HANGING, "serve", str(wire.path), "--twin", str(wire.announce)]
+    gateway = await asyncio.create_subprocess_exec(
+        *command, "--state-dir", str(wire.state_dir), env=wire.environment, stderr=asyncio.subprocess.PIPE
+    )
+    wire.processes.append(gateway)
+    client = await wire.client()
+    await wire.twin_says({"load_step_w": 30_000})
+    await until(client, lambda s: s.loop.ticks > 12 and battery_w(s) > 15_000)
+    asked = asyncio.create_task(client.request("events", limit=50))
+    said = await until(client, lambda s: True)
+    await until(client, lambda s: s.loop.ticks > said.loop.ticks + 5)
+    gateway.terminate()
+    _, err = await asyncio.wait_for(gateway.communicate(), LIMIT_S)
+    assert gateway.returncode == exit_codes.FAILED, err.decode()
+    assert "ends without waiting for" in err.decode()
+    assert "the audit did not end within 0.3 s" in err.decode()
+    assert (await wire.twin_says({"state": {}}))["state"]["setpoint_w"]["pcs1"] == 0
+    await asyncio.wait([asked])
+    assert asked.exception() is not None or asked.result() is not None
+
+
 async def test_islanded_at_stop_sends_nothing(wire: Site) -> None:
     """During an outage the PCS forms the island: the stop leaves it alone and says so."""
     gateway = await wire.gateway()

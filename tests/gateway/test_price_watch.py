@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 from small_gateway import running, small_site
-from waiting import until
+from waiting import LIMIT_S, until
 
 from dispatch.billing.prices import PriceSeries
 from drivers.clock import VirtualClock
 from drivers.tariffs.csv_file import load
+from gateway.parts_in_trouble import PartsInTrouble
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
+from gateway.supervised_calls import SupervisedCalls
 
 HEADER = "start_utc,price_eur_per_mwh\n"
 T0 = int(datetime(2025, 10, 2, 22, tzinfo=UTC).timestamp())
@@ -57,7 +59,9 @@ class Watched:
         self.prices, self.heard = PricesInForce(load("prices.csv", directory)), Heard()
         self.first = self.prices.series
         self.changes = 0
-        self.watch = PriceWatch(site, self.prices, VirtualClock(NOON), self.heard, self._changed)  # type: ignore[arg-type]
+        clock, heard = VirtualClock(NOON), self.heard
+        calls = SupervisedCalls("price file", LIMIT_S, PartsInTrouble())
+        self.watch = PriceWatch(site, self.prices, clock, heard, self._changed, calls)  # type: ignore[arg-type]
 
     def _changed(self) -> None:
         self.changes += 1

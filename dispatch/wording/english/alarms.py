@@ -38,6 +38,27 @@ TEMPLATES = {
     "alarm.gpus_missing": "{missing:g} of {gpus:g} without a power reading: {note}",
     "alarm.overruns": "{late_ticks:g} late ticks in the last minute",
     "alarm.rows_dropped": "{rows:g} rows dropped in the last minute",
+    "alarm.part_died": "failed {lasted_s:.0f} s ago: {error}",
+    "alarm.part_hangs": "hanging for {lasted_s:.0f} s: {error}",
+    "part.planner": "meanwhile the last plan stays in force; without one the rules control alone",
+    "part.energy_iq": "meanwhile the Energy IQ is not updated; control does not use it",
+    "part.price_file": "meanwhile a change of the price file is not noticed; the prices in force stay",
+    "part.archive": "meanwhile charts, log and past decisions are not answered; the record itself goes on",
+    "part.records": "meanwhile ticks and events wait in memory, and the oldest are lost when that is full",
+    "part.audit": (
+        "meanwhile commands that raise risk are refused; stop, hold, end, abort and withdraw work and are not durable"
+    ),
+    "part.link": "meanwhile no console can connect; those that are connected go on",
+    "part.users": (
+        "meanwhile a command is refused whose user's groups cannot be looked up; root may do everything all the same"
+    ),
+    "part.reservations": "meanwhile power reservations are refused; those granted stand",
+    "part.node_polling": "meanwhile readings of the compute nodes grow old; the battery is controlled by the meters",
+    "part.drills": "meanwhile no drill is announced or started by the schedule",
+    "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out",
+    "part.orders": "meanwhile this device is not sent orders",
+    "part.state_directory": "meanwhile a state directory that is lost or back is not noticed",
+    "part.memory": "meanwhile what the controller remembered of earlier runs stays unread",
     "alarm.clock_step": "by {step_s:+.1f} s",
     "alarm.dearer": "{more_eur:.2f} EUR more than without it, month to date",
     "alarm.plan_age": "{age_s:whole_min} old",
@@ -279,6 +300,16 @@ TEXTS: dict[str, AlarmText] = {
         "Telemetry or events cannot be stored.",
         "Control runs on; this time will be missing in the records.",
         "Check free space and the mount of the state directory (`df`), then the disk (`dmesg`).",
+    ),
+    "part-failed": AlarmText(
+        "Part of the gateway fails: {subject}",
+        "A part of the gateway beside the control loop ended by an error, or a call of it does not end.",
+        "The control loop runs on. The part is begun again by itself, at growing intervals of up to a minute.",
+        (
+            "Look at the gateway's log (`journalctl -u skerry`) and at disk, memory and network of the machine "
+            "(`dmesg`). If it does not recover, restart the gateway while the site is grid-tied, and send the log to "
+            "whoever maintains Skerry."
+        ),
     ),
     "audit-changed": AlarmText(
         "Audit is not as it was written",

@@ -66,6 +66,7 @@ TEMPLATES = {
     ),
     "no_plan.unknown": "{missing} not known",
     "no_plan.late": "not within {deadline_s:g} s",
+    "no_plan.hangs": "{error}",
     "no_plan.refused": "refused by its check: {found}",
     # why there is no Energy IQ
     "iq.no_battery": "the site has no battery",

@@ -8,7 +8,7 @@ from plan_site import site
 
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
-from dispatch.alarms.facts import Facts
+from dispatch.alarms.facts import Facts, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
@@ -16,7 +16,7 @@ from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pc
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import MISSING, reading, status
-from dispatch.model.reasons import RuleId, plain
+from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
@@ -152,6 +152,16 @@ CASES = [
     ("tick-overruns", {"facts": {"overruns_per_min": 9}}, "9 late ticks"),
     ("records-lost", {"facts": {"records_dropped_per_min": 5}}, "5 rows dropped"),
     ("records-lost", {"facts": {"records_error": "disk full"}}, "disk full"),
+    (
+        "part-failed:planner",
+        {"facts": {"parts": (PartTrouble("planner", Reason("alarm.part_died", {"lasted_s": 7.0, "error": "a bug"})),)}},
+        "failed 7 s ago: a bug; meanwhile the last plan stays in force",
+    ),
+    (
+        "part-failed:setpoints of pcs1",
+        {"facts": {"parts": (PartTrouble("setpoints of pcs1", plain("a bug")),)}},
+        "a bug; meanwhile this PCS keeps its setpoint until its own reversion timer runs out",
+    ),
     ("audit-changed", {"facts": {"audit_changed": "row 7 was edited"}}, "row 7 was edited"),
     ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
     ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),

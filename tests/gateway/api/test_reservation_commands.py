@@ -201,7 +201,7 @@ async def test_refused_with_rule_and_figure_and_on_record(there: Running, client
 class Onlookers(Roles):
     """Everybody only looks."""
 
-    def of(self, peer: Peer) -> Standing:
+    def without_lookup(self, peer: Peer) -> Standing:
         return Standing(Role.VIEWER, "as the test says")
 
 
