@@ -184,7 +184,7 @@ class LoadForecaster:
         self._horizons = {h: _Horizon() for h in PROBES}
         self._pending: dict[int, list[tuple[int, _PastForecast]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
-        self._trusts: dict[int, _Trust] = {}  # by horizon
+        self._extent_w: tuple[float, float] | None = None  # lowest and highest load; worked out when it is needed
         self._cached: _CachedForecast | None = None
 
     def observe(
@@ -217,7 +217,7 @@ class LoadForecaster:
         self._last = quarter
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
-        self._trusts, self._cached = {}, None
+        self._extent_w = self._cached = None
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust()
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
@@ -280,9 +280,11 @@ class LoadForecaster:
         """Work a forecast out up to this many steps."""
         assert self._last is not None
         known_w = drawn.known_w
+        trusts = {horizon: state.trust() for horizon, state in self._horizons.items()}
         for quarter in range(drawn.first + len(drawn.load_w), drawn.first + steps):
             ahead = max(1, quarter - self._last)
-            trust = self._trusts.get(ahead) or self._trust(ahead)
+            before, after, weight = _neighbours(ahead)
+            trust = _between(trusts[before], trusts[after], weight)
             pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
             load_w = self._expected(trust, drawn.last_w, self._profile(quarter), pull_w)
             below, above = self._range(load_w) if trust.band is None else trust.band
@@ -313,26 +315,27 @@ class LoadForecaster:
                 del self._profiles[next(iter(self._profiles))]
         return self._profiles[of]
 
-    def _trust(self, ahead: int) -> _Trust:
-        """What the two followed horizons next to `ahead` say, between them; kept until the next quarter is observed."""
-        if ahead not in self._trusts:
-            before, after, weight = _neighbours(ahead)
-            one, two, rest = self._horizons[before].trust(), self._horizons[after].trust(), 1 - weight
-            band = None
-            if one.band is not None and two.band is not None:
-                band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
-            self._trusts[ahead] = _Trust(
-                rest * one.profile + weight * two.profile,
-                rest * one.jobs + weight * two.jobs,
-                rest * one.unannounced_w + weight * two.unannounced_w,
-                band,
-            )
-        return self._trusts[ahead]
-
     def _range(self, load_w: float) -> tuple[float, float]:
         """The band before errors are known: the range of the load in ten days, wider by a quarter of the load."""
-        margin = DEFAULT_MARGIN * max(load_w, *self._loads.values())
-        return min(self._loads.values()) - margin - load_w, max(self._loads.values()) + margin - load_w
+        if self._extent_w is None:
+            self._extent_w = min(self._loads.values()), max(self._loads.values())
+        low_w, high_w = self._extent_w
+        margin = DEFAULT_MARGIN * max(load_w, high_w)
+        return low_w - margin - load_w, high_w + margin - load_w
+
+
+def _between(one: _Trust, two: _Trust, weight: float) -> _Trust:
+    """What two followed horizons say between them; `weight`, 0..1, is that of the later one."""
+    rest = 1 - weight
+    band = None
+    if one.band is not None and two.band is not None:
+        band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
+    return _Trust(
+        rest * one.profile + weight * two.profile,
+        rest * one.jobs + weight * two.jobs,
+        rest * one.unannounced_w + weight * two.unannounced_w,
+        band,
+    )
 
 
 def _held_forecast(first: int, steps: int, now_w: float | None) -> Forecast:
