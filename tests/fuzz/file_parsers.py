@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,12 @@ def zipped_file(name: str, read: Callable[[Path], object]) -> Session:
 
 def zipped(examples: Sequence[bytes]) -> tuple[bytes, ...]:
     """Gzip files, and one that is a thousand times as long once it is unpacked."""
-    return (*(gzip.compress(data, mtime=0) for data in examples), gzip.compress(bytes(256 << 20), mtime=0))
+    return (*(gzip.compress(data, mtime=0) for data in examples), zipped_zeros())
+
+
+@functools.cache
+def zipped_zeros() -> bytes:
+    return gzip.compress(bytes(256 << 20), mtime=0)
 
 
 def site_files() -> list[bytes]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -59,15 +59,13 @@ def test_the_search_finds_primitives(source: str, found: list[tuple[str, str]]) 
 
 @contextmanager
 def functions_called() -> Iterator[set[str]]:
-    """module:function of ours that run meanwhile, in any thread."""
+    """module:function of ours that run meanwhile, in any thread; filled at the end."""
     called: set[str] = set()
-    root = f"{ROOT}/"
+    ran: dict[int, CodeType] = {}  # by id: the hash of code is slow, and this is run at every call
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
-        file = frame.f_code.co_filename
-        if event == "call" and file.startswith(root):
-            module = file[len(root) :].removesuffix(".py").replace("/", ".")
-            called.add(f"{module}:{frame.f_code.co_qualname.split('.<locals>')[0]}")
+        if event == "call":
+            ran[id(frame.f_code)] = frame.f_code
 
     threading.setprofile(profile)
     sys.setprofile(profile)
@@ -76,6 +74,11 @@ def functions_called() -> Iterator[set[str]]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
+        root = f"{ROOT}/"
+        for code in ran.copy().values():
+            if code.co_filename.startswith(root):
+                module = code.co_filename[len(root) :].removesuffix(".py").replace("/", ".")
+                called.add(f"{module}:{code.co_qualname.split('.<locals>')[0]}")
 
 
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)

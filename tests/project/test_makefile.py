@@ -140,7 +140,7 @@ def test_check_and_test_from_a_read_only_checkout(tmp_path: Path) -> None:
     for folder in folders:
         folder.chmod(0o555)
     try:
-        done = make(checkout, "check", "test", f"VENV={venv}")
+        done = make(checkout, "check", "test", f"VENV={venv}", "PARALLEL=--numprocesses 1")  # each loads all anew
     finally:
         for folder in folders:
             folder.chmod(0o755)
