@@ -133,8 +133,7 @@ async def assemble(
         work.append(("link", partial(_listen_later, gateway, roles)))
     gateway = replace(gateway, background=(*gateway.background, *work), save_memory=saver.save)
     _adopt(gateway, found.left)
-    for line in state.notes:
-        gateway.events.event("gateway", "info" if state.identity.kept else "warning", "identity", line)
+    _tell_identity(gateway, state)
     for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):
         if text:
             gateway.events.event("gateway", "warning", subject, text)
@@ -143,6 +142,14 @@ async def assemble(
     for line in price_remarks:
         gateway.events.event("gateway", "warning", "tariff", line)
     return gateway
+
+
+def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:
+    """What the start has found of the site's identity: that it was restored or copied shows in the audit, too."""
+    for line in state.notes:
+        gateway.events.event("gateway", "info" if state.identity.kept else "warning", "identity", line)
+        if state.identity.kept:
+            gateway.audit.spool({"kind": "identity", "who": "gateway", "text": line})
 
 
 def _found(state: StateDirectory, recorder: Recorder, clock: Clock) -> _Found:

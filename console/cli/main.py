@@ -50,7 +50,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
     "audit": ("console.cli.records:audit", "List the commands given, with their results."),
     "export": ("console.cli.records:export", "Write the record of a site to a directory."),
-    "verify": ("console.cli.records:verify", "Check whether an export was changed."),
+    "verify": ("console.cli.records:verify", "Check whether an export or a backup was changed."),
+    "backup": ("console.cli.backup:backup", "Copy records, audit and key of a site, also while its gateway runs."),
+    "restore": ("console.cli.backup:restore", "Put a backup into the state directory of a site."),
 }
 
 HELP = """Operations console and dispatch controller for the power side of a private compute site.

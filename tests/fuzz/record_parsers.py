@@ -29,6 +29,8 @@ from storage.export import ExportError, export
 from storage.file import TelemetryFile
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder, nobody
+from storage.site_backup import BackupError, back_up
+from storage.site_restore import RestoreError, checked
 from storage.verify import CannotVerify, verify
 
 RECORDED = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
@@ -72,6 +74,15 @@ def an_export() -> Path:
     place = a_state().with_name(f"{a_state().name}-export")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     export(a_state(), place, BEGIN_S, END_S)
+    return place
+
+
+@functools.cache
+def a_backup() -> Path:
+    """A backup of that state directory."""
+    place = a_state().with_name(f"{a_state().name}-backup")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    back_up(a_state(), place)
     return place
 
 
@@ -244,6 +255,12 @@ def export_it(place: Path) -> None:
     export(place, out, BEGIN_S, END_S)
 
 
+def back_it_up(place: Path) -> None:
+    out = place.with_name("out")
+    shutil.rmtree(out, ignore_errors=True)
+    back_up(place, out)
+
+
 @contextlib.contextmanager
 def machine_ids(directory: Path) -> Iterator[Feed]:
     with pytest.MonkeyPatch.context() as patch:
@@ -270,6 +287,7 @@ ARCHIVE = (
 AUDIT = (
     "storage.audit_format:open_read_only",
     "storage.audit_reader:rows",
+    "storage.audit_reader:ends_utc_s",
     "storage.audit_reader:orders_in_force",
     "storage.audit_reader:orders_stopped",
     "storage.audit_reader:unreported_drill",
@@ -360,6 +378,26 @@ PARSERS = (
         (NoRecords, ExportError),
         tree="json",
         share=0.2,
+    ),
+    *(
+        Parser(
+            f"{name} that is backed up",
+            ("storage.site_backup:_copy_all", "storage.site_backup:_copy_database", "storage.site_backup:sha256"),
+            file_of(name),
+            damaged(name, back_it_up),
+            (BackupError,),
+            share=0.05,
+        )
+        for name in (audit_format.FILE, schema.FILE, identity.IDENTITY)
+    ),
+    Parser(
+        "manifest of a backup",
+        ("storage.site_restore:_manifest",),
+        file_of(manifest.MANIFEST, a_backup),
+        damaged(manifest.MANIFEST, checked, a_backup),
+        (RestoreError,),
+        tree="json",
+        share=0.5,
     ),
     Parser(
         "verify a manifest",

@@ -62,5 +62,6 @@ EXCEPTIONS = {
     "gateway.service:_Service._twin": "hands a file's content on to gateway.twin_process:read_announcement",
     "gateway.standalone_twin:_serve": "looks only whether stdin has ended",
     "gateway.twin_process:TwinChild.announced": "hands a line on to gateway.twin_process:read_announcement",
+    "storage.site_restore:_without_wal": "opens a database that it has made itself",
     "storage.retention:_delete_signals": "numbers of the record's signals; where they cannot be read, all names stay",
 }

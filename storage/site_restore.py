@@ -1,0 +1,251 @@
+"""Puts a backup in the place of a site's records. The gateway must not run; whoever calls keeps it from starting.
+
+What was there before stays, in a directory of its own. The audit that is restored gets a row that says which backup it
+is from, where its chain ends, and which rows of the audit before are not in it: a restore neither looks like rows lost
+nor hides that some are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from storage import audit_head, durable_file
+from storage.audit_file import AuditFile, AuditUnusable
+from storage.audit_format import FILE as AUDIT
+from storage.audit_format import head_of, head_words, last, open_read_only
+from storage.damage import DAMAGED
+from storage.manifest import MANIFEST, key_of
+from storage.signing_key import KEY_FILE, signing_key
+from storage.site_backup import DATABASES, FILES, UNFINISHED, sha256
+
+BEFORE = "before-restore-"  # with the time: what was there
+MAKING = "restoring"
+BUSY_S = 5.0
+MOST_BYTES = 1 << 20  # of a manifest
+OWN = (*(f"{name}{suffix}" for name in DATABASES for suffix in ("", "-wal", "-shm", "-journal")), *FILES)
+
+
+class RestoreError(Exception):
+    """Nothing was restored, unless the text says so; it says why and what to do."""
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What was done."""
+
+    directory: str
+    size_bytes: int
+    made: str  # when the backup was made, ISO 8601
+    kept: str  # the directory with what was there before; empty: nothing was
+    text: str  # of the row of the audit that says it
+
+
+def restore(backup: Path, state_dir: Path, who: str, replace: bool) -> Restored:
+    """Put a backup into a state directory; on the disk when this returns.
+
+    `who`: for the audit. `replace`: what is there already is moved aside. Raises RestoreError, and OSError for what
+    the disk refuses.
+    """
+    manifest = checked(backup)
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    there = [name for name in OWN if (state_dir / name).exists()]
+    if there and not replace:
+        raise RestoreError(f"{state_dir} has records already: with --replace they are moved aside, not deleted")
+    before = _audit_end(state_dir)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    kept = _unused(state_dir / f"{BEFORE}{stamp}") if there else None
+    making = state_dir / MAKING
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(mode=0o700)
+    try:
+        for name, stated in manifest["files"].items():
+            _copy(backup / name, making / name, stated)
+        text = _told(manifest, before, kept)
+        if manifest["audit"]:
+            _put_on_record(making, who, text, manifest, before)
+        _keep_owner(making, state_dir)
+        _swap(state_dir, making, kept, there)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    size = sum(stated["bytes"] for stated in manifest["files"].values())
+    return Restored(str(state_dir), size, manifest["made"], "" if kept is None else str(kept), text)
+
+
+def checked(backup: Path) -> dict[str, Any]:
+    """The manifest of a backup whose files are those that were written. Raises RestoreError."""
+    if backup.name.endswith(UNFINISHED):
+        raise RestoreError(f"{backup} was interrupted before it was whole: take an earlier one")
+    manifest = _manifest(backup / MANIFEST)
+    for name, stated in manifest["files"].items():
+        path = backup / name
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise RestoreError(f"{path}: {error.strerror}") from None
+        if found != stated["sha256"]:
+            raise RestoreError(f"{path}: its SHA-256 is not that of {MANIFEST}")
+    return manifest
+
+
+# ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """A manifest that is signed with the key of its backup. Raises RestoreError."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(MOST_BYTES))
+        files, signer = found["files"], key_of(found)
+        if found["kind"] != "backup" or found["format"] != 1:
+            raise ValueError(f"{found['kind']!r} of format {found['format']!r}")
+        if not (set(files) <= set(FILES) and KEY_FILE in files and set(files) & set(DATABASES)):
+            raise ValueError(f"files {', '.join(map(str, files))}")
+        for stated in files.values():
+            if not 0 <= int(stated["mode"], 8) <= 0o777 or int(stated["bytes"]) < 0 or len(stated["sha256"]) != 64:
+                raise ValueError("size, mode or hash of a file")
+        if found["audit"]:
+            head_of(found["audit"]["head"])
+        datetime.fromisoformat(found["made"])
+    except FileNotFoundError:
+        raise RestoreError(f"{path.parent} is no backup: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise RestoreError(f"{path}: {error.strerror}") from None
+    except DAMAGED as error:
+        raise RestoreError(f"{path} is not the manifest of a backup: {error or repr(error)}") from None
+    key_file = path.parent / KEY_FILE
+    if signer is None or not key_file.is_file() or signer != _public(path.parent):
+        raise RestoreError(f"{path} is not signed with the key of the backup, {key_file}")
+    return dict(found)
+
+
+def _public(directory: Path) -> bytes:
+    """The public half of a key. Raises RestoreError."""
+    path = directory / KEY_FILE
+    if path.stat().st_size != 32:
+        raise RestoreError(f"{path} is not a key: expected 32 bytes")
+    try:
+        return signing_key(directory).public_key().public_bytes_raw()
+    except OSError as error:
+        raise RestoreError(f"{path}: {error.strerror}") from None
+
+
+def _audit_end(state_dir: Path) -> tuple[int, bytes] | None:
+    """The last row known of the audit that is in the directory, by itself or by its kept head; None of none."""
+    found: list[tuple[int, bytes]] = []
+    try:
+        head = audit_head.kept(state_dir)
+        found += [] if head is None else [(head.seq, head.hash)]
+    except (audit_head.HeadDamaged, OSError):
+        pass  # the audit itself may say
+    try:
+        with closing(open_read_only(state_dir / AUDIT)) as con:
+            found.append(last(con))
+    except (sqlite3.Error, OSError, *DAMAGED):
+        pass  # damaged or not there: what may have led to the restore
+    found = [end for end in found if end[0]]
+    return max(found) if found else None
+
+
+def _told(manifest: dict[str, Any], before: tuple[int, bytes] | None, kept: Path | None) -> str:
+    """What the row of the audit says."""
+    seq, head = head_of(manifest["audit"]["head"]) if manifest["audit"] else (0, b"")
+    text = f"restored from the backup of {manifest['made']}, whose audit ends with row {seq}"
+    if kept is None:
+        return f"{text}; the state directory was empty"
+    where = f"what was there is kept in {kept}"
+    if before is None:
+        return f"{text}; the audit that was there could not be read; {where}"
+    if before == (seq, head):
+        return f"{text}, as did the one that was there; {where}"
+    if before[0] > seq:
+        return f"{text}; rows {seq + 1} to {before[0]} of the audit that was there are not in this one; {where}"
+    return f"{text}; the audit that was there ended with row {before[0]}; {where}"
+
+
+def _put_on_record(
+    making: Path, who: str, text: str, manifest: dict[str, Any], before: tuple[int, bytes] | None
+) -> None:
+    """Add the row that tells of the restore, signed. Raises RestoreError."""
+    t = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    stamp = {"t": t, "mono_ms": round(time.monotonic() * 1000), "run": f"restore/{os.getpid()}"}
+    row = {
+        "kind": "restored",
+        "who": who,
+        "text": text,
+        "backup_made": manifest["made"],
+        "backup_head": manifest["audit"]["head"],
+        "head_before": "" if before is None else head_words(*before),
+    }
+    audit = AuditFile(making)
+    try:
+        con = audit.ensure_open()
+        audit.append(con, [{**stamp, **told} for told in (*audit.due, row)])  # what the backup's own audit lacks first
+        audit.keep_head()
+        audit.sign()
+    except (sqlite3.Error, AuditUnusable) as error:
+        raise RestoreError(f"the audit of the backup cannot be continued: {error}; nothing was restored") from None
+    finally:
+        audit.abandon()
+    for name in DATABASES:
+        if (making / name).exists():
+            _without_wal(making / name)
+
+
+def _without_wal(path: Path) -> None:
+    """Have all of a database in its file. Raises RestoreError."""
+    with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as con:
+        if con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise RestoreError(f"{path} is in use by another program; nothing was restored")
+
+
+def _copy(source: Path, target: Path, stated: dict[str, Any]) -> None:
+    """One file, with its permissions, checked against the manifest. Raises RestoreError."""
+    shutil.copyfile(source, target)
+    if sha256(target) != stated["sha256"]:
+        raise RestoreError(f"{source} was read differently twice: check the disk; nothing was restored")
+    target.chmod(int(stated["mode"], 8))
+
+
+def _keep_owner(making: Path, state_dir: Path) -> None:
+    """Root restores for the user who owns the state directory. All files onto the disk."""
+    owner = state_dir.stat()
+    for path in making.iterdir():
+        if os.geteuid() == 0:
+            os.chown(path, owner.st_uid, owner.st_gid)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _swap(state_dir: Path, making: Path, kept: Path | None, there: list[str]) -> None:
+    """Move what was there aside, and what was made into its place. One that is interrupted is run again.
+
+    WAL first: a file must never meet the WAL of another. Raises OSError.
+    """
+    if kept is not None:
+        kept.mkdir(mode=0o700)
+        for name in sorted(there, key=lambda name: not name.endswith(("-wal", "-shm", "-journal"))):
+            if (state_dir / name).exists():
+                (state_dir / name).rename(kept / name)
+        durable_file.sync_directory(kept)
+    for path in sorted(making.iterdir()):
+        if not path.name.endswith(("-wal", "-shm", ".new")):
+            path.rename(state_dir / path.name)
+    durable_file.sync_directory(state_dir)
+
+
+def _unused(path: Path) -> Path:
+    """A name that nothing has yet."""
+    return path if not path.exists() else path.with_name(f"{path.name}-{uuid.uuid4().hex[:6]}")
