@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -33,9 +34,15 @@ NAMES = ("grid.w", "gone.w", "pv.w")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(twelve_days: Path, tmp_path: Path) -> Path:
+    """The test's own copy of `twelve_days`."""
+    return Path(shutil.copytree(twelve_days.parent, tmp_path, dirs_exist_ok=True), schema.FILE)
+
+
+@pytest.fixture(scope="module")
+def twelve_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve days of three signals, one of which left after the second; the newest is the end."""
-    path = tmp_path / schema.FILE
+    path = tmp_path_factory.mktemp("twelve_days") / schema.FILE
     file = TelemetryFile(path, "boot", nobody)
     file.ensure_open(T0)
     file.close(0)
