@@ -7,7 +7,8 @@ import io
 import sys
 from typing import TextIO
 
-REPLACED = "�"
+from dispatch.wording.formatting import REPLACED, neutralised
+
 # One character for one, so that columns stay where they are. What is not listed becomes "?".
 PLAIN = {
     **dict.fromkeys("–—─━┄", "-"),
@@ -36,16 +37,6 @@ PLAIN = {
 }
 BRAILLE = range(0x2800, 0x2900)
 ERRORS = "skerry.plain"
-
-
-def neutralised(text: str) -> str:
-    """Text without what could steer a terminal: escapes, other control characters, marks that turn the direction.
-
-    Names and messages come from devices, schedulers and users. Line ends and tabs are kept.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else PLAIN.get(c, REPLACED) for c in text)
 
 
 def one_line(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,30 @@ ROWS = """SELECT seq, body ->> 't' AS t, body ->> 'kind' AS kind, body ->> 'of' 
          body ->> 'command' AS command, body ->> 'text' AS text, body ->> 'durable' AS durable,
          lower(hex(hash)) AS sha256, body ->> 'reason' AS reason, body ->> 'outcome' AS outcome
   FROM entry"""
-ADDED_COLUMNS = ("reason", "outcome")  # exports of version 0.2.0 and before do not have them
+# the columns of an export's audit, and what those of all versions are made of
+CSV_COLUMNS = (
+    *("seq", "time_utc", "kind", "of_seq", "who", "uid", "command", "outcome", "reason_code", "reason", "text"),
+    *("durable", "sha256"),
+)
+CSV_COLUMNS_OF_0_1_0 = ("seq", "t", "kind", "of", "who", "command", "text", "durable", "sha256")
+CSV_COLUMNS_OF_0_2_0 = (*CSV_COLUMNS_OF_0_1_0, "reason", "outcome")
+CSV_FIELDS = {
+    "seq": "seq",
+    "t": "body ->> 't'",
+    "time_utc": "body ->> 't'",
+    "kind": "body ->> 'kind'",
+    "of": "body ->> 'of'",
+    "of_seq": "body ->> 'of'",
+    "who": "body ->> 'who'",
+    "uid": "body ->> 'uid'",
+    "command": "body ->> 'command'",
+    "outcome": "body ->> 'outcome'",
+    "reason_code": "coalesce(body ->> '$.why.code', body ->> '$.effect.code')",
+    "reason": "body ->> 'reason'",
+    "text": "body ->> 'text'",
+    "durable": "body ->> 'durable'",
+    "sha256": "lower(hex(hash))",
+}
 
 SCHEMA = f"""
 CREATE TABLE entry (
@@ -89,6 +113,11 @@ def head_of(words: str) -> tuple[int, bytes]:
     if seq < 0 or len(head) != 32:
         raise ValueError(f"{words!r}: expected a head such as 17:9f86... (row and 64 hexadecimal digits)")
     return seq, head
+
+
+def csv_query(columns: Sequence[str]) -> str:
+    """The query for rows of an export's audit.csv with these columns, all of `CSV_FIELDS`. Raises KeyError."""
+    return f"SELECT {', '.join(f'{CSV_FIELDS[name]} AS {name}' for name in columns)} FROM entry ORDER BY seq"
 
 
 def last(con: sqlite3.Connection) -> tuple[int, bytes]:

@@ -1,17 +1,28 @@
-"""What stands in the CSV files of an export: text that a spreadsheet would run as a formula gets a quote before it.
+"""What stands in the CSV files of an export: no formulas, and no characters that steer a terminal.
 
-Numbers stay as they are. Formulas begin with = + - @, a tab or a line break (OWASP, "CSV Injection"); the full-width
-forms of the four signs are taken for them in some locales.
+Text that a spreadsheet would run as a formula gets a quote before it; numbers stay as they are. Formulas begin with
+= + - @, a tab or a line break (OWASP, "CSV Injection"); the full-width forms of the four signs are taken for them in
+some locales. Escapes, other control characters and marks that turn the direction of text become "�".
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-RULE = "text that begins with = + - @ (also full-width), tab, CR or LF has a ' before it; the .db files have it without"
+from dispatch.wording.formatting import neutralised
+
+RULE = (
+    "text that begins with = + - @ (also full-width), tab, CR or LF has a ' before it; the .db files have it without. "
+    "Control characters but tab and LF, and marks of direction, are replaced by \ufffd"
+)
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def field(value: Any) -> Any:
     """A value as it is written to a CSV file."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return quoted(neutralised(value)) if isinstance(value, str) else value
+
+
+def quoted(text: str) -> str:
+    """Text with a quote before a formula, as in the files of version 0.2.0."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "telemetry.db"
+EXPORT_FILE = "export.db"  # of an export, with tables for readers
 APPLICATION_ID = 0x534B_5259  # "SKRY", for file(1) and for whoever finds the file in ten years
 
 TABLES = """

@@ -8,25 +8,21 @@ checkpoints, or rewritten by someone who had the key).
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from storage import schema
 from storage.audit_check import check_heads
+from storage.audit_copies import AUDIT_CSV, MOST, check_copies
 from storage.audit_format import (
-    ADDED_COLUMNS,
     FILE,
     GENESIS,
-    ROWS,
     canonical,
     chained,
     head_of,
@@ -35,13 +31,9 @@ from storage.audit_format import (
     signed_text,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
-from storage.csv_fields import field
 from storage.damage import DAMAGED
 from storage.drill_check import check_drills
 from storage.manifest import MANIFEST, SIGNATURE, key_of
-
-AUDIT_CSV = "audit.csv"
-MOST = 20  # findings reported; more of the same say nothing new
 
 _SPELLED = msgspec.json.Encoder(order="deterministic")
 
@@ -149,11 +141,11 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes, in_use: bool
         with closing(open_read_only(file)) as con:
             con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
             audit = _chain(con, outside, wanted_key)
-            lines, notes = check_drills(directory / schema.FILE, con, audit.chain)
+            lines, notes = check_drills(directory, con, audit.chain)
             audit.findings += lines
             audit.remarks += notes
             lines, audit.key, audit.named_from = _named_keys(con, audit.key)
-            audit.findings += lines + _audit_csv(directory / AUDIT_CSV, con) + on_head
+            audit.findings += lines + check_copies(directory, con) + on_head
             if in_use and not on_head:
                 _compare_head(head, audit)
             return audit
@@ -239,49 +231,6 @@ def _named_keys(con: sqlite3.Connection, key: bytes) -> tuple[list[str], bytes, 
         if named != key.hex():
             findings.append(f"row {seq} names another key than the one that signs, {str(named)[:16]}…")
     return findings, key, first
-
-
-def _audit_csv(path: Path, con: sqlite3.Connection) -> list[str]:
-    """Findings: rows of the CSV file that are not those of the chain."""
-    if not path.exists():
-        return []
-    try:
-        quoted = _unlike(path, con, field)
-        # exports of before formulas were quoted
-        return quoted if not quoted or _unlike(path, con, lambda value: value) else []
-    except csv.Error as error:
-        return [f"{path.name} cannot be read: {error}"]
-    except OSError as error:
-        return [f"{path.name} cannot be read: {error.strerror}"]
-    except sqlite3.OperationalError:
-        return []  # a row that is not JSON: the chain's own finding
-
-
-def _unlike(path: Path, con: sqlite3.Connection, written: Callable[[str], str]) -> list[str]:
-    """Findings on rows of the CSV file that are not as the chain has them, each text as it is `written`."""
-    findings: list[str] = []
-    found = con.execute(f"{ROWS} ORDER BY seq")
-    columns = [column[0] for column in found.description]
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        stated = csv.reader(file)
-        header = next(stated, [])
-        older = header == columns[: -len(ADDED_COLUMNS)]  # an export of before they were added
-        width = len(columns) - len(ADDED_COLUMNS) * older
-        if header != columns[:width]:
-            findings.append(f"{path.name}: its header is not that of the audit")
-        for count, (row, line) in enumerate(zip_longest(found, stated)):
-            if row is None:
-                return [f"{path.name} has {count + 1 + sum(1 for _ in stated)} rows, the audit {count}"]
-            if line is None:
-                return [f"{path.name} has {count} rows, the audit {count + 1 + sum(1 for _ in found)}"]
-            if line != _as_text(row[:width], written):
-                findings.append(f"{path.name}: row {row[0]} is not as the audit has it")
-    return findings[:MOST]
-
-
-def _as_text(row: Sequence[Any], written: Callable[[str], str]) -> list[str]:
-    """A row of the audit as a CSV file has it."""
-    return ["" if value is None else written(value) if isinstance(value, str) else str(value) for value in row]
 
 
 def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:

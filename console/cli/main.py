@@ -11,7 +11,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from console.terminal_output import neutralised, prepare_output
+from console.terminal_output import prepare_output
+from dispatch.wording.formatting import neutralised
 from gateway import exit_codes
 
 # name -> module:attribute, and the line in the help; "" hides it. Kept here so that --help imports none of them.
@@ -110,12 +111,9 @@ class LazyGroup(click.Group):
 def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from importlib.metadata import PackageNotFoundError, version
+    from storage.version import installed
 
-    try:
-        click.echo(f"skerry {version('skerry')}")
-    except PackageNotFoundError:
-        click.echo("skerry, run from a source tree")
+    click.echo(f"skerry {installed()}" if installed() else "skerry, run from a source tree")
     ctx.exit()
 
 

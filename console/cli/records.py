@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +12,12 @@ from console.cli.data_source import Record, gateway, gateway_or_record, record_o
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
 from console.cli.line_formats import audit_line, event_line
+from console.cli.progress import Progress
 from console.value_parsers import json_option, moment, site_option
 from gateway import exit_codes
+
+if TYPE_CHECKING:
+    from storage.export.size import Size
 
 
 @click.command()
@@ -46,32 +51,80 @@ def ack(alarm: str, site: str | None) -> None:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--from", "start", metavar="T", help="Start; times as in `skerry why --at`. Default: everything.")
 @click.option("--to", "end", metavar="T", help="End. Default: now.")
+@click.option(
+    "--resolution",
+    type=click.Choice(["15m", "1m", "raw"]),
+    default="15m",
+    show_default=True,
+    help="Time between two rows of telemetry; raw: every sample.",
+)
+@click.option("--min-max", is_flag=True, help="Also tables of the minimum and maximum in each step.")
+@click.option("--parquet", is_flag=True, help="Also Parquet files; needs pyarrow: pip install 'skerry[parquet]'.")
+@click.option("--dry-run", is_flag=True, help="Only say how large it would be.")
 @site_option
 @json_option
-def export(out: Path, start: str | None, end: str | None, site: str | None, as_json: bool) -> None:
-    """Write the record to the new directory OUT: SQLite, CSV and a manifest with hashes.
+def export(
+    out: Path,
+    start: str | None,
+    end: str | None,
+    resolution: str,
+    min_max: bool,
+    parquet: bool,
+    dry_run: bool,
+    site: str | None,
+    as_json: bool,
+) -> None:
+    """Write the record to the new directory DIR: SQLite, CSV, a data dictionary and a signed manifest.
 
-    Exports the record of the running gateway, without disturbing it. When none runs: that of --site, else the one
-    written last.
+    `export.db` has a table for each kind of record, of telemetry with one column per signal; each table is a CSV file,
+    too. Says first how large it will be, and refuses where the disk lacks the space. Exports the record of the running
+    gateway, without disturbing it. When none runs: that of --site, else the one written last.
     """
-    from storage.export import ExportError
-    from storage.export import export as write
+    from storage.export.writer import ExportError, Options, size_of
+    from storage.export.writer import export as write
 
+    options = Options(resolution=resolution, extremes=min_max, parquet=parquet)
+    progress = Progress("exporting")
     with record_of_gateway(site) as source:
         now_utc_s = source.now_utc_s()
         start_utc_s = 0.0 if start is None else moment(start, now_utc_s, source.zone)
         end_utc_s = max(now_utc_s, time.time()) + 1 if end is None else moment(end, now_utc_s, source.zone)
         click.echo(f"skerry: exporting {source.directory}", err=True)
+        span = (source.directory, out, start_utc_s, end_utc_s, options)
         try:
-            manifest = write(source.directory, out, start_utc_s, end_utc_s)
+            if dry_run:
+                size = size_of(*span)
+                _tell_size(size)
+                if as_json:
+                    click.echo(json_text(size))
+                return
+            manifest = write(*span, _tell_size, progress.show)
         except ExportError as error:
             raise Failure(str(error)) from None
+        finally:
+            progress.clear()
     if as_json:
         click.echo(json_text(manifest))
         return
+    _tell_manifest(out, manifest)
+
+
+def _tell_size(size: Size) -> None:
+    """Say how large an export will be, before it is made."""
+    held = "no telemetry" if size.first_utc_s is None else f"{size.rows} rows of {size.columns} columns of telemetry"
+    space = f"{size.free / 1e6:.0f} MB are free"
+    click.echo(f"skerry: about {size.bytes / 1e6:.1f} MB: {held}, and what else is on record; {space}", err=True)
+
+
+def _tell_manifest(out: Path, manifest: dict[str, Any]) -> None:
+    """Say what was exported."""
+    if manifest["start"] is not None:
+        gaps = manifest["gaps"]
+        said = f"{gaps} {'gap' if gaps == 1 else 'gaps'}, see gaps.csv" if gaps else "no gaps"
+        click.echo(f"skerry: telemetry from {manifest['start']} to {manifest['end']}, {said}", err=True)
     if manifest["audit"]:
         click.echo(
             f"skerry: head of the audit {manifest['audit']['head']}; note it where this machine's root cannot", err=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 ABSENT = "—"
+REPLACED = "�"  # in place of a character that is not shown
 
 
 def one_line(text: str) -> str:
@@ -13,6 +14,16 @@ def one_line(text: str) -> str:
     Also what is invisible or turns the direction of text (Unicode categories "Other" and "Separator").
     """
     return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def neutralised(text: str) -> str:
+    """Text from outside without what could steer a terminal: escapes, other control characters, marks of direction.
+
+    Names and messages come from devices, schedulers and users. Line ends and tabs are kept.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else " " if c == "\u00a0" else REPLACED for c in text)
 
 
 def kw(w: float | None) -> str:

@@ -25,7 +25,7 @@ from gateway import controller_memory, previous_run
 from storage import audit_format, audit_head, audit_reader, identity, manifest, schema, signing_key
 from storage.audit import AuditLog
 from storage.config import StorageConfig
-from storage.export import ExportError, export
+from storage.export.writer import ExportError, export
 from storage.file import TelemetryFile
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder, nobody
@@ -296,7 +296,8 @@ AUDIT = (
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
 VERIFY = (
     "storage.verify:_manifest",
-    "storage.verify:_unlike",
+    "storage.audit_copies:_header",
+    "storage.audit_copies:_equal",
     "storage.verify:_files",
     "storage.verify:_canonical_body",
 )
@@ -367,11 +368,10 @@ PARSERS = (
     Parser(
         "export of damaged rows",
         (
-            "storage.export:export",
-            "storage.export:_telemetry",
-            "storage.export:_audit",
-            "storage.export:_words",
-            "storage.export:_sha256",
+            "storage.export.writer:_Export.write",
+            "storage.export.writer:_Export._audit",
+            "storage.export.writer:_sha256_on_disk",
+            "storage.export.record_tables:_reason",
         ),
         rows_of(schema.FILE, "decision", "drill", "event"),
         with_rows(schema.FILE, export_it),
@@ -409,7 +409,7 @@ PARSERS = (
     ),
     Parser(
         "verify audit.csv",
-        VERIFY,
+        (*VERIFY, "storage.audit_copies:_differences"),
         file_of("audit.csv", an_export),
         damaged("audit.csv", verify, an_export),
         (CannotVerify,),
@@ -425,8 +425,8 @@ PARSERS = (
     Parser(
         "verify the telemetry of an export",
         VERIFY,
-        file_of(schema.FILE, an_export),
-        damaged(schema.FILE, verify, an_export),
+        file_of(schema.EXPORT_FILE, an_export),
+        damaged(schema.EXPORT_FILE, verify, an_export),
         (CannotVerify,),
         share=0.2,
     ),

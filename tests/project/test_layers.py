@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tree_copy import ROOT, copy_folder
 
-HEAVY = ("numpy", "highspy", "matplotlib", "pymodbus", "sqlite_utils")
+HEAVY = ("numpy", "highspy", "matplotlib", "pyarrow", "pymodbus", "sqlite_utils")
 ROOMS = ("console", "dispatch", "drivers", "gateway", "storage")
 PACKAGES = (
     "console",

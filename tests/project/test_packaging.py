@@ -91,7 +91,10 @@ def third_party_imports(files: list[Path]) -> dict[str, str]:
 
 def test_every_import_is_declared(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]  # imported only when they are asked for
-    declared = {canonical(r) for r in (*project["project"]["dependencies"], *extras["dask"], *extras["pictures"])}
+    declared = {
+        canonical(r)
+        for r in (*project["project"]["dependencies"], *extras["dask"], *extras["parquet"], *extras["pictures"])
+    }
     owners = metadata.packages_distributions()
     files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
     undeclared = {

@@ -18,7 +18,7 @@ from storage.audit import AuditLog
 from storage.audit_reader import unreported_drill
 from storage.config import StorageConfig
 from storage.drills import DrillRecord, digest, text_of
-from storage.export import export
+from storage.export.writer import export
 from storage.reader import Archive
 from storage.recorder import Recorder
 from storage.verify import verify
@@ -62,8 +62,9 @@ def test_an_export_has_them_and_verifies(tmp_path: Path) -> None:
     manifest = export(tmp_path, tmp_path / "out", T0 - 60, T0 + 3600)
     assert manifest["files"]["drills.csv"]["rows"] == 1
     (row,) = csv.DictReader((tmp_path / "out" / "drills.csv").read_text().splitlines())
-    assert (row["why"], row["code"], row["figures"]) == ("held, returned, every criterion met", "drill.passed", "{}")
-    assert (row["transfer_gap_code"], row["transfer_gap_figures"]) == ("gap.recorded", '{"transfer_ms":8.0}')
+    assert (row["why"], row["reason_code"]) == ("held, returned, every criterion met", "drill.passed")
+    assert (row["outcome"], row["transfer_gap_code"]) == ("passed", "gap.recorded")
+    assert json.loads(row["report"])["transfer_gap"]["figures"] == {"transfer_ms": 8.0}
     assert record.audit_head in (tmp_path / "out" / "drills.csv").read_text()
     assert verify(tmp_path / "out").ok
     assert export(tmp_path, tmp_path / "none", T0 - 600, T0 - 60)["files"]["drills.csv"]["rows"] == 0

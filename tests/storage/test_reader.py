@@ -19,7 +19,6 @@ from dispatch.model.events import Event
 from storage.config import StorageConfig
 from storage.reader import POINTS, Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder
-from storage.trimming import trim
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +106,13 @@ def test_history_is_bounded(archive: Archive, span_s: float, step_s: float) -> N
 
 
 def test_history_falls_back_on_rollups_where_samples_are_gone(ten_minutes: Path, tmp_path: Path) -> None:
-    shutil.copy(ten_minutes / "telemetry.db", tmp_path)
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    feed(recorder, range(600, 1_500))
+    recorder.flush().result(LIMIT_S)
+    assert recorder.close()
     with closing(sqlite3.connect(tmp_path / "telemetry.db", isolation_level=None)) as con:
-        con.execute("CREATE TEMP TABLE kept AS SELECT * FROM r1m")
-        trim(con, int((T0 + 120) * 1e6), int((T0 + 1e4) * 1e6))
-        con.execute("INSERT OR IGNORE INTO r1m SELECT * FROM kept")
+        con.execute("ATTACH ? AS whole", (str(ten_minutes / "telemetry.db"),))
+        con.execute("INSERT OR IGNORE INTO r1m SELECT * FROM whole.r1m")
     values = Archive(tmp_path).history(["grid.w"], T0 + 60, T0 + 180, 20)["signals"]["grid.w"]
     assert values[:3] == pytest.approx([449.5] * 3, abs=0.51)
     assert values[3:] == pytest.approx([647.5, 747.5, 847.5], abs=0.51)

@@ -13,7 +13,7 @@ from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.wording.catalogue import words
 from storage import schema
 from storage.config import StorageConfig
-from storage.export import export
+from storage.export.writer import export
 from storage.reader import Archive
 from storage.recorder import Recorder
 

@@ -16,11 +16,12 @@ from storage_samples import T0, feed
 from waiting import LIMIT_S
 
 from dispatch.model.events import Event
+from dispatch.wording.formatting import neutralised
 from drivers.clock import SystemClock
 from storage.audit import AuditLog
 from storage.config import StorageConfig
 from storage.csv_fields import field
-from storage.export import export
+from storage.export.writer import export
 from storage.manifest import MANIFEST, signed
 from storage.recorder import Recorder
 from storage.verify import CannotVerify, verify
@@ -73,7 +74,7 @@ KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (flip, truncate,
 def test_whatever_file_is_damaged_is_found_or_cannot_be_read(made: Path, tmp_path: Path) -> None:
     draw = random.Random(7)
     names = sorted(path.name for path in (made / "export").iterdir())
-    assert {"audit.db", "audit.csv", "telemetry.db", "events.csv", MANIFEST} < set(names)
+    assert {"audit.db", "audit.csv", "export.db", "events.csv", "gaps.csv", MANIFEST} < set(names)
     assert said_of(made / "export") == ""
     said = []
     for name in names:
@@ -100,7 +101,7 @@ def said_of(directory: Path) -> str:
     return "" if report.ok else (*report.findings, report.unsigned)[0]
 
 
-@pytest.mark.parametrize("name", ["audit.db", "audit.csv", "telemetry.db", "events.csv", MANIFEST])
+@pytest.mark.parametrize("name", ["audit.db", "audit.csv", "export.db", "events.csv", MANIFEST])
 def test_a_file_that_is_gone_or_a_directory(made: Path, tmp_path: Path, name: str) -> None:
     for is_directory in (False, True):
         copy = tmp_path / f"copy-{is_directory}"
@@ -116,13 +117,14 @@ def test_no_text_of_a_csv_file_is_a_formula(made: Path) -> None:
     assert "begins with = + - @" in json.loads((out / MANIFEST).read_text())["csv"]
     with (out / "events.csv").open(newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
-    assert sorted(texts) == sorted([f"'{text}" for text in FORMULAS] + list(PLAIN))
+    assert sorted(texts) == sorted(field(text) for text in FORMULAS + PLAIN)
     for path in out.glob("*.csv"):
         with path.open(newline="") as file:
             for row in csv.reader(file):
                 assert not [cell for cell in row if cell[:1] in tuple("=+@\t\r\n\uff1d") and cell], path
-    with sqlite3.connect(out / "telemetry.db") as con:  # the record itself has the text as it was
-        assert {text for (text,) in con.execute("SELECT text FROM event")} == {*FORMULAS, *PLAIN}
+    with sqlite3.connect(out / "export.db") as con:  # no quotes here
+        found = {text for (text,) in con.execute("SELECT text FROM events")}
+        assert found == {neutralised(text) for text in FORMULAS + PLAIN}
     con.close()
 
 
@@ -135,7 +137,8 @@ def test_an_export_of_before_formulas_were_quoted_verifies(made: Path, tmp_path:
     old = tmp_path / "old"
     shutil.copytree(made / "export", old)
     with (old / "audit.csv").open(newline="") as file:
-        rows = [[cell[1:] if cell[1:] in FORMULAS else cell for cell in row] for row in csv.reader(file)]
+        raw = {field(text): text for text in FORMULAS}
+        rows = [[raw.get(cell, cell) for cell in row] for row in csv.reader(file)]
     _rewrite(old, rows, made / "state")
     assert verify(old).findings == ()
     quoted = next(row for row in rows if FORMULAS[0] in row)

@@ -355,8 +355,12 @@ async def test_times_are_the_sites_and_labelled_with_and_without_a_name(machine:
 async def test_export(machine: Machine, recorded: Path) -> None:
     ran = await machine.skerry("export", "out", "--site", str(recorded))
     assert ran.code == exit_codes.OK, ran.err
-    assert {p.name for p in (machine.directory / "out").iterdir()} >= {"telemetry.db", "events.csv", "manifest.json"}
+    assert {p.name for p in (machine.directory / "out").iterdir()} >= {"export.db", "events.csv", "manifest.json"}
     assert "events.csv" in ran.out
+    said = ran.err.splitlines()
+    assert said[1].startswith("skerry: about "), said
+    assert "MB are free" in said[1]
+    assert "%" not in ran.err  # progress is for terminals
     again = await machine.skerry("export", "out", "--site", str(recorded))
     assert (again.code, again.err.splitlines()[-1]) == (
         exit_codes.FAILED,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.terminal_output import ERRORS, neutralised, one_line
+from console.terminal_output import ERRORS, one_line
+from dispatch.wording.formatting import neutralised
 from gateway import exit_codes
 from gateway.api.server import LinkServer
 
