@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
+
+from dispatch.model.clock import ClockState
+from dispatch.wording.formatting import span
 
 
 class GrowthPerMinute:
@@ -44,3 +48,21 @@ class ClockStepDetector:
     def recent_s(self, mono_s: float) -> float:
         """The last step within ten minutes, s; 0 when there was none."""
         return self._step_s if mono_s - self._step_at_s < self.REMEMBER_S else 0.0
+
+
+def clock_event(before: ClockState, now: ClockState, step_s: float) -> str:
+    """What the log says of the clock, empty: nothing. `step_s`: by how much the site's time was moved."""
+    if before.known and not now.known:
+        machine = (
+            "" if now.machine_utc_s is None else f", it says {datetime.fromtimestamp(now.machine_utc_s, UTC):%F %T} UTC"
+        )
+        return (
+            f"the time is not known: the machine's clock cannot be right{machine}; the site's time goes on from the "
+            "end of the record until the clock is synchronised or set. Nothing is billed or planned, no drill begins"
+        )
+    if now.known and not before.known:
+        early = f"what was recorded since the start bears times that are {span(step_s)} too early" if step_s > 0 else ""
+        return f"the time is known now; {early or 'what was recorded since the start bears the right times'}"
+    if step_s:
+        return f"wall clock stepped by {step_s:+.1f} s; deadlines are unaffected"
+    return ""

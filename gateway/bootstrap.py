@@ -19,7 +19,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller, ControllerMemory
-from dispatch.model.clock import Clock
+from dispatch.model.clock import Clock, ClockState
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice, SwitchDevice
 from drivers.devices import make_drivers
@@ -42,6 +42,7 @@ from gateway.previous_run import PreviousRun, read_previous_run
 from gateway.prices_in_force import PricesInForce
 from gateway.site import paths
 from gateway.site.schema import Site
+from gateway.site_clock import SiteClock
 from gateway.state_directory import StateDirectory
 from gateway.task_supervisor import Work
 from storage.audit import AuditLog
@@ -72,7 +73,7 @@ async def assemble(
     site: Site, state: StateDirectory, twin: Announcement | None, after_tick: Callable[[int], None]
 ) -> Gateway:
     """A site's gateway on this machine; its link listens, nothing ticks yet. Raises StartRefused."""
-    clock: Clock = SystemClock() if twin is None else twin.clock
+    clock: Clock = SiteClock(SystemClock()) if twin is None else twin.clock
     prices, price_remarks = _prices(site)
     recorder = Recorder(
         state.path,
@@ -112,8 +113,10 @@ async def assemble(
         welcome=_welcome(site, clock, state, simulated=twin is not None),
         after_tick=(after_tick, saver.after_tick),
         directory_trouble=trouble,
+        clock_state=clock.state if isinstance(clock, SiteClock) else ClockState,
     )
     work: list[Work] = [
+        *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),
         ("state directory", partial(state.run, gateway.events)),
         ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release)),
     ]
@@ -175,6 +178,8 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
         memory, memory_error = read_memory(state_dir)
     except MemoryNotRead as error:
         not_read, memory_error = True, f"what the controller remembered cannot be read now: {error}; {NOT_READ}"
+    if memory is not None and memory.billing.saved_utc_s is not None and isinstance(clock, SiteClock):
+        clock.not_before(memory.billing.saved_utc_s)
     known_gpus, gpu_note = open_gpu_record(state_dir)
     remarks = [("memory", memory_error), ("GPUs", gpu_note)]
     left = read_previous_run(state_dir, clock.utc_s())

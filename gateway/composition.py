@@ -15,7 +15,7 @@ from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
 from dispatch.forecasting.pv_asleep import SleepingInverters
-from dispatch.model.clock import Clock
+from dispatch.model.clock import Clock, ClockState
 from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason
 from drivers.nodes.known_gpus import KnownGpus
@@ -142,11 +142,12 @@ def compose_gateway(
     after_tick: Sequence[Callable[[int], None]] = (),
     known_gpus: KnownGpus | None = None,
     directory_trouble: Callable[[], str] = lambda: "",
+    clock_state: Callable[[], ClockState] = ClockState,
 ) -> Gateway:
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
     `known_gpus`: keeps the limits of this machine's GPUs; None: as long as this gateway runs. `directory_trouble`: why
-    the state directory cannot be used now, for the alarm.
+    the state directory cannot be used now, for the alarm. `clock_state`: what is known of the time.
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
@@ -162,7 +163,7 @@ def compose_gateway(
         {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
     )
     iq_calls = SupervisedCalls("Energy IQ", IQ_S, parts)
-    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls)
+    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls, clock_state)
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -183,6 +184,7 @@ def compose_gateway(
         after_tick=after_tick,
         directory_trouble=directory_trouble,
         parts=parts,
+        clock_state=clock_state,
     )
     log = CommandLog(roles, audit, clock, events, SupervisedCalls("users", USERS_S, parts, at_once=8))
     archive = SupervisedCalls("archive", ARCHIVE_S, parts)

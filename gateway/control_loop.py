@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
+import msgspec
+
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
@@ -16,16 +18,16 @@ from dispatch.control.fallback import stop_setpoints
 from dispatch.control.net_load_estimator import reliable_snapshot
 from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.battery_bank import BatteryBank
-from dispatch.model.clock import Clock
+from dispatch.model.clock import Clock, ClockState
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
 from dispatch.model.orders import ON_BATTERY
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
-from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute
+from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute, clock_event
 from gateway.api.consoles import Consoles
-from gateway.api.protocol import LastDrill, Published
+from gateway.api.protocol import LastDrill, Published, TariffNow
 from gateway.device_io import DeviceIo
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
@@ -75,10 +77,12 @@ class ControlLoop:
         after_tick: Sequence[Callable[[int], None]] = (),
         directory_trouble: Callable[[], str] = lambda: "",
         parts: PartsInTrouble,
+        clock_state: Callable[[], ClockState] = ClockState,
     ) -> None:
         """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
 
-        `directory_trouble`: why the state directory cannot be used now; empty: it can.
+        `directory_trouble`: why the state directory cannot be used now; empty: it can. `clock_state`: what is known of
+        the time.
         """
         self.published: Published | None = None
         self.stop_failed = False  # by a mistake of ours a PCS was not brought to its safe value at the end
@@ -91,6 +95,7 @@ class ControlLoop:
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
         self._directory_trouble, self._parts = directory_trouble, parts
+        self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
         self._stopping, self._ticked = asyncio.Event(), asyncio.Event()
@@ -174,11 +179,14 @@ class ControlLoop:
 
     def tick(self) -> None:
         """One iteration. Nothing here waits."""
-        self._report_clock_step()
+        self._watch_clock()
         self._seq += 1
         snapshot = self._with_sleeping_pv(self._devices.snapshot(self._seq))
+        if not self._clock_seen.known:
+            snapshot = msgspec.structs.replace(snapshot, utc_known=False)
         self._orders.expire()
-        self._reservations.advance()
+        if snapshot.utc_known:
+            self._reservations.advance()
         decision = self._decide(snapshot)
         snapshot = self._controller.checked(snapshot)
         self._update_alarms(snapshot, decision)
@@ -203,11 +211,15 @@ class ControlLoop:
             self._events.event("device", "info", id, "asleep: there is no sun; taken as 0 W until it answers")
         return snapshot
 
-    def _report_clock_step(self) -> None:
+    def _watch_clock(self) -> None:
+        """Say when the time is not known, or known again, and when the wall clock is set."""
+        before, now = self._clock_seen, self._clock_state()
+        self._clock_seen = now
         step_s = self._clock_steps.update(self._clock.utc_s(), self._clock.mono_s())
         if step_s:
             self._orders.follow_clock()
-            text = f"wall clock stepped by {step_s:+.1f} s; deadlines are unaffected"
+        text = clock_event(before, now, step_s)
+        if text:
             self._events.event("gateway", "warning", "clock", text)
 
     def _decide(self, snapshot: Snapshot) -> Decision:
@@ -238,7 +250,7 @@ class ControlLoop:
             interval=self._controller.interval,
             plan_age_s=None if plan is None else utc_s - plan.made_utc_s,
             plan_error=self._planner.error,
-            prices_expected=bool(self._site.tariff.file),
+            prices_expected=bool(self._site.tariff.file) and self._clock_seen.known,
             prices_end_utc_s=self._prices.end_utc_s,
             price_now=self._prices.series.at(utc_s) is not None,
             price_file_error=self._prices.error,
@@ -251,6 +263,7 @@ class ControlLoop:
             drill_due=self._drills.due,
             orders_dropped=self._orders.dropped,
             clock_step_s=self._clock_steps.recent_s(mono_s),
+            clock=self._clock_seen,
             month_saved_eur=self._month_saved_eur(),
             node_caps_w=self._devices.commands.caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
@@ -287,7 +300,7 @@ class ControlLoop:
             alarms=self._alarms.active(),
             interval=controller.interval,
             month_peak_w=controller.month_peak_w,
-            tariff=self._price_outlook.now(snapshot.utc_s),
+            tariff=self._price_outlook.now(snapshot.utc_s) if snapshot.utc_known else TariffNow(),
             loop=self._loop_stats,
             pulse_since_utc_s=controller.pulse_since_utc_s,
             pulses_seen=controller.pulses_seen,
@@ -298,6 +311,7 @@ class ControlLoop:
             reservations=self._reservations.standing(),
             billed_peak_w=controller.billed_peak_w,
             iq=self._iq.now,
+            clock=self._clock_seen,
         )
 
     def _recorded_figures(self, decision: Decision, soc_pct: float | None) -> dict[str, float | None]:
@@ -309,7 +323,7 @@ class ControlLoop:
             "interval.limit_w": interval.limit_w,
             "interval.energy_wh": None if interval.never_read else interval.energy_wh,
             "month.peak_w": self._controller.month_peak_w,
-            "price.eur_per_kwh": self._price_outlook.last.now_eur_per_kwh,
+            "price.eur_per_kwh": self._price_outlook.last.now_eur_per_kwh if self._clock_seen.known else None,
             "decision.able": float(able),
             "decision.ordered": float(any(order.kind in ON_BATTERY for order in self._orders.active)),
             **({"soc_pct": soc_pct} if self._config.batteries else {}),

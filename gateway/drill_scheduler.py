@@ -82,7 +82,7 @@ class DrillScheduler:
     async def check(self) -> None:
         """Check the schedule once, and do what is due."""
         published = self._loop.published
-        if published is None:
+        if published is None or not published.snapshot.utc_known:
             return
         config, now_s = self._site.dispatch, self._clock.utc_s()
         soc_pct = BatteryBank(config, published.snapshot).soc_pct

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.clock import Clock
+from dispatch.model.clock import Clock, ClockState
 from dispatch.planning.lp_solver import SolverFailed
 from gateway.api.protocol import IqNow
 from gateway.energy_iq_history import Report, kept_reports, local_day, make_report, today
@@ -50,12 +50,16 @@ class EnergyIqService:
         save: Callable[[str, Any], None],
         kept: dict[str, Report],
         calls: SupervisedCalls,
+        clock_state: Callable[[], ClockState] = ClockState,
     ) -> None:
-        """`save` keeps a value under a key in the record's memory. `kept`: the reports of earlier gateways, by day."""
+        """`save` keeps a value under a key in the record's memory. `kept`: the reports of earlier gateways, by day.
+
+        `clock_state`: what is known of the time; nothing is computed while it is not known.
+        """
         self.now: IqNow | None = None
         self._config, self._prices, self._state_dir = config, prices, state_dir
         self._clock, self._events, self._save = clock, events, save
-        self._kept, self._calls = dict(kept), calls
+        self._kept, self._calls, self._clock_state = dict(kept), calls, clock_state
         self._closing = threading.Event()
         self._asked = 0  # reports that somebody waits for
 
@@ -65,7 +69,11 @@ class EnergyIqService:
             return
         await asyncio.sleep(FIRST_S)
         while True:
+            if not self._clock_state().known:
+                await asyncio.sleep(FIRST_S)
+                continue
             utc_s = self._clock.utc_s()
+            self._drop_early(utc_s)
             try:
                 await self._judge_yesterday(utc_s)
                 running = await self._calls.call(partial(self._make, today(utc_s, self._zone), utc_s, causes=False))
@@ -98,6 +106,10 @@ class EnergyIqService:
                 del self._kept[old]
             self._save(STATE, self._kept)
         return report
+
+    def _drop_early(self, utc_s: float) -> None:
+        """A report that was made later than now is of a clock that was ahead: its day was not over."""
+        self._kept = {day: report for day, report in self._kept.items() if report.made_utc_s <= utc_s}
 
     async def close(self) -> None:
         """Begin nothing more; wait for what is under way, at most `CLOSE_S`."""

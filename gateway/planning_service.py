@@ -124,6 +124,8 @@ class PlanningService:
         While a PV inverter does not answer, the load is the net load and what the PV usually gives at this time.
         """
         self._last, snapshot = seen, seen.snapshot
+        if not snapshot.utc_known:
+            return  # load and PV are learnt by the time of day
         load_w, pv_w, net_w = snapshot.load_w, snapshot.pv_w, snapshot.net_load_w
         assumed_w = self._source.usual_pv_w(snapshot.utc_s) if pv_w is None else pv_w
         if pv_w is None and net_w is not None:
@@ -165,8 +167,11 @@ class PlanningService:
         seen = self._last
         if seen is None:
             return None
-        soc_pct = BatteryBank(self._site.dispatch, seen.snapshot).soc_pct
         snapshot = seen.snapshot
+        if not snapshot.utc_known:
+            self.error = Reason("no_plan.clock")
+            return None
+        soc_pct = BatteryBank(self._site.dispatch, snapshot).soc_pct
         net_w = snapshot.net_load_w
         if not self._site.battery:
             soc_pct = 0.0

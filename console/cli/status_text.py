@@ -21,7 +21,7 @@ from console.display.islanding_text import (
     runtime_texts,
     switch_open,
 )
-from console.display.status_text import unmeasured_texts, why_text
+from console.display.status_text import clock_texts, unmeasured_texts, why_text
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
@@ -51,6 +51,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     model = Model(link=Link.LIVE, welcome=welcome, published=published)
     yield f"{welcome.site} · {_state(model, published)} · {date_clock_zone(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)
+    if published.clock is not None and published.clock.machine_utc_s is not None:
+        yield _row("Clock", *clock_texts(published.clock))
     yield ""
     yield _row("Grid", *_grid(model, published, limits))
     room = not off_grid(model)

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from console.display.formats import ABSENT, IDLE_W, age, cents, hour_minute, kw
-from console.display.ink import Ink
+from console.display.ink import Ink, Line
 from console.display.viewmodel import Link, Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.clock import ClockState
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Node
 from dispatch.model.islanding import IslandState
@@ -218,3 +219,30 @@ def alarm_text(alarm: Alarm, model: Model) -> str:
     if alarm.first_out:
         text += " (first)"
     return text + (" (gone)" if alarm.state is AlarmState.RETURNED else "")
+
+
+def clock_line(clock: ClockState) -> Line:
+    """The same in a few words."""
+    if not clock.known:
+        return "TIME NOT KNOWN", Ink.MEDIUM
+    if clock.synchronised is None:
+        return "clock not monitored", Ink.DIM
+    return ("clock synchronised", Ink.PLAIN) if clock.synchronised else ("clock NOT SYNCHRONISED", Ink.LOW)
+
+
+def clock_texts(clock: ClockState) -> Iterator[str]:
+    """What is known of the time of a real site: whether it is, and what the kernel says of its synchronisation."""
+    if not clock.known:
+        yield "TIME NOT KNOWN"
+        yield "nothing is billed or planned until the clock is synchronised or set"
+        return
+    if clock.synchronised is None:
+        yield "known"
+        yield f"whether it is synchronised cannot be read: {clock.note}"
+    elif clock.synchronised:
+        yield "synchronised"
+        if clock.max_error_s is not None:
+            yield f"error at most {clock.max_error_s:.3f} s by its time server"
+    else:
+        yield "NOT SYNCHRONISED"
+        yield "the kernel's clock follows no time server"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console.display.formats import age, clock, kw
 from console.display.ink import Ink
-from console.display.status_text import gpus_text, peak_label
+from console.display.status_text import clock_line, gpus_text, peak_label
 from console.display.viewmodel import Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
@@ -101,9 +101,12 @@ class GatewayPanel(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and rows of devices."""
-        canvas.put(0, 0, "Gateway", Ink.DIM)
+        x = canvas.put(0, 0, "Gateway", Ink.DIM) + 2
         if model.published is None:
             return
+        if model.published.clock is not None and model.published.clock.machine_utc_s is not None:
+            text, ink = clock_line(model.published.clock)
+            canvas.fit(x, 0, [text, ""], ink)
         loop, devices = model.published.loop, model.published.snapshot.devices
         if loop.period_s:
             canvas.put(0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms")

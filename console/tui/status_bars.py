@@ -94,7 +94,10 @@ class LinkLine(DiffWidget):
             canvas.put(0, 0, word, ink)
             return
         time = WAITING if now is None else clock_zone(now, model.timezone)
-        canvas.put(0, 0, time, Ink.DIM if model.stale else Ink.PLAIN)
+        known = model.published is None or model.published.snapshot.utc_known
+        canvas.put(
+            0, 0, time if known else "NO TIME KNOWN", Ink.DIM if model.stale else Ink.PLAIN if known else Ink.MEDIUM
+        )
         canvas.put(15, 0, cut(word, canvas.width - 16), ink)
 
 

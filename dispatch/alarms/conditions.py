@@ -6,6 +6,8 @@ The texts are in `dispatch/wording/english/alarms.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from dispatch.alarms.device_conditions import (
     SOC_MARGIN_PCT,
@@ -221,11 +223,26 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))
     step_s = facts.clock_step_s
     yield "clock-stepped", Condition(abs(step_s) > CLOCK_STEP_S, Reason("alarm.clock_step", {"step_s": step_s}))
+    yield "clock-not-known", Condition(not facts.clock.known, _machine_clock(facts))
+    yield (
+        "clock-not-synchronised",
+        Condition(facts.clock.known and facts.clock.synchronised is False, Reason("alarm.clock_not_synchronised")),
+    )
     saved = facts.month_saved_eur
     dearer = None if saved is None else Reason("alarm.dearer", {"more_eur": -saved})
     dropped = plain(facts.orders_dropped) if facts.orders_dropped else None
     yield "orders-dropped", Condition(dropped is not None, dropped)
     yield "battery-loses-money", Condition(saved is not None and saved < 0, dearer)
+
+
+def _machine_clock(facts: Facts) -> Reason | None:
+    """What the machine's clock says while the time is not known."""
+    utc_s = facts.clock.machine_utc_s
+    return None if utc_s is None else Reason("alarm.machine_clock", {"local": _local(utc_s, facts)})
+
+
+def _local(utc_s: float, facts: Facts) -> str:
+    return datetime.fromtimestamp(utc_s, ZoneInfo(facts.config.timezone)).isoformat()
 
 
 def _plan(facts: Facts) -> Iterator[tuple[str, Condition]]:

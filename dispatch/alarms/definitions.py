@@ -43,6 +43,9 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("part-failed", MEDIUM, off_delay_s=5.0),
     AlarmDefinition("audit-changed", MEDIUM),
     AlarmDefinition("clock-stepped", LOW),
+    AlarmDefinition("clock-not-known", MEDIUM),
+    # NTP takes some minutes after a start
+    AlarmDefinition("clock-not-synchronised", LOW, on_delay_s=600.0, off_delay_s=60.0),
     AlarmDefinition("orders-dropped", LOW),
     AlarmDefinition("battery-loses-money", LOW, on_delay_s=60.0, off_delay_s=60.0),
     AlarmDefinition("rules-conflict", LOW, on_delay_s=30.0, off_delay_s=30.0),

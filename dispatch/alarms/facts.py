@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.clock import ClockState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.reasons import Reason
 
@@ -38,6 +39,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     orders_dropped: str = ""  # the manual orders that the last restart cost
     drill_due: Reason | None = None  # since when a drill waits for somebody to start it
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none
+    clock: ClockState = ClockState()
     node_caps_w: Mapping[str, float] = {}  # the caps that are to hold now, by node
     gpu_limits_not_kept: Mapping[str, str] = {}  # nodes whose GPUs are capped without a way back on disk, and why
     month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record

@@ -15,6 +15,7 @@ import msgspec
 
 from dispatch.alarms.states import Alarm
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.clock import ClockState
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
@@ -148,6 +149,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
     billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
     iq: IqNow | None = None  # None: not computed yet
+    clock: ClockState | None = None  # None: a version before this one, which does not say
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

@@ -19,6 +19,7 @@ import msgspec
 import numpy  # noqa: F401  here, not in a thread while a test compares numbers
 
 from dispatch.control.controller import Controller
+from dispatch.model.clock import ClockState
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Switch
 from dispatch.model.events import Event
 from dispatch.model.islanding import NodeOrder
@@ -207,6 +208,7 @@ async def running(
     beside: Sequence[Beside] = (),
     devices: Devices | None = None,
     prices: PricesInForce | None = None,
+    clock_state: Callable[[], ClockState] = ClockState,
     **sections: Any,
 ) -> AsyncIterator[Running]:
     """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick."""
@@ -232,6 +234,7 @@ async def running(
         left=left,
         socket=socket,
         welcome=welcome,
+        clock_state=clock_state,
     )
     events = _heard(gateway)
     await gateway.link.start()

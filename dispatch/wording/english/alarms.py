@@ -60,6 +60,8 @@ TEMPLATES = {
     "part.state_directory": "meanwhile a state directory that is lost or back is not noticed",
     "part.memory": "meanwhile what the controller remembered of earlier runs stays unread",
     "alarm.clock_step": "by {step_s:+.1f} s",
+    "alarm.machine_clock": "the machine's clock says {local:date_clock}",
+    "alarm.clock_not_synchronised": "the kernel's clock follows no time server",
     "alarm.dearer": "{more_eur:.2f} EUR more than without it, month to date",
     "alarm.plan_age": "{age_s:whole_min} old",
     "alarm.no_prices": "no prices at all",
@@ -322,11 +324,27 @@ TEXTS: dict[str, AlarmText] = {
     "clock-stepped": AlarmText(
         "Wall clock stepped",
         "The gateway's wall clock was set while it ran.",
-        (
-            "Records have a gap or an overlap; the running metering interval may be counted wrongly. Control is not "
-            "affected."
-        ),
+        "Records have a gap or an overlap. What was measured in the 26 h before is counted in the metering intervals "
+        "that the new time names. Control, orders and their ends are not affected.",
         "Check time synchronisation (`timedatectl`). Acknowledge when it is in sync.",
+    ),
+    "clock-not-known": AlarmText(
+        "Time not known",
+        "The machine was started without a clock: its time is before the end of the record, or before 2025, and no "
+        "time server has set it.",
+        "Control runs: fuse, contracted peak, reserve. Nothing is billed, no plan or price is used, no scheduled drill "
+        "begins. What is measured is counted in its metering intervals once the time is known, the last 26 h of it.",
+        "Look why the clock is not synchronised (`timedatectl`, `chronyc sources`), or set it: `sudo date -s`. Replace "
+        "the battery of the machine's clock if it starts wrong each time.",
+    ),
+    "clock-not-synchronised": AlarmText(
+        "Clock not synchronised",
+        "No time server disciplines the clock of the gateway's machine: chrony or timesyncd does not run, or reaches "
+        "none.",
+        "It drifts by up to some seconds a day: metering intervals begin too early or too late, so the peak that is "
+        "kept is not quite the one that the utility bills.",
+        "Look at `timedatectl` and `chronyc sources`; allow NTP (UDP port 123) to a time server. On a site without "
+        "one, set the clock by hand and shelve this alarm.",
     ),
     "orders-dropped": AlarmText(
         "Order dropped by a restart",

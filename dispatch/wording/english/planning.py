@@ -64,6 +64,7 @@ TEMPLATES = {
     "no_plan.forecast_start": (
         "the load forecast starts at {start_utc_s:.0f}: expected the quarter of {expected_utc_s:.0f}"
     ),
+    "no_plan.clock": "the time is not known, so neither are prices and load ahead",
     "no_plan.unknown": "{missing} not known",
     "no_plan.late": "not within {deadline_s:g} s",
     "no_plan.hangs": "{error}",

@@ -10,6 +10,7 @@ from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
+from dispatch.model.clock import ClockState
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
 from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Switch
@@ -168,6 +169,12 @@ CASES = [
     ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),
     ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
+    (
+        "clock-not-known",
+        {"facts": {"clock": ClockState(False, machine_utc_s=0.0)}},
+        "clock says 1970-01-01",
+    ),
+    ("clock-not-synchronised", {"facts": {"clock": ClockState(True, False)}}, "follows no time server"),
 ]
 
 

@@ -1,0 +1,49 @@
+"""What the kernel says of its clock, and what stands in for it where a sandbox forbids the question."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from drivers import kernel_clock
+from drivers.kernel_clock import LIMIT_US, KernelClock, judged, read_kernel_clock
+
+
+def test_this_machine_s_kernel_answers_or_says_why_not(tmp_path: Path) -> None:
+    found = read_kernel_clock(tmp_path / "absent")
+    assert (found.synchronised is None) == bool(found.note)
+    assert (found.max_error_s is not None) == (found.synchronised is True)
+
+
+@pytest.mark.parametrize(
+    ("status", "max_error_us", "expected"),
+    [
+        (0x2001, 12_500, KernelClock(True, 0.0125)),
+        (0x0040, 12_500, KernelClock(True, 0.0125)),  # chrony without rtcsync
+        (0x0040, LIMIT_US, KernelClock(False)),  # after boot
+        (0x2001, LIMIT_US, KernelClock(False)),
+        (0x1000, 10, KernelClock(False)),  # the clock itself is at fault
+    ],
+)
+def test_synchronised_is_what_a_daemon_disciplines(status: int, max_error_us: int, expected: KernelClock) -> None:
+    assert judged(status, max_error_us) == expected
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_the_call_is_forbidden_timesyncd_s_file_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def forbidden(_: object) -> int:
+        ctypes.set_errno(1)
+        return -1
+
+    monkeypatch.setattr(kernel_clock.ctypes, "CDLL", lambda *_, **__: SimpleNamespace(adjtimex=forbidden))
+    file = tmp_path / "synchronized"
+    if there:
+        file.touch()
+    found = read_kernel_clock(file)
+    assert found.synchronised is (True if there else None)
+    assert found.note.startswith("adjtimex: Operation not permitted")

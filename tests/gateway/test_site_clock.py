@@ -1,0 +1,138 @@
+"""The site's time on a machine whose clock cannot be right, and when it is known again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.kernel_clock import KernelClock
+from gateway.alarm_inputs import clock_event
+from gateway.site_clock import BEHIND_S, EARLIEST_UTC_S, SiteClock
+
+NOW_S = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+
+
+class Machine:
+    """A machine whose calendar a test sets."""
+
+    speed = 1.0
+
+    def __init__(self, utc_s: float, synchronised: bool | None = False) -> None:
+        self._utc_s, self._mono_s, self.synchronised = utc_s, 3.0, synchronised
+
+    def utc_s(self) -> float:
+        return self._utc_s
+
+    def mono_s(self) -> float:
+        return self._mono_s
+
+    def read(self) -> KernelClock:
+        return KernelClock(self.synchronised)
+
+    def passes(self, s: float) -> None:
+        self._utc_s, self._mono_s = self._utc_s + s, self._mono_s + s
+
+    def is_set(self, utc_s: float) -> None:
+        self._utc_s = utc_s
+
+
+def started(machine: Machine, record_ends_s: float | None = None) -> SiteClock:
+    clock = SiteClock(machine, machine.read)
+    if record_ends_s is not None:
+        clock.not_before(record_ends_s)
+    return clock
+
+
+@pytest.mark.parametrize("synchronised", [True, False, None])
+def test_a_machine_s_clock_past_the_record_is_believed(synchronised: bool | None) -> None:
+    machine = Machine(NOW_S, synchronised)
+    clock = started(machine, NOW_S - 7 * 86_400)  # off for a week
+    assert clock.state().known
+    assert clock.utc_s() == NOW_S
+    machine.passes(1.5)
+    assert clock.utc_s() == NOW_S + 1.5
+
+
+@pytest.mark.parametrize("boots_at_s", [0.0, 1_000_000_000.0, NOW_S - 86_400])
+def test_without_a_clock_time_goes_on_from_the_record_until_it_is_synchronised(boots_at_s: float) -> None:
+    machine = Machine(boots_at_s)
+    clock = started(machine, NOW_S)
+    machine.passes(600)
+    clock.look()
+    assert not clock.state().known
+    assert clock.utc_s() == NOW_S + 600
+    machine.is_set(NOW_S + 5_000)
+    machine.synchronised = True
+    clock.look()
+    assert clock.state().known
+    assert clock.utc_s() == NOW_S + 5_000
+
+
+def test_a_synchronised_clock_behind_the_record_is_right_and_the_record_was_ahead() -> None:
+    clock = started(Machine(NOW_S, synchronised=True), NOW_S + 86_400)
+    assert clock.state().known
+    assert clock.utc_s() == NOW_S
+
+
+def test_set_by_hand_on_a_site_without_a_time_server() -> None:
+    machine = Machine(100.0)
+    clock = started(machine)
+    assert clock.utc_s() == EARLIEST_UTC_S
+    machine.is_set(NOW_S)
+    clock.look()
+    assert clock.state().known
+    # a record of a clock that was ahead: whoever sets the machine's clock while the gateway runs is believed
+    machine = Machine(NOW_S)
+    clock = started(machine, NOW_S + 86_400)
+    assert not clock.state().known
+    machine.is_set(NOW_S + 3)
+    clock.look()
+    assert clock.state().known
+
+
+def test_a_little_behind_the_record_is_an_ordinary_restart() -> None:
+    assert started(Machine(NOW_S), NOW_S + BEHIND_S - 1).state().known
+    assert not started(Machine(NOW_S), NOW_S + BEHIND_S + 1).state().known
+
+
+def test_a_clock_that_falls_back_to_1970_is_not_followed() -> None:
+    machine = Machine(NOW_S, synchronised=True)
+    clock = started(machine)
+    clock.utc_s()
+    machine.passes(10)
+    machine.is_set(5.0)
+    clock.look()
+    assert clock.state().known
+    assert clock.utc_s() == NOW_S + 10
+    machine.is_set(NOW_S + 86_400)
+    assert clock.utc_s() == NOW_S + 86_400
+
+
+@given(behind_s=st.floats(61, 1e8), parts=st.lists(st.floats(0, 1e6), max_size=5), off_s=st.floats(0, 1e7))
+@settings(max_examples=50)
+def test_the_time_is_a_lower_bound_until_it_is_known(behind_s: float, parts: list[float], off_s: float) -> None:
+    machine = Machine(NOW_S - behind_s)
+    clock, true_s = started(machine, NOW_S), NOW_S + off_s
+    for s in parts:
+        machine.passes(s)
+        true_s += s
+        clock.look()
+        if not clock.state().known:
+            assert clock.utc_s() <= true_s + 1e-3
+            assert clock.utc_s() >= NOW_S
+
+
+def test_what_the_log_says() -> None:
+    machine = Machine(0.0)
+    clock = started(machine, NOW_S)
+    lost = clock.state()
+    machine.is_set(NOW_S + 3_600)
+    clock.look()
+    known = clock.state()
+    assert "it says 1970-01-01 00:00:00 UTC" in clock_event(known, lost, 0.0)
+    assert "bears times that are 1 h too early" in clock_event(lost, known, 3_600.0)
+    assert clock_event(known, known, -86_400.0) == "wall clock stepped by -86400.0 s; deadlines are unaffected"
+    assert clock_event(known, known, 0.0) == clock_event(lost, lost, 0.0) == ""
