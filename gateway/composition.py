@@ -163,7 +163,9 @@ def compose_gateway(
         {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
     )
     iq_calls = SupervisedCalls("Energy IQ", IQ_S, parts)
-    iq = EnergyIqService(config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls, clock_state)
+    iq = EnergyIqService(
+        config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls, clock_state
+    )
     loop = ControlLoop(
         site=site,
         clock=clock,

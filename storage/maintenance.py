@@ -27,7 +27,7 @@ class Maintenance:
         self._tidy_at = self._age_at = time.monotonic() + TIDY_S
 
     def clock_stepped(self) -> None:
-        """Delete nothing by age for a day: which clock was right is not known."""
+        """Delete nothing by age for a day: which clock was right, or what time it is, is not known."""
         self._age_at = max(self._age_at, time.monotonic() + STEPPED_S)
 
     def step(self, utc_s: float, recorded: set[str]) -> str:

@@ -307,8 +307,9 @@ class Recorder:
                 log.exception("recorder: tick %s not recorded", tick[0].seq)
                 self._overflow += 1
                 continue
-            if step is not None:
+            if step is not None or not tick[0].utc_known:
                 self._maintenance.clock_stepped()
+            if step is not None:
                 self._notice(step)
         left_out = self._intake.resolutions.left_out
         if left_out > self._left_out:

@@ -5,8 +5,9 @@ quarter hours; the newest day of each stays. Blocks that a holder does not have 
 would go fit into a reserve. What went for the cap or the reserve leaves a row in `gap`. The audit is never touched.
 
 A call does little: two hours of a table, in one short transaction. Deletion by age is twice an hour, over restarts
-too, so a clock that is wrong for a day costs the oldest four days and no more. There is none by a clock that is behind
-the newest row, nor for a day after it stepped.
+too, so a clock that is ahead for a day costs the oldest four days and no more. There is none for a day after the clock
+stepped, nor while the time is not known. A clock that is behind deletes less, never more; rows that one which was ahead
+has left in the future stay until they are old, and keep nothing else from being deleted.
 """
 
 from __future__ import annotations
@@ -107,12 +108,10 @@ def delete_copies(con: sqlite3.Connection, path: Path, now_s: float) -> None:
 
 
 def _age_is_due(con: sqlite3.Connection, now_s: float) -> bool:
-    """Whether to delete by age now: not soon after the last time, and by no clock that is behind the record.
+    """Whether to delete by age now: not soon after the last time.
 
     The time of the last deletion is kept, so restarts under a wrong clock cost no more than it costs by itself.
     """
-    if now_s * 1e6 < newest_us(con):
-        return False
     row = con.execute("SELECT ts_utc_us FROM state WHERE key = ?", (AGED,)).fetchone()
     if row is not None and 0 <= now_s - row[0] / 1e6 < AGE_AGAIN_S:
         return False

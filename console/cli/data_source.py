@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from console.cli.failures import Failure
+from console.display.formats import zone_named
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from gateway.api.ask import Conversation
@@ -36,7 +37,7 @@ class Live:
 
     def __init__(self, link: Conversation) -> None:
         self.link = link
-        self.zone: tzinfo = ZoneInfo(link.welcome.timezone)
+        self.zone: tzinfo = zone_named(link.welcome.timezone)
 
     def status(self) -> dict[str, Any]:
         """Everything a console draws, the site's identity, and the gateway's welcome under "welcome"."""
@@ -136,7 +137,7 @@ def record_of_gateway(site: str | None) -> Iterator[Record]:
     try:
         with Conversation(find_socket(site)) as link:
             if link.welcome.state_dir:
-                place = Path(link.welcome.state_dir), ZoneInfo(link.welcome.timezone)
+                place = Path(link.welcome.state_dir), zone_named(link.welcome.timezone)
     except (NoSuchSite, SeveralGateways, NoAccess, LinkRefused):
         raise
     except (NoGateway, LinkLost) as error:
@@ -200,7 +201,7 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
 def _zone_of(archive: Archive) -> tzinfo:
     """The site's time zone as the record keeps it; UTC when it does not say."""
     kept = archive.last_state(DISPATCH)
-    return ZoneInfo(kept["timezone"]) if isinstance(kept, dict) and "timezone" in kept else UTC
+    return zone_named(str(kept["timezone"])) if isinstance(kept, dict) and "timezone" in kept else UTC
 
 
 def _there(directory: Path) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import tzinfo
-from zoneinfo import ZoneInfo
 
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
-from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone
+from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone, zone_named
 from console.display.islanding_text import (
     cause_word,
     in_normal_operation,
@@ -47,7 +46,7 @@ _STATE = {
 
 def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     """The whole status, line by line."""
-    zone, snapshot, limits = ZoneInfo(welcome.timezone), published.snapshot, welcome.limits
+    zone, snapshot, limits = zone_named(welcome.timezone), published.snapshot, welcome.limits
     model = Model(link=Link.LIVE, welcome=welcome, published=published)
     yield f"{welcome.site} · {_state(model, published)} · {date_clock_zone(snapshot.utc_s, zone)}"
     yield _gateway(published, welcome)

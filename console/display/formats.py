@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -71,13 +71,17 @@ Zone = str | tzinfo
 
 
 @lru_cache(maxsize=8)
-def _zone_of(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+def zone_named(name: str) -> tzinfo:
+    """The zone of this name; UTC, which times then say, where this machine has no file of it or one that is damaged."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return UTC
 
 
 def local(utc_s: float, zone: Zone) -> datetime:
     """POSIX seconds on the site's calendar."""
-    return datetime.fromtimestamp(utc_s, _zone_of(zone) if isinstance(zone, str) else zone)
+    return datetime.fromtimestamp(utc_s, zone_named(zone) if isinstance(zone, str) else zone)
 
 
 def hour_minute(utc_s: float, zone: Zone) -> str:

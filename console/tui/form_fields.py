@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
+from console.display.formats import zone_named
 from console.display.viewmodel import Model, soc_reading
 from console.value_parsers import duration, moment, percent, power
 from dispatch.model.orders import IN_PERCENT, REASON_MIN, Order, OrderKind
@@ -186,7 +186,7 @@ def _value(form: CommandForm, kind: OrderKind) -> float:
 
 def _moment(form: CommandForm, now_s: float, timezone: str) -> float:
     """The end typed, POSIX seconds."""
-    return _parsed(form, "by", lambda text: moment(text, now_s, ZoneInfo(timezone)))
+    return _parsed(form, "by", lambda text: moment(text, now_s, zone_named(timezone)))
 
 
 def _duration_s(form: CommandForm, model: Model) -> float | None:

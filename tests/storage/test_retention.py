@@ -135,12 +135,28 @@ def test_restarts_under_a_wrong_clock_cost_no_more(path: Path, con: sqlite3.Conn
     assert con.execute("SELECT ts_utc_us FROM state WHERE key = 'retention.aged'").fetchone() == (END * 1_000_000,)
 
 
-def test_a_clock_behind_the_record_deletes_nothing_by_age(con: sqlite3.Connection, path: Path) -> None:
+def test_a_clock_behind_the_record_deletes_only_what_is_too_old_by_it(con: sqlite3.Connection, path: Path) -> None:
     config = StorageConfig(keep_raw_d=1)
-    retention.tidy(con, path, config, END - 2 * DAY, by_age=True)
-    assert oldest(con)["raw"] == 0.0
+    for behind_s in (0.0, 1_000_000_000.0, T0 + DAY - 3_600.0):  # 1970, 2001, before the first row is a day old
+        retention.tidy(con, path, config, behind_s, by_age=True)
+        assert oldest(con)["raw"] == 0.0
     retention.tidy(con, path, config, END, by_age=True)
     assert oldest(con)["raw"] == 2 / 24
+
+
+def test_rows_of_a_clock_that_was_far_ahead_do_not_stop_deletion_by_age(con: sqlite3.Connection, path: Path) -> None:
+    """Found: one row of a year ahead, and nothing was deleted by age for a year."""
+    ahead = END + 400 * DAY
+    con.execute("INSERT INTO r1m VALUES (?,1,0,9,5,5,2)", (ahead,))
+    con.execute(
+        "INSERT INTO block SELECT 1 + (SELECT max(seq) FROM block), ?, step_us, n, dictionary, v FROM block LIMIT 1",
+        (ahead * 1_000_000,),
+    )
+    config = StorageConfig(keep_raw_d=1, keep_minutes_d=2)
+    for n in range(1, 4):
+        retention.tidy(con, path, config, END + 2_000.0 * n, by_age=True)
+        assert oldest(con)["raw"] == 2 * n / 24
+    assert con.execute("SELECT count(*) FROM block WHERE t0 >= ?", (ahead * 1_000_000,)).fetchone() == (1,)
 
 
 def test_nothing_is_deleted_by_age_on_the_day_of_a_clock_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
