@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from dispatch.model.clock import Clock
@@ -50,8 +50,11 @@ def make_drivers(
     resolve: Resolve,
     clock: Clock | None = None,
     known_gpus: KnownGpus | None = None,
+    revert_w: Mapping[str, float] = {},
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
+
+    `revert_w`: what each PCS is to revert to, by its id; 0 where it is not named.
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine.
 
@@ -84,7 +87,7 @@ def make_drivers(
 
     return [
         *(MeterDriver(m, *at(m)) for m in meters),
-        *(PcsDriver(p, *at(p), clock) for p in pcs),
+        *(PcsDriver(p, *at(p), clock, revert_w.get(p.id, 0.0)) for p in pcs),
         *(PvDriver(p, *at(p)) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),

@@ -6,7 +6,7 @@ import asyncio
 
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, Pcs, soc_of
-from dispatch.model.readings import Quality, status
+from dispatch.model.readings import MISSING, Quality, status
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
 from drivers.modbus.errors import DeviceException
@@ -37,11 +37,14 @@ class PcsDriver:
 
     kind = "pcs"
 
-    def __init__(self, config: PcsDevice, link: ModbusLink, unit: int, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: PcsDevice, link: ModbusLink, unit: int, clock: Clock | None = None, revert_w: float = 0.0
+    ) -> None:
+        """`revert_w`: the setpoint that it is to revert to when it hears nothing more from us."""
         self.id, self._config, self._clock = config.id, config, clock or SystemClock()
         self._device = SunSpecDevice(link, unit, (701,), "PCS", config.instance or 0)
         self.notices = link.notices
-        self._setpoint = SetpointWriter(self._device, config.revert_s)
+        self._setpoint = SetpointWriter(self._device, config.revert_s, revert_w)
         self._lock = asyncio.Lock()
         self._slow: dict[int, tuple[float, Sample]] = {}  # model -> when (site time), what
         self._asked_s: dict[int, float] = {}  # model -> when last asked, answered or not
@@ -181,6 +184,8 @@ def _pcs(pcs_id: str, fast: Sample, held: Sample, slow: dict[int, Sample]) -> Pc
         setpoint_w=held.reading("WSet"),
         setpoint_enabled=held.of(enabled),
         revert_remaining_s=held.reading("WSetRvrtRem"),
+        revert_after_s=held.reading("WSetRvrtTms"),
+        revert_to_w=held.reading("WSetRvrt") if held.text("WSetEnaRvrt") == "enabled" else MISSING,
         charge_limit_w=slow[702].of(charge_w),
         discharge_limit_w=slow[702].of(discharge_w),
         temp_c=fast.reading("TmpCab", "TmpSnk", "TmpOt"),

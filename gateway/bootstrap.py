@@ -19,6 +19,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller, ControllerMemory
+from dispatch.control.fallback import revert_values
 from dispatch.model.clock import Clock, ClockState
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice, SwitchDevice
@@ -35,7 +36,7 @@ from gateway.api.server import LinkServer
 from gateway.claims import device_keys
 from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read_memory
-from gateway.daemon_thread import in_daemon_thread
+from gateway.daemon_thread import in_daemon_thread, may_hang
 from gateway.errors import SocketInUse, StartRefused
 from gateway.gpu_record import gpus_not_read, open_gpu_record
 from gateway.previous_run import PreviousRun, read_previous_run
@@ -94,13 +95,23 @@ async def assemble(
     def trouble() -> str:
         return state.trouble
 
-    audit = AuditLog(state.path, f"{_boot_id()}/{os.getpid()}", clock)
+    run = f"{_boot_id()}/{os.getpid()}"
+    audit = AuditLog(state.path, run, clock)
     gateway = compose_gateway(
         site=site,
         state_dir=state.path,
         clock=clock,
         drivers=make_drivers(
-            site.meter, site.pcs, site.pv, site.switch, site.node, site.io, resolver(twin), clock, found.known_gpus
+            site.meter,
+            site.pcs,
+            site.pv,
+            site.switch,
+            site.node,
+            site.io,
+            resolver(twin),
+            clock,
+            found.known_gpus,
+            revert_values(site.dispatch),
         ),
         known_gpus=found.known_gpus,
         controller=controller,
@@ -115,10 +126,11 @@ async def assemble(
         directory_trouble=trouble,
         clock_state=clock.state if isinstance(clock, SiteClock) else ClockState,
     )
+    late = partial(_adopt_late, gateway, state.path, run)
     work: list[Work] = [
         *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),
         ("state directory", partial(state.run, gateway.events)),
-        ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release)),
+        ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release, late)),
     ]
     if found.memory is not None:
         for node in found.memory.caps.nodes:
@@ -135,6 +147,7 @@ async def assemble(
         gateway.events.event("gateway", "alarm", "link", text)
         work.append(("link", partial(_listen_later, gateway, roles)))
     gateway = replace(gateway, background=(*gateway.background, *work), save_memory=saver.save)
+    gateway.drills.known = not found.memory_not_read
     _adopt(gateway, found.left)
     _tell_identity(gateway, state)
     for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):
@@ -185,6 +198,14 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
     return _Found(memory=memory, memory_not_read=not_read, known_gpus=known_gpus, left=left, remarks=tuple(remarks))
+
+
+async def _adopt_late(gateway: Gateway, state_dir: Path, run: str) -> None:
+    """Take over what earlier runs left, which could not be read at the start: orders, drills, reservations."""
+    left = await may_hang(read_previous_run, state_dir, gateway.clock.utc_s(), run)
+    gateway.adopt_late(left)
+    for line in left.not_read:
+        gateway.events.event("gateway", "warning", "memory", f"what an earlier run left cannot be read: {line}")
 
 
 def _gpus_without_node(site: Site, known: KnownGpus) -> str:

@@ -84,6 +84,7 @@ class Gateway:
     queries: Queries
     link: LinkServer
     background: tuple[Work, ...]
+    drill_scheduler: DrillScheduler | None = None
     save_memory: Callable[[], None] = lambda: None  # of the controller, for the end
 
     async def run(self) -> None:
@@ -93,6 +94,17 @@ class Gateway:
     def adopt(self, left: PreviousRun) -> None:
         """Put the start on record, and take over what earlier runs left. Before the first tick."""
         self.log.begin(self.site.site.name)
+        self._take_over(left)
+
+    def adopt_late(self, left: PreviousRun) -> None:
+        """Take over what could not be read at the start. The load of past days is learnt anew: forecasts go forward."""
+        self._take_over(left)
+        self.iq.adopt(left.iq_reports)
+        if self.drill_scheduler is not None:
+            self.drill_scheduler.adopt(left.drill_schedule)
+        self.drills.known = True
+
+    def _take_over(self, left: PreviousRun) -> None:
         self.orders.drop(left.orders)
         self.orders.note_stopped(left.stopped_orders)
         for body in left.orders:
@@ -214,6 +226,7 @@ def compose_gateway(
     prices_read = SupervisedCalls("price file", PRICES_S, parts)
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
+    scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(
             site=site,
@@ -248,4 +261,5 @@ def compose_gateway(
         queries=queries,
         link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent, watcher=loop),
         background=tuple(background),
+        drill_scheduler=scheduler,
     )

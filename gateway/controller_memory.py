@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,17 @@ class ControllerMemorySaver:
         return self._controller.island.memory(), self._controller.caps.nodes
 
     async def recover(
-        self, state_dir: Path, trouble: Callable[[], str], events: EventSink, release: Callable[[str], None]
+        self,
+        state_dir: Path,
+        trouble: Callable[[], str],
+        events: EventSink,
+        release: Callable[[str], None],
+        adopt: Callable[[], Awaitable[None]],
     ) -> None:
         """Read the memory as soon as that can be done, join it to what is known by now, and save from then on.
 
         `trouble`: why the directory cannot be used now; empty if it can. `release` lifts the cap of a node that the
-        controller does not cap itself.
+        controller does not cap itself. `adopt` takes over the rest of what earlier runs left.
         """
         while self.held:
             await asyncio.sleep(AGAIN_S)
@@ -104,6 +109,7 @@ class ControllerMemorySaver:
                 self._controller.recover(memory)
                 for node in set(memory.caps.nodes) - set(self._controller.caps.nodes):
                     release(node)
+            await adopt()
             text = "what the controller remembered has been read now, and counts from here on"
             severity = "warning" if damage else "info"
             events.event("gateway", severity, "memory", damage or (text if memory else "there was no memory to read"))

@@ -64,13 +64,18 @@ class DrillScheduler:
         kept: Any,
     ) -> None:
         """`save` keeps a value under a key in the record's memory; `kept` is what it has under STATE, None at first."""
+        self._memory = ScheduleMemory()
         self._site, self._clock, self._events = site, clock, events
         self._loop, self._planner, self._drills, self._starter, self._save = loop, planner, drills, starter, save
+        self.adopt(kept)
+
+    def adopt(self, kept: Any) -> None:
+        """Take over what the record's memory has of earlier runs, before the first check."""
         try:
             self._memory = msgspec.convert(kept or {}, ScheduleMemory)
         except msgspec.ValidationError as error:
-            self._memory = ScheduleMemory()
-            events.event("island", "warning", "drill", f"what was kept of the schedule of drills is lost: {error}")
+            text = f"what was kept of the schedule of drills is lost: {error}"
+            self._events.event("island", "warning", "drill", text)
 
     async def run(self) -> None:
         """Check the schedule until cancelled."""
@@ -82,7 +87,7 @@ class DrillScheduler:
     async def check(self) -> None:
         """Check the schedule once, and do what is due."""
         published = self._loop.published
-        if published is None or not published.snapshot.utc_known:
+        if published is None or not published.snapshot.utc_known or not self._drills.known:
             return
         config, now_s = self._site.dispatch, self._clock.utc_s()
         soc_pct = BatteryBank(config, published.snapshot).soc_pct

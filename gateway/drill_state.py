@@ -21,6 +21,7 @@ class DrillState:
     """Puts every report on record: its digest into the audit, then the report with the audit's head."""
 
     def __init__(self, events: EventSink, audit: AuditLog, recorder: Recorder) -> None:
+        self.known = True  # False: earlier drills could not be read yet, so no drill may be begun by the schedule
         self.report: DrillReport | None = None  # the last one's, also of an earlier run
         self.audit_head = ""  # of the audit, as the record of that report has it
         self.plan: DrillPlan | None = None  # None: the site file has no schedule
@@ -29,7 +30,7 @@ class DrillState:
 
     def adopt(self, last: DrillRecord | None, unfinished: dict[str, Any] | None) -> None:
         """Take over what an earlier run left: its last report, and the audit row of a drill it did not live to end."""
-        if last is not None:
+        if last is not None and self.report is None:
             self.report, self.audit_head = last.report, last.audit_head
         if unfinished is not None:
             self.end_early(report_of_killed(unfinished))

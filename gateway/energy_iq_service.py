@@ -83,6 +83,10 @@ class EnergyIqService:
             due_s = PERIOD_S - (self._clock.utc_s() - AFTER_S) % PERIOD_S
             await asyncio.sleep(due_s / self._clock.speed)
 
+    def adopt(self, kept: dict[str, Report]) -> None:
+        """Take over reports of earlier gateways that could not be read at the start."""
+        self._kept = kept | self._kept
+
     async def report(self, day: date, utc_s: float) -> Report:
         """The report of a day, kept or computed now; of a day that has ended it is kept then.
 

@@ -44,8 +44,11 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
-def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
-    """Read everything; a new site has none of it. What cannot be read counts as not there, and is named."""
+def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> PreviousRun:
+    """Read everything; a new site has none of it. What cannot be read counts as not there, and is named.
+
+    `own_run`: of a gateway that reads this late; its own rows are not those of an earlier run.
+    """
     said: list[str] = []
 
     def part(what: str, read: Callable[[], Found], none: Found) -> Found:
@@ -66,9 +69,9 @@ def read_previous_run(state_dir: Path, now_utc_s: float) -> PreviousRun:
     no_history: tuple[dict[int, float], dict[int, float]] = ({}, {})
     load_w, pv_w = part("load and PV of the last days", lambda: _history(state_dir, now_utc_s), no_history)
     return PreviousRun(
-        orders=part("orders in force", lambda: audit_reader.orders_in_force(state_dir), []),
-        stopped_orders=part("orders that were stopped", lambda: audit_reader.orders_stopped(state_dir), []),
-        unfinished_drill=part("an unfinished drill", lambda: audit_reader.unreported_drill(state_dir), None),
+        orders=part("orders in force", lambda: audit_reader.orders_in_force(state_dir, own_run), []),
+        stopped_orders=part("orders that were stopped", lambda: audit_reader.orders_stopped(state_dir, own_run), []),
+        unfinished_drill=part("an unfinished drill", lambda: audit_reader.unreported_drill(state_dir, own_run), None),
         last_drill=part("the last drill", lambda: _last_drill(state_dir), None),
         drill_schedule=part("the schedule of drills", lambda: _state(state_dir, DRILLS), None),
         reservations=part("power reservations", reservations, []),

@@ -36,16 +36,18 @@ def ends_utc_s(directory: Path) -> float | None:
         return datetime.fromisoformat(json.loads(newest[0][0])["t"]).timestamp() if newest else None
 
 
-def orders_in_force(directory: Path) -> list[dict[str, Any]]:
-    """Bodies of the orders that the last run put in force and that have no end on record. Raises NoRecords."""
-    sql = (
-        "SELECT body FROM entry WHERE seq >= "
-        "(SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
-        "AND body ->> 'order' IS NOT NULL ORDER BY seq"
-    )
+LAST_RUN = (  # its rows, where a run that reads late has rows of its own behind them
+    "seq >= (SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start' AND body ->> 'run' IS NOT ?1) "
+    "AND body ->> 'run' IS NOT ?1 "
+)
+
+
+def orders_in_force(directory: Path, own_run: str = "") -> list[dict[str, Any]]:
+    """Bodies of the orders that the last run but `own_run` put in force, without an end on record. Raises NoRecords."""
+    sql = f"SELECT body FROM entry WHERE {LAST_RUN}AND body ->> 'order' IS NOT NULL ORDER BY seq"
     orders: dict[str, dict[str, Any]] = {}
     with _reading(directory):
-        for (text,) in _query(directory, sql, ()):
+        for (text,) in _query(directory, sql, (own_run,)):
             body = json.loads(text)
             if body["kind"] == "end":
                 orders.pop(body["order"], None)
@@ -54,27 +56,27 @@ def orders_in_force(directory: Path) -> list[dict[str, Any]]:
     return list(orders.values())
 
 
-def orders_stopped(directory: Path) -> list[dict[str, Any]]:
+def orders_stopped(directory: Path, own_run: str = "") -> list[dict[str, Any]]:
     """Bodies of the ends of orders that the last run's stop has ended before their time. Raises NoRecords."""
     sql = (
-        "SELECT body FROM entry WHERE seq >= "
-        "(SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
+        f"SELECT body FROM entry WHERE {LAST_RUN}"
         "AND body ->> 'kind' = 'end' AND body ->> 'stopped_until_utc_s' IS NOT NULL ORDER BY seq"
     )
     with _reading(directory):
-        return [json.loads(text) for (text,) in _query(directory, sql, ())]
+        return [json.loads(text) for (text,) in _query(directory, sql, (own_run,))]
 
 
-def unreported_drill(directory: Path) -> dict[str, Any] | None:
+def unreported_drill(directory: Path, own_run: str = "") -> dict[str, Any] | None:
     """The body of the drill that the last run began and never reported: its gateway was killed. Raises NoRecords."""
     sql = (
         "SELECT r.body, i.body ->> 'reason' FROM entry AS r LEFT JOIN entry AS i ON i.seq = r.body ->> 'of' "
-        "WHERE r.seq >= (SELECT coalesce(max(seq), 0) FROM entry WHERE body ->> 'kind' = 'start') "
+        "WHERE r.seq >= (SELECT coalesce(max(seq), 0) FROM entry "
+        "WHERE body ->> 'kind' = 'start' AND body ->> 'run' IS NOT ?1) AND r.body ->> 'run' IS NOT ?1 "
         "AND r.body ->> 'kind' IN ('result', 'drill') ORDER BY r.seq"
     )
     found: dict[str, Any] | None = None
     with _reading(directory):
-        for text, reason in _query(directory, sql, ()):
+        for text, reason in _query(directory, sql, (own_run,)):
             body = json.loads(text)
             if body["kind"] == "drill":
                 found = None

@@ -110,6 +110,9 @@ def withdraw(reservation: str, reason: str, site: str | None, as_json: bool, **j
         return
     if answer["withdrawn"] is None:
         kept = answer["kept"]
+        if kept is None:
+            click.echo("withdrawn before it was granted")
+            return
         click.echo(f"{kept['id']} stays: the job was started again since (restart {kept['restart']})")
     else:
         click.echo(f"withdrawn {answer['withdrawn']['id']}")

@@ -24,6 +24,7 @@ from console.display.status_text import clock_texts, unmeasured_texts, why_text
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.control.exit_behaviour import if_gateway_dies
 from dispatch.model.equipment import COUNTED
 from dispatch.model.islanding import OPEN_STATES
 from dispatch.model.metering_interval import Interval
@@ -66,6 +67,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
     yield _row("Why", why_text(model))
+    for n, pcs in enumerate(snapshot.pcs):
+        yield _row("" if n else "On crash", catalogue.words(if_gateway_dies(pcs, published.decision)))
     if not in_normal_operation(model):
         yield _row("Next", next_step_text(model))
     for n, order in enumerate(published.orders):

@@ -25,6 +25,7 @@ FOLLOWS: dict[str, Reason] = {
     "orders to": Reason("part.orders"),
     "state directory": Reason("part.state_directory"),
     "memory": Reason("part.memory"),
+    "clock": Reason("part.clock"),
 }
 
 

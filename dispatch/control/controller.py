@@ -162,8 +162,10 @@ class Controller:
         """Join what was kept, and could not be read before the first step, to what is known by now; between steps."""
         self._interval.recover(memory.billing)
         self._pulses_before += memory.pulses_seen
+        self.ride.recover(memory.ride)
         self.caps.recover(memory.caps)
         self.island.recover(memory.island)
+        self._plausibility.soc.recover(memory.soc)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 

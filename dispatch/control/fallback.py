@@ -45,6 +45,14 @@ def meter_lost_w(rules: RulesConfig, lost: Lost, mono_s: float) -> tuple[float, 
     )
 
 
+def revert_values(config: DispatchConfig) -> dict[str, float]:
+    """What each PCS is to revert to when nobody commands it: its share of `meter_lost_w`, W, within its ratings."""
+    rated_w = sum(p.discharge_w for p in config.pcs)
+    shares = {p.id: p.discharge_w / rated_w if rated_w else 0.0 for p in config.pcs}
+    total_w = config.rules.meter_lost_w
+    return {p.id: min(max(total_w * shares[p.id], -p.charge_w), p.discharge_w) for p in config.pcs}
+
+
 def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, float]:
     """What each PCS gets when the gateway of a grid-tied site stops: its share of `meter_lost_w`, W.
 

@@ -93,6 +93,7 @@ class LoadShedding:
         self._why: Reason | None = None
         self._since: tuple[float, float] | None = None  # utc, mono: start of this islanding
         self._since_utc_s: float | None = None  # of an islanding that a gateway before us saw begin
+        self._was_tied = False  # since the start
         self._moved_s = -math.inf  # last change of the stage
         self._draw_w: float | None = None
         self._draw_s = 0.0  # for how long it has been seen
@@ -111,6 +112,21 @@ class LoadShedding:
         self._engaged, self._since_utc_s = memory.engaged, memory.since_utc_s
         self._why = Reason("ride.kept") if self.stage else None
         self.energy.restore(memory.energy)
+
+    def recover(self, memory: LoadSheddingMemory) -> None:
+        """Join what was kept and could not be read before the first step; between two steps.
+
+        The nodes are still as the deeper stage left them: it is taken over, and undone step by step. An islanding goes
+        on since then only if the grid was not there meanwhile.
+        """
+        if self._terms.enabled and memory.stage > self.stage:
+            self.stage, self._why = memory.stage, Reason("ride.kept")
+        self._engaged = self._engaged or memory.engaged
+        if memory.since_utc_s is not None and self._since is not None and not self._was_tied:
+            utc_s, mono_s = self._since
+            begun_utc_s = min(memory.since_utc_s, utc_s)
+            self._since = (begun_utc_s, mono_s - (utc_s - begun_utc_s))
+        self.energy.recover(memory.energy)
 
     def step(
         self, snapshot: Snapshot, on_battery: bool, state: IslandState, drilling: bool = False
@@ -137,6 +153,7 @@ class LoadShedding:
 
     def _mark(self, now: Snapshot, on_battery: bool) -> None:
         """When this islanding began; a gateway before us may have seen it."""
+        self._was_tied = self._was_tied or not on_battery
         if not on_battery:
             self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
             self._waits = False

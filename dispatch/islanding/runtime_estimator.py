@@ -80,6 +80,14 @@ class RuntimeEstimator:
         self._memory = memory
         self.confirmed.restore(memory.confirmed)
 
+    def recover(self, memory: RuntimeMemory) -> None:
+        """Join what was kept and could not be read before the first step: what rests on more points of SoC counts.
+
+        The count that confirms the SoC is that of this run: how much energy moved between the runs is not known.
+        """
+        if memory.pct > self._memory.pct:
+            self._memory = memory
+
     @property
     def learnt_pct(self) -> float:
         """Points of SoC that the estimate rests on."""

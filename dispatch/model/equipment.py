@@ -40,6 +40,8 @@ class Pcs(msgspec.Struct, frozen=True):
     setpoint_w: Reading = MISSING  # what the device holds, read back
     setpoint_enabled: Reading = MISSING  # 1 or 0
     revert_remaining_s: Reading = MISSING  # the device's own countdown
+    revert_after_s: Reading = MISSING  # what that counts down from, read back; missing or 0: it has no such timer
+    revert_to_w: Reading = MISSING  # the setpoint that it then holds; missing: another one, of its own
     charge_limit_w: Reading = MISSING  # >= 0, as the device reports them now
     discharge_limit_w: Reading = MISSING
     temp_c: Reading = MISSING

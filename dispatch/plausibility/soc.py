@@ -116,6 +116,17 @@ class BatterySoc:
         """Take over what was kept; it counts if the BMS still reports the same."""
         self._kept = memory
 
+    def recover(self, memory: SocMemory) -> None:
+        """Join what was kept and could not be read before the first report: a report that still stands there.
+
+        The energy moved since our first report is added to the count that was kept.
+        """
+        if self._anchor is None:
+            self._kept = memory
+        elif self._count is None and abs(memory.reported_pct - self._anchor.pct) < SAME_PCT:
+            moved_pct = self._anchor.expected_pct - self._anchor.pct
+            self._count = EnergyTrack(memory.counted_pct + moved_pct)
+
     def add(self, moved: Moved) -> None:
         """Energy has moved."""
         candidate = None if self._candidate is None else self._candidate.track
@@ -323,6 +334,12 @@ class SocCheck:
         for name, kept in memory.items():
             if name in self._followed:
                 self._followed[name].restore(kept)
+
+    def recover(self, memory: Mapping[str, SocMemory]) -> None:
+        """Join what was kept, and could not be read before the first step."""
+        for name, kept in memory.items():
+            if name in self._followed:
+                self._followed[name].recover(kept)
 
     def check(self, snapshot: Snapshot) -> tuple[Battery, ...]:
         """The batteries with what their SoC is worth."""

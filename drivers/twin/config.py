@@ -21,10 +21,11 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=10, description="How many times faster the site's clock runs. Deadlines of I/O do not scale."),
     ] = 1.0
     personality: Annotated[
-        Literal["compliant", "cosmetic-revert", "deaf-heartbeat"],
+        Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert"],
         Meta(
             description="What the PCS does when Skerry falls silent: `compliant`: it reverts; `cosmetic-revert`: its "
-            "timer runs out and nothing happens; `deaf-heartbeat`: it ignores the controller's heartbeat."
+            "timer runs out and nothing happens; `deaf-heartbeat`: it ignores the heartbeat; `no-revert`: it "
+            "has neither timer nor heartbeat watch; `refuses-revert`: the same, and it refuses writes to its timer."
         ),
     ] = "compliant"
     soc_pct: Annotated[float, Meta(ge=0, le=100, description="True SoC at the start.")] = 55.0

@@ -1,10 +1,12 @@
 """Simulates the control of a PCS: SunSpec 704 active power with its reversion timer, 715 heartbeat and operation.
 
-The register tables say what the points are; what happens at the timeout is the vendor's. Three personalities:
+The register tables say what the points are; what happens at the timeout is the vendor's. Five personalities:
 
 * `compliant`: the setting reverts when the timer runs out, and also when ControllerHb, once it moved, stands still.
 * `cosmetic-revert`: the timer counts down to 0 and nothing reverts.
 * `deaf-heartbeat`: the timer works, ControllerHb is ignored.
+* `no-revert`: the reversion points are not implemented, ControllerHb is ignored.
+* `refuses-revert`: they read 0 and cannot be written, ControllerHb is ignored.
 
 The timer starts when the setting becomes enabled with a time-out set, and starts again whenever WSetRvrtTms is written;
 0 cancels it. Writing the enable again does not extend it (SunSpec Modbus conformance, REV-1..3, asks for the rewrite).
@@ -15,7 +17,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-Personality = Literal["compliant", "cosmetic-revert", "deaf-heartbeat"]
+Personality = Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert"]
+DEAF = ("deaf-heartbeat", "no-revert", "refuses-revert")
 
 
 class ActivePowerControl:
@@ -23,7 +26,7 @@ class ActivePowerControl:
 
     def __init__(self, rated_w: float, personality: Personality, heartbeat_timeout_s: float) -> None:
         self._rated_w = rated_w
-        self._personality = personality
+        self.personality = personality
         self._heartbeat_timeout_s = heartbeat_timeout_s
         self._now_s = 0.0
         self._deadline_s: float | None = None
@@ -77,10 +80,10 @@ class ActivePowerControl:
         self._now_s = now_s
         if self._deadline_s is not None and now_s >= self._deadline_s:
             self._deadline_s = None
-            if self._personality != "cosmetic-revert":
+            if self.personality != "cosmetic-revert":
                 self._revert()
         silent = self._heard_s is not None and now_s - self._heard_s > self._heartbeat_timeout_s
-        if silent and self._personality != "deaf-heartbeat":
+        if silent and self.personality not in DEAF:
             self._heard_s = None
             if self.enabled:
                 self._revert()

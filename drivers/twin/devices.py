@@ -186,6 +186,10 @@ def _setpoint(unit: TwinPcs) -> ModelFill:
         "WSetEnaRvrt": Write(lambda value: setattr(control, "revert_enabled", bool(value)), 0, 1),
         "WSetRvrtTms": Write(control.set_timeout, 0, MAX_REVERT_S),
     }
+    if control.personality in ("no-revert", "refuses-revert"):
+        writes = {name: write for name, write in writes.items() if "Rvrt" not in name}
+    if control.personality == "no-revert":
+        live = {name: get for name, get in live.items() if "Rvrt" not in name}
     scales = {"PF_SF": -3, "WMaxLimPct_SF": -1, "WSet_SF": 0, "WSetPct_SF": -1, "VarSet_SF": 0, "VarSetPct_SF": -1}
     return ModelFill(704, scales, {"AntiIslEna": 1}, live, writes)
 

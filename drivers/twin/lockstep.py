@@ -15,7 +15,7 @@ import msgspec
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch, aged
 from dispatch.model.islanding import NodeOrder, SwitchOrder
-from dispatch.model.readings import Quality, reading, status
+from dispatch.model.readings import MISSING, Quality, reading, status
 from dispatch.model.snapshot import Snapshot
 from drivers.clock import VirtualClock
 from drivers.twin.grid import PccSwitch
@@ -106,6 +106,7 @@ class LockstepSite:
         changed = not control.enabled or control.setpoint_w != w
         if not changed and control.remaining_s > revert_s / 2:
             return
+        control.revert_enabled, control.revert_w = True, 0.0
         control.set_timeout(revert_s)
         control.in_watts, control.setpoint_w = True, w
         control.enable(True)
@@ -199,6 +200,8 @@ def pcs_part(unit: TwinPcs, site: TwinSite) -> Pcs:
         setpoint_w=reading(control.setpoint_w),
         setpoint_enabled=reading(float(control.enabled)),
         revert_remaining_s=reading(control.remaining_s),
+        revert_after_s=reading(control.revert_s),
+        revert_to_w=reading(control.revert_w) if control.revert_enabled else MISSING,
         charge_limit_w=reading(unit.charge_setting_w),
         discharge_limit_w=reading(unit.discharge_setting_w),
         temp_c=reading(unit.battery.temp_c),

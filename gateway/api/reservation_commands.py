@@ -35,6 +35,13 @@ from gateway.supervised_calls import PartHangs, SupervisedCalls
 _ASKED = frozenset(PowerRequest.__struct_fields__)
 
 
+class _Asked(msgspec.Struct):
+    """A request for power that is not answered yet."""
+
+    request: PowerRequest
+    withdrawn: bool = False  # its job was withdrawn meanwhile
+
+
 class Prospect(msgspec.Struct, frozen=True):
     """What the site can say of the hours to come. `inputs` None: SoC, load or PV is not known."""
 
@@ -70,7 +77,7 @@ class ReservationCommands:
         calls: SupervisedCalls,
     ) -> None:
         """`calls`: what is computed for a reservation."""
-        self._calls = calls
+        self._calls, self._asked = calls, list[_Asked]()
         self._config, self._clock, self._log, self._events = config, clock, log, events
         self._orders, self._reservations, self._loop, self._planner = orders, reservations, loop, planner
         self.handlers: dict[str, Handler] = {
@@ -86,6 +93,15 @@ class ReservationCommands:
         asked = _asked(params)
         text = f"{asked.name or 'a job'}: {kw(asked.power_w)} for {span(asked.for_s)} within {span(asked.within_s)}"
         command = Command(peer=peer, name="reservation.ask", text=text, seen_utc_s=params.get("seen_utc_s"))
+        pending = _Asked(asked)
+        self._asked.append(pending)
+        try:
+            return await self._grant(peer, command, pending)
+        finally:
+            self._asked.remove(pending)
+
+    async def _grant(self, peer: Peer, command: Command, pending: _Asked) -> Any:
+        asked, text = pending.request, command.text
         async with self._log.one_at_a_time:
             former = self._log.check(command, lambda: renewed(asked, peer.who, self._reservations.standing()))
             found = await self._evaluate(asked, former)
@@ -93,6 +109,8 @@ class ReservationCommands:
             def check() -> Grant:
                 if isinstance(found, OrderRefused):
                     raise found
+                if pending.withdrawn:
+                    raise OrderRefused(Reason("refused.withdrawn_meanwhile"))
                 return found
 
             granted = self._log.check(command, check)
@@ -105,6 +123,10 @@ class ReservationCommands:
                 reservation=body,
             )
             id = f"r{intent}"
+            if pending.withdrawn:  # while the disk wrote
+                gone = OrderRefused(Reason("refused.withdrawn_meanwhile"))
+                await self._log.record_result(command, intent, "withdrawn", f"{text}: {gone}", reservation_id=id)
+                raise CommandRefused(str(gone), gone.reason)
             reservation = msgspec.convert(body | {"id": id, "name": asked.name or id}, Reservation)
             if former is None:
                 self._reservations.grant(reservation)
@@ -142,9 +164,16 @@ class ReservationCommands:
         """
         wanted = msgspec.convert(params, _Withdrawal)
         reason, asked = printable(wanted.reason), printable(wanted.id or f"job {wanted.job_id}")
+        pending = self._withdraw_pending(wanted)
         try:
             found = self._find(wanted)
         except LookupError as error:
+            if pending:
+                command = Command(peer=peer, name="reservation.withdraw", text=asked, reason=reason)
+                said = f"{asked}: withdrawn before it was granted"
+                intent = await self._log.record_intent(command)
+                trouble = await self._log.record_result(command, intent, "withdrawn", said)
+                return {"withdrawn": None, "kept": None, "not_durable": trouble}
             command = Command(peer=peer, name="reservation.withdraw", text=asked, reason=reason)
             self._log.record_refusal(command, str(error))
             raise CommandRefused(str(error)) from None
@@ -164,6 +193,20 @@ class ReservationCommands:
         self._events.event("command", "info", "reservation", said, peer.who)
         trouble = await self._log.record_result(command, intent, "withdrawn", said, reservation_id=found.id)
         return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
+
+    def _withdraw_pending(self, wanted: _Withdrawal) -> bool:
+        """Take back requests of this job that are not answered yet; whether there are any."""
+        found = False
+        for pending in self._asked:
+            asked = pending.request
+            if wanted.job_id:
+                job = (asked.cluster, asked.job_id) == (wanted.cluster, wanted.job_id)
+                same = job and asked.restart <= wanted.restart
+            else:
+                same = bool(asked.name) and asked.name == wanted.id
+            if same:
+                pending.withdrawn = found = True
+        return found
 
     def _find(self, wanted: _Withdrawal) -> Reservation:
         """Raises LookupError with a line for a person, ValueError for a request that names nothing."""

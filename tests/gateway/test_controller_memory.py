@@ -92,7 +92,10 @@ async def test_a_memory_that_was_not_read_at_the_start_is_not_overwritten(
     recorder.flush().result(LIMIT_S)
     assert kept(tmp_path) == LEFT
 
-    tries, released, said = 0, [], []
+    tries, released, said, adopted = 0, [], [], []
+
+    async def adopt() -> None:
+        adopted.append("the rest")
 
     def slow(state_dir: Path) -> Any:
         nonlocal tries
@@ -106,8 +109,8 @@ async def test_a_memory_that_was_not_read_at_the_start_is_not_overwritten(
     monkeypatch.setattr(type(controller.caps), "nodes", property(lambda caps: ("gpu-01",)))
     events: Any = SimpleNamespace(event=lambda *event: said.append(event))
     async with asyncio.timeout(LIMIT_S):
-        await saver.recover(tmp_path, lambda: "", events, released.append)
-    assert (tries, released) == (3, ["gpu-02"])
+        await saver.recover(tmp_path, lambda: "", events, released.append, adopt)
+    assert (tries, released, adopted) == (3, ["gpu-02"], ["the rest"])
     assert [event[:3] for event in said] == [("gateway", "info", "memory")]
     saver.after_tick(2)
     recorder.flush().result(LIMIT_S)

@@ -25,6 +25,7 @@ WEEKLY = {"schedule": "weekly, Tuesday 10:00"}
 class Drills:
     """The state of drills, without a record."""
 
+    known = True
     report: Any = None
     plan: Any = None
     due = ""
@@ -153,3 +154,14 @@ def test_mistakes_in_the_site_file(tmp_path: Path, sections: dict[str, Any], say
     assert "drills" not in SITE
     with pytest.raises(SiteFileError, match=says):
         small_site(tmp_path, **sections)
+
+
+@pytest.mark.parametrize("stand", [(NO, {"unattended": True, "minutes": 5})], indirect=True)
+async def test_nothing_begins_before_it_is_known_what_was_begun(stand: Stand) -> None:
+    """The record of earlier runs could not be read yet: the drill may have been done already."""
+    stand.drills.known = False
+    assert await stand.at(5) is None
+    assert (stand.begun, stand.kept) == ([], [])
+    stand.drills.known = True
+    await stand.at(10)
+    assert stand.kept

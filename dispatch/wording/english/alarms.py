@@ -58,6 +58,7 @@ TEMPLATES = {
     "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out",
     "part.orders": "meanwhile this device is not sent orders",
     "part.state_directory": "meanwhile a state directory that is lost or back is not noticed",
+    "part.clock": "meanwhile a change of the clock's synchronisation is not noticed",
     "part.memory": "meanwhile what the controller remembered of earlier runs stays unread",
     "alarm.clock_step": "by {step_s:+.1f} s",
     "alarm.machine_clock": "the machine's clock says {local:date_clock}",

@@ -21,6 +21,7 @@ TEMPLATES = {
     "refused.too_long": "{key}: {for_s:span} is longer than the {most_s:span} this site allows",
     # where and when
     "refused.no_tick": "not ready: the gateway has not completed a tick yet; try again in a second",
+    "refused.withdrawn_meanwhile": "the job was withdrawn before its power was granted",
     "refused.part_hangs": "cannot be computed now: {error}",
     "refused.unknown_site": "not ready: SoC, load or PV is not known now; try again when they are",
     "refused.no_state_seen": "stale console: expected seen_utc_s, the time of the newest state this console has seen",

@@ -42,6 +42,15 @@ TEMPLATES = {
         "{lost}: assumed to keep its setpoint ({setpoint_w:action}); unless a write reaches it, that runs out in "
         "{left_s:.0f} s"
     ),
+    "dies.reverts": "{pcs} reverts to {to_w:kw} after {after_s:g} s (timer read back, not tried)",
+    "dies.reverts_somewhere": (
+        "{pcs} drops its setpoint after {after_s:g} s (timer read back, not tried); to which power is not known"
+    ),
+    "dies.keeps": "{pcs} keeps its last setpoint, now {held_w:kw}: no reversion timer runs in it",
+    "dies.forms": "{pcs} goes on forming: it gets no setpoint",
+    "dies.not_enabled": "{pcs} holds no setpoint: it is not enabled",
+    "dies.not_asked": "{pcs} gets no setpoint, and holds none",
+    "dies.not_read": "of {pcs} it is not known: its setpoint is not read",
     "pcs.reverted_assumed": ("{lost}: assumed at 0 kW, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"),
     # device limits
     "limit.no_pcs": "0 PCS take part",

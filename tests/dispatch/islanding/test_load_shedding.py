@@ -10,6 +10,7 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig, NodeTerms, Pcs
 from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading, status
+from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
@@ -236,3 +237,27 @@ def test_not_known_is_not_zero() -> None:
     snapshot = a_snapshot(0.0, 0.0, a_pcs(10_000.0), a_battery(None), switch="open")
     view = keeper.step(snapshot, True, S.ISLANDED).view
     assert (view.runtime_s, view.low_s, view.rung) == (None, None, 0)
+
+
+def test_a_stage_that_is_read_late_is_taken_over_and_undone() -> None:
+    """The nodes are as the last gateway left them: a deeper stage goes on, an islanding that goes on is older."""
+    before = LoadShedding(config())
+    climb(before, 30.0, 30_000, 200)
+    kept = before.memory()
+    assert kept.stage > 0
+    keeper = LoadShedding(config())
+    climb(keeper, 90.0, 10_000, 10, from_s=200)
+    keeper.recover(kept)
+    result = keeper.step(island(210.0, 90.0, 10_000), True, S.ISLANDED)
+    assert (keeper.stage, result.view.why) == (kept.stage, Reason("ride.kept"))
+    assert {o.device_id for o in result.orders} == {"crit", "batch"}
+    assert keeper.memory().since_utc_s == kept.since_utc_s
+    on_grid = a_snapshot(220.0, 10_000, a_pcs(0.0), a_battery(90.0))
+    for n in range(2_000):
+        keeper.step(msgspec.structs.replace(on_grid, mono_s=220.0 + n, utc_s=on_grid.utc_s + n), False, S.GRID_TIED)
+    assert keeper.stage == 0, "undone, as after any outage"
+    deeper = LoadShedding(config())
+    climb(deeper, 30.0, 30_000, 400)
+    stage = deeper.stage
+    deeper.recover(msgspec.structs.replace(kept, stage=0))
+    assert deeper.stage == stage, "a shallower one changes nothing"

@@ -359,3 +359,14 @@ def test_no_report_of_less_than_ten_seconds_moves_what_is_reckoned_with(
         rig.run(for_s, w, report)  # type: ignore[arg-type]
         assert rig.pct == pytest.approx(rig.soc_pct, abs=1.1)
     assert not any("recalibration" in text for text in rig.said)
+
+
+def test_a_count_that_is_read_late_goes_on_if_the_report_still_stands_there() -> None:
+    rig = SocRig(60.0).run(60, 0.0, lambda _: 70.0)
+    assert rig.state != "stands_still"
+    rig.check.recover({"bat1": SocMemory(70.0, 60.0)})
+    rig.run(1, 0.0, lambda _: 70.0)
+    assert (rig.state, rig.battery.soc_pct.good) == ("stands_still", pytest.approx(60.0, abs=0.2))
+    other = SocRig(60.0).run(60, 0.0)
+    other.check.recover({"bat1": SocMemory(70.0, 55.0)})
+    assert other.run(1, 0.0).state != "stands_still", "the report is another one by now"

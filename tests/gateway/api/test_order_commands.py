@@ -21,7 +21,8 @@ from dispatch.model.reasons import Reason
 from dispatch.orders.book import OrderBook
 from dispatch.wording.catalogue import words
 from gateway.api.client import GatewayClient
-from gateway.api.peer import user_name
+from gateway.api.command_log import Command
+from gateway.api.peer import Peer, user_name
 from gateway.errors import RequestFailed
 from storage import audit_reader
 from storage.audit import AuditLog
@@ -285,6 +286,10 @@ async def test_a_flood_of_refusals_does_not_fill_the_record(there: Running, clie
         await refused(client, there, "setpoint", 1.0, reason="")
     there.audit.write({"kind": "note"}).result(LIMIT_S)
     assert sum(row["kind"] == "refused" for row in rows(there)) == 60
+    other = Peer(1, os.getuid() + 1, 1, "alice")  # whose refusals are counted on their own
+    there.gateway.log.record_refusal(Command(peer=other, name="order.set hold", text="hold"), "no")
+    there.audit.write({"kind": "note"}).result(LIMIT_S)
+    assert [row["who"] for row in rows(there) if row["kind"] == "refused"][-1] == "alice"
 
 
 # ── a disk that is full ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from console.cli.main import run
 from console.cli.reservations import GRANT_S
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
+from gateway.api import reservation_commands
 from gateway.api.ask import Conversation
 from gateway.api.client import GatewayClient
 from gateway.api.peer import Peer
 from gateway.api.roles import Role, Roles, Standing
 from gateway.errors import RequestFailed
+from storage import audit_reader
 
 HOOKS = ROOT / "deploy" / "hooks"
 NOW = {"power_w": 20_000.0, "for_s": 3600.0}  # 20 kW stand, 30 are allowed: 10 kWh of the 42 above the reserve
@@ -399,3 +402,52 @@ async def test_a_render_manager_runs_its_command_with_power(there: Running, shim
     code, _, err = await ended(await begin(there, shim, hook, "--kw", "20", "--", "true"))
     assert code == exit_codes.USAGE
     assert err.startswith("usage: with-power")
+
+
+async def test_a_job_withdrawn_while_its_request_is_computed_gets_nothing(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epilog has come and gone: nobody would withdraw what is granted afterwards."""
+    really, begun, go_on = reservation_commands.grant, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(LIMIT_S)
+        return really(*arguments)
+
+    monkeypatch.setattr(reservation_commands, "grant", slowly)
+    job = {"cluster": "c", "job_id": "7"}
+    asked = asyncio.create_task(reserve(client, there, **NOW, **job, restart=1))
+    assert await asyncio.to_thread(begun.wait, LIMIT_S)
+    with pytest.raises(RequestFailed, match="no reservation of job 7"):  # of an earlier start of the job
+        await client.request("reservation.withdraw", **job, restart=0)
+    answer = await client.request("reservation.withdraw", **job, restart=1)
+    assert (answer["withdrawn"], answer["kept"]) == (None, None)
+    go_on.set()
+    with pytest.raises(RequestFailed, match="withdrawn before its power was granted"):
+        await asked
+    assert await listed(client) == []
+    assert (await reserve(client, there, **NOW, **job, restart=1))["reservation"]["job_id"] == "7", "it may ask again"
+
+
+async def test_a_job_withdrawn_while_the_disk_writes_its_grant_gets_nothing(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, begun, go_on = there.gateway.log.record_intent, asyncio.Event(), asyncio.Event()
+
+    async def slowly(command: Any, text: str = "", **more: Any) -> Any:
+        found = await really(command, text, **more)
+        if command.name == "reservation.ask":
+            begun.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(there.gateway.log, "record_intent", slowly)
+    asked = asyncio.create_task(reserve(client, there, **NOW, name="render-7"))
+    await asyncio.wait_for(begun.wait(), LIMIT_S)
+    await client.request("reservation.withdraw", id="render-7")
+    go_on.set()
+    with pytest.raises(RequestFailed, match="withdrawn before its power was granted"):
+        await asked
+    assert await listed(client) == []
+    assert audit_reader.reservations(there.directory, there.clock.utc_s()) == [], "nor after a restart"

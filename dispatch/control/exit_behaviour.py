@@ -1,0 +1,29 @@
+"""Says what each PCS does if the gateway dies: it reverts by its own timer, or keeps its last setpoint.
+
+What counts is what the device itself says of its timer (SunSpec model 704: WSetRvrtTms, WSetRvrtRem, WSetRvrt), read
+back with every reading. That its registers tell the truth is not tried here, and the words say so.
+"""
+
+from __future__ import annotations
+
+from dispatch.model.decision import Decision
+from dispatch.model.equipment import Pcs
+from dispatch.model.reasons import Reason
+
+
+def if_gateway_dies(pcs: Pcs, decision: Decision) -> Reason:
+    """What this PCS does without the gateway, as far as it is known now."""
+    if pcs.mode.good == "grid_forming":
+        return Reason("dies.forms", {"pcs": pcs.id})
+    enabled, held_w = pcs.setpoint_enabled.good, pcs.setpoint_w.good
+    if enabled is None or held_w is None:
+        return Reason("dies.not_read", {"pcs": pcs.id})
+    if enabled == 0:
+        asked = any(s.device_id == pcs.id and s.w is not None for s in decision.setpoints)
+        return Reason("dies.not_enabled", {"pcs": pcs.id}) if asked else Reason("dies.not_asked", {"pcs": pcs.id})
+    after_s, left_s, to_w = pcs.revert_after_s.good, pcs.revert_remaining_s.good, pcs.revert_to_w.good
+    if not after_s or left_s == 0:
+        return Reason("dies.keeps", {"pcs": pcs.id, "held_w": held_w})
+    if to_w is None:
+        return Reason("dies.reverts_somewhere", {"pcs": pcs.id, "after_s": after_s})
+    return Reason("dies.reverts", {"pcs": pcs.id, "after_s": after_s, "to_w": to_w})
