@@ -1,15 +1,15 @@
-"""Copies a telemetry file before its schema is changed, so that an older Skerry can go on from what it left."""
+"""Brings a telemetry file up to date, once it is copied: an older Skerry can go on from what it left."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from storage import durable_file
+from storage import durable_file, schema
 
 PAGES = 2000  # copied in one go: 8 MB
 SPARE = 64 << 20  # bytes that stay free for the record itself
@@ -45,3 +45,19 @@ def before_migration(con: sqlite3.Connection, path: Path, version: int, meanwhil
         making.unlink(missing_ok=True)
         return str(error)
     return ""
+
+
+def migrated(con: sqlite3.Connection, path: Path, meanwhile: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    """Bring an open file to the schema of this version; severity and text of what is to be told.
+
+    `meanwhile` is called in the course of what takes long. Raises those of `schema.migrate`.
+    """
+    found = schema.version(con)
+    if not 0 < found < len(schema.STEPS):
+        schema.migrate(con, path)  # a new file, one of this version, or one it refuses
+        return
+    trouble = before_migration(con, path, found, meanwhile)
+    schema.migrate(con, path)
+    kept = f"as it was: {name(path, found).name}" if not trouble else f"no copy was made before: {trouble}"
+    severity = "warning" if trouble else "info"
+    yield severity, f"{path} was brought from schema {found} to {len(schema.STEPS)}; {kept}"

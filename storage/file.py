@@ -7,25 +7,26 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from dispatch.model.events import Event
-from storage import backup, drills, packing, retention, schema
+from storage import backup, drills, packing, retention, rollback, schema
 from storage.config import StorageConfig
 from storage.damage import DAMAGED, Damaged, check, is_broken
-from storage.intake import HotRow, Intake
+from storage.intake import HotRow, Intake, together
+from storage.merging import CannotMerge, Merged, Merging
+from storage.moving import free_name, moved
 from storage.packing import Source
 from storage.resolution import Layout
-from storage.rollup import QUARTER_S, Minute, Summary
+from storage.rollup import QUARTER_S, Minute, Summary, raw_rows
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, event_row, to_us
 from storage.samples import QUARTER_US, packed
-from storage.signals import MISSING, definition, to_raw
+from storage.signals import definition, to_raw
 
 BUSY_S = 2.0  # someone else writes to the file: wait this long, then try again later
-TOGETHER = 60  # samples in a row of telemetry, at most
 LOST_US = 30 * 60 * 1_000_000  # a crash loses roll-ups of its last minute; half an hour is ample
 
 log = logging.getLogger("skerry.storage")
@@ -58,6 +59,8 @@ class TelemetryFile:
         self._over_cap = self._others = False
         self._cap_told_s = float("-inf")
         self._run = 0
+        self._merging: Merging | None = None
+        self._newer: Path | None = None  # a newer Skerry's file, from which a fresh one goes on
         self._known: dict[str, tuple[int, float]] = {}
         self._seen: set[str] = set()  # signals of this run
         self._dictionaries: dict[Layout, _Dictionary] = {}
@@ -81,23 +84,21 @@ class TelemetryFile:
 
         Renamed before the connection closes: a last close would fold the WAL into the file and delete it.
         """
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(utc_s))
-        aside = self.path.with_name(f"{self.path.name}.corrupt.{stamp}")
-        copies = 1
-        while aside.exists():
-            copies += 1
-            aside = self.path.with_name(f"{self.path.name}.corrupt.{stamp}-{copies}")
-        for suffix in ("-shm", "-wal", ""):
-            part = Path(f"{self.path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
+        aside = free_name(self.path.with_name(f"{self.path.name}.corrupt.{_stamp(utc_s)}"))
+        moved(self.path, aside)
         self.abandon()
-        self._tell(utc_s, "alarm", f"{self.path} was damaged ({why}); kept as {aside.name}, a new one was begun")
+        self._tell(
+            utc_s,
+            "alarm",
+            f"{self.path} was damaged ({why}); kept as {aside.name}, a new one was begun; "
+            "skerry salvage recovers what can be read",
+        )
 
     def abandon(self) -> None:
         """Close without another word to the file: it failed, or it is gone."""
         con, self._con = self._con, None
         self._forget_ids()
+        self._end_merging()
         self._run = 0
         if con is not None:
             try:
@@ -113,6 +114,7 @@ class TelemetryFile:
         if self._seen:
             with self._transaction(durable=True) as con:
                 retention.note_left(con, [name for name in self._known if name not in self._seen], utc_us)
+        self._end_merging()
         self._con = None
         con.close()
 
@@ -134,7 +136,7 @@ class TelemetryFile:
         try:
             with self._transaction(durable=True) as con:
                 self._register(con, intake, minutes)
-                for rows in _together(intake.hot):
+                for rows in together(intake.hot):
                     self._insert_hot(con, rows)
                 rolled = {m.t: self._write_minute(con, m) for m in minutes}
                 self._roll_late(con, minutes)
@@ -169,6 +171,26 @@ class TelemetryFile:
             return False
         packing.pack_quarter(con, start_s, self._source(), to_us(utc_s))
         return True
+
+    def merge(self, utc_s: float) -> bool:
+        """Take in some of a file that was recorded meanwhile, or salvaged; whether there is more."""
+        if self._merging is None:
+            return False
+        try:
+            found = self._merging.step()
+        except CannotMerge as error:
+            self._tell(utc_s, "warning", str(error))
+            return False
+        if isinstance(found, Merged):
+            lost = f"; {found.refused} rows were damaged and are left out" if found.refused else ""
+            self._tell(utc_s, "info", f"{found.name} is merged into {self.path}: {found.rows} rows{lost}")
+        self._forget_ids()  # there may be new ones
+        return bool(found)
+
+    def _end_merging(self) -> None:
+        if self._merging is not None:
+            self._merging.close()
+            self._merging = None
 
     def tidy(self, config: StorageConfig, utc_s: float, by_age: bool, active: set[str]) -> bool:
         """Delete some of what is no longer to be kept; whether there is more. `active`: signals recorded now."""
@@ -211,17 +233,25 @@ class TelemetryFile:
         """Open, check, migrate, begin a run. Raises Damaged."""
         if self._started_us is None:
             self._started_us = to_us(utc_s)
+        newer, told = rollback.right_file(self.path, _stamp(utc_s), BUSY_S)
+        self._newer = newer or self._newer
+        for severity, text in told:
+            self._tell(utc_s, severity, text)
         if self.path.exists():
             check(self.path, BUSY_S)
         con = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             schema.prepare(con)
-            self._migrate(con, utc_s)
+            for severity, text in backup.migrated(con, self.path, self._meanwhile):
+                self._tell(utc_s, severity, text)
             run = (self._boot_id, self._started_us)
             con.execute("INSERT OR IGNORE INTO run (boot_id, started_utc_us) VALUES (?,?)", run)
             self._run = con.execute("SELECT id FROM run WHERE boot_id = ? AND started_utc_us = ?", run).fetchone()[0]
             self._inode = os.stat(self.path).st_ino
             self._roll_lost_minutes(con)
+            if self._newer is not None and (lost := rollback.go_on_from(con, self._newer)):
+                self._tell(utc_s, "warning", lost)
+            self._newer = None
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             con.close()
             if is_broken(error):
@@ -230,21 +260,7 @@ class TelemetryFile:
         except BaseException:
             con.close()
             raise
-        self._con = con
-
-    def _migrate(self, con: sqlite3.Connection, utc_s: float) -> None:
-        """Bring an older file up to date, once a copy of it as it was is beside it."""
-        found = schema.version(con)
-        if not 0 < found < len(schema.STEPS):
-            schema.migrate(con, self.path)  # a new file, one of this version, or one it refuses
-            return
-        trouble = backup.before_migration(con, self.path, found, self._meanwhile)
-        schema.migrate(con, self.path)
-        kept = (
-            f"as it was: {backup.name(self.path, found).name}" if not trouble else f"no copy was made before: {trouble}"
-        )
-        severity = "warning" if trouble else "info"
-        self._tell(utc_s, severity, f"{self.path} was brought from schema {found} to {len(schema.STEPS)}; {kept}")
+        self._con, self._merging = con, Merging(con, self.path)
 
     def _roll_lost_minutes(self, con: sqlite3.Connection) -> None:
         """The roll-ups of the last minutes before this run, if it was a crash that ended the one before."""
@@ -369,32 +385,11 @@ class TelemetryFile:
                 name, scale = names[sid]
                 minute.base[name] = Summary(mn * scale, mx * scale, mean * scale, last * scale, n)
             minute.rows = sum(name in minute.base for name in minute.names())
-        rows = list(_raw(minute.t, minute.summaries(), known))
+        rows = list(raw_rows(minute.t, minute.summaries(), known))
         con.executemany("INSERT OR REPLACE INTO r1m (t, sid, mn, mx, mean, last, n) VALUES (?,?,?,?,?,?,?)", rows)
         return len(rows)
 
 
-def _together(rows: Iterable[HotRow]) -> Iterator[list[HotRow]]:
-    """Samples that become one row: of one layout and quarter hour, in order of time."""
-    waiting: dict[Layout, list[HotRow]] = {}
-    for row in rows:
-        begun = waiting.setdefault(row.layout, [])
-        if begun and (
-            row.ts_us < begun[-1].ts_us
-            or row.ts_us // QUARTER_US != begun[0].ts_us // QUARTER_US
-            or len(begun) == TOGETHER
-        ):
-            yield begun
-            begun = waiting[row.layout] = []
-        begun.append(row)
-    yield from waiting.values()
-
-
-def _raw(t: int, summaries: Mapping[str, Summary], known: dict[str, tuple[int, float]]) -> Iterator[tuple[int, ...]]:
-    """Rows of r1m, in order of signal id so that they land in the tree where the cursor already is."""
-    for name in sorted(summaries, key=known.__getitem__):
-        sid, scale = known[name]
-        mn, mx, mean, last, n = summaries[name]
-        row = (to_raw(mn, scale), to_raw(mx, scale), to_raw(mean, scale), to_raw(last, scale))
-        if MISSING not in row:
-            yield t, sid, *row, n
+def _stamp(utc_s: float) -> str:
+    """A time as a part of a file's name."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(utc_s))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from dispatch.model.decision import Decision
@@ -15,6 +15,7 @@ from storage.drills import DrillRecord
 from storage.resolution import Layout, Resolutions
 from storage.rollup import MINUTE_S, Minute
 from storage.rows import decision_row, to_us
+from storage.samples import QUARTER_US
 from storage.signals import doubted_signals, node_signals, signal_values
 
 DECISION_EVERY_S = 60.0  # a decision that does not change is stored this often
@@ -24,6 +25,7 @@ CLOCK_STEP_S = 1.0  # wall against monotonic, between two ticks; NTP's slewing s
 HOT_WAITING = 3600
 DECISIONS_WAITING = 3600
 MINUTES_WAITING = 24 * 60
+TOGETHER = 60  # samples in a row of telemetry, at most
 
 T = TypeVar("T")
 
@@ -173,3 +175,19 @@ class Intake:
         else:
             text = f"clock stepped ahead {step_s:.1f} s; the records have a gap there"
         return Event(snapshot.utc_s, "gateway", "warning", "clock", text)
+
+
+def together(rows: Iterable[HotRow]) -> Iterator[list[HotRow]]:
+    """Samples that become one row: of one layout and quarter hour, in order of time."""
+    waiting: dict[Layout, list[HotRow]] = {}
+    for row in rows:
+        begun = waiting.setdefault(row.layout, [])
+        if begun and (
+            row.ts_us < begun[-1].ts_us
+            or row.ts_us // QUARTER_US != begun[0].ts_us // QUARTER_US
+            or len(begun) == TOGETHER
+        ):
+            yield begun
+            begun = waiting[row.layout] = []
+        begun.append(row)
+    yield from waiting.values()

@@ -1,4 +1,4 @@
-"""Maintains the telemetry file in the writer's thread: packs what is over, deletes what is not kept, in small steps."""
+"""Maintains the telemetry file in the writer's thread: packs, merges and deletes in small steps."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class Maintenance:
             return ""
         try:
             # what an older version left is packed before the cap may ask for space
-            if not self._file.pack(utc_s) and time.monotonic() >= self._tidy_at:
-                self._tidy(utc_s, recorded)
+            if not self._file.pack(utc_s):
+                self._file.merge(utc_s)
+                if time.monotonic() >= self._tidy_at:
+                    self._tidy(utc_s, recorded)
             self._error = ""
         except Exception as error:  # a bug must not end the record of everything that follows
             if not isinstance(error, (sqlite3.Error, OSError)):
@@ -62,5 +64,5 @@ class Maintenance:
     def _failed(self, error: Exception) -> str:
         """The warning of a failure that was not there before."""
         begins, self._error = not self._error, str(error)
-        text = f"records: what is old cannot be packed or deleted in {self._file.path}: {error}; {advice(error)}"
+        text = f"records: cannot pack, merge or delete what is old in {self._file.path}: {error}; {advice(error)}"
         return text.rstrip("; ") if begins else ""

@@ -7,10 +7,10 @@ weighted by time: ticks are evenly spaced, and a gap is no evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from storage.signals import MISSING
+from storage.signals import MISSING, to_raw
 
 MINUTE_S = 60
 QUARTER_S = 900
@@ -86,3 +86,15 @@ def rolled(times_us: Iterable[int], raw: Sequence[int], width_us: int) -> dict[i
         if value != MISSING:
             buckets.setdefault(t // width_us, []).append(value)
     return {k: Summary(min(v), max(v), sum(v) / len(v), v[-1], len(v)) for k, v in buckets.items()}
+
+
+def raw_rows(
+    t: int, summaries: Mapping[str, Summary], known: dict[str, tuple[int, float]]
+) -> Iterator[tuple[int, ...]]:
+    """Rows of r1m, in order of signal id so that they land in the tree where the cursor already is."""
+    for name in sorted(summaries, key=known.__getitem__):
+        sid, scale = known[name]
+        mn, mx, mean, last, n = summaries[name]
+        row = (to_raw(mn, scale), to_raw(mx, scale), to_raw(mean, scale), to_raw(last, scale))
+        if MISSING not in row:
+            yield t, sid, *row, n

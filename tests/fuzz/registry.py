@@ -12,6 +12,7 @@ import device_parsers
 import file_parsers
 import link_parsers
 import local_parsers
+import merge_parsers
 import record_parsers
 from fuzzing import Parser
 
@@ -20,6 +21,7 @@ PARSERS: tuple[Parser, ...] = (
     *file_parsers.PARSERS,
     *device_parsers.PARSERS,
     *record_parsers.PARSERS,
+    *merge_parsers.PARSERS,
     *block_parsers.PARSERS,
     *local_parsers.PARSERS,
     *cli_parsers.PARSERS,

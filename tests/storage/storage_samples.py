@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -15,12 +16,18 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
+from storage import schema
+from storage.config import StorageConfig
+from storage.file import TelemetryFile
+from storage.intake import Intake
 from storage.recorder import Recorder
 from storage.samples import samples
 from storage.signals import MISSING
 
 T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute
 DT = 0.2  # s, the tick
+QUARTER = 1_758_005_100  # a quarter hour, UTC s
+SOURCE = (uuid.UUID(int=5), uuid.UUID(int=6))
 BUDGET = Reason(
     "budget.left",
     {
@@ -104,3 +111,48 @@ def sampled(directory: Path, name: str) -> dict[int, float | None]:
 def parts(directory: Path) -> set[str]:
     """Names of the files of a state directory."""
     return {path.name for path in directory.iterdir()}
+
+
+class Site:
+    """Writes ticks of one second to a file, as the recorder does, in simulated time."""
+
+    def __init__(self, directory: Path, config: StorageConfig | None = None, boot: str = "boot") -> None:
+        self.directory = directory
+        self.file = TelemetryFile(directory / schema.FILE, boot, lambda: SOURCE)
+        self.intake = Intake(config or StorageConfig(), 250.0)
+        self.now_s = float(QUARTER)
+        self.mono_s = 1_000.0
+        self.file.ensure_open(self.now_s)
+
+    def run(self, seconds: int, values: dict[str, float] | None = None, write: bool = True) -> None:
+        """So many ticks; the grid's power is the second of the day."""
+        for n in range(seconds):
+            site = Snapshot(n, self.now_s, self.mono_s, Meter("grid", w=reading(self.now_s % 86_400)))
+            self.intake.take(site, decision(n, utc_s=self.now_s), values)
+            if n % 10 == 9:
+                self.write()
+            self.now_s += 1
+            self.mono_s += 1
+        if write:
+            self.write()
+
+    def write(self, whole: bool = False) -> None:
+        """What the recorder does each ten seconds."""
+        self.file.write(self.intake, whole)
+        self.intake.written(whole)
+
+    def pack(self, at_s: float | None = None) -> int:
+        """Pack what is ready; how many quarter hours."""
+        times = 0
+        while self.file.pack(self.now_s if at_s is None else at_s):
+            times += 1
+        return times
+
+    def close(self) -> None:
+        self.write(whole=True)
+        self.file.close(int(self.now_s * 1e6))
+
+    def one(self, sql: str) -> object:
+        """The first column of the first row of an answer."""
+        with closing(sqlite3.connect(self.directory / schema.FILE)) as con:
+            return con.execute(sql).fetchone()[0]

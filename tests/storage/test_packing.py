@@ -8,14 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
-from storage_samples import T0, decision, sampled, snapshot
+from storage_samples import QUARTER, SOURCE, T0, Site, sampled, snapshot
 from waiting import LIMIT_S
 
 from dispatch.model.equipment import Meter, Node
@@ -25,60 +24,12 @@ from storage import resolution, schema
 from storage.blocks import dictionary_hash, opened
 from storage.config import StorageConfig
 from storage.file import TelemetryFile
-from storage.intake import Intake
 from storage.packing import next_quarter
 from storage.reader import Archive
 from storage.recorder import Recorder, nobody
 from storage.signals import Signal
 
-QUARTER = 1_758_005_100  # a quarter hour, UTC s
-SOURCE = (uuid.UUID(int=5), uuid.UUID(int=6))
 OLD = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
-
-
-class Site:
-    """Writes ticks of one second to a file, as the recorder does, in simulated time."""
-
-    def __init__(self, directory: Path, config: StorageConfig | None = None, boot: str = "boot") -> None:
-        self.directory = directory
-        self.file = TelemetryFile(directory / schema.FILE, boot, lambda: SOURCE)
-        self.intake = Intake(config or StorageConfig(), 250.0)
-        self.now_s = float(QUARTER)
-        self.mono_s = 1_000.0
-        self.file.ensure_open(self.now_s)
-
-    def run(self, seconds: int, values: dict[str, float] | None = None, write: bool = True) -> None:
-        """So many ticks; the grid's power is the second of the day."""
-        for n in range(seconds):
-            site = Snapshot(n, self.now_s, self.mono_s, Meter("grid", w=reading(self.now_s % 86_400)))
-            self.intake.take(site, decision(n, utc_s=self.now_s), values)
-            if n % 10 == 9:
-                self.write()
-            self.now_s += 1
-            self.mono_s += 1
-        if write:
-            self.write()
-
-    def write(self, whole: bool = False) -> None:
-        """What the recorder does each ten seconds."""
-        self.file.write(self.intake, whole)
-        self.intake.written(whole)
-
-    def pack(self, at_s: float | None = None) -> int:
-        """Pack what is ready; how many quarter hours."""
-        times = 0
-        while self.file.pack(self.now_s if at_s is None else at_s):
-            times += 1
-        return times
-
-    def close(self) -> None:
-        self.write(whole=True)
-        self.file.close(int(self.now_s * 1e6))
-
-    def one(self, sql: str) -> object:
-        """The first column of the first row of an answer."""
-        with closing(sqlite3.connect(self.directory / schema.FILE)) as con:
-            return con.execute(sql).fetchone()[0]
 
 
 @pytest.fixture

@@ -165,17 +165,6 @@ def test_a_file_deleted_under_it_is_begun_again(recorder: Recorder, tmp_path: Pa
     assert "moved or deleted" in recorder.notices()[0].text
 
 
-def test_a_file_of_a_newer_skerry_is_left_alone(tmp_path: Path) -> None:
-    con = sqlite3.connect(tmp_path / "telemetry.db")
-    con.execute("PRAGMA user_version = 99")
-    con.close()
-    recorder = Recorder(tmp_path, CONFIG, "boot")
-    with pytest.raises(NotRecorded, match="schema 99"):
-        recorder.event(HELLO).result(LIMIT_S)
-    assert not recorder.close()
-    assert parts(tmp_path) <= {"telemetry.db", "telemetry.db-wal", "telemetry.db-shm"}
-
-
 def test_ticks_beyond_the_queue_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "QUEUE", 10)
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
