@@ -3,19 +3,24 @@
 adjtimex(2) with `modes` 0 only reads and needs no privilege. `maxerror` is at its limit of 16 s at boot, after the
 clock was set by hand, and once no daemon has lowered it for 9 h, as the kernel raises it by 500 ppm. It is used rather
 than the flag STA_UNSYNC, which chrony leaves set without `rtcsync` in chrony.conf. A sandbox may forbid the call
-(systemd's ProtectClock=yes answers EPERM); then the file that systemd-timesyncd touches says so.
+(systemd's ProtectClock=yes answers EPERM); then systemd-timedated is asked, which reads the same, or the file looked
+for that systemd-timesyncd touches.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 STA_CLOCKERR = 0x1000  # linux/timex.h
 LIMIT_US = 16_000_000  # NTP_PHASE_LIMIT of linux/timex.h: what maxerror is while nothing disciplines the clock
+ASK = ("timedatectl", "show", "--property=NTPSynchronized", "--value")  # timedatectl(1)
+ASK_S = 5.0
 TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd.service(8); there once it has synchronised
 
 
@@ -41,15 +46,15 @@ class _Timex(ctypes.Structure):
     )
 
 
-def read_kernel_clock(timesyncd: Path = TIMESYNCD) -> KernelClock:
+def read_kernel_clock() -> KernelClock:
     """What the kernel says now. Waits for nothing and raises nothing."""
     found = _Timex()
     try:
         call = ctypes.CDLL(None, use_errno=True).adjtimex
     except (OSError, AttributeError) as error:
-        return _without_kernel(str(error), timesyncd)
+        return KernelClock(note=str(error))
     if call(ctypes.byref(found)) < 0:
-        return _without_kernel(f"adjtimex: {os.strerror(ctypes.get_errno())}", timesyncd)
+        return KernelClock(note=f"adjtimex: {os.strerror(ctypes.get_errno())}")
     return judged(found.status, found.maxerror)
 
 
@@ -60,7 +65,17 @@ def judged(status: int, max_error_us: int) -> KernelClock:
     return KernelClock(True, max_error_us / 1e6)
 
 
-def _without_kernel(why: str, timesyncd: Path) -> KernelClock:
+def asked_otherwise(why: str, ask: Sequence[str] = ASK, timesyncd: Path = TIMESYNCD) -> KernelClock:
+    """What others say where the kernel cannot be asked, for the reason `why`. Waits up to `ASK_S`; raises nothing."""
+    try:
+        done = subprocess.run(
+            ask, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=ASK_S, check=False
+        )
+        said = done.stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(error)
+    if said in ("yes", "no"):
+        return KernelClock(said == "yes", None, f"{why}; {ask[0]} says so")
     if timesyncd.exists():
         return KernelClock(True, None, f"{why}; {timesyncd} is there")
-    return KernelClock(None, None, f"{why}; {timesyncd} is not there either")
+    return KernelClock(None, None, f"{why}; {ask[0]} does not answer, and {timesyncd} is not there")

@@ -221,6 +221,7 @@ class ControlLoop:
         step_s = self._clock_steps.update(self._clock.utc_s(), self._clock.mono_s())
         if step_s:
             self._orders.follow_clock()
+            self._planner.clock_set()
         text = clock_event(before, now, step_s)
         if text:
             self._events.event("gateway", "warning", "clock", text)

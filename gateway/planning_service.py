@@ -147,6 +147,10 @@ class PlanningService:
         """Other prices are in force: plan anew at once."""
         self._replan.set()
 
+    def clock_set(self) -> None:
+        """The steps of the plan in force are those of other hours: plan anew at once."""
+        self._replan.set()
+
     async def run(self) -> None:
         """Solve every `plan.period_s` of site time, at once without a plan or with a reason to, until cancelled."""
         if not self._site.plan.enabled or not self._site.battery:

@@ -17,21 +17,31 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from dispatch.model.clock import Clock, ClockState
-from drivers.kernel_clock import KernelClock, read_kernel_clock
+from drivers.kernel_clock import KernelClock, asked_otherwise, read_kernel_clock
+from gateway.daemon_thread import may_hang
 
 EARLIEST_UTC_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()  # before Skerry was written no site has run it
 BEHIND_S = 60.0  # a machine's clock so little behind the record is one that runs: they drift, and are set back by NTP
 SET_S = 2.0  # a change by more than this is of somebody who has set the clock; smaller ones are slewing
 LOOK_S = 5.0  # between two looks at the kernel
+ASK_AGAIN_S = 60.0  # between two questions to others, where the kernel cannot be asked
 
 
 class SiteClock:
-    """The clock of a site whose devices are real. `machine`: the machine's own; `read`: what the kernel says of it."""
+    """The clock of a site whose devices are real.
+
+    `machine`: the machine's own; `read`: what the kernel says of it; `ask`: what others do where it cannot be asked.
+    """
 
     speed = 1.0
 
-    def __init__(self, machine: Clock, read: Callable[[], KernelClock] = read_kernel_clock) -> None:
-        self._machine, self._read = machine, read
+    def __init__(
+        self,
+        machine: Clock,
+        read: Callable[[], KernelClock] = read_kernel_clock,
+        ask: Callable[[str], KernelClock] = asked_otherwise,
+    ) -> None:
+        self._machine, self._read, self._ask = machine, read, ask
         self._kernel = read()
         self._offset_s = machine.utc_s() - machine.mono_s()
         self._last = (EARLIEST_UTC_S, machine.mono_s())  # UTC that is certain to have been at this mono_s
@@ -66,12 +76,13 @@ class SiteClock:
     async def run(self) -> None:
         """Look at the kernel until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_S)
-            self.look()
+            await asyncio.sleep(ASK_AGAIN_S if self._kernel.note else LOOK_S)
+            kernel = self._read()
+            self.look(kernel if kernel.synchronised is not None else await may_hang(self._ask, kernel.note))
 
-    def look(self) -> None:
-        """Look once."""
-        self._kernel = self._read()
+    def look(self, kernel: KernelClock) -> None:
+        """Take in what is said of the kernel's clock now."""
+        self._kernel = kernel
         if not self._known:
             self._judge()
 

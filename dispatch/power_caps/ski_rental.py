@@ -20,6 +20,7 @@ from dispatch.config.schema import CapsConfig
 from dispatch.model.reasons import Reason
 
 QUIET_W = 1.0  # less is rounding
+KEPT = 3  # other days and months
 
 
 class CapsLedger(msgspec.Struct, frozen=True):
@@ -31,6 +32,22 @@ class CapsLedger(msgspec.Struct, frozen=True):
     rent_eur: float = 0.0
     would_be_w: float = 0.0  # the highest import that caps were asked to bring down
     cap_w: float = 0.0  # in force
+    other_days: dict[str, float] = {}  # `minutes` of the days that the clock was in last, should it be set back
+    other_months: dict[str, tuple[float, float]] = {}  # `rent_eur` and `would_be_w`, the same
+
+    def at(self, day: str, month: str) -> CapsLedger:
+        """The ledger on this day and in this month: a clock that was wrong for a while begins neither anew."""
+        ledger = self
+        if day != self.day:
+            days = dict([*self.other_days.items(), (self.day, self.minutes)][-KEPT:])
+            ledger = msgspec.structs.replace(ledger, day=day, minutes=days.pop(day, 0.0), other_days=days)
+        if month != self.month:
+            months = dict([*self.other_months.items(), (self.month, (self.rent_eur, self.would_be_w))][-KEPT:])
+            rent_eur, would_be_w = months.pop(month, (0.0, 0.0))
+            ledger = msgspec.structs.replace(
+                ledger, month=month, rent_eur=rent_eur, would_be_w=would_be_w, other_months=months
+            )
+        return ledger
 
 
 class CapInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +81,7 @@ def decide(
     terms = demand if isinstance(demand, DemandTerms) else DemandTerms(eur_per_kw=demand)
     at = interval_account(terms, timezone, need.utc_s)
     demand_eur_per_kw = terms.rise_eur_per_kw if at.counts else 0.0
-    if at.day != ledger.day:
-        ledger = msgspec.structs.replace(ledger, day=at.day, minutes=0.0)
-    if at.account != ledger.month:
-        ledger = msgspec.structs.replace(ledger, month=at.account, rent_eur=0.0, would_be_w=0.0)
+    ledger = ledger.at(at.day, at.account)
     wanted_w = need.import_w - need.import_max_w
     if wanted_w <= QUIET_W:
         return _none(Reason("caps.battery_holds"), ledger)

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from drivers import kernel_clock
-from drivers.kernel_clock import LIMIT_US, KernelClock, judged, read_kernel_clock
+from drivers.kernel_clock import LIMIT_US, KernelClock, asked_otherwise, judged, read_kernel_clock
 
 
-def test_this_machine_s_kernel_answers_or_says_why_not(tmp_path: Path) -> None:
-    found = read_kernel_clock(tmp_path / "absent")
+def test_this_machine_s_kernel_answers_or_says_why_not() -> None:
+    found = read_kernel_clock()
     assert (found.synchronised is None) == bool(found.note)
     assert (found.max_error_s is not None) == (found.synchronised is True)
 
@@ -32,18 +32,29 @@ def test_synchronised_is_what_a_daemon_disciplines(status: int, max_error_us: in
     assert judged(status, max_error_us) == expected
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_where_the_call_is_forbidden_timesyncd_s_file_is_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
-) -> None:
+def test_where_the_call_is_forbidden_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(_: object) -> int:
         ctypes.set_errno(1)
         return -1
 
     monkeypatch.setattr(kernel_clock.ctypes, "CDLL", lambda *_, **__: SimpleNamespace(adjtimex=forbidden))
+    assert read_kernel_clock() == KernelClock(note="adjtimex: Operation not permitted")
+
+
+@pytest.mark.parametrize(
+    ("ask", "there", "expected"),
+    [
+        (("echo", "yes"), False, True),
+        (("echo", "no"), True, False),
+        (("echo", "what?"), True, True),
+        (("/nonexistent/timedatectl",), True, True),
+        (("/nonexistent/timedatectl",), False, None),
+    ],
+)
+def test_then_others_are_asked(tmp_path: Path, ask: tuple[str, ...], there: bool, expected: bool | None) -> None:
     file = tmp_path / "synchronized"
     if there:
         file.touch()
-    found = read_kernel_clock(file)
-    assert found.synchronised is (True if there else None)
-    assert found.note.startswith("adjtimex: Operation not permitted")
+    found = asked_otherwise("forbidden", ask, file)
+    assert found.synchronised is expected
+    assert found.note.startswith("forbidden; ")

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dispatch.billing.billing_memory import Billing
 from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.config.schema import GridConfig
 
@@ -147,3 +149,44 @@ def test_before_the_clock_is_known_nothing_is_billed_and_then_all_is_placed(
         assert found[month] == pytest.approx(peak_w, abs=60_000 * 2 * TICK_S / QUARTER_S)
     (placed,) = (notice for notice in interval.notices() if notice.code == "interval.placed")
     assert placed.figures["placed_s"] == pytest.approx(known_at_s, abs=2 * TICK_S)
+
+
+def restarted(before: MeteringInterval, zone: str) -> MeteringInterval:
+    after = MeteringInterval(GridConfig(fuse_a=160, contracted_peak_w=30_000), zone, 250)
+    after.restore(msgspec.convert(msgspec.to_builtins(before.billing()), Billing))
+    return after
+
+
+@given(
+    place=st.sampled_from(PLACES),
+    seed=st.integers(0, 999),
+    ends_s=st.integers(1_000, 8_000),
+    off_s=st.sampled_from([20.0, 300.0, 3_000.0, 7 * 86_400.0]),
+    wrong_s=st.sampled_from([0.0, -30.0, 86_400.0, -86_400.0, None]),
+    known_s=st.integers(200, 2_500),
+)
+@settings(max_examples=MANY or 10, deadline=None)
+def test_over_a_restart_no_interval_is_billed_above_what_was_imported(
+    place: tuple[str, float], seed: int, ends_s: int, off_s: float, wrong_s: float | None, known_s: int
+) -> None:
+    """Off for a while, then up with a clock that is wrong (None: not known) until it is set right."""
+    zone, turn_s = place
+    begin_s = turn_s - 6_000.0
+    interval, _ = run(zone, seed, begin_s, begin_s + ends_s, lambda _: 0.0)
+    again_s = begin_s + ends_s + off_s
+    after = restarted(interval, zone)
+    for n in range(round(4_000 / TICK_S) + 1):
+        at_s = n * TICK_S
+        wrong = at_s < known_s and wrong_s is None
+        utc_s = at_s if wrong else again_s + at_s + (wrong_s or 0.0) * (at_s < known_s)
+        after.advance(utc_s, 9.0 + at_s, power_w(seed, again_s + at_s), utc_known=not wrong)
+    billing = after.billing()
+    found = {month: so_far.peak_w for month, so_far in billing.earlier.items()} | {billing.month: billing.month_peak_w}
+    measured = truth(zone, seed, begin_s, begin_s + ends_s)
+    later = truth(zone, seed, again_s, again_s + 4_000)
+    off_w = 60_000 * 4 * TICK_S / QUARTER_S
+    whole = truth(zone, seed, begin_s - QUARTER_S, again_s + 4_000 + QUARTER_S)
+    for month, peak_w in found.items():
+        assert peak_w <= whole.get(month, 0.0) + off_w, f"{month}: more than was imported in any interval"
+        assert peak_w >= max(measured.get(month, 0.0), later.get(month, 0.0)) - off_w, f"{month}: an interval is lost"
+    assert set(measured) | set(later) <= set(found)

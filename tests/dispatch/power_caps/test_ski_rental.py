@@ -62,6 +62,20 @@ def test_the_minutes_of_a_day_end_and_come_back_tomorrow() -> None:
     assert decide(short, 10.0, BERLIN, need(utc_s=NOON + 86_400), ledger).cap_w == 6_000
 
 
+def test_a_clock_that_is_wrong_for_a_while_begins_no_day_and_no_month_anew() -> None:
+    """Found: a day ahead and back at the end of a month, and the month's rent and the day's minutes were 0 again."""
+    ledger = CapsLedger().at("2025-09-30", "2025-09")
+    ledger = msgspec.structs.replace(ledger, minutes=17.0, rent_eur=4.0, would_be_w=50_000.0)
+    ahead = ledger.at("2025-10-01", "2025-10")
+    assert (ahead.minutes, ahead.rent_eur, ahead.would_be_w) == (0.0, 0.0, 0.0)
+    back = ahead.at("2025-09-30", "2025-09")
+    assert (back.minutes, back.rent_eur, back.would_be_w) == (17.0, 4.0, 50_000.0)
+    for n in range(1, 9):
+        back = back.at(f"2026-0{n}-01", f"2026-0{n}")
+    assert max(len(back.other_days), len(back.other_months)) <= 3
+    assert msgspec.convert(msgspec.to_builtins(back), CapsLedger) == back
+
+
 def test_rent_ends_at_the_purchase_and_what_is_let_go_no_longer_counts() -> None:
     ledger, held = CapsLedger(), 0
     while (decided := decide(CAPS, 1.0, BERLIN, need(), ledger)).cap_w:
