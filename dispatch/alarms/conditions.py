@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from dispatch.alarms.device_conditions import (
     SOC_MARGIN_PCT,
     battery_conditions,
+    energy_conditions,
     implausible_conditions,
     missing_conditions,
     node_conditions,
@@ -52,6 +53,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     found.update(implausible_conditions(snapshot, decision))
     for battery in snapshot.batteries:
         found.update(battery_conditions(battery, facts.config))
+    found.update(energy_conditions(snapshot, decision))
     found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
     for pcs in snapshot.pcs:
         found.update(pcs_conditions(pcs, snapshot, decision, facts))

@@ -26,6 +26,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("meters-disagree", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("setpoint-not-followed", MEDIUM, on_delay_s=10.0),
     AlarmDefinition("setpoint-mismatch", MEDIUM, on_delay_s=5.0, off_delay_s=10.0),
+    AlarmDefinition("foreign-master", HIGH, off_delay_s=10.0),
+    AlarmDefinition("meter-energy", MEDIUM),
     AlarmDefinition("pcs-local", MEDIUM, on_delay_s=2.0),
     AlarmDefinition("cap-not-followed", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("gpus-missing", MEDIUM, on_delay_s=10.0, off_delay_s=10.0),

@@ -99,8 +99,33 @@ def pcs_conditions(
     if decision is not None and all(s.w is None for s in decision.setpoints if s.device_id == pcs.id):
         wanted = None  # nothing is asked of it now: what it held before runs out by itself
     yield f"setpoint-not-followed:{pcs.id}", _following(pcs, wanted, snapshot, facts.config)
+    yield f"foreign-master:{pcs.id}", _foreign(pcs, decision)
     contested = next((c for c in decision.contested if c.device_id == pcs.id), None) if decision else None
     yield f"setpoint-mismatch:{pcs.id}", _contested(contested, decision) or _mismatch(pcs, wanted, facts.config)
+
+
+def _foreign(pcs: Pcs, decision: Decision | None) -> Condition:
+    """Another controller commands it."""
+    found = next((f for f in decision.foreign if f.device_id == pcs.id), None) if decision else None
+    if found is None:
+        return Condition(False)
+    detail = Reason("alarm.foreign_master", {"held_w": found.held_w, "again_s": found.again_s})
+    return Condition(True, detail)
+
+
+def energy_conditions(snapshot: Snapshot, decision: Decision | None) -> Iterator[tuple[str, Condition]]:
+    """Meters whose power does not fit their own energy registers."""
+    apart = {found.meter_id: found for found in decision.energy_apart} if decision else {}
+    for name in {snapshot.grid.id, *([snapshot.load.id] if snapshot.load else [])}:
+        found = apart.get(name)
+        if found is None:
+            yield f"meter-energy:{name}", Condition(False)
+            continue
+        figures = Reason(
+            "alarm.energy_apart",
+            {"counted_wh": found.counted_wh, "register_wh": found.register_wh, "over_s": found.over_s},
+        )
+        yield f"meter-energy:{name}", Condition(True, figures)
 
 
 def node_conditions(node: Node, facts: Facts) -> Iterator[tuple[str, Condition]]:

@@ -13,6 +13,7 @@ from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.decision_building import decision_of, with_island
+from dispatch.control.foreign_master import ForeignMasters
 from dispatch.control.meter_loss import MeterLoss
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
@@ -38,6 +39,7 @@ from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, standing
 from dispatch.plausibility.checker import PlausibilityCheck
+from dispatch.plausibility.energy_registers import EnergyRegisters
 from dispatch.plausibility.soc import SocMemory
 from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
 from dispatch.wording.catalogue import words
@@ -74,7 +76,8 @@ class Controller:
         self._net = NetLoadEstimator(
             grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0, site_side=site_side
         )
-        self._setpoint_monitor = SetpointMonitor(config)
+        self._setpoint_monitor, self._foreign = SetpointMonitor(config), ForeignMasters()
+        self._registers = EnergyRegisters()
         self._pulses = LoadPulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._budget = self._interval.budget(None)
@@ -226,12 +229,17 @@ class Controller:
         caps, capped = self.caps.step(snapshot, self._need(situation, outcome), failing)
         asked = self._asked(situation, total_w, setpoints)
         decision = decision_of(situation, outcome, total_w, asked)
+        contested = self._setpoint_monitor.update(snapshot, asked)
+        self._foreign.update(snapshot.mono_s, self._setpoint_monitor.looks)
+        self._registers.update(snapshot.mono_s, (snapshot.grid, *([snapshot.load] if snapshot.load else [])))
         events = (*self._plausibility.events(snapshot.utc_s), *island.events, *ride.events, *capped)
         return msgspec.structs.replace(
             with_island(decision, island, ride),
             meter_frozen=self._net.frozen,
             load_meter_frozen=self._net.load_meter_frozen,
-            contested=self._setpoint_monitor.update(snapshot, asked),
+            contested=contested,
+            foreign=self._foreign.found(snapshot.mono_s),
+            energy_apart=self._registers.found,
             caps=caps,
             events=(*events, *self._meter_events(snapshot, load_was_frozen)),
             implausible=self._plausibility.often,
@@ -288,7 +296,8 @@ class Controller:
         step = plan.at(snapshot.utc_s) if plan is not None and snapshot.utc_known else None
         self._budget = self._interval.budget(plan if step is not None else None)
         there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w)
-        found = permitted(enabled(there, orders), snapshot.grid, self._plausibility)
+        foreign = self._foreign.withheld(snapshot.mono_s)
+        found = permitted(enabled(there, orders), snapshot.grid, self._plausibility, foreign)
         ready = [u.id for u in found if u.ready is Ready.READY]
         if not self._ready >= set(ready):  # what is held without a meter is what a PCS is found to hold
             self._meter_loss.forget()

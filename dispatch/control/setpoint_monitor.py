@@ -42,6 +42,7 @@ class SetpointMonitor:
     def __init__(self, config: DispatchConfig) -> None:
         self._config = config
         self._tracks: dict[str, _Track] = {}
+        self.looks: dict[str, tuple[bool, float]] = {}  # of the last update: whether it was wrong, and what was held, W
 
     def update(self, snapshot: Snapshot, asked: Mapping[str, float | None]) -> tuple[Contested, ...]:
         """Compare the value read back from each PCS with the setpoint asked before, then store the new setpoint.
@@ -49,6 +50,7 @@ class SetpointMonitor:
         A PCS without a setpoint is not compared.
         """
         found = []
+        self.looks = {}
         for pcs in snapshot.pcs:
             w = asked.get(pcs.id)
             if w is None or pcs.control.good == "local":
@@ -77,5 +79,6 @@ class SetpointMonitor:
         room_w = tolerance_w(self._config, pcs.id)
         wrong = pcs.setpoint_enabled.good == 0 or not min(late) - room_w <= held_w <= max(late) + room_w
         track.readbacks.append((mono_s, wrong))
+        self.looks[pcs.id] = wrong, held_w
         if wrong:
             track.wrong_w = held_w

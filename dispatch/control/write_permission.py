@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from dispatch.control.pcs_limits import Ready, Unit
@@ -10,17 +13,21 @@ from dispatch.model.reasons import Reason
 from dispatch.plausibility.checker import PlausibilityCheck
 
 
-def permitted(found: tuple[Unit, ...], grid: Meter, check: PlausibilityCheck) -> tuple[Unit, ...]:
+def permitted(
+    found: tuple[Unit, ...], grid: Meter, check: PlausibilityCheck, foreign: Mapping[str, Reason] = MappingProxyType({})
+) -> tuple[Unit, ...]:
     """The units, of which those get no setpoint that must not be written to yet.
 
     After a start two samples of the grid meter and of the PCS must agree; a meter that is silent from the start leads
     to the safe value. While a device says, against others, that the site is off the grid, no PCS is written to: one of
-    them may be forming.
+    them may be forming. `foreign`: why a PCS gets none that another controller writes to.
     """
 
     def why(unit: Unit) -> Reason | None:
         if check.holds_back:
             return Reason("pcs.off_grid_doubted")
+        if unit.id in foreign:
+            return foreign[unit.id]
         if grid.w.value is not None and not check.established(grid.id):
             return Reason("pcs.meter_unconfirmed", {"meter": grid.id})
         return None if check.established(unit.id) else Reason("pcs.unconfirmed", {"pcs": unit.id})

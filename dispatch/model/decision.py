@@ -49,6 +49,23 @@ class Contested(msgspec.Struct, frozen=True):
     share: float  # of the last looks at its readback that were wrong
 
 
+class ForeignMaster(msgspec.Struct, frozen=True):
+    """A PCS that another controller writes setpoints to: it gets none of ours for now."""
+
+    device_id: str
+    held_w: float  # what that one had it hold
+    again_s: float  # until ours are tried again
+
+
+class EnergyApart(msgspec.Struct, frozen=True):
+    """A meter whose power, added up, is not what its energy registers count. Net, > 0 is import."""
+
+    meter_id: str
+    counted_wh: float  # by its power
+    register_wh: float  # by its registers
+    over_s: float
+
+
 class Mode(enum.Enum):
     """Who steers: the plan, the rules alone, a manual order, the safe-value table, or nobody."""
 
@@ -84,5 +101,7 @@ class Decision(msgspec.Struct, frozen=True):
     meter_frozen: bool = False  # the grid meter answers, but what it says stands still
     load_meter_frozen: bool = False  # the same of the load meter, by the balance of the others
     contested: tuple[Contested, ...] = ()
+    foreign: tuple[ForeignMaster, ...] = ()
+    energy_apart: tuple[EnergyApart, ...] = ()
     caps: CapsView | None = None  # None: the site allows no caps for the month's peak
     implausible: tuple[Doubt, ...] = ()  # readings that are rejected again and again, or for long

@@ -32,6 +32,8 @@ TEMPLATES = {
     "alarm.below_reserve": "{soc}, reserve {reserve_pct:.1f} %",
     "alarm.not_followed": "setpoint {setpoint_w:kw}, measured {measured_w:kw}",
     "alarm.contested": "asked {asked_w:kw}, the device held {held_w:kw} in {share_pct:.0f} % of the last looks",
+    "alarm.foreign_master": "it had it hold {held_w:kw}; ours are tried again in {again_s:span}",
+    "alarm.energy_apart": "by its power {counted_wh:kwh}, by its registers {register_wh:kwh} in {over_s:whole_min}",
     "alarm.not_enabled": "wrote {written_w:kw}, but the setpoint is not enabled in the device",
     "alarm.holds_another": "wrote {written_w:kw}, the device holds {held_w:kw}",
     "alarm.over_cap": "draws {drawn_w:kw}, capped to {cap_w:kw}",
@@ -197,6 +199,26 @@ TEXTS: dict[str, AlarmText] = {
         (
             "Find the other master: maker's cloud or app, a home automation, a second gateway. Switch its control "
             "off. Only one system may write setpoints."
+        ),
+    ),
+    "foreign-master": AlarmText(
+        "Another controller commands PCS {subject}",
+        "The PCS held our setpoint and then another one, again and again: somebody else writes to it.",
+        "It gets no setpoint from Skerry for now, so that two controllers do not pull at one battery. What it does "
+        "counts as given; neither peak nor reserve is defended with it.",
+        (
+            "Find the other controller: maker's cloud or app, a home automation, a second gateway, an intruder on the "
+            "network of the devices. Switch its control off. Skerry tries again by itself, at once after a restart."
+        ),
+    ),
+    "meter-energy": AlarmText(
+        "Meter {subject}: power and energy do not fit",
+        "What the meter's power adds up to is not what its own energy registers count.",
+        "One of them is wrong or was forged on its way: the peak may be defended on a wrong import.",
+        (
+            "Read power and energy on the meter's own display for five minutes and compare with `skerry status`. If "
+            "the display shows other values, somebody changes them on the network: check what is connected to it. If "
+            "not, check transformer ratio and scale of the meter."
         ),
     ),
     "pcs-local": AlarmText(

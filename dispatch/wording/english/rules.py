@@ -51,6 +51,9 @@ TEMPLATES = {
     "dies.not_enabled": "{pcs} holds no setpoint: it is not enabled",
     "dies.not_asked": "{pcs} gets no setpoint, and holds none",
     "dies.not_read": "of {pcs} it is not known: its setpoint is not read",
+    "pcs.foreign_master": (
+        "another controller writes to {pcs}, last {held_w:kw}: it gets no setpoint, tried again in {again_s:span}"
+    ),
     "pcs.reverted_assumed": ("{lost}: assumed at 0 kW, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"),
     # device limits
     "limit.no_pcs": "0 PCS take part",
