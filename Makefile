@@ -27,7 +27,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: fuzz power-cuts value-faults
+.PHONY: fuzz power-cuts protocol-faults value-faults
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -90,6 +90,9 @@ bench: $(READY)  ## measure the figures of docs/figures.md
 
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
+
+protocol-faults: $(READY)  ## 25 faults of the protocol in each kind of device, SEEDS seeds each (50)
+	SKERRY_SOAK_SEEDS=$(or $(SEEDS),50) $(RECORD) protocol-faults env $(PYTEST) $(PARALLEL) tests/drivers/test_protocol_faults.py
 
 value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fails if one is believed (SEEDS times three minutes)
 	$(RECORD) value-faults $(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3) --seeds $(or $(SEEDS),1)

@@ -31,6 +31,10 @@ TESTS = {
         "1000 simulated power cuts: writes that were not synced are lost, some are kept, one is torn",
         "of the audit no acknowledged row is lost, of the telemetry at most 10 s; no file is damaged",
     ),
+    "protocol-faults": (
+        "25 faults of the protocol in each kind of device, 50 seeds each",
+        "no wrong value is read, no write is taken for done that was not",
+    ),
     "value-faults": (
         "11 faults in the values of 6 devices, on the wire",
         "no wrong value is used, no unsafe setpoint is written",

@@ -22,6 +22,7 @@ EXPECTED = {
     "exception": DeviceException,
     "reset": ConnectionLost,
     "close": ConnectionLost,
+    "cut_off": ConnectionLost,
     "flood": (BadReply, Timeout),  # pymodbus throws a flood away unseen when it comes in one piece
 }
 

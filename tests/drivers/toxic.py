@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import struct
 from collections.abc import Callable
 from typing import Protocol
@@ -32,6 +33,20 @@ TOXICS = (
     "garbage",
     "flood",
     "extra",  # the answer and then some
+    "long",  # a length of 65535
+    "cut_off",  # half of the answer, then TCP RST
+)
+HARMLESS = (  # the answer is in it: it may be taken
+    "slow",  # byte by byte
+    "half_close",  # the answer, then no more
+    "twice",  # and once again a moment later
+)
+# An answer that is not that of the request has other values, too. Its first two registers say what it is: they stay.
+NOT_ITS_OWN = ("wrong_tid", "zero_tid", "previous_tid", "wrong_protocol", "wrong_unit", "wrong_function", "short")
+OTHERS = (
+    "refuse",  # drops each connection as soon as it is made, and those that are there
+    "any_exception",  # any of the 256 codes
+    "bad_header",  # one bit of the first 8 bytes is another
 )
 
 
@@ -158,12 +173,15 @@ async def read_adu(reader: asyncio.StreamReader) -> bytes:
 
 
 class ToxicServer:
-    """Serves `backend` on an ephemeral loopback port; `toxic` (one of TOXICS, "slow" or "") applies to each answer."""
+    """Serves `backend` on an ephemeral loopback port; `toxic` ("": none) applies to each answer."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.toxic = ""
         self.late_s = 0.15
+        self.chance = random.Random(1)
+        self.next_toxic = ""  # begins with the request after so many
+        self.begins_in: int | None = None
         self.requests = 0
         self.connections = 0
         self.most_open = 0  # connections at a time; one more is closed at once where it would exceed `max_open`
@@ -197,6 +215,9 @@ class ToxicServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self.toxic == "refuse":
+            writer.transport.abort()
+            return
         if self.max_open is not None and len(self._writers) >= self.max_open:
             writer.close()
             return
@@ -209,7 +230,7 @@ class ToxicServer:
             while True:
                 request = await read_adu(reader)
                 self.requests += 1
-                toxic = self.toxic
+                toxic = self._toxic_now()
                 await self._reply(writer, toxic, request, await self.backend.exchange(request))
         except (asyncio.IncompleteReadError, OSError):
             writer.close()
@@ -218,6 +239,13 @@ class ToxicServer:
         finally:
             self._writers.discard(writer)
             self._tasks.discard(task)
+
+    def _toxic_now(self) -> str:
+        if self.begins_in is not None:
+            self.begins_in -= 1
+            if self.begins_in < 0:
+                self.toxic, self.begins_in = self.next_toxic, None
+        return self.toxic
 
     async def _reply(self, writer: asyncio.StreamWriter, toxic: str, request: bytes, reply: bytes) -> None:
         if toxic == "hang" or not reply:
@@ -232,15 +260,24 @@ class ToxicServer:
         if toxic == "reset":
             writer.transport.abort()
             return
-        if toxic == "close":
+        if toxic in ("close", "refuse"):
             writer.close()
             return
-        writer.write(poison(toxic, request, reply))
+        writer.write(poison(toxic, request, reply, self.chance))
         await writer.drain()
+        if toxic == "cut_off":
+            writer.transport.abort()
+        if toxic == "half_close":
+            writer.write_eof()
+        if toxic == "twice":
+            await asyncio.sleep(0.002)
+            writer.write(reply)
 
 
-def poison(toxic: str, request: bytes, reply: bytes) -> bytes:
+def poison(toxic: str, request: bytes, reply: bytes, chance: random.Random) -> bytes:
     """The bytes that go out instead of `reply`."""
+    if toxic in NOT_ITS_OWN and reply[7] == 3:
+        reply = reply[:13] + bytes(byte ^ 1 for byte in reply[13:])
     tid, unit, function = int.from_bytes(reply[:2], "big"), reply[6], reply[7]
     pdu = reply[7:]
     match toxic:
@@ -270,5 +307,14 @@ def poison(toxic: str, request: bytes, reply: bytes) -> bytes:
             return b"\xa5" * 4000
         case "extra":
             return reply + reply
+        case "long":
+            return reply[:4] + b"\xff\xff" + reply[6:]
+        case "cut_off":
+            return reply[: len(reply) // 2]
+        case "any_exception":
+            return adu(tid, unit, bytes([request[7] | 0x80, chance.randrange(256)]))
+        case "bad_header":
+            at, bit = chance.randrange(8), 1 << chance.randrange(8)
+            return reply[:at] + bytes([reply[at] ^ bit]) + reply[at + 1 :]
         case _:
             return reply
