@@ -27,7 +27,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: fuzz power-cuts protocol-faults value-faults
+.PHONY: fuzz damage power-cuts protocol-faults value-faults
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -90,6 +90,9 @@ bench: $(READY)  ## measure the figures of docs/figures.md
 
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
+
+damage: $(READY)  ## DAMAGES flipped bits and torn pages (1000) in each kind of file that a start reads
+	SKERRY_SOAK_DAMAGES=$(or $(DAMAGES),1000) $(RECORD) damage env $(PYTEST) $(PARALLEL) tests/gateway/test_damage_matrix.py
 
 protocol-faults: $(READY)  ## 25 faults of the protocol in each kind of device, SEEDS seeds each (50)
 	SKERRY_SOAK_SEEDS=$(or $(SEEDS),50) $(RECORD) protocol-faults env $(PYTEST) $(PARALLEL) tests/drivers/test_protocol_faults.py

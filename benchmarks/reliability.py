@@ -31,6 +31,10 @@ TESTS = {
         "1000 simulated power cuts: writes that were not synced are lost, some are kept, one is torn",
         "of the audit no acknowledged row is lost, of the telemetry at most 10 s; no file is damaged",
     ),
+    "damage": (
+        "1000 flipped bits and torn pages in each kind of file that a start reads",
+        "started in less than 2 s; the damaged file is kept; every changed audit row is named; no traceback",
+    ),
     "protocol-faults": (
         "25 faults of the protocol in each kind of device, 50 seeds each",
         "no wrong value is read, no write is taken for done that was not",

@@ -81,8 +81,8 @@ async def started(state_dir: Path, **sections: Any) -> tuple[Gateway, list[str],
 
 
 def damaged(content: bytes, chance: random.Random) -> Iterator[bytes | None]:
-    """Garbled in every way: flipped, cut off, overwritten, doubled, emptied, gone."""
-    for _ in range(6):
+    """Garbled in every way: flipped, cut off, overwritten, doubled, emptied, gone. Bits: `test_damage_matrix.py`."""
+    for _ in range(2):
         at = chance.randrange(len(content))
         yield content[:at] + bytes([content[at] ^ (1 << chance.randrange(8))]) + content[at + 1 :]
     half = len(content) // 2
