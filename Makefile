@@ -27,7 +27,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: fuzz damage power-cuts protocol-faults value-faults
+.PHONY: fuzz damage power-cuts protocol-faults tick-lateness value-faults
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -96,6 +96,9 @@ damage: $(READY)  ## DAMAGES flipped bits and torn pages (1000) in each kind of 
 
 protocol-faults: $(READY)  ## 25 faults of the protocol in each kind of device, SEEDS seeds each (50)
 	SKERRY_SOAK_SEEDS=$(or $(SEEDS),50) $(RECORD) protocol-faults env $(PYTEST) $(PARALLEL) tests/drivers/test_protocol_faults.py
+
+tick-lateness: $(READY)  ## hostile clients, a full disk: TICKS in quiet and in loaded phases each (20000, two and a half hours), as root
+	$(RECORD) tick-lateness $(BIN)/python -m benchmarks.tick_lateness --ticks $(or $(TICKS),20000)
 
 value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fails if one is believed (SEEDS times three minutes)
 	$(RECORD) value-faults $(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3) --seeds $(or $(SEEDS),1)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,17 @@ def varied_demo(changes: Changes) -> str:
 
 @contextlib.contextmanager
 def running(
-    changes: Changes, nodes_w: float | None = None, by_way_of: Callable[[str, Endpoint], Endpoint] | None = None
+    changes: Changes,
+    nodes_w: float | None = None,
+    by_way_of: Callable[[str, Endpoint], Endpoint] | None = None,
+    command: Sequence[str] = SKERRY,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Plant]:
     """Start twin and gateway, wait until the gateway answers; stop both in order at the end. Raises PlantFailed.
 
     nodes_w: the nodes take this much all the time, instead of the recorded trace.
     by_way_of: where the gateway finds a device that the twin has at that place; not given: right there.
+    command: what runs the gateway; environment: variables of both that are others than usual.
     """
     with tempfile.TemporaryDirectory(prefix="skb") as folder, contextlib.ExitStack() as stack:
         directory = Path(folder)
@@ -97,15 +102,17 @@ def running(
             changes = {**changes, "twin": {**changes.get("twin", {}), "load_trace": "flat.csv", "load_scale": 1.0}}
         site.write_text(varied_demo(changes), encoding="utf-8")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SKERRY", "XDG_", "STATE_", "RUNTIME_"))}
-        environment = inherited | {
+        variables = inherited | {
             "XDG_RUNTIME_DIR": folder,
             "XDG_STATE_HOME": f"{folder}/state",
             "SKERRY_SITE": str(site),
         }
-        environment["PYTHONPATH"] = str(DEMO.parents[1])
+        variables |= {"PYTHONPATH": str(DEMO.parents[1]), **(environment or {})}
         twin = stack.enter_context(
             # devices have processors of their own: the twin shall not wait for the machine any more than the gateway
-            _process(environment, directory / "twin.log", "twin", str(site), "--announce", str(announce), nice=NICE)
+            _process(
+                variables, directory / "twin.log", SKERRY, "twin", str(site), "--announce", str(announce), nice=NICE
+            )
         )
         _wait(announce.exists, twin, directory / "twin.log")
         about = json.loads(announce.read_text())
@@ -116,8 +123,8 @@ def running(
             announce.write_text(json.dumps(about))
         log = directory / "gateway.log"
         serve = ("serve", str(site), "--twin", str(announce))
-        gateway = stack.enter_context(_process(environment, log, *serve, nice=NICE))
-        plant = Plant(site, environment, twin, gateway, endpoints, Path(about["control"]))
+        gateway = stack.enter_context(_process(variables, log, command, *serve, nice=NICE))
+        plant = Plant(site, variables, twin, gateway, endpoints, Path(about["control"]))
         _wait(lambda: _answers(plant), gateway, log)
         yield plant
         if not gateway.is_running() or gateway.status() == psutil.STATUS_ZOMBIE:
@@ -131,11 +138,13 @@ def _answers(plant: Plant) -> bool:
 
 
 @contextlib.contextmanager
-def _process(environment: dict[str, str], log: Path, *arguments: str, nice: int = 0) -> Iterator[psutil.Process]:
+def _process(
+    environment: dict[str, str], log: Path, command: Sequence[str], *arguments: str, nice: int = 0
+) -> Iterator[psutil.Process]:
     priority = ("nice", "-n", str(nice)) if nice and os.geteuid() == 0 else ()
     with log.open("wb") as output:
         process = psutil.Popen(
-            [*priority, *SKERRY, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            [*priority, *command, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         yield process
@@ -154,7 +163,7 @@ def _wait(ready: Any, process: psutil.Process, log: Path) -> None:
     while not ready():
         if process.poll() is not None or time.monotonic() > until:
             state = "ended" if process.poll() is not None else f"was not ready in {START_LIMIT_S:g} s"
-            raise PlantFailed(f"{' '.join(process.args[process.args.index(SKERRY[-1]) + 1 :])} {state}:\n{_tail(log)}")
+            raise PlantFailed(f"{' '.join(process.args)} {state}:\n{_tail(log)}")
         time.sleep(0.05)
 
 

@@ -68,7 +68,7 @@ async def _watch(path: Path, ticks: int) -> LoopStats:
     """Attach everyone, stay until the gateway has made `ticks` ticks since, and return what it recorded last."""
     clients = [await GatewayClient.connect(path, rate_hz=1.0) for _ in range(READING)]
     over = threading.Event()
-    stalled = asyncio.create_task(asyncio.to_thread(_never_read, path, over))
+    stalled = asyncio.create_task(asyncio.to_thread(never_read, path, over))
     readers = [asyncio.create_task(_follow(client, ticks)) for client in clients]
     try:
         return (await asyncio.gather(*readers))[0]
@@ -86,7 +86,7 @@ async def _follow(client: GatewayClient, ticks: int) -> LoopStats:
     raise RuntimeError(f"the link was lost before {ticks} ticks: {client.lost}")
 
 
-def _never_read(path: Path, over: threading.Event) -> None:
+def never_read(path: Path, over: threading.Event) -> None:
     """A console that says hello and then hangs; the gateway may throw it out, then the next one comes."""
     while not over.is_set():
         with socket.socket(socket.AF_UNIX) as link:
