@@ -18,7 +18,8 @@ from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.devices import Driver, make_drivers
-from drivers.modbus.errors import BadReply, DeviceError, WrongDevice
+from drivers.maps.switch import COMMAND_REGISTER
+from drivers.modbus.errors import BadReply, DeviceError, ReadbackMismatch, WrongDevice
 
 METER = {
     "W": -1234, "W_SF": 1, "Hz": 4998, "Hz_SF": -2, "PhVphA": 2301, "PhVphB": 2299, "PhVphC": 2305, "V_SF": -1,
@@ -129,6 +130,15 @@ async def test_chain_without_an_end(serve: Callable[..., Any]) -> None:
 
 def switch_registers(position: int, no: int, nc: int) -> list[int]:
     return [0x534B, 1, position, no, nc, 0, 1, 0, 0xFFFF, 0]
+
+
+async def test_a_switch_that_does_not_keep_its_order(serve: Callable[..., Any]) -> None:
+    server, driver = await serve({0: switch_registers(2, 1, 0)}, "switches", SwitchDevice(id="pcc", url="twin"))
+    await driver.order("open")
+    assert server.backend[COMMAND_REGISTER] == 1
+    server.backend.on_write = lambda address, values: server.backend.registers.update({COMMAND_REGISTER: 0})
+    with pytest.raises(ReadbackMismatch, match=r"pcc, register 7: open \(1\) was written and 0 is read"):
+        await driver.order("open")
 
 
 @pytest.mark.parametrize(

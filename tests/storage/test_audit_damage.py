@@ -22,7 +22,7 @@ from drivers.clock import VirtualClock
 from storage import audit as module
 from storage import audit_check, audit_file, audit_head, audit_reader, durable_file, signing_key
 from storage.audit import AuditLog, NotDurable
-from storage.audit_format import FILE
+from storage.audit_format import FILE, chained
 from storage.audit_head import HEAD_FILE
 from storage.signing_key import KEY_FILE
 from storage.verify import verify
@@ -169,6 +169,33 @@ def test_a_head_cut_off_with_its_checkpoints(state: Path) -> None:
         con.execute("DELETE FROM checkpoint WHERE seq > 16")
         con.execute("DELETE FROM entry WHERE seq > 16")
     assert any("the chain ends at row 16" in line for line in verify(state).findings)
+
+
+def test_rows_lost_from_the_end_are_told_by_number_in_the_audit_itself(state: Path) -> None:
+    opened(state)
+    tamper(
+        state,
+        *("DROP TRIGGER entry_no_delete", "DROP TRIGGER checkpoint_no_delete", "DELETE FROM checkpoint WHERE seq > 16"),
+        "DELETE FROM entry WHERE seq > 16",
+    )
+    opened(state)
+    rows = [row for row in audit_reader.rows(state, 5) if "lost" in row]
+    assert [row["lost"] for row in rows] == [[17, ROWS + 1]]
+
+
+def test_a_signature_is_of_the_row_that_it_stands_for(state: Path) -> None:
+    """Somebody without the key has written the rows anew from 16 on, with a chain that holds."""
+    opened(state)
+    with closing(sqlite3.connect(state / FILE, isolation_level=None)) as con:
+        con.execute("DROP TRIGGER entry_no_update")
+        (head,) = con.execute("SELECT hash FROM entry WHERE seq = 15").fetchone()
+        for seq, body in con.execute("SELECT seq, body FROM entry WHERE seq > 15 ORDER BY seq").fetchall():
+            body = body.replace("alice", "mallory")
+            prev, head = head, chained(seq, head, body)
+            con.execute("UPDATE entry SET prev = ?, hash = ?, body = ? WHERE seq = ?", (prev, head, body, seq))
+    audit, _ = opened(state)
+    assert "the signature of row 16 is of another row" in "; ".join(audit.found)
+    assert "was edited" not in audit.changed
 
 
 def test_the_head_is_on_disk_before_a_row_is_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from small_site import Plant, a_pcs, a_snapshot, site_config
 from benchmarks.stability import judge, play
 from dispatch.config.schema import RulesConfig
 from dispatch.control.controller import Controller
-from dispatch.control.net_load_estimator import NetLoadEstimator
+from dispatch.control.net_load_estimator import NetLoadEstimator, PcsTrack
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import Quality, Reading, reading
@@ -242,3 +242,23 @@ def test_off_the_grid_a_steady_load_is_no_train_of_pulses(age_s: float) -> None:
         decision = controller.step(a_snapshot(0.2 * n, 0.0, a_pcs(power), switch="open"), None)
     assert controller.pulses_seen == 0
     assert decision.net_load_w == pytest.approx(40_000, abs=200)
+
+
+def test_a_pcs_may_be_between_its_last_power_and_what_it_was_asked_since_and_just_before() -> None:
+    track = PcsTrack()
+    track.sample(10.0, 1_000.0)
+    for t_s, w in ((8.0, 50_000.0), (9.0, 5_000.0), (10.5, -2_000.0)):
+        track.asked(t_s, w)
+    band = track.power_range(10.0, 20.0, readable=True)
+    assert band is not None
+    assert (round(band.low_w), round(band.high_w)) == (-2_000, 5_000)  # the order before 5 kW is no longer in force
+
+
+def test_a_power_from_long_before_the_window_says_nothing_of_it() -> None:
+    for before_s, low_w in ((4.0, -9_000), (7.0, 1_000)):
+        track = PcsTrack()
+        track.sample(100.0 - before_s, -9_000.0)
+        track.sample(100.5, 1_000.0)
+        band = track.power_range(100.0, 100.5, readable=True)
+        assert band is not None
+        assert (band.low_w, band.high_w) == (low_w, 1_000)

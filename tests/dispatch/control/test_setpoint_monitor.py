@@ -10,8 +10,9 @@ from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
+from dispatch.config.schema import PcsRatings
 from dispatch.control.controller import Controller
-from dispatch.control.setpoint_monitor import SetpointMonitor
+from dispatch.control.setpoint_monitor import SetpointMonitor, tolerance_w
 from dispatch.model.decision import Contested
 from dispatch.model.equipment import Pcs
 from dispatch.model.readings import reading, status
@@ -80,3 +81,13 @@ def test_a_device_fought_over_raises_the_alarm_though_each_overwriting_is_undone
     assert not any(listed[:25])
     assert listed[99] == ["unacknowledged"]
     assert listed[-1] == ["returned"]
+
+
+def test_the_tolerance_goes_by_the_rating_of_that_pcs() -> None:
+    ratings = tuple(
+        PcsRatings(id=id, battery="bat1", charge_w=w / 2, discharge_w=w)
+        for id, w in (("pcs1", 60_000), ("pcs2", 10_000))
+    )
+    config = site_config(pcs=ratings)
+    room_w = [tolerance_w(config, id) - config.rules.deadband_w for id in ("pcs1", "pcs2", "another")]
+    assert room_w == [600, 100, 0]
