@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
 import logging
 import os
 import time
@@ -31,14 +28,14 @@ from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.api.peer import Peer
 from gateway.api.protocol import VERSION, Welcome
-from gateway.api.roles import Roles, UnknownGroup
-from gateway.api.server import LinkServer
+from gateway.api.roles import Roles
 from gateway.claims import device_keys
 from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read_memory
 from gateway.daemon_thread import in_daemon_thread, may_hang
-from gateway.errors import SocketInUse, StartRefused
+from gateway.errors import StartRefused
 from gateway.gpu_record import gpus_not_read, open_gpu_record
+from gateway.link_opening import LinkOpening
 from gateway.previous_run import PreviousRun, read_previous_run
 from gateway.prices_in_force import PricesInForce
 from gateway.site import paths
@@ -54,7 +51,6 @@ log = logging.getLogger("skerry.gateway")
 
 RECORD_OPEN_S = 2.0
 RECORD_LOOK_S = 0.05
-LISTEN_AGAIN_S = 5.0
 PRICES_S = 3.0  # for the price file, which may be on another machine's disk
 START_READ_S = 8.0  # what earlier runs left is read in this time, or not at all
 NOT_READ = "until it is read, month's peak, islanding fault and capped nodes are not known, and none are saved"
@@ -91,6 +87,7 @@ async def assemble(
         controller.restore(found.memory)
     saver = ControllerMemorySaver(controller, recorder, held=found.memory_not_read)
     roles = Roles(site.roles, os.getuid())
+    link = LinkOpening(roles)
 
     def trouble() -> str:
         return state.trouble
@@ -125,10 +122,12 @@ async def assemble(
         after_tick=(after_tick, saver.after_tick),
         directory_trouble=trouble,
         clock_state=clock.state if isinstance(clock, SiteClock) else ClockState,
+        access_trouble=lambda: link.trouble,
     )
     late = partial(_adopt_late, gateway, state.path, run)
     work: list[Work] = [
         *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),
+        ("link", partial(link.complete, gateway.link, gateway.events)),
         ("state directory", partial(state.run, gateway.events)),
         ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release, late)),
     ]
@@ -136,16 +135,11 @@ async def assemble(
         for node in found.memory.caps.nodes:
             gateway.devices.commands.release(node)
     try:
-        not_listening = await _listen(gateway.link, roles)
+        await link.open(gateway.link)
     except StartRefused:
         recorder.close()
         audit.close()
         raise
-    if not_listening:
-        text = f"no console can connect, control runs without: {not_listening}; tried again every {LISTEN_AGAIN_S:g} s"
-        log.error("%s", text)
-        gateway.events.event("gateway", "alarm", "link", text)
-        work.append(("link", partial(_listen_later, gateway, roles)))
     gateway = replace(gateway, background=(*gateway.background, *work), save_memory=saver.save)
     gateway.drills.known = not found.memory_not_read
     _adopt(gateway, found.left)
@@ -215,32 +209,6 @@ def _gpus_without_node(site: Site, known: KnownGpus) -> str:
     limits = known.record.original_mw.items()
     commands = ", ".join(f"`nvidia-smi -i {uuid} -pl {mw / 1000:g}`" for uuid, mw in limits)
     return f'GPUs may still be capped, and no [[node]] has source = "nvml": lift the caps by {commands}'
-
-
-async def _listen(link: LinkServer, roles: Roles) -> str:
-    """Open the link's socket; why that cannot be done now, empty if it is done. Raises StartRefused."""
-    try:
-        await link.start(roles.viewers_gid())
-    except UnknownGroup as error:
-        raise StartRefused(str(error), exit_codes.USAGE) from None
-    except SocketInUse as error:
-        raise StartRefused(str(error), exit_codes.ALREADY_RUNNING) from None
-    except OSError as error:
-        line = f"{error.filename or link.path}: {error.strerror}"
-        if error.errno in (errno.ENAMETOOLONG, errno.EPERM):  # what only another site file or group mends
-            raise StartRefused(line, exit_codes.FAILED) from None
-        return line
-    return ""
-
-
-async def _listen_later(gateway: Gateway, roles: Roles) -> None:
-    """Open the link's socket as soon as the machine lets us: its directory was full, read-only or missing."""
-    while True:
-        await asyncio.sleep(LISTEN_AGAIN_S)
-        with contextlib.suppress(StartRefused):
-            if not await _listen(gateway.link, roles):
-                break
-    gateway.events.event("gateway", "info", "link", f"consoles can connect: {gateway.link.path}")
 
 
 def _adopt(gateway: Gateway, left: PreviousRun) -> None:

@@ -155,6 +155,7 @@ def compose_gateway(
     known_gpus: KnownGpus | None = None,
     directory_trouble: Callable[[], str] = lambda: "",
     clock_state: Callable[[], ClockState] = ClockState,
+    access_trouble: Callable[[], str] = lambda: "",
 ) -> Gateway:
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
@@ -199,6 +200,7 @@ def compose_gateway(
         directory_trouble=directory_trouble,
         parts=parts,
         clock_state=clock_state,
+        access_trouble=access_trouble,
     )
     log = CommandLog(roles, audit, clock, events, SupervisedCalls("users", USERS_S, parts, at_once=8))
     archive = SupervisedCalls("archive", ARCHIVE_S, parts)

@@ -77,13 +77,14 @@ class ControlLoop:
         consoles: Consoles,
         after_tick: Sequence[Callable[[int], None]] = (),
         directory_trouble: Callable[[], str] = lambda: "",
+        access_trouble: Callable[[], str] = lambda: "",
         parts: PartsInTrouble,
         clock_state: Callable[[], ClockState] = ClockState,
     ) -> None:
         """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
 
-        `directory_trouble`: why the state directory cannot be used now; empty: it can. `clock_state`: what is known of
-        the time.
+        `directory_trouble`: why the state directory cannot be used now; empty: it can. `access_trouble`: why consoles
+        have not the access that they should have. `clock_state`: what is known of the time.
         """
         self.published: Published | None = None
         self.stop_failed = False  # by a mistake of ours a PCS was not brought to its safe value at the end
@@ -95,7 +96,7 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
-        self._directory_trouble, self._parts = directory_trouble, parts
+        self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
@@ -274,6 +275,7 @@ class ControlLoop:
             records_error=self._recorder.error or self._audit.error or self._directory_trouble(),
             parts=self._parts.now(),
             audit_changed=self._audit.changed,
+            access_trouble=self._access_trouble(),
             drill_due=self._drills.due,
             orders_dropped=self._orders.dropped,
             clock_step_s=self._clock_steps.recent_s(mono_s),

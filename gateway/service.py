@@ -28,18 +28,18 @@ from gateway.composition import Gateway
 from gateway.daemon_thread import DaemonExecutor, in_daemon_thread, under_way
 from gateway.errors import StartRefused
 from gateway.instance_lock import AlreadyRunning
+from gateway.log_output import LogOutput
 from gateway.run_statistics import summary
 from gateway.shutdown_policy import reason_to_stay
 from gateway.simulation_start import record_ends_utc_s
 from gateway.site import paths
 from gateway.site.schema import Site
 from gateway.state_directory import TAKE_S, StateDirectory
-from gateway.systemd import Systemd
+from gateway.systemd import Liveness, Systemd
 from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
 
 log = logging.getLogger("skerry.gateway")
 Found = TypeVar("Found")
-WATCHDOG_TICKS = 5  # feed the watchdog every so many completed ticks
 SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a due tick within this time
 # machine seconds of each step of the end, at most; with `SAFE_VALUE_S` of the control loop less than 25 s together
 TICKS_END_S = 4.0  # the tick under way, and the tasks beside it
@@ -67,7 +67,8 @@ class ServeOptions:
 
 def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
     """Run the gateway until asked to stop; returns the exit code (see `gateway/exit_codes.py`)."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    output = LogOutput(sys.stderr)
+    logging.basicConfig(level=logging.INFO, handlers=[output])
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
     site, claims = _with_options(site, options), Claims()
     try:
@@ -96,6 +97,7 @@ def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
 
 def _end_now() -> None:
     log.error("the gateway did not end within %g s of its stop: it ends now", STOP_MOST_S)
+    logging.shutdown()
     os._exit(exit_codes.FAILED)
 
 
@@ -110,6 +112,8 @@ def _leave_what_hangs(code: int) -> None:
 
 
 def _refused(error: StartRefused) -> int:
+    for handler in logging.root.handlers:
+        handler.flush()  # what led to it comes first
     print(f"skerry: {error}", file=sys.stderr)
     return error.code
 
@@ -254,17 +258,11 @@ class _Service:
             # here, not above: while the twin makes its own imports, and not where there is nothing to plan
             import highspy  # noqa: F401  and numpy with it
 
-    def _after_tick(self, ticks: int) -> None:
-        """Tell systemd that the gateway is ready, and then that it lives."""
-        if ticks == 1:
-            self._systemd.send(f"READY=1\nSTATUS={self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz")
-        if ticks % WATCHDOG_TICKS == 0:
-            self._systemd.send("WATCHDOG=1")
-
     async def _run_gateway(self, twin: Announcement | None) -> int:
         self._load_solver()
+        alive = Liveness(self._systemd, f"{self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz")
         remarks = dict.fromkeys(self._remarks + self._claim_devices(twin))
-        gateway = await assemble(self._site, self._state, twin, self._after_tick)
+        gateway = await assemble(self._site, self._state, twin, alive.after_tick)
         self._reload = gateway.price_watch.reload
         gc.collect()
         gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection

@@ -6,7 +6,6 @@ Every call to the disk runs in a thread of its own, because a disk may not answe
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import uuid
 from concurrent.futures import Future
@@ -18,8 +17,6 @@ from gateway.daemon_thread import in_daemon_thread
 from gateway.event_sink import EventSink
 from gateway.instance_lock import AlreadyRunning, InstanceLock
 from storage.identity import Identity, establish
-
-log = logging.getLogger("skerry.gateway")
 
 TAKE_S = 1.0  # a gateway that starts waits for its state directory no longer than this
 LOOK_S = 5.0  # of machine time, between two looks at it
@@ -99,9 +96,8 @@ class StateDirectory:
             self._tell_identity(identity, events)
 
     def tell(self, events: EventSink) -> None:
-        """Say what is wrong with it: where there is no record of events, too."""
+        """Say what is wrong with it. The log of the gateway has it where there is no record of events."""
         text = f"the state directory cannot be used, control runs without it: {self.trouble}"
-        log.error("%s", text)
         events.event("gateway", "alarm", "state directory", text)
 
     def _tell_identity(self, before: Identity, events: EventSink) -> None:

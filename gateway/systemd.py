@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from collections.abc import Callable
+
+FEED_S = 1.0  # the watchdog is fed at the first tick completed so long after the last time
 
 
 class Systemd:
@@ -30,3 +34,22 @@ class Systemd:
         """Close the socket."""
         if self._socket is not None:
             self._socket.close()
+            self._socket = None
+
+
+class Liveness:
+    """Tells systemd that the gateway is ready, and then that it lives: after completed ticks and at no other time."""
+
+    def __init__(self, systemd: Systemd, status: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """`status`: what `systemctl status` shows. `clock`: machine time, s."""
+        self._systemd, self._status, self._clock = systemd, status, clock
+        self._ready = False
+        self._due_s = 0.0
+
+    def after_tick(self, ticks: int) -> None:
+        """A tick has been completed. What the manager did not take is sent again after the next one."""
+        now_s = self._clock()
+        if not self._ready:
+            self._ready = self._systemd.send(f"READY=1\nSTATUS={self._status}")
+        if now_s >= self._due_s and self._systemd.send("WATCHDOG=1"):
+            self._due_s = now_s + FEED_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -76,10 +77,14 @@ def serve(
     rate_hz: float | None,
 ) -> int:
     """Run the gateway of SITE until SIGTERM or SIGINT. It then sets the battery to its safe value."""
-    from gateway.site.loader import load_or_say
+    from gateway.site.loader import NotReadNow, load_for_service
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before the gateway listens does not end it
-    loaded = load_or_say(site)
+    try:
+        loaded = load_for_service(site)
+    except NotReadNow as error:
+        print(error, file=sys.stderr)
+        return exit_codes.FAILED  # systemd starts it again, other than after a mistake in the file
     if loaded is None:
         return exit_codes.USAGE
     from gateway import service  # takes most of a second: what is wrong in the site file is said before

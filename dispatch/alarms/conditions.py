@@ -223,6 +223,7 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
     yield "records-lost", _records(facts)
     yield from part_conditions(facts)
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))
+    yield "access-limited", Condition(bool(facts.access_trouble), plain(facts.access_trouble))
     step_s = facts.clock_step_s
     yield "clock-stepped", Condition(abs(step_s) > CLOCK_STEP_S, Reason("alarm.clock_step", {"step_s": step_s}))
     yield "clock-not-known", Condition(not facts.clock.known, _machine_clock(facts))

@@ -44,6 +44,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("records-lost", MEDIUM, on_delay_s=5.0, off_delay_s=60.0),
     AlarmDefinition("part-failed", MEDIUM, off_delay_s=5.0),
     AlarmDefinition("audit-changed", MEDIUM),
+    AlarmDefinition("access-limited", MEDIUM),
     AlarmDefinition("clock-stepped", LOW),
     AlarmDefinition("clock-not-known", MEDIUM),
     # NTP takes some minutes after a start

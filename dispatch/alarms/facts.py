@@ -36,6 +36,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     records_error: str = ""  # why the store cannot be written
     parts: tuple[PartTrouble, ...] = ()  # those that have died or hang
     audit_changed: str = ""  # what shows that the audit is not as it was written
+    access_trouble: str = ""  # why not everybody can connect, or has the role, who should
     orders_dropped: str = ""  # the manual orders that the last restart cost
     drill_due: Reason | None = None  # since when a drill waits for somebody to start it
     clock_step_s: float = 0.0  # the last step of the wall clock within the last ten minutes; 0: none

@@ -106,6 +106,18 @@ class Roles:
         why = "; ".join([f"in neither {config.operator} nor {config.engineer}", *missing])
         return Standing(Role.VIEWER, why)
 
-    def viewers_gid(self) -> int | None:
-        """The group that the socket is handed to; None without `[roles]`. Raises UnknownGroup."""
-        return None if self._config is None else self._gid(self._config.viewer)
+    def viewers_gid(self) -> tuple[int | None, str]:
+        """The group that the socket is handed to, and which groups this machine does not have.
+
+        None: there are no `[roles]`, or the group is not there. May ask a directory server: not for the event loop.
+        """
+        if self._config is None:
+            return None, ""
+        found: dict[str, int] = {}
+        missing = []
+        for group in dict.fromkeys((self._config.viewer, self._config.operator, self._config.engineer)):
+            try:
+                found[group] = self._gid(group)
+            except UnknownGroup as error:
+                missing.append(str(error))
+        return found.get(self._config.viewer), "; ".join(missing)

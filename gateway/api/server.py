@@ -21,12 +21,12 @@ from dispatch.model.decoding import decoded, depth_within
 from gateway.api.admission import Admission, Admitted, Busy, LinkLimits
 from gateway.api.consoles import Consoles
 from gateway.api.frames import MAX_FRAME, FrameError, encode
-from gateway.api.log_limit import WINDOW_S, LogLimit
 from gateway.api.peer import Peer, credentials, identify
 from gateway.api.protocol import ONE_RELEASE, ClientMessage, Hello, Request, Response, Welcome, common_version, spoken
 from gateway.api.session import Dropped, Session
-from gateway.api.socket_file import claim, release
+from gateway.api.socket_file import claim, hand_over, release
 from gateway.errors import CommandRefused, SocketInUse
+from gateway.log_limit import WINDOW_S, LogLimit
 from gateway.task_supervisor import Watcher, end_tasks, keep_running
 
 __all__ = ["CommandRefused", "LinkServer", "Peer", "SocketInUse"]
@@ -98,6 +98,15 @@ class LinkServer:
         self._socket.setblocking(False)
         accept = partial(self._accept, self._socket)
         self._accepting = asyncio.create_task(keep_running("link", accept, self._watcher))
+
+    @property
+    def listening(self) -> bool:
+        """Whether its socket is open."""
+        return self._socket is not None
+
+    def hand_over(self, gid: int) -> None:
+        """Give the socket to another group. Raises OSError."""
+        hand_over(self.path, gid)
 
     async def close(self) -> None:
         """Stop listening, send the answers under way (at most 1 s), disconnect, remove the socket. Idempotent."""

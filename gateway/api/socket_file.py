@@ -59,7 +59,7 @@ def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
         try:
             sock.bind(str(making))
             if gid is not None:
-                _hand_over(making, gid)
+                hand_over(making, gid)
             os.chmod(making, MODE)
             sock.listen(BACKLOG)
             os.rename(making, path)
@@ -70,10 +70,10 @@ def claim(path: Path, gid: int | None = None) -> tuple[socket.socket, int]:
     return sock, os.stat(path).st_ino
 
 
-def _hand_over(path: Path, gid: int) -> None:
+def hand_over(path: Path, gid: int) -> None:
     """Give the socket to the viewers' group. Raises PermissionError with what to do."""
     try:
-        os.chown(path, -1, gid)
+        os.chown(path, -1, gid, follow_symlinks=False)
     except PermissionError:
         line = f"the socket cannot be handed to group {gid} of [roles]: make the gateway's user a member of it"
         raise PermissionError(errno.EPERM, line, str(path)) from None

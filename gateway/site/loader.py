@@ -102,11 +102,26 @@ def parse(path: Path, text: str) -> dict[str, Any]:
 def load_or_say(path: Path) -> Site | None:
     """Read and check a site file for a command; None once every error, or why it cannot be read, is on stderr."""
     try:
+        return load_for_service(path)
+    except NotReadNow as error:
+        print(error, file=sys.stderr)
+    return None
+
+
+class NotReadNow(Exception):
+    """A site file that is there and cannot be read at the moment: its disk fails, its server does not answer."""
+
+
+def load_for_service(path: Path) -> Site | None:
+    """The same for a service that is started again. Raises NotReadNow where that may help."""
+    try:
         return load(path)
     except SiteFileError as error:
         print(error, file=sys.stderr)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         print(f"skerry: {path}: {error.strerror}", file=sys.stderr)
+    except OSError as error:
+        raise NotReadNow(f"skerry: {path}: {error.strerror}") from None
     return None
 
 

@@ -209,9 +209,13 @@ async def running(
     devices: Devices | None = None,
     prices: PricesInForce | None = None,
     clock_state: Callable[[], ClockState] = ClockState,
+    after_tick: Sequence[Callable[[int], None]] = (),
     **sections: Any,
 ) -> AsyncIterator[Running]:
-    """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick."""
+    """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick.
+
+    `after_tick`: called with the number of ticks after each.
+    """
     site, clock, devices = small_site(directory, **sections), SetClock(), devices or Devices()
     recorder = Recorder(directory, site.storage, "boot", clock=clock)
     anchored: list[str] = []
@@ -235,6 +239,7 @@ async def running(
         socket=socket,
         welcome=welcome,
         clock_state=clock_state,
+        after_tick=after_tick,
     )
     events = _heard(gateway)
     await gateway.link.start()
@@ -248,13 +253,14 @@ async def running(
     finally:
         gateway.log.refuse_all()
         gateway.loop.stop()
-        await ticking
+        await asyncio.wait([ticking])
         gateway.finish_commands()
         await asyncio.to_thread(gateway.audit.close)
         await asyncio.to_thread(recorder.close)
         await gateway.close_devices()
         await gateway.end_plans()
         await gateway.link.close()
+        ticking.result()  # raises what made it fail
 
 
 def _heard(gateway: Gateway) -> list[Event]:

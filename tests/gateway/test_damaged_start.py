@@ -21,7 +21,7 @@ from waiting import LIMIT_S
 
 from dispatch.control.controller import ControllerMemory
 from drivers.nodes.known_gpus import GpuRecord
-from gateway import bootstrap
+from gateway import bootstrap, link_opening
 from gateway.bootstrap import assemble
 from gateway.composition import Gateway
 from gateway.controller_memory import STATE, MemoryNotRead, read_memory
@@ -248,7 +248,7 @@ async def test_a_link_that_cannot_be_opened_now_is_opened_later(
     """As on a full /run: control runs, and consoles connect once there is room."""
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime / "gone"))
-    monkeypatch.setattr(bootstrap, "LISTEN_AGAIN_S", 0.01)
+    monkeypatch.setattr(link_opening, "AGAIN_S", 0.01)
     state = StateDirectory(tmp_path / "state")
     state.take()
     gateway = await assemble(site_in(tmp_path / "state"), state, None, lambda ticks: None)

@@ -63,6 +63,7 @@ HANGING = """
 import sys, threading, time
 from gateway import service, composition
 from gateway.price_watch import PriceWatch
+from gateway.systemd import Liveness
 from dispatch.planning.planner import Planner
 from storage.audit_file import AuditFile
 from storage.file import TelemetryFile
@@ -71,12 +72,12 @@ for step in ("TICKS", "PLANS", "AUDIT", "RECORD", "DEVICES", "LINK"):
     setattr(service, step + "_END_S", 0.3)
 hung = threading.Event()
 def hangs(*_, **__): hung.wait()
-later = service._Service._after_tick
+later = Liveness.after_tick
 def after_tick(self, ticks):
     later(self, ticks)
     if ticks == 10:
         Planner.solve = AuditFile.append = TelemetryFile.write = Archive.events = PriceWatch._read = hangs
-service._Service._after_tick = after_tick
+Liveness.after_tick = after_tick
 from console.cli.main import main
 main()
 """

@@ -369,6 +369,15 @@ TEXTS: dict[str, AlarmText] = {
         "Look at `timedatectl` and `chronyc sources`; allow NTP (UDP port 123) to a time server. On a site without "
         "one, set the clock by hand and shelve this alarm.",
     ),
+    "access-limited": AlarmText(
+        "Access of users limited",
+        "A group of [roles] was not found, or the socket could not be opened or handed to the viewers' group.",
+        "Control runs. Users of that group cannot connect or lack their role; root can do everything.",
+        (
+            "Create the group that is named (`groupadd`), or put its right name into [roles]; if it is on a directory "
+            "server, see that the server answers. The gateway looks again every few seconds; it need not be restarted."
+        ),
+    ),
     "orders-dropped": AlarmText(
         "Order dropped by a restart",
         "The gateway was restarted while a manual order was in force; no order outlives it.",

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.admission import Admission, Admitted, LinkLimits, TokenBucket
-from gateway.api.log_limit import LogLimit
 from gateway.api.permissions import PERMISSIONS, urgent
 from gateway.api.protocol import Request
+from gateway.log_limit import LogLimit
 
 SMALL = LinkLimits(
     connects_per_s=1.0,

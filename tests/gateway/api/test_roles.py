@@ -203,7 +203,7 @@ def test_without_roles_the_gateways_user_and_root_command_and_everybody_else_loo
         Role.VIEWER,
         "the site file has no [roles]: only root and the gateway's user may command",
     )
-    assert roles.viewers_gid() is None
+    assert roles.viewers_gid() == (None, "")
 
 
 def test_with_roles_groups_decide_at_every_look() -> None:
@@ -226,8 +226,10 @@ def test_with_roles_groups_decide_at_every_look() -> None:
     del gids["skerry-engineer"]
     assert "in neither skerry-operator nor skerry-engineer; group 'skerry-engineer' does" in roles.of(a_peer(1001)).why
     assert roles.of(a_peer(1002)).role is Role.OPERATOR
-    with pytest.raises(UnknownGroup):
-        roles.viewers_gid()
+    missing = "group 'skerry-viewer' does not exist; group 'skerry-engineer' does not exist"
+    assert roles.viewers_gid() == (None, missing)
+    gids["skerry-viewer"] = 10
+    assert roles.viewers_gid() == (10, "group 'skerry-engineer' does not exist")
 
 
 def test_sudo_names_the_one_who_logged_in(tmp_path: Path) -> None:
