@@ -28,6 +28,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
 .PHONY: fuzz damage power-cuts protocol-faults tick-lateness value-faults
+.PHONY: install-service wheel deb test-deb audit-deps
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -44,6 +45,19 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "skerry-checkout.pth").write_text("$(CURDIR)\n")'
 	@touch $@
+
+# The service's Python: no home directory, which systemd hides from the service.
+SERVICE_PYTHON ?= /usr/bin/python3
+PREFIX ?= /opt/skerry
+
+install-service: $(READY) wheel  ## as root: the service on this machine, in PREFIX (/opt/skerry); or in an image, below DESTDIR
+	deploy/install-service $$(ls -t build/dist/skerry-*.whl | head -1) $(SERVICE_PYTHON) $(PREFIX) $(DESTDIR)
+
+wheel: $(READY)  ## the wheel of the last commit, in build/dist; the same bytes each time
+	@deploy/build-wheel $(BIN)/python build/dist
+
+deb: $(READY) wheel  ## the Debian package of the last commit, with all it needs of Python, in build/dist; REVISION=1
+	@deploy/build-deb $$(ls -t build/dist/skerry-*.whl | head -1) $(SERVICE_PYTHON) build/dist $(or $(REVISION),1)
 
 demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
