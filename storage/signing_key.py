@@ -3,12 +3,17 @@
 It signs the audit's heads, the manifests of exports, and stands for the site in its identity. One key for all of them
 is sound because every text it signs begins with what it is for, so a signature of one kind never passes for another.
 
+Where systemd hands the service a credential `audit.key` (LoadCredential=), that is the key, and none is kept in the
+state directory. A key that every user can read is refused: whoever has it can sign for the site.
+
 Any 32 bytes are a key: that one was damaged or replaced shows only against what it has signed, see `audit_file.py`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -25,12 +30,14 @@ LENGTH = 32
 
 
 def signing_key(directory: Path, said: list[str] | None = None) -> Ed25519PrivateKey:
-    """The key of a state directory, made if there is none. Raises OSError.
+    """The key that systemd hands over, else that of a state directory, made if there is none. Raises OSError.
 
     A file that holds none is kept under another name, and another key made; `said` gets a line for the log.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if (given := _credential()) is not None:
+        return Ed25519PrivateKey.from_private_bytes(given)
     path = directory / KEY_FILE
     raw = _read(path)
     if raw is not None and len(raw) != LENGTH:
@@ -46,12 +53,34 @@ def signing_key(directory: Path, said: list[str] | None = None) -> Ed25519Privat
     return Ed25519PrivateKey.from_private_bytes(raw)
 
 
+def _credential() -> bytes | None:
+    """The key among the credentials of the service; None if there is none. Raises OSError.
+
+    One that is no key is not replaced by another: somebody has chosen it.
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    path = Path(directory) / KEY_FILE
+    raw = _read(path)
+    if raw is not None and len(raw) != LENGTH:
+        line = f"the credential holds {len(raw)} bytes, expected the {LENGTH} of an Ed25519 key"
+        raise OSError(errno.EINVAL, f"{line}: head -c {LENGTH} /dev/urandom makes one", str(path))
+    return raw
+
+
 def _read(path: Path) -> bytes | None:
+    """What a file of a key holds; None if there is none. Raises OSError, also for a key that every user can read."""
     try:
         with path.open("rb") as file:
-            return file.read(LENGTH + 1)
+            raw, mode = file.read(LENGTH + 1), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError:
         return None
+    if len(raw) == LENGTH and mode & stat.S_IROTH:
+        line = f"every user can read this key (mode {mode:04o}), so it is not used: chmod 600 {path}"
+        what_else = "if somebody may have copied it, remove it for a new one"
+        raise PermissionError(errno.EPERM, f"{line}; {what_else}", str(path))
+    return raw
 
 
 def _write_once(path: Path, raw: bytes) -> None:

@@ -7,8 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
+from drivers.clock import SystemClock
 from storage import signing_key as module
+from storage.audit import AuditLog, NotDurable
 from storage.signing_key import KEY_FILE, signing_key
 
 
@@ -47,3 +50,49 @@ def test_a_file_that_is_no_key_is_kept_and_another_made(tmp_path: Path) -> None:
     assert said == [f"{held}; kept as {aside.name}, another key is made"]
     assert signing_key(tmp_path, said).private_bytes_raw() == key.private_bytes_raw()
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o666])
+def test_a_key_that_everybody_can_read_is_refused_with_what_to_do(mode: int, tmp_path: Path) -> None:
+    key = signing_key(tmp_path)
+    path = tmp_path / KEY_FILE
+    path.chmod(mode)
+    with pytest.raises(PermissionError, match=rf"mode {mode:04o}\), so it is not used: chmod 600 {path}; "):
+        signing_key(tmp_path)
+    path.chmod(0o640)  # a group of backup operators
+    assert signing_key(tmp_path).private_bytes_raw() == key.private_bytes_raw()
+
+
+def test_the_audit_says_so_and_goes_on_once_that_is_mended(tmp_path: Path) -> None:
+    signing_key(tmp_path)
+    (tmp_path / KEY_FILE).chmod(0o644)
+    audit = AuditLog(tmp_path, "boot/1", SystemClock(), lambda line: None)
+    row = {"kind": "intent", "who": "alice", "command": "stop", "text": "stop"}
+    with pytest.raises(NotDurable, match="chmod 600"):
+        audit.write(row).result(LIMIT_S)
+    (tmp_path / KEY_FILE).chmod(0o600)
+    assert audit.write(row).result(LIMIT_S) == 1
+    assert audit.error == ""
+    assert audit.close()
+
+
+def test_the_key_that_systemd_hands_over_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    state = tmp_path / "state"
+    state.mkdir()
+    of_its_own = signing_key(state)  # no credential of that name
+    (credentials / KEY_FILE).write_bytes(b"k" * 32)
+    (credentials / KEY_FILE).chmod(0o400)
+    assert signing_key(state).private_bytes_raw() == b"k" * 32
+    assert (state / KEY_FILE).read_bytes() == of_its_own.private_bytes_raw()
+
+
+def test_a_credential_that_is_no_key_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another key would sign in silence, and its heads would look forged."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / KEY_FILE).write_bytes(b"k" * 31)
+    (tmp_path / KEY_FILE).chmod(0o600)
+    with pytest.raises(OSError, match="the credential holds 31 bytes, expected the 32 of an Ed25519 key"):
+        signing_key(tmp_path / "none")
