@@ -126,6 +126,20 @@ class LogOutput(logging.Handler):
                 continue  # the terminal or the reader is gone: there is nobody to tell
 
 
+def begin_log(stream: TextIO, greeting: str) -> LogOutput:
+    """Send the log of this process to a stream.
+
+    On a terminal it begins with a greeting, and up to `setLevel` there are warnings only: what every start says is
+    then said in one text (`terminal_summary.py`).
+    """
+    output = LogOutput(stream)
+    logging.basicConfig(level=logging.INFO, handlers=[output])
+    if output.reader is Reader.TERMINAL:
+        output.setLevel(logging.WARNING)
+        output.say(printable(greeting))
+    return output
+
+
 def _write_all(stream: TextIO, text: str) -> None:
     """Write past the stream's buffer: a write that stalls in it holds its lock, and with it the end of the process."""
     try:

@@ -28,7 +28,7 @@ from gateway.composition import Gateway
 from gateway.daemon_thread import DaemonExecutor, in_daemon_thread, under_way
 from gateway.errors import StartRefused
 from gateway.instance_lock import AlreadyRunning
-from gateway.log_output import LogOutput
+from gateway.log_output import LogOutput, Reader, begin_log
 from gateway.run_statistics import summary
 from gateway.shutdown_policy import reason_to_stay
 from gateway.simulation_start import record_ends_utc_s
@@ -36,6 +36,7 @@ from gateway.site import paths
 from gateway.site.schema import Site
 from gateway.state_directory import TAKE_S, StateDirectory
 from gateway.systemd import Liveness, Systemd
+from gateway.terminal_summary import Place, greeting, terminal_summary
 from gateway.twin_process import TwinChild, TwinFailed, read_announcement, running_twin
 
 log = logging.getLogger("skerry.gateway")
@@ -67,8 +68,7 @@ class ServeOptions:
 
 def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
     """Run the gateway until asked to stop; returns the exit code (see `gateway/exit_codes.py`)."""
-    output = LogOutput(sys.stderr)
-    logging.basicConfig(level=logging.INFO, handlers=[output])
+    output = begin_log(sys.stderr, greeting(site))
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
     site, claims = _with_options(site, options), Claims()
     try:
@@ -81,7 +81,7 @@ def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
         claims.release()
         return _refused(StartRefused(str(error), exit_codes.ALREADY_RUNNING))
     try:
-        service = _Service(site, state, claims, options, remarks)
+        service = _Service(site, state, claims, options, remarks, output)
         try:
             code = asyncio.run(service.run())
         finally:
@@ -142,11 +142,17 @@ class _Service:
     """The process around one gateway."""
 
     def __init__(
-        self, site: Site, state: StateDirectory, claims: Claims, options: ServeOptions, remarks: list[str]
+        self,
+        site: Site,
+        state: StateDirectory,
+        claims: Claims,
+        options: ServeOptions,
+        remarks: list[str],
+        output: LogOutput,
     ) -> None:
-        """`remarks`: for the log, of the claims made so far."""
+        """`remarks`: for the log, of the claims made so far. `output`: where the log goes."""
         self._site, self._state, self._claims, self._options = site, state, claims, options
-        self._remarks = remarks
+        self._remarks, self._output = remarks, output
         self._systemd = Systemd()
         self._stop = asyncio.Event()
         self._terminated = asyncio.Event()  # by a signal: nothing is waited for
@@ -274,12 +280,24 @@ class _Service:
         for line in remarks:
             gateway.events.event("gateway", "alarm", "claims", line)
         ticking = asyncio.create_task(gateway.run())
+        introduced = asyncio.create_task(self._introduce(gateway))
         await self._wait_for_end(gateway, ticking, simulated=twin is not None)
+        introduced.cancel()
         failure = await self._end(gateway, ticking)
         if self._options.json_summary:
             print(json.dumps(_summary(gateway)), flush=True)
         well = failure is None and self._recorded and self._twin_died is None and not gateway.loop.stop_failed
         return exit_codes.OK if well else exit_codes.FAILED
+
+    async def _introduce(self, gateway: Gateway) -> None:
+        """Say on a terminal what runs here, once it is known which devices answer."""
+        if self._output.reader is not Reader.TERMINAL:
+            return
+        published = await gateway.loop.next_tick()
+        trouble = "" if gateway.link.listening else "no console can connect"
+        place = Place(os.getpid(), gateway.link.path, trouble, self._state.path, self._state.trouble)
+        self._output.say(terminal_summary(self._site, published.snapshot, place))
+        self._output.setLevel(logging.INFO)
 
     def _claim_devices(self, twin: Announcement | None) -> list[str]:
         """Claim what this gateway commands; claims of others that do not count, for the log. Raises StartRefused."""
