@@ -68,6 +68,9 @@ test: $(READY)  ## every test, in four processes
 test-system: $(READY)  ## with real parts of Debian (tests/system/packages.txt), as root; without them it says what to install
 	$(PYTEST) --durations 5 tests/system
 
+test-deb: $(READY)  ## build, install, upgrade, roll back, remove the Debian package in a chroot; root, debootstrap, network; minutes
+	SKERRY_TEST_DEB=1 $(PYTEST) --timeout 1800 --durations 10 -s tests/system/test_debian_package.py
+
 coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that their tests run, with a floor
 	COVERAGE_FILE="$(CACHE)/coverage" $(PYTEST) $(PARALLEL) --cov --cov-fail-under=95 \
 	  tests/dispatch tests/drivers tests/storage
@@ -91,6 +94,11 @@ check: $(READY)  ## ruff, mypy, import contract, dead code, complexity
 	$(BIN)/lint-imports --cache-dir "$(CACHE)/import-linter"
 	$(BIN)/vulture
 	$(BIN)/complexipy --cache-dir "$(CACHE)/complexipy"
+
+audit-deps: $(READY)  ## known vulnerabilities of the pinned packages; asks the public advisory database, so needs a network
+	@test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && build/audit/bin/python -m pip install --quiet pip-audit; } || { \
+	  echo "pip-audit cannot be installed: is there a network?" >&2; exit 2; }
+	build/audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip --requirement constraints.txt
 
 docs: $(READY)  ## build the documentation as a static site in build/docs; installs the extra [docs] once
 	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || \
