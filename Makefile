@@ -27,7 +27,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: fuzz damage power-cuts protocol-faults tick-lateness value-faults
+.PHONY: soak-lockstep soak-wire mutations fuzz damage power-cuts protocol-faults tick-lateness value-faults
 .PHONY: install-service wheel deb test-deb audit-deps
 
 help:  ## this list
@@ -80,6 +80,15 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 	SKERRY_SOAK=1 $(PYTEST) -m soak
 	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 SKERRY_SOAK_READINGS=2000 SKERRY_SOAK_NOISE_S=86400 SKERRY_SOAK_CLOCK=1000 $(PYTEST) --timeout 0 \
 	  tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py tests/drivers/twin/test_checked_day.py tests/dispatch/billing/test_clock_changes.py
+
+soak-lockstep: $(READY)  ## HOURS of the demo (24) in lock-step: memory, files, alarms without a cause
+	SKERRY_SOAK_HOURS=$(or $(HOURS),24) $(RECORD) soak-lockstep env $(PYTEST) tests/drivers/twin/test_soak_lockstep.py
+
+soak-wire: $(READY)  ## MINUTES (60) of twin and gateway as processes: memory, files, overruns, alarms without a cause
+	$(RECORD) soak-wire $(BIN)/python -m benchmarks.soak_wire --minutes $(or $(MINUTES),60)
+
+mutations: $(READY)  ## faults made in copies of the tree: the tests must notice each; JOBS at a time (2), ONLY some
+	$(RECORD) mutations $(BIN)/python -m benchmarks.mutations --jobs $(or $(JOBS),2) --only "$(ONLY)"
 
 fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
 	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(RECORD) fuzz env $(PYTEST) $(PARALLEL) tests/fuzz/test_parsers.py

@@ -79,10 +79,10 @@ def drawn(root: Path, files: Sequence[str], count: int, seed: int) -> list[Mutat
             found.append((hashlib.sha256(key.encode()).hexdigest(), mutation))
     chosen: dict[tuple[str, int], Mutation] = {}
     for _, mutation in sorted(found):
-        line = (root / mutation.file).read_text(encoding="utf-8").count("\n", 0, mutation.at)
-        chosen.setdefault((mutation.file, line), mutation)
         if len(chosen) == count:
             break
+        line = (root / mutation.file).read_text(encoding="utf-8").count("\n", 0, mutation.at)
+        chosen.setdefault((mutation.file, line), mutation)
     return list(chosen.values())
 
 

@@ -11,6 +11,7 @@ from waiting import LIMIT_S, until, until_done
 
 from drivers.modbus.connection import Caller, Connection, frame_fault
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
+from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
 
 DEADLINE_S = 0.5  # ours, and far above what a busy test machine needs to answer
@@ -181,6 +182,18 @@ async def test_back_off_spares_a_hung_peer(monkeypatch: pytest.MonkeyPatch) -> N
         now_s[0] += 0.01
     assert tries == pytest.approx([0.0, 0.1, 0.3, 0.6, 0.9, 1.2], abs=0.06)
     await link.close()
+
+
+async def test_a_device_that_hangs_up_before_it_answers_is_spared_for_all_on_its_line(server: ToxicServer) -> None:
+    server.toxic = "refuse"
+    line, caller = Line(server.host, server.port, backoff_max_s=LIMIT_S), Caller("pcs1", LIMIT_S)
+    for _ in range(20):
+        try:
+            connection = await line.connection(caller)
+            await until(lambda connection=connection: connection.lost)
+        except ConnectionLost:
+            continue
+    assert server.connections < 10
 
 
 async def test_requests_queue_up_and_each_has_its_own_deadline(link: ModbusLink, server: ToxicServer) -> None:

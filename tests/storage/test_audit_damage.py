@@ -22,7 +22,7 @@ from drivers.clock import VirtualClock
 from storage import audit as module
 from storage import audit_check, audit_file, audit_head, audit_reader, durable_file, signing_key
 from storage.audit import AuditLog, NotDurable
-from storage.audit_format import FILE, chained
+from storage.audit_format import FILE, GENESIS, chained
 from storage.audit_head import HEAD_FILE
 from storage.signing_key import KEY_FILE
 from storage.verify import verify
@@ -181,6 +181,33 @@ def test_rows_lost_from_the_end_are_told_by_number_in_the_audit_itself(state: Pa
     opened(state)
     rows = [row for row in audit_reader.rows(state, 5) if "lost" in row]
     assert [row["lost"] for row in rows] == [[17, ROWS + 1]]
+
+
+def test_a_file_that_cannot_be_signed_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened_times = []
+    really = audit_file.AuditFile._open
+
+    def counted(self: audit_file.AuditFile) -> sqlite3.Connection:
+        opened_times.append(self.path)
+        return really(self)
+
+    def fails(self: audit_file.AuditFile) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(audit_file.AuditFile, "_open", counted)
+    audit = log_on(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_file.AuditFile, "fold", fails)
+        assert write(audit, 1) == 1
+        assert write(audit, 2) == 2
+    assert write(audit, 3) == 3
+    audit.close()
+    assert len(opened_times) > 1
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o640
+
+
+def test_before_it_is_opened_an_audit_has_no_row(tmp_path: Path) -> None:
+    assert audit_file.AuditFile(tmp_path).head == (0, GENESIS)
 
 
 def test_a_signature_is_of_the_row_that_it_stands_for(state: Path) -> None:

@@ -74,7 +74,9 @@ class DemoDay:
         self._make_plan(snapshot)
         self.decision = self.controller.step(snapshot, self.plan)
         self.lockstep.apply(self.decision)
-        facts = Facts(config=self.site.dispatch, interval=self.controller.interval, plan_age_s=0.0)
+        facts = Facts(  # the prices are a file for the whole day: nothing to say of them
+            config=self.site.dispatch, interval=self.controller.interval, plan_age_s=0.0, prices_expected=False
+        )
         found = conditions(snapshot, self.decision, facts)
         self.events = (*self.decision.events, *self.alarms.update(found, snapshot.utc_s, snapshot.mono_s))
         self._load_mean.add(snapshot.utc_s, snapshot.load_w)
