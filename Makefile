@@ -27,7 +27,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: soak-lockstep soak-wire mutations fuzz damage power-cuts protocol-faults tick-lateness value-faults
+.PHONY: soak-lockstep soak-wire mutations fuzz damage kill-test power-cuts protocol-faults tick-lateness value-faults
 .PHONY: install-service wheel deb test-deb audit-deps
 
 help:  ## this list
@@ -92,6 +92,9 @@ mutations: $(READY)  ## faults made in copies of the tree: the tests must notice
 
 fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
 	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(RECORD) fuzz env $(PYTEST) $(PARALLEL) tests/fuzz/test_parsers.py
+
+kill-test: $(READY)  ## N kills (1000) of a gateway under commands, in every state of the site
+	SKERRY_SOAK_KILLS=$(or $(N),1000) $(RECORD) kill-test env $(PYTEST) --timeout 0 tests/gateway/test_kills_under_load.py
 
 power-cuts: $(READY)  ## CUTS simulated power cuts (1000) of the writers of telemetry and audit
 	SKERRY_SOAK_CUTS=$(or $(CUTS),1000) $(RECORD) power-cuts env $(PYTEST) tests/storage/test_power_cut.py

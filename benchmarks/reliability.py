@@ -63,6 +63,10 @@ TESTS = {
         "faults in the code that decides, islands, keeps the audit and talks to devices: 47 written by hand, 63 drawn",
         "the tests notice each, or it is listed with the reason why it changes nothing",
     ),
+    "kill-test": (
+        "kill -9 of a gateway, again and again, under orders, reservations and drills, in each state of the site",
+        "no acknowledged command is lost, no file damaged; within 2 s the setpoint that the state allows, or none",
+    ),
 }
 
 

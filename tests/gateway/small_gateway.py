@@ -210,11 +210,13 @@ async def running(
     prices: PricesInForce | None = None,
     clock_state: Callable[[], ClockState] = ClockState,
     after_tick: Sequence[Callable[[int], None]] = (),
+    commanded: bool = True,
     **sections: Any,
 ) -> AsyncIterator[Running]:
     """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick.
 
     `after_tick`: called with the number of ticks after each.
+    `commanded`: wait for the first setpoint, too.
     """
     site, clock, devices = small_site(directory, **sections), SetClock(), devices or Devices()
     recorder = Recorder(directory, site.storage, "boot", clock=clock)
@@ -246,7 +248,7 @@ async def running(
     gateway.adopt(left)
     more = [(f"test {n}", run) for n, run in enumerate(beside)]
     ticking = asyncio.create_task(gateway.loop.run([*gateway.background, *more]))
-    while (published := await gateway.loop.next_tick()).decision.battery_w is None:
+    while (published := await gateway.loop.next_tick()).decision.battery_w is None and commanded:
         assert published.snapshot.seq < 100, words(published.decision.reason)
     try:
         yield Running(gateway, devices, gateway.audit, socket, directory, events, anchored, clock)
