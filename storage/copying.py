@@ -21,6 +21,7 @@ from storage.samples import packed, sids_blob
 from storage.signals import RAW_MAX
 
 Row = tuple[Any, ...]
+LOST = "lost."  # begin of names of signals whose own are lost
 LOST_RUN = ("lost", 0)  # boot id and start of a run of which no row is left
 
 
@@ -143,8 +144,11 @@ class Copier:
     def _sid(self, number: int) -> int:
         """The id of a signal here. One of the same name in another unit or scale gets a name of its own."""
         if number not in self._sids:
-            lost = SignalRow(f"lost.signal{number}", "", 1.0, "measured", 0, 0)
+            lost = SignalRow(f"{LOST}signal{number}", "", 1.0, "measured", 0, 0)
             signal = self._names.signals.get(number, lost)
+            if signal.name.startswith(LOST) and (known := self._named_here(number)) is not None:
+                self._sids[number] = known
+                return known
             there = self._con.execute("SELECT unit, scale FROM signal WHERE name = ?", (signal.name,)).fetchone()
             if there is not None and there != (signal.unit, signal.scale):
                 signal = signal._replace(name=f"{signal.name} ({signal.scale:g} {signal.unit})")
@@ -157,6 +161,15 @@ class Copier:
             sql = "SELECT id FROM signal WHERE name = ?"
             self._sids[number] = self._con.execute(sql, (signal.name,)).fetchone()[0]
         return self._sids[number]
+
+    def _named_here(self, number: int) -> int | None:
+        """The id here of a signal whose name is lost there, by a dictionary that both files have."""
+        for digest, sids in self._names.dictionaries.values():
+            if number in sids:
+                row = self._con.execute("SELECT sids FROM dictionary WHERE hash = ?", (digest,)).fetchone()
+                if row is not None and len(row[0]) == 4 * len(sids):
+                    return int(struct.unpack_from("<I", row[0], 4 * sids.index(number))[0])
+        return None
 
     def _dictionary(self, digest: bytes, sids: Sequence[int]) -> int:
         """The number of a dictionary here; `sids` are those of the file that is copied."""
@@ -174,7 +187,7 @@ class Copier:
         """Signals of a block whose dictionary is lost. If this file has one of that hash, its names count."""
         first = -int.from_bytes(digest[:6], "big") << 16
         for n in range(count):
-            lost = SignalRow(f"lost.{digest.hex()[:12]}.{n}", "", 1.0, "measured", 0, 0)
+            lost = SignalRow(f"{LOST}{digest.hex()[:12]}.{n}", "", 1.0, "measured", 0, 0)
             self._names.signals.setdefault(first - n, lost)
         return range(first, first - count, -1)
 

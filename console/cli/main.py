@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("console.cli.records:audit", "List the commands given, with their results."),
     "export": ("console.cli.records:export", "Write the record of a site to a directory."),
     "verify": ("console.cli.records:verify", "Check whether an export or a backup was changed."),
+    "salvage": ("console.cli.salvage:salvage", "Recover what can be read of a damaged record or audit."),
     "backup": ("console.cli.backup:backup", "Copy records, audit and key of a site, also while its gateway runs."),
     "restore": ("console.cli.backup:restore", "Put a backup into the state directory of a site."),
 }

@@ -14,6 +14,7 @@ import link_parsers
 import local_parsers
 import merge_parsers
 import record_parsers
+import salvage_parsers
 from fuzzing import Parser
 
 PARSERS: tuple[Parser, ...] = (
@@ -22,6 +23,7 @@ PARSERS: tuple[Parser, ...] = (
     *device_parsers.PARSERS,
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,
+    *salvage_parsers.PARSERS,
     *block_parsers.PARSERS,
     *local_parsers.PARSERS,
     *cli_parsers.PARSERS,
@@ -65,5 +67,7 @@ EXCEPTIONS = {
     "gateway.standalone_twin:_serve": "looks only whether stdin has ended",
     "gateway.twin_process:TwinChild.announced": "hands a line on to gateway.twin_process:read_announcement",
     "storage.site_restore:_without_wal": "opens a database that it has made itself",
+    "storage.copying:Copier._named_here": "numbers of a dictionary of the main record's, of the length asked for",
+    "storage.trees:_shapes": "the schema of an empty file that this version makes",
     "storage.retention:_delete_signals": "numbers of the record's signals; where they cannot be read, all names stay",
 }
