@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dispatch.model.clock import Clock
-from storage.audit_file import AuditFile, AuditUnusable, Record
+from storage.audit_file import AuditFile, Record
 from storage.audit_format import canonical, head_words
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
@@ -228,7 +228,7 @@ class AuditLog:
         self._file.abandon()
         line = f"the audit {self._file.path} cannot be written: {error or repr(error)}"
         if line != self._error:
-            expected = isinstance(error, (sqlite3.Error, OSError, ValueError, TypeError, AuditUnusable))
+            expected = isinstance(error, (sqlite3.Error, OSError, ValueError, TypeError))
             log.error("%s", line, exc_info=None if expected else error)
         self._error = line
         for row in rows:

@@ -22,6 +22,7 @@ from storage.audit_format import (
     APPLICATION_ID,
     FILE,
     GENESIS,
+    ROW_FORMAT,
     SCHEMA,
     VERSION,
     canonical,
@@ -33,6 +34,7 @@ from storage.audit_format import (
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead
 from storage.damage import DAMAGED, is_broken
+from storage.moving import moved
 from storage.signing_key import KEY_FILE, signing_key
 
 BUSY_S = 2.0
@@ -45,8 +47,8 @@ log = logging.getLogger("skerry.storage")
 Record = dict[str, Any]
 
 
-class AuditUnusable(Exception):
-    """The audit file is none that this Skerry can append to."""
+class _Newer(Exception):
+    """The file is of a newer Skerry, and rows of this one do not fit into it."""
 
 
 class _Damaged(Exception):
@@ -54,7 +56,7 @@ class _Damaged(Exception):
 
 
 class AuditFile:
-    """Opens, checks, appends to and signs `audit.db`. Methods raise sqlite3.Error, OSError and AuditUnusable."""
+    """Opens, checks, appends to and signs `audit.db`. Methods raise sqlite3.Error and OSError."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE
@@ -68,6 +70,7 @@ class AuditFile:
         self._key: Any = None
         self._public = b""
         self._kept: tuple[int, bytes] | None = None  # the head in its own file
+        self._newer = False  # the file is of a newer Skerry
         self._folded = False  # all is in the file itself, nothing in its WAL alone
         self._check: BackgroundCheck | None = None
 
@@ -85,6 +88,9 @@ class AuditFile:
         self.abandon()
         try:
             self._con = self._open()
+        except _Newer as error:
+            self._set_newer_aside(str(error))
+            self._con = self._open()
         except (_Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not isinstance(error, _Damaged) and not is_broken(error, opening=True):
                 raise
@@ -98,7 +104,7 @@ class AuditFile:
         """Append records in one transaction; their row numbers, once the disk has them. `con`: of `ensure_open`."""
         seq, head = self.head
         numbers = []
-        bodies = [canonical(self._with_key(record)) for record in records]
+        bodies = [canonical({"v": ROW_FORMAT, **self._with_key(record)}) for record in records]
         if not bodies:
             return []
         con.execute("BEGIN IMMEDIATE")
@@ -175,8 +181,7 @@ class AuditFile:
             self._prepare(con)
             if con.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise _Damaged("its pages do not hold together")
-            for statement in (_APPEND, _SIGN):  # they can be compiled only while the schema is what it was
-                con.execute(f"EXPLAIN {statement}", (None,) * 4)
+            self._try_statements(con)
             self.head = last(con)
             self.signed_seq = con.execute("SELECT coalesce(max(seq), 0) FROM checkpoint").fetchone()[0]
             self._kept = None if kept is None else (kept.seq, kept.hash)
@@ -187,11 +192,20 @@ class AuditFile:
             raise
         return con
 
+    def _try_statements(self, con: sqlite3.Connection) -> None:
+        """They can be compiled only while the schema is what it was. Raises sqlite3.Error, or _Newer."""
+        try:
+            for statement in (_APPEND, _SIGN):
+                con.execute(f"EXPLAIN {statement}", (None,) * 4)
+        except sqlite3.OperationalError as error:
+            if self._newer:
+                raise _Newer(str(error)) from error
+            raise
+
     def _prepare(self, con: sqlite3.Connection) -> None:
-        """Make the schema in a new file. Raises AuditUnusable for one of a newer version."""
+        """Make the schema in a new file. That of a newer Skerry stays: its chain goes on."""
         found = con.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
-            raise AuditUnusable(f"schema {found}, this Skerry writes {VERSION}: start the newer Skerry")
+        self._newer = found > VERSION
         if found == 0:
             mark = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}"
             con.executescript(f"BEGIN; {SCHEMA} {mark}; COMMIT;")
@@ -199,7 +213,7 @@ class AuditFile:
 
     def _judge(self, con: sqlite3.Connection, kept: KeptHead | None) -> None:
         """Say what is not as it was written, and what only now can be seen also in a row."""
-        if wrong := restore_triggers(con):
+        if not self._newer and (wrong := restore_triggers(con)):
             names = ", ".join(wrong)
             text = f"triggers that keep rows from being changed were missing or changed, and are made anew: {names}"
             self._tell_changed(text, kind="found")
@@ -274,9 +288,21 @@ class AuditFile:
                 part.rename(f"{aside}{suffix}")
         self.found.append(f"{self.path} was damaged ({why}); kept as {aside.name}, a new chain was begun")
 
-    def _aside(self, name: str) -> Path:
+    def _set_newer_aside(self, why: str) -> None:
+        """A newer Skerry's file and its head are kept under other names; a new chain begins."""
+        aside = self._aside(FILE, "newer")
+        moved(self.path, aside)
+        head = self.path.with_name(HEAD_FILE)
+        if head.exists():
+            head.rename(self._aside(HEAD_FILE, "newer"))
+        text = (
+            f"{self.path} is of a newer Skerry, and rows of this one do not fit into it ({why}); kept as {aside.name}"
+        )
+        self.found.append(f"{text}, a new chain was begun")
+
+    def _aside(self, name: str, kind: str = "corrupt") -> Path:
         """A name that no file has yet."""
-        first = f"{name}.corrupt.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        first = f"{name}.{kind}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         aside, copies = self.path.with_name(first), 1
         while aside.exists():
             copies += 1

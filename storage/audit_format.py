@@ -17,7 +17,8 @@ from typing import Any
 
 FILE = "audit.db"
 APPLICATION_ID = 0x534B_4155  # "SKAU"
-VERSION = 1
+VERSION = 1  # of the file: tables and columns, which never change; a newer Skerry adds to what rows say
+ROW_FORMAT = 2  # `v` of a row, none up to version 0.2.0. A newer one adds keys and kinds, and changes no meaning
 GENESIS = bytes(32)
 
 # the columns of the view `audit`, and so of an export's audit.csv

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from storage import audit_head, durable_file
-from storage.audit_file import AuditFile, AuditUnusable
+from storage.audit_file import AuditFile
 from storage.audit_format import FILE as AUDIT
 from storage.audit_format import head_of, head_words, last, open_read_only
 from storage.damage import DAMAGED
@@ -192,7 +192,7 @@ def _put_on_record(
         audit.append(con, [{**stamp, **told} for told in (*audit.due, row)])  # what the backup's own audit lacks first
         audit.keep_head()
         audit.sign()
-    except (sqlite3.Error, AuditUnusable) as error:
+    except sqlite3.Error as error:
         raise RestoreError(f"the audit of the backup cannot be continued: {error}; nothing was restored") from None
     finally:
         audit.abandon()

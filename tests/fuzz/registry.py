@@ -59,7 +59,7 @@ EXCEPTIONS = {
     "gateway.api.peer:credentials": "a struct of the kernel's",
     "gateway.api.previous_version:_former": "messages of this process",
     "gateway.api.previous_version:_former_answer": "messages of this process",
-    "gateway.api.reservation_commands:ReservationCommands._ask": "makes a reservation of what it has granted itself",
+    "gateway.api.reservation_commands:ReservationCommands._grant": "makes a reservation of what it has granted itself",
     "gateway.bootstrap:_boot_id": "text of the kernel's, compared and not parsed",
     "gateway.instance_lock:dead": "text of the kernel's, of which one letter is compared",
     "gateway.service:_Service._on_stdin": "looks only whether stdin has ended",

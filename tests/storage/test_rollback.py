@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import tarfile
@@ -16,13 +17,17 @@ from storage_samples import QUARTER, SOURCE, Site, sampled, snapshot
 from waiting import LIMIT_S
 
 from dispatch.model.events import Event
+from drivers.clock import VirtualClock
 from storage import copying, merging, schema
+from storage.audit import AuditLog
+from storage.audit_format import FILE as AUDIT
 from storage.blocks import opened
 from storage.config import StorageConfig
 from storage.file import TelemetryFile
 from storage.reader import Archive
 from storage.recorder import Recorder
 from storage.rollup import Summary, merged
+from storage.verify import verify
 
 OLD = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
 LATER = 1_900_000_000  # UTC s
@@ -395,3 +400,67 @@ def test_a_salvaged_file_is_merged_once(tmp_path: Path) -> None:
         merge(tmp_path / "state")
         assert_same(content(tmp_path / "state"), expected)
         assert {path.name for path in (tmp_path / "state").iterdir()} == {schema.FILE}
+
+
+# ── the audit ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def audit_of(directory: Path, texts: list[str]) -> list[str]:
+    """Write rows to a directory's audit; what opening it brought to light."""
+    audit = AuditLog(directory, "boot/1", VirtualClock(QUARTER), lambda line: None)
+    for text in texts:
+        audit.write({"kind": "start", "text": text}).result(LIMIT_S)
+    found = [*audit.found, audit.changed]
+    assert audit.close()
+    return found
+
+
+def bodies(directory: Path) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(directory / AUDIT)) as con:
+        return [json.loads(body) for (body,) in con.execute("SELECT body FROM entry ORDER BY seq")]
+
+
+def test_an_older_version_goes_on_in_the_chain_of_a_newer_one(tmp_path: Path) -> None:
+    audit_of(tmp_path, ["older"])
+    with closing(sqlite3.connect(tmp_path / AUDIT)) as con:  # what a newer one may do: add
+        con.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
+        con.execute(
+            "CREATE TRIGGER entry_later AFTER INSERT ON entry BEGIN INSERT INTO later (id) VALUES (NEW.seq); END"
+        )
+        con.execute("PRAGMA user_version = 2")
+        con.commit()
+    assert audit_of(tmp_path, ["rolled back"]) == [""]
+    report = verify(tmp_path)
+    assert report.ok, report.findings
+    assert [(body["v"], body["text"]) for body in bodies(tmp_path)] == [(2, "older"), (2, "rolled back")]
+    with closing(sqlite3.connect(tmp_path / AUDIT)) as con:
+        assert con.execute("SELECT id FROM later").fetchall() == [(2,)], "the newer one's trigger is left"
+
+
+def test_an_audit_whose_rows_have_another_shape_is_set_aside(tmp_path: Path) -> None:
+    audit_of(tmp_path, ["a", "b", "c"])
+    with closing(sqlite3.connect(tmp_path / AUDIT)) as con:
+        con.execute("DROP VIEW audit")
+        con.execute("ALTER TABLE entry RENAME COLUMN body TO said")
+        con.execute("PRAGMA user_version = 2")
+        con.commit()
+    (told, changed) = audit_of(tmp_path, ["rolled back"])
+    assert "is of a newer Skerry" in told
+    assert changed == ""
+    report = verify(tmp_path)
+    assert report.ok, report.findings
+    assert [body["text"] for body in bodies(tmp_path)] == ["rolled back"]
+    assert len(list(tmp_path.glob(f"{AUDIT}.newer.*"))) == len(list(tmp_path.glob("audit.head.newer.*"))) == 1
+
+
+def test_rows_of_0_1_0_are_never_rewritten(tmp_path: Path) -> None:
+    with tarfile.open(OLD) as tar:
+        tar.extractall(tmp_path, filter="data")
+    with closing(sqlite3.connect(tmp_path / AUDIT)) as con:
+        before = con.execute("SELECT * FROM entry ORDER BY seq").fetchall()
+    audit_of(tmp_path, ["now"])
+    with closing(sqlite3.connect(tmp_path / AUDIT)) as con:
+        after = con.execute("SELECT * FROM entry ORDER BY seq").fetchall()
+    assert after[: len(before)] == before
+    assert ["v" in body for body in bodies(tmp_path)] == [False] * len(before) + [True]
+    assert verify(tmp_path).ok
