@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 from gateway import log_output
 from gateway.log_output import LogFormat, LogOutput, Reader, printable, reader_of
@@ -95,7 +96,8 @@ def test_a_reader_that_stalls_holds_up_nobody_and_is_told_what_it_missed(pipe: t
     output.flush()
 
 
-def test_flush_waits_for_the_last_line(pipe: tuple[int, io.TextIOWrapper]) -> None:
+def test_flush_waits_for_the_last_line(pipe: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_output, "FLUSH_S", LIMIT_S)
     read, stream = pipe
     output = LogOutput(stream, {})
     for n in range(20):

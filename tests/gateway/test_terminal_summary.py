@@ -103,7 +103,7 @@ async def test_on_a_terminal_the_text_is_followed_by_one_line_for_each_change(tm
     async with asyncio.timeout(LIMIT_S):
         await until("From here on one line")
         gateway.send_signal(signal.SIGINT)
-        await until("set and read back")
+        await until("gateway stops: SIGINT")
         assert await gateway.wait() == 0
     os.close(ours)
     assert re.search(r"\r\n\d\d:\d\d:\d\d  stop: gateway stops: SIGINT\r\n", said)

@@ -127,3 +127,20 @@ def test_the_unit_writes_where_the_directory_is_made() -> None:
     made = re.findall(r"^d (\S+) ", (ROOT / "deploy" / "skerry.tmpfiles").read_text(), re.MULTILINE)
     assert made == ["/var/lib/skerry", "/etc/skerry"]
     assert "STATE_DIRECTORY=/var/lib/skerry" in settings()["Environment"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "python", "said"),
+    [
+        ("/home/x/skerry", "/usr/bin/python3", "PREFIX=/home/x/skerry is hidden from the service; take /opt/skerry"),
+        ("/tmp/skerry", "/usr/bin/python3", "PREFIX=/tmp/skerry is hidden from the service"),
+        ("opt", "/usr/bin/python3", "PREFIX=opt: expected an absolute path"),
+        ("/opt/skerry", "/no/python3", "Skerry needs Python 3.11 or newer as '/no/python3'; name another"),
+    ],
+)
+def test_what_the_service_could_not_use_is_not_installed(prefix: str, python: str, said: str, tmp_path: Path) -> None:
+    command = [str(ROOT / "deploy" / "install-service"), "no.whl", python, prefix, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
