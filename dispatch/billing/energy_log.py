@@ -26,7 +26,8 @@ class EnergyLog:
         self._last: tuple[float, float] | None = None  # the last good reading: mono_s, W
         self._hole = False  # a reading since then was not good
         self.begin_s = 0.0  # what is before this is not in the log
-        self.dropped_ws = 0.0  # what was measured before that
+        self._end_s = 0.0  # nor what is after this
+        self.dropped_ws = 0.0  # what was measured before `begin_s`
 
     @property
     def empty(self) -> bool:
@@ -35,8 +36,10 @@ class EnergyLog:
 
     def read(self, mono_s: float, import_w: float | None) -> None:
         """Take in a reading; None: not a good one."""
-        if self._first is None:
-            self._first, self.begin_s = math.floor(mono_s), mono_s
+        if self._first is None or mono_s - self._first - len(self._ws) > KEPT_S:  # or nothing was measured for so long
+            self.dropped_ws += sum(self._ws)
+            del self._ws[:], self._known_s[:]
+            self._first, self.begin_s, self._end_s = math.floor(mono_s), mono_s, mono_s
         if import_w is None:
             self._hole = True
             return
@@ -53,6 +56,7 @@ class EnergyLog:
             zeros = bytes(8 * missing)
             self._ws.frombytes(zeros)
             self._known_s.frombytes(zeros)
+        self._end_s = to_s
         at_s = from_s
         while at_s < to_s:
             k = math.floor(at_s) - self._first
@@ -65,16 +69,22 @@ class EnergyLog:
         """Energy, Ws, and measured time, s, between two instants; within a second in proportion."""
         if self._first is None:
             return 0.0, 0.0
-        from_s, to_s = from_s - self._first, min(to_s - self._first, float(len(self._ws)))
-        from_s = max(from_s, 0.0)
+        from_s, to_s = max(from_s, self.begin_s), min(to_s, self._end_s)
         if to_s <= from_s:
             return 0.0, 0.0
-        a, b = math.floor(from_s), min(math.ceil(to_s), len(self._ws))
+        a, b = math.floor(from_s) - self._first, math.floor(to_s) - self._first
         ws, known_s = sum(self._ws[a:b]), sum(self._known_s[a:b])
-        head, tail = from_s - a, b - to_s
-        ws -= head * self._ws[a] + tail * self._ws[b - 1]
-        known_s -= head * self._known_s[a] + tail * self._known_s[b - 1]
+        for k, share in ((a, -self._share(a, from_s)), (b, self._share(b, to_s))):
+            if share:
+                ws += share * self._ws[k]
+                known_s += share * self._known_s[k]
         return max(ws, 0.0), max(known_s, 0.0)
+
+    def _share(self, k: int, at_s: float) -> float:
+        """How much of second `k`, as far as the log has it, is before an instant in it."""
+        assert self._first is not None
+        begin_s, end_s = max(self._first + k, self.begin_s), min(self._first + k + 1, self._end_s)
+        return (at_s - begin_s) / (end_s - begin_s) if end_s > begin_s else 0.0
 
     def forget_since(self, mono_s: float) -> None:
         """What was read since then was not measured: the meter stood still."""
@@ -83,6 +93,7 @@ class EnergyLog:
             return
         keep = max(math.floor(mono_s) - self._first, 0)
         del self._ws[keep:], self._known_s[keep:]
+        self._end_s = min(self._end_s, max(float(self._first + keep), self.begin_s))
 
     def drop_old(self, mono_s: float) -> bool:
         """Forget what is older than `KEPT_S`; whether there was any."""
