@@ -122,6 +122,10 @@ docs: $(READY)  ## build the documentation as a static site in build/docs; insta
 bench: $(READY)  ## measure the figures of docs/figures.md
 	$(BIN)/python -m benchmarks.run
 
+.PHONY: bench-export
+bench-export: $(READY)  ## time of an export of a year, and of verifying a million rows of audit (three minutes)
+	$(BIN)/python -m benchmarks.export
+
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
 

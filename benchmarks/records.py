@@ -60,10 +60,11 @@ def ticks(seconds: int, seed: int = 1) -> Iterator[tuple[Snapshot, Decision, dic
             float(n) + 0.001,
             Meter("grid", w=reading(grid_w), hz=reading(50 + chance.gauss(0, 0.01))),
         )
-        yield snapshot, _decision(n, snapshot.utc_s), dict(zip(OTHERS, noisy, strict=True))
+        yield snapshot, a_decision(n, snapshot.utc_s), dict(zip(OTHERS, noisy, strict=True))
 
 
-def _decision(n: int, utc_s: float) -> Decision:
+def a_decision(n: int, utc_s: float) -> Decision:
+    """A decision whose setpoint changes each minute."""
     setpoint_w = 1_000.0 * (n // 60)
     return Decision(
         seq=n,

@@ -24,5 +24,5 @@ def field(value: Any) -> Any:
 
 
 def quoted(text: str) -> str:
-    """Text with a quote before a formula, as in the files of version 0.2.0."""
+    """Text with a quote before a formula, and nothing else changed."""
     return f"'{text}" if text.startswith(_FORMULA) else text

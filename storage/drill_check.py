@@ -16,19 +16,18 @@ from storage.schema import EXPORT_FILE, FILE
 REPORTS = ((EXPORT_FILE, "drills", "number"), (FILE, "drill", "id"))
 
 
-def check_drills(directory: Path, con: sqlite3.Connection, chain: dict[int, bytes]) -> tuple[list[str], list[str]]:
-    """Findings and remarks on the reports of drills beside the audit: edited, or of a chain that is not this one."""
+def check_drills(directory: Path, said: set[str], chain: dict[int, bytes]) -> tuple[list[str], list[str]]:
+    """Findings and remarks on the reports of drills beside the audit: edited, or of a chain that is not this one.
+
+    Args:
+        directory: a state directory or an export.
+        said: the digests that the audit holds, hex.
+        chain: hash by row.
+    """
     found = [reports for reports in REPORTS if (directory / reports[0]).exists()]
     if not found:
         return [], []
     file, table, number = found[0]
-    said = {
-        row[0]
-        for row in con.execute(
-            "SELECT CASE WHEN json_valid(body) THEN body ->> 'report_sha256' END FROM entry "
-            "WHERE instr(body, 'report_sha256')"
-        )
-    }
     findings: list[str] = []
     remarks: list[str] = []
     try:

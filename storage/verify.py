@@ -11,31 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from storage.audit_chain import Chain, check_checkpoints
 from storage.audit_check import check_heads
 from storage.audit_copies import AUDIT_CSV, MOST, check_copies
 from storage.audit_format import (
     FILE,
     GENESIS,
-    canonical,
-    chained,
     head_of,
     head_words,
     open_read_only,
-    signed_text,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
 from storage.damage import DAMAGED
 from storage.drill_check import check_drills
 from storage.manifest import MANIFEST, SIGNATURE, key_of
-
-_SPELLED = msgspec.json.Encoder(order="deterministic")
 
 Head = tuple[int, bytes]  # of the chain: number and hash of its last row
 
@@ -140,17 +135,32 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes, in_use: bool
     try:
         with closing(open_read_only(file)) as con:
             con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
-            audit = _chain(con, outside, wanted_key)
-            lines, notes = check_drills(directory, con, audit.chain)
+            chain = Chain()
+            chain.read(con)
+            audit = _rows(con, chain, outside, wanted_key)
+            lines, notes = check_drills(directory, chain.reports, audit.chain)
             audit.findings += lines
             audit.remarks += notes
-            lines, audit.key, audit.named_from = _named_keys(con, audit.key)
+            lines, audit.key, audit.named_from = _named_keys(chain, audit.key)
             audit.findings += lines + check_copies(directory, con) + on_head
             if in_use and not on_head:
                 _compare_head(head, audit)
             return audit
     except (sqlite3.Error, *DAMAGED) as error:
         raise CannotVerify(f"{file}: {error}") from None
+
+
+def _rows(con: sqlite3.Connection, chain: Chain, outside: list[Head], wanted_key: bytes) -> _Audit:
+    """What the rows and the signatures under them show."""
+    checked, key, lines = check_checkpoints(con, chain.hashes, wanted_key)
+    findings = chain.findings + lines + list(check_heads(chain.hashes, outside))
+    remarks = [
+        f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in chain.open_intents.items()
+    ]
+    unsigned = max(chain.hashes, default=0) - max(checked, default=0)
+    if unsigned:
+        remarks.append(f"the last {unsigned} rows are not signed yet")
+    return _Audit(findings, chain.hashes, len(checked), key, remarks[:MOST])
 
 
 def _kept_head(directory: Path) -> tuple[KeptHead | None, list[str]]:
@@ -219,17 +229,14 @@ def _unanchored(given: list[Head], named_from: int | None) -> list[str]:
     ]
 
 
-def _named_keys(con: sqlite3.Connection, key: bytes) -> tuple[list[str], bytes, int | None]:
+def _named_keys(chain: Chain, key: bytes) -> tuple[list[str], bytes, int | None]:
     """Findings on the keys that the chain itself names, at each start of a gateway; the key; the first such row."""
     findings, first = [], None
-    wanted = """SELECT seq, body ->> 'public_key' FROM entry
-      WHERE instr(body, '"public_key"') AND CASE WHEN json_valid(body)
-      THEN body ->> 'kind' = 'start' AND body ->> 'public_key' IS NOT NULL END ORDER BY seq"""
-    for seq, named in con.execute(wanted):
-        key = key or bytes.fromhex(str(named))
+    for seq, named in chain.named_keys:
+        key = key or bytes.fromhex(named)
         first = first or seq
         if named != key.hex():
-            findings.append(f"row {seq} names another key than the one that signs, {str(named)[:16]}…")
+            findings.append(f"row {seq} names another key than the one that signs, {named[:16]}…")
     return findings, key, first
 
 
@@ -247,93 +254,3 @@ def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
         expected = stated.get("sha256") if isinstance(stated, dict) else None
         lines.append("" if digest == expected else f"{name}: its SHA-256 is not that of the manifest")
     return lines
-
-
-def _chain(con: sqlite3.Connection, outside: list[Head], wanted_key: bytes) -> _Audit:
-    """Check the rows, their chain and the checkpoints."""
-    findings: list[str] = []
-    chain: dict[int, bytes] = {}
-    open_intents: dict[int, str] = {}
-    expected_seq, prev = 1, GENESIS
-    for seq, stated_prev, stated, body in con.execute("SELECT seq, prev, hash, body FROM entry ORDER BY seq"):
-        if seq != expected_seq:
-            findings.append(f"rows {expected_seq} to {seq - 1} are missing")
-        if stated_prev != prev and seq == expected_seq:
-            findings.append(f"row {seq} does not follow row {seq - 1}: the chain is broken (reordered or rewritten)")
-        if chained(seq, stated_prev, body) != stated:
-            findings.append(f"row {seq} was edited: its hash does not match its text")
-        findings += _body(seq, body, open_intents)
-        expected_seq, prev = seq + 1, stated
-        chain[seq] = stated
-    checked, key, lines = _checkpoints(con, chain, wanted_key)
-    findings += lines + list(check_heads(chain, outside))
-    remarks = [f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in open_intents.items()]
-    unsigned = max(chain, default=0) - max(checked, default=0)
-    if unsigned:
-        remarks.append(f"the last {unsigned} rows are not signed yet")
-    return _Audit(findings, chain, len(checked), key, remarks[:MOST])
-
-
-def _body(seq: int, text: str, open_intents: dict[int, str]) -> Iterator[str]:
-    """Check that a row's body is canonical JSON, and that a result belongs to an intent."""
-    try:
-        body = _canonical_body(text)
-        if body is None:
-            yield f"row {seq} is not in canonical form"
-            return
-    except (ValueError, RecursionError):
-        yield f"row {seq} is not JSON"
-        return
-    if body.get("kind") == "found":
-        yield f"row {seq} says what a gateway found at its start: {body.get('text', '')}"
-    if body.get("kind") == "intent":
-        open_intents[seq] = str(body.get("command", ""))
-    elif body.get("kind") == "result" and (of := body.get("of")) is not None and not _closed(open_intents, of):
-        yield f"row {seq} is the result of row {body['of']}, which is no open intent"
-
-
-def _canonical_body(text: str) -> dict[str, Any] | None:
-    """A body, if its text is the canonical spelling of it. Raises ValueError, RecursionError for what is no JSON.
-
-    msgspec, ten times as fast, spells all of today's rows in the same way; what it spells otherwise, as some floats, is
-    compared with Python's own.
-    """
-    try:
-        quick = msgspec.json.decode(text)
-        if isinstance(quick, dict) and _SPELLED.encode(quick) == text.encode():
-            return quick
-    except (ValueError, RecursionError):  # msgspec.DecodeError is one
-        pass
-    body = json.loads(text)
-    return body if isinstance(body, dict) and canonical(body) == text else None
-
-
-def _closed(open_intents: dict[int, str], of: object) -> bool:
-    """Take the intent with this number from the open ones; whether there was one."""
-    return isinstance(of, int) and open_intents.pop(of, None) is not None
-
-
-def _checkpoints(
-    con: sqlite3.Connection, chain: dict[int, bytes], wanted_key: bytes
-) -> tuple[list[int], bytes, list[str]]:
-    """Rows that are signed, the key, and what is wrong with the signatures."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    findings, checked, first_key = [], [], wanted_key
-    for seq, head, key, signature in con.execute(
-        "SELECT seq, hash, public_key, signature FROM checkpoint ORDER BY seq"
-    ):
-        first_key = first_key or key
-        if key != first_key:
-            findings.append(f"checkpoint {seq} was signed with another key, {key.hex()[:16]}…")
-        if seq not in chain:
-            findings.append(f"checkpoint {seq} signs a row that is not there: the tail was cut off")
-        elif chain[seq] != head:
-            findings.append(f"checkpoint {seq} signs another hash than row {seq} has: rewritten up to there")
-        try:
-            Ed25519PublicKey.from_public_bytes(key).verify(signature, signed_text(seq, head))
-            checked.append(seq)
-        except (InvalidSignature, ValueError):
-            findings.append(f"checkpoint {seq}: the signature does not hold")
-    return checked, first_key, findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,13 @@ class TableFiles:
         self._csv.writerows(rows if self._plain else self._fields(rows))
         self.rows += len(rows)
 
-    def _fields(self, rows: Sequence[Row]) -> Iterator[Row]:
+    def _fields(self, rows: Sequence[Row]) -> list[Row]:
         """The rows as they are written to the CSV file."""
-        return ([csv_fields.field(row[n]) for n in self._shown] for row in rows)
+        shown = [[row[n] for n in self._shown] for row in rows]
+        kinds = [self.table.columns[n].kind for n in self._shown]
+        _apply(shown, [n for n, kind in enumerate(kinds) if kind is Kind.TEXT], csv_fields.quoted)
+        _apply(shown, [n for n, kind in enumerate(kinds) if kind is Kind.EXACT], csv_fields.field)
+        return shown
 
     def close(self) -> None:
         """Finish the files; a second call does nothing. Raises OSError."""

@@ -299,7 +299,7 @@ VERIFY = (
     "storage.audit_copies:_header",
     "storage.audit_copies:_equal",
     "storage.verify:_files",
-    "storage.verify:_canonical_body",
+    "storage.audit_chain:canonical_body",
 )
 
 PARSERS = (
@@ -432,7 +432,7 @@ PARSERS = (
     ),
     Parser(
         "verify rows of an audit",
-        ("storage.verify:_canonical_body",),
+        ("storage.audit_chain:canonical_body",),
         kinds_of_audit_rows,
         with_rows(audit_format.FILE, verify),
         (CannotVerify,),

@@ -156,3 +156,32 @@ def _rewrite(out: Path, rows: list[list[str]], state: Path) -> None:
     manifest.pop("csv", None)
     manifest["files"]["audit.csv"]["sha256"] = hashlib.sha256((out / "audit.csv").read_bytes()).hexdigest()
     (out / MANIFEST).write_text(json.dumps(signed(manifest, state)))
+
+
+def test_a_table_of_the_audit_that_differs_from_the_chain_is_found_though_it_is_signed_for(
+    made: Path, tmp_path: Path
+) -> None:
+    """By somebody who has the key of the manifest; the chain says what was commanded."""
+    forged = tmp_path / "forged"
+    shutil.copytree(made / "export", forged)
+    with sqlite3.connect(forged / "export.db") as con:
+        con.execute("UPDATE audit SET who = 'mallory' WHERE seq = 3")
+        con.execute("INSERT INTO audit (seq, who) VALUES (1000, 'alice')")
+    con.close()
+    manifest = json.loads((forged / MANIFEST).read_text())
+    del manifest["signature"]
+    manifest["files"]["export.db"]["sha256"] = hashlib.sha256((forged / "export.db").read_bytes()).hexdigest()
+    (forged / MANIFEST).write_text(json.dumps(signed(manifest, made / "state")))
+    assert verify(forged).findings == (
+        "export.db: row 3 of the table audit is not as the audit has it",
+        "export.db: the table audit has rows that the audit has not",
+    )
+
+
+def test_a_row_that_is_no_utf_8_is_named(made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / "state" / "audit.db", tmp_path)
+    with sqlite3.connect(tmp_path / "audit.db") as con:
+        con.execute("DROP TRIGGER entry_no_update")
+        con.execute("UPDATE entry SET body = CAST(x'7b22ff227d' AS TEXT) WHERE seq = 4")
+    con.close()
+    assert {"row 4 was edited: its hash does not match its text", "row 4 is not JSON"} == set(verify(tmp_path).findings)
