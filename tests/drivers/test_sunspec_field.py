@@ -259,9 +259,10 @@ async def test_a_model_that_claims_more_than_there_can_be_is_refused(serve: Serv
         await driver.read()
 
 
-async def test_a_failure_in_the_middle_of_a_chain_is_not_its_end(serve: Serve) -> None:
+@pytest.mark.parametrize("point", ["ID", "SoC"])
+async def test_a_failure_in_the_middle_of_a_chain_is_not_its_end(serve: Serve, point: str) -> None:
     device, driver = await serve(pcs_image(), PCS)
-    device.refuse[address_of(pcs_image(), 713, "ID")] = 4
+    device.refuse[address_of(pcs_image(), 713, point)] = 4
     with pytest.raises(DeviceException, match="exception 4"):
         await driver.read()
     device.refuse.clear()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_site import a_battery, a_pcs, a_snapshot, site_config
 
+from dispatch.config.schema import BatteryConfig, PcsRatings
 from dispatch.control.pcs_allocation import Share, allocate
+from dispatch.control.pcs_limits import units
 
 
 def _share(n: int, a: float, b: float, soc_pct: float | None) -> Share:
@@ -58,3 +62,14 @@ def test_what_one_cannot_take_goes_to_the_others() -> None:
 def test_limits_that_cross_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="pcs9"):
         allocate(1.0, [Share("pcs9", 2.0, 1.0)])
+
+
+def test_each_pcs_takes_part_with_the_soc_of_its_own_battery() -> None:
+    config = site_config(
+        batteries=(BatteryConfig(id="bat1", energy_kwh=100), BatteryConfig(id="bat2", energy_kwh=100)),
+        pcs=tuple(PcsRatings(id=f"pcs{n}", battery=f"bat{n}", charge_w=60_000, discharge_w=60_000) for n in (1, 2)),
+    )
+    batteries = (a_battery(80.0), msgspec.structs.replace(a_battery(20.0), id="bat2"))
+    pcs = (a_pcs(0.0), msgspec.structs.replace(a_pcs(0.0), id="pcs2"))
+    assert [unit.soc_pct for unit in units(config, a_snapshot(pcs=pcs, battery=batteries), {})] == [80.0, 20.0]
+    assert [unit.soc_pct for unit in units(config, a_snapshot(pcs=pcs, battery=batteries[:1]), {})] == [80.0, None]

@@ -188,6 +188,16 @@ def test_an_soc_that_only_its_report_tells_of_takes_one_step_after_the_other() -
     assert "step 1, cap deferrable: by the SoC that the BMS reports" in taken[0][1]
 
 
+def test_how_long_the_battery_lasts_by_its_report_alone_is_said() -> None:
+    keeper, told = LoadShedding(config(hours=0)), []
+    climb(keeper, 60.0, 30_000, 60)
+    for t_s in range(60, 200):
+        result = keeper.step(alone(island(float(t_s), 8.0, 30_000)), True, S.ISLANDED)
+        told += [e.text for e in result.events if "nothing is shut down for it" in e.text]
+    assert len(told) == 1
+    assert "the BMS reports the battery lasts 11 min" in told[0], told
+
+
 def test_the_count_outlives_a_restart_and_is_good_for_a_quarter_of_an_hour() -> None:
     for gap_s, steps in ((60, [1, 2]), (1200, [1, 2, 4])):
         keeper = LoadShedding(config(hours=0))

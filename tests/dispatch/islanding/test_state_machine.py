@@ -327,6 +327,14 @@ def test_a_black_start_needs_a_bus_that_has_read_dead_for_a_while_and_no_meter_t
     assert machine.step(devices.snapshot(), [request]).replies[0].ok
 
 
+def test_a_switch_that_closes_without_permission_is_said_to() -> None:
+    machine, devices = islanded()
+    devices.v, devices.hz = 230.0, 50.0
+    devices.contact, devices.mode = "closed", "grid_following"
+    play(machine, devices, 5)
+    assert (machine.state, machine.reason.code) == (S.GRID_TIED, "go.closed_by_device")
+
+
 def test_a_grid_that_flaps_has_to_wait_longer_each_time() -> None:
     machine, devices = islanded()
     waits = []
@@ -339,7 +347,7 @@ def test_a_grid_that_flaps_has_to_wait_longer_each_time() -> None:
         assert machine.state is S.CLOSING
         devices.contact, devices.mode = "closed", "grid_following"
         play(machine, devices, 5)
-        assert machine.state is S.GRID_TIED
+        assert (machine.state, machine.reason.code) == (S.GRID_TIED, "go.closed_as_permitted")
         devices.v = devices.hz = 0.0
         devices.contact, devices.mode = "open", "grid_forming"
         play(machine, devices, 1)
