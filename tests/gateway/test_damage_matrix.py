@@ -6,18 +6,25 @@ tries them all.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import struct
+import subprocess
+import sys
+import time
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
+from small_gateway import ROOT, SITE
 from storage_samples import feed
 from test_damaged_start import UP_S, started
 from waiting import LIMIT_S
@@ -25,6 +32,8 @@ from waiting import LIMIT_S
 from benchmarks.reliability import tell
 from drivers.clock import SystemClock
 from drivers.nodes.known_gpus import GpuRecord
+from gateway.api.ask import ask
+from gateway.errors import LinkLost, RequestFailed
 from gateway.site.loader import SiteFileError, load
 from storage.audit import AuditLog
 from storage.audit_file import AuditFile
@@ -191,3 +200,52 @@ def test_a_damaged_site_file_is_refused_in_words(tmp_path: Path) -> None:
         assert not said or str(place) in said
     tell("damages", DAMAGES)
     tell("kinds of files", 1)
+
+
+@pytest.mark.skipif(DAMAGES < 5, reason="make damage")
+@pytest.mark.parametrize("name", ["audit.db", "audit.db-wal", "telemetry.db", "telemetry.db-wal", "identity.json"])
+def test_a_process_of_its_own_starts_and_ends_in_order(
+    left_behind: Path, tmp_path: Path, machine_root: Path, name: str
+) -> None:
+    """`skerry serve` with devices that do not answer: a few damages of the kinds above."""
+    site = tmp_path / "site.toml"
+    site.write_text(site_text(), encoding="utf-8")
+    for number in range(3):
+        place = tmp_path / f"state-{number}"
+        shutil.copytree(left_behind, place)
+        bad, _ = hit((place / name).read_bytes(), name, random.Random(f"{name} {number}"))
+        (place / name).write_bytes(bad)
+        environment = os.environ | {"RUNTIME_DIRECTORY": str(machine_root), "PYTHONPATH": str(ROOT)}
+        began_s, said = time.monotonic(), tmp_path / f"said-{number}"
+        with said.open("wb") as out:
+            command = [sys.executable, "-P", "-m", "skerry", "serve", str(site), "--state-dir", str(place)]
+            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        try:
+            while not answers(machine_root):
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() - began_s < LIMIT_S
+                time.sleep(0.02)
+            tell("s at most until a process answers", time.monotonic() - began_s, "max")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT_S) == 0
+        assert "Traceback" not in said.read_text()
+
+
+def site_text() -> str:
+    """The site of these tests as a file."""
+    lines = ["version = 1"] if "version" not in SITE else []
+    for section, value in SITE.items():
+        if section not in ("twin", "node"):
+            heading, tables = (f"[[{section}]]", value) if isinstance(value, list) else (f"[{section}]", [value])
+            for keys in tables:
+                lines += [heading, *(f"{key} = {json.dumps(item)}" for key, item in keys.items())]
+    return "\n".join(lines)
+
+
+def answers(runtime: Path) -> bool:
+    """Whether a gateway answers there."""
+    for path in runtime.glob("*.sock"):
+        with contextlib.suppress(LinkLost, RequestFailed):
+            return bool(ask(path, "status"))
+    return False
