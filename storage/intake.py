@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
+from dispatch.model.readings import Quality
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
@@ -16,7 +17,7 @@ from storage.resolution import Layout, Resolutions
 from storage.rollup import MINUTE_S, Minute
 from storage.rows import decision_row, to_us
 from storage.samples import QUARTER_US
-from storage.signals import doubted_signals, node_signals, signal_values
+from storage.signals import doubted_signals, gpu_readings, node_signals, signal_values
 
 DECISION_EVERY_S = 60.0  # a decision that does not change is stored this often
 CLOCK_STEP_S = 1.0  # wall against monotonic, between two ticks; NTP's slewing stays far below
@@ -127,17 +128,28 @@ class Intake:
         self._slot = slot
         self.resolutions.update(values, node_signals(snapshot), snapshot.mono_s)
         doubted = doubted_signals(snapshot)
+        coarse_slot = int(snapshot.mono_s * 1e6 // self.resolutions.coarse.step_us)
+        due = coarse_slot != self._coarse_slot
+        if due:
+            values, doubted = self._with_gpus(snapshot, values, doubted)
         layouts = [self.resolutions.fine]
-        coarse = self.resolutions.coarse
-        coarse_slot = int(snapshot.mono_s * 1e6 // coarse.step_us)
-        if coarse.names and coarse_slot != self._coarse_slot:
+        if due and self.resolutions.coarse.names:
             self._coarse_slot = coarse_slot
-            layouts.append(coarse)
+            layouts.append(self.resolutions.coarse)
         for layout in layouts:
             row = tuple(values.get(name) for name in layout.names)
             positions = tuple(n for n, name in enumerate(layout.names) if name in doubted) if doubted else ()
             times = (to_us(snapshot.utc_s), to_us(snapshot.mono_s))
             self._bounded(self.hot, HotRow(*times, layout, row, positions), HOT_WAITING)
+
+    def _with_gpus(
+        self, snapshot: Snapshot, values: dict[str, float | None], doubted: set[str]
+    ) -> tuple[dict[str, float | None], set[str]]:
+        """Values, and which are doubted, with those of GPUs."""
+        gpus = gpu_readings(snapshot)
+        self.resolutions.update_gpus(gpus, snapshot.mono_s)
+        suspect = {name for name, reading in gpus.items() if reading.quality is Quality.SUSPECT}
+        return values | {name: _number(reading.good) for name, reading in gpus.items()}, doubted | suspect
 
     def _bounded(self, rows: deque[T], row: T, limit: int) -> None:
         """Append; beyond the limit the oldest entry is dropped."""

@@ -24,6 +24,7 @@ from storage.rows import to_us
 from storage.samples import Segment, samples
 from storage.signals import MISSING
 
+GAPS = 100  # of one moment, at most
 LATE_US = 1_000_000  # a sample may come this much later than its step says
 
 Found = dict[int, tuple[int, int, Quality]]  # signal id -> time (UTC us), raw value, quality
@@ -48,14 +49,27 @@ class PastAlarm(msgspec.Struct, frozen=True):
     acknowledged_by: str = ""
 
 
+class Gap(NamedTuple):
+    """What was deleted although it was to be kept."""
+
+    resolution: str  # raw | 1m | 15m | events | decisions
+    begin_utc_s: float
+    end_utc_s: float
+    reason: str  # disk-cap | hold-reserve | damaged
+
+
 class Moment(msgspec.Struct, frozen=True):
     """The site at a moment, as far as it is on record."""
 
     utc_s: float
     resolution: str  # raw | 1m | 15m; empty: nothing is on record
     values: dict[str, Value]
-    alarms: tuple[PastAlarm, ...]  # the newest first
+    alarms: tuple[PastAlarm, ...]  # the newest first; as their events say, where nothing else is on record, too
     decision: Decision | None
+    gaps: tuple[Gap, ...] = ()  # of then
+    # where nothing is on record: of when the last row before it and the first after it are, UTC s; None: there is none
+    before_utc_s: float | None = None
+    after_utc_s: float | None = None
 
 
 class _Signal(NamedTuple):
@@ -140,7 +154,7 @@ def _last_of(segment: Segment, at_us: int) -> Iterator[tuple[int, tuple[int, int
 
 def _means(con: sqlite3.Connection, table: str, start_s: int) -> Found:
     """The means of a roll-up."""
-    if not con.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
+    if not _there(con, table):
         return {}
     rows = con.execute(f"SELECT sid, mean FROM {table} WHERE t = ?", (start_s,))
     return {sid: (start_s * 1_000_000, mean, Quality.GOOD) for sid, mean in rows}
@@ -153,7 +167,43 @@ def _value(signal: _Signal, found: Found, at_us: int) -> Value:
     return Value(raw * signal.scale, signal.unit, quality, (at_us - t) / 1e6)
 
 
+def gaps_between(con: sqlite3.Connection, start_utc_s: float, end_utc_s: float, limit: int) -> list[Gap]:
+    """What was deleted of [start, end) before its time, oldest first."""
+    if not _there(con, "gap"):
+        return []
+    sql = "SELECT resolution, t0 / 1e6, t1 / 1e6, reason FROM gap WHERE t1 > ? AND t0 < ? ORDER BY t0, id LIMIT ?"
+    return [Gap(*row) for row in con.execute(sql, (to_us(start_utc_s), to_us(end_utc_s), limit))]
+
+
+def _around(con: sqlite3.Connection, at_us: int) -> tuple[float | None, float | None]:
+    """The times of the last row of samples, roll-up or decision before a moment and of the first after it, UTC s."""
+    before, after = [], []
+    for table, column, per_s in (
+        ("hot", "ts", 1_000_000),
+        ("block", "t0", 1_000_000),
+        ("r1m", "t", 1),
+        ("r15", "t", 1),
+        ("decision", "ts_utc_us", 1_000_000),
+    ):
+        if _there(con, table):
+            at = (at_us * per_s // 1_000_000,)
+            before += con.execute(f"SELECT max({column}) / {per_s}.0 FROM {table} WHERE {column} <= ?", at).fetchone()
+            after += con.execute(f"SELECT min({column}) / {per_s}.0 FROM {table} WHERE {column} > ?", at).fetchone()
+    return (
+        max((t for t in before if t is not None), default=None),
+        min((t for t in after if t is not None), default=None),
+    )
+
+
+def _there(con: sqlite3.Connection, table: str) -> bool:
+    return bool(con.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone())
+
+
 def moment(con: sqlite3.Connection, at_utc_s: float, decision: Decision | None, on_time: OnTime) -> Moment:
     """The site at a moment. Raises those of `damage.DAMAGED`."""
-    resolution, values = values_at(con, to_us(at_utc_s), on_time)
-    return Moment(at_utc_s, resolution, values, alarms_at(con, to_us(at_utc_s)), decision)
+    at_us = to_us(at_utc_s)
+    resolution, values = values_at(con, at_us, on_time)
+    gaps = tuple(gaps_between(con, at_utc_s, at_utc_s + 1e-6, GAPS))
+    if not resolution:
+        return Moment(at_utc_s, "", {}, alarms_at(con, at_us), decision, gaps, *_around(con, at_us))
+    return Moment(at_utc_s, resolution, values, alarms_at(con, at_us), decision, gaps)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
-from storage.moment import Moment, moment
+from storage.moment import Gap, Moment, gaps_between, moment
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
 from storage.samples import row_times_us
@@ -50,15 +50,6 @@ class RecordDamaged(NoRecords):
 
 class QueryTimeout(Exception):
     """The question took longer than it may; ask for a shorter span."""
-
-
-class Gap(NamedTuple):
-    """What was deleted although it was to be kept."""
-
-    resolution: str  # raw | 1m | 15m | events | decisions
-    begin_utc_s: float
-    end_utc_s: float
-    reason: str  # disk-cap | hold-reserve | damaged
 
 
 class Archive:
@@ -202,11 +193,8 @@ class Archive:
 
     def gaps(self, start_utc_s: float, end_utc_s: float) -> list[Gap]:
         """What was deleted of [start, end) before its time, oldest first, at most `ROWS`."""
-        sql = "SELECT resolution, t0 / 1e6, t1 / 1e6, reason FROM gap WHERE t1 > ? AND t0 < ? ORDER BY t0, id LIMIT ?"
         with self._asking() as con:
-            if con.execute("PRAGMA user_version").fetchone()[0] < BLOCKS_VERSION:
-                return []
-            return [Gap(*row) for row in con.execute(sql, (to_us(start_utc_s), to_us(end_utc_s), ROWS))]
+            return gaps_between(con, start_utc_s, end_utc_s, ROWS)
 
     def drills(self, limit: int = ROWS, number: int | None = None) -> list[DrillRecord]:
         """Reports of drills, newest first, at most `limit` (and `ROWS`); with `number`, that one alone."""

@@ -100,6 +100,18 @@ def node_signals(snapshot: Snapshot) -> set[str]:
     return {_node(node.id) for node in snapshot.nodes}
 
 
+def gpu_readings(snapshot: Snapshot) -> dict[str, Reading]:
+    """Power, temperature and utilisation of each GPU, "<node>.<UUID>.<quantity>"; of one without UUID by its index."""
+    found: dict[str, Reading] = {}
+    for node in snapshot.nodes:
+        for gpu in node.gpus:
+            own = f"{_own(node.id)}.{gpu.uuid or f'gpu{gpu.index}'}"
+            found[f"{own}.w"] = gpu.w
+            found[f"{own}.temp_c"] = gpu.temp_c
+            found[f"{own}.util_pct"] = gpu.util_pct
+    return found
+
+
 def doubted_signals(snapshot: Snapshot) -> set[str]:
     """The signals whose value is the last accepted one, because what the device says now is doubted."""
     readings = [*_readings(snapshot), *((_node(node.id), node.w) for node in snapshot.nodes)]

@@ -25,6 +25,7 @@ from storage.config import DISPATCH
 from storage.drills import DrillRecord
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
+    from storage.moment import Moment
     from storage.reader import Archive
 
 _SYSTEM_STATE = "/var/lib/skerry"  # StateDirectory= of the systemd unit
@@ -52,6 +53,12 @@ class Live:
         """The decision in force then, or now."""
         params = {} if at_utc_s is None else {"at_utc_s": at_utc_s}
         return msgspec.convert(self.link.request("why", **params), Decision | None)
+
+    def at(self, utc_s: float) -> Moment:
+        """The site as it was at a moment."""
+        from storage.moment import Moment
+
+        return msgspec.convert(self.link.request("at", utc_s=utc_s), Moment)
 
     def events(self, limit: int) -> list[Event]:
         """The newest events."""
@@ -85,6 +92,10 @@ class Record:
     def why(self, at_utc_s: float | None) -> Decision | None:
         """The decision in force then, or the last one."""
         return self.archive.why(at_utc_s)
+
+    def at(self, utc_s: float) -> Moment:
+        """The site as it was at a moment."""
+        return self.archive.at(utc_s)
 
     def events(self, limit: int) -> list[Event]:
         """The newest events."""

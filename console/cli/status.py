@@ -10,7 +10,7 @@ from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import event_line, mode_words
 from console.cli.status_text import lines
 from console.display.formats import date_clock_zone
-from console.value_parsers import json_option, site_option
+from console.value_parsers import json_option, moment, site_option
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.protocol import Published
@@ -18,14 +18,21 @@ from storage import identity
 
 
 @click.command()
+@click.option(
+    "--at", "at", metavar="T", help="The site as it was: HH:MM[:SS] today, an ISO 8601 time, or -10m, by its clock."
+)
 @site_option
 @json_option
-def status(site: str | None, as_json: bool) -> int:
+def status(at: str | None, site: str | None, as_json: bool) -> int:
     """Show the site now: power flows, limits, tariff, reason of the decision, alarms.
 
-    Without a running gateway: the end of its record, and exit code 3.
+    Without a running gateway: the end of its record, and exit code 3. With --at: what is on record of that moment, each
+    value with its quality and age, and whether the moment is in a gap.
     """
     with gateway_or_record(site) as source:
+        if at is not None:
+            _then(source, moment(at, source.now_utc_s(), source.zone), as_json)
+            return exit_codes.OK
         if isinstance(source, Record):
             _last_known(source, as_json)
             return exit_codes.NO_GATEWAY
@@ -40,6 +47,19 @@ def _now(source: Live, as_json: bool) -> None:
         return
     published = msgspec.convert(raw, Published)
     for line in lines(published, source.link.welcome):
+        click.echo(line)
+
+
+def _then(source: Live | Record, utc_s: float, as_json: bool) -> None:
+    from console.cli.status_at import lines as lines_at
+
+    if isinstance(source, Record):
+        click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
+    found = source.at(utc_s)
+    if as_json:
+        click.echo(json_text(with_words(msgspec.to_builtins(found))))
+        return
+    for line in lines_at(found, source.zone):
         click.echo(line)
 
 

@@ -27,6 +27,7 @@ PERMISSIONS: dict[str, Permission] = {
     "plan": Permission(Role.VIEWER),
     "history": Permission(Role.VIEWER),
     "events": Permission(Role.VIEWER),
+    "at": Permission(Role.VIEWER),
     "why": Permission(Role.VIEWER),
     "decisions": Permission(Role.VIEWER),
     "audit": Permission(Role.VIEWER),

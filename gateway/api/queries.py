@@ -61,6 +61,7 @@ class Queries:
             "plan": self._plan,
             "history": self._history,
             "events": self._events,
+            "at": self._at,
             "why": self._why,
             "decisions": self._decisions,
             "audit": self._audit,
@@ -127,6 +128,11 @@ class Queries:
         if decision is None:
             raise CommandRefused("no decision is on record within 90 s before that time")
         return msgspec.to_builtins(decision)
+
+    async def _at(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """The site as it was at `utc_s`, and whether that is in a gap."""
+        utc_s = float(params["utc_s"])
+        return msgspec.to_builtins(await self._from_archive(lambda archive: archive.at(utc_s)))
 
     async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
         start_s, end_s = float(params["start_utc_s"]), float(params["end_utc_s"])

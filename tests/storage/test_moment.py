@@ -21,6 +21,8 @@ from storage import schema
 from storage.config import StorageConfig
 from storage.file import TelemetryFile
 from storage.intake import Intake
+from storage.moment import Gap
+from storage.packing import note_gap
 from storage.reader import Archive
 from storage.recorder import nobody
 
@@ -89,6 +91,28 @@ def test_before_and_after_the_record_there_is_nothing(archive: Archive) -> None:
     for utc_s in (BEGIN - 1, BEGIN + 86_400):
         moment = archive.at(utc_s)
         assert (moment.resolution, moment.values, moment.decision) == ("", {}, None)
+    before, after = archive.at(BEGIN - 1), archive.at(BEGIN + 86_400)
+    assert (before.before_utc_s, before.after_utc_s) == (None, BEGIN)
+    assert (after.before_utc_s, after.after_utc_s) == (BEGIN + 1_800, None)
+    assert (archive.at(BEGIN + 5).before_utc_s, archive.at(BEGIN + 5).gaps) == (None, ())
+
+
+def test_a_moment_in_a_gap_says_so(directory: Path, tmp_path: Path) -> None:
+    """Nothing was written for a night; and what was deleted of that day before its time."""
+    shutil.copy(directory / schema.FILE, tmp_path)
+    with closing(sqlite3.connect(tmp_path / schema.FILE, isolation_level=None)) as con:
+        con.execute("UPDATE decision SET ts_utc_us = ts_utc_us + 40000000000 WHERE ts_utc_us > ?", (BEGIN * 1e6 + 9e8,))
+        con.execute("DELETE FROM hot")
+        con.execute("DELETE FROM r1m WHERE t >= ?", (BEGIN + 900,))
+        con.execute("DELETE FROM r15 WHERE t >= ?", (BEGIN + 900,))
+        note_gap(con, "raw", (round((BEGIN + 900) * 1e6), round((BEGIN + 1_800) * 1e6)), "disk-cap", 0)
+        note_gap(con, "raw", (0, round(BEGIN * 1e6)), "damaged", 0)
+    moment = Archive(tmp_path).at(BEGIN + 1_200)
+    assert moment.gaps == (Gap("raw", BEGIN + 900, BEGIN + 1_800, "disk-cap"),)
+    assert (moment.resolution, moment.alarms) == ("", ())
+    assert moment.before_utc_s == pytest.approx(BEGIN + 900, abs=61)
+    assert moment.after_utc_s == pytest.approx(BEGIN + 900 + 40_000, abs=61)
+    assert Archive(tmp_path).at(BEGIN + 899).gaps == ()
 
 
 def test_where_samples_are_gone_it_is_the_mean_and_says_so(directory: Path, tmp_path: Path) -> None:

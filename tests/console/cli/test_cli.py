@@ -325,6 +325,9 @@ async def test_record_is_read_when_no_gateway_runs(machine: Machine, recorded: P
     assert "interval budget" in why.out
     assert "no gateway is running; read from" in why.err
     assert (await machine.skerry("why", "--at", "09:00", *named)).code == exit_codes.FAILED
+    then = await machine.skerry("status", "--at", "12:00", *named)
+    assert (then.code, then.out.splitlines()[0]) == (exit_codes.OK, "2025-09-16 12:00:00 CEST · samples")
+    assert "21.4 kW import" in then.out
     events = await machine.skerry("events", *named)
     assert events.out.startswith("2025-09-16 11:59:00 CEST  info     gateway  start             gateway started")
 

@@ -51,6 +51,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "status": ("status", {}),
     "role": ("role", {}),
     "plan": ("plan", {}),
+    "at": ("at", {"utc_s": 60}),
     "history": ("history", {"signals": ["grid.w"], "start_utc_s": 0, "end_utc_s": 60, "step_s": 1}),
     "events": ("events", {}),
     "why": ("why", {}),
@@ -172,7 +173,7 @@ def test_handlers_and_permission_table_have_the_same_requests() -> None:
 
 async def test_a_request_that_the_table_does_not_name_is_refused(client: GatewayClient) -> None:
     for method in ("fly", "order.set hold", ""):  # a row with its case is no request
-        with pytest.raises(RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, audit, ") as refused:
+        with pytest.raises(RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, at, audit, ") as refused:
             await client.request(method)
         assert refused.value.code == "refused"
 
