@@ -44,6 +44,7 @@ from gateway.site_clock import SiteClock
 from gateway.state_directory import StateDirectory
 from gateway.task_supervisor import Work
 from storage.audit import AuditLog
+from storage.ballast import Ballast
 from storage.config import DISPATCH
 from storage.recorder import Recorder
 
@@ -72,6 +73,7 @@ async def assemble(
     """A site's gateway on this machine; its link listens, nothing ticks yet. Raises StartRefused."""
     clock: Clock = SiteClock(SystemClock()) if twin is None else twin.clock
     prices, price_remarks = _prices(site)
+    ballast = Ballast(state.path, site.storage.ballast_mb)
     recorder = Recorder(
         state.path,
         site.storage,
@@ -79,8 +81,9 @@ async def assemble(
         deadband_w=site.rules.deadband_w,
         clock=clock,
         source=lambda: (UUID(state.identity.site), UUID(state.identity.incarnation)),
+        ballast=ballast,
     )
-    found = _found(state, recorder, clock)
+    found = _found(state, recorder, clock, ballast)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
     controller = Controller(site.dispatch)
     if found.memory is not None:
@@ -93,7 +96,7 @@ async def assemble(
         return state.trouble
 
     run = f"{_boot_id()}/{os.getpid()}"
-    audit = AuditLog(state.path, run, clock)
+    audit = AuditLog(state.path, run, clock, ballast=ballast)
     gateway = compose_gateway(
         site=site,
         state_dir=state.path,
@@ -162,12 +165,12 @@ def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:
             gateway.audit.spool({"kind": "identity", "who": "gateway", "text": line})
 
 
-def _found(state: StateDirectory, recorder: Recorder, clock: Clock) -> _Found:
+def _found(state: StateDirectory, recorder: Recorder, clock: Clock, ballast: Ballast) -> _Found:
     """What the state directory holds, once the recorder has opened its file; nothing where the disk does not answer."""
     why = state.trouble
     if state.answers:
         try:
-            found = in_daemon_thread(lambda: _read(state.path, recorder, clock)).result(START_READ_S)
+            found = in_daemon_thread(lambda: _read(state.path, recorder, clock, ballast)).result(START_READ_S)
             there_may_be_one = found.memory is None and bool(why)  # in the directory that is not in place yet
             return msgspec.structs.replace(found, memory_not_read=found.memory_not_read or there_may_be_one)
         except TimeoutError:
@@ -176,7 +179,7 @@ def _found(state: StateDirectory, recorder: Recorder, clock: Clock) -> _Found:
     return _Found(memory_not_read=True, known_gpus=gpus_not_read(why), remarks=(("memory", f"{text}; {NOT_READ}"),))
 
 
-def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
+def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -> _Found:
     deadline_s = time.monotonic() + RECORD_OPEN_S  # a new file is made by imports that would hold up the first ticks
     while not (recorder.wait_open(RECORD_LOOK_S) or recorder.error or time.monotonic() > deadline_s):
         continue
@@ -187,7 +190,7 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock) -> _Found:
         not_read, memory_error = True, f"what the controller remembered cannot be read now: {error}; {NOT_READ}"
     if memory is not None and memory.billing.saved_utc_s is not None and isinstance(clock, SiteClock):
         clock.not_before(memory.billing.saved_utc_s)
-    known_gpus, gpu_note = open_gpu_record(state_dir)
+    known_gpus, gpu_note = open_gpu_record(state_dir, ballast)
     remarks = [("memory", memory_error), ("GPUs", gpu_note)]
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]

@@ -274,6 +274,7 @@ class ControlLoop:
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
             records_error=self._recorder.error or self._audit.error or self._directory_trouble(),
             parts=self._parts.now(),
+            ballast_missing=self._recorder.ballast_missing,
             audit_changed=self._audit.changed,
             access_trouble=self._access_trouble(),
             drill_due=self._drills.due,

@@ -8,13 +8,18 @@ from typing import NoReturn
 
 from drivers.nodes.known_gpus import KnownGpus
 from storage import durable_file
+from storage.ballast import Ballast
 
 FILE = "gpus.json"
 UNKNOWN = "the limits that GPUs had before they were capped are not known"
 
 
-def open_gpu_record(state_dir: Path) -> tuple[KnownGpus, str]:
-    """The record, and what the log should say of it. One that is damaged is kept beside the new one."""
+def open_gpu_record(state_dir: Path, ballast: Ballast | None = None) -> tuple[KnownGpus, str]:
+    """The record, and what the log should say of it. One that is damaged is kept beside the new one.
+
+    `ballast`: what is given up when the disk is full.
+    """
+    ballast = ballast or Ballast(state_dir, 0)
     path = state_dir / FILE
     try:
         kept = path.read_bytes()
@@ -22,7 +27,7 @@ def open_gpu_record(state_dir: Path) -> tuple[KnownGpus, str]:
         kept = None
     except OSError as error:
         return KnownGpus(b"", partial(_refuse, error)), f"{path} cannot be read: {error.strerror}; {UNKNOWN}"
-    known = KnownGpus(kept, partial(durable_file.write, path))
+    known = KnownGpus(kept, lambda content: ballast.with_room(partial(durable_file.write, path, content)))
     if not known.damage:
         return known, ""
     aside = path.with_name(f"{FILE}.corrupt")

@@ -22,12 +22,14 @@ from pathlib import Path
 from dispatch.model.clock import Clock
 from storage.audit_file import AuditFile, Record
 from storage.audit_format import canonical, head_words
+from storage.ballast import Ballast
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
 QUIET_S = 3.0
 BATCH = 64  # rows that wait share one commit
 SPOOLED = 1000  # rows kept in memory while the file cannot be written
 AGAIN_S, AGAIN_MOST_S = 1.0, 60.0  # before the thread is begun again after a mistake of ours
+QUEUED = 10 * SPOOLED  # rows that wait for a disk that hangs
 HANGS_S = 5.0  # a disk that has not answered for so long
 
 log = logging.getLogger("skerry.storage")
@@ -56,8 +58,19 @@ class _Row:
 class AuditLog:
     """Appends to `audit.db` in the state directory until `close`."""
 
-    def __init__(self, directory: Path, run: str, clock: Clock, anchor: Callable[[str], None] = to_syslog) -> None:
-        """`run` names this run of the gateway in every row; `anchor` takes a head off the machine."""
+    def __init__(
+        self,
+        directory: Path,
+        run: str,
+        clock: Clock,
+        anchor: Callable[[str], None] = to_syslog,
+        ballast: Ballast | None = None,
+    ) -> None:
+        """`run` names this run of the gateway in every row; `anchor` takes a head off the machine.
+
+        `ballast`: what is given up when the disk is full.
+        """
+        self._ballast = ballast or Ballast(directory, 0)
         self._file = AuditFile(directory)
         self._run, self._clock, self._anchor = run, clock, anchor
         self._rows: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
@@ -121,6 +134,8 @@ class AuditLog:
         row = _Row(self._stamped(record), keep)
         if self._closed:
             row.future.set_exception(NotDurable("the audit is closed"))
+        elif self._rows.qsize() >= QUEUED:
+            row.future.set_exception(NotDurable(f"{QUEUED} rows wait for the disk, it hangs"))
         else:
             self._rows.put(row)
         return row.future
@@ -182,22 +197,36 @@ class AuditLog:
         self._busy_since_s = time.monotonic()
         spooled = list(self._spool)
         try:
-            con = self._file.ensure_open()
-            due = [self._stamped(record) for record in self._file.due]
-            numbers = self._insert(con, [*due, *(row.record for row in (*spooled, *rows))])
-            del self._file.due[: len(due)]
+            due, numbers = self._written([row.record for row in (*spooled, *rows)])
         except BaseException as error:  # noqa: BLE001  nothing may end the audit of what follows
             self._failed(error, rows)
             return
         finally:
             self._busy_since_s = None
         self._recovered(len(spooled))
-        for row, number in zip(rows, numbers[len(due) + len(spooled) :], strict=True):
+        for row, number in zip(rows, numbers[due + len(spooled) :], strict=True):
             row.future.set_result(number)
         if self._file.head[0] - self._file.signed_seq >= CHECKPOINT_EVERY:
             self._sign()
         elif self._rows.empty():
             self._sign(only_fold=True)
+
+    def _written(self, records: list[Record]) -> tuple[int, list[int]]:
+        """Append what the file itself has to say, then records: how much that was, and the numbers of all rows.
+
+        Once more for each piece of the ballast that a full disk takes. Raises what stays.
+        """
+        while True:
+            try:
+                con = self._file.ensure_open()
+                due = [self._stamped(record) for record in self._file.due]
+                numbers = self._insert(con, [*due, *records])
+                del self._file.due[: len(due)]
+                return len(due), numbers
+            except (sqlite3.Error, OSError) as error:
+                if not self._ballast.relieves(error):
+                    raise
+                self._file.abandon()
 
     def _insert(self, con: sqlite3.Connection, records: list[Record]) -> list[int]:
         """Append records in one transaction; their row numbers."""
@@ -210,7 +239,7 @@ class AuditLog:
         """
         self._spool.clear()
         try:
-            self._file.keep_head()
+            self._ballast.with_room(self._file.keep_head)
         except OSError as error:
             line = (
                 f"{error.filename or self._file.path}: {error.strerror}; rows lost from the audit's end would not show"

@@ -44,9 +44,18 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
             ge=50,
             description="How large the telemetry in use and the audit may be together. Beyond it the oldest samples "
             "go first; the newest day and the audit stay. Not counted: other files, write-ahead logs of the telemetry, "
-            "copies of before a migration.",
+            "copies of before a migration, the reserve of `ballast_mb`.",
         ),
     ] = 6000.0
+    ballast_mb: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="Kept back for a full disk: given up a piece at a time, so that the controller's memory, "
+            "audit and events still get on it. 0: none.",
+        ),
+    ] = 16.0
     unsent_max_mb: Annotated[
         float,
         Meta(

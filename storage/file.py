@@ -144,14 +144,7 @@ class TelemetryFile:
                     f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     [(self._run, *row) for row in intake.decisions],
                 )
-                for record in intake.drills:
-                    values = (self._run, *drills.row_of(record))
-                    con.execute(f"INSERT INTO drill (run, {drills.COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
-                con.executemany(
-                    "INSERT INTO state (key, value, ts_utc_us) VALUES (?,?,?) "
-                    "ON CONFLICT (key) DO UPDATE SET value = excluded.value, ts_utc_us = excluded.ts_utc_us",
-                    [(key, value, ts) for key, (value, ts) in intake.states.items()],
-                )
+                self._insert_memory(con, intake)
         except BaseException:
             self._forget_ids()  # some were given out in a transaction that was rolled back
             raise
@@ -160,6 +153,22 @@ class TelemetryFile:
             new += rolled[minute.t] - minute.rows
             minute.rows = rolled[minute.t]
         return {"hot": len(intake.hot), "r1m": new, "decision": len(intake.decisions), "drill": len(intake.drills)}
+
+    def write_memory(self, intake: Intake) -> dict[str, int]:
+        """The controller's memory and drills alone, as `write` does: the disk is full."""
+        with self._transaction(durable=True) as con:
+            self._insert_memory(con, intake)
+        return {"drill": len(intake.drills)}
+
+    def _insert_memory(self, con: sqlite3.Connection, intake: Intake) -> None:
+        for record in intake.drills:
+            values = (self._run, *drills.row_of(record))
+            con.execute(f"INSERT INTO drill (run, {drills.COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+        con.executemany(
+            "INSERT INTO state (key, value, ts_utc_us) VALUES (?,?,?) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value, ts_utc_us = excluded.ts_utc_us",
+            [(key, value, ts) for key, (value, ts) in intake.states.items()],
+        )
 
     def pack(self, utc_s: float) -> bool:
         """Pack a quarter hour that is ready, if there is one: whether there was. `utc_s`: the newest tick's."""

@@ -102,14 +102,18 @@ class Intake:
             self._bounded(self.decisions, decision_row(decision), DECISIONS_WAITING)
         return self._clock_step(snapshot)
 
+    def memory_written(self) -> None:
+        """The controller's memory and drills are in the file."""
+        self.states.clear()
+        self.drills.clear()
+
     def written(self, whole: bool) -> None:
         """Everything that was due is in the file; the minute that runs goes on."""
         for minute in self.minutes_due(whole):
             minute.changed = False
         self.hot.clear()
         self.decisions.clear()
-        self.states.clear()
-        self.drills.clear()
+        self.memory_written()
         self.minutes = {t: minute for t, minute in self.minutes.items() if minute.changed or t == self._minute}
 
     @property

@@ -23,6 +23,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.snapshot import Snapshot
+from storage.ballast import Ballast
 from storage.config import StorageConfig
 from storage.damage import advice, is_broken
 from storage.drills import DrillRecord
@@ -34,13 +35,17 @@ from storage.resolution import COARSE, FINE
 from storage.rows import to_us
 from storage.schema import FILE, NewerSchema
 
+# what waits in memory at most, besides what the intake holds: an hour of samples and decisions, a day of minutes
 QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
 EVENTS_WAITING = 2000
+FLUSHES_WAITING = 1000
+DRILLS_WAITING = 100
 LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
 RETRY_S = 2.0  # after a failure
 AGAIN_MOST_S = 60.0  # before the thread is begun again after a mistake of ours
 HANGS_S = 15.0  # a write that has not ended for so long: packing a quarter hour takes less on a slow disk
+BALLAST_S = 10.0  # between two looks whether the disk has room again
 
 log = logging.getLogger("skerry.storage")
 Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
@@ -82,6 +87,8 @@ class Recorder:
         deadband_w: a setpoint that moves less is not a new decision worth a row.
         clock: the site's; the machine's by default.
         source: gives the UUIDs of site and incarnation, for the packed blocks.
+        ballast: what is given up when the disk is full. Until it is whole again only the controller's memory, drills
+            and events are written; the rest waits in memory.
     """
 
     def __init__(
@@ -93,7 +100,10 @@ class Recorder:
         deadband_w: float = 250.0,
         clock: Clock | None = None,
         source: Callable[[], Source] = nobody,
+        ballast: Ballast | None = None,
     ) -> None:
+        self._ballast = ballast or Ballast(directory, 0)
+        self._ballast_at = 0.0
         self._clock: Clock = clock or _MachineClock()
         self._file = TelemetryFile(directory / FILE, boot_id, source, self._take_in)
         self._intake = Intake(config, deadband_w)
@@ -103,9 +113,9 @@ class Recorder:
         self._poll_s = min(POLL_S, config.flush_s / 2)
         self._ticks: deque[Tick] = deque()
         self._events: deque[_Waiting] = deque()
-        self._states: deque[tuple[str, str, int]] = deque()
-        self._drills: deque[DrillRecord] = deque()
-        self._holds: deque[tuple[str, int]] = deque()
+        self._states: dict[str, tuple[str, int]] = {}  # the newest of each key
+        self._drills: deque[DrillRecord] = deque(maxlen=DRILLS_WAITING)
+        self._holds: dict[str, int] = {}
         self._flushes: deque[Future[None]] = deque()
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
         self._overflow = 0  # ticks the queue had no room for
@@ -146,6 +156,10 @@ class Recorder:
         if self._closing.is_set():
             waiting.future.set_exception(NotRecorded("the recorder is closed"))
             return waiting.future
+        if len(self._events) >= 2 * EVENTS_WAITING:  # the disk does not even refuse: it hangs
+            self._overflow += 1
+            waiting.future.set_exception(NotRecorded(f"{len(self._events)} events wait for the disk"))
+            return waiting.future
         self._events.append(waiting)
         self._wake.set()
         return waiting.future
@@ -155,7 +169,7 @@ class Recorder:
 
         Raises TypeError if the value has no JSON form.
         """
-        self._states.append((key, msgspec.json.encode(value).decode(), to_us(self._clock.utc_s())))
+        self._states[key] = (msgspec.json.encode(value).decode(), to_us(self._clock.utc_s()))
 
     def drill(self, record: DrillRecord) -> Future[None]:
         """Keep a drill's report, now. The future raises NotRecorded if that failed; it then waits in memory."""
@@ -167,15 +181,19 @@ class Recorder:
 
         The future raises NotRecorded if that is not noted yet.
         """
-        self._holds.append((name, sequence))
+        self._holds[name] = sequence
         return self.flush()
 
     def flush(self) -> Future[None]:
-        """Write what was handed over so far, now. The future raises NotRecorded if that failed."""
+        """Write what was handed over so far, now. The future raises NotRecorded if that failed.
+
+        On a full disk whose ballast is given up that is the controller's memory, drills and events.
+        """
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()
-        if self._closing.is_set():
-            future.set_exception(NotRecorded("the recorder is closed"))
+        if self._closing.is_set() or len(self._flushes) >= FLUSHES_WAITING:
+            why = "the recorder is closed" if self._closing.is_set() else "the disk does not answer"
+            future.set_exception(NotRecorded(why))
             return future
         self._flushes.append(future)
         self._wake.set()
@@ -211,6 +229,14 @@ class Recorder:
         if since_s is not None and time.monotonic() - since_s > HANGS_S:
             return f"records: {self._file.path} has not been written for more than {HANGS_S:g} s: the disk hangs"
         return self._error
+
+    @property
+    def ballast_missing(self) -> str:
+        """What of the reserve for a full disk is gone, and what that means; empty while it is whole."""
+        missing = self._ballast.missing
+        return (
+            f"the disk is full: {missing}; samples wait in memory, an hour of them at most" if self._saving else missing
+        )
 
     @property
     def dropped(self) -> int:
@@ -249,6 +275,7 @@ class Recorder:
             self._wake.wait(self._poll_s)
             self._wake.clear()
             self._turn(force=False)
+            self._look_at_ballast()
             self._maintain()
         self._retry_at = 0.0
         self._turn(force=True)
@@ -279,12 +306,7 @@ class Recorder:
             self._refuse(self._error, flushes)
             return
         try:
-            self._file.ensure_open(self._clock.utc_s())
-            self._opened.set()
-            self._report_found()
-            self._write_events()
-            if force or due:
-                self._write_rows(whole=force)
+            self._write(force, force or due)
         except (sqlite3.Error, OSError, NewerSchema) as error:
             self._failed(error)
             self._refuse(self._error, flushes)
@@ -296,6 +318,47 @@ class Recorder:
             self._recovered()
             for future in flushes:
                 future.set_result(None)
+
+    def _write(self, whole: bool, rows: bool) -> None:
+        """Events, and `rows`; once more for each piece of the ballast that a full disk takes. Raises what stays."""
+        while True:
+            try:
+                self._file.ensure_open(self._clock.utc_s())
+                self._opened.set()
+                self._report_found()
+                self._write_events()
+                if rows:
+                    self._write_rows(whole)
+                return
+            except (sqlite3.Error, OSError) as error:
+                begins = not self._saving
+                if not self._ballast.relieves(error):
+                    raise
+                if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL"):
+                    self._file.abandon()
+                if begins:
+                    self._notice(Event(self._clock.utc_s(), "gateway", "alarm", "storage", self.ballast_missing))
+
+    @property
+    def _saving(self) -> bool:
+        """The disk was full, and the ballast is not whole yet: it is not for samples, until the end of the run."""
+        return self._ballast.given_up and not self._closing.is_set()
+
+    def _look_at_ballast(self) -> None:
+        """Make the ballast, or make it anew as soon as the disk has room for it."""
+        if self._error or not self._opened.is_set() or time.monotonic() < self._ballast_at:
+            return
+        self._ballast_at = time.monotonic() + BALLAST_S
+        was_saving = self._saving
+        try:
+            self._ballast.make()
+        except OSError as error:
+            log.debug("the ballast is not made: %s", error)
+        if was_saving and not self._saving:
+            lost = f"{self.dropped} ticks, rows and events were lost" if self.dropped else "nothing was lost"
+            text = f"the disk has room again: all records are written, and the reserve for a full disk is whole; {lost}"
+            self._notice(Event(self._clock.utc_s(), "gateway", "info", "storage", text))
+            self._flush_at = time.monotonic()
 
     def _take_in(self) -> None:
         """Ticks and states into the intake."""
@@ -319,8 +382,8 @@ class Recorder:
         while self._drills:
             self._intake.drills.append(self._drills.popleft())
         while self._states:
-            key, value, ts_us = self._states.popleft()
-            self._intake.states[key] = (value, ts_us)
+            key, value = self._states.popitem()
+            self._intake.states[key] = value
 
     def _write_events(self) -> None:
         """Events one by one, each taken off the queue only when the file has it."""
@@ -343,9 +406,15 @@ class Recorder:
     def _write_rows(self, whole: bool) -> None:
         """Everything else, in one transaction. `whole`: also the minute that still runs."""
         self._flush_at = time.monotonic() + self._flush_s + LATE_S
-        while self._holds:
-            self._file.hold(*self._holds[0], self._clock.utc_s())
-            self._holds.popleft()
+        for name, sequence in list(self._holds.items()):
+            self._file.hold(name, sequence, self._clock.utc_s())
+            if self._holds[name] == sequence:
+                del self._holds[name]
+        if self._saving:
+            if self._intake.states or self._intake.drills:
+                self._rows["drill"] += self._file.write_memory(self._intake)["drill"]
+                self._intake.memory_written()
+            return
         if self._intake.nothing_due(whole):
             return
         for table, rows in self._file.write(self._intake, whole).items():

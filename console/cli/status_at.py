@@ -55,6 +55,11 @@ def lines(moment: Moment, zone: tzinfo) -> Iterator[str]:
         yield f"Why       {words(moment.decision.reason)}"
     if moment.resolution:
         yield from _alarms(moment, zone)
+    yield from _others(moment)
+
+
+def _others(moment: Moment) -> Iterator[str]:
+    """The signals that have no line of their own: nodes, phases, devices."""
     others = [name for name in moment.values if name not in {name for _, name, _, _ in FLOWS}]
     width = max((len(name) for name in others[:SHOWN]), default=0)
     for n, name in enumerate(others[:SHOWN]):

@@ -222,6 +222,7 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
     )
     yield "records-lost", _records(facts)
     yield from part_conditions(facts)
+    yield "disk-full", Condition(bool(facts.ballast_missing), plain(facts.ballast_missing))
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))
     yield "access-limited", Condition(bool(facts.access_trouble), plain(facts.access_trouble))
     step_s = facts.clock_step_s

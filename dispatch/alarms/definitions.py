@@ -43,6 +43,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("tick-overruns", MEDIUM, on_delay_s=10.0, off_delay_s=60.0),
     AlarmDefinition("records-lost", MEDIUM, on_delay_s=5.0, off_delay_s=60.0),
     AlarmDefinition("part-failed", MEDIUM, off_delay_s=5.0),
+    AlarmDefinition("disk-full", MEDIUM),
     AlarmDefinition("audit-changed", MEDIUM),
     AlarmDefinition("access-limited", MEDIUM),
     AlarmDefinition("clock-stepped", LOW),

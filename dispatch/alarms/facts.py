@@ -35,6 +35,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written
     parts: tuple[PartTrouble, ...] = ()  # those that have died or hang
+    ballast_missing: str = ""  # what of the reserve for a full disk is gone
     audit_changed: str = ""  # what shows that the audit is not as it was written
     access_trouble: str = ""  # why not everybody can connect, or has the role, who should
     orders_dropped: str = ""  # the manual orders that the last restart cost

@@ -336,6 +336,14 @@ TEXTS: dict[str, AlarmText] = {
             "whoever maintains Skerry."
         ),
     ),
+    "disk-full": AlarmText(
+        "Disk full",
+        "The disk of the state directory is full or nearly full: some of the space kept back for this is not there.",
+        "Control, audit, events and the controller's memory go on. Once the disk was full, samples wait in memory, an "
+        "hour of them; then the oldest are lost.",
+        "Free space on that disk (`df -h`, `df -i`): look for what grows. The reserve of [storage] ballast_mb is made "
+        "anew by itself, then the samples are written.",
+    ),
     "audit-changed": AlarmText(
         "Audit is not as it was written",
         "Rows of the audit are lost or were edited, its triggers were removed, or another key signs it: a damaged "

@@ -163,6 +163,7 @@ CASES = [
         {"facts": {"parts": (PartTrouble("setpoints of pcs1", plain("a bug")),)}},
         "a bug; meanwhile this PCS keeps its setpoint until its own reversion timer runs out",
     ),
+    ("disk-full", {"facts": {"ballast_missing": "4.0 of 16.0 MB are left"}}, "4.0 of 16.0 MB are left"),
     ("audit-changed", {"facts": {"audit_changed": "row 7 was edited"}}, "row 7 was edited"),
     ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
     ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),

@@ -173,7 +173,9 @@ def test_handlers_and_permission_table_have_the_same_requests() -> None:
 
 async def test_a_request_that_the_table_does_not_name_is_refused(client: GatewayClient) -> None:
     for method in ("fly", "order.set hold", ""):  # a row with its case is no request
-        with pytest.raises(RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, at, audit, ") as refused:
+        with pytest.raises(
+            RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, at, audit, "
+        ) as refused:
             await client.request(method)
         assert refused.value.code == "refused"
 
