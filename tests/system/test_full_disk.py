@@ -1,4 +1,4 @@
-"""A gateway whose state directory is on a real file system that is full, without inodes, read-only or gone: tmpfs."""
+"""A gateway whose state directory is on a real file system that is full, without inodes, read-only, gone or hanging."""
 
 from __future__ import annotations
 
@@ -41,9 +41,15 @@ def mount(place: Path, options: str) -> None:
 
 @pytest.fixture
 async def there(tmp_path: Path, disk: Path) -> AsyncIterator[tuple[Site, GatewayClient]]:
+    async with gateway_on(tmp_path, disk) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def gateway_on(directory: Path, disk: Path) -> AsyncIterator[tuple[Site, GatewayClient]]:
     """A gateway that writes its records there."""
     extra = f"[storage]\nballast_mb = {BALLAST_MB}\nflush_s = 1\n"
-    async with a_site(tmp_path, site_text(extra=extra)) as site:
+    async with a_site(directory, site_text(extra=extra)) as site:
         await site.twin()
         await site.run("serve", str(site.path), "--twin", str(site.announce), "--state-dir", str(disk / "state"))
         client = await site.client()
@@ -165,3 +171,30 @@ async def again(client: GatewayClient) -> None:
     while not any("in use again" in text or "written again" in text for text in told):
         await asyncio.sleep(0.2)
         told = [event["text"] for event in await client.request("events", limit=50)]
+
+
+@pytest.fixture
+def frozen_later(tmp_path: Path) -> Iterator[Path]:
+    """A file system that can be made to hang: every write waits until it is thawed."""
+    image, place = tmp_path / "image", tmp_path / "disk"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    made = subprocess.run(["mkfs.ext4", "-q", image], capture_output=True, check=False)
+    if made.returncode or subprocess.run(["mount", "-o", "loop", image, place], check=False).returncode:
+        pytest.skip("no file system can be made in a file here")
+    yield place
+    subprocess.run(["fsfreeze", "-u", place], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+async def test_control_goes_on_while_the_disk_hangs(tmp_path: Path, frozen_later: Path) -> None:
+    async with gateway_on(tmp_path, frozen_later) as (_, client):
+        await asyncio.to_thread(subprocess.run, ["fsfreeze", "-f", frozen_later], check=True)
+        try:
+            assert await stop(client) != "", "it stops all the same"
+            await ticked(client)
+            await until(client, lambda p: "records-lost" in alarms(p))
+        finally:
+            await asyncio.to_thread(subprocess.run, ["fsfreeze", "-u", frozen_later], check=True)
+        await durable(client)
