@@ -8,10 +8,13 @@ nothing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.audit_format import canonical
 from storage.signing_key import KEY_FILE
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature"
@@ -29,6 +32,11 @@ def signed(manifest: dict[str, Any], state_dir: Path) -> dict[str, Any]:
         why = error.strerror if isinstance(error, OSError) else str(error)
         hint = "" if isinstance(error, FileNotFoundError) else "; export as the gateway's user or root"
         return {**manifest, SIGNATURE: {"unsigned": f"{path}: {why}{hint}"}}
+    return signed_with(manifest, key)
+
+
+def signed_with(manifest: dict[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
+    """The manifest with its signature."""
     proof = {"public_key": key.public_key().public_bytes_raw().hex(), "ed25519": key.sign(_text(manifest)).hex()}
     return {**manifest, SIGNATURE: proof}
 

@@ -8,6 +8,7 @@ checked: what was interrupted is called NAME.partial, which no restore takes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -26,7 +27,7 @@ import msgspec
 
 from storage import audit_format, audit_head, durable_file, identity, schema
 from storage.damage import DAMAGED
-from storage.manifest import MANIFEST, signed
+from storage.manifest import MANIFEST, signed_with
 from storage.signing_key import KEY_FILE, LENGTH, signing_key
 from storage.verify import CannotVerify, verify
 
@@ -37,6 +38,11 @@ FILES = (*DATABASES, *SMALL)
 PASSING = ("-wal", "-shm", "-journal", "gateway.lock", "ballast")  # of the running gateway: in no backup
 
 UNFINISHED = ".partial"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)
+NO_KEY = (
+    "where the site's key is a credential of systemd (LoadCredential=audit.key:FILE), set CREDENTIALS_DIRECTORY to the "
+    "directory of FILE; else there are no records of a site there"
+)
 STEP_PAGES = 100  # copied in one go: 400 KiB, about a millisecond from memory
 PAUSE_S = 0.004  # after each, at least; and at least as long as it took
 SYNC_BYTES = 16 << 20  # handed to the disk so often: no flood of it at the end
@@ -74,7 +80,7 @@ def back_up(state_dir: Path, destination: Path, progress: Progress = lambda *_: 
     _room(state_dir, destination.parent)
     with _being_made(destination) as making:
         files = _copy_all(state_dir, making, key, progress)
-        manifest = signed(
+        manifest = signed_with(
             {
                 "format": 1,
                 "kind": "backup",
@@ -83,7 +89,7 @@ def back_up(state_dir: Path, destination: Path, progress: Progress = lambda *_: 
                 "files": files,
                 "audit": _audit(making),
             },
-            making,
+            key,
         )
         (making / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         _on_disk(making / MANIFEST)
@@ -113,13 +119,18 @@ def _key(state_dir: Path) -> Any:
     """The site's key. It is never made here. Raises BackupError."""
     path = state_dir / KEY_FILE
     try:
+        if os.environ.get(CREDENTIALS) and (Path(os.environ[CREDENTIALS]) / KEY_FILE).exists():
+            return signing_key(state_dir)
         length = path.stat().st_size
         if length == LENGTH:
             return signing_key(state_dir)
-    except PermissionError:
-        raise BackupError(f"{path} cannot be read: back up as the gateway's user or root") from None
+    except FileNotFoundError as error:
+        raise BackupError(f"{path}: {error.strerror}; {NO_KEY}") from None
+    except PermissionError as error:
+        why = error.strerror if error.errno == errno.EPERM else "back up as the gateway's user or root"
+        raise BackupError(f"{path} cannot be read: {why}") from None
     except OSError as error:
-        raise BackupError(f"{path}: {error.strerror}; there are no records of a site that can be backed up") from None
+        raise BackupError(f"{error.filename or path}: {error.strerror}") from None
     raise BackupError(f"{path} holds {length} bytes, expected {LENGTH}: start the gateway once, it makes another key")
 
 

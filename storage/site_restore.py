@@ -26,8 +26,8 @@ from storage.audit_format import FILE as AUDIT
 from storage.audit_format import head_of, head_words, last, open_read_only
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, key_of
-from storage.signing_key import KEY_FILE, signing_key
-from storage.site_backup import DATABASES, FILES, UNFINISHED, sha256
+from storage.signing_key import KEY_FILE, LENGTH
+from storage.site_backup import CREDENTIALS, DATABASES, FILES, NO_KEY, UNFINISHED, sha256
 
 BEFORE = "before-restore-"  # with the time: what was there
 MAKING = "restoring"
@@ -108,7 +108,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         files, signer = found["files"], key_of(found)
         if found["kind"] != "backup" or found["format"] != 1:
             raise ValueError(f"{found['kind']!r} of format {found['format']!r}")
-        if not (set(files) <= set(FILES) and KEY_FILE in files and set(files) & set(DATABASES)):
+        if not (set(files) <= set(FILES) and set(files) & set(DATABASES)):
             raise ValueError(f"files {', '.join(map(str, files))}")
         for stated in files.values():
             if not 0 <= int(stated["mode"], 8) <= 0o777 or int(stated["bytes"]) < 0 or len(stated["sha256"]) != 64:
@@ -122,21 +122,26 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise RestoreError(f"{path}: {error.strerror}") from None
     except DAMAGED as error:
         raise RestoreError(f"{path} is not the manifest of a backup: {error or repr(error)}") from None
-    key_file = path.parent / KEY_FILE
-    if signer is None or not key_file.is_file() or signer != _public(path.parent):
-        raise RestoreError(f"{path} is not signed with the key of the backup, {key_file}")
+    if signer is None or signer != _public(path.parent, KEY_FILE in files):
+        raise RestoreError(f"{path} is not signed with the key of the site")
     return dict(found)
 
 
-def _public(directory: Path) -> bytes:
-    """The public half of a key. Raises RestoreError."""
-    path = directory / KEY_FILE
-    if path.stat().st_size != 32:
-        raise RestoreError(f"{path} is not a key: expected 32 bytes")
+def _public(backup: Path, has_key: bool) -> bytes:
+    """The public half of the key that a backup holds, else of that which systemd hands over. Raises RestoreError."""
+    path = backup / KEY_FILE
+    if not has_key and not os.environ.get(CREDENTIALS):
+        raise RestoreError(f"{backup} holds no {KEY_FILE}, the site's key was a credential: {NO_KEY}")
     try:
-        return signing_key(directory).public_key().public_bytes_raw()
+        with (path if has_key else Path(os.environ[CREDENTIALS]) / KEY_FILE).open("rb") as file:
+            raw = file.read(LENGTH + 1)
     except OSError as error:
-        raise RestoreError(f"{path}: {error.strerror}") from None
+        raise RestoreError(f"{error.filename}: {error.strerror}") from None
+    if len(raw) != LENGTH:
+        raise RestoreError(f"{path} is not a key: expected {LENGTH} bytes")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(raw).public_key().public_bytes_raw()
 
 
 def _audit_end(state_dir: Path) -> tuple[int, bytes] | None:

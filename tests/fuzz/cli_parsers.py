@@ -21,14 +21,19 @@ from link_parsers import recorded
 from record_parsers import rows_of, with_rows
 
 from console.cli.main import run
+from dispatch.alarms.states import AlarmState
+from dispatch.model.readings import Quality
 from gateway.api import ask
 from gateway.api.frames import encode
 from gateway.api.protocol import VERSION, Request, Response, Welcome
 from storage import schema
+from storage.moment import Gap, Moment, PastAlarm, Value
 
 COMMANDS = (
     ("status",),
     ("status", "--json"),
+    ("status", "--at", "12:00"),
+    ("status", "--at", "12:00", "--json"),
     ("why",),
     ("why", "--json"),
     ("events",),
@@ -69,6 +74,10 @@ def answers() -> dict[str, Any]:
         message = ask.decode(frame[4:], Path())
         if isinstance(message, Response) and message.ok:
             found.setdefault(methods[message.id], message.result)
+    alarm = PastAlarm("device-lost:pv1", AlarmState.ACKNOWLEDGED, 1.7e9, "no good answer", "ada")
+    values = {"grid.w": Value(1.0, "W", Quality.GOOD, 0.5), "n.w": Value(None, "W", Quality.MISSING)}
+    gaps = (Gap("raw", 1.7e9, 1.8e9, "disk-cap"),)
+    found["at"] = msgspec.to_builtins(Moment(1.7e9, "raw", values, (alarm,), None, gaps, 1.6e9, 1.8e9))
     return found
 
 
@@ -169,6 +178,7 @@ PARSERS = (
     Parser(
         "answers to the command line",
         (
+            "console.cli.data_source:Live.at",
             "console.cli.data_source:Live.why",
             "console.cli.data_source:Live.events",
             "console.cli.data_source:Live.drills",

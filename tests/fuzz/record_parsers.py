@@ -382,7 +382,12 @@ PARSERS = (
     *(
         Parser(
             f"{name} that is backed up",
-            ("storage.site_backup:_copy_all", "storage.site_backup:_copy_database", "storage.site_backup:sha256"),
+            (
+                "storage.site_backup:_key",
+                "storage.site_backup:_copy_all",
+                "storage.site_backup:_copy_database",
+                "storage.site_backup:sha256",
+            ),
             file_of(name),
             damaged(name, back_it_up),
             (BackupError,),
@@ -392,7 +397,7 @@ PARSERS = (
     ),
     Parser(
         "manifest of a backup",
-        ("storage.site_restore:_manifest",),
+        ("storage.site_restore:_manifest", "storage.site_restore:_public"),
         file_of(manifest.MANIFEST, a_backup),
         damaged(manifest.MANIFEST, checked, a_backup),
         (RestoreError,),

@@ -79,7 +79,8 @@ def test_it_is_of_one_moment_whoever_writes_and_holds_nobody_up(
 ) -> None:
     """Written between any two steps; begun anew by each write, it would never end."""
     monkeypatch.setattr(site_backup, "STEP_PAGES", 2)
-    before, written, audit = Archive(state).counts()["hot"], [], AuditLog(state, "boot/2", CLOCK, lambda _: None)
+    before, audit = Archive(state).counts()["hot"], AuditLog(state, "boot/2", CLOCK, lambda _: None)
+    written: list[int] = []
 
     def write(name: str, share: float) -> None:
         n = 600 + 5 * len(written)
@@ -184,7 +185,7 @@ def test_two_at_once_to_one_place(state: Path, tmp_path: Path) -> None:
 
 def test_what_stands_against_one(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "copy"
-    with pytest.raises(BackupError, match="there are no records of a site"):
+    with pytest.raises(BackupError, match="there are no records of a site there"):
         back_up(tmp_path / "nothing", place)
     with pytest.raises(BackupError, match="is not a directory: make it"):
         back_up(state, tmp_path / "no" / "copy")
@@ -231,6 +232,30 @@ def test_a_restored_site_goes_on(state: Path, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "new", StorageConfig(), "boot")
     feed(recorder, range(3_000, 3_010))
     assert recorder.close()
+
+
+def test_a_site_whose_key_is_a_credential(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is not in the state directory: nor is it in the backup, and none is made."""
+    given = tmp_path / "credentials"
+    given.mkdir()
+    (state / KEY_FILE).rename(given / KEY_FILE)
+    with pytest.raises(BackupError, match="set CREDENTIALS_DIRECTORY"):
+        back_up(state, tmp_path / "copy")
+    with monkeypatch.context() as patch:
+        patch.setenv("CREDENTIALS_DIRECTORY", str(given))
+        made = back_up(state, tmp_path / "copy")
+    assert KEY_FILE not in made.manifest["files"]
+    assert made.findings == ()
+    with pytest.raises(RestoreError, match="the site's key was a credential"):
+        restore(tmp_path / "copy", tmp_path / "new", "test", replace=False)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    restore(tmp_path / "copy", tmp_path / "new", "test", replace=False)
+    assert not (tmp_path / "new" / KEY_FILE).exists()
+    assert audited(tmp_path / "new", ["start"], "boot/2") == ""
+    assert verify(tmp_path / "new").findings == ()
+    (given / KEY_FILE).write_bytes(bytes(32))
+    with pytest.raises(RestoreError, match="is not signed with the key of the site"):
+        restore(tmp_path / "copy", tmp_path / "other", "test", replace=False)
 
 
 def test_rows_that_a_restore_leaves_behind_are_named(state: Path, tmp_path: Path) -> None:
