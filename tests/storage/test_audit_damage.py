@@ -51,7 +51,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 patch.setattr(audit_file.AuditFile, "fold", lambda self: None)
             assert write(audit, number) == number
         for name in FILES:
-            shutil.copyfile(running / name, left / name)
+            shutil.copy(running / name, left / name)
     audit.close()
     return left
 
