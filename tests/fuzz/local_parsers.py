@@ -306,7 +306,7 @@ PARSERS = (
     ),
     Parser(
         "what is kept of the schedule of drills",
-        ("gateway.drill_scheduler:DrillScheduler.__init__",),
+        ("gateway.drill_scheduler:DrillScheduler.adopt",),
         rows_of(schema.FILE, "state"),
         with_rows(schema.FILE, kept_schedule),
         tree="json",

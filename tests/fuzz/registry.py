@@ -61,6 +61,7 @@ EXCEPTIONS = {
     "gateway.api.previous_version:_former_answer": "messages of this process",
     "gateway.api.reservation_commands:ReservationCommands._grant": "makes a reservation of what it has granted itself",
     "gateway.bootstrap:_boot_id": "text of the kernel's, compared and not parsed",
+    "gateway.log_output:LogOutput.__init__": "looks only whether the journal reads standard error",
     "gateway.instance_lock:dead": "text of the kernel's, of which one letter is compared",
     "gateway.service:_Service._on_stdin": "looks only whether stdin has ended",
     "gateway.service:_Service._twin": "hands a file's content on to gateway.twin_process:read_announcement",
@@ -68,6 +69,7 @@ EXCEPTIONS = {
     "gateway.twin_process:TwinChild.announced": "hands a line on to gateway.twin_process:read_announcement",
     "storage.site_restore:_without_wal": "opens a database that it has made itself",
     "storage.copying:Copier._named_here": "numbers of a dictionary of the main record's, of the length asked for",
+    "storage.signing_key:_credential": "hands the path of a credential on to storage.signing_key:_read",
     "storage.trees:_shapes": "the schema of an empty file that this version makes",
     "storage.retention:_delete_signals": "numbers of the record's signals; where they cannot be read, all names stay",
 }
