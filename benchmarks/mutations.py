@@ -84,7 +84,10 @@ def mutations(plan: Plan, root: Path = ROOT) -> list[Mutation]:
     for one in plan.written:
         source = (root / one.file).read_text(encoding="utf-8")
         if source.count(one.old) != 1:
-            raise ValueError(f"{one.file} has {one.old!r} {source.count(one.old)} times, expected once: {one.what}")
+            has = f"{one.file} has {one.old!r} {source.count(one.old)} times, expected once"
+            raise ValueError(
+                f"{has}: write the fault {one.what!r} in benchmarks/mutations.toml for the line as it is now"
+            )
         found.append(Mutation(one.file, source.index(one.old), one.old, one.new, one.what))
     for area in plan.area:
         found += drawn(root, area.files, area.draw, plan.seed)
