@@ -75,7 +75,7 @@ def hand_over(path: Path, gid: int) -> None:
     try:
         os.chown(path, -1, gid, follow_symlinks=False)
     except PermissionError:
-        line = f"the socket cannot be handed to group {gid} of [roles]: make the gateway's user a member of it"
+        line = f"the socket cannot be handed to group {gid} of [roles]: make the gateway's user a member, restart it"
         raise PermissionError(errno.EPERM, line, str(path)) from None
 
 

@@ -383,7 +383,8 @@ TEXTS: dict[str, AlarmText] = {
         "Control runs. Users of that group cannot connect or lack their role; root can do everything.",
         (
             "Create the group that is named (`groupadd`), or put its right name into [roles]; if it is on a directory "
-            "server, see that the server answers. The gateway looks again every few seconds; it need not be restarted."
+            "server, see that the server answers. The gateway looks again every few seconds. If its user became a "
+            "member of the viewers' group after its start, restart it: `systemctl restart skerry`."
         ),
     ),
     "orders-dropped": AlarmText(
