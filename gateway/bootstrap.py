@@ -144,7 +144,7 @@ async def assemble(
         audit.close()
         raise
     gateway = replace(gateway, background=(*gateway.background, *work), save_memory=saver.save)
-    gateway.drills.known = not found.memory_not_read
+    gateway.drills.set_known(not found.memory_not_read)
     _adopt(gateway, found.left)
     _tell_identity(gateway, state)
     for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):

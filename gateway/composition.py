@@ -102,7 +102,7 @@ class Gateway:
         self.iq.adopt(left.iq_reports)
         if self.drill_scheduler is not None:
             self.drill_scheduler.adopt(left.drill_schedule)
-        self.drills.known = True
+        self.drills.set_known(True)
 
     def _take_over(self, left: PreviousRun) -> None:
         self.orders.drop(left.orders)

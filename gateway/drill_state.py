@@ -28,6 +28,10 @@ class DrillState:
         self.due: Reason | None = None  # a drill waits for somebody to start it: since when
         self._events, self._audit, self._recorder = events, audit, recorder
 
+    def set_known(self, known: bool) -> None:
+        """Whether what earlier runs left of drills could be read."""
+        self.known = known
+
     def adopt(self, last: DrillRecord | None, unfinished: dict[str, Any] | None) -> None:
         """Take over what an earlier run left: its last report, and the audit row of a drill it did not live to end."""
         if last is not None and self.report is None:

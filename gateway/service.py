@@ -159,8 +159,7 @@ class _Service:
         self._why_stop = "asked to"
         self._console_gone = False
         self._recorded = True
-        self._last_resort = threading.Timer(STOP_MOST_S, _end_now)  # where the end itself hangs
-        self._last_resort.daemon = True
+        self._has_ended = threading.Event()
         self._twin_died: int | None = None  # its exit code, if our own twin ended before us
         self._which_twin = ""  # which twin it uses, where that is not simply its own
         self._reload: Callable[[], None] | None = None  # before the gateway is composed there is nothing to reload
@@ -180,7 +179,12 @@ class _Service:
 
     def ended(self) -> None:
         """The end has come by itself."""
-        self._last_resort.cancel()
+        self._has_ended.set()
+
+    def _end_at_last(self) -> None:
+        """Where the end itself hangs: end the process without it."""
+        if not self._has_ended.wait(STOP_MOST_S):
+            _end_now()
 
     def _watch_for_stop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -349,7 +353,7 @@ class _Service:
             log.error("the tick failed; going to the safe value", exc_info=failure)
             self._why_stop = f"internal error: {failure!r}"
         self._systemd.send("STOPPING=1")
-        self._last_resort.start()
+        threading.Thread(target=self._end_at_last, name="last resort", daemon=True).start()
         gateway.log.refuse_all()
         gateway.loop.stop()
         await asyncio.wait([ticking], timeout=TICKS_END_S)

@@ -41,6 +41,10 @@ class _Asked(msgspec.Struct):
     request: PowerRequest
     withdrawn: bool = False  # its job was withdrawn meanwhile
 
+    def withdraw(self) -> None:
+        """Its job is withdrawn: nothing is to be granted any more."""
+        self.withdrawn = True
+
 
 class Prospect(msgspec.Struct, frozen=True):
     """What the site can say of the hours to come. `inputs` None: SoC, load or PV is not known."""
@@ -205,7 +209,8 @@ class ReservationCommands:
             else:
                 same = bool(asked.name) and asked.name == wanted.id
             if same:
-                pending.withdrawn = found = True
+                pending.withdraw()
+                found = True
         return found
 
     def _find(self, wanted: _Withdrawal) -> Reservation:
