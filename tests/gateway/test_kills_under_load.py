@@ -97,7 +97,9 @@ def check_setpoint(start: Start) -> None:
 async def command(client: GatewayClient, promised: Promised, chance: random.Random, kill: int) -> None:
     """Commands of one console until the gateway is gone; what was acknowledged is noted."""
     for n in range(1_000_000):
-        what = chance.choice(("order", "order", "reserve", "withdraw", "acknowledge", "drill"))
+        # during a drill orders are refused, and the first gateway is to acknowledge some
+        all_kinds = ("order", "order", "reserve", "withdraw", "acknowledge", "drill")
+        what = chance.choice(all_kinds if kill else ("order", "reserve"))
         mark = f"mark-{kill}-{id(client) % 10_000}-{n}"
         seen = {"seen_utc_s": time.time(), "reason": mark}
         with suppress(RequestFailed):
