@@ -87,18 +87,27 @@ class AuditFile:
             return self._con
         self.abandon()
         try:
-            self._con = self._open()
+            self._con = self._open_some()
+        except BaseException:
+            self.abandon()
+            raise
+        self._inode = os.stat(self.path).st_ino
+        self._check = BackgroundCheck(self.path, self._tell_changed)
+        return self._con
+
+    def _open_some(self) -> sqlite3.Connection:
+        """Open the file that is there, or a new one in its place."""
+        try:
+            return self._open()
         except _Newer as error:
+            self.abandon()
             self._set_newer_aside(str(error))
-            self._con = self._open()
         except (_Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not isinstance(error, _Damaged) and not is_broken(error, opening=True):
                 raise
             self._set_aside(str(error))
-            self._con = self._open()
-        self._inode = os.stat(self.path).st_ino
-        self._check = BackgroundCheck(self.path, self._tell_changed)
-        return self._con
+            self.abandon()
+        return self._open()
 
     def append(self, con: sqlite3.Connection, records: list[Record]) -> list[int]:
         """Append records in one transaction; their row numbers, once the disk has them. `con`: of `ensure_open`."""
@@ -188,7 +197,7 @@ class AuditFile:
             self._judge(con, kept)
             self._folded = False
         except BaseException:
-            con.close()
+            self._con = con  # a damaged file is renamed first: a last close would fold the WAL into it
             raise
         return con
 
