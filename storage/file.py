@@ -56,8 +56,7 @@ class TelemetryFile:
         self._started_us: int | None = None
         self._con: sqlite3.Connection | None = None
         self._inode = 0
-        self._over_cap = self._others = False
-        self._cap_told_s = float("-inf")
+        self._cap = retention.CapNotices()
         self._run = 0
         self._merging: Merging | None = None
         self._newer: Path | None = None  # a newer Skerry's file, from which a fresh one goes on
@@ -210,26 +209,9 @@ class TelemetryFile:
         if by_age:
             retention.free_names(con, active, to_us(utc_s))
             self._forget_ids()
-        self._tell_of_cap(found, config.disk_cap_mb, utc_s)
+        for text in self._cap.begun(found, self.path, config.disk_cap_mb, utc_s):
+            self._tell(utc_s, "warning", text)
         return found.more
-
-    def _tell_of_cap(self, found: retention.Tidied, cap_mb: float, utc_s: float) -> None:
-        """Say that the record is over the cap, or would be with other files, when that begins."""
-        if found.others_mb and not self._others:
-            text = (
-                f"other files in {self.path.parent} take {found.others_mb:.1f} MB; with the record that is more than "
-            )
-            todo = f"disk_cap_mb = {cap_mb:g}. Nothing is deleted for them: move away what is not needed there"
-            self._tell(utc_s, "warning", text + todo)
-            self._others = True
-        if found.begun_mb and abs(utc_s - self._cap_told_s) > retention.DAY_S:
-            self._cap_told_s = utc_s
-            text = f"{self.path} and the audit are {found.begun_mb:.1f} MB over disk_cap_mb = {cap_mb:g}: "
-            self._tell(utc_s, "warning", text + "the oldest rows are deleted from now on, see the view gaps")
-        if found.stuck_mb and not self._over_cap:
-            text = f"{self.path} and the audit are {found.stuck_mb:.1f} MB over disk_cap_mb = {cap_mb:g}, and nothing "
-            self._tell(utc_s, "warning", text + "more may be deleted: raise it")
-        self._over_cap = found.stuck_mb > 0
 
     def hold(self, name: str, sequence: int, utc_s: float) -> None:
         """Note that a holder has all blocks up to this one, and still needs those after it."""

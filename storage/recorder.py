@@ -12,22 +12,17 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from dispatch.model.clock import Clock
-from dispatch.model.decision import Decision
 from dispatch.model.events import Event
-from dispatch.model.snapshot import Snapshot
 from storage.ballast import Ballast
 from storage.config import StorageConfig
 from storage.damage import advice, is_broken
-from storage.drills import DrillRecord
 from storage.file import TelemetryFile
+from storage.inbox import EVENTS_WAITING, LATE_S, Inbox, NotRecorded, Waiting
 from storage.intake import Intake
 from storage.maintenance import Maintenance
 from storage.packing import Source
@@ -35,29 +30,17 @@ from storage.resolution import COARSE, FINE
 from storage.rows import to_us
 from storage.schema import FILE, NewerSchema
 
-# what waits in memory at most, besides what the intake holds: an hour of samples and decisions, a day of minutes
-QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
-EVENTS_WAITING = 2000
-FLUSHES_WAITING = 1000
-DRILLS_WAITING = 100
-LATE_S = 0.2  # a flush waits this much longer for the row that completes it
-POLL_S = 1.0  # the writer looks at the queue this often
 RETRY_S = 2.0  # after a failure
 AGAIN_MOST_S = 60.0  # before the thread is begun again after a mistake of ours
 HANGS_S = 15.0  # a write that has not ended for so long: packing a quarter hour takes less on a slow disk
 BALLAST_S = 10.0  # between two looks whether the disk has room again
 
 log = logging.getLogger("skerry.storage")
-Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
 
 
 def nobody() -> Source:
     """The source of blocks where there is no identity."""
     return uuid.UUID(int=0), uuid.UUID(int=0)
-
-
-class NotRecorded(Exception):
-    """An event or flush is not on disk. An event stays in memory until the file can be written again."""
 
 
 class _MachineClock:
@@ -66,18 +49,7 @@ class _MachineClock:
     mono_s = staticmethod(time.monotonic)
 
 
-class _Waiting:
-    """An event waiting to be written to the file."""
-
-    __slots__ = ("durable", "event", "future", "mono_ns")
-
-    def __init__(self, event: Event, mono_ns: int, durable: bool) -> None:
-        self.event, self.mono_ns, self.durable = event, mono_ns, durable
-        self.future: Future[int] = Future()
-        self.future.set_running_or_notify_cancel()  # a caller who stops waiting does not take the event back
-
-
-class Recorder:
+class Recorder(Inbox):
     """Keeps the site's telemetry, events, decisions and the controller's memory.
 
     Args:
@@ -102,102 +74,23 @@ class Recorder:
         source: Callable[[], Source] = nobody,
         ballast: Ballast | None = None,
     ) -> None:
+        super().__init__(clock or _MachineClock(), config.flush_s)
         self._ballast = ballast or Ballast(directory, 0)
         self._ballast_at = 0.0
-        self._clock: Clock = clock or _MachineClock()
         self._file = TelemetryFile(directory / FILE, boot_id, source, self._take_in)
         self._intake = Intake(config, deadband_w)
         self._config = config
-        self._flush_s = config.flush_s
         self._flush_rows = max(1, int(config.flush_s * self._clock.speed / config.hot_period_s))
-        self._poll_s = min(POLL_S, config.flush_s / 2)
-        self._ticks: deque[Tick] = deque()
-        self._events: deque[_Waiting] = deque()
-        self._states: dict[str, tuple[str, int]] = {}  # the newest of each key
-        self._drills: deque[DrillRecord] = deque(maxlen=DRILLS_WAITING)
-        self._holds: dict[str, int] = {}
-        self._flushes: deque[Future[None]] = deque()
         self._notices: deque[Event] = deque(maxlen=EVENTS_WAITING)
-        self._overflow = 0  # ticks the queue had no room for
         self._rows: dict[str, int] = {"hot": 0, "r1m": 0, "decision": 0, "event": 0, "drill": 0}
         self._maintenance = Maintenance(self._file, config)
         self._left_out = 0  # signals beyond what the record takes
         self._error = ""
-        self._flush_at = time.monotonic() + self._flush_s + LATE_S
         self._retry_at = 0.0
         self._busy_since_s: float | None = None  # machine seconds, while the thread writes
-        self._wake = threading.Event()
         self._opened = threading.Event()
-        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_working, name="recorder", daemon=True)
         self._thread.start()
-
-    # ── the caller's side: never waits, never raises ────────────────────────────────────────────────────────────────
-
-    def put(
-        self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None = None
-    ) -> None:
-        """Hand one tick over. A tick that finds the queue full, or the recorder closed, is counted in `dropped`."""
-        if len(self._ticks) >= QUEUE or self._closing.is_set():
-            self._overflow += 1
-            return
-        self._ticks.append((snapshot, decision, extras))
-        if len(self._ticks) == QUEUE // 2 or time.monotonic() > self._flush_at - self._poll_s:
-            self._wake.set()  # in the last second before a flush: it may bring the row that completes it
-
-    def event(self, event: Event, durable: bool = False) -> Future[int]:
-        """Record an event in a commit of its own.
-
-        The future gives its row id once it is committed, with `durable` once the disk itself has it
-        (asyncio: `await asyncio.wrap_future(...)`). It raises NotRecorded when that failed; the event then waits in
-        memory all the same and is written once the file can be.
-        """
-        waiting = _Waiting(event, int(self._clock.mono_s() * 1e9), durable)
-        if self._closing.is_set():
-            waiting.future.set_exception(NotRecorded("the recorder is closed"))
-            return waiting.future
-        if len(self._events) >= 2 * EVENTS_WAITING:  # the disk does not even refuse: it hangs
-            self._overflow += 1
-            waiting.future.set_exception(NotRecorded(f"{len(self._events)} events wait for the disk"))
-            return waiting.future
-        self._events.append(waiting)
-        self._wake.set()
-        return waiting.future
-
-    def save_state(self, key: str, value: Any) -> None:
-        """Keep a JSON-able value (or struct) of the controller's memory; on disk with the next flush.
-
-        Raises TypeError if the value has no JSON form.
-        """
-        self._states[key] = (msgspec.json.encode(value).decode(), to_us(self._clock.utc_s()))
-
-    def drill(self, record: DrillRecord) -> Future[None]:
-        """Keep a drill's report, now. The future raises NotRecorded if that failed; it then waits in memory."""
-        self._drills.append(record)
-        return self.flush()
-
-    def hold(self, name: str, sequence: int) -> Future[None]:
-        """Keep blocks after this one for `name`, which has it and all before; they outlive age and cap up to a reserve.
-
-        The future raises NotRecorded if that is not noted yet.
-        """
-        self._holds[name] = sequence
-        return self.flush()
-
-    def flush(self) -> Future[None]:
-        """Write what was handed over so far, now. The future raises NotRecorded if that failed.
-
-        On a full disk whose ballast is given up that is the controller's memory, drills and events.
-        """
-        future: Future[None] = Future()
-        future.set_running_or_notify_cancel()
-        if self._closing.is_set() or len(self._flushes) >= FLUSHES_WAITING:
-            why = "the recorder is closed" if self._closing.is_set() else "the disk does not answer"
-            future.set_exception(NotRecorded(why))
-            return future
-        self._flushes.append(future)
-        self._wake.set()
-        return future
 
     def wait_open(self, timeout_s: float) -> bool:
         """Wait until the file is open and checked; False if it is not by then (`error` says why)."""
@@ -443,7 +336,7 @@ class Recorder:
     def _notice(self, event: Event) -> None:
         """Record and show an event of the recorder's own."""
         self._notices.append(event)
-        self._events.append(_Waiting(event, int(self._clock.mono_s() * 1e9), durable=False))
+        self._events.append(Waiting(event, int(self._clock.mono_s() * 1e9), durable=False))
 
     def _failed(self, error: BaseException) -> None:
         """Say what is wrong, let go of a connection that may be broken, try again later."""

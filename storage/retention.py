@@ -133,6 +133,32 @@ class Tidied(NamedTuple):
     others_mb: float  # other files, where the record would be over the cap with them
 
 
+class CapNotices:
+    """Says that the record is over the cap, or would be with other files, when that begins."""
+
+    def __init__(self) -> None:
+        self._over_cap = self._others = False
+        self._told_s = float("-inf")
+
+    def begun(self, found: Tidied, path: Path, cap_mb: float, utc_s: float) -> list[str]:
+        """What is to be told now of what `tidy` has found."""
+        told = []
+        if found.others_mb and not self._others:
+            text = f"other files in {path.parent} take {found.others_mb:.1f} MB; with the record that is more than "
+            todo = f"disk_cap_mb = {cap_mb:g}. Nothing is deleted for them: move away what is not needed there"
+            told.append(text + todo)
+            self._others = True
+        if found.begun_mb and abs(utc_s - self._told_s) > DAY_S:
+            self._told_s = utc_s
+            text = f"{path} and the audit are {found.begun_mb:.1f} MB over disk_cap_mb = {cap_mb:g}: "
+            told.append(text + "the oldest rows are deleted from now on, see the view gaps")
+        if found.stuck_mb and not self._over_cap:
+            text = f"{path} and the audit are {found.stuck_mb:.1f} MB over disk_cap_mb = {cap_mb:g}, and nothing "
+            told.append(text + "more may be deleted: raise it")
+        self._over_cap = found.stuck_mb > 0
+        return told
+
+
 def tidy(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: float, by_age: bool) -> Tidied:
     """Delete some of what is no longer to be kept, and give space back. Raises sqlite3.Error and OSError."""
     if by_age and _age_is_due(con, now_s):

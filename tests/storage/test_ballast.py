@@ -22,8 +22,9 @@ from storage.audit_file import AuditFile
 from storage.ballast import DIRECTORY, PIECES, Ballast
 from storage.config import StorageConfig
 from storage.file import TelemetryFile
+from storage.inbox import EVENTS_WAITING, FLUSHES_WAITING, NotRecorded
 from storage.reader import Archive
-from storage.recorder import EVENTS_WAITING, FLUSHES_WAITING, NotRecorded, Recorder, _MachineClock
+from storage.recorder import Recorder, _MachineClock
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

@@ -13,10 +13,12 @@ from waiting import LIMIT_S
 
 from dispatch.model.events import Event
 from storage import file as file_module
+from storage import inbox
 from storage import recorder as recorder_module
 from storage.config import StorageConfig
+from storage.inbox import NotRecorded
 from storage.reader import Archive, NoRecords
-from storage.recorder import NotRecorded, Recorder
+from storage.recorder import Recorder
 
 CONFIG = StorageConfig(flush_s=0.1)
 HELLO = Event(T0, "device", "warning", "pcs1", "no answer for 2 s")
@@ -166,7 +168,7 @@ def test_a_file_deleted_under_it_is_begun_again(recorder: Recorder, tmp_path: Pa
 
 
 def test_ticks_beyond_the_queue_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "QUEUE", 10)
+    monkeypatch.setattr(inbox, "QUEUE", 10)
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
     assert recorder.wait_open(LIMIT_S)
     for _ in range(5_000):

@@ -15,8 +15,9 @@ from waiting import LIMIT_S
 from storage import recorder as recorder_module
 from storage import schema
 from storage.config import StorageConfig
+from storage.inbox import NotRecorded
 from storage.reader import Archive
-from storage.recorder import NotRecorded, Recorder
+from storage.recorder import Recorder
 
 CONFIG = StorageConfig(flush_s=0.1)
 
