@@ -84,7 +84,10 @@ class MeteringInterval:
     def recover(self, saved: Billing) -> None:
         """Join the months' peaks that an earlier process knew; once an interval runs, the one of its end is lost."""
         if self._start is None or not self._utc_known:
+            import_w = self._energy.import_w
             self.restore(saved)
+            if import_w is not None:
+                self._energy.import_w = import_w  # measured since the start
             return
         so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
         self._peaks.recover(saved.month, so_far, saved.earlier)

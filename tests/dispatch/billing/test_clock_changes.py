@@ -190,3 +190,12 @@ def test_over_a_restart_no_interval_is_billed_above_what_was_imported(
         assert peak_w <= whole.get(month, 0.0) + off_w, f"{month}: more than was imported in any interval"
         assert peak_w >= max(measured.get(month, 0.0), later.get(month, 0.0)) - off_w, f"{month}: an interval is lost"
     assert set(measured) | set(later) <= set(found)
+
+
+def test_a_memory_read_late_does_not_replace_the_import_measured_since_the_start() -> None:
+    interval = MeteringInterval(GridConfig(fuse_a=160, contracted_peak_w=30_000), "Europe/Berlin", 250)
+    for t_s in range(3):
+        interval.advance(float(t_s), float(t_s), 12_000.0, utc_known=False)
+    interval.recover(Billing(month="2025-09", month_peak_w=20_000.0, import_w=90_000.0))
+    interval.advance(63.0, 63.0, None, utc_known=False)  # a minute without a reading counts at the last one
+    assert interval.view(interval.budget(None)).energy_wh == pytest.approx(12_000 * 63 / 3600)
