@@ -7,11 +7,12 @@ nothing.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.audit_format import canonical
-from storage.signing_key import KEY_FILE
+from storage.signing_key import CREDENTIAL_HINT, found_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,15 +24,12 @@ _CONTEXT = b"skerry-export-manifest-1\x00"
 
 def signed(manifest: dict[str, Any], state_dir: Path) -> dict[str, Any]:
     """The manifest with its signature: key and signature in hex, or `unsigned` with the reason."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    path = state_dir / KEY_FILE
     try:
-        key = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        hint = "" if isinstance(error, FileNotFoundError) else "; export as the gateway's user or root"
-        return {**manifest, SIGNATURE: {"unsigned": f"{path}: {why}{hint}"}}
+        key = found_key(state_dir)
+    except OSError as error:
+        hint = "; export as the gateway's user or root" if error.errno == errno.EACCES else ""
+        hint = f"; {CREDENTIAL_HINT}" if isinstance(error, FileNotFoundError) else hint
+        return {**manifest, SIGNATURE: {"unsigned": f"{error.filename}: {error.strerror}{hint}"}}
     return signed_with(manifest, key)
 
 

@@ -17,12 +17,14 @@ from typing import NamedTuple
 import msgspec
 
 from storage import schema
+from storage.audit_format import open_read_only
 from storage.copying import TABLES, Copier, Names, Row, Table, names_of
 from storage.damage import DAMAGED, is_broken
 from storage.moving import FILES, moved
 from storage.rollup import QUARTER_S
 
 MEANWHILE, SALVAGED = "meanwhile", "salvaged"  # parts of names
+CORRUPT = ".corrupt"  # end of a name
 STATE = "merge."  # key of `state`, with the name of the file
 LOOK_S = 60.0  # what is to be merged is looked for this often
 STEP_S = 0.02  # of one call; a row that waits for the writer is not kept waiting longer
@@ -173,13 +175,24 @@ class Merging:
         """Merge no more of this file; what to do."""
         assert self._file is not None
         self.close()
-        file, aside = self._file, self._path.with_name(f"{self._file.name}.corrupt")
+        file, aside = self._file, self._path.with_name(f"{self._file.name}{CORRUPT}")
         if is_broken(error, opening=True) or isinstance(error, DAMAGED):
             with suppress(OSError):
                 moved(file, aside)
                 return CannotMerge(f"{file} is damaged ({error}); kept as {aside.name}: run skerry salvage on it")
         self._look_at = time.monotonic() + LOOK_S
         return CannotMerge(f"{file} cannot be merged: {error}")
+
+
+def merged_so_far(file: Path) -> Progress:
+    """How far the record beside a file that was set aside has merged it. Raises sqlite3.Error and ValueError."""
+    name, _, _ = file.name.partition(CORRUPT)
+    record = file.with_name(schema.FILE)
+    if f".{MEANWHILE}." not in name or not record.exists():
+        return Progress()
+    with closing(open_read_only(record)) as con:
+        row = con.execute("SELECT value FROM state WHERE key = ?", (f"{STATE}{name}",)).fetchone()
+    return Progress() if row is None else _progress(row[0])
 
 
 def _progress(value: str) -> Progress:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import sqlite3
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -20,13 +20,15 @@ from storage import durable_file, schema
 from storage.blocks import dictionary_hash
 from storage.copying import NAMES, TABLES, Copier, Names, Row, SignalRow, Table, dictionaries_of
 from storage.damage import DAMAGED
-from storage.merging import SALVAGED
+from storage.merging import SALVAGED, Progress
 from storage.packing import note_gap
 from storage.pages import Pages
 from storage.signals import Signal
 from storage.trees import Hole, Trees
 
 AT_ONCE = 500  # rows in a transaction
+NOTHING = Progress()
+QUARTERS = [table.name for table in TABLES].index("r15")
 _TIMES = {  # position of the time, microseconds in a unit of it, resolution of a gap
     "hot": (0, 1, "raw"),
     "block": (1, 1, "raw"),
@@ -70,18 +72,22 @@ def recovered_name(directory: Path, damaged: Path, file: str) -> Path:
     return directory / f"{file}.{SALVAGED}.{digest.hexdigest()[:16]}"
 
 
-def salvage(damaged: Path, out: Path) -> Report:
-    """Write what can be read of a telemetry file to the new file `out`. Raises CannotSalvage and OSError."""
+def salvage(damaged: Path, out: Path, merged: Progress = NOTHING) -> Report:
+    """Write what can be read of a telemetry file to the new file `out`. Raises CannotSalvage and OSError.
+
+    `merged`: the rows up to there are left out; the record has them already.
+    """
     making = out.with_name(f"{out.name}.new")
     making.unlink(missing_ok=True)
     try:
         with closing(Pages(damaged)) as pages, closing(sqlite3.connect(making, isolation_level=None)) as con:
             schema.prepare(con)
             schema.migrate(con, making)
-            report = Report(str(damaged), str(out), *_copied(pages, con))
+            report = Report(str(damaged), str(out), *_copied(pages, con, merged))
             con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
         if not any(table.read for table in report.tables):
             raise CannotSalvage(f"{damaged}: no row of a telemetry file can be read in it")
+        take_owner(making, damaged)
         with making.open("rb") as file:
             os.fsync(file.fileno())
         durable_file.put_in_place(making, out)
@@ -93,7 +99,15 @@ def salvage(damaged: Path, out: Path) -> Report:
     return report
 
 
-def _copied(pages: Pages, con: sqlite3.Connection) -> tuple[list[TableReport], list[str]]:
+def take_owner(path: Path, of: Path) -> None:
+    """Let who could read and write one file do so with another, and nobody else. Raises OSError."""
+    found = of.stat()
+    if os.geteuid() == 0:
+        os.chown(path, found.st_uid, found.st_gid)
+    path.chmod(found.st_mode & 0o666 | 0o600)
+
+
+def _copied(pages: Pages, con: sqlite3.Connection, merged: Progress) -> tuple[list[TableReport], list[str]]:
     """Copy all tables; what to report of each, and notes."""
     trees = Trees(pages)
     named = {name: (TableReport(name), list[Row]()) for name in NAMES}
@@ -103,7 +117,7 @@ def _copied(pages: Pages, con: sqlite3.Connection) -> tuple[list[TableReport], l
     names = Names({row[0]: row[1:3] for row in named["run"][1]}, signals, {})
     names.dictionaries = _sound(named["dictionary"][1], signals)
     reports = [report for report, _ in named.values()]
-    reports += [_copied_table(trees, con, table, names) for table in TABLES]
+    reports += [_copied_table(trees, con, table, names, merged) for table in TABLES]
     _note_gaps(con, reports)
     notes = []
     if pages.lost_frames:
@@ -113,12 +127,21 @@ def _copied(pages: Pages, con: sqlite3.Connection) -> tuple[list[TableReport], l
     return reports, notes
 
 
-def _copied_table(trees: Trees, con: sqlite3.Connection, table: Table, names: Names) -> TableReport:
-    report, rolled = TableReport(table.name), set[int]()
-    if table.name == "r1m":
-        rolled = {t for (t,) in con.execute("SELECT DISTINCT t FROM r15")}
+def _copied_table(trees: Trees, con: sqlite3.Connection, table: Table, names: Names, merged: Progress) -> TableReport:
+    report, number = TableReport(table.name), TABLES.index(table)
+    if number < merged.table:
+        return report
+    rolled: Callable[[int], bool] = (
+        _always  # once some quarter hours are merged, the record rolls up those that are missing
+    )
+    if merged.table < QUARTERS or (merged.table == QUARTERS and merged.after is None):
+        rolled = {t for (t,) in con.execute("SELECT DISTINCT t FROM r15")}.__contains__
+    after = merged.after if number == merged.table else None
     waiting: list[Row] = []
     for row in _read(trees, table.name, report, names.dictionaries):
+        if after is not None and row[: len(after)] <= after:
+            report.read -= 1
+            continue
         waiting.append(row)
         if len(waiting) == AT_ONCE:
             _write(con, table, names, waiting, rolled, report)
@@ -127,12 +150,21 @@ def _copied_table(trees: Trees, con: sqlite3.Connection, table: Table, names: Na
     return report
 
 
+def _always(_: int) -> bool:
+    return True
+
+
 def _write(
-    con: sqlite3.Connection, table: Table, names: Names, rows: list[Row], rolled: set[int], report: TableReport
+    con: sqlite3.Connection,
+    table: Table,
+    names: Names,
+    rows: list[Row],
+    rolled: Callable[[int], bool],
+    report: TableReport,
 ) -> None:
     con.execute("BEGIN")
     copier = Copier(con, names)
-    copier.copy(table, rows, rolled.__contains__)
+    copier.copy(table, rows, rolled)
     con.execute("COMMIT")
     report.read -= copier.refused
     report.lost += copier.refused

@@ -18,7 +18,7 @@ from storage.audit_check import restore_triggers
 from storage.audit_format import APPLICATION_ID, SCHEMA, VERSION, chained, signed_text
 from storage.damage import DAMAGED
 from storage.pages import TABLE_LEAF, Cell, PageDamaged, Pages
-from storage.salvage import CannotSalvage, Report, TableReport
+from storage.salvage import CannotSalvage, Report, TableReport, take_owner
 
 MOST = 100  # missing times that are reported
 
@@ -45,6 +45,7 @@ def salvage_audit(damaged: Path, out: Path) -> Report:
                 report.notes.append(text)
         if not report.tables[0].read:
             raise CannotSalvage(f"{damaged}: no row of an audit can be read in it")
+        take_owner(making, damaged)
         with making.open("rb") as file:
             os.fsync(file.fileno())
         durable_file.put_in_place(making, out)
@@ -86,12 +87,12 @@ def _reports(con: sqlite3.Connection) -> list[TableReport]:
     """How many rows there are, and which are missing before the last of them."""
     read, last = con.execute("SELECT count(*), coalesce(max(seq), 0) FROM entry").fetchone()
     entry = TableReport("entry", read=read, lost=last - read)
-    holes = con.execute(
-        "SELECT before ->> 't', body ->> 't' FROM (SELECT seq, body, lag(seq, 1, 0) OVER (ORDER BY seq) AS previous, "
-        "lag(body, 1, body) OVER (ORDER BY seq) AS before FROM entry) WHERE seq > previous + 1 LIMIT ?",
-        (MOST,),
-    )
     with suppress(sqlite3.OperationalError, *DAMAGED):  # a row that was no JSON from the beginning
+        holes = con.execute(
+            "SELECT before ->> 't', body ->> 't' FROM (SELECT seq, body, lag(seq, 1, 0) OVER (ORDER BY seq) AS "
+            "previous, lag(body, 1, body) OVER (ORDER BY seq) AS before FROM entry) WHERE seq > previous + 1 LIMIT ?",
+            (MOST,),
+        )
         entry.missing_s = [(_utc_s(begin), _utc_s(end)) for begin, end in holes]
     (signed,) = con.execute("SELECT count(*) FROM checkpoint").fetchone()
     return [entry, TableReport("checkpoint", read=signed)]

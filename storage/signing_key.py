@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 KEY_FILE = "audit.key"
 LENGTH = 32
+CREDENTIAL_HINT = (
+    "where the site's key is a credential of systemd (LoadCredential=audit.key:FILE), set CREDENTIALS_DIRECTORY to the "
+    "directory of FILE"
+)
 
 
 def signing_key(directory: Path, said: list[str] | None = None) -> Ed25519PrivateKey:
@@ -50,6 +54,20 @@ def signing_key(directory: Path, said: list[str] | None = None) -> Ed25519Privat
     if raw is None:
         _write_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
         raw = path.read_bytes()
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def found_key(directory: Path) -> Ed25519PrivateKey:
+    """The same key, where there is one: none is made. Raises OSError, FileNotFoundError if there is none."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    path = directory / KEY_FILE
+    raw = _credential() or _read(path)
+    if raw is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if len(raw) != LENGTH:
+        line = f"holds {len(raw)} bytes, expected {LENGTH}: start the gateway once, it makes another key"
+        raise OSError(errno.EINVAL, line, str(path))
     return Ed25519PrivateKey.from_private_bytes(raw)
 
 

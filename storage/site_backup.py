@@ -13,11 +13,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Container, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,21 +29,19 @@ import msgspec
 from storage import audit_format, audit_head, durable_file, identity, schema
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, signed_with
-from storage.signing_key import KEY_FILE, LENGTH, signing_key
+from storage.signing_key import CREDENTIAL_HINT, KEY_FILE, LENGTH, signing_key
 from storage.verify import CannotVerify, verify
 
 GPUS = "gpus.json"  # what GPUs were limited to before they were capped; the gateway writes it
 SMALL = (KEY_FILE, audit_head.HEAD_FILE, identity.IDENTITY, identity.INCARNATION, GPUS)
 DATABASES = (schema.FILE, audit_format.FILE)
 FILES = (*DATABASES, *SMALL)
+BESIDE = re.compile(rf"{re.escape(schema.FILE)}\.(newer|meanwhile|salvaged)\.[A-Za-z0-9-]+(?<!-wal|-shm)(?<!-journal)")
 PASSING = ("-wal", "-shm", "-journal", "gateway.lock", "ballast")  # of the running gateway: in no backup
 
 UNFINISHED = ".partial"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)
-NO_KEY = (
-    "where the site's key is a credential of systemd (LoadCredential=audit.key:FILE), set CREDENTIALS_DIRECTORY to the "
-    "directory of FILE; else there are no records of a site there"
-)
+NO_KEY = f"{CREDENTIAL_HINT}; else there are no records of a site there"
 STEP_PAGES = 100  # copied in one go: 400 KiB, about a millisecond from memory
 PAUSE_S = 0.004  # after each, at least; and at least as long as it took
 SYNC_BYTES = 16 << 20  # handed to the disk so often: no flood of it at the end
@@ -98,7 +97,7 @@ def back_up(state_dir: Path, destination: Path, progress: Progress = lambda *_: 
         durable_file.put_in_place(making, destination)
     size = sum(file["bytes"] for file in files.values())
     took_s = round(time.monotonic() - began_s, 1)
-    return Backup(str(destination), took_s, size, manifest, findings, _left_out(state_dir))
+    return Backup(str(destination), took_s, size, manifest, findings, _left_out(state_dir, files))
 
 
 def sha256(path: Path) -> str:
@@ -110,6 +109,11 @@ def sha256(path: Path) -> str:
             digest.update(part)
             time.sleep(time.monotonic() - began_s)
     return digest.hexdigest()
+
+
+def beside(directory: Path) -> list[str]:
+    """Names of telemetry files that the gateway merges or takes back, see `merging.py` and `rollback.py`."""
+    return sorted(path.name for path in directory.iterdir() if BESIDE.fullmatch(path.name))
 
 
 # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +141,7 @@ def _key(state_dir: Path) -> Any:
 def _room(state_dir: Path, parent: Path) -> None:
     """Raises BackupError if the copy does not fit."""
     needed = 0
-    for name in FILES:
+    for name in (*FILES, *beside(state_dir)):
         for suffix in ("", "-wal"):
             path = state_dir / f"{name}{suffix}"
             needed += path.stat().st_size if path.exists() else 0
@@ -150,11 +154,20 @@ def _room(state_dir: Path, parent: Path) -> None:
 
 @contextmanager
 def _being_made(destination: Path) -> Iterator[Path]:
-    """A directory in which to make it, deleted unless it has got its name by the end. Raises BackupError."""
+    """A directory in which to make it, deleted unless it has got its name by the end. Raises BackupError.
+
+    One that is there already counts only if it is ours: it gets the key, and what is in it is deleted.
+    """
     making = destination.with_name(f"{destination.name}{UNFINISHED}")
-    making.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(making, os.O_RDONLY | os.O_DIRECTORY)
+    with suppress(FileExistsError):
+        making.mkdir(mode=0o700)
     try:
+        handle = os.open(making, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except NotADirectoryError:
+        raise BackupError(f"{making} is no directory of a backup: remove it, or name another place") from None
+    try:
+        if os.fstat(handle).st_uid != os.geteuid():
+            raise BackupError(f"{making} belongs to another user: remove it, or name another place")
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in making.iterdir():  # by one that was killed
             left.unlink()
@@ -172,12 +185,16 @@ def _being_made(destination: Path) -> Iterator[Path]:
 
 def _copy_all(state_dir: Path, making: Path, key: Any, progress: Progress) -> dict[str, dict[str, Any]]:
     """Every file that is there, with its size, hash and permissions."""
-    for name in (*SMALL, *DATABASES):
+    also = beside(state_dir)  # before the record: one that is merged and deleted meanwhile is whole in that
+    for name in (*SMALL, *also, *DATABASES):
         source, target = state_dir / name, making / name
         if not source.exists():
             continue
         try:
-            if name in DATABASES:
+            if name in also:
+                if not _copied_beside(source, target, partial(progress, name)):
+                    continue
+            elif name in DATABASES:
                 _copy_database(source, target, partial(progress, name))
             else:
                 target.write_bytes(source.read_bytes())
@@ -194,6 +211,15 @@ def _copy_all(state_dir: Path, making: Path, key: Any, progress: Progress) -> di
         found = path.stat()
         files[path.name] = {"bytes": found.st_size, "sha256": sha256(path), "mode": f"{found.st_mode & 0o777:04o}"}
     return files
+
+
+def _copied_beside(source: Path, target: Path, progress: Callable[[float], None]) -> bool:
+    """Copy a file that lies beside the record; whether it could be. One that is damaged keeps nobody from a backup."""
+    with suppress(BackupError, FileNotFoundError):
+        _copy_database(source, target, progress)
+        return True
+    target.unlink(missing_ok=True)
+    return False
 
 
 def _copy_database(source: Path, target: Path, progress: Callable[[float], None]) -> None:
@@ -288,10 +314,10 @@ def _findings(making: Path, public_key: str) -> tuple[str, ...]:
     return report.findings
 
 
-def _left_out(state_dir: Path) -> tuple[str, ...]:
+def _left_out(state_dir: Path, files: Container[str]) -> tuple[str, ...]:
     """Names in the state directory that belong to no running gateway and are not in the backup."""
     names = sorted(entry.name for entry in state_dir.iterdir())
-    return tuple(name for name in names if name not in FILES and not name.endswith(PASSING))
+    return tuple(name for name in names if name not in files and not name.endswith(PASSING))
 
 
 def _on_disk(path: Path) -> None:

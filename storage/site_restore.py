@@ -27,13 +27,14 @@ from storage.audit_format import head_of, head_words, last, open_read_only
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, key_of
 from storage.signing_key import KEY_FILE, LENGTH
-from storage.site_backup import CREDENTIALS, DATABASES, FILES, NO_KEY, UNFINISHED, sha256
+from storage.site_backup import BESIDE, CREDENTIALS, DATABASES, FILES, NO_KEY, SMALL, UNFINISHED, beside, sha256
 
 BEFORE = "before-restore-"  # with the time: what was there
 MAKING = "restoring"
+KEPT = "kept"  # file in it: names of the directories with what was there, for a restore that begins anew
 BUSY_S = 5.0
 MOST_BYTES = 1 << 20  # of a manifest
-OWN = (*(f"{name}{suffix}" for name in DATABASES for suffix in ("", "-wal", "-shm", "-journal")), *FILES)
+SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 class RestoreError(Exception):
@@ -58,25 +59,32 @@ def restore(backup: Path, state_dir: Path, who: str, replace: bool) -> Restored:
     """
     manifest = checked(backup)
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-    there = [name for name in OWN if (state_dir / name).exists()]
+    databases = (*DATABASES, *beside(state_dir))
+    own = (*(f"{name}{suffix}" for name in databases for suffix in SUFFIXES), *SMALL)
+    there = [name for name in own if (state_dir / name).exists()]
     if there and not replace:
         raise RestoreError(f"{state_dir} has records already: with --replace they are moved aside, not deleted")
-    before = _audit_end(state_dir)
+    making = state_dir / MAKING
+    earlier = _earlier(making)
+    place, before = max(((place, _audit_end(place)) for place in (state_dir, *earlier)), key=_rows_of)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     kept = _unused(state_dir / f"{BEFORE}{stamp}") if there else None
-    making = state_dir / MAKING
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(mode=0o700)
+    places = [*earlier, *([] if kept is None else [kept])]
+    _begin(making, places)
     try:
         for name, stated in manifest["files"].items():
             _copy(backup / name, making / name, stated)
-        text = _told(manifest, before, kept)
+        parted = before is not None and _parted(making, place, before, manifest)
+        text = _told(manifest, before, parted, places)
         if manifest["audit"]:
             _put_on_record(making, who, text, manifest, before)
         _keep_owner(making, state_dir)
-        _swap(state_dir, making, kept, there)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    except BaseException:
+        if not earlier:
+            shutil.rmtree(making, ignore_errors=True)
+        raise
+    _swap(state_dir, making, kept, there)
+    shutil.rmtree(making, ignore_errors=True)
     size = sum(stated["bytes"] for stated in manifest["files"].values())
     return Restored(str(state_dir), size, manifest["made"], "" if kept is None else str(kept), text)
 
@@ -108,7 +116,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         files, signer = found["files"], key_of(found)
         if found["kind"] != "backup" or found["format"] != 1:
             raise ValueError(f"{found['kind']!r} of format {found['format']!r}")
-        if not (set(files) <= set(FILES) and set(files) & set(DATABASES)):
+        if not (all(name in FILES or BESIDE.fullmatch(name) for name in files) and set(files) & set(DATABASES)):
             raise ValueError(f"files {', '.join(map(str, files))}")
         for stated in files.values():
             if not 0 <= int(stated["mode"], 8) <= 0o777 or int(stated["bytes"]) < 0 or len(stated["sha256"]) != 64:
@@ -144,6 +152,44 @@ def _public(backup: Path, has_key: bool) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(raw).public_key().public_bytes_raw()
 
 
+def _earlier(making: Path) -> list[Path]:
+    """Where a restore that was interrupted while it moved files has kept what was there."""
+    try:
+        names = (making / KEPT).read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return []
+    return [place for name in names if (place := making.parent / Path(name).name).is_dir()]
+
+
+def _begin(making: Path, places: list[Path]) -> None:
+    """Begin to make the files anew, and note where what was there will be kept. Raises RestoreError, OSError."""
+    if making.is_symlink():
+        raise RestoreError(f"{making} is a link: remove it")
+    making.mkdir(mode=0o700, exist_ok=True)
+    for left in making.iterdir():  # by one that was interrupted
+        if left.name != KEPT:
+            left.unlink()
+    durable_file.write(making / KEPT, "\n".join(path.name for path in places).encode())
+
+
+def _rows_of(found: tuple[Path, tuple[int, bytes] | None]) -> int:
+    return 0 if found[1] is None else found[1][0]
+
+
+def _parted(making: Path, place: Path, before: tuple[int, bytes], manifest: dict[str, Any]) -> bool:
+    """Whether the audit in `place` and that of the backup have another row under the same number."""
+    if not manifest["audit"]:
+        return False
+    end = head_of(manifest["audit"]["head"])
+    other, (seq, stated) = (making, before) if before[0] <= end[0] else (place, end)
+    try:
+        with closing(open_read_only(other / AUDIT)) as con:
+            row = con.execute("SELECT hash FROM entry WHERE seq = ?", (seq,)).fetchone()
+    except (sqlite3.Error, OSError, *DAMAGED):
+        return False
+    return row is not None and row[0] != stated
+
+
 def _audit_end(state_dir: Path) -> tuple[int, bytes] | None:
     """The last row known of the audit that is in the directory, by itself or by its kept head; None of none."""
     found: list[tuple[int, bytes]] = []
@@ -161,17 +207,20 @@ def _audit_end(state_dir: Path) -> tuple[int, bytes] | None:
     return max(found) if found else None
 
 
-def _told(manifest: dict[str, Any], before: tuple[int, bytes] | None, kept: Path | None) -> str:
-    """What the row of the audit says."""
+def _told(manifest: dict[str, Any], before: tuple[int, bytes] | None, parted: bool, places: list[Path]) -> str:
+    """What the row of the audit says. `parted`: see `_parted`; `places`: where what was there is kept."""
     seq, head = head_of(manifest["audit"]["head"]) if manifest["audit"] else (0, b"")
     text = f"restored from the backup of {manifest['made']}, whose audit ends with row {seq}"
-    if kept is None:
+    if not places:
         return f"{text}; the state directory was empty"
-    where = f"what was there is kept in {kept}"
+    where = f"what was there is kept in {', '.join(map(str, places))}"
     if before is None:
         return f"{text}; the audit that was there could not be read; {where}"
     if before == (seq, head):
         return f"{text}, as did the one that was there; {where}"
+    if parted:
+        both = min(before[0], seq)
+        return f"{text}; the audit that was there, of {before[0]} rows, has another row {both} than this one; {where}"
     if before[0] > seq:
         return f"{text}; rows {seq + 1} to {before[0]} of the audit that was there are not in this one; {where}"
     return f"{text}; the audit that was there ended with row {before[0]}; {where}"
@@ -246,7 +295,7 @@ def _swap(state_dir: Path, making: Path, kept: Path | None, there: list[str]) ->
                 (state_dir / name).rename(kept / name)
         durable_file.sync_directory(kept)
     for path in sorted(making.iterdir()):
-        if not path.name.endswith(("-wal", "-shm", ".new")):
+        if path.name != KEPT and not path.name.endswith(("-wal", "-shm", ".new")):
             path.rename(state_dir / path.name)
     durable_file.sync_directory(state_dir)
 

@@ -36,13 +36,22 @@ def salvage(path: Path, out: Path | None, as_json: bool) -> int:
     files = list(_set_aside(path)) if path.is_dir() else [path]
     if not files:
         raise Failure(f"{path}: no file was set aside as damaged (telemetry.db.corrupt.*, audit.db.corrupt.*)")
-    reports = [_salvaged(file, out) for file in files]
+    reports, failed = [], False
+    for file in files:
+        try:
+            report = _salvaged(file, out)
+        except Failure as error:
+            if not path.is_dir():
+                raise
+            failed = True  # one of several keeps nobody from the others
+            click.echo(f"skerry: {error}", err=True)
+            continue
+        reports.append(report)
+        if not as_json:
+            _show(report)
     if as_json:
         click.echo(json_text(reports))
-        return exit_codes.OK
-    for report in reports:
-        _show(report)
-    return exit_codes.OK
+    return exit_codes.FAILED if failed else exit_codes.OK
 
 
 def _set_aside(directory: Path) -> Iterator[Path]:
@@ -55,8 +64,11 @@ def _set_aside(directory: Path) -> Iterator[Path]:
 
 def _salvaged(file: Path, out: Path | None) -> Report:
     """Salvage one file. Raises Failure."""
+    import sqlite3
+
     from storage import audit_format, schema
-    from storage.salvage import CannotSalvage, recovered_name
+    from storage.merging import merged_so_far
+    from storage.salvage import NOTHING, CannotSalvage, recovered_name
     from storage.salvage import salvage as salvage_telemetry
     from storage.salvage_audit import salvage_audit
 
@@ -70,11 +82,16 @@ def _salvaged(file: Path, out: Path | None) -> Report:
         raise Failure(f"{file} is in use by that name: say with --out where to write")
     target = out or recovered_name(file.parent, file, kind)
     if target.exists():
-        raise Failure(f"{target} is there already: name a new file with --out")
+        raise Failure(f"{target} is there already: {file} was salvaged; --out writes to another place")
     try:
-        return (salvage_audit if is_audit else salvage_telemetry)(file, target)
+        if is_audit:
+            return salvage_audit(file, target)
+        return salvage_telemetry(file, target, NOTHING if out is not None else merged_so_far(file))
     except CannotSalvage as error:
         raise Failure(str(error)) from None
+    except (sqlite3.Error, ValueError) as error:
+        record = file.with_name(schema.FILE)
+        raise Failure(f"{record}: how far {file.name} is merged cannot be read ({error}): use --out") from None
 
 
 def _show(report: Report) -> None:

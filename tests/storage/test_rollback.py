@@ -16,6 +16,7 @@ import pytest
 from storage_samples import QUARTER, SOURCE, Site, sampled, snapshot
 from waiting import LIMIT_S
 
+from console.cli.main import run
 from dispatch.model.events import Event
 from drivers.clock import VirtualClock
 from storage import copying, merging, schema
@@ -369,6 +370,25 @@ def test_a_damaged_file_that_was_recorded_meanwhile_is_kept(rolled_back: tuple[P
     assert "is damaged" in told[-1]
     assert "skerry salvage" in told[-1]
     assert [name for name in parts(state, "meanwhile") if name.endswith(".corrupt")]
+
+
+@pytest.mark.parametrize("calls", [2, 5, 9, 14])
+def test_what_is_salvaged_of_a_half_merged_file_is_merged_once(
+    calls: int, rolled_back: tuple[Path, dict[str, list[Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, expected = rolled_back
+    with newer_version():
+        file = TelemetryFile(state / schema.FILE, "next", lambda: SOURCE)
+        file.ensure_open(LATER)
+        for _ in range(calls):
+            assert file.merge(LATER)
+        file.abandon()
+        (meanwhile,) = parts(state, "meanwhile")
+        (state / meanwhile).rename(state / f"{meanwhile}.corrupt")  # as of one that was found damaged
+        assert run(["salvage", str(state)]) == 0
+        merge(state)
+        assert_same(content(state), expected)
+        assert_quarters(state)
 
 
 def test_a_block_of_a_number_that_is_taken_is_kept(tmp_path: Path) -> None:

@@ -260,6 +260,21 @@ def test_the_gateway_merges_what_was_salvaged(whole: Path, tmp_path: Path, capsy
     assert run(["salvage", str(state / schema.FILE)]) == exit_codes.FAILED
 
 
+def test_one_file_that_cannot_be_salvaged_keeps_nobody_from_the_others(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does one of an earlier time. What is recovered belongs to whom the damaged file did."""
+    damaged = damaged_copy(whole, tmp_path / "state", lambda data: None)
+    (damaged.parent / "telemetry.db.corrupt.a").write_bytes(b"nothing")
+    damaged.chmod(0o640)
+    assert run(["salvage", str(damaged.parent)]) == exit_codes.FAILED
+    told = capsys.readouterr()
+    assert "telemetry.db.corrupt.a: no row" in told.err
+    recovered = recovered_name(damaged.parent, damaged, schema.FILE)
+    assert f"written to {recovered}" in told.out
+    assert recovered.stat().st_mode & 0o777 == 0o640
+
+
 def suppressed(reader: Pages, number: int) -> tuple[int, list[pages.Cell | None], int]:
     with suppress(PageDamaged):
         return reader.cells(number)

@@ -12,6 +12,7 @@ from waiting import LIMIT_S
 from drivers.clock import SystemClock
 from storage import signing_key as module
 from storage.audit import AuditLog, NotDurable
+from storage.manifest import SIGNATURE, key_of, signed
 from storage.signing_key import KEY_FILE, signing_key
 
 
@@ -50,6 +51,22 @@ def test_a_file_that_is_no_key_is_kept_and_another_made(tmp_path: Path) -> None:
     assert said == [f"{held}; kept as {aside.name}, another key is made"]
     assert signing_key(tmp_path, said).private_bytes_raw() == key.private_bytes_raw()
     assert len(said) == 1
+
+
+def test_an_export_is_signed_with_the_key_that_the_service_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, state = tmp_path / "credentials", tmp_path / "state"
+    given.mkdir()
+    state.mkdir()
+    key = signing_key(given)
+    assert "set CREDENTIALS_DIRECTORY" in signed({}, state)[SIGNATURE]["unsigned"]
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    assert key_of(signed({}, state)) == key.public_key().public_bytes_raw()
+    assert list(state.iterdir()) == [], "none is made"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    for content, mode, why in ((b"short", 0o600, "holds 5 bytes"), (b"k" * 32, 0o644, "every user can read")):
+        (state / KEY_FILE).write_bytes(content)
+        (state / KEY_FILE).chmod(mode)
+        assert why in signed({}, state)[SIGNATURE]["unsigned"]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o666])

@@ -19,7 +19,7 @@ import pytest
 from storage_samples import decision, feed, snapshot
 from waiting import LIMIT_S
 
-from storage import identity, site_backup
+from storage import identity, schema, site_backup
 from storage.audit import AuditLog
 from storage.audit_head import HEAD_FILE, kept
 from storage.audit_reader import rows
@@ -205,6 +205,47 @@ def test_what_stands_against_one(state: Path, tmp_path: Path, monkeypatch: pytes
     assert {path.name for path in tmp_path.iterdir()} == {"state"}
 
 
+def test_what_somebody_else_has_put_in_its_place_is_refused(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In /tmp anybody may name it first: it would get the key, and root would delete what a link leads to."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    making = tmp_path / f"copy{site_backup.UNFINISHED}"
+    making.symlink_to(precious)
+    with pytest.raises(BackupError, match="is no directory of a backup"):
+        back_up(state, tmp_path / "copy")
+    making.unlink()
+    making.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(BackupError, match="belongs to another user"):
+        back_up(state, tmp_path / "copy")
+    assert (precious / "file").exists()
+    assert list(making.iterdir()) == []
+
+
+def beside(state: Path) -> tuple[str, str]:
+    """Files of a rollback and of a merge that is under way."""
+    names = (f"{schema.FILE}.newer.20260101T000000Z-0a1b", f"{schema.FILE}.meanwhile.20260101T000000Z-2c3d")
+    for name in names:
+        shutil.copy(state / schema.FILE, state / name)
+    (state / f"{names[0]}.corrupt").touch()
+    return names
+
+
+def test_files_that_are_merged_later_are_in_it(state: Path, tmp_path: Path) -> None:
+    names = beside(state)
+    made = back_up(state, tmp_path / "copy")
+    assert made.left_out == (f"{names[0]}.corrupt",)
+    assert set(names) < made.manifest["files"].keys()
+    restore(tmp_path / "copy", tmp_path / "new", "test", replace=False)
+    assert all((tmp_path / "new" / name).exists() for name in names)
+    (state / names[1]).write_bytes(b"garbage" * 4_000)
+    made = back_up(state, tmp_path / "second")
+    assert names[1] in made.left_out, "a damaged one keeps nobody from a backup"
+
+
 # ── restore ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -369,6 +410,52 @@ def test_a_restore_that_ends_early_is_run_again(state: Path, tmp_path: Path, mon
     assert (kept(state) or pytest.fail("no head")).seq == 22
     assert msgspec.to_builtins(identity.read(state))["site"] == done_site(tmp_path / "copy")
     assert (state / HEAD_FILE).stat().st_mode & 0o777 == (tmp_path / "copy" / HEAD_FILE).stat().st_mode & 0o777
+
+
+def test_a_restore_moves_aside_what_the_gateway_would_merge(state: Path, tmp_path: Path) -> None:
+    """A newer file that stayed would be the record again, and have the rows of the backup twice."""
+    back_up(state, tmp_path / "copy")
+    names = beside(state)
+    done = restore(tmp_path / "copy", state, "test", replace=True)
+    assert [name for name in names if (state / name).exists()] == []
+    assert all((Path(done.kept) / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("at", ["audit.db", "telemetry.db"])
+def test_a_restore_after_one_that_was_interrupted_names_the_rows_all_the_same(
+    at: str, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While files are moved aside (the first of these), or into their place (the last one)."""
+    back_up(state, tmp_path / "copy")
+    audited(state, ["start", *(f"a row to be rid of {n}" for n in range(9))], "boot/2")
+    rename = Path.rename
+
+    def renamed(path: Path, target: Path) -> Path:
+        made = rename(path, target)
+        if path == (state / "restoring" if at == "telemetry.db" else state) / at:
+            raise OSError(5, "Input/output error")
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", renamed)
+        with pytest.raises(OSError, match="Input"):
+            restore(tmp_path / "copy", state, "mallory", replace=True)
+    done = restore(tmp_path / "copy", state, "mallory", replace=True)
+    assert "rows 21 to 30 of the audit that was there are not in this one" in done.text
+    kept_in = sorted(path for path in state.iterdir() if path.name.startswith("before-restore-"))
+    assert len(kept_in) == 2
+    assert all(str(place) in done.text for place in kept_in)
+    assert not (state / "restoring").exists()
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_an_audit_that_was_rewritten_before_a_restore_is_told(longer: bool, state: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(state, tmp_path / "other")
+    audited(state, ["start", "what was done"], "boot/2")
+    back_up(state, tmp_path / "copy")
+    audited(other, ["start", "another", *(["more"] if longer else [])], "boot/2")
+    done = restore(tmp_path / "copy", other, "mallory", replace=True)
+    assert f"the audit that was there, of {22 + longer} rows, has another row 22 than this one" in done.text
 
 
 def done_site(copy: Path) -> str:
