@@ -24,7 +24,8 @@ NICE = 10
 def backup(destination: Path, site: str | None, as_json: bool) -> int:
     """Copy everything a site needs to go on into the new directory DEST, also while its gateway runs.
 
-    Telemetry with the controller's memory, audit, key, identity, limits of GPUs: checked, and on the disk at the end.
+    When none runs: the record of --site, else the one written last. Telemetry with the controller's memory, audit,
+    key, identity, limits of GPUs: checked, and on the disk at the end.
     DEST holds the key that signs for the site: keep it as safe as the site itself. Exit code 1 with a backup made:
     the audit was not as it was written before, see `skerry verify DEST`.
     """
@@ -41,7 +42,7 @@ def backup(destination: Path, site: str | None, as_json: bool) -> int:
 
     with record_of_gateway(site) as source:
         source.archive.close()
-        click.echo(f"skerry: backing up {source.directory}", err=True)
+        click.echo(f"skerry: backing up {source.shown}", err=True)
         try:
             made = back_up(source.directory, destination, progress)
         except BackupError as error:

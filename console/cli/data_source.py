@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the functions below import these when they run: other comma
 
 _SYSTEM_STATE = "/var/lib/skerry"  # StateDirectory= of the systemd unit
 _RECORD = "telemetry.db"
-_TO_READ = "use: sudo -u {owner} skerry ..., or be put into group {group} and log in anew"
+_TO_READ = "use: sudo -u {owner} skerry ...", "be put into group {group} and log in anew"
 
 
 class Live:
@@ -78,16 +78,19 @@ class Live:
 class Record:
     """Answers of the record that a gateway left."""
 
-    def __init__(self, archive: Archive, directory: Path, zone: tzinfo, absent: Exception) -> None:
+    def __init__(
+        self, archive: Archive, directory: Path, zone: tzinfo, absent: Exception, guessed: bool = False
+    ) -> None:
         self.archive, self.directory, self.zone = archive, directory, zone
+        # neither a gateway nor a person names it
+        self.shown = f"{directory}, the record written last: no gateway is running" if guessed else str(directory)
         hangs = isinstance(absent, LinkLost)  # it listens, or did a moment ago
         self.absent = f"The gateway does not answer ({absent})" if hangs else "No gateway is running"
 
     def now_utc_s(self) -> float:
-        """Where the record ends: its last decision or event; this machine's time if it holds neither."""
-        decision = self.why(None)
-        ends = [event.utc_s for event in self.events(1)] + ([] if decision is None else [decision.utc_s])
-        return max(ends, default=time.time())
+        """Where the record ends: its last row of telemetry, decisions or events; this machine's time if it is empty."""
+        ends = self.archive.ends_utc_s()
+        return time.time() if ends is None else ends
 
     def why(self, at_utc_s: float | None) -> Decision | None:
         """The decision in force then, or the last one."""
@@ -166,11 +169,12 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
     from storage.reader import Archive, NoRecords, QueryTimeout
 
     directory, zone = place or locate(site)
+    guessed = place is None and not (site or any(map(os.environ.get, ("SKERRY_SITE", "STATE_DIRECTORY"))))
     if file_access.closed(directory / _RECORD):
-        raise file_access.no_access(directory, "a site's record is there", _TO_READ)
+        raise file_access.no_access(directory, "a site's record is there", *_TO_READ)
     archive = Archive(directory)
     try:
-        yield Record(archive, directory, zone or _zone_of(archive), absent)
+        yield Record(archive, directory, zone or _zone_of(archive), absent, guessed)
     except NoRecords as error:
         raise NoGateway(f"{absent}; and {error}") from None
     except QueryTimeout as error:
@@ -200,7 +204,7 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
     written = {place: (place / _RECORD).stat().st_mtime for place in places if os.access(place / _RECORD, os.R_OK)}
     barred = [place for place in places if file_access.closed(place / _RECORD)]
     if not written and barred:
-        raise file_access.no_access(barred[0], "no gateway is running; a site's record may be there", _TO_READ)
+        raise file_access.no_access(barred[0], "no gateway is running; a site's record may be there", *_TO_READ)
     if not written:
         raise NoGateway(
             f"no gateway is running on this machine{of_others()}, and no record of one was found; "

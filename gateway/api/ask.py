@@ -17,10 +17,8 @@ from gateway.api.protocol import LOWEST, ONE_RELEASE, VERSION, GatewayMessage, R
 from gateway.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
 from gateway.site.file_access import no_access
 
-TO_CONNECT = (
-    "be put into that group (usermod -aG {group} YOU; [roles] viewer in the site file names it), and log in anew; "
-    "or ask as user {owner}"
-)
+TO_CONNECT = "use: sudo -u {owner} skerry ...; [roles] viewer in the site file names the group that may connect"
+TO_JOIN = "be put into that group (usermod -aG {group} YOU) and log in anew"
 QUEUE_FULL_S = 0.01  # before trying again to connect to a gateway whose queue is full
 _DECODER = msgspec.msgpack.Decoder(GatewayMessage)
 
@@ -153,7 +151,7 @@ def outcome(response: Response) -> Any:
 def unreachable(path: Path, error: OSError) -> str:
     """An error of the socket as a line that says what to do."""
     if isinstance(error, PermissionError):
-        return str(no_access(path, "a gateway's socket is there", TO_CONNECT))
+        return str(no_access(path, "a gateway's socket is there", TO_CONNECT, TO_JOIN))
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return f"{path}: no gateway listens here; start one with: skerry serve SITE.toml"
     if isinstance(error, (BrokenPipeError, ConnectionResetError)):

@@ -68,5 +68,5 @@ def _check_readable(directories: Iterator[Path]) -> None:
     """Raise NoAccess for a directory in which a gateway may listen without this user seeing it."""
     for directory in directories:
         if closed(directory, os.R_OK | os.X_OK):
-            todo = "be put into that group and log in anew, or use: sudo -u {owner} skerry ..."
-            raise no_access(directory, "gateways may listen here", todo)
+            join = "be put into that group and log in anew"
+            raise no_access(directory, "gateways may listen here", "use: sudo -u {owner} skerry ...", join)

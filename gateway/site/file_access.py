@@ -21,20 +21,23 @@ def closed(path: Path, mode: int = os.R_OK) -> bool:
     return not os.access(path, mode)
 
 
-def no_access(path: Path, what: str, todo: str) -> NoAccess:
-    """The line for a path that is `closed`: `what` it is, whom it is open to, and `todo`.
+def no_access(path: Path, what: str, todo: str, join: str = "") -> NoAccess:
+    """The line for a path that is `closed`: `what` it is, whom it is open to, `todo`, and to `join` the group.
 
-    In `todo`, {group} and {owner} stand for those of the first directory or file on the way that keeps this user out.
+    In both, {group} and {owner} stand for those of the first directory or file on the way that keeps this user out.
+    Nobody is told to join the group of root.
     """
     barred = _barred(path)
     try:
         found = os.stat(barred)
         owner, group = _user(found.st_uid), _group(found.st_gid)
+        join = join if found.st_gid else ""
         access = f"{barred} is open to user {owner} and group {group}, mode {found.st_mode & 0o777:04o}"
     except OSError as error:
         owner, group, access = "its owner", "of its owner", f"{barred}: {error.strerror}"
     line = f"{path}: {what}, but you, {_user(os.geteuid())}, have no permission: {access}"
-    return NoAccess(f"{line}; {todo.format(group=group, owner=owner)}")
+    ways = f"{todo}, or {join}" if join else todo
+    return NoAccess(f"{line}; {ways.format(group=group, owner=owner)}")
 
 
 def _barred(path: Path) -> Path:
