@@ -29,7 +29,7 @@ class LogLimit:
         over = [k for k, (begun_s, _, _) in self._open.items() if everything or now_s - begun_s >= self._window_s]
         closed = [self._open.pop(key) for key in over]
         return [
-            f"{count} more like this in {now_s - begun_s:.0f} s, the last: {line}"
+            f"{line} (the last of {count} more of this kind in {now_s - begun_s:.0f} s)"
             for begun_s, count, line in closed
             if count
         ]

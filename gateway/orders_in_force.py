@@ -64,10 +64,11 @@ class OrdersInForce:
     def drop(self, left: Iterable[dict[str, Any]]) -> None:
         """Report as dropped the orders that an earlier run did not end; `left`: their audit rows."""
         for body in left:
-            text = f"order {body['order']} of {body['who']} is dropped, the gateway was restarted: {body['text']}"
+            what = body["text"].partition("; now ")[0]  # what followed from it then is not so any more
+            text = f"order {body['order']} of {body['who']} is dropped, the gateway was restarted: {what}"
             self._events.event("command", "warning", "order", text)
             self._audit.spool({"kind": "end", "order": body["order"], "who": "gateway", "text": text})
-            self._note_dropped(f"{body['order']} of {body['who']}, {body['text']}")
+            self._note_dropped(f"{body['order']} of {body['who']}, {what}")
 
     def note_stopped(self, left: Iterable[dict[str, Any]]) -> None:
         """Those that ended because the last gateway stopped, though their time is not up; `left`: their audit rows."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.fallback import revert_values
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.snapshot import Snapshot
 from gateway.log_output import printable, wrapped
@@ -90,8 +91,9 @@ def _at_end(config: DispatchConfig) -> str:
 
 def _if_killed(site: Site) -> str:
     """By kill -9, by a crash of the interpreter or of the machine: nothing can be written any more."""
-    timers = ", ".join(f"{pcs.id} {pcs.revert_s:g} s" for pcs in site.pcs)
+    to_w = revert_values(site.dispatch)
+    asked = ", ".join(f"{pcs.id} {to_w.get(pcs.id, 0.0) / 1000:.1f} kW after {pcs.revert_s:g} s" for pcs in site.pcs)
     return (
-        "a PCS keeps its last setpoint until its own reversion timer ends, if it has one: asked for is 0 kW after "
-        f'{timers}. `skerry status` shows under "On crash" what each PCS says of its timer.'
+        "a PCS keeps its last setpoint until its own reversion timer ends, if it has one. Asked for: "
+        f'{asked}. `skerry status` shows under "On crash" what each PCS says of its timer.'
     )

@@ -52,7 +52,7 @@ def test_it_says_what_runs_and_how_to_go_on(tmp_path: Path) -> None:
     assert "1 of 2 answer; silent: pcs1 (pcs): 127.0.0.1:1 unit 1: connection refused" in said
     assert "socket /run/skerry/small.sock records /var/lib/skerry" in said
     assert "the battery is set to -2.0 kW" in said
-    assert "until its own reversion timer ends, if it has one: asked for is 0 kW after pcs1 60 s." in said
+    assert "until its own reversion timer ends, if it has one. Asked for: pcs1 -2.0 kW after 60 s." in said
     assert f"console skerry {site.path}" in said
     assert "kill 4711; not kill -9" in said
 

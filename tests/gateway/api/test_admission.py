@@ -200,7 +200,7 @@ def test_the_log_has_one_line_and_then_a_count() -> None:
     assert log.passes("b", "of another")
     assert log.counts() == []
     clock.s += 60
-    assert log.counts() == ["2 more like this in 60 s, the last: line 2"]
+    assert log.counts() == ["line 2 (the last of 2 more of this kind in 60 s)"]
     assert log.passes("a", "anew")
     assert not log.passes("a", "and again")
-    assert log.counts(everything=True) == ["1 more like this in 0 s, the last: and again"]
+    assert log.counts(everything=True) == ["and again (the last of 1 more of this kind in 0 s)"]
