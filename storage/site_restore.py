@@ -114,8 +114,9 @@ def _manifest(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             found = json.loads(file.read(MOST_BYTES))
         files, signer = found["files"], key_of(found)
-        if found["kind"] != "backup" or found["format"] != 1:
-            raise ValueError(f"{found['kind']!r} of format {found['format']!r}")
+        kind, number = found.get("kind", "export"), found["format"]
+        if kind != "backup" or number != 1:
+            raise ValueError(f"it is of an {kind}, format {number!r}; expected what `skerry backup` wrote, format 1")
         if not (all(name in FILES or BESIDE.fullmatch(name) for name in files) and set(files) & set(DATABASES)):
             raise ValueError(f"files {', '.join(map(str, files))}")
         for stated in files.values():
@@ -222,7 +223,9 @@ def _told(manifest: dict[str, Any], before: tuple[int, bytes] | None, parted: bo
         both = min(before[0], seq)
         return f"{text}; the audit that was there, of {before[0]} rows, has another row {both} than this one; {where}"
     if before[0] > seq:
-        return f"{text}; rows {seq + 1} to {before[0]} of the audit that was there are not in this one; {where}"
+        lost = f"row {before[0]}" if before[0] == seq + 1 else f"rows {seq + 1} to {before[0]}"
+        are = "is" if before[0] == seq + 1 else "are"
+        return f"{text}; {lost} of the audit that was there {are} not in this one; {where}"
     return f"{text}; the audit that was there ended with row {before[0]}; {where}"
 
 
@@ -264,7 +267,11 @@ def _without_wal(path: Path) -> None:
 
 def _copy(source: Path, target: Path, stated: dict[str, Any]) -> None:
     """One file, with its permissions, checked against the manifest. Raises RestoreError."""
-    shutil.copyfile(source, target)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:  # which names the source, whichever of the two it is about
+        where = target.parent.parent
+        raise RestoreError(f"{source} cannot be copied to {where}: {error.strerror}; nothing was restored") from None
     if sha256(target) != stated["sha256"]:
         raise RestoreError(f"{source} was read differently twice: check the disk; nothing was restored")
     target.chmod(int(stated["mode"], 8))

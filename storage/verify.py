@@ -32,6 +32,9 @@ from storage.damage import DAMAGED
 from storage.drill_check import check_drills
 from storage.manifest import MANIFEST, SIGNATURE, key_of
 
+KEY_BYTES = 32  # of a public key, Ed25519
+SHOWN = 5  # names of files that the manifest lacks
+LOGS = ("-journal", "-wal")  # https://sqlite.org/tempfiles.html
 Head = tuple[int, bytes]  # of the chain: number and hash of its last row
 
 
@@ -64,12 +67,15 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
 
     Raises CannotVerify, and ValueError for a head or key that is none.
     """
-    given, wanted_key = [head_of(words) for words in heads], bytes.fromhex(public_key)
+    given, wanted_key = [head_of(words) for words in heads], _key_of(public_key)
     manifest, findings = _manifest(directory)
     files = _files(directory, manifest) if manifest is not None else []
     findings += [line for line in files if line]
+    beside, not_named = ([], []) if manifest is None else _beside(directory, manifest["files"])
+    findings += beside
     if not (directory / FILE).exists():
-        return _without_audit(directory, manifest, len(files), findings, given, wanted_key)
+        report = _without_audit(directory, manifest, len(files), findings, given, wanted_key)
+        return msgspec.structs.replace(report, remarks=tuple(not_named))
     outside, stated = list(given), (manifest or {}).get("audit")
     if stated:
         try:
@@ -78,7 +84,7 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
         except (LookupError, TypeError, ValueError) as error:
             findings.append(f"{MANIFEST}: head and key of the audit cannot be read: {error!r}")
     audit = _audit(directory, outside, wanted_key, in_use=manifest is None)
-    findings, remarks, unsigned = findings + audit.findings, audit.remarks, ""
+    findings, remarks, unsigned = findings + audit.findings, not_named + audit.remarks, ""
     if manifest is not None:
         lines, unsigned = _signature(manifest, audit.key)
         findings += lines
@@ -95,6 +101,17 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
         remarks=tuple(remarks),
         unsigned=unsigned,
     )
+
+
+def _key_of(words: str) -> bytes:
+    """A public key as it was printed; empty of none. Raises ValueError with what was expected."""
+    try:
+        key = bytes.fromhex(words)
+    except ValueError:
+        key = b"?"
+    if len(key) not in (0, KEY_BYTES):
+        raise ValueError(f"{words!r}: expected a public key, {2 * KEY_BYTES} hexadecimal digits")
+    return key
 
 
 def _without_audit(
@@ -254,3 +271,19 @@ def _files(directory: Path, manifest: dict[str, Any]) -> list[str]:
         expected = stated.get("sha256") if isinstance(stated, dict) else None
         lines.append("" if digest == expected else f"{name}: its SHA-256 is not that of the manifest")
     return lines
+
+
+def _beside(directory: Path, named: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Findings on files that SQLite would take into a database of the manifest; a remark on others that it lacks."""
+    found = sorted(path.name for path in directory.iterdir() if path.name not in {MANIFEST, *named})
+    logs = [name for name in found if _log_of(name) in named and (directory / name).stat().st_size]
+    findings = [f"{name} is not of the manifest: whoever opens {_log_of(name)} reads what is in it" for name in logs]
+    others = [name for name in found if _log_of(name) not in named and name.removesuffix("-shm") not in named]
+    more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+    listed = ", ".join(name.encode(errors="replace").decode() for name in others[:SHOWN]) + more
+    return findings, [f"not in the manifest, so not verified: {listed}"] if others else []
+
+
+def _log_of(name: str) -> str:
+    """The database to which a journal or write-ahead log belongs by its name; empty of another file."""
+    return next((name.removesuffix(end) for end in LOGS if name.endswith(end)), "")

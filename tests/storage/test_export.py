@@ -223,7 +223,7 @@ def test_the_size_is_said_first_and_a_disk_without_the_space_refused(
     assert shares[-1] == 1.0
     free: Any = type("Usage", (), {"free": told[0].bytes + (64 << 20) - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda _: free)
-    with pytest.raises(ExportError, match=r"the export takes about .* MB are free there: free space, name a directory"):
+    with pytest.raises(ExportError, match=r"leaves 67 MB free, but .* MB are free there: free space"):
         export(state, tmp_path / "other", T0, T0 + 240, Options(resolution="raw"))
     assert not (tmp_path / "other").exists()
 

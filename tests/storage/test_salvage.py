@@ -241,9 +241,11 @@ def test_the_gateway_merges_what_was_salvaged(whole: Path, tmp_path: Path, capsy
     site.run(1_000, {f"s{n}.w": 50.0 for n in range(12)})
     site.pack()
     site.close()
-    assert run(["salvage", str(state)]) == exit_codes.OK
-    told = capsys.readouterr().out
-    assert "signal" in told
+    (state / "telemetry.db.corrupt.20000101").write_bytes(b"nothing")
+    assert run(["salvage", str(state)]) == exit_codes.FAILED
+    told, trouble = capsys.readouterr()
+    assert "telemetry.db.corrupt.20000101: no row" in trouble
+    assert "signal" in told, "the other file, all the same"
     assert "lost" in told
     assert recovered_name(state, damaged, schema.FILE).exists()
     file = TelemetryFile(state / schema.FILE, "next", lambda: SOURCE)

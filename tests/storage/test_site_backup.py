@@ -24,6 +24,7 @@ from storage.audit import AuditLog
 from storage.audit_head import HEAD_FILE, kept
 from storage.audit_reader import rows
 from storage.config import StorageConfig
+from storage.export.writer import export
 from storage.manifest import MANIFEST, signed
 from storage.reader import Archive
 from storage.recorder import Recorder, _MachineClock
@@ -384,6 +385,24 @@ def test_a_manifest_that_none_has_written(state: Path, tmp_path: Path, wrong: di
     with pytest.raises(RestoreError, match="manifest"):
         restore(tmp_path / "copy", tmp_path / "new", "test", replace=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_said_where_the_disk_is_full_or_an_export_is_given(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: "BACKUP/telemetry.db: No space left on device", though the other disk was full; and "'kind'"."""
+    back_up(state, tmp_path / "copy")
+    with monkeypatch.context() as patch:
+
+        def full(source: Path, target: Path) -> None:
+            raise OSError(28, "No space left on device", str(source))
+
+        patch.setattr(shutil, "copyfile", full)
+        with pytest.raises(RestoreError, match=rf"cannot be copied to {tmp_path / 'new'}: No space left"):
+            restore(tmp_path / "copy", tmp_path / "new", "test", replace=False)
+    export(state, tmp_path / "export", 0.0, 2e9)
+    with pytest.raises(RestoreError, match="it is of an export, format 2; expected what `skerry backup` wrote"):
+        restore(tmp_path / "export", tmp_path / "other", "test", replace=False)
 
 
 def test_a_restore_that_ends_early_is_run_again(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

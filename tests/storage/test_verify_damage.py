@@ -112,6 +112,27 @@ def test_a_file_that_is_gone_or_a_directory(made: Path, tmp_path: Path, name: st
         assert said_of(copy)
 
 
+def test_files_that_the_manifest_lacks_are_named(made: Path, tmp_path: Path) -> None:
+    """SQLite would take a journal into the database beside it; other files would pass as a part of the export."""
+    copy = tmp_path / "copy"
+    shutil.copytree(made / "export", copy)
+    before = verify(copy)
+    (copy / "telemetry_1m.csv").write_text("time_utc,grid_import_w\n")
+    (copy / "export.db-wal").touch()  # empty, as a reader leaves it
+    report = verify(copy)
+    assert set(report.remarks) - set(before.remarks) == {"not in the manifest, so not verified: telemetry_1m.csv"}
+    assert report.findings == ()
+    (copy / "export.db-journal").write_bytes(b"x")
+    found = verify(copy).findings
+    assert found[0].startswith("export.db-journal is not of the manifest"), found
+
+
+@pytest.mark.parametrize("key", ["zz", "00", "0" * 63, "0" * 66])
+def test_a_key_that_is_none_says_what_was_expected(made: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="expected a public key, 64 hexadecimal digits"):
+        verify(made / "export", public_key=key)
+
+
 def test_no_text_of_a_csv_file_is_a_formula(made: Path) -> None:
     out = made / "export"
     assert "begins with = + - @" in json.loads((out / MANIFEST).read_text())["csv"]
