@@ -22,6 +22,7 @@ LIMIT_US = 16_000_000  # NTP_PHASE_LIMIT of linux/timex.h: what maxerror is whil
 ASK = ("timedatectl", "show", "--property=NTPSynchronized", "--value")  # timedatectl(1)
 ASK_S = 5.0
 TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd.service(8); there once it has synchronised
+RTCS = Path("/sys/class/rtc")
 
 
 class KernelClock(msgspec.Struct, frozen=True):
@@ -79,3 +80,15 @@ def asked_otherwise(why: str, ask: Sequence[str] = ASK, timesyncd: Path = TIMESY
     if timesyncd.exists():
         return KernelClock(True, None, f"{why}; {timesyncd} is there")
     return KernelClock(None, None, f"{why}; {ask[0]} does not answer, and {timesyncd} is not there")
+
+
+def rtc_utc_s(rtcs: Path = RTCS) -> float | None:
+    """What the hardware clock says now by which the kernel set its own at boot, POSIX s; None without one.
+
+    `hctosys` and `since_epoch`: Documentation/ABI/testing/sysfs-class-rtc of the kernel.
+    """
+    try:
+        used = [rtc for rtc in rtcs.iterdir() if (rtc / "hctosys").read_text().strip() == "1"]
+        return float((used[0] / "since_epoch").read_text()) if used else None
+    except (OSError, ValueError):
+        return None

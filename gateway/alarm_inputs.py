@@ -57,8 +57,9 @@ def clock_event(before: ClockState, now: ClockState, step_s: float) -> str:
             "" if now.machine_utc_s is None else f", it says {datetime.fromtimestamp(now.machine_utc_s, UTC):%F %T} UTC"
         )
         return (
-            f"the time is not known: the machine's clock cannot be right{machine}; the site's time goes on from the "
-            "end of the record until the clock is synchronised or set. Nothing is billed or planned, no drill begins"
+            f"the time is not known: the machine's clock cannot be relied on{machine}; the site's time goes on "
+            "from the end of the record until the clock is synchronised or set. Nothing is billed or planned, no drill "
+            "begins"
         )
     if now.known and not before.known:
         early = f"what was recorded since the start bears times that are {span(step_s)} too early" if step_s > 0 else ""

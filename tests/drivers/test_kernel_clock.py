@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from drivers import kernel_clock
-from drivers.kernel_clock import LIMIT_US, KernelClock, asked_otherwise, judged, read_kernel_clock
+from drivers.kernel_clock import LIMIT_US, KernelClock, asked_otherwise, judged, read_kernel_clock, rtc_utc_s
 
 
 def test_this_machine_s_kernel_answers_or_says_why_not() -> None:
@@ -58,3 +58,15 @@ def test_then_others_are_asked(tmp_path: Path, ask: tuple[str, ...], there: bool
     found = asked_otherwise("forbidden", ask, file)
     assert found.synchronised is expected
     assert found.note.startswith("forbidden; ")
+
+
+def test_the_hardware_clock_counts_only_if_it_set_the_kernel_s(tmp_path: Path) -> None:
+    assert rtc_utc_s(tmp_path / "none") is None
+    assert rtc_utc_s(tmp_path) is None
+    for name, used, utc_s in (("rtc0", "0", "100"), ("rtc1", "1", "1772366400")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hctosys").write_text(f"{used}\n")
+        (tmp_path / name / "since_epoch").write_text(f"{utc_s}\n")
+    assert rtc_utc_s(tmp_path) == 1_772_366_400
+    (tmp_path / "rtc1" / "since_epoch").write_text("")
+    assert rtc_utc_s(tmp_path) is None

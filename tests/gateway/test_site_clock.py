@@ -20,8 +20,8 @@ class Machine:
 
     speed = 1.0
 
-    def __init__(self, utc_s: float, synchronised: bool | None = False) -> None:
-        self._utc_s, self._mono_s, self.synchronised = utc_s, 3.0, synchronised
+    def __init__(self, utc_s: float, synchronised: bool | None = False, up_s: float = 3.0) -> None:
+        self._utc_s, self._mono_s, self.synchronised = utc_s, up_s, synchronised
 
     def utc_s(self) -> float:
         return self._utc_s
@@ -39,8 +39,8 @@ class Machine:
         self._utc_s = utc_s
 
 
-def started(machine: Machine, record_ends_s: float | None = None) -> SiteClock:
-    clock = SiteClock(machine, machine.read)
+def started(machine: Machine, record_ends_s: float | None = None, hardware_s: float | None = None) -> SiteClock:
+    clock = SiteClock(machine, machine.read, hardware=lambda: hardware_s)
     if record_ends_s is not None:
         clock.not_before(record_ends_s)
     return clock
@@ -94,8 +94,66 @@ def test_set_by_hand_on_a_site_without_a_time_server() -> None:
 
 
 def test_a_little_behind_the_record_is_an_ordinary_restart() -> None:
-    assert started(Machine(NOW_S), NOW_S + BEHIND_S - 1).state().known
-    assert not started(Machine(NOW_S), NOW_S + BEHIND_S + 1).state().known
+    assert started(Machine(NOW_S, up_s=3_600), NOW_S + BEHIND_S - 1).state().known
+    assert not started(Machine(NOW_S, up_s=3_600), NOW_S + BEHIND_S + 1).state().known
+
+
+@pytest.mark.parametrize("saved_after_s", [-59.0, 0.0, 119.0])
+def test_a_clock_that_booted_where_the_record_ended_may_be_hours_late(saved_after_s: float) -> None:
+    """A machine without a clock of its own: systemd begins at the time that timesyncd saved."""
+    machine = Machine(NOW_S + saved_after_s + 30, up_s=30)
+    clock = started(machine, NOW_S)
+    assert not clock.state().known
+    machine.passes(3_600)
+    clock.look(machine.read())
+    assert not clock.state().known
+    assert clock.utc_s() == pytest.approx(NOW_S + max(saved_after_s + 30, 0.0) + 3_600)
+    machine.is_set(NOW_S + 20_000)
+    machine.synchronised = True
+    clock.look(machine.read())
+    assert clock.state().known
+    assert clock.utc_s() == NOW_S + 20_000
+
+
+def test_a_quick_reboot_of_a_machine_with_a_clock_is_believed() -> None:
+    now_s = NOW_S + 60
+    assert started(Machine(now_s, up_s=30), NOW_S, hardware_s=now_s - 1).state().known
+    assert not started(Machine(now_s, up_s=30), NOW_S, hardware_s=100.0).state().known, "its battery is empty"
+    assert started(Machine(now_s, synchronised=True, up_s=30), NOW_S).state().known
+    assert started(Machine(now_s, up_s=86_400), NOW_S).state().known, "only the gateway was restarted"
+    assert started(Machine(NOW_S + 7_200, up_s=30), NOW_S).state().known, "it cannot have been saved so late"
+
+
+async def test_others_are_asked_at_once_where_the_kernel_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And seldom once the time is known; a clock that is set meanwhile is noticed at the next look."""
+    machine, asked_s = Machine(0.0), list[float]()
+
+    async def sleep(s: float) -> None:
+        machine.passes(s)
+        if machine.mono_s() > 150:
+            machine.is_set(NOW_S)
+        if machine.mono_s() > 2_000:
+            raise TimeoutError
+
+    def ask(why: str) -> KernelClock:
+        asked_s.append(machine.mono_s())
+        return KernelClock(None, None, f"{why}; nobody answers")
+
+    clock = SiteClock(machine, lambda: KernelClock(note="forbidden"), ask)
+    monkeypatch.setattr("gateway.site_clock.asyncio.sleep", sleep)
+    known_s = list[float]()
+    look = clock.look
+
+    def looked(kernel: KernelClock) -> None:
+        look(kernel)
+        known_s.extend([machine.mono_s()] if clock.state().known and not known_s else [])
+
+    monkeypatch.setattr(clock, "look", looked)
+    with pytest.raises(TimeoutError):
+        await clock.run()
+    assert asked_s[:3] == [8.0, 68.0, 128.0]
+    assert known_s == [153.0]
+    assert len(asked_s) == 6
 
 
 def test_a_clock_that_falls_back_to_1970_is_not_followed() -> None:

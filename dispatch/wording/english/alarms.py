@@ -361,8 +361,8 @@ TEXTS: dict[str, AlarmText] = {
     ),
     "clock-not-known": AlarmText(
         "Time not known",
-        "The machine was started without a clock: its time is before the end of the record, or before 2025, and no "
-        "time server has set it.",
+        "The machine was started without a clock: its time is before the end of the record, or before 2025, or was at "
+        "boot about where the record ended, as if saved when the machine went off. No time server has set it.",
         "Control runs: fuse, contracted peak, reserve. Nothing is billed, no plan or price is used, no scheduled drill "
         "begins. What is measured is counted in its metering intervals once the time is known, the last 26 h of it.",
         "Look why the clock is not synchronised (`timedatectl`, `chronyc sources`), or set it: `sudo date -s`. Replace "
