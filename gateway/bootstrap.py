@@ -145,7 +145,7 @@ async def assemble(
         raise
     gateway = replace(gateway, background=(*gateway.background, *work), save_memory=saver.save)
     gateway.drills.set_known(not found.memory_not_read)
-    _adopt(gateway, found.left)
+    _taken_over(gateway, partial(gateway.adopt, found.left))
     _tell_identity(gateway, state)
     for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):
         if text:
@@ -200,7 +200,7 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -
 async def _adopt_late(gateway: Gateway, state_dir: Path, run: str) -> None:
     """Take over what earlier runs left, which could not be read at the start: orders, drills, reservations."""
     left = await may_hang(read_previous_run, state_dir, gateway.clock.utc_s(), run)
-    gateway.adopt_late(left)
+    _taken_over(gateway, partial(gateway.adopt_late, left))
     for line in left.not_read:
         gateway.events.event("gateway", "warning", "memory", f"what an earlier run left cannot be read: {line}")
 
@@ -214,10 +214,10 @@ def _gpus_without_node(site: Site, known: KnownGpus) -> str:
     return f'GPUs may still be capped, and no [[node]] has source = "nvml": lift the caps by {commands}'
 
 
-def _adopt(gateway: Gateway, left: PreviousRun) -> None:
-    """Take over what earlier runs left. A row that nobody foresaw keeps no gateway from starting."""
+def _taken_over(gateway: Gateway, adopt: Callable[[], None]) -> None:
+    """Take over what earlier runs left. A row that nobody foresaw ends neither the start nor a later try."""
     try:
-        gateway.adopt(left)
+        adopt()
     except Exception:
         log.exception("what earlier runs left cannot be taken over")
         text = "what earlier runs left cannot be taken over: the log of the gateway says why"

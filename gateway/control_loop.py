@@ -14,7 +14,7 @@ from dispatch.alarms.conditions import conditions
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
-from dispatch.control.exit_behaviour import if_gateway_dies
+from dispatch.control.exit_behaviour import ExitStatements
 from dispatch.control.fallback import stop_setpoints
 from dispatch.control.net_load_estimator import reliable_snapshot
 from dispatch.forecasting.pv_asleep import SleepingInverters
@@ -103,7 +103,7 @@ class ControlLoop:
         self._stopping, self._ticked = asyncio.Event(), asyncio.Event()
         self._clock_steps = ClockStepDetector(clock.utc_s(), clock.mono_s())
         self._overruns, self._dropped = GrowthPerMinute(), GrowthPerMinute()
-        self._exits: dict[str, tuple[object, ...]] = {}  # what was said last of each PCS
+        self._exits = ExitStatements()
         self._seq = 0
         self._loop_stats = self.punctuality.stats(0)
 
@@ -244,13 +244,9 @@ class ControlLoop:
 
     def _tell_exits(self, snapshot: Snapshot, decision: Decision) -> None:
         """Say for each PCS what it does if the gateway dies, at first and when that has become another thing."""
-        for pcs in snapshot.pcs:
-            found = if_gateway_dies(pcs, decision)
-            kind = found.code, found.figures.get("after_s"), found.figures.get("to_w")
-            if found.code != "dies.not_read" and self._exits.get(pcs.id) != kind:
-                self._exits[pcs.id] = kind
-                severity = "warning" if found.code == "dies.keeps" else "info"
-                self._events.event("device", severity, pcs.id, f"if the gateway dies: {words(found)}")
+        for pcs_id, found in self._exits.update(snapshot.mono_s, snapshot.pcs, decision):
+            severity = "warning" if found.code == "dies.keeps" else "info"
+            self._events.event("device", severity, pcs_id, f"if the gateway dies: {words(found)}")
 
     def _update_alarms(self, snapshot: Snapshot, decision: Decision) -> None:
         found = conditions(snapshot, decision, self._facts())

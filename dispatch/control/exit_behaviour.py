@@ -6,9 +6,15 @@ back with every reading. That its registers tell the truth is not tried here, an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Pcs
 from dispatch.model.reasons import Reason
+
+LASTS_S = 5.0  # another statement is told once it has held for so long: a timer that ends is started anew at once
+
+Kind = tuple[object, ...]
 
 
 def if_gateway_dies(pcs: Pcs, decision: Decision) -> Reason:
@@ -27,3 +33,29 @@ def if_gateway_dies(pcs: Pcs, decision: Decision) -> Reason:
     if to_w is None:
         return Reason("dies.reverts_somewhere", {"pcs": pcs.id, "after_s": after_s})
     return Reason("dies.reverts", {"pcs": pcs.id, "after_s": after_s, "to_w": to_w})
+
+
+class ExitStatements:
+    """What is to be told: of each PCS the first statement, and each one of another kind that lasts."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Kind] = {}
+        self._next: dict[str, tuple[Kind, float]] = {}  # of another kind than told, and since when
+
+    def update(self, mono_s: float, units: Iterable[Pcs], decision: Decision) -> list[tuple[str, Reason]]:
+        """The statements to tell now, with their PCS. Once per tick."""
+        found = [(pcs.id, if_gateway_dies(pcs, decision)) for pcs in units]
+        return [(name, why) for name, why in found if why.code != "dies.not_read" and self._is_due(mono_s, name, why)]
+
+    def _is_due(self, mono_s: float, name: str, why: Reason) -> bool:
+        kind: Kind = (why.code, why.figures.get("after_s"), why.figures.get("to_w"))
+        told = self._told.get(name)
+        if kind == told:
+            self._next.pop(name, None)
+            return False
+        if name not in self._next or self._next[name][0] != kind:
+            self._next[name] = kind, mono_s
+        if told is not None and mono_s - self._next[name][1] < LASTS_S:
+            return False
+        self._told[name] = kind
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from waiting import LIMIT_S
 from dispatch.billing.billing_memory import Billing
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.power_caps.cap_controller import CapsMemory
-from gateway import controller_memory
+from gateway import bootstrap, controller_memory
 from gateway.controller_memory import STATE, ControllerMemorySaver, MemoryNotRead, read_memory
 from storage.config import StorageConfig
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
@@ -129,3 +130,21 @@ def test_a_record_that_cannot_be_read_now_is_told_from_none(tmp_path: Path, monk
             read_memory(tmp_path)
     monkeypatch.setattr(Archive, "last_state", Mock(side_effect=RecordDamaged("a row")))
     assert read_memory(tmp_path)[1].startswith("what the controller remembered cannot be read, it starts anew")
+
+
+async def test_a_row_that_nobody_foresaw_does_not_join_the_memory_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller_memory, "AGAIN_S", 0.0)
+    monkeypatch.setattr(controller_memory, "read_memory", lambda _: (LEFT, ""))
+    controller: Any = Mock()
+    controller.caps.nodes = ("gpu-01",)
+    gateway: Any = Mock()
+    gateway.clock.utc_s.return_value = 1.7e9
+    gateway.adopt_late.side_effect = KeyError("order_kind")
+    saver = ControllerMemorySaver(controller, Mock(), held=True)
+    adopt = partial(bootstrap._adopt_late, gateway, tmp_path, "run")
+    await saver.recover(tmp_path, lambda: "", Mock(), Mock(), adopt)
+    controller.recover.assert_called_once_with(LEFT)
+    assert not saver.held
+    assert "cannot be taken over" in gateway.events.event.call_args_list[0].args[3]

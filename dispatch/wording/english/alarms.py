@@ -57,7 +57,7 @@ TEMPLATES = {
     "part.reservations": "meanwhile power reservations are refused; those granted stand",
     "part.node_polling": "meanwhile readings of the compute nodes grow old; the battery is controlled by the meters",
     "part.drills": "meanwhile no drill is announced or started by the schedule",
-    "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out",
+    "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out, if it has one",
     "part.orders": "meanwhile this device is not sent orders",
     "part.state_directory": "meanwhile a state directory that is lost or back is not noticed",
     "part.clock": "meanwhile a change of the clock's synchronisation is not noticed",

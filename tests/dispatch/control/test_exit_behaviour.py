@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from small_site import a_pcs, site_config
 
-from dispatch.control.exit_behaviour import if_gateway_dies
+from dispatch.control.exit_behaviour import LASTS_S, ExitStatements, if_gateway_dies
 from dispatch.control.fallback import revert_values
 from dispatch.model.decision import Decision, Mode, Setpoint
 from dispatch.model.islanding import IslandState
@@ -69,3 +69,16 @@ def test_a_pcs_reverts_to_its_share_of_the_safe_value() -> None:
     assert sum(given.values()) == pytest.approx(-9_000.0)
     most = msgspec.structs.replace(config.rules, meter_lost_w=1e9)
     assert revert_values(msgspec.structs.replace(config, rules=most)) == {p.id: p.discharge_w for p in config.pcs}
+
+
+def test_a_statement_that_does_not_last_is_not_told_each_time() -> None:
+    """A second master that enables and disables the setpoint at each look would fill the record."""
+    statements, told = ExitStatements(), list[tuple[float, str]]()
+    for n in range(600):
+        t_s = n / 5
+        enabled = reading(float(n % 4 < 2)) if 10 <= t_s < 60 else reading(1.0)
+        pcs = a_pcs(12_000.0, **(OURS | {"setpoint_enabled": enabled} | (NONE if t_s >= 80 else {})))
+        told += [(t_s, why.code) for _, why in statements.update(t_s, (pcs,), decided(12_000.0))]
+    assert [code for _, code in told] == ["dies.reverts", "dies.keeps"]
+    assert told[0][0] == 0.0
+    assert told[1][0] == pytest.approx(80 + LASTS_S, abs=0.3)
