@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ def run(
     announce: a file for it; default, where gateways and `skerry fault` look, which one twin alone may hold. state_dir:
     of the record that the twin goes on after; default, the site's. stop_on_stdin_eof: it is a gateway's child.
     """
+    # its server writes an error with its last frames whenever a client is gone before the answer
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     site = load_or_say(site_path)
     if site is None:
         return exit_codes.USAGE

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from storage.audit_format import GENESIS, canonical, signed_text
+from storage.audit_format import GENESIS, canonical, rows_words, signed_text
 
 # the fields of the rows of this version, in canonical order; a row with others is read in the slower way
 _FIELDS = (
@@ -57,7 +57,7 @@ class Chain:
 
     def _note_break(self, seq: int, expected_seq: int) -> None:
         if seq != expected_seq:
-            self.findings.append(f"rows {expected_seq} to {seq - 1} are missing")
+            self.findings.append(rows_words(expected_seq, seq - 1, "is missing", "are missing"))
         else:
             line = f"row {seq} does not follow row {seq - 1}: the chain is broken (reordered or rewritten)"
             self.findings.append(line)

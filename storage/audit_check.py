@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from storage.audit_format import GENESIS, SCHEMA, chained, open_read_only, signed_text
+from storage.audit_format import GENESIS, SCHEMA, chained, open_read_only, rows_words, signed_text
 from storage.damage import DAMAGED
 
 LAST_ROWS = 256  # checked while a gateway starts
@@ -66,7 +66,7 @@ def _chain(con: sqlite3.Connection, after: int, head: bytes, rows: int) -> Itera
     """What is wrong with so many rows behind a row with this hash."""
     for seq, prev, stated, body in con.execute(_ROWS, (after, rows)).fetchall():
         if seq != after + 1:
-            yield f"rows {after + 1} to {seq - 1} are missing"
+            yield rows_words(after + 1, seq - 1, "is missing", "are missing")
         elif prev != head:
             yield f"row {seq} does not follow row {after}"
         if not _fits(seq, prev, body, stated):

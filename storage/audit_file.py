@@ -30,6 +30,7 @@ from storage.audit_format import (
     head_words,
     last,
     open_read_only,
+    rows_words,
     signed_text,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead
@@ -38,6 +39,7 @@ from storage.moving import moved
 from storage.signing_key import KEY_FILE, signing_key
 
 BUSY_S = 2.0
+LOST = ("of the audit was on the disk and is lost", "of the audit were on the disk and are lost")  # one row, several
 SHOWN = 3  # findings that the alarm names
 
 _APPEND = "INSERT INTO entry (seq, prev, hash, body) VALUES (?,?,?,?)"
@@ -240,7 +242,7 @@ class AuditFile:
         """Say which rows are lost from the end, or that it is another one."""
         seq = self.head[0]
         if seq < kept.seq:
-            text = f"rows {seq + 1} to {kept.seq} of the audit were on the disk and are lost"
+            text = rows_words(seq + 1, kept.seq, *LOST)
             self._tell_changed(text, kind="found", lost=[seq + 1, kept.seq], head=head_words(kept.seq, kept.hash))
         elif con.execute("SELECT hash FROM entry WHERE seq = ?", (kept.seq,)).fetchone() != (kept.hash,):
             self._tell_changed(f"row {kept.seq} is not the one that {HEAD_FILE} knows")

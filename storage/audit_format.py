@@ -104,6 +104,11 @@ def head_words(seq: int, head: bytes) -> str:
     return f"{seq}:{head.hex()}"
 
 
+def rows_words(first: int, last: int, one: str, several: str) -> str:
+    """Rows with what is said of them: "row 7 is missing", "rows 7 to 9 are missing"."""
+    return f"row {first} {one}" if first == last else f"rows {first} to {last} {several}"
+
+
 def head_of(words: str) -> tuple[int, bytes]:
     """A head as it was printed. Raises ValueError with what was expected."""
     number, _, digest = words.strip().partition(":")

@@ -23,7 +23,7 @@ import msgspec
 from storage import audit_head, durable_file
 from storage.audit_file import AuditFile
 from storage.audit_format import FILE as AUDIT
-from storage.audit_format import head_of, head_words, last, open_read_only
+from storage.audit_format import head_of, head_words, last, open_read_only, rows_words
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, key_of
 from storage.signing_key import KEY_FILE, LENGTH
@@ -223,9 +223,9 @@ def _told(manifest: dict[str, Any], before: tuple[int, bytes] | None, parted: bo
         both = min(before[0], seq)
         return f"{text}; the audit that was there, of {before[0]} rows, has another row {both} than this one; {where}"
     if before[0] > seq:
-        lost = f"row {before[0]}" if before[0] == seq + 1 else f"rows {seq + 1} to {before[0]}"
-        are = "is" if before[0] == seq + 1 else "are"
-        return f"{text}; {lost} of the audit that was there {are} not in this one; {where}"
+        of = "of the audit that was there"
+        lost = rows_words(seq + 1, before[0], f"{of} is not in this one", f"{of} are not in this one")
+        return f"{text}; {lost}; {where}"
     return f"{text}; the audit that was there ended with row {before[0]}; {where}"
 
 

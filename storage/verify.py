@@ -175,8 +175,9 @@ def _rows(con: sqlite3.Connection, chain: Chain, outside: list[Head], wanted_key
         f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in chain.open_intents.items()
     ]
     unsigned = max(chain.hashes, default=0) - max(checked, default=0)
-    if unsigned:
-        remarks.append(f"the last {unsigned} rows are not signed yet")
+    if unsigned > 0:  # fewer: a finding, the tail was cut off
+        which = "the last row is" if unsigned == 1 else f"the last {unsigned} rows are"
+        remarks.append(f"{which} not signed yet")
     return _Audit(findings, chain.hashes, len(checked), key, remarks[:MOST])
 
 

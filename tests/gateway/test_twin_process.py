@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ from harness import Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE
 from waiting import LIMIT_S
 
-from gateway import exit_codes
+from gateway import exit_codes, standalone_twin
 from gateway.site import paths
 
 
@@ -52,6 +53,17 @@ def recorded_until_s(site: Site) -> float:
     with contextlib.closing(sqlite3.connect(site.state_dir / "telemetry.db")) as con:
         (end_us,) = con.execute("SELECT max(ts) FROM hot").fetchone()
     return float(end_us or 0) / 1e6
+
+
+def test_a_twin_writes_no_frames_to_the_terminal(tmp_path: Path) -> None:
+    """Found: hundreds of columns of hexadecimal digits whenever a client was gone before the answer."""
+    library = logging.getLogger("pymodbus")
+    level = library.level
+    try:
+        assert standalone_twin.run(tmp_path / "none.toml") == exit_codes.USAGE
+        assert not logging.getLogger("pymodbus.logging").isEnabledFor(logging.ERROR)
+    finally:
+        library.setLevel(level)
 
 
 async def test_a_killed_gateway_on_its_own_twin_goes_on_where_its_record_ends(wire: Site) -> None:

@@ -139,7 +139,7 @@ def test_triggers_refuse(tmp_path: Path, sql: str) -> None:
         (["UPDATE entry SET body = replace(body, 'alice', 'mallory') WHERE seq = 7"], "row 7 was edited"),
         (["UPDATE entry SET body = body || ' ' WHERE seq = 7"], "row 7 was edited"),
         (["DELETE FROM entry WHERE seq BETWEEN 7 AND 9"], "rows 7 to 9 are missing"),
-        (["DELETE FROM entry WHERE seq = 1"], "rows 1 to 1 are missing"),
+        (["DELETE FROM entry WHERE seq = 1"], "row 1 is missing"),
         (
             [
                 "UPDATE entry SET seq = -7 WHERE seq = 7",
@@ -167,6 +167,7 @@ def test_attacks_are_found(tmp_path: Path, attack: list[str], said: str) -> None
     report = verify(tmp_path, (head,))
     assert not report.ok
     assert any(said in finding for finding in report.findings), report.findings
+    assert not any("last -" in remark for remark in report.remarks), "more signed than there are"
 
 
 def test_rewritten_tail_without_the_key(tmp_path: Path) -> None:

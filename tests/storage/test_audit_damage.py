@@ -22,7 +22,7 @@ from drivers.clock import VirtualClock
 from storage import audit as module
 from storage import audit_check, audit_file, audit_head, audit_reader, durable_file, signing_key
 from storage.audit import AuditLog, NotDurable
-from storage.audit_format import FILE, GENESIS, chained
+from storage.audit_format import FILE, GENESIS, chained, rows_words
 from storage.audit_head import HEAD_FILE
 from storage.signing_key import KEY_FILE
 from storage.verify import verify
@@ -109,7 +109,7 @@ def test_one_flipped_bit_in_the_wal(killed: Path, tmp_path: Path) -> None:
             assert (before.ok, audit.changed, number) == (True, "", ROWS + 1)
             continue
         assert any(f"row {ROWS} was on the disk, but the chain ends at row {left}" in f for f in before.findings)
-        lost = f"rows {left + 1} to {ROWS} of the audit were on the disk and are lost"
+        lost = rows_words(left + 1, ROWS, *audit_file.LOST)
         assert audit.changed == lost
         assert any(lost in line for line in audit.found)
         assert (next(place.glob(f"{FILE}-wal.corrupt.*"))).read_bytes()[at] == wal[at] ^ 4
@@ -361,7 +361,7 @@ def tamper(directory: Path, *statements: str) -> None:
 
 EDITS = {
     "row 20 was edited": ["DROP TRIGGER entry_no_update", "UPDATE entry SET body = '{}' WHERE seq = 20"],
-    "rows 18 to 18 are missing": ["DROP TRIGGER entry_no_delete", "DELETE FROM entry WHERE seq = 18"],
+    "row 18 is missing": ["DROP TRIGGER entry_no_delete", "DELETE FROM entry WHERE seq = 18"],
     "the signature of row 16 does not hold": [
         "DROP TRIGGER checkpoint_no_update",
         "UPDATE checkpoint SET signature = zeroblob(64)",
@@ -418,7 +418,7 @@ def test_a_file_that_is_moved_away_is_noticed_although_nobody_commands(
     write(audit, 2)
     audit.close()
     assert any("was moved or deleted while in use" in line for line in audit.found)
-    assert "rows 1 to 1 of the audit were on the disk and are lost" in audit.changed
+    assert "row 1 of the audit was on the disk and is lost" in audit.changed
 
 
 def test_a_file_that_is_replaced_is_noticed(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_a_file_that_is_replaced_is_noticed(tmp_path: Path) -> None:
     write(audit, 3)
     audit.close()
     assert any("was moved or deleted while in use" in line for line in audit.found)
-    assert "rows 2 to 2 of the audit were on the disk and are lost" in audit.changed
+    assert "row 2 of the audit was on the disk and is lost" in audit.changed
     assert [row["text"] for row in audit_reader.rows(tmp_path)][::2] == ["→ 1 kW", "→ 3 kW"]
 
 
