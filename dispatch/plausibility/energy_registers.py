@@ -1,7 +1,8 @@
 """Compares each meter's power, added up, with what its own energy registers count over the same minutes.
 
 A meter whose power is forged on its way, or scaled wrongly, shows in its registers. Both forged alike do not; the
-balance with the load meter may tell then (alarm `meters-disagree`).
+balance with the load meter may tell then (alarm `meters-disagree`). A window ends, and the next one begins, when a
+register moves: many meters count anew once in a minute or in a quarter of an hour, and are right at that moment only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dispatch.model.decision import EnergyApart
 from dispatch.model.equipment import Meter
 
 WINDOW_S = 300.0
+LONGEST_S = 1000.0  # for a register that does not move: more than a quarter of an hour
 GAP_S = 3.0  # without a reading for longer, what was drawn meanwhile is not known
 LEAST_WH, SHARE = 150.0, 0.10  # apart: coarse registers, samples between which the power moves, meters of class 1
 WINDOWS = 2  # in a row
@@ -22,10 +24,12 @@ class _Resolution:
     def __init__(self, net_wh: float) -> None:
         self._last_wh, self.step_wh = net_wh, COARSEST_WH
 
-    def add(self, net_wh: float) -> None:
-        if net_wh != self._last_wh:
-            self.step_wh = min(self.step_wh, abs(net_wh - self._last_wh))
-            self._last_wh = net_wh
+    def add(self, net_wh: float) -> bool:
+        """Whether it moved."""
+        moved_wh, self._last_wh = abs(net_wh - self._last_wh), net_wh
+        if moved_wh:
+            self.step_wh = min(self.step_wh, moved_wh)
+        return moved_wh > 0
 
 
 class _Window:
@@ -56,12 +60,12 @@ class EnergyRegisters:
             if w is None or import_wh is None or export_wh is None:
                 continue  # one sample: the gap tells whether it matters
             net_wh = import_wh - export_wh
-            self._resolution.setdefault(meter.id, _Resolution(net_wh)).add(net_wh)
+            moved = self._resolution.setdefault(meter.id, _Resolution(net_wh)).add(net_wh)
             if window is None or not 0 <= mono_s - window.last_s <= GAP_S:
                 self._windows[meter.id] = _Window(mono_s, w, net_wh)
                 continue
             window.add(mono_s, w)
-            if mono_s - window.began_s >= WINDOW_S:
+            if mono_s - window.began_s >= (WINDOW_S if moved else LONGEST_S):
                 self._judge(meter.id, window, net_wh)
                 self._windows[meter.id] = _Window(mono_s, w, net_wh)
 

@@ -41,6 +41,26 @@ def test_an_honest_meter_is_not(resolution_wh: float, noise_w: float) -> None:
     assert run(30.0, resolution_wh=resolution_wh, noise_w=noise_w).found == ()
 
 
+@pytest.mark.parametrize(("every_s", "late_s"), [(60, 20), (200, 0), (900, 30)])
+def test_nor_one_whose_registers_count_seldom(every_s: int, late_s: int) -> None:
+    """By night it showed how fine they are; then much is drawn between two of their steps."""
+    chance, check, true_wh, shown_wh, due_s = random.Random(1), EnergyRegisters(), 0.0, 0.0, 0.0
+    for t_s in range(3 * 3600):
+        w = 300.0 if t_s < 3600 else 120_000.0
+        true_wh += w / 3600
+        if t_s >= due_s:
+            shown_wh, due_s = true_wh // 1, t_s + every_s + chance.randint(0, late_s)
+        check.update(t_s, (Meter("grid", w=reading(w), import_wh=reading(shown_wh), export_wh=reading(0.0)),))
+        assert check.found == ()
+
+
+def test_registers_that_stand_still_are_noticed_within_the_hour() -> None:
+    check = EnergyRegisters()
+    for t_s in range(2100):
+        check.update(t_s, (Meter("grid", w=reading(20_000.0), import_wh=reading(5.0), export_wh=reading(0.0)),))
+    assert [found.register_wh for found in check.found] == [0.0]
+
+
 def test_it_ends_with_the_forging_and_a_gap_begins_anew() -> None:
     check = run(11.0, forged_w=-8_000)
     wh = 20_000 * 11 / 60
