@@ -65,7 +65,12 @@ def backup(destination: Path, site: str | None, as_json: bool) -> int:
 
 @click.command()
 @click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option("--site", metavar="SITE.toml", help="Site file: restores into its state directory.")
+@click.option(
+    "--site",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="SITE.toml",
+    help="Site file: restores into its state directory.",
+)
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Or this directory.")
 @click.option("--replace", is_flag=True, help="Move records that are there aside, into before-restore-TIME.")
 @json_option
