@@ -59,6 +59,7 @@ class TelemetryFile:
         self._cap = retention.CapNotices()
         self._run = 0
         self._merging: Merging | None = None
+        self._not_merged: set[str] = set()  # why not, as far as it was told
         self._newer: Path | None = None  # a newer Skerry's file, from which a fresh one goes on
         self._known: dict[str, tuple[int, float]] = {}
         self._seen: set[str] = set()  # signals of this run
@@ -187,7 +188,9 @@ class TelemetryFile:
         try:
             found = self._merging.step()
         except CannotMerge as error:
-            self._tell(utc_s, "warning", str(error))
+            if str(error) not in self._not_merged:  # it is tried each minute
+                self._not_merged.add(str(error))
+                self._tell(utc_s, "warning", str(error))
             return False
         if isinstance(found, Merged):
             lost = f"; {found.refused} rows were damaged and are left out" if found.refused else ""

@@ -63,6 +63,7 @@ class Merging:
         self._names: Names | None = None
         self._progress = Progress()
         self._look_at = 0.0
+        self._refused: set[str] = set()  # keys of files that could not be merged: tried again after the others
 
     def close(self) -> None:
         """Let go of the other file."""
@@ -89,13 +90,15 @@ class Merging:
             return False
         self._look_at = time.monotonic() + LOOK_S
         self._adopt()
-        for key, value in self._con.execute("SELECT key, value FROM state WHERE key LIKE 'merge.%'").fetchall():
+        found = self._con.execute("SELECT key, value FROM state WHERE key LIKE 'merge.%'").fetchall()
+        for key, value in sorted(found, key=lambda row: row[0] in self._refused):
             file = self._path.with_name(key.removeprefix(STATE))
             if file.exists():
                 self._file = file
                 try:
                     self._progress = _progress(value)
                 except DAMAGED as error:
+                    self._refused.add(key)
                     raise CannotMerge(f"{file} is not merged: how far it was is damaged, {error}") from error
                 self._open(file)
                 self._look_at = 0.0
@@ -175,6 +178,7 @@ class Merging:
         """Merge no more of this file; what to do."""
         assert self._file is not None
         self.close()
+        self._refused.add(f"{STATE}{self._file.name}")
         file, aside = self._file, self._path.with_name(f"{self._file.name}{CORRUPT}")
         if is_broken(error, opening=True) or isinstance(error, DAMAGED):
             with suppress(OSError):

@@ -81,6 +81,7 @@ def salvage(damaged: Path, out: Path, merged: Progress = NOTHING) -> Report:
     making.unlink(missing_ok=True)
     try:
         with closing(Pages(damaged)) as pages, closing(sqlite3.connect(making, isolation_level=None)) as con:
+            con.execute("PRAGMA synchronous = OFF")  # it is put on the disk below, before it counts
             schema.prepare(con)
             schema.migrate(con, making)
             report = Report(str(damaged), str(out), *_copied(pages, con, merged))

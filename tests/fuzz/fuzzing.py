@@ -65,7 +65,7 @@ def try_out(parser: Parser, directory: Path, count: int, seed: str) -> int:
     fed = refused = 0
     began_s = time.monotonic()
     with parser.session(directory) as feed, _ended_when_hung():
-        for data in inputs(parser.examples(), parser.tree, max(5, round(count * parser.share)), chance):
+        for data in inputs(parser.examples(), parser.tree, max(2, round(count * parser.share)), chance):
             traced = fed < ALL_TRACED or fed % OF < TRACED
             refused += not _fed(parser, feed, data, directory, traced)
             fed += 1
