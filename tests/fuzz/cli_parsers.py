@@ -201,7 +201,7 @@ PARSERS = (
     ),
     Parser(
         "a record on the command line",
-        ("console.cli.data_source:locate", "console.cli.iq:_config"),
+        ("console.cli.data_source:locate", "console.cli.data_source:record", "console.cli.iq:_config"),
         rows_of(schema.FILE, "state", "decision", "event", "drill"),
         with_rows(schema.FILE, on_record),
         tree="json",

@@ -30,7 +30,7 @@ from storage.file import TelemetryFile
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder, nobody
 from storage.site_backup import BackupError, back_up
-from storage.site_restore import RestoreError, checked
+from storage.site_restore import KEPT, RestoreError, _earlier, checked
 from storage.verify import CannotVerify, verify
 
 RECORDED = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
@@ -405,6 +405,13 @@ PARSERS = (
         share=0.5,
     ),
     Parser(
+        "what an interrupted restore has noted",
+        ("storage.site_restore:_earlier",),
+        lambda: [b"before-restore-20260101T000000Z\nbefore-restore-20260102T000000Z-0a1b2c"],
+        simple(lambda data, directory: ((directory / KEPT).write_bytes(data), _earlier(directory))),
+        share=0.5,
+    ),
+    Parser(
         "verify a manifest",
         VERIFY,
         file_of(manifest.MANIFEST, an_export),
@@ -470,7 +477,7 @@ PARSERS = (
     ),
     Parser(
         "audit.key",
-        ("storage.signing_key:_read", "storage.signing_key:signing_key", "storage.manifest:signed"),
+        ("storage.signing_key:_read", "storage.signing_key:signing_key"),
         file_of(signing_key.KEY_FILE),
         damaged(signing_key.KEY_FILE, lambda place: (manifest.signed({}, place), signing_key.signing_key(place))),
     ),

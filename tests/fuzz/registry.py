@@ -67,6 +67,7 @@ EXCEPTIONS = {
     "gateway.service:_Service._twin": "hands a file's content on to gateway.twin_process:read_announcement",
     "gateway.standalone_twin:_serve": "looks only whether stdin has ended",
     "gateway.twin_process:TwinChild.announced": "hands a line on to gateway.twin_process:read_announcement",
+    "drivers.kernel_clock:rtc_utc_s": "a number of the kernel's; a text that is none counts as no clock",
     "storage.site_restore:_without_wal": "opens a database that it has made itself",
     "storage.copying:Copier._named_here": "numbers of a dictionary of the main record's, of the length asked for",
     "storage.signing_key:_credential": "hands the path of a credential on to storage.signing_key:_read",
