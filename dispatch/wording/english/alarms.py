@@ -207,8 +207,8 @@ TEXTS: dict[str, AlarmText] = {
         "It gets no setpoint from Skerry for now, so that two controllers do not pull at one battery. What it does "
         "counts as given; neither peak nor reserve is defended with it.",
         (
-            "Find the other controller: maker's cloud or app, a home automation, a second gateway, an intruder on the "
-            "network of the devices. Switch its control off. Skerry tries again by itself, at once after a restart."
+            "Find the other controller (maker's app, home automation, second gateway, intruder) and switch its control "
+            "off. Skerry tries again by itself, or after a restart."
         ),
     ),
     "meter-energy": AlarmText(
@@ -362,11 +362,11 @@ TEXTS: dict[str, AlarmText] = {
     "clock-not-known": AlarmText(
         "Time not known",
         "The machine was started without a clock: its time is before the end of the record, or before 2025, or was at "
-        "boot about where the record ended, as if saved when the machine went off. No time server has set it.",
+        "boot about where the record ended, as if saved when the machine went off.",
         "Control runs: fuse, contracted peak, reserve. Nothing is billed, no plan or price is used, no scheduled drill "
         "begins. What is measured is counted in its metering intervals once the time is known, the last 26 h of it.",
-        "Look why the clock is not synchronised (`timedatectl`, `chronyc sources`), or set it: `sudo date -s`. Replace "
-        "the battery of the machine's clock if it starts wrong each time.",
+        "Look why no time server is used (`timedatectl`), or set it: `sudo date -s`. Replace its battery if this "
+        "happens again.",
     ),
     "clock-not-synchronised": AlarmText(
         "Clock not synchronised",
