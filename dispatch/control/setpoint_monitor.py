@@ -23,20 +23,21 @@ SLOW_S = 10.0  # a setpoint of ours that is so old may still be on its way: the 
 WINDOW_S = 10.0
 SHARE = 0.1  # a master that writes once a second shows in one of five readbacks at 5 Hz
 LEAST = 3  # wrong readbacks
+ROUNDED = 0.1  # of its rating: a PCS may round so far; another controller that asks hardly anything else does no harm
 UNUSUAL = frozenset({"off", "starting", "throttled", "shutting_down", "fault"})  # states in which a PCS may set its own
 
 
-def tolerance_w(config: DispatchConfig, pcs_id: str) -> float:
+def tolerance_w(config: DispatchConfig, pcs_id: str, share: float = 0.01) -> float:
     """How far a setpoint read back may be from the one asked: the deadband, and 1 % of rating for its resolution."""
     rated_w = max((max(p.charge_w, p.discharge_w) for p in config.pcs if p.id == pcs_id), default=0.0)
-    return config.rules.deadband_w + 0.01 * rated_w
+    return config.rules.deadband_w + share * rated_w
 
 
 class Look(msgspec.Struct, frozen=True):
     """What one readback tells of who commands the PCS; neither: it may be late, or hold it by itself."""
 
     ours: bool  # it holds the setpoint asked last
-    another: bool  # it holds one that was not asked for in `SLOW_S`, and says nothing that explains it
+    another: bool  # it holds one far from all that were asked for in `SLOW_S`, and says nothing that explains it
     held_w: float
 
 
@@ -97,7 +98,8 @@ class SetpointMonitor:
         wrong = disabled or not min(late) - room_w <= held_w <= max(late) + room_w
         track.readbacks.append((mono_s, wrong))
         ours = not disabled and abs(held_w - asked[-1]) <= room_w
-        known = disabled or min(asked) - room_w <= held_w <= max(asked) + room_w
+        far_w = tolerance_w(self._config, pcs.id, ROUNDED)
+        known = disabled or min(asked) - far_w <= held_w <= max(asked) + far_w
         another = not known and not _by_itself(pcs, snapshot.batteries, asked[-1], held_w, room_w)
         self.looks[pcs.id] = Look(ours, another, held_w)
         if wrong:

@@ -111,16 +111,15 @@ def test_each_further_fight_costs_twice_the_time_up_to_an_hour() -> None:
 Held = Callable[[float, list[tuple[float, float]]], dict[str, float]]  # of the time and what was asked, with its times
 
 
-def seconds_stopped(held: Held, seconds: int = 330, states: str = "running") -> int:
+def seconds_stopped(held: Held, states: str = "running", load_w: tuple[float, float] = (30_000.0, 90_000.0)) -> int:
     """For how long nothing is asked of a PCS at a load that changes each 30 s; `held` says what it holds."""
     controller, asked, stopped = Controller(CONFIG), [(-1.0, 0.0)], 0
-    for t_s in range(seconds):
+    for t_s in range(330):
         found = held(t_s, asked)
         w = found["setpoint_w"]
         readings = {"setpoint_enabled": reading(1)} | {name: reading(value) for name, value in found.items()}
-        load_w = 90_000.0 if t_s // 30 % 2 else 30_000.0
         pcs = a_pcs(w, **{"state": status(states), **readings})
-        decision = controller.step(a_snapshot(t_s, load_w - w, pcs), None)
+        decision = controller.step(a_snapshot(t_s, load_w[t_s // 30 % 2] - w, pcs), None)
         stopped += bool(decision.foreign)
         if (setpoint := decision.setpoints[0].w) is not None and setpoint != asked[-1][1]:
             asked.append((t_s, setpoint))
@@ -134,6 +133,15 @@ def test_a_slow_pcs_is_no_foreign_master(late_s: int) -> None:
         return {"setpoint_w": next(w for at_s, w in reversed(asked) if at_s <= t_s - late_s or at_s < 0)}
 
     assert seconds_stopped(held) == 0
+
+
+def test_nor_one_that_rounds_coarsely() -> None:
+    """Our setpoint moves a little, and the one it holds by a whole step."""
+
+    def held(t_s: float, asked: list[tuple[float, float]]) -> dict[str, float]:
+        return {"setpoint_w": round(asked[-1][1] / 5_000) * 5_000.0}
+
+    assert seconds_stopped(held, load_w=(41_000, 45_000)) == 0
 
 
 @pytest.mark.parametrize("cap_w", [0.0, 5_000.0])
