@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Container, Iterator
 from contextlib import closing, suppress
@@ -27,6 +28,7 @@ from storage.signals import Signal
 from storage.trees import Hole, Trees
 
 AT_ONCE = 500  # rows in a transaction
+SPARE = 64 << 20  # bytes that stay free for the record itself
 NOTHING = Progress()
 QUARTERS = [table.name for table in TABLES].index("r15")
 _TIMES = {  # position of the time, microseconds in a unit of it, resolution of a gap
@@ -77,6 +79,7 @@ def salvage(damaged: Path, out: Path, merged: Progress = NOTHING) -> Report:
 
     `merged`: the rows up to there are left out; the record has them already.
     """
+    refuse_without_room(damaged, out)
     making = out.with_name(f"{out.name}.new")
     making.unlink(missing_ok=True)
     try:
@@ -98,6 +101,16 @@ def salvage(damaged: Path, out: Path, merged: Progress = NOTHING) -> Report:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{making}{suffix}").unlink(missing_ok=True)
     return report
+
+
+def refuse_without_room(damaged: Path, out: Path) -> None:
+    """Raises CannotSalvage where what is recovered may fill a disk, most likely that of the record itself."""
+    wal = Path(f"{damaged}-wal")
+    needed = damaged.stat().st_size + (wal.stat().st_size if wal.exists() else 0) + SPARE
+    free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        text = f"{out.parent} has {free / 1e6:.1f} MB free, up to {needed / 1e6:.1f} MB are needed"
+        raise CannotSalvage(f"{text}: free space, or name a file on another disk with --out")
 
 
 def take_owner(path: Path, of: Path) -> None:

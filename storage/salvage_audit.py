@@ -18,7 +18,7 @@ from storage.audit_check import restore_triggers
 from storage.audit_format import APPLICATION_ID, SCHEMA, VERSION, chained, signed_text
 from storage.damage import DAMAGED
 from storage.pages import TABLE_LEAF, Cell, PageDamaged, Pages
-from storage.salvage import CannotSalvage, Report, TableReport, take_owner
+from storage.salvage import CannotSalvage, Report, TableReport, refuse_without_room, take_owner
 
 MOST = 100  # missing times that are reported
 
@@ -28,6 +28,7 @@ _CHECKPOINT = "INSERT OR IGNORE INTO checkpoint (seq, hash, public_key, signatur
 
 def salvage_audit(damaged: Path, out: Path) -> Report:
     """Write the rows and signatures that hold to the new file `out`. Raises CannotSalvage and OSError."""
+    refuse_without_room(damaged, out)
     making = out.with_name(f"{out.name}.new")
     making.unlink(missing_ok=True)
     try:

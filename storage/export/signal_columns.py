@@ -51,6 +51,7 @@ _OF_DEVICE = {
     "setpoint_w": ("Setpoint that {} reports", _DISCHARGES),
     "soc_pct": ("State of charge that {} reports, as a share of its rated energy", ""),
     "temp_c": ("Temperature of {}", ""),
+    "util_pct": ("Utilisation of the GPU {}, as it reports it", ""),
 }
 _PHASES = {"v": "Voltage of phase L{} to neutral", "a": "Current of phase L{}"}
 
@@ -65,6 +66,13 @@ class Signal(NamedTuple):
     kind: str
 
 
+class _Devices(NamedTuple):
+    """Names of the devices whose power has a meaning of its own."""
+
+    pcs: set[str]
+    gpus: set[str]
+
+
 class WideTable(msgspec.Struct, frozen=True):
     """A table with one column per signal, after that of the time."""
 
@@ -76,26 +84,31 @@ def wide_tables(signals: Sequence[Signal], resolution: str, extremes: bool) -> l
     """The wide tables of an export. More than a table holds are split by kind of device."""
     name = f"telemetry_{resolution}"
     columns = _named(signals)
-    pcs = {_parts(signal.name)[0] for signal in signals if _parts(signal.name)[1] == "setpoint_w"}
+    devices = _Devices(_with(signals, "setpoint_w"), _with(signals, "util_pct"))
     parts = {name: list(signals)}
     if len(signals) >= MOST_COLUMNS:
         parts = {f"{name}_{part}": chosen for part, chosen in _by_device(signals)}
     found = []
     for part, chosen in parts.items():
         for which in ("", *(EXTREMES if extremes else ())):
-            found.append(_wide_table(f"{part}_{which}" if which else part, chosen, columns, pcs, resolution, which))
+            found.append(_wide_table(f"{part}_{which}" if which else part, chosen, columns, devices, resolution, which))
     return found
 
 
 def _wide_table(
-    name: str, signals: Sequence[Signal], names: dict[int, str], pcs: set[str], resolution: str, which: str
+    name: str,
+    signals: Sequence[Signal],
+    names: dict[int, str],
+    devices: _Devices,
+    resolution: str,
+    which: str,
 ) -> WideTable:
     """One table; `which`: min or max instead of the signals' own aggregates."""
     time = "Time of the sample" if resolution == RAW else f"Start of the step of {resolution}"
     cells = tuple((signal, which or ("" if resolution == RAW else aggregate(signal))) for signal in signals)
     columns = (
         Column(TIME_COLUMN, Kind.TIME, time, source="clock of the gateway"),
-        *(_column(signal, names[signal.sid], pcs, resolution, how) for signal, how in cells),
+        *(_column(signal, names[signal.sid], devices, resolution, how) for signal, how in cells),
     )
     return WideTable(Table(name, resolution, "telemetry.db", columns), cells)
 
@@ -105,11 +118,11 @@ def aggregate(signal: Signal) -> str:
     return "last" if signal.unit in _COUNTED or signal.name == "month.peak_w" else "mean"
 
 
-def _column(signal: Signal, name: str, pcs: set[str], resolution: str, how: str) -> Column:
-    _, meaning, sign = _KNOWN.get(signal.name) or ("", *_of_device(signal, pcs))
+def _column(signal: Signal, name: str, devices: _Devices, resolution: str, how: str) -> Column:
+    _, meaning, sign = _KNOWN.get(signal.name) or ("", *_of_device(signal, devices))
     null = "no valid reading in the step: missing, stale, or the site did not have the signal"
     if resolution == RAW:
-        null = "no valid reading, or not sampled then: signals beyond the first 400 are sampled once a minute"
+        null = "no valid reading, or not sampled then: GPUs and signals beyond the first 400 are sampled once a minute"
     return Column(
         name=name,
         kind=Kind.REAL,
@@ -122,10 +135,12 @@ def _column(signal: Signal, name: str, pcs: set[str], resolution: str, how: str)
     )
 
 
-def _of_device(signal: Signal, pcs: set[str]) -> tuple[str, str]:
+def _of_device(signal: Signal, devices: _Devices) -> tuple[str, str]:
     """Meaning and sign of a device's signal, by its quantity."""
     device, quantity = _parts(signal.name)
-    if quantity == "w" and device in pcs:
+    if quantity == "w" and device in devices.gpus:
+        return f"Power of the GPU {device}, as it reports it: not at the AC terminals", "> 0 draws"
+    if quantity == "w" and device in devices.pcs:
         return f"Active power of the PCS {device}, at its AC terminals", _DISCHARGES
     meaning, sign = _OF_DEVICE.get(quantity, (f"Signal {quantity} of {{}}", ""))
     for letter, of_phase in _PHASES.items():
@@ -168,6 +183,11 @@ def _parts(name: str) -> tuple[str, str]:
     return device, quantity
 
 
+def _with(signals: Sequence[Signal], *quantities: str) -> set[str]:
+    """The devices that have one of these quantities."""
+    return {device for device, quantity in (_parts(signal.name) for signal in signals) if quantity in quantities}
+
+
 def _joined(*parts: str) -> str:
     return "_".join(part for part in parts if part)
 
@@ -179,8 +199,8 @@ def _plain(text: str) -> str:
 
 
 def _by_device(signals: Sequence[Signal]) -> Iterator[tuple[str, list[Signal]]]:
-    """Parts that fit into a table: the site, PCS and batteries, other devices (PV inverters and compute nodes)."""
-    storing = {_parts(s.name)[0] for s in signals if _parts(s.name)[1] in ("setpoint_w", "soc_pct", "temp_c")} - {""}
+    """Parts that fit into a table: the site, PCS and batteries, other devices (PV inverters, compute nodes, GPUs)."""
+    storing = _with(signals, "setpoint_w", "soc_pct", "temp_c") - _with(signals, "util_pct") - {""}
     parts: dict[str, list[Signal]] = {"site": [], "storage": [], "devices": []}
     for signal in signals:
         device, _ = _parts(signal.name)

@@ -207,6 +207,18 @@ def test_more_signals_than_a_table_holds_are_split_by_kind_of_device(tmp_path: P
         writer.TableFiles(con, tmp_path, tables[2].table, parquet=False).close()
 
 
+def test_a_gpu_is_no_storage_and_its_power_is_not_at_the_terminals() -> None:
+    gpus = [f"n1.GPU-{n}.{quantity}" for n in range(1_000) for quantity in ("w", "temp_c", "util_pct")]
+    tables = wide_tables(signals("pcs1.w", "pcs1.setpoint_w", "pcs1.temp_c", *gpus), "raw", extremes=False)
+    assert [wide.table.name for wide in tables if "storage" in wide.table.name] == ["telemetry_raw_storage"]
+    by_name = {column.name: column for wide in tables for column in wide.table.columns}
+    assert len(next(wide for wide in tables if "storage" in wide.table.name).table.columns) == 4
+    power = by_name["n1_gpu_7_w"]
+    assert power.meaning == "Power of the GPU n1.GPU-7, as it reports it: not at the AC terminals"
+    assert power.sign == "> 0 draws"
+    assert "GPUs" in power.null
+
+
 def test_the_size_is_said_first_and_a_disk_without_the_space_refused(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,6 +262,16 @@ def test_the_gateway_merges_what_was_salvaged(whole: Path, tmp_path: Path, capsy
     assert archive.history(["s7.w"], QUARTER + 9_000, QUARTER + 9_900, 900)["signals"]["s7.w"] == [50.0]
     archive.close()
     assert run(["salvage", str(state / schema.FILE)]) == exit_codes.FAILED
+
+
+def test_a_disk_without_the_space_is_not_filled(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of the record, as a rule."""
+    free = whole.stat().st_size + (64 << 20) - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    for recover in (salvage, salvage_audit):
+        with pytest.raises(CannotSalvage, match=f"{tmp_path} has .* MB free, up to .* MB are needed: .*--out"):
+            recover(whole, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_file_that_cannot_be_salvaged_keeps_nobody_from_the_others(
