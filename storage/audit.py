@@ -23,6 +23,7 @@ from dispatch.model.clock import Clock
 from storage.audit_file import AuditFile, Record
 from storage.audit_format import canonical, head_words
 from storage.ballast import Ballast
+from storage.damage import words
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
 QUIET_S = 3.0
@@ -255,7 +256,7 @@ class AuditLog:
     def _failed(self, error: BaseException, rows: list[_Row]) -> None:
         """Refuse what must be on record first, keep what ran anyway, say both outside of the file."""
         self._file.abandon()
-        line = f"the audit {self._file.path} cannot be written: {error or repr(error)}"
+        line = f"the audit {self._file.path} cannot be written: {words(error, self._file.path)}"
         if line != self._error:
             expected = isinstance(error, (sqlite3.Error, OSError, ValueError, TypeError))
             log.error("%s", line, exc_info=None if expected else error)

@@ -35,6 +35,13 @@ def advice(error: BaseException) -> str:
     return next((text for code, text in ADVICE.items() if name.startswith(code)), "")
 
 
+def words(error: BaseException, path: Path) -> str:
+    """An error in writing `path`: what is wrong, with the name of the file if it is another one."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error) or repr(error)
+    return error.strerror if error.filename in (None, str(path)) else f"{error.filename}: {error.strerror}"
+
+
 def is_broken(error: BaseException, opening: bool = False) -> bool:
     """This error of SQLite means that the file itself is broken, not that it cannot be reached or written.
 

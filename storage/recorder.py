@@ -20,7 +20,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.events import Event
 from storage.ballast import Ballast
 from storage.config import StorageConfig
-from storage.damage import advice, is_broken
+from storage.damage import advice, is_broken, words
 from storage.file import TelemetryFile
 from storage.inbox import EVENTS_WAITING, LATE_S, Inbox, NotRecorded, Waiting
 from storage.intake import Intake
@@ -344,7 +344,8 @@ class Recorder(Inbox):
         self._flush_at = self._retry_at
         name = getattr(error, "sqlite_errorname", "")
         todo = advice(error)
-        line = f"records: cannot write {self._file.path}: {error}" + (f"; {todo}" if todo else "")
+        line = f"records: cannot write {self._file.path}: {words(error, self._file.path)}"
+        line += f"; {todo}" if todo else ""
         begins = not self._error
         self._error = line
         utc_s = self._clock.utc_s()

@@ -106,7 +106,10 @@ def _write_once(path: Path, raw: bytes) -> None:
 
     A process killed in between would otherwise leave an empty key, which no later start could use.
     """
-    handle, written = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        handle, written = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    except OSError as error:  # names a file that nobody knows, and another one at each attempt
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)

@@ -164,7 +164,7 @@ def record_of_gateway(site: str | None) -> Iterator[Record]:
 def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None] | None = None) -> Iterator[Record]:
     """The record of a site on disk; `place`: its directory and zone, where known.
 
-    Raises NoGateway, with the words of `absent`, when there is none; NoAccess.
+    Raises NoGateway, with the words of `absent`, when there is none, Failure if a running gateway has none; NoAccess.
     """
     from storage.reader import Archive, NoRecords, QueryTimeout
 
@@ -176,6 +176,8 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
     try:
         yield Record(archive, directory, zone or _zone_of(archive), absent, guessed)
     except NoRecords as error:
+        if place is not None:
+            raise Failure(f"the gateway runs, but its record cannot be read: {error}") from None
         raise NoGateway(f"{absent}; and {error}") from None
     except QueryTimeout as error:
         raise Failure(str(error)) from None

@@ -41,6 +41,17 @@ def test_a_key_that_was_made_in_the_meantime_stays(tmp_path: Path, monkeypatch: 
     assert [p.name for p in tmp_path.iterdir()] == [KEY_FILE]
 
 
+def test_without_a_directory_each_attempt_is_told_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Found: "[Errno 2] … audit.key.omyh_agz", another name and so another line of the log at each attempt."""
+    audit = AuditLog(tmp_path / "gone", "boot/1", SystemClock(), lambda line: None)
+    for _ in range(3):
+        with pytest.raises(NotDurable, match=rf"cannot be written: {tmp_path / 'gone'}\S*: No such file") as refused:
+            audit.write({"kind": "intent", "who": "alice", "text": "x"}).result(LIMIT_S)
+    assert "Errno" not in str(refused.value)
+    audit.close()
+    assert len([r for r in caplog.records if "cannot be written" in r.getMessage()]) == 1
+
+
 def test_a_file_that_is_no_key_is_kept_and_another_made(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_bytes(b"short")
     said: list[str] = []

@@ -373,6 +373,9 @@ async def test_export(machine: Machine, recorded: Path) -> None:
 
 async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine, gateway: LinkServer) -> None:
     """Found: without --site, export took a newer record of another site, though this one's gateway ran."""
+    ran = await machine.skerry("export", "out")
+    assert ran.code == exit_codes.FAILED, "3 would say that no gateway runs"
+    assert "the gateway runs, but its record cannot be read: no records at" in ran.err
     write_record(machine.state / "skerry" / "running")
     write_record(machine.state / "skerry" / "newer")
     named = machine.environment.pop("SKERRY_SITE")
