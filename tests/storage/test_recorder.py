@@ -130,6 +130,16 @@ def test_rows_reach_the_file_by_themselves_within_the_flush_period(tmp_path: Pat
     recorder.close()
 
 
+def test_each_write_puts_the_next_one_off(tmp_path: Path) -> None:
+    """Else each look at the queue would be a commit that syncs the disk."""
+    recorder = Recorder(tmp_path, StorageConfig(), "boot")
+    recorder.flush().result(LIMIT_S)
+    before_s = recorder._flush_at
+    recorder.flush().result(LIMIT_S)
+    assert recorder._flush_at > before_s
+    assert recorder.close()
+
+
 def test_a_clock_that_steps_back_loses_nothing_and_is_told(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, StorageConfig(), "boot")
     for n in range(1_000):
