@@ -10,6 +10,7 @@ import collections
 import enum
 import logging
 import os
+import select
 import shutil
 import textwrap
 import threading
@@ -149,7 +150,10 @@ def _write_all(stream: TextIO, text: str) -> None:
         return
     raw = text.encode(stream.encoding or "utf-8", "backslashreplace")
     while raw:
-        raw = raw[os.write(handle, raw) :]
+        try:
+            raw = raw[os.write(handle, raw) :]
+        except BlockingIOError:  # a terminal or pipe that whoever shares it has set not to block
+            select.select([], [handle], [])
 
 
 def printable(text: str) -> str:

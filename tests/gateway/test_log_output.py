@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_a_reader_that_stalls_holds_up_nobody_and_is_told_what_it_missed(pipe: t
     output.emit(a_record(logging.INFO, "and on"))
     drained(read, "and on\n")
     output.flush()
+
+
+def test_a_pipe_that_others_set_not_to_block_loses_nothing(pipe: tuple[int, io.TextIOWrapper]) -> None:
+    read, stream = pipe
+    os.set_blocking(stream.fileno(), False)
+    text, got = "line\n" * 5_000 + "end", list[str]()
+    reader = threading.Thread(target=lambda: got.append(drained(read, "end")), daemon=True)
+    reader.start()
+    log_output._write_all(stream, text)
+    reader.join(LIMIT_S)
+    assert got == [text]
 
 
 def test_flush_waits_for_the_last_line(pipe: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch) -> None:
