@@ -70,11 +70,13 @@ def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) 
     from dispatch.billing.prices import NO_PRICES
     from dispatch.planning.lp_solver import SolverFailed
     from gateway.energy_iq_history import make_report
+    from storage.rollup import MINUTE_S
 
     source.archive.timeout_s = PATIENCE_S
     config = _config(source, site)
     try:
-        return make_report(source.archive, config, day, now_utc_s, _prices(site) or NO_PRICES)
+        until_s = now_utc_s + MINUTE_S  # the last minute's roll-up is recorded at its begin
+        return make_report(source.archive, config, day, until_s, _prices(site) or NO_PRICES)
     except SolverFailed as error:
         raise Failure(f"no Energy IQ: {error}") from None
     except ValueError as error:

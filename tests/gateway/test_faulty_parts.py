@@ -30,7 +30,7 @@ from gateway.api.server import LinkServer
 from gateway.errors import RequestFailed
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.supervised_calls import PartHangs, SupervisedCalls
-from storage import audit, recorder
+from storage import audit, inbox, recorder
 from storage.audit_file import AuditFile
 from storage.file import TelemetryFile
 from storage.reader import Archive
@@ -56,7 +56,7 @@ SHORT = {  # what a fault takes to be noticed and ended
     (audit, "AGAIN_S"): 0.2,
     (recorder, "HANGS_S"): 0.5,
     (recorder, "RETRY_S"): 0.2,
-    (recorder, "POLL_S"): 0.1,
+    (inbox, "POLL_S"): 0.1,
 }
 
 

@@ -203,10 +203,10 @@ TEXTS: dict[str, AlarmText] = {
     ),
     "foreign-master": AlarmText(
         "Another controller commands PCS {subject}",
-        "The PCS held our setpoint and then another one, again and again, and reports nothing that explains it. So "
-        "it is assumed that somebody else writes to it.",
-        "It gets no setpoint from Skerry for now, so that two controllers do not pull at one battery. What it does "
-        "counts as given; neither peak nor reserve is defended with it.",
+        "The PCS held our setpoint and then another one, again and again, and reports nothing that explains it: it is "
+        "assumed that somebody else writes to it.",
+        "It gets no setpoint from Skerry for now, so that no two controllers pull at one battery. Neither peak nor "
+        "reserve is defended with it.",
         (
             "Find the other controller (maker's app, home automation, second gateway, intruder) and switch its control "
             "off. Skerry tries again by itself, or after a restart."
