@@ -88,13 +88,11 @@ async def stop(client: GatewayClient) -> str:
 def space(disk: Path) -> Callable[[], None]:
     """All of it is taken; how to give it back."""
     filler = disk / "filler"
-    with filler.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(1 << 16))
-            file.flush()
-    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(bytes(4096)):
-            continue
+    with filler.open("wb", buffering=0) as file:  # a buffer would be written once more when the file is closed
+        for size in (1 << 16, 1 << 12):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)):
+                    continue
     return filler.unlink
 
 
