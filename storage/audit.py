@@ -24,12 +24,13 @@ from storage.audit_file import AuditFile, Record
 from storage.audit_format import canonical, head_words
 from storage.ballast import Ballast
 from storage.damage import words
+from storage.keep_working import keep_working
 
 CHECKPOINT_EVERY = 16  # rows; besides when it is quiet, and at the end
 QUIET_S = 3.0
 BATCH = 64  # rows that wait share one commit
 SPOOLED = 1000  # rows kept in memory while the file cannot be written
-AGAIN_S, AGAIN_MOST_S = 1.0, 60.0  # before the thread is begun again after a mistake of ours
+AGAIN_S = 1.0  # before the thread is begun again after a mistake of ours
 QUEUED = 10 * SPOOLED  # rows that wait for a disk that hangs
 HANGS_S = 5.0  # a disk that has not answered for so long
 
@@ -149,20 +150,13 @@ class AuditLog:
     # ── the writer thread ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _keep_working(self) -> None:
-        """Begin again after a mistake of ours; what was in hand counts as not written."""
-        wait_s = AGAIN_S
-        while True:
-            began_s = time.monotonic()
-            try:
-                return self._work()
-            except Exception as error:
-                log.exception("the audit's thread failed, begun again in %g s", wait_s)
-                self._busy_since_s = None
-                rows, self._in_hand = [row for row in self._in_hand if not row.future.done()], []
-                self._failed(error, rows)
-            wait_s = AGAIN_S if time.monotonic() - began_s > AGAIN_MOST_S else wait_s
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, AGAIN_MOST_S)
+        keep_working("audit", self._work, self._begin_again, time.sleep, AGAIN_S, log)
+
+    def _begin_again(self, error: Exception) -> None:
+        """What was in hand counts as not written."""
+        self._busy_since_s = None
+        rows, self._in_hand = [row for row in self._in_hand if not row.future.done()], []
+        self._failed(error, rows)
 
     def _work(self) -> None:
         self._append([])  # open, and say at once what is wrong

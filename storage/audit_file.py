@@ -35,7 +35,7 @@ from storage.audit_format import (
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead
 from storage.damage import DAMAGED, is_broken
-from storage.moving import moved
+from storage.moving import free_name, moved
 from storage.signing_key import KEY_FILE, signing_key
 
 BUSY_S = 2.0
@@ -293,10 +293,7 @@ class AuditFile:
     def _set_aside(self, why: str) -> None:
         """A damaged file is kept under another name, its WAL with it; a new chain begins."""
         aside = self._aside(FILE)
-        for suffix in ("-shm", "-wal", ""):
-            part = Path(f"{self.path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
+        moved(self.path, aside)
         self.found.append(f"{self.path} was damaged ({why}); kept as {aside.name}, a new chain was begun")
 
     def _set_newer_aside(self, why: str) -> None:
@@ -313,12 +310,8 @@ class AuditFile:
 
     def _aside(self, name: str, kind: str = "corrupt") -> Path:
         """A name that no file has yet."""
-        first = f"{name}.{kind}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        aside, copies = self.path.with_name(first), 1
-        while aside.exists():
-            copies += 1
-            aside = self.path.with_name(f"{first}-{copies}")
-        return aside
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        return free_name(self.path.with_name(f"{name}.{kind}.{stamp}"))
 
     def _tell_changed(self, finding: str, **row: Any) -> None:
         """For the alarm and the log, once; with `row` as a row of the audit, too."""

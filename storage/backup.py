@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -38,8 +37,7 @@ def before_migration(con: sqlite3.Connection, path: Path, version: int, meanwhil
         with closing(sqlite3.connect(making, isolation_level=None)) as target:
             con.backup(target, pages=PAGES, progress=lambda *_: meanwhile())
             target.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
-        with making.open("rb") as file:
-            os.fsync(file.fileno())
+        durable_file.sync(making)
         durable_file.put_in_place(making, copy)
     except (OSError, sqlite3.OperationalError) as error:
         making.unlink(missing_ok=True)

@@ -24,7 +24,16 @@ def put_in_place(making: Path, path: Path) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Have the names in a directory on disk. Raises OSError."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync(path: Path) -> None:
+    """Have what was written to a file or directory, by whomever, on disk. Raises OSError."""
+    _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

@@ -24,6 +24,7 @@ from storage.damage import advice, is_broken, words
 from storage.file import TelemetryFile
 from storage.inbox import EVENTS_WAITING, LATE_S, Inbox, NotRecorded, Waiting
 from storage.intake import Intake
+from storage.keep_working import keep_working
 from storage.maintenance import Maintenance
 from storage.packing import Source
 from storage.resolution import COARSE, FINE
@@ -31,7 +32,6 @@ from storage.rows import to_us
 from storage.schema import FILE, NewerSchema
 
 RETRY_S = 2.0  # after a failure
-AGAIN_MOST_S = 60.0  # before the thread is begun again after a mistake of ours
 HANGS_S = 15.0  # a write that has not ended for so long: packing a quarter hour takes less on a slow disk
 BALLAST_S = 10.0  # between two looks whether the disk has room again
 
@@ -149,18 +149,10 @@ class Recorder(Inbox):
     # ── the writer thread ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _keep_working(self) -> None:
-        """Begin again after a mistake of ours."""
-        wait_s = RETRY_S
-        while True:
-            began_s = time.monotonic()
-            try:
-                return self._work()
-            except Exception as error:
-                log.exception("the recorder's thread failed, begun again in %g s", wait_s)
-                self._busy_since_s, self._error = None, f"records: internal error: {error!r}"
-            wait_s = RETRY_S if time.monotonic() - began_s > AGAIN_MOST_S else wait_s
-            self._closing.wait(wait_s)
-            wait_s = min(2 * wait_s, AGAIN_MOST_S)
+        keep_working("recorder", self._work, self._begin_again, self._closing.wait, RETRY_S, log)
+
+    def _begin_again(self, error: Exception) -> None:
+        self._busy_since_s, self._error = None, f"records: internal error: {error!r}"
 
     def _work(self) -> None:
         self._turn(force=True)  # open, check and migrate at once

@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Container, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from storage.blocks import dictionary_hash
 from storage.copying import NAMES, TABLES, Copier, Names, Row, SignalRow, Table, dictionaries_of
 from storage.damage import DAMAGED
 from storage.merging import SALVAGED, Progress
+from storage.moving import FILES
 from storage.packing import note_gap
 from storage.pages import Pages
 from storage.signals import Signal
@@ -79,28 +80,37 @@ def salvage(damaged: Path, out: Path, merged: Progress = NOTHING) -> Report:
 
     `merged`: the rows up to there are left out; the record has them already.
     """
+    with recovering(damaged, out) as (pages, con):
+        schema.prepare(con)
+        schema.migrate(con, out)
+        report = Report(str(damaged), str(out), *_copied(pages, con, merged))
+        con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+        if not any(table.read for table in report.tables):
+            raise CannotSalvage(f"{damaged}: no row of a telemetry file can be read in it")
+    return report
+
+
+@contextmanager
+def recovering(damaged: Path, out: Path) -> Iterator[tuple[Pages, sqlite3.Connection]]:
+    """The pages of a damaged file, and a new database, which is `out` once the block has ended without an error.
+
+    Raises CannotSalvage and OSError.
+    """
     refuse_without_room(damaged, out)
     making = out.with_name(f"{out.name}.new")
     making.unlink(missing_ok=True)
     try:
         with closing(Pages(damaged)) as pages, closing(sqlite3.connect(making, isolation_level=None)) as con:
             con.execute("PRAGMA synchronous = OFF")  # it is put on the disk below, before it counts
-            schema.prepare(con)
-            schema.migrate(con, making)
-            report = Report(str(damaged), str(out), *_copied(pages, con, merged))
-            con.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
-        if not any(table.read for table in report.tables):
-            raise CannotSalvage(f"{damaged}: no row of a telemetry file can be read in it")
+            yield pages, con
         take_owner(making, damaged)
-        with making.open("rb") as file:
-            os.fsync(file.fileno())
+        durable_file.sync(making)
         durable_file.put_in_place(making, out)
     except sqlite3.Error as error:
         raise CannotSalvage(f"{out} cannot be written: {error}") from error
     finally:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in FILES:
             Path(f"{making}{suffix}").unlink(missing_ok=True)
-    return report
 
 
 def refuse_without_room(damaged: Path, out: Path) -> None:

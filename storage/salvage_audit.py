@@ -6,19 +6,17 @@ whatever tree it belongs to. The new file keeps numbers and hashes: `skerry veri
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from storage import durable_file
 from storage.audit_check import restore_triggers
 from storage.audit_format import APPLICATION_ID, SCHEMA, VERSION, chained, signed_text
 from storage.damage import DAMAGED
 from storage.pages import TABLE_LEAF, Cell, PageDamaged, Pages
-from storage.salvage import CannotSalvage, Report, TableReport, refuse_without_room, take_owner
+from storage.salvage import CannotSalvage, Report, TableReport, recovering
 
 MOST = 100  # missing times that are reported
 
@@ -28,33 +26,20 @@ _CHECKPOINT = "INSERT OR IGNORE INTO checkpoint (seq, hash, public_key, signatur
 
 def salvage_audit(damaged: Path, out: Path) -> Report:
     """Write the rows and signatures that hold to the new file `out`. Raises CannotSalvage and OSError."""
-    refuse_without_room(damaged, out)
-    making = out.with_name(f"{out.name}.new")
-    making.unlink(missing_ok=True)
-    try:
-        with closing(Pages(damaged)) as pages, closing(sqlite3.connect(making, isolation_level=None)) as con:
-            con.execute("PRAGMA synchronous = OFF")  # it is put on the disk below, before it counts
-            con.executescript(f"{SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
-            con.executescript("DROP TRIGGER entry_appends; DROP TRIGGER checkpoint_appends")  # rows come in any order
-            con.execute("BEGIN")
-            for cell in _cells(pages):
-                _copy(con, cell)
-            con.execute("COMMIT")
-            restore_triggers(con)
-            report = Report(str(damaged), str(out), _reports(con), [])
-            if pages.lost_frames:
-                text = f"{pages.lost_frames} pages in its write-ahead log are damaged: the newest rows may be missing"
-                report.notes.append(text)
+    with recovering(damaged, out) as (pages, con):
+        con.executescript(f"{SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
+        con.executescript("DROP TRIGGER entry_appends; DROP TRIGGER checkpoint_appends")  # rows come in any order
+        con.execute("BEGIN")
+        for cell in _cells(pages):
+            _copy(con, cell)
+        con.execute("COMMIT")
+        restore_triggers(con)
+        report = Report(str(damaged), str(out), _reports(con), [])
+        if pages.lost_frames:
+            text = f"{pages.lost_frames} pages in its write-ahead log are damaged: the newest rows may be missing"
+            report.notes.append(text)
         if not report.tables[0].read:
             raise CannotSalvage(f"{damaged}: no row of an audit can be read in it")
-        take_owner(making, damaged)
-        with making.open("rb") as file:
-            os.fsync(file.fileno())
-        durable_file.put_in_place(making, out)
-    except sqlite3.Error as error:
-        raise CannotSalvage(f"{out} cannot be written: {error}") from error
-    finally:
-        making.unlink(missing_ok=True)
     return report
 
 

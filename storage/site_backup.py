@@ -91,7 +91,7 @@ def back_up(state_dir: Path, destination: Path, progress: Progress = lambda *_: 
             key,
         )
         (making / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        _on_disk(making / MANIFEST)
+        durable_file.sync(making / MANIFEST)
         findings = _findings(making, key.public_key().public_bytes_raw().hex())
         durable_file.sync_directory(making)
         durable_file.put_in_place(making, destination)
@@ -207,7 +207,7 @@ def _copy_all(state_dir: Path, making: Path, key: Any, progress: Progress) -> di
     _sign_head(making, key)
     files = {}
     for path in sorted(making.iterdir()):
-        _on_disk(path)
+        durable_file.sync(path)
         found = path.stat()
         files[path.name] = {"bytes": found.st_size, "sha256": sha256(path), "mode": f"{found.st_mode & 0o777:04o}"}
     return files
@@ -255,7 +255,7 @@ def _paced(target: Path, progress: Callable[[float], None]) -> Callable[[int, in
         unsynced += STEP_PAGES * 4096
         if unsynced > SYNC_BYTES:
             unsynced = 0
-            _on_disk(target)
+            durable_file.sync(target)
         progress(1 - remaining / total if total else 1.0)
         time.sleep(max(PAUSE_S, time.monotonic() - last_s))
         last_s = time.monotonic()
@@ -318,11 +318,3 @@ def _left_out(state_dir: Path, files: Container[str]) -> tuple[str, ...]:
     """Names in the state directory that belong to no running gateway and are not in the backup."""
     names = sorted(entry.name for entry in state_dir.iterdir())
     return tuple(name for name in names if name not in files and not name.endswith(PASSING))
-
-
-def _on_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

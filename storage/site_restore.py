@@ -283,11 +283,7 @@ def _keep_owner(making: Path, state_dir: Path) -> None:
     for path in making.iterdir():
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        durable_file.sync(path)
 
 
 def _swap(state_dir: Path, making: Path, kept: Path | None, there: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import sqlite3
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from storage import audit_format, csv_fields, identity, schema, version
+from storage import audit_format, csv_fields, durable_file, identity, schema, version
 from storage.damage import DAMAGED
 from storage.export.columns import DICTIONARY, Table, dictionary_rows
 from storage.export.record_tables import AUDIT, CHAIN, GAPS, READERS, Span, audit_rows, gap_rows
@@ -351,8 +350,8 @@ def _new_directory(path: Path) -> Iterator[None]:
 
 def _sha256_on_disk(path: Path) -> str:
     """The hash of a file that is on the disk."""
+    durable_file.sync(path)
     with path.open("rb") as file:
-        os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

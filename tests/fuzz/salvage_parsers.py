@@ -54,7 +54,7 @@ def a_wal() -> list[bytes]:
 PARSERS = (
     Parser(
         "telemetry.db that is salvaged",
-        (*COMMAND, *PAGES, *ROWS, "storage.salvage:salvage"),
+        (*COMMAND, *PAGES, *ROWS, "storage.salvage:recovering"),
         file_of(schema.FILE),
         damaged(schema.FILE, salvage(schema.FILE)),
         (Failure,),
@@ -79,7 +79,7 @@ PARSERS = (
     ),
     Parser(
         "audit.db that is salvaged",
-        ("storage.salvage_audit:salvage_audit",),
+        ("storage.salvage:recovering",),
         file_of(audit_format.FILE),
         damaged(audit_format.FILE, salvage(audit_format.FILE)),
         (Failure,),
