@@ -21,6 +21,7 @@ from drivers.modbus.errors import BadReply, ConnectionLost, DeviceException, Tim
 CONNECT_S = 1.0  # a TCP handshake may be slower than an answer; it runs beside the requests, never inside one
 MAX_READ = 125  # registers in one request, MODBUS Application Protocol V1.1b3, 6.3
 MAX_WRITE = 123  # 6.12
+READ_FUNCTIONS = (3, 4)  # holding registers, input registers
 
 # Without a handler Python prints pymodbus' warnings on stderr; whoever wants them configures the logger "pymodbus".
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
@@ -70,18 +71,22 @@ class Connection:
             self._end("cannot connect")
         return connected
 
-    async def read(self, caller: Caller, unit: int, address: int, count: int) -> list[int]:
-        """Read `count` holding registers (function 3) from `address`.
+    async def read(self, caller: Caller, unit: int, address: int, count: int, function: int = 3) -> list[int]:
+        """Read `count` holding registers (function 3) or input registers (function 4) from `address`.
 
         Raises Timeout, ConnectionLost, BadReply, DeviceException.
         """
         if not 1 <= count <= MAX_READ:
             raise ValueError(f"count = {count}: expected 1..{MAX_READ} registers in one request")
-        reply = await self._exchange(
-            caller,
-            self.where(caller, unit, address, count),
-            lambda: self._client.read_holding_registers(address, count=count, device_id=unit),
-        )
+        if function not in READ_FUNCTIONS:
+            raise ValueError(f"function = {function}: expected 3 (holding registers) or 4 (input registers)")
+
+        def request() -> Awaitable[ModbusPDU]:
+            if function == 3:
+                return self._client.read_holding_registers(address, count=count, device_id=unit)
+            return self._client.read_input_registers(address, count=count, device_id=unit)
+
+        reply = await self._exchange(caller, self.where(caller, unit, address, count), request)
         return list(reply.registers)
 
     async def write(self, caller: Caller, unit: int, address: int, values: Sequence[int]) -> None:
@@ -189,7 +194,7 @@ def frame_fault(request: bytes, reply: bytes) -> str:
         expected = 9
     elif reply[7] != function:
         return f"function {reply[7]}, expected {function}"
-    elif function == 3:
+    elif function in READ_FUNCTIONS:
         register_bytes = 2 * int.from_bytes(request[10:12], "big")
         if reply[8] != register_bytes:
             return f"{reply[8]} bytes of registers, expected {register_bytes}"

@@ -62,16 +62,24 @@ class ModbusLink:
         """Connections that ended for the silence or the answers of other devices on the line, as yet."""
         return self._line.dropped - self._dropped
 
-    async def read(self, unit: int, address: int, count: int) -> list[int]:
-        """Read holding registers over whatever connection there is. Raises as `Connection.read`."""
-        return await self._request(lambda connection: connection.read(self._caller, unit, address, count))
+    async def read(self, unit: int, address: int, count: int, function: int = 3) -> list[int]:
+        """Read holding registers (`function` 3) or input registers (4) over whatever connection there is.
 
-    async def write(self, unit: int, address: int, values: Sequence[int], on: int = 0) -> None:
+        Raises as `Connection.read`.
+        """
+        return await self._request(lambda connection: connection.read(self._caller, unit, address, count, function))
+
+    async def write(
+        self, unit: int, address: int, values: Sequence[int], on: int = 0, function: int | None = None
+    ) -> None:
         """Write holding registers, all of them in one request: over the connection number `on`, 0: over any.
 
-        A single register that function 16 is refused for (exception 1, 2 or 3) is written by function 6, from then on
-        at once. Raises as `Connection.write`; ConnectionLost when the connection is another one by now.
+        `function` 6 (one register) or 16: by this one only; what the device refuses is refused. None: by 16, but a
+        single register that it is refused for (exception 1, 2 or 3) is written by function 6, from then on at once.
+        Raises as `Connection.write`; ConnectionLost when the connection is another one by now.
         """
+        if function not in (None, 6, 16) or (function == 6 and len(values) != 1):
+            raise ValueError(f"function = {function}, {len(values)} values: expected 16, or 6 with one value")
 
         async def by_16(connection: Connection) -> None:
             await connection.write(self._caller, unit, address, values)
@@ -79,8 +87,8 @@ class ModbusLink:
         async def by_6(connection: Connection) -> None:
             await connection.write_one(self._caller, unit, address, values[0])
 
-        if len(values) != 1:
-            return await self._request(by_16, on)
+        if function is not None or len(values) != 1:
+            return await self._request(by_6 if function == 6 else by_16, on)
         first, second = (by_6, by_16) if self._write_one else (by_16, by_6)
         try:
             await self._request(first, on)

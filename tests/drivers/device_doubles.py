@@ -22,11 +22,13 @@ class RegistersDouble:
     def retry_at_once(self) -> None:
         """It has no back-off."""
 
-    async def read(self, unit: int, address: int, count: int) -> list[int]:
+    async def read(self, unit: int, address: int, count: int, function: int = 3) -> list[int]:
         at = self._at(address, count)
         return self.words[at : at + count]
 
-    async def write(self, unit: int, address: int, values: Sequence[int], on: int = 0) -> None:
+    async def write(
+        self, unit: int, address: int, values: Sequence[int], on: int = 0, function: int | None = None
+    ) -> None:
         at = self._at(address, len(values))
         self.words[at : at + len(values)] = values
 

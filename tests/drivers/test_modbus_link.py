@@ -55,6 +55,39 @@ async def test_reads_and_writes(link: ModbusLink, server: ToxicServer) -> None:
     assert server.connections == 1
 
 
+async def test_input_registers_are_others_than_holding_registers(link: ModbusLink, server: ToxicServer) -> None:
+    server.backend.inputs = {101: 77}
+    assert await link.read(1, 100, 3, function=4) == [11, 77, 33]
+    assert await link.read(1, 100, 3, function=3) == [11, 22, 33]
+    with pytest.raises(ValueError, match="function = 2: expected 3"):
+        await link.read(1, 100, 3, function=2)
+
+
+@pytest.mark.parametrize(("function", "other"), [(6, 16), (16, 6)])
+async def test_a_function_that_is_asked_for_is_the_only_one_tried(
+    link: ModbusLink, server: ToxicServer, function: int, other: int
+) -> None:
+    device = server.backend
+    await link.write(1, 100, [7], function=function)
+    assert device.write_functions == [function]
+    device.single_by = other
+    for code in (1, 2, 3):
+        device.refuses_with = code
+        with pytest.raises(DeviceException, match=f"exception {code}"):
+            await link.write(1, 100, [8], function=function)
+    assert set(device.write_functions) == {function}
+    assert (await link.read(1, 100, 1), link.notices.take()) == ([7], [])
+    await link.write(1, 100, [9], function=other)
+    assert await link.read(1, 100, 1) == [9]
+
+
+async def test_function_6_writes_one_register(link: ModbusLink, server: ToxicServer) -> None:
+    for function, values in ((6, [1, 2]), (6, []), (5, [1])):
+        with pytest.raises(ValueError, match="expected 16, or 6 with one value"):
+            await link.write(1, 100, values, function=function)
+    assert server.backend.write_functions == []
+
+
 @pytest.mark.parametrize("toxic", TOXICS)
 async def test_toxic_read(link: ModbusLink, server: ToxicServer, toxic: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert await link.read(1, 100, 3) == [11, 22, 33]
@@ -169,7 +202,7 @@ async def test_back_off_spares_a_hung_peer(monkeypatch: pytest.MonkeyPatch) -> N
             tries.append(round(now_s[0], 2))
             return True
 
-        async def read(self, caller: Caller, unit: int, address: int, count: int) -> list[int]:
+        async def read(self, caller: Caller, unit: int, address: int, count: int, function: int = 3) -> list[int]:
             self.lost, self.lost_at_s = "dropped after a timeout", now_s[0]
             raise Timeout("pcs1", "no answer")
 
@@ -234,18 +267,20 @@ async def test_too_much_is_refused_before_the_wire(link: ModbusLink) -> None:
         await link.read(1, 0, 126)
 
 
-def test_every_prefix_of_an_answer_may_still_become_one() -> None:
-    request = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
-    reply = bytes.fromhex("0005 0000 0007 01 03 04 000b 0016")
+@pytest.mark.parametrize("function", ["03", "04"])
+def test_every_prefix_of_an_answer_may_still_become_one(function: str) -> None:
+    request = bytes.fromhex(f"0005 0000 0006 01 {function} 0064 0002")
+    reply = bytes.fromhex(f"0005 0000 0007 01 {function} 04 000b 0016")
     assert [frame_fault(request, reply[:n]) for n in range(len(reply) + 1)] == [""] * (len(reply) + 1)
     write = bytes.fromhex("0005 0000 000b 01 10 0064 0002 04 0001 0002")
     done = bytes.fromhex("0005 0000 0006 01 10 0064 0002")
     assert [frame_fault(write, done[:n]) for n in range(len(done) + 1)] == [""] * (len(done) + 1)
 
 
-def test_any_changed_byte_ahead_of_the_values_is_a_fault() -> None:
-    request = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
-    reply = bytes.fromhex("0005 0000 0007 01 03 04 000b 0016")
+@pytest.mark.parametrize("function", ["03", "04"])
+def test_any_changed_byte_ahead_of_the_values_is_a_fault(function: str) -> None:
+    request = bytes.fromhex(f"0005 0000 0006 01 {function} 0064 0002")
+    reply = bytes.fromhex(f"0005 0000 0007 01 {function} 04 000b 0016")
     for n in range(9):
         changed = bytearray(reply)
         changed[n] ^= 0x01

@@ -55,7 +55,9 @@ class Backend(Protocol):
 
 
 class FakeDevice:
-    """Holding registers. `writes` records each (address, values), `reads` each (address, count).
+    """Registers. `writes` records each (address, values), `reads` each (address, count).
+
+    Functions 3 and 4 read the same, except where `inputs` holds something else for 4.
 
     What devices in the field do otherwise: `max_count` registers in a read at most; `silent`: no answer where others
     give an exception; `single_by`: the one function that writes a single register; `busy_every`: each such request,
@@ -65,6 +67,7 @@ class FakeDevice:
     def __init__(self, blocks: dict[int, list[int]], unit: int = 1) -> None:
         self.registers = {base + n: value for base, values in blocks.items() for n, value in enumerate(values)}
         self.unit = unit
+        self.inputs: dict[int, int] = {}  # input registers that hold something else than the holding register there
         self.reads: list[tuple[int, int]] = []
         self.writes: list[tuple[int, list[int]]] = []
         self.on_write: Callable[[int, list[int]], None] = lambda address, values: None
@@ -83,17 +86,19 @@ class FakeDevice:
 
     async def exchange(self, frame: bytes) -> bytes:
         tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", frame[:12])
-        values = [] if function == 3 else list(struct.unpack(f">{len(frame[13:]) // 2}H", frame[13:]))
+        reading = function in (3, 4)
+        values = [] if reading else list(struct.unpack(f">{len(frame[13:]) // 2}H", frame[13:]))
         if function == 6:
             values, count = [count], 1
-        if function != 3:
+        if not reading:
             self.write_functions.append(function)
         if code := self._refusal(unit, function, range(address, address + count)):
             return b"" if self.silent else adu(tid, unit, bytes([function | 0x80, code]))
         wanted = range(address, address + count)
-        if function == 3:
+        if reading:
             self.reads.append((address, count))
-            body = struct.pack(f">BB{count}H", 3, 2 * count, *(self.registers[r] for r in wanted))
+            held = self.registers | self.inputs if function == 4 else self.registers
+            body = struct.pack(f">BB{count}H", function, 2 * count, *(held[r] for r in wanted))
         else:
             self.writes.append((address, values))
             self.registers.update(zip(wanted, values, strict=True))
@@ -110,9 +115,9 @@ class FakeDevice:
             return 11
         if code := next((self.refuse[r] for r in wanted if r in self.refuse), 0):
             return code
-        if function == 3 and len(wanted) > self.max_count:
+        if function in (3, 4) and len(wanted) > self.max_count:
             return 3
-        if function != 3 and len(wanted) == 1 and self.single_by not in (0, function):
+        if function not in (3, 4) and len(wanted) == 1 and self.single_by not in (0, function):
             return self.refuses_with
         return 2 if any(r not in self.registers for r in wanted) else 0
 

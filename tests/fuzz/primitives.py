@@ -21,6 +21,7 @@ METHODS = frozenset(
     (
         *("read_bytes", "read_text", "decode", "unpack", "unpack_from", "iter_unpack", "communicate"),
         *("recv", "recvfrom", "recvmsg", "readexactly", "readline", "readuntil", "read_holding_registers"),
+        "read_input_registers",
     )
 )
 READING = frozenset(("r", "rb", "rt"))
