@@ -54,3 +54,11 @@ _.gaps
 _.at
 _.age_s
 _.alarms
+
+# drivers/maps: recipes, for the driver of mapped PCS
+FoundModes
+RecipeWriter
+_.sign_of_zero
+_.measured_terms
+_.commanding
+_.reverts_after_s

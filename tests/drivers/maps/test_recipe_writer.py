@@ -1,0 +1,238 @@
+"""The writer of a recipe: enter, set, renew, heartbeat, foreign writes, refusals, and what it leaves behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from drivers.maps.found_modes import FoundMode, FoundModes
+from drivers.maps.recipe import MapWrites
+from drivers.maps.recipe_schema import Recipe
+from drivers.maps.recipe_writer import RecipeWriter
+from drivers.modbus.errors import DeviceException, ReadbackMismatch, Timeout
+from tests.drivers.maps.register_double import RegisterDouble
+
+MODE, POWER, TIMEOUT = 100, 110, 120
+BASE = {
+    "renew_s": 20,
+    "revert_s": 60,
+    "revert_to": "self-consumption",
+    "enter": [
+        {"address": MODE, "memory": "flash", "values": [{"type": "u16", "is": 3}]},
+        {"address": TIMEOUT, "function": 6, "values": [{"type": "u16", "terms": {"revert_s": 1}}]},
+    ],
+    "set": [{"address": POWER, "values": [{"type": "s32", "terms": {"want_w": 1}, "min": -50000, "max": 50000}]}],
+    "leave": [{"address": MODE, "found": True, "values": [{"type": "u16", "is": 1}]}],
+}
+
+
+def made(device: RegisterDouble, revert_s: float = 60, phases: int = 3, **changes: Any) -> RecipeWriter:
+    return RecipeWriter(
+        msgspec.convert({**BASE, **changes}, Recipe),
+        MapWrites(),
+        device,
+        charge_rated_w=30000,
+        discharge_rated_w=30000,
+        revert_s=revert_s,
+        phases=phases,
+    )
+
+
+async def test_it_enters_once_then_sets_and_renews() -> None:
+    device = RegisterDouble()
+    writer = made(device)
+    first = await writer.hold(5000, {}, 0.0)
+    assert (first.action, first.w, first.held) == ("armed", 5000, True)
+    assert device.taken() == [
+        (16, "device", MODE, (3,)),
+        (6, "device", TIMEOUT, (60,)),
+        (16, "device", POWER, (0, 5000)),
+    ]
+    assert (await writer.hold(5000, {}, 1.0)).action == "nothing"
+    assert (await writer.hold(-2, {}, 2.0)).action == "changed"
+    assert device.taken() == [(16, "device", POWER, (0xFFFF, 0xFFFE))]
+    assert (await writer.hold(-2, {}, 21.9)).action == "nothing"
+    assert (await writer.hold(-2, {}, 22.0)).action == "renewed"
+    assert device.taken() == [(16, "device", POWER, (0xFFFF, 0xFFFE))]
+
+
+async def test_a_shorter_timeout_of_the_site_is_renewed_at_half_of_it() -> None:
+    device = RegisterDouble()
+    writer = made(device, revert_s=10)
+    await writer.hold(100, {}, 0.0)
+    assert device.held["device", TIMEOUT] == 10
+    assert (await writer.hold(100, {}, 4.9)).action == "nothing"
+    assert (await writer.hold(100, {}, 5.0)).action == "renewed"
+
+
+async def test_flash_that_holds_the_value_already_is_not_written() -> None:
+    device = RegisterDouble()
+    device.held["device", MODE] = 3
+    writer = made(device)
+    for n in range(50):
+        writer.reset()
+        await writer.hold(n, {}, float(n))
+    assert MODE not in {address for _, _, address, _ in device.log}
+
+
+async def test_another_controller_is_told_and_overwritten() -> None:
+    device = RegisterDouble()
+    writer = made(device)
+    await writer.hold(5000, {}, 0.0)
+    device.held["device", MODE] = 1
+    device.taken()
+    await writer.look()
+    result = await writer.hold(5000, {}, 1.0)
+    assert result.action == "armed"
+    assert result.note == "the device held 1 in register 100; ours was 5000 W: written again"
+    assert [address for _, _, address, _ in device.taken()] == [MODE, POWER]
+
+
+async def test_what_it_does_while_nothing_is_asked_is_nobodys_doing() -> None:
+    device = RegisterDouble()
+    writer = made(device)
+    await writer.hold(5000, {}, 0.0)
+    writer.release()
+    device.held["device", MODE] = 1
+    await writer.look()
+    result = await writer.hold(5000, {}, 100.0)
+    assert (result.action, result.note) == ("armed", "")
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+async def test_refused_is_refused_and_written_whole_again(code: int) -> None:
+    device = RegisterDouble()
+    device.refuse[POWER] = code
+    writer = made(device)
+    with pytest.raises(DeviceException):
+        await writer.hold(5000, {}, 0.0)
+    assert [(function, address) for function, _, address, _ in device.taken()] == [
+        (16, MODE),
+        (6, TIMEOUT),
+        (16, POWER),
+    ]
+    assert not writer.commanding
+    device.refuse.clear()
+    assert (await writer.hold(5000, {}, 1.0)).action == "armed"
+
+
+async def test_a_value_that_does_not_stick_is_told_and_not_hammered() -> None:
+    device = RegisterDouble()
+    device.deaf.add(POWER)
+    writer = made(device)
+    with pytest.raises(ReadbackMismatch, match="wrote 0 5000, reads back 0 0"):
+        await writer.hold(5000, {}, 0.0)
+    device.taken()
+    assert (await writer.hold(5000, {}, 0.5)).note == "waiting: the device did not take this value"
+    assert device.taken() == []
+    with pytest.raises(ReadbackMismatch):
+        await writer.hold(5000, {}, 1.0)
+    device.deaf.clear()
+    assert (await writer.hold(4000, {}, 1.1)).held
+
+
+async def test_silence_during_a_write_leaves_nothing_believed() -> None:
+    device = RegisterDouble()
+    writer = made(device)
+    await writer.hold(5000, {}, 0.0)
+    device.silent = True
+    with pytest.raises(Timeout):
+        await writer.hold(-5000, {}, 1.0)
+    device.silent = False
+    assert (await writer.hold(-5000, {}, 2.0)).action == "armed"
+
+
+async def test_a_missing_term_writes_nothing_and_tells_which() -> None:
+    device = RegisterDouble()
+    writer = made(device, set=[{"address": POWER, "values": [{"type": "s16", "terms": {"want_w": -1, "ac_out_w": 1}}]}])
+    result = await writer.hold(1000, {"ac_out_w": None}, 0.0)
+    assert device.taken() == []
+    assert result.w is None
+    assert result.note == "nothing is written: ac_out_w is not measured now, and its recipe needs it"
+
+
+async def test_a_measured_term_is_followed_but_not_at_every_tick() -> None:
+    device = RegisterDouble()
+    writer = made(device, set=[{"address": POWER, "values": [{"type": "s16", "terms": {"want_w": -1, "ac_out_w": 1}}]}])
+    await writer.hold(1000, {"ac_out_w": 300.0}, 0.0)
+    device.taken()
+    for n in range(1, 10):
+        await writer.hold(1000, {"ac_out_w": 300.0 + n}, n / 10)
+    assert device.taken() == []
+    assert (await writer.hold(1000, {"ac_out_w": 400.0}, 1.0)).action == "changed"
+    assert device.taken() == [(16, "device", POWER, (0x10000 - 600,))]
+
+
+async def test_more_than_the_register_takes_is_clamped_and_told() -> None:
+    writer = made(RegisterDouble())
+    result = await writer.hold(70000, {}, 0.0)
+    assert not result.held
+    assert "more than its registers take" in result.note
+
+
+async def test_a_device_that_shows_its_registers_late_is_read_back_later() -> None:
+    device = RegisterDouble()
+    writer = made(device, settle_s=2.0)
+    first = await writer.hold(5000, {}, 0.0)
+    assert first.w == 5000
+    assert not first.held
+    device.held["device", POWER + 1] = 7
+    assert not (await writer.hold(5000, {}, 1.0)).held
+    with pytest.raises(ReadbackMismatch):
+        await writer.hold(5000, {}, 2.0)
+
+
+async def test_registers_that_cannot_be_read_are_not_read() -> None:
+    device = RegisterDouble()
+    writer = made(device, enter=[], check=[{"address": POWER, "measured_only": True}])
+    assert (await writer.hold(5000, {}, 0.0)).w == 5000
+    await writer.look()
+    assert device.reads == 0
+
+
+async def test_the_heartbeat_counts_on_from_what_stands_there_and_wraps() -> None:
+    device = RegisterDouble()
+    device.held["device", 200] = 0xFFFE
+    writer = made(device, heartbeat={"address": 200, "function": 6, "every_s": 2})
+    for now_s in (0.0, 1.9, 2.0, 4.0):
+        await writer.beat(now_s)
+    assert device.taken() == [(6, "device", 200, (word,)) for word in (0xFFFF, 0, 1)]
+
+
+@pytest.mark.parametrize(("kept", "word"), [(True, 2), (False, 1)])
+async def test_it_is_left_as_it_was_found_else_as_the_map_says(kept: bool, word: int) -> None:
+    device = RegisterDouble()
+    device.held["device", MODE] = 2
+    writer = made(device)
+    found = FoundMode("test", registers=await writer.found())
+    await writer.hold(5000, {}, 0.0)
+    assert device.held["device", MODE] == 3
+    await writer.leave(found if kept else None)
+    assert device.held["device", MODE] == word
+    assert not writer.commanding
+
+
+async def test_what_was_found_outlives_the_process_and_is_not_replaced() -> None:
+    disk: list[bytes] = []
+
+    async def save(content: bytes) -> str:
+        disk.append(content)
+        return ""
+
+    before = FoundModes(None, save)
+    assert await before.keep("pcs", FoundMode("test", "S1", {"device 100": (2,)})) == ""
+    after = FoundModes(disk[-1], save)  # of the gateway that starts after a kill
+    await after.keep("pcs", FoundMode("test", "S1", {"device 100": (3,)}))
+    kept = after.of("pcs")
+    assert kept is not None
+    assert kept.registers == {"device 100": (2,)}
+    await after.forget("pcs")
+    assert FoundModes(disk[-1]).devices == ()
+
+
+def test_a_damaged_record_is_not_believed() -> None:
+    for damaged in (b"", b"{", b'{"pcs":{"map":1}}', b'{"pcs":{"map":"m","registers":{"device 1":[70000]}}}'):
+        assert FoundModes(damaged).unknown
+        assert FoundModes(damaged).devices == ()
