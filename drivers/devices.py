@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch
@@ -38,6 +38,14 @@ class Driver(Protocol):
     async def close(self) -> None:
         """Let go of the device for good."""
         ...
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """A driver that speaks Modbus."""
+
+    link: ModbusLink
+    unit: int
 
 
 def make_drivers(

@@ -20,7 +20,7 @@ class MeterDriver:
         self.kind = "meter" if config.role == "grid" else "load_meter"
         self._sign = -1.0 if config.invert else 1.0
         self._device = SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0)
-        self.notices = link.notices
+        self.link, self.unit, self.notices = link, unit, link.notices
 
     async def read(self) -> Meter:
         """Read it now. Raises DeviceError."""

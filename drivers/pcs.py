@@ -43,7 +43,7 @@ class PcsDriver:
         """`revert_w`: the setpoint that it is to revert to when it hears nothing more from us."""
         self.id, self._config, self._clock = config.id, config, clock or SystemClock()
         self._device = SunSpecDevice(link, unit, (701,), "PCS", config.instance or 0)
-        self.notices = link.notices
+        self.link, self.unit, self.notices = link, unit, link.notices
         self._setpoint = SetpointWriter(self._device, config.revert_s, revert_w)
         self._lock = asyncio.Lock()
         self._slow: dict[int, tuple[float, Sample]] = {}  # model -> when (site time), what

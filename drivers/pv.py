@@ -19,7 +19,7 @@ class PvDriver:
     def __init__(self, config: PvDevice, link: ModbusLink, unit: int) -> None:
         self.id = config.id
         self._device = SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0)
-        self.notices = link.notices
+        self.link, self.unit, self.notices = link, unit, link.notices
 
     async def read(self) -> Pv:
         """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError."""

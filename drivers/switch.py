@@ -23,13 +23,13 @@ class SwitchDriver:
     kind = "switch"
 
     def __init__(self, config: SwitchDevice, link: ModbusLink, unit: int) -> None:
-        self.id, self._link, self._unit = config.id, link, unit
+        self.id, self.link, self.unit = config.id, link, unit
         self.notices = link.notices
         self._map = SWITCH  # until the device says that it knows more
 
     async def read(self) -> Switch:
         """Read it now: open or closed only where position and both contacts agree. Raises DeviceError."""
-        values = await registers.read(self._link, self._unit, self._map)
+        values = await registers.read(self.link, self.unit, self._map)
         self._map = SWITCH_2 if values["version"] == 2 else SWITCH
         sample = Sample(values)
         by_contacts = CONTACTS.get((str(values["contact_no"]), str(values["contact_nc"])), "moving")
@@ -54,12 +54,12 @@ class SwitchDriver:
     async def order(self, action: str) -> None:
         """Ask for "open" or "close", or withdraw with "none"; read it back. Raises DeviceError."""
         wanted = next(number for number, word in COMMANDS.items() if word == action)
-        await self._link.write(self._unit, COMMAND_REGISTER, [wanted])
-        held = (await self._link.read(self._unit, COMMAND_REGISTER, 1))[0]
+        await self.link.write(self.unit, COMMAND_REGISTER, [wanted])
+        held = (await self.link.read(self.unit, COMMAND_REGISTER, 1))[0]
         if held != wanted:
             where = f"{self.id}, register {COMMAND_REGISTER}"
             raise ReadbackMismatch(where, f"{action} ({wanted}) was written and {held} is read")
 
     async def close(self) -> None:
         """Drop the connection for good."""
-        await self._link.close()
+        await self.link.close()

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import DeviceHealth, Part, aged
+from dispatch.model.equipment import DeviceHealth, LinkHealth, Part, aged
 from dispatch.model.readings import Quality
-from drivers.devices import Driver
+from drivers.devices import Driver, Linked
 from drivers.notices import Notice, Noticing
 
 log = logging.getLogger("skerry.gateway")
@@ -41,6 +41,7 @@ class Poller:
         self._device_error, self._on_change, self._on_notice = device_error, on_change, on_notice
         self._period_s, self._due_s = period_s, 0.0
         self._notices = driver.notices if isinstance(driver, Noticing) else None
+        self._linked = driver if isinstance(driver, Linked) else None
         self._parts: tuple[Part, ...] = ()
         self._site_s = self._io_s = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -150,4 +151,19 @@ class Poller:
             failures=self.failures,
             writes=writes,
             error=self.error if not self.online else "",
+            link=None if self._linked is None else link_health(self._linked),
         )
+
+
+def link_health(driver: Linked) -> LinkHealth:
+    """How the requests of a driver go."""
+    link, traffic = driver.link, driver.link.traffic
+    return LinkHealth(
+        at=f"{link.host}:{link.port} unit {driver.unit}",
+        round_trip_ms=traffic.median_ms,
+        round_trip_worst_ms=traffic.worst_ms,
+        connect_ms=None if traffic.connect_s is None else 1000 * traffic.connect_s,
+        answers=traffic.answers,
+        refusals=traffic.refusals,
+        failures=traffic.failures,
+    )

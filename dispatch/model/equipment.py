@@ -154,6 +154,18 @@ def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
     return msgspec.structs.replace(part, **{name: older(getattr(part, name)) for name in part.__struct_fields__})
 
 
+class LinkHealth(msgspec.Struct, frozen=True):
+    """How the requests to one device over its link go. Times are the machine's, over the last 100 answers."""
+
+    at: str  # host, port and unit
+    round_trip_ms: float | None = None  # median; None: no answer yet
+    round_trip_worst_ms: float | None = None
+    connect_ms: float | None = None  # of the last connection
+    answers: int = 0
+    refusals: int = 0  # Modbus exceptions
+    failures: int = 0  # no answer, or one that was not used
+
+
 class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
 
@@ -165,6 +177,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     failures: int
     writes: int
     error: str = ""
+    link: LinkHealth | None = None  # None: it is not reached over Modbus, or a version before this one
 
 
 # SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.

@@ -29,6 +29,7 @@ class Line:
         self.host, self.port = host, port
         self.turn = asyncio.Lock()
         self.number = 0  # of the connection: another one has another number
+        self.connect_s: float | None = None  # how long the connection in use took to be there
         self.dropped = 0  # connections that ended because some device was silent or gave a wrong answer
         self._backoff_max_s = backoff_max_s
         self._links = 0
@@ -90,9 +91,10 @@ class Line:
 
     async def _connect(self) -> Connection | None:
         """One try, in a task of its own: it may take longer than the caller who started it is willing to wait."""
-        connection = Connection(self.host, self.port, self._longest_s)
+        connection, began_s = Connection(self.host, self.port, self._longest_s), asyncio.get_running_loop().time()
         try:
             if await connection.connect():
+                self.connect_s = asyncio.get_running_loop().time() - began_s
                 await asyncio.sleep(self._connect_delay_s)
                 self._connection, self.number = connection, self.number + 1
                 return connection

@@ -9,6 +9,7 @@ from typing import TypeVar
 from drivers.modbus.connection import Caller, Connection
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
 from drivers.modbus.line import Line, longer
+from drivers.modbus.traffic import Place, Traffic
 from drivers.notices import Notices
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class ModbusLink:
         """`line`: the one that it shares with other devices at this host and port; None: one of its own."""
         self.device, self.host, self.port = device, host, port
         self.notices = Notices()
+        self.traffic = Traffic()
         self.answered_on = 0  # number of the connection on which the last clean answer came; 0: none yet
         self._dropped = 0  # connections, for this device's own silence or answers
         self._line = line or Line(host, port, backoff_max_s=backoff_max_s)
@@ -67,7 +69,9 @@ class ModbusLink:
 
         Raises as `Connection.read`.
         """
-        return await self._request(lambda connection: connection.read(self._caller, unit, address, count, function))
+        words = await self._request(lambda connection: connection.read(self._caller, unit, address, count, function))
+        self.traffic.keep(Place(unit, function, address), words, asyncio.get_running_loop().time())
+        return words
 
     async def write(
         self, unit: int, address: int, values: Sequence[int], on: int = 0, function: int | None = None
@@ -143,17 +147,21 @@ class ModbusLink:
             number = self._line.number
             if on not in (0, number):
                 raise ConnectionLost(where, "connected anew before a write", "nothing to do: its map is checked first")
+            self.traffic.connect_s, asked_s = self._line.connect_s, asyncio.get_running_loop().time()
             try:
                 answer = await ask(connection)
             except DeviceException:
+                self.traffic.answered(asyncio.get_running_loop().time() - asked_s, refused=True)
                 self.answered_on = number
                 raise
             except DeviceError as error:
+                self.traffic.failed()
                 if isinstance(error, (Timeout, BadReply)):
                     self._dropped += 1
                     self._line.dropped += 1
                 self._back_off(error.what, connection.lost_at_s, answered=self.answered_on == number)
                 raise
+            self.traffic.answered(asyncio.get_running_loop().time() - asked_s)
             self.answered_on = number
             return answer
 

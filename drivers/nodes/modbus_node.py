@@ -34,13 +34,13 @@ class NodeDriver:
     kind = "node"
 
     def __init__(self, config: NodeDevice, link: ModbusLink, unit: int) -> None:
-        self.id, self._config, self._link, self._unit = config.id, config, link, unit
+        self.id, self._config, self.link, self.unit = config.id, config, link, unit
         self.notices = link.notices
 
     async def read(self) -> Node:
         """Read it now. Raises DeviceError. What cannot be true is missing, with a note."""
         notes: list[str] = []
-        sample = Sample(_possible(await registers.read(self._link, self._unit, NODE), notes))
+        sample = Sample(_possible(await registers.read(self.link, self.unit, NODE), notes))
         gpus, cap_w = int(sample.number("gpus_total") or 0), sample.number("power_cap_w")
         if gpus < self._config.gpus:
             notes.append(f"{gpus} of {self._config.gpus} GPUs are there")
@@ -69,10 +69,10 @@ class NodeDriver:
         """
         cap = NO_CAP if order.cap_w is None else min(max(round(order.cap_w), 0), MOST_CAP_W)
         wanted = [cap, 2 if order.off else int(order.suspended)]
-        if await self._link.read(self._unit, CAP_REGISTER, len(wanted)) == wanted:
+        if await self.link.read(self.unit, CAP_REGISTER, len(wanted)) == wanted:
             return ""
-        await self._link.write(self._unit, CAP_REGISTER, wanted)
-        held = await self._link.read(self._unit, CAP_REGISTER, len(wanted))
+        await self.link.write(self.unit, CAP_REGISTER, wanted)
+        held = await self.link.read(self.unit, CAP_REGISTER, len(wanted))
         if held != wanted:
             where = f"{self.id}, registers {CAP_REGISTER}..{CAP_REGISTER + 1}"
             raise ReadbackMismatch(where, f"{wanted} written, {held} read")
@@ -82,4 +82,4 @@ class NodeDriver:
 
     async def close(self) -> None:
         """Drop the connection for good."""
-        await self._link.close()
+        await self.link.close()
