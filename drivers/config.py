@@ -194,12 +194,21 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Annotated[Id, Meta(description="Name of the node.")]
     source: Annotated[
-        Literal["psutil", "nvml", "modbus"],
+        Literal["psutil", "nvml", "modbus", "nut"],
         Meta(
             description="`psutil`: this machine, power estimated from its CPU use; `nvml`: this machine's NVIDIA GPUs, "
-            "too; `modbus`: the register map `skerry-node`."
+            "too; `modbus`: the register map `skerry-node`; `nut`: the outlets of metered PDUs."
         ),
     ]
+    outlets: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}:[1-9][0-9]{0,3}$")], ...],
+        Meta(
+            max_length=16,
+            description="With `nut`: every outlet that feeds it, `pdu:number`, with the `id` of a `[[pdu]]`: "
+            '`["pdu-a:3", "pdu-b:3"]`. Its power is their sum, and is not known while one of them is not.',
+            extra={"expected": 'outlets such as "pdu-a:3"'},
+        ),
+    ] = ()
     critical: Annotated[bool, Meta(description="true: the node is kept running off the grid; false: deferrable.")] = (
         False
     )

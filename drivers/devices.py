@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.meter import MeterDriver
 from drivers.modbus.line import Line
@@ -14,16 +14,20 @@ from drivers.modbus.transport import ModbusLink
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.nodes.psutil_node import PsutilNode
+from drivers.nut.config import PduDevice, UpsDevice, address_of
+from drivers.nut.pdu import Pdu, PduNode
+from drivers.nut.server import NutServer
+from drivers.nut.ups import UpsDriver
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
 from drivers.switch import SwitchDriver
 
-Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node
+Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups
 Resolve = Callable[[str, str, int], tuple[str, int, int]]  # device id, url, unit -> host, port, unit
 
 
 class Driver(Protocol):
-    """What the gateway needs of a driver. `kind`: meter load_meter pcs pv switch node."""
+    """What the gateway needs of a driver. `kind`: meter load_meter pcs pv switch node ups."""
 
     @property
     def id(self) -> str: ...
@@ -59,6 +63,8 @@ def make_drivers(
     clock: Clock | None = None,
     known_gpus: KnownGpus | None = None,
     revert_w: Mapping[str, float] = {},
+    ups: Iterable[UpsDevice] = (),
+    pdus: Iterable[PduDevice] = (),
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -69,6 +75,7 @@ def make_drivers(
     Devices behind one host and port share a connection and are asked in turn; all others are independent.
     """
     lines: dict[tuple[str, int], Line] = {}
+    servers: dict[tuple[str, int], NutServer] = {}
 
     def at(device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice) -> tuple[ModbusLink, int]:
         host, port, unit = resolve(device.id, device.url, device.unit)
@@ -84,7 +91,15 @@ def make_drivers(
         )
         return link, unit
 
+    def upsd(url: str) -> NutServer:
+        host, port, _ = address_of(url)
+        return servers.setdefault((host, port), NutServer(host, port, backoff_max_s=io.backoff_max_s))
+
+    metered = {pdu.id: Pdu(pdu, upsd(pdu.url)) for pdu in pdus}
+
     def node(config: NodeDevice) -> Driver:
+        if config.source == "nut":
+            return PduNode(config, metered)
         if config.source == "psutil":
             return PsutilNode(config)
         if config.source == "nvml":
@@ -99,4 +114,5 @@ def make_drivers(
         *(PvDriver(p, *at(p)) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),
+        *(UpsDriver(u, upsd(u.url)) for u in ups),
     ]

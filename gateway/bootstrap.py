@@ -112,6 +112,8 @@ async def assemble(
             clock,
             found.known_gpus,
             revert_values(site.dispatch),
+            site.ups,
+            site.pdu,
         ),
         known_gpus=found.known_gpus,
         controller=controller,

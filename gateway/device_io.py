@@ -27,7 +27,8 @@ from gateway.site.schema import Site
 from gateway.snapshot_builder import snapshot_of
 from gateway.task_supervisor import Work
 
-NODE_PERIOD_S = 1.0  # compute nodes are read once a second, unscaled
+NODE_PERIOD_S = 1.0  # compute nodes and UPSs are read once a second, unscaled
+ONCE_A_SECOND = ("node", "ups")
 CLOSE_S = 3.0
 FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
 
@@ -41,8 +42,8 @@ class DeviceIo:
         self._site, self._clock, self._events = site, clock, events
         self._pollers = [self._poller(driver) for driver in drivers]
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
-        self._nodes = [p for p in self._pollers if p.driver.kind == "node"]
-        self._others = [p for p in self._pollers if p.driver.kind not in ("meter", "node")]
+        self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
+        self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]
         self._setpoints = {
             d.id: SetpointSender(d, clock, DeviceError, self._report_setpoint, self._report_note)
             for d in drivers
@@ -56,9 +57,9 @@ class DeviceIo:
     def _poller(self, driver: Any) -> Poller:
         """A device that is read less often has readings that grow older by its period before they are stale."""
         site = self._site
-        devices: list[Polled] = [*site.meter, *site.pcs, *site.pv, *site.switch, *site.node]
+        devices: list[Polled] = [*site.meter, *site.pcs, *site.pv, *site.switch, *site.node, *site.ups]
         period_s = next(poll_period_s(d) for d in devices if d.id == driver.id) if driver.kind != "meter" else 0.0
-        if driver.kind == "node":
+        if driver.kind in ONCE_A_SECOND:
             period_s = max(period_s, NODE_PERIOD_S)
         stale_after_s = site.io.stale_after_s + period_s
         report = self._report_device, self._report_notice

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch, Ups
 from dispatch.model.snapshot import Snapshot
 from gateway.site.schema import Site
 
@@ -34,4 +34,5 @@ def snapshot_of(
         switches=of(Switch, [s.id for s in site.switch]),
         nodes=of(Node, [n.id for n in site.node]),
         devices=devices,
+        ups=of(Ups, [u.id for u in site.ups]),
     )

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dispatch.model.decision import Decision
-from dispatch.model.readings import Quality, Reading, total
+from dispatch.model.readings import MISSING as MISSING_READING
+from dispatch.model.readings import Quality, Reading, Status, total
 from dispatch.model.snapshot import Snapshot
 
 MISSING = -(2**31)  # a raw value that stands for "no value"
@@ -141,6 +142,18 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
         yield f"{own}.temp_c", battery.temp_c
     for pv in snapshot.pv:
         yield f"{_own(pv.id)}.w", pv.w
+    for ups in snapshot.ups:
+        own = _own(ups.id)
+        yield f"{own}.w", ups.w
+        yield f"{own}.load_pct", ups.load_pct
+        yield f"{own}.charge_pct", ups.charge_pct
+        yield f"{own}.runtime_s", ups.runtime_s
+        yield f"{own}.on_battery", _as_number(ups.status, ups.says("OB"))
+
+
+def _as_number(status: Status, holds: bool | None) -> Reading:
+    """1 or 0 for what a state word says, with its age and quality; missing where it is not known."""
+    return MISSING_READING if holds is None else Reading(float(holds), status.age_s, status.quality)
 
 
 def _sums(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:

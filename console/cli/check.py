@@ -78,7 +78,7 @@ def _report(error: SiteFileError, as_json: bool) -> None:
 
 def _derived(site: Site) -> dict[str, Any]:
     config, terms = site.dispatch, site.tariff.demand_terms
-    sections = ("battery", "pcs", "meter", "pv", "switch", "node")
+    sections = ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu")
     return {
         "site": site.site.name,
         "fuse_w": config.grid.fuse_w,

@@ -21,6 +21,7 @@ from console.display.islanding_text import (
     switch_open,
 )
 from console.display.status_text import clock_texts, unmeasured_texts, why_text
+from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
@@ -63,6 +64,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", nodes_run_text(model), *asked)
+    for n, ups in enumerate(snapshot.ups):
+        yield _row("" if n else "UPS", *ups_texts(ups))
     yield _row("Tariff", *_tariff(published.tariff, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))

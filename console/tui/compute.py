@@ -1,4 +1,4 @@
-"""View 2: the nodes, and the GPUs of the selected one."""
+"""View 2: the nodes, the GPUs of the selected one, and the UPSs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from collections.abc import Hashable
 from console.display.formats import kw, number
 from console.display.ink import Ink
 from console.display.status_text import gpus_text, stale_word
+from console.display.ups_text import UNUSUAL, ups_state, ups_texts
 from console.display.viewmodel import Model
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.list_view import ListView
 from console.tui.reading_cells import reading_ink
-from dispatch.model.equipment import Gpu, Node
+from dispatch.model.equipment import Gpu, Node, Ups
 
 
 class Compute(ListView):
-    """A line per node; never a zero where there is no reading."""
+    """A line per node, then one per UPS; never a zero where there is no reading."""
 
     header = "Node            kW             CPU %  mem %   GPUs  Role      Source"
-    empty_text = "no [[node]] in the site file"
+    empty_text = "no [[node]] and no [[ups]] in the site file"
 
     def items(self, model: Model) -> list[Hashable]:
-        """Nodes in the site file's order."""
+        """Nodes in the site file's order, then UPSs."""
         if model.published is None:
             return []
-        text = self.filter_text.lower()
-        return [n for n in model.published.snapshot.nodes if text in f"{n.id} {n.source} {n.note}".lower()]
+        text, snapshot = self.filter_text.lower(), model.published.snapshot
+        nodes: list[Hashable] = [n for n in snapshot.nodes if text in f"{n.id} {n.source} {n.note}".lower()]
+        return [*nodes, *(u for u in snapshot.ups if text in f"{u.id} ups {ups_state(u)}".lower())]
 
     def key(self, item: Hashable) -> Hashable:
-        """A node's id."""
-        assert isinstance(item, Node)
+        """Its id."""
+        assert isinstance(item, (Node, Ups))
         return item.id
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
-        """One node."""
+        """One node or UPS."""
+        if isinstance(item, Ups):
+            draw_ups(canvas, y, item)
+            return
         assert isinstance(item, Node)
         assert model.published is not None
         canvas.put(1, y, cut(item.id, 13))
@@ -58,6 +63,9 @@ class Compute(ListView):
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """The GPUs of the selected node, or why there is nothing to show."""
+        if isinstance(item, Ups):
+            canvas.put(1, top, cut(" · ".join(ups_texts(item)), canvas.width - 2))
+            return
         assert isinstance(item, Node)
         x = canvas.put(1, top, f"GPUs of {item.id}", Ink.DIM)
         if not item.gpus:
@@ -69,6 +77,14 @@ class Compute(ListView):
         canvas.put(x + 2, top, cut(item.note, canvas.width - x - 3), Ink.MEDIUM)
         for n, gpu in enumerate(item.gpus):
             gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
+
+
+def draw_ups(canvas: Canvas, y: int, ups: Ups) -> None:
+    """Its power and its state."""
+    canvas.put(1, y, cut(ups.id, 13))
+    canvas.put(15, y, kw(ups.w.value), reading_ink(ups.w))
+    canvas.put(54, y, "UPS")
+    canvas.put(64, y, cut(ups_state(ups), canvas.width - 65), Ink.MEDIUM if ups.says(*UNUSUAL) else Ink.DIM)
 
 
 def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:

@@ -22,6 +22,7 @@ from dispatch.alarms.device_conditions import (
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.part_conditions import part_conditions
 from dispatch.alarms.states import Condition
+from dispatch.alarms.ups_conditions import ups_conditions
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.battery_bank import BatteryBank, counted, in_service
@@ -59,6 +60,8 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(pcs_conditions(pcs, snapshot, decision, facts))
     for node in snapshot.nodes:
         found.update(node_conditions(node, facts))
+    for ups in snapshot.ups:
+        found.update(ups_conditions(ups))
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
     found.update(_island(decision))

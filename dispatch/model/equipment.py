@@ -1,4 +1,4 @@
-"""Defines the readings of each kind of device: meter, PCS, battery, PV inverter, switch, node.
+"""Defines the readings of each kind of device: meter, PCS, battery, PV inverter, switch, node, UPS.
 
 Sign and units, everywhere: watts at the AC terminals; `pcs.w > 0` discharges, grid `w > 0` imports, `pv.w >= 0`;
 site balance `load = grid + sum(pcs) + sum(pv)`. Times: `utc_s` is POSIX seconds (records, tariffs, plans);
@@ -134,7 +134,23 @@ class Node(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-Part = Meter | Pcs | Battery | Pv | Switch | Node
+class Ups(msgspec.Struct, frozen=True):
+    """A UPS as NUT reports it. `status` is its ups.status: OL on line, OB on battery, LB battery low, and more."""
+
+    id: str
+    status: Status = UNKNOWN
+    w: Reading = MISSING  # real power of its output
+    load_pct: Reading = MISSING  # of its rating
+    charge_pct: Reading = MISSING
+    runtime_s: Reading = MISSING  # as it estimates
+
+    def says(self, *words: str) -> bool | None:
+        """Whether its status holds one of these words; None: its status is not known."""
+        text = self.status.good
+        return None if text is None else not set(words).isdisjoint(text.split())
+
+
+Part = Meter | Pcs | Battery | Pv | Switch | Node | Ups
 P = TypeVar("P", bound=msgspec.Struct)
 
 
@@ -170,7 +186,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
 
     id: str
-    kind: str  # meter load_meter pcs pv switch node
+    kind: str  # meter load_meter pcs pv switch node ups
     online: bool
     age_s: float | None  # since the last good answer; None: never
     reads: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Pcs, Pv, Switch, Ups
 from dispatch.model.readings import total
 
 
@@ -26,6 +26,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     switches: tuple[Switch, ...] = ()
     nodes: tuple[Node, ...] = ()
     devices: tuple[DeviceHealth, ...] = ()
+    ups: tuple[Ups, ...] = ()
     utc_known: bool = True  # False: `utc_s` is no more than a lower bound, as the clock was not set since power-up
 
     @property

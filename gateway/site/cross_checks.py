@@ -49,7 +49,18 @@ def across(site: Site) -> list[Finding]:
 
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
-    for check in (_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _addresses, _deadline, _twin, _reserve):
+    for check in (
+        _place,
+        _grid_meter,
+        _grid_meter_period,
+        _load_meters,
+        _ids,
+        _addresses,
+        _outlets,
+        _deadline,
+        _twin,
+        _reserve,
+    ):
         yield partial(check, site)
     for battery in site.battery:
         yield partial(_owners, site, battery.id)
@@ -82,7 +93,7 @@ def _load_meters(site: Site) -> Iterator[Finding]:
 
 def _ids(site: Site) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    for section in ("battery", "pcs", "meter", "pv", "switch", "node"):
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.id in seen:
@@ -102,6 +113,25 @@ def _addresses(site: Site) -> Iterator[Finding]:
                 if place in seen:
                     yield f"{section}[{n}].unit", item.unit, f"a unit of its own at {item.url}; {seen[place]} has it"
                 seen.setdefault(place, f"{section}[{n}]")
+
+
+def _outlets(site: Site) -> Iterator[Finding]:
+    """Outlets of PDUs that exist, each feeding one node; only nodes that are read from them have any."""
+    pdus = {pdu.id for pdu in site.pdu}
+    fed: dict[str, str] = {}
+    for n, node in enumerate(site.node):
+        with suppress(Unreadable):
+            key, outlets = f"node[{n}].outlets", node.outlets
+            if bool(outlets) != (node.source == "nut"):
+                wanted = 'at least one, such as "pdu-a:3"' if node.source == "nut" else 'no such key, or source = "nut"'
+                yield key, list(outlets), wanted
+            for outlet in outlets:
+                pdu = outlet.partition(":")[0]
+                if pdu not in pdus:
+                    yield key, outlet, f"the id of a [[pdu]]: {', '.join(sorted(pdus)) or 'there is none'}"
+                if outlet in fed:
+                    yield key, outlet, f"an outlet that feeds this node alone, once; {fed[outlet]} has it"
+                fed.setdefault(outlet, f"node[{n}]")
 
 
 def _owners(site: Site, battery: str) -> Iterator[Finding]:

@@ -290,7 +290,7 @@ def _instant(text: str) -> None:
 
 def _url(text: str) -> None:
     """Raises ValueError for a port that does not exist."""
-    if text != "twin" and not 0 < int(text.rpartition(":")[2]) < 1 << 16:
+    if text.startswith("tcp://") and not 0 < int(text.rpartition(":")[2]) < 1 << 16:
         raise ValueError("a TCP port of 1..65535")
 
 

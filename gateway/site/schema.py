@@ -23,6 +23,7 @@ from dispatch.config.schema import (
 )
 from dispatch.forecasting.sun import Place
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
+from drivers.nut.config import PduDevice, UpsDevice
 from drivers.twin.config import TwinConfig
 from gateway.site.versions import CURRENT
 from storage.config import StorageConfig
@@ -113,6 +114,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     pv: tuple[PvDevice, ...] = ()
     switch: tuple[SwitchDevice, ...] = ()
     node: tuple[NodeDevice, ...] = ()
+    ups: tuple[UpsDevice, ...] = ()
+    pdu: tuple[PduDevice, ...] = ()
 
     @property
     def dispatch(self) -> DispatchConfig:

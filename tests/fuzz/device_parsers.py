@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from device_doubles import registers_at
+from fake_upsd import FakeUpsd
 from fuzzing import Feed, Parser, simple
 from sunspec_image import image, model_words, pcs_image
 
@@ -20,6 +21,11 @@ from drivers.modbus.errors import DeviceError
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.actuators import CannotObey, freeze, run_command
 from drivers.nodes.modbus_node import NodeDriver
+from drivers.nut.config import PduDevice, UpsDevice
+from drivers.nut.pdu import Pdu, PduNode
+from drivers.nut.protocol import VariableList
+from drivers.nut.server import NutServer
+from drivers.nut.ups import UpsDriver
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
 from drivers.sunspec.layout import plan
@@ -87,6 +93,45 @@ def answers(directory: Path) -> Iterator[Feed]:
         port = server.sockets[0].getsockname()[1]
         yield lambda data: runner.run(ask(port, data))
         server.close()
+
+
+def upsd_said(data: bytes) -> None:
+    """Line by line, as they come off a stream."""
+    answer = VariableList("ups1", "u")
+    for line in data.splitlines(keepends=True):
+        if answer.take(line):
+            break
+
+
+@contextlib.contextmanager
+def answers_of_upsd(directory: Path) -> Iterator[Feed]:
+    """An upsd that answers with the input, read as a UPS and as the feed of a node."""
+    served = FakeUpsd()
+    served.ends = True
+
+    async def ask(data: bytes) -> None:
+        served.answer = lambda asked: data
+        server = NutServer("127.0.0.1", served.port, backoff_max_s=0.001)
+        ups = UpsDriver(UpsDevice(id="ups1", url=served.url("u")), server)
+        node = PduNode(
+            NodeDevice(id="n", source="nut", outlets=("p:1",)),
+            {
+                "p": Pdu(
+                    PduDevice(id="p", url=served.url("u")), NutServer("127.0.0.1", served.port, backoff_max_s=0.001)
+                )
+            },
+        )
+        try:
+            await ups.read()
+            await node.read()
+        finally:
+            await ups.close()
+            await node.close()
+
+    with asyncio.Runner() as runner:
+        runner.run(served.start())
+        yield lambda data: runner.run(ask(data))
+        runner.run(served.stop())
 
 
 async def run_saying(data: bytes, directory: Path) -> None:
@@ -162,6 +207,26 @@ PARSERS = (
         lambda: [packed([0x534E, 1, 0, 3_500, 650, 8, 8, 0xFFFF, 0, 600])],
         driver_of(NodeDriver, NodeDevice(id="gpu-1", source="modbus", url="twin"), 0),
         (DeviceError,),
+    ),
+    Parser(
+        "answers of upsd",
+        ("drivers.nut.protocol:VariableList.take",),
+        lambda: [
+            b'BEGIN LIST VAR u\nVAR u ups.status "OB LB"\nVAR u ups.mfr "a \\"b\\" \\\\"\nEND LIST VAR u\n',
+            b"ERR DATA-STALE\n",
+        ],
+        simple(lambda data, _: upsd_said(data)),
+        (DeviceError,),
+    ),
+    Parser(
+        "variables of a UPS and of a PDU",
+        ("drivers.nut.server:NutServer._ask",),
+        lambda: [
+            b'BEGIN LIST VAR u\nVAR u ups.status "OL CHRG"\nVAR u outlet.1.realpower "12.5"\nEND LIST VAR u\n',
+        ],
+        answers_of_upsd,
+        (DeviceError,),
+        share=0.3,
     ),
     Parser(
         "what a node's command says",

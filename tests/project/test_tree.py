@@ -19,6 +19,7 @@ PAGES = (
             "commands",
             "site-file",
             "operation",
+            "ups-and-contacts",
             "security",
             "screens",
             "figures",

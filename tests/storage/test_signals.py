@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storage_samples import decision, snapshot
 
-from dispatch.model.equipment import Node
-from dispatch.model.readings import Quality, Reading, reading
+from dispatch.model.equipment import Node, Ups
+from dispatch.model.readings import Quality, Reading, Status, reading, status
 from storage.damage import DAMAGED
 from storage.rows import decision_of, decision_row
 from storage.samples import packed, segments_of, sids_blob
@@ -49,6 +49,23 @@ def test_names_of_a_small_site() -> None:
         "decision.import_target_w": 21_000.0,
         "price.eur_per_kwh": None,
     }
+
+
+def test_a_ups() -> None:
+    ups = Ups("ups1", status("OB DISCHRG"), reading(1_230.0), reading(41.0), reading(64.0), reading(1_140.0))
+    site = msgspec.structs.replace(snapshot(1), ups=(ups, Ups("price", status=Status("OL", 60.0, Quality.STALE))))
+    values = {name: value for name, value in signal_values(site, None).items() if name.startswith(("ups1", "device:"))}
+    assert values == {
+        "ups1.w": 1_230.0,
+        "ups1.load_pct": 41.0,
+        "ups1.charge_pct": 64.0,
+        "ups1.runtime_s": 1_140.0,
+        "ups1.on_battery": 1.0,
+        **dict.fromkeys(f"device:price.{name}" for name in ("w", "load_pct", "charge_pct", "runtime_s", "on_battery")),
+    }
+    assert [definition(f"ups1.{name}").unit for name in ("w", "runtime_s", "charge_pct", "on_battery")] == [
+        "W", "s", "%", "",
+    ]  # fmt: skip
 
 
 def test_a_stale_or_missing_reading_is_none_and_takes_its_sums_with_it() -> None:

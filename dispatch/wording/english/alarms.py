@@ -38,6 +38,10 @@ TEMPLATES = {
     "alarm.holds_another": "wrote {written_w:kw}, the device holds {held_w:kw}",
     "alarm.over_cap": "draws {drawn_w:kw}, capped to {cap_w:kw}",
     "alarm.gpus_missing": "{missing:g} of {gpus:g} without a power reading: {note}",
+    "alarm.ups": "its status is {status}{charge}{runtime}{power}",
+    "alarm.ups_charge": ", battery {charge_pct:.0f} %",
+    "alarm.ups_runtime": ", {runtime_s:minutes} left by its own estimate",
+    "alarm.ups_power": ", load {power_w:kw}",
     "alarm.overruns": "{late_ticks:g} late ticks in the last minute",
     "alarm.rows_dropped": "{rows:g} rows dropped in the last minute",
     "alarm.part_died": "failed {lasted_s:.0f} s ago: {error}",
@@ -254,6 +258,39 @@ TEXTS: dict[str, AlarmText] = {
             "Free space on the state directory (`df`) or repair its mount. Until then do not stop the gateway while "
             "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`."
         ),
+    ),
+    "ups-on-battery": AlarmText(
+        "UPS {subject} on battery",
+        "The UPS reports that its input is out of range or off (OB), or that a shutdown was ordered (FSD).",
+        "What it feeds runs until its own battery is empty, often for minutes only.",
+        (
+            "If the site has voltage, look at the breaker and the cable of the UPS's input. In an outage save work and "
+            "shut down what hangs on this UPS before the runtime that it reports is over."
+        ),
+    ),
+    "ups-battery-low": AlarmText(
+        "UPS {subject}: battery low",
+        "The UPS reports that its battery is almost empty (LB), or that a shutdown was ordered (FSD).",
+        "What it feeds loses power within minutes when its input fails, or at once when it is on battery.",
+        "Shut down what hangs on this UPS now. If its input is there and the charge does not rise, have it serviced.",
+    ),
+    "ups-overload": AlarmText(
+        "UPS {subject} overloaded",
+        "The UPS reports more load than it is rated for (OVER).",
+        "It may switch to bypass or off; on battery it cannot carry the load.",
+        "Move load to another UPS or feed, or shut some of it down, until the load is below the rating.",
+    ),
+    "ups-bypass": AlarmText(
+        "UPS {subject} does not protect its load",
+        "The UPS reports that its load is on bypass (BYPASS) or that its output is off (OFF).",
+        "An outage reaches what it feeds without delay.",
+        "If nobody works on it, read its display: after an overload or a fault it must be switched back by hand.",
+    ),
+    "ups-replace-battery": AlarmText(
+        "UPS {subject}: replace battery",
+        "The UPS reports that its battery failed its test or is worn out (RB).",
+        "Its runtime is shorter than it says; in an outage it may drop its load at once.",
+        "Order and replace the battery, then run the self-test of the UPS.",
     ),
     "peak-exceeded": AlarmText(
         "Peak exceeded",

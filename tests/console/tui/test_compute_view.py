@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from console.display.ups_text import ups_texts
 from console.tui.canvas import Canvas
-from console.tui.compute import Compute, gpu_cell
-from dispatch.model.equipment import Gpu, Node
-from dispatch.model.readings import Reading, reading
+from console.tui.compute import Compute, draw_ups, gpu_cell
+from dispatch.model.equipment import Gpu, Node, Ups
+from dispatch.model.readings import Quality, Reading, Status, reading, status
 
 
 def gpu(index: int = 0, w: float | None = 300.0, limit_w: float = 500.0, enforced_w: float = 500.0) -> Gpu:
@@ -47,3 +48,27 @@ def test_what_is_wrong_stands_above_the_gpus() -> None:
     Compute.detail(object.__new__(Compute), canvas, 0, node, None)  # type: ignore[arg-type]
     assert "".join(canvas.text[0]).startswith(" GPUs of gpu-01  GPU 1: GPU is lost; xxx")
     assert "1    — W  it does not answer" in "".join(canvas.text[1])
+
+
+@pytest.mark.parametrize(
+    ("ups", "line"),
+    [
+        (
+            Ups("ups1", status("OL CHRG"), reading(1_230.0), reading(41.0), reading(97.0), reading(1_680.0)),
+            "ups1 on line, charging · battery 97 % · 28 min by its own estimate · 1.2 kW · load 41 %",
+        ),
+        (Ups("ups1", status("OB LB"), charge_pct=reading(9.0)), "ups1 ON BATTERY, BATTERY LOW · battery 9 %"),
+        (Ups("ups1", Status("OL", 75.0, Quality.STALE)), "ups1 on line 75s ago"),
+        (Ups("ups1", status("OL ECO")), "ups1 on line, ECO"),
+        (Ups("ups1"), "ups1 status not known"),
+    ],
+)
+def test_a_ups(ups: Ups, line: str) -> None:
+    assert " · ".join(ups_texts(ups)) == line
+    canvas = Canvas(80, 2)
+    draw_ups(canvas, 0, ups)
+    Compute.detail(object.__new__(Compute), canvas, 1, ups, None)  # type: ignore[arg-type]
+    row, detail = ("".join(text).rstrip() for text in canvas.text)
+    assert row.startswith(" ups1 ")
+    assert " UPS " in row
+    assert detail.strip() == line[:78] or detail.strip().startswith(line[:70])

@@ -13,10 +13,10 @@ from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
-from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Switch
+from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Switch, Ups
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
-from dispatch.model.readings import MISSING, reading, status
+from dispatch.model.readings import MISSING, Quality, Reading, Status, reading, status
 from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
@@ -44,6 +44,7 @@ SNAPSHOT = Snapshot(
     switches=(Switch("pcc", position=status("closed"), grid_voltage=status("present")),),
     devices=(DeviceHealth("grid", "meter", True, 0.1, 10, 0, 0),),
     nodes=(Node("gpu-01", w=reading(2_000)),),
+    ups=(Ups("ups1", status=status("OL CHRG")),),
 )
 COUNTED = {
     "soc_pct": reading(20),
@@ -102,6 +103,10 @@ def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
 def test_every_definition_can_be_raised() -> None:
     names = {name.partition(":")[0] for name in held()}
     assert names == {d.id for d in DEFINITIONS}
+
+
+def ups(said: str, **readings: Reading) -> Ups:
+    return Ups("ups1", status=status(said), **readings)
 
 
 LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
@@ -176,6 +181,18 @@ CASES = [
         "clock says 1970-01-01",
     ),
     ("clock-not-synchronised", {"facts": {"clock": ClockState(True, False)}}, "follows no time server"),
+    (
+        "ups-on-battery:ups1",
+        {"ups": (ups("OB DISCHRG", w=reading(1_230), charge_pct=reading(64), runtime_s=reading(1_140)),)},
+        "its status is OB DISCHRG, battery 64 %, 19 min left by its own estimate, load 1.2 kW",
+    ),
+    ("ups-on-battery:ups1", {"ups": (ups("OL FSD"),)}, "its status is OL FSD"),
+    ("ups-battery-low:ups1", {"ups": (ups("FSD"),)}, "its status is FSD"),
+    ("ups-battery-low:ups1", {"ups": (ups("OL LB"),)}, "its status is OL LB"),
+    ("ups-overload:ups1", {"ups": (ups("OL OVER"),)}, "its status is OL OVER"),
+    ("ups-bypass:ups1", {"ups": (ups("OL BYPASS"),)}, "its status is OL BYPASS"),
+    ("ups-bypass:ups1", {"ups": (ups("OFF"),)}, "its status is OFF"),
+    ("ups-replace-battery:ups1", {"ups": (ups("OL RB"),)}, "its status is OL RB"),
 ]
 
 
@@ -202,6 +219,8 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
         ("setpoint-not-followed:pcs1", {"pcs": {"w": MISSING}}),
         ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": MISSING}}),
         ("cap-not-followed:gpu-01", {"nodes": (Node("gpu-01"),), "facts": {"node_caps_w": {"gpu-01": 1_500}}}),
+        ("ups-on-battery:ups1", {"ups": (Ups("ups1"),)}),
+        ("ups-battery-low:ups1", {"ups": (Ups("ups1", status=Status("OL", 60.0, Quality.STALE)),)}),
     ],
 )
 def test_what_is_missing_is_unknown_not_fine(alarm_id: str, change: dict[str, Any]) -> None:

@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "sites").glob("*.toml"))
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
-BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="utf-8"))
+BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="utf-8")) | {
+    "ups": [{"id": "ups1", "url": "nut://ups.site/su700"}],
+    "pdu": [{"id": "pdu-a", "url": "nut://ups.site/pdu-a"}],
+}
 
 
 def test_it_is_a_schema_that_json_can_write() -> None:

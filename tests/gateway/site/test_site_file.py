@@ -304,3 +304,48 @@ def test_the_demand_charge_as_a_table() -> None:
     assert "whole metering intervals, 15 min" in found["tariff.demand.windows"]
     raw["tariff"] = {"demand": 7}
     assert errors_of(raw) == {"tariff.demand": "tariff.demand = 7: expected a table, written [tariff.demand]"}
+
+
+def with_pdus() -> dict[str, Any]:
+    raw = document()
+    raw["ups"] = [{"id": "ups1", "url": "nut://ups.site/su700"}]
+    raw["pdu"] = [{"id": "a", "url": "nut://ups.site:3493/pdu-a"}, {"id": "b", "url": "nut://[::1]/pdu-b"}]
+    raw["node"] = [{"id": "gpu-01", "source": "nut", "outlets": ["a:3", "b:3"]}]
+    return raw
+
+
+def test_a_ups_and_a_node_on_two_pdus() -> None:
+    site = site_file.compose(Path("x.toml"), with_pdus())
+    assert site.node[0].outlets == ("a:3", "b:3")
+    assert site.node[0].terms.cap_w is None
+    assert not site.uses_twin
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "key", "expected"),
+    [
+        ("node", {"outlets": []}, "node[0].outlets", 'at least one, such as "pdu-a:3"'),
+        ("node", {"source": "psutil"}, "node[0].outlets", 'no such key, or source = "nut"'),
+        ("node", {"outlets": ["c:3"]}, "node[0].outlets", "the id of a [[pdu]]: a, b"),
+        ("node", {"outlets": ["a:3", "a:3"]}, "node[0].outlets", "feeds this node alone, once; node[0] has it"),
+        ("node", {"outlets": ["a:0"]}, "node[0].outlets", 'outlets such as "pdu-a:3"'),
+        ("ups", {"id": "a"}, "pdu[0].id", "an id of its own; ups[0] has it already"),
+        *(
+            ("ups", {"url": url}, "ups[0].url", "nut://host:3493/name")
+            for url in (
+                "tcp://host:3493",
+                "nut://host",
+                "nut://host:0/x",
+                "nut://host:65536/x",
+                "nut://host/a b",
+                "nut://::1/x",
+                "nut://host:3493/x/y",
+            )
+        ),
+    ],
+)
+def test_what_of_upsd_is_refused(section: str, changes: dict[str, Any], key: str, expected: str) -> None:
+    raw = with_pdus()
+    raw[section][0] |= changes
+    found = errors_of(raw)
+    assert expected in found[key], found
