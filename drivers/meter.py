@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.model.equipment import Meter
+from dispatch.model.equipment import DeviceIdentity, Meter
 from drivers.config import MeterDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.sample import Sample
@@ -22,16 +22,21 @@ class MeterDriver:
         self._device = SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0)
         self.link, self.unit, self.notices = link, unit, link.notices
 
+    @property
+    def identity(self) -> DeviceIdentity | None:
+        """What it says it is; None before it was asked."""
+        return self._device.identity
+
     async def read(self) -> Meter:
         """Read it now. Raises DeviceError."""
         await self._device.open()
         model_id = self._device.first(*MODELS)
         phases = PHASES.get(model_id, "ABC")
-        volts, amps = tuple(f"PhVph{p}" for p in phases), tuple(f"Aph{p}" for p in phases)
-        sample = Sample(await self._device.read(model_id, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps)))
+        volts, amps, watts = (tuple(f"{name}{p}" for p in phases) for name in ("PhVph", "Aph", "Wph"))
+        sample = Sample(await self._device.read(model_id, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps, *watts)))
         w = sample.number("W")
         imported, exported = ("TotWhExp", "TotWhImp") if self._sign < 0 else ("TotWhImp", "TotWhExp")
-        currents = (sample.number(name) for name in amps)
+        currents, powers = ([sample.number(name) for name in names] for names in (amps, watts))
         return Meter(
             self.id,
             w=sample.of(None if w is None else self._sign * w),
@@ -40,6 +45,7 @@ class MeterDriver:
             a=tuple(sample.of(None if a is None else abs(a)) for a in currents),
             import_wh=sample.reading(imported),
             export_wh=sample.reading(exported),
+            w_phases=() if None in powers else tuple(sample.of(self._sign * w) for w in powers if w is not None),
         )
 
     async def close(self) -> None:

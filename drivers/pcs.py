@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, Pcs, soc_of
+from dispatch.model.equipment import Battery, DeviceIdentity, Pcs, soc_of
 from dispatch.model.readings import MISSING, Quality, status
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
@@ -50,6 +50,11 @@ class PcsDriver:
         self._asked_s: dict[int, float] = {}  # model -> when last asked, answered or not
         self._heartbeat: int | None = None  # the last one sent on this connection
         self._beaten_s = 0.0
+
+    @property
+    def identity(self) -> DeviceIdentity | None:
+        """What it says it is; None before it was asked."""
+        return self._device.identity
 
     async def read(self) -> tuple[Pcs, Battery | None]:
         """Read it now: power, state and setpoint fresh, the rest about a second old and saying so.

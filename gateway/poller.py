@@ -152,6 +152,7 @@ class Poller:
             writes=writes,
             error=self.error if not self.online else "",
             link=None if self._linked is None else link_health(self._linked),
+            identity=getattr(self.driver, "identity", None),
         )
 
 

@@ -24,6 +24,7 @@ class Meter(msgspec.Struct, frozen=True):
     a: tuple[Reading, ...] = ()  # L1..L3, magnitude
     import_wh: Reading = MISSING
     export_wh: Reading = MISSING
+    w_phases: tuple[Reading, ...] = ()  # L1..L3, signed like `w`; empty: it gives none
 
 
 class Pcs(msgspec.Struct, frozen=True):
@@ -182,6 +183,15 @@ class LinkHealth(msgspec.Struct, frozen=True):
     failures: int = 0  # no answer, or one that was not used
 
 
+class DeviceIdentity(msgspec.Struct, frozen=True):
+    """What a device says it is; empty: it does not say."""
+
+    maker: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+
+
 class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
 
@@ -194,6 +204,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     writes: int
     error: str = ""
     link: LinkHealth | None = None  # None: it is not reached over Modbus, or a version before this one
+    identity: DeviceIdentity | None = None  # None: it has not told one
 
 
 # SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 
+from dispatch.model.equipment import DeviceIdentity
 from drivers.modbus.errors import BadReply, DeviceException, MapChanged, Timeout, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.notices import Notices
@@ -19,6 +20,7 @@ from drivers.sunspec.layout import HEADER, SIZES, Layout, plan
 from drivers.sunspec.model import Value, encode, model
 
 IDENTITY = ("Mn", "Md", "SN")  # of model 1
+FIRMWARE = "Vr"  # of model 1; another one is the same device
 TOO_LONG = (2, 3)  # exceptions for a request of more registers than the device gives at once
 SEEN_S = 0.1  # a model is written only when its ID and length were seen in place this short a time ago
 WALK_AGAIN_S = 10.0  # where a model is missing, that long after the last walk: some come and go with the sun
@@ -41,6 +43,7 @@ class SunSpecDevice:
         self._walker = ChainWalker(link, unit)
         self._chain: Chain | None = None
         self._identity: dict[str, Value | None] = {}
+        self._firmware: Value | None = None
         self._checked_on = 0  # number of the connection on which it was last made sure who answers
         self._dropped = 0  # connections that had ended for other devices then
         self._walk_at_s: float | None = None
@@ -53,6 +56,14 @@ class SunSpecDevice:
     def notices(self) -> Notices:
         """What it has to tell besides values and errors."""
         return self.link.notices
+
+    @property
+    def identity(self) -> DeviceIdentity | None:
+        """What it said of itself on this connection or the last one; None before it was asked."""
+        if self._chain is None:
+            return None
+        maker, product, serial = (_text(self._identity.get(name)) for name in IDENTITY)
+        return DeviceIdentity(maker, product, serial, _text(self._firmware))
 
     async def open(self) -> bool:
         """Check which device answers, and find its models unless they are known.
@@ -183,7 +194,9 @@ class SunSpecDevice:
         """Texts of model 1; {} where they cannot be had, but the first model is where it was."""
         if models[0].id == 1:
             with contextlib.suppress(DeviceException):
-                return await self._values(models[0], IDENTITY)
+                texts = await self._values(models[0], (*IDENTITY, FIRMWARE))
+                self._firmware = texts.pop(FIRMWARE)
+                return texts
         await self._check_place(models[0])
         return {}
 
@@ -282,3 +295,7 @@ class SunSpecDevice:
             raise
         if count > self._longest and (shorter := [size for size in SIZES if size < count]):
             self._limit(shorter[0], f"does not answer requests of {count} registers")
+
+
+def _text(value: Value | None) -> str:
+    return value if isinstance(value, str) else ""

@@ -45,8 +45,8 @@ def meter_image(meter: TwinMeter, full_w: float) -> Image:
     }
     live |= {name: (lambda: meter.reading.v) for name in ("PhV", "PhVphA", "PhVphB", "PhVphC")}
     live |= {name: (lambda: meter.reading.v * SQRT3) for name in ("PPV", "PhVphAB", "PhVphBC", "PhVphCA")}
-    for phase, share in zip("ABC", PHASE_SHARE, strict=True):
-        live[f"Wph{phase}"] = lambda share=share: meter.reading.w * share  # type: ignore[misc]
+    for n, (phase, share) in enumerate(zip("ABC", PHASE_SHARE, strict=True)):
+        live[f"Wph{phase}"] = lambda n=n: meter.phases_w[n]  # type: ignore[misc]
         live[f"Aph{phase}"] = lambda share=share: (  # type: ignore[misc]
             abs(meter.reading.w) * share / meter.reading.v if meter.reading.v > 0 else 0.0
         )

@@ -43,6 +43,7 @@ class LockstepSite:
         self._step_s, self._stale_after_s = step_s, stale_after_s
         self._last: dict[str, tuple[float, Part]] = {}  # device id -> when it last answered, what it said
         self._answers: dict[str, tuple[int, int, int]] = {}  # reads, failures, writes
+        self.renewed_s: dict[str, float] = {}  # mono_s at which a PCS's setpoint was last written, with its timer
         self._capped: set[str] = set()  # nodes that were ever capped for the peak: they get the order that ends it
 
     def advance(self, dt_s: float) -> None:
@@ -110,6 +111,7 @@ class LockstepSite:
         control.set_timeout(revert_s)
         control.in_watts, control.setpoint_w = True, w
         control.enable(True)
+        self.renewed_s[unit.id] = self.clock.mono_s()
         self._count(unit.id, writes=1)
 
     def _command_switch(self, order: SwitchOrder | None) -> None:
@@ -182,7 +184,9 @@ def meter_part(meter: TwinMeter) -> Meter:
     now = meter.reading
     amps = tuple(reading(abs(now.w) * share / now.v if now.v > 0 else 0.0) for share in PHASE_SHARE)
     volts = (reading(now.v),) * 3
-    return Meter(meter.id, reading(now.w), reading(now.hz), volts, amps, reading(now.import_wh), reading(now.export_wh))
+    phases_w = tuple(reading(w) for w in meter.phases_w)
+    energy_wh = reading(now.import_wh), reading(now.export_wh)
+    return Meter(meter.id, reading(now.w), reading(now.hz), volts, amps, *energy_wh, phases_w)
 
 
 def pcs_part(unit: TwinPcs, site: TwinSite) -> Pcs:

@@ -54,6 +54,7 @@ class TwinPcs:
         self.tripped = ""  # which of its windows made it leave the grid last
         self.last_command = OpCtl.START
         self.local = False
+        self.inverted = False  # it takes a setpoint > 0 for charging
         self.forming = False
         self.connected = True
         self.grid_lost = False  # the alarm bit; cleared when the grid is back
@@ -110,7 +111,7 @@ class TwinPcs:
 
     def follow(self, now_s: float, dt_s: float) -> None:
         """Grid-following: move towards the setpoint. Sets `w` for the step that ends at `now_s`."""
-        wanted_w = self.control.wanted_w
+        wanted_w = -self.control.wanted_w if self.inverted else self.control.wanted_w
         if wanted_w != self._wanted_w:
             self._wanted_w = wanted_w
             self._pending.append((now_s + self.dead_time_s, wanted_w))

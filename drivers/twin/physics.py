@@ -41,13 +41,30 @@ class MeterReading(NamedTuple):
     v: float
     import_wh: float
     export_wh: float
+    true_w: float = 0.0  # what really flowed; `w` is what the meter makes of it
+    balanced_w: float = 0.0  # of that, in equal parts on the phases: what PCS and PV give
+
+
+class Ct(NamedTuple):
+    """A current transformer of a meter: the phase on whose conductor it sits, and what it makes of the current."""
+
+    phase: int
+    factor: float = 1.0  # -1: turned round
+
+
+RIGHT = (Ct(0), Ct(1), Ct(2))
+WRONG_PHASE = -0.5  # cos 120 degrees: what a current in phase with its own voltage counts for with another one
 
 
 class TwinMeter:
-    """A power meter whose readings arrive `delay_s` late. `w` > 0 is import (grid) or consumption (load)."""
+    """A power meter whose readings arrive `delay_s` late. `w` > 0 is import (grid) or consumption (load).
+
+    `cts` may be wired wrongly; its energy registers go on counting rightly.
+    """
 
     def __init__(self, id: str, role: str, delay_s: float) -> None:
         self.id, self.role, self.delay_s = id, role, delay_s
+        self.cts: tuple[Ct, ...] = RIGHT
         self._line: deque[MeterReading] = deque()
         self._import_wh, self._export_wh = 0.0, 0.0
 
@@ -56,14 +73,25 @@ class TwinMeter:
         """The newest reading that has come through."""
         return self._line[0]
 
-    def measure(self, t_s: float, dt_s: float, w: float, hz: float, v: float) -> None:
-        """`w` flowed for the `dt_s` that end at `t_s`."""
+    @property
+    def phases_w(self) -> tuple[float, ...]:
+        """The power of L1..L3 in that reading, as its current transformers are wired."""
+        return self._seen_w(self._line[0])
+
+    def _seen_w(self, now: MeterReading) -> tuple[float, ...]:
+        true_w = [share * (now.true_w - now.balanced_w) + now.balanced_w / len(PHASE_SHARE) for share in PHASE_SHARE]
+        angles = [1.0 if ct.phase == phase else WRONG_PHASE for phase, ct in enumerate(self.cts)]
+        return tuple(true_w[ct.phase] * ct.factor * angle for ct, angle in zip(self.cts, angles, strict=True))
+
+    def measure(self, t_s: float, dt_s: float, w: float, hz: float, v: float, balanced_w: float = 0.0) -> None:
+        """`w` flowed for the `dt_s` that end at `t_s`, `balanced_w` of it in equal parts on the phases."""
         if w >= 0:
             self._import_wh += w * dt_s / 3600
         else:
             self._export_wh -= w * dt_s / 3600
         line = self._line
-        line.append(MeterReading(t_s, w, hz, v, self._import_wh, self._export_wh))
+        now = MeterReading(t_s, w, hz, v, self._import_wh, self._export_wh, w, balanced_w)
+        line.append(now if self.cts is RIGHT else now._replace(w=sum(self._seen_w(now))))
         due_s = t_s - self.delay_s + 1e-9
         while len(line) > 1 and line[1].t_s <= due_s:
             line.popleft()
@@ -195,11 +223,15 @@ class TwinSite:
         for pcs in self.pcs:
             pcs.settle(t_s, dt_s)
         for meter in self.meters:
-            w = self.grid_w if meter.role == "grid" else self.load_w
-            if meter.role == "grid" and not self.joined:
-                meter.measure(t_s, dt_s, w, self.grid.hz(t_s), self.grid.v(t_s, 0.0))  # it sits on the grid's side
-            else:
-                meter.measure(t_s, dt_s, w, self.hz, self.v)
+            self._measure(meter, dt_s)
+
+    def _measure(self, meter: TwinMeter, dt_s: float) -> None:
+        grid = meter.role == "grid"
+        w = self.grid_w if grid else self.load_w
+        if grid and not self.joined:
+            meter.measure(self.t_s, dt_s, w, self.grid.hz(self.t_s), self.grid.v(self.t_s, 0.0))  # on the grid's side
+        else:
+            meter.measure(self.t_s, dt_s, w, self.hz, self.v, self.grid_w - self.load_w if grid else 0.0)
 
     def _protect(self, dt_s: float, v_share: float, hz: float) -> None:
         """A PCS that trips at its own windows takes the site off the grid: its transfer switch opens with it."""

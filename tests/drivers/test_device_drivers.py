@@ -14,6 +14,7 @@ from sunspec_image import COMMON, image, model_words, pcs_image
 from toxic import FakeDevice, ToxicServer, Upstream
 from waiting import until_done
 
+from dispatch.model.equipment import DeviceIdentity
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
@@ -72,6 +73,16 @@ async def test_meter_reads_in_one_request(serve: Callable[..., Any]) -> None:
     assert [v.good for v in read.v] == [230.1, 229.9, 230.5]
     assert [a.good for a in read.a] == [53, 54, 55]
     assert (read.import_wh.good, read.export_wh.good) == (7_000_000, 120_000)
+
+
+async def test_a_meter_gives_its_phases_and_says_what_it_is(serve: Callable[..., Any]) -> None:
+    phases = METER | {"WphA": -400, "WphB": -401, "WphC": -433}
+    blocks = {40000: image(model_words(1, **COMMON), model_words(203, **phases))}
+    _, driver = await serve(blocks, "meters", meter(invert=True))
+    assert driver.identity is None, "not asked yet"
+    read = await driver.read()
+    assert [w.good for w in read.w_phases] == [4_000, 4_010, 4_330]
+    assert driver.identity == DeviceIdentity(COMMON["Mn"], COMMON["Md"], COMMON["SN"], COMMON["Vr"])
 
 
 async def test_inverted_meter(serve: Callable[..., Any]) -> None:

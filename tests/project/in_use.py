@@ -11,6 +11,8 @@ PlanView
 
 # dispatch/model/equipment.py: shown by `skerry status --json` and kept in the record, by name of the field
 _.memory_used_mib
+_.w_phases
+_.firmware
 _.revert_remaining_s
 _.solve_ms
 _.round_trip_ms

@@ -13,7 +13,7 @@ from drivers.twin.battery import TwinBattery
 from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
 from drivers.twin.pcs import InvSt, OpCtl
-from drivers.twin.physics import TwinSite
+from drivers.twin.physics import RIGHT, Ct, TwinSite
 from drivers.twin.pv import Clouds, clear_sky
 
 
@@ -144,6 +144,28 @@ def test_meter_shows_what_was_true_before_its_delay() -> None:
     site.advance(1.0)
     assert meter.reading.w == 50_000
     assert meter.reading.t_s == pytest.approx(site.t_s - 1.0, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("cts", "share"),
+    [
+        (RIGHT, 1.0),
+        ((Ct(0), Ct(1, -1.0), Ct(2)), 1 / 3),
+        ((Ct(0, 2.0), Ct(1, 2.0), Ct(2, 2.0)), 2.0),
+        ((Ct(1), Ct(0), Ct(2)), 0.0),
+        ((Ct(1), Ct(2), Ct(0)), -0.5),
+    ],
+)
+def test_a_meter_with_wrong_current_transformers_shows_another_step(cts: tuple[Ct, ...], share: float) -> None:
+    site = site_of(20_000.0, without=("pv",), pcs_lag_s=0.0)
+    meter = site.meters[0]
+    meter.cts = cts
+    site.advance(1.0)
+    before_w, before = meter.reading.w, meter.phases_w
+    command(site, 12_000.0)
+    site.advance(2.0)
+    assert meter.reading.w - before_w == pytest.approx(-12_000 * share, abs=1)
+    assert sum(meter.phases_w) - sum(before) == pytest.approx(-12_000 * share, abs=1)
 
 
 def test_meter_counts_energy_both_ways() -> None:
