@@ -67,3 +67,10 @@ _.sign_of_zero
 _.measured_terms
 _.commanding
 _.reverts_after_s
+
+# drivers/maps: keys of a map's file, for its drivers and the table in the docs
+_.disagreements
+_.refresh_s
+_.latching
+matches
+registers_for
