@@ -91,6 +91,12 @@ class Claims:
         return [line] if why_not else []
 
 
+def site_claim(site_file: Path) -> dict[str, str]:
+    """The claim on a site file, with its words."""
+    path = os.path.realpath(site_file)
+    return {f"site {path}": f"the site file {path}"}
+
+
 def device_keys(host: str, port: int, unit: int) -> set[str]:
     """What to claim for a unit behind an address: by the host as it is written, and by its addresses.
 

@@ -23,7 +23,7 @@ from dispatch.model.islanding import IslandRequest
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.bootstrap import assemble, claimed_devices
-from gateway.claims import Claims
+from gateway.claims import Claims, site_claim
 from gateway.composition import Gateway
 from gateway.daemon_thread import DaemonExecutor, in_daemon_thread, under_way
 from gateway.errors import StartRefused
@@ -130,12 +130,11 @@ def _with_options(site: Site, options: ServeOptions) -> Site:
 
 def _claimed_place(site: Site, state_dir: Path) -> dict[str, str]:
     """Claims on a site file and a state directory: each belongs to one gateway, whether it can be read or not."""
-    site_path = os.path.realpath(site.path)
     try:
         directory = in_daemon_thread(lambda: os.path.realpath(state_dir)).result(TAKE_S)
     except TimeoutError:
         directory = os.path.abspath(state_dir)
-    return {f"site {site_path}": f"the site file {site_path}", f"state {directory}": f"the state directory {directory}"}
+    return {**site_claim(site.path), f"state {directory}": f"the state directory {directory}"}
 
 
 class _Service:

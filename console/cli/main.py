@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "twin": ("console.cli.run:twin", "Run only the simulated devices of a site."),
     "fault": ("console.cli.fault:fault", "Simulate a fault of a running twin, or end it."),
     "check": ("console.cli.check:check", "Check a site file; print every error, or a summary."),
+    "doctor": ("console.cli.doctor:doctor", "Look at a site's devices and this machine; say what to mend."),
     "config": ("console.cli.config:config", "Bring a site file to the current version."),
     "replay": ("console.cli.replay:replay", "Replay recorded prices, load and PV; compare the bills."),
     "size": ("console.cli.size:size", "Compare sizes of battery and PV, and tariffs, by replays."),

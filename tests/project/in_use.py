@@ -15,9 +15,6 @@ _.w_phases
 _.firmware
 _.revert_remaining_s
 _.solve_ms
-_.round_trip_ms
-_.round_trip_worst_ms
-_.connect_ms
 
 # dispatch/model/equipment.py: states of the islanding machine that devices and the record name
 _.PREPARING

@@ -1,0 +1,85 @@
+"""Opens the devices of a site for a command, while no gateway of this machine commands them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from dispatch.model.clock import Clock
+from dispatch.model.snapshot import Snapshot
+from drivers.clock import SystemClock
+from drivers.devices import Driver, make_drivers
+from drivers.modbus.errors import DeviceError
+from drivers.twin.announcement import Announcement
+from gateway import exit_codes
+from gateway.bootstrap import claimed_devices, resolver
+from gateway.claims import Claims, site_claim
+from gateway.errors import StartRefused
+from gateway.instance_lock import AlreadyRunning
+from gateway.poller import Poller
+from gateway.site.schema import Site
+from gateway.snapshot_builder import snapshot_of
+from gateway.twin_process import running_twin
+
+ROUND_S = 3.0  # at most, for every device to answer once
+CLOSE_S = 1.0
+
+
+class DevicesInUse(Exception):
+    """A gateway of this machine holds these devices; `str()` is a line."""
+
+
+@contextlib.asynccontextmanager
+async def opened(site: Site) -> AsyncIterator[tuple[list[Driver], Clock]]:
+    """The drivers of every device, and the site's clock. As long as they are in use no gateway can start on them.
+
+    Raises DevicesInUse; StartRefused where the twin of the site does not run.
+    """
+    twin = _twin(site)
+    claims = Claims()
+    try:
+        claims.take({**site_claim(site.path), **claimed_devices(site, twin)})
+    except AlreadyRunning as error:
+        claims.release()
+        raise DevicesInUse(str(error)) from None
+    clock: Clock = SystemClock() if twin is None else twin.clock
+    drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, resolver(twin), clock)
+    try:
+        yield drivers, clock
+    finally:
+        await asyncio.gather(*(_close(driver) for driver in drivers))
+        claims.release()
+
+
+def _twin(site: Site) -> Announcement | None:
+    if not site.uses_twin:
+        return None
+    found = running_twin(site.path)
+    if found is None:
+        line = f"{site.path}: its devices are a twin's, and none runs; start one with: skerry twin {site.path}"
+        raise StartRefused(line, exit_codes.DEVICE)
+    return found
+
+
+async def _close(driver: Driver) -> None:
+    with contextlib.suppress(TimeoutError, DeviceError):
+        async with asyncio.timeout(CLOSE_S):
+            await driver.close()
+
+
+async def sampled(site: Site, drivers: Sequence[Driver], clock: Clock, rounds: int, every_s: float) -> list[Snapshot]:
+    """Read every device `rounds` times, about every `every_s` machine seconds: a snapshot of each round.
+
+    A round lasts `ROUND_S` at most: a device that is slower is read less often.
+    """
+    pollers = [Poller(d, clock, 2 * ROUND_S, DeviceError, lambda poller, online: None) for d in drivers]
+    grid_id = next(m.id for m in site.meter if m.role == "grid")
+    samples = []
+    for n in range(rounds):
+        ends_s = asyncio.get_running_loop().time() + every_s
+        await asyncio.wait([poller.start() for poller in pollers], timeout=ROUND_S)
+        parts = [part for poller in pollers for part in poller.parts()]
+        samples.append(snapshot_of(site, n, clock, grid_id, parts, tuple(p.health() for p in pollers)))
+        await asyncio.sleep(max(0.0, ends_s - asyncio.get_running_loop().time()))
+    return samples

@@ -1,0 +1,233 @@
+"""Judges each device by itself: whether it answers, how fast, what it says it is, whether its values can be true."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.readings import Reading
+from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounds import Range, SiteBounds
+from drivers.config import Polled
+from gateway.commissioning.findings import Finding, fault, note, ok, warning
+from gateway.site.schema import Site
+
+DEADLINE_SHARE = 0.8  # of the deadline: an answer that comes later than this will now and then come too late
+NOMINAL_V = 0.10  # EN 50160, 4.2.2.2: supply voltage within 10 % of nominal
+NOMINAL_HZ = 0.01  # EN 50160, 4.2.1: 50 Hz within 1 %
+PHASE_DEAD = 0.2  # of nominal: a phase without voltage, or a terminal that is not connected
+RATED = 0.1  # by how much the rated energy of BMS and site file may differ
+APPARENT = 0.9  # active power is at most V x I; the rest is for values that are not of the same instant
+APPARENT_W = 300.0
+
+
+def device_findings(site: Site, snapshot: Snapshot) -> Iterator[Finding]:
+    """Everything about each device, in the site file's order."""
+    bounds = SiteBounds(site.dispatch)
+    health = {d.id: d for d in snapshot.devices}
+    polled: Sequence[Polled] = (*site.meter, *site.pcs, *site.pv, *site.switch, *site.node)
+    for device in polled:
+        if device.id not in health:
+            continue
+        yield from conversation(site, device, health[device.id])
+        if health[device.id].reads:
+            yield from _values(site, snapshot, bounds, device.id)
+
+
+def conversation(site: Site, device: Polled, health: DeviceHealth) -> Iterator[Finding]:
+    """Whether it answers, in what time, and what it says it is."""
+    if not health.reads:
+        yield fault(device.id, "unreachable", health.error or "has not answered")
+        return
+    link = health.link
+    if link is not None and link.round_trip_ms is not None and link.round_trip_worst_ms is not None:
+        connected = "" if link.connect_ms is None else f", connected in {link.connect_ms:.0f} ms"
+        times = f"answers in {link.round_trip_ms:.1f} ms, {link.round_trip_worst_ms:.1f} ms at worst{connected}"
+        yield ok(device.id, "reached", f"{link.at}: {times}")
+        yield from _speed(site, device, link.round_trip_worst_ms)
+    else:
+        yield ok(device.id, "reached", "answers")
+    if health.failures:
+        text = f"{health.failures} of {health.failures + health.reads} reads failed"
+        why = f": {health.error}" if health.error else ""
+        advice = "check cabling and what else asks this device; set its deadline_s and period_s"
+        yield warning(device.id, "reads-failed", text + why, advice)
+    identity = health.identity
+    texts = [] if identity is None else [identity.maker, identity.model, identity.serial]
+    said = " ".join(text for text in texts if text)
+    if said and identity is not None:
+        firmware = f", firmware {identity.firmware}" if identity.firmware else ""
+        yield ok(device.id, "identity", said + firmware)
+    elif link is not None:
+        yield note(device.id, "identity", "does not say who made it", "compare its address with the drawing")
+
+
+def _speed(site: Site, device: Polled, worst_ms: float) -> Iterator[Finding]:
+    """The slowest answer against the deadline and, for the grid meter, against the tick."""
+    deadline_ms = 1000 * (device.deadline_s or site.io.deadline_s)
+    if worst_ms > DEADLINE_SHARE * deadline_ms:
+        advice = f"set deadline_s = {2 * worst_ms / 1000:.2f} for it; it is then read less often"
+        yield warning(device.id, "slow", f"its slowest answer took {worst_ms:.0f} of {deadline_ms:.0f} ms", advice)
+    grid_meter = any(m.id == device.id and m.role == "grid" for m in site.meter)
+    tick_ms = 1000 / site.gateway.rate_hz
+    if grid_meter and worst_ms > tick_ms / 2:
+        text = f"the tick waits for it: {worst_ms:.0f} ms of a period of {tick_ms:.0f} ms"
+        yield warning(device.id, "tick", text, "lower [gateway] rate_hz, or read it over a faster connection")
+
+
+def _values(site: Site, snapshot: Snapshot, bounds: SiteBounds, id: str) -> Iterator[Finding]:
+    """Whether what the device says can be true."""
+    meters = (snapshot.grid, *([snapshot.load] if snapshot.load else []))
+    for meter in meters:
+        if meter.id == id:
+            allowed = bounds.load_w() if meter is snapshot.load else bounds.grid_w(True)
+            yield from meter_values(site, bounds, meter, allowed)
+    for pcs in snapshot.pcs:
+        if pcs.id == id:
+            yield from pcs_values(site, bounds, pcs)
+            owner = next(p.battery for p in site.pcs if p.id == id)
+            yield from (f for b in snapshot.batteries if b.id == owner for f in battery_values(site, b))
+    for pv in snapshot.pv:
+        if pv.id == id:
+            yield from pv_values(bounds, pv)
+    yield from (f for s in snapshot.switches if s.id == id for f in switch_values(s))
+    yield from (f for n in snapshot.nodes if n.id == id for f in _node_values(n))
+
+
+def meter_values(site: Site, bounds: SiteBounds, meter: Meter, allowed: Range) -> Iterator[Finding]:
+    """Power, voltages, frequency, and power against V x I."""
+    yield from _power(meter.id, meter.w, allowed)
+    volts = [v.good for v in meter.v]
+    if meter.v and len(meter.v) != site.grid.phases:
+        text = f"measures {len(meter.v)} phases, the site file says {site.grid.phases}"
+        yield warning(meter.id, "phases", text, "correct [grid] phases, or the model of the meter")
+    yield from voltages(meter.id, volts, bounds.nominal_v)
+    yield from frequency(meter.id, meter.hz.good, bounds)
+    amps, w = [a.good for a in meter.a], meter.w.good
+    pairs = [v * a for v, a in zip(volts, amps, strict=False) if v is not None and a is not None]
+    if w is not None and pairs and len(pairs) == len(volts) == len(amps):
+        apparent_va = sum(pairs)
+        if abs(w) * APPARENT > apparent_va + APPARENT_W:
+            text = f"power {w / 1000:.1f} kW is more than V x I of its phases, {apparent_va / 1000:.1f} kVA"
+            yield fault(meter.id, "v-times-i", text, "check the ratio of its current transformers")
+
+
+def voltages(id: str, volts: Sequence[float | None], nominal_v: float) -> Iterator[Finding]:
+    """Phase to neutral, L1..L3, against nominal."""
+    shown = ", ".join("—" if v is None else f"{v:.1f}" for v in volts)
+    for n, v in enumerate(volts, start=1):
+        if v is None:
+            continue
+        if abs(v / (math.sqrt(3) * nominal_v) - 1) < NOMINAL_V / 2:
+            text = f"L{n} reads {v:.1f} V, the voltage between phases of a {nominal_v:g} V grid"
+            yield fault(id, "phase-to-phase", text, "wire or set it for phase to neutral; check [grid] voltage_v")
+        elif v < PHASE_DEAD * nominal_v:
+            text = f"L{n} reads {v:.1f} V of {nominal_v:g} V"
+            yield fault(id, "phase-missing", text, "check the fuse and the wire of this phase's voltage input")
+        elif abs(v / nominal_v - 1) > NOMINAL_V:
+            text = f"L{n} reads {v:.1f} V, more than 10 % from {nominal_v:g} V"
+            yield warning(id, "voltage", text, "check [grid] voltage_v, then the ratio of voltage transformers")
+    good = [v for v in volts if v is not None]
+    if good and all(abs(v / nominal_v - 1) <= NOMINAL_V for v in good):
+        yield ok(id, "voltage", f"{shown} V")
+
+
+def frequency(id: str, hz: float | None, bounds: SiteBounds) -> Iterator[Finding]:
+    """Against nominal; a device without one says nothing."""
+    if hz is None:
+        return
+    if not bounds.hertz().holds(hz):
+        yield fault(
+            id, "frequency", f"reads {hz:.2f} Hz, nominal is {bounds.nominal_hz:g} Hz", "check its register map"
+        )
+    elif abs(hz / bounds.nominal_hz - 1) > NOMINAL_HZ:
+        text = f"reads {hz:.2f} Hz, more than 1 % from {bounds.nominal_hz:g} Hz"
+        yield warning(id, "frequency", text, "compare with another device")
+    else:
+        yield ok(id, "frequency", f"{hz:.2f} Hz")
+
+
+def _power(id: str, w: Reading, allowed: Range | None) -> Iterator[Finding]:
+    value = w.good
+    if value is None:
+        yield fault(id, "no-power", "gives no power", "check its register map and that it is switched on")
+    elif allowed is not None and not allowed.holds(value):
+        text = f"reads {value / 1000:.1f} kW; the site allows {allowed.low / 1000:.1f} to {allowed.high / 1000:.1f} kW"
+        yield fault(id, "power-range", text, f"check its scale and CT ratio, or {allowed.key} of the site file")
+    else:
+        yield ok(id, "power", f"{value / 1000:.2f} kW")
+
+
+def pcs_values(site: Site, bounds: SiteBounds, pcs: Pcs) -> Iterator[Finding]:
+    """Power, state, limits, local control, alarms."""
+    forming = pcs.mode.good == "grid_forming"
+    yield from _power(pcs.id, pcs.w, bounds.pcs_w(pcs.id, forming))
+    yield from voltages(pcs.id, [pcs.v.good], bounds.nominal_v)
+    yield from frequency(pcs.id, pcs.hz.good, bounds)
+    state = pcs.state.good
+    if state not in ("running", "throttled"):
+        yield note(pcs.id, "state", f"its state is {state or 'not known'}: it follows no setpoint now")
+    if pcs.control.good == "local":
+        yield warning(pcs.id, "local", "is in local control: it takes no setpoint", "set it to remote at the device")
+    if pcs.alarms:
+        yield warning(pcs.id, "alarms", f"reports {', '.join(pcs.alarms)}", "clear them at the device")
+    rated = next(p for p in site.pcs if p.id == pcs.id)
+    for word, limit, key_w in (
+        ("charging", pcs.charge_limit_w.good, rated.charge_w),
+        ("discharging", pcs.discharge_limit_w.good, rated.discharge_w),
+    ):
+        if limit is not None and limit < key_w:
+            text = f"is set to {word} at {limit / 1000:g} kW at most, the site file says {key_w / 1000:g} kW"
+            yield note(pcs.id, "limit", text, "the lower value counts; correct the other one")
+
+
+def battery_values(site: Site, battery: Battery) -> Iterator[Finding]:
+    """SoC, rated energy, temperature."""
+    terms = next(b for b in site.battery if b.id == battery.id)
+    soc = battery.soc_pct.good
+    if soc is None:
+        yield fault(battery.id, "no-soc", "no SoC is read", "check which model or register of the BMS holds it")
+    else:
+        yield ok(battery.id, "soc", f"SoC {soc:.1f} %")
+    if (wh := battery.energy_wh.good) is not None and abs(wh / 1000 / terms.energy_kwh - 1) > RATED:
+        text = f"its BMS says {wh / 1000:g} kWh rated, the site file {terms.energy_kwh:g} kWh"
+        yield warning(battery.id, "rated-energy", text, "correct energy_kwh of the [[battery]]")
+    temp_c, limits = battery.temp_c.good, (battery.charge_limit_w.good, battery.discharge_limit_w.good)
+    if temp_c is None and None in limits:
+        text = "neither its temperature nor the limits of its BMS are read: nothing protects it from cold and heat"
+        yield warning(battery.id, "temperature", text, "find the registers, or lower charge_w and discharge_w")
+    elif temp_c is not None and not terms.temp_min_c <= temp_c <= terms.temp_max_c:
+        text = f"its temperature is {temp_c:.0f} °C, the site file allows {terms.temp_min_c:g} to {terms.temp_max_c:g}"
+        yield warning(battery.id, "temperature", text, "check the sensor; it is not used outside of these limits")
+    if battery.alarms:
+        yield warning(battery.id, "alarms", f"its BMS reports {', '.join(battery.alarms)}", "clear them at the BMS")
+
+
+def pv_values(bounds: SiteBounds, pv: Pv) -> Iterator[Finding]:
+    """Power of an inverter; one that says nothing at night sleeps."""
+    if pv.w.good is None:
+        yield note(pv.id, "no-power", "gives no power now", "at night that is right; look again by day")
+        return
+    yield from _power(pv.id, pv.w, bounds.pv_w(pv.id))
+
+
+def switch_values(switch: Switch) -> Iterator[Finding]:
+    """Position by its contacts, and whether it may be asked."""
+    position = switch.position.good
+    if position in ("open", "closed"):
+        yield ok(switch.id, "position", f"is {position}")
+    else:
+        text = "its contacts disagree" if position == "moving" else "its position is not known"
+        yield fault(switch.id, "position", text, "check the wiring of both auxiliary contacts")
+    if switch.control.good == "local":
+        yield warning(switch.id, "local", "is in local control: it takes no order", "set it to remote at the switch")
+    if faults := switch.faults.good:
+        yield warning(switch.id, "faults", f"reports faults, bits {int(faults):#x}", "see the maker's list of faults")
+
+
+def _node_values(node: Node) -> Iterator[Finding]:
+    if node.w.good is None:
+        yield warning(node.id, "no-power", f"gives no power{f': {node.note}' if node.note else ''}", "check its source")
+    else:
+        yield ok(node.id, "power", f"{node.w.good / 1000:.2f} kW")

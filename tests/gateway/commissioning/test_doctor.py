@@ -1,0 +1,107 @@
+"""`skerry doctor` on devices of a loopback server: what it finds, what it says, and that it writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from devices_on_loopback import BASE, TEXT, Loopback
+from sunspec_image import pcs_image
+
+from console.cli.main import run
+from gateway.claims import Claims, site_claim
+from gateway.commissioning import doctor
+from gateway.commissioning.doctor import Examination, examine
+from gateway.commissioning.findings import Level
+
+
+@pytest.fixture
+async def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Loopback]:
+    monkeypatch.setattr(doctor, "EVERY_S", 0.02)
+    monkeypatch.setattr(doctor, "machine_findings", lambda site: ())
+    running = Loopback(tmp_path)
+    async with running.server:
+        yield running
+
+
+async def examined(devices: Loopback) -> Examination:
+    return await asyncio.to_thread(examine, devices.site)
+
+
+def codes(found: Examination, *levels: Level) -> set[tuple[str, str]]:
+    return {(f.subject, f.code) for f in found.findings if f.level in levels}
+
+
+async def test_a_site_that_is_right_has_no_fault_and_is_not_written_to(devices: Loopback) -> None:
+    found = await examined(devices)
+    assert found.source == "devices"
+    assert codes(found, Level.FAULT, Level.WARNING) - {("grid", "tick")} == {("bat1", "alarms")}
+    passed = codes(found, Level.OK)
+    assert {("site", "balance"), ("bat1", "soc"), ("grid", "voltage"), ("pcs1", "identity")} <= passed
+    texts = {f.text for f in found.findings if f.code == "identity"}
+    assert "Meters M3 88, firmware 2.1" in texts
+    every = (devices.pcs, devices.grid, devices.load, devices.pv)
+    assert [write for device in every for write in device.writes] == []
+    assert devices.server.connections == 1, "the devices take one connection"
+
+
+async def test_a_device_that_is_away_is_one_line(devices: Loopback) -> None:
+    devices.pv.unit = 99  # it answers exception 11: a gateway without its device
+    found = await examined(devices)
+    assert [(f.level, f.code) for f in found.findings if f.subject == "pv1"] == [(Level.FAULT, "unreachable")]
+    assert ("site", "balance") in codes(found, Level.NOTE)
+
+
+async def test_a_grid_meter_with_its_sign_reversed(devices: Loopback) -> None:
+    devices.grid_reads(-16_000)
+    found = await examined(devices)
+    fault = next(f for f in found.findings if f.code == "balance")
+    assert fault.level is Level.FAULT
+    assert fault.advice == "set invert on the grid meter: then the balance closes"
+
+
+async def test_wiring_faults_of_a_meter(devices: Loopback) -> None:
+    devices.grid_reads(16_000, PhVphB=30, PhVphC=3990, AphA=100, AphB=100, AphC=100)
+    assert {("grid", "phase-missing"), ("grid", "phase-to-phase"), ("grid", "v-times-i")} <= codes(
+        await examined(devices), Level.FAULT
+    )
+
+
+async def test_another_controller_is_seen(devices: Loopback) -> None:
+    devices.pcs.replace(BASE, pcs_image(m704={"WSetEna": 1, "WSet": 100}))
+    assert ("pcs1", "setpoint") in codes(await examined(devices), Level.WARNING)
+
+
+async def test_while_a_gateway_holds_the_site_nothing_is_read(devices: Loopback) -> None:
+    claims = Claims()
+    site = devices.site
+    claims.take(site_claim(site.path))
+    try:
+        found = await examined(devices)
+    finally:
+        claims.release()
+    assert (found.source, devices.server.connections) == ("none", 0)
+    assert codes(found, Level.FAULT) == {("devices", "not-read")}
+
+
+def test_the_command_says_what_is_away_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "EVERY_S", 0.0)
+    site = tmp_path / "site.toml"
+    site.write_text(TEXT.format(url="tcp://127.0.0.1:1"))
+    assert run(["doctor", str(site)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"Loopback, {site}: read from the devices; no gateway runs"
+    for device in ("grid", "load", "pcs1", "pv1"):
+        (line,) = [line for line in lines if line.startswith(f"✗ {device} ")]
+        assert "cannot connect" in line
+    assert lines[-1].startswith("4 faults, ")
+    assert run(["doctor", str(site), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["source"], document["faults"]) == (False, "devices", 4)
+    site.write_text("[site]\n")
+    assert run(["doctor", str(site)]) == 2
