@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dispatch.model.equipment import DeviceIdentity, Meter
 from drivers.config import MeterDevice
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample
 from drivers.sunspec.device import SunSpecDevice
 
@@ -26,6 +29,10 @@ class MeterDriver:
     def identity(self) -> DeviceIdentity | None:
         """What it says it is; None before it was asked."""
         return self._device.identity
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return self._device.explain(words, now_s)
 
     async def read(self) -> Meter:
         """Read it now. Raises DeviceError."""

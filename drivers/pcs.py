@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, DeviceIdentity, Pcs, soc_of
@@ -11,6 +12,7 @@ from drivers.clock import SystemClock
 from drivers.config import PcsDevice
 from drivers.modbus.errors import DeviceException
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample, smallest
 from drivers.setpoint import MODEL as SETPOINT
 from drivers.setpoint import CommandResult, SetpointWriter
@@ -55,6 +57,10 @@ class PcsDriver:
     def identity(self) -> DeviceIdentity | None:
         """What it says it is; None before it was asked."""
         return self._device.identity
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return self._device.explain(words, now_s)
 
     async def read(self) -> tuple[Pcs, Battery | None]:
         """Read it now: power, state and setpoint fresh, the rest about a second old and saying so.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample
 from drivers.sunspec.device import SunSpecDevice
 
@@ -20,6 +23,10 @@ class PvDriver:
         self.id = config.id
         self._device = SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0)
         self.link, self.unit, self.notices = link, unit, link.notices
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return self._device.explain(words, now_s)
 
     async def read(self) -> Pv:
         """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError."""

@@ -6,12 +6,15 @@ result.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dispatch.model.equipment import Switch
 from drivers.config import SwitchDevice
 from drivers.maps import registers
 from drivers.maps.switch import COMMAND_REGISTER, COMMANDS, SWITCH, SWITCH_2
 from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample
 
 CONTACTS = {("closed", "open"): "closed", ("open", "closed"): "open"}  # (NO, NC) -> the main contact
@@ -26,6 +29,10 @@ class SwitchDriver:
         self.id, self.link, self.unit = config.id, link, unit
         self.notices = link.notices
         self._map = SWITCH  # until the device says that it knows more
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return registers.explain(self._map, self.unit, words, now_s)
 
     async def read(self) -> Switch:
         """Read it now: open or closed only where position and both contacts agree. Raises DeviceError."""

@@ -22,6 +22,7 @@ from drivers.nodes.known_gpus import KnownGpus
 from gateway.api.alarm_commands import AlarmCommands
 from gateway.api.command_log import CommandLog
 from gateway.api.consoles import Consoles
+from gateway.api.device_commands import DeviceCommands
 from gateway.api.dispatcher import Dispatcher
 from gateway.api.island_commands import IslandCommands
 from gateway.api.order_commands import OrderCommands
@@ -45,6 +46,7 @@ from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
+from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.site.schema import Site
 from gateway.supervised_calls import SupervisedCalls
@@ -211,6 +213,7 @@ def compose_gateway(
         queries.handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms).handlers,
+        DeviceCommands(RegisterAccess(drivers)).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
         ReservationCommands(
             config,

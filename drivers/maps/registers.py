@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from drivers.modbus.errors import WrongDevice
+from drivers.modbus.traffic import Place
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words, taken
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,18 @@ async def read(link: ModbusLink, unit: int, of: RegisterMap) -> dict[str, float 
         return of.decode(raw)
     except ValueError as error:
         raise WrongDevice(f"{link.device} at {link.host}:{link.port} unit {unit}", str(error)) from None
+
+
+def explain(of: RegisterMap, unit: int, words: Words, now_s: float) -> Iterator[RegisterValue]:
+    """What registers that were read mean; nothing unless the whole map was read."""
+    whole = taken(words, Place(unit, 3, 0), of.count, now_s)
+    if whole is None:
+        return
+    raw, age_s = whole
+    try:
+        values = of.decode(raw)
+    except ValueError:
+        return
+    for register in of.registers:
+        own = raw[register.address : register.address + register.size]
+        yield RegisterValue(unit, 3, register.address, own, age_s, register.name, values[register.name])

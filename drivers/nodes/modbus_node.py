@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dispatch.model.equipment import Node
 from dispatch.model.islanding import NodeOrder
@@ -11,6 +11,7 @@ from drivers.maps import registers
 from drivers.maps.node import CAP_REGISTER, NO_CAP, NODE
 from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample, Value
 
 MOST_CAP_W = NO_CAP - 1
@@ -36,6 +37,10 @@ class NodeDriver:
     def __init__(self, config: NodeDevice, link: ModbusLink, unit: int) -> None:
         self.id, self._config, self.link, self.unit = config.id, config, link, unit
         self.notices = link.notices
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return registers.explain(NODE, self.unit, words, now_s)
 
     async def read(self) -> Node:
         """Read it now. Raises DeviceError. What cannot be true is missing, with a note."""

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Iterable
 
 from dispatch.model.equipment import DeviceIdentity
 from drivers.modbus.errors import BadReply, DeviceException, MapChanged, Timeout, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.notices import Notices
+from drivers.register_view import RegisterValue, Words
 from drivers.sunspec.discovery import Chain, ChainWalker, FoundModel
 from drivers.sunspec.instances import instances
 from drivers.sunspec.layout import HEADER, SIZES, Layout, plan
 from drivers.sunspec.model import Value, encode, model
+from drivers.sunspec.register_view import explain
 
 IDENTITY = ("Mn", "Md", "SN")  # of model 1
 FIRMWARE = "Vr"  # of model 1; another one is the same device
@@ -64,6 +67,10 @@ class SunSpecDevice:
             return None
         maker, product, serial = (_text(self._identity.get(name)) for name in IDENTITY)
         return DeviceIdentity(maker, product, serial, _text(self._firmware))
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return explain(self.found, self.unit, words, now_s)
 
     async def open(self) -> bool:
         """Check which device answers, and find its models unless they are known.

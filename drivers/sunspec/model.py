@@ -54,6 +54,7 @@ class Point:
     size: int  # registers
     sf: str | int | None = None
     symbols: dict[int, str] = field(default_factory=dict)  # lower case
+    units: str = ""  # of the scaled value, as the model says
 
     @property
     def end(self) -> int:
@@ -90,6 +91,7 @@ class _Json(msgspec.Struct):
     sf: str | int | None = None
     count: str | int | None = None
     symbols: list[_Symbol] = []
+    units: str = ""
     points: list[_Json] = []
     groups: list[_Json] = []
 
@@ -125,7 +127,9 @@ def _compile(group: _Json, prefix: str, offset: int, points: dict[str, Point]) -
     """Add a group's points; the offset after it, or None once a repeating group makes what follows unknown."""
     for item in group.points:
         symbols = {s.value: s.name.lower() for s in item.symbols}
-        points[prefix + item.name] = Point(prefix + item.name, item.type, offset, item.size, item.sf, symbols)
+        points[prefix + item.name] = Point(
+            prefix + item.name, item.type, offset, item.size, item.sf, symbols, item.units
+        )
         offset += item.size
     for nested in group.groups:
         if nested.count is not None:

@@ -10,6 +10,7 @@ from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanInputs
+from drivers.register_view import RegisterValue
 from gateway.api.protocol import DrillPlan, Published
 from gateway.energy_iq_history import Report
 
@@ -91,4 +92,18 @@ class Nodes(Protocol):
     @property
     def cappable(self) -> frozenset[str]:
         """Those that take a power cap."""
+        ...
+
+
+class Registers(Protocol):
+    """The registers of the site's devices."""
+
+    def last(self, device_id: str) -> list[RegisterValue]:
+        """What was read last of each register. Raises CommandRefused."""
+        ...
+
+    async def read(
+        self, device_id: str, address: int, count: int, unit: int | None, function: int
+    ) -> list[RegisterValue]:
+        """Read registers once. Raises CommandRefused, ValueError."""
         ...

@@ -12,11 +12,15 @@ from gateway.api.roles import Role
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """What a request takes. `raises_risk`: it must be on disk before it takes effect, and come from a live console."""
+    """What a request takes. `raises_risk`: it must be on disk before it takes effect, and come from a live console.
+
+    `query`: it changes nothing, although not everybody may ask.
+    """
 
     role: Role
     description: str = ""  # for people, where it may be refused
     raises_risk: bool = False
+    query: bool = False
 
 
 # A row is a request's method. Cases that take another role have rows of their own: the method, a blank, the case.
@@ -33,6 +37,9 @@ PERMISSIONS: dict[str, Permission] = {
     "audit": Permission(Role.VIEWER),
     "iq": Permission(Role.VIEWER),
     "drill.reports": Permission(Role.VIEWER),
+    # registers of devices
+    "device.registers": Permission(Role.VIEWER),
+    "device.read": Permission(Role.ENGINEER, "asking a device for registers", query=True),
     # alarms
     "alarm.acknowledge": Permission(Role.OPERATOR, "acknowledging alarms"),
     # manual orders
@@ -81,6 +88,10 @@ def urgent(request: Request) -> str | None:
     kind = request.params.get("kind")
     for row in (request.method, f"{request.method} {kind}" if isinstance(kind, str) else ""):
         permission = PERMISSIONS.get(row)
-        if permission is not None and permission.role > Role.VIEWER and not permission.raises_risk:
+        if (
+            permission is not None
+            and permission.role > Role.VIEWER
+            and not (permission.raises_risk or permission.query)
+        ):
             return row
     return None

@@ -58,6 +58,8 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "decisions": ("decisions", {"start_utc_s": 0, "end_utc_s": 1}),
     "audit": ("audit", {}),
     "iq": ("iq", {}),
+    "device.registers": ("device.registers", {"id": "pcs1"}),
+    "device.read": ("device.read", {"id": "pcs1", "address": 40_000, "count": 2}),
     "order.list": ("order.list", {}),
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
@@ -85,7 +87,12 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # What is answered where a role allows a request that this gateway has nothing for.
-NOTHING = {"plan": "no plan is in force, the rules steer alone: planning is switched off"}
+NO_REGISTERS = "pcs1 has no registers: it is not read over Modbus"
+NOTHING = {
+    "plan": "no plan is in force, the rules steer alone: planning is switched off",
+    "device.registers": NO_REGISTERS,
+    "device.read": NO_REGISTERS,
+}
 
 # Imports first, as root: the user it becomes may not be able to read the tree. Then it is that user for good.
 CLIENT = """
