@@ -44,7 +44,18 @@ async def opened(site: Site) -> AsyncIterator[tuple[list[Driver], Clock]]:
         claims.release()
         raise DevicesInUse(str(error)) from None
     clock: Clock = SystemClock() if twin is None else twin.clock
-    drivers = make_drivers(site.meter, site.pcs, site.pv, site.switch, site.node, site.io, resolver(twin), clock)
+    drivers = make_drivers(
+        site.meter,
+        site.pcs,
+        site.pv,
+        site.switch,
+        site.node,
+        site.io,
+        resolver(twin),
+        clock,
+        ups=site.ups,
+        pdus=site.pdu,
+    )
     try:
         yield drivers, clock
     finally:
