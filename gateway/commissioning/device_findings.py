@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.equipment import Battery, DeviceHealth, DeviceIdentity, LinkHealth, Meter, Node, Pcs, Pv, Switch
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
@@ -40,27 +40,42 @@ def conversation(site: Site, device: Polled, health: DeviceHealth) -> Iterator[F
     if not health.reads:
         yield fault(device.id, "unreachable", health.error or "has not answered")
         return
-    link = health.link
-    if link is not None and link.round_trip_ms is not None and link.round_trip_worst_ms is not None:
-        connected = "" if link.connect_ms is None else f", connected in {link.connect_ms:.0f} ms"
-        times = f"answers in {link.round_trip_ms:.1f} ms, {link.round_trip_worst_ms:.1f} ms at worst{connected}"
-        yield ok(device.id, "reached", f"{link.at}: {times}")
-        yield from _speed(site, device, link.round_trip_worst_ms)
-    else:
-        yield ok(device.id, "reached", "answers")
+    yield from _reached(site, device, health.link)
     if health.failures:
         text = f"{health.failures} of {health.failures + health.reads} reads failed"
         why = f": {health.error}" if health.error else ""
         advice = "check cabling and what else asks this device; set its deadline_s and period_s"
         yield warning(device.id, "reads-failed", text + why, advice)
-    identity = health.identity
-    texts = [] if identity is None else [identity.maker, identity.model, identity.serial]
-    said = " ".join(text for text in texts if text)
-    if said and identity is not None:
-        firmware = f", firmware {identity.firmware}" if identity.firmware else ""
-        yield ok(device.id, "identity", said + firmware)
-    elif link is not None:
-        yield note(device.id, "identity", "does not say who made it", "compare its address with the drawing")
+    yield from _identity(health)
+
+
+def _reached(site: Site, device: Polled, link: LinkHealth | None) -> Iterator[Finding]:
+    """Where it answers and how fast."""
+    if link is None or link.round_trip_ms is None or link.round_trip_worst_ms is None:
+        yield ok(device.id, "reached", "answers")
+        return
+    connected = "" if link.connect_ms is None else f", connected in {link.connect_ms:.0f} ms"
+    times = f"answers in {link.round_trip_ms:.1f} ms, {link.round_trip_worst_ms:.1f} ms at worst{connected}"
+    yield ok(device.id, "reached", f"{link.at}: {times}")
+    yield from _speed(site, device, link.round_trip_worst_ms)
+
+
+def _identity(health: DeviceHealth) -> Iterator[Finding]:
+    """What it says it is."""
+    said = identity_text(health.identity)
+    if said:
+        yield ok(health.id, "identity", said)
+    elif health.link is not None:
+        yield note(health.id, "identity", "does not say who made it", "compare its address with the drawing")
+
+
+def identity_text(identity: DeviceIdentity | None) -> str:
+    """ "Maker Model 4711, firmware 1.2"; empty where it says nothing."""
+    if identity is None:
+        return ""
+    said = " ".join(text for text in (identity.maker, identity.model, identity.serial) if text)
+    firmware = f"firmware {identity.firmware}" if identity.firmware else ""
+    return ", ".join(text for text in (said, firmware) if text)
 
 
 def _speed(site: Site, device: Polled, worst_ms: float) -> Iterator[Finding]:
@@ -78,19 +93,16 @@ def _speed(site: Site, device: Polled, worst_ms: float) -> Iterator[Finding]:
 
 def _values(site: Site, snapshot: Snapshot, bounds: SiteBounds, id: str) -> Iterator[Finding]:
     """Whether what the device says can be true."""
-    meters = (snapshot.grid, *([snapshot.load] if snapshot.load else []))
-    for meter in meters:
-        if meter.id == id:
-            allowed = bounds.load_w() if meter is snapshot.load else bounds.grid_w(True)
-            yield from meter_values(site, bounds, meter, allowed)
+    if snapshot.grid.id == id:
+        yield from meter_values(site, bounds, snapshot.grid, bounds.grid_w(True))
+    if snapshot.load is not None and snapshot.load.id == id:
+        yield from meter_values(site, bounds, snapshot.load, bounds.load_w())
     for pcs in snapshot.pcs:
         if pcs.id == id:
             yield from pcs_values(site, bounds, pcs)
             owner = next(p.battery for p in site.pcs if p.id == id)
             yield from (f for b in snapshot.batteries if b.id == owner for f in battery_values(site, b))
-    for pv in snapshot.pv:
-        if pv.id == id:
-            yield from pv_values(bounds, pv)
+    yield from (f for pv in snapshot.pv if pv.id == id for f in pv_values(bounds, pv))
     yield from (f for s in snapshot.switches if s.id == id for f in switch_values(s))
     yield from (f for n in snapshot.nodes if n.id == id for f in _node_values(n))
 

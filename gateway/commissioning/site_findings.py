@@ -43,12 +43,7 @@ def balance(site: Site, samples: Sequence[Snapshot]) -> Iterator[Finding]:
     shown = f"grid {grid_w / 1000:.1f} + PCS {pcs_w / 1000:.1f} + PV {pv_w / 1000:.1f} = {by_balance_w / 1000:.1f} kW"
     step_w = SiteBounds(site.dispatch).step_w
     if last.load is None:
-        if by_balance_w < -step_w:
-            advice = "set invert on the grid meter, or add the source that is missing in the site file"
-            yield fault("site", "negative-load", f"{shown}: the load would be negative", advice)
-        else:
-            text = f"{shown} of load; without a load meter nothing confirms it"
-            yield note("site", "balance", text, "compare with what the site is known to draw")
+        yield _without_load_meter(by_balance_w, step_w, shown)
         return
     load_w = last.load.w.good or 0.0
     tolerance_w = max(step_w, BALANCE * abs(load_w))
@@ -57,6 +52,15 @@ def balance(site: Site, samples: Sequence[Snapshot]) -> Iterator[Finding]:
         return
     text = f"{shown}, but the load meter reads {load_w / 1000:.1f} kW"
     yield fault("site", "balance", text, _remedy(grid_w, pcs_w, pv_w, load_w, tolerance_w))
+
+
+def _without_load_meter(by_balance_w: float, step_w: float, shown: str) -> Finding:
+    """What the load by balance shows where no meter measures it."""
+    if by_balance_w < -step_w:
+        advice = "set invert on the grid meter, or add the source that is missing in the site file"
+        return fault("site", "negative-load", f"{shown}: the load would be negative", advice)
+    text = f"{shown} of load; without a load meter nothing confirms it"
+    return note("site", "balance", text, "compare with what the site is known to draw")
 
 
 def _remedy(grid_w: float, pcs_w: float, pv_w: float, load_w: float, tolerance_w: float) -> str:
