@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +10,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.meter import MeterDriver
+from drivers.modbus.address import Address
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.known_gpus import KnownGpus
@@ -23,7 +25,7 @@ from drivers.pv import PvDriver
 from drivers.switch import SwitchDriver
 
 Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups
-Resolve = Callable[[str, str, int], tuple[str, int, int]]  # device id, url, unit -> host, port, unit
+Resolve = Callable[[str, str, int], tuple[Address, int]]  # device id, url, unit -> address, unit
 
 
 class Driver(Protocol):
@@ -65,6 +67,7 @@ def make_drivers(
     revert_w: Mapping[str, float] = {},
     ups: Iterable[UpsDevice] = (),
     pdus: Iterable[PduDevice] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -72,22 +75,25 @@ def make_drivers(
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine.
 
-    Devices behind one host and port share a connection and are asked in turn; all others are independent.
+    `tls`: the certificates for devices with a `tls://` url.
+
+    Devices behind one address share a connection and are asked in turn; all others are independent.
     """
     lines: dict[tuple[str, int], Line] = {}
     servers: dict[tuple[str, int], NutServer] = {}
 
     def at(device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice) -> tuple[ModbusLink, int]:
-        host, port, unit = resolve(device.id, device.url, device.unit)
-        line = lines.setdefault((host, port), Line(host, port, backoff_max_s=io.backoff_max_s))
+        address, unit = resolve(device.id, device.url, device.unit)
+        line = lines.setdefault(address.place, Line(address, backoff_max_s=io.backoff_max_s, tls=tls))
         link = ModbusLink(
-            host,
-            port,
             deadline_s=device.deadline_s or io.deadline_s,
             backoff_max_s=io.backoff_max_s,
             device=device.id,
             line=line,
             connect_delay_s=device.connect_delay_s,
+            spacing_s=device.spacing_s,
+            max_registers=device.max_registers,
+            any_transaction=device.any_transaction,
         )
         return link, unit
 
