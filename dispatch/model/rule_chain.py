@@ -84,11 +84,7 @@ class Chain:
         self._forbidding: int | None = None  # of the first that forbids a setpoint
         self._unmet: int | None = None  # of the first that asked for what was not left
         self._unmet_high = False  # and whether it ran into the upper end
-
-    @property
-    def bounds(self) -> Bounds:
-        """What the rules so far have left."""
-        return Bounds(self._low.w, self._high.w, self._preferred_w)
+        self.bounds = Bounds(low_w, high_w)  # what the rules so far have left
 
     def apply(self, rule: RuleId, ask: Ask) -> None:
         """Narrow by what a rule asks. Raises ValueError for a bound that is not a number."""
@@ -116,6 +112,7 @@ class Chain:
             self._preferred_w, self._preferring = ask.preferred_w, number
         if not ask.command and self._forbidding is None:
             self._forbidding = number
+        self.bounds = Bounds(self._low.w, self._high.w, self._preferred_w)
         self._steps.append(_Step(rule, ask, reason, self.bounds, not (above or below)))
 
     def _narrow(self, ask: Ask, number: int) -> None:

@@ -44,6 +44,8 @@ class PlausibilityCheck:
         self._batteries: dict[str, BatteryProtection] = {}
         self._switches: dict[str, SwitchStates] = {}
         self._nodes: dict[str, NodeCheck] = {}
+        self._histories: tuple[ReadingHistory, ...] = ()  # of all checks; each check has the same ones for ever
+        self._checks = 0  # so many checks they are of
         self._load_w: float | None = None  # where the load meter can witness a step
         self._joined: tuple[object, ...] = ()  # how the site is joined to the grid,
         self._joined_s = float("-inf")  # and since when
@@ -78,12 +80,12 @@ class PlausibilityCheck:
         now = replace(now, grid=grid, load=load)
         nodes_w = sum(c.power.value or 0.0 for c in self._nodes.values())
         now = replace(now, nodes=tuple(self._node(node, now, nodes_w) for node in raw.nodes))
-        self.often = tuple(d for t in self._histories() if (d := t.often(raw.mono_s)) is not None)
+        self.often = tuple(d for t in self._followed() if (d := t.often(raw.mono_s)) is not None)
         return now
 
     def events(self, utc_s: float) -> Iterator[Event]:
         """What was rejected since the last call."""
-        for history in self._histories():
+        for history in self._followed():
             for doubt in history.rejected:
                 text = f"reading not believed: {words(doubt.why)}"
                 yield Event(utc_s, "device", "warning", doubt.device_id, text)
@@ -98,12 +100,17 @@ class PlausibilityCheck:
         source = self._sources.get(device_id)
         return source.power.established if source is not None else self._meters.established(device_id)
 
-    def _histories(self) -> Iterator[ReadingHistory]:
-        yield from self._meters.histories
-        for group in (self._sources, self._pcs, self._batteries, self._switches, self._nodes):
-            for check in group.values():
-                yield from check.histories
-        yield from self.soc.histories.values()
+    def _followed(self) -> tuple[ReadingHistory, ...]:
+        """Every reading that is followed. Asked for twice in each tick, so they are collected only when one is new."""
+        groups = (self._sources, self._pcs, self._batteries, self._switches, self._nodes)
+        checks = self._meters.count + sum(len(group) for group in groups)
+        if checks != self._checks:
+            found = list(self._meters.histories)
+            for group in groups:
+                for check in group.values():
+                    found += check.histories
+            self._histories, self._checks = (*found, *self.soc.histories.values()), checks
+        return self._histories
 
     # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,7 +123,9 @@ class PlausibilityCheck:
         return {"switches": switches, "pcs": pcs}
 
     def _switch(self, switch_id: str) -> SwitchStates:
-        return self._switches.setdefault(switch_id, SwitchStates(switch_id, self._bounds, self._hold_s))
+        if switch_id not in self._switches:
+            self._switches[switch_id] = SwitchStates(switch_id, self._bounds, self._hold_s)
+        return self._switches[switch_id]
 
     def _states(self, pcs_id: str) -> PcsStates:
         if pcs_id not in self._pcs:
@@ -128,10 +137,15 @@ class PlausibilityCheck:
             self._batteries[battery_id] = BatteryProtection(self._config, battery_id)
         return self._batteries[battery_id]
 
+    def _node_check(self, node_id: str) -> NodeCheck:
+        if node_id not in self._nodes:
+            self._nodes[node_id] = NodeCheck(node_id)
+        return self._nodes[node_id]
+
     def _node(self, node: Node, now: Snapshot, nodes_w: float) -> Node:
         measured_w = None if now.load is None else now.load.w.good
         allowed = self._bounds.node_w(measured_w if measured_w is not None else now.load_w)
-        check = self._nodes.setdefault(node.id, NodeCheck(node.id))
+        check = self._node_check(node.id)
         room_w = None if self._load_w is None else self._load_w - nodes_w + (check.power.value or 0.0)
         w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, room_w, now.mono_s, self._hold_s)
         return msgspec.structs.replace(node, w=w)

@@ -27,6 +27,11 @@ class MeterPair:
         self._net_w: float | None = None  # grid + PCS, as far as accepted readings show it
 
     @property
+    def count(self) -> int:
+        """How many meters have been read so far."""
+        return len(self._meters)
+
+    @property
     def histories(self) -> list[ReadingHistory]:
         """Every reading that is followed."""
         return [history for meter in self._meters.values() for history in meter.histories]

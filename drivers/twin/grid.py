@@ -35,12 +35,20 @@ class GridSource:
             (amplitude, 2 * math.pi / period, source.uniform(0, 2 * math.pi))
             for amplitude, period in ((0.0015, 67.0), (0.003, 389.0), (0.005, 5400.0))
         ]
+        self._waves = (-1.0, 0.0, 0.0)  # the last time that was asked for, and frequency and voltage's waves at it
+
+    def _waves_at(self, t_s: float) -> tuple[float, float, float]:
+        """The time, Hz and share of the voltage. Many ask for the same instant."""
+        if self._waves[0] != t_s:
+            hz = sum(a * math.sin(w * t_s + p) for a, w, p in self._hz)
+            self._waves = (t_s, hz, sum(a * math.sin(w * t_s + p) for a, w, p in self._v))
+        return self._waves
 
     def hz(self, t_s: float) -> float:
         """Frequency, Hz; 0 while the grid is away."""
         if not self.present:
             return 0.0
-        flutter_hz = sum(a * math.sin(w * t_s + p) for a, w, p in self._hz)
+        flutter_hz = self._waves_at(t_s)[1]
         recorded = self.record(t_s)
         if recorded is not None:
             return recorded.hz + flutter_hz if recorded.hz > 0 else 0.0
@@ -54,7 +62,7 @@ class GridSource:
         recorded = self.record(t_s)
         if recorded is not None:
             share = recorded.v_share
-        source_v = share * self.nominal_v * (1 + sum(a * math.sin(w * t_s + p) for a, w, p in self._v))
+        source_v = share * self.nominal_v * (1 + self._waves_at(t_s)[2])
         return max(source_v - IMPEDANCE_OHM * import_w / (3 * self.nominal_v), 0.0)
 
 
