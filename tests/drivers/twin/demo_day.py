@@ -41,7 +41,7 @@ def demo_site() -> Site:
 class DemoDay:
     """One running demo. `snapshot`, `decision`, `plan` and `events` are those of the last step.
 
-    step_s: time between two ticks; the physics run in slices of at most 0.1 s.
+    step_s: time between two ticks, 0.2 s or more; the physics run in slices of half of it.
     """
 
     def __init__(self, site: Site | None = None, step_s: float = 0.2) -> None:
@@ -52,7 +52,7 @@ class DemoDay:
             cfg.twin, cfg.grid, cfg.battery, cfg.pcs, cfg.meter, cfg.pv, cfg.switch, cfg.node
         )
         self.clock = VirtualClock(self.twin.utc_s)
-        self.lockstep = LockstepSite(self.twin, self.clock, step_s=min(step_s, 0.1), stale_after_s=cfg.io.stale_after_s)
+        self.lockstep = LockstepSite(self.twin, self.clock, step_s=step_s / 2, stale_after_s=cfg.io.stale_after_s)
         self.controller = Controller(cfg.dispatch)
         self.alarms = AlarmBook(DEFINITIONS)
         self.plan: Plan | None = None

@@ -6,8 +6,9 @@ undelayed; what the controller sees comes through late and faulty devices.
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -97,6 +98,42 @@ def draw(seed: int) -> Draw:
         fault=fault,
         end_s=start_s + 20,
     )
+
+
+def kinds(drawn: Draw) -> tuple[tuple[str, object], ...]:
+    """What sort of run it is, each property with its value."""
+    lengths_s = [until_s - from_s for from_s, until_s, *_ in drawn.trouble]
+    sags = [hz > 0 for *_, hz in drawn.trouble]
+    during = drawn.fault is not None and any(
+        drawn.fault[2] < until_s and from_s < drawn.fault[3] for from_s, until_s, *_ in drawn.trouble
+    )
+    return (
+        ("troubles", len(drawn.trouble)),
+        ("begins with a sag", sags[0]),
+        ("has a sag", any(sags)),
+        ("lasts more than a minute", max(lengths_s) > 60),
+        ("battery kWh", drawn.energy_kwh),
+        ("SoC above 60 %", drawn.soc_pct > 60),
+        ("load above 40 kW", drawn.load_w > 40_000),
+        ("pulses", drawn.pulse_w > 0),
+        ("PV", drawn.pv_peak_w > 0),
+        ("slow PCS", drawn.lag_s > 0.8),
+        ("closes by itself", drawn.auto_reclose),
+        ("who closes", drawn.reclose),
+        ("fault", None if drawn.fault is None else drawn.fault[:2]),
+        ("fault during trouble", during),
+    )
+
+
+def covering(seeds: Iterable[int]) -> list[int]:
+    """Few of these seeds, in which every two properties that occur together among all of them do so, too."""
+    pairs = {seed: set(itertools.combinations(kinds(draw(seed)), 2)) for seed in seeds}
+    missing, chosen = set[object]().union(*pairs.values()), []
+    while missing:
+        best = max(pairs, key=lambda seed: len(pairs[seed] & missing) / draw(seed).end_s ** 0.3)
+        chosen.append(best)
+        missing -= pairs[best]
+    return sorted(chosen)
 
 
 class Storm:

@@ -37,9 +37,9 @@ class Bench:
         self.worst_w = 0.0  # largest import or export while the switch was opening
         self.run(5.0)
 
-    def tick(self, *requests: IslandRequest) -> Decision:
+    def tick(self, *requests: IslandRequest, tick_s: float = 0.2) -> Decision:
         self.seq += 1
-        self.lockstep.advance(0.2)
+        self.lockstep.advance(tick_s)
         snapshot = self.lockstep.snapshot(self.seq)
         decision = self.storm.controller.step(snapshot, None, requests)
         self.lockstep.apply(decision)
@@ -52,9 +52,9 @@ class Bench:
         for _ in range(round(seconds / 0.2)):
             self.tick()
 
-    def until(self, done: Callable[[Decision], bool], at_most_s: float = 400.0) -> Decision:
-        for _ in range(round(at_most_s / 0.2)):
-            decision = self.tick()
+    def until(self, done: Callable[[Decision], bool], at_most_s: float = 400.0, tick_s: float = 0.2) -> Decision:
+        for _ in range(round(at_most_s / tick_s)):
+            decision = self.tick(tick_s=tick_s)
             if done(decision):
                 return decision
         last = self.decisions[-1]
@@ -169,7 +169,7 @@ def test_a_switch_that_never_closes_is_given_up_after_its_attempts() -> None:
     bench.tick(DRILL)
     bench.until(lambda d: d.island is S.ISLANDED)
     bench.site.switches[0].jammed = True
-    bench.until(lambda d: d.island is S.FAULT, 3000)
+    bench.until(lambda d: d.island is S.FAULT, 3000, tick_s=1.0)
     waits = [d.islanding.reconnect.wait_s for d in bench.decisions if d.islanding and d.islanding.reconnect]
     assert max(waits) == 20 * 2**5
     assert "5 times" in words((bench.decisions[-1].islanding or None).reason)  # type: ignore[union-attr]
