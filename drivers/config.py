@@ -161,7 +161,7 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PcsDevice(PcsRatings, frozen=True, kw_only=True):
-    """`[[pcs]]`: a SunSpec PCS (models 1, 701, 702, 704, 713, 715, 802)."""
+    """`[[pcs]]`: a SunSpec PCS (701, 702, 704, 713, 715, 802), or a storage inverter (101-103 or 111-113, 124)."""
 
     url: Url
     unit: Unit = 1
@@ -184,7 +184,7 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
 
 
 class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[pv]]`: a SunSpec PV inverter (models 101-103, 111-113 or 701)."""
+    """`[[pv]]`: a SunSpec PV inverter (models 101-103, 111-113 or 701; limited by 704 or 123)."""
 
     id: Annotated[Id, Meta(description="Name of the inverter.")]
     url: Url
@@ -204,11 +204,27 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
             "times it and above 1.3 times peak_w is not believed.",
         ),
     ] = None
+    curtail: Annotated[
+        bool,
+        Meta(
+            description="true: Skerry may limit its power (SunSpec model 704 or 123) to keep the export limit once the "
+            "battery cannot charge more."
+        ),
+    ] = False
+    revert_s: Annotated[
+        float,
+        Meta(
+            ge=5,
+            le=3600,
+            description="Reversion timer asked of the inverter for a limit: how long it keeps one that is not renewed. "
+            "Skerry renews it at half of this time.",
+        ),
+    ] = 60.0
 
     @property
     def terms(self) -> PvTerms:
         """What dispatch needs to know of it."""
-        return PvTerms(id=self.id, peak_w=self.peak_w, rated_w=self.rated_w)
+        return PvTerms(id=self.id, peak_w=self.peak_w, rated_w=self.rated_w, curtail=self.curtail)
 
 
 class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):

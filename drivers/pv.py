@@ -1,42 +1,114 @@
-"""Reads SunSpec PV inverters: models 101-103, 111-113 or 701."""
+"""Reads SunSpec PV inverters (models 101-103, 111-113 or 701), and limits those that take it (704 or 123)."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterable
 
 from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
+from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample
+from drivers.setpoint import CommandResult, SetpointWriter
+from drivers.setpoint_points import DerLimit, ImmediateLimit
 from drivers.sunspec.device import SunSpecDevice
+from drivers.sunspec.modules import read_modules
 
 MODELS = (103, 102, 101, 113, 112, 111, 701)
+FULL_POWER = ((702, ("WMax", "WMaxRtg")), (121, ("WMax",)), (120, ("WRtg",)))  # what 100 % of a limit is
+STORAGE = 124
 
 
 class PvDriver:
-    """One inverter, one request a reading."""
+    """One inverter. `read` and `command` may be called from different tasks; one waits for the other."""
 
     kind = "pv"
 
-    def __init__(self, config: PvDevice, link: ModbusLink, unit: int) -> None:
-        self.id = config.id
+    def __init__(self, config: PvDevice, link: ModbusLink, unit: int, fallback_w: float = math.inf) -> None:
+        """`fallback_w`: the limit that it is to keep when it hears nothing more from us, where it lets that be set."""
+        self.id, self._config, self._fallback_w = config.id, config, fallback_w
         self._device = SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0)
         self.link, self.unit, self.notices = link, unit, link.notices
+        self._lock = asyncio.Lock()
+        self._limit: DerLimit | ImmediateLimit | None = None
+        self._writer: SetpointWriter | None = None  # None: it takes no limit
+        self._lacks = ""  # for a limit
+        self._limited = False  # a limit of ours may be in force
 
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""
         return self._device.explain(words, now_s)
 
     async def read(self) -> Pv:
-        """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError."""
-        await self._device.open()
-        model_id = self._device.first(*MODELS)
-        state = "InvSt" if model_id == 701 else "St"
-        sample = Sample(await self._device.read(model_id, ("W", state)))
-        w = sample.number("W")
-        return Pv(self.id, w=sample.of(None if w is None else max(w, 0.0)), state=sample.status(state))
+        """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError.
+
+        Of a hybrid whose model 160 tells PV from storage: the DC power of PV.
+        """
+        async with self._lock:
+            await self._open()
+            model_id = self._device.first(*MODELS)
+            state = "InvSt" if model_id == 701 else "St"
+            sample = Sample(await self._device.read(model_id, ("W", state)))
+            powers = await read_modules(self._device) if self._device.has(STORAGE) else None
+            held = await self._writer.read() if self._writer is not None else {}
+        w = sample.number("W") if powers is None else powers.pv_w
+        limit_w = self._limit.in_force_w(held) if self._limit is not None and held else None
+        return Pv(
+            self.id,
+            w=sample.of(None if w is None else max(w, 0.0)),
+            state=sample.status(state),
+            limit_w=sample.of(limit_w),
+        )
+
+    async def command(self, w: float | None, now_s: float) -> CommandResult:
+        """Have the inverter give at most `w` watts at site time `now_s`; None: a limit of ours is lifted.
+
+        Written on change and renewed at half of its timer. Raises DeviceError, ReadbackMismatch among them.
+        """
+        async with self._lock:
+            if w is None and not self._limited:
+                return CommandResult()
+            await self._open()
+            if self._writer is None or self._limit is None:
+                raise WrongDevice(self.id, f"takes no limit: {self._lacks}", "or curtail = false in the site file")
+            self._limited = True
+            if w is not None:
+                return await self._writer.hold(min(w, self._limit.full_w), now_s)
+            await self._writer.end()
+            self._limited = False
+            return CommandResult("released")
 
     async def close(self) -> None:
-        """Drop the connection for good."""
+        """Drop the connection for good; the timer of a limit runs out."""
         await self._device.link.close()
+
+    async def _open(self) -> None:
+        """Connect; on a new connection nothing known before counts. What keeps a limit from it, `_lacks` says."""
+        if not await self._device.open() and (self._limit is not None or not self._config.curtail):
+            return
+        self._limit, self._writer = None, None
+        if self._config.curtail and (limit := await self._find_limit()) is not None:
+            self._limit, self._writer = limit, SetpointWriter(self._device, limit, self._config.revert_s)
+
+    async def _find_limit(self) -> DerLimit | ImmediateLimit | None:
+        by_der = self._device.has(DerLimit.model)
+        if not by_der and not self._device.has(ImmediateLimit.model):
+            self._lacks = "it has neither SunSpec model 704 nor 123"
+            return None
+        full_w = await self._full_w()
+        if full_w is None:
+            self._lacks = "it does not say its rated power, which a limit is a percentage of; set rated_w"
+            return None
+        return DerLimit(full_w, self._fallback_w) if by_der else ImmediateLimit(full_w)
+
+    async def _full_w(self) -> float | None:
+        """What 100 % of a limit are, W: as the device says, else as the site file does."""
+        for model_id, names in FULL_POWER:
+            if self._device.has(model_id):
+                full_w = Sample(await self._device.read(model_id, names)).number(*names)
+                if full_w:
+                    return full_w
+        return self._config.rated_w

@@ -18,12 +18,13 @@ MISSING = -(2**31)  # a raw value that stands for "no value"
 RAW_MAX = 2**31 - 1
 
 # quantity -> (unit, scale); stored raw = value / scale, a signed 32-bit integer. The resolution is finer than the class
-# of the meters that feed it: 1 W, 1 mHz, 10 mV, 10 mA, 0.01 %, 0.1 °C.
+# of the meters that feed it: 1 W, 1 mHz, 10 mV, 10 mA, 0.01 %, 0.1 °C; of cells 1 mV.
 QUANTITIES: dict[str, tuple[str, float]] = {
     "w": ("W", 1.0),
     "wh": ("Wh", 10.0),
     "hz": ("Hz", 0.001),
     "v": ("V", 0.01),
+    "cell_v": ("V", 0.001),
     "a": ("A", 0.01),
     "pct": ("%", 0.01),
     "c": ("°C", 0.1),
@@ -140,6 +141,9 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
         own = _own(battery.id)
         yield f"{own}.soc_pct", battery.soc_pct
         yield f"{own}.temp_c", battery.temp_c
+        if battery.cell_v_max.value is not None:
+            yield f"{own}.lowest_cell_v", battery.cell_v_min
+            yield f"{own}.highest_cell_v", battery.cell_v_max
     for pv in snapshot.pv:
         yield f"{_own(pv.id)}.w", pv.w
     for ups in snapshot.ups:

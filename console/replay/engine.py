@@ -16,7 +16,7 @@ from console.replay.job_log import JobLog
 from console.replay.traces import Publication, Trace, utc
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import site_soc_pct
-from dispatch.config.schema import DispatchConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.decision import Mode
@@ -205,6 +205,7 @@ class Replay:
                     unit.config.id,
                     soc_pct=reading(unit.soc_pct),
                     energy_wh=reading(1000 * unit.config.energy_kwh),
+                    temp_c=reading(_middle_c(unit.config)),
                 )
             )
         grid_w = load_w - pv_w - sum(sum(unit.w.values()) for unit in self._batteries)
@@ -244,3 +245,9 @@ class Replay:
         self.plan_counts.plans += 1
         self.plan_counts.solve_ms.append(plan.solve_ms)
         self._plan = plan
+
+
+def _middle_c(battery: BatteryConfig) -> float:
+    """A temperature that limits nothing: a replay has none."""
+    (charge_low_c, charge_high_c), (low_c, high_c) = battery.charge_window_c, battery.discharge_window_c
+    return (max(charge_low_c, low_c) + min(charge_high_c, high_c)) / 2

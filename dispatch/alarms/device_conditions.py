@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import Condition
-from dispatch.config.schema import DispatchConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import counted
 from dispatch.model.decision import Contested, Decision
@@ -52,11 +52,17 @@ def implausible_conditions(snapshot: Snapshot, decision: Decision | None) -> dic
     }
 
 
+def _worst_temp_c(battery: Battery, limits: BatteryConfig) -> float | None:
+    """Of what is known of its temperatures the one that is nearest to a limit, or furthest beyond."""
+    known = [t.good for t in (battery.temp_c, battery.cell_temp_min_c, battery.cell_temp_max_c) if t.good is not None]
+    return min(known, key=lambda t: min(t - limits.temp_min_c, limits.temp_max_c - t), default=None)
+
+
 def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
     limits = next((b for b in config.batteries if b.id == battery.id), None)
     if limits is None:
         return
-    soc, temp = battery.soc_pct.good, battery.temp_c.good
+    soc, temp = battery.soc_pct.good, _worst_temp_c(battery, limits)
     yield f"soc-stands-still:{battery.id}", _stands_still(battery)
     yield (
         f"soc-low:{battery.id}",

@@ -76,6 +76,17 @@ def _soc_range(n: int, battery: BatteryConfig) -> Iterator[Finding]:
 def _temperatures(n: int, battery: BatteryConfig) -> Iterator[Finding]:
     if battery.temp_min_c >= battery.temp_max_c:
         yield f"battery[{n}].temp_min_c", battery.temp_min_c, f"below temp_max_c = {battery.temp_max_c:g}"
+    low_c, high_c = battery.temp_min_c, battery.temp_max_c
+    for way, window_c in (("charge", battery.charge_window_c), ("discharge", battery.discharge_window_c)):
+        at_least, at_most = window_c
+        if not low_c <= at_least <= high_c:
+            yield (
+                f"battery[{n}].{way}_temp_min_c",
+                at_least,
+                f"between temp_min_c and temp_max_c, {low_c:g}..{high_c:g}",
+            )
+        elif not at_least <= at_most <= high_c:
+            yield f"battery[{n}].{way}_temp_max_c", at_most, f"between {at_least:g} and temp_max_c = {high_c:g}"
 
 
 def _pcs_battery(config: DispatchConfig, n: int, pcs: PcsRatings) -> Iterator[Finding]:

@@ -20,6 +20,10 @@ Seconds = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 
 
+def _given(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
 class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[grid]`: the connection to the public grid at the PCC."""
 
@@ -84,6 +88,35 @@ class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.01
     temp_min_c: Annotated[float, Meta(description="Below this temperature the battery is not used.")] = 0.0
     temp_max_c: Annotated[float, Meta(description="Above this temperature the battery is not used.")] = 45.0
+    charge_temp_min_c: Annotated[
+        float | None, Meta(description="Below this temperature it is not charged. Not given: temp_min_c.")
+    ] = None
+    charge_temp_max_c: Annotated[
+        float | None, Meta(description="Above this temperature it is not charged. Not given: temp_max_c.")
+    ] = None
+    discharge_temp_min_c: Annotated[
+        float | None, Meta(description="Below this temperature it is not discharged. Not given: temp_min_c.")
+    ] = None
+    discharge_temp_max_c: Annotated[
+        float | None, Meta(description="Above this temperature it is not discharged. Not given: temp_max_c.")
+    ] = None
+    unmonitored_w: Annotated[
+        Watts,
+        Meta(
+            description="Highest power at its terminals while it tells neither a temperature nor a limit of its BMS. "
+            "0: it is not used then."
+        ),
+    ] = 0.0
+
+    @property
+    def charge_window_c(self) -> tuple[float, float]:
+        """Temperatures between which it may be charged."""
+        return _given(self.charge_temp_min_c, self.temp_min_c), _given(self.charge_temp_max_c, self.temp_max_c)
+
+    @property
+    def discharge_window_c(self) -> tuple[float, float]:
+        """Temperatures between which it may be discharged."""
+        return _given(self.discharge_temp_min_c, self.temp_min_c), _given(self.discharge_temp_max_c, self.temp_max_c)
 
 
 class PcsRatings(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,6 +339,12 @@ class PvTerms(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     peak_w: float
     rated_w: float | None = None
+    curtail: bool = False  # Skerry may limit it
+
+    @property
+    def most_w(self) -> float:
+        """The most that it can give, W."""
+        return self.peak_w if self.rated_w is None else max(self.peak_w, self.rated_w)
 
 
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -193,6 +193,7 @@ class _Way(NamedTuple):
     held_w: float  # of the last setpoint, what went this way
     room_pct: Callable[[float], float]  # from a SoC to where this direction ends
     end: Reason
+    window_c: tuple[float, float]  # temperatures between which it may go this way
 
 
 def _discharging(
@@ -207,6 +208,7 @@ def _discharging(
         max(last_w or 0.0, 0.0),
         lambda soc_pct: soc_pct - config.soc_min_pct,
         Reason("soc.minimum", {"soc_pct": config.soc_min_pct}),
+        config.discharge_window_c,
     )
 
 
@@ -222,6 +224,7 @@ def _charging(
         max(-(last_w or 0.0), 0.0),
         lambda soc_pct: config.soc_max_pct - soc_pct,
         Reason("soc.maximum", {"soc_pct": config.soc_max_pct}),
+        config.charge_window_c,
     )
 
 
@@ -243,24 +246,28 @@ def _limits(
             reason = counted(reason, (battery,))
         yield way.rating_w * fade, reason
     if battery is not None:
-        yield from _temperature_limit(way.rating_w, config, battery)
+        yield from _temperature_limit(way, config, battery)
+        if _unmonitored(battery):
+            yield config.unmonitored_w * share, Reason("limit.unmonitored", {"battery": config.id})
     if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
         limit_w = max(way.pcs_limit.value, 0.0)
         yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
     yield way.rating_w, Reason("limit.rating", {"limit_w": way.rating_w})
 
 
-def _temperature_limit(rating_w: float, config: BatteryConfig, battery: Battery) -> list[tuple[float, Reason]]:
-    """Without a temperature the BMS's own limits are all there is."""
-    temp_c = battery.temp_c.good
-    if temp_c is None:
-        return []
-    room_c = min(temp_c - config.temp_min_c, config.temp_max_c - temp_c)
-    reason = Reason(
-        "limit.temperature",
-        {"battery": config.id, "temp_c": temp_c, "min_c": config.temp_min_c, "max_c": config.temp_max_c},
-    )
-    return [(rating_w * _fade(room_c / TEMP_TAPER_C), reason)]
+def _temperature_limit(way: _Way, config: BatteryConfig, battery: Battery) -> Iterator[tuple[float, Reason]]:
+    """By the coldest and the warmest that is known of it. Without a temperature the BMS's limits are all there is."""
+    low_c, high_c = way.window_c
+    known = [t.good for t in (battery.cell_temp_min_c, battery.temp_c, battery.cell_temp_max_c) if t.good is not None]
+    for temp_c, room_c in ((t, min(t - low_c, high_c - t)) for t in known):
+        reason = Reason("limit.temperature", {"battery": config.id, "temp_c": temp_c, "min_c": low_c, "max_c": high_c})
+        yield way.rating_w * _fade(room_c / TEMP_TAPER_C), reason
+
+
+def _unmonitored(battery: Battery) -> bool:
+    """Whether nothing that the battery tells would show that it must not be used. A value that is old still counts."""
+    told = (battery.temp_c, battery.cell_temp_max_c, battery.charge_limit_w, battery.discharge_limit_w)
+    return all(reading.value is None for reading in told)
 
 
 def _fade(share: float) -> float:

@@ -67,6 +67,10 @@ class Battery(msgspec.Struct, frozen=True):
     temp_c: Reading = MISSING
     state: Status = UNKNOWN
     alarms: tuple[str, ...] = ()
+    cell_v_min: Reading = MISSING  # of all cells
+    cell_v_max: Reading = MISSING
+    cell_temp_min_c: Reading = MISSING  # of the coldest and the warmest cell or module that the BMS tells
+    cell_temp_max_c: Reading = MISSING
 
 
 COUNTED = frozenset({"carried", "stands_still"})  # states of an SoC that is counted from energy
@@ -87,6 +91,7 @@ class Pv(msgspec.Struct, frozen=True):
     w: Reading = MISSING
     state: Status = UNKNOWN
     asleep: bool = False
+    limit_w: Reading = MISSING  # in force, read back; its full power: none is; missing: it is not asked
 
 
 class Switch(msgspec.Struct, frozen=True):

@@ -163,11 +163,16 @@ class BatteryProtection:
         self._discharge = LimitCheck(battery_id, "discharge limit", discharge_w, f"{keys}: discharge_w")
         low_c, high_c = (terms.temp_min_c, terms.temp_max_c) if terms else (0.0, 45.0)
         self._temperature = TemperatureCheck(battery_id, low_c, high_c)
+        self._coldest = TemperatureCheck(battery_id, low_c, high_c, "lowest cell temperature")
+        self._warmest = TemperatureCheck(battery_id, low_c, high_c, "highest cell temperature")
 
     @property
     def histories(self) -> list[ReadingHistory]:
         """Every word and reading that is followed."""
-        return [c.history for c in (self._state, self._charge, self._discharge, self._temperature)]
+        return [
+            *(c.history for c in (self._state, self._charge, self._discharge)),
+            *(c.history for c in (self._temperature, self._coldest, self._warmest)),
+        ]
 
     def check(self, battery: Battery, mono_s: float) -> Battery:
         """The battery as everybody else is to see it."""
@@ -180,4 +185,6 @@ class BatteryProtection:
             charge_limit_w=self._charge.check(battery.charge_limit_w, figures, mono_s),
             discharge_limit_w=self._discharge.check(battery.discharge_limit_w, figures, mono_s),
             temp_c=self._temperature.check(battery.temp_c, figures, mono_s),
+            cell_temp_min_c=self._coldest.check(battery.cell_temp_min_c, figures, mono_s),
+            cell_temp_max_c=self._warmest.check(battery.cell_temp_max_c, figures, mono_s),
         )

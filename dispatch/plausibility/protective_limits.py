@@ -45,10 +45,11 @@ class LimitCheck:
 
 
 class TemperatureCheck:
-    """The temperature of one battery. Nearer to one of its limits counts at once, further away at the second sample."""
+    """One temperature of a battery. Nearer to one of its limits counts at once, further away at the second sample."""
 
-    def __init__(self, battery_id: str, low_c: float, high_c: float) -> None:
-        self.history = ReadingHistory(battery_id, "temperature", keep=True)
+    def __init__(self, battery_id: str, low_c: float, high_c: float, name: str = "temperature") -> None:
+        self._name = name
+        self.history = ReadingHistory(battery_id, name, keep=True)
         self._middle_c = (low_c + high_c) / 2
         self._counter = SampleCounter()
 
@@ -61,11 +62,11 @@ class TemperatureCheck:
         taken_s = mono_s - (raw.age_s or 0.0)
         sample = self._counter.update(figures, taken_s)
         if not BATTERY_TEMP_C.holds(value):
-            history.reject(taken_s, out_of("temperature", value, "°C", BATTERY_TEMP_C))
+            history.reject(taken_s, out_of(self._name, value, "°C", BATTERY_TEMP_C))
         elif self._believed(value, sample):
             history.accept(value, taken_s)
         else:
-            why = Reason("doubt.jump", {"reading": "temperature", "value": value, "last": history.value, "unit": "°C"})
+            why = Reason("doubt.jump", {"reading": self._name, "value": value, "last": history.value, "unit": "°C"})
             history.wait(Candidate(value, sample, taken_s, TEMP_STEP_C), why)
         return history.shown(raw, mono_s, 0.0)
 

@@ -137,6 +137,11 @@ class SunSpecDevice:
             await self._check_place(found)
         await self.link.write(self.unit, found.address + points[0].offset, registers, on=self._checked_on)
 
+    def repeats(self, model_id: int) -> int:
+        """How often a model's repeating group occurs in it; 0 if it has none, or the device lacks the model."""
+        found = next((f for f in self.found if f.id == model_id), None)
+        return 0 if found is None else model(model_id).repeats(found.length)
+
     def where(self, model_id: int, point: str) -> str:
         """A point's place for an error message: device, model, point and register."""
         found = next((f for f in self.found if f.id == model_id), None)

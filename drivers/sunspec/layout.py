@@ -103,9 +103,8 @@ def plan(model_id: int, names: tuple[str, ...], length: int, max_read: int = MAX
 
 
 def _with_scale(known: Model, name: str) -> tuple[Point, Point | None]:
-    if name not in known.points:
-        raise LookupError(f"SunSpec model {known.id} has no point {name}")
-    return known.points[name], known.scale_of(known.points[name])
+    point = known.point(name)
+    return point, known.scale_of(point)
 
 
 def _span(*points: Point) -> Span:

@@ -1,8 +1,9 @@
 """Compiles SunSpec information models, the JSON files of the package pysunspec2, to struct formats.
 
 Source: github.com/sunspec/models (Apache-2.0). Offsets count registers from the model's ID register. Nested groups
-without a count are flattened as "Group.Point"; repeating groups (curves, strings, modules) are not compiled: no driver
-reads one.
+without a count are flattened as "Group.Point". Of a plain repeating group (modules of 160, strings of 803) the points
+are named with their number, from 1: "module.2.DCW". Repeating groups that nest others (curves) are not compiled: no
+driver reads one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import importlib.resources
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -44,6 +45,9 @@ NUMBERS: dict[str, tuple[str, int | None]] = {
 }
 
 
+MISSPELT = {"ggmppt": "mppt"}  # St of model 111 in the JSON
+
+
 @dataclass(frozen=True)
 class Point:
     """One point of a model. `sf` is a fixed exponent or the name of the point that holds it."""
@@ -68,11 +72,40 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """A group that occurs several times at a model's end. `points` are those of the first, without the group's name."""
+
+    name: str
+    offset: int
+    size: int  # registers of each
+    points: dict[str, Point]
+
+
+@dataclass(frozen=True)
 class Model:
-    """One information model."""
+    """One information model. `points`: those outside of its repeating group."""
 
     id: int
     points: dict[str, Point]
+    repeat: Repeat | None = None
+
+    def point(self, name: str) -> Point:
+        """A point by its name, "module.2.DCW" for one of a repeating group. Raises LookupError if there is none."""
+        if name in self.points:
+            return self.points[name]
+        group, _, rest = name.partition(".")
+        number, _, inner = rest.partition(".")
+        repeat = self.repeat
+        if repeat is None or repeat.name != group or inner not in repeat.points or not number.isdecimal():
+            raise LookupError(f"SunSpec model {self.id} has no point {name}")
+        first = repeat.points[inner]
+        return replace(first, name=name, offset=first.offset + (int(number) - 1) * repeat.size)
+
+    def repeats(self, length: int) -> int:
+        """How often its repeating group occurs in a model whose L is `length`."""
+        if self.repeat is None:
+            return 0
+        return max(length + 2 - self.repeat.offset, 0) // self.repeat.size  # ID and L are not counted in L
 
     def scale_of(self, point: Point) -> Point | None:
         """The point that holds its scale factor: in its own group first, then in the model's."""
@@ -119,26 +152,34 @@ def model(model_id: int) -> Model:
         raise LookupError(f"SunSpec has no model {model_id} in {file.name}: expected a file of the package pysunspec2")
     document = _json_decoder().decode(file.read_bytes())
     points: dict[str, Point] = {}
-    _compile(document.group, "", 0, points)
-    return Model(document.id, points)
+    end = _compile(document.group, "", 0, points)
+    return Model(document.id, points, end if isinstance(end, Repeat) else None)
 
 
-def _compile(group: _Json, prefix: str, offset: int, points: dict[str, Point]) -> int | None:
-    """Add a group's points; the offset after it, or None once a repeating group makes what follows unknown."""
+def _compile(group: _Json, prefix: str, offset: int, points: dict[str, Point]) -> int | Repeat | None:
+    """Add a group's points; the offset after it. Once a group repeats, what follows it is unknown: that group, or None
+    if it nests others.
+    """
     for item in group.points:
-        symbols = {s.value: s.name.lower() for s in item.symbols}
+        symbols = {s.value: MISSPELT.get(s.name.lower(), s.name.lower()) for s in item.symbols}
         points[prefix + item.name] = Point(
             prefix + item.name, item.type, offset, item.size, item.sf, symbols, item.units
         )
         offset += item.size
     for nested in group.groups:
         if nested.count is not None:
-            return None
+            return _repeat(nested, offset) if not prefix and not nested.groups else None
         after = _compile(nested, f"{prefix}{nested.name}.", offset, points)
-        if after is None:
+        if not isinstance(after, int):
             return None
         offset = after
     return offset
+
+
+def _repeat(group: _Json, offset: int) -> Repeat:
+    points: dict[str, Point] = {}
+    _compile(group, "", offset, points)
+    return Repeat(group.name, offset, sum(item.size for item in group.points), points)
 
 
 def decode(point: Point, raw: int | float | bytes, sf: int | float | bytes | str | None) -> Value | None:

@@ -21,11 +21,12 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=10, description="How many times faster the site's clock runs. Deadlines of I/O do not scale."),
     ] = 1.0
     personality: Annotated[
-        Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert"],
+        Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert", "legacy-storage"],
         Meta(
             description="What the PCS does when Skerry falls silent: `compliant`: it reverts; `cosmetic-revert`: its "
             "timer runs out and nothing happens; `deaf-heartbeat`: it ignores the heartbeat; `no-revert`: it "
-            "has neither timer nor heartbeat watch; `refuses-revert`: the same, and it refuses writes to its timer."
+            "has neither timer nor heartbeat watch; `refuses-revert`: the same, and it refuses writes to its timer; "
+            "`legacy-storage`: an inverter of before the 700 series, with models 103, 120, 124 and 160."
         ),
     ] = "compliant"
     soc_pct: Annotated[float, Meta(ge=0, le=100, description="True SoC at the start.")] = 55.0

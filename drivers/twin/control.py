@@ -1,12 +1,13 @@
 """Simulates the control of a PCS: SunSpec 704 active power with its reversion timer, 715 heartbeat and operation.
 
-The register tables say what the points are; what happens at the timeout is the vendor's. Five personalities:
+The register tables say what the points are; what happens at the timeout is the vendor's. Six personalities:
 
 * `compliant`: the setting reverts when the timer runs out, and also when ControllerHb, once it moved, stands still.
 * `cosmetic-revert`: the timer counts down to 0 and nothing reverts.
 * `deaf-heartbeat`: the timer works, ControllerHb is ignored.
 * `no-revert`: the reversion points are not implemented, ControllerHb is ignored.
 * `refuses-revert`: they read 0 and cannot be written, ControllerHb is ignored.
+* `legacy-storage`: neither 704 nor 715, but 124 (`drivers.twin.storage`).
 
 The timer starts when the setting becomes enabled with a time-out set, and starts again whenever WSetRvrtTms is written;
 0 cancels it. Writing the enable again does not extend it (SunSpec Modbus conformance, REV-1..3, asks for the rewrite).
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-Personality = Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert"]
+Personality = Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert", "legacy-storage"]
 DEAF = ("deaf-heartbeat", "no-revert", "refuses-revert")
 
 
@@ -57,7 +58,7 @@ class ActivePowerControl:
     def enable(self, enabled: bool) -> None:
         """Write WSetEna."""
         if enabled and not self.enabled:
-            self._start_timer()
+            self.start_timer()
         if not enabled:
             self._deadline_s = None
         self.enabled = enabled
@@ -67,7 +68,7 @@ class ActivePowerControl:
         self.revert_s = revert_s
         self._deadline_s = None
         if self.enabled:
-            self._start_timer()
+            self.start_timer()
 
     def write_heartbeat(self, controller_hb: int) -> None:
         """Write ControllerHb."""
@@ -88,7 +89,8 @@ class ActivePowerControl:
             if self.enabled:
                 self._revert()
 
-    def _start_timer(self) -> None:
+    def start_timer(self) -> None:
+        """Let the timer run anew, with the time-out that is set; 0: it does not run."""
         self._deadline_s = self._now_s + self.revert_s if self.revert_s > 0 else None
 
     def _revert(self) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from drivers.twin.control import whole_seconds
 from drivers.twin.grid import PccSwitch, Position
+from drivers.twin.inverter import storage_inverter_image
 from drivers.twin.load import TwinLoad, TwinNode
 from drivers.twin.pcs import InvSt, OpCtl, TwinPcs
 from drivers.twin.physics import PHASE_SHARE, TwinMeter, TwinSite
@@ -56,26 +57,46 @@ def meter_image(meter: TwinMeter, full_w: float) -> Image:
 
 
 def pv_image(pv: TwinPv, site: TwinSite) -> Image:
-    """Models 1 and 103."""
+    """Models 1, 103, 120, 121 and 123."""
     w_sf = exponent_for(1.2 * pv.peak_w, signed=True)
+    limit = pv.limit
     live: dict[str, Getter] = {
         "W": lambda: pv.w,
         "VA": lambda: pv.w,
         "Hz": lambda: site.hz,
         "WH": lambda: pv.energy_wh,
-        "St": lambda: 2 if pv.w <= 0 else (4 if pv.w >= pv.available_w - 1 else 5),
+        "St": lambda: 2 if pv.sun_w <= 0 else (4 if pv.w >= pv.sun_w - 1 else 5),
     }
     live |= {name: (lambda: pv.w / (3 * site.v) if site.v > 0 else 0.0) for name in ("AphA", "AphB", "AphC")}
     live["A"] = lambda: pv.w / site.v if site.v > 0 else 0.0
     live |= {name: (lambda: site.v) for name in ("PhVphA", "PhVphB", "PhVphC")}
     scales = {"A_SF": -1, "V_SF": -1, "W_SF": w_sf, "VA_SF": w_sf, "Hz_SF": -2, "WH_SF": 0, "Tmp_SF": 0}
+    limits: dict[str, Getter] = {
+        "WMaxLimPct": lambda: limit.pct,
+        "WMaxLimPct_RvrtTms": lambda: limit.revert_s,
+        "WMaxLim_Ena": lambda: int(limit.enabled),
+    }
+    writes = {
+        "WMaxLimPct": Write(limit.set_pct, 0, 100),
+        "WMaxLimPct_RvrtTms": Write(lambda value: setattr(limit, "revert_s", value), 0, 0xFFFE),
+        "WMaxLim_Ena": Write(lambda value: limit.enable(bool(value)), 0, 1),
+    }
+    rated_sf = exponent_for(pv.peak_w, signed=False)
     return sunspec_image(
-        [_common(pv.id, "PV inverter"), ModelFill(103, scales, {"TmpCab": 25, "Evt1": 0, "Evt2": 0}, live)]
+        [
+            _common(pv.id, "PV inverter"),
+            ModelFill(103, scales, {"TmpCab": 25, "Evt1": 0, "Evt2": 0}, live),
+            ModelFill(120, {"WRtg_SF": rated_sf}, {"DERTyp": 4, "WRtg": pv.peak_w}),  # PV
+            ModelFill(121, {"WMax_SF": rated_sf}, {"WMax": pv.peak_w}),
+            ModelFill(123, {"WMaxLimPct_SF": -2, "OutPFSet_SF": -2}, {"Conn": 1, "OutPFSet_Ena": 0}, limits, writes),
+        ]
     )
 
 
 def pcs_image(unit: TwinPcs, site: TwinSite) -> Image:
-    """Models 1, 701, 702, 704, 713, 715, 802 and 803. W > 0 discharges."""
+    """Models 1, 701, 702, 704, 713, 715, 802 and 803, or those of a storage inverter. W > 0 discharges."""
+    if unit.storage is not None:
+        return storage_inverter_image(unit, unit.storage, site, _common(unit.id, "storage inverter"))
     measured, capacity, setpoint = _measured(unit, site), _capacity(unit), _setpoint(unit)
     storage, operation, battery = _storage(unit), _operation(unit, site), _battery(unit, site)
     bank = _bank(unit)

@@ -11,6 +11,7 @@ from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig
 from drivers.twin.control import ActivePowerControl
 from drivers.twin.protection import PROFILES, Protection
+from drivers.twin.storage import StorageControl
 
 START_S = 2.0  # from START or a returned grid until power may flow
 
@@ -46,6 +47,7 @@ class TwinPcs:
         self.ramp_w_per_s = twin.pcs_ramp_w_per_s
         rated_w = max(ratings.charge_w, ratings.discharge_w)
         self.control = ActivePowerControl(rated_w, twin.personality, twin.heartbeat_timeout_s)
+        self.storage = StorageControl(self.control, rated_w) if twin.personality == "legacy-storage" else None
         self.charge_setting_w, self.discharge_setting_w = (
             ratings.charge_w,
             ratings.discharge_w,

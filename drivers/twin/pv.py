@@ -20,6 +20,7 @@ DIFFUSE = 0.15
 SYSTEM = 0.86
 GAP_S, CLOUD_S = 900.0, 240.0  # mean lengths
 EDGE_S = 20.0
+LIMIT_DELAY_S = 0.5  # until a changed limit shows in the power
 
 
 def clear_sky(utc_s: float, latitude_deg: float, longitude_deg: float) -> float:
@@ -62,23 +63,63 @@ class Clouds:
         self._end_s += EDGE_S + self._random.expovariate(1 / (CLOUD_S if self._cloudy else GAP_S))
 
 
+class LimitControl:
+    """The limit of an inverter, SunSpec 123: in percent of its rated power, with a timer that ends it.
+
+    The timer starts when the limit is written, with the time-out that stands there then. A change shows in the power
+    LIMIT_DELAY_S later.
+    """
+
+    def __init__(self) -> None:
+        self.pct, self.enabled, self.revert_s = 100.0, False, 0.0
+        self.reversions = 0
+        self._now_s = 0.0
+        self._deadline_s: float | None = None
+        self._held_pct = 100.0
+        self._next: tuple[float, float] | None = None  # when, %
+
+    def set_pct(self, pct: float) -> None:
+        """Write WMaxLimPct."""
+        self.pct = pct
+        self._deadline_s = self._now_s + self.revert_s if self.revert_s > 0 else None
+
+    def enable(self, enabled: bool) -> None:
+        """Write WMaxLim_Ena."""
+        self.enabled = enabled
+
+    def at(self, t_s: float) -> float:
+        """The limit that shows in the power at `t_s`, %."""
+        self._now_s = t_s
+        if self.enabled and self._deadline_s is not None and t_s >= self._deadline_s:
+            self.enabled, self._deadline_s = False, None
+            self.reversions += 1
+        wanted = self.pct if self.enabled else 100.0
+        if self._next is None and wanted != self._held_pct:
+            self._next = t_s + LIMIT_DELAY_S, wanted
+        if self._next is not None and t_s >= self._next[0]:
+            self._held_pct, self._next = self._next[1], None
+        return self._held_pct
+
+
 class TwinPv:
-    """One PV inverter. `available_w` is what the sun gives, `w` what flows."""
+    """One PV inverter. `sun_w` is what the sun gives, `available_w` what a limit leaves of it, `w` what flows."""
 
     def __init__(self, id: str, peak_w: float, seed: int, start_utc_s: float, place: tuple[float, float]) -> None:
         self.id, self.peak_w = id, peak_w
         self._clouds = Clouds(f"{seed}/{id}")
         self._start_utc_s, self._place = start_utc_s, place  # latitude and longitude, degrees
         self._sky_due_s, self._sky = 0.0, 0.0
-        self.available_w = self.w = 0.0
+        self.limit = LimitControl()
+        self.sun_w = self.available_w = self.w = 0.0
         self.energy_wh = 0.0
 
     def update(self, t_s: float) -> None:
-        """Set `available_w` for `t_s`. The sun is looked at every 10 s, the clouds always."""
+        """Set `sun_w` and `available_w` for `t_s`. The sun is looked at every 10 s, the clouds always."""
         if t_s >= self._sky_due_s:
             self._sky = clear_sky(self._start_utc_s + t_s, *self._place)
             self._sky_due_s = t_s + 10
-        self.available_w = self.peak_w * self._sky * self._clouds.transmittance(t_s)
+        self.sun_w = self.peak_w * self._sky * self._clouds.transmittance(t_s)
+        self.available_w = min(self.sun_w, self.peak_w * self.limit.at(t_s) / 100)
 
     def settle(self, w: float, dt_s: float) -> None:
         """`w` <= `available_w` flowed for `dt_s`."""

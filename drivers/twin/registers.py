@@ -149,6 +149,7 @@ class ModelFill(msgspec.Struct, frozen=True):
     fixed: Mapping[str, float | str] = {}
     live: Mapping[str, Getter] = {}
     writes: Mapping[str, Write] = {}
+    repeats: int = 0  # how often its repeating group occurs
 
 
 def sunspec_image(fills: Sequence[ModelFill]) -> Image:
@@ -156,7 +157,7 @@ def sunspec_image(fills: Sequence[ModelFill]) -> Image:
     registers = list(MARK)
     image = Image(BASE, registers)
     for fill in fills:
-        points, start = model(fill.id).points, len(registers)
+        points, start = _points(fill), len(registers)
         registers += [0] * (max(p.offset + p.size for p in points.values()))
         length = len(registers) - start - 2
         values: dict[str, float | str] = {"ID": fill.id, "L": length, **fill.scales, **fill.fixed}
@@ -173,6 +174,16 @@ def sunspec_image(fills: Sequence[ModelFill]) -> Image:
             image.add(f"{fill.id}.{name}", field, fill.live.get(name), fill.writes.get(name))
     registers += [END_ID, 0]
     return image
+
+
+def _points(fill: ModelFill) -> dict[str, Point]:
+    """Every point of a model, those of its repeating group as often as the device has it."""
+    known = model(fill.id)
+    if known.repeat is None or not fill.repeats:
+        return known.points
+    name, inner = known.repeat.name, known.repeat.points
+    repeated = [f"{name}.{n}.{point}" for n in range(1, fill.repeats + 1) for point in inner]
+    return known.points | {each: known.point(each) for each in repeated}
 
 
 def plain_image(size: int, fields: Mapping[str, tuple[Field, float | None, Getter | None, Write | None]]) -> Image:

@@ -51,6 +51,8 @@ _OF_DEVICE = {
     "setpoint_w": ("Setpoint that {} reports", _DISCHARGES),
     "soc_pct": ("State of charge that {} reports, as a share of its rated energy", ""),
     "temp_c": ("Temperature of {}", ""),
+    "lowest_cell_v": ("Lowest cell voltage that {} reports", ""),
+    "highest_cell_v": ("Highest cell voltage that {} reports", ""),
     "util_pct": ("Utilisation of the GPU {}, as it reports it", ""),
 }
 _PHASES = {"v": "Voltage of phase L{} to neutral", "a": "Current of phase L{}"}

@@ -71,6 +71,7 @@ def pcs_image(**changes: dict[str, Any]) -> list[int]:
         802: {
             "WHRtg": 1000, "WHRtg_SF": 2, "WChaRteMax": 500, "WDisChaRteMax": 600, "WChaDisChaMax_SF": 2,
             "SoC": 551, "SoC_SF": -1, "State": 3, "Evt1": 4, "V": 7000, "V_SF": -1, "AChaMax": 60, "ADisChaMax": 100,
+            "CellVMin": 3281, "CellVMax": 3342, "CellV_SF": -3,
         },
     }  # fmt: skip
     for key, points in changes.items():

@@ -81,6 +81,17 @@ async def test_reads_pcs_and_battery(rig: Rig) -> None:
     assert battery.charge_limit_w.good == 60 * 700  # AChaMax x V is below WChaRteMax
     assert battery.discharge_limit_w.good == 60_000
     assert (battery.state.good, battery.alarms) == ("connected", ("over_temp_warning",))
+    assert (battery.cell_v_min.good, battery.cell_v_max.good) == (3.281, 3.342)
+
+
+async def test_coldest_and_warmest_module_of_803() -> None:
+    """Laid out by hand by the table of model 803 (pysunspec2 makes none without strings): registers 4, 7 and 23."""
+    bank = [803, 26, 0, 0, 310, 0xFFFF, 0xFFFF, 275, *[0xFFFF] * 14, 0, 0xFFFF, 0, 0, 0, 0]
+    rig = await Rig([*pcs_image()[:-2], *bank, 0xFFFF, 0]).start()
+    _, battery = await rig.driver.read()
+    assert battery is not None
+    assert (battery.temp_c.good, battery.cell_temp_min_c.good, battery.cell_temp_max_c.good) == (31, 27.5, 31)
+    await rig.stop()
 
 
 async def test_a_tick_costs_three_requests_and_slow_values_keep_their_age(rig: Rig) -> None:
@@ -344,3 +355,13 @@ async def test_device_that_takes_no_setpoint() -> None:
     with pytest.raises(WrongDevice, match="no SunSpec model 704, only 1, 701"):
         await rig.driver.command(1_000, now_s=0)
     await rig.stop()
+
+
+@pytest.mark.parametrize("seconds", [0, 20])
+async def test_a_timer_that_somebody_else_stops_or_shortens_is_written_again(rig: Rig, seconds: int) -> None:
+    await rig.driver.command(4_000, now_s=0)
+    rig.take_writes()
+    rig.device[rig.at(704, "WSetRvrtTms") + 1] = seconds
+    await rig.driver.read()
+    assert (await rig.driver.command(4_000, now_s=1)).action == "renewed"
+    assert beatless(rig.take_writes()) == [("WSetRvrtTms", [0, 60]), ("WSetEna", [1])]

@@ -16,7 +16,7 @@ from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_con
 from dispatch.billing.billing_memory import Billing
 from dispatch.billing.month_peaks import MonthSoFar
 from dispatch.config.battery_ratings import reserve_soc_pct
-from dispatch.config.schema import BatteryConfig, PcsRatings, RulesConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings, RulesConfig
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.ramp_reference import KEPT_S
 from dispatch.islanding.observation import IslandMemory
@@ -26,7 +26,7 @@ from dispatch.model.equipment import Meter, Pcs, Switch
 from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan
-from dispatch.model.readings import Quality, Reading, reading, status
+from dispatch.model.readings import MISSING, Quality, Reading, reading, status
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.cap_controller import CapsMemory
@@ -229,6 +229,9 @@ def test_the_ramp_yields_when_the_battery_cannot() -> None:
         (a_pcs(0), a_battery(5), 0, "SoC 5.0 %"),
         (a_pcs(0), a_battery(60, temp_c=reading(44)), 30_000, "bat1 at 44.0 C"),
         (a_pcs(0), a_battery(60, temp_c=reading(-3)), 0, "allowed 0..45 C"),
+        (a_pcs(0), a_battery(60, cell_temp_max_c=reading(44)), 30_000, "bat1 at 44.0 C"),
+        (a_pcs(0), a_battery(60, cell_temp_min_c=reading(1)), 30_000, "bat1 at 1.0 C"),
+        (a_pcs(0), a_battery(60, temp_c=MISSING), 0, "neither its temperature nor a limit of its BMS"),
         (a_pcs(0, discharge_limit_w=Reading(7_000, 9.0, Quality.STALE)), a_battery(60), 7_000, "pcs1 allows"),
     ],
 )
@@ -237,6 +240,32 @@ def test_what_devices_allow_is_kept(pcs: Pcs, battery: object, most_w: float, fi
     assert decision.battery_w == pytest.approx(most_w)
     assert figure in words(decision.reason)
     assert decision.binding == RuleId.DEVICE_LIMITS
+
+
+def test_windows_of_temperature_for_charging_and_discharging() -> None:
+    cold = BatteryConfig(id="bat1", energy_kwh=100, temp_min_c=-20, charge_temp_min_c=5, discharge_temp_max_c=40)
+    config = site_config(batteries=(cold,))
+    low, high = _limits_at(config, 6), _limits_at(config, 39)
+    assert low == (pytest.approx(-30_000), 60_000)
+    assert high == (-60_000, pytest.approx(30_000))
+    assert _limits_at(config, -10) == (0, 60_000)
+    assert _limits_at(config, 41) == (-60_000, 0)
+
+
+def _limits_at(config: DispatchConfig, temp_c: float) -> tuple[float, float]:
+    decision = settle(Controller(config), a_snapshot(0, 0, battery=a_battery(60, temp_c=reading(temp_c))))
+    limits = trace(decision, "device limits")
+    return limits.low_w, limits.high_w
+
+
+def test_without_temperature_and_bms_limit_a_declared_cap_holds() -> None:
+    capped = BatteryConfig(id="bat1", energy_kwh=100, unmonitored_w=4_000)
+    blind = a_battery(60, temp_c=MISSING)
+    decision = settle(Controller(site_config(batteries=(capped,))), a_snapshot(0, 60_000, battery=blind))
+    assert decision.battery_w == 4_000
+    told = a_battery(60, temp_c=MISSING, discharge_limit_w=reading(90_000))  # one limit of the BMS is enough
+    decision = settle(Controller(site_config(batteries=(capped,))), a_snapshot(0, 60_000, battery=told))
+    assert decision.battery_w == pytest.approx(30_000, abs=1_000)
 
 
 @pytest.mark.parametrize("state", ["off", "sleeping", "starting", "shutting_down", "fault", "standby"])

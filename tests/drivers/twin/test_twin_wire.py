@@ -63,7 +63,12 @@ async def modbus(twin: Announcement, device: str) -> tuple[AsyncModbusTcpClient,
 
 
 async def test_stranger_scans_and_reads_every_model() -> None:
-    expected = {"grid": [1, 203], "load": [1, 203], "pcs1": [1, 701, 702, 704, 713, 715, 802, 803], "pv1": [1, 103]}
+    expected = {
+        "grid": [1, 203],
+        "load": [1, 203],
+        "pcs1": [1, 701, 702, 704, 713, 715, 802, 803],
+        "pv1": [1, 103, 120, 121, 123],
+    }
     async with running() as twin:
         for device, models in expected.items():
             stranger = Stranger(twin, device)
