@@ -15,10 +15,12 @@ from uuid import UUID
 
 import msgspec
 
+import storage.proofs
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
 from dispatch.model.clock import Clock, ClockState
+from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice, SwitchDevice
 from drivers.devices import make_drivers
@@ -40,6 +42,7 @@ from gateway.gpu_record import gpus_not_read, open_gpu_record
 from gateway.link_opening import LinkOpening
 from gateway.previous_run import PreviousRun, read_previous_run
 from gateway.prices_in_force import PricesInForce
+from gateway.proofs_in_force import ProofsInForce
 from gateway.site import paths
 from gateway.site.schema import Site
 from gateway.site_clock import SiteClock
@@ -52,6 +55,7 @@ from storage.recorder import Recorder
 
 log = logging.getLogger("skerry.gateway")
 
+SUNSPEC = "sunspec"  # the driver of a PCS without a map
 RECORD_OPEN_S = 2.0
 RECORD_LOOK_S = 0.05
 PRICES_S = 3.0  # for the price file, which may be on another machine's disk
@@ -66,6 +70,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
     memory_not_read: bool = False  # there may be one
     known_gpus: KnownGpus
     left: PreviousRun = PreviousRun()
+    proofs: Proofs = Proofs()
     remarks: tuple[tuple[str, str], ...] = ()  # subject and text, for the log
 
 
@@ -98,6 +103,11 @@ async def assemble(
         return state.trouble
 
     run = f"{_boot_id()}/{os.getpid()}"
+    proofs = ProofsInForce(
+        {pcs.id: SUNSPEC for pcs in site.pcs},
+        lambda kept: storage.proofs.write(state.path, kept, ballast.with_room),
+    )
+    proofs.adopt(found.proofs)
     audit = AuditLog(state.path, run, clock, ballast=ballast)
     gateway = compose_gateway(
         site=site,
@@ -131,8 +141,9 @@ async def assemble(
         directory_trouble=trouble,
         clock_state=clock.state if isinstance(clock, SiteClock) else ClockState,
         access_trouble=lambda: link.trouble,
+        proofs=proofs,
     )
-    late = partial(_adopt_late, gateway, state.path, run)
+    late = partial(_adopt_late, gateway, proofs, state.path, run)
     work: list[Work] = [
         *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),
         ("link", partial(link.complete, gateway.link, gateway.events)),
@@ -196,16 +207,36 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -
     if memory is not None and memory.billing.saved_utc_s is not None and isinstance(clock, SiteClock):
         clock.not_before(memory.billing.saved_utc_s)
     known_gpus, gpu_note = open_gpu_record(state_dir, ballast)
-    remarks = [("memory", memory_error), ("GPUs", gpu_note)]
+    proofs, proofs_error = _proofs(state_dir)
+    remarks = [("memory", memory_error), ("GPUs", gpu_note), ("proofs", proofs_error)]
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
-    return _Found(memory=memory, memory_not_read=not_read, known_gpus=known_gpus, left=left, remarks=tuple(remarks))
+    return _Found(
+        memory=memory,
+        memory_not_read=not_read,
+        known_gpus=known_gpus,
+        left=left,
+        proofs=proofs,
+        remarks=tuple(remarks),
+    )
 
 
-async def _adopt_late(gateway: Gateway, state_dir: Path, run: str) -> None:
+def _proofs(state_dir: Path) -> tuple[Proofs, str]:
+    """What has been proven, and why that is not known; a device without a proof is commanded with care."""
+    try:
+        return storage.proofs.read(state_dir), ""
+    except storage.proofs.ProofsNotRead as error:
+        return Proofs(), str(error)
+
+
+async def _adopt_late(gateway: Gateway, proofs: ProofsInForce, state_dir: Path, run: str) -> None:
     """Take over what earlier runs left, which could not be read at the start: orders, drills, reservations."""
     left = await may_hang(read_previous_run, state_dir, gateway.clock.utc_s(), run)
     _taken_over(gateway, partial(gateway.adopt_late, left))
+    kept, error = await may_hang(_proofs, state_dir)
+    proofs.adopt(kept)
+    if error:
+        gateway.events.event("gateway", "warning", "proofs", error)
     for line in left.not_read:
         gateway.events.event("gateway", "warning", "memory", f"what an earlier run left cannot be read: {line}")
 

@@ -14,6 +14,7 @@ from typing import Any
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
+from dispatch.control.fallback import revert_values
 from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.orders import OrderKind
@@ -29,6 +30,7 @@ from gateway.api.order_commands import OrderCommands
 from gateway.api.peer import Peer
 from gateway.api.permissions import urgent
 from gateway.api.protocol import Welcome
+from gateway.api.proving_commands import ProvingCommands
 from gateway.api.queries import Queries
 from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles
@@ -46,6 +48,8 @@ from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
+from gateway.proofs_in_force import ProofsInForce
+from gateway.proving_service import ProvingService
 from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.site.schema import Site
@@ -59,6 +63,7 @@ ARCHIVE_S = 15.0  # a query ends itself after 2 s (`storage.reader`), unless the
 IQ_S = 300.0  # a day's report on a slow machine; 20 s of them may be spent on reading
 RESERVATIONS_S = 20.0
 PRICES_S = 10.0
+PROOFS_S = 60.0  # the figures of a proof on a slow machine
 USERS_S = 3.0  # a command waits for it
 
 
@@ -85,6 +90,7 @@ class Gateway:
     island_commands: IslandCommands
     queries: Queries
     link: LinkServer
+    prover: ProvingService
     background: tuple[Work, ...]
     drill_scheduler: DrillScheduler | None = None
     save_memory: Callable[[], None] = lambda: None  # of the controller, for the end
@@ -118,6 +124,7 @@ class Gateway:
     def finish_commands(self) -> None:
         """End what commands have begun, and put the end of the run on record. After the last tick."""
         self.loop.interrupt_drill(Reason("drill.gateway_stopped"))
+        self.prover.abort(Reason("prove.stopping"))
         self.orders.stop()
         self.log.finish()
 
@@ -158,11 +165,13 @@ def compose_gateway(
     directory_trouble: Callable[[], str] = lambda: "",
     clock_state: Callable[[], ClockState] = ClockState,
     access_trouble: Callable[[], str] = lambda: "",
+    proofs: ProofsInForce | None = None,
 ) -> Gateway:
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
     `known_gpus`: keeps the limits of this machine's GPUs; None: as long as this gateway runs. `directory_trouble`: why
-    the state directory cannot be used now, for the alarm. `clock_state`: what is known of the time.
+    the state directory cannot be used now, for the alarm. `clock_state`: what is known of the time. `proofs`: what is
+    known of the devices; None: nothing, and it is not kept.
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
@@ -181,6 +190,20 @@ def compose_gateway(
     iq = EnergyIqService(
         config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls, clock_state
     )
+    proofs = proofs or ProofsInForce({}, lambda kept: None)
+    to_w = revert_values(config)
+    prover = ProvingService(
+        config,
+        clock,
+        tick_s=clock.speed / site.gateway.rate_hz,
+        revert={p.id: (p.revert_s, to_w[p.id]) for p in site.pcs},
+        renewed_s=devices.renewed_s,
+        alarms=alarms.active,
+        proofs=proofs,
+        events=events,
+        audit=audit,
+        calls=SupervisedCalls("proofs", PROOFS_S, parts),
+    )
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -198,6 +221,7 @@ def compose_gateway(
         planner=planner,
         iq=iq,
         consoles=consoles,
+        prover=prover,
         after_tick=after_tick,
         directory_trouble=directory_trouble,
         parts=parts,
@@ -214,6 +238,7 @@ def compose_gateway(
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms).handlers,
         DeviceCommands(RegisterAccess(drivers)).handlers,
+        ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
         ReservationCommands(
             config,
@@ -231,6 +256,7 @@ def compose_gateway(
     prices_read = SupervisedCalls("price file", PRICES_S, parts)
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
+    background.append(("proofs", prover.run))
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(
@@ -265,6 +291,7 @@ def compose_gateway(
         island_commands=island_commands,
         queries=queries,
         link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent, watcher=loop),
+        prover=prover,
         background=tuple(background),
         drill_scheduler=scheduler,
     )

@@ -38,6 +38,7 @@ from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import Observation, PlanningService
 from gateway.price_outlook import PriceOutlook
 from gateway.prices_in_force import PricesInForce
+from gateway.proving_service import ProvingService
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.run_statistics import EnergyBalance, Punctuality
 from gateway.site.schema import Site
@@ -75,6 +76,7 @@ class ControlLoop:
         planner: PlanningService,
         iq: EnergyIqService,
         consoles: Consoles,
+        prover: ProvingService,
         after_tick: Sequence[Callable[[int], None]] = (),
         directory_trouble: Callable[[], str] = lambda: "",
         access_trouble: Callable[[], str] = lambda: "",
@@ -96,6 +98,7 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
+        self._prover = prover
         self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
@@ -232,8 +235,12 @@ class ControlLoop:
         asked, self._requests = self._requests, {}
         requests = [request for request, _ in asked.values()]
         orders, failing = self._orders.active, self._devices.commands.failing
-        decision = self._controller.step(snapshot, self._planner.plan, requests, orders=orders, failing=failing)
-        self._devices.submit(decision, orders)
+        proving = self._prover.step(snapshot, orders)
+        decision = self._controller.step(
+            snapshot, self._planner.plan, requests, orders=orders, failing=failing, proving=proving
+        )
+        self._devices.submit(decision, orders, proving)
+        self._prover.decided(decision)
         for event in decision.events:
             self._events.note(event)
         for reply in decision.replies:

@@ -13,6 +13,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Part
 from dispatch.model.orders import Order
+from dispatch.model.proofs import Proving
 from dispatch.model.snapshot import Snapshot
 from drivers.config import Polled, poll_period_s
 from drivers.modbus.errors import DeviceError
@@ -106,12 +107,24 @@ class DeviceIo:
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def submit(self, decision: Decision, orders: Iterable[Order]) -> None:
-        """Hand what was decided to the senders. `orders`: the manual orders in force, for the caps among them."""
+    def submit(self, decision: Decision, orders: Iterable[Order], proving: Proving | None = None) -> None:
+        """Hand what was decided to the senders. `orders`: the manual orders in force, for the caps among them.
+
+        `proving`: of the PCS that is being proven: when its setpoint is written, or that nothing at all is.
+        """
         self.commands.submit(decision, orders)
         for setpoint in decision.setpoints:
-            if (sender := self._setpoints.get(setpoint.device_id)) is not None:
+            if (sender := self._setpoints.get(setpoint.device_id)) is None:
+                continue
+            if proving is None or proving.pcs_id != setpoint.device_id:
                 sender.submit(setpoint.w)
+            elif not proving.silent:
+                sender.submit(setpoint.w, proving.after_s)
+
+    def renewed_s(self, device_id: str) -> float | None:
+        """When the reversion timer of a PCS was last started anew, mono_s; None: never, or not known."""
+        sender = self._setpoints.get(device_id)
+        return None if sender is None else sender.renewed_s
 
     async def deliver(self, device_id: str, w: float) -> str:
         """Send a setpoint and read it back; empty once the PCS holds it, else why it does not."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from dispatch.model.clock import Clock
 
 GIVE_UP_S = 10.0  # unscaled: drivers have deadlines of their own, much shorter; what outlives them is a mistake
+RENEWING = ("armed", "renewed")  # what a driver calls writes that start the timer anew, whatever the device
 SETTLED_S = 5.0  # a device that refused counts as accepting again after this long without a refusal
 
 
@@ -37,11 +38,19 @@ class SetpointSender:
         self._device_error, self._on_result, self._on_note = device_error, on_result, on_note
         self.held_w: float | None = None  # the setpoint of ours that was last read back
         self._refused_s = float("-inf")
+        self.renewed_s: float | None = None  # mono_s before the last write that started the device's timer anew
         self._wanted_w: float | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
 
-    def submit(self, w: float | None) -> None:
-        """Set the setpoint to send, W; None leaves the device as it is."""
+    def submit(self, w: float | None, after_s: float = 0.0) -> None:
+        """Set the setpoint to send, W; None leaves the device as it is. `after_s`: so much later, site time."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if after_s > 0:
+            self._later = asyncio.get_running_loop().call_later(after_s / self.clock.speed, self.submit, w)
+            return
         self._wanted_w = w
         self._news.set()
 
@@ -54,6 +63,7 @@ class SetpointSender:
 
     async def deliver(self, w: float | None) -> bool:
         """Send one setpoint; True when it was read back from the device (or there was nothing to send)."""
+        begun_s = self.clock.mono_s()
         try:
             async with asyncio.timeout(GIVE_UP_S):
                 result = await self.driver.command(w, self.clock.mono_s())
@@ -62,6 +72,8 @@ class SetpointSender:
         except TimeoutError:
             return self._record_refusal(f"not written within {GIVE_UP_S:g} s, tried again")
         self.writes += bool(result.written)
+        if getattr(result, "action", "") in RENEWING:
+            self.renewed_s = begun_s
         if w is not None and result.w is None:
             return self._record_refusal(result.note)
         self.held_w = result.w

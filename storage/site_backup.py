@@ -26,14 +26,14 @@ from typing import Any
 
 import msgspec
 
-from storage import audit_format, audit_head, durable_file, identity, schema
+from storage import audit_format, audit_head, durable_file, identity, proofs, schema
 from storage.damage import DAMAGED
 from storage.manifest import MANIFEST, signed_with
 from storage.signing_key import CREDENTIAL_HINT, KEY_FILE, LENGTH, signing_key
 from storage.verify import CannotVerify, verify
 
 GPUS = "gpus.json"  # what GPUs were limited to before they were capped; the gateway writes it
-SMALL = (KEY_FILE, audit_head.HEAD_FILE, identity.IDENTITY, identity.INCARNATION, GPUS)
+SMALL = (KEY_FILE, audit_head.HEAD_FILE, identity.IDENTITY, identity.INCARNATION, GPUS, proofs.NAME)
 DATABASES = (schema.FILE, audit_format.FILE)
 FILES = (*DATABASES, *SMALL)
 BESIDE = re.compile(rf"{re.escape(schema.FILE)}\.(newer|meanwhile|salvaged)\.[A-Za-z0-9-]+(?<!-wal|-shm)(?<!-journal)")

@@ -18,6 +18,7 @@ from dispatch.control.meter_loss import MeterLoss
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, enabled, units
+from dispatch.control.proof_steps import given_to_proof, with_proof
 from dispatch.control.ramp_reference import GridRamp
 from dispatch.control.rules.order import run
 from dispatch.control.rules.situation import Situation
@@ -34,6 +35,7 @@ from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.proofs import Proving
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
@@ -92,6 +94,7 @@ class Controller:
         self.ride = LoadShedding(config)
         self.caps = CapController(config)
         self._plausibility = PlausibilityCheck(config, steps=step_s == 0)
+        self._proving: Proving | None = None
         self._raw: Snapshot | None = None
         self._checked: Snapshot | None = None  # the same, checked
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
@@ -205,11 +208,13 @@ class Controller:
         *,
         orders: Iterable[Order] = (),
         failing: Set[str] = frozenset(),
+        proving: Proving | None = None,
     ) -> Decision:
         """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
 
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
         orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
+        proving: what the proof under way asks of one PCS; the others keep their setpoints meanwhile.
         """
         snapshot = self.checked(snapshot)
         load_was_frozen = self._net.load_meter_frozen
@@ -220,6 +225,7 @@ class Controller:
         if not seen.commands_battery:
             self._let_go()
         self._adopt(snapshot)
+        self._proving = proving
         situation = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
         self._watch_pulses(snapshot)
         outcome, hard = run(situation)
@@ -302,6 +308,8 @@ class Controller:
         if not self._ready >= set(ready):  # what is held without a meter is what a PCS is found to hold
             self._meter_loss.forget()
         self._ready = frozenset(ready)
+        if self._proving is not None and self._proving.pcs_id in self._ready:
+            orders = with_proof(orders, self._proving, self._setpoints, found, snapshot)
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
         bank = BatteryBank(self.config, snapshot)
@@ -356,6 +364,8 @@ class Controller:
         if total_w is None:
             return {}
         ready = [u for u in situation.units if u.ready is Ready.READY]
+        if self._proving is not None and (given := given_to_proof(self._proving, ready, self._setpoints, total_w)):
+            return given
         parts = allocate(total_w, [Share(u.id, u.low_w, u.high_w, u.soc_pct) for u in ready])
         last = [self._setpoints.get(u.id, 0.0) for u in ready]
         same_total = abs(sum(last) - sum(parts)) < 1e-6
@@ -384,4 +394,6 @@ class Controller:
         if total_w is not None:
             asked.update(setpoints)
             asked.update({u.id: self._setpoints.get(u.id) for u in situation.units if u.ready is Ready.LOST})
+        if self._proving is not None and self._proving.silent:
+            asked[self._proving.pcs_id] = None
         return asked

@@ -62,6 +62,12 @@ PERMISSIONS: dict[str, Permission] = {
     "reservation.list": Permission(Role.VIEWER),
     "reservation.ask": Permission(Role.OPERATOR, "reserving power", raises_risk=True),
     "reservation.withdraw": Permission(Role.OPERATOR, "withdrawing a reservation"),
+    # proofs
+    "prove.list": Permission(Role.VIEWER),
+    "prove.check": Permission(Role.VIEWER),
+    "prove.status": Permission(Role.VIEWER),
+    "prove.start": Permission(Role.ENGINEER, "proving a PCS", raises_risk=True),
+    "prove.abort": Permission(Role.OPERATOR, "aborting a proof"),
     # islanding
     "drill.status": Permission(Role.VIEWER),
     "drill.check": Permission(Role.VIEWER),

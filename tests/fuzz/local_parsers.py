@@ -16,12 +16,14 @@ import msgspec
 import pytest
 from fuzzing import Feed, Parser, Session, simple
 from nvml_stub import StubGpu, StubNvml
+from proof_sample import PROOF
 from record_parsers import rows_of, with_rows
 from twin_sites import site_of
 
 from console.cli import data_source, fault
 from console.cli.failures import Failure
 from console.launcher import GatewayChild
+from dispatch.model.proofs import Proofs
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.nvml_node import with_absent
@@ -31,10 +33,11 @@ from gateway.api import discovery, peer
 from gateway.drill_scheduler import DrillScheduler
 from gateway.errors import NoGateway
 from gateway.instance_lock import AlreadyRunning, InstanceLock
+from gateway.proofs_in_force import ProofsInForce
 from gateway.site import loader, paths
 from gateway.systemd import Systemd
 from gateway.twin_process import TwinFailed, read_announcement, running_twin
-from storage import schema
+from storage import proofs, schema
 from storage.reader import NoRecords
 
 ANNOUNCED = (
@@ -87,6 +90,16 @@ def known_gpus(file: Path) -> None:
         NvmlPower("n", StubNvml(board), known).limit(None)
     assert 200_000 <= (board.limit or 0) <= 700_000
     file.with_name(f"{gpu_record.FILE}.corrupt").unlink(missing_ok=True)
+
+
+def kept_proofs(file: Path) -> None:
+    """Read it as the next gateway does, use it and keep it again."""
+    kept = proofs.read(file.parent)
+    again = ProofsInForce(dict.fromkeys(kept.proofs, "sunspec"), lambda what: proofs.write(file.parent, what))
+    again.adopt(kept)
+    again.add(PROOF)
+    again.save()
+    assert proofs.read(file.parent).proofs["pcs1"] == PROOF
 
 
 def twin_that_runs(data: bytes, directory: Path) -> None:
@@ -294,6 +307,14 @@ PARSERS = (
         ("gateway.gpu_record:open_gpu_record", "drivers.nodes.known_gpus:KnownGpus.__init__"),
         lambda: [GPUS],
         in_file(gpu_record.FILE, known_gpus),
+        tree="json",
+    ),
+    Parser(
+        "what has been proven of devices",
+        ("storage.proofs:read", "storage.proofs:parse"),
+        lambda: [msgspec.json.encode(Proofs(proofs={"pcs1": PROOF}))],
+        in_file(proofs.NAME, kept_proofs),
+        (proofs.ProofsNotRead,),
         tree="json",
     ),
     Parser("/proc/net/unix", ("gateway.claims:_others",), lambda: [CLAIM.encode()], sockets),

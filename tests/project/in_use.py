@@ -11,8 +11,7 @@ PlanView
 
 # dispatch/model/equipment.py: shown by `skerry status --json` and kept in the record, by name of the field
 _.memory_used_mib
-_.w_phases
-_.firmware
+_.largest_step_w
 _.revert_remaining_s
 _.solve_ms
 

@@ -9,6 +9,7 @@ from dispatch.wording.english import (
     islanding,
     orders,
     planning,
+    proofs,
     refusals,
     rules,
     state_of_charge,
@@ -24,6 +25,7 @@ TEMPLATES: dict[str, str] = {
     **alarms.TEMPLATES,
     **state_of_charge.TEMPLATES,
     **doubts.TEMPLATES,
+    **proofs.TEMPLATES,
 }
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS

@@ -1,0 +1,69 @@
+"""Estimates of a proof: near the truth of simulated devices, ranges that hold it, and names for wrong meters."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from proof_sample import PROOF, about
+
+from benchmarks import prove
+from dispatch.commissioning.diagnosis import meter_fault
+from dispatch.commissioning.estimator import TooLittle, estimate
+from dispatch.commissioning.recording import Recording
+from dispatch.commissioning.verdict import fault
+
+
+@settings(max_examples=2, deadline=None)
+@given(st.integers(0, 10_000))
+def test_ranges_hold_the_truth_and_estimates_are_near_it(seed: int) -> None:
+    truth = prove.drawn(random.Random(seed))
+    for name, (true, found) in prove.judged(truth, seed).items():
+        assert found.low <= true <= found.high, (name, truth)
+        if name in ("dead time", "lag", "meter delay"):
+            assert abs(found.value - true) <= prove.goal_s(name, true, truth), (name, truth)
+
+
+def test_figures_that_do_not_pass_are_named() -> None:
+    right = PROOF.response
+    assert fault(right) is None
+    found = fault(msgspec.structs.replace(right, pcs_gain=about(1.2, 0.02)))
+    assert found is not None
+    assert found.code == "prove.pcs_gain_off"
+    found = fault(msgspec.structs.replace(right, meter_gain=about(0.8, 0.02), phase_gains=()))
+    assert found is not None
+    assert found.code == "prove.meter_gain_off"
+
+
+def test_a_recording_without_steps_or_readings_says_what_is_missing() -> None:
+    with pytest.raises(TooLittle, match="0 steps and 0 readings"):
+        estimate(Recording())
+
+
+@pytest.mark.parametrize(
+    ("total", "phases", "code", "names"),
+    [
+        (1.0, (1.0, 1.0, 1.0), "prove.meter_right", None),
+        (1 / 3, (1.0, 1.0, -1.0), "prove.cts_reversed_on", "L3"),
+        (-1 / 3, (-1.0, 1.0, -1.0), "prove.cts_reversed_on", "L1, L3"),
+        (-1.0, (-1.0, -1.0, -1.0), "prove.meter_reversed", None),
+        (0.0, (1.0, -0.5, -0.5), "prove.phases_swapped", "L2, L3"),
+        (-0.5, (-0.5, -0.5, -0.5), "prove.phases_rotated", None),
+        (0.83, (1.0, 0.5, 1.0), "prove.ct_ratio_on", "L2"),
+        (1.0, (3.0, 0.0, 0.0), "prove.single_phase", "L1"),
+        (0.5, (0.5, 0.5, 0.5), "prove.ct_ratio", None),
+        (1 / 3, (), "prove.one_ct_reversed", None),
+        (-1 / 3, (), "prove.two_cts_reversed", None),
+        (-1.0, (), "prove.meter_reversed", None),
+        (0.02, (), "prove.meter_blind", None),
+        (-0.5, (), "prove.phases_rotated", None),
+        (4.0, (), "prove.ct_ratio", None),
+    ],
+)
+def test_the_likely_cause_of_a_wrong_gain(total: float, phases: Any, code: str, names: str | None) -> None:
+    found = meter_fault(total, phases)
+    assert (found.code, found.figures.get("phases")) == (code, names)

@@ -1,0 +1,212 @@
+"""A proof as the gateway runs it, in lock-step: progress, result, what is kept and read again; who may end it."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from proof_bench import REVERT_S, TICK_S, ProofBench
+from proof_sample import PROOF
+from small_gateway import Running
+from waiting import LIMIT_S
+
+from console.cli.main import run
+from console.cli.prove import proof_lines, result_lines
+from dispatch.alarms.states import Alarm
+from dispatch.model.equipment import DeviceHealth, DeviceIdentity
+from dispatch.model.proofs import Proofs
+from dispatch.wording.catalogue import words
+from gateway import exit_codes
+from gateway.api.client import GatewayClient
+from gateway.errors import RequestFailed
+from gateway.parts_in_trouble import PartsInTrouble
+from gateway.proofs_in_force import ProofsInForce
+from gateway.proving_service import UNHEARD_S, ProvingService
+from gateway.supervised_calls import SupervisedCalls
+from storage import proofs as file
+
+IDENTITY = DeviceIdentity("Skerry", "Skerry twin PCS", "twin-pcs1", "3.51")
+UPDATED = msgspec.structs.replace(IDENTITY, firmware="3.60")
+
+
+class Heard:
+    """What goes to event log and audit."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.audited = asyncio.Event()
+
+    def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
+        self.texts.append(text)
+
+    def spool(self, row: dict[str, Any]) -> Future[int]:
+        self.texts.append(row["text"])
+        self.audited.set()
+        return Future()
+
+
+class ServedProof(ProofBench):
+    """The twin with the gateway's service instead of a procedure alone."""
+
+    def __init__(self, directory: Path, **twin: object) -> None:
+        super().__init__(**twin)
+        self.heard, self.machine_s, self.alarms = Heard(), 0.0, tuple[Alarm, ...]()
+        self.proofs = ProofsInForce({"pcs1": "sunspec"}, lambda kept: file.write(directory, kept))
+        self.service = ProvingService(
+            self.config,
+            self.lockstep.clock,
+            tick_s=TICK_S,
+            revert={"pcs1": (REVERT_S, 0.0)},
+            renewed_s=self.lockstep.renewed_s.get,
+            alarms=lambda: self.alarms,
+            proofs=self.proofs,
+            events=self.heard,  # type: ignore[arg-type]
+            audit=self.heard,  # type: ignore[arg-type]
+            calls=SupervisedCalls("proofs", 60.0, PartsInTrouble()),
+            machine_s=lambda: self.machine_s,
+        )
+
+    def tick_once(self) -> None:
+        snapshot = self.look().snapshot
+        devices = tuple(msgspec.structs.replace(d, identity=IDENTITY) for d in snapshot.devices)
+        snapshot = msgspec.structs.replace(snapshot, devices=devices)
+        proving = self.service.step(snapshot, ())
+        self.decision = self.controller.step(snapshot, None, proving=proving)
+        self.write(proving)
+        self.service.decided(self.decision)
+
+    def begin(self) -> None:
+        for _ in range(20):
+            self.tick_once()
+        _, why = self.service.checks("pcs1", "Eve on site")
+        assert why is None, words(why)
+        self.service.start("pcs1", "eve", "Eve on site")
+
+
+async def test_a_proof_is_run_figured_out_kept_and_read_again(tmp_path: Path) -> None:
+    bench = ServedProof(tmp_path)
+    bench.begin()
+    assert bench.proofs.proven("pcs1", "any-map", IDENTITY), "while it is being proven it may be written to"
+    work = asyncio.create_task(bench.service.run())
+    try:
+        for _ in range(1_500):
+            bench.tick_once()
+            if bench.service.report is not None and bench.service.report.at_zero and not bench.service._procedure:
+                break
+        await asyncio.wait_for(bench.heard.audited.wait(), LIMIT_S)
+    finally:
+        work.cancel()
+    report = bench.service.report
+    assert report.proven, words(report.result) if report.result else ""
+    shown = "\n".join(result_lines(report))
+    assert "reverts after 8." in shown
+    assert "proven: pcs1 follows its setpoint" in shown
+    assert any(text.startswith("proof of pcs1: proven") for text in bench.heard.texts), "in the audit"
+    kept = file.read(tmp_path)
+    assert kept == bench.proofs.kept
+    proof = kept.proofs["pcs1"]
+    assert (proof.identity, proof.who, proof.on_site) == (IDENTITY, "eve", "Eve on site")
+    assert "firmware 3.51" in "\n".join(proof_lines(proof, ZoneInfo("Europe/Berlin")))
+    again = ProofsInForce({"pcs1": "sunspec"}, lambda kept: None)
+    again.adopt(kept)
+    assert again.proven("pcs1", "sunspec", IDENTITY)
+    assert not again.proven("pcs1", "sunspec", UPDATED)
+    assert not again.proven("pcs1", "another-map", IDENTITY)
+
+
+def health(identity: DeviceIdentity | None, online: bool = True) -> DeviceHealth:
+    return DeviceHealth("pcs1", "pcs", online, 0.0, 1, 0, 0, identity=identity)
+
+
+def test_another_firmware_than_proven_is_noticed_once_and_gone_when_it_is_back(tmp_path: Path) -> None:
+    proofs = ProofsInForce({"pcs1": "sunspec"}, lambda kept: file.write(tmp_path, kept))
+    proofs.adopt(Proofs(proofs={"pcs1": a_proof()}))
+    assert proofs.look([health(IDENTITY)], 100.0) == []
+    assert proofs.look([health(None), health(UPDATED, online=False)], 101.0) == [], "silence says nothing"
+    (found,) = proofs.look([health(UPDATED)], 102.0)
+    assert found[2] is not None
+    assert (found[2].identity, found[2].since_utc_s) == (UPDATED, 102.0)
+    assert proofs.look([health(UPDATED)], 103.0) == []
+    assert proofs.in_force() == {}
+    proofs.save()
+    assert file.read(tmp_path).changed["pcs1"].since_utc_s == 102.0
+    assert proofs.look([health(IDENTITY)], 104.0)[0][2] is None
+    assert set(proofs.in_force()) == {"pcs1"}
+
+
+def a_proof() -> Any:
+    return msgspec.structs.replace(PROOF, identity=IDENTITY)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"proofs": {"pcs1": {}}}', b"\xff" * 10])
+def test_a_damaged_file_is_said_kept_aside_and_replaced(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / file.NAME).write_bytes(content)
+    with pytest.raises(file.ProofsNotRead, match=r"proofs\.json.*counts as not proven"):
+        file.read(tmp_path)
+    file.write(tmp_path, Proofs(proofs={"pcs1": a_proof()}))
+    assert file.read(tmp_path).proofs["pcs1"].identity == IDENTITY
+    assert (tmp_path / file.DAMAGED).read_bytes() == content
+
+
+async def test_a_proof_that_nobody_watches_ends(tmp_path: Path) -> None:
+    bench = ServedProof(tmp_path)
+    bench.begin()
+    bench.tick_once()
+    bench.machine_s += UNHEARD_S + 1
+    bench.tick_once()
+    report = bench.service.report
+    assert report is not None
+    assert not report.running
+    assert report.result is not None
+    assert "nobody has asked" in words(report.result)
+    assert not bench.proofs.proven("pcs1", "any-map", IDENTITY)
+
+
+async def test_over_the_link_it_begins_shows_progress_and_is_aborted(there: Running, client: GatewayClient) -> None:
+    seen = there.gateway.clock.utc_s()
+    refused = await client.request("prove.check", pcs="pcs1", on_site="")
+    assert not refused["ok"]
+    assert "a person on site" in refused["text"]
+    with pytest.raises(RequestFailed, match="no PCS nobody"):
+        await client.request("prove.start", pcs="nobody", on_site="Eve", seen_utc_s=seen)
+    with pytest.raises(RequestFailed, match="stale console"):
+        await client.request("prove.start", pcs="pcs1", on_site="Eve", seen_utc_s=seen - 60)
+    assert (await client.request("prove.start", pcs="pcs1", on_site="Eve", seen_utc_s=seen))["ok"]
+    with pytest.raises(RequestFailed, match="is under way"):
+        await client.request("prove.start", pcs="pcs1", on_site="Eve", seen_utc_s=seen)
+    await there.gateway.loop.next_tick()
+    status = await client.request("prove.status", watch=True)
+    assert status["running"]
+    assert "watched by Eve" in status["texts"][0]
+    await client.request("prove.abort")
+    status = await client.request("prove.status")
+    assert not status["running"]
+    assert "ended by" in status["texts"][-1]
+    published = await there.gateway.loop.next_tick()
+    assert "proof of" not in words(published.decision.reason)
+    assert (await client.request("prove.list"))["proofs"] == {}
+    with pytest.raises(RequestFailed, match="no proof is under way"):
+        await client.request("prove.abort")
+
+
+async def test_the_command_shows_checks_and_progress_and_fails_when_it_is_ended(
+    there: Running, client: GatewayClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["devices", "prove", "pcs1", "--yes", "--on-site", "Eve", "--site", str(there.socket)]
+    ended = asyncio.create_task(asyncio.to_thread(run, command))
+    async with asyncio.timeout(LIMIT_S):
+        while (status := await client.request("prove.status")) is None or not status["running"]:
+            await there.gateway.loop.next_tick()
+    await client.request("prove.abort")
+    assert await asyncio.wait_for(ended, LIMIT_S) == exit_codes.FAILED
+    shown = capsys.readouterr()
+    assert "✓ room for steps" in shown.out
+    assert "proving pcs1 for" in shown.out
+    assert "NOT proven: ended by" in shown.out
+    assert await asyncio.to_thread(run, ["devices", "prove", "--list", "--site", str(there.socket)]) == exit_codes.OK
+    assert "Nothing has been proven yet" in capsys.readouterr().out
