@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -10,8 +10,6 @@ from msgspec import Meta
 
 from dispatch.config.schema import MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
 from dispatch.config.tariff_terms import TariffTerms
-from drivers.modbus.address import EXPECTED
-from drivers.modbus.frames import MAX_READ
 
 SLOW_READING = 4  # deadlines
 
@@ -26,12 +24,9 @@ Id = Annotated[
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^(twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+)$",
-        description="Where it is. `tcp://host:port`: Modbus TCP, an IPv6 address in brackets, `tcp://[::1]:502`; "
-        "`rtu+tcp://host:port`: RTU frames over TCP; `tls://host:port`: Modbus/TCP Security, port 802 where none is "
-        "given, with the certificates of [tls]; `serial:///dev/ttyUSB0?baud=9600&parity=N&stop=1`: RTU on a serial "
-        "port; `twin`: the device of the site's twin.",
-        extra={"expected": EXPECTED},
+        pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$",
+        description="Modbus TCP address, `tcp://host:port`, or `twin`: the device of the site's twin.",
+        extra={"expected": '"twin", or tcp://host:port'},
     ),
 ]
 Unit = Annotated[
@@ -39,8 +34,7 @@ Unit = Annotated[
     Meta(
         ge=0,
         le=255,
-        description="Modbus unit id. Devices behind one url share one connection and are asked in turn. On a serial "
-        "line 0 is every device at once, so it is refused there.",
+        description="Modbus unit id. Devices behind one url share one TCP connection and are asked in turn.",
         extra={"expected": "a Modbus unit id, 0..255"},  # 0 and 255: MODBUS Messaging on TCP/IP V1.0b, 4.4.2.2
     ),
 ]
@@ -62,31 +56,6 @@ Period = Annotated[
 ConnectDelay = Annotated[
     float, Meta(ge=0, le=10, description="Pause between connecting and the first request, for devices that need one.")
 ]
-Spacing = Annotated[
-    float,
-    Meta(
-        ge=0,
-        le=10,
-        description="Pause between two requests to whatever device on this url, for devices and gateways that lose "
-        "requests that come too fast. Where several devices on one url give it, the longest counts.",
-    ),
-]
-MaxRegisters = Annotated[
-    int,
-    Meta(
-        ge=4,  # a 64-bit value
-        le=MAX_READ,
-        description="Most registers that it gives in one request; more are read in several. Writes are never split.",
-    ),
-]
-AnyTransaction = Annotated[
-    bool,
-    Meta(
-        description="true: do not compare the transaction id of its answers, for a Modbus TCP gateway that spoils it. "
-        "Unit, function, length and content must fit nevertheless. After an answer that did not come it is left alone "
-        "for two deadlines, since a late one could not be told from the next."
-    ),
-]
 Instance = Annotated[
     int,
     Meta(
@@ -95,6 +64,21 @@ Instance = Annotated[
         description="Which one, where a unit holds the SunSpec models of several; 1 is the first in its chain. Not "
         "given: the first, with a warning in the event log if there are more.",
     ),
+]
+
+
+DeviceMapName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f]{0,255}$",
+        description="Device map by which it is read: a name such as `janitza-umg`, or a file such as "
+        "`./my-meter.toml`, relative to the site file. Empty: SunSpec.",
+        extra={"expected": "the name of a device map, or the path of a file"},
+    ),
+]
+Units = Annotated[
+    Mapping[str, Unit],
+    Meta(description="Modbus unit ids of the other units of its map, by their names there, such as { system = 100 }."),
 ]
 
 
@@ -125,18 +109,17 @@ def poll_period_s(device: Polled) -> float:
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[meter]]`: a SunSpec meter (models 201-204, 211-214). Exactly one has role "grid"."""
+    """`[[meter]]`: a SunSpec meter (models 201-204, 211-214), or one by a device map. Exactly one has role "grid"."""
 
     id: Annotated[Id, Meta(description="Name of the meter.")]
     url: Url
     unit: Unit = 1
+    map: DeviceMapName = ""
+    units: Units = {}
     instance: Instance | None = None
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
-    spacing_s: Spacing = 0.0
-    max_registers: MaxRegisters = MAX_READ
-    any_transaction: AnyTransaction = False
     role: Annotated[
         Literal["grid", "load"], Meta(description="Whether it measures at the PCC or the load of the site.")
     ] = "grid"
@@ -169,9 +152,6 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
-    spacing_s: Spacing = 0.0
-    max_registers: MaxRegisters = MAX_READ
-    any_transaction: AnyTransaction = False
     revert_s: Annotated[
         float,
         Meta(
@@ -193,9 +173,6 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
-    spacing_s: Spacing = 0.0
-    max_registers: MaxRegisters = MAX_READ
-    any_transaction: AnyTransaction = False
     peak_w: Annotated[float, Meta(gt=0, description="Peak power of its panels.")]
     rated_w: Annotated[
         Annotated[float, Meta(gt=0)] | None,
@@ -236,9 +213,6 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
-    spacing_s: Spacing = 0.0
-    max_registers: MaxRegisters = MAX_READ
-    any_transaction: AnyTransaction = False
     map: Annotated[Literal["skerry-switch"], Meta(description="Register map that it serves.")] = "skerry-switch"
 
 
@@ -287,9 +261,6 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
-    spacing_s: Spacing = 0.0
-    max_registers: MaxRegisters = MAX_READ
-    any_transaction: AnyTransaction = False
     idle_w: Annotated[
         float, Meta(ge=0, description="Idle power. `psutil` estimates idle_w + CPU share x (full_w - idle_w).")
     ] = 60.0
@@ -361,30 +332,6 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
             "declares them. Otherwise a gateway does not use such a file."
         ),
     ] = False
-
-
-class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[tls]`: certificates for devices with a `tls://` url (Modbus/TCP Security). PEM files, read at the start.
-
-    A device's certificate must be valid, signed by `ca`, and issued for the host in the url. Paths are relative to the
-    site file.
-    """
-
-    ca: Annotated[str, Meta(min_length=1, description="Certificates of the authorities that sign the devices'.")]
-    cert: Annotated[
-        str, Meta(min_length=1, description="Certificate of this gateway, by which devices know it and its role.")
-    ]
-    key: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            description="Private key of that certificate, not encrypted. A file that every user can read is refused.",
-        ),
-    ]
-
-    def files(self, directory: Path) -> tuple[Path, Path, Path]:
-        """Where they are: ca, cert, key. `directory`: that of the site file."""
-        return directory / self.ca, directory / self.cert, directory / self.key
 
 
 class IoConfig(msgspec.Struct, frozen=True, kw_only=True):

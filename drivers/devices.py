@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.maps.meter import MapMeter
+from drivers.maps.schema import Access
 from drivers.meter import MeterDriver
-from drivers.modbus.address import Address
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.known_gpus import KnownGpus
@@ -25,7 +26,8 @@ from drivers.pv import PvDriver
 from drivers.switch import SwitchDriver
 
 Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups
-Resolve = Callable[[str, str, int], tuple[Address, int]]  # device id, url, unit -> address, unit
+NO_MAP = Access()  # nothing beyond what the site file says
+Resolve = Callable[[str, str, int], tuple[str, int, int]]  # device id, url, unit -> host, port, unit
 
 
 class Driver(Protocol):
@@ -67,35 +69,42 @@ def make_drivers(
     revert_w: Mapping[str, float] = {},
     ups: Iterable[UpsDevice] = (),
     pdus: Iterable[PduDevice] = (),
-    tls: ssl.SSLContext | None = None,
+    beside: Path | None = None,
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
     `revert_w`: what each PCS is to revert to, by its id; 0 where it is not named.
 
-    `known_gpus`: the GPUs that earlier runs have seen in this machine.
+    `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
 
-    `tls`: the certificates for devices with a `tls://` url.
-
-    Devices behind one address share a connection and are asked in turn; all others are independent.
+    Devices behind one host and port share a connection and are asked in turn; all others are independent.
     """
     lines: dict[tuple[str, int], Line] = {}
     servers: dict[tuple[str, int], NutServer] = {}
 
-    def at(device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice) -> tuple[ModbusLink, int]:
-        address, unit = resolve(device.id, device.url, device.unit)
-        line = lines.setdefault(address.place, Line(address, backoff_max_s=io.backoff_max_s, tls=tls))
+    def at(
+        device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice, access: Access = NO_MAP
+    ) -> tuple[ModbusLink, int]:
+        host, port, unit = resolve(device.id, device.url, device.unit)
+        line = lines.setdefault((host, port), Line(host, port, backoff_max_s=io.backoff_max_s))
         link = ModbusLink(
-            deadline_s=device.deadline_s or io.deadline_s,
+            host,
+            port,
+            deadline_s=device.deadline_s or access.deadline_s or io.deadline_s,
             backoff_max_s=io.backoff_max_s,
             device=device.id,
             line=line,
-            connect_delay_s=device.connect_delay_s,
-            spacing_s=device.spacing_s,
-            max_registers=device.max_registers,
-            any_transaction=device.any_transaction,
+            connect_delay_s=device.connect_delay_s or access.connect_delay_s,
         )
         return link, unit
+
+    def meter(config: MeterDevice) -> Driver:
+        if not config.map:
+            return MeterDriver(config, *at(config))
+        from drivers.maps.loader import load  # only here: most sites have SunSpec devices only
+
+        device_map = load(config.map, beside)
+        return MapMeter(config, device_map, *at(config, device_map.access))
 
     def upsd(url: str) -> NutServer:
         host, port, _ = address_of(url)
@@ -115,7 +124,7 @@ def make_drivers(
         return NodeDriver(config, *at(config))
 
     return [
-        *(MeterDriver(m, *at(m)) for m in meters),
+        *(meter(m) for m in meters),
         *(PcsDriver(p, *at(p), clock, revert_w.get(p.id, 0.0)) for p in pcs),
         *(PvDriver(p, *at(p)) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from dispatch.model.equipment import DeviceIdentity, Meter
 from drivers.config import MeterDevice
@@ -15,13 +16,41 @@ MODELS = (203, 213, 204, 214, 202, 212, 201, 211)
 PHASES = {201: "A", 211: "A", 202: "AB", 212: "AB"}  # the others: A, B, C
 
 
+class MeterNames(NamedTuple):
+    """The names of a meter's values in a sample; phases in their order, as many as it has."""
+
+    w: str
+    hz: str
+    volts: tuple[str, ...]
+    amps: tuple[str, ...]
+    watts: tuple[str, ...]
+    imported: str
+    exported: str
+
+
+def meter_of(meter_id: str, sample: Sample, names: MeterNames, *, invert: bool) -> Meter:
+    """A sample as a meter. `invert`: it counts export as positive power. Currents are magnitudes."""
+    sign = -1.0 if invert else 1.0
+    w, powers = sample.number(names.w), [sample.number(name) for name in names.watts]
+    imported, exported = (names.exported, names.imported) if invert else (names.imported, names.exported)
+    return Meter(
+        meter_id,
+        w=sample.of(None if w is None else sign * w),
+        hz=sample.reading(names.hz),
+        v=tuple(sample.reading(name) for name in names.volts),
+        a=tuple(sample.magnitude(name) for name in names.amps),
+        import_wh=sample.reading(imported),
+        export_wh=sample.reading(exported),
+        w_phases=() if None in powers else tuple(sample.of(sign * w) for w in powers if w is not None),
+    )
+
+
 class MeterDriver:
     """One meter, one request a reading: power, frequency, phases and energy of the same instant."""
 
     def __init__(self, config: MeterDevice, link: ModbusLink, unit: int) -> None:
-        self.id = config.id
+        self.id, self._config = config.id, config
         self.kind = "meter" if config.role == "grid" else "load_meter"
-        self._sign = -1.0 if config.invert else 1.0
         self._device = SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0)
         self.link, self.unit, self.notices = link, unit, link.notices
 
@@ -40,20 +69,9 @@ class MeterDriver:
         model_id = self._device.first(*MODELS)
         phases = PHASES.get(model_id, "ABC")
         volts, amps, watts = (tuple(f"{name}{p}" for p in phases) for name in ("PhVph", "Aph", "Wph"))
+        names = MeterNames("W", "Hz", volts, amps, watts, "TotWhImp", "TotWhExp")
         sample = Sample(await self._device.read(model_id, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps, *watts)))
-        w = sample.number("W")
-        imported, exported = ("TotWhExp", "TotWhImp") if self._sign < 0 else ("TotWhImp", "TotWhExp")
-        currents, powers = ([sample.number(name) for name in names] for names in (amps, watts))
-        return Meter(
-            self.id,
-            w=sample.of(None if w is None else self._sign * w),
-            hz=sample.reading("Hz"),
-            v=tuple(sample.reading(name) for name in volts),
-            a=tuple(sample.of(None if a is None else abs(a)) for a in currents),
-            import_wh=sample.reading(imported),
-            export_wh=sample.reading(exported),
-            w_phases=() if None in powers else tuple(sample.of(self._sign * w) for w in powers if w is not None),
-        )
+        return meter_of(self.id, sample, names, invert=self._config.invert)
 
     async def close(self) -> None:
         """Drop the connection for good."""

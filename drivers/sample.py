@@ -12,12 +12,19 @@ Value = float | int | str | tuple[str, ...]
 class Sample:
     """Named values with a common age. What is absent, None or of another kind is missing."""
 
-    def __init__(self, values: Mapping[str, Value | None], age_s: float = 0.0, quality: Quality = Quality.GOOD) -> None:
-        self._values, self._age_s, self._quality = values, age_s, quality
+    def __init__(
+        self,
+        values: Mapping[str, Value | None],
+        age_s: float = 0.0,
+        quality: Quality = Quality.GOOD,
+        older_s: Mapping[str, float] = {},
+    ) -> None:
+        """`older_s`: values that were read earlier, by this much."""
+        self._values, self._age_s, self._quality, self._older_s = values, age_s, quality, older_s
 
     def aged(self, age_s: float, quality: Quality) -> Sample:
         """The same values, older."""
-        return Sample(self._values, age_s, quality)
+        return Sample(self._values, age_s, quality, self._older_s)
 
     def number(self, *names: str) -> float | None:
         """The first of these that is a number."""
@@ -29,7 +36,19 @@ class Sample:
 
     def reading(self, *names: str) -> Reading:
         """The first of these that is a number, as a reading."""
-        return self.of(self.number(*names))
+        name = next((n for n in names if self.number(n) is not None), "")
+        return self._aged(self.number(name), name)
+
+    def magnitude(self, name: str) -> Reading:
+        """A number without its sign, as a reading."""
+        value = self.number(name)
+        return self._aged(None if value is None else abs(value), name)
+
+    def _aged(self, value: float | None, name: str) -> Reading:
+        """A value with the age that it has under this name."""
+        if value is None:
+            return MISSING
+        return Reading(value, self._age_s + self._older_s.get(name, 0.0), self._quality)
 
     def of(self, value: float | None) -> Reading:
         """A value worked out of this sample, with the sample's age."""
@@ -37,7 +56,8 @@ class Sample:
 
     def status(self, name: str) -> Status:
         """A word, as a status."""
-        return self.word(self.text(name))
+        word = self.text(name)
+        return UNKNOWN if word is None else Status(word, self._age_s + self._older_s.get(name, 0.0), self._quality)
 
     def word(self, value: str | None) -> Status:
         """A word worked out of this sample, with the sample's age."""

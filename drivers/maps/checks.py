@@ -143,6 +143,8 @@ def _computed(key: Key, value: Value, device_map: DeviceMap) -> Iterator[Fault]:
             yield (*key, name), f"{part!r} is not in this map", "the name of a value of this map"
         elif other.parts or other.type in ("enum", "bits", "string"):
             yield (*key, name), f"{part!r}", "a number that is read from registers itself"
+        elif other.poll != value.poll:
+            yield (*key, name), f"{part!r} is read {other.poll}", f'poll = "{value.poll}", as that of the sum'
 
 
 def _meaning(key: Key, name: str, value: Value, device_map: DeviceMap) -> Iterator[Fault]:

@@ -40,9 +40,19 @@ def matches(identity: Identity, raw: Sequence[int], order: WordOrder) -> bool:
     """Whether registers hold what identifies the device."""
     if identity.type == "string":
         text = _text(raw) or ""
-        return text.startswith(identity.starts_with) if identity.starts_with else text == identity.equals
+        begins = (identity.starts_with,) if isinstance(identity.starts_with, str) else identity.starts_with
+        if any(begins):
+            return text.lower().startswith(tuple(each.lower() for each in begins))
+        return text == identity.equals
     number = number_of(identity.type, raw, order)
     return number in identity.one_of if identity.one_of else number == identity.equals
+
+
+def wanted_of(identity: Identity) -> tuple[int | str, ...]:
+    """What identifies the device, for messages."""
+    if identity.starts_with:
+        return (identity.starts_with,) if isinstance(identity.starts_with, str) else identity.starts_with
+    return identity.one_of if identity.equals is None else (identity.equals,)
 
 
 def shown(kind: str, raw: Sequence[int], order: WordOrder) -> str:

@@ -73,7 +73,7 @@ class Identity(_Table, frozen=True, kw_only=True, rename={"equals": "is"}):
     word_order: WordOrder | None = None
     equals: int | str | None = None
     one_of: tuple[int, ...] = ()
-    starts_with: str = ""
+    starts_with: str | tuple[str, ...] = ""  # one of these, capitals or not
 
     @property
     def registers(self) -> int:

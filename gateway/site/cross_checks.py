@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
-from drivers.modbus.address import Address, parse, place_of
 from gateway.site.schema import Site
 
 MISSING_KEY = object()  # the value of what is not there
@@ -51,8 +51,16 @@ def across(site: Site) -> list[Finding]:
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
     for check in (
-        *(_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _urls, _addresses, _outlets, _deadline, _twin),
-        _tls,
+        _place,
+        _grid_meter,
+        _grid_meter_period,
+        _load_meters,
+        _ids,
+        _addresses,
+        _outlets,
+        _maps,
+        _deadline,
+        _twin,
         _reserve,
     ):
         yield partial(check, site)
@@ -98,12 +106,12 @@ def _ids(site: Site) -> Iterator[Finding]:
 def _addresses(site: Site) -> Iterator[Finding]:
     """Two devices of a kind that are the same instance behind one unit id. Of the twin only nodes share a port."""
     for section in ("pcs", "meter", "pv", "switch", "node"):
-        seen: dict[tuple[tuple[str, int], int, int], str] = {}
+        seen: dict[tuple[str, int, int], str] = {}
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if (section == "node" and item.source != "modbus") or (section != "node" and item.url == "twin"):
                     continue
-                place = place_of(item.url), item.unit, getattr(item, "instance", None) or 1
+                place = item.url, item.unit, getattr(item, "instance", None) or 1
                 if place in seen:
                     yield f"{section}[{n}].unit", item.unit, f"a unit of its own at {item.url}; {seen[place]} has it"
                 seen.setdefault(place, f"{section}[{n}]")
@@ -128,36 +136,6 @@ def _outlets(site: Site) -> Iterator[Finding]:
                 fed.setdefault(outlet, f"node[{n}]")
 
 
-def _urls(site: Site) -> Iterator[Finding]:
-    """Two ways to speak on one port; unit 0 where it is every device at once."""
-    seen: dict[tuple[str, int], tuple[Address, str]] = {}
-    for key, device in _on_modbus(site):
-        with suppress(Unreadable):
-            address = parse(device.url)
-            other, owner = seen.setdefault(address.place, (address, key))
-            if other != address:
-                yield f"{key}.url", device.url, f"the scheme and settings that {owner} has for this port"
-            if address.rtu and device.unit == 0:
-                yield f"{key}.unit", 0, "a unit, 1..255: on a serial line 0 is every device at once"
-
-
-def _tls(site: Site) -> Iterator[Finding]:
-    for key, device in _on_modbus(site):
-        with suppress(Unreadable):
-            if site.tls is None and device.url.startswith("tls://"):
-                yield "[tls]", MISSING_KEY, f"this section with ca, cert and key, because {key} has a tls:// url"
-                return
-
-
-def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:
-    """Every device with a url of its own, and its key."""
-    for section in ("pcs", "meter", "pv", "switch", "node"):
-        for n, item in enumerate(getattr(site, section)):
-            with suppress(Unreadable):
-                if item.url != "twin" and getattr(item, "source", "modbus") == "modbus":
-                    yield f"{section}[{n}]", item
-
-
 def _owners(site: Site, battery: str) -> Iterator[Finding]:
     if any(p.battery not in {b.id for b in site.battery} for p in site.pcs):
         return  # reported already
@@ -166,6 +144,36 @@ def _owners(site: Site, battery: str) -> Iterator[Finding]:
         yield "pcs", MISSING_KEY, f"a [[pcs]] with battery = {battery!r}; none names it"
     if len(owners) > 1:
         yield "pcs", owners, f"one [[pcs]] per [[battery]]; these share {battery}"
+
+
+def _maps(site: Site) -> Iterator[Finding]:
+    """Device maps that are named, and the units that they need. Only these files are opened."""
+    for section in ("meter", "pcs", "pv"):
+        for n, item in enumerate(getattr(site, section)):
+            with suppress(Unreadable):
+                if name := getattr(item, "map", ""):
+                    yield from _map(f"{section}[{n}]", section, item, name, site.path)
+
+
+def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator[Finding]:
+    from drivers.maps.loader import MapError, load  # here: most sites have SunSpec devices only
+
+    try:
+        device_map = load(name, path)
+    except MapError as error:
+        for fault in error.faults:
+            yield f"{where}.map", name, f"a device map without errors; {fault}"
+        return
+    if device_map.info.kind != section:
+        yield f"{where}.map", name, f"a map of kind {section}; this is one of kind {device_map.info.kind}"
+    if item.url == "twin":
+        yield f"{where}.map", name, "no map: the twin's devices speak SunSpec"
+    for unit in item.units.keys() - device_map.units.keys():
+        known = ", ".join(device_map.units) or "none"
+        yield f"{where}.units.{unit}", item.units[unit], f"a unit of the map {device_map.name}: {known}"
+    for unit, number in device_map.units.items():
+        if not number and unit not in item.units:
+            yield f"{where}.units", MISSING_KEY, f"units = {{ {unit} = ... }}: map {device_map.name} needs it"
 
 
 def _deadline(site: Site) -> Iterator[Finding]:

@@ -68,5 +68,4 @@ _.reverts_after_s
 _.disagreements
 _.refresh_s
 _.latching
-matches
 registers_for

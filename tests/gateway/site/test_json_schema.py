@@ -92,7 +92,7 @@ def set_value(document: dict[str, Any], section: str, key: str, value: object) -
 def wrong_values(value: dict[str, Any]) -> list[object]:
     """For a key: values of the wrong kind, and numbers just outside its range."""
     number = next((option for option in value.get("anyOf", [value]) if option.get("type") != "string"), {})
-    wrong: list[object] = [{"a": 1}, "12 parsec", [1]]
+    wrong: list[object] = [5 if value.get("type") == "object" else {"a": 1}, "12 parsec", [1]]
     wrong += [number["minimum"] - 1] if "minimum" in number else []
     wrong += [number["maximum"] + 1] if "maximum" in number else []
     return wrong + ([number["exclusiveMinimum"]] if "exclusiveMinimum" in number else [])

@@ -197,44 +197,6 @@ def test_devices_behind_one_unit() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("url", "key", "expected"),
-    [
-        ("tcp://127.0.0.1", "meter[0].url", "a port: tcp://host:port"),
-        ("tcp://127.0.0.1:99999", "meter[0].url", "a port, 1..65535"),
-        ("serial:///dev/ttyUSB0?baud=123", "meter[0].url", "baud one of 300, 600"),
-        ("serial:ttyUSB0", "meter[0].url", "serial:///dev/ttyUSB0?baud=9600&parity=N&stop=1"),
-        ("tls://127.0.0.1", "[tls]", "this section with ca, cert and key, because meter[0] has a tls:// url"),
-        ("rtu+tcp://127.0.0.1:1502", "meter[0].url", "the scheme and settings that pcs[0] has for this port"),
-    ],
-)
-def test_a_url_that_cannot_be_used(url: str, key: str, expected: str) -> None:
-    raw = document()
-    raw["meter"][0]["url"] = url
-    found = errors_of(raw)
-    assert found.keys() == {key}
-    assert expected in found[key]
-
-
-@pytest.mark.parametrize("url", ["rtu+tcp://127.0.0.1:4001", "serial:///dev/ttyUSB0"])
-@pytest.mark.parametrize("section", ["pcs", "meter"])
-def test_unit_0_is_refused_where_it_is_every_device_at_once(section: str, url: str) -> None:
-    raw = document()
-    raw[section][0] |= {"url": url, "unit": 0}
-    assert errors_of(raw).keys() == {f"{section}[0].unit"}
-    raw[section][0]["unit"] = 255
-    site_file.compose(Path("x.toml"), raw)
-    raw[section][0] |= {"url": "tcp://127.0.0.1:1777", "unit": 0}
-    site_file.compose(Path("x.toml"), raw)
-
-
-def test_one_port_is_one_port_however_it_is_written() -> None:
-    raw = document()
-    raw["meter"][0]["url"] = "tcp://[::1]:1503"
-    raw["meter"].append({"id": "load", "role": "load", "url": "tcp://[0:0:0:0:0:0:0:1]:1503"})
-    assert errors_of(raw).keys() == {"meter[1].unit"}
-
-
 def test_what_is_said_to_be_bundled_must_be() -> None:
     raw = document()
     raw["tariff"] = {"file": "bundled:nope"}
@@ -387,3 +349,35 @@ def test_what_of_upsd_is_refused(section: str, changes: dict[str, Any], key: str
     raw[section][0] |= changes
     found = errors_of(raw)
     assert expected in found[key], found
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"map": "janitza"}, "meter[0].map", "no such map; expected janitza-umg, or a path such as ./janitza.toml"),
+        ({"map": "./mine.toml"}, "meter[0].map", "mine.toml:1: file: No such file or directory; expected a map file"),
+        ({"map": "janitza-umg", "url": "twin"}, "meter[0].map", "no map: the twin's devices speak SunSpec"),
+        ({"map": "janitza-umg", "units": {"grid": 30}}, "meter[0].units.grid", "a unit of the map janitza-umg: none"),
+    ],
+)
+def test_what_of_a_device_map_is_refused(changes: dict[str, Any], key: str, expected: str) -> None:
+    raw = document()
+    raw["meter"][0].update(changes)
+    assert expected in errors_of(raw)[key]
+
+
+def test_every_error_of_a_map_beside_the_site_file_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[map]\nname = "mine"\ntitle = "M"\nkind = "meter"\nsources = []\n[value.w]\n')
+    raw = document()
+    raw["meter"][0]["map"] = "./mine.toml"
+    with pytest.raises(SiteFileError) as caught:
+        site_file.compose(tmp_path / "site.toml", raw)
+    told = "\n".join(str(error) for error in caught.value.errors)
+    for line in (
+        "mine.toml:5: map.sources: no source",
+        "mine.toml:1: map: no identity check",
+        "mine.toml:6: value.w: no addr",
+    ):
+        assert line in told
+    raw["meter"][0]["map"] = "eastron-sdm630"
+    assert site_file.compose(tmp_path / "site.toml", raw).meter[0].map == "eastron-sdm630"

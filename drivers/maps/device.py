@@ -1,0 +1,76 @@
+"""Keeps what a mapped device said: that it is the right one, its texts, and its values with their age."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from dispatch.model.equipment import DeviceIdentity
+from drivers.maps.decoding import Decoded
+from drivers.maps.reader import MapReader
+from drivers.maps.register_view import explain
+from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.modbus.errors import ConnectionLost, DeviceException
+from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
+from drivers.sample import Sample
+
+SLOW_S = 1.0  # real seconds between two readings of the poll class "slow"
+
+
+class MappedDevice:
+    """A device that is only read. Its identity is checked again on every new connection, before any value is used."""
+
+    def __init__(self, link: ModbusLink, unit: int, device_map: DeviceMap, units: Mapping[str, int]) -> None:
+        """`units`: Modbus unit ids that the site file gives by name, besides `unit`."""
+        self.link, self.map = link, device_map
+        self.identity: DeviceIdentity | None = None
+        self.units = {**device_map.units, **units, DEVICE: unit}
+        self._reader = MapReader(link, self.units, device_map)
+        self._connection = 0  # on which its identity was checked
+        self._kept: dict[str, Decoded | None] = {}  # values of the poll classes "once" and "slow"
+        self._slow_s = float("-inf")
+
+    async def read(self) -> Sample:
+        """All its values: fast ones of this moment, slow ones at most about a second old. Raises DeviceError."""
+        await self._open()
+        now_s = asyncio.get_running_loop().time()
+        fast = await self._reader.read("fast")
+        if now_s - self._slow_s >= SLOW_S:
+            await self._read_slow(now_s)
+        if self.link.connection != self._connection:
+            where = f"{self.link.device} at {self.link.host}:{self.link.port}"
+            self._connection = 0
+            raise ConnectionLost(where, "connected anew during a reading", "nothing to do: its identity is checked")
+        aged = {name: max(now_s - self._slow_s, 0.0) for name, v in self.map.values.items() if v.poll == "slow"}
+        return Sample({**self._kept, **fast}, older_s=aged)
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return explain(self.map, self.units, words, now_s)
+
+    async def _open(self) -> None:
+        """Connect; on a new connection see whether it is the device of the map. Raises DeviceError."""
+        if self._connection and self._connection == self.link.connection:
+            return
+        self._connection, self._slow_s, self._kept = 0, float("-inf"), {}
+        await self._reader.identify()
+        on = self.link.connection
+        self._kept = await self._reader.read("once")
+        texts = {name: self._kept.get(name) for name in ("maker", "model", "serial", "firmware")}
+        self.identity = DeviceIdentity(**{name: text for name, text in texts.items() if isinstance(text, str)})
+        self._connection = on or await self._connected()
+
+    async def _connected(self) -> int:
+        """The number of the connection; a map without identity and texts has not asked anything on it yet."""
+        await self._reader.read("fast")
+        return self.link.connection
+
+    async def _read_slow(self, now_s: float) -> None:
+        """What is refused now grows old; the fast values go on."""
+        try:
+            slow = await self._reader.read("slow")
+        except DeviceException:
+            return
+        self._kept.update(slow)
+        self._slow_s = now_s

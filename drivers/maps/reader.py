@@ -1,0 +1,85 @@
+"""Reads a device as its map says: whether it is that device, and its values by poll class."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from drivers.maps.decoding import Decoded, decode, matches, shown, wanted_of
+from drivers.maps.requests import Request, parts, plan
+from drivers.maps.schema import DeviceMap, Poll
+from drivers.maps.vocabulary import NEEDED
+from drivers.modbus.errors import DeviceException, WrongDevice
+from drivers.modbus.transport import ModbusLink
+
+REFUSED = (2, 3)  # exceptions: some of the registers do not exist, or they are too many
+
+
+class MapReader:
+    """Reads over one link. What a device refuses is asked for in smaller reads, then left out."""
+
+    def __init__(self, link: ModbusLink, units: Mapping[str, int], device_map: DeviceMap) -> None:
+        """`units`: Modbus unit ids by name, "device" among them."""
+        self._link, self._units, self._map = link, units, device_map
+        self._plans: dict[tuple[Poll, ...], list[Request]] = {}
+        self.without: set[str] = set()  # values that this device refuses
+
+    async def identify(self) -> None:
+        """Compare what the device says of itself with the map. Raises WrongDevice, or another DeviceError.
+
+        What an earlier device refused is asked for again.
+        """
+        self._plans.clear()
+        self.without.clear()
+        for one in self._map.identity:
+            order, unit = self._map.order_of(one), self._units[one.at]
+            raw = await self._link.read(unit, one.address, one.registers, self._map.function_of(one))
+            if not matches(one, raw, order):
+                where = (
+                    f"{self._link.device} at {self._link.host}:{self._link.port} unit {unit}, register {one.address}"
+                )
+                wanted = " or ".join(map(str, wanted_of(one)))
+                what = f"holds {shown(one.type, raw, order)}, but map {self._map.name} expects {wanted}"
+                raise WrongDevice(where, what)
+
+    async def read(self, *polls: Poll) -> dict[str, Decoded | None]:
+        """The values of these poll classes; None: there is none now. Raises DeviceError."""
+        requests = self._plans.get(polls)
+        if requests is None:
+            requests = self._plans[polls] = plan(self._map, polls, self.without)
+        words: dict[tuple[str, int, int], int] = {}
+        waiting, granted = list(requests), []
+        while waiting:
+            request = waiting.pop(0)
+            try:
+                raw = await self._link.read(self._units[request.at], request.address, request.count, request.function)
+            except DeviceException as error:
+                if error.code not in REFUSED:
+                    raise
+                waiting = self._smaller(request, error) + waiting
+                continue
+            granted.append(request)
+            words.update({(request.at, request.function, request.address + n): word for n, word in enumerate(raw)})
+        self._plans[polls] = granted
+        return decode(self._map, words)
+
+    def _smaller(self, request: Request, error: DeviceException) -> list[Request]:
+        """What to read instead of a refused request; nothing where it is a single value, which is left out."""
+        if smaller := parts(request, self._map):
+            return smaller
+        names = {
+            name
+            for name, value in self._map.values.items()
+            if value.address is not None
+            and value.at == request.at
+            and self._map.function_of(value) == request.function
+            and request.address <= value.address < request.end
+        }
+        if NEEDED[self._map.info.kind] in self._needs(names):
+            raise error
+        self.without |= names
+        self._link.notices.add("warning", f"{', '.join(sorted(names))} cannot be read: {error.what}; left out")
+        return []
+
+    def _needs(self, names: Collection[str]) -> set[str]:
+        """These values, and those that are computed of them."""
+        return {n for n, value in self._map.values.items() if n in names or not set(names).isdisjoint(value.parts)}

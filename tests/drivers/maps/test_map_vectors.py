@@ -1,0 +1,66 @@
+"""Every map gives the values that were worked out by hand from its sources."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.maps.decoding import decode
+from drivers.maps.loader import bundled, load
+from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.maps.vocabulary import NEEDED
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+READ = [
+    pytest.param(path.stem, n, id=f"{path.stem}-{n}")
+    for path in sorted(VECTORS.glob("*.toml"))
+    for n in range(len(tomllib.loads(path.read_text())["read"]))
+]
+
+
+def vector(name: str, n: int) -> dict[str, Any]:
+    read: dict[str, Any] = tomllib.loads((VECTORS / f"{name}.toml").read_text())["read"][n]
+    return read
+
+
+def words_of(device_map: DeviceMap, read: dict[str, Any]) -> dict[tuple[str, int, int], int]:
+    """A vector's registers: of the unit `at`, by every function that the map uses there."""
+    at = read.get("at", DEVICE)
+    functions = {device_map.function_of(value) for value in device_map.values.values() if value.at == at}
+    return {
+        (at, function, int(first) + n): word
+        for first, words in read["registers"].items()
+        for n, word in enumerate(words)
+        for function in functions
+    }
+
+
+@pytest.mark.parametrize(("name", "n"), READ)
+def test_registers_give_the_values_of_the_source(name: str, n: int) -> None:
+    read, device_map = vector(name, n), load(name)
+    assert read["source"].strip()
+    found = decode(device_map, words_of(device_map, read))
+    for value, expected in read["values"].items():
+        if expected is False:
+            assert found[value] is None, value
+        else:
+            assert found[value] == pytest.approx(expected, rel=1e-9), value
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_a_map_that_says_vectors_has_them(name: str) -> None:
+    device_map = load(name)
+    if device_map.info.verified != "vectors":
+        return
+    reads = tomllib.loads((VECTORS / f"{name}.toml").read_text())["read"]
+    shown = {value for read in reads for value in read["values"]}
+    assert NEEDED[device_map.info.kind] in shown
+
+
+@pytest.mark.parametrize("name", [n for n in bundled() if load(n).info.kind == "meter"])
+def test_a_meter_is_shown_importing_and_exporting(name: str) -> None:
+    powers = [read["values"].get("w", 0.0) for read in tomllib.loads((VECTORS / f"{name}.toml").read_text())["read"]]
+    assert min(powers) < 0 < max(powers)
