@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -10,6 +11,8 @@ from msgspec import Meta
 
 from dispatch.config.schema import MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
 from dispatch.config.tariff_terms import TariffTerms
+from drivers.modbus.address import EXPECTED
+from drivers.modbus.frames import MAX_READ
 
 SLOW_READING = 4  # deadlines
 
@@ -24,9 +27,12 @@ Id = Annotated[
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^(twin|tcp://[^/:\s]+:\d{1,5})$",
-        description="Modbus TCP address, `tcp://host:port`, or `twin`: the device of the site's twin.",
-        extra={"expected": '"twin", or tcp://host:port'},
+        pattern=r"^(twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+)$",
+        description="Where it is. `tcp://host:port`: Modbus TCP, an IPv6 address in brackets, `tcp://[::1]:502`; "
+        "`rtu+tcp://host:port`: RTU frames over TCP; `tls://host:port`: Modbus/TCP Security, port 802 where none is "
+        "given, with the certificates of [tls]; `serial:///dev/ttyUSB0?baud=9600&parity=N&stop=1`: RTU on a serial "
+        "port; `twin`: the device of the site's twin.",
+        extra={"expected": EXPECTED},
     ),
 ]
 Unit = Annotated[
@@ -34,7 +40,8 @@ Unit = Annotated[
     Meta(
         ge=0,
         le=255,
-        description="Modbus unit id. Devices behind one url share one TCP connection and are asked in turn.",
+        description="Modbus unit id. Devices behind one url share one connection and are asked in turn. On a serial "
+        "line 0 is every device at once, so it is refused there.",
         extra={"expected": "a Modbus unit id, 0..255"},  # 0 and 255: MODBUS Messaging on TCP/IP V1.0b, 4.4.2.2
     ),
 ]
@@ -55,6 +62,31 @@ Period = Annotated[
 ]
 ConnectDelay = Annotated[
     float, Meta(ge=0, le=10, description="Pause between connecting and the first request, for devices that need one.")
+]
+Spacing = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=10,
+        description="Pause between two requests to whatever device on this url, for devices and gateways that lose "
+        "requests that come too fast. Where several devices on one url give it, the longest counts.",
+    ),
+]
+MaxRegisters = Annotated[
+    int,
+    Meta(
+        ge=4,  # a 64-bit value
+        le=MAX_READ,
+        description="Most registers that it gives in one request; more are read in several. Writes are never split.",
+    ),
+]
+AnyTransaction = Annotated[
+    bool,
+    Meta(
+        description="true: do not compare the transaction id of its answers, for a Modbus TCP gateway that spoils it. "
+        "Unit, function, length and content must fit nevertheless. After an answer that did not come it is left alone "
+        "for two deadlines, since a late one could not be told from the next."
+    ),
 ]
 Instance = Annotated[
     int,
@@ -120,6 +152,9 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
     role: Annotated[
         Literal["grid", "load"], Meta(description="Whether it measures at the PCC or the load of the site.")
     ] = "grid"
@@ -152,6 +187,9 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
     revert_s: Annotated[
         float,
         Meta(
@@ -173,6 +211,9 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
     peak_w: Annotated[float, Meta(gt=0, description="Peak power of its panels.")]
     rated_w: Annotated[
         Annotated[float, Meta(gt=0)] | None,
@@ -213,6 +254,9 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
     map: Annotated[Literal["skerry-switch"], Meta(description="Register map that it serves.")] = "skerry-switch"
 
 
@@ -261,6 +305,9 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
     idle_w: Annotated[
         float, Meta(ge=0, description="Idle power. `psutil` estimates idle_w + CPU share x (full_w - idle_w).")
     ] = 60.0
@@ -332,6 +379,30 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
             "declares them. Otherwise a gateway does not use such a file."
         ),
     ] = False
+
+
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tls]`: certificates for devices with a `tls://` url (Modbus/TCP Security). PEM files, read at the start.
+
+    A device's certificate must be valid, signed by `ca`, and issued for the host in the url. Paths are relative to the
+    site file.
+    """
+
+    ca: Annotated[str, Meta(min_length=1, description="Certificates of the authorities that sign the devices'.")]
+    cert: Annotated[
+        str, Meta(min_length=1, description="Certificate of this gateway, by which devices know it and its role.")
+    ]
+    key: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Private key of that certificate, not encrypted. A file that every user can read is refused.",
+        ),
+    ]
+
+    def files(self, directory: Path) -> tuple[Path, Path, Path]:
+        """Where they are: ca, cert, key. `directory`: that of the site file."""
+        return directory / self.ca, directory / self.cert, directory / self.key
 
 
 class IoConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -12,6 +13,7 @@ from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevic
 from drivers.maps.meter import MapMeter
 from drivers.maps.schema import Access
 from drivers.meter import MeterDriver
+from drivers.modbus.address import Address
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.known_gpus import KnownGpus
@@ -27,7 +29,7 @@ from drivers.switch import SwitchDriver
 
 Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups
 NO_MAP = Access()  # nothing beyond what the site file says
-Resolve = Callable[[str, str, int], tuple[str, int, int]]  # device id, url, unit -> host, port, unit
+Resolve = Callable[[str, str, int], tuple[Address, int]]  # device id, url, unit -> address, unit
 
 
 class Driver(Protocol):
@@ -70,6 +72,7 @@ def make_drivers(
     ups: Iterable[UpsDevice] = (),
     pdus: Iterable[PduDevice] = (),
     beside: Path | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -77,7 +80,9 @@ def make_drivers(
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
 
-    Devices behind one host and port share a connection and are asked in turn; all others are independent.
+    `tls`: the certificates for devices with a `tls://` url.
+
+    Devices behind one address share a connection and are asked in turn; all others are independent.
     """
     lines: dict[tuple[str, int], Line] = {}
     servers: dict[tuple[str, int], NutServer] = {}
@@ -85,16 +90,17 @@ def make_drivers(
     def at(
         device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice, access: Access = NO_MAP
     ) -> tuple[ModbusLink, int]:
-        host, port, unit = resolve(device.id, device.url, device.unit)
-        line = lines.setdefault((host, port), Line(host, port, backoff_max_s=io.backoff_max_s))
+        address, unit = resolve(device.id, device.url, device.unit)
+        line = lines.setdefault(address.place, Line(address, backoff_max_s=io.backoff_max_s, tls=tls))
         link = ModbusLink(
-            host,
-            port,
             deadline_s=device.deadline_s or access.deadline_s or io.deadline_s,
             backoff_max_s=io.backoff_max_s,
             device=device.id,
             line=line,
             connect_delay_s=device.connect_delay_s or access.connect_delay_s,
+            spacing_s=device.spacing_s or access.spacing_s,
+            max_registers=min(device.max_registers, access.max_registers),
+            any_transaction=device.any_transaction,
         )
         return link, unit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice, SwitchDevice
 from drivers.devices import make_drivers
+from drivers.modbus.address import Address, parse
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, read
@@ -125,6 +127,7 @@ async def assemble(
             site.ups,
             site.pdu,
             site.path,
+            certificates(site),
         ),
         known_gpus=found.known_gpus,
         controller=controller,
@@ -306,26 +309,39 @@ def claimed_devices(site: Site, twin: Announcement | None) -> dict[str, str]:
     resolve, claims = resolver(twin), {}
     commanded: list[PcsDevice | SwitchDevice] = [*site.pcs, *site.switch]
     for device in commanded:
-        host, port, unit = resolve(device.id, device.url, device.unit)
-        for key in device_keys(host, port, unit):
-            claims[key] = f"{device.id} at {host}:{port} unit {unit}"
+        address, unit = resolve(device.id, device.url, device.unit)
+        host = os.path.realpath(address.host) if address.scheme == "serial" else address.host
+        for key in device_keys(host, address.port, unit):
+            claims[key] = f"{device.id} at {address} unit {unit}"
     return claims
 
 
 def resolver(twin: Announcement | None) -> Any:
-    """Host, port and unit of a device by its id, url and unit. Raises StartRefused."""
+    """Address and unit of a device by its id, url and unit. Raises StartRefused."""
 
-    def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
+    def resolve(device_id: str, url: str, unit: int) -> tuple[Address, int]:
         if url == "twin":
             assert twin is not None
             if device_id not in twin.endpoints:
                 there = ", ".join(sorted(twin.endpoints))
                 raise StartRefused(f"the twin serves no device {device_id!r}; it has {there}", exit_codes.DEVICE)
-            return twin.endpoints[device_id]
-        host, port = url.removeprefix("tcp://").rsplit(":", 1)
-        return host, int(port), unit
+            host, port, served = twin.endpoints[device_id]
+            return Address("tcp", host, port), served
+        return parse(url), unit
 
     return resolve
+
+
+def certificates(site: Site) -> ssl.SSLContext | None:
+    """What devices with a `tls://` url need; None where there is none. Raises StartRefused."""
+    if site.tls is None:
+        return None
+    from drivers.modbus.tls import TlsError, client_context  # only here: most sites have none
+
+    try:
+        return client_context(*site.tls.files(site.path.parent))
+    except TlsError as error:
+        raise StartRefused(f"{site.path}: {error}", exit_codes.USAGE) from None
 
 
 def site_limits(site: Site) -> dict[str, float]:

@@ -160,7 +160,7 @@ def link_health(driver: Linked) -> LinkHealth:
     """How the requests of a driver go."""
     link, traffic = driver.link, driver.link.traffic
     return LinkHealth(
-        at=f"{link.host}:{link.port} unit {driver.unit}",
+        at=f"{link.at} unit {driver.unit}",
         round_trip_ms=traffic.median_ms,
         round_trip_worst_ms=traffic.worst_ms,
         connect_ms=None if traffic.connect_s is None else 1000 * traffic.connect_s,

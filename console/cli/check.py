@@ -17,6 +17,7 @@ from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from dispatch.config.battery_ratings import reserve_soc_pct
 from drivers.config import Polled
+from drivers.modbus.address import place_of
 from gateway import exit_codes
 from gateway.site import paths, versions
 from gateway.site.cross_checks import MISSING_KEY
@@ -37,7 +38,7 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
-        trouble += [*_caps(loaded), *_waits(loaded), *_retired(site)]
+        trouble += [*_certificates(loaded), *_caps(loaded), *_waits(loaded), *_retired(site)]
     except SiteFileError as error:
         _report(error, as_json)
         return exit_codes.USAGE
@@ -122,6 +123,19 @@ def _summary(site: Site) -> Iterator[str]:
     yield f"records   {d['state_dir']}"
 
 
+def _certificates(site: Site) -> list[str]:
+    """Why the files of [tls] cannot be used here; the service may run as another user."""
+    if site.tls is None:
+        return []
+    from drivers.modbus.tls import TlsError, client_context  # only here: most sites have none
+
+    try:
+        client_context(*site.tls.files(site.path.parent))
+    except TlsError as error:
+        return [str(error)]
+    return []
+
+
 def _caps(site: Site) -> list[str]:
     """Why caps that the site allows would never be: nodes that take none, a peak that costs nothing."""
     if site.caps.max_share <= 0:
@@ -142,7 +156,9 @@ def _waits(site: Site) -> list[str]:
         f"{device.id}: may take {device.deadline_s:g} s to answer on the connection of the grid meter, which waits as "
         "long; give one of them a url of its own"
         for device in devices
-        if device.url == grid.url != "twin" and device.id != grid.id and (device.deadline_s or 0) > site.io.deadline_s
+        if place_of(device.url) == place_of(grid.url) != place_of("twin")
+        and device.id != grid.id
+        and (device.deadline_s or 0) > site.io.deadline_s
     ]
 
 

@@ -179,7 +179,7 @@ def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
 class LinkHealth(msgspec.Struct, frozen=True):
     """How the requests to one device over its link go. Times are the machine's, over the last 100 answers."""
 
-    at: str  # host, port and unit
+    at: str  # address and unit
     round_trip_ms: float | None = None  # median; None: no answer yet
     round_trip_worst_ms: float | None = None
     connect_ms: float | None = None  # of the last connection

@@ -39,7 +39,7 @@ class MappedDevice:
         if now_s - self._slow_s >= SLOW_S:
             await self._read_slow(now_s)
         if self.link.connection != self._connection:
-            where = f"{self.link.device} at {self.link.host}:{self.link.port}"
+            where = f"{self.link.device} at {self.link.at}"
             self._connection = 0
             raise ConnectionLost(where, "connected anew during a reading", "nothing to do: its identity is checked")
         aged = {name: max(now_s - self._slow_s, 0.0) for name, v in self.map.values.items() if v.poll == "slow"}

@@ -34,9 +34,7 @@ class MapReader:
             order, unit = self._map.order_of(one), self._units[one.at]
             raw = await self._link.read(unit, one.address, one.registers, self._map.function_of(one))
             if not matches(one, raw, order):
-                where = (
-                    f"{self._link.device} at {self._link.host}:{self._link.port} unit {unit}, register {one.address}"
-                )
+                where = f"{self._link.device} at {self._link.at} unit {unit}, register {one.address}"
                 wanted = " or ".join(map(str, wanted_of(one)))
                 what = f"holds {shown(one.type, raw, order)}, but map {self._map.name} expects {wanted}"
                 raise WrongDevice(where, what)

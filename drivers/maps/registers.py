@@ -73,7 +73,7 @@ async def read(link: ModbusLink, unit: int, of: RegisterMap) -> dict[str, float 
     try:
         return of.decode(raw)
     except ValueError as error:
-        raise WrongDevice(f"{link.device} at {link.host}:{link.port} unit {unit}", str(error)) from None
+        raise WrongDevice(f"{link.device} at {link.at} unit {unit}", str(error)) from None
 
 
 def explain(of: RegisterMap, unit: int, words: Words, now_s: float) -> Iterator[RegisterValue]:

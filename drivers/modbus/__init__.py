@@ -1,10 +1,9 @@
-"""Modbus TCP: connections, checks of every answer, errors.
+"""Modbus over TCP, TLS and serial ports: connections, checks of every answer, errors.
 
-Inputs: host, port, unit id; registers to read or write.
+Inputs: address, unit id; registers to read or write.
 Outputs: register values, or a `DeviceError` that says device, register and what to do.
 Units and signs: 16-bit registers; deadlines in s of the machine's clock.
 Must not import: `gateway`, `console`, `storage`, the other drivers.
 
-pymodbus builds and parses frames; each raw answer is compared with its request first, because pymodbus accepts wrong
-ones.
+Frames are built and checked here, not by pymodbus, which accepts wrong answers; in tests it is the other side.
 """

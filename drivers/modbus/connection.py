@@ -1,30 +1,35 @@
-"""One TCP connection to one Modbus device. It never reconnects: after the first mismatch it is closed.
+"""One connection to one Modbus device. It never reconnects: after the first mismatch it is closed.
 
-pymodbus builds and parses the frames. Before it sees an incoming byte, `frame_fault` has compared the raw frame with
-the request it must answer, because pymodbus accepts transaction id 0, short register lists and other function codes,
-and raises inside the event loop on a wrong byte count.
+Each byte that comes in is compared with the request that it must answer (`frames.py`) before anything is read from it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+import ssl
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.pdu import ModbusPDU
-
+from drivers.modbus.address import Address
+from drivers.modbus.channels import Channel, open_channel
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceException, Timeout
+from drivers.modbus.frames import (
+    CRC_FAULT,
+    MAX_WRITE,
+    READ_FUNCTIONS,
+    RTU,
+    TCP,
+    TCP_ANY_TRANSACTION,
+    Framing,
+    read_request,
+    registers,
+    write_one_request,
+    write_request,
+)
 
 CONNECT_S = 1.0  # a TCP handshake may be slower than an answer; it runs beside the requests, never inside one
-MAX_READ = 125  # registers in one request, MODBUS Application Protocol V1.1b3, 6.3
-MAX_WRITE = 123  # 6.12
-READ_FUNCTIONS = (3, 4)  # holding registers, input registers
-
-# Without a handler Python prints pymodbus' warnings on stderr; whoever wants them configures the logger "pymodbus".
-logging.getLogger("pymodbus").addHandler(logging.NullHandler())
+SILENT_CHARACTERS = 3.5  # between two frames on a serial line, MODBUS over Serial Line V1.02, 2.5.1.1
+LEAST_SILENCE_S = 0.00175  # the same section, above 19200 baud
 
 
 class Caller(NamedTuple):
@@ -32,62 +37,58 @@ class Caller(NamedTuple):
 
     device: str
     deadline_s: float
+    any_transaction: bool = False  # its gateway spoils transaction ids
+
+
+class _Waiting(NamedTuple):
+    """A request that is out."""
+
+    framing: Framing
+    request: bytes
+    answer: asyncio.Future[bytes]  # the PDU; empty: the connection has ended
 
 
 class Connection:
-    """Requests over one TCP connection, one at a time: callers take turns (`Line.turn`).
+    """Requests over one connection, one at a time: callers take turns (`Line.turn`).
 
     `lost` is empty while it may be used, else why it may not.
     """
 
-    def __init__(self, host: str, port: int, longest_s: float) -> None:
+    def __init__(self, address: Address, longest_s: float, tls: ssl.SSLContext | None = None) -> None:
         """`longest_s`: the longest deadline of any caller."""
         self.lost = ""
         self.lost_at_s = 0.0  # on the event loop's clock
         self.answered = False  # at least one clean answer came
         self.by_peer = False  # it was the other side that ended it
-        self._host, self._port = host, port
-        self._request = b""  # the frame that waits for its answer; empty between requests
-        self._scope: asyncio.Timeout | None = None
-        self._client = AsyncModbusTcpClient(
-            host,
-            port=port,
-            name=f"{host}:{port}",
-            timeout=max(CONNECT_S, 2 * longest_s),  # pymodbus' own answer timeout: always later than ours
-            retries=0,
-            reconnect_delay=0,
-            trace_packet=self._packet,
-            trace_connect=self._connected,
-        )
+        self.owed = False  # the answer to the last request may still come
+        self._address, self._tls = address, tls
+        self._connect_s = max(CONNECT_S, 2 * longest_s)
+        self._silence_s = max(address.wire_s(SILENT_CHARACTERS), LEAST_SILENCE_S) if address.rtu else 0.0
+        self._channel: Channel | None = None
+        self._transaction = 0
+        self._waiting: _Waiting | None = None
+        self._reply = b""
+        self._last_byte_s = float("-inf")
 
     async def connect(self) -> bool:
         """Open the connection. False if it cannot be had; then this object is of no more use."""
         try:
-            connected = await self._client.connect()
-        except (UnicodeError, OverflowError) as error:  # a host name or a port that cannot be one
+            self._channel = await open_channel(self._address, self._tls, self._received, self._closed, self._connect_s)
+        except TimeoutError:
+            self._end(f"cannot connect: no answer within {self._connect_s:g} s")
+        except (OSError, UnicodeError, OverflowError) as error:  # the latter: a host name or port that cannot be one
             self._end(f"cannot connect: {error}")
-            return False
-        if not connected:
-            self._end("cannot connect")
-        return connected
+        return not self.lost
 
     async def read(self, caller: Caller, unit: int, address: int, count: int, function: int = 3) -> list[int]:
-        """Read `count` holding registers (function 3) or input registers (function 4) from `address`.
+        """Read `count` holding registers (function 3) or input registers (function 4) from `address`, at most MAX_READ.
 
         Raises Timeout, ConnectionLost, BadReply, DeviceException.
         """
-        if not 1 <= count <= MAX_READ:
-            raise ValueError(f"count = {count}: expected 1..{MAX_READ} registers in one request")
         if function not in READ_FUNCTIONS:
             raise ValueError(f"function = {function}: expected 3 (holding registers) or 4 (input registers)")
-
-        def request() -> Awaitable[ModbusPDU]:
-            if function == 3:
-                return self._client.read_holding_registers(address, count=count, device_id=unit)
-            return self._client.read_input_registers(address, count=count, device_id=unit)
-
-        reply = await self._exchange(caller, self.where(caller, unit, address, count), request)
-        return list(reply.registers)
+        where = self.where(caller, unit, address, count)
+        return registers(await self._exchange(caller, where, unit, read_request(function, address, count)))
 
     async def write(self, caller: Caller, unit: int, address: int, values: Sequence[int]) -> None:
         """Write holding registers (function 16) from `address`.
@@ -97,127 +98,109 @@ class Connection:
         """
         if not 1 <= len(values) <= MAX_WRITE:
             raise ValueError(f"{len(values)} values: expected 1..{MAX_WRITE} registers in one request")
-        await self._exchange(
-            caller,
-            self.where(caller, unit, address, len(values)),
-            lambda: self._client.write_registers(address, list(values), device_id=unit),
-        )
+        where = self.where(caller, unit, address, len(values))
+        await self._exchange(caller, where, unit, write_request(address, values))
 
     async def write_one(self, caller: Caller, unit: int, address: int, value: int) -> None:
         """Write one holding register (function 6). Raises as `write`."""
-        await self._exchange(
-            caller,
-            self.where(caller, unit, address, 1),
-            lambda: self._client.write_register(address, value, device_id=unit),
-        )
+        await self._exchange(caller, self.where(caller, unit, address, 1), unit, write_one_request(address, value))
 
     def where(self, caller: Caller, unit: int, address: int, count: int) -> str:
         """The place of a request for an error message."""
         registers = f"register {address}" if count == 1 else f"registers {address}-{address + count - 1}"
-        return f"{caller.device} at {self._host}:{self._port} unit {unit}, {registers}"
+        return f"{caller.device} at {self._address} unit {unit}, {registers}"
 
     def close(self) -> None:
         """Close the connection; safe to call again."""
         self._end("closed")
 
-    async def _exchange(self, caller: Caller, where: str, request: Callable[[], Awaitable[ModbusPDU]]) -> ModbusPDU:
-        """Await one pymodbus request under the caller's deadline, which begins now.
+    async def _exchange(self, caller: Caller, where: str, unit: int, pdu: bytes) -> bytes:
+        """Send one request, await its answer under the caller's deadline, which begins now.
 
         The connection ends with whatever is not a clean answer.
         """
-        if self.lost:
-            raise ConnectionLost(where, self.lost)
+        await self._silence(caller, where)
+        channel = self._open_channel()
+        if channel is None:
+            raise ConnectionLost(where, self.lost or "not connected")
+        waiting = self._ask(caller, unit, pdu)
+        wire_s = self._address.wire_s(len(waiting.request) + waiting.framing.longest(waiting.request))
         try:
-            async with asyncio.timeout(caller.deadline_s) as scope:
-                self._scope = scope
-                try:
-                    reply = await request()
-                finally:
-                    self._request, self._scope = b"", None
+            async with asyncio.timeout(caller.deadline_s + wire_s):
+                channel.write(waiting.request)
+                answer = await waiting.answer
         except TimeoutError:
-            fault = self.lost
-            self._end("dropped after a timeout")
-            if fault.startswith("bad reply"):
-                raise BadReply(where, fault) from None
-            if fault:
-                raise ConnectionLost(where, fault) from None
-            raise Timeout(where, f"no answer within {caller.deadline_s * 1000:g} ms") from None
-        except ModbusException as error:
-            self._end(f"dropped: {error}")
-            raise ConnectionLost(where, str(error)) from None
+            if not self.lost:
+                self._end("dropped after a timeout")
+                raise Timeout(where, f"no answer within {caller.deadline_s * 1000:g} ms") from None
+            answer = b""
         except asyncio.CancelledError:
             self._end("dropped: a request was cancelled")
             raise
-        self.answered = True
-        if reply.isError():
-            raise DeviceException(where, reply.exception_code)
-        return reply
+        finally:
+            self._waiting = None
+        if answer:
+            self.answered = True
+            if answer[0] & 0x80:
+                raise DeviceException(where, answer[1])
+            return answer
+        if self.lost.startswith("bad reply"):
+            raise BadReply(where, self.lost)
+        raise ConnectionLost(where, self.lost)
 
-    def _packet(self, sending: bool, data: bytes) -> bytes:
-        """pymodbus' packet hook: remember what is sent, let through only what answers it."""
-        if sending:
-            self._request = data
-            return data
-        fault = frame_fault(self._request, data) if self._request else "bytes that nobody asked for"
-        if fault:
+    def _open_channel(self) -> Channel | None:
+        return None if self.lost else self._channel
+
+    def _ask(self, caller: Caller, unit: int, pdu: bytes) -> _Waiting:
+        """A request, ready to go out."""
+        framing = RTU if self._address.rtu else TCP_ANY_TRANSACTION if caller.any_transaction else TCP
+        self._transaction = self._transaction % 0xFFFF + 1
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._reply, self.owed = b"", True
+        self._waiting = _Waiting(framing, framing.frame(self._transaction, unit, pdu), answer)
+        return self._waiting
+
+    async def _silence(self, caller: Caller, where: str) -> None:
+        """Wait for the pause between two frames. Raises BadReply where others never stop to talk."""
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + caller.deadline_s
+        while (wait_s := self._last_byte_s + self._silence_s - loop.time()) > 0:
+            if loop.time() > give_up_s:
+                self._end("bad reply: bytes that nobody asked for, without a pause: is there a second master?")
+                raise BadReply(where, self.lost)
+            await asyncio.sleep(wait_s)
+
+    def _received(self, data: bytes) -> None:
+        """Compare what has come with what was asked for.
+
+        Between requests a byte ends a connection whose frames have transactions. On a serial line it may be noise, or
+        a late answer: it is thrown away.
+        """
+        self._last_byte_s = asyncio.get_running_loop().time()
+        waiting = self._waiting
+        if waiting is None:
+            if not self._address.rtu:
+                self._end("bad reply: bytes that nobody asked for")
+            return
+        self._reply += data
+        if fault := waiting.framing.fault(waiting.request, self._reply):
+            self.owed = not fault.startswith(CRC_FAULT)
             self._end(f"bad reply: {fault}")
-            return b""
-        return data
+        elif answer := waiting.framing.answer(waiting.request, self._reply):
+            self._waiting, self.owed = None, False
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
 
-    def _connected(self, connected: bool) -> None:
-        if not connected:
-            self.by_peer = not self.lost
-            self._end("connection closed by the device")
+    def _closed(self, why: str) -> None:
+        self.by_peer = not self.lost
+        self._end(f"connection closed by the device{why and ': '}{why}")
 
     def _end(self, why: str) -> None:
         """No more requests on this connection; one that waits is woken at once instead of at its deadline."""
         if self.lost:
             return
-        now_s = asyncio.get_running_loop().time()
-        self.lost, self.lost_at_s = why, now_s
-        if self._scope is not None and not self._scope.expired():
-            self._scope.reschedule(now_s)
-        self._client.close()
-
-
-def frame_fault(request: bytes, reply: bytes) -> str:
-    """What is wrong with the bytes of a reply so far, or "" if they can still be, or are, the answer to `request`.
-
-    Frames are ADUs of MODBUS Messaging on TCP/IP V1.0b, 3.1.3: transaction, protocol 0, length, unit, function, data.
-    """
-    function = request[7]
-    if fault := _header_fault(request, reply):
-        return fault
-    if len(reply) < 9:  # the shortest answer, an exception
-        return ""
-    if reply[7] == function | 0x80:
-        expected = 9
-    elif reply[7] != function:
-        return f"function {reply[7]}, expected {function}"
-    elif function in READ_FUNCTIONS:
-        register_bytes = 2 * int.from_bytes(request[10:12], "big")
-        if reply[8] != register_bytes:
-            return f"{reply[8]} bytes of registers, expected {register_bytes}"
-        expected = 9 + register_bytes
-    else:  # function 16 repeats address and count, function 6 address and value
-        if not request[8:12].startswith(reply[8:12]):
-            meaning = "address, value" if function == 6 else "address, count"
-            return f"a write of {reply[8:12].hex()}, expected {request[8:12].hex()} ({meaning})"
-        expected = 12
-    length = int.from_bytes(reply[4:6], "big") + 6
-    if length != expected:
-        return f"a frame of {length} bytes, expected {expected}"
-    if len(reply) > expected:
-        return f"{len(reply) - expected} bytes after the answer"
-    return ""
-
-
-def _header_fault(request: bytes, reply: bytes) -> str:
-    """Transaction, protocol and unit against the request's, as far as they have arrived."""
-    if not request[:2].startswith(reply[:2]):
-        return f"transaction {reply[:2].hex()}, expected {request[:2].hex()}"
-    if any(reply[2:4]):
-        return f"protocol {reply[2:4].hex()}, expected 0000"
-    if len(reply) > 6 and reply[6] != request[6]:
-        return f"unit {reply[6]}, expected {request[6]}"
-    return ""
+        self.lost, self.lost_at_s = why, asyncio.get_running_loop().time()
+        if self._waiting is not None and not self._waiting.answer.done():
+            self._waiting.answer.set_result(b"")
+        if self._channel is not None:
+            self._channel.close()

@@ -1,4 +1,4 @@
-"""Keeps the one TCP connection to a host and port, which all units behind it share.
+"""Keeps the one connection to an address, which all units behind it share.
 
 Many gateways and inverters take a single TCP connection and close or ignore others (SolarEdge, Huawei, RS485 gateways).
 """
@@ -6,11 +6,14 @@ Many gateways and inverters take a single TCP connection and close or ignore oth
 from __future__ import annotations
 
 import asyncio
+import ssl
 
+from drivers.modbus.address import Address
 from drivers.modbus.connection import Caller, Connection
 from drivers.modbus.errors import ConnectionLost
 
 BACKOFF_MIN_S = 0.1
+OWED_DEADLINES = 2  # how long an answer that did not come in time may still come, where it cannot be told from the next
 
 
 def longer(backoff_s: float, most_s: float) -> float:
@@ -19,29 +22,39 @@ def longer(backoff_s: float, most_s: float) -> float:
 
 
 class Line:
-    """A host and port. Whoever holds `turn` may ask for the connection and send one request over it.
+    """An address. Whoever holds `turn` may ask for the connection and send one request over it.
 
     `turn` is first come, first served, so that no device waits for more than one request of each other. While the
     connection cannot be had, tries come later and later, up to `backoff_max_s`.
+
+    Without transaction ids a late answer looks like the next one's. A unit that owes one is left alone until it must
+    have come (`settled`); what comes meanwhile is thrown away.
     """
 
-    def __init__(self, host: str, port: int, *, backoff_max_s: float) -> None:
-        self.host, self.port = host, port
+    def __init__(self, address: Address, *, backoff_max_s: float, tls: ssl.SSLContext | None = None) -> None:
+        self.address = address
         self.turn = asyncio.Lock()
         self.number = 0  # of the connection: another one has another number
         self.connect_s: float | None = None  # how long the connection in use took to be there
         self.dropped = 0  # connections that ended because some device was silent or gave a wrong answer
         self._backoff_max_s = backoff_max_s
         self._links = 0
-        self._longest_s = self._connect_delay_s = 0.0
+        self._longest_s = self._connect_delay_s = self._spacing_s = 0.0
+        self._tls = tls
         self._connection: Connection | None = None
         self._opening: asyncio.Task[Connection | None] | None = None
         self._backoff_s = self._not_before_s = 0.0
         self._why = "not connected yet"
+        self._free_at_s = 0.0
+        self._settled_at_s: dict[int, float] = {}  # by unit
 
-    def join(self, deadline_s: float, connect_delay_s: float) -> None:
-        """One more device uses it. `connect_delay_s`: how long that device wants to be left alone after a connect."""
+    def join(self, deadline_s: float, connect_delay_s: float = 0.0, spacing_s: float = 0.0) -> None:
+        """One more device uses it.
+
+        `connect_delay_s`: how long that device wants to be left alone after a connect, `spacing_s`: between requests.
+        """
         self._links += 1
+        self._spacing_s = max(self._spacing_s, spacing_s)
         self._longest_s = max(self._longest_s, deadline_s)
         self._connect_delay_s = max(self._connect_delay_s, connect_delay_s)
 
@@ -63,7 +76,7 @@ class Line:
 
     async def connection(self, caller: Caller) -> Connection:
         """The connection in use, or a new one. Raises ConnectionLost when it cannot be had by the caller's deadline."""
-        where = f"{caller.device} at {self.host}:{self.port}"
+        where = f"{caller.device} at {self.address}"
         self._drop_lost()
         if self._connection is not None:
             return self._connection
@@ -71,7 +84,7 @@ class Line:
             wait_s = self._not_before_s - asyncio.get_running_loop().time()
             if wait_s > 0:
                 raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
-            self._opening = asyncio.create_task(self._connect(), name=f"connect {self.host}:{self.port}")
+            self._opening = asyncio.create_task(self._connect(), name=f"connect {self.address}")
         opening = self._opening
         await asyncio.wait({opening}, timeout=caller.deadline_s)
         if not opening.done():
@@ -79,6 +92,27 @@ class Line:
         if opening.cancelled() or (connection := opening.result()) is None:
             raise ConnectionLost(where, self._why)
         return connection
+
+    def settled(self, unit: int) -> bool:
+        """Whether no late answer of this unit can be taken for the next one's."""
+        return asyncio.get_running_loop().time() >= self._settled_at_s.get(unit, 0.0)
+
+    async def settle(self, unit: int) -> None:
+        """Wait until it is settled."""
+        if (wait_s := self._settled_at_s.get(unit, 0.0) - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(wait_s)
+
+    async def pause(self) -> None:
+        """Wait until the pause after the last request is over."""
+        if (wait_s := self._free_at_s - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(wait_s)
+
+    def asked(self, caller: Caller, unit: int, connection: Connection) -> None:
+        """A request has come to its end, in whatever way."""
+        now_s = asyncio.get_running_loop().time()
+        self._free_at_s = now_s + self._spacing_s
+        if connection.owed and (self.address.rtu or caller.any_transaction):
+            self._settled_at_s[unit] = now_s + OWED_DEADLINES * caller.deadline_s
 
     def _drop_lost(self) -> None:
         """Forget a connection that has ended. One that the other side closed before it answered counts as a failure."""
@@ -91,7 +125,8 @@ class Line:
 
     async def _connect(self) -> Connection | None:
         """One try, in a task of its own: it may take longer than the caller who started it is willing to wait."""
-        connection, began_s = Connection(self.host, self.port, self._longest_s), asyncio.get_running_loop().time()
+        connection = Connection(self.address, self._longest_s, self._tls)
+        began_s = asyncio.get_running_loop().time()
         try:
             if await connection.connect():
                 self.connect_s = asyncio.get_running_loop().time() - began_s

@@ -1,4 +1,4 @@
-"""Keeps a link to one Modbus TCP device: its requests, how long they may take, and how often a silent one is asked."""
+"""Keeps a link to one Modbus device: its requests, how long they may take, and how often a silent one is asked."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from drivers.modbus.address import Address
 from drivers.modbus.connection import Caller, Connection
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
+from drivers.modbus.frames import MAX_READ
 from drivers.modbus.line import Line, longer
 from drivers.modbus.traffic import Place, Traffic
 from drivers.notices import Notices
 
 T = TypeVar("T")
+
+BROADCAST = 0  # on a serial line, MODBUS over Serial Line V1.02, 2.2; on TCP it may be the device itself
 
 NOT_BY_THIS_FUNCTION = (1, 2, 3)  # exceptions of devices that take a single register by the other function only
 BUSY = 6  # the exception that asks for the same request again (MODBUS Application Protocol V1.1b3, section 7)
@@ -30,29 +34,41 @@ class ModbusLink:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        host: str = "",
+        port: int = 0,
         *,
         deadline_s: float,
         backoff_max_s: float,
         device: str = "device",
         line: Line | None = None,
         connect_delay_s: float = 0.0,
+        spacing_s: float = 0.0,
+        max_registers: int = MAX_READ,
+        any_transaction: bool = False,
     ) -> None:
-        """`line`: the one that it shares with other devices at this host and port; None: one of its own."""
-        self.device, self.host, self.port = device, host, port
+        """`line`: the one that it shares with other devices; None: one of its own, Modbus TCP to `host` and `port`.
+
+        `max_registers`: longer reads are split. A value that must not be torn lies within one read no longer than it.
+        `any_transaction`: the transaction ids of answers are not looked at.
+        """
+        self.device, self.max_registers = device, max_registers
         self.notices = Notices()
         self.traffic = Traffic()
         self.answered_on = 0  # number of the connection on which the last clean answer came; 0: none yet
         self._dropped = 0  # connections, for this device's own silence or answers
-        self._line = line or Line(host, port, backoff_max_s=backoff_max_s)
-        self._line.join(deadline_s, connect_delay_s)
-        self._caller = Caller(device, deadline_s)
+        self._line = line or Line(Address("tcp", host, port), backoff_max_s=backoff_max_s)
+        self._line.join(deadline_s, connect_delay_s, spacing_s)
+        self._caller = Caller(device, deadline_s, any_transaction)
         self._backoff_max_s = backoff_max_s
         self._backoff_s = self._not_before_s = 0.0
         self._why = ""
         self._write_one = False  # a single register is written by function 6
         self._closed = False
+
+    @property
+    def at(self) -> str:
+        """Where it leads, for error messages."""
+        return str(self._line.address)
 
     @property
     def connection(self) -> int:
@@ -69,7 +85,16 @@ class ModbusLink:
 
         Raises as `Connection.read`.
         """
-        words = await self._request(lambda connection: connection.read(self._caller, unit, address, count, function))
+        if not 1 <= count <= MAX_READ:
+            raise ValueError(f"count = {count}: expected 1..{MAX_READ} registers in one request")
+        words: list[int] = []
+        while len(words) < count:
+            at, part = address + len(words), min(count - len(words), self.max_registers)
+
+            def ask(connection: Connection, at: int = at, part: int = part) -> Awaitable[list[int]]:
+                return connection.read(self._caller, unit, at, part, function)
+
+            words += await self._request(unit, ask)
         self.traffic.keep(Place(unit, function, address), words, asyncio.get_running_loop().time())
         return words
 
@@ -91,25 +116,28 @@ class ModbusLink:
         async def by_6(connection: Connection) -> None:
             await connection.write_one(self._caller, unit, address, values[0])
 
+        if unit == BROADCAST and self._line.address.rtu:
+            what = "not written: unit 0 on a serial line is every device at once"
+            raise DeviceError(f"{self.device} at {self.at}", what, "give the unit of the device in the site file")
         if function is not None or len(values) != 1:
-            return await self._request(by_6 if function == 6 else by_16, on)
+            return await self._request(unit, by_6 if function == 6 else by_16, on)
         first, second = (by_6, by_16) if self._write_one else (by_16, by_6)
         try:
-            await self._request(first, on)
+            await self._request(unit, first, on)
         except DeviceException as refused:
             if refused.code not in NOT_BY_THIS_FUNCTION:
                 raise
-            await self._write_otherwise(refused, second, on)
+            await self._write_otherwise(unit, refused, second, on)
             self._write_one = second is by_6
             number = "6" if self._write_one else "16"
             self.notices.add("info", f"takes a single register by function {number} only: written so from now on")
 
     async def _write_otherwise(
-        self, refused: DeviceException, write: Callable[[Connection], Awaitable[None]], on: int
+        self, unit: int, refused: DeviceException, write: Callable[[Connection], Awaitable[None]], on: int
     ) -> None:
         """Try the other function. If it is refused, too, say that both were tried."""
         try:
-            await self._request(write, on)
+            await self._request(unit, write, on)
         except DeviceException as also:
             both = f"functions 16 and 6 were both tried: {refused.what}; then {also.what}"
             raise DeviceException(refused.where, refused.code, what=both) from None
@@ -124,46 +152,55 @@ class ModbusLink:
             self._closed = True
             await self._line.leave()
 
-    async def _request(self, ask: Callable[[Connection], Awaitable[T]], on: int = 0) -> T:
+    async def _request(self, unit: int, ask: Callable[[Connection], Awaitable[T]], on: int = 0) -> T:
         """One request when it is this device's turn; again while the device says that it is busy, which did nothing."""
         for _ in range(BUSY_TRIES - 1):
             try:
-                return await self._ask(ask, on)
+                return await self._ask(unit, ask, on)
             except DeviceException as refused:
                 if refused.code != BUSY:
                     raise
             await asyncio.sleep(BUSY_PAUSE_S)
-        return await self._ask(ask, on)
+        return await self._ask(unit, ask, on)
 
-    async def _ask(self, ask: Callable[[Connection], Awaitable[T]], on: int) -> T:
-        async with self._line.turn:
-            where = f"{self.device} at {self.host}:{self.port}"
-            if self._closed:
-                raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
-            wait_s = self._not_before_s - asyncio.get_running_loop().time()
-            if wait_s > 0:
-                raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
-            connection = await self._line.connection(self._caller)
-            number = self._line.number
-            if on not in (0, number):
-                raise ConnectionLost(where, "connected anew before a write", "nothing to do: its map is checked first")
-            self.traffic.connect_s, asked_s = self._line.connect_s, asyncio.get_running_loop().time()
-            try:
-                answer = await ask(connection)
-            except DeviceException:
-                self.traffic.answered(asyncio.get_running_loop().time() - asked_s, refused=True)
-                self.answered_on = number
-                raise
-            except DeviceError as error:
-                self.traffic.failed()
-                if isinstance(error, (Timeout, BadReply)):
-                    self._dropped += 1
-                    self._line.dropped += 1
-                self._back_off(error.what, connection.lost_at_s, answered=self.answered_on == number)
-                raise
-            self.traffic.answered(asyncio.get_running_loop().time() - asked_s)
+    async def _ask(self, unit: int, ask: Callable[[Connection], Awaitable[T]], on: int) -> T:
+        while True:
+            await self._line.settle(unit)
+            async with self._line.turn:
+                if self._line.settled(unit):
+                    return await self._ask_in_turn(unit, ask, on)
+
+    async def _ask_in_turn(self, unit: int, ask: Callable[[Connection], Awaitable[T]], on: int) -> T:
+        where = f"{self.device} at {self.at}"
+        if self._closed:
+            raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
+        wait_s = self._not_before_s - asyncio.get_running_loop().time()
+        if wait_s > 0:
+            raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
+        connection = await self._line.connection(self._caller)
+        number = self._line.number
+        if on not in (0, number):
+            raise ConnectionLost(where, "connected anew before a write", "nothing to do: its map is checked first")
+        await self._line.pause()
+        self.traffic.connect_s, asked_s = self._line.connect_s, asyncio.get_running_loop().time()
+        try:
+            answer = await ask(connection)
+        except DeviceException:
+            self.traffic.answered(asyncio.get_running_loop().time() - asked_s, refused=True)
             self.answered_on = number
-            return answer
+            raise
+        except DeviceError as error:
+            self.traffic.failed()
+            if isinstance(error, (Timeout, BadReply)):
+                self._dropped += 1
+                self._line.dropped += 1
+            self._back_off(error.what, connection.lost_at_s, answered=self.answered_on == number)
+            raise
+        finally:
+            self._line.asked(self._caller, unit, connection)
+        self.traffic.answered(asyncio.get_running_loop().time() - asked_s)
+        self.answered_on = number
+        return answer
 
     def _back_off(self, why: str, since_s: float, *, answered: bool) -> None:
         """Note a failure: at once again if the device had answered on that connection, else later and later."""

@@ -51,7 +51,7 @@ class SunSpecDevice:
         self._dropped = 0  # connections that had ended for other devices then
         self._walk_at_s: float | None = None
         self._seen_s: dict[int, float] = {}  # model -> when ID and length were last seen in place
-        self._max_read = SIZES[0]
+        self._max_read = min(SIZES[0], link.max_registers)
         self._longest = 0  # registers that it has given at once
         self._silent: list[tuple[FoundModel, int]] = []  # since a model last answered: what was not, registers asked
 
@@ -150,7 +150,7 @@ class SunSpecDevice:
 
     @property
     def _where(self) -> str:
-        return f"{self.link.device} at {self.link.host}:{self.link.port} unit {self.unit}"
+        return f"{self.link.device} at {self.link.at} unit {self.unit}"
 
     def _model(self, model_id: int) -> FoundModel:
         self.first(model_id)
@@ -197,7 +197,7 @@ class SunSpecDevice:
         if {} not in (identity, self._identity) and identity != self._identity:
             was, now = (" ".join(str(text) for text in of.values()) for of in (self._identity, identity))
             self.notices.add("warning", f"another device answers: {now}, was {was}")
-            self._max_read, self._longest = SIZES[0], 0
+            self._max_read, self._longest = min(SIZES[0], self.link.max_registers), 0
             return False
         self._identity = identity or self._identity
         return True

@@ -113,7 +113,7 @@ class ChainWalker:
         at = address - self._start
         if 0 <= at <= len(self._registers) - 2:
             return self._registers[at : at + 2]
-        count = min(MAX_READ, ADDRESSES - address)
+        count = min(MAX_READ, self._link.max_registers, ADDRESSES - address)
         if count < 2:
             return []
         if self._ahead:
@@ -160,7 +160,7 @@ class ChainWalker:
 
     @property
     def _where(self) -> str:
-        return f"{self._link.device} at {self._link.host}:{self._link.port} unit {self._unit}"
+        return f"{self._link.device} at {self._link.at} unit {self._unit}"
 
 
 def _raise_unless_absent(refused: DeviceException) -> None:

@@ -13,7 +13,7 @@ from drivers.devices import Driver, make_drivers
 from drivers.modbus.errors import DeviceError
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
-from gateway.bootstrap import claimed_devices, resolver
+from gateway.bootstrap import certificates, claimed_devices, resolver
 from gateway.claims import Claims, site_claim
 from gateway.errors import StartRefused
 from gateway.instance_lock import AlreadyRunning
@@ -55,6 +55,8 @@ async def opened(site: Site) -> AsyncIterator[tuple[list[Driver], Clock]]:
         clock,
         ups=site.ups,
         pdus=site.pdu,
+        beside=site.path,
+        tls=certificates(site),
     )
     try:
         yield drivers, clock

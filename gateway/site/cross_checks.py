@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
+from drivers.modbus.address import Address, parse, place_of
 from gateway.site.schema import Site
 
 MISSING_KEY = object()  # the value of what is not there
@@ -51,16 +52,9 @@ def across(site: Site) -> list[Finding]:
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
     for check in (
-        _place,
-        _grid_meter,
-        _grid_meter_period,
-        _load_meters,
-        _ids,
-        _addresses,
-        _outlets,
+        *(_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _urls, _addresses, _outlets, _deadline, _twin),
+        _tls,
         _maps,
-        _deadline,
-        _twin,
         _reserve,
     ):
         yield partial(check, site)
@@ -106,12 +100,12 @@ def _ids(site: Site) -> Iterator[Finding]:
 def _addresses(site: Site) -> Iterator[Finding]:
     """Two devices of a kind that are the same instance behind one unit id. Of the twin only nodes share a port."""
     for section in ("pcs", "meter", "pv", "switch", "node"):
-        seen: dict[tuple[str, int, int], str] = {}
+        seen: dict[tuple[tuple[str, int], int, int], str] = {}
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if (section == "node" and item.source != "modbus") or (section != "node" and item.url == "twin"):
                     continue
-                place = item.url, item.unit, getattr(item, "instance", None) or 1
+                place = place_of(item.url), item.unit, getattr(item, "instance", None) or 1
                 if place in seen:
                     yield f"{section}[{n}].unit", item.unit, f"a unit of its own at {item.url}; {seen[place]} has it"
                 seen.setdefault(place, f"{section}[{n}]")
@@ -134,6 +128,36 @@ def _outlets(site: Site) -> Iterator[Finding]:
                 if outlet in fed:
                     yield key, outlet, f"an outlet that feeds this node alone, once; {fed[outlet]} has it"
                 fed.setdefault(outlet, f"node[{n}]")
+
+
+def _urls(site: Site) -> Iterator[Finding]:
+    """Two ways to speak on one port; unit 0 where it is every device at once."""
+    seen: dict[tuple[str, int], tuple[Address, str]] = {}
+    for key, device in _on_modbus(site):
+        with suppress(Unreadable):
+            address = parse(device.url)
+            other, owner = seen.setdefault(address.place, (address, key))
+            if other != address:
+                yield f"{key}.url", device.url, f"the scheme and settings that {owner} has for this port"
+            if address.rtu and device.unit == 0:
+                yield f"{key}.unit", 0, "a unit, 1..255: on a serial line 0 is every device at once"
+
+
+def _tls(site: Site) -> Iterator[Finding]:
+    for key, device in _on_modbus(site):
+        with suppress(Unreadable):
+            if site.tls is None and device.url.startswith("tls://"):
+                yield "[tls]", MISSING_KEY, f"this section with ca, cert and key, because {key} has a tls:// url"
+                return
+
+
+def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:
+    """Every device with a url of its own, and its key."""
+    for section in ("pcs", "meter", "pv", "switch", "node"):
+        for n, item in enumerate(getattr(site, section)):
+            with suppress(Unreadable):
+                if item.url != "twin" and getattr(item, "source", "modbus") == "modbus":
+                    yield f"{section}[{n}]", item
 
 
 def _owners(site: Site, battery: str) -> Iterator[Finding]:

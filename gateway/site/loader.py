@@ -25,6 +25,7 @@ import msgspec
 
 from dispatch.config.demand_terms import parsed
 from dispatch.islanding import drill_schedule
+from drivers.modbus import address
 from gateway.site import versions
 from gateway.site.cross_checks import MISSING_KEY, UNREAD, across
 from gateway.site.schema import Site
@@ -289,9 +290,9 @@ def _instant(text: str) -> None:
 
 
 def _url(text: str) -> None:
-    """Raises ValueError for a port that does not exist."""
-    if text.startswith("tcp://") and not 0 < int(text.rpartition(":")[2]) < 1 << 16:
-        raise ValueError("a TCP port of 1..65535")
+    """Raises ValueError for a url that leads nowhere."""
+    if not text.startswith(("twin", "nut://")):
+        address.parse(text)
 
 
 def _schedule(text: str) -> None:

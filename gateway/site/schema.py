@@ -22,7 +22,16 @@ from dispatch.config.schema import (
     RulesConfig,
 )
 from dispatch.forecasting.sun import Place
-from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice, TariffConfig
+from drivers.config import (
+    IoConfig,
+    MeterDevice,
+    NodeDevice,
+    PcsDevice,
+    PvDevice,
+    SwitchDevice,
+    TariffConfig,
+    TlsConfig,
+)
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.twin.config import TwinConfig
 from gateway.site.versions import CURRENT
@@ -106,6 +115,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     tariff: TariffConfig = TariffConfig()
     caps: CapsConfig = CapsConfig()
     io: IoConfig = IoConfig()
+    tls: TlsConfig | None = None
     storage: StorageConfig = StorageConfig()
     twin: TwinConfig | None = None
     battery: tuple[BatteryConfig, ...] = ()

@@ -12,7 +12,7 @@ from drivers.notices import Notices
 class RegistersDouble:
     """Answers like `ModbusLink`, on a connection that stays."""
 
-    device, host, port = "device", "127.0.0.1", 502
+    device, at, max_registers = "device", "127.0.0.1:502", 125
     connection = answered_on = 1
     dropped_for_others = 0
 
@@ -23,16 +23,16 @@ class RegistersDouble:
         """It has no back-off."""
 
     async def read(self, unit: int, address: int, count: int, function: int = 3) -> list[int]:
-        at = self._at(address, count)
-        return self.words[at : at + count]
+        first = self._index(address, count)
+        return self.words[first : first + count]
 
     async def write(
         self, unit: int, address: int, values: Sequence[int], on: int = 0, function: int | None = None
     ) -> None:
-        at = self._at(address, len(values))
-        self.words[at : at + len(values)] = values
+        first = self._index(address, len(values))
+        self.words[first : first + len(values)] = values
 
-    def _at(self, address: int, count: int) -> int:
+    def _index(self, address: int, count: int) -> int:
         at = address - self.base
         if at < 0 or at + count > len(self.words):
             raise DeviceException(self.device, 2)

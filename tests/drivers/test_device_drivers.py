@@ -20,6 +20,7 @@ from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.devices import Driver, make_drivers
 from drivers.maps.switch import COMMAND_REGISTER
+from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, DeviceError, ReadbackMismatch, WrongDevice
 
 METER = {
@@ -36,9 +37,8 @@ def floats(model_id: int, **values: float) -> list[int]:
 def one_driver(server: ToxicServer, kind: str, config: Any) -> Driver:
     groups: dict[str, list[Any]] = {"meters": [], "pcs": [], "pv": [], "switches": [], "nodes": []}
     groups[kind].append(config)
-    (driver,) = make_drivers(
-        **groups, io=IoConfig(deadline_s=1.0), resolve=lambda _id, _url, unit: (server.host, server.port, unit)
-    )
+    address = Address("tcp", server.host, server.port)
+    (driver,) = make_drivers(**groups, io=IoConfig(deadline_s=1.0), resolve=lambda _id, _url, unit: (address, unit))
     return driver
 
 
@@ -284,9 +284,9 @@ async def test_a_strangers_simulator_serves_our_driver() -> None:
 async def test_every_device_gets_its_own_link_and_says_what_it_is() -> None:
     asked: list[tuple[str, str, int]] = []
 
-    def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int]:
+    def resolve(device_id: str, url: str, unit: int) -> tuple[Address, int]:
         asked.append((device_id, url, unit))
-        return "plc.site", 502, unit
+        return Address("tcp", "plc.site", 502), unit
 
     url = "tcp://plc.site:502"
     drivers = make_drivers(

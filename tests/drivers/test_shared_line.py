@@ -13,6 +13,7 @@ from waiting import until, until_done
 
 from drivers.config import IoConfig, MeterDevice, PcsDevice, PvDevice
 from drivers.devices import Driver, make_drivers
+from drivers.modbus.address import Address
 from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
@@ -57,7 +58,7 @@ class Site:
             [],
             [],
             IoConfig(deadline_s=deadline_s, backoff_max_s=0.2),
-            lambda _id, _url, unit: (self.server.host, self.server.port, unit),
+            lambda _id, _url, unit: (Address("tcp", self.server.host, self.server.port), unit),
         )
         return self.drivers
 
@@ -90,7 +91,7 @@ async def test_units_share_the_one_connection_that_the_device_takes(site: Site) 
 async def test_units_0_and_255(site: Site, unit: int) -> None:
     (driver,) = make_drivers(
         [MeterDevice(id="grid", url="x", unit=unit)], [], [], [], [], IoConfig(deadline_s=DEADLINE_S),
-        lambda _id, _url, unit: (site.server.host, site.server.port, unit),
+        lambda _id, _url, unit: (Address("tcp", site.server.host, site.server.port), unit),
     )  # fmt: skip
     site.drivers = [driver]
     assert await power(driver) == (888 if unit == 0 else 777)
@@ -98,7 +99,7 @@ async def test_units_0_and_255(site: Site, unit: int) -> None:
 
 async def test_requests_go_in_turn(site: Site) -> None:
     """While a slow answer is out, the others queue up; each then gets its turn before anyone gets a second one."""
-    line = Line(site.server.host, site.server.port, backoff_max_s=0.2)
+    line = Line(Address("tcp", site.server.host, site.server.port), backoff_max_s=0.2)
     links = {
         unit: ModbusLink(site.server.host, site.server.port, deadline_s=5.0, backoff_max_s=0.2, line=line)
         for unit in (1, 2, 255)

@@ -18,6 +18,7 @@ from waiting import until_done
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice
 from drivers.devices import make_drivers
+from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, DeviceError, DeviceException, MapChanged, Timeout, WrongDevice
 from drivers.pv import PvDriver
 from drivers.sunspec.discovery import FoundModel
@@ -50,7 +51,7 @@ async def serve() -> AsyncIterator[Serve]:
         kind = {MeterDevice: "meters", PcsDevice: "pcs", PvDevice: "pv", NodeDevice: "nodes"}[type(config)]
         groups: dict[str, list[Any]] = {"meters": [], "pcs": [], "pv": [], "switches": [], "nodes": []}
         groups[kind].append(config)
-        resolve = lambda _id, _url, unit: (server.host, server.port, unit)  # noqa: E731
+        resolve = lambda _id, _url, unit: (Address("tcp", server.host, server.port), unit)  # noqa: E731
         io = IoConfig(deadline_s=SILENCE_S if silent else DEADLINE_S, backoff_max_s=0.1)
         (driver,) = make_drivers(**groups, io=io, resolve=resolve)
         running.append((server, driver))

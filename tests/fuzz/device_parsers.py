@@ -16,8 +16,8 @@ from sunspec_image import image, model_words, pcs_image
 
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.meter import MeterDriver
-from drivers.modbus.connection import frame_fault
 from drivers.modbus.errors import DeviceError
+from drivers.modbus.frames import RTU, TCP, TCP_ANY_TRANSACTION, Framing, crc, registers
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.actuators import CannotObey, freeze, run_command
 from drivers.nodes.modbus_node import NodeDriver
@@ -35,6 +35,12 @@ BASE = 40_000
 READ = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
 WRITE = bytes.fromhex("0005 0000 000b 01 10 0064 0002 04 0001 0002")
 ANSWERS = ("0005 0000 0007 01 03 04 000b 0016", "0005 0000 0003 01 83 02", "0005 0000 0006 01 10 0064 0002")
+FRAMINGS = {"Modbus TCP": TCP, "Modbus TCP of any transaction": TCP_ANY_TRANSACTION, "RTU": RTU}
+FRAMES = (
+    "drivers.modbus.frames:any_transaction_fault",
+    "drivers.modbus.frames:_pdu_fault",
+    "drivers.modbus.frames:_answer_bytes",
+)
 MODELS = (
     "drivers.sunspec.device:SunSpecDevice._values",
     "drivers.sunspec.layout:Layout.decode",
@@ -45,6 +51,25 @@ MODELS = (
 def registers_of(data: bytes, base: int) -> Any:
     """A device in whose registers the input lies."""
     return registers_at(base, list(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2])))
+
+
+def in_framing(framing: Framing, frame: bytes) -> bytes:
+    """A frame of Modbus TCP, in another framing."""
+    return frame if framing is not RTU else frame[6:] + crc(frame[6:])
+
+
+def take(framing: Framing, request: bytes, reply: bytes) -> None:
+    """Check a reply and take its registers. What is taken must be in a frame that another look at it finds whole."""
+    if framing.fault(request, reply) or not (answer := framing.answer(request, reply)):
+        return
+    head, function = request[: framing.head], request[framing.head]
+    assert reply[framing.head - 1] == head[-1], "another unit"
+    assert answer[0] in (function, function | 0x80), "another function"
+    assert framing is not TCP or reply[:2] == head[:2], "another transaction"
+    assert framing is not RTU or reply[-2:] == crc(reply[:-2]), "another checksum"
+    assert framing is RTU or int.from_bytes(reply[4:6], "big") == len(reply) - 6, "another length"
+    if answer[0] in (3, 4):
+        assert len(registers(answer)) == 2
 
 
 def packed(registers: list[int]) -> bytes:
@@ -147,16 +172,17 @@ async def frozen(data: bytes, directory: Path) -> None:
 PARSERS = (
     *(
         Parser(
-            f"frames that answer a {what}",
-            ("drivers.modbus.connection:frame_fault",),
-            lambda: [bytes.fromhex(answer) for answer in ANSWERS],
-            simple(lambda data, _, request=request: frame_fault(request, data)),
+            f"frames of {name} that answer a {what}",
+            FRAMES if framing is not RTU else FRAMES[1:],
+            lambda framing=framing: [in_framing(framing, bytes.fromhex(answer)) for answer in ANSWERS],
+            simple(lambda data, _, framing=framing, request=request: take(framing, in_framing(framing, request), data)),
         )
         for what, request in (("read", READ), ("write", WRITE))
+        for name, framing in FRAMINGS.items()
     ),
     Parser(
         "answers over Modbus TCP",
-        ("drivers.modbus.connection:frame_fault", "drivers.modbus.connection:Connection.read"),
+        (*FRAMES, "drivers.modbus.frames:registers"),
         lambda: [bytes.fromhex("0001 0000 0007 01 03 04 000b 0016"), bytes.fromhex("0001 0000 0003 01 83 02")],
         answers,
         (DeviceError,),

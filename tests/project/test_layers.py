@@ -58,7 +58,7 @@ BREACHES = (  # room, what is imported there, the contract that forbids it
         "console.replay and console.sizing import neither commands nor console",
     ),
     ("console/replay", "import console.sizing.maps", "console.replay does not import console.sizing"),
-    ("console", "import pymodbus", "only the Modbus driver and the twin import pymodbus"),
+    ("console", "import pymodbus", "only the twin imports pymodbus"),
     ("dispatch", "import time", "dispatch decides: no I/O, no clock, no chance"),
     ("storage", "import psutil", "storage and dispatch never speak to devices"),
     ("gateway/site", "import gateway.api.ask", GATEWAY),

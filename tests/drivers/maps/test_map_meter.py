@@ -17,6 +17,7 @@ from drivers.config import IoConfig, MeterDevice
 from drivers.devices import make_drivers
 from drivers.maps.loader import bundled, load
 from drivers.maps.requests import plan
+from drivers.modbus.address import Address
 from drivers.modbus.errors import DeviceError, DeviceException, Timeout, WrongDevice
 from drivers.register_view import register_values
 
@@ -37,7 +38,14 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
         await server.start()
         config = MeterDevice(id="pcc", url=f"tcp://{server.host}:{server.port}", map=name, **keys)
         (driver,) = make_drivers(
-            [config], [], [], [], [], IoConfig(deadline_s=1.0), lambda *_: (server.host, server.port, 1), beside=beside
+            [config],
+            [],
+            [],
+            [],
+            [],
+            IoConfig(deadline_s=1.0),
+            lambda *_: (Address("tcp", server.host, server.port), 1),
+            beside=beside,
         )
         running.append((server, driver))
         return running[-1]

@@ -197,6 +197,44 @@ def test_devices_behind_one_unit() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("url", "key", "expected"),
+    [
+        ("tcp://127.0.0.1", "meter[0].url", "a port: tcp://host:port"),
+        ("tcp://127.0.0.1:99999", "meter[0].url", "a port, 1..65535"),
+        ("serial:///dev/ttyUSB0?baud=123", "meter[0].url", "baud one of 300, 600"),
+        ("serial:ttyUSB0", "meter[0].url", "serial:///dev/ttyUSB0?baud=9600&parity=N&stop=1"),
+        ("tls://127.0.0.1", "[tls]", "this section with ca, cert and key, because meter[0] has a tls:// url"),
+        ("rtu+tcp://127.0.0.1:1502", "meter[0].url", "the scheme and settings that pcs[0] has for this port"),
+    ],
+)
+def test_a_url_that_cannot_be_used(url: str, key: str, expected: str) -> None:
+    raw = document()
+    raw["meter"][0]["url"] = url
+    found = errors_of(raw)
+    assert found.keys() == {key}
+    assert expected in found[key]
+
+
+@pytest.mark.parametrize("url", ["rtu+tcp://127.0.0.1:4001", "serial:///dev/ttyUSB0"])
+@pytest.mark.parametrize("section", ["pcs", "meter"])
+def test_unit_0_is_refused_where_it_is_every_device_at_once(section: str, url: str) -> None:
+    raw = document()
+    raw[section][0] |= {"url": url, "unit": 0}
+    assert errors_of(raw).keys() == {f"{section}[0].unit"}
+    raw[section][0]["unit"] = 255
+    site_file.compose(Path("x.toml"), raw)
+    raw[section][0] |= {"url": "tcp://127.0.0.1:1777", "unit": 0}
+    site_file.compose(Path("x.toml"), raw)
+
+
+def test_one_port_is_one_port_however_it_is_written() -> None:
+    raw = document()
+    raw["meter"][0]["url"] = "tcp://[::1]:1503"
+    raw["meter"].append({"id": "load", "role": "load", "url": "tcp://[0:0:0:0:0:0:0:1]:1503"})
+    assert errors_of(raw).keys() == {"meter[1].unit"}
+
+
 def test_what_is_said_to_be_bundled_must_be() -> None:
     raw = document()
     raw["tariff"] = {"file": "bundled:nope"}
