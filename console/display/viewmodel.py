@@ -23,6 +23,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.readings import Reading, worst_of
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import rule_name, words
+from drivers.register_view import RegisterValue
 from gateway.api.protocol import Published, Welcome
 
 STALE_AFTER_S = 2.0
@@ -74,6 +75,9 @@ class Model(msgspec.Struct, frozen=True):
     drills: tuple[DrillReport, ...] = ()  # on record, newest first
     checks: tuple[Check, ...] = ()  # what a drill would find now; asked while the Island view is open
     checks_minutes: float = 10.0  # of that drill
+    registers: tuple[RegisterValue, ...] = ()  # of one device, as last read; asked while they are shown
+    registers_of: str = ""  # that device; empty: none was asked for
+    registers_note: str = ""  # why there are none
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
 

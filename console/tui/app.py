@@ -21,7 +21,7 @@ from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, Needs, key_nam
 from console.tui.diff_widget import DiffWidget
 from console.tui.driver import BURST_S, ConsoleDriver
 from console.tui.gateway_feed import Client, GatewayFeed
-from console.tui.list_view import ListView
+from console.tui.list_view import ListView, Opening
 from console.tui.model_store import NOTICE_S, ModelStore
 from console.tui.order_controller import OrderController, with_durability
 from console.tui.order_form import OrderForm
@@ -48,6 +48,7 @@ VIEW_CLASSES = {
     "island": ("console.tui.island", "Island"),
     "alarms": ("console.tui.alarm_list", "AlarmList"),
     "log": ("console.tui.event_log", "EventLog"),
+    "devices": ("console.tui.devices", "Devices"),
     "help": ("console.tui.help_page", "HelpPage"),
 }
 TICK_S = 0.5
@@ -172,6 +173,8 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._feed.update_age()
         self.store.expire_notice()
         self._orders.poll()
+        if isinstance(self._view, Opening) and self._view.opened:
+            self._feed.refresh_registers(self._view.opened)
         if self._behind:
             self._draw()
 
@@ -184,8 +187,8 @@ class SkerryApp(App[None], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands whose needs are not met do nothing."""
         needs = next((c.needs for c in COMMANDS if c.action.partition("(")[0] == action), Needs.NOTHING)
-        if needs is Needs.PLAN:
-            return self._shown_view == "plan"
+        if needs in (Needs.PLAN, Needs.DEVICES):
+            return bool(self._shown_view == needs.value)
         return needs is not Needs.LIST or self._shown_view in FILTERABLE
 
     def action_view(self, name: str) -> None:
@@ -318,8 +321,13 @@ class SkerryApp(App[None], inherit_bindings=False):
         """Clear the filter, else return to the overview."""
         if getattr(self._view, "filter_text", ""):
             self._set_filter("")
-        else:
+        elif not (isinstance(self._view, Opening) and self._view.close_opened()):
             self.action_view("overview")
+
+    def action_registers(self) -> None:
+        """Show the registers of the selected device."""
+        if isinstance(self._view, Opening) and (device := self._view.open_selected()):
+            self._feed.show_registers(device)
 
     def on_event_log_older_wanted(self) -> None:
         """The log's end was reached."""

@@ -18,6 +18,7 @@ class Needs(enum.Enum):
     ALARM = "alarm"  # one that waits to be acknowledged
     LIST = "list"  # a view that can be filtered
     PLAN = "plan"  # the plan is open
+    DEVICES = "devices"  # the list of devices is open
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ class Command(msgspec.Struct, frozen=True):
     listed: bool = True  # in palette and help; the arrows go without saying
 
 
-FILTERABLE = ("compute", "log")
+FILTERABLE = ("compute", "log", "devices")
 ABORT_KEY = "exclamation_mark"
 
 COMMANDS: tuple[Command, ...] = (
@@ -65,6 +66,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("view.alarms", ("5",), "Alarms", "list with cause, consequence and action", "view('alarms')", footer=True),
     Command("view.log", ("6",), "Log", "events and why the setpoint changed", "view('log')", footer=True),
     Command(
+        "view.devices", ("7",), "Devices", "how each device answers; its registers", "view('devices')", footer=True
+    ),
+    Command(
         "alarm.acknowledge",
         ("a",),
         "Acknowledge",
@@ -78,6 +82,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "filter", ("slash",), "Filter", "show only lines that hold a text; empty shows all", "filter", Needs.LIST, True
+    ),
+    Command(
+        "devices.registers",
+        ("enter",),
+        "Registers",
+        "those of the selected device, raw and decoded",
+        "registers",
+        Needs.DEVICES,
     ),
     Command(
         "palette",

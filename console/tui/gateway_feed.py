@@ -29,6 +29,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
 from dispatch.wording.catalogue import rule_name
+from drivers.register_view import RegisterValue
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 from gateway.errors import LinkLost, RequestFailed
 
@@ -37,6 +38,7 @@ EVENTS_PER_PAGE = 200
 AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
 AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
 DRILLS_LISTED = 24
+REGISTERS_S = 3.0  # between two requests for the registers that are shown
 AUDITED_KINDS = ("command", "island", "alarm", "gateway")  # of events that come with rows of the audit
 HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
 DAY_S = 86_400
@@ -81,6 +83,7 @@ class GatewayFeed:
         self._client: Client | None = None
         self._since_s = monotonic()  # the last snapshot, or the loss of the link
         self._history_loaded = False
+        self._registers_s = float("-inf")  # when they were last asked for
         self._audit_rows: dict[int, dict[str, Any]] = {}  # by their number
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,6 +172,25 @@ class GatewayFeed:
         except (RequestFailed, LinkLost) as error:
             self._store.notify(str(error))
             return None
+
+    def show_registers(self, device_id: str) -> None:
+        """Ask for the registers of a device, as the gateway last read them."""
+        self._registers_s = self._monotonic()
+        self._start_worker(partial(self._load_registers, device_id), "registers")
+
+    def refresh_registers(self, device_id: str) -> None:
+        """The same again, if it is time: they are some kilobytes."""
+        if self._monotonic() - self._registers_s >= REGISTERS_S:
+            self.show_registers(device_id)
+
+    async def _load_registers(self, device_id: str) -> None:
+        rows: tuple[RegisterValue, ...] = ()
+        note = "nothing was read of it yet"
+        try:
+            rows = msgspec.convert(await self.request("device.registers", id=device_id), tuple[RegisterValue, ...])
+        except (RequestFailed, LinkLost) as error:
+            note = str(error)
+        self._store.update(registers=rows, registers_of=device_id, registers_note=note)
 
     async def _load_no_plan_reason(self) -> None:
         """The gateway's line on why there is no plan; nothing if one has come meanwhile."""

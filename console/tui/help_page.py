@@ -55,7 +55,7 @@ def help_rows() -> list[tuple[str, str, str]]:
     """Key, label, what it does; the views on one row, the movements on another, then the marks."""
     views = [c for c in LISTED if c.id.startswith(VIEW) and c.keys[0].isdigit()]
     keys = f"{views[0].keys[0]} – {views[-1].keys[0]}"
-    rows = [(keys, " · ".join(f"{c.keys[0]} {c.label}" for c in views), "")]
+    rows = [(keys, "  ".join(f"{c.keys[0]} {c.label}" for c in views), "")]
     rows += [(" ".join(key_name(k) for k in c.keys), c.label, c.help) for c in LISTED if c not in views]
     rows.append(("↑ ↓", "Line", "k j too; pgup pgdn home end; ← → [ ] in the plan"))
     return rows + [(mark, meaning, "") for mark, meaning in MARKS]

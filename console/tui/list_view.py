@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Protocol, runtime_checkable
 
 from console.display.formats import WAITING
 from console.display.ink import Ink
@@ -92,3 +93,18 @@ class ListView(DiffWidget):
             canvas.right(canvas.width - 1, 0, f"{at + 1} of {len(listed)}", Ink.DIM)
         if below:
             self.detail(canvas, 1 + room, listed[at], model)
+
+
+@runtime_checkable
+class Opening(Protocol):
+    """A view that may be opened on one of its items."""
+
+    @property
+    def opened(self) -> str:
+        """The item; empty: none."""
+
+    def open_selected(self) -> str:
+        """Open it on the selected item, which is returned; empty: there is none."""
+
+    def close_opened(self) -> bool:
+        """Back to the list; False: it is shown already."""

@@ -196,6 +196,13 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
     serial: str = ""
     firmware: str = ""
 
+    @property
+    def text(self) -> str:
+        """ "Maker Model 4711, firmware 1.2"; empty where it says nothing."""
+        said = " ".join(text for text in (self.maker, self.model, self.serial) if text)
+        firmware = f"firmware {self.firmware}" if self.firmware else ""
+        return ", ".join(text for text in (said, firmware) if text)
+
 
 class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""

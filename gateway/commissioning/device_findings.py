@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dispatch.model.equipment import Battery, DeviceHealth, DeviceIdentity, LinkHealth, Meter, Node, Pcs, Pv, Switch
+from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Node, Pcs, Pv, Switch
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
@@ -62,20 +62,10 @@ def _reached(site: Site, device: Polled, link: LinkHealth | None) -> Iterator[Fi
 
 def _identity(health: DeviceHealth) -> Iterator[Finding]:
     """What it says it is."""
-    said = identity_text(health.identity)
-    if said:
-        yield ok(health.id, "identity", said)
+    if health.identity is not None and health.identity.text:
+        yield ok(health.id, "identity", health.identity.text)
     elif health.link is not None:
         yield note(health.id, "identity", "does not say who made it", "compare its address with the drawing")
-
-
-def identity_text(identity: DeviceIdentity | None) -> str:
-    """ "Maker Model 4711, firmware 1.2"; empty where it says nothing."""
-    if identity is None:
-        return ""
-    said = " ".join(text for text in (identity.maker, identity.model, identity.serial) if text)
-    firmware = f"firmware {identity.firmware}" if identity.firmware else ""
-    return ", ".join(text for text in (said, firmware) if text)
 
 
 def _speed(site: Site, device: Polled, worst_ms: float) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 # console/tui/app.py loads views by name
 AlarmList
 Compute
+Devices
 EventLog
 HelpPage
 Island

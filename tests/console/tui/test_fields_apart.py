@@ -27,7 +27,7 @@ STRIPS = ("StateLine", "LinkLine", "OrderLine", "WhyLine", "NextLine", "AlarmLin
 LINK_COLUMNS = 32  # of the line with the state, beside it
 PANELS = ("MonthPanel", "TopNodes", "GatewayPanel")
 CHARTS = ("LoadChart", "ImportChart", "TimeAxis", "TariffStrip", "SocChart")
-VIEWS = ("Compute", "Island", "PlanView", "AlarmList", "EventLog", "HelpPage")
+VIEWS = ("Compute", "Island", "PlanView", "AlarmList", "EventLog", "Devices", "HelpPage")
 
 
 class WatchedCanvas(Canvas):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import scenes
+from device_scene import device_scene
 from recorded_client import RecordedClient
 
 from console.tui.app import SkerryApp
@@ -31,10 +32,20 @@ PICTURES = {
     "alarms": ("alarms", (80, 24), "5"),
     "log": ("alarms", (80, 24), "6"),
     "log_audit": ("drilled", (80, 24), "6 slash t e c h 1 enter down down"),
+    "devices": ("devices", (80, 24), "7"),
+    "devices_registers": ("devices", (120, 40), "7 down down enter down down"),
     "help": ("calm", (80, 24), "question_mark"),
     "palette": ("calm", (80, 24), "colon"),
 }
-OPENED = {"2": "compute", "3": "plan", "4": "island", "5": "alarms", "6": "log", "question_mark": "help"}
+OPENED = {
+    "2": "compute",
+    "3": "plan",
+    "4": "island",
+    "5": "alarms",
+    "6": "log",
+    "7": "devices",
+    "question_mark": "help",
+}
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -43,7 +54,7 @@ def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monke
     key, *moves = keys.split() or [""]
     if "no_color" in name:
         monkeypatch.setenv("NO_COLOR", "1")
-    client = RecordedClient(scenes.read(scene))
+    client = RecordedClient(device_scene() if scene == "devices" else scenes.read(scene))
 
     async def connect() -> RecordedClient:
         return client
@@ -61,6 +72,8 @@ def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monke
             await pilot.press(move)
             if move == "enter" and pilot.app.order_form.display:
                 await eventually(pilot, lambda: pilot.app.order_form.stage is Stage.CONFIRM)
+            elif move == "enter" and key == "7":
+                await eventually(pilot, lambda: pilot.app.model.registers != ())
 
     app = SkerryApp(connect, monotonic=lambda: 100.0)
     gallery(name, app, size, ready)

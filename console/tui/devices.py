@@ -1,0 +1,162 @@
+"""View 7: how each device answers and what it says it is; and the registers of the selected one, raw and decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+from console.display.device_text import identity_text, link_text, raw_text, register_value_text
+from console.display.formats import age, number
+from console.display.ink import Ink
+from console.display.viewmodel import Model
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
+from console.tui.list_view import ListView
+from dispatch.model.equipment import DeviceHealth
+from drivers.register_view import RegisterValue
+
+WIDE = 72  # columns, from which there is room for more than figures
+HEADER = "Device        Link          ms  worst  Fails  Age"
+REGISTERS = "Unit   Register  Raw        Name"
+REGISTERS_WIDE = "Unit   Register  Raw                  Name              Age  Value"
+TEXT_COLUMN = 12
+MOST_ERROR_ROWS = 3
+OLD_S = 10.0  # a register that was read longer ago is not read in every round
+
+
+class Devices(ListView):
+    """A line per device; opened on one, a line per value of its registers."""
+
+    empty_text = "no device is known"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened = ""  # the device whose registers are shown; empty: the list
+
+    # ── which of both is shown ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def opened(self) -> str:
+        """The device whose registers are shown; empty: none."""
+        return self._opened
+
+    def open_selected(self) -> str:
+        """Show the registers of the selected device; its id, empty if there is none or they are shown already."""
+        selected = self.selected
+        if self._opened or not isinstance(selected, DeviceHealth):
+            return ""
+        self._opened, self._selected, self.filter_text = selected.id, None, ""
+        self.redraw()
+        return self._opened
+
+    def close_opened(self) -> bool:
+        """Back to the list; False: it is shown already."""
+        if not self._opened:
+            return False
+        self._selected, self._opened, self.filter_text = self._opened, "", ""
+        self.redraw()
+        return True
+
+    # ── lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def items(self, model: Model) -> list[Hashable]:
+        """Devices in the site file's order, or the registers of one by address; those that hold the filter's text."""
+        text = self.filter_text.lower()
+        if self._opened:
+            rows = model.registers if model.registers_of == self._opened else ()
+            return [r for r in rows if text in f"{r.address} {r.name} {register_value_text(r)}".lower()]
+        devices = model.published.snapshot.devices if model.published else ()
+        return [d for d in devices if text in f"{d.id} {d.kind} {identity_text(d)} {d.error}".lower()]
+
+    def key(self, item: Hashable) -> Hashable:
+        """A device's id, a register's place."""
+        if isinstance(item, RegisterValue):
+            return item.unit, item.function, item.address
+        assert isinstance(item, DeviceHealth)
+        return item.id
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """The list, or the registers under the name of their device."""
+        if not self._opened:
+            self.header = f"{HEADER}  Made by" if canvas.width >= WIDE else HEADER
+            super().paint(canvas, model)
+            return
+        self.header = REGISTERS_WIDE if canvas.width >= WIDE else REGISTERS
+        known = model.registers_of == self._opened
+        self.empty_text = (model.registers_note if known else "") or f"reading the registers of {self._opened}"
+        super().paint(canvas, model)
+
+    def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
+        """One device, or one value."""
+        if isinstance(item, RegisterValue):
+            _draw_register(canvas, y, item)
+            return
+        assert isinstance(item, DeviceHealth)
+        asleep = model.published is not None and any(p.id == item.id and p.asleep for p in model.published.snapshot.pv)
+        word, ink = _link_word(item, asleep)
+        canvas.put(1, y, cut(item.id, 13))
+        canvas.put(15, y, word, ink)
+        if item.link is not None:
+            canvas.right(31, y, number(item.link.round_trip_ms, 6))
+            canvas.right(38, y, number(item.link.round_trip_worst_ms, 6))
+        canvas.right(45, y, number(float(item.failures), 6, 0))
+        canvas.right(50, y, age(None if item.age_s is None else item.age_s + model.extra_age_s), Ink.DIM)
+        if canvas.width >= WIDE:
+            canvas.put(52, y, cut(identity_text(item), canvas.width - 53), Ink.DIM)
+
+    # ── below the list ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def detail_rows(self, model: Model, width: int, height: int) -> int:
+        """Room for what is known of the selected device, or of the registers."""
+        return 2 if self._opened else min(6 + MOST_ERROR_ROWS - 1, max(0, height - 5))
+
+    def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
+        """Who the device is, how its link goes, what went wrong."""
+        canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
+        if isinstance(item, RegisterValue):
+            canvas.put(
+                1, top + 1, cut(f"{self._opened}: as last read · / filter · esc back", canvas.width - 2), Ink.DIM
+            )
+            return
+        assert isinstance(item, DeviceHealth)
+        for y, (label, text) in enumerate(_about(item, canvas.width), start=top + 1):
+            canvas.put(1, y, label, Ink.DIM)
+            canvas.put(TEXT_COLUMN, y, cut(text, canvas.width - TEXT_COLUMN - 1))
+
+
+def _link_word(device: DeviceHealth, asleep: bool) -> tuple[str, Ink]:
+    """Whether it answers."""
+    if device.online:
+        return "answers", Ink.PLAIN
+    if asleep:
+        return "asleep", Ink.DIM
+    return ("LOST", Ink.MEDIUM) if device.reads else ("no answer", Ink.MEDIUM)
+
+
+def _about(device: DeviceHealth, width: int) -> Iterator[tuple[str, str]]:
+    """Label and text of each line about a device."""
+    yield device.id, f"{device.kind}{f' at {device.link.at}' if device.link else ''}"
+    yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
+    yield "Link", link_text(device)
+    if device.error:
+        yield from _wrapped("Error", device.error, width, MOST_ERROR_ROWS)
+    else:
+        yield "", "enter: its registers" if device.link else "it is not read over Modbus: it has no registers"
+
+
+def _wrapped(label: str, text: str, width: int, most: int) -> Iterator[tuple[str, str]]:
+    for n, line in enumerate(wrap(text, width - TEXT_COLUMN - 1, most)):
+        yield "" if n else label, line
+
+
+def _draw_register(canvas: Canvas, y: int, row: RegisterValue) -> None:
+    """Unit, kind and number of the register, its words, and what they mean."""
+    canvas.right(4, y, str(row.unit), Ink.DIM)
+    canvas.put(5, y, "I" if row.function == 4 else "", Ink.DIM)
+    canvas.right(16, y, str(row.address))
+    wide = canvas.width >= WIDE
+    canvas.put(18, y, raw_text(row.raw, 19 if wide else 9), Ink.DIM)
+    canvas.put(39 if wide else 29, y, cut(row.name, 16 if wide else 15))
+    if wide:
+        canvas.right(60, y, age(row.age_s), Ink.DIM if row.age_s < OLD_S else Ink.PLAIN)
+    x = 62 if wide else 45
+    canvas.put(x, y, cut(register_value_text(row), max(0, canvas.width - x - 1)))

@@ -1,0 +1,120 @@
+"""View 7: a line per device, its registers, at the widths that terminals have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import device_scene
+import msgspec
+import pytest
+import scenes
+from recorded_client import RecordedClient
+from test_fields_apart import WatchedCanvas
+
+from console.display.device_text import raw_text, register_value_text
+from console.display.viewmodel import Model, received
+from console.tui.app import SkerryApp
+from console.tui.devices import Devices
+from drivers.register_view import RegisterValue
+
+WIDTHS = (60, 80, 120)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    scene = device_scene.device_scene()
+    return received(Model(welcome=scene.welcome), scene.published)
+
+
+def drawn(view: Devices, model: Model, width: int, height: int = 18) -> list[str]:
+    view.model = model
+    canvas = WatchedCanvas(width, height)
+    view.paint(canvas, model)
+    assert [*canvas.faults, *canvas.touching()] == []
+    return [line.rstrip() for line in canvas.lines()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_list_shows_who_answers_and_how_fast(model: Model, width: int) -> None:
+    lines = drawn(Devices(), model, width)
+    grid = next(line for line in lines if line.startswith(" grid"))
+    assert grid.split()[:6] == ["grid", "LOST", "1.2", "3.3", "60", "12s"]
+    assert next(line for line in lines if line.startswith(" load")).split()[1] == "answers"
+    assert next(line for line in lines if line.startswith(" gpu-02")).split()[1:3] == ["no", "answer"]
+    text = " ".join(" ".join(lines).split())
+    assert "Janitza electronics UMG 96RM-E 4800 1122" in text, "in full below the list"
+    assert "no answer within 80 ms" in text
+    assert "1.2 ms, worst 3.3 · 49112 reads · 60 failed" in text
+
+
+def test_a_gateway_that_says_nothing_of_links_is_shown_as_before() -> None:
+    """One of version 0.1.0 or 0.2.0, or in lock-step."""
+    scene = scenes.read("pulse")
+    lines = drawn(Devices(), received(Model(welcome=scene.welcome), scene.published), 80)
+    assert lines[1].split()[:3] == ["grid", "answers", "0"]
+    assert any("it does not say" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_registers_of_a_device(model: Model, width: int) -> None:
+    view = Devices()
+    view.model = model
+    view.move(2)
+    assert view.open_selected() == "pcs1"
+    assert view.open_selected() == "", "open already"
+    assert "reading the registers of pcs1" in "\n".join(drawn(view, model, width))
+    rows = tuple(device_scene.registers())
+    known = msgspec.structs.replace(model, registers=rows, registers_of="pcs1")
+    lines = drawn(view, known, width)
+    assert lines[1].split() == ["1", "40000", "5375", *(["1s"] if width >= 72 else [])]
+    view.filter_text = "701.w"
+    (line,) = [line for line in drawn(view, known, width) if line.split()[3:4] == ["701.W"]]
+    assert line.split() == ["1", "40080", "01F4", "701.W", *(["1s"] if width >= 72 else []), "5000", "W"]
+    refused = msgspec.structs.replace(model, registers_of="pcs1", registers_note="pcs1 has no registers")
+    view.filter_text = ""
+    assert "pcs1 has no registers" in drawn(view, refused, width)[1]
+    other = msgspec.structs.replace(model, registers=rows, registers_of="grid")
+    assert "reading the registers" in drawn(view, other, width)[1], "those of another device are not shown"
+    assert view.close_opened()
+    assert not view.close_opened()
+    assert isinstance(view.selected, type(model.published.snapshot.devices[0]))  # type: ignore[union-attr]
+    assert view.selected.id == "pcs1", "the selection stays on the device"
+
+
+def test_values_as_text() -> None:
+    row = RegisterValue(1, 3, 7, (1, 2), 0.0, "701.W", 5000.0, "W")
+    assert register_value_text(row) == "5000 W"
+    assert register_value_text(msgspec.structs.replace(row, value=None)) == "—"
+    assert register_value_text(msgspec.structs.replace(row, name="")) == ""
+    assert raw_text((1, 2, 0xABCD, 4), 19) == "0001 0002 ABCD 0004"
+    assert raw_text((1, 2, 3, 4, 5), 19) == "0001 0002 0003…"
+
+
+async def test_keys_open_refresh_and_close_the_registers(eventually: Callable[..., Any]) -> None:
+    client = RecordedClient(device_scene.device_scene())
+    now_s = [100.0]
+
+    async def connect() -> RecordedClient:
+        return client
+
+    app = SkerryApp(connect, monotonic=lambda: now_s[0])
+
+    def asked() -> list[Any]:
+        return [params for method, params in client.asked if method == "device.registers"]
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await eventually(pilot, lambda: app.model.published is not None)
+        await pilot.press("enter")  # in another view it does nothing
+        await pilot.press("7")
+        await eventually(pilot, lambda: bool(app.query("#view-devices")) and app._shown_view == "devices")
+        await pilot.press("down", "down", "enter")
+        await eventually(pilot, lambda: app.model.registers_of == "pcs1")
+        assert asked() == [{"id": "pcs1"}]
+        now_s[0] += 4.0
+        await eventually(pilot, lambda: len(asked()) == 2)
+        await pilot.press("escape")
+        assert app.query_one(Devices).opened == ""
+        await pilot.press("escape")
+        await eventually(pilot, lambda: app._shown_view == "overview")
+        assert len(asked()) == 2
