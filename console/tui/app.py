@@ -173,8 +173,10 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._feed.update_age()
         self.store.expire_notice()
         self._orders.poll()
-        if isinstance(self._view, Opening) and self._view.opened:
-            self._feed.refresh_registers(self._view.opened)
+        if self._shown_view == "devices" and self.screen_stack:  # the app may be closing
+            for view in self.screen.query("#view-devices").results():
+                if isinstance(view, Opening) and view.opened:
+                    self._feed.refresh_registers(view.opened)
         if self._behind:
             self._draw()
 

@@ -242,8 +242,9 @@ class Footer(DiffWidget):
 
 
 FOOTER_VIEWS = tuple(c for c in COMMANDS if c.footer and c.id.startswith(VIEW_COMMAND))
-FOOTER_KEYS = tuple(
-    c for c in COMMANDS if c.footer and not c.id.startswith(VIEW_COMMAND) and c.needs is not Needs.ALARM
+FOOTER_KEYS = sorted(
+    (c for c in COMMANDS if c.footer and not c.id.startswith(VIEW_COMMAND) and c.needs is not Needs.ALARM),
+    key=lambda command: command.id == "help",  # the last is shown where there is room for one only
 )
 
 
