@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import scenes
 from scenes import Scene
-from sunspec_image import pcs_image
+from sunspec_image import image, model_words
 
 from dispatch.model.equipment import DeviceHealth, DeviceIdentity, LinkHealth
 from drivers.modbus.traffic import Place
@@ -52,11 +52,18 @@ def _linked(n: int, device: DeviceHealth) -> DeviceHealth:
 
 def registers() -> list[RegisterValue]:
     """What a SunSpec PCS holds, as a gateway would explain it."""
-    image = pcs_image()
-    words = {Place(1, 3, BASE + n): (word, 99.0 if n < 90 else 80.0) for n, word in enumerate(image)}
+    running = {"InvSt": 3, "ConnSt": 1, "DERMode": 1, "Alrm": 0, "W": 500, "W_SF": 1, "LNV": 2301, "V_SF": -1}
+    measured = {"Hz": 50012, "Hz_SF": -3, "TmpCab": 315, "Tmp_SF": -1}
+    held = {"WSetEna": 1, "WSetMod": 1, "WSet": 500, "WSetRvrtTms": 60, "WSetRvrtRem": 41, "WSet_SF": 1}
+    registers = image(
+        model_words(1, Mn="Stranger", Md="PCS 60", Vr="3.51", SN="4711"),
+        model_words(701, **running, **measured),
+        model_words(704, **held),
+    )
+    words = {Place(1, 3, BASE + n): (word, 99.0 if n < 90 else 80.0) for n, word in enumerate(registers)}
     found, at = [], 2
-    while image[at] != 0xFFFF:
-        found.append(FoundModel(image[at], BASE + at, image[at + 1]))
-        at += 2 + image[at + 1]
+    while registers[at] != 0xFFFF:
+        found.append(FoundModel(registers[at], BASE + at, registers[at + 1]))
+        at += 2 + registers[at + 1]
     rows = explain(found, 1, words, 100.0)
     return [RegisterValue(1, 3, BASE, (0x5375,), 1.0), *(row for row in rows if row.raw != (0xFFFF,))]
