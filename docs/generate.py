@@ -22,6 +22,9 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))  # the code beside this file, not one that is installed
 
 from console.cli.main import COMMANDS, skerry  # noqa: E402
+from drivers.maps.loader import bundled, load  # noqa: E402
+from drivers.maps.schema import DeviceMap  # noqa: E402
+from drivers.maps.vocabulary import OWN  # noqa: E402
 from gateway import exit_codes  # noqa: E402
 from gateway.api.permissions import PERMISSIONS  # noqa: E402
 from gateway.site.json_schema import json_schema  # noqa: E402
@@ -34,6 +37,11 @@ ENVIRONMENT = (
     ("NO_COLOR", "When set, the console uses no colour."),
 )
 ROLES = "<!-- roles: written by docs/generate.py from gateway/api/permissions.py -->\n"  # what follows is generated
+MAPS = "<!-- devices: written by docs/generate.py from drivers/maps -->\n"  # what follows is generated
+VERIFIED = {
+    "vectors": "registers worked out by hand from the sources",
+    "unverified": "not yet: writes are refused until `skerry devices prove` has passed",
+}
 PREFORMATTED = "\b"  # click's mark for a paragraph that is not to be wrapped
 
 
@@ -324,12 +332,44 @@ def roles_table() -> str:
     return "\n".join([ROLES, *lines, ""])
 
 
+def devices_table() -> str:
+    """The end of docs/devices.md: every device map that comes along."""
+    lines = ["| device | `map` | reads | writes | sources | verified |", "|---|---|---|---|---|---|"]
+    for name in sorted(bundled(), key=lambda n: (load(n).info.kind, n)):
+        one = load(name)
+        cells = (one.info.title, f"`{name}`", _read(one), _writes(one), _sources(one), VERIFIED[one.info.verified])
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join([MAPS, *lines, ""])
+
+
+def _read(device_map: DeviceMap) -> str:
+    """What of a device is read; phases as one."""
+    names = dict.fromkeys(name.removesuffix("_l1") for name in device_map.values if name[-3:] not in ("_l2", "_l3"))
+    return f"{device_map.info.kind}: " + ", ".join(name for name in names if not name.startswith(OWN))
+
+
+def _writes(device_map: DeviceMap) -> str:
+    """What is written to it, and what becomes of that when Skerry is silent."""
+    if (recipe := device_map.recipe) is None:
+        return ", ".join(device_map.writes) or "nothing"
+    after = f"{recipe.revert_to} after {recipe.revert_s:g} s" if recipe.revert_s else "never reverts by itself"
+    return f"power, renewed every {recipe.renew_s:g} s; {after}"
+
+
+def _sources(device_map: DeviceMap) -> str:
+    """Where its lines come from, and where these sources differ."""
+    info = device_map.info
+    parts = [*info.sources, *(f"*Disagreement:* {text}" for text in info.disagreements)]
+    return "<br>".join((*parts, *(f"*At the device:* {text}" for text in info.ask)))
+
+
 def files() -> dict[Path, str]:
     """Every generated file with its text."""
     found = {DOCS / "commands.md": commands_page(), DOCS / "site-file.md": site_file_page()}
     found[DOCS / "security.md"] = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition(ROLES)[
         0
     ] + roles_table()
+    found[DOCS / "devices.md"] = (DOCS / "devices.md").read_text(encoding="utf-8").partition(MAPS)[0] + devices_table()
     found |= {DOCS / "man" / name: text for name, text in man_pages().items()}
     return found | {DOCS / "completions" / name: text for name, text in completions().items()}
 

@@ -12,6 +12,7 @@ import device_parsers
 import file_parsers
 import link_parsers
 import local_parsers
+import map_parsers
 import merge_parsers
 import record_parsers
 import salvage_parsers
@@ -21,6 +22,7 @@ PARSERS: tuple[Parser, ...] = (
     *link_parsers.PARSERS,
     *file_parsers.PARSERS,
     *device_parsers.PARSERS,
+    *map_parsers.PARSERS,
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,
     *salvage_parsers.PARSERS,
