@@ -179,7 +179,7 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PcsDevice(PcsRatings, frozen=True, kw_only=True):
-    """`[[pcs]]`: a SunSpec PCS (701, 702, 704, 713, 715, 802), or a storage inverter (101-103 or 111-113, 124)."""
+    """`[[pcs]]`: a SunSpec PCS (701 to 704, 713, 715, 802), a storage inverter (101-103, 111-113, 124), or by a map."""
 
     url: Url
     unit: Unit = 1
@@ -199,6 +199,34 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
             "renews it at half of this time.",
         ),
     ] = 60.0
+    map: DeviceMapName = ""
+    units: Units = msgspec.field(default_factory=dict)
+    serial: Annotated[
+        str, Meta(description="Serial number that it must have. Empty: that which it has at the first contact.")
+    ] = ""
+    accept_no_revert: Annotated[
+        bool,
+        Meta(
+            description="true: the owner accepts that it keeps the last setpoint for ever when Skerry or the network "
+            "fails. Needed for a map without reversion, together with cap_w."
+        ),
+    ] = False
+    cap_w: (
+        Annotated[
+            PositiveWatts,
+            Meta(description="Power above which it is never commanded, either way. Not given: its rating."),
+        ]
+        | None
+    ) = None
+
+    @property
+    def capped(self) -> PcsDevice:
+        """The same with ratings that are not above its cap: what may be planned with."""
+        cap_w, ratings = self.cap_w, (self.charge_w, self.discharge_w)
+        if not isinstance(cap_w, (int, float)) or not all(isinstance(w, (int, float)) for w in ratings):
+            return self  # no cap, or a value of a site file that could not be read
+        charge_w, discharge_w = (min(w, cap_w) for w in ratings)
+        return msgspec.structs.replace(self, charge_w=charge_w, discharge_w=discharge_w)
 
 
 class PvDevice(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,10 @@ from typing import Protocol, runtime_checkable
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.maps.found_modes import FoundModes
+from drivers.maps.loader import load
 from drivers.maps.meter import MapMeter
+from drivers.maps.pcs import MapPcs, Proven, not_proven
 from drivers.maps.schema import Access
 from drivers.meter import MeterDriver
 from drivers.modbus.address import Address
@@ -73,12 +76,15 @@ def make_drivers(
     pdus: Iterable[PduDevice] = (),
     beside: Path | None = None,
     tls: ssl.SSLContext | None = None,
+    found_modes: FoundModes | None = None,
+    proven: Proven = not_proven,
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
     `revert_w`: what each PCS is to revert to, by its id; 0 where it is not named.
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
+    `found_modes`: keeps how mapped PCS were found. `proven`: whether such a PCS was proven. Raises MapError.
 
     `tls`: the certificates for devices with a `tls://` url.
 
@@ -107,10 +113,14 @@ def make_drivers(
     def meter(config: MeterDevice) -> Driver:
         if not config.map:
             return MeterDriver(config, *at(config))
-        from drivers.maps.loader import load  # only here: most sites have SunSpec devices only
-
         device_map = load(config.map, beside)
         return MapMeter(config, device_map, *at(config, device_map.access))
+
+    def one_pcs(config: PcsDevice) -> Driver:
+        if not config.map:
+            return PcsDriver(config, *at(config), clock, revert_w.get(config.id, 0.0))
+        device_map = load(config.map, beside)
+        return MapPcs(config, device_map, *at(config, device_map.access), clock, found=found_modes, proven=proven)
 
     def upsd(url: str) -> NutServer:
         host, port, _ = address_of(url)
@@ -131,7 +141,7 @@ def make_drivers(
 
     return [
         *(meter(m) for m in meters),
-        *(PcsDriver(p, *at(p), clock, revert_w.get(p.id, 0.0)) for p in pcs),
+        *(one_pcs(p) for p in pcs),
         *(PvDriver(p, *at(p)) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),

@@ -24,6 +24,7 @@ from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice, SwitchDevice
 from drivers.devices import make_drivers
+from drivers.maps.found_modes import FoundModes
 from drivers.modbus.address import Address, parse
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.acceptance import accepted
@@ -38,6 +39,7 @@ from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read_memory
 from gateway.daemon_thread import in_daemon_thread, may_hang
 from gateway.errors import StartRefused
+from gateway.found_mode_record import found_modes_not_read, open_found_modes
 from gateway.gpu_record import gpus_not_read, open_gpu_record
 from gateway.link_opening import LinkOpening
 from gateway.previous_run import PreviousRun, read_previous_run
@@ -69,6 +71,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
     memory: ControllerMemory | None = None
     memory_not_read: bool = False  # there may be one
     known_gpus: KnownGpus
+    found_modes: FoundModes  # of PCS that were commanded by their map
     left: PreviousRun = PreviousRun()
     proofs: Proofs = Proofs()
     remarks: tuple[tuple[str, str], ...] = ()  # subject and text, for the log
@@ -104,7 +107,7 @@ async def assemble(
 
     run = f"{_boot_id()}/{os.getpid()}"
     proofs = ProofsInForce(
-        {pcs.id: SUNSPEC for pcs in site.pcs},
+        {pcs.id: pcs.map or SUNSPEC for pcs in site.pcs},
         lambda kept: storage.proofs.write(state.path, kept, ballast.with_room),
     )
     proofs.adopt(found.proofs)
@@ -128,6 +131,8 @@ async def assemble(
             site.pdu,
             site.path,
             certificates(site),
+            found.found_modes,
+            proofs.proven,
         ),
         known_gpus=found.known_gpus,
         controller=controller,
@@ -193,7 +198,12 @@ def _found(state: StateDirectory, recorder: Recorder, clock: Clock, ballast: Bal
         except TimeoutError:
             why = f"it was not read within {START_READ_S:g} s"
     text = f"what earlier runs left in {state.path} is not known: {why}"
-    return _Found(memory_not_read=True, known_gpus=gpus_not_read(why), remarks=(("memory", f"{text}; {NOT_READ}"),))
+    return _Found(
+        memory_not_read=True,
+        known_gpus=gpus_not_read(why),
+        found_modes=found_modes_not_read(why),
+        remarks=(("memory", f"{text}; {NOT_READ}"),),
+    )
 
 
 def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -> _Found:
@@ -209,13 +219,15 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -
         clock.not_before(memory.billing.saved_utc_s)
     known_gpus, gpu_note = open_gpu_record(state_dir, ballast)
     proofs, proofs_error = _proofs(state_dir)
-    remarks = [("memory", memory_error), ("GPUs", gpu_note), ("proofs", proofs_error)]
+    found_modes, modes_note = open_found_modes(state_dir, ballast)
+    remarks = [("memory", memory_error), ("GPUs", gpu_note), ("proofs", proofs_error), ("devices", modes_note)]
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
     return _Found(
         memory=memory,
         memory_not_read=not_read,
         known_gpus=known_gpus,
+        found_modes=found_modes,
         left=left,
         proofs=proofs,
         remarks=tuple(remarks),

@@ -60,6 +60,7 @@ class DeviceIo:
         site = self._site
         devices: list[Polled] = [*site.meter, *site.pcs, *site.pv, *site.switch, *site.node, *site.ups]
         period_s = next(poll_period_s(d) for d in devices if d.id == driver.id) if driver.kind != "meter" else 0.0
+        period_s = max(period_s, getattr(driver, "period_s", 0.0))
         if driver.kind in ONCE_A_SECOND:
             period_s = max(period_s, NODE_PERIOD_S)
         stale_after_s = site.io.stale_after_s + period_s

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from dispatch.config.schema import DispatchConfig
 from dispatch.control.fallback import revert_values
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.snapshot import Snapshot
+from drivers.config import PcsDevice
+from drivers.maps.loader import load
 from gateway.log_output import printable, wrapped
 from gateway.site.schema import Site
 
@@ -55,7 +56,7 @@ def _rows(site: Site, snapshot: Snapshot, place: Place) -> Iterator[tuple[str, s
     yield "socket", str(place.socket) + (f"; {place.access_trouble}" if place.access_trouble else "")
     yield "records", str(place.state_dir) + (f"; {place.state_trouble}" if place.state_trouble else "")
     if site.pcs:
-        yield "at its end", _at_end(site.dispatch)
+        yield "at its end", _at_end(site)
         yield "if killed", _if_killed(site)
     name = shlex.quote(os.path.abspath(site.path))
     yield "console", f"skerry {name}"
@@ -80,19 +81,30 @@ def _count(devices: tuple[DeviceHealth, ...]) -> str:
     return f"{answering} of {len(devices)} answer" + ("; silent:" if answering < len(devices) else "")
 
 
-def _at_end(config: DispatchConfig) -> str:
+def _at_end(site: Site) -> str:
     """Of an orderly stop, and of an error of the program."""
-    w = config.rules.meter_lost_w
+    w, mapped = site.rules.meter_lost_w, [pcs.id for pcs in site.pcs if pcs.map]
     return (
         f"the battery is set to {w / 1000:.1f} kW as far as its limits allow, and that is read back. "
         "Off the grid nothing is written: the PCS that forms the grid is left alone."
+        + (f" Then {', '.join(mapped)} returns to the mode in which it was found." if mapped else "")
     )
+
+
+def _by_map(site: Site, pcs: PcsDevice) -> str:
+    """What the documents that its map names say of a silence; `prove` shows whether it is so."""
+    recipe = load(pcs.map, site.path).recipe
+    if recipe is None or not (recipe.revert_s or recipe.asks_revert_s):
+        return f"{pcs.id} never, by its map: it keeps its last setpoint"
+    after_s = pcs.revert_s if recipe.asks_revert_s else recipe.revert_s
+    return f"{pcs.id} after {after_s:g} s, by its map: {recipe.revert_to}"
 
 
 def _if_killed(site: Site) -> str:
     """By kill -9, by a crash of the interpreter or of the machine: nothing can be written any more."""
     to_w = revert_values(site.dispatch)
-    asked = ", ".join(f"{pcs.id} {to_w.get(pcs.id, 0.0) / 1000:.1f} kW after {pcs.revert_s:g} s" for pcs in site.pcs)
+    by_timer = [f"{p.id} {to_w.get(p.id, 0.0) / 1000:.1f} kW after {p.revert_s:g} s" for p in site.pcs if not p.map]
+    asked = ", ".join([*by_timer, *(_by_map(site, p) for p in site.pcs if p.map)])
     return (
         "a PCS keeps its last setpoint until its own reversion timer ends, if it has one. Asked for: "
         f'{asked}. `skerry status` shows under "On crash" what each PCS says of its timer.'

@@ -267,8 +267,8 @@ def _step(key: Key, part: str, step: Step, device_map: DeviceMap) -> Iterator[Fa
     yield from _write(key, step, device_map)
     if part in ("set", "renew"):
         yield from _flash((*key, "memory"), step)
-    if step.found and (part != "leave" or step.values or not step.size):
-        yield (*key, "found"), f"in {part}", "found in leave only, with size and without values"
+    if step.found and (part != "leave" or not step.values):
+        yield (*key, "found"), f"in {part}", "found in leave only, with the values for when nothing is known"
     if not step.found and not step.values:
         yield key, "no values", "values = [ { type = ..., ... } ]"
     try:
@@ -288,8 +288,8 @@ def _written(key: Key, part: str, value: WrittenValue, device_map: DeviceMap) ->
     if value.divide == 0:
         yield where, "divide = 0", "a number other than 0"
     names = [*value.terms, *([value.divide_by] if value.divide_by else [])]
-    if part == "leave" and names and set(names) - {"one"}:
-        yield where, f"{', '.join(names)} at the end", "is = a number: nothing is wanted any more"
+    if part == "leave" and set(names) - {"one", "charge_rated_w", "discharge_rated_w"}:
+        yield where, f"{', '.join(names)} at the end", "a number, or the site's ratings: nothing is wanted any more"
     yield from _terms(where, names, device_map)
     if value.equals is not None and not _fits(value.type, value.equals / value.divide):
         yield where, f"{value.equals:g}", f"a number that fits into {value.type}"

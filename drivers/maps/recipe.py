@@ -1,40 +1,22 @@
 """Turns a recipe and the power wanted into the requests that make a PCS hold it. Pure: no device, no clock.
 
-Signs as in `drivers.maps.recipe_schema`. A measured term that is not there means that nothing is written at all.
+Powers in W, `want_w` > 0 discharges. A measured term that is not there means that nothing is written at all.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from drivers.maps.recipe_schema import (
-    SIZES,
-    Comparison,
-    Entry,
-    Recipe,
-    Type,
-    WrittenValue,
-    conditions,
-)
+from drivers.maps.conditions import holds, parse
+from drivers.maps.decoding import registers_for
+from drivers.maps.schema import SIZES, DeviceMap, Recipe, Step, WrittenValue
 
 Terms = Mapping[str, float | None]
-FORMATS = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "u64": ">Q", "s64": ">q", "f32": ">f", "f64": ">d"}
-RANGES = {
-    **{f"u{bits}": (0, 2**bits - 1) for bits in (16, 32, 64)},
-    **{f"s{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (16, 32, 64)},
-}
-COMPARE: dict[Comparison, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
+Place = tuple[str, int]  # unit name and first register
+PHASES = 3  # per-phase terms are those of a three-phase device
 
 
 class TermMissing(Exception):
@@ -56,16 +38,9 @@ class Write(msgspec.Struct, frozen=True):
     clamped: bool = False  # a value did not fit, and the nearest that fits stands here
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         """Unit name and first register."""
         return self.at, self.address
-
-
-class MapWrites(msgspec.Struct, frozen=True):
-    """What the map says of all its writes."""
-
-    function: int = 16
-    word_order: str = "big"
 
 
 def asked_w(recipe: Recipe, want_w: float) -> float:
@@ -76,10 +51,9 @@ def asked_w(recipe: Recipe, want_w: float) -> float:
 
 
 def power_terms(
-    want_w: float, *, charge_rated_w: float, discharge_rated_w: float, revert_s: float, phases: int
+    want_w: float, *, charge_rated_w: float, discharge_rated_w: float, revert_s: float
 ) -> dict[str, float | None]:
     """The terms that are not measured."""
-    per_phase = {f"want_w_l{n}": want_w / phases if n <= phases else 0.0 for n in (1, 2, 3)}
     return {
         "want_w": want_w,
         "charge_w": max(-want_w, 0.0),
@@ -87,72 +61,82 @@ def power_terms(
         "charge_rated_w": charge_rated_w,
         "discharge_rated_w": discharge_rated_w,
         "revert_s": revert_s,
-        "phases": float(phases),
         "one": 1.0,
-        **per_phase,
+        **{f"want_w_l{n + 1}": want_w / PHASES for n in range(PHASES)},
     }
 
 
-def writes(entries: Iterable[Entry], terms: Terms, how: MapWrites, *, entering: bool = False) -> tuple[Write, ...]:
-    """The requests of these entries, in order; those whose condition does not hold are left out. Raises TermMissing."""
-    return tuple(_write(entry, terms, how, entering) for entry in entries if holds(entry.when, terms))
+def needed_terms(steps: Iterable[Step]) -> frozenset[str]:
+    """The terms that these steps need, in values and conditions."""
+    names = {name for step in steps for value in step.values for name in (*value.terms, value.divide_by) if name}
+    return frozenset(names | {name for step in steps for one in parse(step.when) for name in one.terms})
 
 
-def holds(when: str, terms: Terms) -> bool:
-    """Whether every comparison of a condition holds. Raises TermMissing."""
-    return all(
-        COMPARE[c.op](_term(c.left, terms), _term(c.right, terms) if isinstance(c.right, str) else c.right)
-        for c in conditions(when)
-    )
+def writes(
+    device_map: DeviceMap,
+    steps: Iterable[Step],
+    terms: Terms,
+    exponents: Mapping[Place, int] = {},
+    *,
+    entering: bool = False,
+) -> tuple[Write, ...]:
+    """The requests of these steps, in order; those whose condition does not hold are left out. Raises TermMissing.
 
-
-def encoded(value: float, kind: Type, word_order: str = "big") -> tuple[int, ...]:
-    """A raw number as registers. Raises ValueError where it does not fit."""
+    `exponents`: the powers of ten that the scale registers hold.
+    """
+    known = {name: value for name, value in terms.items() if value is not None and math.isfinite(value)}
     try:
-        data = struct.pack(FORMATS[kind], value if kind.startswith("f") else int(value))
-    except (struct.error, OverflowError) as error:
-        raise ValueError(f"{value:g} does not fit a {kind}: {error}") from None
-    words = struct.unpack(f">{SIZES[kind]}H", data)
-    return words if word_order == "big" else words[::-1]
+        due = [step for step in steps if holds(parse(step.when), known)]
+        return tuple(_write(device_map, step, known, exponents, entering) for step in due)
+    except KeyError as missing:
+        raise TermMissing(str(missing.args[0])) from None
 
 
-def _write(entry: Entry, terms: Terms, how: MapWrites, entering: bool) -> Write:
+def _write(
+    device_map: DeviceMap, step: Step, terms: Mapping[str, float], exponents: Mapping[Place, int], entering: bool
+) -> Write:
     words: list[int] = []
     clamped = False
-    for value in entry.values:
-        raw, cut = _raw(value, terms)
-        clamped = clamped or cut
-        words += encoded(raw, value.type, value.word_order or how.word_order)
+    for value in step.values:
+        exponent = 0 if value.scale_register is None else exponents[step.at, value.scale_register]
+        wanted = _wanted(value, terms, exponent)
+        raw = _within(value, wanted)
+        clamped = clamped or raw != wanted
+        words += registers_for(value.type, raw, device_map.order_of(value))
     return Write(
-        entry.at,
-        entry.address,
-        entry.function or how.function,
+        step.at,
+        step.address,
+        step.function or device_map.access.write_function,
         tuple(words),
-        entering if entry.unless_held is None else entry.unless_held,
+        entering if step.unless_held is None else step.unless_held,
         clamped,
     )
 
 
-def _raw(value: WrittenValue, terms: Terms) -> tuple[float, bool]:
-    """The raw number of a value, and whether it was clamped. Whole numbers are rounded towards 0."""
-    if value.fixed is not None:
-        return value.fixed, False
-    wanted = sum(_term(name, terms) * factor for name, factor in value.terms.items()) / value.divide
-    raw = wanted if value.type.startswith("f") else float(math.trunc(wanted + math.copysign(1e-9, wanted)))
-    low, high = RANGES.get(value.type, (-math.inf, math.inf))
+def _wanted(value: WrittenValue, terms: Mapping[str, float], exponent: int) -> float:
+    """The raw number asked for; whole numbers are rounded towards 0."""
+    if value.equals is not None:
+        return value.equals / value.divide
+    total = sum(terms[name] * factor for name, factor in value.terms.items()) / value.divide / 10.0**exponent
+    if value.divide_by:
+        divisor = terms[value.divide_by]
+        if divisor == 0:
+            raise TermMissing(value.divide_by)
+        total /= divisor
+    return total if value.type.startswith("f") else float(math.trunc(total + math.copysign(1e-9, total)))
+
+
+def _within(value: WrittenValue, raw: float) -> float:
+    """The nearest number that the register and the map's bounds take."""
+    low, high = -math.inf, math.inf
+    if not value.type.startswith("f"):
+        every = 1 << 16 * SIZES[value.type]
+        low, high = (-every // 2, every // 2 - 1) if value.type.startswith("s") else (0, every - 1)
     low = low if value.min is None else max(low, value.min)
     high = high if value.max is None else min(high, value.max)
-    fits = min(max(raw, low), high)
-    return fits, fits != raw
-
-
-def _term(name: str, terms: Terms) -> float:
-    value = terms.get(name)
-    if value is None or not math.isfinite(value):
-        raise TermMissing(name)
-    return value
+    return min(max(raw, low), high)
 
 
 def told(words: Sequence[int]) -> str:
-    """Registers as they are told to people: one as a number, several as numbers with spaces."""
+    """Registers as they are told to people: numbers with spaces."""
     return " ".join(map(str, words))

@@ -147,7 +147,7 @@ class Step(_Table, frozen=True, kw_only=True):
     at: str = DEVICE
     address: Address
     values: tuple[WrittenValue, ...] = ()
-    found: bool = False  # leave: write what stood there when we came
+    found: bool = False  # leave: write what stood there when we came; `values` where that is not known
     size: Size = 0  # registers, with `found`
     function: WriteFunction | None = None
     memory: Literal["ram", "flash"] = "ram"
@@ -158,7 +158,7 @@ class Step(_Table, frozen=True, kw_only=True):
     @property
     def registers(self) -> int:
         """How many registers it writes."""
-        return self.size if self.found else sum(v.registers for v in self.values)
+        return sum(v.registers for v in self.values) or self.size
 
 
 class Heartbeat(_Table, frozen=True, kw_only=True, rename={"equals": "is"}):
@@ -205,18 +205,25 @@ class Recipe(_Table, frozen=True, kw_only=True):
     revert_to: str = ""
     sign_of_zero: str = ""
     resolution_w: Annotated[float, Meta(gt=0)] = 1.0
-    least_w: Annotated[float, Meta(ge=0)] = 0.0
+    least_w: Annotated[float, Meta(ge=0)] = 0.0  # smaller powers are sent as 0
+    follow_s: Seconds = 1.0  # least time between two requests that only follow a measured term
+    settle_s: Seconds = 0.0  # after a write, how long the device may show what it held before
     enter: tuple[Step, ...] = ()
     set: tuple[Step, ...] = ()
     renew: tuple[Step, ...] = ()  # empty: the same as `set`
     leave: tuple[Step, ...] = ()
     heartbeat: Heartbeat | None = None
-    check: tuple[ReadBack, ...] = ()  # empty: every register that `set` writes
+    check: tuple[ReadBack, ...] = ()  # how written registers are read back, where that differs from the map's way
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
         return self.enter + self.set + self.renew + self.leave
+
+    @property
+    def asks_revert_s(self) -> bool:
+        """Whether it sets itself after how long a silence the device reverts."""
+        return any("revert_s" in value.terms for step in self.steps for value in step.values)
 
 
 class NamedWrite(_Table, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
+from drivers.config import PcsDevice
+from drivers.maps.schema import DeviceMap
 from drivers.modbus.address import Address, parse, place_of
 from gateway.site.schema import Site
 
@@ -52,7 +54,18 @@ def across(site: Site) -> list[Finding]:
 def _own(site: Site) -> Iterator[Check]:
     """Checks of what `dispatch` does not know: meters, addresses, the twin."""
     for check in (
-        *(_place, _grid_meter, _grid_meter_period, _load_meters, _ids, _urls, _addresses, _outlets, _deadline, _twin),
+        *(
+            _place,
+            _grid_meter,
+            _grid_meter_period,
+            _load_meters,
+            _ids,
+            _urls,
+            _addresses,
+            _outlets,
+            _deadline,
+            _twin,
+        ),
         _tls,
         _maps,
         _reserve,
@@ -198,6 +211,25 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
     for unit, number in device_map.units.items():
         if not number and unit not in item.units:
             yield f"{where}.units", MISSING_KEY, f"units = {{ {unit} = ... }}: map {device_map.name} needs it"
+    if section == "pcs":
+        yield from _recipe(where, item, device_map)
+
+
+def _recipe(where: str, pcs: PcsDevice, device_map: DeviceMap) -> Iterator[Finding]:
+    """What the owner of a PCS that keeps its last setpoint for ever must have said."""
+    recipe = device_map.recipe
+    if recipe is None:
+        yield f"{where}.map", pcs.map, "the map of a PCS with a [recipe]: this one can only be read"
+        return
+    if recipe.revert_s or recipe.asks_revert_s:
+        return
+    if not pcs.accept_no_revert:
+        why = "true: by this map the PCS keeps its last setpoint for ever when Skerry or the network fails"
+        yield f"{where}.accept_no_revert", pcs.accept_no_revert, why
+    if pcs.cap_w is None:
+        yield f"{where}.cap_w", MISSING_KEY, "a cap of its power, as it never reverts by itself"
+    if "soc_pct" not in device_map.values:
+        yield f"{where}.map", pcs.map, "a map that reads the SoC, as the PCS never reverts by itself"
 
 
 def _deadline(site: Site) -> Iterator[Finding]:

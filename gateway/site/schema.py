@@ -135,7 +135,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             timezone=self.site.timezone,
             reserve=self.reserve,
             batteries=self.battery,
-            pcs=self.pcs,
+            pcs=tuple(p.capped for p in self.pcs),
             rules=self.rules,
             plan=self.plan,
             orders=self.orders,

@@ -28,7 +28,7 @@ from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.nvml_node import with_absent
 from drivers.twin import commands
-from gateway import claims, energy_iq_service, gpu_record, previous_run, standalone_twin
+from gateway import claims, energy_iq_service, found_mode_record, gpu_record, previous_run, standalone_twin
 from gateway.api import discovery, peer
 from gateway.drill_scheduler import DrillScheduler
 from gateway.errors import NoGateway
@@ -44,6 +44,7 @@ ANNOUNCED = (
     b'{"t0_utc_s":1758006000.0,"m0_s":12.5,"speed":1.0,"pid":4711,"control":"/run/skerry/x.control","child":false,'
     b'"endpoints":{"grid":["127.0.0.1",15020,1]}}'
 )
+FOUND_MODES = b'{"pcs1":{"map":"victron-gx","identity":"HQ2133","registers":{"system 2902":[1]}}}'
 GPUS = (
     b'{"count":2,"seen":{"GPU-a":{"index":0,"name":"H200"},"index 1 of 2":{"index":1,"name":""}},'
     b'"original_mw":{"GPU-a":500000},"caps_mw":[250000],"at_cap":["GPU-a"]}'
@@ -100,6 +101,14 @@ def kept_proofs(file: Path) -> None:
     again.add(PROOF)
     again.save()
     assert proofs.read(file.parent).proofs["pcs1"] == PROOF
+
+
+def found_modes(file: Path) -> None:
+    """Open it as the next gateway does: what is damaged is set aside and said."""
+    modes, note = found_mode_record.open_found_modes(file.parent)
+    assert bool(modes.unknown) == bool(note)
+    assert not (modes.unknown and modes.devices)
+    file.with_name(f"{found_mode_record.FILE}.corrupt").unlink(missing_ok=True)
 
 
 def twin_that_runs(data: bytes, directory: Path) -> None:
@@ -315,6 +324,13 @@ PARSERS = (
         lambda: [msgspec.json.encode(Proofs(proofs={"pcs1": PROOF}))],
         in_file(proofs.NAME, kept_proofs),
         (proofs.ProofsNotRead,),
+        tree="json",
+    ),
+    Parser(
+        "how mapped PCS were found",
+        ("gateway.found_mode_record:open_found_modes", "drivers.maps.found_modes:FoundModes.__init__"),
+        lambda: [FOUND_MODES],
+        in_file(found_mode_record.FILE, found_modes),
         tree="json",
     ),
     Parser("/proc/net/unix", ("gateway.claims:_others",), lambda: [CLAIM.encode()], sockets),

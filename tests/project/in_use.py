@@ -57,16 +57,8 @@ _.at
 _.age_s
 _.alarms
 
-# drivers/maps: recipes, for the driver of mapped PCS
-FoundModes
-RecipeWriter
-_.sign_of_zero
-_.measured_terms
-_.commanding
-_.reverts_after_s
-
 # drivers/maps: keys of a map's file, for its drivers and the table in the docs
 _.disagreements
+_.sign_of_zero
 _.refresh_s
 _.latching
-registers_for

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from drivers.maps.found_modes import FoundMode, FoundModes
-from drivers.maps.recipe import MapWrites
-from drivers.maps.recipe_schema import Recipe
 from drivers.maps.recipe_writer import RecipeWriter
 from drivers.modbus.errors import DeviceException, ReadbackMismatch, Timeout
+from tests.drivers.maps.recipes import map_with
 from tests.drivers.maps.register_double import RegisterDouble
 
 MODE, POWER, TIMEOUT = 100, 110, 120
@@ -28,16 +26,9 @@ BASE = {
 }
 
 
-def made(device: RegisterDouble, revert_s: float = 60, phases: int = 3, **changes: Any) -> RecipeWriter:
-    return RecipeWriter(
-        msgspec.convert({**BASE, **changes}, Recipe),
-        MapWrites(),
-        device,
-        charge_rated_w=30000,
-        discharge_rated_w=30000,
-        revert_s=revert_s,
-        phases=phases,
-    )
+def made(device: RegisterDouble, revert_s: float = 60, **changes: Any) -> RecipeWriter:
+    device_map, recipe = map_with({**BASE, **changes})
+    return RecipeWriter(device_map, recipe, device, charge_rated_w=30000, discharge_rated_w=30000, revert_s=revert_s)
 
 
 async def test_it_enters_once_then_sets_and_renews() -> None:
@@ -195,7 +186,7 @@ async def test_registers_that_cannot_be_read_are_not_read() -> None:
 async def test_the_heartbeat_counts_on_from_what_stands_there_and_wraps() -> None:
     device = RegisterDouble()
     device.held["device", 200] = 0xFFFE
-    writer = made(device, heartbeat={"address": 200, "function": 6, "every_s": 2})
+    writer = made(device, heartbeat={"address": 200, "function": 6, "every_s": 2, "counts": True})
     for now_s in (0.0, 1.9, 2.0, 4.0):
         await writer.beat(now_s)
     assert device.taken() == [(6, "device", 200, (word,)) for word in (0xFFFF, 0, 1)]

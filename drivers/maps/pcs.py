@@ -1,0 +1,298 @@
+"""Reads and commands a PCS with its battery as a device map says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from dispatch.model.clock import Clock
+from dispatch.model.equipment import Battery, DeviceIdentity, Pcs, soc_of
+from dispatch.model.readings import Quality, Reading, Status
+from drivers.clock import SystemClock
+from drivers.config import PcsDevice
+from drivers.maps.decoding import Decoded
+from drivers.maps.found_modes import FoundMode, FoundModes
+from drivers.maps.reader import MapReader
+from drivers.maps.recipe_writer import RecipeWriter
+from drivers.maps.schema import DEVICE, DeviceMap, Poll
+from drivers.modbus.errors import DeviceException, WrongDevice
+from drivers.modbus.transport import ModbusLink
+from drivers.sample import Sample, smallest
+from drivers.setpoint import CommandResult
+
+SLOW_S = 1.0  # site seconds between two readings of the slow values
+SLOW_STALE_S = 5.0  # machine seconds after which they no longer count
+TERM_STALE_S = 3.0  # machine seconds after which a measured value is no term of a recipe any more
+
+Proven = Callable[[str, str, DeviceIdentity], bool]  # device id, map, what it says it is -> proven on site
+
+
+def not_proven(*_: object) -> bool:
+    """No device was proven: what counts where no proofs are kept."""
+    return False
+
+
+class MapPcs:
+    """One PCS. `read` and `command` may be called from different tasks; one waits for the other."""
+
+    kind = "pcs"
+
+    def __init__(
+        self,
+        config: PcsDevice,
+        device_map: DeviceMap,
+        link: ModbusLink,
+        unit: int,
+        clock: Clock | None = None,
+        *,
+        found: FoundModes | None = None,
+        proven: Proven = not_proven,
+    ) -> None:
+        """`found`: keeps how devices were found; None: as long as the process runs. `proven`: asked before writes."""
+        self.id, self._config, self._map, self._clock = config.id, config, device_map, clock or SystemClock()
+        self.link, self.unit, self.notices = link, unit, link.notices
+        self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
+        units = {**device_map.units, **config.units, DEVICE: unit}
+        self._reader = MapReader(link, units, device_map)
+        self._found, self._proven = found if found is not None else FoundModes(), proven
+        self._lock = asyncio.Lock()
+        self._connection = 0  # on which the device's identity was checked
+        self.identity: DeviceIdentity | None = None  # None: not read yet
+        self._serial = config.serial  # that it must have; "": that of the first connection
+        self._once: dict[str, Decoded | None] = {}
+        self._fast: dict[str, Decoded | None] = {}
+        self._slow: dict[str, Decoded | None] = {}
+        self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
+        self._writer: RecipeWriter | None = None
+        if (recipe := device_map.recipe) is not None:
+            self._writer = RecipeWriter(
+                device_map,
+                recipe,
+                _Registers(link, units, device_map.access.function, lambda: self._connection),
+                charge_rated_w=config.charge_w,
+                discharge_rated_w=config.discharge_w,
+                revert_s=config.revert_s,
+            )
+
+    async def read(self) -> tuple[Pcs, Battery | None]:
+        """Read it now: power fresh, slow values about a second old and saying so. Raises DeviceError."""
+        async with self._lock:
+            await self._open()
+            now_s = self._clock.mono_s()
+            self._fast, self._fast_s = await self._values("fast"), now_s
+            if now_s - self._asked_slow_s >= SLOW_S:
+                self._asked_slow_s = now_s
+                await self._refresh(now_s)
+            return self._pcs(), self._battery()
+
+    async def command(self, w: float | None, now_s: float) -> CommandResult:
+        """Have the PCS hold `w` watts (> 0 discharges) at site time `now_s`; None: leave its setpoint as it is.
+
+        Where it may not be commanded, nothing is written and the result says why. Raises DeviceError,
+        ReadbackMismatch among them.
+        """
+        async with self._lock:
+            writer = self._writer
+            if writer is None or (w is None and not writer.commanding):
+                return CommandResult(note="" if w is None else f"map {self._map.name} has no recipe: it is read only")
+            await self._open()
+            if why_not := self._why_not():
+                writer.release()
+                return CommandResult(note=why_not)
+            note = await self._remember(writer)
+            await writer.beat(now_s)
+            if w is None:
+                writer.release()
+                return CommandResult()
+            allowed_w, clipped = self._clip(w)
+            result = await writer.hold(allowed_w, self._measured(), now_s)
+        notes = [each for each in (note, clipped, result.note) if each]
+        return CommandResult(result.action, "; ".join(notes), result.w, result.held and not clipped)
+
+    async def start(self) -> None:
+        """Starting is protected in every map. Raises WrongDevice."""
+        raise WrongDevice(self._where, "its map does not start it", "start it at the device")
+
+    async def release(self) -> None:
+        """Write what the recipe leaves behind, and forget that it was commanded. Raises DeviceError."""
+        async with self._lock:
+            if self._writer is not None:
+                await self._open()
+                await self._writer.leave(self._found.of(self.id))
+                await self._found.forget(self.id)
+
+    async def close(self) -> None:
+        """Leave it as it was found, unless it forms the grid; then drop the connection for good."""
+        try:
+            forming = self._fast.get("mode") == "grid_forming"
+            if self._writer is not None and self._writer.commanding and not forming:
+                await self.release()
+        finally:
+            await self.link.close()
+
+    @property
+    def never_reverts(self) -> bool:
+        """Whether it keeps a setpoint of ours for ever."""
+        return self._writer is not None and not self._writer.revert_s
+
+    @property
+    def _where(self) -> str:
+        return f"{self.id} at {self.link.at}"
+
+    async def _open(self) -> None:
+        """Connect; on a new connection the device must be the same again. Raises DeviceError."""
+        if self._connection and self._connection == self.link.connection:
+            return
+        self._connection = 0
+        self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
+        if self._writer is not None:
+            self._writer.reset()
+        await self._reader.identify()
+        on = self.link.connection
+        self._once = await self._values("once")
+        texts = {name: self._once.get(name) or "" for name in DeviceIdentity.__struct_fields__}
+        self.identity = DeviceIdentity(**{name: text for name, text in texts.items() if isinstance(text, str)})
+        serial, kept = self.identity.serial, self._found.of(self.id)
+        expected = self._serial or (kept.identity if kept is not None else "")
+        if expected and serial and serial != expected:
+            what = f"serial number {serial}, but {expected} is configured or was found before: not read, not written"
+            raise WrongDevice(self._where, what, "check url and unit; after an exchange, release the device")
+        self._serial = expected or serial
+        self._connection = on
+
+    async def _values(self, poll: Poll) -> dict[str, Decoded | None]:
+        return await self._reader.read(poll)
+
+    async def _refresh(self, now_s: float) -> None:
+        """Read the slow values, and what the device holds of ours. What is refused grows old, the rest goes on."""
+        try:
+            self._slow, self._slow_s = await self._values("slow"), now_s
+            if self._writer is not None:
+                await self._writer.look()
+        except DeviceException:
+            return
+
+    def _sample(self, name: str) -> Sample:
+        """The sample that has this value, with its age."""
+        if name in self._fast:
+            return Sample(self._fast)
+        if name not in self._slow:
+            return Sample(self._once)
+        age_s = max(self._clock.mono_s() - self._slow_s, 0.0)
+        quality = Quality.GOOD if age_s <= SLOW_STALE_S * self._clock.speed else Quality.STALE
+        return Sample(self._slow, age_s, quality)
+
+    def _measured(self) -> dict[str, float | None]:
+        """The measured values that are fresh enough to be terms of a recipe."""
+        fresh = self._clock.mono_s() - self._fast_s <= TERM_STALE_S * self._clock.speed
+        values = {**self._once, **(self._fast if fresh else {})}
+        return {name: value for name, value in values.items() if isinstance(value, float)}
+
+    def _why_not(self) -> str:
+        """Why it may not be commanded; "": it may."""
+        config, recipe = self._config, self._map.recipe
+        name = self._map.name
+        if self._sample("control").text("control") == "local":
+            return f"{self.id} is in local control: not written"
+        if self._map.info.verified == "unverified" and not self._proven(
+            self.id, name, self.identity or DeviceIdentity()
+        ):
+            return f"map {name} is unverified: not written; run `skerry devices prove {self.id}`"
+        if recipe is not None and not recipe.revert_s and not config.accept_no_revert:
+            return f"{self.id} never reverts by itself: not written; set accept_no_revert and cap_w"
+        if config.cap_w is None and self._limits() == (None, None) and self._number("battery_temp_c") is None:
+            return f"{self.id} reads neither limits nor the temperature of its battery: not written; set cap_w"
+        return ""
+
+    async def _remember(self, writer: RecipeWriter) -> str:
+        """Keep how it was found, before the first write. Returns why that is not on disk."""
+        if self._found.of(self.id) is not None:
+            return ""
+        mode = FoundMode(self._map.name, self.identity.serial if self.identity else "", await writer.found())
+        error = await self._found.keep(self.id, mode)
+        return f"how it was found is not on disk: {error}" if error else ""
+
+    def _clip(self, w: float) -> tuple[float, str]:
+        """`w` within the cap and the limits of device and BMS, and a note if that changed it."""
+        charge_w, discharge_w = self._limits()
+        cap_w = self._config.cap_w
+        low = -(smallest(charge_w, cap_w, self._config.charge_w) or 0.0)
+        high = smallest(discharge_w, cap_w, self._config.discharge_w) or 0.0
+        allowed_w = min(max(w, low), high)
+        return allowed_w, "" if allowed_w == w else f"{w:g} W clipped to {allowed_w:g} W, its limit or its cap"
+
+    def _limits(self) -> tuple[float | None, float | None]:
+        """What device and BMS allow to charge and discharge now, W >= 0; amperes count with the battery's voltage."""
+        volts = self._number("battery_v")
+        found = []
+        for way in ("charge", "discharge"):
+            amps = self._number(f"{way}_limit_a")
+            by_amps = None if amps is None or volts is None else max(amps * volts, 0.0)
+            found.append(smallest(self._number(f"{way}_limit_w"), by_amps))
+        return found[0], found[1]
+
+    def _number(self, name: str) -> float | None:
+        return self._sample(name).number(name)
+
+    def _reading(self, name: str) -> Reading:
+        return self._sample(name).reading(name)
+
+    def _status(self, name: str) -> Status:
+        return self._sample(name).status(name)
+
+    def _pcs(self) -> Pcs:
+        """The PCS of what was read. What it holds of ours counts as its setpoint as long as nobody changed it."""
+        writer, fast = self._writer, Sample(self._fast)
+        held_w = writer.held_w if writer is not None else None
+        return Pcs(
+            self.id,
+            w=self._reading("w"),
+            hz=self._reading("hz"),
+            v=self._reading("v"),
+            state=self._status("state"),
+            connection=self._status("connection"),
+            mode=self._status("mode"),
+            control=self._status("control"),
+            setpoint_w=fast.of(held_w),
+            setpoint_enabled=fast.of(None if held_w is None else 1.0),
+            revert_remaining_s=self._reading("revert_remaining_s"),
+            revert_after_s=fast.of(writer.revert_s if writer is not None and held_w is not None else None),
+            charge_limit_w=self._reading("charge_limit_w"),
+            discharge_limit_w=self._reading("discharge_limit_w"),
+            temp_c=self._reading("temp_c"),
+            alarms=self._sample("alarms").bits("alarms") or (),
+        )
+
+    def _battery(self) -> Battery | None:
+        """The battery, where the map reads one; the limits of its BMS in amperes count with its voltage."""
+        if "soc_pct" not in self._map.values:
+            return None
+        charge_w, discharge_w = self._limits()
+        return Battery(
+            self._config.battery,
+            soc_pct=self._sample("soc_pct").of(soc_of(self._number("soc_pct"))),
+            soh_pct=self._reading("soh_pct"),
+            energy_wh=self._reading("energy_wh"),
+            charge_limit_w=self._sample("charge_limit_a").of(charge_w),
+            discharge_limit_w=self._sample("discharge_limit_a").of(discharge_w),
+            temp_c=self._reading("battery_temp_c"),
+            state=self._status("battery_state"),
+            alarms=self._sample("battery_alarms").bits("battery_alarms") or (),
+        )
+
+
+class _Registers:
+    """The registers of the units of a map, for the writer of its recipe."""
+
+    def __init__(self, link: ModbusLink, units: Mapping[str, int], function: int, on: Callable[[], int]) -> None:
+        """`function`: by which registers are read; `on`: the number of the connection that may be written to."""
+        self._link, self._units, self._function, self._on = link, units, function, on
+
+    async def read(self, at: str, address: int, count: int, function: int | None = None) -> Sequence[int]:
+        return await self._link.read(self._units[at], address, count, function or self._function)
+
+    async def write(self, at: str, address: int, words: Sequence[int], function: int) -> None:
+        await self._link.write(self._units[at], address, words, self._on(), function)
+
+    def where(self, at: str, address: int) -> str:
+        return f"{self._link.device} at {self._link.at} unit {self._units[at]}, register {address}"

@@ -1,0 +1,228 @@
+"""Mapped PCS on the wire, each against a device of its family: signs, faults, silence, reversion, foreign writes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from drivers.clock import VirtualClock
+from drivers.config import PcsDevice
+from drivers.maps.found_modes import FoundMode, FoundModes
+from drivers.maps.loader import load
+from drivers.maps.pcs import MapPcs
+from drivers.modbus.errors import DeviceException, ReadbackMismatch, Timeout, WrongDevice
+from drivers.modbus.transport import ModbusLink
+from tests.drivers.maps.pcs_twins import GoodWeTwin, PcsTwin, SinexcelTwin, VictronTwin
+
+UNIT = {"victron-gx": 100, "sinexcel-pws2": 1, "goodwe-et": 247}
+FAMILIES = [VictronTwin, SinexcelTwin, GoodWeTwin]
+
+
+class Rig:
+    """A device on loopback, the driver of its map, a clock that the test moves."""
+
+    def __init__(self, twin: PcsTwin, **changes: object) -> None:
+        self.twin, self.clock, self.found = twin, VirtualClock(), FoundModes()
+        given = {"accept_no_revert": True, "cap_w": 9000.0, "units": twin.units, **changes}
+        self.config = PcsDevice(
+            id="pcs1", battery="bat1", charge_w=10e3, discharge_w=10e3, url="tcp://x:1", map=twin.name, **given
+        )
+
+    async def start(self) -> Rig:
+        await self.twin.server.start()
+        self.twin.obey()
+        self.connect()
+        return self
+
+    def connect(self) -> None:
+        """A new driver, as of a gateway that starts."""
+        server = self.twin.server
+        self.link = ModbusLink(server.host, server.port, deadline_s=0.5, backoff_max_s=0.2, device="pcs1")
+        unit = UNIT[self.twin.name]
+        self.driver = MapPcs(self.config, load(self.twin.name), self.link, unit, self.clock, found=self.found)
+
+    async def settle(self) -> None:
+        """Let the device's own time to show new values pass, and read."""
+        self.clock.advance(2.0)
+        await self.driver.read()
+
+    async def command(self, w: float) -> str:
+        """One order after a fresh reading; what was noted."""
+        await self.driver.read()
+        return (await self.driver.command(w, self.clock.mono_s())).note
+
+    async def stop(self) -> None:
+        await self.driver.close()
+        await self.twin.server.stop()
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda family: family.name)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    running = await Rig(request.param()).start()
+    yield running
+    await running.stop()
+
+
+async def test_both_signs_and_zero_reach_the_battery_and_are_measured(rig: Rig) -> None:
+    for w in (3000.0, -6000.0, 0.0, 4500.0):
+        await rig.command(w)
+        assert rig.twin.battery_w == pytest.approx(w, abs=10)
+        await rig.settle()
+        pcs, _ = await rig.driver.read()
+        assert pcs.w.good == pytest.approx(w, abs=30)
+        assert (await rig.driver.command(w, rig.clock.mono_s())).held
+        pcs, _ = await rig.driver.read()
+        assert (pcs.setpoint_w.good, pcs.setpoint_enabled.good) == (w, 1)
+
+
+async def test_it_is_clipped_to_cap_and_limits(rig: Rig) -> None:
+    note = await rig.command(25e3)
+    assert "clipped to 9000 W" in note
+    assert rig.twin.battery_w == pytest.approx(9000, abs=10)
+
+
+async def test_nothing_is_written_before_the_first_order_and_nothing_twice(rig: Rig) -> None:
+    await rig.driver.read()
+    assert not (await rig.driver.command(None, 0.0)).written
+    assert rig.twin.writes() == []
+    await rig.command(3000)
+    assert rig.twin.writes()
+    await rig.command(3000)
+    assert rig.twin.writes() == []
+
+
+async def test_another_controller_is_seen_told_and_overwritten(rig: Rig) -> None:
+    await rig.command(3000)
+    await rig.settle()
+    await rig.command(3000)
+    place = {"victron-gx": (100, 2902), "sinexcel-pws2": (1, 135), "goodwe-et": (247, 47511)}[rig.twin.name]
+    rig.twin.devices[place[0]][place[1]] = 2
+    rig.twin.obey()
+    await rig.settle()
+    assert (await rig.driver.read())[0].setpoint_w.good is None
+    note = await rig.command(3000)
+    assert "the device held 2" in note
+    assert "ours was 3000 W: written again" in note
+    assert rig.twin.battery_w == pytest.approx(3000, abs=10)
+
+
+async def test_a_refused_write_is_refused(rig: Rig) -> None:
+    await rig.driver.read()
+    place = {"victron-gx": (227, 41), "sinexcel-pws2": (1, 135), "goodwe-et": (247, 47512)}[rig.twin.name]
+    device = rig.twin.devices[place[0]]
+    device.refuse[place[1]] = 1
+    with pytest.raises(DeviceException):
+        await rig.driver.command(3000, 0.0)
+    asked = device.write_functions[-1:]
+    assert asked == ([6] if rig.twin.name == "sinexcel-pws2" else [16])
+    assert len(device.write_functions) - len(device.writes) == 1  # no second try by another function
+    assert rig.twin.battery_w != 3000
+
+
+async def test_silence_is_an_error_and_afterwards_everything_is_written_again(rig: Rig) -> None:
+    await rig.command(3000)
+    rig.twin.server.toxic = "hang"
+    rig.clock.advance(1.0)
+    with pytest.raises(Timeout):
+        await rig.driver.read()
+    rig.twin.revert()
+    rig.twin.server.toxic = ""
+    rig.twin.writes()
+    await rig.command(3000)
+    assert rig.twin.writes()
+    assert rig.twin.battery_w == pytest.approx(3000, abs=10)
+
+
+async def test_it_is_renewed_in_time(rig: Rig) -> None:
+    recipe = load(rig.twin.name).recipe
+    assert recipe is not None
+    await rig.command(3000)
+    rig.twin.writes()
+    for _ in range(int(recipe.renew_s) + 1):
+        rig.clock.advance(1.0)
+        await rig.command(3000)
+    assert rig.twin.writes()
+    assert rig.twin.battery_w == pytest.approx(3000, abs=10)
+
+
+async def test_another_device_is_neither_read_nor_written(rig: Rig) -> None:
+    await rig.command(3000)
+    other = {"victron-gx": (100, 800), "sinexcel-pws2": (1, 17), "goodwe-et": (247, 35003)}[rig.twin.name]
+    rig.twin.devices[other[0]][other[1]] = 0x5A5A
+    rig.connect()  # the gateway starts anew: what it found before is still known
+    rig.twin.writes()
+    for _ in range(2):
+        with pytest.raises(WrongDevice, match="serial number"):
+            await rig.driver.read()
+        with pytest.raises(WrongDevice):
+            await rig.driver.command(3000, 0.0)
+    assert rig.twin.writes() == []
+
+
+async def test_at_the_end_it_works_by_itself_again(rig: Rig) -> None:
+    await rig.command(3000)
+    assert rig.found.devices == ("pcs1",)
+    await rig.driver.close()
+    rig.twin.obey()
+    left = {"victron-gx": (100, 2902, 1), "sinexcel-pws2": (1, 135, 0), "goodwe-et": (247, 47511, 1)}[rig.twin.name]
+    assert rig.twin.devices[left[0]][left[1]] == left[2]
+    assert rig.found.devices == ()
+
+
+async def test_a_gateway_that_was_killed_is_cleaned_up_after(rig: Rig) -> None:
+    await rig.command(3000)
+    await rig.link.close()  # no last write
+    rig.connect()
+    await rig.driver.release()
+    left = {"victron-gx": (100, 2902, 1), "sinexcel-pws2": (1, 135, 0), "goodwe-et": (247, 47511, 1)}[rig.twin.name]
+    assert rig.twin.devices[left[0]][left[1]] == left[2]
+
+
+async def test_a_forming_pcs_is_left_alone_at_the_end() -> None:
+    rig = await Rig(VictronTwin()).start()
+    await rig.command(3000)
+    rig.twin.devices[227][29] = 240  # the AC input is gone
+    await rig.driver.read()
+    rig.twin.writes()
+    await rig.stop()
+    assert rig.twin.writes() == []
+
+
+async def test_without_the_owners_word_a_pcs_that_never_reverts_is_not_written() -> None:
+    rig = await Rig(GoodWeTwin(), accept_no_revert=False).start()
+    assert "set accept_no_revert and cap_w" in await rig.command(3000)
+    assert rig.twin.writes() == []
+    await rig.stop()
+
+
+async def test_loads_on_the_output_are_followed() -> None:
+    twin = VictronTwin()
+    rig = await Rig(twin).start()
+    await rig.command(-3000)
+    twin.out_w = (3000, 100, 0)
+    twin.obey()
+    assert twin.battery_w != -3000
+    rig.clock.advance(1.0)
+    await rig.command(-3000)
+    assert twin.battery_w == pytest.approx(-3000, abs=10)
+    await rig.stop()
+
+
+async def test_a_record_of_before_is_not_replaced() -> None:
+    rig = Rig(VictronTwin())
+    await rig.found.keep("pcs1", FoundMode("victron-gx", "HQ2133ABCD", {"system 2902": (2,)}))
+    await rig.start()
+    rig.twin.devices[100][2902] = 3  # left so by a gateway that was killed
+    await rig.command(3000)
+    await rig.stop()
+    assert rig.twin.devices[100][2902] == 2
+
+
+async def test_a_device_that_takes_no_write_is_told() -> None:
+    rig = await Rig(SinexcelTwin()).start()
+    rig.twin.main.on_write = lambda address, values: rig.twin.main.__setitem__(135, 0)
+    await rig.driver.read()
+    with pytest.raises(ReadbackMismatch, match=r"register 135.*wrote 30, reads back 0"):
+        await rig.driver.command(3000, 0.0)
+    await rig.stop()
