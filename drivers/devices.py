@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -81,7 +82,8 @@ def make_drivers(
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
-    `revert_w`: what each PCS is to revert to, by its id; 0 where it is not named.
+    `revert_w`: what each PCS is to revert to, by its id, 0 where it is not named; and each PV inverter that is limited,
+    its full power where it is not named.
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
     `found_modes`: keeps how mapped PCS were found. `proven`: whether such a PCS was proven. Raises MapError.
@@ -142,7 +144,7 @@ def make_drivers(
     return [
         *(meter(m) for m in meters),
         *(one_pcs(p) for p in pcs),
-        *(PvDriver(p, *at(p)) for p in pv),
+        *(PvDriver(p, *at(p), revert_w.get(p.id, math.inf)) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),

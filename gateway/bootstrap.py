@@ -19,6 +19,7 @@ import storage.proofs
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
+from dispatch.control.pv_curtailment import fallback_limits
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
@@ -126,7 +127,7 @@ async def assemble(
             resolver(twin),
             clock,
             found.known_gpus,
-            revert_values(site.dispatch),
+            revert_values(site.dispatch) | fallback_limits(site.dispatch),
             site.ups,
             site.pdu,
             site.path,

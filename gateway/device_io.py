@@ -35,7 +35,7 @@ FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the o
 
 
 class DeviceIo:
-    """A poller per device, a setpoint sender per PCS, and the command senders."""
+    """A poller per device, a setpoint sender per PCS and per PV inverter that is limited, and the command senders."""
 
     def __init__(
         self, site: Site, clock: Clock, drivers: Sequence[Any], events: EventSink, known_gpus: KnownGpus
@@ -49,6 +49,12 @@ class DeviceIo:
             d.id: SetpointSender(d, clock, DeviceError, self._report_setpoint, self._report_note)
             for d in drivers
             if d.kind == "pcs"
+        }
+        curtailed = {pv.id for pv in site.pv if pv.curtail}
+        self._limits = {
+            d.id: SetpointSender(d, clock, DeviceError, self._report_limit, self._report_note)
+            for d in drivers
+            if d.id in curtailed
         }
         nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"}, known_gpus)
         self.commands = CommandSenders(drivers, nodes, DeviceError, events)
@@ -70,6 +76,7 @@ class DeviceIo:
     def background(self) -> list[Work]:
         """What is to run as long as the control loop does."""
         work: list[Work] = [(f"setpoints of {id}", sender.run) for id, sender in self._setpoints.items()]
+        work += [(f"limits of {id}", sender.run) for id, sender in self._limits.items()]
         work += [(f"orders to {sender.id}", sender.run) for sender in self.commands.all]
         return [*work, ("node polling", self._poll_nodes)]
 
@@ -103,7 +110,7 @@ class DeviceIo:
         return snapshot_of(self._site, seq, self._clock, self._grid_meter.driver.id, parts, devices)
 
     def _writes_to(self, device_id: str) -> int:
-        sender = self._setpoints.get(device_id)
+        sender = self._setpoints.get(device_id) or self._limits.get(device_id)
         return 0 if sender is None else sender.writes
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,6 +128,18 @@ class DeviceIo:
                 sender.submit(setpoint.w)
             elif not proving.silent:
                 sender.submit(setpoint.w, proving.after_s)
+        for limit in decision.pv_limits:
+            if (sender := self._limits.get(limit.device_id)) is not None:
+                sender.submit(limit.w)
+
+    async def lift_limits(self) -> None:
+        """Lift the limits of PV that are ours, and report each that was in force. For the end, after the last tick."""
+        held = {id for id, sender in self._limits.items() if sender.held_w is not None}
+        lifted = await asyncio.gather(*(sender.deliver(None) for sender in self._limits.values()))
+        for (id, sender), done in zip(self._limits.items(), lifted, strict=True):
+            if id in held or not done:
+                text = "limit lifted" if done else f"limit NOT lifted, its own timer has to end it: {sender.error}"
+                self._events.event("device", "info" if done else "warning", id, text)
 
     def renewed_s(self, device_id: str) -> float | None:
         """When the reversion timer of a PCS was last started anew, mono_s; None: never, or not known."""
@@ -173,6 +192,10 @@ class DeviceIo:
 
     def _report_setpoint(self, device_id: str, error: str) -> None:
         text = f"setpoint not accepted: {error}" if error else "setpoint accepted again"
+        self._events.event("device", "warning" if error else "info", device_id, text)
+
+    def _report_limit(self, device_id: str, error: str) -> None:
+        text = f"limit not accepted: {error}" if error else "limit accepted again"
         self._events.event("device", "warning" if error else "info", device_id, text)
 
     def _report_note(self, device_id: str, note: str) -> None:

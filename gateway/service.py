@@ -45,6 +45,7 @@ SWITCH_S = 0.001  # planner and recorder threads give the interpreter back to a 
 # machine seconds of each step of the end, at most; with `SAFE_VALUE_S` of the control loop less than 25 s together
 TICKS_END_S = 4.0  # the tick under way, and the tasks beside it
 PLANS_END_S = 3.0
+LIMITS_END_S = 1.5  # an inverter that does not answer keeps its limit until its timer ends it
 AUDIT_END_S = 3.0
 RECORD_END_S = 5.0
 DEVICES_END_S = 4.0
@@ -366,6 +367,7 @@ class _Service:
             last.push_async_callback(_within, AUDIT_END_S, gateway.audit_closed, "the audit")
             last.push_async_callback(_within, PLANS_END_S, gateway.end_plans, "planner and Energy IQ")
             last.callback(gateway.finish_commands)
+            last.push_async_callback(_within, LIMITS_END_S, gateway.devices.lift_limits, "the limits of PV")
             await gateway.loop.to_safe_value()
         return failure
 

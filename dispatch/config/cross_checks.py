@@ -24,7 +24,7 @@ def inconsistencies(config: DispatchConfig) -> Iterator[Finding]:
 
 def checks(config: DispatchConfig) -> Iterator[Check]:
     """Every check of a site, each to be made by itself."""
-    for check in (_peak, _order_times, _meter_delay, _demand_twice, _demand_windows):
+    for check in (_peak, _export_margin, _order_times, _meter_delay, _demand_twice, _demand_windows):
         yield partial(check, config)
     for n, battery in enumerate(config.batteries):
         yield partial(_soc_range, n, battery)
@@ -40,6 +40,12 @@ def _peak(config: DispatchConfig) -> Iterator[Finding]:
     if grid.contracted_peak_w > grid.fuse_w:
         carried = f"{grid.fuse_a:g} A x {grid.voltage_v:g} V x {grid.phases} carry: {grid.fuse_w:g} W"
         yield "grid.contracted_peak_w", grid.contracted_peak_w, f"at most what {carried}"
+
+
+def _export_margin(config: DispatchConfig) -> Iterator[Finding]:
+    grid = config.grid
+    if grid.export_margin_w > grid.export_limit_w:
+        yield "grid.export_margin_w", grid.export_margin_w, f"at most export_limit_w = {grid.export_limit_w:g}"
 
 
 def _order_times(config: DispatchConfig) -> Iterator[Finding]:

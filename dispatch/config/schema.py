@@ -31,6 +31,16 @@ class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
     voltage_v: Annotated[float, Meta(ge=90, le=300, description="Nominal voltage, phase to neutral.")] = 230.0
     phases: Annotated[Literal[1, 3], Meta(description="Number of phases.")] = 3
     export_limit_w: Annotated[Watts, Meta(description="Highest export allowed at the PCC.")] = 0.0
+    export_window_s: Annotated[
+        Literal[0, 60, 600, 900],
+        Meta(
+            description="Over how long the mean export must stay within export_limit_w, at any moment. 0: at every "
+            "instant. A longer window only spares PV short limits: the battery never uses it to export more."
+        ),
+    ] = 0
+    export_margin_w: Annotated[
+        Watts, Meta(description="How far below export_limit_w export is held, for what comes too fast to be met.")
+    ] = 0.0
     contracted_peak_w: Annotated[
         PositiveWatts, Meta(description="Contracted peak: highest mean import of one metering interval.")
     ]

@@ -13,12 +13,14 @@ from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.decision_building import decision_of, with_island
+from dispatch.control.export_allowance import ExportAllowance
 from dispatch.control.foreign_master import ForeignMasters
 from dispatch.control.meter_loss import MeterLoss
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, enabled, units
 from dispatch.control.proof_steps import given_to_proof, with_proof
+from dispatch.control.pv_curtailment import PvCurtailment, site_of
 from dispatch.control.ramp_reference import GridRamp
 from dispatch.control.rules.order import run
 from dispatch.control.rules.situation import Situation
@@ -80,6 +82,7 @@ class Controller:
         )
         self._setpoint_monitor, self._foreign = SetpointMonitor(config), ForeignMasters()
         self._registers = EnergyRegisters()
+        self._export, self._curtailment = ExportAllowance(grid), PvCurtailment(config)
         self._pulses = LoadPulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._budget = self._interval.budget(None)
@@ -238,6 +241,7 @@ class Controller:
         contested = self._setpoint_monitor.update(snapshot, asked)
         self._foreign.update(snapshot.mono_s, self._setpoint_monitor.looks)
         self._registers.update(snapshot.mono_s, (snapshot.grid, *([snapshot.load] if snapshot.load else [])))
+        pv_limits = self._curtailment.step(site_of(situation, hard, total_w))
         events = (*self._plausibility.events(snapshot.utc_s), *island.events, *ride.events, *capped)
         return msgspec.structs.replace(
             with_island(decision, island, ride),
@@ -247,7 +251,8 @@ class Controller:
             foreign=self._foreign.found(snapshot.mono_s),
             energy_apart=self._registers.found,
             caps=caps,
-            events=(*events, *self._meter_events(snapshot, load_was_frozen)),
+            pv_limits=pv_limits,
+            events=(*events, *self._meter_events(snapshot, load_was_frozen), *self._curtailment.events(snapshot.utc_s)),
             implausible=self._plausibility.often,
         )
 
@@ -312,6 +317,7 @@ class Controller:
             orders = with_proof(orders, self._proving, self._setpoints, found, snapshot)
         last_w = sum(self._setpoints.get(name, 0.0) for name in ready)
         net_w = None if site_net_w is None else site_net_w - sum(u.fixed_w for u in found)
+        pv_export_w = self._export.measure(snapshot.mono_s, snapshot.grid, self._net.frozen)
         bank = BatteryBank(self.config, snapshot)
         soc_pct, available_pct = bank.soc_pct, bank.available_pct
         self._soc_latches.update(soc_pct, available_pct, orders.reserve)
@@ -327,6 +333,8 @@ class Controller:
             soc_high_pct=bank.soc_high_pct,
             available_pct=available_pct,
             last_w=last_w,
+            export_w=min(pv_export_w, self._export.limit_w),
+            pv_export_w=pv_export_w,
             hold_s=self._step_s,
             safe=self._meter_loss.safe(
                 snapshot, None if self._raw is None else self._raw.grid, net_w, last_w, self._net.frozen

@@ -8,8 +8,10 @@ from dispatch.model.equipment import Meter
 from dispatch.model.reasons import Reason
 
 
-def import_window(meter: Meter, grid: GridConfig) -> tuple[float, float, Reason]:
+def import_window(meter: Meter, grid: GridConfig, export_w: float | None = None) -> tuple[float, float, Reason]:
     """Smallest and largest import, W, that fuses and export limit allow, and the figures.
+
+    `export_w`: the export allowed now; None: the limit of the site file.
 
     A balanced PCS moves all phases alike, so the worst phase's distance from the mean stays; it is taken off what the
     fuses carry. Without good currents the total power at the nominal voltage is all there is to go by.
@@ -27,7 +29,7 @@ def import_window(meter: Meter, grid: GridConfig) -> tuple[float, float, Reason]
         uneven_w = max(max(phase_w) - abs(total_w), 0.0)
         carries_w = max(grid.fuse_a * lowest_v * grid.phases - uneven_w, 0.0)
         phases = Reason("fuse.worst_phase", {"phase_a": max(known), "fuse_a": grid.fuse_a})
-    export_w = min(grid.export_limit_w, carries_w)
+    export_w = min(grid.export_limit_w if export_w is None else export_w, carries_w)
     reason = Reason("fuse.window", {"import_w": carries_w, "export_w": export_w, "phases": phases})
     return -export_w, carries_w, reason
 

@@ -41,6 +41,14 @@ class Setpoint(msgspec.Struct, frozen=True):
     w: float | None
 
 
+class PvLimit(msgspec.Struct, frozen=True):
+    """What one PV inverter may give at most, W; None: no limit of ours."""
+
+    device_id: str
+    w: float | None
+    reason: Reason
+
+
 class Contested(msgspec.Struct, frozen=True):
     """A PCS that does not keep the setpoint it is asked to hold: it refuses it, or another master writes too."""
 
@@ -93,6 +101,7 @@ class Decision(msgspec.Struct, frozen=True):
     islanding: IslandView | None = None
     switch: SwitchOrder | None = None  # None: nothing is asked of the switch
     pcs_orders: tuple[PcsOrder, ...] = ()
+    pv_limits: tuple[PvLimit, ...] = ()  # of the inverters that may be limited and answer
     nodes: tuple[NodeOrder, ...] = ()  # nodes that ride-through has a say in; empty: leave all as they are
     ride: RideThrough | None = None
     events: tuple[Event, ...] = ()  # what islanding and ride-through have to report of this tick

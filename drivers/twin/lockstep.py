@@ -6,6 +6,7 @@ gateway would have read at this instant: meters late by their delay, a hung devi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar, cast
@@ -83,6 +84,7 @@ class LockstepSite:
     def apply(self, decision: Decision) -> None:
         """Write what was decided, as drivers do."""
         self._command_pcs(decision)
+        self._command_pv(decision)
         self._command_switch(decision.switch)
         wanted = self._wanted_of_nodes(decision)
         for device, node in zip(self.site.node_devices, self.site.load.nodes, strict=False):
@@ -113,6 +115,23 @@ class LockstepSite:
         control.enable(True)
         self.renewed_s[unit.id] = self.clock.mono_s()
         self._count(unit.id, writes=1)
+
+    def _command_pv(self, decision: Decision) -> None:
+        """Limit inverters as the driver does: reversion time, limit, enable; again at half of the reversion time."""
+        limits_w = {limit.device_id: limit.w for limit in decision.pv_limits}
+        for unit in self.site.pv:
+            if unit.id not in limits_w or not self._reachable(unit.id):
+                continue
+            w, limit = limits_w[unit.id], unit.limit
+            if w is None:
+                limit.enable(False)
+                continue
+            pct = math.floor(10_000 * w / unit.peak_w) / 100
+            if not limit.enabled or pct != limit.pct or limit.remaining_s <= DEFAULT_REVERT_S / 2:
+                limit.revert_s = DEFAULT_REVERT_S
+                limit.set_pct(pct)
+                limit.enable(True)
+                self._count(unit.id, writes=1)
 
     def _command_switch(self, order: SwitchOrder | None) -> None:
         for switch in self.site.switches:
@@ -231,7 +250,8 @@ def battery_part(unit: TwinPcs) -> Battery:
 
 def pv_part(pv: TwinPv) -> Pv:
     """What the inverter says."""
-    return Pv(pv.id, reading(pv.w), status("mppt" if pv.w > 0 else "sleeping"))
+    limit_w = pv.peak_w * pv.limit.pct / 100 if pv.limit.enabled else pv.peak_w
+    return Pv(pv.id, reading(pv.w), status("mppt" if pv.w > 0 else "sleeping"), limit_w=reading(limit_w))
 
 
 def switch_part(switch: PccSwitch, site: TwinSite) -> Switch:

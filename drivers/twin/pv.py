@@ -87,6 +87,11 @@ class LimitControl:
         """Write WMaxLim_Ena."""
         self.enabled = enabled
 
+    @property
+    def remaining_s(self) -> float:
+        """What is left of the timer, s; 0 when it does not run."""
+        return 0.0 if self._deadline_s is None else max(0.0, self._deadline_s - self._now_s)
+
     def at(self, t_s: float) -> float:
         """The limit that shows in the power at `t_s`, %."""
         self._now_s = t_s

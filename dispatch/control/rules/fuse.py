@@ -12,5 +12,5 @@ def fuse(s: Situation, so_far: Bounds) -> Ask:
     """Fuse per phase and export limit. The contracted peak is part of the interval budget."""
     if s.net_w is None:
         return Ask(Reason("rule.net_load_unknown"))
-    lowest_w, highest_w, reason = import_window(s.snapshot.grid, s.config.grid)
+    lowest_w, highest_w, reason = import_window(s.snapshot.grid, s.config.grid, s.export_w)
     return Ask(reason, *battery_window(s.net_w, lowest_w, highest_w))

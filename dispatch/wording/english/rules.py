@@ -56,6 +56,13 @@ TEMPLATES = {
     ),
     "pcs.reverted_assumed": ("{lost}: assumed at 0 kW, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"),
     # device limits
+    "curtail.export": "limited to {limit_w:kw} with others: the site takes {load_w:kw}, the battery {battery_w:action} "
+    "at most, export at most {export_w:kw}",
+    "curtail.load_unknown": "limited to {limit_w:kw} with others: what the site takes is not known, export at most "
+    "{export_w:kw}",
+    "curtail.held": "as before: the net load has been unknown for less than {hold_s:g} s",
+    "curtail.none": "not limited: {room_w:kw} of PV can be used, stored or exported",
+    "curtail.off_grid": "not limited: the site is {state}",
     "limit.no_pcs": "0 PCS take part",
     "limit.both": "charge at most {charge_w:kw} ({charge_why}), discharge at most {discharge_w:kw} ({discharge_why})",
     "limit.rating": "rating {limit_w:kw}",

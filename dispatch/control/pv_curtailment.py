@@ -1,0 +1,218 @@
+"""Limits PV inverters so that export stays within its limit once the battery cannot charge more.
+
+export = battery - net load, so the PV that may be limited can give at most
+    what it gives now + net load - lowest battery power + allowed export.
+With the lowest battery power in it PV is limited only where the battery charges as much as it can: until then PV may
+rise, export rises with it, and the fuse rule (`dispatch.control.rules.fuse`) has the battery take it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from dispatch.config.schema import DispatchConfig, PvTerms
+from dispatch.control.pcs_limits import Ready
+from dispatch.control.rules.situation import Situation
+from dispatch.model.decision import PvLimit
+from dispatch.model.equipment import Pv
+from dispatch.model.events import Event
+from dispatch.model.islanding import IslandState
+from dispatch.model.reasons import Reason
+from dispatch.model.rule_chain import Bounds
+from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
+
+RAISE_S = 5.0  # between two steps up: a limit that follows each cloud and load is written all the time
+FOLLOW_S = 5.0  # a battery asked for its most has followed by then: what it does is what it can
+BAND = 0.02  # of the rated power of all inverters: a limit that is so close below the wanted one stays
+REMEMBER_S = 300.0  # then it is tried again whether it can take more
+NEAR = 0.9  # an inverter that gives this share of its limit may be held back by it
+HEADROOM = 0.05  # of its rated power: what another may rise by until it is looked at again
+CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What curtailment may look at. Powers in W; battery > 0 discharges."""
+
+    snapshot: Snapshot
+    state: IslandState
+    net_w: float | None  # load - PV - what PCS do that take no part; None: not known
+    battery_low_w: float  # the lowest power that the limits leave the PCS that take part
+    battery_asked_w: float | None
+    battery_does_w: float | None  # measured, of these PCS; None: not known
+    allowed_w: float  # export
+
+
+class PvCurtailment:
+    """One step per tick. Limits only inverters with `curtail` that answer; off the grid none: there frequency rules."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._terms = {pv.id: pv for pv in config.pv if pv.curtail}
+        self._others = tuple(pv for pv in config.pv if not pv.curtail)
+        self._rules = config.rules
+        self._held_w: float | None = None  # of all limited inverters together; None: not limited
+        self._limits: dict[str, float] = {}
+        self._raised_s = -math.inf
+        self._net_known_s: float | None = None
+        self._shared: tuple[float, float, frozenset[str]] | None = None  # when, of what total, among whom
+        self._behind_s: float | None = None  # since when the battery has charged less than it is asked, or all it can
+        self._told: dict[str, str | None] = {}  # why each inverter is limited, as told last
+        self._news: list[PvLimit] = []
+        self._can: tuple[float, float] | None = None  # the lowest power that it was seen to reach, and until when
+
+    def step(self, site: Site) -> tuple[PvLimit, ...]:
+        """The limit of each inverter that may be limited and answers now."""
+        found = [pv for pv in site.snapshot.pv if pv.id in self._terms and pv.w.good is not None and not pv.asleep]
+        if not found:
+            return ()
+        if site.state not in CLOSED:
+            self._forget()
+            off_grid = Reason("curtail.off_grid", {"state": site.state.value})
+            return self._tell(tuple(PvLimit(pv.id, None, off_grid) for pv in found))
+        most_w = sum(self._terms[pv.id].most_w for pv in found)
+        room_w, reason = self._room(site, found)
+        if room_w is None:  # the net load has just been lost: what holds stays
+            return tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found)
+        self._hold(site.snapshot.mono_s, room_w, most_w)
+        self._share(site.snapshot.mono_s, found)
+        if self._held_w is None:
+            reason = Reason("curtail.none", {"room_w": room_w})
+        return self._tell(tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found))
+
+    def events(self, utc_s: float) -> tuple[Event, ...]:
+        """What began or ended with the last step, for the event log."""
+        told, self._news = self._news, []
+        return tuple(Event(utc_s, "device", "info", limit.device_id, words(limit.reason)) for limit in told)
+
+    def _tell(self, limits: tuple[PvLimit, ...]) -> tuple[PvLimit, ...]:
+        for limit in limits:
+            now = None if limit.w is None else limit.reason.code
+            if self._told.get(limit.device_id) != now and limit.reason.code != "curtail.held":
+                self._told[limit.device_id] = now
+                self._news.append(limit)
+        return limits
+
+    def _forget(self) -> None:
+        self._held_w, self._limits, self._shared, self._behind_s, self._net_known_s = None, {}, None, None, None
+
+    def _room(self, site: Site, found: Sequence[Pv]) -> tuple[float | None, Reason]:
+        """What these inverters may give together, W, and why; None: as before."""
+        mono_s = site.snapshot.mono_s
+        if site.net_w is None:
+            self._net_known_s = mono_s if self._net_known_s is None else self._net_known_s  # at the start, say
+            if mono_s - self._net_known_s <= self._rules.meter_lost_hold_s:
+                return None, Reason("curtail.held", {"hold_s": self._rules.meter_lost_hold_s})
+            discharge_w = max(site.battery_does_w or 0.0, site.battery_asked_w or 0.0, 0.0)
+            room_w = max(site.allowed_w - discharge_w - self._others_w(site.snapshot), 0.0)
+            return room_w, Reason("curtail.load_unknown", {"limit_w": room_w, "export_w": site.allowed_w})
+        self._net_known_s = mono_s
+        taken_w = sum(pv.w.good or 0.0 for pv in found) + site.net_w
+        low_w = self._battery_w(site)
+        room_w = max(taken_w - low_w + site.allowed_w, 0.0)
+        return room_w, Reason(
+            "curtail.export",
+            {"limit_w": room_w, "load_w": taken_w, "battery_w": low_w, "export_w": site.allowed_w},
+        )
+
+    def _battery_w(self, site: Site) -> float:
+        """The lowest power that the battery can take: by its limits, but no lower than it was seen to reach of late."""
+        mono_s, asked_w, low_w, does_w = (
+            site.snapshot.mono_s,
+            site.battery_asked_w,
+            site.battery_low_w,
+            site.battery_does_w,
+        )
+        if asked_w is None:  # it is not commanded: what it does now may end
+            self._behind_s = None
+            return max(does_w or 0.0, 0.0)
+        if does_w is None:
+            return low_w
+        near_w = self._rules.deadband_w
+        if asked_w > low_w + near_w and does_w <= asked_w + near_w:
+            self._behind_s = None
+        elif self._behind_s is None:
+            self._behind_s = mono_s
+        if self._behind_s is not None and mono_s - self._behind_s >= FOLLOW_S:
+            self._can = does_w, mono_s + REMEMBER_S
+        if self._can is not None and (mono_s >= self._can[1] or does_w < self._can[0] - near_w):
+            self._can = None
+        return low_w if self._can is None else max(low_w, self._can[0])
+
+    def _others_w(self, snapshot: Snapshot) -> float:
+        """What inverters that are not limited give, W; one that does not answer its most."""
+        now = {pv.id: 0.0 if pv.asleep else pv.w.good for pv in snapshot.pv}
+        return sum(pv.most_w if (w := now.get(pv.id)) is None else w for pv in self._others)
+
+    def _hold(self, mono_s: float, room_w: float, most_w: float) -> None:
+        """Lower the limit at once, raise or lift it at most every RAISE_S, keep one that is close enough below."""
+        band_w = max(self._rules.deadband_w, BAND * most_w)
+        held_w = self._held_w
+        if room_w < most_w and (held_w is None or held_w > room_w):
+            self._held_w, self._raised_s = max(room_w - band_w / 2, 0.0), mono_s
+        elif held_w is not None and room_w > held_w + band_w and mono_s - self._raised_s >= RAISE_S:
+            self._held_w, self._raised_s = (None if room_w >= most_w else room_w - band_w / 2), mono_s
+
+    def _share(self, mono_s: float, found: Sequence[Pv]) -> None:
+        """Share out what is held when that has changed, and every RAISE_S, as clouds go on."""
+        if self._held_w is None:
+            self._limits, self._shared = {}, None
+            return
+        among = frozenset(pv.id for pv in found)
+        if self._shared is not None:
+            at_s, total_w, before = self._shared
+            if total_w == self._held_w and before == among and mono_s - at_s < RAISE_S:
+                return
+        self._limits = shares(self._held_w, found, self._terms, self._limits)
+        self._shared = mono_s, self._held_w, among
+
+
+def site_of(s: Situation, hard: Bounds, total_w: float | None) -> Site:
+    """What curtailment may look at. `hard`: what limits leave the battery; `total_w`: what it is asked."""
+    ready = {u.id for u in s.units if u.ready is Ready.READY}
+    powers = [pcs.w.good for pcs in s.snapshot.pcs if pcs.id in ready]
+    known = [w for w in powers if w is not None]
+    return Site(
+        snapshot=s.snapshot,
+        state=s.islanding.state,
+        net_w=s.net_w,
+        battery_low_w=hard.low_w,
+        battery_asked_w=total_w,
+        battery_does_w=sum(known) if len(known) == len(ready) else None,
+        allowed_w=s.config.grid.export_limit_w if s.pv_export_w is None else s.pv_export_w,
+    )
+
+
+def shares(
+    total_w: float, found: Sequence[Pv], terms: Mapping[str, PvTerms], limits: Mapping[str, float]
+) -> dict[str, float]:
+    """A limit for each inverter, together `total_w`: one that gives less than its limit leaves its share to others."""
+    wants = {pv.id: _want_w(pv, terms[pv.id].most_w, limits.get(pv.id)) for pv in found}
+    given: dict[str, float] = {}
+    left_w, weight_w = total_w, sum(terms[id].most_w for id in wants)
+    for id in sorted(wants, key=lambda id: wants[id] / terms[id].most_w):
+        given[id] = min(wants[id], left_w * terms[id].most_w / weight_w)
+        left_w, weight_w = left_w - given[id], weight_w - terms[id].most_w
+    rated_w = sum(terms[id].most_w for id in wants)
+    return {id: w + left_w * terms[id].most_w / rated_w for id, w in given.items()}
+
+
+def _want_w(pv: Pv, most_w: float, limit_w: float | None) -> float:
+    w = pv.w.good or 0.0
+    if limit_w is None or w >= NEAR * limit_w:
+        return most_w
+    return min(w + HEADROOM * most_w, most_w)
+
+
+def fallback_limits(config: DispatchConfig) -> dict[str, float]:
+    """What each inverter that may be limited is to keep when it hears nothing more, W.
+
+    Its share of the export limit, by the most that each inverter of the site can give: then the limit holds whatever
+    the load is.
+    """
+    grid = config.grid
+    most_w = sum(pv.most_w for pv in config.pv)
+    limit_w = max(grid.export_limit_w - grid.export_margin_w, 0.0)
+    return {pv.id: limit_w * pv.most_w / most_w for pv in config.pv if pv.curtail}
