@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ HERE = Path(__file__).parent
 KILLS = int(os.environ.get("SKERRY_SOAK_KILLS", "2"))
 START_LIMIT_S = 5 * LIMIT_S  # of a process that other tests starve; its own time is judged by FIRST_S
 FIRST_S = 2.0  # of processor time, from the start of the process to its first setpoint
+ROUNDED_S = 0.001  # times of rows
 LONG_S = 1e7  # reservations that outlast the test
 AT_ONCE = 3  # consoles that give commands
+FIRST_MANY = 5  # so many commands are acknowledged before a kill: it has something to lose
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Promised:
     standing: set[str] = field(default_factory=set)  # reservations
     withdrawn: set[str] = field(default_factory=set)
     doubtful: set[str] = field(default_factory=set)  # a withdrawal was asked for, and the kill came before its answer
+    acknowledging: list[tuple[float, float]] = field(default_factory=list)  # acknowledged alarms: asked and answered, s
     count: int = 0
 
 
@@ -94,12 +98,14 @@ def check_setpoint(start: Start) -> None:
     assert said["cpu_s"] < FIRST_S
 
 
-async def command(client: GatewayClient, promised: Promised, chance: random.Random, kill: int) -> None:
-    """Commands of one console until the gateway is gone; what was acknowledged is noted."""
+async def command(client: GatewayClient, promised: Promised, chance: random.Random, kill: int, first: bool) -> None:
+    """Commands of one console until the gateway is gone; what was acknowledged is noted.
+
+    Only the `first` one acknowledges alarms: its times do not overlap, so each has a row of its own.
+    """
+    kinds = ("order", "order", "reserve", "withdraw", "acknowledge" if first else "reserve", "drill")
     for n in range(1_000_000):
-        # during a drill orders are refused, and the first gateway is to acknowledge some
-        all_kinds = ("order", "order", "reserve", "withdraw", "acknowledge", "drill")
-        what = chance.choice(all_kinds if kill else ("order", "reserve"))
+        what = chance.choice(kinds)
         mark = f"mark-{kill}-{id(client) % 10_000}-{n}"
         seen = {"seen_utc_s": time.time(), "reason": mark}
         with suppress(RequestFailed):
@@ -115,15 +121,22 @@ async def command(client: GatewayClient, promised: Promised, chance: random.Rand
             elif what == "withdraw" and promised.standing:
                 await withdraw(client, promised, chance.choice(sorted(promised.standing)))
             elif what == "acknowledge":
-                await client.request("alarm.acknowledge", id="*")
+                asked_s = time.time()
+                answer = await client.request("alarm.acknowledge", id="*")
+                promised.count += 1
+                if not answer["not_durable"]:
+                    promised.acknowledging.append((asked_s, time.time()))
             elif what == "drill":
-                await client.request("drill.start", minutes=5.0, **seen)
+                answer = await client.request("drill.start", minutes=5.0, **seen)
+                if answer["ok"]:
+                    promise(promised, answer, mark)
 
 
 async def withdraw(client: GatewayClient, promised: Promised, id: str) -> None:
     promised.standing.discard(id)
     promised.doubtful.add(id)
     answer = await client.request("reservation.withdraw", id=id, reason="test")
+    promised.count += 1
     promised.doubtful.discard(id)
     (promised.withdrawn if not answer["not_durable"] else promised.doubtful).add(id)
 
@@ -164,9 +177,9 @@ async def under_commands(
     promised.standing |= promised.doubtful & known
     promised.doubtful.clear()
     clients = [await GatewayClient.connect(socket, 10.0) for _ in range(AT_ONCE)]
-    givers = [asyncio.create_task(command(client, promised, chance, kill)) for client in clients]
-    if not kill:  # so that the short form, too, has something to lose
-        await until(lambda: promised.count)
+    before = promised.count
+    givers = [asyncio.create_task(command(c, promised, chance, kill, c is clients[0])) for c in clients]
+    await until(lambda: promised.count >= before + FIRST_MANY)
     await asyncio.sleep(chance.uniform(0.0, 0.5))
     process.kill()
     await process.wait()
@@ -177,18 +190,28 @@ async def under_commands(
 
 
 def lost_rows(directory: Path, promised: Promised) -> list[str]:
-    """The marks of acknowledged rows that the audit does not hold; the files themselves must be whole."""
+    """What was acknowledged and the audit does not hold, by mark or time; the files themselves must be whole."""
     for name in (TELEMETRY, AUDIT):
         with closing(sqlite3.connect(directory / name)) as con:
             assert con.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
     assert list(directory.glob("*.corrupt*")) == []
-    texts = ""
+    texts, acknowledged_s = "", list[float]()
     before = None
     while rows := audit_reader.rows(directory, 1000, before):
         texts += json.dumps(rows)
+        acknowledged_s += [
+            datetime.fromisoformat(row["t"]).timestamp()
+            for row in rows
+            if (row["kind"], row.get("command")) == ("result", "alarm.acknowledge")
+        ]
         before = rows[0]["seq"]
     assert verify(directory).findings == ()
-    return [mark for mark in promised.rows if mark not in texts]
+    unseen = [
+        f"alarms acknowledged at {asked_s:.3f}"
+        for asked_s, answered_s in promised.acknowledging
+        if not any(asked_s - ROUNDED_S <= t <= answered_s + ROUNDED_S for t in acknowledged_s)
+    ]
+    return [mark for mark in promised.rows if mark not in texts] + unseen
 
 
 async def test_nothing_acknowledged_is_lost_and_the_setpoint_is_safe_at_once() -> None:
