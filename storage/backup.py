@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 from storage import durable_file, schema
+from storage.disk_room import room_for
 
 PAGES = 2000  # copied in one go: 8 MB
-SPARE = 64 << 20  # bytes that stay free for the record itself
 
 
 def name(path: Path, version: int) -> Path:
@@ -30,9 +29,9 @@ def before_migration(con: sqlite3.Connection, path: Path, version: int, meanwhil
     size = con.execute("PRAGMA page_count").fetchone()[0] * con.execute("PRAGMA page_size").fetchone()[0]
     making = copy.with_name(f"{copy.name}.new")
     try:
-        free = shutil.disk_usage(path.parent).free
-        if free < size + SPARE:
-            return f"it needs {size >> 20} MB, {free >> 20} MB are free"
+        room = room_for(size, path.parent)
+        if not room.enough:
+            return str(room)
         making.unlink(missing_ok=True)
         with closing(sqlite3.connect(making, isolation_level=None)) as target:
             con.backup(target, pages=PAGES, progress=lambda *_: meanwhile())

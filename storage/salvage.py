@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -21,6 +20,7 @@ from storage import durable_file, schema
 from storage.blocks import dictionary_hash
 from storage.copying import NAMES, TABLES, Copier, Names, Row, SignalRow, Table, dictionaries_of
 from storage.damage import DAMAGED
+from storage.disk_room import room_for
 from storage.merging import SALVAGED, Progress
 from storage.moving import FILES
 from storage.packing import note_gap
@@ -29,7 +29,6 @@ from storage.signals import Signal
 from storage.trees import Hole, Trees
 
 AT_ONCE = 500  # rows in a transaction
-SPARE = 64 << 20  # bytes that stay free for the record itself
 NOTHING = Progress()
 QUARTERS = [table.name for table in TABLES].index("r15")
 _TIMES = {  # position of the time, microseconds in a unit of it, resolution of a gap
@@ -116,10 +115,9 @@ def recovering(damaged: Path, out: Path) -> Iterator[tuple[Pages, sqlite3.Connec
 def refuse_without_room(damaged: Path, out: Path) -> None:
     """Raises CannotSalvage where what is recovered may fill a disk, most likely that of the record itself."""
     wal = Path(f"{damaged}-wal")
-    needed = damaged.stat().st_size + (wal.stat().st_size if wal.exists() else 0) + SPARE
-    free = shutil.disk_usage(out.parent).free
-    if free < needed:
-        text = f"{out.parent} has {free / 1e6:.1f} MB free, up to {needed / 1e6:.1f} MB are needed"
+    room = room_for(damaged.stat().st_size + (wal.stat().st_size if wal.exists() else 0), out.parent)
+    if not room.enough:
+        text = f"{out.parent}: what is recovered may not fit: {room}"
         raise CannotSalvage(f"{text}: free space, or name a file on another disk with --out")
 
 

@@ -28,6 +28,7 @@ import msgspec
 
 from storage import audit_format, audit_head, durable_file, identity, proofs, schema
 from storage.damage import DAMAGED
+from storage.disk_room import room_for
 from storage.manifest import MANIFEST, signed_with
 from storage.signing_key import CREDENTIAL_HINT, KEY_FILE, LENGTH, signing_key
 from storage.verify import CannotVerify, verify
@@ -46,7 +47,6 @@ STEP_PAGES = 100  # copied in one go: 400 KiB, about a millisecond from memory
 PAUSE_S = 0.004  # after each, at least; and at least as long as it took
 SYNC_BYTES = 16 << 20  # handed to the disk so often: no flood of it at the end
 CHUNK = 1 << 20  # bytes hashed in one go
-SPARE = 64 << 20  # bytes that stay free for the records themselves
 BUSY_S = 2.0
 
 Progress = Callable[[str, float], None]  # name of the file, share of it that is copied
@@ -147,9 +147,9 @@ def _room(state_dir: Path, parent: Path) -> None:
             needed += path.stat().st_size if path.exists() else 0
     if not parent.is_dir():
         raise BackupError(f"{parent} is not a directory: make it, or name another place")
-    free = shutil.disk_usage(parent).free
-    if free < needed + SPARE:
-        raise BackupError(f"{parent} has {free >> 20} MB free, the backup needs {(needed + SPARE) >> 20} MB")
+    room = room_for(needed, parent)
+    if not room.enough:
+        raise BackupError(f"{parent}: the backup does not fit: {room}: free space, or name another place")
 
 
 @contextmanager

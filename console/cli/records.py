@@ -117,7 +117,7 @@ def export(
 def _tell_size(size: Size) -> None:
     """Say how large an export will be, before it is made."""
     held = "no telemetry" if size.first_utc_s is None else f"{size.rows} rows of {size.columns} columns of telemetry"
-    space = f"{size.free / 1e6:.0f} MB are free"
+    space = f"{size.room.free / 1e6:.0f} MB are free"
     click.echo(f"skerry: about {size.bytes / 1e6:.1f} MB: {held}, and what else is on record; {space}", err=True)
 
 

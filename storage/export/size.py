@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from storage import audit_format
+from storage.disk_room import Room, room_for
 from storage.export.record_tables import Span
 from storage.export.rows import Piece, bounds_us, pieces
 from storage.export.signal_columns import MINUTES, RAW, WideTable
@@ -18,7 +18,6 @@ from storage.signals import MISSING
 
 PROBES = 12  # spots of the telemetry that are looked at
 ROWS = 200  # rows of another table that are looked at, from its begin and its end each
-SPARE = 64 << 20  # bytes that stay free on the disk
 SECOND_US = 1_000_000
 
 
@@ -30,12 +29,12 @@ class Size(msgspec.Struct, frozen=True):
     columns: int  # of all wide tables together, that of the time left out
     first_utc_s: float | None  # where the telemetry begins and ends, to a quarter hour; None: there is none
     last_utc_s: float | None
-    free: int  # bytes on the disk of the export
+    room: Room  # for it on the disk of the export
 
     @property
     def fits(self) -> bool:
         """Whether the disk has the space."""
-        return self.bytes + SPARE <= self.free
+        return self.room.enough
 
 
 def estimate(
@@ -60,15 +59,7 @@ def estimate(
     files = 2.4 if parquet else 2.0  # SQLite, CSV; Parquet is compressed
     size = rows * row_bytes * files / 2 + others * files + in_database + audit_bytes * (1 + 0.8 * files)
     first, last = (None, None) if bounds is None else (bounds[0] / SECOND_US, bounds[1] / SECOND_US)
-    return Size(round(size), rows, columns, first, last, shutil.disk_usage(_existing(out)).free)
-
-
-def _existing(path: Path) -> Path:
-    """The directory in which a path will be made."""
-    path = path.absolute()
-    while not path.is_dir() and path != path.parent:
-        path = path.parent
-    return path
+    return Size(round(size), rows, columns, first, last, room_for(round(size), out))
 
 
 def _wide_rows(

@@ -21,7 +21,7 @@ from storage.export.columns import DICTIONARY, Table, dictionary_rows
 from storage.export.record_tables import AUDIT, CHAIN, GAPS, READERS, Span, audit_rows, gap_rows
 from storage.export.rows import Piece, extent_us, pieces
 from storage.export.signal_columns import QUARTERS, RAW, RESOLUTIONS, Signal, WideTable, wide_tables
-from storage.export.size import SPARE, Size, estimate
+from storage.export.size import Size, estimate
 from storage.export.table_files import Row, TableFiles
 from storage.manifest import MANIFEST, signed
 from storage.reader import open_read_only
@@ -325,8 +325,7 @@ def _refuse_too_large(size: Size, out: Path) -> None:
     """Raises ExportError if the disk lacks the space."""
     if not size.fits:
         raise ExportError(
-            f"{out}: the export takes about {size.bytes / 1e6:.1f} MB and leaves {SPARE / 1e6:.0f} MB free, but "
-            f"{size.free / 1e6:.1f} MB are free there: "
+            f"{out}: the export takes about {size.bytes / 1e6:.1f} MB and does not fit: {size.room}: "
             "free space, name a directory on another disk, or choose a shorter span or a coarser --resolution"
         )
 

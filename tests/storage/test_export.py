@@ -235,7 +235,7 @@ def test_the_size_is_said_first_and_a_disk_without_the_space_refused(
     assert shares[-1] == 1.0
     free: Any = type("Usage", (), {"free": told[0].bytes + (64 << 20) - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda _: free)
-    with pytest.raises(ExportError, match=r"leaves 67 MB free, but .* MB are free there: free space"):
+    with pytest.raises(ExportError, match=r"does not fit: .* MB are needed, .* MB are free: free space"):
         export(state, tmp_path / "other", T0, T0 + 240, Options(resolution="raw"))
     assert not (tmp_path / "other").exists()
 

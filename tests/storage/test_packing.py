@@ -468,6 +468,6 @@ def test_without_room_for_a_copy_it_is_migrated_and_said(old_state: Path, monkey
     file.ensure_open(T0)
     (event,) = file.found
     assert event.severity == "warning"
-    assert "no copy was made before: it needs" in event.text
+    assert "MB are needed, 1.0 MB are free" in event.text
     file.close(0)
     assert [path.name for path in old_state.iterdir() if "schema" in path.name] == []

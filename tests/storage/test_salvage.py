@@ -269,7 +269,7 @@ def test_a_disk_without_the_space_is_not_filled(whole: Path, tmp_path: Path, mon
     free = whole.stat().st_size + (64 << 20) - 1
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     for recover in (salvage, salvage_audit):
-        with pytest.raises(CannotSalvage, match=f"{tmp_path} has .* MB free, up to .* MB are needed: .*--out"):
+        with pytest.raises(CannotSalvage, match=f"{tmp_path}: .* MB are needed, .* MB are free: .*--out"):
             recover(whole, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
