@@ -116,6 +116,6 @@ class Limits(RuleBasedStateMachine):
         assert [gpu.limit for gpu in self.nvml.gpus] == [self.own[gpu.uuid] for gpu in self.nvml.gpus]
 
 
-EXAMPLES = 2000 if os.environ.get("SKERRY_SOAK") else 40
+EXAMPLES = 2000 if os.environ.get("SKERRY_SOAK") else 15
 Limits.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)
 TestLimits = pytest.mark.soak(Limits.TestCase)

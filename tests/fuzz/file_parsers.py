@@ -65,7 +65,7 @@ def zipped(examples: Sequence[bytes]) -> tuple[bytes, ...]:
 
 @functools.cache
 def zipped_zeros() -> bytes:
-    return gzip.compress(bytes(256 << 20), mtime=0)
+    return gzip.compress(bytes(64 << 20), mtime=0)
 
 
 def site_files() -> list[bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soak_sizes import examples
 from storage_samples import T0, snapshot
 
 from storage.config import StorageConfig
@@ -26,8 +27,9 @@ STEP = st.tuples(
 )
 
 
+@pytest.mark.soak
 @given(st.lists(STEP, min_size=1, max_size=60))
-@settings(max_examples=60)
+@settings(max_examples=examples(20))
 def test_rollups_are_what_brute_force_says(steps: list[tuple[float, float | None, str]]) -> None:
     expected: dict[int, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
@@ -76,8 +78,9 @@ def test_rollups_are_what_brute_force_says(steps: list[tuple[float, float | None
         assert mean == pytest.approx(sum(m[2] * m[4] for m in minutes) / n, abs=0.51)
 
 
+@pytest.mark.soak
 @given(st.lists(st.one_of(st.none(), st.floats(-1e5, 1e5)), min_size=1, max_size=50))
-@settings(max_examples=25)
+@settings(max_examples=examples(12))
 def test_within_one_run_the_mean_is_exact_to_its_resolution(values: list[float | None]) -> None:
     """However often the running minute is flushed: it is written again from its own sums, not from rounded rows."""
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from soak_sizes import examples
 
 from dispatch.alarms.states import AlarmBook, AlarmDefinition, AlarmState, Condition, Priority, UnknownAlarm
 from dispatch.model.reasons import plain
@@ -183,5 +184,5 @@ class Machine(RuleBasedStateMachine):
         assert all(a.count >= 1 for a in self.book.active())
 
 
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestMachine = pytest.mark.soak(Machine.TestCase)
+TestMachine.settings = settings(max_examples=examples(20), stateful_step_count=40, deadline=None)

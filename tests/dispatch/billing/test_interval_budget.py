@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0, Plant, a_plan, site_config
+from soak_sizes import examples
 
 from dispatch.billing.billing_memory import Billing
 from dispatch.billing.interval_budget import MeteringInterval
@@ -263,8 +264,9 @@ def test_a_restart_goes_on_where_it_was() -> None:
 loads = st.lists(st.tuples(st.integers(5, 240), st.floats(0, 75_000)), min_size=4, max_size=20)
 
 
+@pytest.mark.soak
 @given(loads, st.booleans())
-@settings(max_examples=4)
+@settings(max_examples=examples(3))
 def test_no_interval_mean_exceeds_the_limit_while_the_battery_suffices(
     blocks: list[tuple[int, float]], planned: bool
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, site_config, started
+from soak_sizes import examples
 
 from dispatch.billing.billing_memory import Billing
 from dispatch.billing.month_peaks import MonthSoFar
@@ -524,11 +525,12 @@ state_words = st.sampled_from(
 )
 
 
+@pytest.mark.soak
 @given(
     st.lists(st.tuples(readings, readings, readings, state_words, state_words, state_words), min_size=1, max_size=12),
     st.booleans(),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(40))
 def test_any_snapshot_gives_a_decision_within_ratings(
     rows: list[tuple[Reading, Reading, Reading, str | None, str | None, str | None]], planned: bool
 ) -> None:

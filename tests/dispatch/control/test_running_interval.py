@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import Plant, a_plan, a_snapshot, site_config, trace
+from soak_sizes import examples
 
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.facts import Facts
@@ -37,13 +38,14 @@ def a_plant(load_w: float = 26_000.0, plan: Plan | None = None) -> Plant:
     return Plant(controller, lambda t_s: load_w, rate_hz=1.0, plan=plan)
 
 
+@pytest.mark.soak
 @given(
     at_s=st.integers(20, 290),
     before_w=st.floats(25_000, 40_000),
     target_w=st.floats(0, 40_000),
     load_w=st.floats(15_000, 33_000),
 )
-@settings(max_examples=8)
+@settings(max_examples=examples(4))
 def test_no_new_plan_breaks_the_ramp_or_raises_an_alarm(
     at_s: int, before_w: float, target_w: float, load_w: float
 ) -> None:

@@ -22,7 +22,7 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
 S = IslandState
-EXAMPLES = int(os.environ.get("SKERRY_SOAK_ISLAND", "700"))
+EXAMPLES = int(os.environ.get("SKERRY_SOAK_ISLAND", "250"))
 STEPS = 14
 CODE = PROFILES["vde-ar-n-4105"]
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import T0, Plant, a_battery, a_pcs, a_plan, a_snapshot, an_order, decide, site_config, started, trace
+from soak_sizes import examples
 
 from dispatch.config.schema import BatteryConfig, NodeTerms, PcsRatings
 from dispatch.control.controller import Controller
@@ -58,7 +59,8 @@ def test_an_order_outranks_peak_ramp_and_plan_and_the_chain_says_so() -> None:
     assert words(trace(decision, "plan").reason) == "not in force: order o1 steers"
 
 
-@settings(max_examples=150)
+@pytest.mark.soak
+@settings(max_examples=examples(60))
 @given(
     kind=st.sampled_from([OrderKind.SETPOINT, OrderKind.IMPORT_TARGET, OrderKind.SOC_TARGET, OrderKind.HOLD]),
     value=st.floats(-80_000, 80_000),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
+from soak_sizes import examples
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.plan import Plan
@@ -42,7 +43,8 @@ def powers(plan: Plan) -> list[float]:
     return [step.battery_w for step in plan.steps]
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(10), deadline=None)
 @given(
     st.lists(st.floats(-100, 400), min_size=24, max_size=24),
     st.lists(st.floats(0, 90_000), min_size=96, max_size=96),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 from small_site import T0, a_battery, a_plan, a_snapshot, an_order, decide, site_config, started, trace
+from soak_sizes import examples
 
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig, PcsRatings
@@ -183,7 +184,8 @@ VALUES = st.floats(-150_000, 150_000)
 KINDS = st.sampled_from([OrderKind.SETPOINT, OrderKind.IMPORT_TARGET, OrderKind.HOLD, OrderKind.SOC_TARGET])
 
 
-@settings(max_examples=60)
+@pytest.mark.soak
+@settings(max_examples=examples(20))
 @given(kind=KINDS, value=VALUES, soc_pct=st.floats(40, 70), net_w=st.floats(-70_000, 160_000))
 def test_a_step_under_an_order_is_what_the_rules_make_of_it(
     kind: OrderKind, value: float, soc_pct: float, net_w: float
@@ -201,7 +203,8 @@ def test_a_step_under_an_order_is_what_the_rules_make_of_it(
     assert plan.steps[0].battery_w == pytest.approx(decision.battery_w, abs=5)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(20), deadline=None)
 @given(
     kind=KINDS,
     value=VALUES,

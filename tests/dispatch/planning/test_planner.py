@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
+from soak_sizes import examples
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import reserve_soc_pct
@@ -338,7 +339,8 @@ def cases(draw: st.DrawFn) -> PlanInputs:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(25), deadline=None)
 @given(cases())
 def test_every_plan_passes_the_independent_check(inputs: PlanInputs) -> None:
     watched = Watched()
@@ -353,7 +355,8 @@ def test_every_plan_passes_the_independent_check(inputs: PlanInputs) -> None:
             assert step.grid_w <= limit_w + 60 or step.grid_w <= 0  # surplus PV may always be stored
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(10), deadline=None)
 @given(cases(), cases())
 def test_a_kept_model_answers_as_a_fresh_one(one: PlanInputs, two: PlanInputs) -> None:
     planner = Planner(one.config)
@@ -378,7 +381,8 @@ def test_the_basis_of_the_last_plan_spares_most_of_the_work(interval_s: int) -> 
     assert max(took[1:]) < took[0] / 5, took
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(8), deadline=None)
 @given(cases(), st.lists(st.sampled_from([1, 2, 7, 60]), min_size=2, max_size=4))
 def test_a_basis_moved_along_with_time_answers_as_a_cold_start(inputs: PlanInputs, ahead: list[int]) -> None:
     planner, loads = Planner(inputs.config), inputs.load.load_w
@@ -416,7 +420,8 @@ def test_scaled_prices_scale_the_cost(prices: list[float], factor: float) -> Non
     assert cost(factor) == pytest.approx(factor * cost(1.0), rel=2e-3, abs=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(10), deadline=None)
 @given(
     st.lists(st.floats(-50, 300), min_size=12, max_size=12), st.lists(st.floats(0, 60_000), min_size=12, max_size=12)
 )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, promised, site
+from soak_sizes import examples
 
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig, PcsRatings
@@ -296,7 +297,8 @@ def test_power_is_ready_while_the_site_can_carry_what_is_left_of_it() -> None:
     assert line == "contract allows an import of 40.0 kW, it would take 50.0 kW"
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(9), deadline=None)
 @given(
     st.floats(5_000, 60_000), st.floats(1_000, 60_000), st.floats(0.25, 6), st.floats(0, 6), st.floats(10, 90),
     st.floats(0, 899),
@@ -343,7 +345,8 @@ def test_what_the_running_interval_has_had_counts() -> None:
     assert granted(PowerRequest(power_w=15_000.0, for_s=300.0), overdrawn).start_utc_s == NOON + 600
 
 
-@settings(max_examples=25)
+@pytest.mark.soak
+@settings(max_examples=examples(10))
 @given(
     soc_pct=st.floats(10, 90),
     loads_kw=st.lists(st.floats(5, 60), min_size=1, max_size=12),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import a_snapshot, site_config
+from soak_sizes import examples
 
 from dispatch.config.schema import CapsConfig, DispatchConfig, NodeTerms
 from dispatch.config.tariff_terms import TariffTerms
@@ -216,7 +217,8 @@ def test_a_plan_counts_on_caps_while_one_node_takes_them(farm: Farm) -> None:
     assert not counted_on(config(), farm.run(1))
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(15), deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 9_000), st.floats(0, 20_000), st.floats(20_000, 40_000)), min_size=1, max_size=12)
 )

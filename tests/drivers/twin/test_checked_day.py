@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
-import pickle
 import random
 from collections.abc import Callable, Iterator
-from types import FunctionType
 
 import msgspec
 import pytest
 from checked_day import TICK_S, Day, pulses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from site_copies import Copies
 
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import IslandState
@@ -76,44 +74,14 @@ def said(now: Snapshot, part: str, figure: str, word: str) -> Snapshot:
     return replace(now, **{part: found})
 
 
-class _Pickler(pickle.Pickler):
-    """Leaves functions as they are, as deepcopy does."""
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
-        self.functions: list[FunctionType] = []
-
-    def persistent_id(self, found: object) -> int | None:
-        if not isinstance(found, FunctionType):
-            return None
-        self.functions.append(found)
-        return len(self.functions) - 1
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, functions: list[FunctionType]) -> None:
-        super().__init__(file)
-        self.functions = functions
-
-    def persistent_load(self, number: int) -> FunctionType:
-        return self.functions[number]
-
-
 @functools.cache
-def warmed(
-    load_w: Callable[[float], float], meter_delay_s: float | None, seconds: float
-) -> tuple[bytes, list[FunctionType]]:
-    """A day that has run for so long, pickled: tests go on with copies of it, which deepcopy makes much slower."""
-    file = io.BytesIO()
-    pickler = _Pickler(file)
-    pickler.dump(Day(load_w, meter_delay_s).run(seconds))
-    return file.getvalue(), pickler.functions
+def warmed(load_w: Callable[[float], float], meter_delay_s: float | None, seconds: float) -> Copies[Day]:
+    """A day that has run for so long."""
+    return Copies(Day(load_w, meter_delay_s).run(seconds))
 
 
 def day_of(load_w: Callable[[float], float], meter_delay_s: float | None = None, seconds: float = 20) -> Day:
-    pickled, functions = warmed(load_w, meter_delay_s, seconds)
-    day: Day = _Unpickler(io.BytesIO(pickled), functions).load()
-    return day
+    return warmed(load_w, meter_delay_s, seconds).copy()
 
 
 def steady(_: float) -> float:

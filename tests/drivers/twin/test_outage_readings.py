@@ -31,7 +31,7 @@ def lying(day: DemoDay, seconds: float, wrong: Wrong) -> tuple[list[Decision], l
 
 def running(seconds: float, outage: bool) -> DemoDay:
     day = DemoDay()
-    day.run_until(day.clock.utc_s() + 60)
+    day.run_until(day.clock.utc_s() + 40)
     if outage:
         day.twin.faults.put(Fault("outage"))
     day.run_until(day.clock.utc_s() + seconds)
@@ -53,7 +53,7 @@ def load_reads(w: float | None, also: float | None = None) -> Wrong:
     "wrong", [load_reads(0.0), load_reads(0.0, also=0.0), load_reads(9_000.0), load_reads(90_000.0)]
 )
 def test_a_load_that_the_forming_pcs_contradicts_is_not_believed(wrong: Wrong) -> None:
-    day = running(60, outage=True)
+    day = running(30, outage=True)
     _, said = lying(day, 30, wrong)
     (told,) = [t for t in said if "reading not believed" in t]
     assert "grid, PCS, PV and load meter are" in told or "more than volts times amperes" in told
@@ -63,7 +63,7 @@ def test_a_load_that_the_forming_pcs_contradicts_is_not_believed(wrong: Wrong) -
 
 
 def test_a_load_step_in_an_outage_is_followed_at_once() -> None:
-    day = running(60, outage=True)
+    day = running(30, outage=True)
     true_w = day.twin.load_w
     while abs(day.twin.load_w - true_w) < 3_000 and day.clock.utc_s() < day.twin.start_utc_s + 1200:
         day.step()
@@ -83,7 +83,7 @@ def switch_says(**words_of: str) -> Wrong:
 
 
 def test_a_contact_alone_does_not_end_the_outage_while_0_v_are_measured() -> None:
-    day = running(60, outage=True)
+    day = running(30, outage=True)
     _, said = lying(day, 60, switch_says(grid_voltage="present"))
     assert [t for t in said if "Grid outage" in t or "not believed" in t] == []
 
@@ -100,7 +100,7 @@ def test_a_contact_alone_does_not_make_a_live_site_dark() -> None:
 
 
 def test_a_grid_that_is_back_while_the_site_is_islanded_is_not_normal() -> None:
-    day = running(60, outage=True)
+    day = running(30, outage=True)
     day.twin.faults.clear("")
     said = lying(day, 40, lambda s: s)[1]
     assert [t for t in said if t.startswith("Grid outage")] == [

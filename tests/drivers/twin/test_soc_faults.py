@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from site_copies import Copies
 
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig
 from dispatch.control.controller import Controller
@@ -98,6 +99,19 @@ class Site:
         return [e.text for d in self.decisions for e in d.events if word in e.text]
 
 
+@cache
+def _in_the_outage(cap_w: float | None) -> Copies[Site]:
+    site = Site(cap_w=cap_w).run(120)
+    assert site.steps == site.said("SoC") == []
+    del site.decisions[:-1]
+    return Copies(site)
+
+
+def in_the_outage(cap_w: float | None = 1000.0) -> Site:
+    """A site of its own after 120 s, the last hundred without the grid; of its decisions it has the last one only."""
+    return _in_the_outage(cap_w).copy()
+
+
 def says(soc_pct: float, **limits: float) -> Wrong:
     """The BMS reports this SoC, and perhaps limits."""
     changed = {"soc_pct": reading(soc_pct)} | {name: reading(w) for name, w in limits.items()}
@@ -106,7 +120,7 @@ def says(soc_pct: float, **limits: float) -> Wrong:
 
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 5.0, 9.6])
 def test_an_soc_of_0_for_a_moment_shuts_nothing_down(seconds: float) -> None:
-    site = Site().run(120).run(seconds, says(0.0)).run(30)
+    site = in_the_outage().run(seconds, says(0.0)).run(30)
     assert site.steps == []
     assert site.said("recalibration") == []
     assert len(site.said("SoC 0.0 %")) == 1
@@ -118,12 +132,12 @@ def test_an_soc_of_0_for_a_moment_shuts_nothing_down(seconds: float) -> None:
 def test_registers_of_the_battery_that_all_read_0_for_a_moment_shut_nothing_down() -> None:
     wrong = says(0.0, discharge_limit_w=0.0, charge_limit_w=0.0)
     for seconds in (0.2, 1.0, 4.6):  # an overload of 5 s caps the critical nodes
-        site = Site().run(120).run(seconds, wrong).run(30)
+        site = in_the_outage().run(seconds, wrong).run(30)
         assert site.steps in ([], [1], [1, 2]), "an overload for that time, but nothing of the critical nodes"
 
 
 def test_an_soc_of_0_that_stays_begins_at_the_first_step() -> None:
-    site = Site().run(120).run(9.8, says(0.0))
+    site = in_the_outage().run(9.8, says(0.0))
     assert site.steps == []
     site.run(2, says(0.0))
     assert site.steps == [1]
@@ -154,7 +168,7 @@ def test_an_soc_of_0_that_stays_begins_at_the_first_step() -> None:
 def test_no_report_alone_touches_critical_nodes(
     report: Callable[[float, float], float | None], cap_w: float | None
 ) -> None:
-    site = Site(cap_w=cap_w).run(120)
+    site = in_the_outage(cap_w)
     from_s = site.t_s
 
     def wrong(battery: Battery) -> dict[str, Any]:
@@ -176,7 +190,7 @@ def test_an_soc_of_0_for_good_shuts_down_once_the_energy_counted_is_used_up() ->
 
 
 def test_limits_that_fall_minutes_after_a_drop_confirm_it() -> None:
-    site = Site().run(120)
+    site = in_the_outage()
 
     def sunk(battery: Battery) -> dict[str, Any]:
         return {"soc_pct": reading((battery.soc_pct.good or 0.0) - 76)}
@@ -201,7 +215,7 @@ def test_an_soc_of_0_that_the_bms_limits_confirm_shuts_down_in_time() -> None:
 
 
 def test_a_recalibration_in_an_outage_is_followed() -> None:
-    site = Site().run(120)
+    site = in_the_outage()
     site.run(60, lambda battery: {"soc_pct": reading((battery.soc_pct.good or 0.0) - 30)})
     assert site.steps == []
     ride = site.decisions[-1].ride
