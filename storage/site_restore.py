@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,18 @@ def restore(backup: Path, state_dir: Path, who: str, replace: bool) -> Restored:
     the disk refuses.
     """
     manifest = checked(backup)
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    absent = [path for path in (state_dir, *state_dir.parents) if not path.exists()]
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return _restored(backup, manifest, state_dir, who, replace)
+    except BaseException:
+        for path in absent:  # nothing was restored: it leaves no empty directory
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _restored(backup: Path, manifest: dict[str, Any], state_dir: Path, who: str, replace: bool) -> Restored:
     databases = (*DATABASES, *beside(state_dir))
     own = (*(f"{name}{suffix}" for name in databases for suffix in SUFFIXES), *SMALL)
     there = [name for name in own if (state_dir / name).exists()]
@@ -70,8 +81,8 @@ def restore(backup: Path, state_dir: Path, who: str, replace: bool) -> Restored:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     kept = _unused(state_dir / f"{BEFORE}{stamp}") if there else None
     places = [*earlier, *([] if kept is None else [kept])]
-    _begin(making, places)
     try:
+        _begin(making, places)
         for name, stated in manifest["files"].items():
             _copy(backup / name, making / name, stated)
         parted = before is not None and _parted(making, place, before, manifest)
@@ -101,7 +112,10 @@ def checked(backup: Path) -> dict[str, Any]:
         except OSError as error:
             raise RestoreError(f"{path}: {error.strerror}") from None
         if found != stated["sha256"]:
-            raise RestoreError(f"{path}: its SHA-256 is not that of {MANIFEST}")
+            raise RestoreError(
+                f"{path} was changed after the backup was made: its SHA-256 is not that of {MANIFEST}; "
+                "take another backup"
+            )
     return manifest
 
 

@@ -19,7 +19,7 @@ import pytest
 from storage_samples import decision, feed, snapshot
 from waiting import LIMIT_S
 
-from storage import identity, schema, site_backup
+from storage import durable_file, identity, schema, site_backup
 from storage.audit import AuditLog
 from storage.audit_head import HEAD_FILE, kept
 from storage.audit_reader import rows
@@ -352,7 +352,7 @@ def test_a_change_of_any_file_is_refused(state: Path, tmp_path: Path) -> None:
         content = bytearray((changed / name).read_bytes())
         content[len(content) // 2] ^= 1
         (changed / name).write_bytes(content)
-        with pytest.raises(RestoreError):
+        with pytest.raises(RestoreError, match="" if name == MANIFEST else "was changed after the backup was made"):
             restore(changed, tmp_path / "new", "test", replace=False)
         (changed / name).unlink()
         with pytest.raises(RestoreError):
@@ -398,8 +398,14 @@ def test_what_is_said_where_the_disk_is_full_or_an_export_is_given(
             raise OSError(28, "No space left on device", str(source))
 
         patch.setattr(shutil, "copyfile", full)
-        with pytest.raises(RestoreError, match=rf"cannot be copied to {tmp_path / 'new'}: No space left"):
-            restore(tmp_path / "copy", tmp_path / "new", "test", replace=False)
+        place = tmp_path / "new" / "site"
+        with pytest.raises(RestoreError, match=rf"cannot be copied to {place}: No space left"):
+            restore(tmp_path / "copy", place, "test", replace=False)
+        assert not place.parent.exists(), "no directory is left empty"
+        patch.setattr(durable_file, "write", lambda path, _: full(path, path))
+        with pytest.raises(OSError, match="No space left"):
+            restore(tmp_path / "copy", place, "test", replace=False)
+        assert not place.parent.exists()
     export(state, tmp_path / "export", 0.0, 2e9)
     with pytest.raises(RestoreError, match="it is of an export, format 2; expected what `skerry backup` wrote"):
         restore(tmp_path / "export", tmp_path / "other", "test", replace=False)
