@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from site_copies import Copies
+from soak_sizes import examples
 
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig
 from dispatch.control.controller import Controller
@@ -154,19 +155,19 @@ def test_an_soc_of_0_that_stays_begins_at_the_first_step() -> None:
 
 @pytest.mark.parametrize("cap_w", [1000.0, None])
 @pytest.mark.parametrize(
-    "report",
+    ("report", "seconds"),
     [
-        lambda t_s, true_pct: 0.0 if t_s < 180 else true_pct,
-        lambda t_s, true_pct: 0.0 if int(t_s) % 2 else true_pct,
-        lambda t_s, true_pct: 0.0 if int(t_s / 20) % 2 == 0 else true_pct,
-        lambda t_s, true_pct: 0.0 if int(t_s / 15) % 2 == 0 else 30.0,
-        lambda t_s, true_pct: 0.0 if t_s < 30 else None if t_s < 60 else true_pct,
-        lambda t_s, true_pct: max(true_pct - 30 * t_s / 60, 0.0),
+        (lambda t_s, true_pct: 0.0 if t_s < 180 else true_pct, 240),
+        (lambda t_s, true_pct: 0.0 if int(t_s) % 2 else true_pct, 120),
+        (lambda t_s, true_pct: 0.0 if int(t_s / 20) % 2 == 0 else true_pct, 120),
+        (lambda t_s, true_pct: 0.0 if int(t_s / 15) % 2 == 0 else 30.0, 120),
+        (lambda t_s, true_pct: 0.0 if t_s < 30 else None if t_s < 60 else true_pct, 120),
+        (lambda t_s, true_pct: max(true_pct - 30 * t_s / 60, 0.0), 240),
     ],
     ids=["3 min", "each s", "each 20 s", "0 or 30", "then missing", "sinks"],
 )
 def test_no_report_alone_touches_critical_nodes(
-    report: Callable[[float, float], float | None], cap_w: float | None
+    report: Callable[[float, float], float | None], seconds: float, cap_w: float | None
 ) -> None:
     site = in_the_outage(cap_w)
     from_s = site.t_s
@@ -175,7 +176,7 @@ def test_no_report_alone_touches_critical_nodes(
         pct = report(site.t_s - from_s, battery.soc_pct.good or 0.0)
         return {"soc_pct": MISSING if pct is None else reading(pct)}
 
-    site.run(240, wrong)
+    site.run(seconds, wrong)
     assert all(step <= 2 for step in site.steps)
 
 
@@ -234,7 +235,8 @@ def clean_run(outage: bool) -> Site:
 
 
 @pytest.mark.parametrize("outage", [False, True])
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.soak
+@settings(max_examples=examples(4), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     wrong=st.one_of(st.floats(0, 100), st.sampled_from([0.0, 19.0, 21.0, 100.0, 100.4, 127.0, -1.0])),
     at_s=st.floats(25, 60),
