@@ -146,7 +146,10 @@ def _manifest(path: Path) -> dict[str, Any]:
     except DAMAGED as error:
         raise RestoreError(f"{path} is not the manifest of a backup: {error or repr(error)}") from None
     if signer is None or signer != _public(path.parent, KEY_FILE in files):
-        raise RestoreError(f"{path} is not signed with the key of the site")
+        raise RestoreError(
+            f"{path} is not signed with the key of the site: it or the key was changed after the backup was made, "
+            "or it is of another site"
+        )
     return dict(found)
 
 
