@@ -48,9 +48,11 @@ def eventually() -> Callable[..., Any]:
     """Await something becoming so, letting the app work; fails after LIMIT_S."""
 
     async def wait(pilot: Any, reached: Callable[[], bool]) -> None:
+        pause_s = 0.01
         async with asyncio.timeout(LIMIT_S):
             while not reached():
-                await pilot.pause(0.01)
+                await pilot.pause(pause_s)
+                pause_s = min(2 * pause_s, 0.1)  # looking is drawing: a hundred times a second it keeps a core busy
         await pilot.pause()
 
     return wait
