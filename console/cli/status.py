@@ -10,11 +10,15 @@ from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import event_line, mode_words
 from console.cli.status_text import lines
 from console.display.formats import date_clock_zone
+from console.display.wrapping import folded
 from console.value_parsers import json_option, moment, site_option
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.protocol import Published
 from storage import identity
+
+COLUMNS = 120  # of the longest line
+LABEL_COLUMNS = 10  # in front of each row
 
 
 @click.command()
@@ -47,7 +51,8 @@ def _now(source: Live, as_json: bool) -> None:
         return
     published = msgspec.convert(raw, Published)
     for line in lines(published, source.link.welcome):
-        click.echo(line)
+        for part in folded(line, COLUMNS, LABEL_COLUMNS):
+            click.echo(part)
 
 
 def _then(source: Live | Record, utc_s: float, as_json: bool) -> None:
@@ -60,7 +65,8 @@ def _then(source: Live | Record, utc_s: float, as_json: bool) -> None:
         click.echo(json_text(with_words(msgspec.to_builtins(found))))
         return
     for line in lines_at(found, source.zone):
-        click.echo(line)
+        for part in folded(line, COLUMNS, LABEL_COLUMNS):
+            click.echo(part)
 
 
 def _last_known(source: Record, as_json: bool) -> None:

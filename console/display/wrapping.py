@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 # A figure at the end of a text, and one with the beginning of its unit.
 FIGURE = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]*\s?$")
@@ -45,6 +45,32 @@ def wrap(text: str, width: int, rows: int) -> list[str]:
             lines.append(rest[:at].rstrip())
             rest = rest[at:].lstrip()
     return lines
+
+
+def folded(line: str, width: int, indent: int) -> Iterator[str]:
+    """A line as one or more of at most `width` columns, broken at blanks, those after the first indented.
+
+    Blanks within it stay, as rows are aligned by them. A figure stays with its unit. A longer word is left whole.
+    """
+    rest = line
+    while columns(rest) > width:
+        at = rest.rfind(" ", 0, _characters_in(rest, width) + 1)
+        if at > 0 and rest[at + 1 : at + 2].isalpha():
+            at = len(_whole_figures(rest, at))
+        if at <= indent:
+            break
+        yield rest[:at].rstrip()
+        rest = " " * indent + rest[at:].lstrip()
+    yield rest
+
+
+def _characters_in(text: str, width: int) -> int:
+    """How many characters of a text have room in so many columns."""
+    for n, character in enumerate(text):
+        width -= character_columns(character)
+        if width < 0:
+            return n
+    return len(text)
 
 
 def cut(text: str, width: int) -> str:
