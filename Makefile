@@ -27,7 +27,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: soak-lockstep soak-wire mutations fuzz damage kill-test power-cuts protocol-faults tick-lateness value-faults
+.PHONY: soak-lockstep soak-wire mutations fuzz damage disk-full record-size kill-test power-cuts protocol-faults tick-lateness value-faults
 .PHONY: install-service wheel deb test-deb audit-deps
 
 help:  ## this list
@@ -124,7 +124,7 @@ bench: $(READY)  ## measure the figures of docs/figures.md
 
 .PHONY: bench-export
 bench-export: $(READY)  ## time of an export of a year, and of verifying a million rows of audit (three minutes)
-	$(BIN)/python -m benchmarks.export
+	$(RECORD) bench-export $(BIN)/python -m benchmarks.export
 
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
@@ -137,6 +137,12 @@ protocol-faults: $(READY)  ## 25 faults of the protocol in each kind of device, 
 
 tick-lateness: $(READY)  ## hostile clients, a full disk: TICKS in quiet and in loaded phases each (20000, two and a half hours), as root
 	$(RECORD) tick-lateness $(BIN)/python -m benchmarks.tick_lateness --ticks $(or $(TICKS),20000)
+
+disk-full: $(READY)  ## the disk of the records full, read-only, gone, hanging; as root, with what tests/system needs
+	$(RECORD) disk-full env $(PYTEST) tests/system/test_full_disk.py
+
+record-size: $(READY)  ## bytes and syncs of a day of 200 signals, and charts; half an hour, with strace
+	$(RECORD) record-size $(BIN)/python -m benchmarks.records
 
 value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fails if one is believed (SEEDS times three minutes)
 	$(RECORD) value-faults $(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3) --seeds $(or $(SEEDS),1)

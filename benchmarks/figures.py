@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
+from benchmarks.reliability import tell
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -64,6 +66,8 @@ def main(
     options = vars(parser.parse_args())
     as_json = options.pop("json")
     figures = measure(**options)
+    for figure in figures:
+        tell(f"{figure.unit}: {figure.what.removeprefix('… ')}", figure.got, "max")
     if as_json:
         print(json.dumps([asdict(figure) for figure in figures]))
     else:

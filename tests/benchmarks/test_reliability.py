@@ -32,11 +32,19 @@ def test_a_run_replaces_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert reliability.main(["power-cuts", sys.executable, "-c", code, str(ROOT)]) == 0
     assert "| `make power-cuts` | 5 cuts, 1.5 s at most | c0ffee | 20" in page.read_text()
     assert reliability.main(["fuzz", sys.executable, "-c", "raise SystemExit(3)"]) == 3
+    assert reliability.main(["damage", sys.executable, "-c", "pass"]) == 1
+    assert "| `make damage` | FAILED (nothing was measured) | c0ffee | 20" in page.read_text()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1:]; from benchmarks.figures import Figure, main\n"
+        "main('', lambda _: None, lambda: [Figure('verify rows', 7.25, 's', 10), Figure('… CPU', 3, 's')])"
+    )
+    assert reliability.main(["bench-export", sys.executable, "-c", code, str(ROOT)]) == 0
+    assert "| `make bench-export` | 7.25 s: verify rows, 3 s: CPU | c0ffee | 20" in page.read_text()
     text = page.read_text()
     assert "| `make fuzz` | FAILED (exit status 3) | c0ffee | 20" in text
     assert "| `make power-cuts` | 5 cuts, 1.5 s at most | c0ffee | 20" in text
     assert text.startswith("# Title\n\nText | with | a | bar.\n")
-    assert text.count("not run yet") == len(TESTS) - 2
+    assert text.count("not run yet") == len(TESTS) - 4
 
 
 def test_a_test_that_is_not_on_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from harness import Site, a_site, site_text, until
 from waiting import LIMIT_S
 
+from benchmarks.reliability import tell
 from gateway.api.client import GatewayClient
 from gateway.api.protocol import Published
 from storage.audit_reader import rows
@@ -124,6 +125,7 @@ async def test_acts_and_memory_get_on_a_full_disk(
     assert any("room again" in text and "nothing was lost" in text for text in told), told
     acts = [row for row in rows(disk / "state", 100) if row.get("command") == "stop"]
     assert all("durable" not in row for row in acts)
+    tell("faults of the disk tried", 1)
 
 
 async def test_samples_of_the_time_on_a_full_disk_are_written_afterwards(
@@ -139,6 +141,7 @@ async def test_samples_of_the_time_on_a_full_disk_are_written_afterwards(
     asked = {"signals": ["grid.w"], "start_utc_s": begin.snapshot.utc_s, "end_utc_s": last.snapshot.utc_s, "step_s": 1}
     chart = (await client.request("history", **asked))["signals"]["grid.w"]
     assert None not in chart[:-1], chart
+    tell("faults of the disk tried", 1)
 
 
 @pytest.mark.parametrize("options", ["ro", "size=4k,nr_inodes=1"])
@@ -154,6 +157,7 @@ async def test_control_goes_on_without_a_disk(there: tuple[Site, GatewayClient],
     async with asyncio.timeout(LIMIT_S):
         await again(client)
     await holds(lambda: (disk / "state" / "telemetry.db").is_file())
+    tell("faults of the disk tried", 1)
 
 
 async def durable(client: GatewayClient) -> None:
@@ -196,3 +200,4 @@ async def test_control_goes_on_while_the_disk_hangs(tmp_path: Path, frozen_later
         finally:
             await asyncio.to_thread(subprocess.run, ["fsfreeze", "-u", frozen_later], check=True)
         await durable(client)
+    tell("faults of the disk tried", 1)
