@@ -40,6 +40,8 @@ def faults(device_map: DeviceMap) -> Iterator[Fault]:
         yield from _named_write(("write", name), write, device_map)
     if device_map.recipe is not None:
         yield from _recipe(device_map.recipe, device_map)
+        yield from _worn(device_map.recipe)
+    yield from _misaligned(device_map)
 
 
 def _info(device_map: DeviceMap) -> Iterator[Fault]:
@@ -311,3 +313,64 @@ def _fits(kind: str, number: float) -> bool:
     bits = 16 * SIZES[kind]
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.startswith("s") else (0, (1 << bits) - 1)
     return number == int(number) and low <= number <= high
+
+
+def _worn(recipe: Recipe) -> Iterator[Fault]:
+    """Registers that one step calls flash and that another one writes at each change."""
+    flash = {
+        (step.at, step.address + n) for step in recipe.steps if step.memory == "flash" for n in range(step.registers)
+    }
+    often: list[tuple[Key, Step | Heartbeat]] = [
+        (("recipe", part, n), step) for part in ("set", "renew") for n, step in enumerate(getattr(recipe, part))
+    ]
+    if recipe.heartbeat is not None:
+        often.append((("recipe", "heartbeat"), recipe.heartbeat))
+    for key, item in often:
+        both = [
+            address for at, address in sorted(flash) if at == item.at and 0 <= address - item.address < item.registers
+        ]
+        if both and item.memory == "ram":
+            yield (
+                (*key, "address"),
+                f"writes {both[0]}, which another step calls flash",
+                "flash in enter and leave only",
+            )
+
+
+Placed = tuple[str, int, int, Key]  # unit, first register, the one behind the last, key
+
+
+def _misaligned(device_map: DeviceMap) -> Iterator[Fault]:
+    """Written values and read-backs that cover a part of another value, not the whole of it."""
+    read = [
+        (value.at, value.address, value.address + value.registers, ("value", name))
+        for name, value in device_map.values.items()
+        if value.address is not None and device_map.function_of(value) == 3
+    ]
+    written = list(_written_values(device_map))
+    for at, first, end, key in written:
+        for other_at, other_first, other_end, other in (*read, *written):
+            apart = at != other_at or end <= other_first or other_end <= first
+            if not apart and (first, end) != (other_first, other_end) and other != key:
+                name = ".".join(map(str, other))
+                yield (
+                    key,
+                    f"{first}..{end - 1} covers a part of {name}, {other_first}..{other_end - 1}",
+                    "the whole of it",
+                )
+
+
+def _written_values(device_map: DeviceMap) -> Iterator[Placed]:
+    """Where each single value is written, or read back."""
+    for name, write in device_map.writes.items():
+        yield write.at, write.address, write.address + write.registers, ("write", name)
+    if (recipe := device_map.recipe) is None:
+        return
+    for part in ("enter", "set", "renew", "leave"):
+        for n, step in enumerate(getattr(recipe, part)):
+            address = step.address
+            for value in step.values:
+                yield step.at, address, address + value.registers, ("recipe", part, n)
+                address += value.registers
+    if (beat := recipe.heartbeat) is not None:
+        yield beat.at, beat.address, beat.address + beat.registers, ("recipe", "heartbeat")

@@ -26,9 +26,9 @@ def decode(device_map: DeviceMap, words: Words, names: Iterable[str] | None = No
     found: dict[str, Decoded | None] = {}
     for name in wanted:
         value = device_map.values[name]
-        if value.parts or not _was_read(device_map, value, words):
-            continue
-        found[name] = _decoded(device_map, name, value, words)
+        raw = [words.get(place) for place in registers_at(device_map, value)]
+        if raw and None not in raw:
+            found[name] = _decoded(device_map, name, value, [word for word in raw if word is not None])
     for name in wanted:
         value = device_map.values[name]
         if value.parts and any(part in found for part in value.parts):
@@ -102,12 +102,9 @@ def registers_at(device_map: DeviceMap, value: Value) -> list[Place]:
     return places if value.scale_register is None else [*places, (value.at, function, value.scale_register)]
 
 
-def _was_read(device_map: DeviceMap, value: Value, words: Words) -> bool:
-    return all(place in words for place in registers_at(device_map, value))
-
-
-def _decoded(device_map: DeviceMap, name: str, value: Value, words: Words) -> Decoded | None:
-    raw = [words[place] for place in registers_at(device_map, value)][: value.registers]
+def _decoded(device_map: DeviceMap, name: str, value: Value, words: Sequence[int]) -> Decoded | None:
+    """`words`: its registers, the scale register last."""
+    raw = words[: value.registers]
     order, kind = device_map.order_of(value), value.type or ""
     if pattern_of(raw, order) in value.nan:
         return None
@@ -124,7 +121,7 @@ def _decoded(device_map: DeviceMap, name: str, value: Value, words: Words) -> De
         return None if mapped is None else _bounded(value, mapped * _factor(value))
     exponent = 0.0
     if value.scale_register is not None:
-        exponent = number_of("s16", [words[value.at, device_map.function_of(value), value.scale_register]], "big")
+        exponent = number_of("s16", words[-1:], "big")
         if abs(exponent) > MOST_EXPONENT:
             return None
     scaled = number * value.scale * _factor(value)

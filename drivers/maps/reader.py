@@ -43,7 +43,7 @@ class MapReader:
         """The values of these poll classes; None: there is none now. Raises DeviceError."""
         requests = self._plans.get(polls)
         if requests is None:
-            requests = self._plans[polls] = plan(self._map, polls, self.without)
+            requests = self._plans[polls] = plan(self._map, polls, self.without, self._link.max_registers)
         words: dict[tuple[str, int, int], int] = {}
         waiting, granted = list(requests), []
         while waiting:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from drivers.maps.schema import DeviceMap, Poll
+from drivers.modbus.frames import MAX_READ
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,13 @@ class Request:
 Span = tuple[int, int]  # first register, the one behind the last: read in one request, never parted
 
 
-def plan(device_map: DeviceMap, polls: Collection[Poll], without: Collection[str] = ()) -> list[Request]:
-    """The requests that bring every value of these poll classes, `without` those that the device refuses."""
+def plan(
+    device_map: DeviceMap, polls: Collection[Poll], without: Collection[str] = (), max_registers: int = MAX_READ
+) -> list[Request]:
+    """The requests that bring every value of these poll classes, `without` those that the device refuses.
+
+    `max_registers`: the link's own limit, which splits longer reads wherever they are, values too.
+    """
     wanted: dict[tuple[str, int], set[Span]] = {}
     for name, value in device_map.values.items():
         if value.address is None or value.poll not in polls or name in without:
@@ -40,7 +46,7 @@ def plan(device_map: DeviceMap, polls: Collection[Poll], without: Collection[str
     return [
         Request(at, function, first, end - first)
         for (at, function), spans in wanted.items()
-        for first, end in joined(spans, access.max_registers, access.max_gap)
+        for first, end in joined(spans, min(access.max_registers, max_registers), access.max_gap)
     ]
 
 

@@ -44,7 +44,7 @@ FAULTS = {
     ),
     "scale register inside": (
         '[value.v]\naddress = 20\ntype = "u16"\nunit = "V"\nscale_register = 11',
-        2 - 5,
+        -12,
         "value.w.address",
         "overlap",
     ),
@@ -137,6 +137,24 @@ FAULTS = {
         "recipe.set[1].values",
         "fits into s16",
     ),
+    "a part of a value that is read": (
+        '[write.mode]\naddress = 11\nwords = { 1 = "on" }',
+        1,
+        "write.mode",
+        "11..11 covers a part of value.w, 10..11",
+    ),
+    "more than the value that is written elsewhere": (
+        '[[recipe.leave]]\naddress = 99\nvalues = [{ type = "u16", is = 0 }, { type = "u32", is = 0 }]',
+        1,
+        "recipe.leave[0]",
+        "100..101 covers a part of recipe.set.0, 100..100",
+    ),
+    "flash by the word of another step": (
+        '[[recipe.enter]]\naddress = 100\nmemory = "flash"\nvalues = [{ type = "s16", is = 1 }]',
+        -(HEAD_LINES + 5),
+        "recipe.set[0].address",
+        "writes 100, which another step calls flash",
+    ),
     "several by function 6": (
         '[[recipe.set]]\naddress = 200\nfunction = 6\nvalues = [{ type = "s32", is = 1 }]',
         1,
@@ -152,7 +170,7 @@ def test_a_fault_is_refused_at_its_line(fault: str) -> None:
     with pytest.raises(MapError) as error:
         parse(Path("some.toml"), HEAD + RECIPE + added + "\n")
     found = [(f.line, f.key) for f in error.value.faults if message in str(f)]
-    where = HEAD_LINES + RECIPE_LINES + line if line > 0 else 12
+    where = HEAD_LINES + RECIPE_LINES + line if line > 0 else -line
     assert found == [(where, key)], str(error.value)
 
 

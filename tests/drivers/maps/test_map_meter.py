@@ -162,6 +162,17 @@ async def test_a_device_that_gives_fewer_registers_is_read_in_parts(serve: Calla
     assert (await driver.read()).export_wh.good == 120_000
 
 
+async def test_no_value_is_parted_by_the_most_registers_of_the_site_file(serve: Callable[..., Any]) -> None:
+    """A value whose halves come from two requests could be of two moments."""
+    device_map = load("janitza-umg")
+    device = device_of(device_map, VALUES)
+    _, driver = await serve(device, "janitza-umg", max_registers=5)
+    assert figures(await driver.read())["w_l1"] == -70_000
+    assert max(count for _, count in device.reads) <= 5
+    halves = {value.address + 1 for value in device_map.values.values() if value.address is not None}
+    assert halves.isdisjoint(address for address, _ in device.reads)
+
+
 async def test_the_registers_that_were_read_are_explained(serve: Callable[..., Any]) -> None:
     _, driver = await serve(device_of(load("socomec-countis-e3"), VALUES), "socomec-countis-e3")
     await driver.read()
