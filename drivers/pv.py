@@ -94,6 +94,9 @@ class PvDriver:
             self._limit, self._writer = limit, SetpointWriter(self._device, limit, self._config.revert_s)
 
     async def _find_limit(self) -> DerLimit | ImmediateLimit | None:
+        if self._device.has(STORAGE):
+            self._lacks = "it is a hybrid, whose limit would hold for its battery, too"
+            return None
         by_der = self._device.has(DerLimit.model)
         if not by_der and not self._device.has(ImmediateLimit.model):
             self._lacks = "it has neither SunSpec model 704 nor 123"

@@ -26,6 +26,7 @@ from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap,
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.control.exit_behaviour import if_gateway_dies
+from dispatch.model.decision import Decision
 from dispatch.model.equipment import COUNTED
 from dispatch.model.islanding import OPEN_STATES
 from dispatch.model.metering_interval import Interval
@@ -61,6 +62,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     lasts = [f"lasts {runtime_texts(model)[0]}"] if island_state(model) in OPEN_STATES else []
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(model, limits), *lasts)
     yield _row("PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w'])} peak"] if limits.get("pv_peak_w") else []))
+    yield from _pv_limits(published.decision)
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", nodes_run_text(model), *asked)
@@ -262,6 +264,13 @@ def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
         text = f"{_PRIORITY[alarm.priority]}  {alarm.id}  {said.title}, since {since}, {state}{first}"
         yield _row("" if n else "Alarms", text)
         yield _row("", f"  do: {said.action}")
+
+
+def _pv_limits(decision: Decision) -> Iterator[str]:
+    """Each PV inverter that is limited, and why."""
+    for limit in decision.pv_limits:
+        if limit.w is not None:
+            yield _row("Limited", f"{limit.device_id} to {kw(limit.w)}: {catalogue.words(limit.reason)}")
 
 
 def _devices(snapshot: Snapshot) -> Iterator[str]:

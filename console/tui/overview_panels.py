@@ -11,6 +11,7 @@ from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.diff_widget import DiffWidget
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.decision import Decision
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.plan import NEAR_W
@@ -116,9 +117,16 @@ class GatewayPanel(DiffWidget):
         online = sum(d.online for d in devices)
         x = canvas.put(0, 3, f"devices {online} of {len(devices)} answer", Ink.MEDIUM if lost else Ink.PLAIN)
         if asleep:
-            canvas.put(x, 3, f"  PV asleep {len(asleep)}", Ink.DIM)
+            x = canvas.put(x, 3, f"  PV asleep {len(asleep)}", Ink.DIM)
+        canvas.fit(x, 3, [pv_limited_text(model.published.decision), ""], Ink.MEDIUM)
         for y, device in enumerate(lost, start=4):
             canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
+
+
+def pv_limited_text(decision: Decision) -> str:
+    """How many PV inverters are limited; empty: none."""
+    limited = sum(limit.w is not None for limit in decision.pv_limits)
+    return f"  PV limited {limited}" if limited else ""
 
 
 class RecentEvents(DiffWidget):

@@ -114,7 +114,7 @@ class PvCurtailment:
         room_w = max(taken_w - low_w + site.allowed_w, 0.0)
         return room_w, Reason(
             "curtail.export",
-            {"limit_w": room_w, "load_w": taken_w, "battery_w": low_w, "export_w": site.allowed_w},
+            {"limit_w": room_w, "load_w": taken_w, "charge_w": max(-low_w, 0.0), "export_w": site.allowed_w},
         )
 
     def _battery_w(self, site: Site) -> float:

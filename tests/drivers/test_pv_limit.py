@@ -114,6 +114,9 @@ async def test_what_is_missing_is_told_and_the_power_is_read_all_the_same() -> N
         assert (await rig.driver.read()).w.good == 12_000
         with pytest.raises(WrongDevice, match=r"rated power.*set rated_w"):
             await rig.driver.command(5_000, now_s=0)
+    async with rig_with(model_words(121, **SETTINGS), model_words(123, **IMMEDIATE), model_words(124)) as rig:
+        with pytest.raises(WrongDevice, match="a hybrid, whose limit would hold for its battery"):
+            await rig.driver.command(5_000, now_s=0)
     rated = PvDevice(id="pv1", peak_w=20_000, rated_w=10_000, url="twin", curtail=True)
     async with rig_with(model_words(123, **IMMEDIATE), config=rated) as rig:
         assert (await rig.driver.command(5_000, now_s=0)).w == 5_000

@@ -56,9 +56,9 @@ TEMPLATES = {
     ),
     "pcs.reverted_assumed": ("{lost}: assumed at 0 kW, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"),
     # device limits
-    "curtail.export": "limited to {limit_w:kw} with others: the site takes {load_w:kw}, the battery {battery_w:action} "
-    "at most, export at most {export_w:kw}",
-    "curtail.load_unknown": "limited to {limit_w:kw} with others: what the site takes is not known, export at most "
+    "curtail.export": "PV at most {limit_w:kw} in all: the site takes {load_w:kw}, the battery can take {charge_w:kw}, "
+    "export at most {export_w:kw}",
+    "curtail.load_unknown": "PV at most {limit_w:kw} in all: what the site takes is not known, export at most "
     "{export_w:kw}",
     "curtail.held": "as before: the net load has been unknown for less than {hold_s:g} s",
     "curtail.none": "not limited: {room_w:kw} of PV can be used, stored or exported",

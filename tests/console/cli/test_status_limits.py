@@ -1,0 +1,26 @@
+"""`skerry status` names each PV inverter that is limited, and why."""
+
+from __future__ import annotations
+
+import msgspec
+
+from console.cli.status_text import lines
+from dispatch.model.decision import PvLimit
+from dispatch.model.reasons import Reason
+from gateway.api.protocol import Welcome
+from tests.console.cli.conftest import NOON_UTC_S, PUBLISHED
+
+WHY = Reason("curtail.export", {"limit_w": 8_000.0, "load_w": 3_000.0, "charge_w": 0.0, "export_w": 5_000.0})
+
+
+def test_limits_of_pv_are_shown() -> None:
+    limits = (PvLimit("roof", 7_800.0, WHY), PvLimit("barn", None, Reason("curtail.none", {"room_w": 90_000.0})))
+    decision = msgspec.structs.replace(PUBLISHED.decision, pv_limits=limits)
+    welcome = Welcome(1, "Fjord One", "Europe/Berlin", "ada", 1, NOON_UTC_S, 1.0, True, 5.0)
+    shown = [
+        line for line in lines(msgspec.structs.replace(PUBLISHED, decision=decision), welcome) if "Limited" in line
+    ]
+    assert shown == [
+        "Limited   roof to 7.8 kW: PV at most 8.0 kW in all: the site takes 3.0 kW, the battery can take 0.0 kW, "
+        "export at most 5.0 kW"
+    ]
