@@ -70,7 +70,6 @@ class ServeOptions:
 def serve(site: Site, options: ServeOptions = ServeOptions()) -> int:
     """Run the gateway until asked to stop; returns the exit code (see `gateway/exit_codes.py`)."""
     output = begin_log(sys.stderr, greeting(site))
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the gateway reports device trouble in its own words
     site, claims = _with_options(site, options), Claims()
     try:
         state = StateDirectory(options.state_dir or paths.state_dir(site))

@@ -119,7 +119,8 @@ class Connection:
 
         The connection ends with whatever is not a clean answer.
         """
-        await self._silence(caller, where)
+        if self._address.rtu or caller.any_transaction:
+            await self._silence(caller, where)
         channel = self._open_channel()
         if channel is None:
             raise ConnectionLost(where, self.lost or "not connected")
@@ -161,7 +162,14 @@ class Connection:
         return self._waiting
 
     async def _silence(self, caller: Caller, where: str) -> None:
-        """Wait for the pause between two frames. Raises BadReply where others never stop to talk."""
+        """Take what has come so far, then wait for the pause between two frames.
+
+        Bytes may have come while the process was held up: without transaction ids they must not be read as the answer
+        to what is sent now. The event loop reads them before the second of two steps. Raises BadReply where others
+        never stop to talk.
+        """
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + caller.deadline_s
         while (wait_s := self._last_byte_s + self._silence_s - loop.time()) > 0:

@@ -247,7 +247,7 @@ class SunSpecDevice:
 
     async def _fetch(self, found: FoundModel, layout: Layout) -> list[int]:
         """The registers that a layout needs, 0 where none was read. Nothing of them is used unless all fit together."""
-        known: dict[int, int] = {}
+        known, fixed = [0] * layout.end, dict[int, int]()
         for offset, count in layout.requests:
             try:
                 registers = await self.link.read(self.unit, found.address + offset, count)
@@ -256,14 +256,14 @@ class SunSpecDevice:
                 raise
             if offset == 0:
                 self._check(found, registers[:HEADER])
-            for at, word in enumerate(registers, start=offset):
-                if at in layout.fixed and known.setdefault(at, word) != word:
+            for at in layout.fixed:
+                if 0 <= at - offset < count and fixed.setdefault(at, word := registers[at - offset]) != word:
                     where = f"{self._where}, model {found.id}, register {found.address + at}"
-                    raise BadReply(where, f"a scale factor changed from {known[at]} to {word} while it was read")
-                known[at] = word
+                    raise BadReply(where, f"a scale factor changed from {fixed[at]} to {word} while it was read")
+            known[offset : offset + count] = registers
             self._longest = max(self._longest, count)
         self._silent = [(model, count) for model, count in self._silent if model != found]
-        return [known.get(at, 0) for at in range(layout.end)]
+        return known
 
     async def _check_place(self, found: FoundModel) -> None:
         """Raises MapChanged if a model is not where it was found."""

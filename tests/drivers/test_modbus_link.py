@@ -127,6 +127,30 @@ async def test_toxic_write_is_never_taken_for_done(link: ModbusLink, server: Tox
         await link.write(1, 100, [9])
 
 
+async def test_a_gateway_that_spoils_transactions(server: ToxicServer) -> None:
+    """Where the site file says so the id is not looked at, but all else; and a late answer has time to pass by."""
+    link = ModbusLink(server.host, server.port, deadline_s=DEADLINE_S, backoff_max_s=0.3, any_transaction=True)
+    for toxic in ("zero_tid", "wrong_tid", "previous_tid"):
+        server.toxic = toxic
+        assert await link.read(1, 100, 2) == [11, 22]
+    assert server.connections == 1
+    for toxic in ("wrong_unit", "wrong_function", "short", "wrong_protocol", "bad_byte_count", "extra", "long"):
+        server.toxic = toxic
+        with pytest.raises(BadReply):
+            await asyncio.wait_for(link.read(1, 100, 2), 10 * LIMIT_S)
+    server.toxic, loop = "hang", asyncio.get_running_loop()
+    asked = server.requests
+    silent = asyncio.create_task(link.read(1, 100, 2))
+    await until(lambda: server.requests > asked)
+    asked_s = loop.time()
+    with pytest.raises(Timeout):
+        await silent
+    server.toxic = ""
+    assert await until_read(link, 200, 3) == [44, 55, 66]
+    assert loop.time() - asked_s > 2.5 * DEADLINE_S
+    await link.close()
+
+
 async def test_slow_bytes_within_the_deadline_are_an_answer(link: ModbusLink, server: ToxicServer) -> None:
     server.toxic = "slow"
     assert await link.read(1, 100, 3) == [11, 22, 33]

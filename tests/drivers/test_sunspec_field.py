@@ -307,6 +307,18 @@ async def test_long_blocks_are_read_in_parts_where_the_device_wants_it(serve: Se
     assert len(device.reads) <= (1 if limit >= 64 else 3 if limit == 50 else 8)
 
 
+@pytest.mark.parametrize("limit", [100, 30, 4])
+async def test_no_more_is_asked_than_the_site_file_allows(serve: Serve, limit: int) -> None:
+    """Nothing has to be refused first, so nothing is told."""
+    config = MeterDevice(id="grid", url="twin", max_registers=limit)
+    device, driver = await serve(image(model_words(1, **COMMON), model_words(203, **METER)), config)
+    for _ in range(2):
+        read = await until_done(driver.read, DeviceError)
+        assert (read.w.good, read.hz.good, read.v[0].good, read.import_wh.good) == (12_340, 49.98, 230.1, 7_000_100)
+    assert max(count for _, count in device.reads) <= limit
+    assert "parts" not in told(driver)
+
+
 async def test_a_pcs_of_fifty_registers_is_read_and_commanded(serve: Serve) -> None:
     device, driver = await serve(pcs_image(), PCS)
     device.max_count = 50

@@ -19,6 +19,7 @@ PAGES = (
             "commands",
             "site-file",
             "operation",
+            "devices",
             "ups-and-contacts",
             "security",
             "screens",

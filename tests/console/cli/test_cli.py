@@ -484,6 +484,13 @@ async def test_check_warns_of_what_keeps_the_grid_meter_waiting(machine: Machine
     ]
 
 
+async def test_check_warns_of_certificates_that_cannot_be_used(machine: Machine) -> None:
+    tls = '[tls]\nca = "ca.pem"\ncert = "skerry.pem"\nkey = "skerry.key"\n'
+    ran = await machine.skerry("check", str(machine.site(extra=tls)))
+    assert ran.code == exit_codes.OK
+    assert f"skerry: warning: tls.ca = {machine.directory}/ca.pem: No such file or directory" in ran.err
+
+
 async def test_check_warns_of_prices_that_end(machine: Machine) -> None:
     site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
     missing = await machine.skerry("check", str(site))
