@@ -366,10 +366,9 @@ def _sources(device_map: DeviceMap) -> str:
 def files() -> dict[Path, str]:
     """Every generated file with its text."""
     found = {DOCS / "commands.md": commands_page(), DOCS / "site-file.md": site_file_page()}
-    found[DOCS / "security.md"] = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition(ROLES)[
-        0
-    ] + roles_table()
-    found[DOCS / "devices.md"] = (DOCS / "devices.md").read_text(encoding="utf-8").partition(MAPS)[0] + devices_table()
+    for name, mark, table in (("security.md", ROLES, roles_table()), ("devices.md", MAPS, devices_table())):
+        written = (ROOT / "docs" / name).read_text(encoding="utf-8").partition(mark)[0]  # by people, above the mark
+        found[DOCS / name] = written + table
     found |= {DOCS / "man" / name: text for name, text in man_pages().items()}
     return found | {DOCS / "completions" / name: text for name, text in completions().items()}
 
