@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from console.cli.device_registers import list_devices, read_device, scan_host
 from console.cli.prove import prove
 
 
 @click.group()
 def devices() -> None:
-    """Prove how a PCS behaves before it is relied on."""
+    """Find devices, look at their registers, prove how a PCS behaves before it is relied on."""
 
 
-devices.add_command(prove)
+for _command in (list_devices, scan_host, read_device, prove):
+    devices.add_command(_command)

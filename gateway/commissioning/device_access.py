@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.snapshot import Snapshot
@@ -13,21 +15,52 @@ from drivers.devices import Driver, make_drivers
 from drivers.modbus.errors import DeviceError
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
+from gateway.api.ask import Conversation
+from gateway.api.discovery import find_socket
+from gateway.api.socket_file import listening
 from gateway.bootstrap import certificates, claimed_devices, resolver
 from gateway.claims import Claims, site_claim
-from gateway.errors import StartRefused
+from gateway.errors import LinkLost, NoGateway, RequestFailed, StartRefused
 from gateway.instance_lock import AlreadyRunning
 from gateway.poller import Poller
+from gateway.site.paths import SOCKET_SUFFIX, runtime_dirs
 from gateway.site.schema import Site
 from gateway.snapshot_builder import snapshot_of
 from gateway.twin_process import running_twin
 
 ROUND_S = 3.0  # at most, for every device to answer once
 CLOSE_S = 1.0
+ASK_S = 2.0
 
 
 class DevicesInUse(Exception):
     """A gateway of this machine holds these devices; `str()` is a line."""
+
+
+@contextlib.contextmanager
+def gateway_of(site: Site) -> Iterator[Conversation | None]:
+    """A conversation with the gateway that runs for the site; None without one.
+
+    Raises LinkLost where one is there and does not answer, or may not be asked by this user.
+    """
+    try:
+        socket = find_socket(str(site.path))
+    except NoGateway:
+        yield None
+        return
+    with Conversation(socket) as link:
+        yield link
+
+
+def gateway_using(host: str, port: int) -> str:
+    """The gateway of this machine that uses an address, in words; empty: none of those that this user may ask."""
+    for socket in (s for d in runtime_dirs() for s in d.glob("*" + SOCKET_SUFFIX) if listening(s)):
+        with contextlib.suppress(LinkLost, RequestFailed), Conversation(socket, ASK_S) as link:
+            snapshot = msgspec.convert(link.request("status")["snapshot"], Snapshot)
+            used = [d.id for d in snapshot.devices if d.link is not None and f"{host}:{port} " in f"{d.link.at} "]
+            if used:
+                return f"the gateway of {link.welcome.site}, pid {link.welcome.pid}, for {', '.join(used)}"
+    return ""
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,104 @@
+"""Finds out what answers at a host and port, unit by unit: SunSpec, or a device of a bundled map. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from dispatch.model.equipment import DeviceIdentity
+from drivers.maps.loader import bundled, load
+from drivers.maps.reader import MapReader
+from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
+from drivers.modbus.transport import ModbusLink
+from drivers.sunspec.device import SunSpecDevice
+
+METERS = frozenset((201, 202, 203, 204, 211, 212, 213, 214))
+INVERTERS = frozenset((101, 102, 103, 111, 112, 113))
+STORAGE = frozenset((124, 713, 802))  # beside an inverter or model 701: it has a battery
+SILENT_FIRST = 3  # requests without an answer after which no more maps are tried on a unit
+
+
+class ScannedUnit(msgspec.Struct, frozen=True):
+    """What answers at one unit. `kind`: the section of the site file that it belongs to; empty: not known."""
+
+    unit: int
+    found: str  # in words
+    kind: str = ""  # meter pcs pv switch node
+    map: str = ""  # the bundled map that fits; empty: SunSpec, or none
+    models: tuple[int, ...] = ()  # of SunSpec, in the chain's order
+    identity: DeviceIdentity | None = None
+
+
+async def scan(host: str, port: int, units: Iterable[int], deadline_s: float, limit_s: float) -> list[ScannedUnit]:
+    """What answers. A unit that is silent is left out. After `limit_s` no further unit is asked.
+
+    Raises ConnectionLost where there is no connection at all.
+    """
+    link = ModbusLink(host, port, deadline_s=deadline_s, backoff_max_s=deadline_s, device="scan")
+    found = []
+    try:
+        async with asyncio.timeout(limit_s):
+            for unit in units:
+                if (one := await _asked(link, unit)) is not None:
+                    found.append(one)
+    except TimeoutError:
+        found.append(ScannedUnit(-1, f"stopped after {limit_s:g} s: give fewer units, or a longer --limit"))
+    finally:
+        await link.close()
+    return found
+
+
+async def _asked(link: ModbusLink, unit: int) -> ScannedUnit | None:
+    """What one unit is; None: it does not answer."""
+    answers = link.traffic.answers + link.traffic.refusals
+    device = SunSpecDevice(link, unit)
+    try:
+        await device.open()
+    except ConnectionLost:
+        if not link.connection:
+            raise
+    except DeviceError:
+        link.retry_at_once()
+    else:
+        models = tuple(found.id for found in device.found)
+        said = device.identity.text if device.identity is not None else ""
+        text = f"{said or 'without a name'}, SunSpec {', '.join(map(str, models))}"
+        return ScannedUnit(unit, text, sunspec_kind(models), models=models, identity=device.identity)
+    fitting = await _maps_of(link, unit)
+    if fitting:
+        titles = " or ".join(f"{m.info.title} (map {m.name})" for m in fitting)
+        return ScannedUnit(unit, titles, fitting[0].info.kind, fitting[0].name)
+    if link.traffic.answers + link.traffic.refusals > answers:
+        return ScannedUnit(unit, "answers, but is neither SunSpec nor a device of a bundled map")
+    return None
+
+
+async def _maps_of(link: ModbusLink, unit: int) -> list[DeviceMap]:
+    """The bundled maps all of whose identity registers hold what they should."""
+    fitting, silent = [], 0
+    for device_map in (load(name) for name in bundled()):
+        if not device_map.identity or silent >= SILENT_FIRST:
+            continue
+        try:
+            await MapReader(link, {**device_map.units, DEVICE: unit}, device_map).identify()
+        except Timeout:
+            silent += 1
+            link.retry_at_once()
+        except DeviceError:
+            link.retry_at_once()
+        else:
+            fitting.append(device_map)
+    return fitting
+
+
+def sunspec_kind(models: tuple[int, ...]) -> str:
+    """The section of the site file for a chain of models."""
+    there = frozenset(models)
+    if there & STORAGE and there & (INVERTERS | {701}):
+        return "pcs"
+    if there & INVERTERS or 701 in there:
+        return "pv"
+    return "meter" if there & METERS else ""
