@@ -14,7 +14,7 @@ from dispatch.model.equipment import Battery, DeviceIdentity, Pcs
 from dispatch.model.readings import Quality
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
-from drivers.modbus.errors import DeviceException
+from drivers.modbus.errors import DeviceException, ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 from drivers.pcs_readings import battery_of, der_limits, der_pcs, storage_limits, storage_pcs
 from drivers.register_view import RegisterValue, Words
@@ -139,6 +139,35 @@ class PcsDriver:
             self._device.first(OPERATION)
             if not self._local:
                 await self._device.write(OPERATION, {"OpCtl": START})
+
+    async def release(self) -> str:
+        """Leave the device to itself; what was done, in words. A timer of its own that runs is left to end a setpoint.
+
+        Raises DeviceError, ReadbackMismatch among them.
+        """
+        async with self._lock:
+            await self._open()
+            model_id = self._setpoint.points.model
+            if not self._device.has(model_id):
+                return "takes no setpoint"
+            held = await self._setpoint.read()
+            if model_id == STORAGE:
+                if not held.get("StorCtl_Mod"):
+                    return "holds no limits of charging and discharging"
+                await self._setpoint.end()
+                return "its limits of charging and discharging were switched off"
+            if held.get("WSetEna") != "enabled":
+                return "holds no setpoint"
+            setpoint, left_s = held.get("WSet"), held.get("WSetRvrtRem")
+            power = f"its setpoint of {setpoint / 1000:g} kW" if isinstance(setpoint, (int, float)) else "its setpoint"
+            if isinstance(left_s, (int, float)) and left_s > 0:
+                return f"its own timer ends {power} in {left_s:g} s"
+            await self._device.write(SETPOINT, {"WSetEna": "disabled"})
+            after = await self._setpoint.read()
+            if after.get("WSetEna") != "disabled":
+                where = self._device.where(SETPOINT, "WSetEna")
+                raise ReadbackMismatch(where, f"wrote disabled, reads back {after.get('WSetEna')}")
+            return f"{power} was switched off"
 
     async def close(self) -> None:
         """Drop the connection for good; the device's own reversion timer runs out."""

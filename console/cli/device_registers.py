@@ -18,6 +18,7 @@ from console.value_parsers import json_option
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.snapshot import Snapshot
 from drivers.config import Polled
+from drivers.maps.found_modes import FoundModes
 from drivers.modbus.errors import DeviceError
 from drivers.register_view import RegisterValue
 from gateway import exit_codes
@@ -217,11 +218,15 @@ def _read_once(
     return with_devices(site, lambda access, _: access.read(device, address, count, unit, function))
 
 
-def with_devices(site: Site, ask: Callable[[RegisterAccess, dict[str, Any]], Awaitable[Found]]) -> Found:
+def with_devices(
+    site: Site,
+    ask: Callable[[RegisterAccess, dict[str, Any]], Awaitable[Found]],
+    found_modes: FoundModes | None = None,
+) -> Found:
     """What `ask(access, drivers by id)` gives, with the devices open and no gateway. Raises Failure."""
 
     async def run() -> Found:
-        async with opened(site) as (drivers, _):
+        async with opened(site, found_modes) as (drivers, _):
             return await ask(RegisterAccess(drivers), {driver.id: driver for driver in drivers})
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from console.cli.device_registers import list_devices, read_device, scan_host
+from console.cli.device_release import release_devices
 from console.cli.prove import prove
 
 
@@ -13,5 +14,5 @@ def devices() -> None:
     """Find devices, look at their registers, prove how a PCS behaves before it is relied on."""
 
 
-for _command in (list_devices, scan_host, read_device, prove):
+for _command in (list_devices, scan_host, read_device, prove, release_devices):
     devices.add_command(_command)

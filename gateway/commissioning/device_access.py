@@ -12,6 +12,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.snapshot import Snapshot
 from drivers.clock import SystemClock
 from drivers.devices import Driver, make_drivers
+from drivers.maps.found_modes import FoundModes
 from drivers.modbus.errors import DeviceError
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
@@ -64,8 +65,10 @@ def gateway_using(host: str, port: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def opened(site: Site) -> AsyncIterator[tuple[list[Driver], Clock]]:
+async def opened(site: Site, found_modes: FoundModes | None = None) -> AsyncIterator[tuple[list[Driver], Clock]]:
     """The drivers of every device, and the site's clock. As long as they are in use no gateway can start on them.
+
+    `found_modes`: how mapped PCS were found, as a gateway has kept it.
 
     Raises DevicesInUse; StartRefused where the twin of the site does not run.
     """
@@ -90,6 +93,7 @@ async def opened(site: Site) -> AsyncIterator[tuple[list[Driver], Clock]]:
         pdus=site.pdu,
         beside=site.path,
         tls=certificates(site),
+        found_modes=found_modes,
     )
     try:
         yield drivers, clock

@@ -74,6 +74,19 @@ def test_a_bad_site_file_is_not_tried_again_and_again() -> None:
     assert settings()["RestartPreventExitStatus"] == [str(exit_codes.USAGE)]
 
 
+def test_what_a_killed_gateway_left_in_a_pcs_is_released() -> None:
+    """With the program and site file of the gateway; without success the service ends and starts anew all the same."""
+    from console.cli.devices import devices
+    from gateway.commissioning import release
+
+    unit = settings()
+    (start,), (stop_post,) = unit["ExecStart"], unit["ExecStopPost"]
+    program, site = start.split()[0], start.split()[-1]
+    assert stop_post == f"-{program} devices release {site}"
+    assert "release" in devices.commands
+    assert float(unit["TimeoutStopSec"][0]) > 2 * release.LIMIT_S
+
+
 def test_a_reload_reads_the_prices_again() -> None:
     assert "ExecReload=/bin/kill -HUP $MAINPID" in UNIT.read_text().splitlines()
 

@@ -1,0 +1,103 @@
+"""`skerry devices release`: what a killed gateway left in a PCS ends; a site that may be off the grid is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devices_on_loopback import BASE, Loopback
+from sunspec_image import address_of, pcs_image
+
+from console.cli.main import run
+from dispatch.model.equipment import Pcs, Switch
+from dispatch.model.readings import UNKNOWN, Status, status
+from drivers.modbus.errors import ConnectionLost
+from gateway.commissioning import release as releasing
+from gateway.commissioning.release import release
+
+ENABLE = address_of(pcs_image(), 704, "WSetEna")
+
+
+@pytest.fixture
+async def devices(tmp_path: Path) -> AsyncIterator[Loopback]:
+    running = Loopback(tmp_path)
+    async with running.server:
+        assert running.site.path == running.path, "the site file is written"
+        yield running
+
+
+def holding(**points: Any) -> list[int]:
+    return pcs_image(m704={"WSetEna": 1, "WSet": 500, **points})
+
+
+async def released(devices: Loopback) -> int:
+    return await asyncio.to_thread(run, ["devices", "release", str(devices.path)])
+
+
+async def test_a_setpoint_that_nothing_ends_is_disabled(devices: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    devices.pcs.replace(BASE, holding())
+    assert await released(devices) == 0
+    assert devices.pcs.writes == [(ENABLE, [0])]
+    assert capsys.readouterr().out == "pcs1  its setpoint of 5 kW was switched off\n"
+    assert await released(devices) == 0
+    assert capsys.readouterr().out == "pcs1  holds no setpoint\n"
+    assert len(devices.pcs.writes) == 1
+
+
+async def test_a_timer_that_runs_is_left_to_end_it(devices: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    devices.pcs.replace(BASE, holding(WSetRvrtTms=60, WSetRvrtRem=41, WSetEnaRvrt=1))
+    assert await released(devices) == 0
+    assert devices.pcs.writes == []
+    assert capsys.readouterr().out == "pcs1  its own timer ends its setpoint of 5 kW in 41 s\n"
+
+
+async def test_a_pcs_that_forms_the_grid_is_left_alone(devices: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    image = pcs_image(m701={"DERMode": 2}, m704={"WSetEna": 1, "WSet": 500})
+    devices.pcs.replace(BASE, image)
+    assert await released(devices) == 1
+    assert devices.pcs.writes == []
+    assert "left as it is: it forms the grid" in capsys.readouterr().out
+
+
+async def test_a_pcs_that_is_away_is_told(
+    devices: Loopback, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releasing, "TRY_S", 0.0)
+    devices.pcs.unit = 99
+    assert await released(devices) == 1
+    assert "not released: pcs1 at " in capsys.readouterr().out
+
+
+class Stub:
+    """A driver that answers `part`, or nothing."""
+
+    def __init__(self, id: str, kind: str, part: Any) -> None:
+        self.id, self.kind, self.part, self.released = id, kind, part, 0
+
+    async def read(self) -> Any:
+        if self.part is None:
+            raise ConnectionLost(self.id, "unplugged")
+        return self.part
+
+    async def release(self) -> None:
+        self.released += 1
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.mark.parametrize("position", [status("open"), status("moving"), UNKNOWN, None])
+async def test_nothing_is_released_unless_every_switch_is_closed(
+    position: Status | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releasing, "TRY_S", 0.0)
+    pcs = Stub("pcs1", "pcs", (Pcs("pcs1"), None))
+    switch = Stub("pcc", "switch", None if position is None else Switch("pcc", position=position))
+    (found,) = await release([pcs, switch])
+    assert (found.ok, pcs.released) == (False, 0)
+    assert "the site may be off the grid" in found.text
+    (found,) = await release([pcs, Stub("pcc", "switch", Switch("pcc", position=status("closed")))])
+    assert (found.ok, pcs.released, found.text) == (True, 1, "left as it was found")
