@@ -205,6 +205,8 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
         yield f"{where}.map", name, f"a map of kind {section}; this is one of kind {device_map.info.kind}"
     if item.url == "twin":
         yield f"{where}.map", name, "no map: the twin's devices speak SunSpec"
+    if getattr(item, "instance", None) is not None:
+        yield f"{where}.instance", item.instance, "no such key beside map: it counts SunSpec models"
     for unit in item.units.keys() - device_map.units.keys():
         known = ", ".join(device_map.units) or "none"
         yield f"{where}.units.{unit}", item.units[unit], f"a unit of the map {device_map.name}: {known}"

@@ -395,6 +395,7 @@ def test_what_of_upsd_is_refused(section: str, changes: dict[str, Any], key: str
         ({"map": "janitza"}, "meter[0].map", "no such map; expected janitza-umg, or a path such as ./janitza.toml"),
         ({"map": "./mine.toml"}, "meter[0].map", "mine.toml:1: file: No such file or directory; expected a map file"),
         ({"map": "janitza-umg", "url": "twin"}, "meter[0].map", "no map: the twin's devices speak SunSpec"),
+        ({"map": "janitza-umg", "instance": 2}, "meter[0].instance", "no such key beside map"),
         ({"map": "janitza-umg", "units": {"grid": 30}}, "meter[0].units.grid", "a unit of the map janitza-umg: none"),
     ],
 )
