@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, DeviceIdentity, Pcs, soc_of
@@ -14,9 +14,11 @@ from drivers.maps.decoding import Decoded
 from drivers.maps.found_modes import FoundMode, FoundModes
 from drivers.maps.reader import MapReader
 from drivers.maps.recipe_writer import RecipeWriter
+from drivers.maps.register_view import explain
 from drivers.maps.schema import DEVICE, DeviceMap, Poll
 from drivers.modbus.errors import DeviceException, WrongDevice
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample, smallest
 from drivers.setpoint import CommandResult
 
@@ -52,7 +54,7 @@ class MapPcs:
         self.id, self._config, self._map, self._clock = config.id, config, device_map, clock or SystemClock()
         self.link, self.unit, self.notices = link, unit, link.notices
         self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
-        units = {**device_map.units, **config.units, DEVICE: unit}
+        self._units = units = {**device_map.units, **config.units, DEVICE: unit}
         self._reader = MapReader(link, units, device_map)
         self._found, self._proven = found if found is not None else FoundModes(), proven
         self._lock = asyncio.Lock()
@@ -120,6 +122,10 @@ class MapPcs:
                 await self._open()
                 await self._writer.leave(self._found.of(self.id))
                 await self._found.forget(self.id)
+
+    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
+        """What registers that were read mean."""
+        return explain(self._map, self._units, words, now_s)
 
     async def close(self) -> None:
         """Leave it as it was found, unless it forms the grid; then drop the connection for good."""
