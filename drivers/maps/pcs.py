@@ -206,8 +206,6 @@ class MapPcs:
             return f"map {name} is unverified: not written; run `skerry devices prove {self.id}`"
         if recipe is not None and not recipe.revert_s and not config.accept_no_revert:
             return f"{self.id} never reverts by itself: not written; set accept_no_revert and cap_w"
-        if config.cap_w is None and self._limits() == (None, None) and self._number("battery_temp_c") is None:
-            return f"{self.id} reads neither limits nor the temperature of its battery: not written; set cap_w"
         return ""
 
     async def _remember(self, writer: RecipeWriter) -> str:
@@ -284,6 +282,10 @@ class MapPcs:
             temp_c=self._reading("battery_temp_c"),
             state=self._status("battery_state"),
             alarms=self._sample("battery_alarms").bits("battery_alarms") or (),
+            cell_v_min=self._reading("cell_v_min"),
+            cell_v_max=self._reading("cell_v_max"),
+            cell_temp_min_c=self._reading("cell_temp_min_c"),
+            cell_temp_max_c=self._reading("cell_temp_max_c"),
         )
 
 
