@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dispatch.model.clock import Clock
+from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.contacts.config import ContactDevice
+from drivers.contacts.modbus_contact import ContactDriver
 from drivers.maps.found_modes import FoundModes
 from drivers.maps.loader import load
 from drivers.maps.meter import MapMeter
@@ -31,13 +34,13 @@ from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
 from drivers.switch import SwitchDriver
 
-Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups
+Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups | Contact
 NO_MAP = Access()  # nothing beyond what the site file says
 Resolve = Callable[[str, str, int], tuple[Address, int]]  # device id, url, unit -> address, unit
 
 
 class Driver(Protocol):
-    """What the gateway needs of a driver. `kind`: meter load_meter pcs pv switch node ups."""
+    """What the gateway needs of a driver. `kind`: meter load_meter pcs pv switch node ups contact."""
 
     @property
     def id(self) -> str: ...
@@ -79,6 +82,7 @@ def make_drivers(
     tls: ssl.SSLContext | None = None,
     found_modes: FoundModes | None = None,
     proven: Proven = not_proven,
+    contacts: Iterable[ContactDevice] = (),
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -96,7 +100,7 @@ def make_drivers(
     servers: dict[tuple[str, int], NutServer] = {}
 
     def at(
-        device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice, access: Access = NO_MAP
+        device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice | ContactDevice, access: Access = NO_MAP
     ) -> tuple[ModbusLink, int]:
         address, unit = resolve(device.id, device.url, device.unit)
         line = lines.setdefault(address.place, Line(address, backoff_max_s=io.backoff_max_s, tls=tls))
@@ -148,4 +152,5 @@ def make_drivers(
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),
+        *(ContactDriver(c, *at(c)) for c in contacts),
     ]

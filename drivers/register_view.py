@@ -16,7 +16,7 @@ class RegisterValue(msgspec.Struct, frozen=True):
     """Registers that belong together. `name` is empty where their meaning is not known."""
 
     unit: int
-    function: int  # 3 holding registers, 4 input registers
+    function: int  # 3 holding registers, 4 input registers; 1 coils, 2 discrete inputs, 0 or 1 each
     address: int
     raw: tuple[int, ...]
     age_s: float

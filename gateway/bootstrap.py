@@ -134,6 +134,7 @@ async def assemble(
             certificates(site),
             found.found_modes,
             proofs.proven,
+            contacts=site.contact,
         ),
         known_gpus=found.known_gpus,
         controller=controller,

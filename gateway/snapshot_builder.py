@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dispatch.model.clock import Clock
+from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Part, Pcs, Pv, Switch, Ups
 from dispatch.model.snapshot import Snapshot
 from gateway.site.schema import Site
@@ -35,4 +36,5 @@ def snapshot_of(
         nodes=of(Node, [n.id for n in site.node]),
         devices=devices,
         ups=of(Ups, [u.id for u in site.ups]),
+        contacts=of(Contact, [c.id for c in site.contact]),
     )

@@ -79,7 +79,7 @@ def _report(error: SiteFileError, as_json: bool) -> None:
 
 def _derived(site: Site) -> dict[str, Any]:
     config, terms = site.dispatch, site.tariff.demand_terms
-    sections = ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu")
+    sections = ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact")
     return {
         "site": site.site.name,
         "fuse_w": config.grid.fuse_w,

@@ -25,6 +25,7 @@ from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.control.contact_states import contact_reason
 from dispatch.control.exit_behaviour import if_gateway_dies
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import COUNTED
@@ -66,6 +67,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", nodes_run_text(model), *asked)
+    noted = [c for c in published.decision.contacts if c.latched or c.state != "inactive" or not c.read]
+    for n, contact in enumerate(noted):
+        yield _row("" if n else "Contacts", catalogue.words(contact_reason(contact)))
     for n, ups in enumerate(snapshot.ups):
         yield _row("" if n else "UPS", *ups_texts(ups))
     yield _row("Tariff", *_tariff(published.tariff, zone))

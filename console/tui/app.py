@@ -358,7 +358,11 @@ class SkerryApp(App[None], inherit_bindings=False):
         if not waiting:
             self.store.notify(NO_ALARM_WAITS)
             return
-        await self._acknowledge("*", f"acknowledged: {len(waiting)} alarms")
+        answer = await self._feed.request_or_notify("alarm.acknowledge", id="*")
+        if answer is not None:
+            left = len(waiting) - int(answer["acknowledged"])
+            by_name = f"; {left} only one by one, with a" if left > 0 else ""
+            self.store.notify(with_durability(f"acknowledged: {answer['acknowledged']} alarms{by_name}", answer))
 
     async def _acknowledge(self, alarm_id: str, done: str) -> None:
         answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm_id)

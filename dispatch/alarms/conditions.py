@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from dispatch.alarms.contact_conditions import contact_conditions
 from dispatch.alarms.device_conditions import (
     SOC_MARGIN_PCT,
     battery_conditions,
@@ -60,6 +61,8 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(pcs_conditions(pcs, snapshot, decision, facts))
     for node in snapshot.nodes:
         found.update(node_conditions(node, facts))
+    for contact in decision.contacts if decision else ():
+        found.update(contact_conditions(contact))
     for ups in snapshot.ups:
         found.update(ups_conditions(ups))
     found.update(_gateway(snapshot, facts))

@@ -32,6 +32,13 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("cap-not-followed", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("gpus-missing", MEDIUM, on_delay_s=10.0, off_delay_s=10.0),
     AlarmDefinition("gpu-limits-not-kept", MEDIUM),
+    AlarmDefinition("contact-stop", HIGH, off_delay_s=0.0),
+    # at once: it may be latched again right after it was released
+    AlarmDefinition("contact-latched", HIGH, off_delay_s=0.0, by_name=True),
+    AlarmDefinition("contact-cooling", HIGH),
+    AlarmDefinition("contact-alarm", MEDIUM),
+    AlarmDefinition("contact-broken", MEDIUM),
+    AlarmDefinition("grid-operator-limit", LOW),
     AlarmDefinition("ups-on-battery", HIGH, on_delay_s=2.0),
     AlarmDefinition("ups-battery-low", HIGH),
     AlarmDefinition("ups-overload", HIGH, on_delay_s=5.0, off_delay_s=10.0),

@@ -50,6 +50,7 @@ class AlarmDefinition(msgspec.Struct, frozen=True):
     priority: Priority
     on_delay_s: float = 0.0  # the condition must hold this long, without a break, before the alarm comes
     off_delay_s: float = 5.0  # and be gone this long before it goes
+    by_name: bool = False  # acknowledging all at once leaves it: something starts again with it
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -136,13 +137,16 @@ class AlarmBook:
         return events
 
     def acknowledge(self, alarm_id: str, who: str, now_utc_s: float) -> list[Event]:
-        """Acknowledge one alarm, or all with "*". One already acknowledged gives no event. Raises UnknownAlarm."""
+        """Acknowledge one alarm, or all but those `by_name` with "*". Raises UnknownAlarm.
+
+        One already acknowledged gives no event.
+        """
         listed = {_id(e): e for e in self._entries.values() if e.state is not AlarmState.NORMAL}
         if alarm_id != "*" and alarm_id not in listed:
             raise UnknownAlarm(alarm_id, listed)
         events = []
         for entry in listed.values() if alarm_id == "*" else [listed[alarm_id]]:
-            if entry.state is AlarmState.ACKNOWLEDGED:
+            if entry.state is AlarmState.ACKNOWLEDGED or (alarm_id == "*" and entry.definition.by_name):
                 continue
             gone = entry.state is AlarmState.RETURNED
             entry.state, entry.acknowledged_by = (AlarmState.NORMAL, "") if gone else (AlarmState.ACKNOWLEDGED, who)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from dispatch.config.contact_terms import ContactTerms
 from dispatch.config.tariff_terms import TariffTerms
 
 Watts = Annotated[float, Meta(ge=0)]
@@ -392,6 +393,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     switches: tuple[str, ...] = ()  # ids of every [[switch]]
     nodes: tuple[NodeTerms, ...] = ()
     meters: tuple[MeterTerms, ...] = ()
+    contacts: tuple[ContactTerms, ...] = ()
     pv: tuple[PvTerms, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ from dispatch.billing.import_energy import REGISTER_FAULTS
 from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.contact_states import ContactStates, operator_export_w, stop_reason
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.export_allowance import ExportAllowance
 from dispatch.control.foreign_master import ForeignMasters
@@ -60,6 +61,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     caps: CapsMemory = CapsMemory()
     island: IslandMemory = IslandMemory()
     soc: dict[str, SocMemory] = {}  # of batteries whose SoC stands still
+    contacts: tuple[str, ...] = ()  # protective ones that are latched
 
 
 class Controller:
@@ -93,6 +95,7 @@ class Controller:
         self._ramp = GridRamp(config, self._step_s)
         self._soc_latches = SocLatches(config)
         self._order: Order | None = None  # the battery order the last decision obeyed
+        self.contacts = ContactStates(config.contacts)
         self.island = IslandMachine(config)
         self.ride = LoadShedding(config)
         self.caps = CapController(config)
@@ -156,6 +159,7 @@ class Controller:
             caps=self.caps.memory(),
             island=self.island.memory(),
             soc=self._plausibility.soc.memory(),
+            contacts=self.contacts.latched,
         )
 
     def restore(self, memory: ControllerMemory) -> None:
@@ -166,6 +170,7 @@ class Controller:
         self.caps.restore(memory.caps)
         self.island.restore(memory.island)
         self._plausibility.soc.restore(memory.soc)
+        self.contacts.latch(memory.contacts)
 
     def recover(self, memory: ControllerMemory) -> None:
         """Join what was kept, and could not be read before the first step, to what is known by now; between steps."""
@@ -175,6 +180,7 @@ class Controller:
         self.caps.recover(memory.caps)
         self.island.recover(memory.island)
         self._plausibility.soc.recover(memory.soc)
+        self.contacts.latch(memory.contacts)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,14 +228,22 @@ class Controller:
         snapshot = self.checked(snapshot)
         load_was_frozen = self._net.load_meter_frozen
         relied_on = reliable_snapshot(snapshot, self._net.frozen, load_was_frozen)
-        island = self.island.step(relied_on, requests)
+        contacts, told = self.contacts.step(snapshot)
+        island = self.island.step(relied_on, requests, stop_reason(contacts))
         ride = self.ride.step(relied_on, island.on_battery, island.seen.state, island.drilling)
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
         self._adopt(snapshot)
-        self._proving = proving
-        situation = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
+        self._proving = None if any(contact.stops for contact in contacts) else proving
+        found = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
+        most_w = operator_export_w(contacts)  # of battery and PV
+        situation = msgspec.structs.replace(
+            found,
+            contacts=contacts,
+            export_w=min(found.export_w or 0.0, most_w),
+            pv_export_w=min(found.pv_export_w or 0.0, most_w),
+        )
         self._watch_pulses(snapshot)
         outcome, hard = run(situation)
         total_w = self._settle(outcome, hard, situation)
@@ -242,7 +256,7 @@ class Controller:
         self._foreign.update(snapshot.mono_s, self._setpoint_monitor.looks)
         self._registers.update(snapshot.mono_s, (snapshot.grid, *([snapshot.load] if snapshot.load else [])))
         pv_limits = self._curtailment.step(site_of(situation, hard, total_w))
-        events = (*self._plausibility.events(snapshot.utc_s), *island.events, *ride.events, *capped)
+        events = (*self._plausibility.events(snapshot.utc_s), *told, *island.events, *ride.events, *capped)
         return msgspec.structs.replace(
             with_island(decision, island, ride),
             meter_frozen=self._net.frozen,
@@ -254,6 +268,7 @@ class Controller:
             pv_limits=pv_limits,
             events=(*events, *self._meter_events(snapshot, load_was_frozen), *self._curtailment.events(snapshot.utc_s)),
             implausible=self._plausibility.often,
+            contacts=contacts,
         )
 
     def _meter_events(self, snapshot: Snapshot, load_was_frozen: bool) -> tuple[Event, ...]:
@@ -379,7 +394,8 @@ class Controller:
         same_total = abs(sum(last) - sum(parts)) < 1e-6
         allowed = all(u.low_w <= w <= u.high_w for u, w in zip(ready, last, strict=True))
         near = all(abs(a - b) <= self.config.rules.deadband_w for a, b in zip(parts, last, strict=True))
-        chosen = last if same_total and allowed and near else parts
+        stopped = any(contact.stops for contact in situation.contacts)
+        chosen = last if same_total and allowed and near and not stopped else parts
         return {u.id: w for u, w in zip(ready, chosen, strict=True)}
 
     def _remember(self, situation: Situation, wanted_w: float | None, setpoints: dict[str, float]) -> None:

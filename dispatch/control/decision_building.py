@@ -65,6 +65,8 @@ def _reason(battery_w: float | None, outcome: Outcome, derived: Reason | None) -
 def _mode(situation: Situation, battery_w: float | None) -> Mode:
     if battery_w is None:
         return Mode.OBSERVE
+    if any(contact.stops for contact in situation.contacts):
+        return Mode.SAFE
     if situation.safe is not None or all(u.ready is not Ready.READY for u in situation.units):
         return Mode.SAFE
     if situation.orders.battery is not None:

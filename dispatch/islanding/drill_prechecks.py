@@ -50,6 +50,14 @@ def prechecks(
     return tuple(c if not c.ok else msgspec.structs.replace(c, remedy=None) for c in found)
 
 
+def contact_check(stopped: Reason | None) -> Check:
+    """That no protective contact is active or latched."""
+    figure = Reason("found.none") if stopped is None else stopped
+    return Check(
+        Reason("check.contacts"), stopped is None, figure, None if stopped is None else Reason("remedy.contacts")
+    )
+
+
 def _prechecks_of_request(
     config: DispatchConfig, request: IslandRequest, state: IslandState, running: bool
 ) -> list[Check]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill import Drill
 from dispatch.islanding.drill_phases import DrillPhases
-from dispatch.islanding.drill_prechecks import failing, prechecks
+from dispatch.islanding.drill_prechecks import contact_check, failing, prechecks
 from dispatch.islanding.import_ramp import ImportRamp
 from dispatch.islanding.observation import (
     IslandMemory,
@@ -61,6 +61,7 @@ class IslandMachine:
             config, self._reconnection, self._ramp, self._switch_command, self._drill_phases
         )
         self._start_why: Reason | None = None
+        self._stopped: Reason | None = None
         self._was_on_battery = False
         self._path: dict[str, float] = {}  # state -> utc, in the order of their last coming
         self._left_grid_utc_s: float | None = None
@@ -88,8 +89,16 @@ class IslandMachine:
 
     # ── one tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def step(self, snapshot: Snapshot, requests: Sequence[IslandRequest] = ()) -> IslandStep:
-        """Follow the devices, hear the requests, and say what is to be asked of switch and PCS."""
+    def step(
+        self, snapshot: Snapshot, requests: Sequence[IslandRequest] = (), stopped: Reason | None = None
+    ) -> IslandStep:
+        """Follow the devices, hear the requests, and say what is to be asked of switch and PCS.
+
+        stopped: why a protective contact holds the battery; then no drill and no black start begins, and one ends.
+        """
+        self._stopped = stopped
+        if stopped is not None:
+            self._start_why = None
         self._events: list[Event] = []
         self._now = snapshot
         if not self._entered:
@@ -195,6 +204,8 @@ class IslandMachine:
         return True, Reason("reply.fault_reset", {"who": request.who})
 
     def _black_start(self, request: IslandRequest) -> tuple[bool, Reason]:
+        if self._stopped is not None:
+            return False, Reason("start.contact", {"why": self._stopped})
         dead_for_s, nominal_v = self._transitions.dead_for_s, self._config.grid.voltage_v
         obstacle = black_start_obstacle(self.state, request, self._observation, dead_for_s, nominal_v)
         if obstacle is not None:
@@ -206,6 +217,8 @@ class IslandMachine:
     def _answer_drill(self, request: IslandRequest) -> IslandReply:
         window, running = self._reconnection.window, self.drill is not None
         checks = prechecks(self._config, self._now, request, self.state, window, running)
+        if self._config.contacts:
+            checks = (*checks, contact_check(self._stopped))
         failed = [c for c in checks if not c.ok]
         if failed:
             return IslandReply(

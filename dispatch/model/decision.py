@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from dispatch.model.contacts import ContactView
 from dispatch.model.doubts import Doubt
 from dispatch.model.events import Event
 from dispatch.model.islanding import (
@@ -114,3 +115,4 @@ class Decision(msgspec.Struct, frozen=True):
     energy_apart: tuple[EnergyApart, ...] = ()
     caps: CapsView | None = None  # None: the site allows no caps for the month's peak
     implausible: tuple[Doubt, ...] = ()  # readings that are rejected again and again, or for long
+    contacts: tuple[ContactView, ...] = ()  # as they count

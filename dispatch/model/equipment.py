@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dispatch.model.contacts import Contact
 from dispatch.model.readings import MISSING, UNKNOWN, Quality, Reading, Status
 
 
@@ -156,7 +157,7 @@ class Ups(msgspec.Struct, frozen=True):
         return None if text is None else not set(words).isdisjoint(text.split())
 
 
-Part = Meter | Pcs | Battery | Pv | Switch | Node | Ups
+Part = Meter | Pcs | Battery | Pv | Switch | Node | Ups | Contact
 P = TypeVar("P", bound=msgspec.Struct)
 
 
@@ -208,7 +209,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
 
     id: str
-    kind: str  # meter load_meter pcs pv switch node ups
+    kind: str  # meter load_meter pcs pv switch node ups contact
     online: bool
     age_s: float | None  # since the last good answer; None: never
     reads: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Node, Pcs, Pv, Switch, Ups
 from dispatch.model.readings import total
 
@@ -27,6 +28,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     nodes: tuple[Node, ...] = ()
     devices: tuple[DeviceHealth, ...] = ()
     ups: tuple[Ups, ...] = ()
+    contacts: tuple[Contact, ...] = ()
     utc_known: bool = True  # False: `utc_s` is no more than a lower bound, as the clock was not set since power-up
 
     @property

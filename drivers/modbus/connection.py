@@ -14,6 +14,7 @@ from drivers.modbus.address import Address
 from drivers.modbus.channels import Channel, open_channel
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceException, Timeout
 from drivers.modbus.frames import (
+    BIT_FUNCTIONS,
     CRC_FAULT,
     MAX_WRITE,
     READ_FUNCTIONS,
@@ -21,6 +22,7 @@ from drivers.modbus.frames import (
     TCP,
     TCP_ANY_TRANSACTION,
     Framing,
+    bits,
     read_request,
     registers,
     write_one_request,
@@ -83,12 +85,14 @@ class Connection:
     async def read(self, caller: Caller, unit: int, address: int, count: int, function: int = 3) -> list[int]:
         """Read `count` holding registers (function 3) or input registers (function 4) from `address`, at most MAX_READ.
 
+        Also coils (function 1) or discrete inputs (function 2), 0 or 1 each.
         Raises Timeout, ConnectionLost, BadReply, DeviceException.
         """
-        if function not in READ_FUNCTIONS:
-            raise ValueError(f"function = {function}: expected 3 (holding registers) or 4 (input registers)")
+        if function not in (*READ_FUNCTIONS, *BIT_FUNCTIONS):
+            raise ValueError(f"function = {function}: expected 1 (coils), 2 (inputs), 3 (holding), 4 (input registers)")
         where = self.where(caller, unit, address, count)
-        return registers(await self._exchange(caller, where, unit, read_request(function, address, count)))
+        answer = await self._exchange(caller, where, unit, read_request(function, address, count))
+        return registers(answer) if function in READ_FUNCTIONS else bits(answer, count)
 
     async def write(self, caller: Caller, unit: int, address: int, values: Sequence[int]) -> None:
         """Write holding registers (function 16) from `address`.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 READ_FUNCTIONS = (3, 4)  # holding registers, input registers
+BIT_FUNCTIONS = (1, 2)  # coils, discrete inputs
 MAX_READ = 125  # registers in one request, MODBUS Application Protocol V1.1b3, 6.3
 MAX_WRITE = 123  # 6.12
 CRC_FAULT = "checksum"  # a fault that begins so: the answer has come to its end
@@ -41,7 +42,7 @@ class Framing(NamedTuple):
 
 
 def read_request(function: int, address: int, count: int) -> bytes:
-    """PDU that reads registers, MODBUS Application Protocol V1.1b3, 6.3 and 6.4."""
+    """PDU that reads registers or bits, MODBUS Application Protocol V1.1b3, 6.1 to 6.4."""
     return struct.pack(">BHH", function, address, count)
 
 
@@ -58,6 +59,11 @@ def write_one_request(address: int, value: int) -> bytes:
 def registers(answer: bytes) -> list[int]:
     """The registers in the PDU that answers a read."""
     return list(struct.unpack(f">{len(answer) // 2 - 1}H", answer[2:]))
+
+
+def bits(answer: bytes, count: int) -> list[int]:
+    """The first `count` coils or inputs, 0 or 1, in the PDU that answers a read of bits; 6.1 and 6.2."""
+    return [answer[2 + n // 8] >> n % 8 & 1 for n in range(count)]
 
 
 def crc(data: bytes) -> bytes:
@@ -120,10 +126,10 @@ def _pdu_fault(request: bytes, reply: bytes) -> str:
         return ""
     if reply[0] != function:
         return f"function {reply[0]}, expected {function}"
-    if function in READ_FUNCTIONS:
-        register_bytes = 2 * int.from_bytes(request[3:5], "big")
-        wrong = len(reply) > 1 and reply[1] != register_bytes
-        return f"{reply[1]} bytes of registers, expected {register_bytes}" if wrong else ""
+    if data_bytes := _data_bytes(request):
+        wrong = len(reply) > 1 and reply[1] != data_bytes
+        kind = "registers" if function in READ_FUNCTIONS else "bits"
+        return f"{reply[1]} bytes of {kind}, expected {data_bytes}" if wrong else ""
     # function 16 repeats address and count, function 6 address and value
     if not request[1:5].startswith(reply[1:5]):
         meaning = "address, value" if function == 6 else "address, count"
@@ -137,7 +143,16 @@ def _answer_bytes(request: bytes, reply: bytes) -> int:
         return 0
     if reply[0] & 0x80:
         return 2
-    return 2 + 2 * int.from_bytes(request[3:5], "big") if request[0] in READ_FUNCTIONS else 5
+    data_bytes = _data_bytes(request)
+    return 2 + data_bytes if data_bytes else 5
+
+
+def _data_bytes(request: bytes) -> int:
+    """How many bytes of values answer a read; 0 for a write."""
+    count = int.from_bytes(request[3:5], "big")
+    if request[0] in READ_FUNCTIONS:
+        return 2 * count
+    return (count + 7) // 8 if request[0] in BIT_FUNCTIONS else 0
 
 
 def _excess(reply: bytes, expected: int) -> str:

@@ -81,7 +81,7 @@ class ModbusLink:
         return self._line.dropped - self._dropped
 
     async def read(self, unit: int, address: int, count: int, function: int = 3) -> list[int]:
-        """Read holding registers (`function` 3) or input registers (4) over whatever connection there is.
+        """Read holding registers (`function` 3), input registers (4), coils (1) or inputs (2) over any connection.
 
         Raises as `Connection.read`.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from dispatch.alarms.states import AlarmBook
@@ -12,25 +13,37 @@ from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
 
+LATCHED = "contact-latched:"  # alarms whose acknowledgement lets the battery go on
+
 
 class AlarmCommands:
-    """Takes the commands about one site's alarms."""
+    """Takes the commands about one site's alarms. `release`: lets a protective contact go, by its id."""
 
-    def __init__(self, log: CommandLog, clock: Clock, events: EventSink, alarms: AlarmBook) -> None:
+    def __init__(
+        self, log: CommandLog, clock: Clock, events: EventSink, alarms: AlarmBook, release: Callable[[str], None]
+    ) -> None:
         self._log, self._clock, self._events, self._alarms = log, clock, events, alarms
+        self._release = release
         self.handlers: dict[str, Handler] = {"alarm.acknowledge": self._acknowledge}
 
     async def _acknowledge(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Acknowledge one alarm, or all with "*"; answered once it is on record, or why it is not. Param: `id`."""
+        """Acknowledge one alarm, or all with "*"; answered once it is on record, or why it is not. Param: `id`.
+
+        A latched contact is acknowledged by its id only, and not before that is on record.
+        """
         id = str(params["id"])
         if id != "*" and id not in {alarm.id for alarm in self._alarms.active()}:
             raise CommandRefused(f"no alarm {id!r} is listed")
         command = Command(peer=peer, name="alarm.acknowledge", text=id)
         intent = await self._log.record_intent(command)
+        if id.startswith(LATCHED) and intent is None:
+            raise CommandRefused("audit: not on record yet, so the contact is not released; try again")
         try:
             events = self._alarms.acknowledge(id, peer.who, self._clock.utc_s())
         except LookupError as error:
             raise CommandRefused(str(error)) from None
+        if id.startswith(LATCHED):
+            self._release(id.removeprefix(LATCHED))
         written = [asyncio.wrap_future(self._events.note(event, durable=True)) for event in events]
         results = await asyncio.gather(*written, return_exceptions=True)
         lost = next((str(result) for result in results if isinstance(result, BaseException)), "")

@@ -94,6 +94,7 @@ async def opened(site: Site, found_modes: FoundModes | None = None) -> AsyncIter
         beside=site.path,
         tls=certificates(site),
         found_modes=found_modes,
+        contacts=site.contact,
     )
     try:
         yield drivers, clock

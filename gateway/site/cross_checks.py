@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.config import PcsDevice
+from drivers.contacts.config import ContactDevice
 from drivers.maps.schema import DeviceMap
 from drivers.modbus.address import Address, parse, place_of
 from gateway.site.schema import Site
@@ -68,6 +70,7 @@ def _own(site: Site) -> Iterator[Check]:
         ),
         _tls,
         _maps,
+        _contacts,
         _reserve,
     ):
         yield partial(check, site)
@@ -102,7 +105,7 @@ def _load_meters(site: Site) -> Iterator[Finding]:
 
 def _ids(site: Site) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu"):
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.id in seen:
@@ -166,11 +169,40 @@ def _tls(site: Site) -> Iterator[Finding]:
 
 def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:
     """Every device with a url of its own, and its key."""
-    for section in ("pcs", "meter", "pv", "switch", "node"):
+    for section in ("pcs", "meter", "pv", "switch", "node", "contact"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.url != "twin" and getattr(item, "source", "modbus") == "modbus":
                     yield f"{section}[{n}]", item
+
+
+def _contacts(site: Site) -> Iterator[Finding]:
+    """Contacts that can do what they are for."""
+    for n, contact in enumerate(site.contact):
+        for check in (_contact_place, _contact_limits, _contact_wires):
+            with suppress(Unreadable):
+                yield from ((f"contact[{n}].{key}", value, expected) for key, value, expected in check(contact))
+
+
+def _contact_place(contact: ContactDevice) -> Iterator[Finding]:
+    if contact.url == "twin":
+        yield "url", contact.url, "the address of an I/O module; the twin has no contacts"
+    if (contact.second_address, contact.second_bit) == (contact.address, contact.bit):
+        yield "second_address", contact.second_address, "another input than the first"
+
+
+def _contact_limits(contact: ContactDevice) -> Iterator[Finding]:
+    limits = contact.export_limit_w is not None or contact.import_limit_w is not None
+    if contact.purpose == "grid_operator" and not limits:
+        yield "purpose", contact.purpose, "export_limit_w or import_limit_w: what is allowed while it is active"
+    if contact.purpose != "grid_operator" and limits:
+        yield "purpose", contact.purpose, '"grid_operator", because export_limit_w or import_limit_w is given'
+
+
+def _contact_wires(contact: ContactDevice) -> Iterator[Finding]:
+    if contact.purpose in PROTECTIVE and contact.normally == "open" and contact.second_address is None:
+        expected = '"closed", or a second_address: a broken wire to a single open contact goes unnoticed'
+        yield "normally", contact.normally, expected
 
 
 def _owners(site: Site, battery: str) -> Iterator[Finding]:

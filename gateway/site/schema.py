@@ -32,6 +32,7 @@ from drivers.config import (
     TariffConfig,
     TlsConfig,
 )
+from drivers.contacts.config import ContactDevice
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.twin.config import TwinConfig
 from gateway.site.versions import CURRENT
@@ -126,6 +127,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     node: tuple[NodeDevice, ...] = ()
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()
+    contact: tuple[ContactDevice, ...] = ()
 
     @property
     def dispatch(self) -> DispatchConfig:
@@ -147,6 +149,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             switches=tuple(s.id for s in self.switch),
             nodes=tuple(n.terms for n in self.node),
             meters=tuple(m.terms for m in self.meter),
+            contacts=tuple(c.terms for c in self.contact),
             pv=tuple(p.terms for p in self.pv),
         )
 

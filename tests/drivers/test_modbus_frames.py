@@ -8,12 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
+from pymodbus.pdu.bit_message import ReadCoilsResponse
 
 from drivers.modbus.frames import (
     RTU,
     TCP,
     TCP_ANY_TRANSACTION,
     Framing,
+    bits,
     crc,
     read_request,
     registers,
@@ -114,3 +116,22 @@ def test_a_wrong_checksum_is_seen_at_the_end() -> None:
     damaged = reply[:4] + b"\x08" + reply[5:]
     assert RTU.fault(request, damaged[:-1]) == ""
     assert RTU.fault(request, damaged).startswith("checksum ")
+
+
+@settings(max_examples=30)
+@given(FRAMINGS, st.sampled_from([1, 2]), UNITS, st.lists(st.integers(0, 1), min_size=1, max_size=125), st.data())
+def test_bits_come_out_as_they_went_in_and_no_wrong_answer_gives_any(
+    framing: Framing, function: int, unit: int, values: list[int], data: st.DataObject
+) -> None:
+    """Against pymodbus, which packs them."""
+    packed = ReadCoilsResponse(bits=[bool(v) for v in values]).encode()
+    request = framing.frame(7, unit, read_request(function, 100, len(values)))
+    reply = framing.frame(7, unit, bytes([function]) + packed)
+    assert framing.fault(request, reply) == ""
+    assert bits(framing.answer(request, reply), len(values)) == values
+    cut = data.draw(st.integers(0, len(reply) - 1))
+    assert framing.answer(request, reply[:cut]) == b""
+    other = framing.frame(7, unit, bytes([3 - function]) + packed)
+    assert framing.fault(request, other) != ""
+    longer = framing.frame(7, unit, bytes([function, len(packed)]) + packed[1:] + b"\0")
+    assert framing.fault(request, longer) != ""

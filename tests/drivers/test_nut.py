@@ -14,6 +14,7 @@ from waiting import until_done
 from dispatch.model.equipment import Node, Ups
 from drivers.config import IoConfig, NodeDevice
 from drivers.devices import Driver, make_drivers
+from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
 from drivers.nut.config import NutAddress, PduDevice, UpsDevice, address_of
 from drivers.nut.protocol import MOST_LINES, Refused, VariableList, decimal, elements
@@ -47,7 +48,7 @@ async def drivers_of(upsd: FakeUpsd) -> AsyncIterator[Make]:
 
 def drivers(upsd: FakeUpsd, nodes: Sequence[NodeDevice], deadline_s: float) -> list[Driver]:
     return make_drivers(
-        [], [], [], [], nodes, IoConfig(backoff_max_s=0.1), lambda _id, _url, _unit: ("", 0, 0),
+        [], [], [], [], nodes, IoConfig(backoff_max_s=0.1), lambda _id, _url, _unit: (Address("tcp", ""), 0),
         ups=[UpsDevice(id="ups1", url=upsd.url("su700"), deadline_s=deadline_s)],
         pdus=[PduDevice(id=name, url=upsd.url(name), deadline_s=deadline_s) for name in ("a", "b")],
     )  # fmt: skip

@@ -57,7 +57,7 @@ class Backend(Protocol):
 class FakeDevice:
     """Registers. `writes` records each (address, values), `reads` each (address, count).
 
-    Functions 3 and 4 read the same, except where `inputs` holds something else for 4.
+    Functions 3 and 4 read the same, 1 and 2 the lowest bit of it, except where `inputs` holds something else for 4.
 
     What devices in the field do otherwise: `max_count` registers in a read at most; `silent`: no answer where others
     give an exception; `single_by`: the one function that writes a single register; `busy_every`: each such request,
@@ -86,7 +86,7 @@ class FakeDevice:
 
     async def exchange(self, frame: bytes) -> bytes:
         tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", frame[:12])
-        reading = function in (3, 4)
+        reading = function in (1, 2, 3, 4)
         values = [] if reading else list(struct.unpack(f">{len(frame[13:]) // 2}H", frame[13:]))
         if function == 6:
             values, count = [count], 1
@@ -98,7 +98,11 @@ class FakeDevice:
         if reading:
             self.reads.append((address, count))
             held = self.registers | self.inputs if function == 4 else self.registers
-            body = struct.pack(f">BB{count}H", function, 2 * count, *(held[r] for r in wanted))
+            if function in (1, 2):  # the lowest bit of each register
+                packed = sum((held[r] & 1) << n for n, r in enumerate(wanted)).to_bytes((count + 7) // 8, "little")
+                body = bytes([function, len(packed)]) + packed
+            else:
+                body = struct.pack(f">BB{count}H", function, 2 * count, *(held[r] for r in wanted))
         else:
             self.writes.append((address, values))
             self.registers.update(zip(wanted, values, strict=True))
@@ -117,7 +121,7 @@ class FakeDevice:
             return code
         if function in (3, 4) and len(wanted) > self.max_count:
             return 3
-        if function not in (3, 4) and len(wanted) == 1 and self.single_by not in (0, function):
+        if function not in (1, 2, 3, 4) and len(wanted) == 1 and self.single_by not in (0, function):
             return self.refuses_with
         return 2 if any(r not in self.registers for r in wanted) else 0
 

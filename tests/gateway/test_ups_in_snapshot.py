@@ -20,6 +20,7 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 from drivers.clock import SystemClock
 from drivers.devices import make_drivers
+from drivers.modbus.address import Address
 from drivers.nodes.known_gpus import KnownGpus
 from gateway.device_io import DeviceIo
 from gateway.site.loader import compose
@@ -34,7 +35,9 @@ async def test_a_ups_and_a_node_on_two_feeds(monkeypatch: pytest.MonkeyPatch) ->
         "node": [{"id": "gpu-01", "source": "nut", "outlets": ["a:1", "b:3"]}],
     }
     site = compose(Path("site.toml"), raw)
-    drivers = make_drivers([], [], [], [], site.node, site.io, lambda *a: ("", 0, 0), ups=site.ups, pdus=site.pdu)
+    drivers = make_drivers(
+        [], [], [], [], site.node, site.io, lambda *a: (Address("tcp", ""), 0), ups=site.ups, pdus=site.pdu
+    )
     events = Events()
     grid = [d for d in Devices().drivers() if d.kind != "node"]
     io = DeviceIo(site, SystemClock(), [*grid, *drivers], events, KnownGpus())

@@ -16,6 +16,7 @@ from waiting import LIMIT_S, until_done
 
 from drivers.config import IoConfig, NodeDevice
 from drivers.devices import make_drivers
+from drivers.modbus.address import Address
 from drivers.modbus.errors import ConnectionLost, DeviceError
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.nut.protocol import Refused
@@ -40,7 +41,7 @@ async def drivers(nut: NutSite) -> AsyncIterator[list[Any]]:
     made = make_drivers(
         [], [], [], [],
         [NodeDevice(id="gpu-01", source="nut", outlets=("pdu-a:1", "pdu-b:1"))],
-        IoConfig(backoff_max_s=0.2), lambda _id, _url, _unit: ("", 0, 0),
+        IoConfig(backoff_max_s=0.2), lambda _id, _url, _unit: (Address("tcp", ""), 0),
         ups=[UpsDevice(id="ups1", url=nut.url("su700"), deadline_s=10)],
         pdus=[PduDevice(id=name, url=nut.url(name), deadline_s=10) for name in ("pdu-a", "pdu-b")],
     )  # fmt: skip

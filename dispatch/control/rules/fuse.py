@@ -1,7 +1,10 @@
-"""The rule of the fuses and the export limit."""
+"""The rule of the fuses, the export limit and the grid operator's steps."""
 
 from __future__ import annotations
 
+import math
+
+from dispatch.control.contact_states import operator_limits
 from dispatch.control.import_limits import import_window
 from dispatch.control.rules.situation import Situation, battery_window
 from dispatch.model.reasons import Reason
@@ -9,8 +12,20 @@ from dispatch.model.rule_chain import Ask, Bounds
 
 
 def fuse(s: Situation, so_far: Bounds) -> Ask:
-    """Fuse per phase and export limit. The contracted peak is part of the interval budget."""
+    """Fuse per phase, export limit, grid operator's steps. The contracted peak is part of the interval budget."""
     if s.net_w is None:
         return Ask(Reason("rule.net_load_unknown"))
     lowest_w, highest_w, reason = import_window(s.snapshot.grid, s.config.grid, s.export_w)
+    if steps := operator_limits(s.contacts):
+        lowest_w = max(lowest_w, *(-v.export_limit_w for v in steps if v.export_limit_w is not None), -math.inf)
+        highest_w = min(highest_w, *(v.import_limit_w for v in steps if v.import_limit_w is not None), math.inf)
+        reason = Reason(
+            "fuse.operator",
+            {
+                "contacts": ", ".join(v.id for v in steps),
+                "import_w": highest_w,
+                "export_w": -lowest_w,
+                "window": reason,
+            },
+        )
     return Ask(reason, *battery_window(s.net_w, lowest_w, highest_w))

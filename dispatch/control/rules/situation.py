@@ -8,6 +8,7 @@ from dispatch.billing.import_allowance import Budget
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.pcs_limits import Unit
+from dispatch.model.contacts import ContactView
 from dispatch.model.islanding import Islanding
 from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason
@@ -48,6 +49,7 @@ class Situation(msgspec.Struct, frozen=True):
     derived: Reason | None = None  # how the net load is known, where not by the grid meter
     topping: bool = False  # on the way back to rest SoC
     orders: Standing = Standing()
+    contacts: tuple[ContactView, ...] = ()
 
     @property
     def reserve_soc_pct(self) -> float:

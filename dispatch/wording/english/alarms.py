@@ -259,6 +259,48 @@ TEXTS: dict[str, AlarmText] = {
             "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`."
         ),
     ),
+    "contact-stop": AlarmText(
+        "Protective contact {subject}",
+        "A contact for emergency stop, fire, gas or grid and plant protection is active, or cannot be read.",
+        "The battery is held at 0 kW. A PCS that forms the site's own grid is not touched.",
+        (
+            "Look for the cause on site first: people, smoke, gas. If there is none, check the contact, its wiring and "
+            "the input module. Afterwards the alarm contact-latched must be acknowledged."
+        ),
+    ),
+    "contact-latched": AlarmText(
+        "Protective contact {subject} waits to be acknowledged",
+        "The contact was active and is back.",
+        "The battery stays at 0 kW until somebody acknowledges this alarm by name.",
+        (
+            "Make sure on site that the cause is gone and nobody works on the battery. Then select this alarm and "
+            "acknowledge it: the battery is operated again at once."
+        ),
+    ),
+    "contact-cooling": AlarmText(
+        "Cooling fault {subject}",
+        "The contact of the cooling reports a fault.",
+        "Battery and nodes get warmer; their own limits will reduce their power.",
+        "Look at the cooling unit now. Cap or shut down nodes before the temperatures reach their limits.",
+    ),
+    "contact-alarm": AlarmText(
+        "Contact {subject}",
+        "A contact that is to raise an alarm is active, or a door is open.",
+        "Control goes on as before.",
+        "Look at what the contact watches. If it is right, check the key normally in its section of the site file.",
+    ),
+    "contact-broken": AlarmText(
+        "Wire break at contact {subject}",
+        "Its two inputs say the same, where one must be the opposite of the other.",
+        "What it watches is not known. A step of the grid operator's counts as active.",
+        "Check both wires and terminals of the contact, and the input module.",
+    ),
+    "grid-operator-limit": AlarmText(
+        "Grid operator limits the site by {subject}",
+        "The grid operator's contact is active.",
+        "Import or export at the PCC is limited as the site file declares for it, as far as the battery can.",
+        "Nothing, if the grid operator confirms it. Otherwise check the ripple control receiver and its wiring.",
+    ),
     "ups-on-battery": AlarmText(
         "UPS {subject} on battery",
         "The UPS reports that its input is out of range or off (OB), or that a shutdown was ordered (FSD).",

@@ -6,6 +6,7 @@ TEMPLATES = {
     # what is checked
     "check.reason": "reason",
     "check.duration": "duration",
+    "check.contacts": "no protective contact",
     "check.no_other_drill": "no other drill",
     "check.grid_tied": "grid-tied",
     "check.alarms": "alarms",
@@ -69,6 +70,7 @@ TEMPLATES = {
     # what would make a check pass
     "remedy.reason": "say why in at least {least:g} characters",
     "remedy.duration": "ask for a duration in range, or raise island.drill_minutes_max",
+    "remedy.contacts": "remove the cause, then acknowledge the alarm contact-latched",
     "remedy.no_other_drill": "wait for its end or abort it",
     "remedy.grid_tied": "wait until the site is grid-tied",
     "remedy.alarms": "clear what causes these alarms",
@@ -128,6 +130,7 @@ TEMPLATES = {
         "{floor_pct:.1f} % must stay"
     ),
     # what is against a black start
+    "start.contact": "no black start while a protective contact holds: {why}",
     "start.not_dead": "black start is for a dead site; it is {state}",
     "start.not_confirmed": (
         "black start needs an engineer's word that nobody works on the bus: --confirm-nobody-on-the-bus"

@@ -11,6 +11,7 @@ from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.model.clock import ClockState
+from dispatch.model.contacts import ContactView
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
 from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Switch, Ups
@@ -101,8 +102,16 @@ def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
 
 
 def test_every_definition_can_be_raised() -> None:
-    names = {name.partition(":")[0] for name in held()}
+    contacts = tuple(ContactView(p, p, "inactive", 0.0) for p in ("epo", "cooling_fault", "door", "grid_operator"))
+    found = held(decision=msgspec.structs.replace(decided(), contacts=contacts))
+    assert raised(found) == set()
+    names = {name.partition(":")[0] for name in found}
     assert names == {d.id for d in DEFINITIONS}
+
+
+def told(purpose: str, state: str, **more: Any) -> Decision:
+    """A decision that saw a contact with the name of its purpose."""
+    return msgspec.structs.replace(decided(), contacts=(ContactView(purpose, purpose, state, 0.0, **more),))
 
 
 def ups(said: str, **readings: Reading) -> Ups:
@@ -186,6 +195,17 @@ CASES = [
         {"ups": (ups("OB DISCHRG", w=reading(1_230), charge_pct=reading(64), runtime_s=reading(1_140)),)},
         "its status is OB DISCHRG, battery 64 %, 19 min left by its own estimate, load 1.2 kW",
     ),
+    ("contact-stop:epo", {"decision": told("epo", "active")}, "emergency stop epo is active"),
+    ("contact-stop:epo", {"decision": told("epo", "lost", read=False)}, "emergency stop epo is not read"),
+    ("contact-latched:fire", {"decision": told("fire", "inactive", latched=True)}, "is back and not acknowledged yet"),
+    ("contact-cooling:cooling_fault", {"decision": told("cooling_fault", "active")}, "cooling fault cooling_fault is"),
+    ("contact-alarm:door", {"decision": told("door", "active")}, "door door is active"),
+    ("contact-broken:alarm", {"decision": told("alarm", "broken")}, "its two inputs contradict each other"),
+    (
+        "grid-operator-limit:grid_operator",
+        {"decision": told("grid_operator", "active", read=False, export_limit_w=0.0)},
+        "step of the grid operator's grid_operator was active when it was last read",
+    ),
     ("ups-on-battery:ups1", {"ups": (ups("OL FSD"),)}, "its status is OL FSD"),
     ("ups-battery-low:ups1", {"ups": (ups("FSD"),)}, "its status is FSD"),
     ("ups-battery-low:ups1", {"ups": (ups("OL LB"),)}, "its status is OL LB"),
@@ -219,6 +239,7 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
         ("setpoint-not-followed:pcs1", {"pcs": {"w": MISSING}}),
         ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": MISSING}}),
         ("cap-not-followed:gpu-01", {"nodes": (Node("gpu-01"),), "facts": {"node_caps_w": {"gpu-01": 1_500}}}),
+        ("contact-alarm:door", {"decision": told("door", "lost")}),
         ("ups-on-battery:ups1", {"ups": (Ups("ups1"),)}),
         ("ups-battery-low:ups1", {"ups": (Ups("ups1", status=Status("OL", 60.0, Quality.STALE)),)}),
     ],

@@ -420,3 +420,42 @@ def test_every_error_of_a_map_beside_the_site_file_is_told_with_its_line(tmp_pat
         assert line in told
     raw["meter"][0]["map"] = "eastron-sdm630"
     assert site_file.compose(tmp_path / "site.toml", raw).meter[0].map == "eastron-sdm630"
+
+
+def with_contacts(**changes: Any) -> dict[str, Any]:
+    raw = document()
+    raw["contact"] = [
+        {"id": "epo", "purpose": "epo", "url": "tcp://io.site:502", "address": 3, "input": "input"} | changes
+    ]
+    return raw
+
+
+def test_contacts() -> None:
+    site = site_file.compose(Path("x.toml"), with_contacts())
+    (terms,) = site.dispatch.contacts
+    assert (terms.id, terms.purpose, terms.debounce_s) == ("epo", "epo", 0.05)
+    site = site_file.compose(Path("x.toml"), with_contacts(purpose="grid_operator", export_limit_w="18 kW"))
+    assert site.dispatch.contacts[0].export_limit_w == 18_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"purpose": "panic"}, "contact[0].purpose", "one of epo, fire, gas"),
+        ({"url": "twin"}, "contact[0].url", "the address of an I/O module"),
+        ({"normally": "open"}, "contact[0].normally", "a broken wire to a single open contact goes unnoticed"),
+        ({"second_address": 3}, "contact[0].second_address", "another input than the first"),
+        ({"purpose": "grid_operator"}, "contact[0].purpose", "export_limit_w or import_limit_w"),
+        ({"export_limit_w": 0}, "contact[0].purpose", '"grid_operator", because'),
+        ({"bit": 16}, "contact[0].bit", ""),
+        ({"id": "bat1"}, "contact[0].id", "an id of its own; battery[0] has it already"),
+    ],
+)
+def test_contacts_that_cannot_do_what_they_are_for(changes: dict[str, Any], key: str, expected: str) -> None:
+    found = errors_of(with_contacts(**changes))
+    assert expected in found[key], found
+
+
+def test_an_open_contact_with_two_inputs_is_supervised() -> None:
+    site = site_file.compose(Path("x.toml"), with_contacts(normally="open", second_address=4))
+    assert site.contact[0].second_address == 4

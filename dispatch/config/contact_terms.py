@@ -1,0 +1,52 @@
+"""What dispatch needs of a `[[contact]]`: its purpose, how long it must stand, what it limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Purpose = Literal["epo", "fire", "gas", "na_protection", "cooling_fault", "door", "grid_operator", "alarm"]
+# While one of these is active the battery is held at 0 W, and afterwards until somebody has acknowledged it.
+PROTECTIVE = frozenset({"epo", "fire", "gas", "na_protection"})
+
+
+class ContactTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[contact]]` as far as dispatch uses it."""
+
+    id: Annotated[str, Meta(description="Name of the contact.")]
+    purpose: Annotated[
+        Purpose,
+        Meta(
+            description="`epo`, `fire`, `gas`, `na_protection` (grid and plant protection): the battery goes to 0 W "
+            "and stays there until the contact is back and somebody has acknowledged the alarm `contact-latched`. "
+            "`grid_operator`: one step of the grid operator's, see export_limit_w and import_limit_w. `cooling_fault`, "
+            "`door`, `alarm`: alarms."
+        ),
+    ]
+    debounce_s: Annotated[
+        float,
+        Meta(ge=0, le=10, description="A change counts once it stands in a sample taken this much later. 0: at once."),
+    ] = 0.05
+    export_limit_w: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                description="With `grid_operator`: highest export at the PCC while it is active, such as 60 %, 30 "
+                "% or 0 % of what was agreed.",
+            ),
+        ]
+        | None
+    ) = None
+    import_limit_w: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                description="With `grid_operator`: highest import at the PCC while it is active, such as by §14a EnWG.",
+            ),
+        ]
+        | None
+    ) = None
