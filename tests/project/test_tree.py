@@ -18,6 +18,7 @@ PAGES = (
             "index",
             "commands",
             "site-file",
+            "devices",
             "operation",
             "devices",
             "ups-and-contacts",
