@@ -67,11 +67,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", nodes_run_text(model), *asked)
-    noted = [c for c in published.decision.contacts if c.latched or c.state != "inactive" or not c.read]
-    for n, contact in enumerate(noted):
-        yield _row("" if n else "Contacts", catalogue.words(contact_reason(contact)))
-    for n, ups in enumerate(snapshot.ups):
-        yield _row("" if n else "UPS", *ups_texts(ups))
+    yield from _contacts_and_ups(published)
     yield _row("Tariff", *_tariff(published.tariff, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
@@ -93,6 +89,15 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w)}, {when}, {r.name} of {r.who}")
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
+
+
+def _contacts_and_ups(published: Published) -> Iterator[str]:
+    """Contacts that are not at rest, and every UPS."""
+    noted = [c for c in published.decision.contacts if c.latched or c.state != "inactive" or not c.read]
+    for n, contact in enumerate(noted):
+        yield _row("" if n else "Contacts", catalogue.words(contact_reason(contact)))
+    for n, ups in enumerate(published.snapshot.ups):
+        yield _row("" if n else "UPS", *ups_texts(ups))
 
 
 def _row(label: str, *parts: str) -> str:
