@@ -87,8 +87,7 @@ class SetpointWriter:
         self._target = None
         refused = await self._write(steps, held)
         self._proven = await self._check(target, held, now_s)
-        if refused:
-            note = f"{note}; {refused}" if note else refused
+        note = "; ".join(told for told in (note, refused, self.points.remark(self.held, target)) if told)
         if self._timerless or any(self.points.timer in step for step in steps):
             self._renewed_s = now_s
         self._target, self._taken, self._refused, self._left = target, target, None, False

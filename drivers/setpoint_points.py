@@ -73,6 +73,10 @@ class PowerPoints(Protocol):
 
     def scales(self, held: Held) -> dict[str, int | None]: ...
 
+    def remark(self, held: Held, target_w: float) -> str:
+        """What a person must know of what was read back, besides the points that are compared; empty: nothing."""
+        ...
+
     def words(self, held: Held) -> str:
         """What the device holds, for people."""
         ...
@@ -119,6 +123,9 @@ class DerSetpoint:
     def scales(self, held: Held) -> dict[str, int | None]:
         scale = raw_scale(held, "WSet_SF")
         return {"WSet": scale, "WSetRvrt": scale}
+
+    def remark(self, held: Held, target_w: float) -> str:
+        return ""
 
     def words(self, held: Held) -> str:
         mode = "" if held["WSetMod"] == "watts" else f", mode {held['WSetMod']}"
@@ -185,6 +192,11 @@ class StorageRates:
         scale = raw_scale(held, "InOutWRte_SF")
         return {"OutWRte": scale, "InWRte": scale}
 
+    def remark(self, held: Held, target_w: float) -> str:
+        if target_w < 0 and held["ChaGriSet"] == "pv":
+            return "ChaGriSet stays PV: the inverter's own settings do not allow charging from the grid"
+        return ""
+
     def words(self, held: Held) -> str:
         mode = held["StorCtl_Mod"]
         active = " and ".join(mode) if isinstance(mode, tuple) and mode else "neither limit"
@@ -238,6 +250,9 @@ class Limit:
     def scales(self, held: Held) -> dict[str, int | None]:
         scale = raw_scale(held, "WMaxLimPct_SF")
         return {"WMaxLimPct": scale, "WMaxLimPctRvrt": scale}
+
+    def remark(self, held: Held, target_w: float) -> str:
+        return ""
 
     def words(self, held: Held) -> str:
         return f"{held['WMaxLimPct']} %, {held[self.enabled_point]}"

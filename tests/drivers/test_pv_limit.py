@@ -43,7 +43,7 @@ class Rig:
 
     async def start(self) -> Rig:
         await self.server.start()
-        link = ModbusLink(self.server.host, self.server.port, deadline_s=1.0, backoff_max_s=0.2, device="pv1")
+        link = ModbusLink(self.server.host, self.server.port, deadline_s=5.0, backoff_max_s=0.2, device="pv1")
         self.driver = PvDriver(self.config, link, 1, self.fallback_w)
         return self
 

@@ -71,7 +71,7 @@ class Rig:
 async def rig_with(registers: list[int]) -> AsyncIterator[Rig]:
     rig = Rig(registers)
     await rig.server.start()
-    link = ModbusLink(rig.server.host, rig.server.port, deadline_s=1.0, backoff_max_s=0.2, device="pcs1")
+    link = ModbusLink(rig.server.host, rig.server.port, deadline_s=5.0, backoff_max_s=0.2, device="pcs1")
     rig.driver = PcsDriver(CONFIG, link, 1, rig.clock)
     yield rig
     await rig.driver.close()
@@ -148,6 +148,20 @@ async def test_what_may_be_refused_is_told(point: str, told: str) -> None:
         result = await rig.driver.command(-4_000, now_s=0)
         assert result.held
         assert f"{told} cannot be set" in result.note
+
+
+async def test_an_inverter_that_does_not_let_its_battery_charge_from_the_grid_is_told() -> None:
+    async with rig_with(inverter_image()) as rig:
+        await rig.driver.read()
+        at = rig.at("ChaGriSet")
+
+        def keep(address: int, values: list[int]) -> None:
+            rig.device[at] = 0
+
+        rig.device.on_write = keep
+        result = await rig.driver.command(-4_000, now_s=0)
+        assert (result.held, "do not allow charging from the grid" in result.note) == (True, True)
+        assert (await rig.driver.command(4_000, now_s=1)).note == ""
 
 
 async def test_without_a_timer_or_a_rating() -> None:
