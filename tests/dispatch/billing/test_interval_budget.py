@@ -266,7 +266,7 @@ loads = st.lists(st.tuples(st.integers(5, 240), st.floats(0, 75_000)), min_size=
 
 @pytest.mark.soak
 @given(loads, st.booleans())
-@settings(max_examples=examples(3))
+@settings(max_examples=examples(3, times=15))
 def test_no_interval_mean_exceeds_the_limit_while_the_battery_suffices(
     blocks: list[tuple[int, float]], planned: bool
 ) -> None:

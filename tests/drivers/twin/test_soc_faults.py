@@ -236,7 +236,7 @@ def clean_run(outage: bool) -> Site:
 
 @pytest.mark.parametrize("outage", [False, True])
 @pytest.mark.soak
-@settings(max_examples=examples(4), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(4, times=20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     wrong=st.one_of(st.floats(0, 100), st.sampled_from([0.0, 19.0, 21.0, 100.0, 100.4, 127.0, -1.0])),
     at_s=st.floats(25, 60),
