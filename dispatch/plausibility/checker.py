@@ -79,7 +79,9 @@ class PlausibilityCheck:
         grid, load = self._meters.check(now, self._pcs_band(now), self._hold_s)
         now = replace(now, grid=grid, load=load)
         nodes_w = sum(c.power.value or 0.0 for c in self._nodes.values())
-        now = replace(now, nodes=tuple(self._node(node, now, nodes_w) for node in raw.nodes))
+        measured_w = None if now.load is None else now.load.w.good
+        allowed = self._bounds.node_w(measured_w if measured_w is not None else now.load_w)
+        now = replace(now, nodes=tuple(self._node(node, allowed, raw.mono_s, nodes_w) for node in raw.nodes))
         self.often = tuple(d for t in self._followed() if (d := t.often(raw.mono_s)) is not None)
         return now
 
@@ -142,12 +144,10 @@ class PlausibilityCheck:
             self._nodes[node_id] = NodeCheck(node_id)
         return self._nodes[node_id]
 
-    def _node(self, node: Node, now: Snapshot, nodes_w: float) -> Node:
-        measured_w = None if now.load is None else now.load.w.good
-        allowed = self._bounds.node_w(measured_w if measured_w is not None else now.load_w)
+    def _node(self, node: Node, allowed: Range, mono_s: float, nodes_w: float) -> Node:
         check = self._node_check(node.id)
         room_w = None if self._load_w is None else self._load_w - nodes_w + (check.power.value or 0.0)
-        w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, room_w, now.mono_s, self._hold_s)
+        w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, room_w, mono_s, self._hold_s)
         return msgspec.structs.replace(node, w=w)
 
     # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
