@@ -17,12 +17,13 @@ from drivers.config import PcsDevice
 from drivers.modbus.errors import DeviceException, ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 from drivers.pcs_readings import battery_of, der_limits, der_pcs, storage_limits, storage_pcs
-from drivers.register_view import RegisterValue, Words
+from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample
 from drivers.setpoint import CommandResult, SetpointWriter
 from drivers.setpoint_points import DerSetpoint, StorageRates
 from drivers.sunspec.device import SunSpecDevice
 from drivers.sunspec.modules import read_modules
+from drivers.sunspec.writable import writable, write_point
 
 DER, SETPOINT, STORAGE = 701, 704, 124
 INVERTERS = (103, 113, 102, 112, 101, 111)
@@ -79,6 +80,16 @@ class PcsDriver:
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""
         return self._device.explain(words, now_s)
+
+    def writable(self, *, setpoints: bool) -> list[str]:
+        """The values that a person may write. Known once it was read."""
+        return writable(self._device, setpoints=setpoints)
+
+    async def write_value(self, name: str, value: float | str) -> WrittenValue:
+        """Write one of them and read it back. Raises as `write_point`."""
+        async with self._lock:
+            await self._open()
+            return await write_point(self._device, name, value)
 
     async def read(self) -> tuple[Pcs, Battery | None]:
         """Read it now: power, state and setpoint fresh, the rest about a second old and saying so.

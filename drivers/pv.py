@@ -10,12 +10,13 @@ from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words
+from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample
 from drivers.setpoint import CommandResult, SetpointWriter
 from drivers.setpoint_points import DerLimit, ImmediateLimit
 from drivers.sunspec.device import SunSpecDevice
 from drivers.sunspec.modules import read_modules
+from drivers.sunspec.writable import writable, write_point
 
 MODELS = (103, 102, 101, 113, 112, 111, 701)
 FULL_POWER = ((702, ("WMax", "WMaxRtg")), (121, ("WMax",)), (120, ("WRtg",)))  # what 100 % of a limit is
@@ -41,6 +42,16 @@ class PvDriver:
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""
         return self._device.explain(words, now_s)
+
+    def writable(self, *, setpoints: bool) -> list[str]:
+        """The values that a person may write. Known once it was read."""
+        return writable(self._device, setpoints=setpoints)
+
+    async def write_value(self, name: str, value: float | str) -> WrittenValue:
+        """Write one of them and read it back. Raises as `write_point`."""
+        async with self._lock:
+            await self._device.open()
+            return await write_point(self._device, name, value)
 
     async def read(self) -> Pv:
         """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError.

@@ -25,6 +25,27 @@ class RegisterValue(msgspec.Struct, frozen=True):
     quantity: str = ""  # the value's unit: W, V, %
 
 
+class WrittenValue(msgspec.Struct, frozen=True):
+    """A value that was written: as it was, and as it reads back."""
+
+    name: str
+    before: float | str | None
+    after: float | str | None
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """A driver by which a person may write some values, and no others."""
+
+    def writable(self, *, setpoints: bool) -> list[str]:
+        """Their names, as "702.WMax"; with `setpoints` those that a gateway commands, too. Known once it was read."""
+        ...
+
+    async def write_value(self, name: str, value: float | str) -> WrittenValue:
+        """Write one of them and read it back. Raises DeviceError, ValueError, LookupError."""
+        ...
+
+
 @runtime_checkable
 class Explains(Protocol):
     """A driver that knows what registers mean."""

@@ -237,7 +237,7 @@ def compose_gateway(
         queries.handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
-        DeviceCommands(RegisterAccess(drivers)).handlers,
+        DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
         ReservationCommands(

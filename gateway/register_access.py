@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from drivers.devices import Driver, Linked
 from drivers.modbus.errors import DeviceError
 from drivers.modbus.traffic import Place
-from drivers.register_view import RegisterValue, Words, register_values
+from drivers.register_view import RegisterValue, Words, Writable, WrittenValue, register_values
 from gateway.errors import CommandRefused
 
 MOST = 125  # registers in one request, MODBUS Application Protocol V1.1b3, 6.3
@@ -44,6 +44,28 @@ class RegisterAccess:
         words: Words = {Place(of_unit, function, address + n): (word, now_s) for n, word in enumerate(raw)}
         return register_values(driver, words, now_s)
 
+    def check_write(self, device_id: str, name: str, *, setpoints: bool) -> Writable:
+        """The driver, if a person may write this value by it. `setpoints`: those that a gateway commands, too.
+
+        Raises CommandRefused.
+        """
+        driver: object = self._linked(device_id)
+        allowed = driver.writable(setpoints=setpoints) if isinstance(driver, Writable) else []
+        if isinstance(driver, Writable) and name in allowed:
+            return driver
+        if isinstance(driver, Writable) and name in driver.writable(setpoints=True):
+            raise CommandRefused(f"{name} of {device_id} is commanded by the gateway; give it an order instead")
+        names = f"only {', '.join(allowed)}" if allowed else "none of its values"
+        raise CommandRefused(f"{name} of {device_id} is not written by hand: {names} may be")
+
+    async def write(self, device_id: str, name: str, value: float | str, *, setpoints: bool) -> WrittenValue:
+        """Write a value of the list and read it back. Raises CommandRefused."""
+        driver = self.check_write(device_id, name, setpoints=setpoints)
+        try:
+            return await driver.write_value(name, value)
+        except (DeviceError, ValueError, LookupError) as error:
+            raise CommandRefused(str(error)) from None
+
     def _linked(self, device_id: str) -> Linked:
         driver = self._drivers.get(device_id)
         if driver is None:
@@ -52,3 +74,11 @@ class RegisterAccess:
         if not isinstance(driver, Linked):
             raise CommandRefused(f"{device_id} has no registers: it is not read over Modbus")
         return driver
+
+
+def parsed_value(text: str) -> float | str:
+    """A number, or a word of an enum in lower case."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip().lower()

@@ -10,7 +10,7 @@ from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanInputs
-from drivers.register_view import RegisterValue
+from drivers.register_view import RegisterValue, WrittenValue
 from gateway.api.protocol import DrillPlan, Published
 from gateway.energy_iq_history import Report
 
@@ -106,4 +106,12 @@ class Registers(Protocol):
         self, device_id: str, address: int, count: int, unit: int | None, function: int
     ) -> list[RegisterValue]:
         """Read registers once. Raises CommandRefused, ValueError."""
+        ...
+
+    def check_write(self, device_id: str, name: str, *, setpoints: bool) -> object:
+        """Raise CommandRefused unless a person may write this value."""
+        ...
+
+    async def write(self, device_id: str, name: str, value: float | str, *, setpoints: bool) -> WrittenValue:
+        """Write a value and read it back. Raises CommandRefused."""
         ...

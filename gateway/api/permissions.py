@@ -40,6 +40,7 @@ PERMISSIONS: dict[str, Permission] = {
     # registers of devices
     "device.registers": Permission(Role.VIEWER),
     "device.read": Permission(Role.ENGINEER, "asking a device for registers", query=True),
+    "device.write": Permission(Role.ENGINEER, "writing to a device", raises_risk=True),
     # alarms
     "alarm.acknowledge": Permission(Role.OPERATOR, "acknowledging alarms"),
     # manual orders

@@ -60,6 +60,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "iq": ("iq", {}),
     "device.registers": ("device.registers", {"id": "pcs1"}),
     "device.read": ("device.read", {"id": "pcs1", "address": 40_000, "count": 2}),
+    "device.write": ("device.write", {"id": "pcs1", "name": "702.WMax", "value": 1.0, **REASON}),
     "order.list": ("order.list", {}),
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
@@ -92,6 +93,7 @@ NOTHING = {
     "plan": "no plan is in force, the rules steer alone: planning is switched off",
     "device.registers": NO_REGISTERS,
     "device.read": NO_REGISTERS,
+    "device.write": NO_REGISTERS,
 }
 
 # Imports first, as root: the user it becomes may not be able to read the tree. Then it is that user for good.
@@ -109,7 +111,8 @@ if uid:
 with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
-        sees = method.startswith(("order.", "drill.", "island.", "reservation.ask")) and method != "order.list"
+        sees = ("device.write", "order.", "drill.", "island.", "reservation.ask")
+        sees = method.startswith(sees) and method != "order.list"
         params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
             params["by_utc_s"] += now
