@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from console.display.formats import date_clock
 from dispatch.model.equipment import DeviceHealth
+from dispatch.model.proofs import Proofs
 from drivers.register_view import RegisterValue
 
 
@@ -39,3 +41,20 @@ def register_value_text(row: RegisterValue) -> str:
         return "—"
     value = f"{row.value:.7g}" if isinstance(row.value, float) else str(row.value)
     return f"{value} {row.quantity}".rstrip()
+
+
+def proven_text(device: DeviceHealth, proofs: Proofs, zone: str) -> str:
+    """ "reverts after 61 s, gain 0.99, proven 2026-03-12, firmware 3.51"; empty for a device without a proof."""
+    proof = proofs.proofs.get(device.id)
+    if proof is None:
+        return ""
+    after = proof.reversion.after_s
+    kept = f"keeps a setpoint for more than {proof.reversion.waited_s:.0f} s"
+    reverts = kept if after is None else f"reverts after {after.value:.0f} s"
+    day = date_clock(proof.utc_s, zone).split()[0]
+    gain = proof.response.pcs_gain.value
+    firmware = f", firmware {proof.identity.firmware}" if proof.identity.firmware else ""
+    now = ""
+    if device.identity is not None and device.identity != proof.identity:
+        now = f"; is now {device.identity.text}: prove it again"
+    return f"{reverts}, gain {gain:.2f}, proven {day}{firmware}{now}"

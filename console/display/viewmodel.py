@@ -20,6 +20,7 @@ from dispatch.model.equipment import COUNTED
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport
 from dispatch.model.plan import Plan
+from dispatch.model.proofs import Proofs
 from dispatch.model.readings import Reading, worst_of
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import rule_name, words
@@ -78,6 +79,7 @@ class Model(msgspec.Struct, frozen=True):
     registers: tuple[RegisterValue, ...] = ()  # of one device, as last read; asked while they are shown
     registers_of: str = ""  # that device; empty: none was asked for
     registers_note: str = ""  # why there are none
+    proofs: Proofs = Proofs()  # what has been proven of PCS; asked while the devices are shown
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
 

@@ -174,6 +174,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self.store.expire_notice()
         self._orders.poll()
         if self._shown_view == "devices" and self.screen_stack:  # the app may be closing
+            self._feed.refresh_proofs()
             for view in self.screen.query("#view-devices").results():
                 if isinstance(view, Opening) and view.opened:
                     self._feed.refresh_registers(view.opened)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from console.display.device_text import identity_text, link_text, raw_text, register_value_text
+from console.display.device_text import identity_text, link_text, proven_text, raw_text, register_value_text
 from console.display.formats import age, number
 from console.display.ink import Ink
 from console.display.viewmodel import Model
@@ -118,7 +118,7 @@ class Devices(ListView):
             )
             return
         assert isinstance(item, DeviceHealth)
-        for y, (label, text) in enumerate(_about(item, canvas.width), start=top + 1):
+        for y, (label, text) in enumerate(_about(item, model, canvas.width), start=top + 1):
             canvas.put(1, y, label, Ink.DIM)
             canvas.put(TEXT_COLUMN, y, cut(text, canvas.width - TEXT_COLUMN - 1))
 
@@ -132,11 +132,13 @@ def _link_word(device: DeviceHealth, asleep: bool) -> tuple[str, Ink]:
     return ("LOST", Ink.MEDIUM) if device.reads else ("no answer", Ink.MEDIUM)
 
 
-def _about(device: DeviceHealth, width: int) -> Iterator[tuple[str, str]]:
+def _about(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str, str]]:
     """Label and text of each line about a device."""
     yield device.id, f"{device.kind}{f' at {device.link.at}' if device.link else ''}"
     yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
     yield "Link", link_text(device)
+    if proven := proven_text(device, model.proofs, model.timezone):
+        yield from _wrapped("Proven", proven, width, 2)
     if device.error:
         yield from _wrapped("Error", device.error, width, MOST_ERROR_ROWS)
     else:

@@ -28,6 +28,7 @@ from console.tui.model_store import ModelStore
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
+from dispatch.model.proofs import Proofs
 from dispatch.wording.catalogue import rule_name
 from drivers.register_view import RegisterValue
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
@@ -38,6 +39,7 @@ EVENTS_PER_PAGE = 200
 AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
 AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
 DRILLS_LISTED = 24
+PROOFS_S = 30.0  # between two requests for what has been proven
 REGISTERS_S = 3.0  # between two requests for the registers that are shown
 AUDITED_KINDS = ("command", "island", "alarm", "gateway")  # of events that come with rows of the audit
 HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
@@ -83,7 +85,7 @@ class GatewayFeed:
         self._client: Client | None = None
         self._since_s = monotonic()  # the last snapshot, or the loss of the link
         self._history_loaded = False
-        self._registers_s = float("-inf")  # when they were last asked for
+        self._registers_s = self._proofs_s = float("-inf")  # when they were last asked for
         self._audit_rows: dict[int, dict[str, Any]] = {}  # by their number
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +184,19 @@ class GatewayFeed:
         """The same again, if it is time: they are some kilobytes."""
         if self._monotonic() - self._registers_s >= REGISTERS_S:
             self.show_registers(device_id)
+
+    def refresh_proofs(self) -> None:
+        """Ask what has been proven, if it is time."""
+        if self._monotonic() - self._proofs_s >= PROOFS_S:
+            self._proofs_s = self._monotonic()
+            self._start_worker(self._load_proofs, "proofs")
+
+    async def _load_proofs(self) -> None:
+        try:
+            proofs = msgspec.convert(await self.request("prove.list"), Proofs)
+        except (RequestFailed, LinkLost):
+            return  # a gateway of an earlier version, or `run` shows that the link is lost
+        self._store.update(proofs=proofs)
 
     async def _load_registers(self, device_id: str) -> None:
         rows: tuple[RegisterValue, ...] = ()

@@ -9,7 +9,8 @@ from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, N
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
-from drivers.config import Polled
+from drivers.config import MeterDevice, PcsDevice, Polled
+from drivers.maps.loader import load
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
 from gateway.site.schema import Site
 
@@ -20,6 +21,16 @@ PHASE_DEAD = 0.2  # of nominal: a phase without voltage, or a terminal that is n
 RATED = 0.1  # by how much the rated energy of BMS and site file may differ
 APPARENT = 0.9  # active power is at most V x I; the rest is for values that are not of the same instant
 APPARENT_W = 300.0
+
+
+def map_findings(site: Site) -> Iterator[Finding]:
+    """What the maps in use say that is to be set or looked up at the device."""
+    devices: tuple[MeterDevice | PcsDevice, ...] = (*site.meter, *site.pcs)
+    for device in devices:
+        if device.map:
+            device_map = load(device.map, site.path)
+            for text in device_map.info.ask:
+                yield note(device.id, "at-the-device", text)
 
 
 def device_findings(site: Site, snapshot: Snapshot) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from dispatch.wording.catalogue import alarm_text
 from gateway.api.ask import Conversation
 from gateway.api.discovery import find_socket
 from gateway.commissioning.device_access import DevicesInUse, opened, sampled
-from gateway.commissioning.device_findings import device_findings
+from gateway.commissioning.device_findings import device_findings, map_findings
 from gateway.commissioning.findings import Finding, Level, note, warning
 from gateway.commissioning.machine_findings import machine_findings
-from gateway.commissioning.site_findings import site_findings
+from gateway.commissioning.site_findings import proofs_of, site_findings
 from gateway.errors import LinkLost, NoGateway, RequestFailed, StartRefused
+from gateway.site import paths
 from gateway.site.schema import Site
+from storage import proofs
 
 ROUNDS, EVERY_S = 10, 0.3
 ASKED, ASKED_EVERY_S = 3, 0.4  # of a running gateway
@@ -55,10 +57,18 @@ def examine(site: Site) -> Examination:
     except (DevicesInUse, StartRefused) as error:
         found = Finding(Level.FAULT, "devices", "not-read", f"no device was read: {error}", _instead(error))
         return Examination(site.site.name, "none", (found, *machine))
-    devices = device_findings(site, samples[-1])
-    return Examination(
-        site.site.name, "devices", (*devices, *site_findings(site, samples, gateway_runs=False), *machine)
-    )
+    found_here = _judged(site, samples, gateway_runs=False)
+    return Examination(site.site.name, "devices", (*found_here, *machine))
+
+
+def _judged(site: Site, samples: Sequence[Snapshot], *, gateway_runs: bool) -> Iterator[Finding]:
+    yield from device_findings(site, samples[-1])
+    yield from map_findings(site)
+    yield from site_findings(site, samples, gateway_runs=gateway_runs)
+    try:
+        yield from proofs_of(site, proofs.read(paths.state_dir(site)), samples[-1])
+    except (proofs.ProofsNotRead, OSError) as error:
+        yield note("site", "proof", f"what has been proven cannot be read: {error}", "read it as the gateway's user")
 
 
 def _instead(error: Exception) -> str:
@@ -94,8 +104,7 @@ def _by_gateway(site: Site, socket: Path, machine: tuple[Finding, ...]) -> Exami
         site.site.name,
         "gateway",
         (
-            *device_findings(site, samples[-1]),
-            *site_findings(site, samples, gateway_runs=True),
+            *_judged(site, samples, gateway_runs=True),
             *_alarms(states[-1]),
             *machine,
         ),

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from dispatch.model.equipment import Pcs
+from dispatch.model.proofs import Proofs, proof_holds
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import SiteBounds
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
@@ -16,6 +17,7 @@ MOVED_W = 1_000.0  # a battery that moves by less shows nothing in the grid mete
 FOLLOWED = 0.5  # of its movement must be seen in the grid meter: the load may move, too
 LARGE_W = 135_000.0  # VDE-AR-N 4110: generating plants of more than this, or connected at medium voltage
 RENEWED_S = 2.0  # a countdown that is higher by this than it was has been started again
+SUNSPEC = "sunspec"  # the driver of a proof without a map
 OWN_FIGURES = ("v_low_pct", "v_high_pct", "hz_low", "hz_high", "wait_s", "gradient_pct_per_min")  # of [island]
 
 
@@ -116,6 +118,22 @@ def other_masters(readings: Sequence[Pcs]) -> Iterator[Finding]:
     else:
         text = f"holds {held}, enabled, no gateway runs, and no timer ends it"
         yield warning(id, "setpoint", text, "skerry devices release, if no other controller is to command it")
+
+
+def proofs_of(site: Site, kept: Proofs, snapshot: Snapshot) -> Iterator[Finding]:
+    """Whether what each PCS does has been proven, as the device that it is now."""
+    said = {d.id: d.identity for d in snapshot.devices}
+    for pcs in site.pcs:
+        proof = kept.proofs.get(pcs.id)
+        prove = f"skerry devices prove {pcs.id}, while the gateway runs and with a person beside it"
+        if proof is None:
+            yield note(pcs.id, "proof", "what it does has not been proven", prove)
+        elif said.get(pcs.id) is not None and not proof_holds(proof, pcs.map or SUNSPEC, said[pcs.id]):
+            was, identity = proof.identity.text or "a device without a name", said[pcs.id]
+            text = f"was proven as {was}, and is now {identity.text if identity else ''}"
+            yield warning(pcs.id, "proof", text, prove)
+        else:
+            yield ok(pcs.id, "proof", f"was proven, watched by {proof.on_site}")
 
 
 def grid_code(site: Site) -> Iterator[Finding]:

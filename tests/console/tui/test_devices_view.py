@@ -7,15 +7,17 @@ from typing import Any
 
 import device_scene
 import msgspec
+import proof_sample
 import pytest
 import scenes
 from recorded_client import RecordedClient
 from test_fields_apart import WatchedCanvas
 
-from console.display.device_text import raw_text, register_value_text
+from console.display.device_text import proven_text, raw_text, register_value_text
 from console.display.viewmodel import Model, received
 from console.tui.app import SkerryApp
 from console.tui.devices import Devices
+from dispatch.model.equipment import DeviceHealth
 from drivers.register_view import RegisterValue
 
 WIDTHS = (60, 80, 120)
@@ -80,6 +82,26 @@ def test_the_registers_of_a_device(model: Model, width: int) -> None:
     assert not view.close_opened()
     assert isinstance(view.selected, type(model.published.snapshot.devices[0]))  # type: ignore[union-attr]
     assert view.selected.id == "pcs1", "the selection stays on the device"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_has_been_proven_of_a_pcs(model: Model, width: int) -> None:
+    view = Devices()
+    view.model = model
+    view.move(2)
+    text = " ".join(" ".join(drawn(view, msgspec.structs.replace(model, proofs=proof_sample.proofs()), width)).split())
+    assert "Proven reverts after 61 s, gain 1.00, proven 2026-03-12, firmware 3.51" in text
+    assert "prove it again" not in text
+    never = msgspec.structs.replace(model, proofs=proof_sample.proofs(None))
+    assert "keeps a setpoint for more than 90 s" in " ".join(" ".join(drawn(view, never, width)).split())
+
+
+def test_a_proof_of_another_firmware_is_told() -> None:
+    identity = msgspec.structs.replace(proof_sample.HERE, firmware="4.0")
+    device = DeviceHealth("pcs1", "pcs", True, 0.0, 9, 0, 0, identity=identity)
+    said = proven_text(device, proof_sample.proofs(), "Europe/Oslo")
+    assert said.endswith("; is now Stranger PCS 60 4711, firmware 4.0: prove it again")
+    assert proven_text(msgspec.structs.replace(device, id="pcs2"), proof_sample.proofs(), "UTC") == ""
 
 
 def test_values_as_text() -> None:

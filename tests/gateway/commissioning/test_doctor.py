@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import small_gateway
 from devices_on_loopback import BASE, TEXT, Loopback
 from sunspec_image import pcs_image
 
@@ -105,3 +106,20 @@ def test_the_command_says_what_is_away_and_ends_with_1(
     assert (document["ok"], document["source"], document["faults"]) == (False, "devices", 4)
     site.write_text("[site]\n")
     assert run(["doctor", str(site)]) == 2
+
+
+async def test_a_running_gateway_is_asked_instead_of_its_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "machine_findings", lambda site: ())
+    monkeypatch.setattr(doctor, "ASKED_EVERY_S", 0.0)
+    socket = tmp_path / "gateway.sock"
+    monkeypatch.setattr(doctor, "find_socket", lambda site: socket)
+    async with small_gateway.running(tmp_path, socket) as there:
+        there.devices.offline.add("here")
+        found = await asyncio.to_thread(examine, small_gateway.small_site(tmp_path))
+    assert found.source == "gateway"
+    assert {("grid", "power"), ("pcs1", "power"), ("bat1", "soc"), ("pcc", "position")} <= codes(found, Level.OK)
+    assert ("pcs1", "setpoint") not in codes(found, *Level), "its own setpoint is no other master's"
+    found = await asyncio.to_thread(examine, small_gateway.small_site(tmp_path))
+    assert (found.source, codes(found, Level.FAULT)) == ("none", {("gateway", "not-read")}), "it has gone meanwhile"

@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 
 import msgspec
+import proof_sample
 import pytest
 
 from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Pcs
+from dispatch.model.proofs import Proofs
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
 from drivers.kernel_clock import KernelClock
-from gateway.commissioning.device_findings import battery_values, conversation
+from gateway.commissioning.device_findings import battery_values, conversation, map_findings
 from gateway.commissioning.findings import Finding, Level
 from gateway.commissioning.machine_findings import clock_findings, serial_port
-from gateway.commissioning.site_findings import balance, grid_code, other_masters, signs
+from gateway.commissioning.site_findings import balance, grid_code, other_masters, proofs_of, signs
 from gateway.site.loader import compose
 
 SITE = compose(
@@ -144,3 +146,19 @@ def test_a_serial_port_must_be_there_and_be_one(tmp_path: Path) -> None:
     assert list(serial_port(f"serial://{os.ttyname(slave)}")) == []
     os.close(master)
     os.close(slave)
+
+
+def test_what_has_been_proven_is_of_the_device_as_it_is() -> None:
+    here = proof_sample.HERE
+    kept = proof_sample.proofs()
+    for identity, level in ((here, Level.OK), (msgspec.structs.replace(here, firmware="4.0"), Level.WARNING)):
+        health = DeviceHealth("pcs1", "pcs", True, 0.0, 9, 0, 0, identity=identity)
+        seen = msgspec.structs.replace(snapshot(0.0, 0.0), devices=(health,))
+        assert only(proofs_of(SITE, kept, seen)).level is level
+        assert only(proofs_of(SITE, Proofs(), seen)).level is Level.NOTE
+
+
+def test_what_a_map_asks_to_look_up_at_the_device() -> None:
+    assert list(map_findings(SITE)) == []
+    meter = msgspec.structs.replace(SITE.meter[0], map="eastron-sdm630")
+    assert "deadline_s" in only(map_findings(msgspec.structs.replace(SITE, meter=(meter,)))).text
