@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterable
 
-from dispatch.model.equipment import Pv
+from dispatch.model.equipment import DeviceIdentity, Pv
 from drivers.config import PvDevice
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
@@ -38,6 +38,11 @@ class PvDriver:
         self._writer: SetpointWriter | None = None  # None: it takes no limit
         self._lacks = ""  # for a limit
         self._limited = False  # a limit of ours may be in force
+
+    @property
+    def identity(self) -> DeviceIdentity | None:
+        """What it says it is; None before it was asked."""
+        return self._device.identity
 
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""

@@ -31,6 +31,7 @@ from gateway.site.schema import Site
 
 PORT = 502  # of Modbus TCP
 WORDS_COLUMN = 24
+READINGS = 2  # the first shows a driver what the device has; some read more of it from then on
 Found = TypeVar("Found")
 
 
@@ -202,7 +203,8 @@ def _last(site: Site, device: str) -> list[RegisterValue]:
 
     async def ask(access: RegisterAccess, drivers: dict[str, Any]) -> list[RegisterValue]:
         access.last(device)  # is there such a device?
-        await drivers[device].read()
+        for _ in range(READINGS):
+            await drivers[device].read()
         return access.last(device)
 
     return with_devices(site, ask)
