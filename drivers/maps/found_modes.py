@@ -53,11 +53,15 @@ class FoundModes:
         return self._found.get(device_id)
 
     async def keep(self, device_id: str, found: FoundMode) -> str:
-        """Remember how a device was found; what is known already stays. Returns why it is not on disk; "": it is."""
-        if device_id not in self._found:
-            self._found[device_id] = found
-            return await self._saved()
-        return ""
+        """Remember how a device was found; what is known of this device by this map already stays.
+
+        Returns why it is not on disk; "": it is.
+        """
+        known = self._found.get(device_id)
+        if known is not None and (known.map, known.identity) == (found.map, found.identity):
+            return ""
+        self._found[device_id] = found
+        return await self._saved()
 
     async def forget(self, device_id: str) -> str:
         """The device was left as it was found. Returns why that is not on disk; "": it is."""

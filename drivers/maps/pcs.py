@@ -120,7 +120,7 @@ class MapPcs:
         async with self._lock:
             if self._writer is not None:
                 await self._open()
-                await self._writer.leave(self._found.of(self.id))
+                await self._writer.leave(self._kept())
                 await self._found.forget(self.id)
 
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
@@ -162,7 +162,7 @@ class MapPcs:
         expected = self._serial or (kept.identity if kept is not None else "")
         if expected and serial and serial != expected:
             what = f"serial number {serial}, but {expected} is configured or was found before: not read, not written"
-            raise WrongDevice(self._where, what, "check url and unit; after an exchange, release the device")
+            raise WrongDevice(self._where, what, "check url and unit; after an exchange set serial in the site file")
         self._serial = expected or serial
         self._connection = on
 
@@ -210,11 +210,16 @@ class MapPcs:
 
     async def _remember(self, writer: RecipeWriter) -> str:
         """Keep how it was found, before the first write. Returns why that is not on disk."""
-        if self._found.of(self.id) is not None:
+        if self._kept() is not None:
             return ""
         mode = FoundMode(self._map.name, self.identity.serial if self.identity else "", await writer.found())
         error = await self._found.keep(self.id, mode)
         return f"how it was found is not on disk: {error}" if error else ""
+
+    def _kept(self) -> FoundMode | None:
+        """How this very device was found, by this map; None: that is not known."""
+        kept, serial = self._found.of(self.id), self.identity.serial if self.identity else ""
+        return kept if kept is not None and (kept.map, kept.identity) == (self._map.name, serial) else None
 
     def _clip(self, w: float) -> tuple[float, str]:
         """`w` within the cap and the limits of device and BMS, and a note if that changed it."""

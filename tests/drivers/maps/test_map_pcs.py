@@ -219,6 +219,19 @@ async def test_a_record_of_before_is_not_replaced() -> None:
     assert rig.twin.devices[100][2902] == 2
 
 
+async def test_after_an_exchange_the_serial_number_is_said_and_the_old_record_does_not_count() -> None:
+    twin = VictronTwin()
+    rig = Rig(twin, serial="HQ2133ABCD")
+    await rig.found.keep("pcs1", FoundMode("victron-gx", "OLD", {"system 2902": (2,)}))
+    await rig.start()
+    await rig.command(3000)
+    kept = rig.found.of("pcs1")
+    assert kept is not None
+    assert (kept.identity, kept.registers) == ("HQ2133ABCD", {"system 2902": (1,)})
+    await rig.stop()
+    assert twin.devices[100][2902] == 1
+
+
 async def test_a_device_that_takes_no_write_is_told() -> None:
     rig = await Rig(SinexcelTwin()).start()
     rig.twin.main.on_write = lambda address, values: rig.twin.main.__setitem__(135, 0)
