@@ -137,11 +137,6 @@ class MapPcs:
             await self.link.close()
 
     @property
-    def never_reverts(self) -> bool:
-        """Whether it keeps a setpoint of ours for ever."""
-        return self._writer is not None and not self._writer.revert_s
-
-    @property
     def _where(self) -> str:
         return f"{self.id} at {self.link.at}"
 

@@ -16,7 +16,7 @@ from drivers.clock import VirtualClock
 from drivers.devices import make_drivers
 from drivers.maps.pcs import MapPcs
 from drivers.modbus.address import Address
-from gateway.device_release import release
+from gateway.commissioning.release import Released, release
 from gateway.found_mode_record import FILE, found_modes_not_read, open_found_modes
 from gateway.site import loader
 from gateway.site.loader import SiteFileError
@@ -63,6 +63,16 @@ def driver_of(site: Site, twin: GoodWeTwin, state_dir: Path, clock: VirtualClock
 
 def resolver(twin: GoodWeTwin) -> Any:
     return lambda device, url, unit: (Address("tcp", twin.server.host, twin.server.port), unit)
+
+
+async def released(site: Site, twin: GoodWeTwin, state_dir: Path) -> Released:
+    """As `skerry devices release` does it."""
+    found, _ = open_found_modes(state_dir)
+    untouched = set() if found.unknown else {"pcs1"} - set(found.devices)
+    drivers = make_drivers([], site.pcs, [], [], [], site.io, resolver(twin), VirtualClock(), found_modes=found)
+    (result,) = await release(drivers, untouched)
+    await drivers[0].close()
+    return result
 
 
 WRONG = [
@@ -128,33 +138,33 @@ async def test_a_killed_gateway_is_released_once(twin: GoodWeTwin, tmp_path: Pat
     await driver.command(2000, 0.0)
     await driver.link.close()  # as by kill -9: nothing more is written
     assert twin.main[47511] == 12
-    assert await release(site, tmp_path, resolver(twin)) == [("pcs1", "")]
+    assert (await released(site, twin, tmp_path)).text == "left as it was found"
     assert (twin.main[47511], twin.main[47512]) == (1, 0)
     twin.writes()
-    assert await release(site, tmp_path, resolver(twin)) == []
+    assert (await released(site, twin, tmp_path)).text == "was not commanded"
     assert twin.writes() == []
 
 
-async def test_one_that_does_not_answer_stays_on_record(twin: GoodWeTwin, tmp_path: Path) -> None:
+async def test_one_that_does_not_answer_stays_on_record(
+    twin: GoodWeTwin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.commissioning.release.TRY_S", 0.2)
     site = site_with(deadline_s=0.1)
     driver = driver_of(site, twin, tmp_path)
     await driver.read()
     await driver.command(2000, 0.0)
     await driver.link.close()
     twin.server.toxic = "hang"
-    ((name, error),) = await release(site, tmp_path, resolver(twin))
-    assert name == "pcs1"
-    assert error
+    assert not (await released(site, twin, tmp_path)).ok
     twin.server.toxic = ""
-    assert await release(site, tmp_path, resolver(twin)) == [("pcs1", "")]
+    assert (await released(site, twin, tmp_path)).ok
+    assert twin.main[47511] == 1
 
 
-async def test_where_the_record_is_damaged_one_that_never_reverts_is_released(twin: GoodWeTwin, tmp_path: Path) -> None:
+async def test_where_the_record_is_damaged_it_is_released_by_its_map(twin: GoodWeTwin, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"{")
     twin.main[47511], twin.main[47512] = 12, 2000
-    (_, remark), result = await release(site_with(), tmp_path, resolver(twin))
-    assert "was damaged" in remark
-    assert result == ("pcs1", "")
+    assert (await released(site_with(), twin, tmp_path)).ok
     assert twin.main[47511] == 1
 
 
