@@ -36,7 +36,8 @@ from drivers.switch import SwitchDriver
 
 Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups | Contact
 NO_MAP = Access()  # nothing beyond what the site file says
-Resolve = Callable[[str, str, int], tuple[Address, int]]  # device id, url, unit -> address, unit
+Found = tuple[Address, int] | tuple[str, int, int]  # address, unit; or host, port, unit of Modbus TCP
+Resolve = Callable[[str, str, int], Found]  # of device id, url, unit
 
 
 class Driver(Protocol):
@@ -102,7 +103,7 @@ def make_drivers(
     def at(
         device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice | ContactDevice, access: Access = NO_MAP
     ) -> tuple[ModbusLink, int]:
-        address, unit = resolve(device.id, device.url, device.unit)
+        address, unit = _address(resolve(device.id, device.url, device.unit))
         line = lines.setdefault(address.place, Line(address, backoff_max_s=io.backoff_max_s, tls=tls))
         link = ModbusLink(
             deadline_s=device.deadline_s or access.deadline_s or io.deadline_s,
@@ -154,3 +155,10 @@ def make_drivers(
         *(UpsDriver(u, upsd(u.url)) for u in ups),
         *(ContactDriver(c, *at(c)) for c in contacts),
     ]
+
+
+def _address(found: Found) -> tuple[Address, int]:
+    if len(found) == 2:
+        return found
+    host, port, unit = found
+    return Address("tcp", host, port), unit

@@ -18,7 +18,7 @@ from dispatch.model.equipment import DeviceIdentity
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
-from drivers.devices import Driver, make_drivers
+from drivers.devices import Driver, Linked, make_drivers
 from drivers.maps.switch import COMMAND_REGISTER
 from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, DeviceError, ReadbackMismatch, WrongDevice
@@ -284,9 +284,9 @@ async def test_a_strangers_simulator_serves_our_driver() -> None:
 async def test_every_device_gets_its_own_link_and_says_what_it_is() -> None:
     asked: list[tuple[str, str, int]] = []
 
-    def resolve(device_id: str, url: str, unit: int) -> tuple[Address, int]:
+    def resolve(device_id: str, url: str, unit: int) -> tuple[str, int, int] | tuple[Address, int]:
         asked.append((device_id, url, unit))
-        return Address("tcp", "plc.site", 502), unit
+        return ("plc.site", 502, unit) if device_id == "pv1" else (Address("tcp", "plc.site", 502), unit)
 
     url = "tcp://plc.site:502"
     drivers = make_drivers(
@@ -303,6 +303,7 @@ async def test_every_device_gets_its_own_link_and_says_what_it_is() -> None:
         ("n1", "node"), ("me", "node"),
     ]  # fmt: skip
     assert ("load", url, 2) in asked
+    assert {d.link.at for d in drivers if isinstance(d, Linked)} == {"plc.site:502"}
     assert "me" not in [a[0] for a in asked]
 
 
