@@ -158,6 +158,25 @@ async def test_the_time_on_the_wire_is_not_the_devices() -> None:
     os.close(port)
 
 
+async def test_a_line_that_is_never_silent() -> None:
+    """Another master talks all the time: nothing is read, and that is said. At 300 baud the pause would be 0.13 s."""
+    controlling, port = os.openpty()
+    tty.setraw(port)
+
+    async def talk() -> None:
+        while True:
+            os.write(controlling, b"\x55")
+            await asyncio.sleep(0.01)
+
+    async with linked(f"serial://{os.ttyname(port)}?baud=300", deadline_s=0.2, connect_delay_s=0.05) as link:
+        talking = asyncio.create_task(talk())
+        with pytest.raises(BadReply, match=r"without a pause: is there a second master\?|unit 85, expected 1"):
+            await link.read(1, 100, 1)
+        talking.cancel()
+    os.close(controlling)
+    os.close(port)
+
+
 # ── frames without transaction ids ──────────────────────────────────────────────────────────────────────────────────
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
