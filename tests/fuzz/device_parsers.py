@@ -38,8 +38,7 @@ ANSWERS = ("0005 0000 0007 01 03 04 000b 0016", "0005 0000 0003 01 83 02", "0005
 FRAMINGS = {"Modbus TCP": TCP, "Modbus TCP of any transaction": TCP_ANY_TRANSACTION, "RTU": RTU}
 FRAMES = (
     "drivers.modbus.frames:any_transaction_fault",
-    "drivers.modbus.frames:_pdu_fault",
-    "drivers.modbus.frames:_answer_bytes",
+    "drivers.modbus.frames:_data_bytes",
 )
 MODELS = (
     "drivers.sunspec.device:SunSpecDevice._values",
