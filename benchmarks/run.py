@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import console, cpu, devices, export, forecast, records, response, stability, ticks
+from benchmarks import console, cpu, devices, export, forecast, prove, records, response, stability, ticks
 from benchmarks.figures import Figure, main
 
 
@@ -19,6 +19,7 @@ def measure(quick: bool = False) -> list[Figure]:
         "records": lambda: records.measure(hours=1 if quick else 4, days=3 if quick else 30),
         "export": lambda: export.measure(days=30 if quick else 365, rows=50_000 if quick else 1_000_000),
         "console": lambda: console.measure(seconds=10 if quick else 30),
+        "prove": lambda: prove.measure(cases=20 if quick else 200),
         "cpu": lambda: cpu.measure(seconds=15 if quick else 60),
         "devices": lambda: devices.measure(seconds=5 if quick else 30),
         "ticks": lambda: ticks.measure(ticks=300 if quick else 10_000),

@@ -65,12 +65,17 @@ class PcsDriver:
         self._device = SunSpecDevice(link, unit, (DER, *INVERTERS), "PCS", config.instance or 0)
         self.link, self.unit, self.notices = link, unit, link.notices
         self._revert_w = revert_w
+        self._proven_revert_s: float | None = None
         self._setpoint = self._new_writer()
         self._lock = asyncio.Lock()
         self._slow: dict[int, tuple[float, Sample]] = {}  # model -> when (site time), what
         self._asked_s: dict[int, float] = {}  # model -> when last asked, answered or not
         self._heartbeat: int | None = None  # the last one sent on this connection
         self._beaten_s = 0.0
+
+    def renew_within(self, revert_s: float) -> None:
+        """Take it that the device reverts after so much silence, where that is shorter than the timer asked of it."""
+        self._proven_revert_s = self._setpoint.proven_s = revert_s
 
     @property
     def identity(self) -> DeviceIdentity | None:
@@ -188,7 +193,7 @@ class PcsDriver:
         """What writes the setpoint: by 704, or by 124 where there is none. It knows nothing yet of what is held."""
         by_rates = self._device.has(STORAGE) and not self._device.has(SETPOINT)
         points = StorageRates() if by_rates else DerSetpoint(self._revert_w)
-        return SetpointWriter(self._device, points, self._config.revert_s)
+        return SetpointWriter(self._device, points, self._config.revert_s, self._proven_revert_s)
 
     @property
     def _local(self) -> bool:

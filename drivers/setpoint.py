@@ -38,8 +38,10 @@ class CommandResult(msgspec.Struct, frozen=True):
 class SetpointWriter:
     """Writes on change, renews at half the reversion time, checks by reading back. Times are site seconds."""
 
-    def __init__(self, device: SunSpecDevice, points: PowerPoints, revert_s: float) -> None:
-        """`revert_s`: the reversion timer asked for."""
+    def __init__(
+        self, device: SunSpecDevice, points: PowerPoints, revert_s: float, proven_s: float | None = None
+    ) -> None:
+        """`revert_s`: the reversion timer asked for. `proven_s`: the silence after which it was found to revert."""
         self.points = points
         self._device = device
         self._revert_s = round(revert_s)  # the timers count whole seconds
@@ -51,6 +53,7 @@ class SetpointWriter:
         self._taken: float | None = None  # the last value it did take
         self._timer_refused = False  # the device has a timer and does not let it be set
         self._left = False  # since the last `hold` it was left to itself
+        self.proven_s = proven_s
 
     def release(self) -> None:
         """Nothing is asked of it for now: its timer may run out, and what it holds then is nobody's doing."""
@@ -117,9 +120,10 @@ class SetpointWriter:
 
     @property
     def _renew_s(self) -> float:
-        """Half of the timer that counts: ours, or a shorter one of the device's own that it does not let us set."""
+        """Half of the time that counts: ours, a shorter one that it does not let us set, or one that was proven."""
         own_s = self.held.get(self.points.timer) if self._timer_refused else None
-        return min(self._revert_s, own_s) / 2 if isinstance(own_s, (int, float)) and own_s > 0 else self._revert_s / 2
+        known = [self._revert_s, *([] if self.proven_s is None else [self.proven_s])]
+        return min([*known, own_s] if isinstance(own_s, (int, float)) and own_s > 0 else known) / 2
 
     @property
     def _shortened(self) -> bool:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -108,8 +109,9 @@ async def assemble(
 
     run = f"{_boot_id()}/{os.getpid()}"
     proofs = ProofsInForce(
-        {pcs.id: pcs.map or SUNSPEC for pcs in site.pcs},
+        {pcs.id: Path(pcs.map).stem if pcs.map else SUNSPEC for pcs in site.pcs},
         lambda kept: storage.proofs.write(state.path, kept, ballast.with_room),
+        ZoneInfo(site.site.timezone),
     )
     proofs.adopt(found.proofs)
     audit = AuditLog(state.path, run, clock, ballast=ballast)

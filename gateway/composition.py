@@ -175,7 +175,8 @@ def compose_gateway(
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
-    devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus())
+    proofs = proofs or ProofsInForce({}, lambda kept: None)
+    devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus(), proofs.note)
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
     planner = PlanningService(site, prices, clock, events, orders, consoles.set_plan, parts)
@@ -190,7 +191,6 @@ def compose_gateway(
     iq = EnergyIqService(
         config, prices, state_dir, clock, events, recorder.save_state, left.iq_reports, iq_calls, clock_state
     )
-    proofs = proofs or ProofsInForce({}, lambda kept: None)
     to_w = revert_values(config)
     prover = ProvingService(
         config,

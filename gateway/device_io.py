@@ -6,12 +6,14 @@ Only `first_contact`, `read_grid_meter`, `deliver` and `close` wait; everything 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
-from dispatch.model.equipment import Part
+from dispatch.model.equipment import DeviceHealth, DeviceProof, Part
 from dispatch.model.orders import Order
 from dispatch.model.proofs import Proving
 from dispatch.model.snapshot import Snapshot
@@ -34,12 +36,29 @@ CLOSE_S = 3.0
 FIRST_CONTACT_S = 2.0  # at most; a device that is not there does not keep the others waiting
 
 
+@runtime_checkable
+class Renewing(Protocol):
+    """A driver that renews what it has written before the device gives it up."""
+
+    def renew_within(self, revert_s: float) -> None:
+        """Take it that the device reverts after so much silence."""
+        ...
+
+
 class DeviceIo:
     """A poller per device, a setpoint sender per PCS and per PV inverter that is limited, and the command senders."""
 
     def __init__(
-        self, site: Site, clock: Clock, drivers: Sequence[Any], events: EventSink, known_gpus: KnownGpus
+        self,
+        site: Site,
+        clock: Clock,
+        drivers: Sequence[Any],
+        events: EventSink,
+        known_gpus: KnownGpus,
+        proof_of: Callable[[str], DeviceProof | None] = lambda device_id: None,
     ) -> None:
+        """`proof_of`: what was proven of a device."""
+        self._proof_of = proof_of
         self._site, self._clock, self._events = site, clock, events
         self._pollers = [self._poller(driver) for driver in drivers]
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
@@ -106,8 +125,17 @@ class DeviceIo:
         parts: list[Part] = []
         for poller in self._pollers:
             parts.extend(poller.parts())
-        devices = tuple(p.health(self._writes_to(p.driver.id)) for p in self._pollers)
+        devices = tuple(self._with_proof(p.health(self._writes_to(p.driver.id))) for p in self._pollers)
         return snapshot_of(self._site, seq, self._clock, self._grid_meter.driver.id, parts, devices)
+
+    def _with_proof(self, health: DeviceHealth) -> DeviceHealth:
+        """The same with what was proven, which its driver must know, too: in which time it is to be renewed."""
+        if health.id not in self._setpoints or (proof := self._proof_of(health.id)) is None:
+            return health
+        driver = self._setpoints[health.id].driver
+        if proof.revert_low_s is not None and isinstance(driver, Renewing):
+            driver.renew_within(proof.revert_low_s)
+        return msgspec.structs.replace(health, proof=proof)
 
     def _writes_to(self, device_id: str) -> int:
         sender = self._setpoints.get(device_id) or self._limits.get(device_id)

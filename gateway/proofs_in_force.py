@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from dispatch.model.equipment import DeviceHealth, DeviceIdentity
+from dispatch.alarms.device_conditions import AGAIN_S
+from dispatch.model.equipment import DeviceHealth, DeviceIdentity, DeviceProof
 from dispatch.model.proofs import NewFirmware, Proof, Proofs, proof_holds
 
 Save = Callable[[Proofs], None]  # raises OSError; may take its time
@@ -16,10 +18,11 @@ Save = Callable[[Proofs], None]  # raises OSError; may take its time
 class ProofsInForce:
     """The proofs, and which devices have another firmware now. Asked from the loop's thread; saved from another."""
 
-    def __init__(self, drivers: Mapping[str, str], save: Save) -> None:
-        """`drivers`: of each PCS the name of its map, "sunspec" without one."""
+    def __init__(self, drivers: Mapping[str, str], save: Save, zone: tzinfo = UTC) -> None:
+        """`drivers`: of each PCS the name of its map, "sunspec" without one. `zone`: of the site."""
         self._drivers, self._save = drivers, save
         self._kept = Proofs()
+        self._zone = zone
         self._proving = ""  # the device that is being proven
         self._lock = threading.Lock()  # of the file
         self.unsaved = False  # what is known differs from the disk
@@ -33,14 +36,33 @@ class ProofsInForce:
         """Everything known."""
         return self._kept
 
-    @property
-    def changed(self) -> Mapping[str, NewFirmware]:
-        """Proven devices that are not what they were proven as."""
-        return self._kept.changed
-
     def driver_of(self, device_id: str) -> str:
         """The name of a PCS's map."""
         return self._drivers.get(device_id, "")
+
+    def note(self, device_id: str) -> DeviceProof | None:
+        """What control and people need of a device's proof; None: it was never proven as what its driver is."""
+        proof, changed = self._kept.proofs.get(device_id), self._kept.changed.get(device_id)
+        if proof is None or proof.driver != self._drivers.get(device_id):
+            return None
+        after, delay = proof.reversion.after_s, proof.response.meter_delay_s
+        return DeviceProof(
+            proven_at=self._local(proof.utc_s),
+            firmware=proof.identity.firmware,
+            delay_low_s=delay.low,
+            delay_high_s=delay.high,
+            lag_low_s=proof.response.lag_s.low,
+            waited_s=proof.reversion.waited_s,
+            revert_after_s=None if after is None else after.value,
+            revert_low_s=None if after is None else after.low,
+            revert_high_s=None if after is None else after.high,
+            revert_to_w=proof.reversion.to_w,
+            changed_utc_s=None if changed is None else changed.since_utc_s,
+            again_by="" if changed is None else self._local(changed.since_utc_s + AGAIN_S),
+        )
+
+    def _local(self, utc_s: float) -> str:
+        return datetime.fromtimestamp(utc_s, self._zone).isoformat(timespec="seconds")
 
     def under_way(self, device_id: str) -> None:
         """Note which device is being proven; "": none."""
@@ -52,14 +74,6 @@ class ProofsInForce:
             return True
         proof = self._kept.proofs.get(device_id)
         return proof is not None and proof_holds(proof, map_name, identity)
-
-    def in_force(self) -> dict[str, Proof]:
-        """The proofs of devices that are what they were proven as."""
-        return {
-            id: proof
-            for id, proof in self._kept.proofs.items()
-            if id not in self._kept.changed and proof.driver == self._drivers.get(id)
-        }
 
     def add(self, proof: Proof) -> None:
         """A device has been proven."""

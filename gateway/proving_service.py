@@ -7,6 +7,7 @@ a proof that passes is kept on disk. Nobody who asks how it goes for `UNHEARD_S`
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -32,6 +33,8 @@ from gateway.event_sink import EventSink
 from gateway.proofs_in_force import ProofsInForce
 from gateway.supervised_calls import PartHangs, SupervisedCalls
 from storage.audit import AuditLog
+
+log = logging.getLogger("skerry.gateway")
 
 UNHEARD_S = 20.0  # of machine time
 AGAIN_S = 60.0  # of machine time, between two tries to put proofs on disk
@@ -76,16 +79,35 @@ class ProvingService:
         decision = None if self._now is None else self._now.decision
         renewed_s = None if procedure is None else self._renewed_s(procedure.pcs_id)
         self._now = SiteNow(snapshot, decision, order, self._high_alarms(), renewed_s)
+        self._watch_identities(snapshot)
         if procedure is None:
             return None
         unheard_s = self._machine_s() - self._heard_s
         if unheard_s > UNHEARD_S:
             procedure.stop(Reason("prove.unwatched", {"unheard_s": unheard_s}))
-        proving = procedure.step(self._now)
+        try:
+            proving = procedure.step(self._now)
+        except Exception as error:  # a mistake in a proof must cost the proof, not the tick
+            log.exception("proof of %s failed", procedure.pcs_id)
+            proving = None
+            procedure.stop(Reason("prove.mistake", {"error": repr(error)}))
         self._show(running=True)
         if procedure.ended is not None:
             self._end(procedure)
         return proving
+
+    def _watch_identities(self, snapshot: Snapshot) -> None:
+        """Say when a proven PCS is no longer what it was proven as, and when it is again."""
+        for device_id, proof, change in self._proofs.look(snapshot.devices, snapshot.utc_s):
+            self._work.set()
+            was = proof.identity.firmware or "not told"
+            if change is None:
+                self._events.event("device", "info", device_id, f"as it was proven again: firmware {was}")
+                continue
+            now = change.identity.firmware or "not told"
+            what = f"firmware {now}" if change.identity.serial == proof.identity.serial else "another serial number"
+            text = f"it says {what}; proven was firmware {was}: half of its power until it is proven again"
+            self._events.event("device", "warning", device_id, text)
 
     def decided(self, decision: Decision) -> None:
         """Take note of what was decided in this tick."""

@@ -73,7 +73,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("Energy IQ", *_iq(published.iq))
     yield _row("Why", why_text(model))
     for n, pcs in enumerate(snapshot.pcs):
-        yield _row("" if n else "On crash", catalogue.words(if_gateway_dies(pcs, published.decision)))
+        yield _row("" if n else "On crash", catalogue.words(if_gateway_dies(pcs, published.decision, snapshot.devices)))
     if not in_normal_operation(model):
         yield _row("Next", next_step_text(model))
     for n, order in enumerate(published.orders):

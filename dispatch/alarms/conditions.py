@@ -18,6 +18,7 @@ from dispatch.alarms.device_conditions import (
     missing_conditions,
     node_conditions,
     pcs_conditions,
+    proof_conditions,
     silent,
 )
 from dispatch.alarms.facts import Facts
@@ -57,6 +58,8 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(battery_conditions(battery, facts.config))
     found.update(energy_conditions(snapshot, decision))
     found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
+    for device in snapshot.devices:
+        found.update(proof_conditions(device, snapshot.utc_s))
     for pcs in snapshot.pcs:
         found.update(pcs_conditions(pcs, snapshot, decision, facts))
     for node in snapshot.nodes:

@@ -18,6 +18,7 @@ from dispatch.model.snapshot import Snapshot
 FOLLOW_SHARE = 0.05  # of the rating: a PCS this close to its setpoint follows it
 FOLLOW_W = 500.0
 SOC_MARGIN_PCT = 0.5
+AGAIN_S = 7 * 86_400.0  # a PCS that is not as proven is to be proven again within this time
 
 
 def silent(device: DeviceHealth) -> Condition:
@@ -168,7 +169,35 @@ def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: Dis
     # limits reported at the battery lie a conversion loss away from AC power: all between 0 and the setpoint is fine
     derated = expected != wanted_w and min(0.0, wanted_w) - tolerance <= pcs.w.good <= max(0.0, wanted_w) + tolerance
     off = abs(pcs.w.good - expected) > tolerance and not derated
-    return Condition(off, Reason("alarm.not_followed", {"setpoint_w": wanted_w, "measured_w": pcs.w.good}))
+    held_w = pcs.setpoint_w.good
+    if held_w is None:
+        return Condition(off, Reason("alarm.not_followed", {"setpoint_w": wanted_w, "measured_w": pcs.w.good}))
+    return Condition(
+        off,
+        Reason("alarm.not_followed_though_held", {"setpoint_w": wanted_w, "held_w": held_w, "measured_w": pcs.w.good}),
+    )
+
+
+def proof_conditions(device: DeviceHealth, utc_s: float) -> Iterator[tuple[str, Condition]]:
+    """A PCS that says it is another one, or has another firmware, than was proven; and for how long."""
+    proof, now = device.proof, device.identity
+    if proof is None:
+        return
+    since_s = proof.changed_utc_s
+    if since_s is None:
+        yield from ((f"{name}:{device.id}", Condition(False)) for name in ("not-as-proven", "proof-overdue"))
+        return
+    figures = Reason(
+        "alarm.not_as_proven",
+        {
+            "proven": proof.firmware or Reason("alarm.no_firmware"),
+            "now": (now.firmware if now is not None else "") or Reason("alarm.no_firmware"),
+            "again_local": proof.again_by,
+        },
+    )
+    overdue = utc_s - since_s > AGAIN_S
+    yield f"not-as-proven:{device.id}", Condition(not overdue, figures)
+    yield f"proof-overdue:{device.id}", Condition(overdue, figures)
 
 
 def _contested(contested: Contested | None, decision: Decision | None) -> Condition | None:

@@ -35,6 +35,7 @@ DEAD_MOST_S, LAG_MOST_S = 20.0, 20.0
 METER_EARLIEST_S, METER_LATEST_S = -2.0, 12.0  # of the meter's delay
 RAMP_SEEN = 0.25  # a ramp counts as seen where it takes the largest step more than this share of the lag
 MOST_ROUNDS, PROFILE_ROUNDS = 40, 8
+RECENT = 3  # steps whose answers may not be over
 FIRST_SIZE, LAST_SIZE = 2e-3, 20.0  # s, of the steps in which the end of a range is looked for
 
 
@@ -116,16 +117,21 @@ def _arrays(series: Series) -> tuple[Vector, Vector]:
 
 
 def _response(at_s: Vector, steps: Sequence[tuple[float, float]], shape: _Shape) -> Vector:
-    """The sum of the answers to steps, each settled before the next: a ramp of the step's height through a lag."""
+    """The sum of the answers to steps: each a ramp of the step's height through a lag; older ones are over."""
     step_s, height_w = (np.asarray(part, dtype=float) for part in zip(*steps, strict=True))
-    lag_s = max(shape.lag_s, LAG_LEAST_S)
-    late = np.maximum(at_s[:, None] - step_s[None, :] - shape.dead_s, 0.0)
+    lag_s, begun_s = max(shape.lag_s, LAG_LEAST_S), at_s - shape.dead_s
     ramp_s = np.maximum(np.abs(height_w) * shape.slow_s_per_w, 1e-6)
-    fading = np.exp(-late / lag_s)
-    after = np.exp(-np.maximum(late - ramp_s, 0.0) / lag_s)
-    rising = (late - lag_s * (1 - fading)) / ramp_s
-    risen = 1 - lag_s / ramp_s * (after - fading)
-    return np.asarray(np.where(late <= ramp_s, rising, risen) @ height_w)
+    begun = np.searchsorted(step_s, begun_s, side="right")  # so many steps
+    total = np.concatenate([[0.0], np.cumsum(height_w)])[np.maximum(begun - RECENT, 0)]
+    for back in range(1, RECENT + 1):
+        which = np.maximum(begun - back, 0)
+        late, ramp = np.maximum(begun_s - step_s[which], 0.0), ramp_s[which]
+        fading = np.exp(-late / lag_s)
+        after = np.exp(-np.maximum(late - ramp, 0.0) / lag_s)
+        rising = (late - lag_s * (1 - fading)) / ramp
+        risen = 1 - lag_s / ramp * (after - fading)
+        total = total + np.where(begun >= back, height_w[which] * np.where(late <= ramp, rising, risen), 0.0)
+    return total
 
 
 def _linear(x: Vector, y: Vector) -> tuple[float, float, Vector]:
@@ -318,10 +324,13 @@ def _fit_meter(
     for _ in range(2):
         memory = _memory(solve(best(memory), memory)[3])
     best_s = best(memory)
-    squares, gain, spread, _ = solve(best_s, memory)
+    squares = solve(best_s, memory)[0]
     largest_w = float(np.ptp(answer(times))) * share
     noise_w = max(math.sqrt(squares / max(len(times) - 5, 1)), NOISE_SHARE * largest_w)
-    room = max(math.sqrt(THRESHOLD) * noise_w * spread, METER_GAIN_FLOOR)
+    # the gain by the levels, not by the slopes: those tell of the PCS's response, too
+    left_w2, gain, spread, _ = solve(best_s, 0.0)
+    level_noise_w = math.sqrt(left_w2 / max(len(times) - 5, 1) * (1 + memory) / (1 - memory))
+    room = max(math.sqrt(THRESHOLD) * level_noise_w * spread, METER_GAIN_FLOOR)
     most = squares + THRESHOLD * noise_w**2
     ends = (best_s, best_s)
     if delay_s is None:

@@ -21,6 +21,7 @@ from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snaps
 from dispatch.control.pcs_allocation import Share, allocate
 from dispatch.control.pcs_limits import Ready, enabled, units
 from dispatch.control.proof_steps import given_to_proof, with_proof
+from dispatch.control.proven_behaviour import proofs_of, response
 from dispatch.control.pv_curtailment import PvCurtailment, site_of
 from dispatch.control.ramp_reference import GridRamp
 from dispatch.control.rules.order import run
@@ -33,6 +34,7 @@ from dispatch.islanding.observation import IslandMemory
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision
+from dispatch.model.equipment import DeviceProof
 from dispatch.model.events import Event
 from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
@@ -101,6 +103,7 @@ class Controller:
         self.caps = CapController(config)
         self._plausibility = PlausibilityCheck(config, steps=step_s == 0)
         self._proving: Proving | None = None
+        self._proofs: dict[str, DeviceProof] = {}  # of PCS, as they were when the site was last grid-tied
         self._raw: Snapshot | None = None
         self._checked: Snapshot | None = None  # the same, checked
         self._pv_w = 0.0  # last known; only shifts the load in which pulses are looked for
@@ -236,6 +239,9 @@ class Controller:
             self._let_go()
         self._adopt(snapshot)
         self._proving = None if any(contact.stops for contact in contacts) else proving
+        if seen.state is IslandState.GRID_TIED and (proofs := proofs_of(snapshot.devices)) != self._proofs:
+            self._proofs = proofs
+            self._net.use({id: response(self.config.grid, proof) for id, proof in proofs.items()})
         found = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
         most_w = operator_export_w(contacts)  # of battery and PV
         situation = msgspec.structs.replace(
@@ -321,7 +327,7 @@ class Controller:
             derived = Reason("net.by_load_meter", {"meter": snapshot.grid.id, "net_w": site_net_w})
         step = plan.at(snapshot.utc_s) if plan is not None and snapshot.utc_known else None
         self._budget = self._interval.budget(plan if step is not None else None)
-        there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w)
+        there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w, self._proofs)
         foreign = self._foreign.withheld(snapshot.mono_s)
         found = permitted(enabled(there, orders), snapshot.grid, self._plausibility, foreign)
         ready = [u.id for u in found if u.ready is Ready.READY]

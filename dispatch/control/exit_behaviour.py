@@ -1,7 +1,8 @@
 """Says what each PCS does if the gateway dies: it reverts by its own timer, or keeps its last setpoint.
 
 What counts is what the device itself says of its timer (SunSpec model 704: WSetRvrtTms, WSetRvrtRem, WSetRvrt), read
-back with every reading. That its registers tell the truth is not tried here, and the words say so.
+back with every reading. That its registers tell the truth is not tried here, and the words say so; where it was proven
+at commissioning, that counts instead.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dispatch.model.decision import Decision
-from dispatch.model.equipment import Pcs
+from dispatch.model.equipment import DeviceHealth, DeviceProof, Pcs
 from dispatch.model.reasons import Reason
 
 LASTS_S = 5.0  # another statement is told once it has held for so long: a timer that ends is started anew at once
@@ -17,8 +18,8 @@ LASTS_S = 5.0  # another statement is told once it has held for so long: a timer
 Kind = tuple[object, ...]
 
 
-def if_gateway_dies(pcs: Pcs, decision: Decision) -> Reason:
-    """What this PCS does without the gateway, as far as it is known now."""
+def if_gateway_dies(pcs: Pcs, decision: Decision, devices: Iterable[DeviceHealth] = ()) -> Reason:
+    """What this PCS does without the gateway, as far as it is known now. `devices`: with what was proven of them."""
     if pcs.mode.good == "grid_forming":
         return Reason("dies.forms", {"pcs": pcs.id})
     enabled, held_w = pcs.setpoint_enabled.good, pcs.setpoint_w.good
@@ -27,12 +28,45 @@ def if_gateway_dies(pcs: Pcs, decision: Decision) -> Reason:
     if enabled == 0:
         asked = any(s.device_id == pcs.id and s.w is not None for s in decision.setpoints)
         return Reason("dies.not_enabled", {"pcs": pcs.id}) if asked else Reason("dies.not_asked", {"pcs": pcs.id})
+    proof = next((d.proof for d in devices if d.id == pcs.id), None)
+    if proof is not None and proof.changed_utc_s is None:
+        return _proven(pcs.id, proof, held_w)
+    return _by_timer(pcs, held_w)
+
+
+def _by_timer(pcs: Pcs, held_w: float) -> Reason:
+    """What its own timer says, read back and not tried."""
     after_s, left_s, to_w = pcs.revert_after_s.good, pcs.revert_remaining_s.good, pcs.revert_to_w.good
     if not after_s or left_s == 0:
         return Reason("dies.keeps", {"pcs": pcs.id, "held_w": held_w})
     if to_w is None:
         return Reason("dies.reverts_somewhere", {"pcs": pcs.id, "after_s": after_s})
     return Reason("dies.reverts", {"pcs": pcs.id, "after_s": after_s, "to_w": to_w})
+
+
+def _proven(name: str, proof: DeviceProof, held_w: float) -> Reason:
+    firmware = Reason("dies.firmware", {"firmware": proof.firmware}) if proof.firmware else None
+    if proof.revert_after_s is None:
+        return Reason(
+            "dies.proven_keeps",
+            {
+                "pcs": name,
+                "held_w": held_w,
+                "waited_s": proof.waited_s,
+                "proven_local": proof.proven_at,
+                "firmware": firmware,
+            },
+        )
+    return Reason(
+        "dies.proven",
+        {
+            "pcs": name,
+            "after_s": proof.revert_after_s,
+            "to_w": proof.revert_to_w,
+            "proven_local": proof.proven_at,
+            "firmware": firmware,
+        },
+    )
 
 
 class ExitStatements:
@@ -42,9 +76,11 @@ class ExitStatements:
         self._told: dict[str, Kind] = {}
         self._next: dict[str, tuple[Kind, float]] = {}  # of another kind than told, and since when
 
-    def update(self, mono_s: float, units: Iterable[Pcs], decision: Decision) -> list[tuple[str, Reason]]:
+    def update(
+        self, mono_s: float, units: Iterable[Pcs], decision: Decision, devices: Iterable[DeviceHealth] = ()
+    ) -> list[tuple[str, Reason]]:
         """The statements to tell now, with their PCS. Once per tick."""
-        found = [(pcs.id, if_gateway_dies(pcs, decision)) for pcs in units]
+        found = [(pcs.id, if_gateway_dies(pcs, decision, devices)) for pcs in units]
         return [(name, why) for name, why in found if why.code != "dies.not_read" and self._is_due(mono_s, name, why)]
 
     def _is_due(self, mono_s: float, name: str, why: Reason) -> bool:

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
 from dispatch.control.balance_witness import STILL_S, BalanceWitness, Unchanged
+from dispatch.control.proven_behaviour import Response
 from dispatch.model.equipment import Meter, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
@@ -81,6 +82,7 @@ class PcsTrack:
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque()
         self._asked: deque[tuple[float, float]] = deque()
+        self.lag_s = FASTEST_LAG_S  # it is no faster than this
 
     def sample(self, t_s: float, w: float) -> None:
         """Remember a power reading taken at `t_s`; a reading seen before is ignored."""
@@ -139,7 +141,7 @@ class PcsTrack:
     def _possible_powers(self, gap_s: float) -> list[float]:
         """Powers it may have reached `gap_s` after the last sample."""
         last_s, last_w = self._samples[-1]
-        share = 1.0 - math.exp(-gap_s / FASTEST_LAG_S)
+        share = 1.0 - math.exp(-gap_s / self.lag_s)
         since = [w for t_s, w in self._asked if t_s >= last_s] + [w for t_s, w in self._asked if t_s < last_s][-1:]
         reached = [last_w + share * (w - last_w) for w in since]
         if len(self._samples) > 1:
@@ -203,8 +205,22 @@ class NetLoadEstimator:
         self._anchor: dict[str, float] = {}  # what each PCS did when it began to
         self._site_side, self._unchanged = site_side, Unchanged()
         self._witness = BalanceWitness(self._delay_min_s, self._delay_max_s)
+        self._site_delay_max_s = self._delay_max_s
+        self._windows: dict[str, tuple[float, float]] = {}  # of PCS whose own were proven
         self.open_since_s: float | None = None  # since when every switch at the PCC is open, by its contacts
         self._contradicted_w: float | None = None  # the reading that an open switch showed to be wrong
+
+    def use(self, proven: Mapping[str, Response]) -> None:
+        """Reckon with what was proven of these PCS; of the others with the site's delays and the fastest lag.
+
+        Nothing is looked for in a shorter history than before: the frozen meter is found by the longest delay.
+        """
+        self._windows = {
+            id: (max((1 - MARGIN) * r.delay_min_s - MARGIN_S, 0.0), window_s(r.delay_max_s)) for id, r in proven.items()
+        }
+        self._delay_max_s = max([self._site_delay_max_s, *(high for _, high in self._windows.values())])
+        for id, track in self._tracks.items():
+            track.lag_s = max(FASTEST_LAG_S, proven[id].lag_s) if id in proven else FASTEST_LAG_S
 
     def restart(self) -> None:
         """Hold nothing against the grid meter: behind an open switch it stands at 0 whatever the PCS does.
@@ -259,7 +275,7 @@ class NetLoadEstimator:
         if (self._may_hang and self._update_hung(grid_w, taken_s)) or self.frozen:
             self.band = None
             return None
-        band = self._band(snapshot, grid_w, taken_s - self._delay_max_s, taken_s - self._delay_min_s)
+        band = self._band(snapshot, grid_w, taken_s)
         self.band = band
         if band is None:
             return None
@@ -335,11 +351,12 @@ class NetLoadEstimator:
             track.sample(mono_s, proven_w)
         track.forget(mono_s - self._delay_max_s - OLDEST_READING_S)
 
-    def _band(self, snapshot: Snapshot, grid_w: float, from_s: float, to_s: float) -> Band | None:
+    def _band(self, snapshot: Snapshot, grid_w: float, taken_s: float) -> Band | None:
         low = high = grid_w
         readable = {pcs.id for pcs in snapshot.pcs if pcs.w.good is not None} | self.proven_pcs_w.keys()
         for pcs_id, track in self._tracks.items():
-            span = track.power_range(from_s, to_s, pcs_id in readable)
+            least_s, most_s = self._windows.get(pcs_id, (self._delay_min_s, self._site_delay_max_s))
+            span = track.power_range(taken_s - most_s, taken_s - least_s, pcs_id in readable)
             if span is None:
                 return None
             low += span.low_w

@@ -11,8 +11,9 @@ import msgspec
 
 from dispatch.config.battery_ratings import bms_share
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
+from dispatch.control.proven_behaviour import HALF
 from dispatch.model.battery_bank import counted, highest_soc
-from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs
+from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, DeviceProof, Pcs
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -49,11 +50,12 @@ def units(
     snapshot: Snapshot,
     last_w: Mapping[str, float],
     proven_w: Mapping[str, float] = MappingProxyType({}),
+    proofs: Mapping[str, DeviceProof] = MappingProxyType({}),
 ) -> tuple[Unit, ...]:
     """Every configured PCS as it is now.
 
     last_w: the last setpoints. proven_w: the power of PCS that cannot be read, where the meters prove it; of several
-    they prove the sum only.
+    they prove the sum only. proofs: of PCS that were proven at commissioning.
     """
     together_w = sum(proven_w.values()) if len(proven_w) > 1 else None
     found_pcs = {p.id: p for p in snapshot.pcs}
@@ -71,6 +73,7 @@ def units(
                 last_w.get(ratings.id),
                 proven_w.get(ratings.id),
                 together_w,
+                proofs.get(ratings.id),
             )
         )
     return tuple(result)
@@ -96,16 +99,22 @@ def _unit(
     last_w: float | None,
     proven_w: float | None,
     together_w: float | None,
+    proof: DeviceProof | None,
 ) -> Unit:
     ready, why = readiness(pcs, battery, ratings.id)
     fixed_w = 0.0
     if ready is Ready.LOST:
-        fixed_w, why = _unread(pcs, why, last_w, proven_w, together_w)
+        fixed_w, why = _unread(pcs, why, last_w, proven_w, together_w, proof)
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs) if proven_w is None else proven_w
+    changed = proof is not None and proof.changed_utc_s is not None
+    if changed:
+        ratings = msgspec.structs.replace(
+            ratings, charge_w=HALF * ratings.charge_w, discharge_w=HALF * ratings.discharge_w
+        )
     ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
     (high_w, high_why), (charge_w, low_why) = (
-        min(_limits(way, share, config, pcs, battery), key=lambda limit: limit[0]) for way in ways
+        min(_limits(way, share, config, pcs, battery, changed), key=lambda limit: limit[0]) for way in ways
     )
     return Unit(
         id=ratings.id,
@@ -121,7 +130,12 @@ def _unit(
 
 
 def _unread(
-    pcs: Pcs | None, lost: Reason | None, last_w: float | None, proven_w: float | None, together_w: float | None
+    pcs: Pcs | None,
+    lost: Reason | None,
+    last_w: float | None,
+    proven_w: float | None,
+    together_w: float | None,
+    proof: DeviceProof | None = None,
 ) -> tuple[float, Reason]:
     """What a PCS that cannot be read does, W: what the meters prove, else what its own timeout lets expect."""
     asked = None if last_w is None else Reason("pcs.last_setpoint", {"setpoint_w": last_w})
@@ -133,20 +147,29 @@ def _unread(
         if pcs is None or pcs.w.value is None:  # then the net load is unknown, and nothing uses the 0
             return 0.0, Reason("pcs.lost_without_setpoint", {"lost": lost})
         return pcs.w.value, Reason("pcs.power_assumed", {"lost": lost, "power_w": pcs.w.value})
-    left_s = None if pcs is None else _revert_left_s(pcs)
+    left_s = None if pcs is None else _revert_left_s(pcs, proof)
     if left_s is None:
         return last_w, Reason("pcs.setpoint_assumed", {"lost": lost, "setpoint_w": last_w})
     if left_s > 0:
         return last_w, Reason("pcs.setpoint_until", {"lost": lost, "setpoint_w": last_w, "left_s": left_s})
-    return 0.0, Reason("pcs.reverted_assumed", {"lost": lost, "setpoint_w": last_w, "over_s": -left_s})
+    to_w = proof.revert_to_w if proof is not None and proof.revert_to_w is not None else 0.0
+    figures = Reason("pcs.reverted_assumed", {"lost": lost, "to_w": to_w, "setpoint_w": last_w, "over_s": -left_s})
+    return to_w, figures
 
 
-def _revert_left_s(pcs: Pcs) -> float | None:
-    """Until its own timeout ends the setpoint, by the countdown it last showed, s; < 0 afterwards. None: not known."""
-    shown = pcs.revert_remaining_s
-    if not shown.value:
+def _revert_left_s(pcs: Pcs, proof: DeviceProof | None) -> float | None:
+    """Until its own timeout ends the setpoint, s; < 0 afterwards. None: not known, or proven that none does.
+
+    By the countdown it last showed; of one that shows none by what was proven, since it was last heard.
+    """
+    if proof is not None and proof.revert_after_s is None:
         return None
-    return shown.value - (shown.age_s or 0.0)
+    shown = pcs.revert_remaining_s
+    if shown.value:
+        return shown.value - (shown.age_s or 0.0)
+    if proof is None or proof.revert_high_s is None or pcs.w.age_s is None:
+        return None
+    return proof.revert_high_s - pcs.w.age_s
 
 
 def _last_power_w(pcs: Pcs | None) -> float:
@@ -229,9 +252,14 @@ def _charging(
 
 
 def _limits(
-    way: _Way, share: float, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None
+    way: _Way, share: float, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, halved: bool
 ) -> Iterator[tuple[float, Reason]]:
-    """Every limit on power in one direction, AC watts >= 0, with its reason; of equal ones the first is named."""
+    """Every limit on power in one direction, AC watts >= 0, with its reason; of equal ones the first is named.
+
+    `halved`: the rating is half of the PCS's.
+    """
+    if halved:
+        yield way.rating_w, Reason("limit.not_as_proven", {"limit_w": way.rating_w})
     # A limit that went stale still limits: holding it is the safe side.
     if way.bms_limit is not None and way.bms_limit.value is not None:
         limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc

@@ -205,6 +205,23 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
         return ", ".join(text for text in (said, firmware) if text)
 
 
+class DeviceProof(msgspec.Struct, frozen=True):
+    """What `skerry devices prove` has found of a PCS, as far as control and people need it at every moment."""
+
+    proven_at: str  # ISO 8601, the site's time
+    firmware: str  # that it had then
+    delay_low_s: float  # of the grid reading after its own readings
+    delay_high_s: float
+    lag_low_s: float
+    waited_s: float  # in silence
+    revert_after_s: float | None = None  # None: it kept its setpoint for as long as was waited
+    revert_low_s: float | None = None  # the earliest and the latest that are likely
+    revert_high_s: float | None = None
+    revert_to_w: float | None = None
+    changed_utc_s: float | None = None  # since when it says it is another one, or has another firmware
+    again_by: str = ""  # ISO 8601, the site's time: until when such a one is to be proven again
+
+
 class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
 
@@ -218,6 +235,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     error: str = ""
     link: LinkHealth | None = None  # None: it is not reached over Modbus, or a version before this one
     identity: DeviceIdentity | None = None  # None: it has not told one
+    proof: DeviceProof | None = None  # None: it was never proven
 
 
 # SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.

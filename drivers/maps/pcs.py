@@ -76,6 +76,11 @@ class MapPcs:
                 revert_s=config.revert_s,
             )
 
+    def renew_within(self, revert_s: float) -> None:
+        """Take it that the device reverts after so much silence, where that is shorter than its map says."""
+        if self._writer is not None:
+            self._writer.renew_within(revert_s)
+
     async def read(self) -> tuple[Pcs, Battery | None]:
         """Read it now: power fresh, slow values about a second old and saying so. Raises DeviceError."""
         async with self._lock:

@@ -59,6 +59,10 @@ class RecipeWriter:
         self.needs = needed_terms(recipe.steps) & (MEASURED_TERMS - GIVEN_RATINGS)
         self.reset()
 
+    def renew_within(self, revert_s: float) -> None:
+        """Take it that the device reverts after so much silence, where that is shorter than what the recipe says."""
+        self._renew_s = min(self._renew_s, revert_s / 2)
+
     def reset(self) -> None:
         """Forget what the device holds: after a new connection it may be another device, or have restarted."""
         self._exponents: dict[Place, int] | None = None

@@ -138,6 +138,13 @@ async def test_writes_on_change_and_renews_at_half_the_timer(rig: Rig) -> None:
     assert [w[0] for w in beatless(rig.take_writes())] == ["WSetRvrtTms", "WSetMod", "WSetEna"]
 
 
+async def test_a_shorter_reversion_than_asked_for_that_was_proven_is_renewed_in_time(rig: Rig) -> None:
+    await rig.driver.command(5_000, 0.0)
+    rig.driver.renew_within(20.0)
+    assert (await rig.driver.command(5_000, 9.0)).action == "nothing"
+    assert (await rig.driver.command(5_000, 10.5)).action == "renewed"
+
+
 async def test_none_sends_nothing_until_a_setpoint_was_given_then_the_heartbeat_goes_on(rig: Rig) -> None:
     nothing = await rig.driver.command(None, now_s=0)
     assert (nothing.written, nothing.held) == (False, False)

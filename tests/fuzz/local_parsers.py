@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from fuzzing import Feed, Parser, Session, simple
 from nvml_stub import StubGpu, StubNvml
-from proof_sample import PROOF
+from proven_pcs import PROOF
 from record_parsers import rows_of, with_rows
 from twin_sites import site_of
 

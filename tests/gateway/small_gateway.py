@@ -35,6 +35,7 @@ from gateway.bootstrap import site_limits
 from gateway.composition import Gateway, compose_gateway
 from gateway.previous_run import read_previous_run
 from gateway.prices_in_force import PricesInForce
+from gateway.proofs_in_force import ProofsInForce
 from gateway.site.loader import compose
 from gateway.site.schema import RolesConfig, Site
 from storage.audit import AuditLog
@@ -211,6 +212,7 @@ async def running(
     clock_state: Callable[[], ClockState] = ClockState,
     after_tick: Sequence[Callable[[int], None]] = (),
     commanded: bool = True,
+    proofs: ProofsInForce | None = None,
     **sections: Any,
 ) -> AsyncIterator[Running]:
     """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick.
@@ -242,6 +244,7 @@ async def running(
         welcome=welcome,
         clock_state=clock_state,
         after_tick=after_tick,
+        proofs=proofs,
     )
     events = _heard(gateway)
     await gateway.link.start()

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 from proof_bench import REVERT_S, TICK_S, ProofBench
-from proof_sample import PROOF
-from small_gateway import Running
+from proven_pcs import PROOF
+from small_gateway import Running, running
 from waiting import LIMIT_S
 
 from console.cli.main import run
@@ -132,11 +132,15 @@ def test_another_firmware_than_proven_is_noticed_once_and_gone_when_it_is_back(t
     assert found[2] is not None
     assert (found[2].identity, found[2].since_utc_s) == (UPDATED, 102.0)
     assert proofs.look([health(UPDATED)], 103.0) == []
-    assert proofs.in_force() == {}
+    note = proofs.note("pcs1")
+    assert note is not None
+    assert (note.changed_utc_s, note.again_by) == (102.0, "1970-01-08T00:01:42+00:00")
     proofs.save()
     assert file.read(tmp_path).changed["pcs1"].since_utc_s == 102.0
     assert proofs.look([health(IDENTITY)], 104.0)[0][2] is None
-    assert set(proofs.in_force()) == {"pcs1"}
+    note = proofs.note("pcs1")
+    assert note is not None
+    assert note.changed_utc_s is None
 
 
 def a_proof() -> Any:
@@ -167,6 +171,21 @@ async def test_a_proof_that_nobody_watches_ends(tmp_path: Path) -> None:
     assert not bench.proofs.proven("pcs1", "any-map", IDENTITY)
 
 
+async def test_a_mistake_in_a_proof_costs_the_proof_and_not_the_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ServedProof(tmp_path)
+    bench.begin()
+    monkeypatch.setattr("dispatch.commissioning.procedure.against", lambda *_: 1 / 0)
+    bench.tick_once()
+    report = bench.service.report
+    assert report is not None
+    assert report.result is not None
+    assert "ZeroDivisionError" in words(report.result)
+    assert bench.decision is not None
+    assert "proof of" not in words(bench.decision.reason)
+
+
 async def test_over_the_link_it_begins_shows_progress_and_is_aborted(there: Running, client: GatewayClient) -> None:
     seen = there.gateway.clock.utc_s()
     refused = await client.request("prove.check", pcs="pcs1", on_site="")
@@ -192,6 +211,19 @@ async def test_over_the_link_it_begins_shows_progress_and_is_aborted(there: Runn
     assert (await client.request("prove.list"))["proofs"] == {}
     with pytest.raises(RequestFailed, match="no proof is under way"):
         await client.request("prove.abort")
+
+
+async def test_what_was_proven_is_with_the_device_for_control_and_consoles(place: Path) -> None:
+    proofs = ProofsInForce({"pcs1": "sunspec"}, lambda kept: None)
+    proofs.adopt(Proofs(proofs={"pcs1": PROOF}))
+    async with running(place, place / "s.sock", proofs=proofs) as there:
+        (device,) = [d for d in (await there.gateway.loop.next_tick()).snapshot.devices if d.id == "pcs1"]
+    assert device.proof is not None
+    assert (device.proof.revert_after_s, device.proof.firmware) == (61.0, "3.51")
+    assert device.proof.delay_low_s == pytest.approx(0.37)
+    other = ProofsInForce({"pcs1": "a-map"}, lambda kept: None)
+    other.adopt(proofs.kept)
+    assert other.note("pcs1") is None, "what was proven by another driver says nothing"
 
 
 async def test_the_command_shows_checks_and_progress_and_fails_when_it_is_ended(

@@ -31,6 +31,9 @@ TEMPLATES = {
     "alarm.temperature": "{temp_c:.1f} °C, allowed {min_c:g}..{max_c:g} °C",
     "alarm.below_reserve": "{soc}, reserve {reserve_pct:.1f} %",
     "alarm.not_followed": "setpoint {setpoint_w:kw}, measured {measured_w:kw}",
+    "alarm.not_followed_though_held": "asked {setpoint_w:kw}, reads back {held_w:kw}, measured {measured_w:kw}",
+    "alarm.not_as_proven": "proven with firmware {proven}, now {now}; to be proven again by {again_local:date_clock}",
+    "alarm.no_firmware": "not told",
     "alarm.contested": "asked {asked_w:kw}, the device held {held_w:kw} in {share_pct:.0f} % of the last looks",
     "alarm.foreign_master": "it had it hold {held_w:kw}; ours are tried again in {again_s:span}",
     "alarm.energy_apart": "by its power {counted_wh:kwh}, by its registers {register_wh:kwh} in {over_s:whole_min}",
@@ -195,6 +198,18 @@ TEXTS: dict[str, AlarmText] = {
             "Read state and alarms on the PCS display. Check that it is in remote control and not in standby. If it "
             "idles with a setpoint, its enable may be lost: stop and start the gateway once."
         ),
+    ),
+    "not-as-proven": AlarmText(
+        "PCS {subject} is not as it was proven",
+        "It says another firmware, serial number or model than it had when it was proven.",
+        "Control reckons with the longest delays, and gives and takes half of its power at most.",
+        "Prove it again within 7 days, with somebody beside it: skerry devices prove {subject} --on-site NAME.",
+    ),
+    "proof-overdue": AlarmText(
+        "PCS {subject} has not been proven again",
+        "It has had another firmware than proven for more than 7 days.",
+        "It stays at half of its power; what it does when Skerry falls silent is not known.",
+        "Prove it again now, with somebody beside it: skerry devices prove {subject} --on-site NAME.",
     ),
     "setpoint-mismatch": AlarmText(
         "PCS {subject} holds another setpoint",

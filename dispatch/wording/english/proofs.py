@@ -48,6 +48,7 @@ TEMPLATES = {
     "prove.meter_wrong": "ended: the grid meter shows {meter_gain:.2f} of what the PCS gives: {cause}",
     "prove.aborted": "ended by {who}",
     "prove.unwatched": "ended: nobody has asked how it goes for {unheard_s:.0f} s",
+    "prove.mistake": "ended by a mistake in the program: {error}",
     "prove.stopping": "ended: the gateway stops",
     "prove.too_little": "not enough was recorded: {what}",
     "prove.failed": "NOT proven: {why}",

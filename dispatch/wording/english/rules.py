@@ -66,6 +66,12 @@ TEMPLATES = {
         "{pcs} drops its setpoint after {after_s:g} s (timer read back, not tried); to which power is not known"
     ),
     "dies.keeps": "{pcs} keeps its last setpoint, now {held_w:kw}: no reversion timer runs in it",
+    "dies.proven": "{pcs} reverts to {to_w:kw} after {after_s:.0f} s, proven {proven_local:date_clock}{firmware}",
+    "dies.proven_keeps": (
+        "{pcs} keeps its last setpoint, now {held_w:kw}: it did not revert in {waited_s:.0f} s, proven "
+        "{proven_local:date_clock}{firmware}"
+    ),
+    "dies.firmware": ", fw {firmware}",
     "dies.forms": "{pcs} goes on forming: it gets no setpoint",
     "dies.not_enabled": "{pcs} holds no setpoint: it is not enabled",
     "dies.not_asked": "{pcs} gets no setpoint, and holds none",
@@ -73,8 +79,11 @@ TEMPLATES = {
     "pcs.foreign_master": (
         "another controller writes to {pcs}, last {held_w:kw}: it gets no setpoint, tried again in {again_s:span}"
     ),
-    "pcs.reverted_assumed": ("{lost}: assumed at 0 kW, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"),
+    "pcs.reverted_assumed": (
+        "{lost}: assumed at {to_w:kw}, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"
+    ),
     # device limits
+    "limit.not_as_proven": "{limit_w:kw}, half of its rating: it has another firmware than proven",
     "curtail.export": "PV at most {limit_w:kw} in all: the site takes {load_w:kw}, the battery can take {charge_w:kw}, "
     "export at most {export_w:kw}",
     "curtail.load_unknown": "PV at most {limit_w:kw} in all: what the site takes is not known, export at most "

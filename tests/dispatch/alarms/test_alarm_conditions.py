@@ -14,7 +14,7 @@ from dispatch.model.clock import ClockState
 from dispatch.model.contacts import ContactView
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
-from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Switch, Ups
+from dispatch.model.equipment import Battery, DeviceHealth, DeviceProof, Gpu, Meter, Node, Pcs, Switch, Ups
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import MISSING, Quality, Reading, Status, reading, status
@@ -43,7 +43,10 @@ SNAPSHOT = Snapshot(
     pcs=(PCS,),
     batteries=(BATTERY,),
     switches=(Switch("pcc", position=status("closed"), grid_voltage=status("present")),),
-    devices=(DeviceHealth("grid", "meter", True, 0.1, 10, 0, 0),),
+    devices=(
+        DeviceHealth("grid", "meter", True, 0.1, 10, 0, 0),
+        DeviceHealth("pcs1", "pcs", True, 0.1, 10, 0, 0, proof=DeviceProof("", "3.51", 0.1, 0.2, 0.3, 65.0)),
+    ),
     nodes=(Node("gpu-01", w=reading(2_000)),),
     ups=(Ups("ups1", status=status("OL CHRG")),),
 )
@@ -155,7 +158,11 @@ CASES = [
     ("battery-temperature:bat1", {"battery": {"temp_c": reading(46)}}, "46.0 °C, allowed 0..45 °C"),
     ("pcs-fault:pcs1", {"pcs": {"state": status("fault"), "alarms": ("DC_OVER_VOLT",)}}, "DC_OVER_VOLT"),
     ("pcs-local:pcs1", {"pcs": {"control": status("local")}}, ""),
-    ("setpoint-not-followed:pcs1", {"pcs": {"w": reading(5_000)}}, "setpoint 20.0 kW, measured 5.0 kW"),
+    (
+        "setpoint-not-followed:pcs1",
+        {"pcs": {"w": reading(5_000)}},
+        "asked 20.0 kW, reads back 20.0 kW, measured 5.0 kW",
+    ),
     ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": reading(-30_000)}}, "wrote 20.0 kW, the device holds -30.0 kW"),
     ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_enabled": reading(0)}}, "not enabled"),
     ("no-plan", {"facts": {"plan_age_s": None, "plan_error": plain("SoC unknown")}}, "SoC unknown"),

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proof_sample import PROOF, about
+from proven_pcs import PROOF, about
 
 from benchmarks import prove
 from dispatch.commissioning.diagnosis import meter_fault

@@ -49,6 +49,14 @@ async def test_it_enters_once_then_sets_and_renews() -> None:
     assert device.taken() == [(16, "device", POWER, (0xFFFF, 0xFFFE))]
 
 
+async def test_a_shorter_reversion_that_was_proven_is_renewed_at_half_of_it() -> None:
+    writer = made(RegisterDouble())
+    await writer.hold(100, {}, 0.0)
+    writer.renew_within(12.0)
+    assert (await writer.hold(100, {}, 5.9)).action == "nothing"
+    assert (await writer.hold(100, {}, 6.0)).action == "renewed"
+
+
 async def test_a_shorter_timeout_of_the_site_is_renewed_at_half_of_it() -> None:
     device = RegisterDouble()
     writer = made(device, revert_s=10)

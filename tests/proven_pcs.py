@@ -1,8 +1,10 @@
-"""One proof, for tests that need any."""
+"""Proofs, for tests that need any."""
 
 from __future__ import annotations
 
-from dispatch.model.equipment import DeviceIdentity
+import msgspec
+
+from dispatch.model.equipment import DeviceIdentity, DeviceProof
 from dispatch.model.proofs import AtZero, Estimate, MeasuredResponse, Proof, Reversion
 
 
@@ -32,3 +34,19 @@ PROOF = Proof(
     largest_step_w=18_000.0,
     poll_s=0.2,
 )
+
+# what control and people see of such proofs
+NOTE = DeviceProof(
+    proven_at="2026-03-12T11:00:00+01:00",
+    firmware="3.51",
+    delay_low_s=0.35,
+    delay_high_s=0.45,
+    lag_low_s=0.4,
+    waited_s=65.0,
+    revert_after_s=61.0,
+    revert_low_s=60.5,
+    revert_high_s=61.5,
+    revert_to_w=-500.0,
+)
+CHANGED = msgspec.structs.replace(NOTE, changed_utc_s=1_000.0, again_by="2026-03-26T09:00:00+01:00")
+KEEPS = msgspec.structs.replace(NOTE, revert_after_s=None, revert_low_s=None, revert_high_s=None, revert_to_w=3_000.0)
