@@ -61,6 +61,11 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "device.registers": ("device.registers", {"id": "pcs1"}),
     "device.read": ("device.read", {"id": "pcs1", "address": 40_000, "count": 2}),
     "device.write": ("device.write", {"id": "pcs1", "name": "702.WMax", "value": 1.0, **REASON}),
+    "prove.list": ("prove.list", {}),
+    "prove.check": ("prove.check", {"pcs": "pcs1", "on_site": "Anna"}),
+    "prove.status": ("prove.status", {}),
+    "prove.start": ("prove.start", {"pcs": "pcs1", "on_site": "Anna"}),
+    "prove.abort": ("prove.abort", {}),
     "order.list": ("order.list", {}),
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
@@ -94,6 +99,8 @@ NOTHING = {
     "device.registers": NO_REGISTERS,
     "device.read": NO_REGISTERS,
     "device.write": NO_REGISTERS,
+    "prove.abort": "no proof is under way",
+    "prove.start": "not now: ",
 }
 
 # Imports first, as root: the user it becomes may not be able to read the tree. Then it is that user for good.
@@ -111,7 +118,7 @@ if uid:
 with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
-        sees = ("device.write", "order.", "drill.", "island.", "reservation.ask")
+        sees = ("device.write", "prove.start", "order.", "drill.", "island.", "reservation.ask")
         sees = method.startswith(sees) and method != "order.list"
         params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
