@@ -165,8 +165,7 @@ def _list(site: str | None, as_json: bool) -> None:
 def proof_lines(proof: Proof, zone: tzinfo) -> Iterator[str]:
     """One proof as text."""
     who = f"{proof.who}, watched by {proof.on_site}"
-    identity = " ".join(part for part in (proof.identity.maker, proof.identity.model, proof.identity.serial) if part)
     yield f"{proof.device_id}  proven {date_clock_zone(proof.utc_s, zone)} by {who}"
-    yield f"  {identity or 'no identity'}, firmware {proof.identity.firmware or 'not told'}, driver {proof.driver}"
+    yield f"  {proof.identity.text or 'it does not say what it is'}; driver {proof.driver}"
     yield from (f"  {line}" for line in response_lines(proof.response))
     yield f"  {'on silence':<14} {reversion_text(proof.reversion)}"

@@ -21,7 +21,7 @@ def link_text(device: DeviceHealth) -> str:
     if link is not None:
         if link.round_trip_ms is not None and link.round_trip_worst_ms is not None:
             told.insert(0, f"{link.round_trip_ms:.1f} ms, worst {link.round_trip_worst_ms:.1f}")
-        told += [f"{link.refusals} refusals"] if link.refusals else []
+        told += [f"{link.refusals} refused"] if link.refusals else []
         told += [] if link.connect_ms is None else [f"connected in {link.connect_ms:.0f} ms"]
     told += [f"{device.writes} setpoints"] if device.writes else []
     return " · ".join(told)

@@ -199,8 +199,9 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """ "Maker Model 4711, firmware 1.2"; empty where it says nothing."""
-        said = " ".join(text for text in (self.maker, self.model, self.serial) if text)
+        """ "Maker Model 4711, firmware 1.2"; empty where it says nothing. Many models begin with their maker's name."""
+        maker = "" if self.model.startswith(f"{self.maker} ") else self.maker
+        said = " ".join(text for text in (maker, self.model, self.serial) if text)
         firmware = f"firmware {self.firmware}" if self.firmware else ""
         return ", ".join(text for text in (said, firmware) if text)
 
