@@ -58,16 +58,37 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.
 PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
-WITHOUT_EFFECT = ("prices_as_declared",)  # keys of [tariff] that change no figure
+WITHOUT_EFFECT = frozenset({"prices_as_declared"})  # keys of [tariff] that change no figure
+# Keys of [grid] and [[battery]] that came after 0.1.0: at their defaults a day's figures are those of before.
+LATER = frozenset(
+    {
+        "export_window_s",
+        "export_margin_w",
+        "charge_temp_min_c",
+        "charge_temp_max_c",
+        "discharge_temp_min_c",
+        "discharge_temp_max_c",
+        "unmonitored_w",
+    }
+)
 
 
 def digest(config: DispatchConfig) -> str:
     """What the figures depend on besides the record, as 12 hex digits."""
     pcs = [{name: getattr(one, name) for name in PCS_FIELDS if hasattr(one, name)} for one in config.pcs]
-    fields = config.tariff.__struct_fields__
-    tariff = {name: getattr(config.tariff, name) for name in fields if name not in WITHOUT_EFFECT}
-    parts = (config.grid, config.timezone, config.reserve, config.batteries, pcs, tariff)
+    grid, tariff = _counted(config.grid), _counted(config.tariff)
+    parts = (grid, config.timezone, config.reserve, [_counted(b) for b in config.batteries], pcs, tariff)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
+
+
+def _counted(section: msgspec.Struct) -> dict[str, Any]:
+    """The keys of a section that its days' figures depend on."""
+    return {
+        field.name: getattr(section, field.name)
+        for field in msgspec.structs.fields(section)
+        if field.name not in WITHOUT_EFFECT
+        and not (field.name in LATER and getattr(section, field.name) == field.default)
+    }
 
 
 def local_day(day: date, timezone: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from dispatch.billing.prices import NO_PRICES, PriceSeries
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.events import Event
 from gateway import energy_iq_service
-from gateway.energy_iq_history import Report, local_day, make_report, read_quarters
+from gateway.energy_iq_history import LATER, Report, digest, local_day, make_report, read_quarters
 from gateway.energy_iq_service import STATE, EnergyIqService
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.previous_run import read_previous_run
@@ -55,6 +55,14 @@ def test_a_local_day_has_the_hours_it_has() -> None:
         (e - b) / 3600 for b, e in (local_day(date(2025, *d), "Europe/Berlin") for d in ((3, 30), (6, 1), (10, 26)))
     ]
     assert hours == [23, 24, 25]
+
+
+def test_a_key_that_came_later_counts_once_it_is_set() -> None:
+    replace, battery = msgspec.structs.replace, CONFIG.batteries[0]
+    windowed = replace(CONFIG, grid=replace(CONFIG.grid, export_window_s=900))
+    bounded = replace(CONFIG, batteries=(replace(battery, unmonitored_w=1.0), *CONFIG.batteries[1:]))
+    assert len({digest(config) for config in (CONFIG, windowed, bounded)}) == 3
+    assert {*CONFIG.grid.__struct_fields__, *battery.__struct_fields__} >= LATER
 
 
 def test_quarters_are_what_was_recorded(whole: Path) -> None:
