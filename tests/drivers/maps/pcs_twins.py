@@ -107,7 +107,7 @@ class SinexcelTwin(PcsTwin):
         low[32] = 0b1100  # on, grid-tied
         low[107], low[132], low[142] = 5000, 35, 7000
         low[225], low[226] = 500, 400
-        device = {0: low, 327: [5], 753: [2], 650: [0] * 9, 790: [1]}
+        device = {0: low, 327: [5], 500: [0x5375, 0x6E53], 753: [2], 650: [0] * 9, 790: [1]}
         return {1: device}
 
     def obey(self) -> None:
