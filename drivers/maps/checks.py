@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from drivers.maps.conditions import BadCondition, parse
 from drivers.maps.lines import Key
+from drivers.maps.recipe import needed_terms
 from drivers.maps.schema import (
     DEVICE,
     SIZES,
@@ -248,6 +249,7 @@ def _recipe(recipe: Recipe, device_map: DeviceMap) -> Iterator[Fault]:
     for part in ("enter", "set", "renew", "leave"):
         for n, step in enumerate(getattr(recipe, part)):
             yield from _step(("recipe", part, n), part, step, device_map)
+    yield from _stands_for_ever(recipe, device_map)
     if (beat := recipe.heartbeat) is not None:
         key = ("recipe", "heartbeat")
         yield from _write(key, beat, device_map)
@@ -258,6 +260,17 @@ def _recipe(recipe: Recipe, device_map: DeviceMap) -> Iterator[Fault]:
             yield (*key, "every_s"), f"{beat.every_s:g}", f"below revert_s, {recipe.revert_s:g}"
     for n, check in enumerate(recipe.check):
         yield from _place(("recipe", "check", n), check, check.type, check.address, device_map)
+
+
+def _stands_for_ever(recipe: Recipe, device_map: DeviceMap) -> Iterator[Fault]:
+    """A value that may be missing while the device never reverts: what was asked before would stand meanwhile."""
+    if recipe.revert_s or recipe.asks_revert_s:
+        return
+    for name in sorted(needed_terms(recipe.set) & MEASURED_TERMS):
+        value = device_map.values.get(name)
+        if value is not None and value.poll != "once":
+            expected = "no measured term in [[recipe.set]], as without it the last setpoint would stand for ever"
+            yield ("recipe", "revert_s"), f"0, and the recipe needs {name}", expected
 
 
 def _flash(key: Key, item: Step | Heartbeat) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dispatch.model.clock import Clock
@@ -20,10 +21,12 @@ from drivers.modbus.errors import DeviceException, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample, smallest
-from drivers.setpoint import CommandResult
+from drivers.setpoint import TEMPORARY, CommandResult
 
 SLOW_S = 1.0  # site seconds between two readings of the slow values
 SLOW_STALE_S = 5.0  # machine seconds after which they no longer count
+UNANSWERED = TEMPORARY | {10, 11}  # exceptions that refuse nothing: it is busy, or its gateway does not reach it
+HOLDING = 3  # the function that reads registers which can be written
 TERM_STALE_S = 3.0  # machine seconds after which a measured value is no term of a recipe any more
 
 Proven = Callable[[str, str, DeviceIdentity], bool]  # device id, map, what it says it is -> proven on site
@@ -65,12 +68,13 @@ class MapPcs:
         self._fast: dict[str, Decoded | None] = {}
         self._slow: dict[str, Decoded | None] = {}
         self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
+        self._commanded = False  # by this driver and not left since, on whichever connection
         self._writer: RecipeWriter | None = None
         if (recipe := device_map.recipe) is not None:
             self._writer = RecipeWriter(
                 device_map,
                 recipe,
-                _Registers(link, units, device_map.access.function, lambda: self._connection),
+                _Registers(link, units, lambda: self._connection),
                 charge_rated_w=config.charge_w,
                 discharge_rated_w=config.discharge_w,
                 revert_s=config.revert_s,
@@ -96,23 +100,30 @@ class MapPcs:
         """Have the PCS hold `w` watts (> 0 discharges) at site time `now_s`; None: leave its setpoint as it is.
 
         Where it may not be commanded, nothing is written and the result says why. Raises DeviceError,
-        ReadbackMismatch among them.
+        ReadbackMismatch among them, and ValueError where `w` is no number.
         """
+        if w is not None and math.isnan(w):
+            raise ValueError(f"{self.id}: the setpoint is not a number; expected W")
         async with self._lock:
             writer = self._writer
             if writer is None or (w is None and not writer.commanding):
                 return CommandResult(note="" if w is None else f"map {self._map.name} has no recipe: it is read only")
-            await self._open()
-            if why_not := self._why_not():
-                writer.release()
-                return CommandResult(note=why_not)
-            note = await self._remember(writer)
-            await writer.beat(now_s)
             if w is None:
                 writer.release()
                 return CommandResult()
+            await self._open()
+            if why_not := await self._why_not():
+                writer.release()
+                return CommandResult(note=why_not)
+            note = await self._remember(writer)
+            self._commanded = True
             allowed_w, clipped = self._clip(w)
-            result = await writer.hold(allowed_w, self._measured(), now_s)
+            try:
+                result = await writer.hold(allowed_w, self._measured(), now_s)
+            except DeviceException as error:
+                if error.code not in UNANSWERED:
+                    await writer.give_up(self._kept(), now_s)
+                raise
         notes = [each for each in (note, clipped, result.note) if each]
         return CommandResult(result.action, "; ".join(notes), result.w, result.held and not clipped)
 
@@ -121,11 +132,17 @@ class MapPcs:
         raise WrongDevice(self._where, "its map does not start it", "start it at the device")
 
     async def release(self) -> None:
-        """Write what the recipe leaves behind, and forget that it was commanded. Raises DeviceError."""
+        """Write what the recipe leaves behind, and forget that it was commanded. Raises DeviceError.
+
+        A PCS that forms the grid is not written to: that is a DeviceError, too.
+        """
         async with self._lock:
             if self._writer is not None:
                 await self._open()
+                if await self._forms():
+                    raise WrongDevice(self._where, "it forms the grid: not written", "release it on the grid")
                 await self._writer.leave(self._kept())
+                self._commanded = False
                 await self._found.forget(self.id)
 
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
@@ -135,8 +152,7 @@ class MapPcs:
     async def close(self) -> None:
         """Leave it as it was found, unless it forms the grid; then drop the connection for good."""
         try:
-            forming = self._fast.get("mode") == "grid_forming"
-            if self._writer is not None and self._writer.commanding and not forming:
+            if self._commanded and not self._not_ours:
                 await self.release()
         finally:
             await self.link.close()
@@ -166,6 +182,21 @@ class MapPcs:
         self._serial = expected or serial
         self._connection = on
 
+    async def _forms(self) -> bool:
+        """Whether it forms the grid, as it says now. Raises DeviceError."""
+        if "mode" in self._map.values:
+            self._fast, self._fast_s = await self._values("fast"), self._clock.mono_s()
+        return self._fast.get("mode") == "grid_forming"
+
+    @property
+    def _not_ours(self) -> str:
+        """Why it may not be written to, as far as it was read; "": it may."""
+        if self._sample("control").text("control") == "local":
+            return f"{self.id} is in local control: not written"
+        if self._fast.get("mode") == "grid_forming":
+            return f"{self.id} forms the grid: not written"
+        return ""
+
     async def _values(self, poll: Poll) -> dict[str, Decoded | None]:
         return await self._reader.read(poll)
 
@@ -194,12 +225,14 @@ class MapPcs:
         values = {**self._once, **(self._fast if fresh else {})}
         return {name: value for name, value in values.items() if isinstance(value, float)}
 
-    def _why_not(self) -> str:
-        """Why it may not be commanded; "": it may."""
+    async def _why_not(self) -> str:
+        """Why it may not be commanded; "": it may. Raises DeviceError."""
         config, recipe = self._config, self._map.recipe
         name = self._map.name
-        if self._sample("control").text("control") == "local":
-            return f"{self.id} is in local control: not written"
+        if math.isinf(self._fast_s):
+            await self._forms()  # nothing was read on this connection yet
+        if self._not_ours:
+            return self._not_ours
         if self._map.info.verified == "unverified" and not self._proven(
             self.id, name, self.identity or DeviceIdentity()
         ):
@@ -212,7 +245,8 @@ class MapPcs:
         """Keep how it was found, before the first write. Returns why that is not on disk."""
         if self._kept() is not None:
             return ""
-        mode = FoundMode(self._map.name, self.identity.serial if self.identity else "", await writer.found())
+        found = {} if self._found.unknown else await writer.found()  # it may be what an earlier run has written
+        mode = FoundMode(self._map.name, self.identity.serial if self.identity else "", found)
         error = await self._found.keep(self.id, mode)
         return f"how it was found is not on disk: {error}" if error else ""
 
@@ -227,7 +261,7 @@ class MapPcs:
         cap_w = self._config.cap_w
         low = -(smallest(charge_w, cap_w, self._config.charge_w) or 0.0)
         high = smallest(discharge_w, cap_w, self._config.discharge_w) or 0.0
-        allowed_w = min(max(w, low), high)
+        allowed_w = min(max(w, low), high) + 0.0  # no -0
         return allowed_w, "" if allowed_w == w else f"{w:g} W clipped to {allowed_w:g} W, its limit or its cap"
 
     def _limits(self) -> tuple[float | None, float | None]:
@@ -236,7 +270,7 @@ class MapPcs:
         found = []
         for way in ("charge", "discharge"):
             amps = self._number(f"{way}_limit_a")
-            by_amps = None if amps is None or volts is None else max(amps * volts, 0.0)
+            by_amps = 0.0 if amps == 0 else None if amps is None or volts is None else max(amps * volts, 0.0)
             found.append(smallest(self._number(f"{way}_limit_w"), by_amps))
         return found[0], found[1]
 
@@ -297,12 +331,12 @@ class MapPcs:
 class _Registers:
     """The registers of the units of a map, for the writer of its recipe."""
 
-    def __init__(self, link: ModbusLink, units: Mapping[str, int], function: int, on: Callable[[], int]) -> None:
-        """`function`: by which registers are read; `on`: the number of the connection that may be written to."""
-        self._link, self._units, self._function, self._on = link, units, function, on
+    def __init__(self, link: ModbusLink, units: Mapping[str, int], on: Callable[[], int]) -> None:
+        """`on`: the number of the connection that may be written to."""
+        self._link, self._units, self._on = link, units, on
 
     async def read(self, at: str, address: int, count: int, function: int | None = None) -> Sequence[int]:
-        return await self._link.read(self._units[at], address, count, function or self._function)
+        return await self._link.read(self._units[at], address, count, function or HOLDING)
 
     async def write(self, at: str, address: int, words: Sequence[int], function: int) -> None:
         await self._link.write(self._units[at], address, words, self._on(), function)

@@ -7,6 +7,7 @@ Times are site seconds; powers in W, > 0 discharges.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from drivers.maps.decoding import number_of, pattern_of, registers_for
@@ -14,18 +15,19 @@ from drivers.maps.found_modes import FoundMode
 from drivers.maps.recipe import Place, TermMissing, Terms, Write, asked_w, needed_terms, power_terms, told, writes
 from drivers.maps.schema import DeviceMap, Heartbeat, ReadBack, Recipe, Step
 from drivers.maps.vocabulary import MEASURED_TERMS
-from drivers.modbus.errors import ReadbackMismatch
+from drivers.modbus.errors import DeviceError, ReadbackMismatch
 from drivers.setpoint import RETRY_S, Action, CommandResult
 
 GIVEN_RATINGS = frozenset({"charge_rated_w", "discharge_rated_w"})  # the site file says them
 Held = dict[Place, tuple[int, ...]]
+MOST_PAUSE_S = 10.0  # between two tries on a device that refuses a step
 
 
 class Registers(Protocol):
     """What the writer needs of the device. `read` and `write` raise DeviceError."""
 
     async def read(self, at: str, address: int, count: int, function: int | None = None) -> Sequence[int]:
-        """Registers of a unit of the map; `function`: 3 or 4, None: the map's."""
+        """Registers of a unit of the map; `function`: 3 or 4, None: 3, by which what was written is read."""
         ...
 
     async def write(self, at: str, address: int, words: Sequence[int], function: int) -> None:
@@ -57,6 +59,8 @@ class RecipeWriter:
         self._renew_s = min(recipe.renew_s, self.revert_s / 2) if self.revert_s else recipe.renew_s
         self._checks: dict[Place, ReadBack] = {(check.at, check.address): check for check in recipe.check}
         self.needs = needed_terms(recipe.steps) & (MEASURED_TERMS - GIVEN_RATINGS)
+        self._pause_s = 0.0  # after the last refused step
+        self._paused_until_s = float("-inf")
         self.reset()
 
     def renew_within(self, revert_s: float) -> None:
@@ -98,6 +102,8 @@ class RecipeWriter:
         everything again.
         """
         target_w = asked_w(self._recipe, want_w)
+        if now_s < self._paused_until_s:
+            return CommandResult(note="waiting: the device refused a step of its recipe and was left")
         if self._refused and self._refused[0] == target_w and now_s - self._refused[1] < RETRY_S:
             return CommandResult(note="waiting: the device did not take this value")
         terms = self._terms(target_w, measured)
@@ -113,13 +119,27 @@ class RecipeWriter:
         if clamped:
             note = "; ".join(filter(None, (note, f"{target_w:g} W is more than its registers take: the most is asked")))
         if steps:
+            if self._beat is None:  # it may take nothing without a heartbeat
+                await self._beat_when_due(now_s)
             await self._carry_out(steps, target_w, now_s)
         elif self._unproven and now_s - self._written_s >= self._recipe.settle_s:
             await self._check(target_w, now_s)
-        self._left = False
+        self._left, self._pause_s = False, 0.0
+        await self._beat_when_due(now_s)  # only here: it keeps alive what the device holds
         return CommandResult(action, note, target_w, held=not self._unproven and not clamped)
 
-    async def beat(self, now_s: float) -> None:
+    async def give_up(self, found: FoundMode | None, now_s: float) -> None:
+        """After a refused step: leave the device, and try nothing for a while, longer each time.
+
+        The steps before it may have enabled an older power, or started the timer that ends one anew.
+        """
+        with suppress(DeviceError):
+            await self.leave(found)
+        self.reset()
+        self._pause_s = min(max(2 * self._pause_s, RETRY_S), MOST_PAUSE_S)
+        self._paused_until_s = now_s + self._pause_s
+
+    async def _beat_when_due(self, now_s: float) -> None:
         """Write the heartbeat where the recipe has one and it is due. Raises DeviceError."""
         beat = self._recipe.heartbeat
         if beat is None or (self._beat is not None and now_s - self._beaten_s < beat.every_s):
@@ -163,7 +183,8 @@ class RecipeWriter:
         if self._exponents is None:
             values = ((step.at, value.scale_register) for step in self._recipe.steps for value in step.values)
             places = {(at, address) for at, address in values if address is not None}
-            found = {place: await self._device.read(*place, 1) for place in sorted(places)}
+            function = self._map.access.function
+            found = {place: await self._device.read(*place, 1, function) for place in sorted(places)}
             self._exponents = {place: int(number_of("s16", words, "big")) for place, words in found.items()}
 
     def _due(

@@ -70,6 +70,7 @@ def _own(site: Site) -> Iterator[Check]:
         ),
         _tls,
         _maps,
+        _written_twice,
         _contacts,
         _reserve,
     ):
@@ -222,6 +223,32 @@ def _maps(site: Site) -> Iterator[Finding]:
             with suppress(Unreadable):
                 if name := getattr(item, "map", ""):
                     yield from _map(f"{section}[{n}]", section, item, name, site.path)
+
+
+def _written_twice(site: Site) -> Iterator[Finding]:
+    """PCS by maps that write the same register: each would end what the other has set, and find what it has written."""
+    written: dict[tuple[object, int, int], str] = {}
+    for n, pcs in enumerate(site.pcs):
+        with suppress(Unreadable):
+            places = _written_places(pcs, site.path) if pcs.map else set()
+            for place in sorted(places & written.keys(), key=str)[:1]:
+                what = f"register {place[2]} of unit {place[1]}"
+                yield f"pcs[{n}].url", pcs.url, f"a device of its own: {written[place]} writes {what}, too"
+            written.update(dict.fromkeys(places, pcs.id))
+
+
+def _written_places(pcs: PcsDevice, path: Path) -> set[tuple[object, int, int]]:
+    """Line, unit and register of everything that the recipe of its map writes; nothing of a map that cannot be read."""
+    from drivers.maps.loader import MapError, load  # here: most sites have SunSpec devices only
+
+    try:
+        device_map = load(pcs.map, path)
+    except MapError:
+        return set()  # `_maps` tells of it
+    units = {**device_map.units, **pcs.units}
+    steps = device_map.recipe.steps if device_map.recipe is not None else ()
+    line = place_of(pcs.url)
+    return {(line, units.get(s.at, pcs.unit), s.address + r) for s in steps for r in range(s.registers)}
 
 
 def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator[Finding]:

@@ -85,6 +85,27 @@ WRONG = [
 ]
 
 
+def test_two_pcs_that_write_the_same_register_are_refused() -> None:
+    """The second would find the mode that the first has written, and leave the system in it."""
+    gx = {**PCS, "map": "victron-gx", "unit": 100}
+    pcs = [
+        {**gx, "id": f"pcs{n}", "battery": f"bat{n}", "units": {"vebus": 226 + n, "battery": 224 + n}} for n in (1, 2)
+    ]
+    document = {
+        "version": 1,
+        "site": {"name": "s", "timezone": "Europe/Berlin"},
+        "grid": {"fuse_a": 63, "contracted_peak_w": 20e3},
+        "battery": [{"id": "bat1", "energy_kwh": 20}, {"id": "bat2", "energy_kwh": 20}],
+        "pcs": pcs,
+        "meter": [{"id": "grid", "url": "tcp://127.0.0.1:1503"}],
+    }
+    with pytest.raises(SiteFileError) as refused:
+        loader.compose(Path("site.toml"), document)
+    assert any("pcs1 writes register 2902 of unit 100, too" in str(error) for error in refused.value.errors)
+    pcs[1]["url"] = "tcp://127.0.0.1:1504"
+    loader.compose(Path("site.toml"), document)
+
+
 @pytest.mark.parametrize(("changes", "key", "expected"), WRONG)
 def test_what_the_site_file_must_say(changes: dict[str, Any], key: str, expected: str) -> None:
     with pytest.raises(SiteFileError) as refused:

@@ -14,6 +14,7 @@ class RegisterDouble:
         self.held: dict[tuple[str, int], int] = {}
         self.log: list[tuple[int, str, int, tuple[int, ...]]] = []
         self.reads = 0
+        self.functions: set[int | None] = set()  # by which it was read; None: by 3
         self.refuse: dict[int, int] = {}  # address -> exception code
         self.deaf: set[int] = set()  # written without effect
         self.silent = False
@@ -21,6 +22,7 @@ class RegisterDouble:
     async def read(self, at: str, address: int, count: int, function: int | None = None) -> Sequence[int]:
         self._answer(at, address)
         self.reads += 1
+        self.functions.add(function)
         return [self.held.get((at, address + n), 0) for n in range(count)]
 
     async def write(self, at: str, address: int, words: Sequence[int], function: int) -> None:

@@ -200,6 +200,16 @@ def test_a_fault_of_the_head_is_refused_at_its_line(old: str, new: str, line: in
     assert [f.line for f in error.value.faults if message in str(f)] == [line], str(error.value)
 
 
+def test_a_device_that_never_reverts_must_not_depend_on_what_is_measured() -> None:
+    """Where the term is missing nothing is written, and the last setpoint would stand for ever."""
+    measured = '[value.pv_w]\naddress = 20\ntype = "u16"\nunit = "W"\n'
+    recipe = RECIPE.replace("want_w = 1.0", "want_w = 1.0, pv_w = 1.0")
+    parse(Path("some.toml"), HEAD + measured + recipe)
+    parse(Path("some.toml"), HEAD + RECIPE.replace("revert_s = 60", "revert_s = 0"))
+    with pytest.raises(MapError, match="the last setpoint would stand for ever"):
+        parse(Path("some.toml"), HEAD + measured + recipe.replace("revert_s = 60", "revert_s = 0"))
+
+
 def test_every_fault_is_told_at_once_in_the_order_of_the_file() -> None:
     with pytest.raises(MapError) as error:
         parse(Path("some.toml"), HEAD + '[value.v]\naddress = -1\ntype = "u17"\nunit = "V"\ncolour = 1\n')

@@ -196,8 +196,69 @@ async def test_the_heartbeat_counts_on_from_what_stands_there_and_wraps() -> Non
     device.held["device", 200] = 0xFFFE
     writer = made(device, heartbeat={"address": 200, "function": 6, "every_s": 2, "counts": True})
     for now_s in (0.0, 1.9, 2.0, 4.0):
-        await writer.beat(now_s)
-    assert device.taken() == [(6, "device", 200, (word,)) for word in (0xFFFF, 0, 1)]
+        await writer.hold(100, {}, now_s)
+    assert [r for r in device.taken() if r[2] == 200] == [(6, "device", 200, (word,)) for word in (0xFFFF, 0, 1)]
+
+
+HEARTBEAT = {"address": 200, "function": 6, "every_s": 2, "is": 60}
+
+
+async def test_the_heartbeat_ends_while_a_term_is_missing() -> None:
+    """It would keep alive a setpoint that nobody asks for any more."""
+    device = RegisterDouble()
+    term = [{"address": POWER, "values": [{"type": "s16", "terms": {"want_w": -1, "ac_out_w": 1}}]}]
+    writer = made(device, heartbeat=HEARTBEAT, set=term)
+    await writer.hold(1000, {"ac_out_w": 300.0}, 0.0)
+    device.taken()
+    for n in range(1, 10):
+        assert (await writer.hold(1000, {}, 2.0 * n)).w is None
+    assert device.taken() == []
+
+
+async def test_the_heartbeat_is_not_sent_again_while_a_step_is_refused() -> None:
+    device = RegisterDouble()
+    writer = made(device, heartbeat=HEARTBEAT)
+    device.refuse[POWER] = 3
+    for n in range(5):
+        with pytest.raises(DeviceException):
+            await writer.hold(1000, {}, 2.0 * n)
+    assert [address for _, _, address, _ in device.taken()].count(200) == 1
+
+
+async def test_after_a_refused_step_the_device_is_left_for_longer_each_time() -> None:
+    device = RegisterDouble()
+    writer = made(device)
+    device.held["device", MODE], device.refuse[POWER] = 2, 3
+    tries = []
+    for n in range(300):
+        now_s = n / 10
+        try:
+            await writer.hold(1000 + n, {}, now_s)
+        except DeviceException:
+            tries.append(now_s)
+            assert device.held["device", MODE] == 3
+            await writer.give_up(FoundMode("some", "", {"device 100": (2,)}), now_s)
+            assert device.held["device", MODE] == 2
+    assert tries == [0.0, 1.0, 3.0, 7.0, 15.0, 25.0]
+    device.refuse.clear()
+    assert (await writer.hold(1000, {}, 35.0)).held
+    device.refuse[POWER] = 3
+    with pytest.raises(DeviceException):
+        await writer.hold(2000, {}, 36.0)
+    await writer.give_up(None, 36.0)
+    device.refuse.clear()
+    assert (await writer.hold(2000, {}, 37.0)).held  # the pause is short again
+
+
+async def test_what_was_written_is_read_back_by_the_function_of_writable_registers() -> None:
+    """Function 4 reads other registers, even where a map reads its values so."""
+    device = RegisterDouble()
+    device_map, recipe = map_with({**BASE, "heartbeat": {**HEARTBEAT, "counts": True, "is": None}}, function=4)
+    writer = RecipeWriter(device_map, recipe, device, charge_rated_w=1e4, discharge_rated_w=1e4, revert_s=60)
+    await writer.found()
+    await writer.hold(1000, {}, 0.0)
+    await writer.look()
+    assert device.functions == {None}
 
 
 @pytest.mark.parametrize(("kept", "word"), [(True, 2), (False, 1)])
