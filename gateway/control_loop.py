@@ -252,7 +252,7 @@ class ControlLoop:
     def _tell_exits(self, snapshot: Snapshot, decision: Decision) -> None:
         """Say for each PCS what it does if the gateway dies, at first and when that has become another thing."""
         for pcs_id, found in self._exits.update(snapshot.mono_s, snapshot.pcs, decision, snapshot.devices):
-            severity = "warning" if found.code in ("dies.keeps", "dies.proven_keeps") else "info"
+            severity = "warning" if found.code in ("dies.keeps", "dies.map_keeps", "dies.proven_keeps") else "info"
             self._events.event("device", severity, pcs_id, f"if the gateway dies: {words(found)}")
 
     def _update_alarms(self, snapshot: Snapshot, decision: Decision) -> None:

@@ -24,14 +24,24 @@ def if_gateway_dies(pcs: Pcs, decision: Decision, devices: Iterable[DeviceHealth
         return Reason("dies.forms", {"pcs": pcs.id})
     enabled, held_w = pcs.setpoint_enabled.good, pcs.setpoint_w.good
     if enabled is None or held_w is None:
-        return Reason("dies.not_read", {"pcs": pcs.id})
+        return _by_map(pcs) or Reason("dies.not_read", {"pcs": pcs.id})
     if enabled == 0:
         asked = any(s.device_id == pcs.id and s.w is not None for s in decision.setpoints)
         return Reason("dies.not_enabled", {"pcs": pcs.id}) if asked else Reason("dies.not_asked", {"pcs": pcs.id})
     proof = next((d.proof for d in devices if d.id == pcs.id), None)
     if proof is not None and proof.changed_utc_s is None:
         return _proven(pcs.id, proof, held_w)
-    return _by_timer(pcs, held_w)
+    return _by_map(pcs) or _by_timer(pcs, held_w)
+
+
+def _by_map(pcs: Pcs) -> Reason | None:
+    """What its device map says of a silence, neither read back nor tried; None: no map says anything now."""
+    after_s = pcs.revert_after_s.good
+    if not pcs.revert_by_map or after_s is None:
+        return None
+    if after_s == 0:
+        return Reason("dies.map_keeps", {"pcs": pcs.id})
+    return Reason("dies.map_reverts", {"pcs": pcs.id, "after_s": after_s})
 
 
 def _by_timer(pcs: Pcs, held_w: float) -> Reason:

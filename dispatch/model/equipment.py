@@ -48,6 +48,7 @@ class Pcs(msgspec.Struct, frozen=True):
     discharge_limit_w: Reading = MISSING
     temp_c: Reading = MISSING
     alarms: tuple[str, ...] = ()
+    revert_by_map: bool = False  # `revert_after_s` is what its device map says, not read back; 0: it never reverts
 
 
 class Battery(msgspec.Struct, frozen=True):

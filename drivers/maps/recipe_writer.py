@@ -87,8 +87,12 @@ class RecipeWriter:
 
     @property
     def held_w(self) -> float | None:
-        """The setpoint of ours that was last read back, W; None: none, or the device held something else since."""
-        return self._target_w if self._ours is not None and not self._unproven and not self._foreign() else None
+        """The setpoint of ours that was last read back, W; None: none, or the device held something else since.
+
+        Of a device whose setpoint cannot be read there is none.
+        """
+        proven = self._ours is not None and not self._unproven and self._shown()
+        return self._target_w if proven and not self._foreign() else None
 
     def release(self) -> None:
         """Nothing is asked of it for now: what it holds then is nobody's doing."""
@@ -126,7 +130,7 @@ class RecipeWriter:
             await self._check(target_w, now_s)
         self._left, self._pause_s = False, 0.0
         await self._beat_when_due(now_s)  # only here: it keeps alive what the device holds
-        return CommandResult(action, note, target_w, held=not self._unproven and not clamped)
+        return CommandResult(action, note, target_w, held=not self._unproven and not clamped and self._shown())
 
     async def give_up(self, found: FoundMode | None, now_s: float) -> None:
         """After a refused step: leave the device, and try nothing for a while, longer each time.
@@ -247,6 +251,10 @@ class RecipeWriter:
 
     async def _holds(self, place: Place, words: Sequence[int]) -> bool:
         return self._readable(place) and await self._read_place(place, len(words)) == tuple(words)
+
+    def _shown(self) -> bool:
+        """Whether a register that was set can be read back."""
+        return any(self._readable((step.at, step.address)) for step in self._recipe.set)
 
     def _readable(self, place: Place) -> bool:
         check = self._checks.get(place)

@@ -162,7 +162,7 @@ class Step(_Table, frozen=True, kw_only=True):
 
 
 class Heartbeat(_Table, frozen=True, kw_only=True, rename={"equals": "is"}):
-    """`[recipe.heartbeat]`: a register that is written every `every_s`, else the device gives up."""
+    """`[recipe.heartbeat]`: a register that is written every `every_s` while our setpoint stands, else it gives up."""
 
     at: str = DEVICE
     address: Address

@@ -65,6 +65,10 @@ TEMPLATES = {
     "dies.reverts_somewhere": (
         "{pcs} drops its setpoint after {after_s:g} s (timer read back, not tried); to which power is not known"
     ),
+    "dies.map_reverts": (
+        "{pcs} drops its setpoint after {after_s:g} s (by its device map, not tried); to which power is not known"
+    ),
+    "dies.map_keeps": "{pcs} keeps its last setpoint: by its device map it never reverts by itself",
     "dies.keeps": "{pcs} keeps its last setpoint, now {held_w:kw}: no reversion timer runs in it",
     "dies.proven": "{pcs} reverts to {to_w:kw} after {after_s:.0f} s, proven {proven_local:date_clock}{firmware}",
     "dies.proven_keeps": (

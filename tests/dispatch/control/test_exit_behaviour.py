@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from small_site import a_pcs, site_config
@@ -22,6 +24,7 @@ OURS = {
     "revert_to_w": reading(0.0),
 }
 NONE = {"revert_after_s": MISSING, "revert_remaining_s": MISSING, "revert_to_w": MISSING}
+BY_MAP: dict[str, Any] = {**NONE, "revert_after_s": reading(10.0), "revert_by_map": True}
 
 
 def decided(w: float | None) -> Decision:
@@ -53,6 +56,10 @@ def decided(w: float | None) -> Decision:
         ({"setpoint_enabled": reading(0.0)}, None, "gets no setpoint, and holds none"),
         ({"setpoint_w": MISSING}, 12_000.0, "it is not known"),
         ({"mode": status("grid_forming")}, None, "goes on forming"),
+        ({**BY_MAP}, 12_000.0, "drops its setpoint after 10 s (by its device map, not tried)"),
+        ({**BY_MAP, "revert_after_s": reading(0.0)}, 12_000.0, "by its device map it never reverts"),
+        ({**BY_MAP, "setpoint_w": MISSING, "setpoint_enabled": MISSING}, 12_000.0, "after 10 s (by its device map"),
+        ({**BY_MAP, **NONE, "setpoint_w": MISSING}, 12_000.0, "it is not known"),
     ],
 )
 def test_what_a_pcs_does_without_the_gateway(change: dict[str, Reading], asked_w: float | None, said: str) -> None:

@@ -74,6 +74,10 @@ async def test_both_signs_and_zero_reach_the_battery_and_are_measured(rig: Rig) 
         assert (await rig.driver.command(w, rig.clock.mono_s())).held
         pcs, _ = await rig.driver.read()
         assert (pcs.setpoint_w.good, pcs.setpoint_enabled.good) == (w, 1)
+        assert (pcs.revert_by_map, pcs.revert_after_s.good) == (
+            True,
+            {"victron-gx": 10, "goodwe-et": 0}.get(rig.twin.name, 60),
+        )
 
 
 async def test_it_is_clipped_to_cap_and_limits(rig: Rig) -> None:

@@ -186,7 +186,9 @@ async def test_a_device_that_shows_its_registers_late_is_read_back_later() -> No
 async def test_registers_that_cannot_be_read_are_not_read() -> None:
     device = RegisterDouble()
     writer = made(device, enter=[], check=[{"address": POWER, "measured_only": True}])
-    assert (await writer.hold(5000, {}, 0.0)).w == 5000
+    result = await writer.hold(5000, {}, 0.0)
+    assert (result.w, result.held, writer.held_w) == (5000, False, None)  # nothing shows what it holds
+    assert writer.commanding
     await writer.look()
     assert device.reads == 0
 
