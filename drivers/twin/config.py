@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from drivers.twin.protection import Profile
 
+PCS_FAMILIES = ("victron-gx",)  # device maps whose PCS the twin can be
+
 
 class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[twin]`: the simulated devices behind `url = "twin"`. Everything random in it follows from `seed`."""
@@ -55,6 +57,18 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_timeout_s: Annotated[
         float, Meta(gt=0, description="A compliant PCS reverts once ControllerHb has stood still for this long.")
     ] = 10.0
+    silence_s: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=3600,
+                description="Silence after which a PCS by a device map leaves its setpoint. Not given: as its maker "
+                "documents it, 60 s for victron-gx.",
+            ),
+        ]
+        | None
+    ) = None
     reconnect_wait_s: Annotated[
         float, Meta(ge=0, description="Time from the grid's return until the switch closes by itself.")
     ] = 30.0

@@ -16,6 +16,7 @@ The timer starts when the setting becomes enabled with a time-out set, and start
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 Personality = Literal["compliant", "cosmetic-revert", "deaf-heartbeat", "no-revert", "refuses-revert", "legacy-storage"]
@@ -42,12 +43,13 @@ class ActivePowerControl:
         self.revert_s = 0.0
         self.controller_hb = 0
         self.reversions = 0
+        self.own_w: Callable[[], float] = lambda: 0.0  # what it does by itself, W, > 0 discharges
 
     @property
     def wanted_w(self) -> float:
-        """Power asked of the PCS, W, > 0 discharges; 0 while the setting is disabled."""
+        """Power asked of the PCS, W, > 0 discharges; its own choice while the setting is disabled."""
         if not self.enabled:
-            return 0.0
+            return self.own_w()
         return self.setpoint_w if self.in_watts else self.setpoint_pct * self._rated_w / 100
 
     @property

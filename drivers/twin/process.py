@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -21,11 +21,15 @@ import psutil
 from dispatch.config.schema import BatteryConfig, GridConfig
 from drivers.clock import ScaledClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.maps.loader import load
+from drivers.maps.schema import DEVICE
 from drivers.twin.announcement import Announcement
 from drivers.twin.commands import answer
 from drivers.twin.config import TwinConfig
 from drivers.twin.devices import meter_image, node_image, pcs_image, pv_image, switch_image
 from drivers.twin.load import TwinNode
+from drivers.twin.mapped_meter import mapped_meter_images
+from drivers.twin.mapped_pcs import FAMILIES
 from drivers.twin.physics import STEP_S, TwinSite
 from drivers.twin.registers import Image
 from drivers.twin.server import TwinServer
@@ -57,8 +61,8 @@ async def run_twin(
     """Serve every device whose url is "twin" until `stop` is set.
 
     base: the site file's directory, for traces named relative to it. control_path: default, a socket in a new private
-    directory, removed at the end. child: as announced. Raises TraceError, ValueError (twin.start_utc) and OSError (a
-    socket cannot be had).
+    directory, removed at the end. child: as announced. Raises TraceError, MapError, ValueError (twin.start_utc) and
+    OSError (a socket cannot be had).
     """
     site = TwinSite.from_sections(
         twin,
@@ -74,13 +78,14 @@ async def run_twin(
     host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
     units = {p.id: p.unit for p in pcs} | {m.id: m.unit for m in meters}
     units |= {p.id: p.unit for p in pv} | {s.id: s.unit for s in switches}
+    mapped = _mapped(site, twin, grid, pcs, meters, base)
     async with AsyncExitStack() as stack:
         endpoints: dict[str, tuple[str, int, int]] = {}
-        for devices in _servers(site, grid, units, host):
+        for devices in _servers(site, grid, units, mapped, host):
             server = TwinServer(devices, site)
             address, port = await server.start()
             stack.push_async_callback(server.stop)
-            endpoints |= {name: (address, port, unit) for unit, (name, _) in devices.items()}
+            endpoints |= {name: (address, port, units.get(name, unit)) for unit, (name, _) in devices.items()}
         control = await _control(site, control_path, stack)
         clock = ScaledClock(site.start_utc_s, time.monotonic(), twin.speed)
         announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed, os.getpid(), child))
@@ -105,16 +110,51 @@ async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: as
             continue
 
 
+def _mapped(
+    site: TwinSite,
+    twin: TwinConfig,
+    grid: GridConfig,
+    pcs: Sequence[PcsDevice],
+    meters: Sequence[MeterDevice],
+    base: Path | None,
+) -> dict[str, dict[int, Image]]:
+    """The registers by Modbus unit of the simulated devices that have a device map. Raises MapError."""
+    beside = None if base is None else base / "site.toml"
+    devices: list[MeterDevice | PcsDevice] = [*_simulated(pcs), *_simulated(meters)]
+    found: dict[str, dict[int, Image]] = {}
+    for device in devices:
+        if not device.map:
+            continue
+        device_map = load(device.map, beside)
+        ids = {**device_map.units, **device.units, DEVICE: device.unit}
+        if isinstance(device, MeterDevice):
+            (meter,) = (m for m in site.meters if m.id == device.id)
+            found[device.id] = mapped_meter_images(device_map, meter, ids, _full_w(grid))
+        else:
+            (unit,) = (p for p in site.pcs if p.id == device.id)
+            found[device.id] = FAMILIES[device_map.name](unit, site, ids, twin.silence_s)
+    return found
+
+
+def _full_w(grid: GridConfig) -> float:
+    """The most that a meter must be able to show."""
+    return 1.5 * grid.fuse_w
+
+
 def _servers(
-    site: TwinSite, grid: GridConfig, units: dict[str, int], host: _Host | None
+    site: TwinSite,
+    grid: GridConfig,
+    units: dict[str, int],
+    mapped: Mapping[str, dict[int, Image]],
+    host: _Host | None,
 ) -> list[dict[int, tuple[str, Image]]]:
     """What each TCP port serves. Nodes share one, under their unit ids; this machine's own node comes last."""
-    full_w = 1.5 * grid.fuse_w
-    images = [(m.id, meter_image(m, full_w)) for m in site.meters]
-    images += [(p.id, pcs_image(p, site)) for p in site.pcs]
+    images = [(m.id, meter_image(m, _full_w(grid))) for m in site.meters if m.id not in mapped]
+    images += [(p.id, pcs_image(p, site)) for p in site.pcs if p.id not in mapped]
     images += [(p.id, pv_image(p, site)) for p in site.pv]
     images += [(s.id, switch_image(s, site)) for s in site.switches]
     served = [{units[name]: (name, image)} for name, image in images]
+    served += [{unit: (name, image) for unit, image in of.items()} for name, of in mapped.items()]
     names = {d.unit: d.id for d in site.node_devices}
     free = (unit for unit in range(1, 248) if unit not in names)
     names |= {next(free): f"twin-node-{n + 1}" for n in range(len(names), len(site.load.nodes))}

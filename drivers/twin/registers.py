@@ -1,12 +1,14 @@
 """Builds register images: the registers of a simulated device, refreshed from the physics when they are read.
 
-`sunspec_image` builds a chain of information models, `plain_image` a map of its own. They know nothing of sockets.
+`sunspec_image` builds a chain of information models, `plain_image` a map of its own. Devices by a device map have their
+numbers in `drivers.twin.map_registers`. Nothing here knows of sockets.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -35,8 +37,37 @@ class Write(NamedTuple):
     high: float
 
 
+class Encoded(Protocol):
+    """A number in the image: how it is written there, and read again."""
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """How many registers it takes."""
+        ...
+
+    @property
+    def missing(self) -> int:
+        """The raw value that means that there is none."""
+        ...
+
+    def raw(self, value: float | None) -> int:
+        """The registers' content for a value, as one unsigned number."""
+        ...
+
+    def value(self, registers: Sequence[int]) -> float:
+        """The value that `registers`, the whole image, hold."""
+        ...
+
+    def put(self, registers: list[int], raw: int) -> None:
+        """Write the raw number into the image."""
+        ...
+
+
 class Field(NamedTuple):
-    """One number in the image."""
+    """One number in the image of a SunSpec device or of one of Skerry's own maps: high word first."""
 
     offset: int
     size: int  # registers
@@ -88,18 +119,27 @@ class Image:
     def __init__(self, base: int, registers: list[int]) -> None:
         self.base, self.start = base, registers
         self.locked: Callable[[], bool] = lambda: False  # in local control nothing can be written
-        self._live: list[tuple[Field, Getter]] = []
-        self._writes: dict[int, tuple[str, Field, Write]] = {}  # by offset of the first register
+        self.functions: tuple[int, ...] = (3, 4)  # by which it is read
+        self.can_blank = True  # it has a pattern that means "no value"
+        self.every_s = (
+            0.0  # how old what is read may be, site seconds, in a device that renews its registers by a cycle
+        )
+        self._renewed_s = -math.inf
+        self._live: list[tuple[Encoded, Getter]] = []
+        self._writes: dict[int, tuple[str, Encoded, Write]] = {}  # by offset of the first register
 
-    def add(self, name: str, field: Field, get: Getter | None, write: Write | None = None) -> None:
+    def add(self, name: str, field: Encoded, get: Getter | None, write: Write | None = None) -> None:
         """Let a field live, or be written, or both."""
         if get is not None:
             self._live.append((field, get))
         if write is not None:
             self._writes[field.offset] = (name, field, write)
 
-    def refresh(self, registers: list[int]) -> None:
-        """Compute every live field."""
+    def refresh(self, registers: list[int], now_s: float) -> None:
+        """Compute every live field, where `every_s` have passed since the last time."""
+        if now_s - self._renewed_s < self.every_s:
+            return
+        self._renewed_s = now_s
         for field, get in self._live:
             field.put(registers, field.raw(get()))
 

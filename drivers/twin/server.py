@@ -23,7 +23,6 @@ from drivers.twin.registers import Image, RefusedWrite
 
 LOOPBACK = "127.0.0.1"
 UNIT_OFFSET = 6  # of the unit id in a Modbus TCP frame
-READS = (3, 4)
 WRITES = (6, 16)
 
 
@@ -78,12 +77,14 @@ class TwinServer:
             return None
         if function in WRITES:
             return None if values is None else self._write(name, image, address, registers, values)
-        if function not in READS:
+        if function not in image.functions:
             return ExcCodes.ILLEGAL_FUNCTION
         if kind == "not_implemented":
+            if not image.can_blank:
+                return ExcCodes.ILLEGAL_ADDRESS
             image.blank(registers)
         elif kind != "frozen":
-            image.refresh(registers)
+            image.refresh(registers, self._site.t_s)
         return None
 
     def _write(self, name: str, image: Image, address: int, registers: list[int], values: list[int]) -> ExcCodes | None:

@@ -20,6 +20,7 @@ from drivers.config import PcsDevice
 from drivers.contacts.config import ContactDevice
 from drivers.maps.schema import DeviceMap
 from drivers.modbus.address import Address, parse, place_of
+from drivers.twin.config import PCS_FAMILIES
 from gateway.site.schema import Site
 
 MISSING_KEY = object()  # the value of what is not there
@@ -262,8 +263,8 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
         return
     if device_map.info.kind != section:
         yield f"{where}.map", name, f"a map of kind {section}; this is one of kind {device_map.info.kind}"
-    if item.url == "twin":
-        yield f"{where}.map", name, "no map: the twin's devices speak SunSpec"
+    if item.url == "twin" and section == "pcs" and device_map.name not in PCS_FAMILIES:
+        yield f"{where}.map", name, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
     if getattr(item, "instance", None) is not None:
         yield f"{where}.instance", item.instance, "no such key beside map: it counts SunSpec models"
     for unit in item.units.keys() - device_map.units.keys():
@@ -272,6 +273,9 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
     for unit, number in device_map.units.items():
         if not number and unit not in item.units:
             yield f"{where}.units", MISSING_KEY, f"units = {{ {unit} = ... }}: map {device_map.name} needs it"
+    ids = [number for number in ({**device_map.units, **item.units}).values() if number]
+    if item.url == "twin" and len(set(ids)) < len(ids):
+        yield f"{where}.units", dict(item.units), "a unit id of its own for each unit of the map"
     if section == "pcs":
         yield from _recipe(where, item, device_map)
 

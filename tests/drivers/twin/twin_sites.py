@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,10 +53,10 @@ def site_of(
 
 
 @asynccontextmanager
-async def running(**twin: Any) -> AsyncIterator[Announcement]:
-    """A twin on the wire; every test has its own."""
+async def running(instead: Mapping[str, Any] = {}, **twin: Any) -> AsyncIterator[Announcement]:
+    """A twin on the wire; every test has its own. `instead`: sections that are others than usual."""
     stop, announced = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(run_twin(**sections(**twin), announce=announced.set_result, stop=stop))
+    task = asyncio.create_task(run_twin(**{**sections(**twin), **instead}, announce=announced.set_result, stop=stop))
     try:
         await asyncio.wait({task, announced}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():

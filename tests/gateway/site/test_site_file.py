@@ -394,7 +394,6 @@ def test_what_of_upsd_is_refused(section: str, changes: dict[str, Any], key: str
     [
         ({"map": "janitza"}, "meter[0].map", "no such map; expected janitza-umg, or a path such as ./janitza.toml"),
         ({"map": "./mine.toml"}, "meter[0].map", "mine.toml:1: file: No such file or directory; expected a map file"),
-        ({"map": "janitza-umg", "url": "twin"}, "meter[0].map", "no map: the twin's devices speak SunSpec"),
         ({"map": "janitza-umg", "instance": 2}, "meter[0].instance", "no such key beside map"),
         ({"map": "janitza-umg", "units": {"grid": 30}}, "meter[0].units.grid", "a unit of the map janitza-umg: none"),
     ],
@@ -403,6 +402,18 @@ def test_what_of_a_device_map_is_refused(changes: dict[str, Any], key: str, expe
     raw = document()
     raw["meter"][0].update(changes)
     assert expected in errors_of(raw)[key]
+
+
+def test_which_devices_with_a_map_the_twin_can_be() -> None:
+    raw = document()
+    raw["meter"][0] |= {"map": "eastron-sdm630", "url": "twin"}
+    raw["pcs"][0] |= {"map": "victron-gx", "url": "twin", "units": {"vebus": 227, "battery": 225}}
+    raw["twin"] = {}
+    assert site_file.compose(Path("x.toml"), raw).uses_twin
+    raw["pcs"][0]["units"]["battery"] = 227
+    assert "expected a unit id of its own" in errors_of(raw)["pcs[0].units"]
+    raw["pcs"][0] |= {"map": "foxess-h3", "units": {}}
+    assert "expected a PCS that the twin can be: victron-gx, or none for SunSpec" in errors_of(raw)["pcs[0].map"]
 
 
 def test_every_error_of_a_map_beside_the_site_file_is_told_with_its_line(tmp_path: Path) -> None:

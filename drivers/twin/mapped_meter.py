@@ -1,0 +1,126 @@
+"""Maps a simulated meter to the registers of any device map of kind meter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from drivers.maps.schema import DeviceMap, Identity, Value
+from drivers.maps.vocabulary import PHASES, UNITS
+from drivers.twin.map_registers import Register, Text, map_image
+from drivers.twin.physics import PHASE_SHARE, TwinMeter
+from drivers.twin.registers import Getter, Image, exponent_for
+
+Quantities = Mapping[str, Getter]
+EXPONENTS = {"V": -1, "A": -1, "Hz": -2, "1": -3}  # of scale registers
+
+
+def mapped_meter_images(
+    device_map: DeviceMap, meter: TwinMeter, units: Mapping[str, int], full_w: float
+) -> dict[int, Image]:
+    """The registers of that device by Modbus unit. `units`: unit ids by the names of the map.
+
+    `full_w`: the most that a power's scale register must allow. What the physics have not is "no value", or 0 where the
+    device has no pattern for that.
+    """
+    known = _with_parts(device_map, _quantities(meter))
+    items: list[Value | Identity] = [*device_map.values.values(), *device_map.identity]
+    names = dict.fromkeys(item.at for item in items if item.address is not None)
+    return {units[at]: _image(device_map, at, meter.id, known, full_w) for at in names}
+
+
+def _image(device_map: DeviceMap, at: str, id: str, known: Quantities, full_w: float) -> Image:
+    values = {name: v for name, v in device_map.values.items() if v.at == at and v.address is not None}
+    identity = [one for one in device_map.identity if one.at == at]
+    exponents = _exponents(values.values(), full_w)
+    numbers = [
+        _register(name, value, known.get(name), exponents.get(value.scale_register or -1, 0), device_map)
+        for name, value in values.items()
+        if value.type != "string"
+    ]
+    numbers += [Register(f"scale {address}", address, "s16", fixed=power) for address, power in exponents.items()]
+    texts = {"maker": "Skerry", "model": device_map.info.title, "serial": f"twin-{id}", "firmware": "1"}
+    strings = [
+        Text(value.address or 0, value.registers, texts.get(name, ""))
+        for name, value in values.items()
+        if value.type == "string"
+    ]
+    for one in identity:  # last: where it is a value, too, the device must be known by it
+        if one.type == "string":
+            strings.append(Text(one.address, one.registers, _text(one)))
+        else:
+            number = one.one_of[0] if one.one_of else int(one.equals or 0)
+            low_first = device_map.order_of(one) == "little"
+            numbers.append(Register("identity", one.address, one.type, fixed=number, low_word_first=low_first))
+    image = map_image(numbers, strings)
+    items: list[Value | Identity] = [*values.values(), *identity]
+    image.functions = tuple({device_map.function_of(item) for item in items})
+    return image
+
+
+def _quantities(meter: TwinMeter) -> dict[str, Getter]:
+    """What the physics know, by the names of the vocabulary. The power factor is 1, so there is no reactive power."""
+
+    def amps(share: float) -> float:
+        return abs(meter.reading.w) * share / meter.reading.v if meter.reading.v > 0 else 0.0
+
+    known: dict[str, Getter] = {
+        "w": lambda: meter.reading.w,
+        "va": lambda: abs(meter.reading.w),
+        "var": lambda: 0.0,
+        "pf": lambda: 1.0,
+        "hz": lambda: meter.reading.hz,
+        "import_wh": lambda: meter.reading.import_wh,
+        "export_wh": lambda: meter.reading.export_wh,
+    }
+    for n, (phase, share) in enumerate(zip(PHASES, PHASE_SHARE, strict=True)):
+        known[f"w_{phase}"] = lambda n=n: meter.phases_w[n]  # type: ignore[misc]
+        known[f"v_{phase}"] = lambda: meter.reading.v
+        known[f"a_{phase}"] = lambda share=share: amps(share)  # type: ignore[misc]
+    return known
+
+
+def _with_parts(device_map: DeviceMap, known: dict[str, Getter]) -> Quantities:
+    """Also the map's own values of which a known one is computed: one that is added, one that is subtracted."""
+    found = dict(known)
+    for name, value in device_map.values.items():
+        added = [part for part in value.sum_of if part not in known]
+        taken = [part for part in value.minus_of if part not in known]
+        if name not in known or len(added) != 1 or len(taken) > 1 or len(value.parts) > len(added) + len(taken):
+            continue
+        whole = known[name]
+        found[added[0]] = (lambda whole=whole: max(whole() or 0.0, 0.0)) if taken else whole  # type: ignore[misc]
+        if taken:
+            found[taken[0]] = lambda whole=whole: max(-(whole() or 0.0), 0.0)  # type: ignore[misc]
+    return found
+
+
+def _exponents(values: Iterable[Value], full_w: float) -> dict[int, int]:
+    """What the scale registers hold, by address: the powers of ten with which everything they scale fits."""
+    found: dict[int, int] = {}
+    for value in values:
+        if value.scale_register is not None:
+            unit = UNITS[value.unit][0]
+            power = exponent_for(full_w, signed=True) if unit in ("W", "VA", "var") else EXPONENTS.get(unit, 0)
+            found[value.scale_register] = max(power, found.get(value.scale_register, power))
+    return found
+
+
+def _register(name: str, value: Value, get: Getter | None, exponent: int, device_map: DeviceMap) -> Register:
+    """A value's register. Content = value in the device's unit / (scale x 10^exponent), with the device's sign."""
+    factor = UNITS[value.unit][1] if value.unit else 1.0
+    per_unit = (-1 if value.invert else 1) / (factor * value.scale * 10.0**exponent)
+    return Register(
+        name,
+        value.address or 0,
+        value.type or "",
+        per_unit,
+        get,
+        low_word_first=device_map.order_of(value) == "little",
+        none=value.nan[0] if value.nan else None,
+    )
+
+
+def _text(identity: Identity) -> str:
+    """A text by which the device is known."""
+    begins = identity.starts_with if isinstance(identity.starts_with, str) else next(iter(identity.starts_with), "")
+    return begins or str(identity.equals)
