@@ -19,16 +19,26 @@ def mapped_meter_images(
 ) -> dict[int, Image]:
     """The registers of that device by Modbus unit. `units`: unit ids by the names of the map.
 
-    `full_w`: the most that a power's scale register must allow. What the physics have not is "no value", or 0 where the
-    device has no pattern for that.
+    `full_w`: the most that a power's scale register must allow.
     """
-    known = _with_parts(device_map, _quantities(meter))
+    return images_of(device_map, _quantities(meter), meter.id, units, full_w)
+
+
+def images_of(
+    device_map: DeviceMap, known: Quantities, id: str, units: Mapping[str, int], full_w: float
+) -> dict[int, Image]:
+    """The registers of a device that shows these quantities, by the names of the vocabulary.
+
+    What is not known is "no value", or 0 where the device has no pattern for that.
+    """
+    parts = _with_parts(device_map, known)
     items: list[Value | Identity] = [*device_map.values.values(), *device_map.identity]
     names = dict.fromkeys(item.at for item in items if item.address is not None)
-    return {units[at]: _image(device_map, at, meter.id, known, full_w) for at in names}
+    return {units[at]: _image(device_map, at, id, parts, full_w) for at in names}
 
 
 def _image(device_map: DeviceMap, at: str, id: str, known: Quantities, full_w: float) -> Image:
+    """The registers of one unit."""
     values = {name: v for name, v in device_map.values.items() if v.at == at and v.address is not None}
     identity = [one for one in device_map.identity if one.at == at]
     exponents = _exponents(values.values(), full_w)
@@ -38,23 +48,26 @@ def _image(device_map: DeviceMap, at: str, id: str, known: Quantities, full_w: f
         if value.type != "string"
     ]
     numbers += [Register(f"scale {address}", address, "s16", fixed=power) for address, power in exponents.items()]
-    texts = {"maker": "Skerry", "model": device_map.info.title, "serial": f"twin-{id}", "firmware": "1"}
-    strings = [
-        Text(value.address or 0, value.registers, texts.get(name, ""))
-        for name, value in values.items()
-        if value.type == "string"
-    ]
-    for one in identity:  # last: where it is a value, too, the device must be known by it
-        if one.type == "string":
-            strings.append(Text(one.address, one.registers, _text(one)))
-        else:
-            number = one.one_of[0] if one.one_of else int(one.equals or 0)
-            low_first = device_map.order_of(one) == "little"
-            numbers.append(Register("identity", one.address, one.type, fixed=number, low_word_first=low_first))
+    numbers += [_identifying(one, device_map) for one in identity if one.type != "string"]
+    strings = _texts(device_map, values, id)
+    # after the values: where it is one of them, too, the device must be known by it
+    strings += [Text(one.address, one.registers, _text(one)) for one in identity if one.type == "string"]
     image = map_image(numbers, strings)
-    items: list[Value | Identity] = [*values.values(), *identity]
-    image.functions = tuple({device_map.function_of(item) for item in items})
+    image.functions = tuple({*map(device_map.function_of, values.values()), *map(device_map.function_of, identity)})
     return image
+
+
+def _texts(device_map: DeviceMap, values: Mapping[str, Value], id: str) -> list[Text]:
+    texts = {"maker": "Skerry", "model": device_map.info.title, "serial": f"twin-{id}", "firmware": "1"}
+    strings = {name: value for name, value in values.items() if value.type == "string"}
+    return [Text(value.address or 0, value.registers, texts.get(name, "")) for name, value in strings.items()]
+
+
+def _identifying(one: Identity, device_map: DeviceMap) -> Register:
+    """A number by which the device is known."""
+    number = one.one_of[0] if one.one_of else int(one.equals or 0)
+    low_first = device_map.order_of(one) == "little"
+    return Register("identity", one.address, one.type, fixed=number, low_word_first=low_first)
 
 
 def _quantities(meter: TwinMeter) -> dict[str, Getter]:
@@ -79,19 +92,27 @@ def _quantities(meter: TwinMeter) -> dict[str, Getter]:
     return known
 
 
-def _with_parts(device_map: DeviceMap, known: dict[str, Getter]) -> Quantities:
-    """Also the map's own values of which a known one is computed: one that is added, one that is subtracted."""
+def _with_parts(device_map: DeviceMap, known: Quantities) -> Quantities:
+    """Also the map's own values of which a known one is computed: one that is added, or less another one."""
     found = dict(known)
     for name, value in device_map.values.items():
-        added = [part for part in value.sum_of if part not in known]
-        taken = [part for part in value.minus_of if part not in known]
-        if name not in known or len(added) != 1 or len(taken) > 1 or len(value.parts) > len(added) + len(taken):
-            continue
-        whole = known[name]
-        found[added[0]] = (lambda whole=whole: max(whole() or 0.0, 0.0)) if taken else whole  # type: ignore[misc]
-        if taken:
-            found[taken[0]] = lambda whole=whole: max(-(whole() or 0.0), 0.0)  # type: ignore[misc]
+        if (
+            name in known
+            and len(value.sum_of) == 1
+            and len(value.minus_of) <= 1
+            and known.keys().isdisjoint(value.parts)
+        ):
+            found |= _parts(value, known[name])
     return found
+
+
+def _parts(value: Value, whole: Getter) -> Quantities:
+    """What the parts of a computed value hold: with two of them, one at a time."""
+    (added,) = value.sum_of
+    if not value.minus_of:
+        return {added: whole}
+    (taken,) = value.minus_of
+    return {added: lambda: max(whole() or 0.0, 0.0), taken: lambda: max(-(whole() or 0.0), 0.0)}
 
 
 def _exponents(values: Iterable[Value], full_w: float) -> dict[int, int]:

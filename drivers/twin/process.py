@@ -141,6 +141,18 @@ def _full_w(grid: GridConfig) -> float:
     return 1.5 * grid.fuse_w
 
 
+def _own_ports(
+    site: TwinSite, grid: GridConfig, units: dict[str, int], mapped: Mapping[str, dict[int, Image]]
+) -> list[dict[int, tuple[str, Image]]]:
+    """The devices that have a port each: meters, PCS, PV and switches."""
+    images = [(m.id, meter_image(m, _full_w(grid))) for m in site.meters if m.id not in mapped]
+    images += [(p.id, pcs_image(p, site)) for p in site.pcs if p.id not in mapped]
+    images += [(p.id, pv_image(p, site)) for p in site.pv]
+    images += [(s.id, switch_image(s, site)) for s in site.switches]
+    served = [{units[name]: (name, image)} for name, image in images]
+    return served + [{unit: (name, image) for unit, image in of.items()} for name, of in mapped.items()]
+
+
 def _servers(
     site: TwinSite,
     grid: GridConfig,
@@ -149,12 +161,7 @@ def _servers(
     host: _Host | None,
 ) -> list[dict[int, tuple[str, Image]]]:
     """What each TCP port serves. Nodes share one, under their unit ids; this machine's own node comes last."""
-    images = [(m.id, meter_image(m, _full_w(grid))) for m in site.meters if m.id not in mapped]
-    images += [(p.id, pcs_image(p, site)) for p in site.pcs if p.id not in mapped]
-    images += [(p.id, pv_image(p, site)) for p in site.pv]
-    images += [(s.id, switch_image(s, site)) for s in site.switches]
-    served = [{units[name]: (name, image)} for name, image in images]
-    served += [{unit: (name, image) for unit, image in of.items()} for name, of in mapped.items()]
+    served = _own_ports(site, grid, units, mapped)
     names = {d.unit: d.id for d in site.node_devices}
     free = (unit for unit in range(1, 248) if unit not in names)
     names |= {next(free): f"twin-node-{n + 1}" for n in range(len(names), len(site.load.nodes))}

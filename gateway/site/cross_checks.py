@@ -263,8 +263,6 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
         return
     if device_map.info.kind != section:
         yield f"{where}.map", name, f"a map of kind {section}; this is one of kind {device_map.info.kind}"
-    if item.url == "twin" and section == "pcs" and device_map.name not in PCS_FAMILIES:
-        yield f"{where}.map", name, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
     if getattr(item, "instance", None) is not None:
         yield f"{where}.instance", item.instance, "no such key beside map: it counts SunSpec models"
     for unit in item.units.keys() - device_map.units.keys():
@@ -273,11 +271,19 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
     for unit, number in device_map.units.items():
         if not number and unit not in item.units:
             yield f"{where}.units", MISSING_KEY, f"units = {{ {unit} = ... }}: map {device_map.name} needs it"
-    ids = [number for number in ({**device_map.units, **item.units}).values() if number]
-    if item.url == "twin" and len(set(ids)) < len(ids):
-        yield f"{where}.units", dict(item.units), "a unit id of its own for each unit of the map"
+    if item.url == "twin":
+        yield from _twins_map(where, section, item, device_map)
     if section == "pcs":
         yield from _recipe(where, item, device_map)
+
+
+def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> Iterator[Finding]:
+    """What the twin needs to be the device of a map."""
+    if section == "pcs" and device_map.name not in PCS_FAMILIES:
+        yield f"{where}.map", item.map, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
+    ids = [number for number in {**device_map.units, **item.units}.values() if number]
+    if len(set(ids)) < len(ids):
+        yield f"{where}.units", dict(item.units), "a unit id of its own for each unit of the map"
 
 
 def _recipe(where: str, pcs: PcsDevice, device_map: DeviceMap) -> Iterator[Finding]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from map_twin import device_of, put
 from toxic import FakeDevice, ToxicServer
 
 from dispatch.model.equipment import Meter
@@ -17,15 +17,26 @@ from drivers.config import IoConfig, MeterDevice
 from drivers.devices import make_drivers
 from drivers.maps.loader import bundled, load
 from drivers.maps.requests import plan
+from drivers.maps.schema import DEVICE, DeviceMap
 from drivers.modbus.address import Address
 from drivers.modbus.errors import DeviceError, DeviceException, Timeout, WrongDevice
 from drivers.register_view import register_values
+from drivers.twin.mapped_meter import images_of
 
 METERS = [name for name in bundled() if load(name).info.kind == "meter"]
 VALUES = {
     "w": -68_760.0, "w_l1": -70_000.0, "w_l2": 1_240.0, "w_l3": 0.0, "v_l1": 230.1, "v_l2": 229.9, "v_l3": 231.0,
     "a_l1": 304.3, "a_l2": 5.4, "a_l3": 0.0, "hz": 50.0, "import_wh": 7_000_000.0, "export_wh": 120_000.0,
 }  # fmt: skip
+
+
+def device_of(device_map: DeviceMap, values: Mapping[str, float], unit: int = 1) -> FakeDevice:
+    """The device with these values, as the twin encodes them."""
+    known = {name: partial(float, number) for name, number in values.items()}
+    (image,) = images_of(device_map, known, "pcc", {DEVICE: unit}, 1e6).values()
+    registers = list(image.start)
+    image.refresh(registers, 0.0)
+    return FakeDevice({image.base: registers}, unit)
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ async def test_a_meter_is_read_as_it_is(serve: Callable[..., Any], name: str) ->
     meter = await driver.read()
     assert len(device.reads) == len(plan(device_map, {"fast"}))  # identity and slow values are not read again
     assert (driver.kind, meter.id, meter.w.quality) == ("meter", "pcc", Quality.GOOD)
-    put(device.registers, device_map, "w", 12_340.0)
+    device.registers |= device_of(device_map, VALUES | {"w": 12_340.0}).registers
     assert (await driver.read()).w.good == pytest.approx(12_340.0, rel=1e-6)
 
 
@@ -91,8 +102,7 @@ async def test_what_is_not_a_number_is_missing(serve: Callable[..., Any]) -> Non
     device_map = load("janitza-umg")
     device = device_of(device_map, VALUES)
     _, driver = await serve(device, "janitza-umg")
-    for name, number in (("w", math.nan), ("hz", math.inf), ("w_l2", -math.inf)):
-        put(device.registers, device_map, name, number)
+    device.registers |= device_of(device_map, VALUES | {"w": math.nan, "hz": math.inf, "w_l2": -math.inf}).registers
     meter = await driver.read()
     assert (meter.w.good, meter.hz.good, meter.w_phases) == (None, None, ())
     assert meter.v[0].good == pytest.approx(230.1, rel=1e-6)
