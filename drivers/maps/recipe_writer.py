@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from drivers.maps.decoding import number_of, pattern_of, registers_for
 from drivers.maps.found_modes import FoundMode
@@ -21,6 +21,14 @@ from drivers.setpoint import RETRY_S, Action, CommandResult
 GIVEN_RATINGS = frozenset({"charge_rated_w", "discharge_rated_w"})  # the site file says them
 Held = dict[Place, tuple[int, ...]]
 MOST_PAUSE_S = 10.0  # between two tries on a device that refuses a step
+
+
+class _Sent(NamedTuple):
+    """What the device holds of ours after a change at `at_s`, site time."""
+
+    at_s: float
+    target_w: float
+    held: Held
 
 
 class Registers(Protocol):
@@ -73,8 +81,11 @@ class RecipeWriter:
         self._ours: Held | None = None  # written, and read back where that is possible; None: write everything again
         self._held: Held = {}  # as last read
         self._target_w = 0.0
-        self._written_s = 0.0
-        self._unproven = False  # written less than settle_s ago and not read back yet
+        self._written_s = self._renewed_s = 0.0
+        self._unproven = False  # what was written last was not read back yet
+        self._unproven_s = 0.0  # since when, or when the last look showed something a little older of ours
+        self._recent: list[_Sent] = []  # what the device may still show: written within settle_s, and the one before
+        self._shown_w: float | None = None  # the setpoint that was read back
         self._refused: tuple[float, float] | None = None  # (value, when) that the device did not take
         self._left = False
         self._beat: float | None = None
@@ -91,8 +102,7 @@ class RecipeWriter:
 
         Of a device whose setpoint cannot be read there is none.
         """
-        proven = self._ours is not None and not self._unproven and self._shown()
-        return self._target_w if proven and not self._foreign() else None
+        return self._shown_w if self._ours is not None and self._shown() and not self._foreign() else None
 
     def release(self) -> None:
         """Nothing is asked of it for now: what it holds then is nobody's doing."""
@@ -126,7 +136,8 @@ class RecipeWriter:
             if self._beat is None:  # it may take nothing without a heartbeat
                 await self._beat_when_due(now_s)
             await self._carry_out(steps, target_w, now_s)
-        elif self._unproven and now_s - self._written_s >= self._recipe.settle_s:
+            self._renewed_s = self._renewed_s if action == "changed" else now_s
+        if self._unproven and now_s - self._unproven_s >= self._recipe.settle_s:
             await self._check(target_w, now_s)
         self._left, self._pause_s = False, 0.0
         await self._beat_when_due(now_s)  # only here: it keeps alive what the device holds
@@ -200,13 +211,22 @@ class RecipeWriter:
             enter = self._writes(self._recipe.enter, terms, entering=True)
             note = f"{foreign}; ours was {self._target_w:g} W: written again" if foreign and not self._left else ""
             return (*enter, *wanted), "armed", note
-        age_s = now_s - self._written_s
-        if target_w != self._target_w:
-            return wanted, "changed", ""
-        if age_s >= self._renew_s:
-            return self._writes(self._recipe.renew, terms) or wanted, "renewed", ""
-        follows = any(ours.get(write.place) != write.words for write in wanted)
-        return (wanted, "changed", "") if follows and age_s >= self._recipe.follow_s else ((), "nothing", "")
+        renewal = self._renewal(wanted, terms, now_s)
+        there = {write.place for write in renewal}
+        changed = wanted if self._changed(target_w, wanted, ours, now_s) else ()
+        steps = (*renewal, *(write for write in changed if write.place not in there))
+        return steps, "renewed" if renewal else "changed" if steps else "nothing", ""
+
+    def _changed(self, target_w: float, wanted: tuple[Write, ...], ours: Held, now_s: float) -> bool:
+        """Whether another power is wanted, or the same one needs other registers by now."""
+        follows = now_s - self._written_s >= self._recipe.follow_s
+        return target_w != self._target_w or (follows and any(ours.get(write.place) != write.words for write in wanted))
+
+    def _renewal(self, wanted: tuple[Write, ...], terms: Terms, now_s: float) -> tuple[Write, ...]:
+        """The requests that renew, when they are due. Changes renew only where the recipe has no others for it."""
+        if self._recipe.renew:
+            return self._writes(self._recipe.renew, terms) if now_s - self._renewed_s >= self._renew_s else ()
+        return wanted if now_s - self._written_s >= self._renew_s else ()
 
     def _foreign(self) -> str:
         """What the device holds instead of ours, in words; "": ours, as far as can be read."""
@@ -224,21 +244,38 @@ class RecipeWriter:
             if not (write.unless_held and await self._holds(write.place, write.words)):
                 await self._device.write(write.at, write.address, write.words, write.function)
             sent[write.place] = write.words
-        self._target_w, self._written_s, self._unproven = target_w, now_s, True
+        if not self._unproven:
+            self._unproven, self._unproven_s, self._shown_w = True, now_s, None
+        self._target_w, self._written_s = target_w, now_s
         self._ours, self._held = {**before, **sent}, {}
-        if self._recipe.settle_s == 0:
-            await self._check(target_w, now_s)
+        self._recent = [*self._may_show(now_s), _Sent(now_s, target_w, self._ours)]
 
     async def _check(self, target_w: float, now_s: float) -> None:
-        """Read back what was written. Raises ReadbackMismatch naming the first register that differs."""
+        """Read back what was written; a device that is written to all the time may show what was written just before.
+
+        Raises ReadbackMismatch naming the first register that differs.
+        """
         ours, self._ours = self._ours or {}, None
-        self._held = await self._read(ours)
-        for place, held in self._held.items():
-            if not self._same(place, held, ours[place]):
-                self._refused = target_w, now_s
-                what = f"wrote {told(ours[place])}, reads back {told(held)}"
-                raise ReadbackMismatch(self._device.where(*place), what)
-        self._ours, self._unproven, self._refused = ours, False, None
+        held = await self._read(ours)
+        shown = next((sent for sent in reversed(self._may_show(now_s)) if not self._differing(held, sent.held)), None)
+        if shown is None:
+            self._held, self._refused, self._shown_w, self._unproven_s = held, (target_w, now_s), None, now_s
+            place = self._differing(held, ours)[0]
+            what = f"wrote {told(ours[place])}, reads back {told(held[place])}"
+            raise ReadbackMismatch(self._device.where(*place), what)
+        last = shown is self._recent[-1]
+        self._held = held if last else {}
+        self._ours, self._unproven, self._unproven_s, self._refused = ours, not last, now_s, None
+        self._shown_w = shown.target_w
+
+    def _may_show(self, now_s: float) -> list[_Sent]:
+        """What was written within settle_s, and the last before: a late device shows one of these."""
+        late = [one for one in self._recent if one.at_s <= now_s - self._recipe.settle_s]
+        return [*late[-1:], *self._recent[len(late) :]]
+
+    def _differing(self, held: Held, sent: Held) -> list[Place]:
+        """The places that hold something else than was sent there."""
+        return [place for place, words in held.items() if not self._same(place, words, sent.get(place, ()))]
 
     async def _read(self, places: Held) -> Held:
         """What these places hold, as far as they can be read."""

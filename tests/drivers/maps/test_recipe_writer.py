@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -181,6 +182,66 @@ async def test_a_device_that_shows_its_registers_late_is_read_back_later() -> No
     assert not (await writer.hold(5000, {}, 1.0)).held
     with pytest.raises(ReadbackMismatch):
         await writer.hold(5000, {}, 2.0)
+
+
+class LateDouble(RegisterDouble):
+    """Shows what it holds 1.5 s later, as a GX does; `now_s` is moved by the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s, self.before = 0.0, [(float("-inf"), dict(self.held))]
+
+    async def read(self, at: str, address: int, count: int, function: int | None = None) -> list[int]:
+        shown = next(held for at_s, held in reversed(self.before) if at_s <= self.now_s - 1.5)
+        return [shown.get((at, address + n), 0) for n in range(count)]
+
+    async def write(self, at: str, address: int, words: Sequence[int], function: int) -> None:
+        await super().write(at, address, words, function)
+        self.before.append((self.now_s, dict(self.held)))
+
+
+async def test_a_late_device_that_is_written_to_all_the_time_is_read_back_all_the_same() -> None:
+    device = LateDouble()
+    writer = made(device, settle_s=1.5)
+    shown = []
+    for n in range(40):
+        device.now_s = n / 2
+        await writer.hold(1000 + n, {}, device.now_s)
+        shown.append(writer.held_w)
+    assert shown[:3] == [None, None, None]
+    assert None not in shown[3:]
+    assert all(0 <= 1000 + n - w <= 7 for n, w in enumerate(shown) if w is not None)
+    device.before.append((0.0, {("device", MODE): 1}))  # somebody else has written
+    device.now_s = 22.0
+    with pytest.raises(ReadbackMismatch):
+        await writer.hold(1050, {}, 22.0)
+
+
+async def test_a_late_device_that_keeps_the_value_before_is_told() -> None:
+    device = RegisterDouble()
+    writer = made(device, settle_s=1.5)
+    for now_s in (0.0, 1.5):
+        await writer.hold(1000, {}, now_s)
+    assert writer.held_w == 1000
+    device.deaf.add(POWER)
+    for now_s in (2.0, 3.0):
+        await writer.hold(-2000, {}, now_s)
+    with pytest.raises(ReadbackMismatch):
+        await writer.hold(-2000, {}, 3.5)
+
+
+async def test_changes_all_the_time_do_not_keep_the_renewal_away() -> None:
+    """The recipe renews by a register of its own: the set step alone does not start the timer anew."""
+    device = RegisterDouble()
+    renew = [{"address": TIMEOUT, "function": 6, "values": [{"type": "u16", "terms": {"revert_s": 1}}]}]
+    writer = made(device, renew=renew)
+    renewed = []
+    for n in range(100):
+        result = await writer.hold(1000 + n, {}, float(n))
+        assert device.held["device", POWER + 1] == 1000 + n
+        if TIMEOUT in {address for _, _, address, _ in device.taken()}:
+            renewed.append((n, result.action))
+    assert renewed == [(0, "armed"), (20, "renewed"), (40, "renewed"), (60, "renewed"), (80, "renewed")]
 
 
 async def test_registers_that_cannot_be_read_are_not_read() -> None:
