@@ -82,11 +82,17 @@ class PvDriver:
     async def command(self, w: float | None, now_s: float) -> CommandResult:
         """Have the inverter give at most `w` watts at site time `now_s`; None: a limit of ours is lifted.
 
-        Written on change and renewed at half of its timer. Raises DeviceError, ReadbackMismatch among them.
+        Written on change and renewed at half of its timer. Ours is also what a gateway that was killed has left, and
+        what its timer has put in the place of that. Raises DeviceError, ReadbackMismatch among them.
         """
         async with self._lock:
             if w is None and not self._limited:
-                return CommandResult()
+                found_w, ours = self._found()
+                if found_w is None:
+                    return CommandResult()
+                if not ours:
+                    return CommandResult(note=f"a limit of {found_w:.0f} W that Skerry did not set: left as it is")
+                self._limited = True
             await self._open()
             if self._writer is None or self._limit is None:
                 raise WrongDevice(self.id, f"takes no limit: {self._lacks}", "or curtail = false in the site file")
@@ -96,6 +102,14 @@ class PvDriver:
             await self._writer.end()
             self._limited = False
             return CommandResult("released")
+
+    def _found(self) -> tuple[float | None, bool]:
+        """The limit in force as read last, W, and whether it is one of ours; None: none is."""
+        limit, held = self._limit, {} if self._writer is None else self._writer.held
+        w = limit.in_force_w(held) if limit is not None and held else None
+        if limit is None or w is None or w >= limit.full_w:
+            return None, False
+        return w, limit.ours(held, round(self._config.revert_s))
 
     async def close(self) -> None:
         """Drop the connection for good; the timer of a limit runs out."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -220,11 +221,11 @@ def rates_w(held: Held) -> tuple[float | None, float | None]:
     return out * most_w / 100, float(mode == BOTH and out == -into)
 
 
-class Limit:
+class Limit(ABC):
     """A limit of active power, WMaxLimPct in percent of WMax, rounded down: never more than was asked."""
 
     value_point, what = "WMaxLimPct", "limit in percent of WMax"
-    enabled_point = ""
+    enabled_point, timer = "", ""
 
     def __init__(self, full_w: float) -> None:
         """`full_w`: WMax, what 100 % is."""
@@ -263,6 +264,15 @@ class Limit:
         if enabled == "disabled":
             return self.full_w
         return pct * self.full_w / 100 if enabled == "enabled" and isinstance(pct, (int, float)) else None
+
+    def ours(self, held: Held, timer_s: int) -> bool:
+        """Whether a limit in force is one of ours, by what it is to do on silence; one that does not say is not."""
+        after = {name: value for step in self.fallback(held, timer_s) for name, value in step.items()}
+        return held[self.timer] is not None and all(held[name] == value for name, value in after.items())
+
+    @abstractmethod
+    def fallback(self, held: Held, timer_s: int | None) -> list[Points]:
+        """As `PowerPoints.fallback`."""
 
     def _pct(self, held: Held, w: float) -> float:
         scale = raw_scale(held, "WMaxLimPct_SF") or 0

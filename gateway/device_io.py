@@ -15,7 +15,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import DeviceHealth, DeviceProof, Part
 from dispatch.model.orders import Order
-from dispatch.model.proofs import Proving
+from dispatch.model.proofs import Proving, as_asked
 from dispatch.model.snapshot import Snapshot
 from drivers.config import Polled, poll_period_s
 from drivers.modbus.errors import DeviceError
@@ -146,13 +146,14 @@ class DeviceIo:
     def submit(self, decision: Decision, orders: Iterable[Order], proving: Proving | None = None) -> None:
         """Hand what was decided to the senders. `orders`: the manual orders in force, for the caps among them.
 
-        `proving`: of the PCS that is being proven: when its setpoint is written, or that nothing at all is.
+        `proving`: of the PCS that is being proven: when its setpoint is written, or that nothing at all is. A setpoint
+        other than the proof asks for comes of a limit or a stop, and is written at once.
         """
         self.commands.submit(decision, orders)
         for setpoint in decision.setpoints:
             if (sender := self._setpoints.get(setpoint.device_id)) is None:
                 continue
-            if proving is None or proving.pcs_id != setpoint.device_id:
+            if proving is None or proving.pcs_id != setpoint.device_id or not as_asked(proving, setpoint.w):
                 sender.submit(setpoint.w)
             elif not proving.silent:
                 sender.submit(setpoint.w, proving.after_s)

@@ -15,7 +15,7 @@ from dispatch.commissioning.diagnosis import meter_fault
 from dispatch.commissioning.preconditions import FIRST_SHARE, Room, Site, against, pcs_of, rated_w, room
 from dispatch.commissioning.recording import Recording, Series
 from dispatch.config.schema import DispatchConfig
-from dispatch.model.proofs import AtZero, Estimate, Proving, Reversion
+from dispatch.model.proofs import AS_ASKED_W, AtZero, Estimate, Proving, Reversion
 from dispatch.model.reasons import Reason
 
 CALM_S = 10.0  # the load is watched for so long before the first step
@@ -127,11 +127,13 @@ class Procedure:
 
     def _limited(self, site: Site) -> Reason | None:
         """The last decision gave the PCS another setpoint than was asked for."""
-        if site.decision is None or len(self.recording.setpoints) < 2 or self._stages[0].kind == "silence":
+        if site.decision is None or len(self.recording.setpoints) < 2:
             return None
         asked_w = self.recording.setpoints[-1][1]
         given_w = next((s.w for s in site.decision.setpoints if s.device_id == self.pcs_id), None)
-        if given_w is not None and abs(given_w - asked_w) <= 1.0:
+        if given_w is not None and abs(given_w - asked_w) <= AS_ASKED_W:
+            return None
+        if given_w is None and self._stages[0].kind == "silence":  # nothing is asked of it
             return None
         return Reason("prove.limited", {"asked_w": asked_w, "given_w": given_w, "why": site.decision.reason})
 

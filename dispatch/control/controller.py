@@ -40,7 +40,7 @@ from dispatch.model.islanding import Islanding, IslandRequest, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
-from dispatch.model.proofs import Proving
+from dispatch.model.proofs import Proving, as_asked
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
 from dispatch.model.snapshot import Snapshot
@@ -261,7 +261,7 @@ class Controller:
         contested = self._setpoint_monitor.update(snapshot, asked)
         self._foreign.update(snapshot.mono_s, self._setpoint_monitor.looks)
         self._registers.update(snapshot.mono_s, (snapshot.grid, *([snapshot.load] if snapshot.load else [])))
-        pv_limits = self._curtailment.step(site_of(situation, hard, total_w))
+        pv_limits = self._curtailment.step(site_of(situation, hard, total_w, island))
         events = (*self._plausibility.events(snapshot.utc_s), *told, *island.events, *ride.events, *capped)
         return msgspec.structs.replace(
             with_island(decision, island, ride),
@@ -405,12 +405,14 @@ class Controller:
         return {u.id: w for u, w in zip(ready, chosen, strict=True)}
 
     def _remember(self, situation: Situation, wanted_w: float | None, setpoints: dict[str, float]) -> None:
-        mono_s = situation.snapshot.mono_s
+        mono_s, stopped = situation.snapshot.mono_s, any(contact.stops for contact in situation.contacts)
         if any(self._setpoints.get(name) != w for name, w in setpoints.items()):
             self._changed_mono_s = mono_s
         for unit in situation.units:
             if unit.ready is Ready.WITHHELD:  # whoever commands it now may leave it anywhere: adopt it when it is back
                 self._setpoints.pop(unit.id, None)
+            elif unit.ready is Ready.LOST and stopped:  # what it does is not known: it may hear this all the same
+                self._setpoints[unit.id] = 0.0
         for name, w in setpoints.items():
             self._setpoints[name] = w
             self._net.asked(mono_s, name, w)
@@ -424,6 +426,7 @@ class Controller:
         if total_w is not None:
             asked.update(setpoints)
             asked.update({u.id: self._setpoints.get(u.id) for u in situation.units if u.ready is Ready.LOST})
-        if self._proving is not None and self._proving.silent:
-            asked[self._proving.pcs_id] = None
+        proving = self._proving
+        if proving is not None and proving.silent and as_asked(proving, asked.get(proving.pcs_id)):
+            asked[proving.pcs_id] = None  # what a limit makes of it is asked all the same, and ends the proof
         return asked

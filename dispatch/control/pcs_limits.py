@@ -102,12 +102,12 @@ def _unit(
     proof: DeviceProof | None,
 ) -> Unit:
     ready, why = readiness(pcs, battery, ratings.id)
+    changed = proof is not None and proof.changed_utc_s is not None
     fixed_w = 0.0
-    if ready is Ready.LOST:
-        fixed_w, why = _unread(pcs, why, last_w, proven_w, together_w, proof)
+    if ready is Ready.LOST:  # of another firmware nobody knows what it does on silence
+        fixed_w, why = _unread(pcs, why, last_w, proven_w, together_w, None if changed else proof)
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs) if proven_w is None else proven_w
-    changed = proof is not None and proof.changed_utc_s is not None
     if changed:
         ratings = msgspec.structs.replace(
             ratings, charge_w=HALF * ratings.charge_w, discharge_w=HALF * ratings.discharge_w

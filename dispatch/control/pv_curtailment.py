@@ -16,10 +16,11 @@ import msgspec
 from dispatch.config.schema import DispatchConfig, PvTerms
 from dispatch.control.pcs_limits import Ready
 from dispatch.control.rules.situation import Situation
+from dispatch.islanding.observation import IslandStep
 from dispatch.model.decision import PvLimit
 from dispatch.model.equipment import Pv
 from dispatch.model.events import Event
-from dispatch.model.islanding import IslandState
+from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Bounds
 from dispatch.model.snapshot import Snapshot
@@ -32,6 +33,7 @@ REMEMBER_S = 300.0  # then it is tried again whether it can take more
 NEAR = 0.9  # an inverter that gives this share of its limit may be held back by it
 HEADROOM = 0.05  # of its rated power: what another may rise by until it is looked at again
 CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
+OFF_GRID = OPEN_STATES | {IslandState.BLACKOUT, IslandState.BLACK_START}
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -39,6 +41,8 @@ class Site(msgspec.Struct, frozen=True):
 
     snapshot: Snapshot
     state: IslandState
+    joined: bool  # to the grid, as the devices show it at this tick, whatever the state
+    on_battery: bool  # it lives on its battery, as far as anybody can tell
     net_w: float | None  # load - PV - what PCS do that take no part; None: not known
     battery_low_w: float  # the lowest power that the limits leave the PCS that take part
     battery_asked_w: float | None
@@ -47,12 +51,17 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class PvCurtailment:
-    """One step per tick. Limits only inverters with `curtail` that answer; off the grid none: there frequency rules."""
+    """One step per tick. Limits only inverters with `curtail` that answer; off the grid none: there frequency rules.
+
+    While nobody knows whether the site is on the grid, limits stay as they are; before the first decision none is made,
+    and what an earlier gateway has left stays.
+    """
 
     def __init__(self, config: DispatchConfig) -> None:
         self._terms = {pv.id: pv for pv in config.pv if pv.curtail}
         self._others = tuple(pv for pv in config.pv if not pv.curtail)
         self._rules = config.rules
+        self._begun = False  # something has been decided
         self._held_w: float | None = None  # of all limited inverters together; None: not limited
         self._limits: dict[str, float] = {}
         self._raised_s = -math.inf
@@ -68,19 +77,29 @@ class PvCurtailment:
         found = [pv for pv in site.snapshot.pv if pv.id in self._terms and pv.w.good is not None and not pv.asleep]
         if not found:
             return ()
-        if site.state not in CLOSED:
+        known = site.joined or site.state in CLOSED
+        if not known and (site.on_battery or site.state in OFF_GRID):
             self._forget()
+            self._begun = True
             off_grid = Reason("curtail.off_grid", {"state": site.state.value})
             return self._tell(tuple(PvLimit(pv.id, None, off_grid) for pv in found))
+        if not known:
+            return self._as_before(found, Reason("curtail.state_unknown", {"state": site.state.value}))
         most_w = sum(self._terms[pv.id].most_w for pv in found)
         room_w, reason = self._room(site, found)
-        if room_w is None:  # the net load has just been lost: what holds stays
-            return tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found)
+        if room_w is None:
+            return self._as_before(found, reason)
+        self._begun = True
         self._hold(site.snapshot.mono_s, room_w, most_w)
         self._share(site.snapshot.mono_s, found)
         if self._held_w is None:
             reason = Reason("curtail.none", {"room_w": room_w})
+        else:  # what is in force, which is a little less than there is room for, or not raised yet
+            reason = msgspec.structs.replace(reason, figures=reason.figures | {"limit_w": self._held_w})
         return self._tell(tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found))
+
+    def _as_before(self, found: Sequence[Pv], reason: Reason) -> tuple[PvLimit, ...]:
+        return tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found) if self._begun else ()
 
     def events(self, utc_s: float) -> tuple[Event, ...]:
         """What began or ended with the last step, for the event log."""
@@ -106,7 +125,8 @@ class PvCurtailment:
             if mono_s - self._net_known_s <= self._rules.meter_lost_hold_s:
                 return None, Reason("curtail.held", {"hold_s": self._rules.meter_lost_hold_s})
             discharge_w = max(site.battery_does_w or 0.0, site.battery_asked_w or 0.0, 0.0)
-            room_w = max(site.allowed_w - discharge_w - self._others_w(site.snapshot), 0.0)
+            others_w = self._others_w(site.snapshot) + self._unread_w(site.snapshot, found)
+            room_w = max(site.allowed_w - discharge_w - others_w, 0.0)
             return room_w, Reason("curtail.load_unknown", {"limit_w": room_w, "export_w": site.allowed_w})
         self._net_known_s = mono_s
         taken_w = sum(pv.w.good or 0.0 for pv in found) + site.net_w
@@ -146,6 +166,11 @@ class PvCurtailment:
         now = {pv.id: 0.0 if pv.asleep else pv.w.good for pv in snapshot.pv}
         return sum(pv.most_w if (w := now.get(pv.id)) is None else w for pv in self._others)
 
+    def _unread_w(self, snapshot: Snapshot, found: Sequence[Pv]) -> float:
+        """The most that inverters may give that are limited and do not answer, W: their limit, until its timer ends."""
+        spoken = {pv.id for pv in found} | {pv.id for pv in snapshot.pv if pv.asleep}
+        return sum(self._limits.get(id, pv.most_w) for id, pv in self._terms.items() if id not in spoken)
+
     def _hold(self, mono_s: float, room_w: float, most_w: float) -> None:
         """Lower the limit at once, raise or lift it at most every RAISE_S, keep one that is close enough below."""
         band_w = max(self._rules.deadband_w, BAND * most_w)
@@ -169,7 +194,7 @@ class PvCurtailment:
         self._shared = mono_s, self._held_w, among
 
 
-def site_of(s: Situation, hard: Bounds, total_w: float | None) -> Site:
+def site_of(s: Situation, hard: Bounds, total_w: float | None, island: IslandStep) -> Site:
     """What curtailment may look at. `hard`: what limits leave the battery; `total_w`: what it is asked."""
     ready = {u.id for u in s.units if u.ready is Ready.READY}
     powers = [pcs.w.good for pcs in s.snapshot.pcs if pcs.id in ready]
@@ -177,6 +202,8 @@ def site_of(s: Situation, hard: Bounds, total_w: float | None) -> Site:
     return Site(
         snapshot=s.snapshot,
         state=s.islanding.state,
+        joined=island.joined,
+        on_battery=island.on_battery,
         net_w=s.net_w,
         battery_low_w=hard.low_w,
         battery_asked_w=total_w,

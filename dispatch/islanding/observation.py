@@ -137,6 +137,7 @@ class IslandStep(msgspec.Struct, frozen=True):
 
     seen: Islanding  # state, reason, and the window for import that the islanding rule applies
     view: IslandView
+    joined: bool  # the devices show that it is joined to the grid, whatever the state says
     on_battery: bool  # the site lives on its battery as far as anybody can tell
     drilling: bool  # for a drill, and the grid is there to go back to
     switch: SwitchOrder | None

@@ -256,6 +256,7 @@ class IslandMachine:
         return IslandStep(
             seen=Islanding(self.state, reason, low_w, high_w),
             view=view,
+            joined=seen.state is S.GRID_TIED,
             on_battery=self._on_battery(),
             drilling=self.drill is not None and self._reconnection.window.ok is not False,
             switch=self._switch_command.order(observation.switch, now.mono_s),

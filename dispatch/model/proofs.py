@@ -60,6 +60,14 @@ class Proving(msgspec.Struct, frozen=True):
     after_s: float = 0.0  # the setpoint is written so long after the tick
 
 
+AS_ASKED_W = 1.0  # a setpoint so near is the one that a proof asks for
+
+
+def as_asked(proving: Proving, w: float | None) -> bool:
+    """Whether the PCS was given what its proof asks for; what it was given otherwise comes of a limit or a stop."""
+    return w is not None and abs(w - proving.w) <= AS_ASKED_W
+
+
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """One passed proof of one device."""
 

@@ -96,6 +96,40 @@ async def test_by_704_with_what_it_reverts_to(fallback_w: float, reverts: list[i
         assert rig.take_writes(704) == [("WMaxLimPctEna", [0])]
 
 
+# as a killed gateway has left them: by 123 the limit itself, by 704 what that has reverted to
+LEFT_123 = IMMEDIATE | {"WMaxLimPct": 3500, "WMaxLimPct_RvrtTms": 60, "WMaxLim_Ena": 1}
+LEFT_704 = DER | {
+    "WMaxLimPctEna": 1, "WMaxLimPct": 250, "WMaxLimPctRvrt": 250, "WMaxLimPctEnaRvrt": 1, "WMaxLimPctRvrtTms": 60,
+}  # fmt: skip
+LEFT = (
+    [model_words(121, **SETTINGS), model_words(123, **LEFT_123)],
+    [model_words(702, WMax=200, W_SF=2), model_words(704, **LEFT_704)],
+)
+
+
+@pytest.mark.parametrize("left", LEFT)
+async def test_what_a_killed_gateway_has_left_is_lifted(left: list[list[int]]) -> None:
+    async with rig_with(*left, fallback_w=5_000) as rig:
+        assert not (await rig.driver.command(None, now_s=0)).written, "nothing is known before it was read"
+        assert (await rig.driver.read()).limit_w.good in (7_000, 5_000)
+        assert (await rig.driver.command(None, now_s=1)).action == "released"
+        assert (await rig.driver.read()).limit_w.good == 20_000
+        assert rig.device.writes, "one request"
+        rig.device.writes.clear()
+        assert not (await rig.driver.command(None, now_s=2)).written
+
+
+@pytest.mark.parametrize("timer", [3_600, None])
+async def test_a_limit_of_somebody_else_is_left_and_told(timer: int | None) -> None:
+    foreign = IMMEDIATE | {"WMaxLimPct": 7_000, "WMaxLim_Ena": 1, "WMaxLimPct_RvrtTms": timer}
+    async with rig_with(model_words(121, **SETTINGS), model_words(123, **foreign)) as rig:
+        await rig.driver.read()
+        result = await rig.driver.command(None, now_s=0)
+        assert not result.written
+        assert result.note == "a limit of 14000 W that Skerry did not set: left as it is"
+        assert rig.device.writes == []
+
+
 async def test_an_inverter_that_is_not_to_be_limited_is_asked_nothing_more() -> None:
     config = PvDevice(id="pv1", peak_w=20_000, url="twin")
     async with rig_with(model_words(123, **IMMEDIATE), config=config) as rig:

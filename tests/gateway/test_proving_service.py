@@ -12,21 +12,28 @@ import msgspec
 import pytest
 from proof_bench import REVERT_S, TICK_S, ProofBench
 from proven_pcs import PROOF
-from small_gateway import Running, running
-from waiting import LIMIT_S
+from small_gateway import SITE, Devices, Running, running
+from test_slow_devices import Events
+from waiting import LIMIT_S, until
 
 from console.cli.main import run
 from console.cli.prove import proof_lines, result_lines
 from dispatch.alarms.states import Alarm
+from dispatch.control.controller import Controller
+from dispatch.model.decision import Setpoint
 from dispatch.model.equipment import DeviceHealth, DeviceIdentity
-from dispatch.model.proofs import Proofs
+from dispatch.model.proofs import Proofs, Proving
 from dispatch.wording.catalogue import words
+from drivers.clock import SystemClock
+from drivers.nodes.known_gpus import KnownGpus
 from gateway import exit_codes
 from gateway.api.client import GatewayClient
+from gateway.device_io import DeviceIo
 from gateway.errors import RequestFailed
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.proofs_in_force import ProofsInForce
 from gateway.proving_service import UNHEARD_S, ProvingService
+from gateway.site.loader import compose
 from gateway.supervised_calls import SupervisedCalls
 from storage import proofs as file
 
@@ -155,6 +162,34 @@ def test_a_damaged_file_is_said_kept_aside_and_replaced(tmp_path: Path, content:
     file.write(tmp_path, Proofs(proofs={"pcs1": a_proof()}))
     assert file.read(tmp_path).proofs["pcs1"].identity == IDENTITY
     assert (tmp_path / file.DAMAGED).read_bytes() == content
+
+
+async def test_a_setpoint_other_than_the_proof_asks_for_is_written_at_once() -> None:
+    """Also while nothing is to be written, or only later within the tick: it comes of a limit or a stop."""
+    small = Devices()
+    site = compose(Path("site.toml"), SITE)
+    io = DeviceIo(site, SystemClock(), small.drivers(), Events(), KnownGpus())
+    await io.first_contact()
+    first = Controller(site.dispatch).step(io.snapshot(1), None)
+    sending = asyncio.create_task(dict(io.background())["setpoints of pcs1"]())
+
+    def submit(w: float, proving: Proving) -> None:
+        io.submit(msgspec.structs.replace(first, setpoints=(Setpoint("pcs1", w),)), [], proving)
+
+    asked = Proving(pcs_id="pcs1", w=3_000.0, who="eve")
+    submit(3_000.0, asked)
+    await until(lambda: small.pcs_w == 3_000.0)
+    submit(-2_000.0, msgspec.structs.replace(asked, w=-2_000.0, silent=True))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    submit(0.0, msgspec.structs.replace(asked, silent=True))
+    await until(lambda: small.pcs_w == 0.0)
+    submit(500.0, msgspec.structs.replace(asked, after_s=3_600.0))
+    await until(lambda: small.pcs_w == 500.0)
+    assert [w for _, w in small.writes] == [3_000.0, 0.0, 500.0], "what it asks in silence is not written"
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    await io.close()
 
 
 async def test_a_proof_that_nobody_watches_ends(tmp_path: Path) -> None:

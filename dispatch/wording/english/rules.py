@@ -88,11 +88,13 @@ TEMPLATES = {
     ),
     # device limits
     "limit.not_as_proven": "{limit_w:kw}, half of its rating: it has another firmware than proven",
-    "curtail.export": "PV at most {limit_w:kw} in all: the site takes {load_w:kw}, the battery can take {charge_w:kw}, "
+    "curtail.export": "PV at most {limit_w:kw} in all: the rest of the site takes {load_w:kw}, "
+    "the battery can take {charge_w:kw}, "
     "export at most {export_w:kw}",
     "curtail.load_unknown": "PV at most {limit_w:kw} in all: what the site takes is not known, export at most "
     "{export_w:kw}",
     "curtail.held": "as before: the net load has been unknown for less than {hold_s:g} s",
+    "curtail.state_unknown": "as before: the site is {state}, whether it is joined to the grid is not known",
     "curtail.none": "not limited: {room_w:kw} of PV can be used, stored or exported",
     "curtail.off_grid": "not limited: the site is {state}",
     "limit.no_pcs": "0 PCS take part",

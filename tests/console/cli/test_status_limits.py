@@ -21,6 +21,6 @@ def test_limits_of_pv_are_shown() -> None:
         line for line in lines(msgspec.structs.replace(PUBLISHED, decision=decision), welcome) if "Limited" in line
     ]
     assert shown == [
-        "Limited   roof to 7.8 kW: PV at most 8.0 kW in all: the site takes 3.0 kW, the battery can take 0.0 kW, "
-        "export at most 5.0 kW"
+        "Limited   roof to 7.8 kW: PV at most 8.0 kW in all: the rest of the site takes 3.0 kW, "
+        "the battery can take 0.0 kW, export at most 5.0 kW"
     ]

@@ -17,7 +17,7 @@ from dispatch.model.equipment import Pv
 from dispatch.model.islanding import IslandRequest
 from dispatch.model.orders import OrderKind
 from dispatch.model.proofs import Proving
-from dispatch.model.readings import UNKNOWN, Quality, Status, reading, status
+from dispatch.model.readings import MISSING, UNKNOWN, Quality, Reading, Status, reading, status
 from dispatch.wording.catalogue import words
 
 TICK_S = 0.2
@@ -145,6 +145,23 @@ def test_a_proof_under_way_is_stopped_too() -> None:
         if n == 9:
             assert decision.setpoints[0].w == 5_000
     assert decision.setpoints[0].w == 0.0
+
+
+@pytest.mark.parametrize("lost", [MISSING, Reading(8_000.0, 9.0, Quality.STALE)])
+def test_a_pcs_that_cannot_be_read_is_asked_for_0_too_and_stays_there(lost: Reading) -> None:
+    """It may hear all the same, or be back with its connection at any moment: nothing is to be left for it then."""
+    bench = Bench(epo())
+    assert bench.run(plan_w=10_000).setpoints[0].w == 10_000
+    bench.changes = {"pcs": a_pcs(lost)}
+    assert bench.run(plan_w=10_000).setpoints[0].w == 10_000
+    bench.says["c1"] = status("active")
+    assert bench.run(plan_w=10_000).setpoints[0].w == 0.0
+    bench.says["c1"] = status("inactive")
+    assert bench.run(plan_w=10_000).setpoints[0].w == 0.0
+    bench.controller.contacts.release("c1")
+    assert bench.run(plan_w=10_000).setpoints[0].w == 0.0, "until it can be read again"
+    bench.changes = {}
+    assert bench.run(plan_w=10_000).setpoints[0].w == 10_000
 
 
 def test_a_latch_outlives_the_gateway() -> None:

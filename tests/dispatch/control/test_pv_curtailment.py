@@ -28,7 +28,8 @@ def site(t_s: float, pv_w: dict[str, float | None], **changes: Any) -> Site:
     """A full battery at rest and 3 kW of load, unless told otherwise."""
     found = tuple(Pv(id, w=MISSING if w is None else reading(w)) for id, w in pv_w.items())
     base: dict[str, Any] = {
-        "state": IslandState.GRID_TIED, "net_w": 3_000 - sum(w or 0 for w in pv_w.values()), "battery_low_w": 0.0,
+        "state": IslandState.GRID_TIED, "joined": True, "on_battery": False,
+        "net_w": 3_000 - sum(w or 0 for w in pv_w.values()), "battery_low_w": 0.0,
         "battery_asked_w": 0.0, "battery_does_w": 0.0, "allowed_w": 5_000.0,
     }  # fmt: skip
     return Site(snapshot=a_snapshot(t_s, pv=found), **(base | changes))
@@ -88,6 +89,41 @@ def test_a_limit_is_lowered_at_once_and_raised_slowly() -> None:
     assert held[1] == pytest.approx(6_800)
     assert held[1] == held[2] == held[3]
     assert held[4] is None
+
+
+@pytest.mark.parametrize("state", [IslandState.UNKNOWN, IslandState.OPENING, IslandState.FAULT])
+def test_limits_stay_until_the_site_is_known_to_be_off_the_grid(state: IslandState) -> None:
+    """A fault may last for hours on a site whose switch is closed; PV must not export freely meanwhile."""
+    curtailment = PvCurtailment(config(EAST))
+    unknown = {"state": state, "joined": False, "battery_asked_w": None}
+    assert curtailment.step(site(0, {"east": 12_000}, **unknown)) == (), "what was found stays before any decision"
+    curtailment.step(site(1, {"east": 12_000}))
+    (kept,) = curtailment.step(site(2, {"east": 7_800}, **unknown))
+    assert (kept.w, kept.reason.code) == (7_800, "curtail.state_unknown")
+    (tied,) = curtailment.step(site(3, {"east": 7_800}, **(unknown | {"joined": True, "net_w": -7_000})))
+    assert tied.w is not None
+    assert tied.w < 7_800, "joined to the grid it is limited as ever"
+    (off,) = curtailment.step(site(4, {"east": 5_000}, **(unknown | {"on_battery": True})))
+    assert (off.w, off.reason.code) == (None, "curtail.off_grid")
+
+
+def test_before_the_net_load_was_known_what_was_found_stays() -> None:
+    assert PvCurtailment(config(EAST)).step(site(0, {"east": 12_000}, net_w=None)) == ()
+
+
+def test_a_silent_inverter_counts_with_its_limit_while_the_load_is_not_known() -> None:
+    curtailment = PvCurtailment(config(EAST, WEST))
+    curtailment.step(site(0, {"east": 12_000, "west": 12_000}))
+    curtailment.step(site(2, {"east": 3_800, "west": 3_800}, net_w=None))
+    (limit,) = curtailment.step(site(6, {"east": 3_800, "west": None}, net_w=None))
+    assert limit.w <= 5_000 - 3_800
+
+
+def test_the_reason_names_the_limit_in_force() -> None:
+    curtailment = PvCurtailment(config(EAST))
+    for t_s, net_w in ((0.0, -10_000.0), (0.2, -8_500.0)):
+        (limit,) = curtailment.step(site(t_s, {"east": 12_000}, net_w=net_w))
+        assert limit.reason.figures["limit_w"] == limit.w == pytest.approx(6_800)
 
 
 def test_nothing_is_asked_of_a_sleeping_or_silent_inverter() -> None:

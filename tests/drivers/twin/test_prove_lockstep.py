@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from proof_bench import REVERT_S, ProofBench
 
 from dispatch.commissioning.estimator import estimate
 from dispatch.commissioning.verdict import fault, timer_ended
+from dispatch.config.contact_terms import ContactTerms
+from dispatch.control.controller import Controller
+from dispatch.model.contacts import Contact
 from dispatch.model.proofs import Estimate
+from dispatch.model.readings import status
+from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 from drivers.twin.physics import Ct
 
@@ -111,6 +117,29 @@ def test_a_load_pulse_ends_it_and_the_rules_steer_at_once() -> None:
     assert procedure.ended.code == "prove.load_moved", words(procedure.ended)
     assert bench.decision is not None
     assert "proof of" not in words(bench.decision.reason), "nothing is asked by the proof any more"
+
+
+def test_a_limit_that_comes_during_the_silence_ends_it() -> None:
+    """Nothing is written while the PCS is left to itself; what a limit takes must not wait for the end of that."""
+    bench = ProofBench()
+    step = ContactTerms(id="p14a", purpose="grid_operator", import_limit_w=10_000.0)
+    bench.config = msgspec.structs.replace(bench.config, contacts=(step,))
+    bench.controller = Controller(bench.config)
+    read, silent = bench.lockstep.snapshot, False
+
+    def snapshot(seq: int) -> Snapshot:
+        contact = Contact("p14a", status("active" if silent else "inactive"))
+        return msgspec.structs.replace(read(seq), contacts=(contact,))
+
+    def limited(bench: ProofBench) -> None:
+        nonlocal silent
+        silent = bench.procedure is not None and any(line.code == "prove.silence" for line in bench.procedure.lines)
+
+    bench.lockstep.snapshot = snapshot  # type: ignore[method-assign]
+    procedure = bench.prove(limited)
+    assert procedure.ended is not None
+    assert procedure.ended.code == "prove.limited", words(procedure.ended)
+    assert procedure.reversion is None
 
 
 def test_an_order_of_a_person_ends_it() -> None:
