@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from fuzzing import Feed, Parser, simple
 from sunspec_image import image, model_words, pcs_image
 
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.maps.registers import explain as explain_map
+from drivers.maps.switch import SWITCH
 from drivers.meter import MeterDriver
 from drivers.modbus.errors import DeviceError
 from drivers.modbus.frames import RTU, TCP, TCP_ANY_TRANSACTION, Framing, crc, registers
+from drivers.modbus.traffic import Place
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.actuators import CannotObey, freeze, run_command
 from drivers.nodes.modbus_node import NodeDriver
@@ -28,7 +32,10 @@ from drivers.nut.server import NutServer
 from drivers.nut.ups import UpsDriver
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
+from drivers.register_view import RegisterValue, Words
+from drivers.sunspec.discovery import FoundModel
 from drivers.sunspec.layout import plan
+from drivers.sunspec.register_view import explain as explain_models
 from drivers.switch import SwitchDriver
 
 BASE = 40_000
@@ -40,11 +47,20 @@ FRAMES = (
     "drivers.modbus.frames:any_transaction_fault",
     "drivers.modbus.frames:_data_bytes",
 )
+MODEL_WORDS = (
+    model_words(1, Mn="Maker", SN="4711"), model_words(103, W=1200, W_SF=1),
+    model_words(124, WChaMax=5_000, StorCtl_Mod=3), model_words(704, WMaxLimPct=500, WMaxLimPct_SF=-1),
+)  # fmt: skip
+SHOWN = [FoundModel(words[0], BASE, len(words) - 2) for words in MODEL_WORDS]
 MODELS = (
     "drivers.sunspec.device:SunSpecDevice._values",
     "drivers.sunspec.layout:Layout.decode",
     "drivers.sunspec.model:_text",
 )
+
+
+def meaning(model: FoundModel, words: Words) -> Iterable[RegisterValue]:
+    return explain_models([model], 1, words, 1.0)
 
 
 def registers_of(data: bytes, base: int) -> Any:
@@ -78,6 +94,13 @@ def packed(registers: list[int]) -> bytes:
 def words_of(data: bytes, count: int) -> list[int]:
     """As many registers as were asked for, which a connection makes sure of."""
     return list(struct.unpack(f">{count}H", data[: 2 * count].ljust(2 * count, b"\xff")))
+
+
+def explained(data: bytes, explain: Callable[[Words], Iterable[RegisterValue]], base: int) -> None:
+    """What registers in which the input lies mean; what is shown as their words are words of the input."""
+    held = dict(enumerate(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2]), base))
+    for value in explain({Place(1, 3, address): (word, 0.0) for address, word in held.items()}):
+        assert list(value.raw) == [held[value.address + n] for n in range(len(value.raw))]
 
 
 async def read_all(driver: Any) -> None:
@@ -232,6 +255,18 @@ PARSERS = (
         lambda: [packed([0x534E, 1, 0, 3_500, 650, 8, 8, 0xFFFF, 0, 600])],
         driver_of(NodeDriver, NodeDevice(id="gpu-1", source="modbus", url="twin"), 0),
         (DeviceError,),
+    ),
+    Parser(
+        "registers of SunSpec models, shown to a person",
+        ("drivers.sunspec.register_view:_point",),
+        lambda: [packed(words) for words in MODEL_WORDS],
+        simple(lambda data, _: [explained(data, partial(meaning, model), BASE) for model in SHOWN]),
+    ),
+    Parser(
+        "registers of a map of our own, shown to a person",
+        ("drivers.maps.registers:explain",),
+        lambda: [packed([0x534B, 1] + [0] * 13)],
+        simple(lambda data, _: explained(data, lambda words: explain_map(SWITCH, 1, words, 1.0), 0)),
     ),
     Parser(
         "answers of upsd",
