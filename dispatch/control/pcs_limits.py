@@ -275,8 +275,9 @@ def _limits(
         yield way.rating_w * fade, reason
     if battery is not None:
         yield from _temperature_limit(way, config, battery)
-        if _unmonitored(battery):
-            yield config.unmonitored_w * share, Reason("limit.unmonitored", {"battery": config.id})
+        if unmonitored(battery):
+            limit_w = config.unmonitored_w * share
+            yield limit_w, Reason("limit.unmonitored", {"battery": config.id, "limit_w": limit_w})
     if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
         limit_w = max(way.pcs_limit.value, 0.0)
         yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
@@ -292,7 +293,7 @@ def _temperature_limit(way: _Way, config: BatteryConfig, battery: Battery) -> It
         yield way.rating_w * _fade(room_c / TEMP_TAPER_C), reason
 
 
-def _unmonitored(battery: Battery) -> bool:
+def unmonitored(battery: Battery) -> bool:
     """Whether nothing that the battery tells would show that it must not be used. A value that is old still counts."""
     told = (battery.temp_c, battery.cell_temp_max_c, battery.charge_limit_w, battery.discharge_limit_w)
     return all(reading.value is None for reading in told)

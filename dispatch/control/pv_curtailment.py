@@ -77,14 +77,8 @@ class PvCurtailment:
         found = [pv for pv in site.snapshot.pv if pv.id in self._terms and pv.w.good is not None and not pv.asleep]
         if not found:
             return ()
-        known = site.joined or site.state in CLOSED
-        if not known and (site.on_battery or site.state in OFF_GRID):
-            self._forget()
-            self._begun = True
-            off_grid = Reason("curtail.off_grid", {"state": site.state.value})
-            return self._tell(tuple(PvLimit(pv.id, None, off_grid) for pv in found))
-        if not known:
-            return self._as_before(found, Reason("curtail.state_unknown", {"state": site.state.value}))
+        if not (site.joined or site.state in CLOSED):
+            return self._not_joined(site, found)
         most_w = sum(self._terms[pv.id].most_w for pv in found)
         room_w, reason = self._room(site, found)
         if room_w is None:
@@ -97,6 +91,14 @@ class PvCurtailment:
         else:  # what is in force, which is a little less than there is room for, or not raised yet
             reason = msgspec.structs.replace(reason, figures=reason.figures | {"limit_w": self._held_w})
         return self._tell(tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found))
+
+    def _not_joined(self, site: Site, found: Sequence[Pv]) -> tuple[PvLimit, ...]:
+        if not (site.on_battery or site.state in OFF_GRID):
+            return self._as_before(found, Reason("curtail.state_unknown", {"state": site.state.value}))
+        self._forget()
+        self._begun = True
+        off_grid = Reason("curtail.off_grid", {"state": site.state.value})
+        return self._tell(tuple(PvLimit(pv.id, None, off_grid) for pv in found))
 
     def _as_before(self, found: Sequence[Pv], reason: Reason) -> tuple[PvLimit, ...]:
         return tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found) if self._begun else ()

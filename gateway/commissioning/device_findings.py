@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from dispatch.control.pcs_limits import unmonitored
 from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Node, Pcs, Pv, Switch
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
@@ -206,10 +207,13 @@ def battery_values(site: Site, battery: Battery) -> Iterator[Finding]:
     if (wh := battery.energy_wh.good) is not None and abs(wh / 1000 / terms.energy_kwh - 1) > RATED:
         text = f"its BMS says {wh / 1000:g} kWh rated, the site file {terms.energy_kwh:g} kWh"
         yield warning(battery.id, "rated-energy", text, "correct energy_kwh of the [[battery]]")
-    temp_c, limits = battery.temp_c.good, (battery.charge_limit_w.good, battery.discharge_limit_w.good)
-    if temp_c is None and None in limits:
-        text = "neither its temperature nor the limits of its BMS are read: nothing protects it from cold and heat"
-        yield warning(battery.id, "temperature", text, "find the registers, or lower charge_w and discharge_w")
+    temp_c = battery.temp_c.good
+    if unmonitored(battery):
+        most_w = terms.unmonitored_w
+        used = f"used up to {most_w / 1000:g} kW" if most_w > 0 else "not used"
+        text = f"neither a temperature nor a limit of its BMS is read: it is {used}, by unmonitored_w"
+        advice = "find the registers, or set unmonitored_w of the [[battery]] to what is safe at any temperature"
+        yield warning(battery.id, "temperature", text, advice)
     elif temp_c is not None and not terms.temp_min_c <= temp_c <= terms.temp_max_c:
         text = f"its temperature is {temp_c:.0f} °C, the site file allows {terms.temp_min_c:g} to {terms.temp_max_c:g}"
         yield warning(battery.id, "temperature", text, "check the sensor; it is not used outside of these limits")

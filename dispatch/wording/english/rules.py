@@ -104,7 +104,8 @@ TEMPLATES = {
     "limit.bms": "BMS of {battery} allows {limit_w:kw}",
     "limit.soc": "SoC {soc_pct:.1f} % against {end}",
     "limit.soc_unknown": "SoC of {battery} unknown: only towards 0",
-    "limit.unmonitored": "{battery} tells neither its temperature nor a limit of its BMS: at most its unmonitored_w",
+    "limit.unmonitored": "{battery} tells neither its temperature nor a limit of its BMS: "
+    "at most {limit_w:kw}, by its unmonitored_w",
     "limit.temperature": "{battery} at {temp_c:.1f} C, allowed {min_c:g}..{max_c:g} C",
     "soc.minimum": "soc_min {soc_pct:g} %",
     "soc.maximum": "soc_max {soc_pct:g} %",

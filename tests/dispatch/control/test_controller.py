@@ -232,7 +232,7 @@ def test_the_ramp_yields_when_the_battery_cannot() -> None:
         (a_pcs(0), a_battery(60, temp_c=reading(-3)), 0, "allowed 0..45 C"),
         (a_pcs(0), a_battery(60, cell_temp_max_c=reading(44)), 30_000, "bat1 at 44.0 C"),
         (a_pcs(0), a_battery(60, cell_temp_min_c=reading(1)), 30_000, "bat1 at 1.0 C"),
-        (a_pcs(0), a_battery(60, temp_c=MISSING), 0, "neither its temperature nor a limit of its BMS"),
+        (a_pcs(0), a_battery(60, temp_c=MISSING), 0, "nor a limit of its BMS: at most 0.0 kW, by its unmonitored_w"),
         (a_pcs(0, discharge_limit_w=Reading(7_000, 9.0, Quality.STALE)), a_battery(60), 7_000, "pcs1 allows"),
     ],
 )

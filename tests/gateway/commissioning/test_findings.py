@@ -120,6 +120,7 @@ def test_answers_near_the_deadline_and_near_the_tick() -> None:
 def test_a_battery_that_nothing_protects() -> None:
     found = {f.code: f for f in battery_values(SITE, Battery("bat1", soc_pct=reading(50.0), energy_wh=reading(5e4)))}
     assert found["temperature"].level is Level.WARNING
+    assert "it is not used, by unmonitored_w" in found["temperature"].text
     assert "50 kWh" in found["rated-energy"].text
     assert only(battery_values(SITE, Battery("bat1", temp_c=reading(20.0)))).code == "no-soc"
 
