@@ -370,6 +370,10 @@ def _mean(series: Series, now_s: float) -> float | None:
 
 
 def _moved(series: Series, since_s: float, now_s: float) -> float:
-    """By how much a power has moved since a step: its mean at the end less that before it, W."""
-    before, after = series.since(since_s - MEAN_S, since_s), series.since(now_s - MEAN_S)
+    """By how much a power has moved since a step: its mean at the end less that before it, W.
+
+    A device that is read less often than that has its last reading instead.
+    """
+    before = series.since(since_s - MEAN_S, since_s) or series.since(0.0, since_s)[-1:]
+    after = series.since(now_s - MEAN_S) or series.w[-1:]
     return statistics.fmean(after) - statistics.fmean(before) if before and after else 0.0

@@ -12,8 +12,10 @@ from dispatch.commissioning.procedure import Procedure
 from dispatch.config.schema import DispatchConfig, GridConfig
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
+from dispatch.model.equipment import Pcs, aged
 from dispatch.model.islanding import Check
 from dispatch.model.proofs import Proving
+from dispatch.model.readings import Quality
 from drivers.clock import VirtualClock
 from drivers.twin.lockstep import LockstepSite
 
@@ -86,3 +88,27 @@ class ProofBench:
             if self.procedure.ended is not None:
                 return self.procedure
         raise AssertionError("the proof has not ended")
+
+
+class LateReadingsBench(ProofBench):
+    """The same with a PCS that is not read for two seconds around each step."""
+
+    def __init__(self) -> None:
+        super().__init__(pcs_lag_s=0.05)
+        self._asked = (0.0, 0.0)  # what, since when
+        self._last: tuple[float, Pcs] | None = None
+
+    def write(self, proving: Proving | None) -> None:
+        if proving is not None and proving.w != self._asked[0]:
+            self._asked = proving.w, self.lockstep.clock.mono_s()
+        super().write(proving)
+
+    def look(self) -> Site:
+        site = super().look()
+        snapshot = site.snapshot
+        past_s = snapshot.mono_s - self._asked[1]
+        if self._last is None or not 1.75 < past_s < 3.75:
+            self._last = snapshot.mono_s, snapshot.pcs[0]
+        read_s, pcs = self._last
+        pcs = aged(pcs, snapshot.mono_s - read_s, Quality.GOOD)
+        return site._replace(snapshot=msgspec.structs.replace(snapshot, pcs=(pcs,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from proof_bench import REVERT_S, ProofBench
+from proof_bench import REVERT_S, LateReadingsBench, ProofBench
 
 from dispatch.commissioning.estimator import estimate
 from dispatch.commissioning.verdict import fault, timer_ended
@@ -81,6 +81,13 @@ def test_a_meter_that_is_wired_wrongly_ends_it_after_the_first_pair(
     assert ended.figures["meter_gain"] == pytest.approx(gain, abs=0.05)
     assert ended.figures["cause"].code == cause  # type: ignore[union-attr]
     assert {abs(w) for _, w in procedure.recording.setpoints[1:]} <= {0.0, 0.05 * 60_000}, "no larger step was made"
+
+
+def test_a_pcs_that_is_read_late_is_judged_by_its_last_reading() -> None:
+    procedure = LateReadingsBench().prove()
+    assert procedure.completed, words(procedure.ended)
+    answered = [line.figures["meter_gain"] for line in procedure.lines if line.code == "prove.answered"]
+    assert answered == pytest.approx([1.0] * 6, abs=0.05)
 
 
 def test_a_pcs_of_inverted_sign_ends_it_at_the_first_step() -> None:
