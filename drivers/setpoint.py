@@ -22,11 +22,11 @@ Action = Literal["nothing", "armed", "changed", "renewed", "released"]
 
 
 class CommandResult(msgspec.Struct, frozen=True):
-    """What became of an order: what of the setpoint was written, what the device holds now, what people must know."""
+    """What became of an order: what of the setpoint was written, what the device took, what people must know."""
 
     action: Action = "nothing"
     note: str = ""  # what did not go as it should; "": nothing
-    w: float | None = None  # the setpoint as the device holds it, in its own resolution; None: not commanded
+    w: float | None = None  # the setpoint that the device took, in its own resolution; None: not commanded
     held: bool = False  # read back: the device holds the value asked for, within its resolution
 
     @property

@@ -272,7 +272,7 @@ class ControlLoop:
             prices_end_utc_s=self._prices.end_utc_s,
             price_now=self._prices.series.at(utc_s) is not None,
             price_file_error=self._prices.error,
-            written_w=self._devices.held_w,
+            written_w=self._devices.written_w,
             overruns_per_min=self._overruns.update(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
             records_error=self._recorder.error or self._audit.error or self._directory_trouble(),
@@ -373,7 +373,7 @@ class ControlLoop:
             self._drills.end_early(drill.report(self._clock.utc_s()))
 
     async def to_safe_value(self) -> None:
-        """Bring every PCS to the safe value and read it back. Islanded or unknown: leave the forming PCS alone."""
+        """Bring every PCS to the safe value, read back where it can be. Islanded or unknown: a forming PCS is left."""
         decision = None if self.published is None else self.published.decision
         if decision is None or decision.mode is Mode.OBSERVE or decision.island is not IslandState.GRID_TIED:
             tied = decision is not None and decision.island is IslandState.GRID_TIED
@@ -384,7 +384,9 @@ class ControlLoop:
         given = stop_setpoints(self._config, decision)
         errors = await asyncio.gather(*(self._deliver(device_id, w) for device_id, w in given.items()))
         for (device_id, w), error in zip(given.items(), errors, strict=True):
-            text = f"safe value {w / 1000:.1f} kW " + (f"NOT confirmed: {error}" if error else "set and read back")
+            shown = self._devices.read_back(device_id)
+            done = "set and read back" if shown else "written; the PCS does not show that it holds it"
+            text = f"safe value {w / 1000:.1f} kW " + (f"NOT confirmed: {error}" if error else done)
             self._events.event("gateway", "warning" if error else "info", device_id, text)
 
     async def _deliver(self, device_id: str, w: float) -> str:

@@ -163,7 +163,7 @@ class DeviceIo:
 
     async def lift_limits(self) -> None:
         """Lift the limits of PV that are ours, and report each that was in force. For the end, after the last tick."""
-        held = {id for id, sender in self._limits.items() if sender.held_w is not None}
+        held = {id for id, sender in self._limits.items() if sender.written_w is not None}
         lifted = await asyncio.gather(*(sender.deliver(None) for sender in self._limits.values()))
         for (id, sender), done in zip(self._limits.items(), lifted, strict=True):
             if id in held or not done:
@@ -176,14 +176,18 @@ class DeviceIo:
         return None if sender is None else sender.renewed_s
 
     async def deliver(self, device_id: str, w: float) -> str:
-        """Send a setpoint and read it back; empty once the PCS holds it, else why it does not."""
+        """Send a setpoint and read it back where that is possible; empty once the PCS took it, else why it did not."""
         sender = self._setpoints[device_id]
         return "" if await sender.deliver(w) else sender.error or "the PCS does not say why"
 
     @property
-    def held_w(self) -> dict[str, float]:
-        """The setpoint that each PCS was last seen to hold, W; a PCS of which that is not known is absent."""
-        return {id: sender.held_w for id, sender in self._setpoints.items() if sender.held_w is not None}
+    def written_w(self) -> dict[str, float]:
+        """The setpoint that each PCS last took, W, read back or not; a PCS of which that is not known is absent."""
+        return {id: sender.written_w for id, sender in self._setpoints.items() if sender.written_w is not None}
+
+    def read_back(self, device_id: str) -> bool:
+        """Whether a PCS was seen to hold what was last written to it."""
+        return self._setpoints[device_id].read_back
 
     @property
     def reads(self) -> int:

@@ -36,7 +36,8 @@ class SetpointSender:
     ) -> None:
         self.driver, self.clock, self.writes, self.error = driver, clock, 0, ""
         self._device_error, self._on_result, self._on_note = device_error, on_result, on_note
-        self.held_w: float | None = None  # the setpoint of ours that was last read back
+        self.written_w: float | None = None  # the setpoint that the device last took
+        self.read_back = False  # it was seen to hold exactly that; some devices' setpoints cannot be read
         self._refused_s = float("-inf")
         self.renewed_s: float | None = None  # mono_s before the last write that started the device's timer anew
         self._wanted_w: float | None = None
@@ -62,7 +63,7 @@ class SetpointSender:
             await self.deliver(self._wanted_w)
 
     async def deliver(self, w: float | None) -> bool:
-        """Send one setpoint; True when it was read back from the device (or there was nothing to send)."""
+        """Send one setpoint; True when the device took it, `read_back` where it shows it (or nothing was to send)."""
         begun_s = self.clock.mono_s()
         try:
             async with asyncio.timeout(GIVE_UP_S):
@@ -76,7 +77,7 @@ class SetpointSender:
             self.renewed_s = begun_s
         if w is not None and result.w is None:
             return self._record_refusal(result.note)
-        self.held_w = result.w
+        self.written_w, self.read_back = result.w, bool(result.held)
         if result.note:
             self._on_note(self.driver.id, result.note)
         if self.error and self.clock.mono_s() - self._refused_s > SETTLED_S:

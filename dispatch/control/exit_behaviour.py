@@ -1,8 +1,8 @@
 """Says what each PCS does if the gateway dies: it reverts by its own timer, or keeps its last setpoint.
 
 What counts is what the device itself says of its timer (SunSpec model 704: WSetRvrtTms, WSetRvrtRem, WSetRvrt), read
-back with every reading. That its registers tell the truth is not tried here, and the words say so; where it was proven
-at commissioning, that counts instead.
+back with every reading; of a device by a map, what the map says. Neither is tried here, and the words
+say so; where it was proven at commissioning, that counts instead.
 """
 
 from __future__ import annotations
@@ -23,15 +23,35 @@ def if_gateway_dies(pcs: Pcs, decision: Decision, devices: Iterable[DeviceHealth
     if pcs.mode.good == "grid_forming":
         return Reason("dies.forms", {"pcs": pcs.id})
     enabled, held_w = pcs.setpoint_enabled.good, pcs.setpoint_w.good
+    asked = any(s.device_id == pcs.id and s.w is not None for s in decision.setpoints)
+    proof = next((d.proof for d in devices if d.id == pcs.id and d.proof and d.proof.changed_utc_s is None), None)
     if enabled is None or held_w is None:
-        return _by_map(pcs) or Reason("dies.not_read", {"pcs": pcs.id})
+        return _not_read(pcs, proof)
     if enabled == 0:
-        asked = any(s.device_id == pcs.id and s.w is not None for s in decision.setpoints)
         return Reason("dies.not_enabled", {"pcs": pcs.id}) if asked else Reason("dies.not_asked", {"pcs": pcs.id})
-    proof = next((d.proof for d in devices if d.id == pcs.id), None)
-    if proof is not None and proof.changed_utc_s is None:
+    if proof is not None:
         return _proven(pcs.id, proof, held_w)
     return _by_map(pcs) or _by_timer(pcs, held_w)
+
+
+def _not_read(pcs: Pcs, proof: DeviceProof | None) -> Reason:
+    """Of one whose setpoint is not read: only a map says that one of ours was written; then what was proven counts."""
+    by_map = _by_map(pcs)
+    if by_map is None:
+        return Reason("dies.not_read", {"pcs": pcs.id})
+    if proof is None:
+        return by_map
+    if proof.revert_after_s is not None:
+        return _proven(pcs.id, proof, None)
+    return Reason(
+        "dies.proven_keeps_unread",
+        {
+            "pcs": pcs.id,
+            "waited_s": proof.waited_s,
+            "proven_local": proof.proven_at,
+            "firmware": _firmware(proof),
+        },
+    )
 
 
 def _by_map(pcs: Pcs) -> Reason | None:
@@ -54,8 +74,12 @@ def _by_timer(pcs: Pcs, held_w: float) -> Reason:
     return Reason("dies.reverts", {"pcs": pcs.id, "after_s": after_s, "to_w": to_w})
 
 
-def _proven(name: str, proof: DeviceProof, held_w: float) -> Reason:
-    firmware = Reason("dies.firmware", {"firmware": proof.firmware}) if proof.firmware else None
+def _firmware(proof: DeviceProof) -> Reason | None:
+    return Reason("dies.firmware", {"firmware": proof.firmware}) if proof.firmware else None
+
+
+def _proven(name: str, proof: DeviceProof, held_w: float | None) -> Reason:
+    firmware = _firmware(proof)
     if proof.revert_after_s is None:
         return Reason(
             "dies.proven_keeps",

@@ -284,7 +284,10 @@ class MapPcs:
         return self._sample(name).status(name)
 
     def _pcs(self) -> Pcs:
-        """The PCS of what was read. What it holds of ours counts as its setpoint as long as nobody changed it."""
+        """The PCS of what was read. What it holds of ours, read back, is its setpoint as long as nobody changed it.
+
+        Where its registers cannot be read, the setpoint is missing, whatever was written.
+        """
         writer, fast = self._writer, Sample(self._fast)
         held_w = writer.held_w if writer is not None else None
         return Pcs(

@@ -111,6 +111,8 @@ class RecipeWriter:
     async def hold(self, want_w: float, measured: Terms, now_s: float) -> CommandResult:
         """Make the device hold `want_w`. `measured`: the map's values that are fresh, by term.
 
+        Of a device whose setpoint registers cannot be read, the result is never `held`: only its power tells.
+
         Where a term is missing, or no step of the recipe fits, nothing is written: the result has no `w`.
         Raises DeviceError; ReadbackMismatch when it holds something else afterwards. The next call then writes
         everything again.
@@ -290,8 +292,8 @@ class RecipeWriter:
         return self._readable(place) and await self._read_place(place, len(words)) == tuple(words)
 
     def _shown(self) -> bool:
-        """Whether a register that was set can be read back."""
-        return any(self._readable((step.at, step.address)) for step in self._recipe.set)
+        """Whether everything that was set can be read back: a mode without its power would prove nothing."""
+        return all(self._readable((step.at, step.address)) for step in self._recipe.set)
 
     def _readable(self, place: Place) -> bool:
         check = self._checks.get(place)

@@ -55,7 +55,7 @@ async def test_a_refusal_is_not_held(refusal: CommandResult | Exception) -> None
     """However it is refused: not held, said with its reason, and not fatal."""
     sender, _, changes, _ = bench(refusal)
     assert not await sender.deliver(5_000.0)
-    assert sender.held_w is None
+    assert sender.written_w is None
     assert sender.error
     assert changes == [sender.error]
 
@@ -71,7 +71,15 @@ async def test_refusals_and_successes_in_turn_are_told_once() -> None:
         clock.advance(wait_s)
         await sender.deliver(5_000.0)
     assert changes == ["waiting: the device did not take this value", ""]
-    assert sender.held_w == 5_000.0
+    assert sender.written_w == 5_000.0
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_what_was_written_is_not_taken_for_read_back(held: bool) -> None:
+    """The registers of some devices can only be written: taken, and not seen."""
+    sender, _, changes, _ = bench(CommandResult("changed", "", 5_000.0, held))
+    assert await sender.deliver(5_000.0)
+    assert (sender.written_w, sender.read_back, changes) == (5_000.0, held, [])
 
 
 async def test_nothing_asked_is_no_refusal() -> None:

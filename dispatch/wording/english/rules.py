@@ -75,6 +75,10 @@ TEMPLATES = {
         "{pcs} keeps its last setpoint, now {held_w:kw}: it did not revert in {waited_s:.0f} s, proven "
         "{proven_local:date_clock}{firmware}"
     ),
+    "dies.proven_keeps_unread": (
+        "{pcs} keeps the setpoint last written, which cannot be read back: it did not revert in {waited_s:.0f} s, "
+        "proven {proven_local:date_clock}{firmware}"
+    ),
     "dies.firmware": ", fw {firmware}",
     "dies.forms": "{pcs} goes on forming: it gets no setpoint",
     "dies.not_enabled": "{pcs} holds no setpoint: it is not enabled",

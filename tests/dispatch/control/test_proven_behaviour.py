@@ -17,7 +17,7 @@ from dispatch.control.exit_behaviour import if_gateway_dies
 from dispatch.control.net_load_estimator import NetLoadEstimator
 from dispatch.control.pcs_limits import Ready, units
 from dispatch.control.proven_behaviour import DEFAULT, Response, response
-from dispatch.model.decision import Decision
+from dispatch.model.decision import Decision, Setpoint
 from dispatch.model.equipment import DeviceHealth, DeviceIdentity, DeviceProof
 from dispatch.model.readings import MISSING, Quality, Reading, reading, status
 from dispatch.model.reasons import RuleId
@@ -129,6 +129,21 @@ def test_what_a_pcs_does_when_the_gateway_dies_is_told_as_it_was_proven(proof: D
     ours = {"setpoint_w": reading(3_000.0), "setpoint_enabled": reading(1.0), "revert_after_s": reading(30.0)}
     pcs = a_pcs(3_000.0, **ours, revert_remaining_s=reading(20.0), revert_to_w=reading(0.0))
     decision = Controller(site_config()).step(a_snapshot(), None)
+    assert said in words(if_gateway_dies(pcs, decision, [health(proof)]))
+
+
+@pytest.mark.parametrize(
+    ("proof", "said"),
+    [
+        (PROOF, "pcs1 reverts to -0.5 kW after 61 s, proven"),
+        (KEEPS, "pcs1 keeps the setpoint last written, which cannot be read back: it did not revert in 65 s, proven"),
+        (CHANGED, "drops its setpoint after 60 s (by its device map, not tried)"),
+    ],
+)
+def test_of_a_setpoint_that_cannot_be_read_back_what_was_proven_counts(proof: DeviceProof, said: str) -> None:
+    pcs = a_pcs(3_000.0, revert_after_s=reading(60.0), revert_by_map=True)
+    step = Controller(site_config()).step(a_snapshot(), None)
+    decision = msgspec.structs.replace(step, setpoints=(Setpoint("pcs1", 3_000.0),))
     assert said in words(if_gateway_dies(pcs, decision, [health(proof)]))
 
 

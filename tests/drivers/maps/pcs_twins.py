@@ -144,3 +144,26 @@ class GoodWeTwin(PcsTwin):
 
     def revert(self) -> None:
         """It never does."""
+
+
+class FoxTwin(PcsTwin):
+    """foxess_modbus: 44000 enables, 44002 and 44003 are the AC power of PV and battery; 44000..44003 are write-only."""
+
+    name = "foxess-h3"
+    deaf = False  # it takes every write and does nothing
+
+    def blocks(self) -> dict[int, dict[int, list[int]]]:
+        model = [ord(letter) for letter in " H3-10.0-E"]
+        run = [0] * 40  # from 31000
+        run[2], run[5], run[6], run[34], run[38] = 1200, 800, 2301, 4000, 55
+        return {247: {30000: model, 31000: run, 44000: [0, 0, 0, 0]}}
+
+    def obey(self) -> None:
+        ac_w = (self.main[44002] << 16 | self.main[44003]) - (self.main[44002] >> 15 << 32)
+        given = bool(self.main[44000]) and not self.deaf
+        self.battery_w = float(ac_w - self.main[31002] - self.main[31005]) if given else 0.0
+        self.main[31036] = round(self.battery_w)
+
+    def revert(self) -> None:
+        self.main[44000] = 0
+        self.obey()
