@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))  # the code beside this file, not one that is inst
 from console.cli.main import COMMANDS, skerry  # noqa: E402
 from drivers.maps.loader import bundled, load  # noqa: E402
 from drivers.maps.schema import DeviceMap  # noqa: E402
-from drivers.maps.vocabulary import OWN  # noqa: E402
+from drivers.maps.vocabulary import OWN, PV_POWER  # noqa: E402
 from gateway import exit_codes  # noqa: E402
 from gateway.api.permissions import PERMISSIONS  # noqa: E402
 from gateway.site.json_schema import json_schema  # noqa: E402
@@ -345,7 +345,9 @@ def devices_table() -> str:
 def _read(device_map: DeviceMap) -> str:
     """What of a device is read; phases as one."""
     names = dict.fromkeys(name.removesuffix("_l1") for name in device_map.values if name[-3:] not in ("_l2", "_l3"))
-    return f"{device_map.info.kind}: " + ", ".join(name for name in names if not name.startswith(OWN))
+    read = f"{device_map.info.kind}: " + ", ".join(name for name in names if not name.startswith(OWN))
+    hybrid = device_map.info.kind == "pcs" and PV_POWER["pcs"] in device_map.values
+    return read + ("; by a `[[pv]]`: pv_w" if hybrid else "")
 
 
 def _writes(device_map: DeviceMap) -> str:

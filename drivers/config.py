@@ -230,11 +230,16 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
 
 
 class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[pv]]`: a SunSpec PV inverter (models 101-103, 111-113 or 701; limited by 704 or 123)."""
+    """`[[pv]]`: a SunSpec PV inverter (101-103, 111-113 or 701; limited by 704 or 123), or one by a device map.
+
+    The map of a hybrid's PCS reads its PV, too.
+    """
 
     id: Annotated[Id, Meta(description="Name of the inverter.")]
     url: Url
     unit: Unit = 1
+    map: DeviceMapName = ""
+    units: Units = {}
     instance: Instance | None = None
     deadline_s: Deadline | None = None
     period_s: Period | None = None

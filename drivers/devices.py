@@ -18,6 +18,7 @@ from drivers.maps.found_modes import FoundModes
 from drivers.maps.loader import load
 from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs, Proven, not_proven
+from drivers.maps.pv import MapPv
 from drivers.maps.schema import Access
 from drivers.meter import MeterDriver
 from drivers.modbus.address import Address
@@ -97,6 +98,7 @@ def make_drivers(
 
     Devices behind one address share a connection and are asked in turn; all others are independent.
     """
+    commanded = tuple(pcs)
     lines: dict[tuple[str, int], Line] = {}
     servers: dict[tuple[str, int], NutServer] = {}
 
@@ -129,6 +131,13 @@ def make_drivers(
         device_map = load(config.map, beside)
         return MapPcs(config, device_map, *at(config, device_map.access), clock, found=found_modes, proven=proven)
 
+    def one_pv(config: PvDevice) -> Driver:
+        if not config.map:
+            link, unit = at(config)
+            return PvDriver(config, link, unit, revert_w.get(config.id, math.inf), _same_as(config, commanded, resolve))
+        device_map = load(config.map, beside)
+        return MapPv(config, device_map, *at(config, device_map.access))
+
     def upsd(url: str) -> NutServer:
         host, port, _ = address_of(url)
         return servers.setdefault((host, port), NutServer(host, port, backoff_max_s=io.backoff_max_s))
@@ -148,13 +157,25 @@ def make_drivers(
 
     return [
         *(meter(m) for m in meters),
-        *(one_pcs(p) for p in pcs),
-        *(PvDriver(p, *at(p), revert_w.get(p.id, math.inf)) for p in pv),
+        *(one_pcs(p) for p in commanded),
+        *(one_pv(p) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),
         *(ContactDriver(c, *at(c)) for c in contacts),
     ]
+
+
+def _same_as(pv: PvDevice, commanded: Iterable[PcsDevice], resolve: Resolve) -> str:
+    """The SunSpec PCS that is the same inverter as `pv`, by its id; "": none."""
+    here = _place(pv, resolve)
+    return next((p.id for p in commanded if not p.map and _place(p, resolve) == here), "")
+
+
+def _place(device: PcsDevice | PvDevice, resolve: Resolve) -> tuple[tuple[str, int], int, int]:
+    """Where an inverter is: host and port, unit, and which one of that unit."""
+    address, unit = _address(resolve(device.id, device.url, device.unit))
+    return address.place, unit, device.instance or 1
 
 
 def _address(found: Found) -> tuple[Address, int]:

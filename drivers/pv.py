@@ -20,7 +20,8 @@ from drivers.sunspec.writable import writable, write_point
 
 MODELS = (103, 102, 101, 113, 112, 111, 701)
 FULL_POWER = ((702, ("WMax", "WMaxRtg")), (121, ("WMax",)), (120, ("WRtg",)))  # what 100 % of a limit is
-STORAGE = 124
+STORAGE, DER = 124, 701
+STORING = (STORAGE, 713, 802)  # models of a device with a battery
 
 
 class PvDriver:
@@ -28,14 +29,21 @@ class PvDriver:
 
     kind = "pv"
 
-    def __init__(self, config: PvDevice, link: ModbusLink, unit: int, fallback_w: float = math.inf) -> None:
-        """`fallback_w`: the limit that it is to keep when it hears nothing more from us, where it lets that be set."""
+    def __init__(
+        self, config: PvDevice, link: ModbusLink, unit: int, fallback_w: float = math.inf, same_as: str = ""
+    ) -> None:
+        """`fallback_w`: the limit that it is to keep when it hears nothing more from us, where it lets that be set.
+
+        `same_as`: the PCS that is read from the same inverter, by its id; "": none.
+        """
         self.id, self._config, self._fallback_w = config.id, config, fallback_w
         self._device = SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0)
         self.link, self.unit, self.notices = link, unit, link.notices
         self._lock = asyncio.Lock()
         self._limit: DerLimit | ImmediateLimit | None = None
         self._writer: SetpointWriter | None = None  # None: it takes no limit
+        self._same_as = same_as
+        self._told = False  # that its power contains that of its storage
         self._lacks = ""  # for a limit
         self._limited = False  # a limit of ours may be in force
 
@@ -61,7 +69,8 @@ class PvDriver:
     async def read(self) -> Pv:
         """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError.
 
-        Of a hybrid whose model 160 tells PV from storage: the DC power of PV.
+        Of a hybrid whose model 160 tells PV from storage: the DC power of PV. Where nothing tells them apart, its power
+        is that of both: then WrongDevice if a PCS of the site is this same inverter, as it would count twice.
         """
         async with self._lock:
             await self._open()
@@ -69,6 +78,7 @@ class PvDriver:
             state = "InvSt" if model_id == 701 else "St"
             sample = Sample(await self._device.read(model_id, ("W", state)))
             powers = await read_modules(self._device) if self._device.has(STORAGE) else None
+            self._refuse_twice(apart=powers is not None)
             held = await self._writer.read() if self._writer is not None else {}
         w = sample.number("W") if powers is None else powers.pv_w
         limit_w = self._limit.in_force_w(held) if self._limit is not None and held else None
@@ -114,6 +124,20 @@ class PvDriver:
     async def close(self) -> None:
         """Drop the connection for good; the timer of a limit runs out."""
         await self._device.link.close()
+
+    def _refuse_twice(self, *, apart: bool) -> None:
+        """Tell of a power that contains the storage's. `apart`: model 160 tells them apart.
+
+        Raises WrongDevice where the same power is read as a PCS's: one by 701, or one whose modules say nothing.
+        """
+        storing = any(self._device.has(model) for model in STORING)
+        if self._same_as and (self._device.has(DER) or (storing and not apart)):
+            what = f"its power is in that of {self._same_as}, the same inverter: it would count twice"
+            raise WrongDevice(self.id, what, "remove this [[pv]]: the balance of the site holds its PV already")
+        if storing and not apart and not self._told:
+            self._told = True
+            text = "its power contains that of its storage: SunSpec model 160 does not tell them apart"
+            self.notices.add("warning", text)
 
     async def _open(self) -> None:
         """Connect; on a new connection nothing known before counts. What keeps a limit from it, `_lacks` says."""

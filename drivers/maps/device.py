@@ -21,12 +21,14 @@ SLOW_S = 1.0  # real seconds between two readings of the poll class "slow"
 class MappedDevice:
     """A device that is only read. Its identity is checked again on every new connection, before any value is used."""
 
-    def __init__(self, link: ModbusLink, unit: int, device_map: DeviceMap, units: Mapping[str, int]) -> None:
-        """`units`: Modbus unit ids that the site file gives by name, besides `unit`."""
+    def __init__(
+        self, link: ModbusLink, unit: int, device_map: DeviceMap, units: Mapping[str, int], needed: str = ""
+    ) -> None:
+        """`units`: Modbus unit ids that the site file gives by name, besides `unit`. `needed`: as in MapReader."""
         self.link, self.map = link, device_map
         self.identity: DeviceIdentity | None = None
         self.units = {**device_map.units, **units, DEVICE: unit}
-        self._reader = MapReader(link, self.units, device_map)
+        self._reader = MapReader(link, self.units, device_map, needed)
         self._connection = 0  # on which its identity was checked
         self._kept: dict[str, Decoded | None] = {}  # values of the poll classes "once" and "slow"
         self._slow_s = float("-inf")

@@ -17,9 +17,13 @@ REFUSED = (2, 3)  # exceptions: some of the registers do not exist, or they are 
 class MapReader:
     """Reads over one link. What a device refuses is asked for in smaller reads, then left out."""
 
-    def __init__(self, link: ModbusLink, units: Mapping[str, int], device_map: DeviceMap) -> None:
-        """`units`: Modbus unit ids by name, "device" among them."""
+    def __init__(self, link: ModbusLink, units: Mapping[str, int], device_map: DeviceMap, needed: str = "") -> None:
+        """`units`: Modbus unit ids by name, "device" among them. `needed`: the value without which reading fails.
+
+        Not given: that which the kind of the map needs.
+        """
         self._link, self._units, self._map = link, units, device_map
+        self._needed = needed or NEEDED[device_map.info.kind]
         self._plans: dict[tuple[Poll, ...], list[Request]] = {}
         self.without: set[str] = set()  # values that this device refuses
 
@@ -72,7 +76,7 @@ class MapReader:
             and self._map.function_of(value) == request.function
             and request.address <= value.address < request.end
         }
-        if NEEDED[self._map.info.kind] in self._needs(names):
+        if self._needed in self._needs(names):
             raise error
         self.without |= names
         self._link.notices.add("warning", f"{', '.join(sorted(names))} cannot be read: {error.what}; left out")

@@ -126,6 +126,7 @@ VOCABULARY: dict[Kind, dict[str, Meaning]] = {
     "node": NODE | TEXTS,
 }
 NEEDED: dict[Kind, str] = {"meter": "w", "pcs": "w", "pv": "w", "switch": "position", "node": "power_w"}
+PV_POWER: dict[Kind, str] = {"pv": "w", "pcs": "pv_w"}  # by which value a [[pv]] is read; a PCS's map: of a hybrid
 
 TERMS = frozenset(
     (

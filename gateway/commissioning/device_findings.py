@@ -10,7 +10,7 @@ from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, N
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
-from drivers.config import MeterDevice, PcsDevice, Polled
+from drivers.config import MeterDevice, PcsDevice, Polled, PvDevice
 from drivers.maps.loader import load
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
 from gateway.site.schema import Site
@@ -26,9 +26,11 @@ APPARENT_W = 300.0
 
 def map_findings(site: Site) -> Iterator[Finding]:
     """What the maps in use say that is to be set or looked up at the device."""
-    devices: tuple[MeterDevice | PcsDevice, ...] = (*site.meter, *site.pcs)
+    devices: tuple[MeterDevice | PcsDevice | PvDevice, ...] = (*site.meter, *site.pcs, *site.pv)
+    commanded = {(pcs.url, pcs.unit, pcs.map) for pcs in site.pcs}
     for device in devices:
-        if device.map:
+        hybrid = isinstance(device, PvDevice) and (device.url, device.unit, device.map) in commanded  # told already
+        if device.map and not hybrid:
             device_map = load(device.map, site.path)
             for text in device_map.info.ask:
                 yield note(device.id, "at-the-device", text)

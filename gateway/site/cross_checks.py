@@ -16,9 +16,10 @@ import msgspec
 
 from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.config.cross_checks import Check, Finding, checks
-from drivers.config import PcsDevice
+from drivers.config import PcsDevice, PvDevice
 from drivers.contacts.config import ContactDevice
 from drivers.maps.schema import DeviceMap
+from drivers.maps.vocabulary import PV_POWER
 from drivers.modbus.address import Address, parse, place_of
 from drivers.twin.config import PCS_FAMILIES
 from gateway.site.schema import Site
@@ -72,6 +73,7 @@ def _own(site: Site) -> Iterator[Check]:
         _tls,
         _maps,
         _written_twice,
+        _hybrids,
         _contacts,
         _reserve,
     ):
@@ -261,7 +263,9 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
         for fault in error.faults:
             yield f"{where}.map", name, f"a device map without errors; {fault}"
         return
-    if device_map.info.kind != section:
+    if section == "pv":
+        yield from _pv_map(where, item, device_map)
+    elif device_map.info.kind != section:
         yield f"{where}.map", name, f"a map of kind {section}; this is one of kind {device_map.info.kind}"
     if getattr(item, "instance", None) is not None:
         yield f"{where}.instance", item.instance, "no such key beside map: it counts SunSpec models"
@@ -281,9 +285,31 @@ def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> It
     """What the twin needs to be the device of a map."""
     if section == "pcs" and device_map.name not in PCS_FAMILIES:
         yield f"{where}.map", item.map, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
+    if section == "pv":
+        yield f"{where}.map", item.map, "no map: the twin's PV inverters speak SunSpec"
     ids = [number for number in {**device_map.units, **item.units}.values() if number]
     if len(set(ids)) < len(ids):
         yield f"{where}.units", dict(item.units), "a unit id of its own for each unit of the map"
+
+
+def _pv_map(where: str, pv: PvDevice, device_map: DeviceMap) -> Iterator[Finding]:
+    """A hybrid's PV is read by the map of its PCS. No map limits PV."""
+    kind = device_map.info.kind
+    if PV_POWER.get(kind) not in device_map.values:
+        yield f"{where}.map", pv.map, f"a map of kind pv, or of a hybrid with a value pv_w; this is one of kind {kind}"
+    if pv.curtail:
+        yield f"{where}.curtail", True, "false: an inverter that is read by a map takes no limit"
+
+
+def _hybrids(site: Site) -> Iterator[Finding]:
+    """A PCS and a PV inverter that are one device are read the same way, or its PV may count twice, or not at all."""
+    for n, pv in enumerate(site.pv):
+        for m, pcs in enumerate(site.pcs):
+            with suppress(Unreadable):
+                here = pv.url != "twin" and (place_of(pv.url), pv.unit) == (place_of(pcs.url), pcs.unit)
+                if here and bool(pv.map) != bool(pcs.map):
+                    wanted = f"map = {pcs.map!r}" if pcs.map else "no map"
+                    yield f"pv[{n}].map", pv.map, f"{wanted}, as pcs[{m}] has, which is the same device"
 
 
 def _recipe(where: str, pcs: PcsDevice, device_map: DeviceMap) -> Iterator[Finding]:

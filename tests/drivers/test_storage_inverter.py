@@ -16,10 +16,13 @@ from toxic import FakeDevice, ToxicServer
 from twin_sites import site_of
 
 from drivers.clock import VirtualClock
-from drivers.config import PcsDevice
+from drivers.config import IoConfig, PcsDevice, PvDevice
+from drivers.devices import make_drivers
+from drivers.modbus.address import Address
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.pcs import PcsDriver
+from drivers.pv import PvDriver
 from drivers.setpoint_points import StorageRates, rates_w
 from drivers.sunspec.model import encode, model
 from drivers.sunspec.modules import powers_of
@@ -210,6 +213,51 @@ def test_pv_and_storage_of_a_hybrid() -> None:
     assert powers_of(nameless, 4, "Stranger") is None  # may well have four strings of panels
 
 
+PV = {"id": "pv1", "url": "tcp://x:1", "peak_w": 12e3}
+DER_STORAGE = image(model_words(1, **COMMON), model_words(701, W=5000, InvSt=3), model_words(713, SoC=50))
+
+
+@pytest.mark.parametrize("registers", [inverter_image(), inverter_image(113), DER_STORAGE], ids=["103", "113", "701"])
+@pytest.mark.parametrize(
+    ("changes", "twice"), [({}, True), ({"instance": 1}, True), ({"unit": 2}, False), ({"map": "goodwe-et"}, False)]
+)
+async def test_a_hybrid_whose_powers_are_not_told_apart_does_not_count_twice(
+    registers: list[int], changes: dict[str, Any], twice: bool
+) -> None:
+    """`changes`: of the PCS; where it is another device, the PV counts, and that it holds the storage is told once."""
+    server = ToxicServer(FakeDevice({40000: registers}))
+    await server.start()
+    address = Address("tcp", server.host, server.port)
+    given = PcsDevice(
+        **{"id": "pcs1", "battery": "b", "charge_w": 9e3, "discharge_w": 9e3, "url": "tcp://x:1"} | changes
+    )
+    _, pv = make_drivers(
+        [], [given], [PvDevice(**PV)], [], [], IoConfig(deadline_s=5.0), lambda _, __, unit: (address, unit)
+    )
+    assert isinstance(pv, PvDriver)
+    if twice:
+        with pytest.raises(WrongDevice, match=r"its power is in that of pcs1.*remove this \[\[pv\]\]"):
+            await pv.read()
+    else:
+        assert [(await pv.read()).w.good for _ in range(2)] == [5000, 5000]
+        told = [text for _, text in pv.notices.take()]
+        assert told == ["its power contains that of its storage: SunSpec model 160 does not tell them apart"]
+    await pv.close()
+    await server.stop()
+
+
+async def test_an_inverter_without_storage_is_told_nothing() -> None:
+    inverter = image(model_words(1, **COMMON), model_words(103, **INVERTER))
+    server = ToxicServer(FakeDevice({40000: inverter}))
+    await server.start()
+    link = ModbusLink(server.host, server.port, deadline_s=5.0, backoff_max_s=0.2, device="pv1")
+    driver = PvDriver(PvDevice(**PV), link, 1)
+    assert (await driver.read()).w.good == 5000
+    assert driver.notices.take() == []
+    await driver.close()
+    await server.stop()
+
+
 # ── the twin's personality, on the wire ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -285,6 +333,14 @@ async def test_left_to_itself_it_may_revert_without_a_word(twin: TwinRig) -> Non
     await twin.driver.command(None, twin.now_s)  # off the grid, say
     await twin.passes(65)
     assert await twin.commanded(10_000) == ""
+
+
+async def test_pv_of_a_hybrid_whose_modules_tell_it_counts_beside_its_storage(twin: TwinRig) -> None:
+    await twin.commanded(5_000)
+    await twin.passes(5)
+    pv = PvDriver(PvDevice(**PV), twin.link, 1, same_as="pcs1")
+    assert (await pv.read()).w.good is not None
+    assert (await twin.driver.read())[0].w.good == pytest.approx(5_000, abs=50)
 
 
 async def test_a_stranger_reads_the_same(twin: TwinRig) -> None:

@@ -416,6 +416,40 @@ def test_which_devices_with_a_map_the_twin_can_be() -> None:
     assert "expected a PCS that the twin can be: victron-gx, or none for SunSpec" in errors_of(raw)["pcs[0].map"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "pcs", "key", "expected"),
+    [
+        ({"map": "janitza-umg"}, {}, "pv[0].map", "a map of kind pv, or of a hybrid with a value pv_w; this is one of"),
+        ({"map": "goodwe-et", "url": "twin"}, {}, "pv[0].map", "no map: the twin's PV inverters speak SunSpec"),
+        ({"map": "victron-gx", "units": {"vebus": 227}}, {}, "pv[0].map", "a hybrid with a value pv_w"),
+        (
+            {"map": "goodwe-et", "curtail": True},
+            {},
+            "pv[0].curtail",
+            "an inverter that is read by a map takes no limit",
+        ),
+        ({"map": "goodwe-et"}, {"unit": 247}, "pv[0].map", "no map, as pcs[0] has, which is the same device"),
+        ({"map": ""}, {"unit": 247, "map": "foxess-h3"}, "pv[0].map", "map = 'foxess-h3', as pcs[0] has"),
+    ],
+)
+def test_what_of_a_hybrid_is_refused(changes: dict[str, Any], pcs: dict[str, Any], key: str, expected: str) -> None:
+    raw = document()
+    place = {"url": "tcp://hybrid.site:502", "unit": 247}
+    raw["pv"] = [{"id": "pv1", "peak_w": "12 kW", **place, **changes}]
+    raw["pcs"][0].update(place | {"unit": 1} | pcs)
+    assert expected in errors_of(raw)[key]
+
+
+@pytest.mark.parametrize("name", ["goodwe-et", ""])
+def test_a_hybrid_whose_pcs_and_pv_are_read_the_same_way(name: str) -> None:
+    raw = document()
+    place = {"url": "tcp://hybrid.site:502", "unit": 247, "map": name}
+    raw["pv"] = [{"id": "pv1", "peak_w": "12 kW", **place}]
+    raw["pcs"][0].update(place | ({"accept_no_revert": True, "cap_w": "5 kW"} if name else {}))
+    site = site_file.compose(Path("x.toml"), raw)
+    assert site.pv[0].map == site.pcs[0].map == name
+
+
 def test_every_error_of_a_map_beside_the_site_file_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('[map]\nname = "mine"\ntitle = "M"\nkind = "meter"\nsources = []\n[value.w]\n')
     raw = document()
