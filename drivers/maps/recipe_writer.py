@@ -148,10 +148,11 @@ class RecipeWriter:
     async def give_up(self, found: FoundMode | None, now_s: float) -> None:
         """After a refused step: leave the device, and try nothing for a while, longer each time.
 
-        The steps before it may have enabled an older power, or started the timer that ends one anew.
+        The steps before it may have enabled an older power, or started the timer that ends one anew. Flash is not
+        written, as this may happen again and again.
         """
         with suppress(DeviceError):
-            await self.leave(found)
+            await self.leave(found, flash=False)
         self.reset()
         self._pause_s = min(max(2 * self._pause_s, RETRY_S), MOST_PAUSE_S)
         self._paused_until_s = now_s + self._pause_s
@@ -176,10 +177,15 @@ class RecipeWriter:
         steps = [step for step in self._recipe.leave if step.found]
         return {place_name(s): tuple(await self._device.read(s.at, s.address, s.registers)) for s in steps}
 
-    async def leave(self, found: FoundMode | None) -> None:
-        """Write what the recipe leaves behind: what was found, else the map's own values. Raises DeviceError."""
+    async def leave(self, found: FoundMode | None, *, flash: bool = True) -> None:
+        """Write what the recipe leaves behind: what was found, else the map's own values. Raises DeviceError.
+
+        `flash`: registers in flash, too.
+        """
         await self._learn_exponents()
         for step in self._recipe.leave:
+            if step.memory == "flash" and not flash:
+                continue
             (write,) = self._writes([step], self._terms(0.0, {}))
             there = found.registers.get(place_name(step)) if step.found and found is not None else None
             words = there if there is not None and len(there) == len(write.words) else write.words
