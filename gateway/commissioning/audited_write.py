@@ -13,6 +13,7 @@ from drivers.register_view import WrittenValue
 from gateway.api.peer import Peer, user_name
 from gateway.api.roles import Role, Roles
 from gateway.commissioning.state_owner import not_the_owner
+from gateway.daemon_thread import may_hang
 from gateway.errors import CommandRefused
 from gateway.instance_lock import AlreadyRunning
 from gateway.register_access import RegisterAccess
@@ -42,7 +43,7 @@ async def audited_write(
     Raises NotAllowed; CommandRefused where the device cannot be written.
     """
     peer = Peer(os.getpid(), os.geteuid(), os.getegid(), user_name(os.geteuid()))
-    standing = await asyncio.to_thread(Roles(site.roles, os.geteuid()).of, peer)
+    standing = await may_hang(Roles(site.roles, os.geteuid()).of, peer)
     if standing.role < Role.ENGINEER:
         raise NotAllowed(f"writing to a device takes an engineer; {peer.who} is {standing.role.one} ({standing.why})")
     access.check_write(device, name, setpoints=True)
@@ -61,7 +62,7 @@ async def audited_write(
         try:
             return await _recorded(audit, peer, access, device, name, value, reason)
         finally:
-            await asyncio.to_thread(audit.close)
+            await may_hang(audit.close)
     finally:
         directory.release()
 

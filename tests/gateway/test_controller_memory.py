@@ -143,7 +143,7 @@ async def test_a_row_that_nobody_foresaw_does_not_join_the_memory_again(
     gateway.clock.utc_s.return_value = 1.7e9
     gateway.adopt_late.side_effect = KeyError("order_kind")
     saver = ControllerMemorySaver(controller, Mock(), held=True)
-    adopt = partial(bootstrap._adopt_late, gateway, tmp_path, "run")
+    adopt = partial(bootstrap._adopt_late, gateway, Mock(), tmp_path, "run")
     await saver.recover(tmp_path, lambda: "", Mock(), Mock(), adopt)
     controller.recover.assert_called_once_with(LEFT)
     assert not saver.held

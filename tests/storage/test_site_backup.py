@@ -57,6 +57,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recorder.save_state("controller", {"peak_w": 31_000.0})
     assert recorder.close()
     audited(directory, [f"row {n}" for n in range(1, 21)])
+    (directory / "proofs.json").write_text('{"version": 1, "proofs": {}}')
     (directory / "gpus.json").write_text('{"original_mw": {"GPU-a": 500000}}')
     (directory / "gpus.json").chmod(0o640)
     return directory

@@ -69,7 +69,7 @@ def test_without_a_load_meter_it_is_said_to_be_assumed_until_its_own_timeout_and
     assert "runs out in" in words(decision.reason)
     assert decision.battery_w == pytest.approx(held_w, abs=300)
     decision = until(day, began_s + 70)
-    assert "assumed at 0 kW" in words(decision.reason)
+    assert "assumed at 0.0 kW" in words(decision.reason)
     assert decision.battery_w == 0
     assert abs(day.twin.pcs[0].w) < 50
 
