@@ -166,7 +166,7 @@ async def test_a_forming_pcs_is_not_written_to_at_all() -> None:
     twin = VictronTwin()
     rig = await Rig(twin).start()
     await rig.command(3000)
-    twin.devices[227][29] = 240  # the AC input is gone
+    twin.devices[227][29], twin.devices[227][31] = 240, 9  # the AC input is gone, it inverts
     twin.writes()
     with pytest.raises(WrongDevice, match="forms the grid"):
         await rig.driver.release()
@@ -283,7 +283,7 @@ async def test_a_gateway_that_was_killed_is_cleaned_up_after(rig: Rig) -> None:
 async def test_a_forming_pcs_is_left_alone_at_the_end() -> None:
     rig = await Rig(VictronTwin()).start()
     await rig.command(3000)
-    rig.twin.devices[227][29] = 240  # the AC input is gone
+    rig.twin.devices[227][29], rig.twin.devices[227][31] = 240, 9  # the AC input is gone, it inverts
     await rig.driver.read()
     rig.twin.writes()
     await rig.stop()
