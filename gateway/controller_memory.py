@@ -81,8 +81,8 @@ class ControllerMemorySaver:
         self._recorder.save_state(STATE, msgspec.to_builtins(self._controller.memory()))
 
     def _urgent(self) -> tuple[Any, ...]:
-        """An islanding fault, which nodes are capped, which contacts are latched."""
-        return self._controller.island.memory(), self._controller.caps.nodes, self._controller.contacts.latched
+        """An islanding fault, which nodes are capped, which contacts are latched or limit the site."""
+        return self._controller.island.memory(), self._controller.caps.nodes, self._controller.contacts.kept
 
     async def recover(
         self,

@@ -14,6 +14,7 @@ from console.cli.json_output import json_text
 from console.cli.line_formats import audit_line, event_line
 from console.cli.progress import Progress
 from console.value_parsers import json_option, moment, site_option
+from dispatch.alarms.contact_conditions import starts_the_battery
 from gateway import exit_codes
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def events(limit: int, site: str | None, as_json: bool) -> None:
 def ack(alarm: str, site: str | None) -> None:
     """Acknowledge an alarm by its id (see `skerry status`), or all alarms."""
     with gateway(site) as live:
-        answer = live.link.request("alarm.acknowledge", id="*" if alarm == "all" else alarm)
+        seen = {"seen_utc_s": live.now_utc_s()} if starts_the_battery(alarm) else {}
+        answer = live.link.request("alarm.acknowledge", id="*" if alarm == "all" else alarm, **seen)
     count, trouble = answer["acknowledged"], answer["not_durable"]
     click.echo(f"{count} {'alarm' if count == 1 else 'alarms'} acknowledged{'; NOT on record' if trouble else ''}")
     if trouble:

@@ -39,6 +39,7 @@ from console.tui.status_bars import (
     TooSmall,
     WhyLine,
 )
+from dispatch.alarms.contact_conditions import starts_the_battery
 from dispatch.wording.catalogue import alarm_text
 
 VIEW_CLASSES = {
@@ -366,7 +367,8 @@ class SkerryApp(App[None], inherit_bindings=False):
             self.store.notify(with_durability(f"acknowledged: {answer['acknowledged']} alarms{by_name}", answer))
 
     async def _acknowledge(self, alarm_id: str, done: str) -> None:
-        answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm_id)
+        seen = {"seen_utc_s": self.model.now_utc_s} if starts_the_battery(alarm_id) else {}
+        answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm_id, **seen)
         if answer is not None:
             self.store.notify(with_durability(done, answer))
 

@@ -9,6 +9,7 @@ from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.control.contact_states import contact_reason
 from dispatch.model.contacts import ContactView
 
+LATCHED = "contact-latched:"  # alarms whose acknowledgement lets the battery go on
 ALARM_OF = {"cooling_fault": "contact-cooling", "door": "contact-alarm", "alarm": "contact-alarm"}
 
 
@@ -27,3 +28,8 @@ def contact_conditions(view: ContactView) -> Iterator[tuple[str, Condition]]:
         yield f"grid-operator-limit:{view.id}", Condition(None if lost else limits, seen)
     else:
         yield f"{ALARM_OF[view.purpose]}:{view.id}", Condition(None if lost else view.state == "active", seen)
+
+
+def starts_the_battery(alarm_id: str) -> bool:
+    """Whether the battery goes on once this alarm is acknowledged: that takes a console that sees the site."""
+    return alarm_id.startswith(LATCHED)

@@ -29,6 +29,11 @@ class _Point:
     def protects(self) -> bool:
         return self.terms.purpose in PROTECTIVE
 
+    @property
+    def limits(self) -> bool:
+        """Whether it is a step of the grid operator's that is in force."""
+        return self.terms.purpose == "grid_operator" and self.state in ("active", "broken")
+
     def update(self, contact: Contact | None, mono_s: float) -> bool:
         """Take what is read now; True when its state changes."""
         status = UNKNOWN if contact is None else contact.state
@@ -54,7 +59,7 @@ class _Point:
         return taken_s - self._coming_s >= self.terms.debounce_s
 
     def view(self) -> ContactView:
-        terms, active = self.terms, self.terms.purpose == "grid_operator" and self.state in ("active", "broken")
+        terms, active = self.terms, self.limits
         return ContactView(
             terms.id,
             terms.purpose,
@@ -68,7 +73,7 @@ class _Point:
 
 
 class ContactStates:
-    """All contacts of a site. `latched` outlives a restart, so that no gateway starts a battery behind an EPO."""
+    """All contacts of a site. `kept` outlives a restart, so that no gateway starts a battery behind an EPO."""
 
     def __init__(self, terms: Iterable[ContactTerms]) -> None:
         self._points = {t.id: _Point(t) for t in terms}
@@ -79,11 +84,18 @@ class ContactStates:
         """The contacts that wait to be acknowledged, or are still active."""
         return tuple(id for id, point in self._points.items() if point.latched)
 
-    def latch(self, ids: Iterable[str]) -> None:
-        """Latch what an earlier gateway had latched."""
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """These, and the steps of the grid operator's that are in force."""
+        return tuple(id for id, point in self._points.items() if point.latched or point.limits)
+
+    def adopt(self, ids: Iterable[str]) -> None:
+        """Take over what an earlier gateway had latched, and steps in force until their inputs are read."""
         for id in ids:
             if (point := self._points.get(id)) is not None:
                 point.latched = point.protects
+                if point.terms.purpose == "grid_operator" and point.state == LOST:
+                    point.state = "active"
 
     def release(self, id: str) -> None:
         """Somebody has acknowledged it: it is released at the next step, if it is inactive then."""

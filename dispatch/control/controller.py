@@ -63,7 +63,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     caps: CapsMemory = CapsMemory()
     island: IslandMemory = IslandMemory()
     soc: dict[str, SocMemory] = {}  # of batteries whose SoC stands still
-    contacts: tuple[str, ...] = ()  # protective ones that are latched
+    contacts: tuple[str, ...] = ()  # that are latched, or steps of the grid operator's in force
 
 
 class Controller:
@@ -162,7 +162,7 @@ class Controller:
             caps=self.caps.memory(),
             island=self.island.memory(),
             soc=self._plausibility.soc.memory(),
-            contacts=self.contacts.latched,
+            contacts=self.contacts.kept,
         )
 
     def restore(self, memory: ControllerMemory) -> None:
@@ -173,7 +173,7 @@ class Controller:
         self.caps.restore(memory.caps)
         self.island.restore(memory.island)
         self._plausibility.soc.restore(memory.soc)
-        self.contacts.latch(memory.contacts)
+        self.contacts.adopt(memory.contacts)
 
     def recover(self, memory: ControllerMemory) -> None:
         """Join what was kept, and could not be read before the first step, to what is known by now; between steps."""
@@ -183,7 +183,7 @@ class Controller:
         self.caps.recover(memory.caps)
         self.island.recover(memory.island)
         self._plausibility.soc.recover(memory.soc)
-        self.contacts.latch(memory.contacts)
+        self.contacts.adopt(memory.contacts)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -43,6 +43,7 @@ PERMISSIONS: dict[str, Permission] = {
     "device.write": Permission(Role.ENGINEER, "writing to a device", raises_risk=True),
     # alarms
     "alarm.acknowledge": Permission(Role.OPERATOR, "acknowledging alarms"),
+    "alarm.acknowledge contact-latched": Permission(Role.OPERATOR, "acknowledging alarms", raises_risk=True),
     # manual orders
     "order.list": Permission(Role.VIEWER),
     "order.preview": Permission(Role.VIEWER),

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.contact_states import stop_reason
 from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan
@@ -52,6 +53,7 @@ class Prospect(msgspec.Struct, frozen=True):
     inputs: PlanInputs | None
     plan: Plan | None
     island: IslandState
+    stopped: Reason | None = None  # a protective contact holds the battery: which
 
 
 class _Withdrawal(msgspec.Struct, frozen=True):
@@ -226,6 +228,8 @@ class ReservationCommands:
     async def _evaluate(self, asked: PowerRequest, former: Reservation | None) -> Grant | OrderRefused:
         """What the site says to a job, with `former`, which it renews, given back; computed in a thread."""
         prospect = self._prospect()
+        if prospect.stopped is not None:
+            return OrderRefused(Reason("refused.contact", {"why": prospect.stopped}))
         if prospect.inputs is None:
             return OrderRefused(Reason("refused.unknown_site"))
         inputs, standing = prospect.inputs, self._reservations.standing()
@@ -241,7 +245,8 @@ class ReservationCommands:
     def _prospect(self) -> Prospect:
         published = self._loop.published
         island = IslandState.UNKNOWN if published is None else published.decision.island
-        return Prospect(self._planner.inputs(), self._planner.plan, island)
+        stopped = None if published is None else stop_reason(published.decision.contacts)
+        return Prospect(self._planner.inputs(), self._planner.plan, island, stopped)
 
     def _body(self, asked: PowerRequest, granted: Grant, peer: Peer, former: Reservation | None) -> dict[str, Any]:
         """A reservation as its row holds it; its id is the row's number."""
@@ -274,6 +279,8 @@ class ReservationCommands:
         """Why the power of one that has begun is not there; None when it is."""
         if prospect.island is not IslandState.GRID_TIED:
             return Reason("power.site_state", {"state": prospect.island.value})
+        if prospect.stopped is not None:
+            return prospect.stopped
         if prospect.inputs is None:
             return Reason("power.not_known")
         return await self._shortfall(reservation, prospect.inputs, prospect.plan)

@@ -68,6 +68,7 @@ class Result(msgspec.Struct):
     written: bool
     w: float | None
     note: str = ""
+    held: bool = True
 
 
 @dataclass

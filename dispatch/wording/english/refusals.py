@@ -40,6 +40,7 @@ TEMPLATES = {
     "refused.no_pcs": "device: the site file declares no PCS: there is no battery to order about",
     "refused.no_such_node": "node: {node}: expected one of {nodes}",
     "refused.no_cap": "node: {node} takes no power cap; these do: {nodes}",
+    "refused.contact": "protection: {why}; power is reserved again once it is released",
     "refused.off_grid": "islanding: the site is {state}; a battery order is taken when it is grid-tied",
     "refused.offline": "device offline: {devices}",
     "refused.silence": "{device} {silence}",

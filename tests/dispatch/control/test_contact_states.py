@@ -269,6 +269,21 @@ def test_a_step_whose_input_is_lost_stays_in_force_and_says_so() -> None:
     assert (view.state, view.read, view.export_limit_w) == ("active", False, 0.0)
 
 
+def test_a_step_in_force_outlives_the_gateway_until_its_input_is_read() -> None:
+    bench = Bench(step("s0", export_limit_w=0.0))
+    bench.says["s0"] = status("active")
+    bench.run()
+    kept = msgspec.json.decode(msgspec.json.encode(bench.controller.memory()), type=ControllerMemory)
+    again = Bench(step("s0", export_limit_w=0.0), memory=kept)
+    again.load_w, again.says["s0"] = 5_000.0, UNKNOWN
+    limited = again.run(15, None, EXPORTS)
+    assert limited.battery_w == pytest.approx(5_000)
+    assert not limited.contacts[0].read
+    again.says["s0"] = status("inactive")
+    assert again.run(15, None, EXPORTS).battery_w == 20_000
+    assert again.controller.memory().contacts == ()
+
+
 @settings(max_examples=25)
 @given(
     st.lists(st.sampled_from(["active", "inactive", "broken", None]), min_size=1, max_size=20),

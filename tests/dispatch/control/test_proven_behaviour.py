@@ -104,6 +104,7 @@ def test_a_change_counts_from_the_next_tick_on_the_grid_and_not_before() -> None
         (PROOF, 50.0, 3_000.0),
         (PROOF, 100.0, -500.0),
         (KEEPS, 1_000.0, 3_000.0),
+        (CHANGED, 100.0, 3_000.0),
     ],
 )
 def test_a_silent_pcs_without_a_countdown_is_taken_to_do_what_was_proven(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,6 +13,7 @@ from dispatch.alarms.states import AlarmBook, AlarmState, Condition
 from dispatch.model.events import Event
 from drivers.clock import SystemClock
 from gateway.api.alarm_commands import AlarmCommands
+from gateway.api.command_log import Command
 from gateway.errors import CommandRefused
 
 LATCH = "contact-latched:epo"
@@ -24,10 +26,18 @@ class Peer:
 class Log:
     """Records commands, unless the disk does not answer."""
 
-    intent: int | None = 7
+    def __init__(self, *, on_disk: bool = True) -> None:
+        self.on_disk = on_disk
 
-    async def record_intent(self, command: Any) -> int | None:
-        return self.intent
+    def check(self, command: Command, check: Callable[[], None]) -> None:
+        if command.raises_risk and command.seen_utc_s is None:
+            raise CommandRefused("stale console")
+        check()
+
+    async def record_intent(self, command: Command) -> int | None:
+        if command.raises_risk and not self.on_disk:
+            raise CommandRefused("audit: not on record, so not done")
+        return 7 if self.on_disk else None
 
     async def record_result(self, *result: Any) -> str:
         return ""
@@ -55,7 +65,7 @@ def commands(alarms: AlarmBook, log: Log) -> tuple[Any, list[str]]:
 
 async def test_by_its_id_it_is_released(alarms: AlarmBook) -> None:
     acknowledge, released = commands(alarms, Log())
-    assert await acknowledge(Peer(), {"id": LATCH}) == {"acknowledged": 1, "not_durable": ""}
+    assert await acknowledge(Peer(), {"id": LATCH, "seen_utc_s": 1.0}) == {"acknowledged": 1, "not_durable": ""}
     assert released == ["epo"]
 
 
@@ -68,19 +78,26 @@ async def test_with_all_others_it_is_not(alarms: AlarmBook) -> None:
 
 
 async def test_not_before_it_is_on_record(alarms: AlarmBook) -> None:
-    log = Log()
-    log.intent = None
-    acknowledge, released = commands(alarms, log)
-    with pytest.raises(CommandRefused, match="not on record yet, so the contact is not released"):
-        await acknowledge(Peer(), {"id": LATCH})
+    acknowledge, released = commands(alarms, Log(on_disk=False))
+    with pytest.raises(CommandRefused, match="not on record, so not done"):
+        await acknowledge(Peer(), {"id": LATCH, "seen_utc_s": 1.0})
     assert released == []
     assert (await acknowledge(Peer(), {"id": "price-file"}))["acknowledged"] == 1, "others need no record"
 
 
+async def test_not_by_a_console_that_has_not_seen_the_site_lately(alarms: AlarmBook) -> None:
+    """A key pressed in a session that hung must not start the battery once the session is back."""
+    acknowledge, released = commands(alarms, Log())
+    with pytest.raises(CommandRefused, match="stale console"):
+        await acknowledge(Peer(), {"id": LATCH})
+    assert released == []
+    assert (await acknowledge(Peer(), {"id": "price-file"}))["acknowledged"] == 1
+
+
 async def test_it_can_be_acknowledged_again_once_it_was_latched_again(alarms: AlarmBook) -> None:
     acknowledge, released = commands(alarms, Log())
-    await acknowledge(Peer(), {"id": LATCH})
+    await acknowledge(Peer(), {"id": LATCH, "seen_utc_s": 1.0})
     alarms.update({LATCH: Condition(False)}, 1.0, 1.0)
     alarms.update({LATCH: Condition(True)}, 1.2, 1.2)
-    await acknowledge(Peer(), {"id": LATCH})
+    await acknowledge(Peer(), {"id": LATCH, "seen_utc_s": 1.0})
     assert released == ["epo", "epo"]

@@ -21,6 +21,8 @@ from waiting import LIMIT_S
 from console.cli import data_source
 from console.cli.main import run
 from console.cli.reservations import GRANT_S
+from dispatch.control.contact_states import stop_reason
+from dispatch.model.contacts import ContactView
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api import reservation_commands
@@ -47,6 +49,19 @@ async def listed(client: GatewayClient) -> list[dict[str, Any]]:
 
 def texts(there: Running) -> list[str]:
     return [event.text for event in there.events if event.subject == "reservation"]
+
+
+async def test_none_is_granted_and_none_is_ready_while_a_contact_stops_the_battery(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reserve(client, there, **NOW)
+    stopped = ContactView("epo", "epo", "active", 0.0)
+    monkeypatch.setattr(reservation_commands, "stop_reason", lambda contacts: stop_reason((*contacts, stopped)))
+    with pytest.raises(RequestFailed, match="protection: battery to 0 kW: emergency stop epo is active; power is res"):
+        await reserve(client, there, **NOW)
+    (before,) = await listed(client)
+    assert not before["ready"]
+    assert as_words(before["why"]) == "battery to 0 kW: emergency stop epo is active"
 
 
 async def test_granted_on_record_and_seen_by_everybody(there: Running, client: GatewayClient) -> None:

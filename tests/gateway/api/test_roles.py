@@ -69,6 +69,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.list": ("order.list", {}),
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
+    "alarm.acknowledge contact-latched": ("alarm.acknowledge", {"id": "contact-latched:none"}),
     "order.set setpoint": ("order.set", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "order.set import-target": ("order.set", {"kind": "import-target", "value": 1000.0, **REASON}),
     "order.set soc-target": ("order.set", {"kind": "soc-target", "value": 61.0, "by_utc_s": 1800, **REASON}),
@@ -99,6 +100,7 @@ NOTHING = {
     "device.registers": NO_REGISTERS,
     "device.read": NO_REGISTERS,
     "device.write": NO_REGISTERS,
+    "alarm.acknowledge contact-latched": "no alarm 'contact-latched:none' is listed",
     "prove.abort": "no proof is under way",
     "prove.start": "not now: ",
 }
@@ -118,7 +120,7 @@ if uid:
 with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
-        sees = ("device.write", "prove.start", "order.", "drill.", "island.", "reservation.ask")
+        sees = ("alarm.", "device.write", "prove.start", "order.", "drill.", "island.", "reservation.ask")
         sees = method.startswith(sees) and method != "order.list"
         params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
