@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from drivers.maps.decoding import number_of, pattern_of, registers_for
+from drivers.maps.decoding import MOST_EXPONENT, number_of, pattern_of, registers_for
 from drivers.maps.found_modes import FoundMode
 from drivers.maps.recipe import Place, TermMissing, Terms, Write, asked_w, needed_terms, power_terms, told, writes
 from drivers.maps.schema import DeviceMap, Heartbeat, ReadBack, Recipe, Step
 from drivers.maps.vocabulary import MEASURED_TERMS
-from drivers.modbus.errors import DeviceError, ReadbackMismatch
+from drivers.modbus.errors import BadReply, DeviceError, ReadbackMismatch
 from drivers.setpoint import RETRY_S, Action, CommandResult
 
 GIVEN_RATINGS = frozenset({"charge_rated_w", "discharge_rated_w"})  # the site file says them
@@ -65,6 +65,7 @@ class RecipeWriter:
         self._rated = charge_rated_w, discharge_rated_w
         self.revert_s = float(revert_s if recipe.asks_revert_s else recipe.revert_s)  # 0: it never reverts
         self._renew_s = min(recipe.renew_s, self.revert_s / 2) if self.revert_s else recipe.renew_s
+        self._beat_s = recipe.heartbeat.every_s if recipe.heartbeat is not None else 0.0
         self._checks: dict[Place, ReadBack] = {(check.at, check.address): check for check in recipe.check}
         self.needs = needed_terms(recipe.steps) & (MEASURED_TERMS - GIVEN_RATINGS)
         self._pause_s = 0.0  # after the last refused step
@@ -74,6 +75,7 @@ class RecipeWriter:
     def renew_within(self, revert_s: float) -> None:
         """Take it that the device reverts after so much silence, where that is shorter than what the recipe says."""
         self._renew_s = min(self._renew_s, revert_s / 2)
+        self._beat_s = min(self._beat_s, revert_s / 2)
 
     def reset(self) -> None:
         """Forget what the device holds: after a new connection it may be another device, or have restarted."""
@@ -160,7 +162,7 @@ class RecipeWriter:
     async def _beat_when_due(self, now_s: float) -> None:
         """Write the heartbeat where the recipe has one and it is due. Raises DeviceError."""
         beat = self._recipe.heartbeat
-        if beat is None or (self._beat is not None and now_s - self._beaten_s < beat.every_s):
+        if beat is None or (self._beat is not None and now_s - self._beaten_s < self._beat_s):
             return
         number = await self._next_beat(beat)
         words = registers_for(beat.type, number, self._map.order_of(beat))
@@ -208,7 +210,14 @@ class RecipeWriter:
             places = {(at, address) for at, address in values if address is not None}
             function = self._map.access.function
             found = {place: await self._device.read(*place, 1, function) for place in sorted(places)}
-            self._exponents = {place: int(number_of("s16", words, "big")) for place, words in found.items()}
+            self._exponents = {place: self._exponent(place, words) for place, words in found.items()}
+
+    def _exponent(self, place: Place, words: Sequence[int]) -> int:
+        """A power of ten. Raises BadReply where it cannot be one, such as SunSpec's 0x8000, not implemented."""
+        exponent = int(number_of("s16", words, "big"))
+        if abs(exponent) > MOST_EXPONENT:
+            raise BadReply(self._device.where(*place), f"scale {exponent}, expected -{MOST_EXPONENT}..{MOST_EXPONENT}")
+        return exponent
 
     def _due(
         self, target_w: float, wanted: tuple[Write, ...], terms: Terms, now_s: float

@@ -9,7 +9,7 @@ import pytest
 
 from drivers.maps.found_modes import FoundMode, FoundModes
 from drivers.maps.recipe_writer import RecipeWriter
-from drivers.modbus.errors import DeviceException, ReadbackMismatch, Timeout
+from drivers.modbus.errors import BadReply, DeviceException, ReadbackMismatch, Timeout
 from tests.drivers.maps.recipes import map_with
 from tests.drivers.maps.register_double import RegisterDouble
 
@@ -242,6 +242,30 @@ async def test_changes_all_the_time_do_not_keep_the_renewal_away() -> None:
         if TIMEOUT in {address for _, _, address, _ in device.taken()}:
             renewed.append((n, result.action))
     assert renewed == [(0, "armed"), (20, "renewed"), (40, "renewed"), (60, "renewed"), (80, "renewed")]
+
+
+@pytest.mark.parametrize("raw", [0x8000, 0x7FFF, 11, 0x10000 - 11])
+async def test_a_scale_that_cannot_be_one_is_not_used(raw: int) -> None:
+    device = RegisterDouble()
+    device.held["device", 300] = raw
+    writer = made(
+        device, set=[{"address": POWER, "values": [{"type": "s16", "terms": {"want_w": 1}, "scale_register": 300}]}]
+    )
+    with pytest.raises(BadReply, match=r"scale -?[0-9]+, expected -10\.\.10"):
+        await writer.hold(5000, {}, 0.0)
+    assert device.taken() == []
+    device.held["device", 300] = 1
+    assert (await writer.hold(5000, {}, 1.0)).held
+    assert device.held["device", POWER] == 500
+
+
+async def test_a_shorter_reversion_that_was_proven_hastens_the_heartbeat_too() -> None:
+    device = RegisterDouble()
+    writer = made(device, heartbeat={**HEARTBEAT, "every_s": 20})
+    writer.renew_within(8.0)
+    for n in range(13):
+        await writer.hold(1000, {}, float(n))
+    assert [address for _, _, address, _ in device.taken()].count(200) == 4
 
 
 async def test_registers_that_cannot_be_read_are_not_read() -> None:
