@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from drivers.twin.protection import Profile
 
-PCS_FAMILIES = ("victron-gx",)  # device maps whose PCS the twin can be
+PCS_FAMILIES = ("goodwe-et", "victron-gx")  # device maps whose PCS the twin can be
 
 
 class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
                 gt=0,
                 le=3600,
                 description="Silence after which a PCS by a device map leaves its setpoint. Not given: as its maker "
-                "documents it, 60 s for victron-gx.",
+                "documents it, 60 s for victron-gx, never for goodwe-et.",
             ),
         ]
         | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from drivers.twin.goodwe_et import goodwe_et_images
 from drivers.twin.pcs import TwinPcs
 from drivers.twin.physics import TwinSite
 from drivers.twin.registers import Image
@@ -11,5 +12,6 @@ from drivers.twin.victron_gx import victron_gx_images
 
 # map -> images by Modbus unit, of PCS, site, the site file's unit ids by name ("device": its key unit), silence
 FAMILIES: dict[str, Callable[[TwinPcs, TwinSite, Mapping[str, int], float | None], dict[int, Image]]] = {
+    "goodwe-et": goodwe_et_images,
     "victron-gx": victron_gx_images,
 }

@@ -21,13 +21,14 @@ from drivers.twin.map_registers import Register, Text, map_image
 from drivers.twin.pcs import InvSt, TwinPcs
 from drivers.twin.physics import TwinSite
 from drivers.twin.registers import Getter, Image, Write
+from drivers.twin.stand_in import StandIn
 
 SILENCE_S = 60.0
 RENEWS_S = 1.0  # the GX takes over new values about once a second
 UNITS = {"system": 100, "vebus": 227, "battery": 225}  # where the site file does not say another
 EXTERNAL = 3  # Hub4Mode
 GRID, NOT_CONNECTED, DISCONNECTED = 1, 240, 240  # of ActiveIn/Source and ActiveInput
-CELLS, PACK_V, NOMINAL_V = 16, 725.0, 51.2  # 16 lithium iron phosphate cells stand for the twin's pack of 725 V
+CELLS, NOMINAL_V = 16, 51.2  # lithium iron phosphate cells; they stand for the twin's pack of 725 V
 PHASES = (0, 1, 2)
 SETPOINTS = (37, 40, 41)
 MOST_W = 32_767.0
@@ -39,6 +40,7 @@ class VictronGx:
     def __init__(self, unit: TwinPcs, site: TwinSite, silence_s: float | None) -> None:
         """`silence_s`: None: as documented."""
         self.unit, self.site = unit, site
+        self.pack = StandIn(unit.battery, NOMINAL_V)
         self.mode = 1  # Hub4Mode
         self.drawn_w = [0.0, 0.0, 0.0]  # asked for at the AC input
         self.no_charge = self.no_feed_in = False
@@ -101,17 +103,6 @@ class VictronGx:
         """Power at the AC output, > 0 given."""
         return 0.0 if self.on_grid else self.unit.w
 
-    @property
-    def battery_v(self) -> float:
-        """Voltage of the 48 V battery, in proportion to that of the physics."""
-        return self.unit.battery.v * NOMINAL_V / PACK_V
-
-    def limit_a(self, way: int) -> float:
-        """DC current that the BMS allows: way 0 charging, 1 discharging."""
-        config = self.unit.battery.config
-        w = self.unit.battery.limits_w(0.0)[way]
-        return (w / config.discharge_efficiency if way else w * config.charge_efficiency) / self.battery_v
-
     def _own_w(self) -> float:
         """Without a setpoint: nothing under external control, else what brings the grid meter to 0 W."""
         return 0.0 if self.mode == EXTERNAL else self.unit.w + self.site.grid_w
@@ -146,8 +137,8 @@ def _system(gx: VictronGx) -> Image:
         [
             *grid,
             Register("826", 826, "s16", get=lambda: GRID if gx.on_grid else NOT_CONNECTED),
-            Register("840", 840, per_unit=10, get=lambda: gx.battery_v),
-            Register("841", 841, "s16", 10, get=lambda: -battery.dc_w / gx.battery_v),
+            Register("840", 840, per_unit=10, get=lambda: gx.pack.v),
+            Register("841", 841, "s16", 10, get=lambda: -battery.dc_w / gx.pack.v),
             Register("842", 842, "s16", get=lambda: -battery.dc_w),
             Register("843", 843, get=lambda: battery.shown_soc_pct),
             Register("844", 844, get=lambda: 0 if abs(battery.dc_w) < 1 else (2 if battery.dc_w > 0 else 1)),
@@ -170,8 +161,8 @@ def _vebus(gx: VictronGx) -> Image:
         return site.hz if gx.on_grid else 0.0
 
     numbers = [
-        Register("26", 26, per_unit=100, get=lambda: gx.battery_v),
-        Register("27", 27, "s16", 10, get=lambda: -unit.battery.dc_w / gx.battery_v),
+        Register("26", 26, per_unit=100, get=lambda: gx.pack.v),
+        Register("27", 27, "s16", 10, get=lambda: -unit.battery.dc_w / gx.pack.v),
         Register("28", 28, fixed=len(PHASES)),
         Register("29", 29, get=lambda: 0 if gx.on_grid else DISCONNECTED),
         Register("30", 30, per_unit=10, get=lambda: unit.battery.shown_soc_pct),
@@ -208,16 +199,16 @@ def _battery(gx: VictronGx) -> Image:
     return map_image(
         [
             Register("256", 256, "s32", get=lambda: -battery.dc_w),
-            Register("259", 259, per_unit=100, get=lambda: gx.battery_v),
-            Register("261", 261, "s16", 10, get=lambda: -battery.dc_w / gx.battery_v),
+            Register("259", 259, per_unit=100, get=lambda: gx.pack.v),
+            Register("261", 261, "s16", 10, get=lambda: -battery.dc_w / gx.pack.v),
             Register("262", 262, "s16", 10, get=lambda: battery.temp_c),
             Register("266", 266, per_unit=10, get=lambda: battery.shown_soc_pct),
             Register("304", 304, per_unit=10, get=lambda: battery.soh_pct),
-            Register("307", 307, per_unit=10, get=partial(gx.limit_a, 0)),
-            Register("308", 308, per_unit=10, get=partial(gx.limit_a, 1)),
+            Register("307", 307, per_unit=10, get=partial(gx.pack.limit_a, 0)),
+            Register("308", 308, per_unit=10, get=partial(gx.pack.limit_a, 1)),
             Register("318", 318, "s16", 10, get=lambda: battery.temp_c),
             Register("319", 319, "s16", 10, get=lambda: battery.temp_c),
-            Register("1290", 1290, per_unit=100, get=lambda: gx.battery_v / CELLS),
-            Register("1291", 1291, per_unit=100, get=lambda: gx.battery_v / CELLS),
+            Register("1290", 1290, per_unit=100, get=lambda: gx.pack.v / CELLS),
+            Register("1291", 1291, per_unit=100, get=lambda: gx.pack.v / CELLS),
         ]
     )

@@ -227,6 +227,40 @@ async def test_its_driver_commands_the_gx(gx: tuple[Served, Any]) -> None:
     assert site.grid_w == pytest.approx(0, abs=1)
 
 
+async def test_the_goodwe_keeps_its_mode_for_ever(serve: Callable[..., Any]) -> None:
+    pcs = msgspec.structs.replace(PCS, map="goodwe-et", unit=247, units={}, accept_no_revert=True, cap_w=9_000.0)
+    site = site_of(21_000.0, pcs)
+    served = await serve(site, FAMILIES["goodwe-et"](site.pcs[0], site, {DEVICE: 247}, 10.0), "pcs1")
+    client = AsyncModbusTcpClient(served.host, port=served.port, retries=0, timeout=5.0)
+    assert await client.connect()
+    site.advance(5.0)
+    assert site.grid_w == pytest.approx(0, abs=1)  # its own mode
+    for mode, w in ((11, -5_000), (12, 5_000), (8, 0)):
+        assert await told(client, 247, 47511, [mode, abs(w)])
+        site.advance(2.0)
+        assert site.pcs[0].w == pytest.approx(w, abs=1)
+        assert await asked(client, 247, 35182, "INT32") == pytest.approx(w, abs=1)
+    assert not await told(client, 247, 47511, [13, 0])
+    assert await asked(client, 247, 37007, "UINT16") == 55
+    client.close()
+
+    clock = VirtualClock()
+    at = Address("tcp", served.host, served.port)
+    (driver,) = make_drivers([], [pcs], [], [], [], IoConfig(deadline_s=5.0), lambda *_: (at, 247), clock)
+    command: Any = driver
+    for w in (-6_000.0, 4_000.0):
+        await driver.read()
+        await command.command(w, clock.mono_s())
+        site.advance(2.0)
+        clock.advance(2.0)
+        assert (await command.read())[0].w.good == pytest.approx(w, abs=2)
+    site.advance(3_600.0, 1.0)  # nobody writes
+    assert site.pcs[0].w == pytest.approx(4_000, abs=1)
+    await driver.close()
+    site.advance(5.0)
+    assert site.grid_w == pytest.approx(0, abs=1)
+
+
 async def test_a_device_that_reports_nothing(gx: tuple[Served, Any]) -> None:
     (site, host, port), _ = gx
     at = Address("tcp", host, port)

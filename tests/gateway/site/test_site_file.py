@@ -413,7 +413,7 @@ def test_which_devices_with_a_map_the_twin_can_be() -> None:
     raw["pcs"][0]["units"]["battery"] = 227
     assert "expected a unit id of its own" in errors_of(raw)["pcs[0].units"]
     raw["pcs"][0] |= {"map": "foxess-h3", "units": {}}
-    assert "expected a PCS that the twin can be: victron-gx, or none for SunSpec" in errors_of(raw)["pcs[0].map"]
+    assert "a PCS that the twin can be: goodwe-et, victron-gx, or none for SunSpec" in errors_of(raw)["pcs[0].map"]
 
 
 @pytest.mark.parametrize(
