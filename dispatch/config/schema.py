@@ -381,7 +381,8 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     reserve: ReserveConfig = ReserveConfig()
     batteries: tuple[BatteryConfig, ...] = ()
-    pcs: tuple[PcsRatings, ...] = ()
+    pcs: tuple[PcsRatings, ...] = ()  # with what they may be commanded
+    nameplates: tuple[PcsRatings, ...] = ()  # the same with what they can do; none given: the same figures
     rules: RulesConfig = RulesConfig()
     plan: PlanConfig = PlanConfig()
     tariff: TariffTerms = TariffTerms()
@@ -400,6 +401,11 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     def switch_id(self) -> str | None:
         """The switch that may be asked to open and close; None: the site cannot be islanded by us."""
         return self.island.switch or (self.switches[0] if len(self.switches) == 1 else None)
+
+    @property
+    def able_pcs(self) -> tuple[PcsRatings, ...]:
+        """Every PCS with what it can do, also where it is not commanded: by itself it knows no cap."""
+        return self.nameplates or self.pcs
 
     @property
     def energy_kwh(self) -> float:

@@ -67,7 +67,7 @@ class SiteBounds:
 
     def __init__(self, config: DispatchConfig) -> None:
         grid = config.grid
-        self._pcs = {p.id: p for p in config.pcs}
+        self._pcs = {p.id: p for p in config.able_pcs}
         self._pv = {p.id: p for p in config.pv}
         self.step_w = max(1_500.0, 0.03 * grid.fuse_w)  # by how much power may change from one sample to the next
         self.nominal_v = grid.voltage_v
@@ -76,7 +76,7 @@ class SiteBounds:
         self.nominal_hz = 60.0 if island.hz_low is not None and island.hz_low >= 55 else 50.0
         self.most_w = IMPORT_FUSES * grid.fuse_w
         self._fuse_a = grid.fuse_a
-        self._sources_w = sum(OVER_RATING * p.discharge_w for p in config.pcs) + sum(map(_most_pv_w, config.pv))
+        self._sources_w = sum(OVER_RATING * p.discharge_w for p in config.able_pcs) + sum(map(_most_pv_w, config.pv))
 
     def grid_w(self, pv_known: bool) -> Range:
         """Import and export at the PCC. `pv_known`: the site file states the peak of every PV inverter."""

@@ -97,7 +97,7 @@ class PcsStates:
         self._bus = BusFigures(pcs_id, bounds)
         allowed = bounds.pcs_w(pcs_id, forming=True)
         self._setpoint = None if allowed is None else RangeCheck(pcs_id, "setpoint as read back", "W", allowed)
-        rated = next((p for p in config.pcs if p.id == pcs_id), None)
+        rated = next((p for p in config.able_pcs if p.id == pcs_id), None)
         charge_w, discharge_w = (rated.charge_w, rated.discharge_w) if rated else (FALLBACK_W, FALLBACK_W)
         self._counter = SampleCounter()
         self._state = WordCheck(pcs_id, "state", lambda word: word not in NOT_RUNNING)
@@ -153,7 +153,7 @@ class BatteryProtection:
 
     def __init__(self, config: DispatchConfig, battery_id: str) -> None:
         terms = next((b for b in config.batteries if b.id == battery_id), None)
-        rated = [p for p in config.pcs if p.battery == battery_id]
+        rated = [p for p in config.able_pcs if p.battery == battery_id]
         charge_w = sum(p.charge_w for p in rated) or FALLBACK_W
         discharge_w = sum(p.discharge_w for p in rated) or FALLBACK_W
         keys = f"[[pcs]] of {battery_id}"

@@ -138,6 +138,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             reserve=self.reserve,
             batteries=self.battery,
             pcs=tuple(p.capped for p in self.pcs),
+            nameplates=self.pcs,
             rules=self.rules,
             plan=self.plan,
             orders=self.orders,

@@ -12,6 +12,7 @@ from dispatch.control.controller import Controller
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounds import SiteBounds
 from drivers.clock import VirtualClock
 from drivers.devices import make_drivers
 from drivers.maps.pcs import MapPcs
@@ -118,6 +119,16 @@ def test_nothing_above_its_cap_is_planned_with() -> None:
     assert (pcs.charge_w, pcs.discharge_w) == (6e3, 6e3)
     (free,) = site_with(cap_w=None, map=None, accept_no_revert=None).dispatch.pcs
     assert (free.charge_w, free.discharge_w) == (8e3, 8e3)
+
+
+def test_what_it_does_by_itself_above_its_cap_is_believed() -> None:
+    """In its own mode a device knows no cap; without its power it could never be taken over."""
+    bounds = SiteBounds(site_with(cap_w=2e3).dispatch)
+    allowed = bounds.pcs_w("pcs1", forming=False)
+    assert allowed is not None
+    assert allowed.low <= -8e3
+    assert allowed.high >= 8e3
+    assert bounds.grid_w(pv_known=True).low <= -8e3
 
 
 async def test_the_controller_holds_the_peak_with_it(twin: GoodWeTwin, tmp_path: Path) -> None:
