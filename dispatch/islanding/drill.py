@@ -52,6 +52,11 @@ class Drill:
         """Whether the site is to stay islanded."""
         return self.phase == "hold"
 
+    @property
+    def ending(self) -> bool:
+        """Somebody or something has ended it."""
+        return self.aborted or self.failure is not None
+
     def note(self, utc_s: float, what: Reason) -> None:
         """One line of the timeline."""
         self._timeline.append((utc_s, what))

@@ -99,6 +99,8 @@ class IslandMachine:
         self._stopped = stopped
         if stopped is not None:
             self._start_why = None
+            if self.drill is not None:
+                self.drill.interrupt(Reason("drill.contact", {"why": stopped}))
         self._events: list[Event] = []
         self._now = snapshot
         if not self._entered:

@@ -120,6 +120,8 @@ class Transitions:
         assert drill is not None
         if drill.aborted:
             return S.GRID_TIED, Reason("go.aborted_before_opening")
+        if drill.failure is not None:
+            return S.GRID_TIED, drill.failure
         w = now.grid.w.good
         if self._ramp.update_near_zero(w, now.mono_s) and w is not None:
             return S.OPENING, Reason("go.unloaded", {"import_w": w})
@@ -138,8 +140,9 @@ class Transitions:
         if self._seen.state in (S.ISLANDED, S.BLACKOUT):
             return self._seen.state, self._seen.reason
         late = self._age_s > self._island.open_timeout_s
-        if self._withdrawn_s is None and (late or (drill is not None and drill.aborted)):
-            if drill is not None and not drill.aborted:
+        ended = drill is not None and drill.ending
+        if self._withdrawn_s is None and (late or ended):
+            if drill is not None and not ended:
                 drill.failure = Reason(
                     "drill.not_opened",
                     {

@@ -98,6 +98,7 @@ TEMPLATES = {
     "drill.outage": "an outage: {reason}",
     "drill.grid_lost": "the grid went away during the drill: this is an outage now",
     "drill.not_opened": "the switch did not confirm open in {timeout_s:g} s: reads {position}",
+    "drill.contact": "a protective contact: {why}",
     "drill.criterion": "{name}: {figure}",
     "drill.stopped": "drill stopped, {failure}",
     "drill.aborted": "drill aborted",

@@ -9,9 +9,12 @@ import msgspec
 import pytest
 from outage_storm import Draw, Storm
 
+from dispatch.config.contact_terms import ContactTerms
 from dispatch.control.controller import Controller
+from dispatch.model.contacts import Contact
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
+from dispatch.model.readings import status
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.wording.catalogue import words
 from drivers.twin.faults import Fault
@@ -146,6 +149,32 @@ def test_abort_from_every_state_leads_back_to_the_grid(state: IslandState) -> No
     assert "drill aborted: by ann (smell of smoke)" in [e.text for d in bench.decisions for e in d.events]
     assert bench.decisions[-1].island is S.GRID_TIED
     assert bench.site.unserved_wh == 0
+
+
+@pytest.mark.parametrize("state", [S.PREPARING, S.OPENING, S.ISLANDED])
+def test_a_protective_contact_ends_a_drill(state: IslandState) -> None:
+    """No switch is asked to open any more; a PCS that forms the grid goes on until the switch closes."""
+    bench = Bench()
+    epo = ContactTerms(id="epo", purpose="epo")
+    bench.storm.controller = Controller(msgspec.structs.replace(bench.storm.controller.config, contacts=(epo,)))
+    read, said = bench.lockstep.snapshot, "inactive"
+    bench.lockstep.snapshot = lambda seq: msgspec.structs.replace(  # type: ignore[method-assign]
+        read(seq), contacts=(Contact("epo", status(said)),)
+    )
+    bench.run(5.0)
+    bench.tick(DRILL)
+    bench.until(lambda d: d.island is state)
+    said, begun = "active", len(bench.decisions)
+    bench.until(lambda d: bench.report is not None)
+    assert bench.report is not None
+    assert bench.report.result == "failed"
+    assert "emergency stop epo is active" in words(bench.report.why)
+    assert bench.decisions[-1].island is S.GRID_TIED
+    assert bench.site.unserved_wh == 0
+    after = bench.decisions[begun + 2 :]
+    if state is S.PREPARING:
+        assert not any(d.switch is not None and d.switch.action == "open" for d in after)
+    assert {s.w for d in after for s in d.setpoints} <= {0.0, None}
 
 
 def test_a_switch_that_jams_fails_the_drill_and_is_withdrawn() -> None:
