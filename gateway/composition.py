@@ -19,6 +19,7 @@ from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason
+from drivers.maps.pcs import MapPcs
 from drivers.nodes.known_gpus import KnownGpus
 from gateway.api.alarm_commands import AlarmCommands
 from gateway.api.command_log import CommandLog
@@ -203,6 +204,7 @@ def compose_gateway(
         events=events,
         audit=audit,
         calls=SupervisedCalls("proofs", PROOFS_S, parts),
+        refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs)},
     )
     loop = ControlLoop(
         site=site,

@@ -57,11 +57,15 @@ class ProvingService:
         audit: AuditLog,
         calls: SupervisedCalls,
         machine_s: Callable[[], float] = time.monotonic,
+        refresh_s: Mapping[str, float] = {},
     ) -> None:
-        """`tick_s`: of site time. `revert`: the reversion asked of each PCS, s and W; `renewed_s`: of when."""
+        """`tick_s`: of site time. `revert`: the reversion asked of each PCS, s and W; `renewed_s`: of when.
+
+        `refresh_s`: how often a PCS renews its own readings; not named: whenever it is read.
+        """
         self._config, self._clock, self._tick_s, self._revert = config, clock, tick_s, revert
         self._renewed_s, self._alarms, self._proofs, self._events = renewed_s, alarms, proofs, events
-        self._audit, self._calls, self._machine_s = audit, calls, machine_s
+        self._audit, self._calls, self._machine_s, self._refresh_s = audit, calls, machine_s, refresh_s
         self.report: ProofReport | None = None
         self._procedure: Procedure | None = None
         self._now: SiteNow | None = None  # at the last tick
@@ -225,7 +229,8 @@ class ProvingService:
 
     async def _figure_out(self, procedure: Procedure) -> None:
         try:
-            response = await self._calls.call(estimate, procedure.recording)
+            refresh_s = self._refresh_s.get(procedure.pcs_id, 0.0)
+            response = await self._calls.call(estimate, procedure.recording, refresh_s)
         except (TooLittle, PartHangs) as error:
             self._tell(Reason("prove.failed", {"why": Reason("prove.too_little", {"what": str(error)})}))
             return

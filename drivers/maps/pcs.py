@@ -56,7 +56,8 @@ class MapPcs:
         """`found`: keeps how devices were found; None: as long as the process runs. `proven`: asked before writes."""
         self.id, self._config, self._map, self._clock = config.id, config, device_map, clock or SystemClock()
         self.link, self.unit, self.notices = link, unit, link.notices
-        self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
+        self.refresh_s = device_map.access.refresh_s  # how often the device renews its own values
+        self.period_s = config.period_s or self.refresh_s  # machine seconds between two readings
         self._units = units = {**device_map.units, **config.units, DEVICE: unit}
         self._reader = MapReader(link, units, device_map)
         self._found, self._proven = found if found is not None else FoundModes(), proven

@@ -76,6 +76,7 @@ class ServedProof(ProofBench):
             audit=self.heard,  # type: ignore[arg-type]
             calls=SupervisedCalls("proofs", 60.0, PartsInTrouble()),
             machine_s=lambda: self.machine_s,
+            refresh_s={"pcs1": 0.4},
         )
 
     def tick_once(self) -> None:
@@ -110,6 +111,7 @@ async def test_a_proof_is_run_figured_out_kept_and_read_again(tmp_path: Path) ->
         work.cancel()
     report = bench.service.report
     assert report.proven, words(report.result) if report.result else ""
+    assert report.response.dead_time_s.high >= 0.2, "no better than the device renews its readings"
     shown = "\n".join(result_lines(report))
     assert "reverts after 8." in shown
     assert "proven: pcs1 follows its setpoint" in shown
