@@ -97,16 +97,25 @@ class GatewayChild:
 
 
 class Supervisor:
-    """Hands the console a connected client: of a gateway that runs, else of one it starts and restarts if it dies."""
+    """Hands the console a connected client: of a gateway that runs, else of one it starts and restarts if it dies.
+
+    Where somebody else's gateway ran and has ended, it waits for that to come back: one of ours would keep other
+    records, know no proof and no found mode, and hold the site against a service that is about to start again.
+    """
 
     def __init__(self, site_path: Path, state_dir: Path, options: list[str] | None = None) -> None:
         self._child = GatewayChild(site_path, state_dir, options or [])
         self.started_own = False
+        self._attached = False  # to a gateway that somebody else has started
 
     async def connect(self) -> GatewayClient:
         """A client, connected. Raises LinkLost with a line to show while it cannot be had."""
         with contextlib.suppress(LinkLost):
-            return await GatewayClient.connect(self._child.socket)
+            client = await GatewayClient.connect(self._child.socket)
+            self._attached = not self.started_own
+            return client
+        if self._attached:
+            raise LinkLost("the gateway has ended; waiting for it to start again, it is not started from here")
         if not self.started_own or self._child.ended is not None:
             self.started_own = True
             await self._child.start()

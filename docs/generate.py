@@ -90,7 +90,8 @@ def _commands_page() -> Iterator[str]:
     found = entries()
     yield from (GENERATED, "", "# Commands", "")
     yield "`skerry SITE.toml` opens the console on a site: it attaches to the running gateway, or starts one that ends"
-    yield "with the console. All other functions are commands of their own. `-h` or `--help` shows the help of each."
+    yield "with the console. Where a gateway that it was attached to ends, it waits for that to start again."
+    yield "All other functions are commands of their own. `-h` or `--help` shows the help of each."
     yield from ("", "| command | purpose |", "|---|---|", "| `skerry SITE.toml` | Open the console on a site. |")
     for entry in found:
         yield f"| [`{entry.path}`](#{entry.path.replace(' ', '-')}) | {_cell(entry.summary)} |"
@@ -212,6 +213,8 @@ def _key_table(keys: dict[str, dict[str, Any]], required: Collection[str]) -> It
 def _type(value: dict[str, Any]) -> str:
     if "enum" in value:
         return "one of " + ", ".join(f"`{choice}`" for choice in value["enum"])
+    if value["type"] == "object":
+        return f"table: name = {_type(value['additionalProperties'])}"
     words = {"number": "number", "integer": "whole number", "string": "text", "boolean": "true, false"}
     return words.get(value["type"], "list of texts")
 
