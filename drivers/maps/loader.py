@@ -6,7 +6,8 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable
+import typing
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -208,7 +209,7 @@ class _Reading:
             try:
                 values[fields[name].name] = _converted(value, fields[name].type)
             except ValueError as error:  # msgspec.ValidationError is one
-                self.fault((*key, name), f"{value!r}"[:80], _expectation(str(error)))
+                self.fault((*key, name), f"{value!r}"[:80], _expectation(str(error), fields[name].type))
         for name, field in fields.items():
             if field.required and name not in raw:
                 self.fault(key, f"no {name}", f"{name}; it is required")
@@ -230,8 +231,10 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _expectation(message: str) -> str:
-    """msgspec's message as what was expected."""
+def _expectation(message: str, hint: Any) -> str:
+    """msgspec's message about a value of the type `hint` as what was expected."""
+    if message.startswith("Invalid enum value"):
+        return f"one of {', '.join(map(str, _choices(hint)))}"
     message = message.removeprefix("Expected ").replace("`", "").replace(" | null", "")
     for plain, words in (
         ("float", "a number"),
@@ -241,6 +244,15 @@ def _expectation(message: str) -> str:
     ):
         message = re.sub(rf"\b{plain}\b", words, message)
     return message
+
+
+def _choices(hint: Any) -> Iterator[Any]:
+    """Every value that a type allows by a Literal, also within a union or a list."""
+    for inner in typing.get_args(hint):
+        if typing.get_origin(hint) is typing.Literal:
+            yield inner
+        else:
+            yield from _choices(inner)
 
 
 def _shown(key: Key) -> str:

@@ -48,6 +48,18 @@ FAULTS = {
         "value.w.address",
         "overlap",
     ),
+    "no such type": (
+        '[value.v]\naddress = 20\ntype = "u17"\nunit = "V"',
+        3,
+        "value.v.type",
+        "'u17'; expected one of u16, s16, u32",
+    ),
+    "no such function": (
+        '[value.v]\naddress = 20\ntype = "u16"\nunit = "V"\nfunction = 5',
+        5,
+        "value.v.function",
+        "5; expected one of 3, 4",
+    ),
     "size": ('[value.v]\naddress = 20\ntype = "u16"\nunit = "V"\nsize = 2', 5, "value.v.size", "1, which u16 takes"),
     "behind the end": ('[value.v]\naddress = 65535\ntype = "f32"\nunit = "V"', 2, "value.v.address", "65535 or below"),
     "unknown unit": ('[value.v]\naddress = 20\ntype = "u16"\nunit = "Volt"', 4, "value.v.unit", "one of mV, V, kV"),
