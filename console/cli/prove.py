@@ -127,12 +127,16 @@ def response_lines(found: MeasuredResponse) -> Iterator[str]:
         yield f"{'ramp':<14} {'none':>10}   seen: the lag is slower"
     else:
         yield _row("ramp", found.ramp_w_per_s, "kW/s", 0.001)
-    yield _row("meter delay", found.meter_delay_s, "ms", 1000.0)
+    if found.meter_delay_s.value < 0:
+        yield _row("meter ahead", found.meter_delay_s, "ms", -1000.0)
+    else:
+        yield _row("meter delay", found.meter_delay_s, "ms", 1000.0)
 
 
 def _row(name: str, found: Estimate, unit: str, factor: float) -> str:
     digits = 0 if unit == "ms" else 2
-    value, low, high = (f"{factor * x:.{digits}f}" for x in (found.value, found.low, found.high))
+    bounds = sorted((factor * found.low, factor * found.high))
+    value, low, high = (f"{x:.{digits}f}" for x in (factor * found.value, *bounds))
     return f"{name:<14} {value:>10}   {low} to {high}{' ' if unit else ''}{unit}"
 
 

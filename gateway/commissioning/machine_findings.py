@@ -65,7 +65,7 @@ def _state_directory(site: Site) -> Iterator[Finding]:
         found = directory.stat()
     except FileNotFoundError as error:
         text = f"{error.filename or 'the state directory'} is not there yet"
-        yield note("files", "state-dir", f"{text}: the gateway makes it when it starts")
+        yield note("files", "state-dir", f"{text}: a gateway makes it when it starts without another --state-dir")
         return
     except OSError as error:
         yield fault("files", "state-dir", f"{error.filename}: {error.strerror}", "records need this directory")
