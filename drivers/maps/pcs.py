@@ -27,6 +27,7 @@ SLOW_S = 1.0  # site seconds between two readings of the slow values
 SLOW_STALE_S = 5.0  # machine seconds after which they no longer count
 UNANSWERED = TEMPORARY | {10, 11}  # exceptions that refuse nothing: it is busy, or its gateway does not reach it
 HOLDING = 3  # the function that reads registers which can be written
+NOISE = 0.01  # of the rating: limits in amperes move with the volts between the look and the order
 TERM_STALE_S = 3.0  # machine seconds after which a measured value is no term of a recipe any more
 
 Proven = Callable[[str, str, DeviceIdentity], bool]  # device id, map, what it says it is -> proven on site
@@ -257,13 +258,15 @@ class MapPcs:
         return kept if kept is not None and (kept.map, kept.identity) == (self._map.name, serial) else None
 
     def _clip(self, w: float) -> tuple[float, str]:
-        """`w` within the cap and the limits of device and BMS, and a note if that changed it."""
+        """`w` within the cap and the limits of device and BMS, and a note if that took more than noise of the volts."""
         charge_w, discharge_w = self._limits()
         cap_w = self._config.cap_w
         low = -(smallest(charge_w, cap_w, self._config.charge_w) or 0.0)
         high = smallest(discharge_w, cap_w, self._config.discharge_w) or 0.0
         allowed_w = min(max(w, low), high) + 0.0  # no -0
-        return allowed_w, "" if allowed_w == w else f"{w:g} W clipped to {allowed_w:g} W, its limit or its cap"
+        noise_w = NOISE * max(self._config.charge_w, self._config.discharge_w)
+        told = f"{w:g} W clipped to {allowed_w:g} W, its limit or its cap"
+        return allowed_w, told if abs(allowed_w - w) > noise_w else ""
 
     def _limits(self) -> tuple[float | None, float | None]:
         """What device and BMS allow to charge and discharge now, W >= 0; amperes count with the battery's voltage."""
@@ -275,6 +278,11 @@ class MapPcs:
             found.append(smallest(self._number(f"{way}_limit_w"), by_amps))
         return found[0], found[1]
 
+    def _limit_sample(self, way: str) -> Sample:
+        """The sample, with its age, that the limit of this way comes from."""
+        amps, watts = f"{way}_limit_a", f"{way}_limit_w"
+        return self._sample(amps if amps in self._map.values else watts)
+
     def _number(self, name: str) -> float | None:
         return self._sample(name).number(name)
 
@@ -285,11 +293,13 @@ class MapPcs:
         return self._sample(name).status(name)
 
     def _pcs(self) -> Pcs:
-        """The PCS of what was read. What it holds of ours, read back, is its setpoint as long as nobody changed it.
+        """The PCS of what was read, with the limits that `_clip` keeps, so that no more is asked of it.
 
+        What it holds of ours, read back, is its setpoint as long as nobody changed it.
         Where its registers cannot be read, the setpoint is missing, whatever was written.
         """
         writer, fast = self._writer, Sample(self._fast)
+        charge_w, discharge_w = self._limits()
         held_w = writer.held_w if writer is not None else None
         return Pcs(
             self.id,
@@ -305,8 +315,8 @@ class MapPcs:
             revert_remaining_s=self._reading("revert_remaining_s"),
             revert_after_s=fast.of(writer.revert_s if writer is not None and writer.commanding else None),
             revert_by_map=True,
-            charge_limit_w=self._reading("charge_limit_w"),
-            discharge_limit_w=self._reading("discharge_limit_w"),
+            charge_limit_w=self._limit_sample("charge").of(charge_w),
+            discharge_limit_w=self._limit_sample("discharge").of(discharge_w),
             temp_c=self._reading("temp_c"),
             alarms=self._sample("alarms").bits("alarms") or (),
         )
@@ -321,8 +331,8 @@ class MapPcs:
             soc_pct=self._sample("soc_pct").of(soc_of(self._number("soc_pct"))),
             soh_pct=self._reading("soh_pct"),
             energy_wh=self._reading("energy_wh"),
-            charge_limit_w=self._sample("charge_limit_a").of(charge_w),
-            discharge_limit_w=self._sample("discharge_limit_a").of(discharge_w),
+            charge_limit_w=self._limit_sample("charge").of(charge_w),
+            discharge_limit_w=self._limit_sample("discharge").of(discharge_w),
             temp_c=self._reading("battery_temp_c"),
             state=self._status("battery_state"),
             alarms=self._sample("battery_alarms").bits("battery_alarms") or (),

@@ -86,6 +86,21 @@ async def test_it_is_clipped_to_cap_and_limits(rig: Rig) -> None:
     assert rig.twin.battery_w == pytest.approx(9000, abs=10)
 
 
+async def test_the_limits_it_tells_are_those_it_keeps() -> None:
+    rig = await Rig(VictronTwin()).start()
+    await rig.driver.read()
+    rig.driver._slow["charge_limit_a"] = rig.driver._slow["discharge_limit_a"] = 50.0
+    volts, pcs = rig.driver._number("battery_v"), rig.driver._pcs()
+    assert volts is not None
+    assert pcs.charge_limit_w.good == pcs.discharge_limit_w.good == pytest.approx(50.0 * volts)
+    for sign in (1, -1):
+        result = await rig.driver.command(sign * (50.0 * volts + 5.0), rig.clock.mono_s())
+        assert result.note == ""
+        assert result.w == pytest.approx(sign * 50.0 * volts, abs=2)
+    assert "clipped to" in (await rig.driver.command(6000, rig.clock.mono_s())).note
+    await rig.stop()
+
+
 async def test_nothing_is_written_before_the_first_order_and_nothing_twice(rig: Rig) -> None:
     await rig.driver.read()
     assert not (await rig.driver.command(None, 0.0)).written
