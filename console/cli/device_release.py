@@ -11,6 +11,7 @@ from console.cli.device_registers import with_devices
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
 from console.value_parsers import json_option
+from drivers.maps.found_modes import FoundModes
 from gateway import exit_codes
 from gateway.commissioning.release import Released, release
 from gateway.commissioning.state_owner import not_the_owner
@@ -18,6 +19,9 @@ from gateway.found_mode_record import open_found_modes
 from gateway.register_access import RegisterAccess
 from gateway.site import paths
 from gateway.site.loader import load
+from gateway.site.schema import Site
+
+OTHER_DIRECTORY = "if the gateway ran with --state-dir, set STATE_DIRECTORY to that"
 
 
 @click.command("release")
@@ -31,15 +35,16 @@ def release_devices(site: Path, as_json: bool) -> int:
     is left alone. It refuses while a gateway runs. A cut cable it cannot help: what a device without a timer then
     holds, it holds.
 
+    How a PCS was found is in the state directory. Where the gateway ran with --state-dir, or as a service, set
+    STATE_DIRECTORY to that directory.
+
     Exit code 0: nothing is left; 1: something is, as said; 5: a gateway runs.
     """
 
     loaded = load(site)
     if line := not_the_owner(loaded):
         raise Failure(line)
-    modes, note = open_found_modes(paths.state_dir(loaded))
-    if note:
-        click.echo(f"skerry: warning: {note}", err=True)
+    modes = _found_modes(loaded)
     untouched = set() if modes.unknown else {p.id for p in loaded.pcs if p.map and p.id not in modes.devices}
 
     async def ask(_: RegisterAccess, drivers: dict[str, Any]) -> list[Released]:
@@ -51,4 +56,18 @@ def release_devices(site: Path, as_json: bool) -> int:
     else:
         for one in found:
             click.echo(f"{one.id}  {one.text}")
+    if untouched:
+        click.echo(f"state directory {paths.state_dir(loaded)}; {OTHER_DIRECTORY}", err=True)
     return exit_codes.OK if all(one.ok for one in found) else exit_codes.FAILED
+
+
+def _found_modes(site: Site) -> FoundModes:
+    """How the PCS were found. Raises Failure where no gateway has kept that."""
+    directory = paths.state_dir(site)
+    if any(p.map for p in site.pcs) and not directory.is_dir():
+        line = f"no gateway has kept records in {directory}: how a PCS was found is not known"
+        raise Failure(f"{line}; {OTHER_DIRECTORY}")
+    modes, note = open_found_modes(directory)
+    if note:
+        click.echo(f"skerry: warning: {note}", err=True)
+    return modes

@@ -46,7 +46,11 @@ async def release(drivers: Iterable[Driver], untouched: Container[str] = ()) -> 
     if away := await _not_closed([d for d in drivers if d.kind == "switch"]):
         return [Released(d.id, False, f"left as it is: {away}") for d in drivers if d.kind == "pcs"]
     ours = [d for d in drivers if d.kind == "pcs" and d.id not in untouched]
-    others = [Released(d.id, True, "was not commanded") for d in drivers if d.kind == "pcs" and d.id in untouched]
+    others = [
+        Released(d.id, True, "not commanded, as the state directory has it")
+        for d in drivers
+        if d.kind == "pcs" and d.id in untouched
+    ]
     return [*await asyncio.gather(*(_released(d) for d in ours)), *others]
 
 

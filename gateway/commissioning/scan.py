@@ -19,6 +19,7 @@ METERS = frozenset((201, 202, 203, 204, 211, 212, 213, 214))
 INVERTERS = frozenset((101, 102, 103, 111, 112, 113))
 STORAGE = frozenset((124, 713, 802))  # beside an inverter or model 701: it has a battery
 SILENT_FIRST = 3  # requests without an answer after which no more maps are tried on a unit
+UNKNOWN = "answers, but is neither SunSpec nor recognised by a bundled map; maps without identity recognise nothing"
 
 
 class ScannedUnit(msgspec.Struct, frozen=True):
@@ -72,7 +73,7 @@ async def _asked(link: ModbusLink, unit: int) -> ScannedUnit | None:
         titles = " or ".join(f"{m.info.title} (map {m.name})" for m in fitting)
         return ScannedUnit(unit, titles, fitting[0].info.kind, fitting[0].name)
     if link.traffic.answers + link.traffic.refusals > answers:
-        return ScannedUnit(unit, "answers, but is neither SunSpec nor a device of a bundled map")
+        return ScannedUnit(unit, UNKNOWN)
     return None
 
 

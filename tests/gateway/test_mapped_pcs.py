@@ -173,7 +173,7 @@ async def test_a_killed_gateway_is_released_once(twin: GoodWeTwin, tmp_path: Pat
     assert (await released(site, twin, tmp_path)).text == "left as it was found"
     assert (twin.main[47511], twin.main[47512]) == (1, 0)
     twin.writes()
-    assert (await released(site, twin, tmp_path)).text == "was not commanded"
+    assert (await released(site, twin, tmp_path)).text == "not commanded, as the state directory has it"
     assert twin.writes() == []
 
 

@@ -13,7 +13,7 @@ from toxic import FakeDevice
 
 from console.cli.main import run
 from gateway.claims import Claims, site_claim
-from gateway.commissioning.scan import sunspec_kind
+from gateway.commissioning.scan import UNKNOWN, sunspec_kind
 
 MAPPED, STRANGER = 5, 6  # units of devices that are no SunSpec
 
@@ -41,7 +41,7 @@ async def test_scan_says_what_each_unit_is(devices: Loopback, capsys: pytest.Cap
     assert {unit: one["kind"] for unit, one in units.items()} == kinds
     assert units[MAPPED]["map"] == "carlo-gavazzi-em24-e1"
     assert units[2]["found"] == "Meters M3 88, firmware 2.1, SunSpec 1, 203"
-    assert units[STRANGER]["found"] == "answers, but is neither SunSpec nor a device of a bundled map"
+    assert units[STRANGER]["found"] == UNKNOWN
     every = (devices.pcs, devices.grid, devices.pv, devices.units.devices[STRANGER])
     assert [write for device in every for write in device.writes] == []
     assert await skerry("devices", "scan", where, "--units", "2", "--deadline", "20") == 0

@@ -54,6 +54,26 @@ async def test_a_timer_that_runs_is_left_to_end_it(devices: Loopback, capsys: py
     assert capsys.readouterr().out == "pcs1  its own timer ends its setpoint of 5 kW in 41 s\n"
 
 
+def test_without_the_gateways_state_directory_a_mapped_pcs_is_not_said_to_be_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[site]\nname = "s"\n[grid]\nfuse_a = 63\ncontracted_peak_w = 30e3\n'
+        '[[meter]]\nid = "grid"\nurl = "tcp://127.0.0.1:1"\n'
+        '[[battery]]\nid = "bat1"\nenergy_kwh = 20\n[[pcs]]\nid = "pcs1"\nbattery = "bat1"\ncharge_w = 12e3\n'
+        'discharge_w = 12e3\nurl = "tcp://127.0.0.1:1"\nmap = "victron-gx"\nunits = { vebus = 227, battery = 225 }\n'
+    )
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "other"))
+    assert run(["devices", "release", str(site)]) == 1
+    assert "other: how a PCS was found is not known; if the gateway ran" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    assert run(["devices", "release", str(site)]) == 0
+    told = capsys.readouterr()
+    assert told.out == "pcs1  not commanded, as the state directory has it\n"
+    assert f"state directory {tmp_path / 'other'}; if the gateway ran" in told.err
+
+
 async def test_a_pcs_that_forms_the_grid_is_left_alone(devices: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
     image = pcs_image(m701={"DERMode": 2}, m704={"WSetEna": 1, "WSet": 500})
     devices.pcs.replace(BASE, image)
