@@ -193,6 +193,9 @@ def _contact_place(contact: ContactDevice) -> Iterator[Finding]:
         yield "url", contact.url, "the address of an I/O module; the twin has no contacts"
     if (contact.second_address, contact.second_bit) == (contact.address, contact.bit):
         yield "second_address", contact.second_address, "another input than the first"
+    for key, bit in (("bit", contact.bit), ("second_bit", contact.second_bit)):
+        if bit and contact.input not in ("holding", "input"):
+            yield key, bit, f'no bit of a {contact.input} input; or input = "holding" or "input"'
 
 
 def _contact_limits(contact: ContactDevice) -> Iterator[Finding]:

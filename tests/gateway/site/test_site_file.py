@@ -493,6 +493,8 @@ def test_contacts() -> None:
         ({"purpose": "grid_operator"}, "contact[0].purpose", "export_limit_w or import_limit_w"),
         ({"export_limit_w": 0}, "contact[0].purpose", '"grid_operator", because'),
         ({"bit": 16}, "contact[0].bit", ""),
+        ({"input": "discrete", "bit": 4}, "contact[0].bit", "no bit of a discrete input"),
+        ({"input": "coil", "second_bit": 1}, "contact[0].second_bit", "no bit of a coil input"),
         ({"id": "bat1"}, "contact[0].id", "an id of its own; battery[0] has it already"),
     ],
 )
