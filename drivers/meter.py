@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from dispatch.model.equipment import DeviceIdentity, Meter
+from dispatch.model.equipment import Meter
 from drivers.config import MeterDevice
+from drivers.device_driver import DeviceDriver
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words
 from drivers.sample import Sample
 from drivers.sunspec.device import SunSpecDevice
 
@@ -45,23 +44,13 @@ def meter_of(meter_id: str, sample: Sample, names: MeterNames, *, invert: bool) 
     )
 
 
-class MeterDriver:
+class MeterDriver(DeviceDriver[SunSpecDevice]):
     """One meter, one request a reading: power, frequency, phases and energy of the same instant."""
 
     def __init__(self, config: MeterDevice, link: ModbusLink, unit: int) -> None:
-        self.id, self._config = config.id, config
+        super().__init__(config.id, link, unit, SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0))
         self.kind = "meter" if config.role == "grid" else "load_meter"
-        self._device = SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0)
-        self.link, self.unit, self.notices = link, unit, link.notices
-
-    @property
-    def identity(self) -> DeviceIdentity | None:
-        """What it says it is; None before it was asked."""
-        return self._device.identity
-
-    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
-        """What registers that were read mean."""
-        return self._device.explain(words, now_s)
+        self._config = config
 
     async def read(self) -> Meter:
         """Read it now. Raises DeviceError."""
@@ -72,7 +61,3 @@ class MeterDriver:
         names = MeterNames("W", "Hz", volts, amps, watts, "TotWhImp", "TotWhExp")
         sample = Sample(await self._device.read(model_id, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps, *watts)))
         return meter_of(self.id, sample, names, invert=self._config.invert)
-
-    async def close(self) -> None:
-        """Drop the connection for good."""
-        await self._device.link.close()

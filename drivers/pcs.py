@@ -7,17 +7,17 @@ Either of the 700 series (701, 702, 704, 713, 715), or a storage inverter of bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, DeviceIdentity, Pcs
+from dispatch.model.equipment import Battery, Pcs
 from dispatch.model.readings import Quality
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
+from drivers.device_driver import DeviceDriver
 from drivers.modbus.errors import DeviceException, ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 from drivers.pcs_readings import battery_of, der_limits, der_pcs, storage_limits, storage_pcs
-from drivers.register_view import RegisterValue, Words, WrittenValue
+from drivers.register_view import WrittenValue
 from drivers.sample import Sample
 from drivers.setpoint import CommandResult, SetpointWriter
 from drivers.setpoint_points import DerSetpoint, StorageRates
@@ -52,7 +52,7 @@ HEARTBEAT_WRAP = 0xFFFF_FFFE  # below the value that means "not implemented"
 OPERATION, START = 715, 1  # SunSpec DERCtl, OpCtl
 
 
-class PcsDriver:
+class PcsDriver(DeviceDriver[SunSpecDevice]):
     """One PCS. `read` and `command` may be called from different tasks; one waits for the other."""
 
     kind = "pcs"
@@ -61,9 +61,9 @@ class PcsDriver:
         self, config: PcsDevice, link: ModbusLink, unit: int, clock: Clock | None = None, revert_w: float = 0.0
     ) -> None:
         """`revert_w`: the setpoint that it is to revert to when it hears nothing more from us."""
-        self.id, self._config, self._clock = config.id, config, clock or SystemClock()
-        self._device = SunSpecDevice(link, unit, (DER, *INVERTERS), "PCS", config.instance or 0)
-        self.link, self.unit, self.notices = link, unit, link.notices
+        device = SunSpecDevice(link, unit, (DER, *INVERTERS), "PCS", config.instance or 0)
+        super().__init__(config.id, link, unit, device)
+        self._config, self._clock = config, clock or SystemClock()
         self._revert_w = revert_w
         self._proven_revert_s: float | None = None
         self._setpoint = self._new_writer()
@@ -76,15 +76,6 @@ class PcsDriver:
     def renew_within(self, revert_s: float) -> None:
         """Take it that the device reverts after so much silence, where that is shorter than the timer asked of it."""
         self._proven_revert_s = self._setpoint.proven_s = revert_s
-
-    @property
-    def identity(self) -> DeviceIdentity | None:
-        """What it says it is; None before it was asked."""
-        return self._device.identity
-
-    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
-        """What registers that were read mean."""
-        return self._device.explain(words, now_s)
 
     def writable(self, *, setpoints: bool) -> list[str]:
         """The values that a person may write. Known once it was read."""
@@ -184,10 +175,6 @@ class PcsDriver:
                 where = self._device.where(SETPOINT, "WSetEna")
                 raise ReadbackMismatch(where, f"wrote disabled, reads back {after.get('WSetEna')}")
             return f"{power} was switched off"
-
-    async def close(self) -> None:
-        """Drop the connection for good; the device's own reversion timer runs out."""
-        await self._device.link.close()
 
     def _new_writer(self) -> SetpointWriter:
         """What writes the setpoint: by 704, or by 124 where there is none. It knows nothing yet of what is held."""

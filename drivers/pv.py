@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
 
-from dispatch.model.equipment import DeviceIdentity, Pv
+from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
+from drivers.device_driver import DeviceDriver
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words, WrittenValue
+from drivers.register_view import WrittenValue
 from drivers.sample import Sample
 from drivers.setpoint import CommandResult, SetpointWriter
 from drivers.setpoint_points import DerLimit, ImmediateLimit
@@ -24,7 +24,7 @@ STORAGE, DER = 124, 701
 STORING = (STORAGE, 713, 802)  # models of a device with a battery
 
 
-class PvDriver:
+class PvDriver(DeviceDriver[SunSpecDevice]):
     """One inverter. `read` and `command` may be called from different tasks; one waits for the other."""
 
     kind = "pv"
@@ -36,9 +36,8 @@ class PvDriver:
 
         `same_as`: the PCS that is read from the same inverter, by its id; "": none.
         """
-        self.id, self._config, self._fallback_w = config.id, config, fallback_w
-        self._device = SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0)
-        self.link, self.unit, self.notices = link, unit, link.notices
+        super().__init__(config.id, link, unit, SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0))
+        self._config, self._fallback_w = config, fallback_w
         self._lock = asyncio.Lock()
         self._limit: DerLimit | ImmediateLimit | None = None
         self._writer: SetpointWriter | None = None  # None: it takes no limit
@@ -46,15 +45,6 @@ class PvDriver:
         self._told = False  # that its power contains that of its storage
         self._lacks = ""  # for a limit
         self._limited = False  # a limit of ours may be in force
-
-    @property
-    def identity(self) -> DeviceIdentity | None:
-        """What it says it is; None before it was asked."""
-        return self._device.identity
-
-    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
-        """What registers that were read mean."""
-        return self._device.explain(words, now_s)
 
     def writable(self, *, setpoints: bool) -> list[str]:
         """The values that a person may write. Known once it was read."""
@@ -120,10 +110,6 @@ class PvDriver:
         if limit is None or w is None or w >= limit.full_w:
             return None, False
         return w, limit.ours(held, round(self._config.revert_s))
-
-    async def close(self) -> None:
-        """Drop the connection for good; the timer of a limit runs out."""
-        await self._device.link.close()
 
     def _refuse_twice(self, *, apart: bool) -> None:
         """Tell of a power that contains the storage's. `apart`: model 160 tells them apart.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
-from dispatch.model.equipment import DeviceIdentity, Pv
+from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
+from drivers.device_driver import DeviceDriver
 from drivers.maps.device import MappedDevice
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER, TEXTS
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words
 from drivers.setpoint import CommandResult
 
 
@@ -35,26 +35,16 @@ def _parts(device_map: DeviceMap, name: str) -> Iterator[str]:
         yield from _parts(device_map, part)
 
 
-class MapPv:
+class MapPv(DeviceDriver[MappedDevice]):
     """One inverter, which is only read."""
 
     kind = "pv"
 
     def __init__(self, config: PvDevice, device_map: DeviceMap, link: ModbusLink, unit: int) -> None:
-        self.id = config.id
-        self.link, self.unit, self.notices = link, unit, link.notices
         self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
         self._power = PV_POWER[device_map.info.kind]
-        self._device = MappedDevice(link, unit, pv_part(device_map), config.units, self._power)
-
-    @property
-    def identity(self) -> DeviceIdentity | None:
-        """What it says it is; None before it was asked."""
-        return self._device.identity
-
-    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
-        """What registers that were read mean."""
-        return self._device.explain(words, now_s)
+        device = MappedDevice(link, unit, pv_part(device_map), config.units, self._power)
+        super().__init__(config.id, link, unit, device)
 
     async def read(self) -> Pv:
         """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError."""
@@ -69,7 +59,3 @@ class MapPv:
         if w is not None:
             raise WrongDevice(self.id, "takes no limit: it is read by a device map", "curtail = false in the site file")
         return CommandResult()
-
-    async def close(self) -> None:
-        """Drop the connection for good."""
-        await self.link.close()
