@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from dispatch.config.type_words import type_words
 from drivers.maps import checks
 from drivers.maps.lines import Key, Lines
 from drivers.maps.schema import (
@@ -235,15 +236,7 @@ def _expectation(message: str, hint: Any) -> str:
     """msgspec's message about a value of the type `hint` as what was expected."""
     if message.startswith("Invalid enum value"):
         return f"one of {', '.join(map(str, _choices(hint)))}"
-    message = message.removeprefix("Expected ").replace("`", "").replace(" | null", "")
-    for plain, words in (
-        ("float", "a number"),
-        ("int", "a whole number"),
-        ("str", "a text"),
-        ("bool", "true or false"),
-    ):
-        message = re.sub(rf"\b{plain}\b", words, message)
-    return message
+    return type_words(message.replace(" | null", ""))
 
 
 def _choices(hint: Any) -> Iterator[Any]:

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.config.demand_terms import parsed
+from dispatch.config.type_words import type_words
 from dispatch.islanding import drill_schedule
 from drivers.modbus import address
 from gateway.site import versions
@@ -347,15 +348,7 @@ def _described(hint: Any, error: Exception) -> str:
 
 def _expectation(message: str) -> str:
     """msgspec's message as what was expected, in a few words."""
-    message = message.removeprefix("Expected ").split(" - at `")[0].replace("`", "")
-    for plain, words in (
-        ("float", "a number"),
-        ("int", "a whole number"),
-        ("str", "a text"),
-        ("bool", "true or false"),
-    ):
-        message = re.sub(rf"\b{plain}\b", words, message)
-    return message.replace("got a text", "not a text")
+    return type_words(message.split(" - at `")[0]).replace("got a text", "not a text")
 
 
 def _nearest(key: str, known: Any) -> str:
