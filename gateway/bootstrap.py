@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,19 +22,14 @@ from dispatch.control.pv_curtailment import fallback_limits
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
-from drivers.config import PcsDevice, SwitchDevice
-from drivers.devices import make_drivers
 from drivers.maps.found_modes import FoundModes
-from drivers.modbus.address import Address, parse
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, read
 from drivers.twin.announcement import Announcement
-from gateway import exit_codes
 from gateway.api.peer import Peer
 from gateway.api.protocol import VERSION, Welcome
 from gateway.api.roles import Roles
-from gateway.claims import device_keys
 from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read_memory
 from gateway.daemon_thread import in_daemon_thread, may_hang
@@ -50,6 +43,7 @@ from gateway.proofs_in_force import ProofsInForce
 from gateway.site import paths
 from gateway.site.schema import Site
 from gateway.site_clock import SiteClock
+from gateway.site_devices import drivers_of
 from gateway.state_directory import StateDirectory
 from gateway.task_supervisor import Work
 from storage.audit import AuditLog
@@ -119,24 +113,14 @@ async def assemble(
         site=site,
         state_dir=state.path,
         clock=clock,
-        drivers=make_drivers(
-            site.meter,
-            site.pcs,
-            site.pv,
-            site.switch,
-            site.node,
-            site.io,
-            resolver(twin),
+        drivers=drivers_of(
+            site,
+            twin,
             clock,
-            found.known_gpus,
-            revert_values(site.dispatch) | fallback_limits(site.dispatch),
-            site.ups,
-            site.pdu,
-            site.path,
-            certificates(site),
-            found.found_modes,
-            proofs.proven,
-            contacts=site.contact,
+            known_gpus=found.known_gpus,
+            revert_w=revert_values(site.dispatch) | fallback_limits(site.dispatch),
+            found_modes=found.found_modes,
+            proven=proofs.proven,
         ),
         known_gpus=found.known_gpus,
         controller=controller,
@@ -318,46 +302,6 @@ def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
     else:
         return PricesInForce(found.prices), tuple(f"{site.tariff.file}: {remark}" for remark in found.remarks)
     return PricesInForce(error=why), (f"planning without prices: {why}",)
-
-
-def claimed_devices(site: Site, twin: Announcement | None) -> dict[str, str]:
-    """Claims of what no other gateway of this machine may command, PCS and switches. Raises StartRefused."""
-    resolve, claims = resolver(twin), {}
-    commanded: list[PcsDevice | SwitchDevice] = [*site.pcs, *site.switch]
-    for device in commanded:
-        address, unit = resolve(device.id, device.url, device.unit)
-        host = os.path.realpath(address.host) if address.scheme == "serial" else address.host
-        for key in device_keys(host, address.port, unit):
-            claims[key] = f"{device.id} at {address} unit {unit}"
-    return claims
-
-
-def resolver(twin: Announcement | None) -> Any:
-    """Address and unit of a device by its id, url and unit. Raises StartRefused."""
-
-    def resolve(device_id: str, url: str, unit: int) -> tuple[Address, int]:
-        if url == "twin":
-            assert twin is not None
-            if device_id not in twin.endpoints:
-                there = ", ".join(sorted(twin.endpoints))
-                raise StartRefused(f"the twin serves no device {device_id!r}; it has {there}", exit_codes.DEVICE)
-            host, port, served = twin.endpoints[device_id]
-            return Address("tcp", host, port), served
-        return parse(url), unit
-
-    return resolve
-
-
-def certificates(site: Site) -> ssl.SSLContext | None:
-    """What devices with a `tls://` url need; None where there is none. Raises StartRefused."""
-    if site.tls is None:
-        return None
-    from drivers.modbus.tls import TlsError, client_context  # only here: most sites have none
-
-    try:
-        return client_context(*site.tls.files(site.path.parent))
-    except TlsError as error:
-        raise StartRefused(f"{site.path}: {error}", exit_codes.USAGE) from None
 
 
 def site_limits(site: Site) -> dict[str, float]:

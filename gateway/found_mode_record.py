@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drivers.maps.found_modes import FoundModes
 from gateway.daemon_thread import may_hang
+from gateway.damaged_file import set_aside
 from storage import durable_file
 from storage.ballast import Ballast
 
@@ -34,12 +35,7 @@ def open_found_modes(state_dir: Path, ballast: Ballast | None = None) -> tuple[F
     modes = FoundModes(kept, save)
     if not modes.unknown:
         return modes, ""
-    aside = path.with_name(f"{FILE}.corrupt")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        return modes, f"{path} is damaged ({modes.unknown}) and cannot be set aside: {error.strerror}; {UNKNOWN}"
-    return modes, f"{path} was damaged ({modes.unknown}), kept as {aside.name}; {UNKNOWN}"
+    return modes, set_aside(path, modes.unknown, UNKNOWN)
 
 
 def found_modes_not_read(why: str) -> FoundModes:

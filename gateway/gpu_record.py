@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from drivers.nodes.known_gpus import KnownGpus
+from gateway.damaged_file import set_aside
 from storage import durable_file
 from storage.ballast import Ballast
 
@@ -30,12 +31,7 @@ def open_gpu_record(state_dir: Path, ballast: Ballast | None = None) -> tuple[Kn
     known = KnownGpus(kept, lambda content: ballast.with_room(partial(durable_file.write, path, content)))
     if not known.damage:
         return known, ""
-    aside = path.with_name(f"{FILE}.corrupt")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        return known, f"{path} is damaged ({known.damage}) and cannot be set aside: {error.strerror}; {UNKNOWN}"
-    return known, f"{path} was damaged ({known.damage}), kept as {aside.name}; {UNKNOWN}"
+    return known, set_aside(path, known.damage, UNKNOWN)
 
 
 def gpus_not_read(why: str) -> KnownGpus:

@@ -22,7 +22,7 @@ import msgspec
 from dispatch.model.islanding import IslandRequest
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
-from gateway.bootstrap import assemble, claimed_devices
+from gateway.bootstrap import assemble
 from gateway.claims import Claims, site_claim
 from gateway.composition import Gateway
 from gateway.daemon_thread import DaemonExecutor, in_daemon_thread, under_way
@@ -34,6 +34,7 @@ from gateway.shutdown_policy import reason_to_stay
 from gateway.simulation_start import record_ends_utc_s
 from gateway.site import paths
 from gateway.site.schema import Site
+from gateway.site_devices import claimed_devices
 from gateway.state_directory import TAKE_S, StateDirectory
 from gateway.systemd import Liveness, Systemd
 from gateway.terminal_summary import Place, greeting, terminal_summary

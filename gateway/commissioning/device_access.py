@@ -11,7 +11,7 @@ import msgspec
 from dispatch.model.clock import Clock
 from dispatch.model.snapshot import Snapshot
 from drivers.clock import SystemClock
-from drivers.devices import Driver, make_drivers
+from drivers.devices import Driver
 from drivers.maps.found_modes import FoundModes
 from drivers.modbus.errors import DeviceError
 from drivers.twin.announcement import Announcement
@@ -19,13 +19,13 @@ from gateway import exit_codes
 from gateway.api.ask import Conversation
 from gateway.api.discovery import find_socket
 from gateway.api.socket_file import listening
-from gateway.bootstrap import certificates, claimed_devices, resolver
 from gateway.claims import Claims, site_claim
 from gateway.errors import LinkLost, NoGateway, RequestFailed, StartRefused
 from gateway.instance_lock import AlreadyRunning
 from gateway.poller import Poller
 from gateway.site.paths import SOCKET_SUFFIX, runtime_dirs
 from gateway.site.schema import Site
+from gateway.site_devices import claimed_devices, drivers_of
 from gateway.snapshot_builder import snapshot_of
 from gateway.twin_process import running_twin
 
@@ -80,22 +80,7 @@ async def opened(site: Site, found_modes: FoundModes | None = None) -> AsyncIter
         claims.release()
         raise DevicesInUse(str(error)) from None
     clock: Clock = SystemClock() if twin is None else twin.clock
-    drivers = make_drivers(
-        site.meter,
-        site.pcs,
-        site.pv,
-        site.switch,
-        site.node,
-        site.io,
-        resolver(twin),
-        clock,
-        ups=site.ups,
-        pdus=site.pdu,
-        beside=site.path,
-        tls=certificates(site),
-        found_modes=found_modes,
-        contacts=site.contact,
-    )
+    drivers = drivers_of(site, twin, clock, found_modes=found_modes)
     try:
         yield drivers, clock
     finally:

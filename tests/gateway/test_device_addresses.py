@@ -10,10 +10,10 @@ import pytest
 from small_gateway import SITE
 
 from drivers.modbus.address import Address
-from gateway.bootstrap import certificates, claimed_devices, resolver
 from gateway.errors import StartRefused
 from gateway.site.loader import compose
 from gateway.site.schema import Site
+from gateway.site_devices import certificates, claimed_devices, resolver
 
 
 def site_with(path: Path, **sections: Any) -> Site:
