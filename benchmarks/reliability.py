@@ -65,7 +65,7 @@ TESTS = {
     ),
     "disk-full": (
         "the disk of the records full, without inodes, read-only, gone, hanging",
-        "every tick goes on, stop and alarms work, what is told as kept is kept; it recovers by itself",
+        "every tick goes on, stop and alarms work, what is reported as kept is kept; it recovers by itself",
     ),
     "record-size": (
         "200 signals at 1 Hz: bytes and syncs of a day from four hours of writing, charts on 30 days",

@@ -60,7 +60,7 @@ EXCEPTIONS = {
     "console.tui.order_controller:order_answer": _OUR_GATEWAY,
     "console.tui.order_controller:site_checks": _OUR_GATEWAY,
     "console.tui.order_controller:words_of": _OUR_GATEWAY,
-    "drivers.modbus.channels:_Serial._readable": "hands bytes on to drivers.modbus.frames",
+    "drivers.modbus.channels:_Serial._readable": "passes bytes to drivers.modbus.frames",
     "drivers.modbus.tls:_readable": "looks at a file's mode; OpenSSL reads it",
     "drivers.nodes.nvml_calls:uuid_of": "text of the NVIDIA driver's, compared and shown",
     "drivers.sunspec.model:encode": "takes apart what it has packed itself",
