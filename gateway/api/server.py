@@ -38,7 +38,7 @@ BODY_S = 5.0  # from a frame's length to its end
 FAREWELL_S = 1.0  # for what is under way when the server closes
 MAX_RATE_HZ = 50.0
 MAX_DEPTH = 16  # of lists and maps in a request; those of this version need 3
-CONNECT_GAP_S = 0.002  # after a connection beyond its user's rate: what a flood costs the event loop is bounded
+CONNECT_GAP_S = 0.005  # after a connection beyond its user's rate: what a flood costs the event loop is bounded
 REFUSAL_GAP_S = 0.5  # a client that was told to wait is refused so long; its urgent commands are answered at once
 NO_FILE_GAP_S = 0.1  # before accepting again when the process has no file descriptor left
 
