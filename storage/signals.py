@@ -146,6 +146,11 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
             yield f"{own}.highest_cell_v", battery.cell_v_max
     for pv in snapshot.pv:
         yield f"{_own(pv.id)}.w", pv.w
+    for switch in snapshot.switches:
+        if switch.source.value is not None:
+            source = switch.source.good
+            genset = None if source is None else source == "genset"
+            yield f"{_own(switch.id)}.on_genset", _as_number(switch.source, genset)
     for ups in snapshot.ups:
         own = _own(ups.id)
         yield f"{own}.w", ups.w

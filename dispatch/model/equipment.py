@@ -97,7 +97,10 @@ class Pv(msgspec.Struct, frozen=True):
 
 
 class Switch(msgspec.Struct, frozen=True):
-    """The switch at the PCC, by its auxiliary contacts: open, closed, or moving (contacts disagree)."""
+    """The switch at the PCC, by its auxiliary contacts: open, closed, or moving (contacts disagree).
+
+    `position` is that of the contact to the public grid: on a generator, or on neither source, it is open.
+    """
 
     id: str
     position: Status = UNKNOWN
@@ -111,6 +114,7 @@ class Switch(msgspec.Struct, frozen=True):
     delta_deg: Reading = MISSING
     transfer_ms: Reading = MISSING  # the last transfer, by its own recorder
     faults: Reading = MISSING  # bits, the vendor's
+    source: Status = UNKNOWN  # what the site is joined to: grid genset none; unknown: the switch does not say
 
 
 class Gpu(msgspec.Struct, frozen=True):

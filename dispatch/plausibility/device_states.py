@@ -31,7 +31,7 @@ def all_follow(raw: Snapshot, nominal_v: float) -> bool:
 
 
 class SwitchStates:
-    """Contacts and grid voltage of one switch."""
+    """Contacts, grid voltage and source of one switch."""
 
     def __init__(self, switch_id: str, bounds: SiteBounds, hold_s: float) -> None:
         self._nominal_v, self._volts, self._hold_s = bounds.nominal_v, bounds.volts(), hold_s
@@ -40,38 +40,47 @@ class SwitchStates:
         self._dead_since_s: float | None = None  # since when its voltage says that the grid is gone
         self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
         self._grid = WordCheck(switch_id, "grid voltage", lambda word: word == "present")
+        self._source = WordCheck(switch_id, "source", self._source_widens)
 
     @property
     def histories(self) -> list[ReadingHistory]:
         """Every word that is followed."""
-        return [self._position.history, self._grid.history, *self._grid_side.histories]
+        return [self._position.history, self._grid.history, self._source.history, *self._grid_side.histories]
 
     @property
     def held_back(self) -> bool:
         """It says that the site is off the grid, and other devices contradict it."""
-        return self._position.held_back or self._grid.held_back
+        return self._position.held_back or self._grid.held_back or self._source.held_back
+
+    def _source_widens(self, word: str) -> bool:
+        """The grid allows the most, a generator less, no source the least."""
+        return word == "grid" or (word == "genset" and self._source.word == "none")
 
     def check(self, switch: Switch, raw: Snapshot) -> Switch:
         """The switch as everybody else is to see it."""
         mono_s = raw.mono_s
         follow = all_follow(raw, self._nominal_v)
         sample = self._counter.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
-        gone = switch.grid_voltage.good == "absent"
-        off = switch.position.good != "closed"
-        self._position.check(switch.position, sample, mono_s, shown=follow, against=follow and off)
+        gone, off = switch.grid_voltage.good == "absent", switch.position.good != "closed"
+        source = switch.source.good
+        follow_grid = follow and source != "genset"  # on a generator they follow a live bus as well
+        self._position.check(switch.position, sample, mono_s, shown=follow_grid, against=follow_grid and off)
+        genset, none = source == "genset", source == "none"
+        self._source.check(switch.source, sample, mono_s, shown=follow and genset, against=follow and none)
         live = any(self._live(v) for v in (switch.grid_v, *raw.grid.v))
-        self._grid.check(switch.grid_voltage, sample, mono_s, shown=False, against=follow and live and gone)
+        self._grid.check(switch.grid_voltage, sample, mono_s, shown=False, against=follow_grid and live and gone)
         grid_v, grid_hz = self._grid_side.check(
             switch.grid_v,
             switch.grid_hz,
             mono_s,
             self._hold_s,
-            refused=self._reads_dead(switch, mono_s, contradicted=follow and live),
+            refused=self._reads_dead(switch, mono_s, contradicted=follow_grid and live),
         )
         return msgspec.structs.replace(
             switch,
             position=self._position.shown(switch.position, mono_s),
             grid_voltage=self._grid.shown(switch.grid_voltage, mono_s),
+            source=self._source.shown(switch.source, mono_s),
             grid_v=grid_v,
             grid_hz=grid_hz,
         )

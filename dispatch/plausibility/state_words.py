@@ -29,6 +29,11 @@ class WordCheck:
         self._waits: tuple[str, int] | None = None  # a word that needs a second sample
         self._doubted_s: float | None = None
 
+    @property
+    def word(self) -> str | None:
+        """The last accepted word; None: none yet."""
+        return self._word
+
     def check(self, raw: Status, sample: int, mono_s: float, shown: bool, against: bool) -> None:
         """Take in a word. `shown`: another device says so too; `against`: other devices say that it cannot be."""
         self.held_back = False

@@ -239,6 +239,8 @@ def switch_values(switch: Switch) -> Iterator[Finding]:
     else:
         text = "its contacts disagree" if position == "moving" else "its position is not known"
         yield fault(switch.id, "position", text, "check the wiring of both auxiliary contacts")
+    if switch.source.good is not None:
+        yield ok(switch.id, "source", f"the site is on: {switch.source.good}")
     if switch.control.good == "local":
         yield warning(switch.id, "local", "is in local control: it takes no order", "set it to remote at the switch")
     if faults := switch.faults.good:

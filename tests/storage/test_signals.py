@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storage_samples import decision, snapshot
 
-from dispatch.model.equipment import Node, Ups
+from dispatch.model.equipment import Node, Switch, Ups
 from dispatch.model.readings import Quality, Reading, Status, reading, status
 from storage.damage import DAMAGED
 from storage.rows import decision_of, decision_row
@@ -66,6 +66,14 @@ def test_a_ups() -> None:
     assert [definition(f"ups1.{name}").unit for name in ("w", "runtime_s", "charge_pct", "on_battery")] == [
         "W", "s", "%", "",
     ]  # fmt: skip
+
+
+def test_a_switch_that_tells_its_source() -> None:
+    genset, grid = Switch("pcc", source=status("genset")), Switch("a", source=status("grid"))
+    stale = Switch("b", source=Status("genset", 60.0, Quality.STALE))
+    site = msgspec.structs.replace(snapshot(1), switches=(genset, grid, stale, Switch("c")))
+    values = {name: value for name, value in signal_values(site, None).items() if name.endswith("on_genset")}
+    assert values == {"pcc.on_genset": 1.0, "a.on_genset": 0.0, "b.on_genset": None}
 
 
 def test_a_stale_or_missing_reading_is_none_and_takes_its_sums_with_it() -> None:
