@@ -145,6 +145,14 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Annotated[Id, Meta(description="Name of the meter.")]
     url: Url
+    source: Annotated[
+        Literal["modbus", "p1"],
+        Meta(
+            description="`modbus`: SunSpec, or by `map`. `p1`: the grid operator's meter sends telegrams by itself on "
+            "its customer port (DSMR 5, e-MUCS), read at `serial:///dev/ttyUSB0?baud=115200` or, behind a bridge that "
+            "passes the bytes on, `tcp://host:port`. It must send one a second."
+        ),
+    ] = "modbus"
     unit: Unit = 1
     map: DeviceMapName = ""
     units: Units = {}

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from dispatch.model.clock import Clock
 from dispatch.model.contacts import Contact
-from dispatch.model.equipment import Battery, Meter, Node, Pcs, Pv, Switch, Ups
+from dispatch.model.equipment import Battery, LinkHealth, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.contacts.config import ContactDevice
 from drivers.contacts.modbus_contact import ContactDriver
@@ -31,8 +31,10 @@ from drivers.nut.config import PduDevice, UpsDevice, address_of
 from drivers.nut.pdu import Pdu, PduNode
 from drivers.nut.server import NutServer
 from drivers.nut.ups import UpsDriver
+from drivers.p1.meter import P1Meter
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
+from drivers.register_view import RegisterValue
 from drivers.switch import SwitchDriver
 
 Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups | Contact
@@ -65,6 +67,19 @@ class Linked(Protocol):
 
     link: ModbusLink
     unit: int
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A driver of a device that sends by itself and has no registers."""
+
+    def link_health(self) -> LinkHealth:
+        """How what it sends arrives."""
+        ...
+
+    def shown(self) -> list[RegisterValue]:
+        """What it sent last, value by value."""
+        ...
 
 
 def make_drivers(
@@ -120,6 +135,9 @@ def make_drivers(
         return link, unit
 
     def meter(config: MeterDevice) -> Driver:
+        if config.source == "p1":
+            address, _ = _address(resolve(config.id, config.url, config.unit))
+            return P1Meter(config, address, io.backoff_max_s)
         if not config.map:
             return MeterDriver(config, *at(config))
         device_map = load(config.map, beside)

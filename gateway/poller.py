@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import DeviceHealth, LinkHealth, Part, aged
 from dispatch.model.readings import Quality
-from drivers.devices import Driver, Linked
+from drivers.devices import Driver, Linked, Listening
 from drivers.notices import Notice, Noticing
 
 log = logging.getLogger("skerry.gateway")
@@ -151,9 +151,14 @@ class Poller:
             failures=self.failures,
             writes=writes,
             error=self.error if not self.online else "",
-            link=None if self._linked is None else link_health(self._linked),
+            link=self._link_health(),
             identity=getattr(self.driver, "identity", None),
         )
+
+    def _link_health(self) -> LinkHealth | None:
+        if self._linked is not None:
+            return link_health(self._linked)
+        return self.driver.link_health() if isinstance(self.driver, Listening) else None
 
 
 def link_health(driver: Linked) -> LinkHealth:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from drivers.devices import Driver, Linked
+from drivers.devices import Driver, Linked, Listening
 from drivers.modbus.errors import DeviceError
 from drivers.modbus.traffic import Place
 from drivers.register_view import RegisterValue, Words, Writable, WrittenValue, register_values
@@ -23,6 +23,9 @@ class RegisterAccess:
 
     def last(self, device_id: str) -> list[RegisterValue]:
         """What was read last of each register, without asking the device. Raises CommandRefused."""
+        found: object = self._drivers.get(device_id)
+        if isinstance(found, Listening):
+            return found.shown()
         driver = self._linked(device_id)
         return register_values(driver, driver.link.traffic.registers(), asyncio.get_running_loop().time())
 

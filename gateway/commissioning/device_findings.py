@@ -24,8 +24,17 @@ APPARENT = 0.9  # active power is at most V x I; the rest is for values that are
 APPARENT_W = 300.0
 
 
+P1_IS_SLOW = (
+    "its telegrams come once a second: a load that jumps is met by the battery up to 1 s later than with a faster "
+    "meter, so the fuse must bear that overload for 2 s; leave [grid] meter_delay_max_s at 2.0"
+)
+
+
 def map_findings(site: Site) -> Iterator[Finding]:
-    """What the maps in use say that is to be set or looked up at the device."""
+    """What the maps in use say that is to be set or looked up at the device, and what a meter on P1 means."""
+    for meter in site.meter:
+        if meter.source == "p1":
+            yield note(meter.id, "p1", P1_IS_SLOW, "for faster control add a Modbus meter at the connection point")
     devices: tuple[MeterDevice | PcsDevice | PvDevice, ...] = (*site.meter, *site.pcs, *site.pv)
     commanded = {(pcs.url, pcs.unit, pcs.map) for pcs in site.pcs}
     for device in devices:
@@ -65,6 +74,9 @@ def conversation(site: Site, device: Polled, health: DeviceHealth) -> Iterator[F
 
 def _reached(site: Site, device: Polled, link: LinkHealth | None) -> Iterator[Finding]:
     """Where it answers and how fast."""
+    if link is not None and link.round_trip_ms is None and link.answers:
+        yield ok(device.id, "reached", f"{link.at}: sends telegrams, {link.answers} so far, {link.failures} unusable")
+        return
     if link is None or link.round_trip_ms is None or link.round_trip_worst_ms is None:
         yield ok(device.id, "reached", "answers")
         return

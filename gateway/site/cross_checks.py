@@ -16,7 +16,7 @@ import msgspec
 
 from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.config.cross_checks import Check, Finding, checks
-from drivers.config import PcsDevice, PvDevice
+from drivers.config import MeterDevice, PcsDevice, PvDevice
 from drivers.contacts.config import ContactDevice
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER
@@ -71,6 +71,7 @@ def _own(site: Site) -> Iterator[Check]:
             _twin,
         ),
         _tls,
+        _p1,
         _maps,
         _written_twice,
         _hybrids,
@@ -123,7 +124,7 @@ def _addresses(site: Site) -> Iterator[Finding]:
         seen: dict[tuple[tuple[str, int], int, int], str] = {}
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
-                if (section == "node" and item.source != "modbus") or (section != "node" and item.url == "twin"):
+                if getattr(item, "source", "modbus") != "modbus" or (section != "node" and item.url == "twin"):
                     continue
                 place = place_of(item.url), item.unit, getattr(item, "instance", None) or 1
                 if place in seen:
@@ -169,6 +170,31 @@ def _tls(site: Site) -> Iterator[Finding]:
             if site.tls is None and device.url.startswith("tls://"):
                 yield "[tls]", MISSING_KEY, f"this section with ca, cert and key, because {key} has a tls:// url"
                 return
+
+
+def _p1(site: Site) -> Iterator[Finding]:
+    """Meters that send telegrams: at a port of their own, and at the connection point, where these meters are."""
+    for n, meter in enumerate(site.meter):
+        with suppress(Unreadable):
+            if meter.source == "p1":
+                yield from ((f"meter[{n}].{key}", value, expected) for key, value, expected in _p1_keys(meter))
+                for key, device in _on_modbus(site):
+                    if place_of(device.url) == place_of(meter.url):
+                        yield f"{key}.url", device.url, f"a port of its own: meter[{n}] with source = p1 listens there"
+
+
+def _p1_keys(meter: MeterDevice) -> Iterator[Finding]:
+    address = None if meter.url == "twin" else parse(meter.url)
+    if address is None or address.scheme not in ("tcp", "serial"):
+        yield "url", meter.url, "tcp://host:port or serial:///dev/ttyUSB0?baud=115200, because source is p1"
+    elif address.scheme == "serial" and (address.baud, address.parity, address.stop) != (115_200, "N", 1):
+        yield "url", meter.url, "?baud=115200 and nothing else after the port, as DSMR 4 and 5 send"
+    if meter.role != "grid":
+        yield "role", meter.role, '"grid": the customer port is that of the meter at the connection point'
+    given = {"map": meter.map, "units": dict(meter.units), "instance": meter.instance, "deadline_s": meter.deadline_s}
+    for key, value in given.items():
+        if value:
+            yield key, value, "no such key beside source = p1: nothing is asked of such a meter"
 
 
 def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 from device_doubles import registers_at
 from fake_upsd import FakeUpsd
 from fuzzing import Feed, Parser, simple
+from p1_telegrams import BELGIUM, SWEDEN, crc_by_division, sent, telegram
 from sunspec_image import image, model_words, pcs_image
 
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
@@ -30,6 +31,8 @@ from drivers.nut.pdu import Pdu, PduNode
 from drivers.nut.protocol import VariableList
 from drivers.nut.server import NutServer
 from drivers.nut.ups import UpsDriver
+from drivers.p1.arrivals import Arrivals
+from drivers.p1.telegram import BadTelegram, Splitter, parse
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
 from drivers.register_view import RegisterValue, Words
@@ -181,6 +184,23 @@ def answers_of_upsd(directory: Path) -> Iterator[Feed]:
         runner.run(served.stop())
 
 
+def sent_by_a_meter(data: bytes) -> None:
+    """In pieces of a line that loses nothing: what is cut out of it and is whole is read the same from one piece."""
+    meter, arrivals = Splitter(), Arrivals()
+    arrivals.begin(0.0)
+    found = [raw for at in range(0, len(data), 700) for raw in meter.feed(data[at : at + 700])]
+    assert all(raw in data for raw in found)
+    for at in range(0, len(data), 700):
+        if not arrivals.take(data[at : at + 700], at / 700):
+            break
+    arrivals.current(1.0)
+    arrivals.why(1.0)
+    for raw in found:
+        telegram = parse(raw)
+        assert crc_by_division(raw[: raw.rindex(b"!") + 1]) == int(raw[raw.rindex(b"!") + 1 :], 16)
+        assert abs(telegram.values["w"]) < 1e12
+
+
 async def run_saying(data: bytes, directory: Path) -> None:
     (directory / "said").write_bytes(data)
     await run_command(("/bin/cat", str(directory / "said")), 60.0)
@@ -287,6 +307,13 @@ PARSERS = (
         answers_of_upsd,
         (DeviceError,),
         share=0.3,
+    ),
+    Parser(
+        "telegrams of a meter on P1",
+        ("drivers.p1.telegram:parse", "drivers.p1.telegram:_text"),
+        lambda: [telegram(1), telegram(-2_000) + telegram(3), sent(BELGIUM), sent(SWEDEN)],
+        simple(lambda data, _: sent_by_a_meter(data)),
+        (BadTelegram,),
     ),
     Parser(
         "what a node's command says",

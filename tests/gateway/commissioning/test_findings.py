@@ -159,6 +159,14 @@ def test_what_has_been_proven_is_of_the_device_as_it_is() -> None:
         assert only(proofs_of(SITE, Proofs(), seen)).level is Level.NOTE
 
 
+def test_a_meter_that_sends_by_itself() -> None:
+    meter = msgspec.structs.replace(SITE.meter[0], source="p1")
+    assert "once a second" in only(map_findings(msgspec.structs.replace(SITE, meter=(meter,)))).text
+    link = LinkHealth("127.0.0.1:1", connect_ms=2.0, answers=40, failures=1)
+    reached = next(conversation(SITE, meter, DeviceHealth("grid", "meter", True, 0.4, 9, 0, 0, link=link)))
+    assert reached.text == "127.0.0.1:1: sends telegrams, 40 so far, 1 unusable"
+
+
 def test_what_a_map_asks_to_look_up_at_the_device() -> None:
     assert list(map_findings(SITE)) == []
     meter = msgspec.structs.replace(SITE.meter[0], map="eastron-sdm630")

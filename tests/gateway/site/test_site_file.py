@@ -280,6 +280,21 @@ def test_a_grid_meter_has_no_period() -> None:
     }
 
 
+def test_a_meter_on_p1_is_at_the_connection_point_and_has_its_port_alone() -> None:
+    raw = document()
+    meter = raw["meter"][0] | {"source": "p1"}
+    for url in ("tcp://10.0.0.1:23", "serial:///dev/ttyUSB0?baud=115200"):
+        raw["meter"][0] = meter | {"url": url}
+        assert site_file.compose(Path("x.toml"), raw).meter[0].source == "p1"
+    for url in ("twin", "rtu+tcp://10.0.0.1:23", "serial:///dev/ttyUSB0", "serial:///dev/ttyUSB0?baud=115200&parity=E"):
+        raw["meter"][0] = meter | {"url": url}
+        assert "meter[0].url" in errors_of(raw)
+    raw["meter"][0] = meter | {"map": "janitza-umg", "deadline_s": 1, "instance": 2, "url": raw["pcs"][0]["url"]}
+    assert errors_of(raw).keys() == {"meter[0].map", "meter[0].deadline_s", "meter[0].instance", "pcs[0].url"}
+    raw["meter"] = [document()["meter"][0], meter | {"id": "load", "role": "load"}]
+    assert errors_of(raw).keys() == {"meter[1].role", "meter[0].url"}
+
+
 def test_whole_numbers_may_carry_a_unit() -> None:
     """A metering interval of an hour, in minutes."""
     raw = document()
