@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.schema import MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
+from dispatch.config.schema import BatteryConfig, MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
 from dispatch.config.tariff_terms import TariffTerms
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
@@ -184,6 +184,36 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
     def terms(self) -> MeterTerms:
         """What dispatch needs to know of it."""
         return MeterTerms(id=self.id, side=self.side or ("grid" if self.role == "grid" else "site"))
+
+
+class BatteryDevice(BatteryConfig, frozen=True, kw_only=True):
+    """`[[battery]]`: a battery; with `map` and `url` its BMS is a device of its own, else its PCS tells of it."""
+
+    map: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\x00-\x1f\x7f]{0,255}$",
+            description="Device map of kind battery by which its BMS is read, where that is a device of its own. "
+            "Needed with a PCS that tells no SoC. Empty: its PCS tells of it.",
+            extra={"expected": "the name of a device map of kind battery, or the path of a file"},
+        ),
+    ] = ""
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+)?$",
+            description="Where its BMS is, with `map`: as the url of a [[pcs]].",
+            extra={"expected": EXPECTED},
+        ),
+    ] = ""
+    unit: Unit = 1
+    units: Units = msgspec.field(default_factory=dict)
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
 
 
 class PcsDevice(PcsRatings, frozen=True, kw_only=True):

@@ -11,9 +11,10 @@ from typing import Protocol, runtime_checkable
 from dispatch.model.clock import Clock
 from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Battery, LinkHealth, Meter, Node, Pcs, Pv, Switch, Ups
-from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import BatteryDevice, IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.contacts.config import ContactDevice
 from drivers.contacts.modbus_contact import ContactDriver
+from drivers.maps.battery import MapBattery
 from drivers.maps.found_modes import FoundModes
 from drivers.maps.loader import load
 from drivers.maps.meter import MapMeter
@@ -37,7 +38,7 @@ from drivers.pv import PvDriver
 from drivers.register_view import RegisterValue
 from drivers.switch import SwitchDriver
 
-Read = Meter | tuple[Pcs, Battery | None] | Pv | Switch | Node | Ups | Contact
+Read = Meter | tuple[Pcs, Battery | None] | Battery | Pv | Switch | Node | Ups | Contact
 NO_MAP = Access()  # nothing beyond what the site file says
 Found = tuple[Address, int] | tuple[str, int, int]  # address, unit; or host, port, unit of Modbus TCP
 Resolve = Callable[[str, str, int], Found]  # of device id, url, unit
@@ -100,6 +101,7 @@ def make_drivers(
     found_modes: FoundModes | None = None,
     proven: Proven = not_proven,
     contacts: Iterable[ContactDevice] = (),
+    batteries: Iterable[BatteryDevice] = (),
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -109,16 +111,20 @@ def make_drivers(
     `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
     `found_modes`: keeps how mapped PCS were found. `proven`: whether such a PCS was proven. Raises MapError.
 
+    `batteries`: their efficiency is that of their PCS; one with a map is a device of its own.
+
     `tls`: the certificates for devices with a `tls://` url.
 
     Devices behind one address share a connection and are asked in turn; all others are independent.
     """
     commanded = tuple(pcs)
+    stores = {battery.id: battery for battery in batteries}
     lines: dict[tuple[str, int], Line] = {}
     servers: dict[tuple[str, int], NutServer] = {}
 
     def at(
-        device: MeterDevice | PcsDevice | PvDevice | SwitchDevice | NodeDevice | ContactDevice, access: Access = NO_MAP
+        device: MeterDevice | PcsDevice | BatteryDevice | PvDevice | SwitchDevice | NodeDevice | ContactDevice,
+        access: Access = NO_MAP,
     ) -> tuple[ModbusLink, int]:
         address, unit = _address(resolve(device.id, device.url, device.unit))
         line = lines.setdefault(address.place, Line(address, backoff_max_s=io.backoff_max_s, tls=tls))
@@ -144,10 +150,25 @@ def make_drivers(
         return MapMeter(config, device_map, *at(config, device_map.access))
 
     def one_pcs(config: PcsDevice) -> Driver:
+        store = stores.get(config.battery)
+        own_bms = bool(getattr(store, "map", ""))
         if not config.map:
-            return PcsDriver(config, *at(config), clock, revert_w.get(config.id, 0.0))
+            return PcsDriver(config, *at(config), clock, revert_w.get(config.id, 0.0), own_bms=own_bms)
         device_map = load(config.map, beside)
-        return MapPcs(config, device_map, *at(config, device_map.access), clock, found=found_modes, proven=proven)
+        return MapPcs(
+            config,
+            device_map,
+            *at(config, device_map.access),
+            clock,
+            found=found_modes,
+            proven=proven,
+            battery=store,
+            own_bms=own_bms,
+        )
+
+    def one_battery(config: BatteryDevice) -> Driver:
+        device_map = load(config.map, beside)
+        return MapBattery(config, device_map, *at(config, device_map.access))
 
     def one_pv(config: PvDevice) -> Driver:
         if not config.map:
@@ -165,23 +186,31 @@ def make_drivers(
     def node(config: NodeDevice) -> Driver:
         if config.source == "nut":
             return PduNode(config, metered)
-        if config.source == "psutil":
-            return PsutilNode(config)
-        if config.source == "nvml":
-            from drivers.nodes.nvml_node import NvmlNode  # only here: NVML's bindings take a while to load
-
-            return NvmlNode(config, clock, known_gpus)
-        return NodeDriver(config, *at(config))
+        return NodeDriver(config, *at(config)) if config.source == "modbus" else _own_node(config, clock, known_gpus)
 
     return [
         *(meter(m) for m in meters),
         *(one_pcs(p) for p in commanded),
+        *map(one_battery, _with_own_bms(stores.values())),
         *(one_pv(p) for p in pv),
         *(SwitchDriver(s, *at(s)) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),
         *(ContactDriver(c, *at(c)) for c in contacts),
     ]
+
+
+def _own_node(config: NodeDevice, clock: Clock | None, known_gpus: KnownGpus | None) -> Driver:
+    """This machine as a node."""
+    if config.source == "psutil":
+        return PsutilNode(config)
+    from drivers.nodes.nvml_node import NvmlNode  # only here: NVML's bindings take a while to load
+
+    return NvmlNode(config, clock, known_gpus)
+
+
+def _with_own_bms(batteries: Iterable[BatteryDevice]) -> list[BatteryDevice]:
+    return [battery for battery in batteries if battery.map]
 
 
 def _same_as(pv: PvDevice, commanded: Iterable[PcsDevice], resolve: Resolve) -> str:

@@ -37,7 +37,7 @@ SLOW = {  # read one at a time, each about once in SLOW_S
         "WHRtg", "WChaRteMax", "WDisChaRteMax", "SoC", "SoH", "State", "Evt1", "V", "AChaMax", "ADisChaMax",
         "CellVMin", "CellVMax",
     ),
-    803: ("ModTmpMax", "ModTmpMin"),
+    803: ("NStr", "NStrCon", "ModTmpMax", "ModTmpMin"),
 }  # fmt: skip
 SLOW_OF_INVERTER = {  # besides, where there is no 701
     120: ("WRtg", "WHRtg", "MaxChaRte", "MaxDisChaRte"),
@@ -58,9 +58,20 @@ class PcsDriver(DeviceDriver[SunSpecDevice]):
     kind = "pcs"
 
     def __init__(
-        self, config: PcsDevice, link: ModbusLink, unit: int, clock: Clock | None = None, revert_w: float = 0.0
+        self,
+        config: PcsDevice,
+        link: ModbusLink,
+        unit: int,
+        clock: Clock | None = None,
+        revert_w: float = 0.0,
+        *,
+        own_bms: bool = False,
     ) -> None:
-        """`revert_w`: the setpoint that it is to revert to when it hears nothing more from us."""
+        """`revert_w`: the setpoint that it is to revert to when it hears nothing more from us.
+
+        `own_bms`: another device reads the battery, and what this one says of it is not used.
+        """
+        self._own_bms = own_bms
         device = SunSpecDevice(link, unit, (DER, *INVERTERS), "PCS", config.instance or 0)
         super().__init__(config.id, link, unit, device)
         self._config, self._clock = config, clock or SystemClock()
@@ -100,18 +111,18 @@ class PcsDriver(DeviceDriver[SunSpecDevice]):
                 held = Sample(await self._setpoint.read() if self._device.has(SETPOINT) else {})
                 await self._refresh(now_s)
                 slow = self._slow_samples()
-                there = self._device.has(713) or self._device.has(802)
+                there = not self._own_bms and (self._device.has(713) or self._device.has(802))
                 return der_pcs(self.id, fast, held, slow), battery_of(self._config.battery, slow) if there else None
             return await self._read_inverter(now_s)
 
-    async def _read_inverter(self, now_s: float) -> tuple[Pcs, Battery]:
+    async def _read_inverter(self, now_s: float) -> tuple[Pcs, Battery | None]:
         fast = Sample(await self._device.read(self._device.first(*INVERTERS), INVERTER_STATUS))
         powers = await read_modules(self._device)
         held = await self._setpoint.read()
         await self._refresh(now_s)
         slow = self._slow_samples()
         pcs = storage_pcs(self.id, fast, powers, held, slow)
-        return pcs, battery_of(self._config.battery, slow, Sample(held))
+        return pcs, None if self._own_bms else battery_of(self._config.battery, slow, Sample(held))
 
     async def command(self, w: float | None, now_s: float) -> CommandResult:
         """Have the PCS hold `w` watts (> 0 discharges) at site time `now_s`; None: leave its setpoint as it is.

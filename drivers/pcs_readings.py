@@ -119,6 +119,8 @@ def battery_of(battery_id: str, slow: Slow, held: Sample | None = None) -> Batte
     volts = bms.number("V")
     amps = [bms.number("AChaMax"), bms.number("ADisChaMax")]
     by_amps = [None if a is None or volts is None else a * volts for a in amps]
+    limits = [smallest(bms.number("WChaRteMax"), by_amps[0]), smallest(bms.number("WDisChaRteMax"), by_amps[1])]
+    amps = [amps[way] if by_amps[way] is not None and by_amps[way] == limits[way] else None for way in (0, 1)]
     rated = next((m for m in (der, bms) if m.number("WHRtg") is not None), slow[120])
     health = der if der.number("SoH") is not None else bms
     return Battery(
@@ -126,8 +128,10 @@ def battery_of(battery_id: str, slow: Slow, held: Sample | None = None) -> Batte
         soc_pct=_soc(der, bms, held),
         soh_pct=health.reading("SoH"),
         energy_wh=rated.reading("WHRtg"),
-        charge_limit_w=bms.of(smallest(bms.number("WChaRteMax"), by_amps[0])),
-        discharge_limit_w=bms.of(smallest(bms.number("WDisChaRteMax"), by_amps[1])),
+        charge_limit_w=bms.of(limits[0]),
+        discharge_limit_w=bms.of(limits[1]),
+        charge_limit_a=bms.of(amps[0]),
+        discharge_limit_a=bms.of(amps[1]),
         temp_c=modules.reading("ModTmpMax"),
         state=_battery_state(der, bms, held),
         alarms=bms.bits("Evt1") or (),
@@ -135,7 +139,27 @@ def battery_of(battery_id: str, slow: Slow, held: Sample | None = None) -> Batte
         cell_v_max=bms.reading("CellVMax"),
         cell_temp_min_c=modules.reading("ModTmpMin"),
         cell_temp_max_c=modules.reading("ModTmpMax"),
+        contactor=_contactor(bms, modules),
+        isolation=_by_event(bms, "ground_fault"),
+        cooling=_by_event(bms, "fan_error"),
     )
+
+
+def _contactor(bms: Sample, modules: Sample) -> Status:
+    """By the number of strings whose contactor is closed (803 NStrCon); else by the state of the bank (802 State).
+
+    A BMS that lists no strings (NStr 0) says nothing of theirs.
+    """
+    closed = modules.number("NStrCon")
+    if modules.number("NStr") and closed is not None:
+        return modules.word("closed" if closed else "open")
+    return bms.word({"connected": "closed", "disconnected": "open"}.get(bms.text("State") or ""))
+
+
+def _by_event(bms: Sample, event: str) -> Status:
+    """Whether an event of 802 Evt1 stands; unknown where the BMS tells no events."""
+    events = bms.bits("Evt1")
+    return UNKNOWN if events is None else bms.word("fault" if event in events else "ok")
 
 
 def _soc(der: Sample, bms: Sample, held: Sample | None) -> Reading:

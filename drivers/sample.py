@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from dispatch.model.readings import MISSING, UNKNOWN, Quality, Reading, Status
 
+STALE_S = 5.0  # a value that is read about once a second
+
 Value = float | int | str | tuple[str, ...]
 
 
@@ -19,7 +21,7 @@ class Sample:
         quality: Quality = Quality.GOOD,
         older_s: Mapping[str, float] = {},
     ) -> None:
-        """`older_s`: values that were read earlier, by this much."""
+        """`older_s`: values that were read earlier, by this much; beyond STALE_S they are stale."""
         self._values, self._age_s, self._quality, self._older_s = values, age_s, quality, older_s
 
     def aged(self, age_s: float, quality: Quality) -> Sample:
@@ -48,7 +50,13 @@ class Sample:
         """A value with the age that it has under this name."""
         if value is None:
             return MISSING
-        return Reading(value, self._age_s + self._older_s.get(name, 0.0), self._quality)
+        return Reading(value, *self._aging(name))
+
+    def _aging(self, name: str) -> tuple[float, Quality]:
+        """Age and quality of a value of this name."""
+        older_s = self._older_s.get(name, 0.0)
+        fresh = older_s <= STALE_S or self._quality is not Quality.GOOD
+        return self._age_s + older_s, self._quality if fresh else Quality.STALE
 
     def of(self, value: float | None) -> Reading:
         """A value worked out of this sample, with the sample's age."""
@@ -57,7 +65,7 @@ class Sample:
     def status(self, name: str) -> Status:
         """A word, as a status."""
         word = self.text(name)
-        return UNKNOWN if word is None else Status(word, self._age_s + self._older_s.get(name, 0.0), self._quality)
+        return UNKNOWN if word is None else Status(word, *self._aging(name))
 
     def word(self, value: str | None) -> Status:
         """A word worked out of this sample, with the sample's age."""

@@ -83,7 +83,8 @@ class DeviceIo:
     def _poller(self, driver: Any) -> Poller:
         """A device that is read less often has readings that grow older by its period before they are stale."""
         site = self._site
-        devices: list[Polled] = [*site.meter, *site.pcs, *site.pv, *site.switch, *site.node, *site.ups, *site.contact]
+        devices: list[Polled] = [*site.meter, *site.pcs, *site.bms, *site.pv, *site.switch, *site.node]
+        devices += [*site.ups, *site.contact]
         period_s = next(poll_period_s(d) for d in devices if d.id == driver.id) if driver.kind != "meter" else 0.0
         period_s = max(period_s, getattr(driver, "period_s", 0.0))
         if driver.kind in ONCE_A_SECOND:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import DeviceHealth, LinkHealth, Part, aged
+from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Part, aged
 from dispatch.model.readings import Quality
 from drivers.devices import Driver, Linked, Listening
 from drivers.notices import Notice, Noticing
@@ -153,6 +153,7 @@ class Poller:
             error=self.error if not self.online else "",
             link=self._link_health(),
             identity=getattr(self.driver, "identity", None),
+            battery=next((part.id for part in self._parts if isinstance(part, Battery)), ""),
         )
 
     def _link_health(self) -> LinkHealth | None:

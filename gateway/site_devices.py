@@ -78,6 +78,7 @@ def drivers_of(
         found_modes,
         proven,
         contacts=site.contact,
+        batteries=site.battery,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dispatch.model.decision import Decision
+from dispatch.model.equipment import Battery
 from dispatch.model.readings import MISSING as MISSING_READING
 from dispatch.model.readings import Quality, Reading, Status, total
 from dispatch.model.snapshot import Snapshot
@@ -31,6 +32,7 @@ QUANTITIES: dict[str, tuple[str, float]] = {
     "s": ("s", 0.001),
     "ms": ("ms", 0.001),
     "kwh": ("kWh", 0.01),
+    "ohm": ("Ohm", 1.0),
     "eur_per_kwh": ("EUR/kWh", 1e-6),
 }
 PLAIN = ("", 0.001)  # a number without a unit
@@ -144,6 +146,7 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
         if battery.cell_v_max.value is not None:
             yield f"{own}.lowest_cell_v", battery.cell_v_min
             yield f"{own}.highest_cell_v", battery.cell_v_max
+        yield from _battery_states(own, battery)
     for pv in snapshot.pv:
         yield f"{_own(pv.id)}.w", pv.w
     for switch in snapshot.switches:
@@ -158,6 +161,19 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
         yield f"{own}.charge_pct", ups.charge_pct
         yield f"{own}.runtime_s", ups.runtime_s
         yield f"{own}.on_battery", _as_number(ups.status, ups.says("OB"))
+
+
+def _battery_states(own: str, battery: Battery) -> Iterator[tuple[str, Reading]]:
+    """What its BMS tells of contactor, isolation and cooling; no signal for what it never tells."""
+    if battery.isolation_ohm.value is not None:
+        yield f"{own}.isolation_ohm", battery.isolation_ohm
+    for name, status, word in (
+        ("contactor_open", battery.contactor, "open"),
+        ("isolation_fault", battery.isolation, "fault"),
+        ("cooling_fault", battery.cooling, "fault"),
+    ):
+        if status.value is not None:
+            yield f"{own}.{name}", _as_number(status, None if status.good is None else status.good == word)
 
 
 def _as_number(status: Status, holds: bool | None) -> Reading:

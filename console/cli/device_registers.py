@@ -62,7 +62,13 @@ def list_devices(site: Path, as_json: bool) -> None:
 
 
 def _sections(site: Site) -> Iterable[tuple[str, Sequence[Polled]]]:
-    yield from (("meter", site.meter), ("pcs", site.pcs), ("pv", site.pv), ("switch", site.switch))
+    yield from (
+        ("meter", site.meter),
+        ("pcs", site.pcs),
+        ("battery", site.bms),
+        ("pv", site.pv),
+        ("switch", site.switch),
+    )
     yield from (("node", [n for n in site.node if n.source == "modbus"]), ("ups", site.ups))
 
 

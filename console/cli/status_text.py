@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
+from console.display.battery_text import battery_faults
 from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone, zone_named
 from console.display.islanding_text import (
     cause_word,
@@ -194,7 +195,8 @@ def _state_of_charge(model: Model, limits: dict[str, float]) -> Iterator[str]:
         reported = battery.soc_reported_pct.value
         counted = " counted from energy," if battery.soc_state in COUNTED else ""
         doubted = "" if reported is None else f"{counted} BMS {reported:.1f} % not believed"
-        yield f"{battery.id} {_soc(battery.soc_pct)}{doubted}"
+        unusual = "".join(f", {text}" for text in battery_faults(battery))
+        yield f"{battery.id} {_soc(battery.soc_pct)}{doubted}{unusual}"
     if len(batteries) > 1:
         yield f"site {_soc(soc_reading(model))}" + (f" ({gap})" if (gap := soc_gap(model)) else "")
     if batteries and "reserve_soc_pct" in limits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
+from console.display.battery_text import battery_text
 from console.display.device_text import identity_text, link_text, proven_text, raw_text, register_value_text
 from console.display.formats import age, number
 from console.display.ink import Ink
@@ -11,7 +12,7 @@ from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.list_view import ListView
-from dispatch.model.equipment import DeviceHealth
+from dispatch.model.equipment import Battery, DeviceHealth
 from drivers.register_view import RegisterValue
 
 WIDE = 72  # columns, from which there is room for more than figures
@@ -107,7 +108,7 @@ class Devices(ListView):
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """Room for what is known of the selected device, or of the registers."""
-        return 2 if self._opened else min(6 + MOST_ERROR_ROWS - 1, max(0, height - 5))
+        return 2 if self._opened else min(8 + MOST_ERROR_ROWS - 1, max(0, height - 5))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """Who the device is, how its link goes, what went wrong."""
@@ -137,12 +138,20 @@ def _about(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str
     yield device.id, f"{device.kind}{f' at {device.link.at}' if device.link else ''}"
     yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
     yield "Link", link_text(device)
+    if battery := _battery_of(device, model):
+        yield from _wrapped("Battery", battery_text(battery), width, 2)
     if proven := proven_text(device, model.proofs, model.timezone):
         yield from _wrapped("Proven", proven, width, 2)
     if device.error:
         yield from _wrapped("Error", device.error, width, MOST_ERROR_ROWS)
     else:
         yield "", "enter: its registers" if device.link else "it is not read over Modbus: it has no registers"
+
+
+def _battery_of(device: DeviceHealth, model: Model) -> Battery | None:
+    """The battery whose values this device reads."""
+    batteries = model.published.snapshot.batteries if model.published else ()
+    return next((b for b in batteries if b.id == device.battery), None)
 
 
 def _wrapped(label: str, text: str, width: int, most: int) -> Iterator[tuple[str, str]]:

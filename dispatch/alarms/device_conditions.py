@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import Condition
 from dispatch.config.schema import BatteryConfig, DispatchConfig
+from dispatch.control.pcs_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import counted
 from dispatch.model.decision import Contested, Decision
-from dispatch.model.equipment import Battery, DeviceHealth, Node, Pcs
+from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Node, Pcs, alarm_words
 from dispatch.model.power_caps import exceeds
 from dispatch.model.reasons import Reason, joined, plain
 from dispatch.model.snapshot import Snapshot
@@ -64,6 +65,7 @@ def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tup
     if limits is None:
         return
     soc, temp = battery.soc_pct.good, _worst_temp_c(battery, limits)
+    yield from _protection(battery, limits)
     yield f"soc-stands-still:{battery.id}", _stands_still(battery)
     yield (
         f"soc-low:{battery.id}",
@@ -85,6 +87,21 @@ def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tup
     )
 
 
+def _protection(battery: Battery, limits: BatteryConfig) -> Iterator[tuple[str, Condition]]:
+    """What its BMS says of contactor, isolation and cooling, and its alarms. What was never told is no alarm."""
+    told = plain(alarm_words(battery.alarms)) if battery.alarms else None
+    contactor, cooling, state = battery.contactor, battery.cooling, battery.state
+    opened = None if contactor.good is None and contactor.value is not None else contactor.good == "open"
+    yield f"battery-contactor:{battery.id}", Condition(opened, told)
+    isolation = isolation_fault(battery, limits)
+    yield f"battery-isolation:{battery.id}", Condition(isolation is not None, isolation)
+    fails = None if cooling.good is None and cooling.value is not None else cooling.good == "fault"
+    yield f"battery-cooling:{battery.id}", Condition(fails, told)
+    said = [plain(state.value)] if state.good in (*BATTERY_TRIPPED, "warning") and state.value else []
+    reported = joined([*said, *([told] if told else [])]) if said or told else None
+    yield f"battery-alarm:{battery.id}", Condition(reported is not None, reported)
+
+
 def _stands_still(battery: Battery) -> Condition:
     """The BMS reports an SoC that does not follow the energy moved."""
     reported_pct = battery.soc_reported_pct.value
@@ -99,7 +116,7 @@ def pcs_conditions(
     pcs: Pcs, snapshot: Snapshot, decision: Decision | None, facts: Facts
 ) -> Iterator[tuple[str, Condition]]:
     state, control = pcs.state.good, pcs.control.good
-    reported = plain(", ".join(pcs.alarms)) if pcs.alarms else None
+    reported = plain(alarm_words(pcs.alarms)) if pcs.alarms else None
     yield f"pcs-fault:{pcs.id}", Condition(None if state is None else state == "fault", reported)
     yield f"pcs-local:{pcs.id}", Condition(None if control is None else control == "local")
     wanted = facts.written_w.get(pcs.id)

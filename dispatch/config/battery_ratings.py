@@ -80,6 +80,16 @@ def site_soc_pct(config: DispatchConfig, soc_pct: Mapping[str, float]) -> float:
     return _by_energy(config, lambda b: soc_pct[b.id])
 
 
+def ac_of_dc_w(battery: BatteryConfig, dc_w: float) -> float:
+    """The power at the PCS's AC terminals, W, with which the battery moves `dc_w` at its own; > 0 discharges."""
+    return dc_w * battery.discharge_efficiency if dc_w > 0 else dc_w / battery.charge_efficiency
+
+
+def dc_of_ac_w(battery: BatteryConfig, ac_w: float) -> float:
+    """The power at the battery's terminals, W, that `ac_w` at the PCS's takes; > 0 discharges."""
+    return ac_w / battery.discharge_efficiency if ac_w > 0 else ac_w * battery.charge_efficiency
+
+
 def bms_share(config: DispatchConfig, pcs: PcsRatings) -> float:
     """A PCS's share, 0..1, of the limits of its battery: by discharging power among the PCS of that battery."""
     return pcs.discharge_w / sum(p.discharge_w for p in config.pcs if p.battery == pcs.battery)

@@ -118,6 +118,14 @@ class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True):
             "0: it is not used then."
         ),
     ] = 0.0
+    isolation_min_ohm: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="While its BMS measures a lower resistance to earth, it is held at 0 W. Its maker says how "
+            "much it needs. 0: the resistance is only shown.",
+        ),
+    ] = 0.0
 
     @property
     def charge_window_c(self) -> tuple[float, float]:

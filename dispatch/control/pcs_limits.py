@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.config.battery_ratings import bms_share
+from dispatch.config.battery_ratings import ac_of_dc_w, bms_share
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 from dispatch.control.proven_behaviour import HALF
 from dispatch.model.battery_bank import counted, highest_soc
-from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, DeviceProof, Pcs
+from dispatch.model.equipment import NOT_RUNNING, Battery, DeviceProof, Pcs, alarm_words
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -179,8 +179,8 @@ def _last_power_w(pcs: Pcs | None) -> float:
 
 def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Ready, Reason | None]:
     """Whether a PCS takes setpoints from us now, and if not, why not."""
-    if battery is not None and battery.state.good in BATTERY_TRIPPED:
-        return Ready.WITHHELD, Reason("pcs.battery_tripped", {"battery": battery.id, "state": battery.state.good})
+    if battery is not None and battery.tripped:
+        return Ready.WITHHELD, _tripped(battery)
     if pcs is None:
         return Ready.LOST, Reason("pcs.never_read", {"pcs": name})
     if pcs.control.good == "local":
@@ -194,6 +194,14 @@ def readiness(pcs: Pcs | None, battery: Battery | None, name: str) -> tuple[Read
     if pcs.w.good is None:
         return Ready.LOST, Reason("pcs.power_unknown", {"pcs": name, "absence": _absence(pcs)})
     return Ready.READY, None
+
+
+def _tripped(battery: Battery) -> Reason:
+    """Why nothing is asked of a battery; its alarms beside it, as they say what has opened it."""
+    because = Reason("battery.because", {"alarms": alarm_words(battery.alarms)}) if battery.alarms else None
+    if battery.contactor.good == "open":
+        return Reason("pcs.contactor_open", {"battery": battery.id, "because": because})
+    return Reason("pcs.battery_tripped", {"battery": battery.id, "state": battery.state.good, "because": because})
 
 
 def _absence(pcs: Pcs) -> Reason:
@@ -211,6 +219,7 @@ class _Way(NamedTuple):
     rating_w: float
     pcs_limit: Reading | None
     bms_limit: Reading | None  # at the battery
+    bms_limit_a: float | None  # in amperes, where it comes of them
     soc: Reading | None  # of what it may be, the one that is nearer to the end
     ac_per_dc: float
     held_w: float  # of the last setpoint, what went this way
@@ -226,8 +235,9 @@ def _discharging(
         ratings.discharge_w,
         None if pcs is None else pcs.discharge_limit_w,
         None if battery is None else battery.discharge_limit_w,
+        None if battery is None else battery.discharge_limit_a.value,
         None if battery is None else battery.soc_pct,
-        config.discharge_efficiency,
+        ac_of_dc_w(config, 1.0),
         max(last_w or 0.0, 0.0),
         lambda soc_pct: soc_pct - config.soc_min_pct,
         Reason("soc.minimum", {"soc_pct": config.soc_min_pct}),
@@ -242,8 +252,9 @@ def _charging(
         ratings.charge_w,
         None if pcs is None else pcs.charge_limit_w,
         None if battery is None else battery.charge_limit_w,
+        None if battery is None else battery.charge_limit_a.value,
         None if battery is None else highest_soc(battery),
-        1 / config.charge_efficiency,
+        -ac_of_dc_w(config, -1.0),
         max(-(last_w or 0.0), 0.0),
         lambda soc_pct: config.soc_max_pct - soc_pct,
         Reason("soc.maximum", {"soc_pct": config.soc_max_pct}),
@@ -263,7 +274,7 @@ def _limits(
     # A limit that went stale still limits: holding it is the safe side.
     if way.bms_limit is not None and way.bms_limit.value is not None:
         limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
-        yield limit_w, Reason("limit.bms", {"battery": config.id, "limit_w": limit_w})
+        yield limit_w, _bms_reason(config.id, limit_w, way.bms_limit_a)
     soc_pct = None if way.soc is None else way.soc.good
     if battery is None or soc_pct is None:
         yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
@@ -275,13 +286,26 @@ def _limits(
         yield way.rating_w * fade, reason
     if battery is not None:
         yield from _temperature_limit(way, config, battery)
-        if unmonitored(battery):
-            limit_w = config.unmonitored_w * share
-            yield limit_w, Reason("limit.unmonitored", {"battery": config.id, "limit_w": limit_w})
+        yield from _safety_limits(share, config, battery)
     if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
         limit_w = max(way.pcs_limit.value, 0.0)
         yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
     yield way.rating_w, Reason("limit.rating", {"limit_w": way.rating_w})
+
+
+def _safety_limits(share: float, config: BatteryConfig, battery: Battery) -> Iterator[tuple[float, Reason]]:
+    """What holds whichever way it goes."""
+    if (fault := isolation_fault(battery, config)) is not None:
+        yield 0.0, fault
+    if unmonitored(battery):
+        limit_w = config.unmonitored_w * share
+        yield limit_w, Reason("limit.unmonitored", {"battery": config.id, "limit_w": limit_w})
+
+
+def _bms_reason(battery: str, limit_w: float, limit_a: float | None) -> Reason:
+    if limit_a is None:
+        return Reason("limit.bms", {"battery": battery, "limit_w": limit_w})
+    return Reason("limit.bms_amps", {"battery": battery, "limit_w": limit_w, "limit_a": limit_a})
 
 
 def _temperature_limit(way: _Way, config: BatteryConfig, battery: Battery) -> Iterator[tuple[float, Reason]]:
@@ -291,6 +315,20 @@ def _temperature_limit(way: _Way, config: BatteryConfig, battery: Battery) -> It
     for temp_c, room_c in ((t, min(t - low_c, high_c - t)) for t in known):
         reason = Reason("limit.temperature", {"battery": config.id, "temp_c": temp_c, "min_c": low_c, "max_c": high_c})
         yield way.rating_w * _fade(room_c / TEMP_TAPER_C), reason
+
+
+def isolation_fault(battery: Battery, config: BatteryConfig) -> Reason | None:
+    """That the battery has lost its isolation, by its BMS's word or by its resistance to earth; None: not known of.
+
+    It is not latched: what has measured it says when it is over. A value that is old still counts.
+    """
+    if battery.isolation.value == "fault":
+        return Reason("limit.isolation_fault", {"battery": battery.id})
+    ohm = battery.isolation_ohm.value
+    if ohm is None or ohm >= config.isolation_min_ohm:
+        return None
+    least_kohm = config.isolation_min_ohm / 1e3
+    return Reason("limit.isolation_low", {"battery": battery.id, "isolation_kohm": ohm / 1e3, "least_kohm": least_kohm})
 
 
 def unmonitored(battery: Battery) -> bool:

@@ -22,9 +22,9 @@ from math import fsum
 import msgspec
 from msgspec.structs import replace
 
-from dispatch.config.battery_ratings import bms_share, weighted_mean
+from dispatch.config.battery_ratings import ac_of_dc_w, bms_share, weighted_mean
 from dispatch.config.schema import DispatchConfig, PcsRatings
-from dispatch.model.equipment import BATTERY_TRIPPED, COUNTED, PCS_OUT, Battery
+from dispatch.model.equipment import COUNTED, PCS_OUT, Battery
 from dispatch.model.readings import MISSING, Reading, worst_of
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -141,7 +141,7 @@ class BatteryBank(msgspec.Struct, frozen=True):
     def _pcs_in_service(self) -> tuple[PcsRatings, ...]:
         """The PCS that serve with their batteries, as far as those say; all of them if none does."""
         out = {p.id for p in self.snapshot.pcs if p.state.good in PCS_OUT}
-        tripped = {b.id for b in self.snapshot.batteries if b.state.good in BATTERY_TRIPPED}
+        tripped = {b.id for b in self.snapshot.batteries if b.tripped}
         pcs = self.config.pcs
         return tuple([p for p in pcs if p.id not in out and p.battery not in tripped]) or pcs
 
@@ -150,7 +150,7 @@ class BatteryBank(msgspec.Struct, frozen=True):
         battery = next((b for b in self.snapshot.batteries if b.id == ratings.battery), None)
         if pcs is None or battery is None or battery.discharge_limit_w.value is None:
             return None
-        efficiency = next(b.discharge_efficiency for b in self.config.batteries if b.id == ratings.battery)
-        bms_w = battery.discharge_limit_w.value * efficiency * bms_share(self.config, ratings)
+        terms = next(b for b in self.config.batteries if b.id == ratings.battery)
+        bms_w = ac_of_dc_w(terms, battery.discharge_limit_w.value) * bms_share(self.config, ratings)
         setting_w = ratings.discharge_w if pcs.discharge_limit_w.value is None else pcs.discharge_limit_w.value
         return max(min(ratings.discharge_w, setting_w, bms_w), 0.0)

@@ -48,6 +48,7 @@ class Pcs(msgspec.Struct, frozen=True):
     discharge_limit_w: Reading = MISSING
     temp_c: Reading = MISSING
     alarms: tuple[str, ...] = ()
+    w_estimated: bool = False  # `w` is worked out of the battery's DC power and the site file's efficiency
     revert_by_map: bool = False  # `revert_after_s` is what its device map says, not read back; 0: it never reverts
 
 
@@ -73,6 +74,27 @@ class Battery(msgspec.Struct, frozen=True):
     cell_v_max: Reading = MISSING
     cell_temp_min_c: Reading = MISSING  # of the coldest and the warmest cell or module that the BMS tells
     cell_temp_max_c: Reading = MISSING
+    charge_limit_a: Reading = MISSING  # at the battery, where `charge_limit_w` comes of it
+    discharge_limit_a: Reading = MISSING
+    contactor: Status = UNKNOWN  # open closed
+    isolation: Status = UNKNOWN  # ok fault
+    isolation_ohm: Reading = MISSING  # against earth
+    cooling: Status = UNKNOWN  # ok fault
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it is off the DC bus, or says that it has a fault: no power is to be expected of it."""
+        return self.contactor.good == "open" or self.state.good in BATTERY_TRIPPED
+
+
+MOST_CODES = 3  # that are told in one line of 80 columns
+
+
+def alarm_words(codes: tuple[str, ...]) -> str:
+    """The alarms of a device in words: "over temp alarm, contactor error"; of many the first and how many more."""
+    told = [code.replace("_", " ") for code in codes[:MOST_CODES]]
+    more = len(codes) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")
 
 
 COUNTED = frozenset({"carried", "stands_still"})  # states of an SoC that is counted from energy
@@ -242,11 +264,13 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     link: LinkHealth | None = None  # None: it is not reached over Modbus, or a version before this one
     identity: DeviceIdentity | None = None  # None: it has not told one
     proof: DeviceProof | None = None  # None: it was never proven
+    battery: str = ""  # id of the battery whose values it reads; empty: none
 
 
 # SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.
 NOT_RUNNING = frozenset({"off", "sleeping", "starting", "shutting_down", "fault", "standby"})
 # Out of service until somebody sees to it; the other states may pass within seconds.
 PCS_OUT = frozenset({"off", "fault"})
-BATTERY_TRIPPED = frozenset({"fault", "disconnected", "emergency_stop"})
+# SunSpec 802 State, 713 Sta ("error"), lower case; and the words of device maps.
+BATTERY_TRIPPED = frozenset({"fault", "error", "disconnected", "emergency_stop"})
 DEAD = 0.2  # of nominal voltage: below it nothing lives on a bus

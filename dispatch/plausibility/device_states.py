@@ -6,7 +6,7 @@ import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import BATTERY_TRIPPED, NOT_RUNNING, Battery, Pcs, Switch
-from dispatch.model.readings import Reading
+from dispatch.model.readings import MISSING, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounded_readings import BusFigures, RangeCheck
 from dispatch.plausibility.bounds import SiteBounds
@@ -168,6 +168,8 @@ class BatteryProtection:
         keys = f"[[pcs]] of {battery_id}"
         self._counter = SampleCounter()
         self._state = WordCheck(battery_id, "state", lambda word: word not in BATTERY_TRIPPED)
+        self._contactor = WordCheck(battery_id, "contactor", lambda word: word != "open")
+        self._isolation = WordCheck(battery_id, "isolation", lambda word: word != "fault")
         self._charge = LimitCheck(battery_id, "charge limit", charge_w, f"{keys}: charge_w")
         self._discharge = LimitCheck(battery_id, "discharge limit", discharge_w, f"{keys}: discharge_w")
         low_c, high_c = (terms.temp_min_c, terms.temp_max_c) if terms else (0.0, 45.0)
@@ -179,7 +181,8 @@ class BatteryProtection:
     def histories(self) -> list[ReadingHistory]:
         """Every word and reading that is followed."""
         return [
-            *(c.history for c in (self._state, self._charge, self._discharge)),
+            *(c.history for c in (self._state, self._contactor, self._isolation)),
+            *(c.history for c in (self._charge, self._discharge)),
             *(c.history for c in (self._temperature, self._coldest, self._warmest)),
         ]
 
@@ -187,13 +190,30 @@ class BatteryProtection:
         """The battery as everybody else is to see it."""
         figures = figures_of(battery)
         sample = self._counter.update(figures, mono_s - (battery.state.age_s or 0.0))
-        self._state.check(battery.state, sample, mono_s, shown=False, against=False)
+        words = (
+            (self._state, battery.state),
+            (self._contactor, battery.contactor),
+            (self._isolation, battery.isolation),
+        )
+        for check, said in words:
+            check.check(said, sample, mono_s, shown=False, against=False)
+        charge_w = self._charge.check(battery.charge_limit_w, figures, mono_s)
+        discharge_w = self._discharge.check(battery.discharge_limit_w, figures, mono_s)
         return msgspec.structs.replace(
             battery,
             state=self._state.shown(battery.state, mono_s),
-            charge_limit_w=self._charge.check(battery.charge_limit_w, figures, mono_s),
-            discharge_limit_w=self._discharge.check(battery.discharge_limit_w, figures, mono_s),
+            charge_limit_w=charge_w,
+            discharge_limit_w=discharge_w,
+            charge_limit_a=_of(battery.charge_limit_a, charge_w, battery.charge_limit_w),
+            discharge_limit_a=_of(battery.discharge_limit_a, discharge_w, battery.discharge_limit_w),
+            contactor=self._contactor.shown(battery.contactor, mono_s),
+            isolation=self._isolation.shown(battery.isolation, mono_s),
             temp_c=self._temperature.check(battery.temp_c, figures, mono_s),
             cell_temp_min_c=self._coldest.check(battery.cell_temp_min_c, figures, mono_s),
             cell_temp_max_c=self._warmest.check(battery.cell_temp_max_c, figures, mono_s),
         )
+
+
+def _of(amps: Reading, in_force: Reading, told: Reading) -> Reading:
+    """The limit in amperes, as long as the limit in force is the one that comes of it."""
+    return amps if in_force.value == told.value else MISSING

@@ -55,8 +55,10 @@ def _info(device_map: DeviceMap) -> Iterator[Fault]:
         yield ("map",), "no identity check", "an [[identity]], or no_identity = the reason why there can be none"
     if device_map.identity and info.no_identity:
         yield ("map", "no_identity"), "there is an [[identity]]", "no such key beside it"
-    if (needed := NEEDED[info.kind]) not in device_map.values:
-        yield ("map", "kind"), f"no value {needed}", f"[value.{needed}], which a {info.kind} needs"
+    needed = NEEDED[info.kind]
+    if not any(name in device_map.values for name in needed):
+        tables = " or ".join(f"[value.{name}]" for name in needed)
+        yield ("map", "kind"), f"no value {' or '.join(needed)}", f"{tables}, which a {info.kind} needs"
     if device_map.recipe is not None and info.kind != "pcs":
         yield ("recipe",), f"a recipe in a map of kind {info.kind}", 'kind = "pcs"'
 
@@ -109,7 +111,7 @@ def _value(key: Key, name: str, value: Value, device_map: DeviceMap) -> Iterator
         hint = close[0] if close else f"one of {', '.join(known)}"
         yield key, f"no such value of a {device_map.info.kind}", f"{hint}; or {OWN}NAME for the map's own use"
     if value.parts:
-        yield from _computed(key, value, device_map)
+        yield from _computed(key, value, device_map, united=isinstance(known.get(name), Bits))
         return
     if value.address is None or value.type is None:
         yield key, "no address or no type", "address and type, or sum_of"
@@ -136,16 +138,20 @@ def _patterns(key: Key, value: Value) -> Iterator[Fault]:
             yield (*key, "bits"), f"bit {bit}", f"0..{16 * value.registers - 1}; bit 0 is the lowest"
 
 
-def _computed(key: Key, value: Value, device_map: DeviceMap) -> Iterator[Fault]:
+def _computed(key: Key, value: Value, device_map: DeviceMap, *, united: bool) -> Iterator[Fault]:
+    """`united`: the names of set bits, of several registers, rather than a sum."""
     if value.address is not None or value.type is not None or value.unit or value.scale != 1.0:
         yield key, "computed and read", "either sum_of and minus_of, or address and type"
+    if united and value.minus_of:
+        yield (*key, "minus_of"), "bits cannot be subtracted", "sum_of alone"
     for part in value.parts:
         other = device_map.values.get(part)
         name = "sum_of" if part in value.sum_of else "minus_of"
         if other is None:
             yield (*key, name), f"{part!r} is not in this map", "the name of a value of this map"
-        elif other.parts or other.type in ("enum", "bits", "string"):
-            yield (*key, name), f"{part!r}", "a number that is read from registers itself"
+        elif other.parts or (other.type != "bits" if united else other.type in ("enum", "bits", "string")):
+            wanted = "bits that are" if united else "a number that is"
+            yield (*key, name), f"{part!r}", f"{wanted} read from registers itself"
         elif other.poll != value.poll:
             yield (*key, name), f"{part!r} is read {other.poll}", f'poll = "{value.poll}", as that of the sum'
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 from drivers.maps.schema import SIZES, DeviceMap, Identity, Value, WordOrder
-from drivers.maps.vocabulary import UNITS, VOCABULARY, Word
+from drivers.maps.vocabulary import UNITS, VOCABULARY, Bits, Word
 
 Place = tuple[str, int, int]  # name of the unit, function, address
 Words = Mapping[Place, int]
@@ -32,7 +32,8 @@ def decode(device_map: DeviceMap, words: Words, names: Iterable[str] | None = No
     for name in wanted:
         value = device_map.values[name]
         if value.parts and any(part in found for part in value.parts):
-            found[name] = _computed(value, found)
+            united = isinstance(VOCABULARY[device_map.info.kind].get(name), Bits)
+            found[name] = (_united if united else _computed)(value, found)
     return found
 
 
@@ -158,6 +159,12 @@ def _text(raw: Sequence[int]) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if text.isprintable() else None
+
+
+def _united(value: Value, found: Mapping[str, Decoded | None]) -> Decoded | None:
+    """The set bits of several registers; None: none of them is known."""
+    known = [part for name in value.sum_of if isinstance(part := found.get(name), tuple)]
+    return tuple(dict.fromkeys(name for part in known for name in part)) if known else None
 
 
 def _computed(value: Value, found: Mapping[str, Decoded | None]) -> float | None:

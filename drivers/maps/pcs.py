@@ -6,13 +6,19 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
+
+from dispatch.config.battery_ratings import ac_of_dc_w
+from dispatch.config.schema import BatteryConfig
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, DeviceIdentity, Pcs, soc_of
-from dispatch.model.readings import Quality, Reading, Status
+from dispatch.model.equipment import Battery, DeviceIdentity, Pcs
+from dispatch.model.readings import MISSING, Quality, Reading, Status
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
+from drivers.maps.battery import battery_of, dc_limit
 from drivers.maps.decoding import Decoded
 from drivers.maps.found_modes import FoundMode, FoundModes
+from drivers.maps.hybrid import AcPowers, ac_powers
 from drivers.maps.reader import MapReader
 from drivers.maps.recipe_writer import RecipeWriter
 from drivers.maps.register_view import explain
@@ -53,14 +59,22 @@ class MapPcs:
         *,
         found: FoundModes | None = None,
         proven: Proven = not_proven,
+        battery: BatteryConfig | None = None,
+        own_bms: bool = False,
     ) -> None:
-        """`found`: keeps how devices were found; None: as long as the process runs. `proven`: asked before writes."""
+        """`found`: keeps how devices were found; None: as long as the process runs. `proven`: asked before writes.
+
+        `battery`: its efficiency turns DC into AC power; None: without losses. `own_bms`: the battery is read by
+        another device, and what this one says of it is not used.
+        """
         self.id, self._config, self._map, self._clock = config.id, config, device_map, clock or SystemClock()
         self.link, self.unit, self.notices = link, unit, link.notices
         self.refresh_s = device_map.access.refresh_s  # how often the device renews its own values
         self.period_s = config.period_s or self.refresh_s  # machine seconds between two readings
         self._units = units = {**device_map.units, **config.units, DEVICE: unit}
         self._reader = MapReader(link, units, device_map)
+        self._battery_terms = battery
+        self._tells_battery = "soc_pct" in device_map.values and not own_bms
         self._found, self._proven = found if found is not None else FoundModes(), proven
         self._lock = asyncio.Lock()
         self._connection = 0  # on which the device's identity was checked
@@ -80,6 +94,7 @@ class MapPcs:
                 charge_rated_w=config.charge_w,
                 discharge_rated_w=config.discharge_w,
                 revert_s=config.revert_s,
+                battery=battery,
             )
 
     def renew_within(self, revert_s: float) -> None:
@@ -225,7 +240,25 @@ class MapPcs:
         """The measured values that are fresh enough to be terms of a recipe."""
         fresh = self._clock.mono_s() - self._fast_s <= TERM_STALE_S * self._clock.speed
         values = {**self._once, **(self._fast if fresh else {})}
+        powers = self._ac_powers() if fresh else None
+        if powers is not None:
+            values["pv_w"] = powers.pv_w  # a setpoint of the whole inverter is AC
         return {name: value for name, value in values.items() if isinstance(value, float)}
+
+    def _ac_powers(self) -> AcPowers | None:
+        """What battery and PV of a hybrid give at its AC terminals, where the inverter measures that."""
+        fast = Sample(self._fast)
+        return ac_powers(fast.number("battery_w"), fast.number("pv_w"), fast.number("ac_w"))
+
+    def _power(self) -> tuple[Reading, bool]:
+        """Its AC power without PV, and whether that is an estimate by the battery's DC power and its efficiency."""
+        fast = Sample(self._fast)
+        if "w" in self._map.values:
+            return fast.reading("w"), False
+        if (powers := self._ac_powers()) is not None:
+            return fast.of(powers.battery_w), False
+        dc_w, terms = fast.number("battery_w"), self._battery_terms
+        return fast.of(dc_w if dc_w is None or terms is None else ac_of_dc_w(terms, dc_w)), True
 
     async def _why_not(self) -> str:
         """Why it may not be commanded; "": it may. Raises DeviceError."""
@@ -259,32 +292,21 @@ class MapPcs:
 
     def _clip(self, w: float) -> tuple[float, str]:
         """`w` within the cap and the limits of device and BMS, and a note if that took more than noise of the volts."""
-        charge_w, discharge_w = self._limits()
         cap_w = self._config.cap_w
-        low = -(smallest(charge_w, cap_w, self._config.charge_w) or 0.0)
-        high = smallest(discharge_w, cap_w, self._config.discharge_w) or 0.0
+        low = -(smallest(self._ac_limit("charge").value, cap_w, self._config.charge_w) or 0.0)
+        high = smallest(self._ac_limit("discharge").value, cap_w, self._config.discharge_w) or 0.0
         allowed_w = min(max(w, low), high) + 0.0  # no -0
         noise_w = NOISE * max(self._config.charge_w, self._config.discharge_w)
         told = f"{w:g} W clipped to {allowed_w:g} W, its limit or its cap"
         return allowed_w, told if abs(allowed_w - w) > noise_w else ""
 
-    def _limits(self) -> tuple[float | None, float | None]:
-        """What device and BMS allow to charge and discharge now, W >= 0; amperes count with the battery's voltage."""
-        volts = self._number("battery_v")
-        found = []
-        for way in ("charge", "discharge"):
-            amps = self._number(f"{way}_limit_a")
-            by_amps = 0.0 if amps == 0 else None if amps is None or volts is None else max(amps * volts, 0.0)
-            found.append(smallest(self._number(f"{way}_limit_w"), by_amps))
-        return found[0], found[1]
-
-    def _limit_sample(self, way: str) -> Sample:
-        """The sample, with its age, that the limit of this way comes from."""
-        amps, watts = f"{way}_limit_a", f"{way}_limit_w"
-        return self._sample(amps if amps in self._map.values else watts)
-
-    def _number(self, name: str) -> float | None:
-        return self._sample(name).number(name)
+    def _ac_limit(self, way: str) -> Reading:
+        """What the battery may be charged or discharged with, at the AC terminals, W >= 0."""
+        limit, terms = dc_limit(self._sample, way), self._battery_terms
+        if limit.value is None or terms is None:
+            return limit
+        sign = 1.0 if way == "discharge" else -1.0
+        return msgspec.structs.replace(limit, value=sign * ac_of_dc_w(terms, sign * limit.value))
 
     def _reading(self, name: str) -> Reading:
         return self._sample(name).reading(name)
@@ -293,17 +315,19 @@ class MapPcs:
         return self._sample(name).status(name)
 
     def _pcs(self) -> Pcs:
-        """The PCS of what was read, with the limits that `_clip` keeps, so that no more is asked of it.
+        """The PCS of what was read. Its limits are those of its battery, where it does not tell of the battery itself.
 
         What it holds of ours, read back, is its setpoint as long as nobody changed it.
         Where its registers cannot be read, the setpoint is missing, whatever was written.
         """
         writer, fast = self._writer, Sample(self._fast)
-        charge_w, discharge_w = self._limits()
+        limits = [MISSING if self._tells_battery else self._ac_limit(way) for way in ("charge", "discharge")]
+        power, estimated = self._power()
         held_w = writer.held_w if writer is not None else None
         return Pcs(
             self.id,
-            w=self._reading("w"),
+            w=power,
+            w_estimated=estimated,
             hz=self._reading("hz"),
             v=self._reading("v"),
             state=self._status("state"),
@@ -315,32 +339,15 @@ class MapPcs:
             revert_remaining_s=self._reading("revert_remaining_s"),
             revert_after_s=fast.of(writer.revert_s if writer is not None and writer.commanding else None),
             revert_by_map=True,
-            charge_limit_w=self._limit_sample("charge").of(charge_w),
-            discharge_limit_w=self._limit_sample("discharge").of(discharge_w),
+            charge_limit_w=limits[0],
+            discharge_limit_w=limits[1],
             temp_c=self._reading("temp_c"),
             alarms=self._sample("alarms").bits("alarms") or (),
         )
 
     def _battery(self) -> Battery | None:
-        """The battery, where the map reads one; the limits of its BMS in amperes count with its voltage."""
-        if "soc_pct" not in self._map.values:
-            return None
-        charge_w, discharge_w = self._limits()
-        return Battery(
-            self._config.battery,
-            soc_pct=self._sample("soc_pct").of(soc_of(self._number("soc_pct"))),
-            soh_pct=self._reading("soh_pct"),
-            energy_wh=self._reading("energy_wh"),
-            charge_limit_w=self._limit_sample("charge").of(charge_w),
-            discharge_limit_w=self._limit_sample("discharge").of(discharge_w),
-            temp_c=self._reading("battery_temp_c"),
-            state=self._status("battery_state"),
-            alarms=self._sample("battery_alarms").bits("battery_alarms") or (),
-            cell_v_min=self._reading("cell_v_min"),
-            cell_v_max=self._reading("cell_v_max"),
-            cell_temp_min_c=self._reading("cell_temp_min_c"),
-            cell_temp_max_c=self._reading("cell_temp_max_c"),
-        )
+        """The battery, where the map reads one and no other device does."""
+        return battery_of(self._config.battery, self._sample) if self._tells_battery else None
 
 
 class _Registers:

@@ -10,11 +10,14 @@ from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
 from drivers.device_driver import DeviceDriver
 from drivers.maps.device import MappedDevice
+from drivers.maps.hybrid import ac_powers
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER, TEXTS
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.setpoint import CommandResult
+
+AC_SHARE = ["ac_w", "battery_w"]  # with the PV's DC power they tell its AC power
 
 
 def pv_part(device_map: DeviceMap) -> DeviceMap:
@@ -23,7 +26,9 @@ def pv_part(device_map: DeviceMap) -> DeviceMap:
     A hybrid's state is that of the whole inverter, and may be "standby" while the sun shines: it is left out.
     """
     kind = device_map.info.kind
-    wanted = {*_parts(device_map, PV_POWER[kind]), *TEXTS, *(["state"] if kind == "pv" else [])}
+    others = ["state"] if kind == "pv" else AC_SHARE if "ac_w" in device_map.values else []
+    read = {part for name in others if name in device_map.values for part in _parts(device_map, name)}
+    wanted = {*_parts(device_map, PV_POWER[kind]), *TEXTS, *read}
     values = {name: value for name, value in device_map.values.items() if name in wanted}
     return msgspec.structs.replace(device_map, values=values, recipe=None)
 
@@ -47,9 +52,15 @@ class MapPv(DeviceDriver[MappedDevice]):
         super().__init__(config.id, link, unit, device)
 
     async def read(self) -> Pv:
-        """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError."""
+        """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError.
+
+        Of a hybrid it is the AC power of the PV, where the map has that of the inverter; else the DC power.
+        """
         sample = await self._device.read()
         reading = sample.reading(self._power)
+        powers = ac_powers(sample.number("battery_w"), sample.number("pv_w"), sample.number("ac_w"))
+        if powers is not None:
+            reading = msgspec.structs.replace(reading, value=powers.pv_w)
         if reading.value is not None:
             reading = msgspec.structs.replace(reading, value=max(reading.value, 0.0))
         return Pv(self.id, w=reading, state=sample.status("state"))

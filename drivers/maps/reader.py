@@ -23,7 +23,7 @@ class MapReader:
         Not given: that which the kind of the map needs.
         """
         self._link, self._units, self._map = link, units, device_map
-        self._needed = needed or NEEDED[device_map.info.kind]
+        self._needed = needed or next(name for name in NEEDED[device_map.info.kind] if name in device_map.values)
         self._plans: dict[tuple[Poll, ...], list[Request]] = {}
         self.without: set[str] = set()  # values that this device refuses
 

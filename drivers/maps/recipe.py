@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from dispatch.config.battery_ratings import dc_of_ac_w
+from dispatch.config.schema import BatteryConfig
 from drivers.maps.conditions import holds, parse
 from drivers.maps.decoding import registers_for
 from drivers.maps.schema import SIZES, DeviceMap, Recipe, Step, WrittenValue
@@ -51,13 +53,21 @@ def asked_w(recipe: Recipe, want_w: float) -> float:
 
 
 def power_terms(
-    want_w: float, *, charge_rated_w: float, discharge_rated_w: float, revert_s: float
+    want_w: float,
+    *,
+    charge_rated_w: float,
+    discharge_rated_w: float,
+    revert_s: float,
+    battery: BatteryConfig | None = None,
 ) -> dict[str, float | None]:
-    """The terms that are not measured."""
+    """The terms that are not measured. `battery`: its efficiency lies between AC and DC; None: no losses."""
+    dc_w = want_w if battery is None else dc_of_ac_w(battery, want_w)
     return {
         "want_w": want_w,
         "charge_w": max(-want_w, 0.0),
         "discharge_w": max(want_w, 0.0),
+        "charge_dc_w": max(-dc_w, 0.0),
+        "discharge_dc_w": max(dc_w, 0.0),
         "charge_rated_w": charge_rated_w,
         "discharge_rated_w": discharge_rated_w,
         "revert_s": revert_s,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
+from dispatch.config.schema import BatteryConfig
 from drivers.maps.decoding import MOST_EXPONENT, number_of, pattern_of, registers_for
 from drivers.maps.found_modes import FoundMode
 from drivers.maps.recipe import Place, TermMissing, Terms, Write, asked_w, needed_terms, power_terms, told, writes
@@ -59,8 +60,13 @@ class RecipeWriter:
         charge_rated_w: float,
         discharge_rated_w: float,
         revert_s: float,
+        battery: BatteryConfig | None = None,
     ) -> None:
-        """`recipe`: that of the map. `revert_s`: the silence after which it is to revert, where it sets that itself."""
+        """`recipe`: that of the map. `revert_s`: the silence after which it is to revert, where it sets that itself.
+
+        `battery`: its efficiency, for devices that take DC power; None: without losses.
+        """
+        self._battery = battery
         self._map, self._recipe, self._device = device_map, recipe, device
         self._rated = charge_rated_w, discharge_rated_w
         self.revert_s = float(revert_s if recipe.asks_revert_s else recipe.revert_s)  # 0: it never reverts
@@ -197,7 +203,13 @@ class RecipeWriter:
 
     def _terms(self, target_w: float, measured: Terms) -> Terms:
         charge_w, discharge_w = self._rated
-        given = power_terms(target_w, charge_rated_w=charge_w, discharge_rated_w=discharge_w, revert_s=self.revert_s)
+        given = power_terms(
+            target_w,
+            charge_rated_w=charge_w,
+            discharge_rated_w=discharge_w,
+            revert_s=self.revert_s,
+            battery=self._battery,
+        )
         return {**measured, **given}
 
     def _writes(self, steps: Sequence[Step], terms: Terms, *, entering: bool = False) -> tuple[Write, ...]:

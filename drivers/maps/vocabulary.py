@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["meter", "pcs", "pv", "switch", "node"]
+Kind = Literal["meter", "pcs", "battery", "pv", "switch", "node"]
 
 OWN = "x_"  # prefix of a value that only sums and recipes of its own map use
 
@@ -82,9 +82,23 @@ METER: dict[str, Meaning] = {
     **_numbers(w="W", var="var", va="VA", pf="1", hz="Hz", import_wh="Wh", export_wh="Wh"),
     **{f"{quantity}_{p}": Number(unit) for quantity, unit in (("w", "W"), ("v", "V"), ("a", "A")) for p in PHASES},
 }
+BATTERY: dict[str, Meaning] = {
+    # limits, of the BMS or of the battery's settings: at the battery's terminals, DC
+    **_numbers(battery_w="W", soc_pct="%", soh_pct="%", energy_wh="Wh", battery_v="V", battery_a="A"),
+    **_numbers(charge_limit_w="W", discharge_limit_w="W", charge_limit_a="A", discharge_limit_a="A"),
+    **_numbers(battery_temp_c="degC", isolation_ohm="Ohm"),
+    **_numbers(cell_v_min="V", cell_v_max="V", cell_temp_min_c="degC", cell_temp_max_c="degC"),
+    "battery_state": _word("disconnected", "initializing", "connected", "standby", "protection", "suspended", "fault"),
+    "contactor": _word("open", "closed"),
+    "isolation": _word("ok", "fault"),
+    "cooling": _word("ok", "fault"),
+    "battery_alarms": Bits(),
+}
 PCS: dict[str, Meaning] = {
+    # w: at the AC terminals, without PV. Where a map has none, it is worked out of battery_w (DC) and of ac_w, the AC
+    # power of the whole inverter. pv_w: DC power of the PV on this inverter.
     **_numbers(w="W", v="V", hz="Hz", setpoint_w="W", setpoint_enabled="1", temp_c="degC"),
-    **_numbers(revert_remaining_s="s", revert_after_s="s", charge_limit_w="W", discharge_limit_w="W"),
+    **_numbers(revert_remaining_s="s", revert_after_s="s", ac_w="W"),
     **_numbers(pv_w="W", ac_out_w="W", rated_w="W", charge_rated_w="W", discharge_rated_w="W"),
     **{f"{quantity}_{p}": Number("W") for quantity in ("w", "ac_out_w") for p in PHASES},
     "state": _word("off", "sleeping", "starting", "running", "throttled", "shutting_down", "fault", "standby"),
@@ -92,13 +106,7 @@ PCS: dict[str, Meaning] = {
     "mode": _word("grid_following", "grid_forming"),
     "control": _word("remote", "local"),
     "alarms": Bits(),
-    **_numbers(battery_w="W", soc_pct="%", soh_pct="%", energy_wh="Wh", battery_v="V", battery_a="A"),
-    **_numbers(charge_limit_a="A", discharge_limit_a="A", battery_temp_c="degC", isolation_ohm="Ohm"),
-    **_numbers(cell_v_min="V", cell_v_max="V", cell_temp_min_c="degC", cell_temp_max_c="degC"),
-    "battery_state": _word("disconnected", "initializing", "connected", "standby", "protection", "suspended", "fault"),
-    "contactor": _word("open", "closed"),
-    "cooling": _word("ok", "fault"),
-    "battery_alarms": Bits(),
+    **BATTERY,
 }
 PV: dict[str, Meaning] = {
     **_numbers(w="W", limit_pct="%"),
@@ -121,16 +129,26 @@ NODE: dict[str, Meaning] = {
 VOCABULARY: dict[Kind, dict[str, Meaning]] = {
     "meter": METER | TEXTS,
     "pcs": PCS | TEXTS,
+    "battery": BATTERY | TEXTS,
     "pv": PV | TEXTS,
     "switch": SWITCH | TEXTS,
     "node": NODE | TEXTS,
 }
-NEEDED: dict[Kind, str] = {"meter": "w", "pcs": "w", "pv": "w", "switch": "position", "node": "power_w"}
+NEEDED: dict[Kind, tuple[str, ...]] = {  # one of these
+    "meter": ("w",),
+    "pcs": ("w", "battery_w"),
+    "battery": ("soc_pct",),
+    "pv": ("w",),
+    "switch": ("position",),
+    "node": ("power_w",),
+}
 PV_POWER: dict[Kind, str] = {"pv": "w", "pcs": "pv_w"}  # by which value a [[pv]] is read; a PCS's map: of a hybrid
 
 TERMS = frozenset(
     (
         "want_w",  # wanted power of the PCS at its AC terminals, > 0 discharges
+        "charge_dc_w",  # the same at the battery's terminals, by the efficiency of the site file
+        "discharge_dc_w",
         "charge_w",  # max(-want_w, 0)
         "discharge_w",  # max(want_w, 0)
         *(f"want_w_{p}" for p in PHASES),  # want_w / number of phases

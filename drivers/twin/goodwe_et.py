@@ -2,14 +2,15 @@
 
 Registers: goodwe 0.4.10 (PyPI) et.py and inverter.py (EMSMode); 47511 and 47512 by OpenEMS AbstractGoodWe.java. Mode 1
 is its own: it holds the grid meter at 0 W. 11 charges and 12 discharges the battery with the power of 47512; in all
-others it stands by here. No source knows a time-out: what was written last stays. Losses lie between the battery's
-terminals, at which its power counts, and the cells.
+others it stands by here. No source knows a time-out: what was written last stays. The efficiency of the site file lies
+between the AC power (35137) and the battery's (35182, 47512).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dispatch.config.battery_ratings import ac_of_dc_w, dc_of_ac_w
 from drivers.twin.map_registers import Register, Text, map_image
 from drivers.twin.pcs import InvSt, TwinPcs
 from drivers.twin.physics import TwinSite
@@ -51,8 +52,14 @@ class GoodWeEt:
             return 0
         return 2 if self.unit.forming else 1
 
+    @property
+    def battery_w(self) -> float:
+        """Power at the battery's terminals, W, > 0 discharges."""
+        return dc_of_ac_w(self.unit.battery.config, self.unit.w)
+
     def _apply(self) -> None:
-        self.unit.control.setpoint_w = {CHARGE: -self.power_w, DISCHARGE: self.power_w}.get(self.mode, 0.0)
+        dc_w = {CHARGE: -self.power_w, DISCHARGE: self.power_w}.get(self.mode, 0.0)
+        self.unit.control.setpoint_w = ac_of_dc_w(self.unit.battery.config, dc_w)
         self.unit.control.enable(self.mode != AUTO)
 
 
@@ -80,8 +87,9 @@ def _running_data(inverter: GoodWeEt) -> list[Register]:
         Register("grid mode", 35136, get=lambda: int(unit.connected and not unit.grid_lost)),
         Register("temperature", 35176, "s16", 10, get=lambda: unit.battery.temp_c),
         Register("battery V", 35180, per_unit=10, get=lambda: inverter.pack.v),
-        Register("battery A", 35181, "s16", 10, get=lambda: unit.w / inverter.pack.v),
-        Register("battery W", 35182, "s32", get=lambda: unit.w),
+        Register("battery A", 35181, "s16", 10, get=lambda: inverter.battery_w / inverter.pack.v),
+        Register("inverter W", 35137, "s32", get=lambda: unit.w),
+        Register("battery W", 35182, "s32", get=lambda: inverter.battery_w),
         Register("work mode", 35187, get=lambda: inverter.work_mode),
     ]
 

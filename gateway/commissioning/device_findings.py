@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dispatch.control.pcs_limits import unmonitored
-from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Node, Pcs, Pv, Switch
+from dispatch.control.pcs_limits import isolation_fault, unmonitored
+from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Node, Pcs, Pv, Switch, alarm_words
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
-from drivers.config import MeterDevice, PcsDevice, Polled, PvDevice
+from dispatch.wording.catalogue import words
+from drivers.config import BatteryDevice, MeterDevice, PcsDevice, Polled, PvDevice
 from drivers.maps.loader import load
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
 from gateway.site.schema import Site
@@ -35,7 +36,8 @@ def map_findings(site: Site) -> Iterator[Finding]:
     for meter in site.meter:
         if meter.source == "p1":
             yield note(meter.id, "p1", P1_IS_SLOW, "for faster control add a Modbus meter at the connection point")
-    devices: tuple[MeterDevice | PcsDevice | PvDevice, ...] = (*site.meter, *site.pcs, *site.pv)
+    devices: tuple[MeterDevice | PcsDevice | BatteryDevice | PvDevice, ...]
+    devices = (*site.meter, *site.pcs, *site.bms, *site.pv)
     commanded = {(pcs.url, pcs.unit, pcs.map) for pcs in site.pcs}
     for device in devices:
         hybrid = isinstance(device, PvDevice) and (device.url, device.unit, device.map) in commanded  # told already
@@ -49,7 +51,8 @@ def device_findings(site: Site, snapshot: Snapshot) -> Iterator[Finding]:
     """Everything about each device, in the site file's order."""
     bounds = SiteBounds(site.dispatch)
     health = {d.id: d for d in snapshot.devices}
-    polled: Sequence[Polled] = (*site.meter, *site.pcs, *site.pv, *site.switch, *site.node, *site.ups, *site.contact)
+    polled: Sequence[Polled] = (*site.meter, *site.pcs, *site.bms, *site.pv, *site.switch, *site.node)
+    polled = (*polled, *site.ups, *site.contact)
     for device in polled:
         if device.id not in health:
             continue
@@ -116,11 +119,19 @@ def _values(site: Site, snapshot: Snapshot, bounds: SiteBounds, id: str) -> Iter
     for pcs in snapshot.pcs:
         if pcs.id == id:
             yield from pcs_values(site, bounds, pcs)
-            owner = next(p.battery for p in site.pcs if p.id == id)
-            yield from (f for b in snapshot.batteries if b.id == owner for f in battery_values(site, b))
+    store = battery_read_by(site, id)
+    yield from (f for b in snapshot.batteries if b.id == store for f in battery_values(site, b))
     yield from (f for pv in snapshot.pv if pv.id == id for f in pv_values(bounds, pv))
     yield from (f for s in snapshot.switches if s.id == id for f in switch_values(s))
     yield from (f for n in snapshot.nodes if n.id == id for f in _node_values(n))
+
+
+def battery_read_by(site: Site, device_id: str) -> str:
+    """The battery whose values this device reads; empty: none."""
+    apart = {b.id for b in site.bms}
+    if device_id in apart:
+        return device_id
+    return next((p.battery for p in site.pcs if p.id == device_id and p.battery not in apart), "")
 
 
 def meter_values(site: Site, bounds: SiteBounds, meter: Meter, allowed: Range) -> Iterator[Finding]:
@@ -198,8 +209,11 @@ def pcs_values(site: Site, bounds: SiteBounds, pcs: Pcs) -> Iterator[Finding]:
         yield note(pcs.id, "state", f"its state is {state or 'not known'}: it follows no setpoint now")
     if pcs.control.good == "local":
         yield warning(pcs.id, "local", "is in local control: it takes no setpoint", "set it to remote at the device")
+    if pcs.w_estimated:
+        text = "its AC power is worked out of the battery's DC power, by the efficiencies of its [[battery]]"
+        yield note(pcs.id, "estimated", text, "what they are wrong by shows as load")
     if pcs.alarms:
-        yield warning(pcs.id, "alarms", f"reports {', '.join(pcs.alarms)}", "clear them at the device")
+        yield warning(pcs.id, "alarms", f"reports {alarm_words(pcs.alarms)}", "clear them at the device")
     rated = next(p for p in site.pcs if p.id == pcs.id)
     for word, limit, key_w in (
         ("charging", pcs.charge_limit_w.good, rated.charge_w),
@@ -231,8 +245,14 @@ def battery_values(site: Site, battery: Battery) -> Iterator[Finding]:
     elif temp_c is not None and not terms.temp_min_c <= temp_c <= terms.temp_max_c:
         text = f"its temperature is {temp_c:.0f} °C, the site file allows {terms.temp_min_c:g} to {terms.temp_max_c:g}"
         yield warning(battery.id, "temperature", text, "check the sensor; it is not used outside of these limits")
+    if battery.contactor.good == "open":
+        yield fault(battery.id, "contactor", "its contactor is open: no power can flow", "see why at the BMS")
+    if (isolation := isolation_fault(battery, terms)) is not None:
+        yield fault(battery.id, "isolation", words(isolation), "switch it off by its own switch and call service")
+    if battery.cooling.good == "fault":
+        yield warning(battery.id, "cooling", "its BMS reports a fault of the cooling", "see to fans, pump and filters")
     if battery.alarms:
-        yield warning(battery.id, "alarms", f"its BMS reports {', '.join(battery.alarms)}", "clear them at the BMS")
+        yield warning(battery.id, "alarms", f"its BMS reports {alarm_words(battery.alarms)}", "clear them at the BMS")
 
 
 def pv_values(bounds: SiteBounds, pv: Pv) -> Iterator[Finding]:

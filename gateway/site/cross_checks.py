@@ -22,6 +22,7 @@ from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER
 from drivers.modbus.address import Address, parse, place_of
 from drivers.twin.config import PCS_FAMILIES
+from gateway.site.battery_checks import battery_device, soc_source
 from gateway.site.schema import Site
 
 MISSING_KEY = object()  # the value of what is not there
@@ -79,8 +80,11 @@ def _own(site: Site) -> Iterator[Check]:
         _reserve,
     ):
         yield partial(check, site)
-    for battery in site.battery:
+    for n, battery in enumerate(site.battery):
         yield partial(_owners, site, battery.id)
+        yield partial(battery_device, n, battery)
+    for n, pcs in enumerate(site.pcs):
+        yield partial(soc_source, site, n, pcs)
 
 
 def _reserve(site: Site) -> Iterator[Finding]:
@@ -120,11 +124,12 @@ def _ids(site: Site) -> Iterator[Finding]:
 
 def _addresses(site: Site) -> Iterator[Finding]:
     """Two devices of a kind that are the same instance behind one unit id. Of the twin only nodes share a port."""
-    for section in ("pcs", "meter", "pv", "switch", "node"):
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node"):
         seen: dict[tuple[tuple[str, int], int, int], str] = {}
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
-                if getattr(item, "source", "modbus") != "modbus" or (section != "node" and item.url == "twin"):
+                apart = getattr(item, "source", "modbus") != "modbus"  # not reached over Modbus
+                if apart or (section != "node" and item.url in ("", "twin")):
                     continue
                 place = place_of(item.url), item.unit, getattr(item, "instance", None) or 1
                 if place in seen:
@@ -199,10 +204,10 @@ def _p1_keys(meter: MeterDevice) -> Iterator[Finding]:
 
 def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:
     """Every device with a url of its own, and its key."""
-    for section in ("pcs", "meter", "pv", "switch", "node", "contact"):
+    for section in ("pcs", "battery", "meter", "pv", "switch", "node", "contact"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
-                if item.url != "twin" and getattr(item, "source", "modbus") == "modbus":
+                if item.url not in ("", "twin") and getattr(item, "source", "modbus") == "modbus":
                     yield f"{section}[{n}]", item
 
 
@@ -250,7 +255,7 @@ def _owners(site: Site, battery: str) -> Iterator[Finding]:
 
 def _maps(site: Site) -> Iterator[Finding]:
     """Device maps that are named, and the units that they need. Only these files are opened."""
-    for section in ("meter", "pcs", "pv"):
+    for section in ("meter", "pcs", "battery", "pv"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if name := getattr(item, "map", ""):

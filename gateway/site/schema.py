@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.config.schema import (
-    BatteryConfig,
     CapsConfig,
     DispatchConfig,
     DrillsConfig,
@@ -23,6 +22,7 @@ from dispatch.config.schema import (
 )
 from dispatch.forecasting.sun import Place
 from drivers.config import (
+    BatteryDevice,
     IoConfig,
     MeterDevice,
     NodeDevice,
@@ -119,7 +119,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsConfig | None = None
     storage: StorageConfig = StorageConfig()
     twin: TwinConfig | None = None
-    battery: tuple[BatteryConfig, ...] = ()
+    battery: tuple[BatteryDevice, ...] = ()
     pcs: tuple[PcsDevice, ...] = ()
     meter: tuple[MeterDevice, ...] = ()
     pv: tuple[PvDevice, ...] = ()
@@ -128,6 +128,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()
     contact: tuple[ContactDevice, ...] = ()
+
+    @property
+    def bms(self) -> tuple[BatteryDevice, ...]:
+        """The batteries whose BMS is a device of its own."""
+        return tuple(battery for battery in self.battery if battery.map)
 
     @property
     def dispatch(self) -> DispatchConfig:

@@ -80,7 +80,9 @@ async def test_reads_pcs_and_battery(rig: Rig) -> None:
     assert (battery.soc_pct.good, battery.soh_pct.good, battery.energy_wh.good) == (55.12, 99, 100_000)
     assert battery.charge_limit_w.good == 60 * 700  # AChaMax x V is below WChaRteMax
     assert battery.discharge_limit_w.good == 60_000
+    assert (battery.charge_limit_a.good, battery.discharge_limit_a.good) == (60, None)
     assert (battery.state.good, battery.alarms) == ("connected", ("over_temp_warning",))
+    assert (battery.contactor.good, battery.isolation.good, battery.cooling.good) == ("closed", "ok", "ok")
     assert (battery.cell_v_min.good, battery.cell_v_max.good) == (3.281, 3.342)
 
 
@@ -91,6 +93,18 @@ async def test_coldest_and_warmest_module_of_803() -> None:
     _, battery = await rig.driver.read()
     assert battery is not None
     assert (battery.temp_c.good, battery.cell_temp_min_c.good, battery.cell_temp_max_c.good) == (31, 27.5, 31)
+    await rig.stop()
+
+
+async def test_events_of_802_and_the_strings_of_803_tell_of_contactor_isolation_and_cooling() -> None:
+    """State 1 disconnected; Evt1 bit 20 contactor, 21 fan, 22 ground fault; 803: NStr 2, NStrCon 0 (registers 2, 3)."""
+    image = pcs_image(m802={"State": 3, "Evt1": 1 << 20 | 1 << 21 | 1 << 22})
+    bank = [803, 26, 2, 0, 310, 0xFFFF, 0xFFFF, 275, *[0xFFFF] * 14, 0, 0xFFFF, 0, 0, 0, 0]
+    rig = await Rig([*image[:-2], *bank, 0xFFFF, 0]).start()
+    _, battery = await rig.driver.read()
+    assert battery is not None
+    assert battery.alarms == ("contactor_error", "fan_error", "ground_fault")
+    assert (battery.contactor.good, battery.isolation.good, battery.cooling.good) == ("open", "fault", "fault")
     await rig.stop()
 
 

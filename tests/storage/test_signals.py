@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storage_samples import decision, snapshot
 
-from dispatch.model.equipment import Node, Switch, Ups
+from dispatch.model.equipment import Battery, Node, Switch, Ups
 from dispatch.model.readings import Quality, Reading, Status, reading, status
 from storage.damage import DAMAGED
 from storage.rows import decision_of, decision_row
@@ -74,6 +74,16 @@ def test_a_switch_that_tells_its_source() -> None:
     site = msgspec.structs.replace(snapshot(1), switches=(genset, grid, stale, Switch("c")))
     values = {name: value for name, value in signal_values(site, None).items() if name.endswith("on_genset")}
     assert values == {"pcc.on_genset": 1.0, "a.on_genset": 0.0, "b.on_genset": None}
+
+
+def test_what_a_bms_tells_of_contactor_isolation_and_cooling() -> None:
+    said = {"contactor": status("open"), "isolation": status("ok"), "isolation_ohm": reading(180_000.0)}
+    battery = Battery("bat1", cooling=Status("fault", 60.0, Quality.STALE), **said)  # type: ignore[arg-type]
+    values = signal_values(msgspec.structs.replace(snapshot(1), batteries=(battery, Battery("bat2"))), None)
+    names = ("contactor_open", "isolation_fault", "isolation_ohm", "cooling_fault")
+    assert [values[f"bat1.{name}"] for name in names] == [1.0, 0.0, 180_000.0, None]
+    assert not [name for name in values if name.startswith("bat2.") and name.endswith(names)], "it tells none of them"
+    assert definition("bat1.isolation_ohm")[1:] == ("Ohm", 1.0, "measured")
 
 
 def test_a_stale_or_missing_reading_is_none_and_takes_its_sums_with_it() -> None:

@@ -128,6 +128,43 @@ TEXTS: dict[str, AlarmText] = {
             "or there is smell or smoke: leave the room, press the emergency stop outside, call the fire brigade."
         ),
     ),
+    "battery-contactor": AlarmText(
+        "Contactor of {subject} open",
+        "The BMS has the battery disconnected from its PCS.",
+        "No power can flow: the battery is not commanded, peaks are not held and there is no ride-through from it. "
+        "It is used again once the BMS has closed the contactor.",
+        (
+            "Look at the alarms of the BMS and at the battery's breaker. Do not bridge or close a contactor by hand. "
+            "If it opens again after the maker's procedure, leave it off and call service."
+        ),
+    ),
+    "battery-isolation": AlarmText(
+        "Isolation fault of {subject}",
+        "A pole of the battery has contact to earth.",
+        "It is held at 0 kW until the fault is over. A second contact to earth is a short circuit of the battery.",
+        (
+            "Touch neither battery nor its DC cables, and keep others away. Look for water and damaged cables from "
+            "outside. Switch it off by its own switch and call service."
+        ),
+    ),
+    "battery-cooling": AlarmText(
+        "Cooling of {subject} fails",
+        "The BMS reports a fault of a fan, pump or chiller.",
+        "The battery goes on within its limits of temperature and of its BMS, which lower its power as it warms up.",
+        (
+            "Check filters, fans, coolant and the chiller's supply. Look at the temperatures on the Devices view. If "
+            "they rise, hold the battery at 0 kW with `skerry hold`."
+        ),
+    ),
+    "battery-alarm": AlarmText(
+        "Battery {subject} reports alarms",
+        "Its BMS reports alarms or warnings.",
+        "The limits that the BMS gives are kept. With a fault, or off the DC bus, the battery is not commanded.",
+        (
+            "Look up the alarms in the manual of the BMS. The Devices view shows what it tells of cells, contactor, "
+            "isolation and cooling."
+        ),
+    ),
     "soc-stands-still": AlarmText(
         "SoC of {subject} does not follow",
         "Its BMS reports an SoC that does not change although energy has moved.",

@@ -42,7 +42,9 @@ TEMPLATES = {
     "contact.was_inactive": "was not active when it was last read",
     "contact.was_broken": "had a wire break when it was last read",
     "contact.lost": "is not read",
-    "pcs.battery_tripped": "battery {battery} reports {state}",
+    "pcs.battery_tripped": "battery {battery} reports {state}{because}",
+    "pcs.contactor_open": "the contactor of {battery} is open: no power can flow{because}",
+    "battery.because": " ({alarms})",
     "pcs.never_read": "{pcs} has not been read",
     "pcs.local_control": "{pcs} is under local control",
     "pcs.not_running": "{pcs} is {state}",
@@ -106,11 +108,15 @@ TEMPLATES = {
     "limit.rating": "rating {limit_w:kw}",
     "limit.pcs": "{pcs} allows {limit_w:kw}",
     "limit.bms": "BMS of {battery} allows {limit_w:kw}",
+    "limit.bms_amps": "BMS of {battery} allows {limit_a:g} A, which is {limit_w:kw}",
     "limit.soc": "SoC {soc_pct:.1f} % against {end}",
     "limit.soc_unknown": "SoC of {battery} unknown: only towards 0",
     "limit.unmonitored": "{battery} tells neither its temperature nor a limit of its BMS: "
     "at most {limit_w:kw}, by its unmonitored_w",
     "limit.temperature": "{battery} at {temp_c:.1f} C, allowed {min_c:g}..{max_c:g} C",
+    "limit.isolation_fault": "{battery} reports an isolation fault: 0 kW until its BMS reports none",
+    "limit.isolation_low": "{battery} has {isolation_kohm:.0f} kOhm to earth, at least {least_kohm:.0f} kOhm needed, "
+    "by its isolation_min_ohm: 0 kW",
     "soc.minimum": "soc_min {soc_pct:g} %",
     "soc.maximum": "soc_max {soc_pct:g} %",
     # safe value

@@ -18,6 +18,7 @@ from console.display.viewmodel import Model, received
 from console.tui.app import SkerryApp
 from console.tui.devices import Devices
 from dispatch.model.equipment import DeviceHealth
+from dispatch.model.readings import reading, status
 from drivers.register_view import RegisterValue
 
 WIDTHS = (60, 80, 120)
@@ -48,6 +49,31 @@ def test_the_list_shows_who_answers_and_how_fast(model: Model, width: int) -> No
     assert "Janitza electronics UMG 96RM-E 4800 1122" in text, "in full below the list"
     assert "no answer within 80 ms" in text
     assert "1.2 ms, worst 3.3 · 49112 reads · 60 failed" in text
+
+
+def test_what_the_bms_tells_is_below_its_device(model: Model) -> None:
+    assert model.published is not None
+    snapshot = model.published.snapshot
+    devices = tuple(msgspec.structs.replace(d, battery="bat1" if d.id == "pcs1" else "") for d in snapshot.devices)
+    said = {
+        "contactor": status("open"),
+        "isolation": status("ok"),
+        "cell_v_min": reading(3.281),
+        "cell_v_max": reading(3.342),
+        "alarms": ("over_temp_alarm", "contactor_error", "other_alarm", "other_warning"),
+    }
+    batteries = tuple(msgspec.structs.replace(b, **said) for b in snapshot.batteries)  # type: ignore[arg-type]
+    changed = msgspec.structs.replace(snapshot, devices=devices, batteries=batteries)
+    published = msgspec.structs.replace(model.published, snapshot=changed)
+    view = Devices()
+    view.model = model
+    view.move(2)
+    text = " ".join(" ".join(drawn(view, msgspec.structs.replace(model, published=published), 80, 22)).split())
+    assert "contactor open, BMS: over temp alarm, contactor error, other alarm and 1 more" in text
+    assert "isolation ok" in text
+    view.move(-1)
+    other = " ".join(drawn(view, msgspec.structs.replace(model, published=published), 80, 22))
+    assert "contactor" not in other
 
 
 def test_a_gateway_that_says_nothing_of_links_is_shown_as_before() -> None:

@@ -27,7 +27,7 @@ from dispatch.model.equipment import Meter, Pcs, Switch
 from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan
-from dispatch.model.readings import MISSING, Quality, Reading, reading, status
+from dispatch.model.readings import MISSING, Quality, Reading, Status, reading, status
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.cap_controller import CapsMemory
@@ -226,6 +226,14 @@ def test_the_ramp_yields_when_the_battery_cannot() -> None:
     [
         (a_pcs(0, discharge_limit_w=reading(7_000)), a_battery(60), 7_000, "pcs1 allows 7.0 kW"),
         (a_pcs(0), a_battery(60, discharge_limit_w=reading(10_000)), 9_400, "BMS of bat1 allows 9.4 kW"),
+        (
+            a_pcs(0),
+            a_battery(60, discharge_limit_w=reading(10_000), discharge_limit_a=reading(25)),
+            9_400,
+            "BMS of bat1 allows 25 A, which is 9.4 kW",
+        ),
+        (a_pcs(0), a_battery(60, isolation=status("fault")), 0, "bat1 reports an isolation fault"),
+        (a_pcs(0), a_battery(60, isolation=Status("fault", 9.0, Quality.STALE)), 0, "bat1 reports an isolation fault"),
         (a_pcs(0), a_battery(6), 30_000, "SoC 6.0 % against soc_min 5 %"),
         (a_pcs(0), a_battery(5), 0, "SoC 5.0 %"),
         (a_pcs(0), a_battery(60, temp_c=reading(44)), 30_000, "bat1 at 44.0 C"),
@@ -282,6 +290,44 @@ def test_local_control_and_a_tripped_battery_get_no_command() -> None:
     tripped = settle(Controller(site_config()), a_snapshot(0, 60_000, battery=a_battery(60, state=status("fault"))))
     assert (local.battery_w, tripped.battery_w) == (None, None)
     assert local.net_load_w == 63_000
+
+
+def test_an_open_contactor_gets_no_command_and_its_alarms_say_why() -> None:
+    alarms = ("over_temp_alarm", "contactor_error", "fan_error", "other_alarm")
+    opened = a_battery(60, contactor=status("open"), alarms=alarms)
+    controller = Controller(site_config())
+    decision = settle(controller, a_snapshot(0, 60_000, battery=opened))
+    assert decision.setpoints[0].w is None
+    assert (decision.mode, decision.binding) == (Mode.OBSERVE, RuleId.PROTECTION)
+    assert (
+        "the contactor of bat1 is open: no power can flow (over temp alarm, contactor error, fan error and 1 more)"
+        in (words(decision.reason))
+    )
+    closed = settle(controller, a_snapshot(20, 60_000, battery=a_battery(60, contactor=status("closed"))))
+    assert closed.battery_w == pytest.approx(30_300, abs=1_000), "nothing is latched"
+
+
+def test_one_sample_that_says_closed_is_not_enough() -> None:
+    controller = Controller(site_config())
+    settle(controller, a_snapshot(0, 60_000, battery=a_battery(60, contactor=status("open"))))
+    closed = a_battery(60.1, contactor=status("closed"))
+    assert controller.step(a_snapshot(4, 60_000, battery=closed), None).battery_w is None
+
+
+def test_too_little_resistance_to_earth_holds_it_at_0() -> None:
+    needs = BatteryConfig(id="bat1", energy_kwh=100, isolation_min_ohm=50_000)
+    for kohm, most_w in ((49, 0.0), (50, 30_300.0)):
+        battery = a_battery(60, isolation_ohm=reading(kohm * 1e3))
+        decision = settle(Controller(site_config(batteries=(needs,))), a_snapshot(0, 60_000, battery=battery))
+        assert decision.battery_w == pytest.approx(most_w, abs=1_000)
+        assert ("bat1 has 49 kOhm to earth, at least 50 kOhm needed" in words(decision.reason)) == (kohm < 50)
+
+
+def test_a_cooling_fault_and_alarms_alone_limit_nothing() -> None:
+    battery = a_battery(60, cooling=status("fault"), alarms=("fan_error",))
+    assert settle(Controller(site_config()), a_snapshot(0, 60_000, battery=battery)).battery_w == pytest.approx(
+        30_300, abs=1_000
+    )
 
 
 def test_after_local_control_the_device_is_adopted_as_it_is() -> None:

@@ -134,13 +134,16 @@ class GoodWeTwin(PcsTwin):
         run[21], run[23], run[36], run[80], run[87] = 2301, 5000, 1, 3800, 1
         bms = [0] * 24  # from 37000
         bms[3], bms[4], bms[5], bms[7], bms[8] = 251, 25, 25, 61, 98
+        bms[20:24] = [264, 243, 3341, 3318]
         return {247: {35000: info, 35100: run, 37000: bms, 47511: [1, 0]}}
 
     def obey(self) -> None:
         mode, w = self.main[47511], self.main[47512]
         self.battery_w = {11: -w, 12: w}.get(mode, 700)
-        for n, word in enumerate(wide(round(self.battery_w))):
-            self.main[35182 + n] = word
+        pv_w = self.main[35106] + self.main[35110]
+        for address, total_w in ((35182, self.battery_w), (35137, self.battery_w + pv_w)):
+            for n, word in enumerate(wide(round(total_w))):
+                self.main[address + n] = word
 
     def revert(self) -> None:
         """It never does."""

@@ -124,3 +124,13 @@ def test_a_number_that_does_not_fit_is_not_cut() -> None:
     for kind, number in (("s16", 32768.0), ("u16", -1.0), ("u32", 2.0**32), ("f32", 1e39)):
         with pytest.raises(ValueError, match=f"does not fit into {kind}"):
             registers_for(kind, number, "big")
+
+
+def test_the_bits_of_several_registers_are_united() -> None:
+    bits = '[value.x_{0}]\naddress = {1}\ntype = "bits"\nbits = {{ 0 = "{0}", 1 = "both" }}\n'
+    text = MAP.format('address = 10\ntype = "s16"\nunit = "W"') + bits.format("a", 20) + bits.format("b", 30)
+    device_map = parse(Path("some.toml"), text + '[value.alarms]\nsum_of = ["x_a", "x_b"]\n')
+    at = {("device", 4, 20): 3, ("device", 4, 30): 2}
+    assert decode(device_map, at)["alarms"] == ("a", "both")
+    assert decode(device_map, {("device", 4, 30): 0})["alarms"] == (), "the other register was refused"
+    assert "alarms" not in decode(device_map, {})

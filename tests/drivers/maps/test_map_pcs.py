@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from dispatch.config.schema import BatteryConfig
 from drivers.clock import VirtualClock
 from drivers.config import PcsDevice
 from drivers.maps.found_modes import FoundMode, FoundModes
@@ -16,13 +17,17 @@ from drivers.modbus.transport import ModbusLink
 from tests.drivers.maps.pcs_twins import GoodWeTwin, PcsTwin, SinexcelTwin, VictronTwin
 
 UNIT = {"victron-gx": 100, "sinexcel-pws2": 1, "goodwe-et": 247}
+STORE = BatteryConfig(id="bat1", energy_kwh=10, charge_efficiency=0.8, discharge_efficiency=0.9)
 FAMILIES = [VictronTwin, SinexcelTwin, GoodWeTwin]
 
 
 class Rig:
     """A device on loopback, the driver of its map, a clock that the test moves."""
 
-    def __init__(self, twin: PcsTwin, **changes: object) -> None:
+    def __init__(
+        self, twin: PcsTwin, store: BatteryConfig | None = None, own_bms: bool = False, **changes: object
+    ) -> None:
+        self.store, self.own_bms = store, own_bms
         self.twin, self.clock, self.found = twin, VirtualClock(), FoundModes()
         given = {"accept_no_revert": True, "cap_w": 9000.0, "units": twin.units, **changes}
         self.config = PcsDevice(
@@ -40,7 +45,16 @@ class Rig:
         server = self.twin.server
         self.link = ModbusLink(server.host, server.port, deadline_s=0.5, backoff_max_s=0.2, device="pcs1")
         unit = UNIT[self.twin.name]
-        self.driver = MapPcs(self.config, load(self.twin.name), self.link, unit, self.clock, found=self.found)
+        self.driver = MapPcs(
+            self.config,
+            load(self.twin.name),
+            self.link,
+            unit,
+            self.clock,
+            found=self.found,
+            battery=self.store,
+            own_bms=self.own_bms,
+        )
 
     async def settle(self) -> None:
         """Let the device's own time to show new values pass, and read."""
@@ -87,17 +101,54 @@ async def test_it_is_clipped_to_cap_and_limits(rig: Rig) -> None:
 
 
 async def test_the_limits_it_tells_are_those_it_keeps() -> None:
-    rig = await Rig(VictronTwin()).start()
+    rig = await Rig(VictronTwin(), store=STORE).start()
     await rig.driver.read()
     rig.driver._slow["charge_limit_a"] = rig.driver._slow["discharge_limit_a"] = 50.0
-    volts, pcs = rig.driver._number("battery_v"), rig.driver._pcs()
+    volts = rig.driver._sample("battery_v").number("battery_v")
+    pcs, battery = rig.driver._pcs(), rig.driver._battery()
     assert volts is not None
-    assert pcs.charge_limit_w.good == pcs.discharge_limit_w.good == pytest.approx(50.0 * volts)
-    for sign in (1, -1):
-        result = await rig.driver.command(sign * (50.0 * volts + 5.0), rig.clock.mono_s())
+    assert battery is not None
+    assert (pcs.charge_limit_w.good, pcs.discharge_limit_w.good) == (None, None), "the limits are the battery's"
+    assert battery.charge_limit_w.good == battery.discharge_limit_w.good == pytest.approx(50.0 * volts)
+    assert (battery.charge_limit_a.good, battery.discharge_limit_a.good) == (50.0, 50.0)
+    for ac_w in (50.0 * volts * 0.9, -50.0 * volts / 0.8):  # what the battery gives and takes at the AC terminals
+        result = await rig.driver.command(1.001 * ac_w, rig.clock.mono_s())
         assert result.note == ""
-        assert result.w == pytest.approx(sign * 50.0 * volts, abs=2)
+        assert result.w == pytest.approx(ac_w, abs=4)
     assert "clipped to" in (await rig.driver.command(6000, rig.clock.mono_s())).note
+    await rig.stop()
+
+
+async def test_a_pcs_without_soc_or_beside_a_bms_of_its_own_tells_the_limits_itself() -> None:
+    """Amperes at the battery, as AC watts: discharging gives less, charging takes more."""
+    rig = await Rig(SinexcelTwin(), store=STORE, own_bms=True).start()
+    pcs, battery = await rig.driver.read()
+    assert battery is None
+    volts = rig.driver._sample("battery_v").number("battery_v") or 0.0
+    amps = {
+        way: rig.driver._sample(f"{way}_limit_a").number(f"{way}_limit_a") or 0.0 for way in ("charge", "discharge")
+    }
+    assert min(volts, *amps.values()) > 0
+    assert pcs.charge_limit_w.good == pytest.approx(amps["charge"] * volts / 0.8)
+    assert pcs.discharge_limit_w.good == pytest.approx(amps["discharge"] * volts * 0.9)
+    await rig.stop()
+    rig = await Rig(GoodWeTwin(), own_bms=True).start()
+    pcs, battery = await rig.driver.read()
+    assert battery is None, "another device reads it"
+    assert pcs.charge_limit_w.good is not None
+    await rig.stop()
+
+
+async def test_where_only_dc_is_known_ac_is_worked_out_of_it_and_asked_for_as_dc() -> None:
+    rig = await Rig(GoodWeTwin(), store=STORE).start()
+    place = 35137
+    for ac_w, dc_w in ((2700.0, 3000), (-3000.0, -2400)):
+        await rig.command(ac_w)
+        assert rig.twin.battery_w == dc_w
+        rig.twin.main[place], rig.twin.main[place + 1] = 0x7FFF, 0xFFFF  # it does not tell its AC power
+        pcs, _ = await rig.driver.read()
+        assert (pcs.w.good, pcs.w_estimated) == (pytest.approx(ac_w), True)
+        assert pcs.setpoint_w.good == ac_w
     await rig.stop()
 
 

@@ -13,6 +13,7 @@ from toxic import FakeDevice, ToxicServer, Units
 from dispatch.model.equipment import Meter, Pcs, Pv
 from drivers.config import IoConfig, MeterDevice, PcsDevice, PvDevice
 from drivers.devices import make_drivers
+from drivers.maps.hybrid import ac_powers
 from drivers.maps.loader import bundled, load
 from drivers.maps.pcs import MapPcs
 from drivers.maps.pv import MapPv, pv_part
@@ -138,6 +139,39 @@ async def test_the_balance_of_a_site_with_a_hybrid_closes(start: Start, tmp_path
     assert pv.identity.model.startswith("GW10K-ET")
 
 
+async def test_with_the_inverters_ac_power_pcs_and_pv_are_exactly_it(start: Start) -> None:
+    """3 kW of PV, the battery charges with 1 kW: of the 200 W lost a quarter is the battery's."""
+    values = {"ac_w": 1800.0, "battery_w": -1000.0, "x_pv1_w": 2000.0, "x_pv2_w": 1000.0}
+    values |= dict.fromkeys(("battery_v", "soc_pct", "battery_temp_c"), 25.0)
+    _, (pcs, pv) = await start(
+        hybrid(load("goodwe-et"), values),
+        pcs=[PcsDevice(id="pcs1", url="tcp://x:1", map="goodwe-et", battery="bat1", charge_w=10e3, discharge_w=10e3)],
+        pv=[PvDevice(**PV, url="tcp://x:1", map="goodwe-et")],
+    )
+    read, _ = await pcs.read()
+    assert (read.w.good, read.w_estimated) == (pytest.approx(-1050.0), False)
+    assert (await pv.read()).w.good == pytest.approx(2850.0)
+
+
+@pytest.mark.parametrize(
+    ("battery_w", "pv_w", "ac_w", "shares"),
+    [
+        (0.0, 4000.0, 3880.0, (0.0, 3880.0)),  # all losses are the PV's
+        (5000.0, 0.0, 4800.0, (4800.0, 0.0)),  # at night
+        (-3000.0, 3000.0, -90.0, (-3045.0, 2955.0)),
+        (5000.0, 0.0, -4800.0, None),  # the sign of another meaning
+        (5000.0, 4000.0, 0.0, None),  # a register that is not there
+        (0.0, 0.0, -40.0, None),  # nothing is converted
+        (5000.0, None, 4800.0, None),
+    ],
+)
+def test_the_losses_of_an_inverter_are_shared(
+    battery_w: float, pv_w: float | None, ac_w: float, shares: tuple[float, float] | None
+) -> None:
+    found = ac_powers(battery_w, pv_w, ac_w)
+    assert found == (None if shares is None else pytest.approx(shares))
+
+
 @pytest.mark.parametrize("name", HYBRIDS)
 async def test_the_pv_of_every_hybrid_is_read_alone(start: Start, name: str) -> None:
     device_map = load(name)
@@ -146,12 +180,13 @@ async def test_the_pv_of_every_hybrid_is_read_alone(start: Start, name: str) -> 
     _, (pv,) = await start(device, pv=[PvDevice(**PV, url="tcp://x:1", map=name)])
     assert (await pv.read()).w.good == sum(1000.0 * n for n in range(1, len(parts) + 1))
     needed = {name for name in pv_part(device_map).values if name not in ("maker", "model", "serial", "firmware")}
-    assert needed == {"pv_w", *device_map.values["pv_w"].sum_of}
+    ac = device_map.values["ac_w"]
+    assert needed == {"pv_w", *device_map.values["pv_w"].sum_of, "ac_w", *ac.sum_of, "battery_w"}
     device.reads.clear()
     await pv.read()
     words = {address + n for address, count in device.reads for n in range(count)}
-    assert len(device.reads) <= 2
-    assert device_map.values["battery_w"].address not in words
+    assert len(device.reads) <= 3
+    assert device_map.values["soc_pct"].address not in words
     shown = [v for v in register_values(pv, pv.link.traffic.registers(), 0.0) if v.name in parts]
     assert len(shown) == len(parts)
 

@@ -47,7 +47,11 @@ def test_registers_give_the_values_of_the_source(name: str, n: int) -> None:
         if expected is False:
             assert found[value] is None, value
         else:
-            assert found[value] == pytest.approx(expected, rel=1e-9), value
+            assert found[value] == _approximately(expected), value
+
+
+def _approximately(expected: Any) -> Any:
+    return tuple(expected) if isinstance(expected, list) else pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -57,7 +61,7 @@ def test_a_map_that_says_vectors_has_them(name: str) -> None:
         return
     reads = tomllib.loads((VECTORS / f"{name}.toml").read_text())["read"]
     shown = {value for read in reads for value in read["values"]}
-    assert NEEDED[device_map.info.kind] in shown
+    assert shown & set(NEEDED[device_map.info.kind])
 
 
 @pytest.mark.parametrize("name", [n for n in bundled() if load(n).info.kind == "meter"])

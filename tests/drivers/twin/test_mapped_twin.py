@@ -12,8 +12,9 @@ from pymodbus.client.mixin import ModbusClientMixin
 from twin_sites import METERS as TWIN_METERS
 from twin_sites import PCS, running, sections
 
+from dispatch.config.battery_ratings import ac_of_dc_w
 from drivers.clock import VirtualClock
-from drivers.config import IoConfig, MeterDevice, PcsDevice
+from drivers.config import BatteryDevice, IoConfig, MeterDevice, PcsDevice
 from drivers.devices import make_drivers
 from drivers.maps.loader import bundled, load
 from drivers.maps.schema import DEVICE
@@ -238,7 +239,9 @@ async def test_the_goodwe_keeps_its_mode_for_ever(serve: Callable[..., Any]) -> 
     for mode, w in ((11, -5_000), (12, 5_000), (8, 0)):
         assert await told(client, 247, 47511, [mode, abs(w)])
         site.advance(2.0)
-        assert site.pcs[0].w == pytest.approx(w, abs=1)
+        ac_w = ac_of_dc_w(site.pcs[0].battery.config, w)  # the battery's power is asked
+        assert site.pcs[0].w == pytest.approx(ac_w, abs=1)
+        assert await asked(client, 247, 35137, "INT32") == pytest.approx(ac_w, abs=1)
         assert await asked(client, 247, 35182, "INT32") == pytest.approx(w, abs=1)
     assert not await told(client, 247, 47511, [13, 0])
     assert await asked(client, 247, 37007, "UINT16") == 55
@@ -246,7 +249,10 @@ async def test_the_goodwe_keeps_its_mode_for_ever(serve: Callable[..., Any]) -> 
 
     clock = VirtualClock()
     at = Address("tcp", served.host, served.port)
-    (driver,) = make_drivers([], [pcs], [], [], [], IoConfig(deadline_s=5.0), lambda *_: (at, 247), clock)
+    store = BatteryDevice(id="bat1", energy_kwh=100.0)
+    (driver,) = make_drivers(
+        [], [pcs], [], [], [], IoConfig(deadline_s=5.0), lambda *_: (at, 247), clock, batteries=[store]
+    )
     command: Any = driver
     for w in (-6_000.0, 4_000.0):
         await driver.read()
