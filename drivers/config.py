@@ -317,7 +317,7 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[switch]]`: the switch at the PCC."""
+    """`[[switch]]`: the switch at the PCC: one to the grid, or a transfer switch between the grid and a generator."""
 
     id: Annotated[Id, Meta(description="Name of the switch.")]
     url: Url
@@ -328,7 +328,16 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
     spacing_s: Spacing = 0.0
     max_registers: MaxRegisters = MAX_READ
     any_transaction: AnyTransaction = False
-    map: Annotated[Literal["skerry-switch"], Meta(description="Register map that it serves.")] = "skerry-switch"
+    map: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\x00-\x1f\x7f]{1,255}$",
+            description="Device map by which it is read: a name such as `socomec-atys-p-m`, or a file such as "
+            "`./my-switch.toml`, relative to the site file.",
+            extra={"expected": "the name of a device map, or the path of a file"},
+        ),
+    ] = "skerry-switch"
+    units: Units = {}
 
 
 Command = Annotated[tuple[str, ...], Meta(max_length=64)]

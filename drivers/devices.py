@@ -21,6 +21,7 @@ from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs, Proven, not_proven
 from drivers.maps.pv import MapPv
 from drivers.maps.schema import Access
+from drivers.maps.switch import MapSwitch
 from drivers.meter import MeterDriver
 from drivers.modbus.address import Address
 from drivers.modbus.line import Line
@@ -36,7 +37,6 @@ from drivers.p1.meter import P1Meter
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
 from drivers.register_view import RegisterValue
-from drivers.switch import SwitchDriver
 
 Read = Meter | tuple[Pcs, Battery | None] | Battery | Pv | Switch | Node | Ups | Contact
 NO_MAP = Access()  # nothing beyond what the site file says
@@ -109,7 +109,7 @@ def make_drivers(
     its full power where it is not named.
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
-    `found_modes`: keeps how mapped PCS were found. `proven`: whether such a PCS was proven. Raises MapError.
+    `found_modes`: keeps how mapped PCS and switches were found. `proven`: whether a PCS was proven. Raises MapError.
 
     `batteries`: their efficiency is that of their PCS; one with a map is a device of its own.
 
@@ -188,12 +188,16 @@ def make_drivers(
             return PduNode(config, metered)
         return NodeDriver(config, *at(config)) if config.source == "modbus" else _own_node(config, clock, known_gpus)
 
+    def switch(config: SwitchDevice) -> Driver:
+        device_map = load(config.map, beside)
+        return MapSwitch(config, device_map, *at(config, device_map.access), found_modes)
+
     return [
         *(meter(m) for m in meters),
         *(one_pcs(p) for p in commanded),
         *map(one_battery, _with_own_bms(stores.values())),
         *(one_pv(p) for p in pv),
-        *(SwitchDriver(s, *at(s)) for s in switches),
+        *(switch(s) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),
         *(ContactDriver(c, *at(c)) for c in contacts),

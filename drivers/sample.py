@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from dispatch.model.readings import MISSING, UNKNOWN, Quality, Reading, Status
 
@@ -27,6 +27,11 @@ class Sample:
     def aged(self, age_s: float, quality: Quality) -> Sample:
         """The same values, older."""
         return Sample(self._values, age_s, quality, self._older_s)
+
+    def without(self, names: Collection[str]) -> Sample:
+        """The same without these values."""
+        kept = {name: value for name, value in self._values.items() if name not in names}
+        return Sample(kept, self._age_s, self._quality, self._older_s)
 
     def number(self, *names: str) -> float | None:
         """The first of these that is a number."""

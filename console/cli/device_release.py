@@ -1,4 +1,4 @@
-"""`skerry devices release`: ends what a gateway left in the PCS of a site."""
+"""`skerry devices release`: ends what a gateway left in the PCS and the switch of a site."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def release_devices(site: Path, as_json: bool) -> int:
 
     A PCS of a device map is left in the mode in which it was found. A SunSpec setpoint is left to its own timer, and
     switched off where none runs. A PCS that forms the grid, or any while a switch at the PCC is not known to be closed,
-    is left alone. It refuses while a gateway runs. A cut cable it cannot help: what a device without a timer then
+    is left alone. A transfer switch that was put into remote control for an order is set back to automatic, once it is
+    on the grid. It refuses while a gateway runs. A cut cable it cannot help: what a device without a timer then
     holds, it holds.
 
     How a PCS was found is in the state directory. Where the gateway ran with --state-dir, or as a service, set

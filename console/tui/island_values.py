@@ -95,6 +95,8 @@ def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
 def _switch_text(switch: Switch) -> str:
     source = "" if switch.source.value is None else f", source {switch.source.good or 'not read'}"
     text = f"{switch.position.good or 'not read'}{source}, control {switch.control.good or 'not read'}"
+    if switch.genset_voltage.good is not None:
+        text = f"{text}; generator voltage {switch.genset_voltage.good}"
     if switch.grid_v.good is not None and switch.grid_hz.good is not None:
         return f"{text}; grid {switch.grid_v.good:.0f} V {switch.grid_hz.good:.2f} Hz"
     return text if switch.grid_voltage.good is None else f"{text}; grid voltage {switch.grid_voltage.good}"

@@ -20,6 +20,7 @@ from dispatch.alarms.device_conditions import (
     pcs_conditions,
     proof_conditions,
     silent,
+    switch_condition,
 )
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.part_conditions import part_conditions
@@ -62,6 +63,8 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(proof_conditions(device, snapshot.utc_s))
     for pcs in snapshot.pcs:
         found.update(pcs_conditions(pcs, snapshot, decision, facts))
+    for switch in snapshot.switches:
+        found[f"switch-not-automatic:{switch.id}"] = switch_condition(switch)
     for node in snapshot.nodes:
         found.update(node_conditions(node, facts))
     for contact in decision.contacts if decision else ():

@@ -35,6 +35,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("foreign-master", HIGH, off_delay_s=10.0),
     AlarmDefinition("meter-energy", MEDIUM),
     AlarmDefinition("pcs-local", MEDIUM, on_delay_s=2.0),
+    # an order of ours changes the control for some seconds
+    AlarmDefinition("switch-not-automatic", HIGH, on_delay_s=10.0),
     AlarmDefinition("cap-not-followed", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("gpus-missing", MEDIUM, on_delay_s=10.0, off_delay_s=10.0),
     AlarmDefinition("gpu-limits-not-kept", MEDIUM),

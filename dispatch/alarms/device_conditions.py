@@ -11,7 +11,7 @@ from dispatch.control.pcs_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import counted
 from dispatch.model.decision import Contested, Decision
-from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Node, Pcs, alarm_words
+from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Node, Pcs, Switch, alarm_words
 from dispatch.model.power_caps import exceeds
 from dispatch.model.reasons import Reason, joined, plain
 from dispatch.model.snapshot import Snapshot
@@ -110,6 +110,15 @@ def _stands_still(battery: Battery) -> Condition:
         return Condition(None if battery.soc_state in ("carried", "rejected") else False)
     counted_pct = max(ends, key=lambda pct: abs(pct - reported_pct))
     return Condition(True, Reason("alarm.soc_stands_still", {"reported_pct": reported_pct, "counted_pct": counted_pct}))
+
+
+def switch_condition(switch: Switch) -> Condition:
+    """A transfer switch that would not act by itself, unless an order that stands is the reason."""
+    control = switch.control.good
+    if not switch.rests_in or control is None:
+        return Condition(None if switch.rests_in else False)
+    ordered = control == "remote" and switch.command.good in ("open", "close")
+    return Condition(control != switch.rests_in and not ordered, Reason("alarm.switch_control", {"control": control}))
 
 
 def pcs_conditions(

@@ -102,15 +102,17 @@ def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: Win
     switch = switch_of(config, snapshot)
     if switch is None:
         return [Check(Reason("check.switch"), False, Reason("found.no_switch"), Reason("remedy.no_switch"))]
-    position, control, import_w = switch.position.good, switch.control.good, snapshot.grid.w.good
+    position, import_w = switch.position.good, snapshot.grid.w.good
     reads = Reason("found.switch", {"switch": switch.id, "position": position or Reason("found.not_read")})
     return [
         Check(Reason("check.switch"), position == "closed", reads, Reason("remedy.switch")),
         Check(
             Reason("check.switch_control"),
-            control == "remote",
-            Reason("found.control", {"control": control or Reason("found.not_read")}),
-            Reason("remedy.switch_control"),
+            switch.takes_orders,
+            Reason("found.control", {"control": switch.control.good or Reason("found.not_read")})
+            if switch.orders_in
+            else Reason("found.only_watched"),
+            Reason("remedy.switch_control") if switch.orders_in else Reason("remedy.only_watched"),
         ),
         Check(Reason("check.grid"), window.ok is True, window.figures, Reason("remedy.grid")),
         Check(

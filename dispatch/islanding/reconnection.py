@@ -81,7 +81,9 @@ class Reconnection:
             return Reason("close.no_switch")
         if switch.position.good not in ("open", "moving"):
             return Reason("close.switch_reads", {"switch": switch.id, "position": switch.position.good or "nothing"})
-        if switch.control.good != "remote":
+        if not switch.orders_in:
+            return Reason("close.only_watched", {"switch": switch.id})
+        if not switch.takes_orders:
             return Reason("close.control", {"switch": switch.id, "control": switch.control.good or "unknown"})
         if bus.life != "ours":
             return Reason("go.bus_is", {"bus": bus.life or "not known", "why": bus.why})

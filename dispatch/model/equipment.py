@@ -126,7 +126,7 @@ class Switch(msgspec.Struct, frozen=True):
 
     id: str
     position: Status = UNKNOWN
-    control: Status = UNKNOWN  # remote local
+    control: Status = UNKNOWN  # remote local automatic inhibited
     grid_voltage: Status = UNKNOWN  # present absent
     command: Status = UNKNOWN  # what it was last asked: none open close
     grid_v: Reading = MISSING  # its own measurement of the grid side, phase to neutral
@@ -137,6 +137,14 @@ class Switch(msgspec.Struct, frozen=True):
     transfer_ms: Reading = MISSING  # the last transfer, by its own recorder
     faults: Reading = MISSING  # bits, the vendor's
     source: Status = UNKNOWN  # what the site is joined to: grid genset none; unknown: the switch does not say
+    genset_voltage: Status = UNKNOWN  # present absent, on the generator's side
+    orders_in: tuple[str, ...] = ("remote",)  # the controls in which it takes an order; none: it is only watched
+    rests_in: str = ""  # the control in which it is to stand while nothing is asked of it; "": any
+
+    @property
+    def takes_orders(self) -> bool:
+        """Whether an order would reach it now, as it says itself."""
+        return self.control.good in self.orders_in
 
 
 class Gpu(msgspec.Struct, frozen=True):

@@ -21,7 +21,19 @@ from drivers.maps.schema import (
     Value,
     WrittenValue,
 )
-from drivers.maps.vocabulary import MEASURED_TERMS, NEEDED, OWN, TERMS, UNITS, VOCABULARY, Bits, Number, Text, Word
+from drivers.maps.switch_checks import switch_faults
+from drivers.maps.vocabulary import (
+    MEASURED_TERMS,
+    NEEDED,
+    OWN,
+    TERMS,
+    UNITS,
+    VOCABULARY,
+    Bits,
+    Number,
+    Text,
+    Word,
+)
 
 Fault = tuple[Key, str, str]  # key, what, expected
 MOST_WRITTEN = 123  # registers in one request of function 16 (MODBUS Application Protocol V1.1b3, 6.12)
@@ -39,6 +51,8 @@ def faults(device_map: DeviceMap) -> Iterator[Fault]:
     yield from _protected(device_map)
     for name, write in device_map.writes.items():
         yield from _named_write(("write", name), write, device_map)
+    if device_map.info.kind == "switch":
+        yield from switch_faults(device_map)
     if device_map.recipe is not None:
         yield from _recipe(device_map.recipe, device_map)
         yield from _worn(device_map.recipe)
@@ -55,10 +69,10 @@ def _info(device_map: DeviceMap) -> Iterator[Fault]:
         yield ("map",), "no identity check", "an [[identity]], or no_identity = the reason why there can be none"
     if device_map.identity and info.no_identity:
         yield ("map", "no_identity"), "there is an [[identity]]", "no such key beside it"
-    needed = NEEDED[info.kind]
-    if not any(name in device_map.values for name in needed):
-        tables = " or ".join(f"[value.{name}]" for name in needed)
-        yield ("map", "kind"), f"no value {' or '.join(needed)}", f"{tables}, which a {info.kind} needs"
+    if not device_map.needed:
+        needed = NEEDED[info.kind]
+        expected = " or ".join(f"[value.{name}]" for name in needed)
+        yield ("map", "kind"), f"no value {' or '.join(needed)}", f"{expected}, which a {info.kind} needs"
     if device_map.recipe is not None and info.kind != "pcs":
         yield ("recipe",), f"a recipe in a map of kind {info.kind}", 'kind = "pcs"'
 
@@ -119,6 +133,9 @@ def _value(key: Key, name: str, value: Value, device_map: DeviceMap) -> Iterator
     yield from _place(key, value, value.type, value.address, device_map)
     yield from _meaning(key, name, value, device_map)
     yield from _patterns(key, value)
+    for other in value.only_if:
+        if other not in device_map.values or device_map.values[other].poll != "once":
+            yield (*key, "only_if"), f"{other!r}", 'a value of this map with poll = "once"'
     if value.min is not None and value.max is not None and value.min > value.max:
         yield (*key, "min"), f"{value.min:g}", f"at most max, {value.max:g}"
     if value.scale == 0:

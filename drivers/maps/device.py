@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from dispatch.model.equipment import DeviceIdentity
 from drivers.maps.decoding import Decoded
@@ -33,6 +33,11 @@ class MappedDevice:
         self._kept: dict[str, Decoded | None] = {}  # values of the poll classes "once" and "slow"
         self._slow_s = float("-inf")
 
+    @property
+    def connection(self) -> int:
+        """The connection on which its identity was checked; 0: none."""
+        return self._connection
+
     async def read(self) -> Sample:
         """All its values: fast ones of this moment, slow ones at most about a second old. Raises DeviceError."""
         await self._open()
@@ -56,12 +61,22 @@ class MappedDevice:
         if self._connection and self._connection == self.link.connection:
             return
         self._connection, self._slow_s, self._kept = 0, float("-inf"), {}
-        await self._reader.identify()
+        if self.map.access.identity == "reading":
+            self._reader.begin_anew()  # each reading shows what it is
+        else:
+            await self._reader.identify()
         on = self.link.connection
         self._kept = await self._reader.read("once")
+        self._reader.leave_out(self._not_there())
         texts = {name: self._kept.get(name) for name in ("maker", "model", "serial", "firmware")}
         self.identity = DeviceIdentity(**{name: text for name, text in texts.items() if isinstance(text, str)})
         self._connection = on or await self._connected()
+
+    def _not_there(self) -> Iterator[str]:
+        """Values that a device such as this does not have, by what it said when it connected."""
+        for name, value in self.map.values.items():
+            if any(self._kept.get(other) not in numbers for other, numbers in value.only_if.items()):
+                yield name
 
     async def _connected(self) -> int:
         """The number of the connection; a map without identity and texts has not asked anything on it yet."""

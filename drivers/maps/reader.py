@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from drivers.maps.decoding import Decoded, decode, matches, shown, wanted_of
 from drivers.maps.requests import Request, parts, plan
-from drivers.maps.schema import DeviceMap, Poll
-from drivers.maps.vocabulary import NEEDED
+from drivers.maps.schema import DeviceMap, Identity, Poll
 from drivers.modbus.errors import DeviceException, WrongDevice
 from drivers.modbus.transport import ModbusLink
 
@@ -23,7 +22,7 @@ class MapReader:
         Not given: that which the kind of the map needs.
         """
         self._link, self._units, self._map = link, units, device_map
-        self._needed = needed or next(name for name in NEEDED[device_map.info.kind] if name in device_map.values)
+        self._needed = needed or device_map.needed
         self._plans: dict[tuple[Poll, ...], list[Request]] = {}
         self.without: set[str] = set()  # values that this device refuses
 
@@ -32,16 +31,35 @@ class MapReader:
 
         What an earlier device refused is asked for again.
         """
+        self.begin_anew()
+        for one in self._map.identity:
+            unit, function = self._units[one.at], self._map.function_of(one)
+            self._compare(one, await self._link.read(unit, one.address, one.registers, function))
+
+    def begin_anew(self) -> None:
+        """It may be another device: ask again for what the one before refused, or did not have."""
         self._plans.clear()
         self.without.clear()
+
+    def _compare(self, one: Identity, raw: Sequence[int]) -> None:
+        """Raises WrongDevice where it is not what the map says."""
+        order = self._map.order_of(one)
+        if not matches(one, raw, order):
+            where = f"{self._link.device} at {self._link.at} unit {self._units[one.at]}, register {one.address}"
+            wanted = " or ".join(map(str, wanted_of(one)))
+            what = f"holds {shown(one.type, raw, order)}, but map {self._map.name} expects {wanted}"
+            raise WrongDevice(where, what)
+
+    def _compare_all(self, words: Mapping[tuple[str, int, int], int]) -> None:
+        """The identity among registers that were read with the values. Raises WrongDevice."""
         for one in self._map.identity:
-            order, unit = self._map.order_of(one), self._units[one.at]
-            raw = await self._link.read(unit, one.address, one.registers, self._map.function_of(one))
-            if not matches(one, raw, order):
-                where = f"{self._link.device} at {self._link.at} unit {unit}, register {one.address}"
-                wanted = " or ".join(map(str, wanted_of(one)))
-                what = f"holds {shown(one.type, raw, order)}, but map {self._map.name} expects {wanted}"
-                raise WrongDevice(where, what)
+            function = self._map.function_of(one)
+            self._compare(one, [words[one.at, function, one.address + n] for n in range(one.registers)])
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Do not ask this device for these values."""
+        self.without |= set(names)
+        self._plans.clear()
 
     async def read(self, *polls: Poll) -> dict[str, Decoded | None]:
         """The values of these poll classes; None: there is none now. Raises DeviceError."""
@@ -62,6 +80,8 @@ class MapReader:
             granted.append(request)
             words.update({(request.at, request.function, request.address + n): word for n, word in enumerate(raw)})
         self._plans[polls] = granted
+        if "fast" in polls and self._map.access.identity == "reading":
+            self._compare_all(words)
         return decode(self._map, words)
 
     def _smaller(self, request: Request, error: DeviceException) -> list[Request]:
@@ -76,11 +96,17 @@ class MapReader:
             and self._map.function_of(value) == request.function
             and request.address <= value.address < request.end
         }
-        if self._needed in self._needs(names):
+        if self._needed in self._needs(names) or self._identifies(request):
             raise error
         self.without |= names
         self._link.notices.add("warning", f"{', '.join(sorted(names))} cannot be read: {error.what}; left out")
         return []
+
+    def _identifies(self, request: Request) -> bool:
+        """Whether it reads what the device is known by in each reading."""
+        return self._map.access.identity == "reading" and any(
+            one.at == request.at and request.address <= one.address < request.end for one in self._map.identity
+        )
 
     def _needs(self, names: Collection[str]) -> set[str]:
         """These values, and those that are computed of them."""

@@ -32,6 +32,8 @@ def plan(
 ) -> list[Request]:
     """The requests that bring every value of these poll classes, `without` those that the device refuses.
 
+    With the class fast comes the identity, where the map has it compared in each reading.
+
     `max_registers`: the link's own limit, which splits longer reads wherever they are, values too.
     """
     wanted: dict[tuple[str, int], set[Span]] = {}
@@ -43,6 +45,10 @@ def plan(
         if value.scale_register is not None:
             spans.add((value.scale_register, value.scale_register + 1))
     access = device_map.access
+    if access.identity == "reading" and "fast" in polls:
+        for one in device_map.identity:
+            spans = wanted.setdefault((one.at, device_map.function_of(one)), set())
+            spans.add((one.address, one.address + one.registers))
     return [
         Request(at, function, first, end - first)
         for (at, function), spans in wanted.items()

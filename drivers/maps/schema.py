@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from drivers.maps.vocabulary import Kind
+from drivers.maps.vocabulary import NEEDED, Kind
 
 Poll = Literal["fast", "slow", "once"]
 WordOrder = Literal["big", "little"]  # of the words of one value; the bytes of a word are always high byte first
@@ -60,6 +60,7 @@ class Access(_Table, frozen=True, kw_only=True):
     deadline_s: Annotated[float, Meta(gt=0, le=10)] | None = None
     refresh_s: Seconds = 0.0
     word_order: WordOrder = "big"
+    identity: Literal["connection", "reading"] = "connection"  # when it is checked; "reading": read with the values
 
 
 class Identity(_Table, frozen=True, kw_only=True, rename={"equals": "is"}):
@@ -98,6 +99,7 @@ class Value(_Table, frozen=True, kw_only=True):
     nan: tuple[int, ...] = ()
     min: float | None = None
     max: float | None = None
+    only_if: Mapping[str, tuple[float, ...]] = {}  # read where this value of poll "once" is one of these
     words: Mapping[int, str] = {}
     numbers: Mapping[int, float] = {}  # of an enum that stands for a number
     bits: Mapping[int, str] = {}
@@ -241,6 +243,7 @@ class NamedWrite(_Table, frozen=True, kw_only=True):
     words: Mapping[int, str] = {}
     none: int | None = None  # what is written for "no value", such as "no cap"
     memory: Literal["ram", "flash"] = "ram"
+    synchro_check: str = ""  # of a switch's command: where it says that the device compares bus and grid before closing
 
     @property
     def registers(self) -> int:
@@ -265,6 +268,11 @@ class DeviceMap(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """Its name; that of its file."""
         return self.info.name
+
+    @property
+    def needed(self) -> str:
+        """The value without which reading fails; "": it has none of those that its kind needs."""
+        return next((name for name in NEEDED[self.info.kind] if name in self.values), "")
 
     def function_of(self, item: Value | Identity | ReadBack) -> int:
         """The function by which it is read."""

@@ -116,9 +116,12 @@ SWITCH: dict[str, Meaning] = {
     "position": _word("moving", "open", "closed"),
     "contact_no": _word("open", "closed"),
     "contact_nc": _word("open", "closed"),
-    "control": _word("remote", "local"),
-    "source": _word("grid", "genset", "none"),
+    "control": _word("remote", "local", "automatic", "inhibited"),  # inhibited: neither by itself nor by an order
+    "source": _word("grid", "genset", "none", "unknown"),
+    "grid_contact": _word("open", "closed"),  # of a transfer switch that tells each side by itself
+    "genset_contact": _word("open", "closed"),
     "grid_voltage": _word("absent", "present"),
+    "genset_voltage": _word("absent", "present"),
     "command": _word("none", "open", "close"),
     **_numbers(transfer_s="s", faults="1", grid_v="V", grid_hz="Hz", delta_v="V", delta_hz="Hz", delta_deg="deg"),
 }
@@ -134,13 +137,17 @@ VOCABULARY: dict[Kind, dict[str, Meaning]] = {
     "switch": SWITCH | TEXTS,
     "node": NODE | TEXTS,
 }
-NEEDED: dict[Kind, tuple[str, ...]] = {  # one of these
+NEEDED: dict[Kind, tuple[str, ...]] = {  # of these the first that a map has is the value without which nothing is read
     "meter": ("w",),
     "pcs": ("w", "battery_w"),
     "battery": ("soc_pct",),
     "pv": ("w",),
-    "switch": ("position",),
+    "switch": ("source", "grid_contact", "position"),
     "node": ("power_w",),
+}
+SWITCH_WRITES: dict[str, frozenset[str]] = {  # what a switch may be told by [write.NAME]
+    "command": frozenset({"none", "open", "close"}),
+    "control": frozenset({"remote", "automatic"}),
 }
 PV_POWER: dict[Kind, str] = {"pv": "w", "pcs": "pv_w"}  # by which value a [[pv]] is read; a PCS's map: of a hybrid
 

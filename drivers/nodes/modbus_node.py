@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from dispatch.model.equipment import Node
 from dispatch.model.islanding import NodeOrder
 from drivers.config import NodeDevice
-from drivers.maps import registers
-from drivers.maps.node import CAP_REGISTER, NO_CAP, NODE
+from drivers.device_driver import DeviceDriver
+from drivers.maps.device import MappedDevice
+from drivers.maps.loader import load
 from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words
-from drivers.sample import Sample, Value
+from drivers.sample import Sample
 
-MOST_CAP_W = NO_CAP - 1
+MAP = "skerry-node"
 MOST = {"power_w": 1e6, "cpu_pct": 100.0, "memory_pct": 100.0, "gpus_total": 1024.0}  # a full rack draws 0.15 MW
 
 
-def _possible(values: Mapping[str, Value | None], notes: list[str]) -> dict[str, Value | None]:
-    """The values without those that cannot be true; `notes` gets a line for each."""
-    found = dict(values)
-    for name, most in {**MOST, "gpus_busy": values.get("gpus_total")}.items():
-        value = values.get(name)
-        if isinstance(value, float | int) and isinstance(most, float | int) and value > most:
-            found[name] = None
-            notes.append(f"{name} of {value:g} cannot be")
-    return found
+def _impossible(sample: Sample) -> dict[str, float]:
+    """The values that cannot be true."""
+    most = {**MOST, "gpus_busy": sample.number("gpus_total")}
+    values = {name: sample.number(name) for name in most}
+    return {name: v for name, v in values.items() if v is not None and (top := most[name]) is not None and v > top}
 
 
-class NodeDriver:
+class NodeDriver(DeviceDriver[MappedDevice]):
     """One node, one request a reading."""
 
     kind = "node"
 
     def __init__(self, config: NodeDevice, link: ModbusLink, unit: int) -> None:
-        self.id, self._config, self.link, self.unit = config.id, config, link, unit
-        self.notices = link.notices
-
-    def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
-        """What registers that were read mean."""
-        return registers.explain(NODE, self.unit, words, now_s)
+        device_map = load(MAP)
+        super().__init__(config.id, link, unit, MappedDevice(link, unit, device_map, {}))
+        self._config = config
+        self._cap, self._suspend = device_map.writes["power_cap_w"], device_map.writes["suspended"]  # side by side
 
     async def read(self) -> Node:
         """Read it now. Raises DeviceError. What cannot be true is missing, with a note."""
-        notes: list[str] = []
-        sample = Sample(_possible(await registers.read(self.link, self.unit, NODE), notes))
+        sample = await self._device.read()
+        impossible = _impossible(sample)
+        sample = sample.without(impossible)
+        notes = [f"{name} of {value:g} cannot be" for name, value in impossible.items()]
         gpus, cap_w = int(sample.number("gpus_total") or 0), sample.number("power_cap_w")
         if gpus < self._config.gpus:
             notes.append(f"{gpus} of {self._config.gpus} GPUs are there")
@@ -72,19 +66,17 @@ class NodeDriver:
 
         Raises DeviceError.
         """
-        cap = NO_CAP if order.cap_w is None else min(max(round(order.cap_w), 0), MOST_CAP_W)
-        wanted = [cap, 2 if order.off else int(order.suspended)]
-        if await self.link.read(self.unit, CAP_REGISTER, len(wanted)) == wanted:
+        first, most_w = self._cap.address, int(self._cap.max or 0)
+        cap = self._cap.none or 0 if order.cap_w is None else min(max(round(order.cap_w), 0), most_w)
+        suspended = "off" if order.off else "yes" if order.suspended else "no"
+        wanted = [cap, *(number for number, word in self._suspend.words.items() if word == suspended)]
+        if await self.link.read(self.unit, first, len(wanted)) == wanted:
             return ""
-        await self.link.write(self.unit, CAP_REGISTER, wanted)
-        held = await self.link.read(self.unit, CAP_REGISTER, len(wanted))
+        await self.link.write(self.unit, first, wanted)
+        held = await self.link.read(self.unit, first, len(wanted))
         if held != wanted:
-            where = f"{self.id}, registers {CAP_REGISTER}..{CAP_REGISTER + 1}"
+            where = f"{self.id}, registers {first}..{first + 1}"
             raise ReadbackMismatch(where, f"{wanted} written, {held} read")
-        if order.cap_w is not None and order.cap_w > MOST_CAP_W:
-            return f"written and read back, {MOST_CAP_W} W: the register holds no more"
+        if order.cap_w is not None and order.cap_w > most_w:
+            return f"written and read back, {most_w} W: the register holds no more"
         return "written and read back"
-
-    async def close(self) -> None:
-        """Drop the connection for good."""
-        await self.link.close()

@@ -1,4 +1,4 @@
-"""Ends what a gateway left behind in the PCS: for the service's end, and by hand. It asks nothing new of any device.
+"""Ends what a gateway left in PCS and switch: for the service's end, and by hand. It asks nothing new of any device.
 
 Covers a gateway that was killed, not a cable that was cut: a device without a timer then keeps what it holds.
 """
@@ -21,7 +21,7 @@ TRY_AGAIN_S = 0.2
 
 
 class Released(msgspec.Struct, frozen=True):
-    """What was done with one PCS. `ok`: nothing of ours is left in it, or its own timer ends it."""
+    """What was done with one device. `ok`: nothing of ours is left in it, or its own timer ends it."""
 
     id: str
     ok: bool
@@ -30,28 +30,44 @@ class Released(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Releasable(Protocol):
-    """A PCS driver that can leave its device to itself."""
+    """A driver that can leave its device to itself."""
 
     async def release(self) -> str | None:
         """Leave it as it was found, or to itself; what was done, in words. Raises DeviceError."""
         ...
 
 
+@runtime_checkable
+class TakenOver(Releasable, Protocol):
+    """A switch's driver that may have given it another control for an order."""
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether it has, and not given it back since, as the state directory has it."""
+        ...
+
+
 async def release(drivers: Iterable[Driver], untouched: Container[str] = ()) -> list[Released]:
     """Leave every PCS to itself, unless the site may be off the grid: a forming PCS is never touched.
+
+    Then give the switch the control back in which it was found, if a gateway has taken it over.
 
     `untouched`: mapped PCS that no gateway has commanded, as its record says.
     """
     drivers = list(drivers)
-    if away := await _not_closed([d for d in drivers if d.kind == "switch"]):
-        return [Released(d.id, False, f"left as it is: {away}") for d in drivers if d.kind == "pcs"]
+    switches = [d for d in drivers if d.kind == "switch"]
+    taken = [d for d in switches if isinstance(d, TakenOver) and d.taken_over]
+    if away := await _not_closed(switches):
+        left = [*(d for d in drivers if d.kind == "pcs"), *taken]
+        return [Released(d.id, False, f"left as it is: {away}") for d in left]
     ours = [d for d in drivers if d.kind == "pcs" and d.id not in untouched]
     others = [
         Released(d.id, True, "not commanded, as the state directory has it")
         for d in drivers
         if d.kind == "pcs" and d.id in untouched
     ]
-    return [*await asyncio.gather(*(_released(d) for d in ours)), *others]
+    found = [*await asyncio.gather(*(_released(d) for d in ours)), *others]
+    return [*found, *await asyncio.gather(*(_released(d) for d in taken))]
 
 
 async def _not_closed(switches: list[Driver]) -> str:

@@ -255,7 +255,7 @@ def _owners(site: Site, battery: str) -> Iterator[Finding]:
 
 def _maps(site: Site) -> Iterator[Finding]:
     """Device maps that are named, and the units that they need. Only these files are opened."""
-    for section in ("meter", "pcs", "battery", "pv"):
+    for section in ("meter", "pcs", "battery", "pv", "switch"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if name := getattr(item, "map", ""):
@@ -321,6 +321,8 @@ def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> It
         yield f"{where}.map", item.map, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
     if section == "pv":
         yield f"{where}.map", item.map, "no map: the twin's PV inverters speak SunSpec"
+    if section == "switch" and device_map.name != "skerry-switch":
+        yield f"{where}.map", item.map, "skerry-switch, which is what the twin's switch has"
     ids = [number for number in {**device_map.units, **item.units}.values() if number]
     if len(set(ids)) < len(ids):
         yield f"{where}.units", dict(item.units), "a unit id of its own for each unit of the map"

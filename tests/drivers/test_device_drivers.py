@@ -19,7 +19,6 @@ from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.devices import Driver, Linked, make_drivers
-from drivers.maps.switch import COMMAND_REGISTER
 from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, DeviceError, ReadbackMismatch, WrongDevice
 
@@ -146,8 +145,8 @@ def switch_registers(position: int, no: int, nc: int) -> list[int]:
 async def test_a_switch_that_does_not_keep_its_order(serve: Callable[..., Any]) -> None:
     server, driver = await serve({0: switch_registers(2, 1, 0)}, "switches", SwitchDevice(id="pcc", url="twin"))
     await driver.order("open")
-    assert server.backend[COMMAND_REGISTER] == 1
-    server.backend.on_write = lambda address, values: server.backend.registers.update({COMMAND_REGISTER: 0})
+    assert server.backend[7] == 1
+    server.backend.on_write = lambda address, values: server.backend.registers.update({7: 0})
     with pytest.raises(ReadbackMismatch, match=r"pcc, register 7: open \(1\) was written and 0 is read"):
         await driver.order("open")
 
@@ -171,10 +170,10 @@ async def test_switch(serve: Callable[..., Any], raw: tuple[int, int, int], word
 
 async def test_foreign_map(serve: Callable[..., Any]) -> None:
     _, driver = await serve({0: [0x1234, *switch_registers(1, 0, 1)[1:]]}, "switches", SwitchDevice(id="p", url="twin"))
-    with pytest.raises(WrongDevice, match="register 0 holds 0x1234, expected 0x534B of map skerry-switch"):
+    with pytest.raises(WrongDevice, match="register 0: holds 4660, but map skerry-switch expects 21323"):
         await driver.read()
     _, driver = await serve({0: [0x534B, 3, *switch_registers(1, 0, 1)[2:]]}, "switches", SwitchDevice(id="p", url="t"))
-    with pytest.raises(WrongDevice, match="register 1 says version 3, expected 1 or 2"):
+    with pytest.raises(WrongDevice, match="register 1: holds 3, but map skerry-switch expects 1 or 2"):
         await driver.read()
 
 

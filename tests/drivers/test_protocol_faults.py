@@ -23,15 +23,14 @@ from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Reading
 from drivers.clock import VirtualClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
-from drivers.maps.node import CAP_REGISTER, NODE
-from drivers.maps.switch import COMMAND_REGISTER, COMMANDS, SWITCH
+from drivers.maps.loader import load
+from drivers.maps.switch import MapSwitch
 from drivers.meter import MeterDriver
 from drivers.modbus.errors import DeviceError
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
-from drivers.switch import SwitchDriver
 
 FAULTS = (*TOXICS, *HARMLESS, *OTHERS)
 SEEDS = int(os.environ.get("SKERRY_SOAK_SEEDS", "0"))  # 0: a sixth of the faults for each device, once
@@ -105,7 +104,9 @@ def pcs_rig(server: ToxicServer, device: FakeDevice, link: ModbusLink) -> Rig:
 
 
 def switch_rig(server: ToxicServer, device: FakeDevice, link: ModbusLink) -> Rig:
-    driver, asked = SwitchDriver(SwitchDevice(id="pcc", url="twin"), link, 1), [0]
+    device_map, asked = load("skerry-switch"), [0]
+    command = device_map.writes["command"]
+    driver = MapSwitch(SwitchDevice(id="pcc", url="twin"), device_map, link, 1)
 
     def change(chance: random.Random) -> dict[str, float | str]:
         device[8], closed = chance.randrange(3_000), chance.randrange(2)
@@ -113,14 +114,14 @@ def switch_rig(server: ToxicServer, device: FakeDevice, link: ModbusLink) -> Rig
         return {"transfer_ms": float(device[8]), "position": ("open", "closed")[closed]}
 
     async def write(chance: random.Random) -> bool:
-        asked[0] = chance.choice(list(COMMANDS))
-        await driver.order(COMMANDS[asked[0]])
+        asked[0] = chance.choice(list(command.words))
+        await driver.order(command.words[asked[0]])
         return True
 
     def shown(read: Any) -> dict[str, Reading]:
         return {"transfer_ms": read.transfer_ms, "position": read.position}
 
-    return Rig(server, device, driver, change, shown, write, lambda: device[COMMAND_REGISTER] == asked[0])
+    return Rig(server, device, driver, change, shown, write, lambda: device[command.address] == asked[0])
 
 
 def node_rig(server: ToxicServer, device: FakeDevice, link: ModbusLink) -> Rig:
@@ -136,7 +137,7 @@ def node_rig(server: ToxicServer, device: FakeDevice, link: ModbusLink) -> Rig:
         await driver.order(NodeOrder("gpu-01", cap_w=float(asked[0])))
         return True
 
-    holds = lambda: device[CAP_REGISTER] == asked[0]  # noqa: E731
+    holds = lambda: device[7] == asked[0]  # the cap  # noqa: E731
     return Rig(server, device, driver, change, lambda read: {"w": read.w}, write, holds)
 
 
@@ -145,8 +146,8 @@ ROLES: dict[str, tuple[dict[int, list[int]], Callable[[ToxicServer, FakeDevice, 
     "load meter at base 0": ({0: METER}, meter_rig),
     "pcs": ({40000: PCS}, pcs_rig),
     "pv": ({50000: PV}, pv_rig),
-    "switch": ({0: [SWITCH.magic, 1, *[0] * 8]}, switch_rig),
-    "node": ({0: [NODE.magic, 1, *[0] * 8]}, node_rig),
+    "switch": ({0: [0x534B, 1, *[0] * 8]}, switch_rig),
+    "node": ({0: [0x534E, 1, *[0] * 8]}, node_rig),
 }
 
 

@@ -17,8 +17,10 @@ from p1_telegrams import BELGIUM, SWEDEN, crc_by_division, sent, telegram
 from sunspec_image import image, model_words, pcs_image
 
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
-from drivers.maps.registers import explain as explain_map
-from drivers.maps.switch import SWITCH
+from drivers.maps.loader import load
+from drivers.maps.register_view import explain as explain_map
+from drivers.maps.schema import DEVICE
+from drivers.maps.switch import MapSwitch
 from drivers.meter import MeterDriver
 from drivers.modbus.errors import DeviceError
 from drivers.modbus.frames import RTU, TCP, TCP_ANY_TRANSACTION, Framing, crc, registers
@@ -39,7 +41,6 @@ from drivers.register_view import RegisterValue, Words
 from drivers.sunspec.discovery import FoundModel
 from drivers.sunspec.layout import plan
 from drivers.sunspec.register_view import explain as explain_models
-from drivers.switch import SwitchDriver
 
 BASE = 40_000
 READ = bytes.fromhex("0005 0000 0006 01 03 0064 0002")
@@ -99,6 +100,9 @@ def words_of(data: bytes, count: int) -> list[int]:
     return list(struct.unpack(f">{count}H", data[: 2 * count].ljust(2 * count, b"\xff")))
 
 
+SWITCH = load("skerry-switch")
+
+
 def explained(data: bytes, explain: Callable[[Words], Iterable[RegisterValue]], base: int) -> None:
     """What registers in which the input lies mean; what is shown as their words are words of the input."""
     held = dict(enumerate(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2]), base))
@@ -151,6 +155,10 @@ def upsd_said(data: bytes) -> None:
     for line in data.splitlines(keepends=True):
         if answer.take(line):
             break
+
+
+def mapped_switch(name: str, config: SwitchDevice, device: Any, unit: int) -> MapSwitch:
+    return MapSwitch(config, load(name), device, unit)
 
 
 @contextlib.contextmanager
@@ -261,17 +269,24 @@ PARSERS = (
     ),
     Parser(
         "registers of a switch",
-        ("drivers.maps.registers:read",),
+        ("drivers.maps.decoding:number_of",),
         lambda: [
             packed([0x534B, 2, 2, 1, 0, 0, 1, 0, 0xFFFF, 0, 2301, 5001, 0x8000, 0, 0]),
             packed([0x534B, 1] + [0] * 13),
         ],
-        driver_of(SwitchDriver, SwitchDevice(id="pcc", url="twin"), 0),
+        driver_of(partial(mapped_switch, "skerry-switch"), SwitchDevice(id="pcc", url="twin"), 0),
+        (DeviceError,),
+    ),
+    Parser(
+        "registers of a transfer switch",
+        ("drivers.maps.decoding:_bits",),
+        lambda: [packed([0, 0x2414]), packed([2, 0x8822])],
+        driver_of(partial(mapped_switch, "siemens-atc6300"), SwitchDevice(id="ats", url="twin"), 0x220F),
         (DeviceError,),
     ),
     Parser(
         "registers of a node",
-        ("drivers.maps.registers:read",),
+        ("drivers.maps.decoding:number_of",),
         lambda: [packed([0x534E, 1, 0, 3_500, 650, 8, 8, 0xFFFF, 0, 600])],
         driver_of(NodeDriver, NodeDevice(id="gpu-1", source="modbus", url="twin"), 0),
         (DeviceError,),
@@ -284,9 +299,13 @@ PARSERS = (
     ),
     Parser(
         "registers of a map of our own, shown to a person",
-        ("drivers.maps.registers:explain",),
+        ("drivers.maps.decoding:number_of",),
         lambda: [packed([0x534B, 1] + [0] * 13)],
-        simple(lambda data, _: explained(data, lambda words: explain_map(SWITCH, 1, words, 1.0), 0)),
+        simple(
+            lambda data, _: explained(
+                data, lambda words: explain_map(load("skerry-switch"), {DEVICE: 1}, words, 1.0), 0
+            )
+        ),
     ),
     Parser(
         "answers of upsd",

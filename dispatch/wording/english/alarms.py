@@ -17,6 +17,7 @@ TEMPLATES = {
     ),
     "alarm.power_missing": "its power is missing",
     "alarm.soc_missing": "its SoC is missing",
+    "alarm.switch_control": "it is in {control} control",
     "alarm.switch_reports_no_voltage": "the switch reports no grid voltage",
     "alarm.grid_voltage_back": "switch {by} reports grid voltage; the site is not on the grid yet: {state}",
     "alarm.lowest_phase": "lowest phase {phase_v:.0f} V",
@@ -283,6 +284,16 @@ TEXTS: dict[str, AlarmText] = {
         "The key or menu of the PCS stands on local.",
         "It takes no setpoints; Skerry only watches it.",
         "If someone works on it, leave it. If the work is done, set it back to remote at the device.",
+    ),
+    "switch-not-automatic": AlarmText(
+        "Transfer switch {subject} not in automatic control",
+        "Somebody has set it to manual, test, inhibited or remote control, or it has not gone back after an order.",
+        "When the grid fails it does not transfer to the generator by itself, and not back afterwards.",
+        (
+            "If someone works on it, leave it. Otherwise see whether its handle is inserted or an input inhibits it, "
+            "and set it to automatic at the switch. If a gateway that was killed left it in remote control, "
+            "`skerry devices release` sets it back, too."
+        ),
     ),
     "cap-not-followed": AlarmText(
         "{subject} draws more than its cap",

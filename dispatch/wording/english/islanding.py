@@ -61,6 +61,7 @@ TEMPLATES = {
     # what is against closing
     "close.no_switch": "no switch that may be asked",
     "close.switch_reads": "switch {switch} reads {position}",
+    "close.only_watched": "switch {switch} takes no orders by its map",
     "close.control": "switch {switch} is in {control} control",
     "close.outside_window": "the grid is not inside the window of {profile} ({grid})",
     "close.wait": "{left_s:.0f} s of the wait of {wait_s:.0f} s are left",

@@ -121,6 +121,11 @@ def ups(said: str, **readings: Reading) -> Ups:
     return Ups("ups1", status=status(said), **readings)
 
 
+def ats(**said: str) -> Switch:
+    """A transfer switch, which is to stand on automatic."""
+    return Switch("ats", rests_in="automatic", **{name: status(word) for name, word in said.items()})
+
+
 LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
 LOST_GPU = Node("gpu-01", gpus=(Gpu(0, "H200", w=reading(500)), Gpu(1, "H200")), note="GPU 1 is lost")
 CASES = [
@@ -167,6 +172,8 @@ CASES = [
     ("battery-temperature:bat1", {"battery": {"temp_c": reading(46)}}, "46.0 °C, allowed 0..45 °C"),
     ("pcs-fault:pcs1", {"pcs": {"state": status("fault"), "alarms": ("DC_OVER_VOLT",)}}, "DC OVER VOLT"),
     ("pcs-local:pcs1", {"pcs": {"control": status("local")}}, ""),
+    ("switch-not-automatic:ats", {"switches": (ats(control="local"),)}, "it is in local control"),
+    ("switch-not-automatic:ats", {"switches": (ats(control="remote", command="none"),)}, "it is in remote control"),
     (
         "setpoint-not-followed:pcs1",
         {"pcs": {"w": reading(5_000)}},
@@ -257,6 +264,7 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
         ("setpoint-not-followed:pcs1", {"pcs": {"w": MISSING}}),
         ("setpoint-mismatch:pcs1", {"pcs": {"setpoint_w": MISSING}}),
         ("cap-not-followed:gpu-01", {"nodes": (Node("gpu-01"),), "facts": {"node_caps_w": {"gpu-01": 1_500}}}),
+        ("switch-not-automatic:ats", {"switches": (ats(),)}),
         ("contact-alarm:door", {"decision": told("door", "lost")}),
         ("ups-on-battery:ups1", {"ups": (Ups("ups1"),)}),
         ("ups-battery-low:ups1", {"ups": (Ups("ups1", status=Status("OL", 60.0, Quality.STALE)),)}),
@@ -264,6 +272,13 @@ def test_each_condition(alarm_id: str, change: dict[str, Any], detail: str) -> N
 )
 def test_what_is_missing_is_unknown_not_fine(alarm_id: str, change: dict[str, Any]) -> None:
     assert held(**change)[alarm_id].active is None
+
+
+def test_a_switch_may_be_in_remote_control_for_an_order_and_only_a_transfer_switch_must_be_automatic() -> None:
+    name = "switch-not-automatic:ats"
+    assert held(switches=(ats(control="automatic"),))[name].active is False
+    assert held(switches=(ats(control="remote", command="open"),))[name].active is False
+    assert held(switches=(Switch("ats", control=status("local")),))[name].active is False
 
 
 def test_a_node_may_draw_a_little_more_than_its_cap() -> None:

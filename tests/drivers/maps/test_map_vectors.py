@@ -10,8 +10,8 @@ import pytest
 
 from drivers.maps.decoding import decode
 from drivers.maps.loader import bundled, load
+from drivers.maps.named_writes import registers_of_word
 from drivers.maps.schema import DEVICE, DeviceMap
-from drivers.maps.vocabulary import NEEDED
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 READ = [
@@ -54,6 +54,17 @@ def _approximately(expected: Any) -> Any:
     return tuple(expected) if isinstance(expected, list) else pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", [n for n in bundled() if "command" in load(n).writes])
+def test_orders_write_what_the_source_says(name: str) -> None:
+    device_map, orders = load(name), tomllib.loads((VECTORS / f"{name}.toml").read_text())["order"]
+    command = device_map.writes["command"]
+    assert {word for order in orders for word in order["writes"]} == set(command.words.values())
+    for order in orders:
+        for word, ((function, at, address, words),) in order["writes"].items():
+            assert (function, at, address) == (device_map.access.write_function, command.at, command.address)
+            assert words == registers_of_word(device_map, command, word)
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_a_map_that_says_vectors_has_them(name: str) -> None:
     device_map = load(name)
@@ -61,7 +72,7 @@ def test_a_map_that_says_vectors_has_them(name: str) -> None:
         return
     reads = tomllib.loads((VECTORS / f"{name}.toml").read_text())["read"]
     shown = {value for read in reads for value in read["values"]}
-    assert shown & set(NEEDED[device_map.info.kind])
+    assert device_map.needed in shown
 
 
 @pytest.mark.parametrize("name", [n for n in bundled() if load(n).info.kind == "meter"])
