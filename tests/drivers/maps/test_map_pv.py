@@ -45,6 +45,9 @@ METER_MAP = OWN_MAP.replace('"pv"', '"meter"').replace('"mine"', '"meter"').part
 PV = {"id": "pv1", "peak_w": 12e3}
 Start = Callable[..., Any]
 TYPES = ModbusClientMixin.DATATYPE
+KINDS = {
+    "s16": TYPES.INT16, "u16": TYPES.UINT16, "s32": TYPES.INT32, "u32": TYPES.UINT32, "f32": TYPES.FLOAT32,
+}  # fmt: skip
 
 
 def hybrid(device_map: DeviceMap, powers: dict[str, float], unit: int = 1) -> FakeDevice:
@@ -52,8 +55,9 @@ def hybrid(device_map: DeviceMap, powers: dict[str, float], unit: int = 1) -> Fa
     words: dict[int, int] = {}
     for name, w in powers.items():
         value = device_map.values[name]
-        kind = {"s16": TYPES.INT16, "u16": TYPES.UINT16, "s32": TYPES.INT32, "u32": TYPES.UINT32}[value.type or ""]
-        raw = ModbusClientMixin.convert_to_registers(round(w), kind, word_order=device_map.order_of(value))
+        kind = KINDS[value.type or ""]
+        number = w if kind is TYPES.FLOAT32 else round(w)
+        raw = ModbusClientMixin.convert_to_registers(number, kind, word_order=device_map.order_of(value))
         words |= dict(enumerate(raw, value.address or 0))
     for identity in device_map.identity:
         words |= dict(enumerate(_known_by(identity), identity.address))
