@@ -25,6 +25,7 @@ from console.cli.main import COMMANDS, skerry  # noqa: E402
 from drivers.maps.loader import bundled, load  # noqa: E402
 from drivers.maps.schema import DeviceMap  # noqa: E402
 from drivers.maps.vocabulary import OWN, PV_POWER  # noqa: E402
+from drivers.twin.mapped_pcs import FAMILIES  # noqa: E402
 from gateway import exit_codes  # noqa: E402
 from gateway.api.permissions import PERMISSIONS  # noqa: E402
 from gateway.site.json_schema import json_schema  # noqa: E402
@@ -40,8 +41,10 @@ ROLES = "<!-- roles: written by docs/generate.py from gateway/api/permissions.py
 MAPS = "<!-- devices: written by docs/generate.py from drivers/maps -->\n"  # what follows is generated
 VERIFIED = {
     "vectors": "registers worked out by hand from the sources",
-    "unverified": "not yet: writes are refused until `skerry devices prove` has passed",
+    "unverified": "registers worked out by hand from sources that are not solid: writes are refused until "
+    "`skerry devices prove` has passed",
 }
+TWIN = "; a simulated device written by hand from the sources, which another Modbus client reads and commands alike"
 PREFORMATTED = "\b"  # click's mark for a paragraph that is not to be wrapped
 
 
@@ -336,13 +339,22 @@ def roles_table() -> str:
 
 
 def devices_table() -> str:
-    """The end of docs/devices.md: every device map that comes along."""
+    """The end of docs/devices.md: every device map that comes along, and what its simulated PCS do."""
     lines = ["| device | `map` | reads | writes | sources | verified |", "|---|---|---|---|---|---|"]
     for name in sorted(bundled(), key=lambda n: (load(n).info.kind, n)):
         one = load(name)
-        cells = (one.info.title, f"`{name}`", _read(one), _writes(one), _sources(one), VERIFIED[one.info.verified])
+        cells = (one.info.title, f"`{name}`", _read(one), _writes(one), _sources(one), _verified(one))
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    lines += ["", "### What the simulated PCS do", ""]
+    lines += ["| `map` | silence | value out of range | wrong mode | another firmware |", "|---|---|---|---|---|"]
+    for name, family in FAMILIES.items():
+        lines.append("| " + " | ".join(_cell(cell) for cell in (f"`{name}`", *family.behaviour)) + " |")
     return "\n".join([MAPS, *lines, ""])
+
+
+def _verified(device_map: DeviceMap) -> str:
+    """How its lines were checked."""
+    return VERIFIED[device_map.info.verified] + (TWIN if device_map.info.name in FAMILIES else "")
 
 
 def _read(device_map: DeviceMap) -> str:

@@ -10,7 +10,10 @@ from msgspec import Meta
 
 from drivers.twin.protection import Profile
 
-PCS_FAMILIES = ("goodwe-et", "victron-gx")  # device maps whose PCS the twin can be
+PCS_FAMILIES = (  # device maps whose PCS the twin can be
+    "foxess-h3", "foxess-h3-pro", "goodwe-et", "huawei-luna2000", "sinexcel-pws2", "sma-sunny-boy-storage",
+    "sma-sunny-island", "sungrow-sh", "victron-gx",
+)  # fmt: skip
 
 
 class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,7 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
                 gt=0,
                 le=3600,
                 description="Silence after which a PCS by a device map leaves its setpoint. Not given: as its maker "
-                "documents it, 60 s for victron-gx, never for goodwe-et.",
+                "documents it: docs/devices.md.",
             ),
         ]
         | None

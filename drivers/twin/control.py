@@ -44,13 +44,16 @@ class ActivePowerControl:
         self.controller_hb = 0
         self.reversions = 0
         self.own_w: Callable[[], float] = lambda: 0.0  # what it does by itself, W, > 0 discharges
+        self.others_w: Callable[[], float] = lambda: 0.0  # what of the setpoint another source gives: PV of a hybrid
+        self.reverted: Callable[[], None] = lambda: None  # called when it has reverted
 
     @property
     def wanted_w(self) -> float:
         """Power asked of the PCS, W, > 0 discharges; its own choice while the setting is disabled."""
         if not self.enabled:
             return self.own_w()
-        return self.setpoint_w if self.in_watts else self.setpoint_pct * self._rated_w / 100
+        setpoint_w = self.setpoint_w if self.in_watts else self.setpoint_pct * self._rated_w / 100
+        return setpoint_w - self.others_w()
 
     @property
     def remaining_s(self) -> float:
@@ -100,6 +103,7 @@ class ActivePowerControl:
         self.setpoint_w, self.setpoint_pct = self.revert_w, self.revert_pct
         self.enabled = self.revert_enabled
         self.reversions += 1
+        self.reverted()
 
 
 def whole_seconds(remaining_s: float) -> int:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from drivers.twin.registers import Getter, Image, Write
 
+MOST_READ = 125  # registers in one request (Modbus Application Protocol 1.1b3, 6.3)
 # type -> (registers, format of struct)
 FORMATS = {
     "u16": (1, ">H"), "s16": (1, ">h"), "u32": (2, ">I"), "s32": (2, ">i"), "u64": (4, ">Q"), "s64": (4, ">q"),
@@ -95,12 +96,14 @@ class Text(NamedTuple):
 
 
 def map_image(numbers: Iterable[Register], texts: Iterable[Text] = ()) -> Image:
-    """One unit of a device: these registers, and 0 between them."""
+    """One unit of a device: these registers, and 0 between them where they are less than a request apart."""
     numbers, texts = list(numbers), list(texts)
-    ends = [n.address + FORMATS[n.kind][0] for n in numbers] + [t.address + t.size for t in texts]
-    base = min([n.address for n in numbers] + [t.address for t in texts])
-    registers = [0] * (max(ends) - base)
+    spans = [range(n.address, n.address + FORMATS[n.kind][0]) for n in numbers]
+    blocks = _joined([*spans, *(range(t.address, t.address + t.size) for t in texts)])
+    base = blocks[0].start
+    registers = [0] * (blocks[-1].stop - base)
     image = Image(base, registers)
+    image.blocks = [range(block.start - base, block.stop - base) for block in blocks]
     for text in texts:
         registers[text.address - base : text.address - base + text.size] = text.words
     for n in numbers:
@@ -110,3 +113,14 @@ def map_image(numbers: Iterable[Register], texts: Iterable[Text] = ()) -> Image:
     live = (n for n in numbers if n.get is not None)
     image.can_blank = all(n.none is not None or n.kind[0] == "f" for n in live)
     return image
+
+
+def _joined(spans: Iterable[range]) -> list[range]:
+    """Spans in order, as one where a request can reach from one to the next."""
+    found: list[range] = []
+    for span in sorted(spans, key=lambda each: each.start):
+        if found and span.start - found[-1].stop < MOST_READ:
+            found[-1] = range(found[-1].start, max(found[-1].stop, span.stop))
+        else:
+            found.append(span)
+    return found

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from drivers.twin.families.family import Family
+from drivers.twin.families.foxess_h3 import FoxEssH3, FoxEssH3Pro
+from drivers.twin.families.goodwe_et import GoodWeEt
+from drivers.twin.families.huawei_luna2000 import HuaweiLuna2000
+from drivers.twin.families.sinexcel_pws2 import SinexcelPws2
+from drivers.twin.families.sma import SunnyBoyStorage, SunnyIsland
+from drivers.twin.families.sungrow_sh import SungrowSh
+from drivers.twin.families.victron_gx import VictronGx
 
-from drivers.twin.goodwe_et import goodwe_et_images
-from drivers.twin.pcs import TwinPcs
-from drivers.twin.physics import TwinSite
-from drivers.twin.registers import Image
-from drivers.twin.victron_gx import victron_gx_images
-
-# map -> images by Modbus unit, of PCS, site, the site file's unit ids by name ("device": its key unit), silence
-FAMILIES: dict[str, Callable[[TwinPcs, TwinSite, Mapping[str, int], float | None], dict[int, Image]]] = {
-    "goodwe-et": goodwe_et_images,
-    "victron-gx": victron_gx_images,
+FAMILIES: dict[str, type[Family]] = {  # by map
+    "foxess-h3": FoxEssH3,
+    "foxess-h3-pro": FoxEssH3Pro,
+    "goodwe-et": GoodWeEt,
+    "huawei-luna2000": HuaweiLuna2000,
+    "sinexcel-pws2": SinexcelPws2,
+    "sma-sunny-boy-storage": SunnyBoyStorage,
+    "sma-sunny-island": SunnyIsland,
+    "sungrow-sh": SungrowSh,
+    "victron-gx": VictronGx,
 }

@@ -22,11 +22,12 @@ from dispatch.config.schema import BatteryConfig, GridConfig
 from drivers.clock import ScaledClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load
-from drivers.maps.schema import DEVICE
+from drivers.maps.schema import DEVICE, DeviceMap
 from drivers.twin.announcement import Announcement
 from drivers.twin.commands import answer
 from drivers.twin.config import TwinConfig
 from drivers.twin.devices import meter_image, node_image, pcs_image, pv_image, switch_image
+from drivers.twin.families.family import Installed
 from drivers.twin.load import TwinNode
 from drivers.twin.mapped_meter import mapped_meter_images
 from drivers.twin.mapped_pcs import FAMILIES
@@ -78,14 +79,16 @@ async def run_twin(
     host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
     units = {p.id: p.unit for p in pcs} | {m.id: m.unit for m in meters}
     units |= {p.id: p.unit for p in pv} | {s.id: s.unit for s in switches}
-    mapped = _mapped(site, twin, grid, pcs, meters, base)
+    hybrids = hybrids_of(_simulated(pcs), _simulated(pv))
+    mapped = _mapped(site, twin, grid, pcs, meters, base, hybrids)
     async with AsyncExitStack() as stack:
         endpoints: dict[str, tuple[str, int, int]] = {}
-        for devices in _servers(site, grid, units, mapped, host):
+        for devices in _servers(site, grid, units, mapped, hybrids, host):
             server = TwinServer(devices, site)
             address, port = await server.start()
             stack.push_async_callback(server.stop)
             endpoints |= {name: (address, port, units.get(name, unit)) for unit, (name, _) in devices.items()}
+        endpoints |= {pv_id: endpoints[pcs_id] for pv_id, pcs_id in hybrids.items()}
         control = await _control(site, control_path, stack)
         clock = ScaledClock(site.start_utc_s, time.monotonic(), twin.speed)
         announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed, os.getpid(), child))
@@ -94,6 +97,12 @@ async def run_twin(
 
 def _simulated(devices: Sequence[D]) -> list[D]:
     return [device for device in devices if device.url == "twin"]
+
+
+def hybrids_of(pcs: Sequence[PcsDevice], pv: Sequence[PvDevice]) -> dict[str, str]:
+    """The PV inverters, by id, that are the PV of a PCS: its id. They are one device, with one map and one unit."""
+    places = {(device.map, device.unit): device.id for device in pcs if device.map}
+    return {device.id: places[device.map, device.unit] for device in pv if (device.map, device.unit) in places}
 
 
 async def _live(site: TwinSite, clock: ScaledClock, host: _Host | None, stop: asyncio.Event) -> None:
@@ -117,23 +126,33 @@ def _mapped(
     pcs: Sequence[PcsDevice],
     meters: Sequence[MeterDevice],
     base: Path | None,
+    hybrids: Mapping[str, str],
 ) -> dict[str, dict[int, Image]]:
     """The registers by Modbus unit of the simulated devices that have a device map. Raises MapError."""
     beside = None if base is None else base / "site.toml"
-    devices: list[MeterDevice | PcsDevice] = [*_simulated(pcs), *_simulated(meters)]
     found: dict[str, dict[int, Image]] = {}
-    for device in devices:
-        if not device.map:
-            continue
+    for device in (each for each in _simulated(meters) if each.map):
         device_map = load(device.map, beside)
-        ids = {**device_map.units, **device.units, DEVICE: device.unit}
-        if isinstance(device, MeterDevice):
-            (meter,) = (m for m in site.meters if m.id == device.id)
-            found[device.id] = mapped_meter_images(device_map, meter, ids, _full_w(grid))
-        else:
-            (unit,) = (p for p in site.pcs if p.id == device.id)
-            found[device.id] = FAMILIES[device_map.name](unit, site, ids, twin.silence_s)
+        (meter,) = (m for m in site.meters if m.id == device.id)
+        found[device.id] = mapped_meter_images(device_map, meter, _unit_ids(device_map, device), _full_w(grid))
+    for config in (each for each in _simulated(pcs) if each.map):
+        found[config.id] = _family_images(site, twin, config, load(config.map, beside), hybrids)
     return found
+
+
+def _family_images(
+    site: TwinSite, twin: TwinConfig, pcs: PcsDevice, device_map: DeviceMap, hybrids: Mapping[str, str]
+) -> dict[int, Image]:
+    """The registers by Modbus unit of a PCS of a family."""
+    (unit,) = (p for p in site.pcs if p.id == pcs.id)
+    panels = next((p for p in site.pv if hybrids.get(p.id) == pcs.id), None)
+    installed = Installed(unit, site, _unit_ids(device_map, pcs), twin.silence_s, panels)
+    return FAMILIES[device_map.name](installed).images()
+
+
+def _unit_ids(device_map: DeviceMap, device: MeterDevice | PcsDevice) -> dict[str, int]:
+    """The unit ids by the names of the map."""
+    return {**device_map.units, **device.units, DEVICE: device.unit}
 
 
 def _full_w(grid: GridConfig) -> float:
@@ -142,12 +161,16 @@ def _full_w(grid: GridConfig) -> float:
 
 
 def _own_ports(
-    site: TwinSite, grid: GridConfig, units: dict[str, int], mapped: Mapping[str, dict[int, Image]]
+    site: TwinSite,
+    grid: GridConfig,
+    units: dict[str, int],
+    mapped: Mapping[str, dict[int, Image]],
+    hybrids: Mapping[str, str],
 ) -> list[dict[int, tuple[str, Image]]]:
     """The devices that have a port each: meters, PCS, PV and switches."""
     images = [(m.id, meter_image(m, _full_w(grid))) for m in site.meters if m.id not in mapped]
     images += [(p.id, pcs_image(p, site)) for p in site.pcs if p.id not in mapped]
-    images += [(p.id, pv_image(p, site)) for p in site.pv]
+    images += [(p.id, pv_image(p, site)) for p in site.pv if p.id not in hybrids]
     images += [(s.id, switch_image(s, site)) for s in site.switches]
     served = [{units[name]: (name, image)} for name, image in images]
     return served + [{unit: (name, image) for unit, image in of.items()} for name, of in mapped.items()]
@@ -158,10 +181,11 @@ def _servers(
     grid: GridConfig,
     units: dict[str, int],
     mapped: Mapping[str, dict[int, Image]],
+    hybrids: Mapping[str, str],
     host: _Host | None,
 ) -> list[dict[int, tuple[str, Image]]]:
     """What each TCP port serves. Nodes share one, under their unit ids; this machine's own node comes last."""
-    served = _own_ports(site, grid, units, mapped)
+    served = _own_ports(site, grid, units, mapped, hybrids)
     names = {d.unit: d.id for d in site.node_devices}
     free = (unit for unit in range(1, 248) if unit not in names)
     names |= {next(free): f"twin-node-{n + 1}" for n in range(len(names), len(site.load.nodes))}

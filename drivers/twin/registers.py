@@ -35,6 +35,26 @@ class Write(NamedTuple):
     apply: Callable[[float], None]
     low: float
     high: float
+    one_of: tuple[float, ...] = ()  # the only values that it takes; (): all within the range
+    functions: tuple[int, ...] = (6, 16)  # by which it can be written
+
+    def takes(self, value: float) -> bool:
+        """Whether it may have this value."""
+        return self.low <= value <= self.high and (not self.one_of or value in self.one_of)
+
+    @property
+    def expected(self) -> str:
+        """What it takes, in words."""
+        values = ", ".join(f"{value:g}" for value in self.one_of)
+        return f"one of {values}" if values else f"{self.low:g}..{self.high:g}"
+
+
+class Area(NamedTuple):
+    """Registers that can be read together, and by which functions."""
+
+    first: int
+    last: int
+    functions: tuple[int, ...] = (3,)
 
 
 class Encoded(Protocol):
@@ -118,8 +138,11 @@ class Image:
 
     def __init__(self, base: int, registers: list[int]) -> None:
         self.base, self.start = base, registers
+        self.blocks: Sequence[range] = ()  # offsets of the registers that there are; (): all
         self.locked: Callable[[], bool] = lambda: False  # in local control nothing can be written
         self.functions: tuple[int, ...] = (3, 4)  # by which it is read
+        self.areas: tuple[Area, ...] = ()  # what can be read, where that is not everything
+        self.heard: Callable[[], None] = lambda: None  # called at each request
         self.can_blank = True  # it has a pattern that means "no value"
         self.every_s = (
             0.0  # how old what is read may be, site seconds, in a device that renews its registers by a cycle
@@ -148,7 +171,17 @@ class Image:
         for field, _ in self._live:
             field.put(registers, field.missing)
 
-    def write(self, registers: Sequence[int], address: int, values: Sequence[int]) -> list[str]:
+    def read_fault(self, function: int, address: int, count: int) -> int | None:
+        """The Modbus exception for a read: 1 by another function, 2 where there is nothing to read; None: it may be."""
+        if not self.areas:
+            return None if function in self.functions else 1
+        if function not in {each for area in self.areas for each in area.functions}:
+            return 1
+        last = address + count - 1
+        inside = any(function in a.functions and a.first <= address and last <= a.last for a in self.areas)
+        return None if inside else 2
+
+    def write(self, registers: Sequence[int], address: int, values: Sequence[int], function: int = 16) -> list[str]:
         """Obey a write, all of it or nothing; return the points whose value changed.
 
         Raises RefusedWrite with register, point and what was expected.
@@ -167,10 +200,11 @@ class Image:
                 continue
             covered |= touched
             value = field.value(image)
-            if not write.low <= value <= write.high:
-                raise RefusedWrite(
-                    3, f"register {self.base + offset}, {name} = {value:g}: expected {write.low:g}..{write.high:g}"
-                )
+            where = f"register {self.base + offset}, {name}"
+            if function not in write.functions:
+                raise RefusedWrite(1, f"{where}: not written by function {function}")
+            if not write.takes(value):
+                raise RefusedWrite(3, f"{where} = {value:g}: expected {write.expected}")
             orders.append((write, value))
             if value != field.value(registers):
                 changed.append(name)

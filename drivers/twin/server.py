@@ -35,16 +35,19 @@ class TwinServer:
         self._devices = [
             SimDevice(
                 id=unit,
-                simdata=[SimData(image.base, values=list(image.start), datatype=DataType.REGISTERS)],
+                simdata=[
+                    SimData(image.base + b.start, values=image.start[b.start : b.stop], datatype=DataType.REGISTERS)
+                    for b in image.blocks or [range(len(image.start))]
+                ],
                 action=_action(self, name, image),
             )
             for unit, (name, image) in devices.items()
         ]
         self._server: _Server | None = None
 
-    async def start(self) -> tuple[str, int]:
-        """Listen on an ephemeral port of loopback; return host and port. Raises OSError."""
-        self._server = _Server(self._devices, address=(LOOPBACK, 0))
+    async def start(self, port: int = 0) -> tuple[str, int]:
+        """Listen on a port of loopback, 0: any free one; return host and port. Raises OSError."""
+        self._server = _Server(self._devices, address=(LOOPBACK, port))
         self._server.hold_back = self._hold_back
         await self._server.serve_forever(background=True)
         listening = cast(asyncio.Server, self._server.transport)
@@ -68,7 +71,7 @@ class TwinServer:
         self, name: str, image: Image, request: tuple[int, int, int], registers: list[int], values: list[int] | None
     ) -> ExcCodes | None:
         """Serve one request on `registers`, all the device has. A write comes twice: with values, then for its echo."""
-        function, address, _ = request
+        function, address, count = request
         fault = self._site.faults.of(name, self._site.t_s)
         kind = None if fault is None else fault.kind
         if fault is not None and kind == "exception":
@@ -76,9 +79,10 @@ class TwinServer:
         if kind == "hung":  # it neither obeys nor answers
             return None
         if function in WRITES:
-            return None if values is None else self._write(name, image, address, registers, values)
-        if function not in image.functions:
-            return ExcCodes.ILLEGAL_FUNCTION
+            return None if values is None else self._write(name, image, request, registers, values)
+        image.heard()
+        if (code := image.read_fault(function, address, count)) is not None:
+            return ExcCodes(code)
         if kind == "not_implemented":
             if not image.can_blank:
                 return ExcCodes.ILLEGAL_ADDRESS
@@ -87,9 +91,13 @@ class TwinServer:
             image.refresh(registers, self._site.t_s)
         return None
 
-    def _write(self, name: str, image: Image, address: int, registers: list[int], values: list[int]) -> ExcCodes | None:
+    def _write(
+        self, name: str, image: Image, request: tuple[int, int, int], registers: list[int], values: list[int]
+    ) -> ExcCodes | None:
+        function, address, _ = request
+        image.heard()
         try:
-            changed = image.write(registers, address, values)
+            changed = image.write(registers, address, values, function)
         except RefusedWrite as refused:
             return ExcCodes(refused.code)
         self._site.written |= {f"{name}.{point}": time.monotonic() for point in changed}

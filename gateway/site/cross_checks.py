@@ -6,7 +6,7 @@ of its own; every other check is made, down to single devices and keys. So one r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -319,8 +319,6 @@ def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> It
     """What the twin needs to be the device of a map."""
     if section == "pcs" and device_map.name not in PCS_FAMILIES:
         yield f"{where}.map", item.map, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
-    if section == "pv":
-        yield f"{where}.map", item.map, "no map: the twin's PV inverters speak SunSpec"
     if section == "switch" and device_map.name != "skerry-switch":
         yield f"{where}.map", item.map, "skerry-switch, which is what the twin's switch has"
     ids = [number for number in {**device_map.units, **item.units}.values() if number]
@@ -346,6 +344,17 @@ def _hybrids(site: Site) -> Iterator[Finding]:
                 if here and bool(pv.map) != bool(pcs.map):
                     wanted = f"map = {pcs.map!r}" if pcs.map else "no map"
                     yield f"pv[{n}].map", pv.map, f"{wanted}, as pcs[{m}] has, which is the same device"
+        with suppress(Unreadable):
+            yield from _twins_hybrid(f"pv[{n}]", pv, site.pcs)
+
+
+def _twins_hybrid(where: str, pv: PvDevice, all_pcs: Sequence[PcsDevice]) -> Iterator[Finding]:
+    """A simulated PV inverter with a map is the PV of a simulated hybrid, and no other."""
+    if pv.url == "twin" and pv.map:
+        same = [pcs.id for pcs in all_pcs if (pcs.url, pcs.map, pcs.unit) == (pv.url, pv.map, pv.unit)]
+        if len(same) != 1:
+            expected = f"no map, or that of one [[pcs]] with unit {pv.unit}, whose PV it is; {len(same)} have it"
+            yield f"{where}.map", pv.map, expected
 
 
 def _recipe(where: str, pcs: PcsDevice, device_map: DeviceMap) -> Iterator[Finding]:

@@ -62,3 +62,10 @@ _.disagreements
 _.sign_of_zero
 _.refresh_s
 _.latching
+
+# drivers/twin/families: the table in the docs
+_.behaviour
+_.silence
+_.out_of_range
+_.wrong_mode
+_.other_firmware

@@ -20,7 +20,7 @@ from drivers.maps.loader import bundled, load
 from drivers.maps.schema import DEVICE
 from drivers.modbus.address import Address
 from drivers.modbus.errors import DeviceError
-from drivers.twin.config import PCS_FAMILIES
+from drivers.twin.families.family import Installed
 from drivers.twin.faults import Fault
 from drivers.twin.mapped_meter import mapped_meter_images
 from drivers.twin.mapped_pcs import FAMILIES
@@ -64,7 +64,7 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
 async def gx(serve: Callable[..., Any]) -> AsyncIterator[tuple[Served, Any]]:
     """A GX and pymodbus' client."""
     site = site_of(21_000.0, GX)
-    served = await serve(site, FAMILIES["victron-gx"](site.pcs[0], site, GX.units, None), "pcs1")
+    served = await serve(site, FAMILIES["victron-gx"](Installed(site.pcs[0], site, GX.units)).images(), "pcs1")
     client = AsyncModbusTcpClient(served.host, port=served.port, retries=0, timeout=5.0)
     assert await client.connect()
     yield served, client
@@ -174,7 +174,7 @@ async def test_after_its_silence_the_gx_lets_go(
     serve: Callable[..., Any], changes: dict[str, Any], after_s: float
 ) -> None:
     site = site_of(0.0, GX, **{k: v for k, v in changes.items() if k == "personality"})
-    images = FAMILIES["victron-gx"](site.pcs[0], site, GX.units, changes.get("silence_s"))
+    images = FAMILIES["victron-gx"](Installed(site.pcs[0], site, GX.units, changes.get("silence_s"))).images()
     served = await serve(site, images, "pcs1")
     client = AsyncModbusTcpClient(served.host, port=served.port, retries=0, timeout=5.0)
     assert await client.connect()
@@ -231,7 +231,9 @@ async def test_its_driver_commands_the_gx(gx: tuple[Served, Any]) -> None:
 async def test_the_goodwe_keeps_its_mode_for_ever(serve: Callable[..., Any]) -> None:
     pcs = msgspec.structs.replace(PCS, map="goodwe-et", unit=247, units={}, accept_no_revert=True, cap_w=9_000.0)
     site = site_of(21_000.0, pcs)
-    served = await serve(site, FAMILIES["goodwe-et"](site.pcs[0], site, {DEVICE: 247}, 10.0), "pcs1")
+    served = await serve(
+        site, FAMILIES["goodwe-et"](Installed(site.pcs[0], site, {DEVICE: 247}, 10.0)).images(), "pcs1"
+    )
     client = AsyncModbusTcpClient(served.host, port=served.port, retries=0, timeout=5.0)
     assert await client.connect()
     site.advance(5.0)
@@ -291,7 +293,3 @@ async def test_a_twin_serves_what_the_site_file_names() -> None:
         for driver in drivers:
             await driver.close()
     assert (grid.hz.good, load_meter.hz.good, pcs.hz.good) == (pytest.approx(50, abs=0.1),) * 3
-
-
-def test_the_families_are_those_that_the_site_file_may_name() -> None:
-    assert tuple(FAMILIES) == PCS_FAMILIES

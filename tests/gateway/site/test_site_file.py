@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from drivers.twin.config import PCS_FAMILIES
 from gateway.site import loader as site_file
 from gateway.site.loader import SiteFileError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 MINIMAL = """
 [site]
@@ -419,7 +422,7 @@ def test_what_of_a_device_map_is_refused(changes: dict[str, Any], key: str, expe
     assert expected in errors_of(raw)[key]
 
 
-def test_which_devices_with_a_map_the_twin_can_be() -> None:
+def test_which_devices_with_a_map_the_twin_can_be(tmp_path: Path) -> None:
     raw = document()
     raw["meter"][0] |= {"map": "eastron-sdm630", "url": "twin"}
     raw["pcs"][0] |= {"map": "victron-gx", "url": "twin", "units": {"vebus": 227, "battery": 225}}
@@ -427,15 +430,46 @@ def test_which_devices_with_a_map_the_twin_can_be() -> None:
     assert site_file.compose(Path("x.toml"), raw).uses_twin
     raw["pcs"][0]["units"]["battery"] = 227
     assert "expected a unit id of its own" in errors_of(raw)["pcs[0].units"]
-    raw["pcs"][0] |= {"map": "foxess-h3", "units": {}}
-    assert "a PCS that the twin can be: goodwe-et, victron-gx, or none for SunSpec" in errors_of(raw)["pcs[0].map"]
+    for family in set(PCS_FAMILIES) - {"sinexcel-pws2"}:  # it needs a BMS of its own
+        raw["pcs"][0] |= {"map": family, "units": {"vebus": 227, "battery": 225} if family == "victron-gx" else {}}
+        raw["pcs"][0] |= {"accept_no_revert": True, "cap_w": "5 kW"}
+        assert site_file.compose(Path("x.toml"), raw).uses_twin
+    own = (ROOT / "drivers" / "maps" / "goodwe-et.toml").read_text().replace('"goodwe-et"', '"my-pcs"')
+    (tmp_path / "my-pcs.toml").write_text(own)
+    raw["pcs"][0]["map"] = str(tmp_path / "my-pcs.toml")
+    assert "a PCS that the twin can be: foxess-h3, foxess-h3-pro, goodwe-et" in errors_of(raw)["pcs[0].map"]
+
+
+def test_the_pv_of_a_simulated_hybrid_is_that_of_one_pcs() -> None:
+    raw = document()
+    hybrid = {"map": "foxess-h3", "unit": 247, "url": "twin"}
+    raw["pcs"][0] |= hybrid
+    raw["pv"] = [{"id": "pv1", "peak_w": "12 kW", **hybrid}]
+    raw["twin"] = {}
+    assert site_file.compose(Path("x.toml"), raw).uses_twin
+    for changes in ({"unit": 246}, {"map": "goodwe-et"}):
+        raw["pv"] = [{"id": "pv1", "peak_w": "12 kW", **hybrid, **changes}]
+        assert "whose PV it is; 0 have it" in errors_of(raw)["pv[0].map"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sites").glob("*.toml")), ids=lambda path: path.stem)
+def test_an_example_site_can_be_tried_on_the_twin(path: Path) -> None:
+    """As docs/devices.md says: url = "twin" for its devices, and a section [twin]."""
+    raw = tomllib.loads(path.read_text())
+    if not raw.get("pcs", [{}])[0].get("map"):
+        return
+    for section in ("meter", "pcs", "pv"):
+        for device in raw.get(section, []):
+            device["url"] = "twin"
+    raw.setdefault("twin", {})["host_node"] = False
+    assert site_file.compose(path, raw).uses_twin
 
 
 @pytest.mark.parametrize(
     ("changes", "pcs", "key", "expected"),
     [
         ({"map": "janitza-umg"}, {}, "pv[0].map", "a map of kind pv, or of a hybrid with a value pv_w; this is one of"),
-        ({"map": "goodwe-et", "url": "twin"}, {}, "pv[0].map", "no map: the twin's PV inverters speak SunSpec"),
+        ({"map": "goodwe-et", "url": "twin"}, {}, "pv[0].map", "no map, or that of one [[pcs]] with unit 247"),
         ({"map": "victron-gx", "units": {"vebus": 227}}, {}, "pv[0].map", "a hybrid with a value pv_w"),
         (
             {"map": "goodwe-et", "curtail": True},

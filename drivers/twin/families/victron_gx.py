@@ -14,17 +14,15 @@ The output has no loads, so battery and input are the same but for the sign. Off
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
-from drivers.twin.map_registers import Register, Text, map_image
-from drivers.twin.pcs import InvSt, TwinPcs
-from drivers.twin.physics import TwinSite
+from drivers.twin.families.family import Behaviour, Family, Installed
+from drivers.twin.families.stand_in import StandIn
+from drivers.twin.map_registers import Register, Text
+from drivers.twin.pcs import InvSt
 from drivers.twin.registers import Getter, Image, Write
-from drivers.twin.stand_in import StandIn
 
 SILENCE_S = 60.0
-RENEWS_S = 1.0  # the GX takes over new values about once a second
 UNITS = {"system": 100, "vebus": 227, "battery": 225}  # where the site file does not say another
 EXTERNAL = 3  # Hub4Mode
 GRID, NOT_CONNECTED, DISCONNECTED = 1, 240, 240  # of ActiveIn/Source and ActiveInput
@@ -32,37 +30,40 @@ CELLS, NOMINAL_V = 16, 51.2  # lithium iron phosphate cells; they stand for the 
 PHASES = (0, 1, 2)
 SETPOINTS = (37, 40, 41)
 MOST_W = 32_767.0
+ALARMS, BMS_ALARMS = range(267, 280), range(320, 330)  # of the battery: 0 none, 1 warning, 2 alarm; 1282: 9 running
 
 
-class VictronGx:
+class VictronGx(Family):
     """ESS in front of the control that the physics follow."""
 
-    def __init__(self, unit: TwinPcs, site: TwinSite, silence_s: float | None) -> None:
-        """`silence_s`: None: as documented."""
-        self.unit, self.site = unit, site
-        self.pack = StandIn(unit.battery, NOMINAL_V)
+    behaviour = Behaviour(
+        silence="60 s after the last setpoint the inverters pass the input through, and the battery rests; "
+        "`silence_s` another time, such as the 10 s that were seen",
+        out_of_range="an unknown mode: refused; a power beyond its own: it gives what it can",
+        wrong_mode="in modes 1 and 2 the setpoints are kept and do nothing",
+        other_firmware="a GX before 3.50 has no volatile setpoints for its own loop (2716); these are not used",
+    )
+
+    def __init__(self, installed: Installed) -> None:
+        super().__init__(installed)
+        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.mode = 1  # Hub4Mode
         self.drawn_w = [0.0, 0.0, 0.0]  # asked for at the AC input
         self.no_charge = self.no_feed_in = False
-        control = unit.control
-        control.in_watts, control.revert_enabled, control.revert_w = True, False, 0.0
-        reverts = control.personality not in ("no-revert", "refuses-revert")
-        control.revert_s = (SILENCE_S if silence_s is None else silence_s) if reverts else 0.0
-        control.own_w = self._own_w
 
     def set_mode(self, mode: float) -> None:
         """Write Hub4Mode."""
         self.mode = int(mode)
         if self.mode != EXTERNAL:
-            self.unit.control.enable(False)
+            self.let_go()
 
     def set_drawn(self, phase: int, w: float) -> None:
         """Write the AcPowerSetpoint of a phase; it begins the silence anew."""
         self.drawn_w[phase] = w
-        if self.mode == EXTERNAL:
-            self.unit.control.enable(True)
-            self.unit.control.start_timer()
         self._apply()
+        if self.mode == EXTERNAL:
+            self.control.enable(self.obeys)
+            self.watch(SILENCE_S)
 
     def disable_charge(self, disabled: float) -> None:
         """Write DisableCharge."""
@@ -103,26 +104,19 @@ class VictronGx:
         """Power at the AC output, > 0 given."""
         return 0.0 if self.on_grid else self.unit.w
 
-    def _own_w(self) -> float:
+    def own_w(self) -> float:
         """Without a setpoint: nothing under external control, else what brings the grid meter to 0 W."""
-        return 0.0 if self.mode == EXTERNAL else self.unit.w + self.site.grid_w
+        return 0.0 if self.mode == EXTERNAL else super().own_w()
 
     def _apply(self) -> None:
         w = -sum(self.drawn_w)
         w = max(w, 0.0) if self.no_charge else w
         self.unit.control.setpoint_w = min(w, 0.0) if self.no_feed_in else w
 
-
-def victron_gx_images(
-    unit: TwinPcs, site: TwinSite, units: Mapping[str, int], silence_s: float | None
-) -> dict[int, Image]:
-    """The registers by Modbus unit. `units`: unit ids that the site file gives by name."""
-    gx = VictronGx(unit, site, silence_s)
-    named = {"system": _system(gx), "vebus": _vebus(gx), "battery": _battery(gx)}
-    for image in named.values():
-        image.locked = lambda: unit.local
-        image.every_s = RENEWS_S
-    return {units.get(name) or UNITS[name]: image for name, image in named.items()}
+    def images(self) -> dict[int, Image]:
+        """Three units."""
+        named = {"system": _system(self), "vebus": _vebus(self), "battery": _battery(self)}
+        return {self.units.get(name) or UNITS[name]: image for name, image in named.items()}
 
 
 def _system(gx: VictronGx) -> Image:
@@ -133,7 +127,7 @@ def _system(gx: VictronGx) -> Image:
         if meter is None
         else [Register(f"820+{n}", 820 + n, "s16", get=partial(lambda of, n: of.phases_w[n], meter, n)) for n in PHASES]
     )
-    return map_image(
+    return gx.image(
         [
             *grid,
             Register("826", 826, "s16", get=lambda: GRID if gx.on_grid else NOT_CONNECTED),
@@ -191,12 +185,12 @@ def _vebus(gx: VictronGx) -> Image:
         numbers.append(
             Register(f"AcPowerSetpoint L{n + 1}", address, "s16", get=partial(gx.drawn_w.__getitem__, n), write=write)
         )
-    return map_image(numbers)
+    return gx.image(numbers)
 
 
 def _battery(gx: VictronGx) -> Image:
     battery = gx.unit.battery
-    return map_image(
+    return gx.image(
         [
             Register("256", 256, "s32", get=lambda: -battery.dc_w),
             Register("259", 259, per_unit=100, get=lambda: gx.pack.v),
@@ -204,6 +198,8 @@ def _battery(gx: VictronGx) -> Image:
             Register("262", 262, "s16", 10, get=lambda: battery.temp_c),
             Register("266", 266, per_unit=10, get=lambda: battery.shown_soc_pct),
             Register("304", 304, per_unit=10, get=lambda: battery.soh_pct),
+            *(Register(str(at), at, fixed=0) for at in (*ALARMS, *BMS_ALARMS)),
+            Register("1282", 1282, fixed=9),
             Register("307", 307, per_unit=10, get=partial(gx.pack.limit_a, 0)),
             Register("308", 308, per_unit=10, get=partial(gx.pack.limit_a, 1)),
             Register("318", 318, "s16", 10, get=lambda: battery.temp_c),
