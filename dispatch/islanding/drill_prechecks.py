@@ -109,10 +109,7 @@ def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: Win
         Check(
             Reason("check.switch_control"),
             switch.takes_orders,
-            Reason("found.control", {"control": switch.control.good or Reason("found.not_read")})
-            if switch.orders_in
-            else Reason("found.only_watched"),
-            Reason("remedy.switch_control") if switch.orders_in else Reason("remedy.only_watched"),
+            *_control_of(switch),
         ),
         Check(Reason("check.grid"), window.ok is True, window.figures, Reason("remedy.grid")),
         Check(
@@ -122,6 +119,16 @@ def _prechecks_of_switch(config: DispatchConfig, snapshot: Snapshot, window: Win
             Reason("remedy.import", {"meter": snapshot.grid.id}),
         ),
     ]
+
+
+def _control_of(switch: Switch) -> tuple[Reason, Reason]:
+    """What was found of the switch's control, and what would make it take orders."""
+    if not switch.orders_in:
+        return Reason("found.only_watched"), Reason("remedy.only_watched")
+    found = Reason("found.control", {"control": switch.control.good or Reason("found.not_read")})
+    if switch.rests_in:
+        return found, Reason("remedy.switch_automatic", {"rests_in": switch.rests_in})
+    return found, Reason("remedy.switch_control")
 
 
 def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]:

@@ -108,12 +108,10 @@ class MapSwitch(DeviceDriver[MappedDevice]):
     async def release(self) -> str:
         """Give it its automatic control back, if a gateway has taken it; what was done. Raises DeviceError."""
         async with self._lock:
-            if self._kept is None:
-                return "not in our control"
-            sample = await self._device.read()
-            if self._control(sample) == AUTOMATIC:
+            control = self._control(await self._device.read())
+            if self._kept is None or control == AUTOMATIC:
                 await self._forget()
-                return "in automatic control already"
+                return f"in {control or 'an unknown'} control"
             await self._restore()
             return "back in automatic control"
 

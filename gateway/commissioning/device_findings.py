@@ -269,14 +269,25 @@ def switch_values(switch: Switch) -> Iterator[Finding]:
     if position in ("open", "closed"):
         yield ok(switch.id, "position", f"is {position}")
     else:
-        text = "its contacts disagree" if position == "moving" else "its position is not known"
-        yield fault(switch.id, "position", text, "check the wiring of both auxiliary contacts")
+        text = "its contacts disagree, or it moves" if position == "moving" else "its position is not known"
+        yield fault(switch.id, "position", text, "look at its display, and check the wiring of its auxiliary contacts")
     if switch.source.good is not None:
         yield ok(switch.id, "source", f"the site is on: {switch.source.good}")
-    if switch.control.good == "local":
-        yield warning(switch.id, "local", "is in local control: it takes no order", "set it to remote at the switch")
+    yield from _switch_control(switch)
     if faults := switch.faults.good:
         yield warning(switch.id, "faults", f"reports faults, bits {int(faults):#x}", "see the maker's list of faults")
+
+
+def _switch_control(switch: Switch) -> Iterator[Finding]:
+    """Whether it takes orders, and acts by itself where it should."""
+    control, wanted = switch.control.good, switch.rests_in
+    if wanted and control != wanted:
+        text = f"is in {control or 'an unknown'} control: it does not transfer by itself"
+        yield warning(switch.id, "control", text, f"set it to {wanted} at the switch")
+    elif control == "local":
+        yield warning(switch.id, "local", "is in local control: it takes no order", "set it to remote at the switch")
+    if not switch.orders_in:
+        yield note(switch.id, "watched", "takes no orders by its map: Skerry only watches it", "nothing to do")
 
 
 def _node_values(node: Node) -> Iterator[Finding]:

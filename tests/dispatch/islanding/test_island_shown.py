@@ -7,12 +7,16 @@ import pytest
 from test_state_machine import Devices, config, islanded, play
 
 from dispatch.islanding.load_shedding import SHUTDOWN_MARGIN, LoadShedding
+from dispatch.islanding.observation import Bus
+from dispatch.islanding.reconnection import Reconnection
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.islanding import IslandRequest, IslandState
-from dispatch.model.readings import reading
+from dispatch.model.readings import Quality, Status, reading
+from dispatch.model.reasons import plain
 from dispatch.wording.catalogue import words
 
 S = IslandState
+GOOD = Quality.GOOD
 
 
 def asked(kind: str, minutes: float = 1.0) -> IslandRequest:
@@ -57,6 +61,47 @@ def test_a_check_finds_what_a_drill_would_and_begins_nothing() -> None:
     assert not would.ok
     assert would.checks == does.checks
     assert [words(c.remedy) for c in would.checks if not c.ok] == ["turn its key to remote"]
+
+
+@pytest.mark.parametrize(
+    ("orders_in", "rests_in", "control", "figure", "remedy"),
+    [
+        (("remote", "automatic"), "automatic", "automatic", "automatic", ""),
+        (("remote", "automatic"), "automatic", "inhibited", "inhibited", "set it to automatic at the switch"),
+        ((), "automatic", "automatic", "its map only watches it", "a switch that compares both sides before it closes"),
+    ],
+)
+def test_a_drill_needs_a_switch_that_takes_orders(
+    orders_in: tuple[str, ...], rests_in: str, control: str, figure: str, remedy: str
+) -> None:
+    machine, devices = IslandMachine(config()), Devices()
+    play(machine, devices, 1)
+    snapshot = devices.snapshot()
+    (switch,) = snapshot.switches
+    ats = msgspec.structs.replace(switch, orders_in=orders_in, rests_in=rests_in, control=Status(control, 0.0, GOOD))
+    (would,) = machine.step(msgspec.structs.replace(snapshot, switches=(ats,)), [asked("check")]).replies
+    (check,) = [c for c in would.checks if words(c.name) == "switch control"]
+    assert (check.ok, words(check.figure)) == (not remedy, figure)
+    assert remedy in words(check.remedy)
+
+
+@pytest.mark.parametrize(
+    ("orders_in", "control", "against"),
+    [
+        ((), "automatic", "takes no orders by its map"),
+        (("remote", "automatic"), "inhibited", "is in inhibited control"),
+        (("remote", "automatic"), "automatic", ""),
+    ],
+)
+def test_only_a_switch_that_takes_orders_is_asked_to_close(
+    orders_in: tuple[str, ...], control: str, against: str
+) -> None:
+    _, devices = islanded()
+    (switch,) = devices.snapshot().switches
+    ats = msgspec.structs.replace(switch, orders_in=orders_in, control=Status(control, 0.0, GOOD))
+    obstacle = Reconnection(config()).obstacle(devices.snapshot(), ats, Bus("foreign", plain("a test")))
+    assert obstacle is not None
+    assert (against in words(obstacle)) if against else obstacle.code == "go.bus_is"
 
 
 def test_no_drill_begins_on_an_soc_that_is_not_believed() -> None:

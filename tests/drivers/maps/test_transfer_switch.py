@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from drivers.maps.found_modes import FoundModes
 from drivers.maps.loader import MapError, load, load_file
 from drivers.maps.schema import DeviceMap
 from drivers.maps.switch import MapSwitch
-from drivers.modbus.errors import DeviceError, ReadbackMismatch, WrongDevice
+from drivers.modbus.errors import ConnectionLost, DeviceError, ReadbackMismatch, WrongDevice
 from drivers.modbus.transport import ModbusLink
 
 REMOTE_MAP = load_file(Path(__file__).parent / "transfer-switch.toml")
@@ -27,10 +28,10 @@ CONFIG = SwitchDevice(id="ats", url="tcp://127.0.0.1:502", map="x")
 
 @asynccontextmanager
 async def served(
-    device: FakeDevice, device_map: DeviceMap, found: FoundModes | None = None
+    device: FakeDevice, device_map: DeviceMap, found: FoundModes | None = None, deadline_s: float = 10.0
 ) -> AsyncIterator[tuple[MapSwitch, ToxicServer]]:
     async with ToxicServer(device) as server:
-        link = ModbusLink(server.host, server.port, deadline_s=0.3, backoff_max_s=0.01, device="ats")
+        link = ModbusLink(server.host, server.port, deadline_s=deadline_s, backoff_max_s=0.01, device="ats")
         driver = MapSwitch(CONFIG, device_map, link, 1, found)
         try:
             yield driver, server
@@ -86,8 +87,7 @@ async def test_another_device_at_its_address_is_not_read(register: int, holds: i
 
 async def test_after_a_silence_the_identity_is_checked_before_values_are_used() -> None:
     device = AtysPM()
-    async with served(device, load("socomec-atys-p-m")) as (driver, server):
-        await driver.read()
+    async with served(device, load("socomec-atys-p-m"), deadline_s=0.2) as (driver, server):
         server.toxic = "hang"
         with pytest.raises(DeviceError):
             await driver.read()
@@ -95,6 +95,24 @@ async def test_after_a_silence_the_identity_is_checked_before_values_are_used() 
         for _ in range(3):
             with pytest.raises(DeviceError):
                 await driver.read()
+    async with served(device, load("socomec-atys-p-m")) as (driver, server):
+        device[50004] = 300
+        assert (await driver.read()).source.good == "grid"
+        server.toxic = "close"
+        with pytest.raises(DeviceError):
+            await driver.read()
+        server.toxic, device[50004] = "", 100
+        with pytest.raises(WrongDevice, match="expects 300"):
+            await until_told(driver)
+
+
+async def until_told(driver: MapSwitch) -> Switch:
+    """The first reading that is not refused for want of a connection."""
+    while True:
+        try:
+            return await driver.read()
+        except ConnectionLost:
+            await asyncio.sleep(0.01)
 
 
 async def test_an_order_takes_remote_control_and_its_withdrawal_gives_it_back() -> None:
@@ -210,7 +228,8 @@ async def test_release_gives_automatic_control_back() -> None:
         assert await driver.release() == "back in automatic control"
         assert device.writes == [(33, [0])]
         assert found.devices == ()
-        assert await driver.release() == "not in our control"
+        assert await driver.release() == "in automatic control"
+        assert device.writes == [(33, [0])]
 
 
 async def test_the_end_of_the_gateway_gives_automatic_control_back_on_the_grid_only() -> None:

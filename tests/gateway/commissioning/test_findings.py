@@ -9,12 +9,12 @@ import msgspec
 import proof_sample
 import pytest
 
-from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Pcs
+from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Pcs, Switch
 from dispatch.model.proofs import Proofs
-from dispatch.model.readings import reading
+from dispatch.model.readings import Quality, Status, reading
 from dispatch.model.snapshot import Snapshot
 from drivers.kernel_clock import KernelClock
-from gateway.commissioning.device_findings import battery_values, conversation, map_findings
+from gateway.commissioning.device_findings import battery_values, conversation, map_findings, switch_values
 from gateway.commissioning.findings import Finding, Level
 from gateway.commissioning.machine_findings import clock_findings, serial_port
 from gateway.commissioning.site_findings import balance, grid_code, other_masters, proofs_of, signs
@@ -171,3 +171,23 @@ def test_what_a_map_asks_to_look_up_at_the_device() -> None:
     assert list(map_findings(SITE)) == []
     meter = msgspec.structs.replace(SITE.meter[0], map="eastron-sdm630")
     assert "deadline_s" in only(map_findings(msgspec.structs.replace(SITE, meter=(meter,)))).text
+
+
+@pytest.mark.parametrize(
+    ("control", "orders_in", "rests_in", "found"),
+    [
+        ("remote", ("remote",), "", ["position"]),
+        ("local", ("remote",), "", ["position", "local"]),
+        ("automatic", ("remote", "automatic"), "automatic", ["position"]),
+        ("automatic", (), "automatic", ["position", "watched"]),
+        ("inhibited", (), "automatic", ["position", "control", "watched"]),
+        (None, (), "automatic", ["position", "control", "watched"]),
+    ],
+)
+def test_whether_a_switch_acts_by_itself_and_takes_orders(
+    control: str | None, orders_in: tuple[str, ...], rests_in: str, found: list[str]
+) -> None:
+    closed = Status("closed", 0.0, Quality.GOOD)
+    said = Status() if control is None else Status(control, 0.0, Quality.GOOD)
+    switch = Switch("ats", position=closed, control=said, orders_in=orders_in, rests_in=rests_in)
+    assert [one.code for one in switch_values(switch)] == found

@@ -109,6 +109,25 @@ class Stub:
         """Nothing to close."""
 
 
+class StubSwitch(Stub):
+    """A switch in remote control, perhaps by a gateway."""
+
+    def __init__(self, position: str, *, taken_over: bool) -> None:
+        super().__init__("ats", "switch", Switch("ats", position=status(position), control=status("remote")))
+        self.taken_over = taken_over
+
+
+async def test_a_switch_that_was_taken_over_is_given_back_on_the_grid_after_the_pcs() -> None:
+    pcs, ours = Stub("pcs1", "pcs", (Pcs("pcs1"), None)), StubSwitch("closed", taken_over=True)
+    assert [(one.id, one.ok) for one in await release([ours, pcs])] == [("pcs1", True), ("ats", True)]
+    assert ours.released == 1
+    theirs = StubSwitch("closed", taken_over=False)
+    assert [one.id for one in await release([theirs, pcs])] == ["pcs1"]
+    away = StubSwitch("open", taken_over=True)
+    assert [(one.id, one.ok) for one in await release([away, pcs])] == [("pcs1", False), ("ats", False)]
+    assert theirs.released == away.released == 0
+
+
 @pytest.mark.parametrize("position", [status("open"), status("moving"), UNKNOWN, None])
 async def test_nothing_is_released_unless_every_switch_is_closed(
     position: Status | None, monkeypatch: pytest.MonkeyPatch
