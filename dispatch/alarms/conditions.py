@@ -23,6 +23,7 @@ from dispatch.alarms.device_conditions import (
     switch_condition,
 )
 from dispatch.alarms.facts import Facts
+from dispatch.alarms.genset_conditions import genset_conditions
 from dispatch.alarms.part_conditions import part_conditions
 from dispatch.alarms.states import Condition
 from dispatch.alarms.ups_conditions import ups_conditions
@@ -74,6 +75,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     found.update(_gateway(snapshot, facts))
     found["rules-conflict"] = _conflict(decision)
     found.update(_island(decision))
+    found.update(genset_conditions(snapshot, decision, facts.config))
     found["drill-due"] = Condition(facts.drill_due is not None, facts.drill_due)
     return found
 
@@ -86,7 +88,7 @@ def _grid(
     yield "meters-disagree", _meters(snapshot, decision)
     yield "grid-outage", _outage(snapshot, facts.config, island)
     yield "fuse-overload", _fuse(snapshot, facts.config)
-    yield from _peak(snapshot, facts.interval)
+    yield from _peak(snapshot, facts.interval, island)
 
 
 def _island(decision: Decision | None) -> Iterator[tuple[str, Condition]]:
@@ -150,8 +152,7 @@ def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> 
 
 def _grid_side_volts(snapshot: Snapshot, config: DispatchConfig) -> list[list[float]]:
     """What each device measures on the grid's side of the switch."""
-    on_bus = {m.id for m in config.meters if m.side == "site"}
-    found = [] if snapshot.grid.id in on_bus else [_good(snapshot.grid.v)]
+    found = [] if snapshot.grid.id in config.meters_on_bus else [_good(snapshot.grid.v)]
     found += [_good((s.grid_v,)) for s in snapshot.switches]
     return [volts for volts in found if volts]
 
@@ -175,7 +176,8 @@ def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:
     )
 
 
-def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, Condition]]:
+def _peak(snapshot: Snapshot, interval: Interval | None, island: IslandState) -> Iterator[tuple[str, Condition]]:
+    """On a generator nothing is imported that could raise the peak."""
     if interval is None or interval.never_read:
         yield "peak-exceeded", Condition(None)
         yield "peak-at-risk", Condition(None)
@@ -195,7 +197,9 @@ def _peak(snapshot: Snapshot, interval: Interval | None) -> Iterator[tuple[str, 
         },
     )
     yield "peak-exceeded", Condition(left_wh < 0, over)
-    if w is None:
+    if island is IslandState.GENSET:
+        yield "peak-at-risk", Condition(False)
+    elif w is None:
         yield "peak-at-risk", Condition(None)
     else:
         held_w = interval.held_w(snapshot.utc_s)

@@ -75,6 +75,9 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("rules-conflict", LOW, on_delay_s=30.0, off_delay_s=30.0),
     AlarmDefinition("island-fault", HIGH),
     AlarmDefinition("island-blackout", HIGH, on_delay_s=1.0),
+    AlarmDefinition("genset-running", MEDIUM, on_delay_s=2.0),
+    AlarmDefinition("genset-overload", HIGH, on_delay_s=5.0, off_delay_s=10.0),
+    AlarmDefinition("genset-low-load", MEDIUM, on_delay_s=60.0, off_delay_s=10.0),
     AlarmDefinition("drill-due", LOW),
     AlarmDefinition("ride-through-step", MEDIUM),
 )

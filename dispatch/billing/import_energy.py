@@ -303,6 +303,12 @@ class ImportEnergy:
         self.over.clear()
         self.before_wh = self._bridge = None
 
+    def forget_register(self) -> None:
+        """The register has counted, or may have, what is no import: nothing later is compared with what it showed."""
+        self.give_up_hole()
+        self._register.restart()
+        self._begun = self._odd = self._changed_s = None
+
     def forget_when(self, aim_w: float) -> None:
         """The clock was set: which part of what was counted lies in its interval is not known."""
         rated_s = self.counted.counted_s - self.unrated_s

@@ -187,6 +187,13 @@ class MeteringInterval:
             for interval in self._energy.fill(register_wh):
                 self._note_filled(interval)
 
+    def advance_without_register(
+        self, utc_s: float, mono_s: float, import_w: float | None, utc_known: bool = True
+    ) -> None:
+        """The same while the meter's register may count what is no import, such as a generator's energy."""
+        self._energy.forget_register()
+        self.advance(utc_s, mono_s, import_w, utc_known=utc_known)
+
     def doubt(self, since_mono_s: float, open_since_s: float | None = None) -> None:
         """The grid meter has stood still since then: what was counted from it is not measured.
 

@@ -31,7 +31,7 @@ def checks(config: DispatchConfig) -> Iterator[Check]:
         yield partial(_temperatures, n, battery)
     for n, pcs in enumerate(config.pcs):
         yield partial(_pcs_battery, config, n, pcs)
-    for check in (_drill_minutes, _drill_switch, _drill_pcs, _island_switch, _reserve):
+    for check in (_drill_minutes, _drill_switch, _drill_pcs, _island_switch, _reserve, _genset):
         yield partial(check, config)
 
 
@@ -132,3 +132,18 @@ def _reserve(config: DispatchConfig) -> Iterator[Finding]:
             yield "reserve.hours", config.reserve.hours, f"a reserve that fits: {needs}"
     elif config.reserve_kwh > 0:
         yield "reserve.hours", config.reserve.hours, "0 on a site without a battery"
+
+
+def _genset(config: DispatchConfig) -> Iterator[Finding]:
+    genset = config.genset
+    if genset is None:
+        return
+    if genset.min_load_w > genset.charge_up_to_w:
+        most = f"at most {genset.charge_up_to_w:g}, rated_w less margin_pct"
+        yield "genset.min_load_w", genset.min_load_w, most
+    if config.rules.meter_lost_w != 0:
+        expected = "0 on a site with a [genset]: a PCS that hears nothing more reverts to it on the generator as well"
+        yield "rules.meter_lost_w", config.rules.meter_lost_w, expected
+    if len(config.switches) != 1:
+        found = f"found {len(config.switches)}"
+        yield "genset.rated_w", genset.rated_w, f"exactly one [[switch]], which tells the source of the site; {found}"

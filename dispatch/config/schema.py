@@ -291,6 +291,27 @@ class IslandConfig(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
 
 
+class GensetConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[genset]`: a generator that the switch at the PCC puts in the grid's place.
+
+    The grid meter measures it: it must be on the site's side of the switch, where the generator's power shows as
+    import. The switch starts, stops and changes over by itself, and tells which source feeds the site.
+    """
+
+    rated_w: Annotated[PositiveWatts, Meta(description="Power that it can give for as long as it runs.")]
+    min_load_w: Annotated[
+        Watts, Meta(description="Lowest power at which it may run for long, by its maker. PV and battery keep to it.")
+    ] = 0.0
+    margin_pct: Annotated[
+        float, Meta(ge=0, le=90, description="Share of rated_w that charging the battery leaves free.")
+    ] = 10.0
+
+    @property
+    def charge_up_to_w(self) -> float:
+        """Its power up to which the battery may be charged, W."""
+        return self.rated_w * (1 - self.margin_pct / 100)
+
+
 class DrillsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[drills]`: when an outage is to be rehearsed. Without a schedule no drill is ever due."""
 
@@ -397,6 +418,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     caps: CapsConfig = CapsConfig()
     orders: OrdersConfig = OrdersConfig()
     island: IslandConfig = IslandConfig()
+    genset: GensetConfig | None = None
     drills: DrillsConfig = DrillsConfig()
     ride_through: RideThroughConfig = RideThroughConfig()
     switches: tuple[str, ...] = ()  # ids of every [[switch]]
@@ -409,6 +431,11 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     def switch_id(self) -> str | None:
         """The switch that may be asked to open and close; None: the site cannot be islanded by us."""
         return self.island.switch or (self.switches[0] if len(self.switches) == 1 else None)
+
+    @property
+    def meters_on_bus(self) -> frozenset[str]:
+        """Meters on the site's side of the switch: they show the grid only while it is closed."""
+        return frozenset(m.id for m in self.meters if m.side == "site")
 
     @property
     def able_pcs(self) -> tuple[PcsRatings, ...]:

@@ -16,6 +16,7 @@ from dispatch.control.contact_states import ContactStates, operator_export_w, st
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.export_allowance import ExportAllowance
 from dispatch.control.foreign_master import ForeignMasters
+from dispatch.control.import_source import ImportSource
 from dispatch.control.meter_loss import MeterLoss
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
 from dispatch.control.pcs_allocation import Share, allocate
@@ -80,10 +81,10 @@ class Controller:
         )
         grid = config.grid
         ids = [p.id for p in config.pcs]
-        site_side = frozenset(m.id for m in config.meters if m.side == "site")
         self._net = NetLoadEstimator(
-            grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0, site_side=site_side
+            grid.meter_delay_min_s, grid.meter_delay_max_s, ids, may_hang=step_s == 0, site_side=config.meters_on_bus
         )
+        self._import_source = ImportSource(config)
         self._setpoint_monitor, self._foreign = SetpointMonitor(config), ForeignMasters()
         self._registers = EnergyRegisters()
         self._export, self._curtailment = ExportAllowance(grid), PvCurtailment(config)
@@ -201,6 +202,11 @@ class Controller:
         self._account(self.checked(snapshot))
 
     def _account(self, snapshot: Snapshot) -> None:
+        source = self._import_source.update(snapshot, self.island.state)
+        if source != "grid":
+            import_w = 0.0 if source == "genset" else None
+            self._interval.advance_without_register(snapshot.utc_s, snapshot.mono_s, import_w, snapshot.utc_known)
+            return
         grid, frozen = snapshot.grid, self._net.frozen
         import_w, register_wh = (None, None) if frozen else (grid.w.confirmed, grid.import_wh.confirmed)
         self._interval.advance(
@@ -237,6 +243,8 @@ class Controller:
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
+        if seen.state is IslandState.GENSET:
+            self._ramp.forget()
         self._adopt(snapshot)
         self._proving = None if any(contact.stops for contact in contacts) else proving
         if seen.state is IslandState.GRID_TIED and (proofs := proofs_of(snapshot.devices)) != self._proofs:
@@ -358,7 +366,12 @@ class Controller:
             pv_export_w=pv_export_w,
             hold_s=self._step_s,
             safe=self._meter_loss.safe(
-                snapshot, None if self._raw is None else self._raw.grid, net_w, last_w, self._net.frozen
+                snapshot,
+                None if self._raw is None else self._raw.grid,
+                net_w,
+                last_w,
+                self._net.frozen,
+                on_genset=seen.state is IslandState.GENSET,
             ),
             ramp=self._ramp.reference(snapshot.mono_s, net_w, last_w),
             step=step,

@@ -24,18 +24,28 @@ class MeterLoss:
         self._lost = None
 
     def safe(
-        self, snapshot: Snapshot, raw: Meter | None, net_w: float | None, last_w: float, frozen: bool
+        self,
+        snapshot: Snapshot,
+        raw: Meter | None,
+        net_w: float | None,
+        last_w: float,
+        frozen: bool,
+        on_genset: bool = False,
     ) -> tuple[float, Reason] | None:
         """The battery power while the net load is not known, W, and why; None while it is.
 
         `raw`: the grid meter before its readings were checked; `frozen`: it stands still.
-        `last_w`: the power asked last.
+        `last_w`: the power asked last. `on_genset`: nothing is held, as a load that has changed could leave the
+        generator below its lowest load or above its rating.
         """
         self._watch_doubt(snapshot)
         if net_w is not None:
             self._lost = None
             return None
         what = _trouble(snapshot, raw, frozen)
+        if on_genset:
+            self._lost = None
+            return 0.0, Reason("genset.load_unknown", {"lost": what})
         if self._lost is None:
             self._lost = Lost(self._lost_since_s(snapshot), last_w, what)
         self._lost = msgspec.structs.replace(self._lost, what=what)

@@ -331,8 +331,7 @@ class NetLoadEstimator:
 
     def _update_contradicted(self, snapshot: Snapshot, grid_w: float | None) -> None:
         """Hold a reading against the switch's contacts."""
-        positions = [switch.position.good for switch in snapshot.switches]
-        if not positions or any(position != "open" for position in positions):
+        if not snapshot.switches or not all(switch.isolates for switch in snapshot.switches):
             self.open_since_s = None
         elif self.open_since_s is None:
             self.open_since_s = snapshot.mono_s

@@ -2,6 +2,7 @@
 
 export = battery - net load, so the PV that may be limited can give at most
     what it gives now + net load - lowest battery power + allowed export.
+On a generator its lowest load takes the place of the export, as an export below 0.
 With the lowest battery power in it PV is limited only where the battery charges as much as it can: until then PV may
 rise, export rises with it, and the fuse rule (`dispatch.control.rules.fuse`) has the battery take it.
 """
@@ -32,7 +33,7 @@ BAND = 0.02  # of the rated power of all inverters: a limit that is so close bel
 REMEMBER_S = 300.0  # then it is tried again whether it can take more
 NEAR = 0.9  # an inverter that gives this share of its limit may be held back by it
 HEADROOM = 0.05  # of its rated power: what another may rise by until it is looked at again
-CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
+CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING, IslandState.GENSET})
 OFF_GRID = OPEN_STATES | {IslandState.BLACKOUT, IslandState.BLACK_START}
 
 
@@ -47,7 +48,7 @@ class Site(msgspec.Struct, frozen=True):
     battery_low_w: float  # the lowest power that the limits leave the PCS that take part
     battery_asked_w: float | None
     battery_does_w: float | None  # measured, of these PCS; None: not known
-    allowed_w: float  # export
+    allowed_w: float  # export; < 0: so much must be imported
 
 
 class PvCurtailment:
@@ -129,14 +130,22 @@ class PvCurtailment:
             discharge_w = max(site.battery_does_w or 0.0, site.battery_asked_w or 0.0, 0.0)
             others_w = self._others_w(site.snapshot) + self._unread_w(site.snapshot, found)
             room_w = max(site.allowed_w - discharge_w - others_w, 0.0)
+            if site.state is IslandState.GENSET:
+                return room_w, Reason("curtail.genset_load_unknown", {"limit_w": room_w})
             return room_w, Reason("curtail.load_unknown", {"limit_w": room_w, "export_w": site.allowed_w})
         self._net_known_s = mono_s
         taken_w = sum(pv.w.good or 0.0 for pv in found) + site.net_w
         low_w = self._battery_w(site)
         room_w = max(taken_w - low_w + site.allowed_w, 0.0)
+        charge_w = max(-low_w, 0.0)
+        if site.state is IslandState.GENSET:
+            least_w = -site.allowed_w
+            return room_w, Reason(
+                "curtail.genset", {"limit_w": room_w, "load_w": taken_w, "charge_w": charge_w, "least_w": least_w}
+            )
         return room_w, Reason(
             "curtail.export",
-            {"limit_w": room_w, "load_w": taken_w, "charge_w": max(-low_w, 0.0), "export_w": site.allowed_w},
+            {"limit_w": room_w, "load_w": taken_w, "charge_w": charge_w, "export_w": site.allowed_w},
         )
 
     def _battery_w(self, site: Site) -> float:
@@ -210,8 +219,14 @@ def site_of(s: Situation, hard: Bounds, total_w: float | None, island: IslandSte
         battery_low_w=hard.low_w,
         battery_asked_w=total_w,
         battery_does_w=sum(known) if len(known) == len(ready) else None,
-        allowed_w=s.config.grid.export_limit_w if s.pv_export_w is None else s.pv_export_w,
+        allowed_w=_allowed_w(s),
     )
+
+
+def _allowed_w(s: Situation) -> float:
+    if s.islanding.state is IslandState.GENSET:
+        return 0.0 if s.config.genset is None else -s.config.genset.min_load_w
+    return s.config.grid.export_limit_w if s.pv_export_w is None else s.pv_export_w
 
 
 def shares(

@@ -6,6 +6,8 @@ your operator**, whose conditions prevail, and override single figures in `[isla
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import msgspec
 
 from dispatch.config.schema import IslandConfig
@@ -79,18 +81,21 @@ class ReconnectionWindow:
     """Looks at the grid side: by the grid meter, and by the switch's own measurement where it has one.
 
     Every source that speaks must agree; a source that stands still does not speak. The meter shows the grid's side
-    only while the switch is open, or the grid and bus are one.
+    only while the switch is open, or the grid and bus are one; one of `on_bus`, on the site's side of the switch, only
+    while they are one.
     """
 
-    def __init__(self, code: GridCode, nominal_v: float) -> None:
-        self._code, self._nominal_v = code, nominal_v
+    def __init__(self, code: GridCode, nominal_v: float, on_bus: Set[str] = frozenset()) -> None:
+        self._code, self._nominal_v, self._on_bus = code, nominal_v, on_bus
         self._same: tuple[tuple[float, ...], float] | None = None  # what the meter said, and since when
 
     def check(self, snapshot: Snapshot, switch: Switch | None) -> WindowResult:
         """Judge this snapshot."""
         if switch is not None and switch.grid_voltage.good == "absent":
             return WindowResult(False, Reason("window.no_voltage", {"switch": switch.id}))
-        sources = [self._of_meter(snapshot.grid, snapshot.mono_s)]
+        meter = self._of_meter(snapshot.grid, snapshot.mono_s)
+        joined = bool(snapshot.switches) and all(s.position.good == "closed" for s in snapshot.switches)
+        sources = [meter if joined or snapshot.grid.id not in self._on_bus else None]
         if switch is not None and switch.grid_v.good is not None and switch.grid_hz.good is not None:
             sources.append(([switch.grid_v.good], switch.grid_hz.good))
         known = [s for s in sources if s is not None]

@@ -3,7 +3,8 @@
 Steps: 1 cap deferrable nodes, 2 suspend deferrable jobs, 3 cap critical nodes, 4 orderly shutdown in time to finish on
 battery. Off the grid the steps only increase, one at a time so that each shows its effect; an overload takes the next
 step at once. Back on the grid, with the battery recovered, they are undone in reverse order. The draw is all the power
-that the battery gives, cooling and network included.
+that the battery gives, cooling and network included. A generator is no outage: there only a load above its rating takes
+a step, and one is undone where it has room, unless it was overloaded before.
 
 Off the grid no step is undone. So what calls for one must have held for a while: HOLD_S for the steps that touch
 critical nodes. Those are timed by an SoC that energy, the BMS's limits or its lowest cell confirm (`confirmed_soc`).
@@ -42,6 +43,8 @@ OVERLOAD_S = 1.0  # an overload holds for so long before a step, and between two
 OVERLOAD_CRITICAL_S = 5.0  # and for so long before critical nodes are capped
 HOLD_S = 10.0  # too little runtime holds for so long before critical nodes are capped or shut down
 UNWITNESSED_S = 300.0  # the same where only the SoC's own report tells of it and no energy is counted: after a start
+GENSET_SETTLE_S = 5.0  # on a generator, between two steps: its meter must show what the last one has changed
+GENSET_ROOM = 0.8  # of its rating: above it no step is taken back
 CRITICAL = 3  # the first step that touches critical nodes
 SHUTDOWN_MARGIN = 1.25  # shutdown begins with this much more runtime than it takes
 
@@ -99,6 +102,8 @@ class LoadShedding:
         self._draw_s = 0.0  # for how long it has been seen
         self._last_s: float | None = None
         self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
+        self._genset = False  # on a generator; then, since it took over:
+        self._too_much = False  # its rating was exceeded
         self._waits = False  # it has been said that only the SoC's report calls for a shutdown
 
     def memory(self) -> LoadSheddingMemory:
@@ -138,12 +143,20 @@ class LoadShedding:
         """
         now, events = snapshot, []
         self._mark(now, on_battery)
+        on_genset = state is IslandState.GENSET
+        if on_genset is not self._genset or not (on_genset or on_battery):
+            self._genset, self._overload, self._too_much = on_genset, _Held(), False
         bank = BatteryBank(self._config, now)
         if found := self.energy.update(now, bank.soc_pct):
             events.append(_event(now, "info", found))
         self._smooth(now, on_battery)
         if self._terms.enabled:
-            wanted = self._shed_more(now, drilling) if on_battery else self._shed_less(now, bank, state)
+            if on_battery:
+                wanted = self._shed_more(now, drilling)
+            elif on_genset:
+                wanted = self._on_genset(now, bank)
+            else:
+                wanted = self._shed_less(now, bank, state)
             if wanted is not None:
                 events.append(self._move(now, *wanted))
             events += self._tell_waiting(now)
@@ -155,7 +168,7 @@ class LoadShedding:
         """When this islanding began; a gateway before us may have seen it."""
         self._was_tied = self._was_tied or not on_battery
         if not on_battery:
-            self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
+            self._low, self._sure, self._short = _Held(), _Held(), _Held()
             self._waits = False
             self._since, self._draw_w = None, (None if self._since is not None else self._draw_w)
         elif self._since is None:
@@ -290,18 +303,40 @@ class LoadShedding:
         )
         return self._short.update(short, now.mono_s), reason
 
+    def _on_genset(self, now: Snapshot, bank: BatteryBank) -> tuple[int, Reason] | None:
+        """Above the generator's rating the next step, never the shutdown; well below it back, unless it was overloaded.
+
+        The battery helps first, and holds the rating within the deadband: the meter shows what it leaves of the load.
+        """
+        genset, w = self._config.genset, now.grid.w.good
+        if genset is None or w is None:
+            self._overload.update(False, now.mono_s)
+            return None
+        above = self._next_stage()
+        held_s = self._overload.update(w > genset.rated_w + self._config.rules.deadband_w, now.mono_s)
+        needed_s = OVERLOAD_CRITICAL_S if above is not None and above >= CRITICAL else OVERLOAD_S
+        if above is not None and held_s >= needed_s and now.mono_s - self._moved_s >= GENSET_SETTLE_S:
+            self._too_much = True
+            return above, Reason("ride.genset_overload", {"drawn_w": w, "rated_w": genset.rated_w})
+        if self._too_much or w > GENSET_ROOM * genset.rated_w:
+            return None
+        return self._step_back(now, bank, on_genset=True)
+
     def _shed_less(self, now: Snapshot, bank: BatteryBank, state: IslandState) -> tuple[int, Reason] | None:
         """The step back once the grid is there and the battery has recovered."""
-        if self.stage == 0 or state is not IslandState.GRID_TIED:
-            return None
+        return self._step_back(now, bank) if state is IslandState.GRID_TIED else None
+
+    def _step_back(self, now: Snapshot, bank: BatteryBank, on_genset: bool = False) -> tuple[int, Reason] | None:
         soc_pct, available_pct = bank.soc_pct, bank.available_pct
-        if soc_pct is None or available_pct is None:
+        if self.stage == 0 or soc_pct is None or available_pct is None:
             return None
         mark_pct = reserve_soc_pct(self._config)
         if available_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
             return None
-        below = max((r for r in self._stages() if r < self.stage), default=0)
-        return below, Reason("ride.recovered", {"soc": in_service(soc_pct, available_pct), "reserve_pct": mark_pct})
+        below, soc = max((r for r in self._stages() if r < self.stage), default=0), in_service(soc_pct, available_pct)
+        if on_genset:
+            return below, Reason("ride.recovered_on_genset", {"soc": soc, "reserve_pct": mark_pct})
+        return below, Reason("ride.recovered", {"soc": soc, "reserve_pct": mark_pct})
 
     def _stages(self) -> list[int]:
         """The steps below shutdown that would change something on this site."""

@@ -22,11 +22,12 @@ from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
 
 BLACK_START_DEAD_S = 2.0  # a bus must read dead for so long before a PCS is started onto it
+SOURCE_UNREAD = "seen.source_unread"  # the code of the reason below
 NOT_FORMING = ("off", "standby", "fault", "shutting_down", "sleeping", "starting")
 
 
 class Bus(msgspec.Struct, frozen=True):
-    """Who keeps the site's bus alive. `life`: grid, ours, dead, foreign; None: it is not known."""
+    """Who keeps the site's bus alive. `life`: grid, genset, ours, dead, foreign; None: it is not known."""
 
     life: str | None
     why: Reason
@@ -41,6 +42,8 @@ def bus_of(snapshot: Snapshot, contact: str | None, nominal_v: float) -> Bus:
         if len(forming) == 1:
             return Bus("ours", Reason("bus.formed", {"pcs": forming[0]}))
         return Bus("ours", Reason("bus.formed_by_several", {"pcs": ", ".join(forming)}))
+    if (switch := next((s for s in snapshot.switches if s.source.good == "genset"), None)) is not None:
+        return Bus("genset", Reason("seen.genset", {"switch": switch.id}))
     if not snapshot.pcs or any(p.mode.good is None for p in snapshot.pcs):
         return Bus(None, Reason("bus.mode_unknown"))
     volts = [v for p in snapshot.pcs if (v := p.v.good) is not None]
@@ -51,21 +54,19 @@ def bus_of(snapshot: Snapshot, contact: str | None, nominal_v: float) -> Bus:
     return Bus("foreign", Reason("bus.foreign", {"bus_v": max(volts)}))
 
 
-def observe(snapshot: Snapshot, nominal_v: float) -> Islanding:
+def observe(snapshot: Snapshot, nominal_v: float, genset: bool = False) -> Islanding:
     """Tell grid-tied from islanded by the switch's contacts and the PCS's mode; unknown when they do not settle it.
 
     A site that declares no switch has nothing to island it with: it is grid-tied unless a PCS says that it forms.
+    genset: the site has a generator, so that only the switch tells which source a PCS follows.
     """
-    for pcs in snapshot.pcs:
-        if pcs.mode.good == "grid_forming" and pcs.connection.good == "disconnected":
-            return Islanding(IslandState.ISLANDED, Reason("seen.pcs_forms_own", {"pcs": pcs.id}))
-    for switch in snapshot.switches:
-        if switch.position.good == "open":
-            return Islanding(IslandState.ISLANDED, Reason("seen.switch_open", {"switch": switch.id}))
+    apart = _apart(snapshot)
+    if apart is not None:
+        return apart
     if not snapshot.switches:
         return _without_switch(snapshot)
     for switch in snapshot.switches:
-        seen = _unsettled(switch, snapshot.pcs, nominal_v)
+        seen = _by_source(switch, snapshot.pcs, genset) or _unsettled(switch, snapshot.pcs, nominal_v)
         if seen is not None:
             return seen
     seen_by = [
@@ -82,6 +83,35 @@ def _without_switch(snapshot: Snapshot) -> Islanding:
         if pcs.mode.good == "grid_forming":
             return Islanding(IslandState.UNKNOWN, Reason("seen.forming_without_switch", {"pcs": pcs.id}))
     return Islanding(IslandState.GRID_TIED, Reason("seen.no_switch"))
+
+
+def _apart(snapshot: Snapshot) -> Islanding | None:
+    """Islanded, where a PCS or a switch says so."""
+    for pcs in snapshot.pcs:
+        if pcs.mode.good == "grid_forming" and pcs.connection.good == "disconnected":
+            return Islanding(IslandState.ISLANDED, Reason("seen.pcs_forms_own", {"pcs": pcs.id}))
+    for switch in snapshot.switches:
+        if switch.isolates:
+            apart = Reason("seen.switch_open", {"switch": switch.id})
+            if switch.position.good != "open":
+                apart = Reason("seen.no_source", {"switch": switch.id})
+            return Islanding(IslandState.ISLANDED, apart)
+    return None
+
+
+def _by_source(switch: Switch, pcs: tuple[Pcs, ...], genset: bool) -> Islanding | None:
+    """The site is on its generator, or may be; None: it is not. A PCS that still forms beside it is left alone."""
+    if switch.source.good != "genset":
+        unread = genset and switch.source.good is None
+        return Islanding(IslandState.UNKNOWN, Reason("seen.source_unread", {"switch": switch.id})) if unread else None
+    if switch.position.good in ("closed", "moving"):
+        why = Reason("seen.genset_and_grid", {"switch": switch.id, "position": switch.position.good})
+        return Islanding(IslandState.UNKNOWN, why)
+    forming = next((p for p in pcs if p.mode.good == "grid_forming"), None)
+    if forming is not None:
+        why = Reason("seen.genset_and_forming", {"switch": switch.id, "pcs": forming.id})
+        return Islanding(IslandState.UNKNOWN, why)
+    return Islanding(IslandState.GENSET, Reason("seen.genset", {"switch": switch.id}))
 
 
 def _unsettled(switch: Switch, pcs: tuple[Pcs, ...], nominal_v: float) -> Islanding | None:
@@ -128,7 +158,7 @@ def observation_of(config: DispatchConfig, snapshot: Snapshot) -> GridObservatio
     of_pcs = any(r.doubted for p in snapshot.pcs for r in (p.mode, p.state, p.v))
     of_switch = any(r.doubted for s in snapshot.switches for r in (s.position, s.control))
     sure = not of_pcs and not of_switch
-    seen = observe(snapshot, config.grid.voltage_v)
+    seen = observe(snapshot, config.grid.voltage_v, config.genset is not None)
     return GridObservation(snapshot, switch_of(config, snapshot), contact, seen, bus, sure)
 
 

@@ -22,7 +22,7 @@ class Reconnection:
         self.code = grid_code(config.island)
         self._nominal_v = config.grid.voltage_v
         self._flap_s, self._backoff_max_s = config.island.flap_s, config.island.backoff_max_s
-        self._window_check = ReconnectionWindow(self.code, config.grid.voltage_v)
+        self._window_check = ReconnectionWindow(self.code, config.grid.voltage_v, config.meters_on_bus)
         self.window = WindowResult(None, Reason("window.not_looked_at"))
         self.failures = 0  # closings that failed or did not last, since the grid last stayed
         self._since_s: float | None = None  # inside the window without a break, mono
@@ -79,6 +79,8 @@ class Reconnection:
         """What speaks against closing now; None when nothing does."""
         if switch is None:
             return Reason("close.no_switch")
+        if switch.source.good == "genset":
+            return Reason("close.on_genset", {"switch": switch.id})
         if switch.position.good not in ("open", "moving"):
             return Reason("close.switch_reads", {"switch": switch.id, "position": switch.position.good or "nothing"})
         if not switch.orders_in:

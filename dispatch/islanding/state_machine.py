@@ -42,7 +42,7 @@ from dispatch.wording.catalogue import words
 
 S = IslandState
 KEPT = " (a restart of the gateway does not reset it)"  # what version 0.1.0 put behind a fault that it kept
-SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.UNKNOWN: "warning"}
+SEVERITY = {S.FAULT: "alarm", S.BLACKOUT: "alarm", S.ISLANDED: "warning", S.GENSET: "warning", S.UNKNOWN: "warning"}
 
 
 class IslandMachine:
@@ -143,7 +143,7 @@ class IslandMachine:
         if self.drill is not None and was is S.OPENING and state is S.ISLANDED:
             self._reconnection.start_drill()
         self._drill_phases.state_changed(was, state, reason, now)
-        if state is S.GRID_TIED and was in (*OPEN_STATES, S.BLACKOUT):
+        if state is S.GRID_TIED and was in (*OPEN_STATES, S.BLACKOUT, S.GENSET):
             self._reconnection.note_joined(now.mono_s)
             self._ramp.start_back(now.mono_s)
 
@@ -164,12 +164,12 @@ class IslandMachine:
             self._ask("open", plain(self.drill.request.reason if self.drill else ""))
         elif state is S.CLOSING:
             self._ask("close", reason)
-        elif was in (S.CLOSING, S.FAULT) or state in (S.GRID_TIED, S.FAULT, S.BLACKOUT):
+        elif was in (S.CLOSING, S.FAULT) or state in (S.GRID_TIED, S.FAULT, S.BLACKOUT, S.GENSET):
             self._ask("none", reason)
 
     def _left_grid(self, state: IslandState) -> None:
         self._ramp.stop()
-        if state in (S.ISLANDED, S.BLACKOUT) and self._reconnection.note_lost(self._now.mono_s):
+        if state in (S.ISLANDED, S.BLACKOUT, S.GENSET) and self._reconnection.note_lost(self._now.mono_s):
             wait_s = self._reconnection.wait_s
             self._emit("warning", f"the grid went again soon after it was back: {wait_s:.0f} s to wait next time")
 
@@ -240,13 +240,16 @@ class IslandMachine:
     def _result(self, replies: tuple[IslandReply, ...]) -> IslandStep:
         now, observation, seen = self._now, self._observation, self._observation.seen
         low_w, high_w = self._import_window()
-        reason = self.reason if self.state is not seen.state or low_w is not None else seen.reason
+        entered = self.reason
+        if self.state is S.GENSET and seen.state is S.UNKNOWN:  # what it was entered for is not read now
+            entered = Reason("go.genset_unread", {"seen": seen.reason})
+        reason = entered if self.state is not seen.state or low_w is not None else seen.reason
         why = self._start_why if self.state is S.BLACK_START else None
         starts = () if why is None else tuple(PcsOrder(name, "start", why) for name in startable_pcs(now))
         view = IslandView(
             since_utc_s=self._since[0],
             since_mono_s=self._since[1],
-            reason=self.reason,
+            reason=entered,
             permit_close=self.state is S.CLOSING,
             reconnect=None
             if self.state is S.GRID_TIED

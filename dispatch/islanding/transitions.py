@@ -6,6 +6,8 @@
 | preparing | opening, grid-tied | import stays near 0; aborted, or it cannot get there |
 | opening | islanded, grid-tied, fault | the contact says open; aborted or not confirmed; contacts disagree |
 | any joined | islanded, blackout | the devices say so: an outage |
+| any but fault | genset | the switch says that a generator feeds the site, and no PCS forms |
+| genset | grid-tied, islanded, blackout, unknown | the devices say so; a switch that is silent ends nothing |
 | islanded | synchronising | the grid is inside the window and no drill is to be held |
 | synchronising | closing, islanded, fault | nothing speaks against closing; the grid left the window; never in step |
 | closing | grid-tied, synchronising, fault | the contact says closed; not confirmed in time; too often |
@@ -20,7 +22,7 @@ from __future__ import annotations
 from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.drill_phases import DrillPhases
 from dispatch.islanding.import_ramp import ImportRamp
-from dispatch.islanding.observation import GridObservation, differences
+from dispatch.islanding.observation import SOURCE_UNREAD, GridObservation, differences
 from dispatch.islanding.reconnection import OUT_OF_STEP, WAIT, Reconnection
 from dispatch.islanding.switch_command import SwitchCommand
 from dispatch.model.islanding import OPEN_STATES, IslandState
@@ -45,7 +47,7 @@ class Transitions:
         switch_command: SwitchCommand,
         drill_phases: DrillPhases,
     ) -> None:
-        self._island = config.island
+        self._island, self._genset = config.island, config.genset is not None
         self._reconnection, self._ramp = reconnection, ramp
         self._switch_command, self._drill_phases = switch_command, drill_phases
         self._withdrawn_s: float | None = None  # opening: since when the order has been withdrawn
@@ -89,6 +91,8 @@ class Transitions:
             return self._from_unknown()
         if state is S.GRID_TIED:
             return self._from_tied()
+        if state is S.GENSET:
+            return self._from_genset()
         if state is S.PREPARING:
             return self._from_tied() or self._from_preparing()
         if state is S.OPENING:
@@ -115,6 +119,13 @@ class Transitions:
             return None
         return self._seen.state, self._seen.reason
 
+    def _from_genset(self) -> Transition:
+        """While the switch is silent and no PCS forms, the limits of the generator stay: they are the narrower ones."""
+        silent = self._seen.state is S.UNKNOWN and self._seen.reason.code == SOURCE_UNREAD
+        if silent and not any(p.mode.good == "grid_forming" for p in self._now.pcs):
+            return None
+        return None if self._seen.state is S.GENSET else (self._seen.state, self._seen.reason)
+
     def _from_preparing(self) -> Transition:
         drill, island, now = self._drill_phases.drill, self._island, self._now
         assert drill is not None
@@ -137,7 +148,7 @@ class Transitions:
 
     def _from_opening(self) -> Transition:
         drill, now = self._drill_phases.drill, self._now
-        if self._seen.state in (S.ISLANDED, S.BLACKOUT):
+        if self._seen.state in (S.ISLANDED, S.BLACKOUT, S.GENSET):
             return self._seen.state, self._seen.reason
         late = self._age_s > self._island.open_timeout_s
         ended = drill is not None and drill.ending
@@ -163,8 +174,8 @@ class Transitions:
         if self._seen.state is S.GRID_TIED and not self._still_forming():
             permitted = self._state is S.CLOSING
             return S.GRID_TIED, Reason("go.closed_as_permitted") if permitted else Reason("go.closed_by_device")
-        if self._seen.state is S.BLACKOUT:
-            return S.BLACKOUT, self._seen.reason
+        if self._seen.state in (S.BLACKOUT, S.GENSET):
+            return self._seen.state, self._seen.reason
         trouble = self._bus_trouble()
         if trouble is not None:
             return trouble
@@ -194,8 +205,9 @@ class Transitions:
             return None
         for_s = self._now.mono_s - self._not_ours_s
         dead = self._bus.life == "dead"
-        # Just after the switch opened the PCS is given its time to form.
-        if for_s < (DEAD_S if self._state is not S.ISLANDED or self._age_s > for_s else self._island.form_timeout_s):
+        # Just after the switch opened the PCS is given its time to form; the switch its time to tell of a generator.
+        changing = (self._state is S.ISLANDED and self._age_s <= for_s) or (self._genset and not dead)
+        if for_s < (self._island.form_timeout_s if changing else DEAD_S):
             return None
         why = Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})
         return (S.BLACKOUT if dead else S.FAULT), why
@@ -268,8 +280,8 @@ class Transitions:
     def _from_blackout(self) -> Transition:
         if self._bus.life == "ours":
             return S.ISLANDED, self._bus.why
-        if self._seen.state is S.GRID_TIED:
-            return S.GRID_TIED, self._seen.reason
+        if self._seen.state in (S.GRID_TIED, S.GENSET):
+            return self._seen.state, self._seen.reason
         foreign_s = 0.0 if self._not_ours_s is None else self._now.mono_s - self._not_ours_s
         if self._bus.life == "foreign" and foreign_s > self._island.form_timeout_s:
             return S.FAULT, Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})

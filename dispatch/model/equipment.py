@@ -146,6 +146,11 @@ class Switch(msgspec.Struct, frozen=True):
         """Whether an order would reach it now, as it says itself."""
         return self.control.good in self.orders_in
 
+    @property
+    def isolates(self) -> bool:
+        """Whether it keeps the site from every source: open towards the grid, and not on a generator."""
+        return self.source.good != "genset" and (self.position.good == "open" or self.source.good == "none")
+
 
 class Gpu(msgspec.Struct, frozen=True):
     """One GPU as NVML reports it. A GPU that is known from before and does not answer has no readings."""

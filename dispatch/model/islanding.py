@@ -26,12 +26,18 @@ class IslandState(enum.Enum):
     FAULT = "fault"
     BLACKOUT = "blackout"
     BLACK_START = "black-start"
+    GENSET = "on-genset"  # the switch has put a generator in the grid's place
 
 
 # The switch at the PCC is open, and the batteries carry the site.
 OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
 # Not joined to the grid, as far as is known.
-OFF_GRID_STATES = OPEN_STATES | {IslandState.FAULT, IslandState.BLACKOUT, IslandState.BLACK_START}
+OFF_GRID_STATES = OPEN_STATES | {
+    IslandState.FAULT,
+    IslandState.BLACKOUT,
+    IslandState.BLACK_START,
+    IslandState.GENSET,
+}
 
 
 class SwitchOrder(msgspec.Struct, frozen=True):
@@ -185,4 +191,4 @@ class Islanding(msgspec.Struct, frozen=True):
     @property
     def commands_battery(self) -> bool:
         """Whether a battery setpoint makes sense: a forming PCS sets its power by itself, and must be left alone."""
-        return self.state in (IslandState.GRID_TIED, IslandState.PREPARING)
+        return self.state in (IslandState.GRID_TIED, IslandState.PREPARING, IslandState.GENSET)

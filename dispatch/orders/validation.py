@@ -165,7 +165,7 @@ def _check_place(
     if not ids:
         raise OrderRefused(Reason("refused.no_pcs"))
     if wanted.kind in BATTERY and wanted.kind is not OrderKind.HOLD:
-        if decision.island is not IslandState.GRID_TIED:
+        if decision.island not in (IslandState.GRID_TIED, IslandState.GENSET):
             raise OrderRefused(Reason("refused.off_grid", {"state": decision.island.value}))
         _check_online(ids, health)
 
@@ -304,7 +304,7 @@ def _notes(m: _Moment, now: _Range) -> Iterator[Reason]:
     match m.wanted.kind:
         case OrderKind.RESERVE_LEVEL if m.wanted.value < reserve_soc_pct(m.config):
             yield Reason("note.below_reserve", {"reserve_pct": reserve_soc_pct(m.config)})
-        case OrderKind.HOLD if m.decision.island is not IslandState.GRID_TIED:
+        case OrderKind.HOLD if m.decision.island not in (IslandState.GRID_TIED, IslandState.GENSET):
             yield Reason("note.no_setpoint_anyway", {"state": m.decision.island.value})
         case OrderKind.NODE_CAP:
             yield from _of_node(m)
@@ -333,6 +333,8 @@ def _above_peak(m: _Moment) -> Iterator[Reason]:
     if m.wanted.kind in (OrderKind.SETPOINT, OrderKind.HOLD) and m.decision.net_load_w is not None:
         import_w = m.decision.net_load_w - m.wanted.value
     peak_w = m.config.grid.contracted_peak_w
+    if m.decision.island is IslandState.GENSET:  # its power counts in no metering interval
+        return
     if import_w is not None and import_w > peak_w:
         yield Reason("note.above_contract", {"import_w": import_w, "contract_w": peak_w})
 

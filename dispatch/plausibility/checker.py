@@ -170,7 +170,7 @@ class PlausibilityCheck:
     def _check_sources(self, now: Snapshot, asked: Mapping[str, float]) -> None:
         grid_w, load_w = self._meters.take(now)
         self._load_w = load_w
-        if any(s.position.good == "open" for s in now.switches):
+        if any(s.isolates for s in now.switches):
             grid_w = 0.0
         step_w = self._step_w(now)
         powers = {name: self._source(name).power for name in (*(p.id for p in now.pcs), *(p.id for p in now.pv))}
@@ -194,7 +194,8 @@ class PlausibilityCheck:
 
     def _step_w(self, now: Snapshot) -> float:
         """By how much a source may change unseen. While the site leaves or joins the grid a PCS moves by itself."""
-        joined = (*(s.position.good for s in now.switches), *((p.mode.good, p.connection.good) for p in now.pcs))
+        contacts = ((s.position.good, s.source.good) for s in now.switches)
+        joined = (*contacts, *((p.mode.good, p.connection.good) for p in now.pcs))
         if joined != self._joined:
             self._joined, self._joined_s = joined, now.mono_s if self._joined else float("-inf")
         return self._bounds.step_w if now.mono_s - self._joined_s > REACH_S + self._window_s else float("inf")

@@ -107,7 +107,7 @@ class MeterPair:
         """Accept or doubt the load meter. Behind an open switch nothing flows at the PCC, whatever that meter says."""
         assert now.load is not None
         speaks = self._meter(now.grid.id).alive(now.mono_s) and at_pcc.finding in SURE
-        if any(s.position.good == "open" for s in now.switches):
+        if any(s.isolates for s in now.switches):
             at_pcc, speaks = Judgement(Finding.NEAR), True
         self._settle_one(self._meter(now.load.id), load, load.w, self._residual(now, at_pcc, load, pcs), speaks)
 

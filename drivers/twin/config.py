@@ -75,6 +75,9 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_wait_s: Annotated[
         float, Meta(ge=0, description="Time from the grid's return until the switch closes by itself.")
     ] = 30.0
+    genset_start_s: Annotated[
+        float, Meta(ge=0, description="Where the site has a [genset]: time without the grid until it takes the site.")
+    ] = 15.0
     load_noise: Annotated[
         float, Meta(ge=0, le=0.2, description="Noise of node power: one standard deviation, as a fraction.")
     ] = 0.01

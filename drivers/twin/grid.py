@@ -93,6 +93,7 @@ class PccSwitch:
         self.id = id
         self.position = Position.CLOSED
         self.local = False
+        self.interlocked = False  # another source feeds the site
         self.jammed = False  # the mechanism does not move any more
         self.faults = Fault(0)
         self.last_transfer_ms: int | None = None
@@ -163,7 +164,7 @@ class PccSwitch:
         self._step_s = self._step_s + dt_s if in_step else 0.0
 
     def _may_close(self) -> bool:
-        if self._step_s < SYNCHRO_CHECK_S or self._held_open or self.jammed:
+        if self._step_s < SYNCHRO_CHECK_S or self._held_open or self.jammed or self.interlocked:
             return False
         return self._permitted or (self._auto and self._back_s >= max(self._reconnect_wait_s, SYNCHRO_CHECK_S))
 

@@ -270,6 +270,7 @@ def switch_part(switch: PccSwitch, site: TwinSite) -> Switch:
         delta_deg=reading(delta_deg),
         transfer_ms=reading(switch.last_transfer_ms),
         faults=reading(float(switch.faults)),
+        source=status(site.source),
     )
 
 

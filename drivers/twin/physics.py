@@ -15,11 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from dispatch.config.schema import BatteryConfig, GridConfig, PcsRatings
+from dispatch.config.schema import BatteryConfig, GensetConfig, GridConfig, PcsRatings
 from drivers.config import MeterDevice, NodeDevice, PvDevice, SwitchDevice
 from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig
 from drivers.twin.faults import FaultBook
+from drivers.twin.genset import TwinGenset
 from drivers.twin.grid import ABSENT, GridSource, PccSwitch, Position
 from drivers.twin.load import TwinLoad
 from drivers.twin.pcs import TwinPcs
@@ -62,8 +63,9 @@ class TwinMeter:
     `cts` may be wired wrongly; its energy registers go on counting rightly.
     """
 
-    def __init__(self, id: str, role: str, delay_s: float) -> None:
+    def __init__(self, id: str, role: str, delay_s: float, on_bus: bool = False) -> None:
         self.id, self.role, self.delay_s = id, role, delay_s
+        self.on_bus = on_bus  # on the site's side of the switch
         self.cts: tuple[Ct, ...] = RIGHT
         self._line: deque[MeterReading] = deque()
         self._import_wh, self._export_wh = 0.0, 0.0
@@ -110,7 +112,9 @@ class TwinSite:
         meters: list[TwinMeter],
         nodes: list[NodeDevice],
         start_utc_s: float,
+        genset: TwinGenset | None = None,
     ) -> None:
+        self.genset = genset
         self.grid, self.switches, self.load, self.pcs, self.pv, self.meters = grid, switches, load, pcs, pv, meters
         self.node_devices = nodes
         self.faults = FaultBook()
@@ -134,6 +138,7 @@ class TwinSite:
         switches: Sequence[SwitchDevice] = (),
         nodes: Sequence[NodeDevice] = (),
         *,
+        genset: GensetConfig | None = None,
         load_w: Callable[[float], float] | None = None,
         base: Path | None = None,
     ) -> TwinSite:
@@ -159,9 +164,10 @@ class TwinSite:
             TwinLoad(twin, trace, max(twin.nodes, len(served)), load_w),
             [TwinPcs(p, packs[p.battery], twin) for p in pcs],
             [TwinPv(p.id, p.peak_w * panels, twin.seed, start_utc_s, place) for p in pv],
-            [TwinMeter(m.id, m.role, twin.meter_delay_s) for m in meters],
+            [TwinMeter(m.id, m.role, twin.meter_delay_s, m.terms.side == "site") for m in meters],
             served,
             start_utc_s,
+            None if genset is None else TwinGenset(genset, twin.genset_start_s, twin.reconnect_wait_s),
         )
 
     @property
@@ -191,9 +197,21 @@ class TwinSite:
         return self.v - self.grid.v(self.t_s, 0.0), 0.05 if switch.delta_deg > 0 else 0.0, switch.delta_deg
 
     @property
+    def on_genset(self) -> bool:
+        """Whether the generator feeds the site."""
+        return self.genset is not None and self.genset.connected
+
+    @property
+    def source(self) -> str | None:
+        """What the switch joins the site to: grid, genset, none; None on a site without a generator."""
+        if self.genset is None:
+            return None
+        return "genset" if self.on_genset else "grid" if self.joined else "none"
+
+    @property
     def islanded(self) -> bool:
         """Whether the site runs on its own sources."""
-        return not self.joined and not self.blackout
+        return not self.joined and not self.on_genset and not self.blackout
 
     def advance(self, dt_s: float, step_s: float = STEP_S) -> None:
         """Let `dt_s` pass in steps of at most `step_s`."""
@@ -207,15 +225,22 @@ class TwinSite:
         self.grid.present = self.faults.of("", t_s) is None
         v_share, hz = self.grid.v(t_s, self.grid_w if self.joined else 0.0) / self.grid.nominal_v, self.grid.hz(t_s)
         for switch in self.switches:
+            switch.interlocked = self.on_genset
             switch.step(dt_s, v_share, hz, alive=not self.blackout)
+        if self.genset is not None:
+            self.genset.step(dt_s, v_share > ABSENT, not self.joined, self.grid_w)
         self._protect(dt_s, v_share, hz)
         self.load.update(t_s, self.start_utc_s + t_s)
         for pv in self.pv:
             pv.update(t_s)
-        if not self.joined:
+        if self.genset is not None and self.genset.connected:
+            self._follow(dt_s)
+            self.hz, self.v = self.genset.hz(self.grid_w), self.grid.nominal_v
+        elif not self.joined:
             self._island(dt_s)
         elif self.grid_alive:
-            self._grid_tied(dt_s)
+            self._follow(dt_s)
+            self.hz, self.v = self.grid.hz(t_s), self.grid.v(t_s, self.grid_w)
         else:
             self._de_energise()
         self.demand_wh += self.load.w * dt_s / 3600
@@ -228,10 +253,11 @@ class TwinSite:
     def _measure(self, meter: TwinMeter, dt_s: float) -> None:
         grid = meter.role == "grid"
         w = self.grid_w if grid else self.load_w
-        if grid and not self.joined:
-            meter.measure(self.t_s, dt_s, w, self.grid.hz(self.t_s), self.grid.v(self.t_s, 0.0))  # on the grid's side
+        if grid and not self.joined and not meter.on_bus:
+            meter.measure(self.t_s, dt_s, 0.0, self.grid.hz(self.t_s), self.grid.v(self.t_s, 0.0))  # on the grid's side
         else:
-            meter.measure(self.t_s, dt_s, w, self.hz, self.v, self.grid_w - self.load_w if grid else 0.0)
+            balanced_w = self.grid_w - self.load_w if grid and not self.islanded else 0.0
+            meter.measure(self.t_s, dt_s, w, self.hz, self.v, balanced_w)
 
     def _protect(self, dt_s: float, v_share: float, hz: float) -> None:
         """A PCS that trips at its own windows takes the site off the grid: its transfer switch opens with it."""
@@ -244,8 +270,8 @@ class TwinSite:
                     if switch.position is Position.CLOSED:
                         switch.open_at_once(0.0)
 
-    def _grid_tied(self, dt_s: float) -> None:
-        """The grid takes what is left."""
+    def _follow(self, dt_s: float) -> None:
+        """Grid or generator gives and takes what is left."""
         self.blackout = self.load.dark = False
         self.load_w = self.load.w
         sources_w = 0.0
@@ -259,7 +285,6 @@ class TwinSite:
             pv.settle(pv.available_w, dt_s)
             sources_w += pv.w
         self.grid_w = self.load_w - sources_w
-        self.hz, self.v = self.grid.hz(self.t_s), self.grid.v(self.t_s, self.grid_w)
 
     def _island(self, dt_s: float) -> None:
         """The ready PCS form the grid and share, by what each can give, what PV leaves of the load."""
@@ -339,6 +364,7 @@ class TwinSite:
             "tripped": {p.id: p.tripped for p in self.pcs},
             "switch": {s.id: s.position.name.lower() for s in self.switches},
             "grid_present": self.grid.present,
+            "source": self.source,
             "islanded": self.islanded,
             "blackout": self.blackout,
             "hz": self.hz,

@@ -12,6 +12,7 @@ from dispatch.config.schema import (
     CapsConfig,
     DispatchConfig,
     DrillsConfig,
+    GensetConfig,
     GridConfig,
     IslandConfig,
     OrdersConfig,
@@ -111,6 +112,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     orders: OrdersConfig = OrdersConfig()
     roles: RolesConfig | None = None
     island: IslandConfig = IslandConfig()
+    genset: GensetConfig | None = None
     drills: DrillsConfig = DrillsConfig()
     ride_through: RideThroughConfig = RideThroughConfig()
     tariff: TariffConfig = TariffConfig()
@@ -150,6 +152,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             tariff=self.tariff,
             caps=self.caps,
             island=self.island,
+            genset=self.genset,
             drills=self.drills,
             ride_through=self.ride_through,
             switches=tuple(s.id for s in self.switch),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dispatch.control.rules.genset import on_genset
 from dispatch.control.rules.situation import Situation
 from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason
@@ -11,8 +12,10 @@ from dispatch.model.rule_chain import Ask, Bounds
 
 
 def islanding(s: Situation, so_far: Bounds) -> Ask:
-    """Islanded or not known to be grid-tied, no setpoint; the forming PCS is never stopped or reverted."""
+    """Islanded or not known to be joined, no setpoint; the forming PCS is never stopped or reverted."""
     seen = s.islanding
+    if seen.state is IslandState.GENSET:
+        return on_genset(s)
     if not seen.commands_battery or s.net_w is None or (seen.import_low_w is None and seen.import_high_w is None):
         return Ask(seen.reason, command=seen.commands_battery)
     low_w, high_w = -math.inf, math.inf

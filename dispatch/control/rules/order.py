@@ -33,7 +33,8 @@ class Rule(NamedTuple):
 
 ALL = frozenset(IslandState)
 TIED = frozenset({IslandState.GRID_TIED})
-CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING})
+ORDERED = TIED | {IslandState.GENSET}
+CLOSED = ORDERED | {IslandState.PREPARING}
 
 # In the order in which they run, that of `RuleId`: each may only narrow what those before it have left.
 RULES = (
@@ -42,8 +43,8 @@ RULES = (
     Rule(RuleId.SAFE_VALUE, CLOSED, safe_value),
     Rule(RuleId.ISLANDING, ALL, islanding),
     Rule(RuleId.FUSE, CLOSED, fuse),
-    Rule(RuleId.RESERVE, TIED, reserve),
-    Rule(RuleId.MANUAL, TIED, manual),
+    Rule(RuleId.RESERVE, ORDERED, reserve),
+    Rule(RuleId.MANUAL, ORDERED, manual),
     Rule(RuleId.INTERVAL_BUDGET, TIED, interval_budget),
     Rule(RuleId.GRID_RAMP, TIED, grid_ramp),
     Rule(RuleId.PLAN, TIED, plan),

@@ -7,6 +7,7 @@ import math
 from dispatch.config.battery_ratings import reserve_soc_pct, worst_efficiency
 from dispatch.control.rules.situation import Situation, charge_ceiling_w, charge_room_w
 from dispatch.model.battery_bank import counted, in_service
+from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Ask, Bounds
 from dispatch.orders.book import signed
@@ -29,8 +30,11 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
     if s.islanding.import_high_w is not None:
         return Ask(Reason("reserve.after_ramp", {"level": level}))
     if s.recharging:
+        refill = Reason("reserve.refill", {"level": level, "import_w": charge_ceiling_w(s)})
+        if s.islanding.state is IslandState.GENSET:
+            refill = Reason("reserve.refill_on_genset", {"level": level, "genset_w": charge_ceiling_w(s)})
         return Ask(
-            Reason("reserve.refill", {"level": level, "import_w": charge_ceiling_w(s)}),
+            refill,
             high_w=0.0,
             preferred_w=-charge_room_w(s),
             high_why=Reason("reserve.no_discharge", {"level": level}),

@@ -9,7 +9,7 @@ from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.pcs_limits import Unit
 from dispatch.model.contacts import ContactView
-from dispatch.model.islanding import Islanding
+from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -65,6 +65,8 @@ def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tu
 
 def charge_ceiling_w(s: Situation) -> float:
     """Import up to which the rules charge the battery of their own accord."""
+    if s.islanding.state is IslandState.GENSET:
+        return 0.0 if s.config.genset is None else s.config.genset.charge_up_to_w
     return (1 - CHARGE_ROOM) * s.budget.kept.aim_w
 
 

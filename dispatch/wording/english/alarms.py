@@ -78,6 +78,9 @@ TEMPLATES = {
     "alarm.no_prices": "no prices at all",
     "alarm.prices_left": "{left_s:hours} left",
     "alarm.conflict": "rule {rule:rule_number} {rule:rule}: {reason}",
+    "alarm.genset_over": "{drawn_w:kw} from the generator, rated {rated_w:kw}",
+    "alarm.genset_back": "{back_w:kw} flow back into the generator",
+    "alarm.genset_under": "{drawn_w:kw} from the generator, its lowest load is {least_w:kw}",
     "alarm.ride_step": "{step}: {why}",
 }
 
@@ -85,11 +88,11 @@ TEXTS: dict[str, AlarmText] = {
     "grid-outage": AlarmText(
         "Grid outage",
         "No voltage on the grid side of the PCC.",
-        "The site lives on the battery as far as its switch and PCS can island; otherwise it is dark.",
+        "The site lives on its battery or a generator as far as switch and PCS allow; otherwise it is dark.",
         (
-            "Look at SoC and load on the Overview: that is the time left. Check the grid operator's outage page and "
-            "the supply breaker's position. Do not close any switch by hand; the transfer switch reconnects when the "
-            "grid is back."
+            "Look at SoC and load on the Overview: on the battery that is the time left. Check the grid operator's "
+            "outage page and the supply breaker's position. Do not close any switch by hand; the transfer switch "
+            "reconnects when the grid is back."
         ),
     ),
     "fuse-overload": AlarmText(
@@ -420,8 +423,8 @@ TEXTS: dict[str, AlarmText] = {
         "Less energy is stored than the ride-through promise needs.",
         "A grid outage now would not be bridged for the promised hours.",
         (
-            "It recharges by itself as the peak allows; the plan says when. If it does not rise within the hour, look "
-            "at `skerry why` and the PCS."
+            "It recharges by itself as the peak, or a generator, allows; on the grid the plan says when. If it does "
+            "not rise within the hour, look at `skerry why` and the PCS."
         ),
     ),
     "no-plan": AlarmText(
@@ -582,13 +585,40 @@ TEXTS: dict[str, AlarmText] = {
             "drills.window_h it counts as missed, which the Log says."
         ),
     ),
+    "genset-running": AlarmText(
+        "Site on its generator",
+        "The switch at the PCC has put the generator in the grid's place.",
+        (
+            "No export, no trading, no peak shaving; plan and metering interval are paused. The battery only keeps the "
+            "generator between its lowest load and its rating, and refills the reserve from what it has to spare."
+        ),
+        "Look after fuel and load. The switch changes back by itself once the grid is there: Skerry does not ask it.",
+    ),
+    "genset-overload": AlarmText(
+        "Generator outside its range",
+        "It gives more than its rating, or takes power back.",
+        "Its protection may stop it within minutes; then the battery carries the site alone.",
+        (
+            "More than its rating: switch off what is not needed. Power back into it: switch off PV that Skerry may "
+            "not limit ([[pv]] curtail), and look why the battery does not charge."
+        ),
+    ),
+    "genset-low-load": AlarmText(
+        "Generator below its lowest load",
+        "Load less PV is small, and the battery cannot charge enough or PV may not be limited.",
+        "A diesel engine that runs long at low load fouls and wears.",
+        "Add load, or let Skerry limit PV ([[pv]] curtail); see min_load_w in [genset].",
+    ),
     "ride-through-step": AlarmText(
         "Ride-through gives up load",
-        "The battery does not last for the promised hours at this load, or the load is near what it can give.",
+        (
+            "The battery does not last for the promised hours at this load, or the load is near what it can give, or "
+            "above the rating of a generator."
+        ),
         "Deferrable nodes are capped or suspended, critical ones capped, at last all are shut down.",
         (
             "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is "
-            "back and the battery has recovered."
+            "back, or a generator that was never overloaded has room, and the battery has recovered."
         ),
     ),
 }

@@ -14,6 +14,13 @@ TEMPLATES = {
     # what the devices show
     "seen.pcs_forms_own": "{pcs} is disconnected from the grid and forms its own",
     "seen.switch_open": "switch {switch} is open by its contacts",
+    "seen.no_source": "switch {switch} says that it joins the site to no source",
+    "seen.genset": "switch {switch} says that the generator feeds the site",
+    "seen.genset_and_grid": (
+        "switch {switch} says that the generator feeds the site, and its contact to the grid reads '{position}'"
+    ),
+    "seen.genset_and_forming": "switch {switch} says that the generator feeds the site, and {pcs} still forms a grid",
+    "seen.source_unread": "switch {switch} does not say whether the grid or the generator feeds the site",
     "seen.switches": "switch {switches}",
     "seen.contacts_closed": "{switch} is closed by its contacts",
     "seen.pcs_follows": "{switch} is not read, the PCS follows a grid",
@@ -31,6 +38,7 @@ TEMPLATES = {
     "differences.frequency": "{delta_hz:.2f} Hz",
     "differences.phase": "{delta_deg:.2f} deg",
     # where the state machine goes
+    "go.genset_unread": "the site was on its generator when the switch last told: {seen}",
     "go.nothing_read": "nothing has been read yet",
     "go.seen_bus_dead": "{seen}, the bus is dead: {bus}",
     "go.bus_is": "the bus is {bus}: {why}",
@@ -59,6 +67,7 @@ TEMPLATES = {
     "go.drill": "drill of {drill_min:g} min by {who}: {reason}",
     "go.fault_kept": "{fault} (a restart of the gateway does not reset it)",
     # what is against closing
+    "close.on_genset": "{switch} says that the generator feeds the site: it changes back by itself",
     "close.no_switch": "no switch that may be asked",
     "close.switch_reads": "switch {switch} reads {position}",
     "close.only_watched": "switch {switch} takes no orders by its map",
@@ -88,7 +97,9 @@ TEMPLATES = {
         "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}; nothing else confirms it, and no energy "
         "is counted yet, so critical nodes are touched once it has stood for {for_s:minutes}"
     ),
+    "ride.genset_overload": "{drawn_w:kw} drawn from the generator, rated {rated_w:kw}",
     "ride.overload": "{drawn_w:kw} is drawn, PCS and battery can give {most_w:kw}",
     "ride.too_short": "{left_s:minutes} left at {drawn_w:kw}, {promised_s:minutes} are promised",
+    "ride.recovered_on_genset": "the generator has room, and {soc} has reached the reserve's {reserve_pct:.1f} %",
     "ride.recovered": "the grid is back and {soc} has reached the reserve's {reserve_pct:.1f} %",
 }

@@ -103,6 +103,18 @@ TEMPLATES = {
     "curtail.state_unknown": "as before: the site is {state}, whether it is joined to the grid is not known",
     "curtail.none": "not limited: {room_w:kw} of PV can be used, stored or exported",
     "curtail.off_grid": "not limited: the site is {state}",
+    "curtail.genset": "PV at most {limit_w:kw} in all: the rest of the site takes {load_w:kw}, "
+    "the battery can take {charge_w:kw}, the generator gives at least {least_w:kw}",
+    "curtail.genset_load_unknown": "PV at most {limit_w:kw} in all: what the site takes of its generator is not known",
+    "genset.undeclared": "the switch says that a generator feeds the site, and the site file has no [genset]: 0 kW",
+    "genset.window": (
+        "generator of {rated_w:kw} beside a net load of {net_w:kw}: at least {least_w:kw} from it, charge at most "
+        "{charge_w:kw}"
+    ),
+    "genset.spare": "the generator, rated {rated_w:kw}, has this to spare beside a net load of {net_w:kw}",
+    "genset.overload": "the net load of {net_w:kw} is above the generator's rating of {rated_w:kw}",
+    "genset.least": "the generator gives at least {least_w:kw}, and the net load is {net_w:kw}",
+    "genset.load_unknown": "on the generator with an unknown load the battery stands still: {lost}",
     "limit.no_pcs": "0 PCS take part",
     "limit.both": "charge at most {charge_w:kw} ({charge_why}), discharge at most {discharge_w:kw} ({discharge_why})",
     "limit.rating": "rating {limit_w:kw}",
@@ -148,6 +160,7 @@ TEMPLATES = {
     "reserve.level": "{soc}, reserve {reserve_pct:.1f} % ({whose})",
     "reserve.after_ramp": "{level}: refill once import has ramped back",
     "reserve.refill": "{level}: refill while import stays under {import_w:kw}",
+    "reserve.refill_on_genset": "{level}: refill while the generator gives less than {genset_w:kw}",
     "reserve.no_discharge": "{level}: no discharge",
     "reserve.taper": "{level}: discharge at most {limit_w:kw}",
     "reserve.untouched": "{level}: untouched",

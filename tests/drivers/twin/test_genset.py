@@ -1,0 +1,212 @@
+"""A generator at the PCC in lock-step: outage, generator, grid; its lowest load, its rating, and what is paused."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from genset_site import GENSET, NOON, GensetSite, without_source
+
+from dispatch.model.decision import Mode
+from dispatch.model.equipment import Meter
+from dispatch.model.islanding import IslandRequest, IslandState
+from dispatch.model.orders import Order, OrderKind
+from dispatch.model.readings import MISSING
+from dispatch.model.reasons import RuleId
+from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
+
+BAND_W = 300.0  # the deadband, and what a reading is late by
+
+
+def order(site: GensetSite, w: float) -> Order:
+    now = site.decisions[-1]
+    return Order(
+        id="o1", kind=OrderKind.SETPOINT, value=w, target="", who="ann", reason="test", given_utc_s=now.utc_s,
+        ends_utc_s=now.utc_s + 3600, ends_mono_s=1e9,
+    )  # fmt: skip
+
+
+def test_an_outage_leads_to_the_generator_and_back_and_its_energy_is_no_import() -> None:
+    site = GensetSite(18_000.0)
+    site.run(10)
+    site.outage()
+    site.run(3)
+    imported_wh = site.controller.interval.energy_wh
+    decision = site.run(40)
+    assert (decision.island, decision.battery_w, decision.mode) == (IslandState.GENSET, 0.0, Mode.RULES)
+    assert site.feeds[-1] == pytest.approx(18_000, abs=50)
+    assert site.controller.interval.energy_wh == pytest.approx(imported_wh, abs=0.1)
+    unknown_s = site.controller.interval.unknown_s
+    site.grid_back()
+    site.run(30)
+    assert site.states() == ["grid-tied", "islanded", "on-genset", "islanded", "synchronising", "grid-tied"]
+    assert site.written == {"following"}
+    assert site.site.unserved_wh == 0
+    on_grid_wh = sum(site.feeds[-110:]) * 0.2 / 3600
+    assert on_grid_wh == pytest.approx(site.controller.interval.energy_wh - imported_wh, rel=0.15)
+    assert unknown_s < 1
+    assert site.controller.interval.unknown_s < 4, "the meter may still have shown the generator for its delay"
+    assert "switch pcc says that the generator feeds the site" in site.texts("island")[2]
+
+
+def test_the_rules_of_money_are_at_rest_and_say_why() -> None:
+    chain = {trace.rule: words(trace.reason) for trace in GensetSite(18_000.0).on_genset().chain}
+    for rule in (RuleId.INTERVAL_BUDGET, RuleId.GRID_RAMP, RuleId.PLAN, RuleId.REST):
+        assert chain[rule] == "not in force: the site is on-genset"
+
+
+def test_the_battery_lifts_a_small_load_to_the_lowest_load_and_helps_above_the_rating() -> None:
+    load = {"w": 2_000.0}
+    site = GensetSite(lambda _: load["w"])
+    site.on_genset()
+    site.run(4)
+    assert site.feeds[-1] == pytest.approx(GENSET.min_load_w, abs=BAND_W)
+    load["w"] = 40_000.0
+    decision = site.run(6)
+    assert site.feeds[-1] == pytest.approx(GENSET.rated_w, abs=BAND_W)
+    assert "kW is above the generator's rating of 30.0 kW" in words(decision.reason)
+    assert site.genset.tripped == ""
+
+
+def test_the_reserve_is_refilled_from_what_the_generator_has_to_spare() -> None:
+    site = GensetSite(18_000.0, soc_pct=20.0, reserve_h=4.0)
+    site.on_genset()
+    decision = site.run(4)
+    assert site.feeds[-1] == pytest.approx(GENSET.charge_up_to_w, abs=BAND_W)
+    assert "refill while the generator gives less than 27.0 kW" in words(decision.reason)
+
+
+@pytest.mark.parametrize(("asked_w", "feed_w"), [(50_000.0, GENSET.min_load_w), (-50_000.0, GENSET.charge_up_to_w)])
+def test_an_order_is_limited_by_the_generator(asked_w: float, feed_w: float) -> None:
+    site = GensetSite(18_000.0)
+    site.on_genset()
+    decision = site.run(4, orders=[order(site, asked_w)])
+    assert decision.mode is Mode.MANUAL
+    assert site.feeds[-1] == pytest.approx(feed_w, abs=BAND_W)
+
+
+def test_pv_is_limited_once_the_battery_is_full() -> None:
+    site = GensetSite(10_000.0, soc_pct=95.0, start=NOON)
+    site.on_genset()
+    site.run(12)
+    assert site.site.pv[0].sun_w > 10_000
+    assert site.feeds[-1] == pytest.approx(GENSET.min_load_w, abs=800)
+    assert min(site.feeds[20:]) >= GENSET.min_load_w - BAND_W
+    assert any("the generator gives at least 6.0 kW" in text for text in site.texts("pv1"))
+
+
+def test_pv_that_may_not_be_limited_charges_the_battery() -> None:
+    site = GensetSite(3_000.0, start=NOON, curtail=False)
+    site.on_genset()
+    site.run(4)
+    assert site.feeds[-1] == pytest.approx(GENSET.min_load_w, abs=BAND_W)
+    assert site.site.pcs[0].w < -15_000
+
+
+def test_a_load_that_jumps_is_followed_within_seconds() -> None:
+    chance = random.Random(5)
+    jumps = [chance.uniform(1_000, 45_000) for _ in range(20)]
+    site = GensetSite(lambda t_s: jumps[int(t_s // 5) % 20])
+    site.on_genset()
+    site.run(60)
+    late = [w for n, w in enumerate(site.feeds) if (site.site.t_s - (len(site.feeds) - n - 1) * 0.2) % 5 > 2.5]
+    assert min(late) >= GENSET.min_load_w - BAND_W
+    assert max(late) <= GENSET.rated_w + BAND_W
+    assert site.genset.tripped == ""
+
+
+def test_without_its_meter_the_battery_stands_still() -> None:
+    site = GensetSite(18_000.0)
+    site.on_genset()
+    site.run(4, orders=[order(site, -8_000.0)])
+    assert site.decisions[-1].battery_w == -8_000.0
+
+    def lost(snapshot: Snapshot) -> Snapshot:
+        return msgspec.structs.replace(snapshot, grid=Meter("grid", w=MISSING))
+
+    site.change = lost
+    decision = site.run(0.4, orders=[order(site, -8_000.0)])
+    assert (decision.battery_w, decision.mode) == (0.0, Mode.SAFE)
+    assert "on the generator with an unknown load the battery stands still" in words(decision.reason)
+
+
+def test_a_switch_that_falls_silent_changes_no_limit_and_no_sentence_says_more_than_is_known() -> None:
+    site = GensetSite(2_000.0)
+    site.on_genset()
+    site.change = without_source
+    decision = site.run(6)
+    assert decision.island is IslandState.GENSET
+    assert site.feeds[-1] == pytest.approx(GENSET.min_load_w, abs=BAND_W)
+    assert decision.islanding is not None
+    assert words(decision.islanding.reason) == (
+        "the site was on its generator when the switch last told: switch pcc does not say whether the grid or the "
+        "generator feeds the site"
+    )
+    site.change = lambda snapshot: snapshot
+    assert site.run(1).island is IslandState.GENSET
+    assert len([text for text in site.texts("island") if "→ on-genset" in text]) == 1
+
+
+def test_a_switch_that_is_silent_from_the_grid_on_leaves_it_open_who_feeds_the_site() -> None:
+    site = GensetSite(18_000.0)
+    site.run(2)
+    site.change = without_source
+    decision = site.run(1)
+    assert (decision.island, decision.battery_w) == (IslandState.UNKNOWN, None)
+    assert "does not say whether the grid or the generator feeds the site" in words(decision.reason)
+
+
+def test_a_generator_that_stops_leaves_the_site_to_the_battery() -> None:
+    site = GensetSite(18_000.0)
+    site.on_genset()
+    site.genset.stopped = True
+    decision = site.run(3)
+    assert decision.island is IslandState.ISLANDED
+    assert site.site.pcs[0].forming
+    site.genset.stopped = False
+    assert site.run(8).island is IslandState.GENSET
+    assert site.written == {"following"}
+    assert site.site.unserved_wh == 0
+
+
+def test_a_dark_site_is_taken_up_by_the_generator() -> None:
+    site = GensetSite(18_000.0)
+    site.run(2)
+    site.site.pcs[0].trip()
+    site.genset.stopped = True
+    site.outage()
+    assert site.run(8).island is IslandState.BLACKOUT
+    site.genset.stopped = False
+    assert site.run(12).island is IslandState.GENSET
+    assert site.feeds[-1] == pytest.approx(18_000, abs=50)
+
+
+def test_no_drill_begins_on_the_generator() -> None:
+    site = GensetSite(18_000.0)
+    site.on_genset()
+    asked = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=5)
+    (reply,) = site.run(0.2, requests=[asked]).replies
+    assert not reply.ok
+    assert "on-genset" in words(reply.reason)
+
+
+def test_a_load_above_the_rating_takes_steps_of_load_shedding_and_an_empty_battery_does_not_hide_it() -> None:
+    load = {"w": 20_000.0}
+    site = GensetSite(lambda _: load["w"], soc_pct=5.0)
+    assert site.on_genset().ride is not None
+    load["w"] = 34_000.0
+    decision = site.run(4)
+    assert decision.ride is not None
+    assert decision.ride.rung == 1
+    decision = site.run(8)
+    assert decision.ride is not None
+    assert decision.ride.rung == 3, "critical nodes are capped, none is shut down"
+    assert decision.ride.why is not None
+    assert words(decision.ride.why).endswith("kW drawn from the generator, rated 30.0 kW")
+    assert site.genset.tripped == ""
+    load["w"] = 10_000.0
+    decision = site.run(70)
+    assert decision.ride is not None
+    assert decision.ride.rung == 3, "it would be overloaded again"
