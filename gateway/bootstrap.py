@@ -322,6 +322,7 @@ def site_limits(site: Site) -> dict[str, float]:
         "demand_eur_per_kw_month": config.tariff.demand_eur_per_kw_month,
         "stale_after_s": site.io.stale_after_s,
         "order_max_s": site.orders.max_s,
+        **({} if config.genset is None else {"genset_w": config.genset.rated_w}),
         **{f"{b.id}.energy_kwh": b.energy_kwh for b in config.batteries},
     }
 

@@ -21,7 +21,7 @@ from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.decision import Decision, Mode
-from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest, IslandState
+from dispatch.model.islanding import JOINED, DrillReport, IslandReply, IslandRequest, IslandState
 from dispatch.model.orders import ON_BATTERY
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -209,8 +209,8 @@ class ControlLoop:
             call(self.punctuality.ticks)
 
     def _with_sleeping_pv(self, snapshot: Snapshot) -> Snapshot:
-        """PV inverters that are silent because there is no sun count as 0 W, as long as the site is grid-tied."""
-        grid_tied = self.published is not None and self.published.decision.island is IslandState.GRID_TIED
+        """PV inverters that are silent because there is no sun count as 0 W, on the grid and on a generator."""
+        grid_tied = self.published is not None and self.published.decision.island in JOINED
         silent = {pv.id for pv in snapshot.pv if pv.w.good is None}
         snapshot, fallen = self._inverters.mark(snapshot, grid_tied)
         self._devices.report_silent_pv(silent, {pv.id for pv in snapshot.pv if pv.asleep})
@@ -338,6 +338,7 @@ class ControlLoop:
         """Signals for the record that are neither in the snapshot nor in the decision."""
         interval = self._controller.interval
         able = decision.island is IslandState.GRID_TIED and decision.mode not in (Mode.SAFE, Mode.OBSERVE)
+        on_genset = {"decision.on_genset": float(decision.island is IslandState.GENSET)}
         return {
             "interval.left_w": interval.left_w,
             "interval.limit_w": interval.limit_w,
@@ -345,6 +346,7 @@ class ControlLoop:
             "month.peak_w": self._controller.month_peak_w,
             "price.eur_per_kwh": self._price_outlook.last.now_eur_per_kwh if self._clock_seen.known else None,
             "decision.able": float(able),
+            **({} if self._config.genset is None else on_genset),
             "decision.ordered": float(any(order.kind in ON_BATTERY for order in self._orders.active)),
             **({"soc_pct": soc_pct} if self._config.batteries else {}),
         }
@@ -375,8 +377,8 @@ class ControlLoop:
     async def to_safe_value(self) -> None:
         """Bring every PCS to the safe value, read back where it can be. Islanded or unknown: a forming PCS is left."""
         decision = None if self.published is None else self.published.decision
-        if decision is None or decision.mode is Mode.OBSERVE or decision.island is not IslandState.GRID_TIED:
-            tied = decision is not None and decision.island is IslandState.GRID_TIED
+        if decision is None or decision.mode is Mode.OBSERVE or decision.island not in JOINED:
+            tied = decision is not None and decision.island in JOINED
             why = words(decision.reason) if decision is not None and tied else "the site is not known to be grid-tied"
             text = f"no setpoint sent at stop: {why}"
             self._events.event("gateway", "info", "stop", text)

@@ -27,7 +27,8 @@ LOAD, PV, BATTERY, SOC, PRICE = "site_load.w", "pv.w", "pcs.w", "soc_pct", "pric
 GRID = "grid.w"
 ORDERED, ABLE = "decision.ordered", "decision.able"  # shares of the time
 TOUCHED = 0.01  # of a quarter hour: 9 s
-SIGNALS = (LOAD, GRID, PV, BATTERY, SOC, PRICE, ORDERED, ABLE)
+ON_GENSET = "decision.on_genset"  # the same; only on a site with a generator
+SIGNALS = (LOAD, GRID, PV, BATTERY, SOC, PRICE, ORDERED, ABLE, ON_GENSET)
 
 Minutes = Mapping[str, Mapping[int, tuple[float, float]]]
 
@@ -132,13 +133,22 @@ def make_report(
 def read_quarters(
     archive: Archive, config: DispatchConfig, begin_s: int, end_s: int, prices: PriceSeries = NO_PRICES
 ) -> tuple[list[Quarter], list[str]]:
-    """What is on record of [begin, end), whole quarter hours of UTC; and what is to be said of it."""
+    """What is on record of [begin, end), whole quarter hours of UTC; and what is to be said of it.
+
+    Quarter hours in which a generator fed the site are left out: what the grid meter showed was no import.
+    """
     known: list[tuple[Quarter, float | None]] = []
+    left_out: set[int] = set()
     for start_s in range(begin_s, end_s, 86400):
         until_s = min(start_s + 86400, end_s)
         minutes = archive.minutes(SIGNALS, start_s - MINUTE_S, until_s)
+        left_out |= {t - t % QUARTER_S for t, (mean, _) in minutes[ON_GENSET].items() if mean > 0}
         known += _quarters(minutes, config.tariff, start_s, until_s)
-    return _priced(known, prices, config.timezone)
+    on_grid = [(quarter, price) for quarter, price in known if quarter.start_utc_s not in left_out]
+    quarters, notes = _priced(on_grid, prices, config.timezone)
+    if len(known) > len(on_grid):
+        notes.append(f"{len(known) - len(on_grid)} quarter hours with the generator are left out: it is no import")
+    return quarters, notes
 
 
 def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) -> Iterator[tuple[Quarter, float | None]]:

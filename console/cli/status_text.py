@@ -30,7 +30,7 @@ from dispatch.control.contact_states import contact_reason
 from dispatch.control.exit_behaviour import if_gateway_dies
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import COUNTED
-from dispatch.model.islanding import OPEN_STATES
+from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
@@ -60,7 +60,8 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield ""
     yield _row("Grid", *_grid(model, published, limits))
     room = not off_grid(model)
-    yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), _peak(published, welcome))
+    paused = ("paused: on the generator",) if island_state(model) is IslandState.GENSET else ()
+    yield _row("Interval", *_interval(published.interval, snapshot.utc_s, room), *paused, _peak(published, welcome))
     lasts = [f"lasts {runtime_texts(model)[0]}"] if island_state(model) in OPEN_STATES else []
     yield _row("Battery", _sum(snapshot, "pcs"), *_state_of_charge(model, limits), *lasts)
     yield _row("PV", _sum(snapshot, "pv"), *([f"of {kw(limits['pv_peak_w'])} peak"] if limits.get("pv_peak_w") else []))
@@ -134,6 +135,11 @@ def _grid(model: Model, published: Published, limits: dict[str, float]) -> Itera
     snapshot = published.snapshot
     grid = snapshot.grid.w
     told = " FROZEN" if published.decision.meter_frozen else mark(grid)
+    if island_state(model) is IslandState.GENSET:
+        rated_w = limits.get("genset_w")
+        yield flow(grid.value, "generator", "into generator") + told
+        yield from () if rated_w is None else (f"rated {kw(rated_w)}",)
+        return
     if not switch_open(snapshot.switches):
         yield flow(grid.value, "import", "export") + told
         yield from _grid_limits(limits)

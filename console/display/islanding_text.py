@@ -71,8 +71,8 @@ def in_normal_operation(model: Model) -> bool:
 
 
 def switch_open(switches: tuple[Switch, ...]) -> bool:
-    """Whether a fresh contact at the PCC says open."""
-    return any(s.position.good == "open" for s in switches)
+    """Whether a fresh contact at the PCC says open, and no generator feeds the site."""
+    return any(s.isolates for s in switches)
 
 
 def left_grid_utc_s(view: IslandView) -> float:
@@ -167,6 +167,7 @@ NEXT_STEPS = {
     S.CLOSING: "the contact must say closed",
     S.FAULT: "an engineer's fault reset: F",
     S.BLACK_START: "a PCS must form the grid",
+    S.GENSET: "the switch changes back once the grid is there",
     S.GRID_TIED: "ramping back, then the drill ends",
 }
 

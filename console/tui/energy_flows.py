@@ -20,8 +20,8 @@ from console.display.viewmodel import Model, combined, soc_gap, soc_reading
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
-from dispatch.model.equipment import Node, Switch
-from dispatch.model.islanding import OPEN_STATES
+from dispatch.model.equipment import Meter, Node, Switch
+from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.readings import Reading, total
 from dispatch.model.snapshot import Snapshot
 from gateway.api.protocol import Published
@@ -72,7 +72,10 @@ def draw_hz_and_volts(canvas: Canvas, y: int, hz: Reading, volts: Reading) -> No
 
 
 class GridFlow(EnergyFlow):
-    """Import at the PCC against the limit of this metering interval; behind an open switch, the grid as it sees it."""
+    """Import at the PCC against the limit of this metering interval; on a generator its power against its rating.
+
+    Behind an open switch, the grid as the switch sees it.
+    """
 
     title = "Grid"
 
@@ -80,6 +83,12 @@ class GridFlow(EnergyFlow):
         """Power, arrow, limit, bar, voltage and frequency."""
         grid = published.snapshot.grid
         frozen = "FROZEN" if published.decision.meter_frozen and not model.stale else ""
+        if island_state(model) is IslandState.GENSET:
+            draw_power(canvas, model, grid.w, "generator" if (grid.w.value or 0.0) >= 0 else "backwards", frozen)
+            canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
+            self._draw_rating(canvas, model, grid.w)
+            self._draw_bus(canvas, grid)
+            return
         if switch_open(published.snapshot.switches):
             draw_power(canvas, model, grid.w, "open", frozen)
             canvas.put(0, 2, "───   ───", Ink.DIM)
@@ -88,8 +97,23 @@ class GridFlow(EnergyFlow):
         draw_power(canvas, model, grid.w, grid_direction(grid.w.value), frozen)
         canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
         self._draw_limit(canvas, published)
+        self._draw_bus(canvas, grid)
+
+    @staticmethod
+    def _draw_bus(canvas: Canvas, grid: Meter) -> None:
+        """Frequency, and the lowest voltage of a phase."""
         lowest = min((v for v in grid.v if v.value is not None), key=lambda v: v.value or 0.0, default=Reading())
         draw_hz_and_volts(canvas, 5, grid.hz, lowest)
+
+    @staticmethod
+    def _draw_rating(canvas: Canvas, model: Model, w: Reading) -> None:
+        """What the generator is rated at, and the bar."""
+        rated_w = model.limit("genset_w")
+        if rated_w is None:
+            canvas.put(0, 3, "rating unknown", Ink.DIM)
+            return
+        draw_kw(canvas, canvas.put(0, 3, "rated ", Ink.DIM), 3, rated_w)
+        draw_gauge(canvas, 0, 4, Gauge(w.value, 1.25 * rated_w, rated_w), BAR_COLUMNS)
 
     @staticmethod
     def _draw_limit(canvas: Canvas, published: Published) -> None:

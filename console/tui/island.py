@@ -29,7 +29,13 @@ from dispatch.model.islanding import OFF_GRID_STATES, DrillStatus, IslandState, 
 from dispatch.wording.catalogue import words
 
 STATE_SEQUENCE = ("preparing", "opening", "islanded", "synchronising", "closing", "grid-tied")
-OUT_OF_SEQUENCE = (IslandState.FAULT, IslandState.BLACKOUT, IslandState.BLACK_START, IslandState.UNKNOWN)
+OUT_OF_SEQUENCE = (
+    IslandState.FAULT,
+    IslandState.BLACKOUT,
+    IslandState.BLACK_START,
+    IslandState.GENSET,
+    IslandState.UNKNOWN,
+)
 CONNECTOR = " ── "
 STATE_COLUMNS = {
     name: 1 + sum(len(before) + len(CONNECTOR) for before in STATE_SEQUENCE[:n])

@@ -10,6 +10,7 @@ from console.display.status_text import battery_direction, peak_label
 from console.display.viewmodel import Model, soc_reading
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
+from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import StepCost
 from dispatch.wording.catalogue import rule_name, words
@@ -35,7 +36,10 @@ def draw_plan_head(canvas: Canvas, plan: Plan, model: Model) -> None:
     """Row 0: when the plan was made; the peak so far and the planned one."""
     peak_w = model.published.month_peak_w if model.published else None
     x = canvas.put(1, 0, f"Plan of {weekday_hour_minute(plan.made_utc_s, model.timezone)}")
-    if model.now_utc_s is not None and plan.at(model.now_utc_s) is None:
+    state = IslandState.GRID_TIED if model.published is None else model.published.decision.island
+    if state is not IslandState.GRID_TIED:
+        canvas.put(x + 2, 0, cut(f"paused: the site is {state.value}", TEXT_WIDTH - x - 12), Ink.MEDIUM)
+    elif model.now_utc_s is not None and plan.at(model.now_utc_s) is None:
         canvas.put(x + 2, 0, "it has run out: the rules steer alone", Ink.MEDIUM)
     else:
         peak = "peak so far" if model.published is None else peak_label(model.published)

@@ -87,7 +87,8 @@ def shown_key(model: Model) -> object:
     """Everything of a model that this view draws, the time in whole minutes: while it is equal, nothing is redrawn."""
     published, plan = model.published, model.plan
     minute = None if model.now_utc_s is None else int(model.now_utc_s // 60)
-    common = (minute, model.stale, model.welcome)
+    state = None if published is None else published.decision.island
+    common = (minute, model.stale, model.welcome, state)
     if published is None:
         return (*common, model.no_plan, model.events[-1:])
     if plan is None:

@@ -15,10 +15,8 @@ from dispatch.model.snapshot import Snapshot
 def genset_conditions(
     snapshot: Snapshot, decision: Decision | None, config: DispatchConfig
 ) -> Iterator[tuple[str, Condition]]:
-    """By the grid meter, which shows its power as import. Nothing on a site without one that is on the grid."""
+    """By the grid meter, which shows its power as import."""
     on_genset = decision is not None and decision.island is IslandState.GENSET
-    if config.genset is None and not on_genset:
-        return
     why = decision.islanding.reason if decision is not None and decision.islanding is not None else None
     yield "genset-running", Condition(on_genset, why)
     over, under = _load(snapshot, config) if on_genset else (Condition(False), Condition(False))

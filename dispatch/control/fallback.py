@@ -17,6 +17,7 @@ import msgspec
 
 from dispatch.config.schema import DispatchConfig, RulesConfig
 from dispatch.model.decision import Decision
+from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import DEVICE
 
@@ -54,13 +55,13 @@ def revert_values(config: DispatchConfig) -> dict[str, float]:
 
 
 def stop_setpoints(config: DispatchConfig, decision: Decision) -> dict[str, float]:
-    """What each PCS gets when the gateway of a grid-tied site stops: its share of `meter_lost_w`, W.
+    """What each PCS gets when the gateway stops: its share of `meter_lost_w`, W; on a generator nothing.
 
     Inside what the device limits of the last decision allow. A PCS that got no setpoint then gets none now.
     """
     ratings = {p.id: p.discharge_w for p in config.pcs}
     commanded = [s.device_id for s in decision.setpoints if s.w is not None and s.device_id in ratings]
-    total_w = config.rules.meter_lost_w
+    total_w = 0.0 if decision.island is IslandState.GENSET else config.rules.meter_lost_w
     for trace in decision.chain:
         if trace.rule in DEVICE:
             total_w = min(max(total_w, trace.low_w), trace.high_w)

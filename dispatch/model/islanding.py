@@ -31,6 +31,8 @@ class IslandState(enum.Enum):
 
 # The switch at the PCC is open, and the batteries carry the site.
 OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
+# A source that PCS follow feeds the site.
+JOINED = frozenset({IslandState.GRID_TIED, IslandState.GENSET})
 # Not joined to the grid, as far as is known.
 OFF_GRID_STATES = OPEN_STATES | {
     IslandState.FAULT,

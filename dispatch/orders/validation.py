@@ -13,7 +13,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.equipment import DeviceHealth
-from dispatch.model.islanding import IslandState
+from dispatch.model.islanding import JOINED, IslandState
 from dispatch.model.orders import (
     BATTERY,
     IN_PERCENT,
@@ -165,7 +165,7 @@ def _check_place(
     if not ids:
         raise OrderRefused(Reason("refused.no_pcs"))
     if wanted.kind in BATTERY and wanted.kind is not OrderKind.HOLD:
-        if decision.island not in (IslandState.GRID_TIED, IslandState.GENSET):
+        if decision.island not in JOINED:
             raise OrderRefused(Reason("refused.off_grid", {"state": decision.island.value}))
         _check_online(ids, health)
 
@@ -304,7 +304,7 @@ def _notes(m: _Moment, now: _Range) -> Iterator[Reason]:
     match m.wanted.kind:
         case OrderKind.RESERVE_LEVEL if m.wanted.value < reserve_soc_pct(m.config):
             yield Reason("note.below_reserve", {"reserve_pct": reserve_soc_pct(m.config)})
-        case OrderKind.HOLD if m.decision.island not in (IslandState.GRID_TIED, IslandState.GENSET):
+        case OrderKind.HOLD if m.decision.island not in JOINED:
             yield Reason("note.no_setpoint_anyway", {"state": m.decision.island.value})
         case OrderKind.NODE_CAP:
             yield from _of_node(m)

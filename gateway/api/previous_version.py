@@ -17,7 +17,7 @@ from dispatch.alarms.states import Alarm
 from dispatch.evaluation.energy_iq import Iq
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.decoding import with_reasons
-from dispatch.model.islanding import DrillReport, IslandReply, IslandView, RideThrough
+from dispatch.model.islanding import DrillReport, IslandReply, IslandState, IslandView, RideThrough
 from dispatch.model.orders import Preview
 from dispatch.model.plan import Plan
 from dispatch.model.readings import Quality
@@ -37,8 +37,17 @@ from gateway.api.protocol import (
 
 def for_version(message: object, version: int) -> Any:
     """A message, or any part of one, as built-in types in the shape of an earlier version."""
-    built = msgspec.to_builtins(message)
+    built = _states_known(msgspec.to_builtins(message))
     return _former(built) if version == 1 else _with_sentences(built)
+
+
+def _states_known(value: Any) -> Any:
+    """Earlier versions know no generator: to them it is not known what feeds the site."""
+    if isinstance(value, (list, tuple)):
+        return [_states_known(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _states_known(part) for name, part in value.items()}
+    return IslandState.UNKNOWN.value if value == IslandState.GENSET.value else value
 
 
 def _former(value: Any) -> Any:

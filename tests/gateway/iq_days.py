@@ -59,6 +59,7 @@ def record(
     missing: Container[int] = (),
     ordered: Container[int] = (),
     unable: Container[int] = (),
+    on_genset: Container[int] = (),
     priced: bool = True,
     pv_w: Callable[[int], float | None] | None = None,
     states: dict[str, object] | None = None,
@@ -87,6 +88,7 @@ def record(
         extras: dict[str, float | None] = {
             "decision.able": float(t_s not in unable),
             "decision.ordered": float(t_s in ordered),
+            "decision.on_genset": float(t_s in on_genset),
             "soc_pct": soc_pct,
         }
         if priced:

@@ -137,6 +137,16 @@ def test_gaps_orders_and_outages_are_seen(tmp_path: Path) -> None:
     assert report.iq.known_h == 21
 
 
+def test_what_a_generator_gave_is_no_import(tmp_path: Path) -> None:
+    """The quarter hours that it touches are left out, and it is said how many."""
+    record(tmp_path, BEGIN, END, on_genset=range(BEGIN + 3600 + 840, BEGIN + 2 * 3600, 60))
+    archive = Archive(tmp_path)
+    quarters, notes = read_quarters(archive, CONFIG, BEGIN, END)
+    archive.close()
+    assert len(quarters) == 96 - 4
+    assert notes == ["4 quarter hours with the generator are left out: it is no import"]
+
+
 def test_prices_that_are_not_on_record_come_from_the_price_file_or_are_told(tmp_path: Path) -> None:
     record(tmp_path, BEGIN, BEGIN + 8 * 3600, priced=False)
     half = PriceSeries((BEGIN,), (DEAR,), BEGIN + 4 * 3600)

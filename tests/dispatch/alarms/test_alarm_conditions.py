@@ -10,6 +10,7 @@ from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
+from dispatch.config.schema import GensetConfig
 from dispatch.model.clock import ClockState
 from dispatch.model.contacts import ContactView
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
@@ -96,6 +97,33 @@ def test_a_healthy_site_is_silent_and_every_condition_can_be_told() -> None:
     assert raised(found) == set()
     assert all(c.active is not None for c in found.values())
     AlarmBook(DEFINITIONS).update(found, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("import_w", "alarms", "detail"),
+    [
+        (20_000.0, set(), ""),
+        (5_900.0, set(), ""),
+        (5_000.0, {"genset-low-load"}, "5.0 kW from the generator, its lowest load is 6.0 kW"),
+        (31_000.0, {"genset-overload"}, "31.0 kW from the generator, rated 30.0 kW"),
+        (-2_000.0, {"genset-overload", "genset-low-load"}, "2.0 kW flow back into the generator"),
+    ],
+)
+def test_the_load_of_a_generator(import_w: float, alarms: set[str], detail: str) -> None:
+    genset = GensetConfig(rated_w=30_000, min_load_w=6_000)
+    facts = {"config": msgspec.structs.replace(FACTS.config, genset=genset)}
+    decision = msgspec.structs.replace(decided(), island=IslandState.GENSET)
+    found = held(decision, facts=facts, grid=msgspec.structs.replace(SNAPSHOT.grid, w=reading(import_w)))
+    assert {name for name in raised(found) if name.startswith("genset-")} == alarms | {"genset-running"}
+    assert not alarms or detail in {words(found[name].detail) for name in alarms}
+    assert not {name for name in raised(held(facts=facts)) if name.startswith("genset-")}
+
+
+def test_no_import_of_a_generator_puts_the_peak_at_risk() -> None:
+    facts = {"interval": Interval(899_700, 900, 8_500, 0, 50_000, 99_000)}
+    assert held(facts=facts)["peak-at-risk"].active
+    on_genset = msgspec.structs.replace(decided(), island=IslandState.GENSET)
+    assert not held(on_genset, facts=facts)["peak-at-risk"].active
 
 
 @pytest.mark.parametrize("state", [IslandState.BLACKOUT, IslandState.BLACK_START])
