@@ -45,7 +45,7 @@ Resolve = Callable[[str, str, int], Found]  # of device id, url, unit
 
 
 class Driver(Protocol):
-    """What the gateway needs of a driver. `kind`: meter load_meter pcs pv switch node ups contact."""
+    """What the gateway needs of a driver. `kind`: meter load_meter pcs battery pv switch node ups contact."""
 
     @property
     def id(self) -> str: ...

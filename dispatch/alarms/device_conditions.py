@@ -37,7 +37,8 @@ def missing_conditions(snapshot: Snapshot, config: DispatchConfig) -> Iterator[t
         absent = pcs.w.good is None and online.get(pcs.id, True)
         yield f"reading-missing:{pcs.id}", Condition(absent, Reason("alarm.power_missing"))
     for battery in snapshot.batteries:
-        told = any(online.get(p.id, True) for p in config.pcs if p.battery == battery.id)
+        tellers = [battery.id] if battery.id in online else [p.id for p in config.pcs if p.battery == battery.id]
+        told = any(online.get(name, True) for name in tellers)
         yield (
             f"reading-missing:{battery.id}",
             Condition(battery.soc_pct.good is None and told, Reason("alarm.soc_missing")),

@@ -267,7 +267,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     """How the conversation with one device goes. `error` is a line a person can act on, empty when all is well."""
 
     id: str
-    kind: str  # meter load_meter pcs pv switch node ups contact
+    kind: str  # meter load_meter pcs battery pv switch node ups contact
     online: bool
     age_s: float | None  # since the last good answer; None: never
     reads: int

@@ -292,7 +292,7 @@ def _instant(text: str) -> None:
 
 def _url(text: str) -> None:
     """Raises ValueError for a url that leads nowhere."""
-    if not text.startswith(("twin", "nut://")):
+    if text and not text.startswith(("twin", "nut://")):
         address.parse(text)
 
 
