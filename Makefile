@@ -126,6 +126,10 @@ bench: $(READY)  ## measure the figures of docs/figures.md
 bench-export: $(READY)  ## time of an export of a year, and of verifying a million rows of audit (three minutes)
 	$(RECORD) bench-export $(BIN)/python -m benchmarks.export
 
+.PHONY: bench-proofs
+bench-proofs: $(READY)  ## how well the figures of a proof hold, on N simulated devices (1000, half an hour)
+	$(BIN)/python -m benchmarks.prove --cases $(or $(N),1000)
+
 bench-dispatch: $(READY)  ## what dispatch saves: bundled traces, or CASES=DIR; JOBS=N processes
 	$(BIN)/python -m benchmarks.dispatch $(if $(CASES),--cases $(CASES)) --jobs $(or $(JOBS),1)
 

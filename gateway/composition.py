@@ -19,6 +19,7 @@ from dispatch.forecasting.pv_asleep import SleepingInverters
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason
+from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs
 from drivers.nodes.known_gpus import KnownGpus
 from gateway.api.alarm_commands import AlarmCommands
@@ -204,7 +205,7 @@ def compose_gateway(
         events=events,
         audit=audit,
         calls=SupervisedCalls("proofs", PROOFS_S, parts),
-        refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs)},
+        refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs | MapMeter)},
     )
     loop = ControlLoop(
         site=site,

@@ -61,7 +61,7 @@ class ProvingService:
     ) -> None:
         """`tick_s`: of site time. `revert`: the reversion asked of each PCS, s and W; `renewed_s`: of when.
 
-        `refresh_s`: how often a PCS renews its own readings; not named: whenever it is read.
+        `refresh_s`: how often PCS and meters renew their own readings; not named: whenever they are read.
         """
         self._config, self._clock, self._tick_s, self._revert = config, clock, tick_s, revert
         self._renewed_s, self._alarms, self._proofs, self._events = renewed_s, alarms, proofs, events
@@ -156,6 +156,7 @@ class ProvingService:
             revert_w=revert_w,
             who=who,
             started=self._now,
+            refresh_s=self._refresh_s.get(pcs_id, 0.0),
         )
         began = Reason("prove.began", {"pcs": pcs_id, "who": who, "on_site": on_site})
         self._procedure.lines.append(began)
@@ -184,6 +185,10 @@ class ProvingService:
         self._show(running=True)
         self._end(procedure)
         return True
+
+    @property
+    def _grid_id(self) -> str:
+        return "" if self._now is None else self._now.snapshot.grid.id
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,8 +234,8 @@ class ProvingService:
 
     async def _figure_out(self, procedure: Procedure) -> None:
         try:
-            refresh_s = self._refresh_s.get(procedure.pcs_id, 0.0)
-            response = await self._calls.call(estimate, procedure.recording, refresh_s)
+            refresh_s, meter_s = (self._refresh_s.get(id, 0.0) for id in (procedure.pcs_id, self._grid_id))
+            response = await self._calls.call(estimate, procedure.recording, refresh_s, meter_s)
         except (TooLittle, PartHangs) as error:
             self._tell(Reason("prove.failed", {"why": Reason("prove.too_little", {"what": str(error)})}))
             return
@@ -260,7 +265,7 @@ class ProvingService:
             reversion=timer_ended(reversion, response),
             at_zero=at_zero,
             largest_step_w=procedure.largest_w,
-            poll_s=self._tick_s,
+            poll_s=max(self._tick_s, self._refresh_s.get(procedure.pcs_id, 0.0)),
         )
 
     async def keep(self) -> None:

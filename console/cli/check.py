@@ -67,7 +67,12 @@ def _schema(site: Path | None) -> int:
 def _report(error: SiteFileError, as_json: bool) -> None:
     if as_json:
         found = [
-            {"key": e.key, "value": None if e.value is MISSING_KEY else repr(e.value), "expected": e.expected}
+            {
+                "line": e.line,
+                "key": e.key,
+                "value": None if e.value is MISSING_KEY else repr(e.value),
+                "expected": e.expected,
+            }
             for e in error.errors
         ]
         click.echo(json_text({"ok": False, "file": str(error.path), "errors": found}))

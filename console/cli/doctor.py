@@ -25,8 +25,14 @@ SOURCES = {
 @click.command()
 @click.argument("site", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Print what is right, too.")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Directory of the records, where the gateway runs with another one than the site file's.",
+)
 @json_option
-def doctor(site: Path, everything: bool, as_json: bool) -> int:
+def doctor(site: Path, everything: bool, state_dir: Path | None, as_json: bool) -> int:
     """Look at the devices of a site and at this machine; say what is wrong and what to do. Writes to no device.
 
     Checked are: whether each device answers and how fast, what it says it is, whether its values can be true and the
@@ -35,7 +41,11 @@ def doctor(site: Path, everything: bool, as_json: bool) -> int:
 
     Exit code 0: no fault, perhaps warnings; 1: at least one fault; 2: errors in the site file.
     """
-    found = examine(load(site))
+    loaded = load(site)
+    if state_dir is not None:
+        own = msgspec.structs.replace(loaded.gateway, state_dir=str(state_dir.resolve()))
+        loaded = msgspec.structs.replace(loaded, gateway=own)
+    found = examine(loaded)
     faults = found.count(Level.FAULT)
     if as_json:
         document = {"ok": not faults, "file": str(site), **msgspec.to_builtins(found)}

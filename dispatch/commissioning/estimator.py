@@ -1,12 +1,15 @@
 """Estimates from the recorded steps how a PCS answers, and how late and with which gain the grid meter shows it.
 
 The PCS: power = gain x lag(ramp(setpoint, dead time)) + offset, with steps that have settled before the next one; least
-squares over dead time, time constant and slowness of the ramp, in which gain and offset are linear. The meter: import =
-a level that drifts - gain x the PCS as fitted, `delay` later. The load's noise hangs together from one reading to the
-next, so both sides are freed of that first (Cochrane and Orcutt 1949, with the residuals' own coefficient).
+squares over dead time, time constant and slowness of the ramp, in which gain and offset are linear. The meter's delay:
+import = a level that drifts - gain x the PCS as fitted, `delay` later. The load's noise hangs together from one reading
+to the next, so both sides are freed of that first (Cochrane and Orcutt 1949, with the residuals' own coefficient).
+A device that renews its values every so often gives each of them several times: what counts is the first reading of
+each, renewed at some time since the one before (`_renewals`).
 
 A range is where the sum of squares, with the other figures at their best, is below the threshold of the F distribution
 for a range of 99.9 %: the profile likelihood. It is never narrower than what a physics of 20 ms or a reading can tell.
+The meter's gain has its range from how far the pairs of steps, out and back, agree (`_gain_by_pairs`).
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ Vector = NDArray[np.float64]
 THRESHOLD = 10.83  # chi squared of one degree of freedom, 99.9 %; with hundreds of readings F is no different
 TIME_FLOOR_S = 0.02  # a step of the twin's physics: no range of a time is narrower on either side
 RAMP_FLOOR_S = 0.03  # nor of the time that a ramp takes for the largest step
+RENEWAL_ROOM = 1.5  # nor of a dead time than so many times the mean age of a value that was just renewed
 SHARE_FLOOR = 0.02  # nor of a time constant or ramp,
 GAIN_FLOOR, METER_GAIN_FLOOR = 0.005, 0.0125  # nor of a gain; a load's noise is not as simple as what is fitted
 NOISE_SHARE = 2e-4  # of the largest step: what the form of the model may be wrong by where readings have no noise
@@ -36,6 +40,7 @@ METER_EARLIEST_S, METER_LATEST_S = -2.0, 12.0  # of the meter's delay
 RAMP_SEEN = 0.25  # a ramp counts as seen where it takes the largest step more than this share of the lag
 MOST_ROUNDS, PROFILE_ROUNDS = 40, 8
 RECENT = 3  # steps whose answers may not be over
+STUDENT = {2: 22.33, 3: 10.21, 4: 7.17, 5: 5.89, 6: 5.21}  # Student's t by degrees of freedom, 99.8 %
 FIRST_SIZE, LAST_SIZE = 2e-3, 20.0  # s, of the steps in which the end of a range is looked for
 
 
@@ -59,42 +64,55 @@ class _Fit(NamedTuple):
     noise_w: float
 
 
-def estimate(recording: Recording, refresh_s: float = 0.0) -> MeasuredResponse:
-    """What a recording tells. `refresh_s`: how often the PCS renews its own readings. Raises TooLittle."""
+def estimate(recording: Recording, refresh_s: float = 0.0, meter_refresh_s: float = 0.0) -> MeasuredResponse:
+    """What a recording tells. Raises TooLittle.
+
+    `refresh_s`, `meter_refresh_s`: how often PCS and grid meter renew their own readings; 0: whenever they are read.
+    """
     end_s = recording.steps_end_s
     steps = [(t_s, w) for t_s, w in _steps(recording) if t_s < end_s]
-    times, powers = _arrays(recording.pcs.until(end_s))
+    times, powers = _renewals(recording.pcs.until(end_s), refresh_s)
     if len(steps) < 2 or len(times) < 20:
         raise TooLittle(f"{len(steps)} steps and {len(times)} readings of the PCS; at least 2 and 20 are needed")
     data = _PcsData(times, powers, steps)
     fit = _fit_pcs(data)
     dead, lag, slow = (_profile(data, fit, which) for which in range(3))
-    half_s = refresh_s / 2
-    dead = Estimate(max(dead.value - half_s, 0.0), max(dead.low - refresh_s, 0.0), dead.high)
+    unsure_s = min(refresh_s, _poll_s(recording.pcs)) / 2  # when a value was renewed before it was read, on average
+    dead = Estimate(*(max(at_s - unsure_s, 0.0) for at_s in (dead.value, dead.low, dead.high)))
 
     def answer(at_s: Vector) -> Vector:
         return fit.gain * _response(at_s, steps, fit.shape)
 
-    meter = _fit_meter(recording.meter.until(end_s), answer)
+    levels = [(t_s, ends_s) for (t_s, _), (ends_s, _) in pairwise([*steps, (min(end_s, times[-1]), 0.0)])]
+    meter = _fit_meter(*_renewals(recording.meter.until(end_s), meter_refresh_s), answer, levels)
     phases = tuple(
-        _fit_meter(series.until(end_s), answer, meter.delay_s.value, share=1 / 3)
+        _fit_meter(*_renewals(series.until(end_s), meter_refresh_s), answer, levels, meter.delay_s.value, share=1 / 3)
         for series in recording.phases
         if series.t_s
     )
+    meter_unsure_s = min(meter_refresh_s, _poll_s(recording.meter)) / 2
+    late_s = meter_refresh_s / 2 - meter_unsure_s - (refresh_s / 2 - unsure_s)  # of all readings, not the first ones
+    delay = Estimate(*(at_s + late_s for at_s in (meter.delay_s.value, meter.delay_s.low, meter.delay_s.high)))
     return MeasuredResponse(
         pcs_gain=_at_least(Estimate(fit.gain, fit.gain - fit.gain_room, fit.gain + fit.gain_room), GAIN_FLOOR),
         meter_gain=meter.gain,
         phase_gains=tuple(phase.gain for phase in phases),
-        dead_time_s=_at_least(dead, TIME_FLOOR_S + half_s, 0.0),
-        lag_s=_at_least(lag, max(SHARE_FLOOR * lag.value, TIME_FLOOR_S + half_s / 2), 0.0),
+        dead_time_s=_at_least(dead, TIME_FLOOR_S + RENEWAL_ROOM * unsure_s, 0.0),
+        lag_s=_at_least(lag, max(SHARE_FLOOR * lag.value, TIME_FLOOR_S + unsure_s / 2), 0.0),
         ramp_w_per_s=_ramp(slow, fit.shape, data.largest_w),
-        meter_delay_s=_at_least(meter.delay_s, TIME_FLOOR_S + half_s),
+        meter_delay_s=_wider(delay, (refresh_s + meter_refresh_s) / 2, TIME_FLOOR_S + unsure_s + meter_unsure_s),
     )
 
 
 def _at_least(found: Estimate, room: float, lowest: float = -math.inf) -> Estimate:
     low, high = min(found.low, found.value - room), max(found.high, found.value + room)
     return Estimate(float(found.value), float(max(low, lowest)), float(high))
+
+
+def _wider(found: Estimate, varies: float, room: float) -> Estimate:
+    """The range of something that varies by as much either way, besides what is not known of it."""
+    found = _at_least(found, room)
+    return Estimate(found.value, found.low - varies, found.high + varies)
 
 
 def _ramp(slow: Estimate, shape: _Shape, largest_w: float) -> Estimate | None:
@@ -114,6 +132,30 @@ def _steps(recording: Recording) -> list[tuple[float, float]]:
 
 def _arrays(series: Series) -> tuple[Vector, Vector]:
     return np.asarray(series.t_s, dtype=float), np.asarray(series.w, dtype=float)
+
+
+def _poll_s(series: Series) -> float:
+    """Between two readings, s: the median."""
+    return float(np.median(np.diff(series.t_s))) if len(series.t_s) > 1 else 0.0
+
+
+def _renewals(series: Series, refresh_s: float) -> tuple[Vector, Vector]:
+    """Readings of a device that renews its values every `refresh_s`: each value once, when it was first read.
+
+    It was renewed since the reading before, and no longer ago than `refresh_s`. A value that stays the same counts once
+    in each `refresh_s`.
+    """
+    times, powers = _arrays(series)
+    if refresh_s <= 0 or len(times) < 2:
+        return times, powers
+    kept, last_s = [], -math.inf
+    for n in range(1, len(times)):
+        changed = powers[n] != powers[n - 1]
+        if not changed and times[n] - last_s < refresh_s:
+            continue
+        last_s = float(times[n])
+        kept.append(n)
+    return times[kept], powers[kept]
 
 
 def _response(at_s: Vector, steps: Sequence[tuple[float, float]], shape: _Shape) -> Vector:
@@ -298,10 +340,17 @@ class _MeterFit(NamedTuple):
 
 
 def _fit_meter(
-    series: Series, answer: Callable[[Vector], Vector], delay_s: float | None = None, share: float = 1.0
+    times: Vector,
+    powers: Vector,
+    answer: Callable[[Vector], Vector],
+    levels: Sequence[tuple[float, float]],
+    delay_s: float | None = None,
+    share: float = 1.0,
 ) -> _MeterFit:
-    """Gain, against `share` of the PCS, and delay of a meter; `delay_s`: the delay, where it is known."""
-    times, powers = _arrays(series)
+    """Gain, against `share` of the PCS, and delay of a meter; `delay_s`: the delay, where it is known.
+
+    `levels`: from when until when each setpoint was asked.
+    """
     if len(times) < 20:
         raise TooLittle(f"{len(times)} readings of the meter; at least 20 are needed")
     drift = np.column_stack([np.ones_like(times), (times - times[0]) / max(times[-1] - times[0], 1e-9)])
@@ -331,11 +380,44 @@ def _fit_meter(
     left_w2, gain, spread, _ = solve(best_s, 0.0)
     level_noise_w = math.sqrt(left_w2 / max(len(times) - 5, 1) * (1 + memory) / (1 - memory))
     room = max(math.sqrt(THRESHOLD) * level_noise_w * spread, METER_GAIN_FLOOR)
+    by_levels = Estimate(gain, gain - room, gain + room)
+    gains = _gain_by_pairs(times - best_s, powers, lambda at_s: -share * answer(at_s), levels, by_levels)
     most = squares + THRESHOLD * noise_w**2
     ends = (best_s, best_s)
     if delay_s is None:
         ends = tuple(_edge(lambda at_s: solve(at_s, memory)[0] > most, best_s, sign) for sign in (-1.0, 1.0))  # type: ignore[assignment]
-    return _MeterFit(Estimate(gain, gain - room, gain + room), Estimate(best_s, *ends))
+    return _MeterFit(gains, Estimate(best_s, *ends))
+
+
+def _gain_by_pairs(
+    times: Vector,
+    powers: Vector,
+    answer: Callable[[Vector], Vector],
+    levels: Sequence[tuple[float, float]],
+    otherwise: Estimate,
+) -> Estimate:
+    """The gain by each level of import against the mean of those before and after it: no drift is left in that.
+
+    A load that moves by itself makes the pairs differ, and by that the range is judged (Student's t), however the load
+    moves. `times`: without the meter's delay; `otherwise`: where there are too few pairs.
+    """
+    means = []
+    for begins_s, ends_s in levels:
+        inside = (times >= (begins_s + ends_s) / 2) & (times <= ends_s)
+        if inside.any():
+            means.append((float(answer(times[inside]).mean()), float(powers[inside].mean())))
+    level = np.asarray(means).reshape(-1, 2)
+    bends = level[1:-1] - (level[:-2] + level[2:]) / 2
+    x, y = max((bends[first::2] for first in (0, 1)), key=lambda pairs: float((pairs[:, 0] ** 2).sum())).T
+    freedom = len(x) - 1
+    if freedom not in STUDENT:
+        return otherwise
+    power = float(x @ x)
+    gain = float(x @ y) / power
+    left = y - gain * x
+    noise_w = math.sqrt(float(left @ left) / freedom)
+    room = STUDENT[freedom] * noise_w / math.sqrt(power)
+    return _at_least(Estimate(gain, gain - room, gain + room), (otherwise.high - otherwise.low) / 2)
 
 
 def _memory(left: Vector) -> float:

@@ -35,7 +35,7 @@ WRONG_METER = 5.0  # so many times the first step may a wrong meter show before 
 RENEW_S = 10.0  # waited beyond half of the reversion time for a renewal to begin the silence with
 SILENCE_MORE, SILENCE_MORE_S = 1.25, 10.0  # a reversion is waited for so much longer than was asked for
 LEFT_SHARE = 0.3  # of the held power: by so much it must differ to count as having left it
-DITHER = 4  # a step is written up to this many parts of a tick late, so that readings fall between those of others
+DITHER = 4  # a step is written so many parts of a tick late, and of a renewal, that readings fall between others
 
 Kind = Literal["calm", "step", "renewal", "silence", "again", "restore"]
 
@@ -70,8 +70,12 @@ class Procedure:
         revert_w: float,
         who: str,
         started: Site,
+        refresh_s: float = 0.0,
     ) -> None:
-        """`revert_s`, `revert_w`: the reversion asked of it. `started`: the site at the tick before the first."""
+        """`revert_s`, `revert_w`: the reversion asked of it. `started`: the site at the tick before the first.
+
+        `refresh_s`: how often the PCS renews its readings; 0: whenever it is read.
+        """
         self.pcs_id, self.recording = pcs_id, Recording()
         self.lines: list[Reason] = []
         self.ended: Reason | None = None  # why; of one that was completed "prove.completed"
@@ -80,7 +84,8 @@ class Procedure:
         self.at_zero: AtZero | None = None
         self.largest_w = 0.0
         self._config, self._tick_s, self._revert_s, self._revert_w = config, tick_s, revert_s, revert_w
-        self._who, self._rated_w = who, rated_w(config, pcs_id)
+        self._who, self._rated_w, self._refresh_s = who, rated_w(config, pcs_id), refresh_s
+        self._steps_begun = 0
         decision = started.decision
         held = [s.w for s in decision.setpoints if s.device_id == pcs_id] if decision is not None else []
         self._base_w = next((w for w in held if w is not None), 0.0)
@@ -172,7 +177,7 @@ class Procedure:
             return self._calm(site, now_s) if rests else self._late(past_s)
         if stage.kind == "silence":
             return self._silence(site, now_s)
-        if past_s < self._hold_s or not self._settled(now_s):
+        if past_s < self._hold_s + self._dither_s or not self._settled(now_s):
             return self._late(past_s)
         answer, why = self._judge(site)
         if why is not None:
@@ -191,14 +196,21 @@ class Procedure:
     def _hold_s(self) -> float:
         return HOLD_S + self._config.grid.meter_delay_max_s
 
+    @property
+    def _dither_s(self) -> float:
+        """How much longer a stage lasts, so that steps fall between the renewals of the PCS's readings."""
+        return self._steps_begun % DITHER / DITHER * self._refresh_s
+
     def _late(self, past_s: float) -> Reason | None:
         if past_s < SETTLE_MOST_S + self._hold_s:
             return None
         return Reason("prove.not_settled", {"asked_w": self._stages[0].w, "waited_s": past_s})
 
     def _settled(self, now_s: float) -> bool:
-        """The last readings of the PCS stand still."""
-        last = self.recording.pcs.since(self._since_s, now_s)[-SETTLED:]
+        """The last readings of the PCS stand still, over more than one renewal of them."""
+        series = self.recording.pcs
+        from_s = max(self._since_s, min(now_s - 2 * self._refresh_s, (series.t_s or [now_s])[-SETTLED:][0]))
+        last = series.since(from_s, now_s)
         height_w = max(abs(self._stages[0].w - self._last_w), FIRST_SHARE * self._rated_w)
         return len(last) >= SETTLED and max(last) - min(last) <= SETTLED_SHARE * height_w
 
@@ -209,6 +221,7 @@ class Procedure:
             self.stop(Reason("prove.completed", {"base_w": self._base_w}))
             return
         self._last_w, self._since_s, self._off_level = done.w, now_s, 0
+        self._steps_begun += 1
         self._level_w = _mean(self.recording.meter, now_s)
         self._level_pcs_w = _mean(self.recording.pcs, now_s) or 0.0
         stage = self._stages[0]

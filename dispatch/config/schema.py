@@ -31,6 +31,13 @@ class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
     fuse_a: Annotated[float, Meta(gt=0, description="Rated current of the fuse at the PCC, per phase.")]
     voltage_v: Annotated[float, Meta(ge=90, le=300, description="Nominal voltage, phase to neutral.")] = 230.0
     phases: Annotated[Literal[1, 3], Meta(description="Number of phases.")] = 3
+    connection: Annotated[
+        Literal["low-voltage", "medium-voltage"],
+        Meta(
+            description="Voltage level of the grid connection. At medium voltage another grid code applies, as it does "
+            "above 135 kW: `skerry doctor` asks for its figures in [island]."
+        ),
+    ] = "low-voltage"
     export_limit_w: Annotated[Watts, Meta(description="Highest export allowed at the PCC.")] = 0.0
     export_window_s: Annotated[
         Literal[0, 60, 600, 900],

@@ -43,11 +43,15 @@ class Lines:
 
     def of(self, key: Key) -> int:
         """The line of a key, or of the nearest table around it; 1 where nothing of it is there."""
+        return self.find(key) or 1
+
+    def find(self, key: Key) -> int | None:
+        """The same; None where nothing of it is there."""
         while key:
             if key in self._lines:
                 return self._lines[key]
             key = key[:-1]
-        return 1
+        return None
 
 
 def _names(dotted: str) -> Key:

@@ -18,6 +18,7 @@ class MapMeter(DeviceDriver[MappedDevice]):
     def __init__(self, config: MeterDevice, device_map: DeviceMap, link: ModbusLink, unit: int) -> None:
         super().__init__(config.id, link, unit, MappedDevice(link, unit, device_map, config.units))
         self.kind = "meter" if config.role == "grid" else "load_meter"
+        self.refresh_s = device_map.access.refresh_s  # how often the device renews its own values
         self._config = config
         self._names = MeterNames(
             "w",

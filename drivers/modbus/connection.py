@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from drivers.modbus.address import Address
 from drivers.modbus.channels import Channel, open_channel
-from drivers.modbus.errors import BadReply, ConnectionLost, DeviceException, Timeout
+from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, NotModbus, Timeout
 from drivers.modbus.frames import (
     BIT_FUNCTIONS,
     CRC_FAULT,
@@ -28,6 +28,7 @@ from drivers.modbus.frames import (
     write_one_request,
     write_request,
 )
+from drivers.modbus.other_protocols import no_tls, other_protocol
 
 CONNECT_S = 1.0  # a TCP handshake may be slower than an answer; it runs beside the requests, never inside one
 SILENT_CHARACTERS = 3.5  # between two frames on a serial line, MODBUS over Serial Line V1.02, 2.5.1.1
@@ -62,6 +63,7 @@ class Connection:
         self.lost_at_s = 0.0  # on the event loop's clock
         self.answered = False  # at least one clean answer came
         self.by_peer = False  # it was the other side that ended it
+        self.other_protocol = ""  # that answers, in words
         self.owed = False  # the answer to the last request may still come
         self._address, self._tls = address, tls
         self._connect_s = max(CONNECT_S, 2 * longest_s)
@@ -78,6 +80,8 @@ class Connection:
             self._channel = await open_channel(self._address, self._tls, self._received, self._closed, self._connect_s)
         except TimeoutError:
             self._end(f"cannot connect: no answer within {self._connect_s:g} s")
+        except ssl.SSLError as error:
+            self._end(f"cannot connect: {no_tls(error)}")
         except (OSError, UnicodeError, OverflowError) as error:  # the latter: a host name or port that cannot be one
             self._end(f"cannot connect: {error}")
         return not self.lost
@@ -127,7 +131,7 @@ class Connection:
             await self._silence(caller, where)
         channel = self._open_channel()
         if channel is None:
-            raise ConnectionLost(where, self.lost or "not connected")
+            raise self._error(where)
         waiting = self._ask(caller, unit, pdu)
         wire_s = self._address.wire_s(len(waiting.request) + waiting.framing.longest(waiting.request))
         try:
@@ -137,7 +141,7 @@ class Connection:
         except TimeoutError:
             if not self.lost:
                 self._end("dropped after a timeout")
-                raise Timeout(where, f"no answer within {caller.deadline_s * 1000:g} ms") from None
+                raise self._timeout(where, caller) from None
             answer = b""
         except asyncio.CancelledError:
             self._end("dropped: a request was cancelled")
@@ -149,9 +153,24 @@ class Connection:
             if answer[0] & 0x80:
                 raise DeviceException(where, answer[1])
             return answer
+        raise self._error(where)
+
+    def _error(self, where: str) -> DeviceError:
+        """Of a request on a connection that has ended."""
+        if self.other_protocol:
+            return NotModbus(where, self.lost)
         if self.lost.startswith("bad reply"):
-            raise BadReply(where, self.lost)
-        raise ConnectionLost(where, self.lost)
+            return BadReply(where, self.lost)
+        return ConnectionLost(where, self.lost or "not connected")
+
+    def _timeout(self, where: str, caller: Caller) -> Timeout:
+        what = f"no answer within {caller.deadline_s * 1000:g} ms"
+        if self.answered or self._address.rtu:
+            return Timeout(where, what)
+        advice = (
+            "it connects, so check that Modbus is switched on at this port, and the unit id; or raise its deadline_s"
+        )
+        return Timeout(where, what, advice)
 
     def _open_channel(self) -> Channel | None:
         return None if self.lost else self._channel
@@ -192,16 +211,21 @@ class Connection:
         waiting = self._waiting
         if waiting is None:
             if not self._address.rtu:
-                self._end("bad reply: bytes that nobody asked for")
+                self._not_asked_for(data)
             return
         self._reply += data
         if fault := waiting.framing.fault(waiting.request, self._reply):
             self.owed = not fault.startswith(CRC_FAULT)
-            self._end(f"bad reply: {fault}")
+            self.other_protocol = "" if self.answered else other_protocol(self._reply)
+            self._end(self.other_protocol or f"bad reply: {fault}")
         elif answer := waiting.framing.answer(waiting.request, self._reply):
             self._waiting, self.owed = None, False
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
+
+    def _not_asked_for(self, data: bytes) -> None:
+        self.other_protocol = "" if self.answered else other_protocol(data)
+        self._end(self.other_protocol or "bad reply: bytes that nobody asked for")
 
     def _closed(self, why: str) -> None:
         self.by_peer = not self.lost

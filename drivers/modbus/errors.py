@@ -43,6 +43,12 @@ class BadReply(DeviceError):
     advice = "check for a second device or gateway on this address and the device's firmware"
 
 
+class NotModbus(BadReply):
+    """Another protocol answers at the address."""
+
+    advice = "give host and port of the device's Modbus server in the site file"
+
+
 class DeviceException(DeviceError):
     """The device answered with a Modbus exception. `code` is its number."""
 

@@ -137,14 +137,13 @@ def proofs_of(site: Site, kept: Proofs, snapshot: Snapshot) -> Iterator[Finding]
 
 
 def grid_code(site: Site) -> Iterator[Finding]:
-    """Whether the profile of [island] can be the right one for a plant of this size."""
+    """Whether the profile of [island] can be the right one for a plant of this size and connection."""
     sources_w = sum(p.discharge_w for p in site.pcs) + sum(p.rated_w or p.peak_w for p in site.pv)
     own = [key for key in OWN_FIGURES if getattr(site.island, key) is not None]
-    if sources_w <= LARGE_W or len(own) == len(OWN_FIGURES):
+    medium = site.grid.connection == "medium-voltage"
+    if not (medium or sources_w > LARGE_W) or len(own) == len(OWN_FIGURES):
         return
-    text = (
-        f"PCS and PV of {sources_w / 1000:.0f} kW in all: above 135 kW, or at medium voltage, VDE-AR-N 4110 applies, "
-        f"and the profile {site.island.profile} is not made for it"
-    )
+    why = "connected at medium voltage" if medium else f"PCS and PV of {sources_w / 1000:.0f} kW in all, above 135 kW"
+    text = f"{why}: VDE-AR-N 4110 applies, and the profile {site.island.profile} is not made for it"
     missing = ", ".join(key for key in OWN_FIGURES if key not in own)
     yield warning("site", "grid-code", text, f"set [island] {missing} as your grid operator's form says")

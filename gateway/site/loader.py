@@ -14,8 +14,8 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class SiteError:
     key: str
     value: object
     expected: str
+    line: int | None = None  # of the file, of the key or the table that lacks it; None: not known
 
     def __str__(self) -> str:
         shown = "" if self.value is MISSING_KEY else f" = {self.value!r}"
@@ -50,7 +51,7 @@ class SiteFileError(Exception):
 
     def __init__(self, path: Path, errors: list[SiteError]) -> None:
         self.path, self.errors = path, errors
-        super().__init__("\n".join(f"{path}: {e}" for e in errors))
+        super().__init__("\n".join(f"{path}:{'' if e.line is None else f'{e.line}:'} {e}" for e in errors))
 
 
 # quantity suffix -> unit word -> factor to the suffix's own unit
@@ -72,6 +73,7 @@ UNITS: dict[str, dict[str, float]] = {
     "_eur_per_kw_month": {"EUR/kW": 1},
 }
 REQUIRED = ("site", "grid")  # sections
+PATH = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 QUANTITY = re.compile(r"^\s*([+-]?[\d_]+(?:\.\d+)?)\s*([^\d\s].*?)\s*$")
 
 
@@ -146,8 +148,20 @@ def compose(path: Path, raw: dict[str, Any], text: str | None = None) -> Site:
     site = Site(**values)
     errors.extend(itertools.starmap(SiteError, across(site)))
     if errors:
-        raise SiteFileError(path, errors)
+        raise SiteFileError(path, errors if text is None else _with_lines(errors, text))
     return site
+
+
+def _with_lines(errors: list[SiteError], text: str) -> list[SiteError]:
+    from drivers.maps.lines import Lines  # here: most files have no errors
+
+    lines = Lines(text)
+    return [replace(error, line=lines.find(_path_of(error.key))) for error in errors]
+
+
+def _path_of(key: str) -> tuple[str | int, ...]:
+    """ "pcs[0].units.vebus" as its parts, "[grid]" as one."""
+    return tuple(int(number) if number else name for number, name in PATH.findall(key.strip("[]")))
 
 
 def _in_current_version(path: Path, raw: dict[str, Any], text: str | None) -> tuple[dict[str, Any], list[SiteError]]:
@@ -174,8 +188,8 @@ def _unknown_sections(raw: dict[str, Any], known: dict[str, Any], errors: list[S
     """Report the sections that are not known; the names of those that were probably meant."""
     meant: set[str] = set()
     for key in raw.keys() - known.keys():
-        errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, known)}"))
-        meant |= _close(key, known)
+        errors.append(SiteError(f"[{key}]", MISSING_KEY, f"a known section{_nearest(key, known, raw[key])}"))
+        meant |= _close(key, known, raw[key])
     return meant
 
 
@@ -222,8 +236,8 @@ def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[Site
         if key in hints:
             values[key] = _value(f"{where}.{key}", key, hints[key], value, errors)
             continue
-        errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints)}"))
-        values |= dict.fromkeys(_close(key, hints) - raw.keys(), UNREAD)
+        errors.append(SiteError(f"{where}.{key}", value, f"a known key{_nearest(key, hints, value)}"))
+        values |= dict.fromkeys(_close(key, hints, value) - raw.keys(), UNREAD)
     for key in sorted(required - raw.keys()):
         errors.append(SiteError(f"{where}.{key}", MISSING_KEY, "this key; it is required"))
         values[key] = UNREAD
@@ -351,12 +365,20 @@ def _expectation(message: str) -> str:
     return type_words(message.split(" - at `")[0]).replace("got a text", "not a text")
 
 
-def _nearest(key: str, known: Any) -> str:
+def _nearest(key: str, known: dict[str, Any], value: object) -> str:
     """ "; did you mean X?" when something known is spelled alike, else the list of what is known."""
-    close = _close(key, known)
+    close = _close(key, known, value)
     return f"; did you mean {', '.join(close)}?" if close else f": {', '.join(known)}"
 
 
-def _close(key: str, known: Any) -> set[str]:
-    """What is known and spelled most alike; empty when nothing is."""
-    return set(difflib.get_close_matches(key, list(known), n=1, cutoff=0.6))
+def _close(key: str, known: dict[str, Any], value: object) -> set[str]:
+    """What is known and spelled most alike, of what may hold such a value if it is a table; empty when nothing is."""
+    fitting = [name for name, hint in known.items() if isinstance(value, dict) == _is_table(hint)]
+    found = (difflib.get_close_matches(key, names, n=1, cutoff=0.6) for names in (fitting, list(known)))
+    return set(next(filter(None, found), []))
+
+
+def _is_table(hint: Any) -> bool:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = [option.__origin__ if hasattr(option, "__metadata__") else option for option in options]
+    return _struct_of(hint) is not None or any(typing.get_origin(option) in (dict, Mapping) for option in plain)

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import small_gateway
 from devices_on_loopback import BASE, TEXT, Loopback
+from proven_pcs import PROOF
 from sunspec_image import pcs_image
 
 from console.cli.main import run
+from dispatch.model.proofs import Proofs
 from gateway.claims import Claims, site_claim
 from gateway.commissioning import doctor
 from gateway.commissioning.doctor import Examination, examine
 from gateway.commissioning.findings import Level
+from storage import proofs
 
 
 @pytest.fixture
@@ -47,6 +50,22 @@ async def test_a_site_that_is_right_has_no_fault_and_is_not_written_to(devices: 
     every = (devices.pcs, devices.grid, devices.load, devices.pv)
     assert [write for device in every for write in device.writes] == []
     assert devices.server.connections == 1, "the devices take one connection"
+
+
+async def test_proofs_of_a_gateway_with_another_state_directory(
+    devices: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the service has one; the site file's own is not looked into then."""
+    other = tmp_path / "var"
+    other.mkdir()
+    proofs.write(other, Proofs(proofs={"pcs1": PROOF}))
+    arguments = ["doctor", str(devices.site.path), "--all", "--json"]
+    for more, said in ((["--state-dir", str(other)], "was proven as Maker PCS 60"), ([], "has not been proven")):
+        await asyncio.to_thread(run, arguments + more)
+        found = json.loads(capsys.readouterr().out)["findings"]
+        texts = [f["text"] for f in found if (f["subject"], f["code"]) == ("pcs1", "proof")]
+        assert len(texts) == 1
+        assert said in texts[0]
 
 
 async def test_a_device_that_is_away_is_one_line(devices: Loopback) -> None:

@@ -103,6 +103,8 @@ def test_a_large_plant_needs_figures_of_its_own() -> None:
     found = only(grid_code(large))
     assert "140 kW" in found.text
     assert "v_low_pct" in found.advice
+    medium = msgspec.structs.replace(SITE, grid=msgspec.structs.replace(SITE.grid, connection="medium-voltage"))
+    assert "connected at medium voltage: VDE-AR-N 4110 applies" in only(grid_code(medium)).text
     own = {"v_low_pct": 90.0, "v_high_pct": 110.0, "hz_low": 47.5, "hz_high": 50.1, "wait_s": 600.0}
     island = msgspec.structs.replace(large.island, **own, gradient_pct_per_min=10.0)
     assert list(grid_code(msgspec.structs.replace(large, island=island))) == []

@@ -140,6 +140,44 @@ def test_errors_across_sections_are_found_in_the_same_run() -> None:
     assert "2025-09-16T06:55:00Z" in found["twin.start_utc"]
 
 
+def test_each_error_has_its_line() -> None:
+    """Of the key; of the table where the key is missing; none where nothing of it is there."""
+    text = MINIMAL.replace("fuse_a = 63", "fuse_a = -1").replace("charge_w = 20000\n", "")
+    text += 'role = "load"\n[tariff]\nfle = 1\n[[pcs]]\nid = "pcs1"\nunitz = { vebus = 227 }\nunit = 300\n'
+    with pytest.raises(SiteFileError) as caught:
+        site_file.compose(Path("x.toml"), tomllib.loads(text), text)
+    lines = text.splitlines()
+    at = {error.key: error.line and lines[error.line - 1] for error in caught.value.errors}
+    assert at["grid.fuse_a"] == "fuse_a = -1"
+    assert at["pcs[0].charge_w"] == "[[pcs]]"
+    assert at["tariff.fle"] == "fle = 1"
+    assert at["pcs[1].unit"] == "unit = 300"
+    assert at["pcs[1].unitz"] == "unitz = { vebus = 227 }"
+    assert "x.toml:5: grid.fuse_a = -1: expected" in str(caught.value)
+    text = text.replace("[grid]", "[gird]")
+    with pytest.raises(SiteFileError, match=r"x.toml: \[grid\]: expected this section"):
+        site_file.compose(Path("x.toml"), tomllib.loads(text), text)
+
+
+def test_a_key_that_is_a_table_is_taken_for_one_that_may_be() -> None:
+    raw = document()
+    raw["pcs"][0] |= {"unitz": {"vebus": 227}}
+    raw["meter"][0] |= {"unitt": 3}
+    found = errors_of(raw)
+    assert "did you mean units?" in found["pcs[0].unitz"]
+    assert "did you mean unit?" in found["meter[0].unitt"]
+
+
+def test_two_devices_of_a_role_are_not_the_same_unit() -> None:
+    raw = document()
+    raw["meter"].append(raw["meter"][0] | {"id": "load", "role": "load", "url": "tcp://127.0.0.1:1503"})
+    raw["pcs"].append(raw["pcs"][0] | {"id": "pcs2", "battery": "bat2", "unit": 2})
+    raw["battery"].append(raw["battery"][0] | {"id": "bat2"})
+    found = errors_of(raw)
+    assert found.keys() == {"meter[1].unit"}
+    assert "a unit of its own at tcp://127.0.0.1:1503; meter[0] has it" in found["meter[1].unit"]
+
+
 def test_what_is_doubtful_is_not_blamed_twice() -> None:
     """A battery that cannot be read does not make its PCS point nowhere."""
     raw = document()
