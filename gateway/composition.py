@@ -121,6 +121,8 @@ class Gateway:
             if body.get("order_kind") == OrderKind.NODE_CAP.value:
                 self.devices.commands.release(body.get("target", ""))
         self.drills.adopt(left.last_drill, left.unfinished_drill)
+        if left.unfinished_proof is not None:
+            self.prover.end_killed(left.unfinished_proof)
         self.reservations.adopt(left.reservations)
 
     def finish_commands(self) -> None:

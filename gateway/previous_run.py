@@ -34,6 +34,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[dict[str, Any]] = []  # audit rows of orders that nothing has ended
     stopped_orders: list[dict[str, Any]] = []  # audit rows of orders that its stop has ended
     unfinished_drill: dict[str, Any] | None = None  # audit row of a drill that nothing has ended
+    unfinished_proof: dict[str, Any] | None = None  # the same of a proof of a PCS
     last_drill: DrillRecord | None = None
     drill_schedule: Any = None  # the drill scheduler's memory
     reservations: list[Reservation] = []  # granted, and their time is not up
@@ -72,6 +73,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         orders=part("orders in force", lambda: audit_reader.orders_in_force(state_dir, own_run), []),
         stopped_orders=part("orders that were stopped", lambda: audit_reader.orders_stopped(state_dir, own_run), []),
         unfinished_drill=part("an unfinished drill", lambda: audit_reader.unreported_drill(state_dir, own_run), None),
+        unfinished_proof=part("an unfinished proof", lambda: audit_reader.unreported_proof(state_dir, own_run), None),
         last_drill=part("the last drill", lambda: _last_drill(state_dir), None),
         drill_schedule=part("the schedule of drills", lambda: _state(state_dir, DRILLS), None),
         reservations=part("power reservations", reservations, []),

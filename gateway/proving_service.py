@@ -10,6 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -209,13 +211,26 @@ class ProvingService:
             return
         self._tell(Reason("prove.failed", {"why": procedure.ended}))
 
-    def _tell(self, result: Reason, **changes: object) -> None:
+    def end_killed(self, body: dict[str, Any]) -> None:
+        """Say that a proof of an earlier run never ended, as its gateway was killed. `body`: its row in the audit."""
+        pcs_id = str(body.get("pcs") or "a PCS")
+        why = Reason("prove.gateway_killed", {"pcs": pcs_id})
+        self.report = ProofReport(
+            pcs_id=pcs_id,
+            who=str(body.get("who") or ""),
+            on_site=str(body.get("on_site") or ""),
+            started_utc_s=datetime.fromisoformat(body["t"]).timestamp(),
+            lines=(why,),
+            running=False,
+        )
+        self._tell(Reason("prove.failed", {"why": why}), severity="alarm")
+
+    def _tell(self, result: Reason, severity: str = "warning", **changes: object) -> None:
         """Put a result where people see it: report, event log, audit."""
         self._show(running=False, result=result, **changes)
         report = self.report
         assert report is not None
-        severity = "info" if report.proven else "warning"
-        self._events.event("device", severity, report.pcs_id, words(result), report.who)
+        self._events.event("device", "info" if report.proven else severity, report.pcs_id, words(result), report.who)
         row = {"kind": "proof", "who": report.who, "outcome": "passed" if report.proven else "failed"}
         self._audit.spool(row | {"text": f"proof of {report.pcs_id}: {words(result)}"})
 

@@ -68,19 +68,29 @@ def orders_stopped(directory: Path, own_run: str = "") -> list[dict[str, Any]]:
 
 def unreported_drill(directory: Path, own_run: str = "") -> dict[str, Any] | None:
     """The body of the drill that the last run began and never reported: its gateway was killed. Raises NoRecords."""
+    return _unreported(directory, own_run, "drill.start", "drill")
+
+
+def unreported_proof(directory: Path, own_run: str = "") -> dict[str, Any] | None:
+    """The same of a proof of a PCS. Raises NoRecords."""
+    return _unreported(directory, own_run, "prove.start", "proof")
+
+
+def _unreported(directory: Path, own_run: str, command: str, ended: str) -> dict[str, Any] | None:
+    """The last run's result of a command that began something, without a later row of the kind `ended`."""
     sql = (
         "SELECT r.body, i.body ->> 'reason' FROM entry AS r LEFT JOIN entry AS i ON i.seq = r.body ->> 'of' "
         "WHERE r.seq >= (SELECT coalesce(max(seq), 0) FROM entry "
         "WHERE body ->> 'kind' = 'start' AND body ->> 'run' IS NOT ?1) AND r.body ->> 'run' IS NOT ?1 "
-        "AND r.body ->> 'kind' IN ('result', 'drill') ORDER BY r.seq"
+        "AND r.body ->> 'kind' IN ('result', ?2) ORDER BY r.seq"
     )
     found: dict[str, Any] | None = None
     with _reading(directory):
-        for text, reason in _query(directory, sql, (own_run,)):
+        for text, reason in _query(directory, sql, (own_run, ended)):
             body = json.loads(text)
-            if body["kind"] == "drill":
+            if body["kind"] == ended:
                 found = None
-            elif body.get("command") == "drill.start" and body.get("outcome") == "accepted":
+            elif body.get("command") == command and body.get("outcome") == "accepted":
                 found = body | {"reason": reason or ""}
     return found
 

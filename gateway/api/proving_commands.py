@@ -84,7 +84,7 @@ class ProvingCommands:
             intent = await self._log.record_intent(command)
             found = self._log.check(command, check, intent)  # the disk may have taken its time
             self._prover.start(pcs_id, peer.who, on_site)
-            trouble = await self._log.record_result(command, intent, "accepted", "begun")
+            trouble = await self._log.record_result(command, intent, "accepted", "begun", pcs=pcs_id, on_site=on_site)
         return _answer(found, None) | {"not_durable": trouble}
 
     async def _status(self, peer: Peer, params: dict[str, Any]) -> Any:

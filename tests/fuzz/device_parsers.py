@@ -232,8 +232,12 @@ PARSERS = (
     ),
     Parser(
         "answers over Modbus TCP",
-        (*FRAMES, "drivers.modbus.frames:registers"),
-        lambda: [bytes.fromhex("0001 0000 0007 01 03 04 000b 0016"), bytes.fromhex("0001 0000 0003 01 83 02")],
+        (*FRAMES, "drivers.modbus.frames:registers", "drivers.modbus.other_protocols:other_protocol"),
+        lambda: [
+            bytes.fromhex("0001 0000 0007 01 03 04 000b 0016"),
+            bytes.fromhex("0001 0000 0003 01 83 02"),
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        ],
         answers,
         (DeviceError,),
         share=0.3,

@@ -221,6 +221,7 @@ def read_audit(place: Path) -> None:
     audit_reader.orders_in_force(place)
     audit_reader.orders_stopped(place)
     audit_reader.unreported_drill(place)
+    audit_reader.unreported_proof(place)
     audit_reader.reservations(place, BEGIN_S)
 
 
@@ -290,7 +291,7 @@ AUDIT = (
     "storage.audit_reader:ends_utc_s",
     "storage.audit_reader:orders_in_force",
     "storage.audit_reader:orders_stopped",
-    "storage.audit_reader:unreported_drill",
+    "storage.audit_reader:_unreported",
     "storage.audit_reader:reservations",
 )
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")

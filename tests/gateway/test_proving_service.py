@@ -128,6 +128,18 @@ async def test_a_proof_is_run_figured_out_kept_and_read_again(tmp_path: Path) ->
     assert not again.proven("pcs1", "another-map", IDENTITY)
 
 
+def test_a_proof_whose_gateway_was_killed_is_told_of_by_the_next_one(tmp_path: Path) -> None:
+    bench = ServedProof(tmp_path)
+    bench.service.end_killed({"t": "2026-03-12T10:00:00Z", "who": "eve", "pcs": "pcs1", "on_site": "Eve on site"})
+    report = bench.service.report
+    assert report is not None
+    assert (report.pcs_id, report.running, report.proven) == ("pcs1", False, False)
+    told, audited = bench.heard.texts
+    assert "NOT proven: the gateway was killed in its middle, and pcs1 held what was asked last" in told
+    assert told in audited
+    assert bench.service.checks("pcs1", "Eve")[1].code == "prove.not_yet", "another one may be begun"
+
+
 def health(identity: DeviceIdentity | None, online: bool = True) -> DeviceHealth:
     return DeviceHealth("pcs1", "pcs", online, 0.0, 1, 0, 0, identity=identity)
 

@@ -15,7 +15,7 @@ from dispatch.model.islanding import DrillReport
 from dispatch.model.reasons import plain
 from drivers.clock import SystemClock
 from storage.audit import AuditLog
-from storage.audit_reader import unreported_drill
+from storage.audit_reader import unreported_drill, unreported_proof
 from storage.config import StorageConfig
 from storage.drills import DrillRecord, digest, text_of
 from storage.export.writer import export
@@ -107,4 +107,19 @@ def test_a_drill_that_was_begun_and_never_reported_is_found(tmp_path: Path) -> N
     assert (found["who"], found["minutes"], found["reason"]) == ("ann", 10.0, "monthly")
     audit.write({"kind": "drill", "outcome": "passed"}).result(LIMIT_S)
     assert unreported_drill(tmp_path) is None
+    audit.close()
+
+
+def test_a_proof_that_was_begun_and_never_told_of_is_found(tmp_path: Path) -> None:
+    audit = AuditLog(tmp_path, "boot/1", SystemClock(), lambda line: None)
+    audit.write({"kind": "start"}).result(LIMIT_S)
+    begun = {"kind": "result", "command": "prove.start", "of": None, "who": "eve", "pcs": "pcs1"}
+    audit.write(begun | {"outcome": "accepted"}).result(LIMIT_S)
+    audit.write({"kind": "drill", "outcome": "passed"}).result(LIMIT_S)
+    found = unreported_proof(tmp_path)
+    assert found is not None
+    assert (found["who"], found["pcs"]) == ("eve", "pcs1")
+    assert unreported_drill(tmp_path) is None
+    audit.write({"kind": "proof", "outcome": "failed"}).result(LIMIT_S)
+    assert unreported_proof(tmp_path) is None
     audit.close()

@@ -50,6 +50,8 @@ TEMPLATES = {
     "prove.unwatched": "ended: nobody has asked how it goes for {unheard_s:.0f} s",
     "prove.mistake": "ended by a mistake in the program: {error}",
     "prove.stopping": "ended: the gateway stops",
+    "prove.gateway_killed": "the gateway was killed in its middle, and {pcs} held what was asked last until its own "
+    "timer, `skerry devices release` or this gateway ended that",
     "prove.too_little": "not enough was recorded: {what}",
     "prove.failed": "NOT proven: {why}",
     "prove.proven": "proven: {pcs} follows its setpoint, and the grid meter shows it",
