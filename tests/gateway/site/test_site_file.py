@@ -490,6 +490,24 @@ def test_the_pv_of_a_simulated_hybrid_is_that_of_one_pcs() -> None:
         assert "whose PV it is; 0 have it" in errors_of(raw)["pv[0].map"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"map": "janitza-umg"}, "switch[0].map", "a map of kind switch; this is one of kind meter"),
+        ({"map": "socomec-atys"}, "switch[0].map", "socomec-atys-p-m"),
+        ({"map": "socomec-atys-p-m", "url": "twin"}, "switch[0].map", "skerry-switch, which is what the twin's"),
+        ({"map": "socomec-atys-p-m", "units": {"line": 3}}, "switch[0].units.line", "a unit of the map"),
+    ],
+)
+def test_a_switch_has_a_map_of_a_switch(changes: dict[str, Any], key: str, expected: str) -> None:
+    raw = document()
+    raw["switch"] = [{"id": "ats", "url": "tcp://ats.site:502", "map": "socomec-atys-p-m"}]
+    raw["twin"] = {}
+    assert site_file.compose(Path("x.toml"), raw).switch[0].map == "socomec-atys-p-m"
+    raw["switch"][0] |= changes
+    assert expected in errors_of(raw)[key]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sites").glob("*.toml")), ids=lambda path: path.stem)
 def test_an_example_site_can_be_tried_on_the_twin(path: Path) -> None:
     """As docs/devices.md says: url = "twin" for its devices, and a section [twin]."""
