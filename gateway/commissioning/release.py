@@ -71,14 +71,15 @@ async def release(drivers: Iterable[Driver], untouched: Container[str] = ()) -> 
 
 
 async def _not_closed(switches: list[Driver]) -> str:
-    """Why the site may be off the grid; empty: every switch reads closed."""
+    """Why the site may live on its PCS; empty: every switch reads closed, or says that a generator feeds the site."""
     for switch in switches:
         try:
             read = await _until_answered(switch)
         except (DeviceError, TimeoutError) as error:
             return f"{switch.id} cannot be read, the site may be off the grid ({error or 'no answer'})"
         position = read.position.good if isinstance(read, Switch) else None
-        if position != "closed":
+        on_genset = isinstance(read, Switch) and read.source.good == "genset"  # a bus that PCS follow
+        if position != "closed" and not on_genset:
             return f"{switch.id} is {position or 'in an unknown position'}, the site may be off the grid"
     return ""
 

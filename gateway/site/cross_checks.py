@@ -77,6 +77,7 @@ def _own(site: Site) -> Iterator[Check]:
         _written_twice,
         _hybrids,
         _contacts,
+        _genset,
         _reserve,
     ):
         yield partial(check, site)
@@ -209,6 +210,32 @@ def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:
             with suppress(Unreadable):
                 if item.url not in ("", "twin") and getattr(item, "source", "modbus") == "modbus":
                     yield f"{section}[{n}]", item
+
+
+def _genset(site: Site) -> Iterator[Finding]:
+    """A generator is measured by the grid meter, and its switch tells when it feeds the site."""
+    if site.genset is None:
+        return
+    for n, meter in enumerate(site.meter):
+        with suppress(Unreadable):
+            if meter.role == "grid" and meter.terms.side != "site":
+                given = MISSING_KEY if meter.side is None else meter.side
+                expected = '"site" on a site with a [genset]: the meter below the switch, which measures both sources'
+                yield f"meter[{n}].side", given, expected
+    for n, switch in enumerate(site.switch):
+        with suppress(Unreadable):
+            if not _tells_source(switch.map, site.path):
+                expected = "a map that tells the source of the site (source, or grid_contact and genset_contact)"
+                yield f"switch[{n}].map", switch.map, f"{expected}, because there is a [genset]"
+
+
+def _tells_source(name: str, path: Path) -> bool:
+    from drivers.maps.loader import MapError, load  # here: most sites have SunSpec devices only
+
+    try:
+        return load(name, path).needed in ("source", "grid_contact")
+    except MapError:
+        return True  # `_maps` tells of it
 
 
 def _contacts(site: Site) -> Iterator[Finding]:

@@ -140,3 +140,13 @@ async def test_nothing_is_released_unless_every_switch_is_closed(
     assert "the site may be off the grid" in found.text
     (found,) = await release([pcs, Stub("pcc", "switch", Switch("pcc", position=status("closed")))])
     assert (found.ok, pcs.released, found.text) == (True, 1, "left as it was found")
+
+
+async def test_a_pcs_that_follows_a_generator_is_released_and_one_that_forms_is_not() -> None:
+    switch = Stub("ats", "switch", Switch("ats", position=status("open"), source=status("genset")))
+    follows, forms = (
+        Stub("pcs1", "pcs", (Pcs("pcs1"), None)),
+        Stub("pcs2", "pcs", (Pcs("pcs2", mode=status("grid_forming")), None)),
+    )
+    assert [(one.id, one.ok) for one in await release([follows, forms, switch])] == [("pcs1", True), ("pcs2", False)]
+    assert (follows.released, forms.released) == (1, 0)

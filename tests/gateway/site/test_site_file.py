@@ -238,6 +238,19 @@ def test_devices_behind_one_unit() -> None:
     }
 
 
+def test_a_generator_needs_its_switch_and_a_meter_below_it() -> None:
+    raw = document()
+    raw["genset"] = {"rated_w": 50_000}
+    raw["switch"] = [{"id": "pcc", "url": "tcp://127.0.0.1:1504"}]
+    found = errors_of(raw)
+    assert found.keys() == {"meter[0].side", "switch[0].map"}
+    assert 'expected "site" on a site with a [genset]' in found["meter[0].side"]
+    assert "expected a map that tells the source of the site" in found["switch[0].map"]
+    raw["meter"][0]["side"], raw["switch"][0]["map"] = "site", "socomec-atys-p-m"
+    raw["switch"] = []
+    assert "exactly one [[switch]]" in errors_of(raw)["genset.rated_w"]
+
+
 @pytest.mark.parametrize(
     ("url", "key", "expected"),
     [
