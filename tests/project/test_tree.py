@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -151,10 +152,23 @@ def test_exit_codes_are_the_programs() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "sites").glob("*.toml")))
-def test_example_sites_are_right(name: str) -> None:
-    from gateway.site.loader import load
+def test_example_sites_are_right(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from console.cli.main import run
 
-    assert load(ROOT / "sites" / name).site.name
+    assert run(["check", str(ROOT / "sites" / name)]) == 0
+    assert capsys.readouterr().out
+
+
+def test_every_family_of_pcs_has_an_example_site() -> None:
+    from drivers.maps.loader import bundled, load
+
+    sites = [tomllib.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "sites").glob("*.toml")]
+    named = {pcs.get("map", "") for site in sites for pcs in site.get("pcs", ())}
+    assert named == {"", *(name for name in bundled() if load(name).info.kind == "pcs")}
+    devices = [d for site in sites for section in site.values() if isinstance(section, list) for d in section]
+    hosts = [d["url"].partition("://")[2] for d in devices if "url" in d]
+    real = [host for host in hosts if host and not host.startswith(("192.0.2.", "192.168.", "127.0.0.1", "/dev/"))]
+    assert real == [], "addresses of RFC 5737 or 1918, not of anybody"
 
 
 def test_every_picture_is_shown() -> None:
