@@ -11,8 +11,8 @@ from msgspec import Meta
 from drivers.twin.protection import Profile
 
 PCS_FAMILIES = (  # device maps whose PCS the twin can be
-    "foxess-h3", "foxess-h3-pro", "goodwe-et", "huawei-luna2000", "sinexcel-pws2", "sma-sunny-boy-storage",
-    "sma-sunny-island", "sungrow-sh", "victron-gx",
+    "foxess-h3", "foxess-h3-pro", "goodwe-et", "huawei-luna2000", "kostal-plenticore", "sinexcel-pws2",
+    "sma-sunny-boy-storage", "sma-sunny-island", "sungrow-sh", "victron-gx",
 )  # fmt: skip
 
 

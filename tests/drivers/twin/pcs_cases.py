@@ -63,6 +63,7 @@ class Case(NamedTuple):
     own_w: float = 3000.0  # what it gives by itself at a load of 3000 W
     takes_dc: bool = False  # its power is that of the battery's terminals
     silent_w: float | None = None  # what it gives after that; None: as by itself
+    left_after_s: float = 3.0  # how long after the end it goes on by itself
 
 
 def u32(number: int) -> list[int]:
@@ -189,6 +190,32 @@ HUAWEI = Case(
     [Write(16, 47249, u32(5000)), Write(6, 47083, [2])],
     ("", 30000), reverts_s=120, takes_dc=True,
 )  # fmt: skip
+
+
+def f32(number: float) -> list[int]:
+    """Low word first."""
+    return list(reversed(struct.unpack(">2H", struct.pack(">f", number))))
+
+
+def low(address: int, kind: str = "f32") -> At:
+    return At(address, kind, low_first=True)
+
+
+KOSTAL = Case(
+    "kostal-plenticore", 71,
+    {
+        "serial": At(14, text=8), "model": At(768, text=32), "rated_w": At(531), "hz": low(152), "v": low(158),
+        "state": low(56, "u32")._replace(means=of({0: "off", 6: "running"})), "ac_w": low(172), "pv_w": low(1066),
+        "battery_w": At(582, "s16"), "battery_a": low(200), "soc_pct": low(210), "battery_temp_c": low(214),
+        "battery_v": low(216), "energy_wh": low(1068), "charge_limit_w": low(1076), "discharge_limit_w": low(1078),
+        "control": At(1080, means=of({0: "local", 1: "local", 2: "remote"})),
+    },
+    lambda w: [Write(16, 1034, f32(w))],
+    At(1080), 2,
+    [(Write(6, 1034, [0]), 1), (Write(6, 1080, [3]), 3), (Write(6, 533, [50]), 2)],
+    [Write(6, 1080, [0]), Write(16, 1034, f32(-5000))],
+    ("", 768), reverts_s=30, takes_dc=True, left_after_s=31.0,
+)  # fmt: skip
 SINEXCEL = Case(
     "sinexcel-pws2", 1,
     {
@@ -283,4 +310,4 @@ VICTRON = Case(
     [Write(16, 37, u16(5000), "vebus")],
     ("", 800), reverts_s=60, silent_w=0.0, units={"vebus": 227, "battery": 225},
 )  # fmt: skip
-CASES = [FOX_H3, FOX_PRO, GOODWE, HUAWEI, SINEXCEL, SUNNY_BOY, SUNNY_ISLAND, SUNGROW, VICTRON]
+CASES = [FOX_H3, FOX_PRO, GOODWE, HUAWEI, KOSTAL, SINEXCEL, SUNNY_BOY, SUNNY_ISLAND, SUNGROW, VICTRON]

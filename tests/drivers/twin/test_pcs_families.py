@@ -279,7 +279,7 @@ async def test_at_the_end_it_is_as_it_was_found(rig: Rig) -> None:
         else:
             await rig.driver.close()
             rig.connect()
-        await rig.passes(3.0)
+        await rig.passes(rig.case.left_after_s)
         assert await seen(rig.stranger, rig.case, rig.case.own) == rig.case.own_raw
         assert rig.w == rig.own_w
 
