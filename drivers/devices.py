@@ -13,6 +13,7 @@ from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Battery, LinkHealth, Meter, Node, Pcs, Pv, Switch, Ups
 from drivers.config import BatteryDevice, IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.contacts.config import ContactDevice
+from drivers.contacts.gpio_contact import GpioContact
 from drivers.contacts.modbus_contact import ContactDriver
 from drivers.maps.battery import MapBattery
 from drivers.maps.found_modes import FoundModes
@@ -200,7 +201,7 @@ def make_drivers(
         *(switch(s) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),
-        *(ContactDriver(c, *at(c)) for c in contacts),
+        *(GpioContact(c) if c.gpio_chip else ContactDriver(c, *at(c)) for c in contacts),
     ]
 
 

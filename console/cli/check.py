@@ -38,7 +38,7 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
-        trouble += [*_certificates(loaded), *_caps(loaded), *_waits(loaded), *_retired(site)]
+        trouble += [*_certificates(loaded), *_gpio(loaded), *_caps(loaded), *_waits(loaded), *_retired(site)]
     except SiteFileError as error:
         _report(error, as_json)
         return exit_codes.USAGE
@@ -126,6 +126,14 @@ def _summary(site: Site) -> Iterator[str]:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _gpio(site: Site) -> list[str]:
+    """Contacts at GPIO lines that cannot be read here; the service may run as another user, or on another machine."""
+    from drivers.contacts.gpio_contact import missing
+
+    lacks = {c.id: missing(c) for c in site.contact if c.gpio_chip}
+    return [f"contact {name}: {why}" for name, why in lacks.items() if why]
 
 
 def _certificates(site: Site) -> list[str]:

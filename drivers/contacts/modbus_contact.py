@@ -26,14 +26,14 @@ class ContactDriver:
         first, second = config.address, config.second_address
         if second is None:
             words = await self._read(first, 1)
-            return self._contact(_is_set(words[0], config.bit), None)
+            return contact_of(config, _is_set(words[0], config.bit), None)
         low, count = min(first, second), abs(first - second) + 1
         if count <= 2:  # nothing lies between them that the module may not have
             words = await self._read(low, count)
             one, other = words[first - low], words[second - low]
         else:
             one, other = (await self._read(first, 1))[0], (await self._read(second, 1))[0]
-        return self._contact(_is_set(one, config.bit), _is_set(other, config.second_bit))
+        return contact_of(config, _is_set(one, config.bit), _is_set(other, config.second_bit))
 
     async def close(self) -> None:
         """Drop the connection for good."""
@@ -42,11 +42,13 @@ class ContactDriver:
     async def _read(self, address: int, count: int) -> list[int]:
         return await self.link.read(self.unit, address, count, FUNCTIONS[self._config.input])
 
-    def _contact(self, first: bool, second: bool | None) -> Contact:
-        if second is not None and first == second:
-            return Contact(self.id, status("broken"))
-        at_rest = first == (self._config.normally == "closed")
-        return Contact(self.id, status("inactive" if at_rest else "active"))
+
+def contact_of(config: ContactDevice, first: bool, second: bool | None) -> Contact:
+    """What its inputs say: whether each is closed; `second`: of two that are opposite to each other."""
+    if second is not None and first == second:
+        return Contact(config.id, status("broken"))
+    at_rest = first == (config.normally == "closed")
+    return Contact(config.id, status("inactive" if at_rest else "active"))
 
 
 def _is_set(word: int, bit: int) -> bool:

@@ -14,14 +14,13 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.config import MeterDevice, PcsDevice, PvDevice
-from drivers.contacts.config import ContactDevice
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER
 from drivers.modbus.address import Address, parse, place_of
 from drivers.twin.config import PCS_FAMILIES
+from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device, soc_source
 from gateway.site.schema import Site
 
@@ -208,7 +207,8 @@ def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:
     for section in ("pcs", "battery", "meter", "pv", "switch", "node", "contact"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
-                if item.url not in ("", "twin") and getattr(item, "source", "modbus") == "modbus":
+                elsewhere = not item.url or item.url == "twin" or item.url.startswith("gpio:")
+                if not elsewhere and getattr(item, "source", "modbus") == "modbus":
                     yield f"{section}[{n}]", item
 
 
@@ -239,35 +239,12 @@ def _tells_source(name: str, path: Path) -> bool:
 
 
 def _contacts(site: Site) -> Iterator[Finding]:
-    """Contacts that can do what they are for."""
+    """Contacts that can do what they are for, each on lines of its own."""
+    yield from contact_checks.lines_of_their_own(site.contact)
     for n, contact in enumerate(site.contact):
-        for check in (_contact_place, _contact_limits, _contact_wires):
+        for check in contact_checks.CHECKS:
             with suppress(Unreadable):
                 yield from ((f"contact[{n}].{key}", value, expected) for key, value, expected in check(contact))
-
-
-def _contact_place(contact: ContactDevice) -> Iterator[Finding]:
-    if contact.url == "twin":
-        yield "url", contact.url, "the address of an I/O module; the twin has no contacts"
-    if (contact.second_address, contact.second_bit) == (contact.address, contact.bit):
-        yield "second_address", contact.second_address, "another input than the first"
-    for key, bit in (("bit", contact.bit), ("second_bit", contact.second_bit)):
-        if bit and contact.input not in ("holding", "input"):
-            yield key, bit, f'no bit of a {contact.input} input; or input = "holding" or "input"'
-
-
-def _contact_limits(contact: ContactDevice) -> Iterator[Finding]:
-    limits = contact.export_limit_w is not None or contact.import_limit_w is not None
-    if contact.purpose == "grid_operator" and not limits:
-        yield "purpose", contact.purpose, "export_limit_w or import_limit_w: what is allowed while it is active"
-    if contact.purpose != "grid_operator" and limits:
-        yield "purpose", contact.purpose, '"grid_operator", because export_limit_w or import_limit_w is given'
-
-
-def _contact_wires(contact: ContactDevice) -> Iterator[Finding]:
-    if contact.purpose in PROTECTIVE and contact.normally == "open" and contact.second_address is None:
-        expected = '"closed", or a second_address: a broken wire to a single open contact goes unnoticed'
-        yield "normally", contact.normally, expected
 
 
 def _owners(site: Site, battery: str) -> Iterator[Finding]:

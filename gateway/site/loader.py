@@ -306,7 +306,7 @@ def _instant(text: str) -> None:
 
 def _url(text: str) -> None:
     """Raises ValueError for a url that leads nowhere."""
-    if text and not text.startswith(("twin", "nut://")):
+    if text and not text.startswith(("twin", "nut://", "gpio://")):
         address.parse(text)
 
 
